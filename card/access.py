@@ -1,0 +1,102 @@
+"""Access conditions on one side, achieved facts on the other, and the one table of what clears a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from card.identifiers import FileId
+
+Facts = frozenset[FileId]
+"""The PIN files verified in the current application. A fact never outlives its application (JICSAP 1.1, 5.1.3)."""
+
+NOTHING: Facts = frozenset()
+
+
+class Condition(Protocol):
+    """What must be true of the achieved facts before a file may be read or a key used."""
+
+    def met(self, facts: Set[FileId]) -> bool:
+        """Whether the facts satisfy the condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Always met."""
+
+    def met(self, facts: Set[FileId]) -> bool:  # noqa: ARG002 - a condition is asked about facts, whatever it is
+        """Whether the facts satisfy the condition."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Met by no credential that a client could have."""
+
+    def met(self, facts: Set[FileId]) -> bool:  # noqa: ARG002
+        """Whether the facts satisfy the condition."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Met once any one of the PIN files named is verified."""
+
+    any_of: Facts
+
+    def __init__(self, *pins: int) -> None:
+        object.__setattr__(self, "any_of", frozenset(map(FileId, pins)))
+
+    def met(self, facts: Set[FileId]) -> bool:
+        """Whether the facts satisfy the condition."""
+        return not self.any_of.isdisjoint(facts)
+
+
+FREE = Free()
+NEVER = Never()
+
+
+class Event(Enum):
+    """What happens to a card that may cost it achieved facts."""
+
+    POWER_OFF = auto()
+    RESET = auto()
+    APPLICATION_LEFT = auto()
+    VERIFICATION_FAILED = auto()
+
+
+class Loss(Enum):
+    """How much an event clears."""
+
+    ALL = auto()
+    THAT_FACT = auto()
+    NONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityPolicy:
+    """Which event clears which facts.
+
+    `reset` is the one point where sources differ: ISO 7816 has a reset clear everything, while a real contactless
+    card was measured to keep its status over SCARD_RESET_CARD and to lose it only with the field.
+    """
+
+    power_off: Loss = Loss.ALL
+    reset: Loss = Loss.ALL
+    application_left: Loss = Loss.ALL
+    verification_failed: Loss = Loss.THAT_FACT
+
+    def after(self, event: Event, facts: Facts, concerned: FileId | None = None) -> Facts:
+        """The facts left after an event; `concerned` is the PIN file that the event is about, if any."""
+        loss: Loss = getattr(self, event.name.lower())
+        if loss is Loss.ALL:
+            return NOTHING
+        if loss is Loss.THAT_FACT and concerned is not None:
+            return facts - {concerned}
+        return facts
+
+
+ISO_RESET = SecurityPolicy()
+MEASURED_RESET = SecurityPolicy(reset=Loss.NONE)

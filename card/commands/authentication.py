@@ -1,0 +1,55 @@
+"""GET CHALLENGE, INTERNAL AUTHENTICATE and EXTERNAL AUTHENTICATE."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from card.apdu import CommandApdu
+from card.file import KeyFile
+from card.refusal import (
+    ConditionsNotSatisfied,
+    IncompatibleFile,
+    ReferenceNotFound,
+    SecurityStatusNotSatisfied,
+    WrongLength,
+    WrongParameters,
+)
+from card.session import Session
+
+
+def get_challenge(session: Session, command: CommandApdu) -> bytes:
+    """`00 84 00 00 Le`: 1 to 256 random bytes. Measured: the extended form is refused."""
+    if command.p1 or command.p2:
+        raise WrongParameters
+    if command.data or command.le is None:
+        raise WrongLength
+    if command.extended:
+        raise ConditionsNotSatisfied
+    session.challenge_given = True
+    return session.chance(command.le)
+
+
+def internal_authenticate(session: Session, command: CommandApdu) -> bytes:
+    """`00 88 00 P2 Lc challenge Le`: 1 to 255 bytes, signed as a message (SHA-256, PKCS#1 v1.5), without a PIN."""
+    if command.p1:
+        raise WrongParameters
+    file = session.referenced(command.p2)
+    if not isinstance(file, KeyFile):
+        raise IncompatibleFile
+    if not file.authenticates:
+        raise file.authentication_refusal
+    if file.key is None:
+        raise ReferenceNotFound
+    if not 1 <= len(command.data) <= 255 or command.le is None or command.le < 256:
+        raise WrongLength
+    return file.key.sign_digest(sha256(command.data).digest())
+
+
+def external_authenticate(session: Session, command: CommandApdu) -> bytes:
+    """`00 82`: for the issuer's terminals. No key for it is known, so no answer to the challenge is right."""
+    if not command.data:
+        raise WrongLength
+    if not session.challenge_given:
+        raise ConditionsNotSatisfied
+    session.challenge_given = False
+    raise SecurityStatusNotSatisfied

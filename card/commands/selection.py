@@ -1,0 +1,79 @@
+"""SELECT: applications by full or partial name, files by identifier (JICSAP 1.1, 4.2; ISO 7816-4, 11.2.2)."""
+
+from __future__ import annotations
+
+from card.apdu import CommandApdu
+from card.file import Application
+from card.refusal import FileOrApplicationNotFound, WrongLength, WrongParameters
+from card.session import Session
+from card.tlv import Tlv
+
+FCI_TEMPLATE = 0x6F
+DF_NAME = 0x84
+FILE_ID = 0x83
+
+_FIRST_WITH_FCI, _NEXT_WITH_FCI, _FIRST_SILENT, _NEXT_SILENT = 0x00, 0x02, 0x0C, 0x0E
+
+
+def select(session: Session, command: CommandApdu) -> bytes:
+    """`00 A4 P1 P2`: P1 04 an application by name, 02 a file of it, 00 the master file that this card lacks."""
+    match command.p1:
+        case 0x04:
+            return _application(session, command)
+        case 0x02:
+            return _file(session, command)
+        case 0x00:
+            return _master_file(session, command)
+    raise WrongParameters
+
+
+def _application(session: Session, command: CommandApdu) -> bytes:
+    if command.p2 not in (_FIRST_WITH_FCI, _NEXT_WITH_FCI, _FIRST_SILENT, _NEXT_SILENT):
+        raise WrongParameters
+    if not command.data:
+        raise FileOrApplicationNotFound
+    found = _match(session, command.data, after_current=command.p2 in (_NEXT_WITH_FCI, _NEXT_SILENT))
+    session.enter(found)
+    return _fci(command, Tlv(DF_NAME, found.aid))
+
+
+def _match(session: Session, name: bytes, *, after_current: bool) -> Application:
+    """The first application whose name begins with these bytes; with `after_current` the first behind this one."""
+    candidates = session.card.applications
+    if after_current:
+        candidates = candidates[candidates.index(session.application) + 1 :]
+    for application in candidates:
+        if application.aid.startswith(name):
+            return application
+    raise FileOrApplicationNotFound
+
+
+def _file(session: Session, command: CommandApdu) -> bytes:
+    if command.p2 not in (_FIRST_WITH_FCI, _FIRST_SILENT):
+        raise WrongParameters
+    if len(command.data) != 2:
+        raise WrongLength
+    file = session.application.files.get(int.from_bytes(command.data))
+    if file is None:
+        raise FileOrApplicationNotFound
+    session.file = file
+    return _fci(command, Tlv(FILE_ID, command.data))
+
+
+def _master_file(session: Session, command: CommandApdu) -> bytes:
+    # Measured: no identifier is found in this way, and without one the command does nothing, but is accepted only
+    # while an application is current.
+    if command.p2 not in (_FIRST_WITH_FCI, _FIRST_SILENT):
+        raise WrongParameters
+    if command.data:
+        raise FileOrApplicationNotFound
+    if session.application.is_card_manager:
+        raise WrongParameters
+    return b""
+
+
+def _fci(command: CommandApdu, content: Tlv) -> bytes:
+    """File control information where it is asked for: by P2 and by an Le."""
+    if command.p2 in (_FIRST_SILENT, _NEXT_SILENT) or command.le is None:
+        return b""
+    return Tlv.of(FCI_TEMPLATE, [content]).encode()[: command.le]

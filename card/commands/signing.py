@@ -1,0 +1,72 @@
+"""COMPUTE DIGITAL SIGNATURE, with each of the six ways that were measured for its P1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from card.apdu import CommandApdu
+from card.file import ElementaryFile, KeyFile
+from card.key import PrivateKey
+from card.refusal import (
+    ConditionsNotSatisfied,
+    IncompatibleFile,
+    ReferenceNotFound,
+    SecurityStatusNotSatisfied,
+    WrongLength,
+    WrongParameters,
+)
+from card.session import Session
+
+
+def _digest(data: bytes) -> bytes:
+    if len(data) != 32:
+        raise ConditionsNotSatisfied
+    return data
+
+
+def _verbatim(key: PrivateKey, data: bytes) -> bytes:
+    # Clients pass a DigestInfo here. The card does not look inside: a malformed one is signed like any other bytes.
+    if len(data) > key.max_verbatim:
+        raise WrongLength
+    return key.sign_verbatim(data)
+
+
+_WAYS: dict[int, Callable[[PrivateKey, bytes], bytes]] = {
+    0x00: _verbatim,
+    0x01: lambda key, data: key.sign_verbatim(sha256(data).digest()),
+    0x02: lambda key, data: key.sign_digest(_digest(data)),
+    0x03: lambda key, data: key.sign_digest(sha256(data).digest()),
+    0x04: lambda key, data: key.sign_digest_pss(_digest(data)),
+    0x05: lambda key, data: key.sign_digest_pss(sha256(data).digest()),
+}
+"""By P1: 00 the bytes as they are, 01 a message's bare hash, 02 a SHA-256 hash and 03 a message with DigestInfo,
+04 a hash and 05 a message with PSS."""
+
+
+def compute_digital_signature(session: Session, command: CommandApdu) -> bytes:
+    """`80 2A P1 P2 Lc data Le`: P2 names the key as in VERIFY, or is 00 for the application's default key."""
+    way = _WAYS.get(command.p1)
+    if way is None:
+        raise WrongParameters
+    file = _key_file(session, command.p2)
+    if not isinstance(file, KeyFile) or not file.signs:
+        raise IncompatibleFile
+    if not file.use.met(session.facts):
+        raise SecurityStatusNotSatisfied
+    if file.key is None:
+        raise ReferenceNotFound
+    if not command.data or command.le is None:
+        raise WrongLength
+    if command.le < 256:
+        raise WrongLength
+    return way(file.key, command.data)
+
+
+def _key_file(session: Session, p2: int) -> ElementaryFile:
+    if p2:
+        return session.referenced(p2)
+    default = session.application.default_key
+    if default is None:
+        raise WrongParameters
+    return session.application.files[default]

@@ -1,0 +1,77 @@
+"""VERIFY, CHANGE REFERENCE DATA and CHANGE KEY: everything that a client may do with a PIN."""
+
+from __future__ import annotations
+
+from card.access import Event
+from card.apdu import CommandApdu
+from card.file import InternalFile, PinChange, PinFile
+from card.pin import MAX_LENGTH
+from card.refusal import (
+    IncompatibleFile,
+    NoRetryLimit,
+    PinBlocked,
+    SecurityStatusNotSatisfied,
+    TriesLeft,
+    WrongData,
+    WrongLength,
+    WrongParameters,
+)
+from card.session import Session
+
+
+def verify(session: Session, command: CommandApdu) -> bytes:
+    """`00 20 00 P2 [Lc pin]`. Without a PIN it asks for the tries left, which costs none and clears nothing."""
+    if command.p1:
+        raise WrongParameters
+    file = session.referenced(command.p2)
+    if isinstance(file, InternalFile) and file.retry_query and not command.data:
+        raise NoRetryLimit if command.le is None else WrongLength
+    if not isinstance(file, PinFile):
+        raise IncompatibleFile
+    if command.le is not None or len(command.data) > MAX_LENGTH:
+        raise WrongLength
+    if not command.data:
+        raise TriesLeft(session.store.pin(session.reference(file)).tries_left)
+    _compare(session, file, command.data)
+    return b""
+
+
+def _compare(session: Session, file: PinFile, offered: bytes) -> None:
+    """Spend a try, then compare, then give the try back: in that order, so that no power cut makes a guess free."""
+    store, reference = session.store, session.reference(file)
+    if store.pin(reference).tries_left == 0:
+        raise PinBlocked
+    state = store.spend_try(reference)
+    if not state.matches(offered):
+        session.happened(Event.VERIFICATION_FAILED, file.fid)
+        raise TriesLeft(state.tries_left)
+    store.refill(reference)
+    session.facts |= {file.fid}
+
+
+def change_reference_data(session: Session, command: CommandApdu) -> bytes:
+    """`00 24 01 P2 Lc new`, after the PIN was verified. The counter is full afterwards, the PIN stays verified."""
+    if command.p1 != 1:
+        raise WrongParameters
+    return _replace(session, command, PinChange.CHANGE_REFERENCE_DATA)
+
+
+def change_key(session: Session, command: CommandApdu) -> bytes:
+    """`80 32 00 P2 Lc new`: the same for the PINs of the common and the juki application."""
+    if command.p1:
+        raise WrongParameters
+    return _replace(session, command, PinChange.CHANGE_KEY)
+
+
+def _replace(session: Session, command: CommandApdu, change: PinChange) -> bytes:
+    file = session.referenced(command.p2)
+    if not isinstance(file, PinFile):
+        raise IncompatibleFile
+    if command.le is not None or not 1 <= len(command.data) <= MAX_LENGTH:
+        raise WrongLength
+    if file.change is not change or file.fid not in session.facts:
+        raise SecurityStatusNotSatisfied
+    if not file.format.accepts(command.data):
+        raise WrongData
+    session.store.change_pin(session.reference(file), command.data)
+    return b""

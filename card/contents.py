@@ -1,0 +1,28 @@
+"""What personalisation writes to a card, application by application, before the applications give it structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from card.identifiers import Aid, FileId
+from card.key import PrivateKey
+from card.pin import PinState
+
+
+@dataclass(slots=True)
+class ApplicationContents:
+    """The bytes of one application. Files are keyed by identifier, GET DATA objects by tag, keys are PKCS#8 DER."""
+
+    data: dict[FileId, bytes] = field(default_factory=dict)
+    records: dict[FileId, tuple[bytes, ...]] = field(default_factory=dict)
+    keys: dict[FileId, bytes] = field(default_factory=dict)
+    pins: dict[FileId, PinState] = field(default_factory=dict)
+    objects: dict[int, bytes] = field(default_factory=dict)
+
+    def key(self, fid: int) -> PrivateKey | None:
+        """The private key of that file, None where the card was given none."""
+        pkcs8 = self.keys.get(FileId(fid))
+        return None if pkcs8 is None else PrivateKey(pkcs8)
+
+
+CardContents = dict[Aid, ApplicationContents]

@@ -1,0 +1,229 @@
+"""A card on disk: one SQLite file that holds what personalisation wrote, and the PINs as they are this instant.
+
+SQLite gives what a chip's memory manager gives: a write is done or was never begun, whenever the power goes. Every
+write to a PIN is synced before its method answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from card.contents import ApplicationContents, CardContents
+from card.identifiers import Aid, FileId
+from card.pin import PinState
+from card.store import Reference, StoreFailure
+
+APPLICATION_ID = 0x4B415A53  # "KAZS"
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE item (aid BLOB, kind TEXT, fid INTEGER, position INTEGER, content BLOB NOT NULL,
+                   PRIMARY KEY (aid, kind, fid, position)) WITHOUT ROWID;
+CREATE TABLE pin (aid BLOB, fid INTEGER, value BLOB NOT NULL, tries INTEGER NOT NULL, tries_left INTEGER NOT NULL
+                  CHECK (tries_left BETWEEN 0 AND tries), PRIMARY KEY (aid, fid)) WITHOUT ROWID;
+"""
+
+
+class DamagedImage(Exception):
+    """The file is not a card image, or not one that can be trusted to be whole. It was left as it is."""
+
+
+class ImageStore:
+    """The durable state of the card in one image file (a `card.store.Store`).
+
+    The disk is the only copy: nothing is cached, so that two processes on one image cannot give each other's tries
+    back. The connection opens with the first use, because most hosted cards are never asked for a PIN.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def pin(self, reference: Reference) -> PinState:
+        """The PIN as it is now."""
+        return self._one("SELECT value, tries, tries_left FROM pin WHERE aid = ? AND fid = ?", reference)
+
+    def spend_try(self, reference: Reference) -> PinState:
+        """Take one try from a PIN that has any; answers the PIN as it is after that."""
+        return self._one(
+            "UPDATE pin SET tries_left = max(0, tries_left - 1) WHERE aid = ? AND fid = ?"
+            " RETURNING value, tries, tries_left",
+            reference,
+        )
+
+    def refill(self, reference: Reference) -> None:
+        """Give a PIN its full count of tries."""
+        self._one(
+            "UPDATE pin SET tries_left = tries WHERE aid = ? AND fid = ? RETURNING value, tries, tries_left", reference
+        )
+
+    def change_pin(self, reference: Reference, value: bytes) -> None:
+        """Replace a PIN's value and give it its full count of tries."""
+        self._one(
+            "UPDATE pin SET value = ?3, tries_left = tries WHERE aid = ?1 AND fid = ?2"
+            " RETURNING value, tries, tries_left",
+            reference,
+            value,
+        )
+
+    def close(self) -> None:
+        """Let go of the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _one(self, statement: str, reference: Reference, *more: bytes) -> PinState:
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _open(self.path)
+                rows = self._connection.execute(statement, (bytes(reference.application), reference.file, *more))
+                # Fetching everything ends the statement, and with it the transaction: only then is it on disk.
+                found = rows.fetchall()
+            except sqlite3.Error as error:
+                raise StoreFailure(f"{self.path}: {error}") from error
+        if not found:
+            raise KeyError(f"{self.path} has no PIN {reference.file} in {reference.application}")
+        return PinState(*found[0])
+
+
+def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> None:
+    """Write a new image, whole or not at all. Raises FileExistsError rather than overwrite one.
+
+    `about` is free text about the card that reading programs may show; it is part of what the digest protects.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with _connected(unfinished) as database:
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+            database.execute("BEGIN")
+            for position, (aid, application) in enumerate(contents.items()):
+                _insert_application(database, position, aid, application)
+            database.executemany("INSERT INTO about VALUES (?, ?)", sorted(about.items()))
+            database.execute("INSERT INTO about VALUES ('digest', ?)", (_digest(database),))
+            database.execute("COMMIT")
+        unfinished.chmod(0o600)
+        _sync(unfinished)
+        os.link(unfinished, path)  # unlike a rename, it never replaces a card that came in between
+        _sync(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
+    """The contents of an image and what it says about itself. Raises FileNotFoundError and DamagedImage."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no card image {path}")
+    try:
+        with _connected(path, read_only=True) as database:
+            if _pragma(database, "application_id") != APPLICATION_ID:
+                raise DamagedImage(f"{path} is not a card image")
+            if _pragma(database, "user_version") != FORMAT:
+                raise DamagedImage(f"{path} is a card image of another format; this program reads format {FORMAT}")
+            problems = [row[0] for row in database.execute("PRAGMA quick_check")]
+            if problems != ["ok"]:
+                raise DamagedImage(f"{path} is damaged: {problems[0]}")
+            about = dict(database.execute("SELECT name, value FROM about"))
+            if about.pop("digest", None) != _digest(database):
+                raise DamagedImage(f"{path} is damaged: its contents do not match their digest")
+            return _read_contents(database), about
+    except sqlite3.Error as error:
+        raise DamagedImage(f"{path} cannot be read as a card image: {error}") from error
+
+
+def _insert_application(
+    database: sqlite3.Connection, position: int, aid: Aid, application: ApplicationContents
+) -> None:
+    key = bytes(aid)
+    items: list[tuple[bytes, str, int, int, bytes]] = [(key, "application", 0, position, b"")]
+    items += [(key, "data", fid, 0, content) for fid, content in application.data.items()]
+    items += [(key, "key", fid, 0, content) for fid, content in application.keys.items()]
+    items += [(key, "object", tag, 0, content) for tag, content in application.objects.items()]
+    for fid, records in application.records.items():
+        items += [(key, "record", fid, number, content) for number, content in enumerate(records, start=1)]
+    database.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?)", items)
+    database.executemany(
+        "INSERT INTO pin VALUES (?, ?, ?, ?, ?)",
+        [(key, fid, pin.value, pin.tries, pin.tries_left) for fid, pin in application.pins.items()],
+    )
+
+
+def _read_contents(database: sqlite3.Connection) -> CardContents:
+    order = database.execute("SELECT aid FROM item WHERE kind = 'application' ORDER BY position")
+    contents: CardContents = {Aid(aid): ApplicationContents() for (aid,) in order}
+    items = database.execute("SELECT aid, kind, fid, content FROM item ORDER BY aid, kind, fid, position")
+    for aid, kind, fid, content in items:
+        application = contents[Aid(aid)]
+        match kind:
+            case "data":
+                application.data[FileId(fid)] = content
+            case "key":
+                application.keys[FileId(fid)] = content
+            case "object":
+                application.objects[fid] = content
+            case "record":
+                application.records[FileId(fid)] = (*application.records.get(FileId(fid), ()), content)
+    for aid, fid, *state in database.execute("SELECT aid, fid, value, tries, tries_left FROM pin"):
+        contents[Aid(aid)].pins[FileId(fid)] = PinState(*state)
+    return contents
+
+
+def _digest(database: sqlite3.Connection) -> str:
+    """SHA-256 over everything that never changes after personalisation."""
+    digest = hashlib.sha256()
+    for table in (
+        "SELECT name, value FROM about WHERE name <> 'digest' ORDER BY name",
+        "SELECT aid, kind, fid, position, content FROM item ORDER BY aid, kind, fid, position",
+        "SELECT aid, fid, tries FROM pin ORDER BY aid, fid",
+    ):
+        for row in database.execute(table):
+            digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def _open(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    # "rw" rather than the default: a store must not bring an empty card into being where the image has gone.
+    create = "rwc" if path.name.endswith(".new") else "rw"
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={create}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+    )
+    if not read_only:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA cache_size = -64")
+    return database
+
+
+@contextmanager
+def _connected(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
+    database = _open(path, read_only=read_only)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

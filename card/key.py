@@ -1,0 +1,56 @@
+"""The card's RSA private keys."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
+
+SHA256 = hashes.SHA256()
+PSS_SALT_LENGTH = 32
+
+
+@lru_cache(maxsize=64)
+def _load(pkcs8: bytes) -> rsa.RSAPrivateKey:
+    # OpenSSL's form of a key is some ten times larger than its DER, and a process may host a thousand cards.
+    key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError("the card signs with RSA keys only")
+    return key
+
+
+class PrivateKey:
+    """An RSA private key, kept as PKCS#8 DER and unfolded when used."""
+
+    __slots__ = ("pkcs8",)
+
+    def __init__(self, pkcs8: bytes) -> None:
+        self.pkcs8 = pkcs8
+
+    @property
+    def _key(self) -> rsa.RSAPrivateKey:
+        return _load(self.pkcs8)
+
+    @property
+    def public_numbers(self) -> rsa.RSAPublicNumbers:
+        """Modulus and exponent."""
+        return self._key.public_key().public_numbers()
+
+    @property
+    def max_verbatim(self) -> int:
+        """The bytes that fit a PKCS#1 v1.5 type 1 block of this key: its length less 11."""
+        return self._key.key_size // 8 - 11
+
+    def sign_verbatim(self, block: bytes) -> bytes:
+        """PKCS#1 v1.5 type 1 padding around the bytes as they are, at most `max_verbatim` of them."""
+        return self._key.sign(block, padding.PKCS1v15(), NoDigestInfo())
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """RSASSA-PKCS1-v1_5 over a SHA-256 digest of 32 bytes."""
+        return self._key.sign(digest, padding.PKCS1v15(), Prehashed(SHA256))
+
+    def sign_digest_pss(self, digest: bytes) -> bytes:
+        """RSASSA-PSS with MGF1-SHA-256 over a SHA-256 digest of 32 bytes; salt of 32 bytes."""
+        return self._key.sign(digest, padding.PSS(padding.MGF1(SHA256), PSS_SALT_LENGTH), Prehashed(SHA256))
