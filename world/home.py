@@ -94,13 +94,15 @@ def open_world(
 
 
 def _begin(directory: Path, mark: Path, seed: str) -> None:
-    if directory.exists() and any(directory.iterdir()):
+    unfinished = directory / f".{_MARK}.{os.getpid()}.new"
+    if directory.exists() and any(not entry.match(f".{_MARK}.*.new") for entry in directory.iterdir()):
+        if mark.exists():  # another program has begun it since we looked
+            return
         raise WorldUnusable(
             f"{directory} holds files that are not Kazashi's; name an empty or new directory with --world"
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    unfinished = mark.with_suffix(".new")
     unfinished.write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
     try:
         os.link(unfinished, mark)  # of two programs that begin one world, the first to get here has named the seed

@@ -1,0 +1,35 @@
+"""Which characters a certificate can hold: JIS X 0208 and JIS X 0212; what lies outside is replaced and flagged."""
+
+from __future__ import annotations
+
+_FIRST_SELECTOR, _LAST_SELECTOR = 0xFE00, 0xFE0F
+_FIRST_IDEOGRAPHIC_SELECTOR, _LAST_IDEOGRAPHIC_SELECTOR = 0xE0100, 0xE01EF
+
+
+def substituted(text: str, substitute: str) -> tuple[str, str]:
+    """The text as a certificate holds it, and its flags: `1` for each character that was replaced, else `0`.
+
+    Both answers have the same length in characters. A variation selector chooses a glyph and is no character: it is
+    left out of both.
+    """
+    characters = [character for character in text if not _is_selector(character)]
+    fits = [_representable(character) for character in characters]
+    return (
+        "".join(character if fit else substitute for character, fit in zip(characters, fits, strict=True)),
+        "".join("0" if fit else "1" for fit in fits),
+    )
+
+
+def _representable(character: str) -> bool:
+    try:
+        character.encode("euc_jp")  # ASCII, JIS X 0201, 0208 and 0212
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_selector(character: str) -> bool:
+    code = ord(character)
+    return (
+        _FIRST_SELECTOR <= code <= _LAST_SELECTOR or _FIRST_IDEOGRAPHIC_SELECTOR <= code <= _LAST_IDEOGRAPHIC_SELECTOR
+    )

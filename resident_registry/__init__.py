@@ -1,0 +1,1 @@
+"""The resident registry: municipalities, the people registered in them, and their numbers."""
