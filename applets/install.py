@@ -1,0 +1,48 @@
+"""The applications of an individual number card, all of them, in the order in which a partial AID finds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from applets import card_manager, common, jpki, juki, text, visual
+from applets.holder import Personalisation
+from card.card import Card
+from card.contents import CardContents
+from card.image import DamagedImage, ImageStore, read_image
+from card.store import MemoryStore, Reference, Store
+
+_APPLICATIONS = (card_manager, jpki, text, visual, juki, common)
+
+NAMES = {
+    card_manager.AID: "card manager",
+    jpki.AID: "JPKI",
+    text.AID: "text",
+    visual.AID: "visual",
+    juki.AID: "juki",
+    common.AID: "common",
+}
+
+
+def personalise(data: Personalisation) -> CardContents:
+    """What personalisation writes to a whole card."""
+    return {module.AID: module.contents(data) for module in _APPLICATIONS}
+
+
+def install(contents: CardContents, store: Store | None = None) -> Card:
+    """A card of these contents; its PINs live in `store`, or in memory. Raises KeyError where contents are missing."""
+    applications = tuple(module.application(contents[module.AID]) for module in _APPLICATIONS)
+    contact_atr = b"\x3b" + contents[card_manager.AID].objects[card_manager.CONTACT_ATR]
+    if store is None:
+        store = MemoryStore(
+            {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
+        )
+    return Card(applications, store, contact_atr)
+
+
+def load(image: Path) -> Card:
+    """The card in an image file. Raises FileNotFoundError and DamagedImage."""
+    contents, _ = read_image(image)
+    try:
+        return install(contents, ImageStore(image))
+    except KeyError as error:
+        raise DamagedImage(f"{image} lacks a part of an individual number card: {error}") from error
