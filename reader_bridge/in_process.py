@@ -1,0 +1,99 @@
+"""A card without reader and without pcscd, behind the interface that pyscard's clients already use."""
+
+from __future__ import annotations
+
+from smartcard.CardConnection import CardConnection
+from smartcard.Exceptions import CardConnectionException, NoCardException
+from smartcard.reader.Reader import Reader
+from smartcard.scard import (
+    SCARD_E_UNSUPPORTED_FEATURE,
+    SCARD_UNPOWER_CARD,
+    SCARD_W_REMOVED_CARD,
+)
+
+from reader_bridge.interface import Interface
+
+
+class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
+    """A reader that exists in this process only. Insert and remove cards, and connect as to any other reader."""
+
+    def __init__(self, name: str = "Kazashi in process") -> None:
+        super().__init__(name)
+        self.card: Interface | None = None
+
+    def insert(self, card: Interface) -> None:
+        """Put a card in, in place of any other."""
+        self.remove()
+        self.card = card
+
+    def remove(self) -> None:
+        """Take the card out, if there is one."""
+        if self.card is not None:
+            self.card.power_off()
+            self.card = None
+
+    def createConnection(self) -> InProcessConnection:  # noqa: N802 - pyscard's name
+        """A connection, not yet connected."""
+        return InProcessConnection(self)
+
+
+class InProcessConnection(CardConnection):  # type: ignore[misc]
+    """A `smartcard.CardConnection` to the card in an InProcessReader, T=1."""
+
+    def __init__(self, reader: InProcessReader) -> None:
+        super().__init__(reader)
+        self._reader = reader
+        self._card: Interface | None = None
+        self._disposition = SCARD_UNPOWER_CARD
+        self.setProtocol(CardConnection.T1_protocol)
+
+    def connect(self, protocol: object = None, mode: object = None, disposition: int | None = None) -> None:
+        """Power the card, as the first connection to a reader does. Raises NoCardException for an empty reader."""
+        super().connect(protocol, mode, disposition)
+        if self._reader.card is None:
+            raise NoCardException("there is no card in the reader", hresult=SCARD_W_REMOVED_CARD)
+        if disposition is not None:
+            self._disposition = disposition
+        self._card = self._reader.card
+        self._card.power_on()
+
+    def reconnect(self, protocol: object = None, mode: object = None, disposition: int | None = None) -> None:
+        """Reset the card, or power it off and on for SCARD_UNPOWER_CARD."""
+        super().reconnect(protocol, mode, disposition)
+        card = self._present()
+        if disposition == SCARD_UNPOWER_CARD:
+            card.power_off()
+            card.power_on()
+        else:
+            card.reset()
+
+    def disconnect(self) -> None:
+        """Let the card go; it loses power unless `connect` was given another disposition."""
+        super().disconnect()
+        if self._card is not None and self._disposition == SCARD_UNPOWER_CARD:
+            self._card.power_off()
+        self._card = None
+
+    def getATR(self) -> list[int]:  # noqa: N802
+        """The ATR as a list of numbers."""
+        return list(self._present().atr)
+
+    def doTransmit(self, command: list[int], protocol: object) -> tuple[list[int], int, int]:  # noqa: N802, ARG002
+        """One command; answers data, SW1, SW2."""
+        response = self._present().transmit(bytes(command))
+        return list(response[:-2]), response[-2], response[-1]
+
+    def doControl(self, controlCode: int, command: list[int]) -> list[int]:  # noqa: N802, N803, ARG002
+        """No driver, hence no control codes."""
+        raise CardConnectionException("the in-process reader has no controls", hresult=SCARD_E_UNSUPPORTED_FEATURE)
+
+    def doGetAttrib(self, attribId: int) -> list[int]:  # noqa: N802, N803, ARG002
+        """No driver, hence no attributes."""
+        raise CardConnectionException("the in-process reader has no attributes", hresult=SCARD_E_UNSUPPORTED_FEATURE)
+
+    def _present(self) -> Interface:
+        if self._card is None:
+            raise CardConnectionException("not connected")
+        if self._reader.card is not self._card:
+            raise CardConnectionException("the card was removed", hresult=SCARD_W_REMOVED_CARD)
+        return self._card

@@ -1,0 +1,111 @@
+"""What a reader makes of a chip: by its contacts, or over the air as a Type B card (PC/SC part 3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from card.chip import Chip
+from card.refusal import UnknownClass, status_of
+from card.status_word import SUCCESS
+
+_SUCCESS = SUCCESS.to_bytes(2)
+_UNKNOWN_CLASS = status_of(UnknownClass()).to_bytes(2)
+_READER_CLASS = 0xFF
+_GET_UID = bytes.fromhex("FFCA000000")
+_GET_ATTRIB_RESPONSE = bytes.fromhex("FFCA010000")
+
+CONTACTLESS_ATQBS = {
+    "plain": bytes.fromhex("000005E0B381A1"),
+    "second": bytes.fromhex("000041E0B381A1"),
+    "third": bytes.fromhex("004B51FF0081D1"),
+    "fourth": bytes.fromhex("004B51FFB381D1"),
+}
+"""What cards answered to the request for Type B: four bytes of application data, three of protocol information."""
+
+DEFAULT_ATQB = CONTACTLESS_ATQBS["plain"]
+
+
+class Interface(Protocol):
+    """A card as the reader holds it."""
+
+    @property
+    def atr(self) -> bytes:
+        """The ATR that the reader reports."""
+
+    def power_on(self) -> None:
+        """Cold start."""
+
+    def power_off(self) -> None:
+        """Take power away."""
+
+    def reset(self) -> None:
+        """Warm reset."""
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer one command APDU."""
+
+
+class ContactInterface:
+    """A chip in a contact reader: every command is the chip's, also those of class FF, which it does not know."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self.power_on = chip.power_on
+        self.power_off = chip.power_off
+        self.reset = chip.reset
+        self.transmit = chip.transmit
+
+    @property
+    def atr(self) -> bytes:
+        """The ATR that the reader reports."""
+        return self.chip.card.contact_atr
+
+
+class ContactlessInterface:
+    """A chip on a contactless reader, which makes up an ATR and answers the commands of class FF itself."""
+
+    def __init__(self, chip: Chip, atqb: bytes = DEFAULT_ATQB, chance: Callable[[int], bytes] = os.urandom) -> None:
+        self.chip = chip
+        self._chance = chance
+        self._atqb = atqb
+        self._pupi = chance(4)
+
+    @property
+    def atr(self) -> bytes:
+        """The ATR that the reader reports."""
+        return contactless_atr(self._atqb)
+
+    def power_on(self) -> None:
+        """Cold start; the card draws a new pseudo-unique identifier each time it enters the field."""
+        if not self.chip.powered:
+            self._pupi = self._chance(4)
+        self.chip.power_on()
+
+    def power_off(self) -> None:
+        """Take power away."""
+        self.chip.power_off()
+
+    def reset(self) -> None:
+        """Warm reset."""
+        self.chip.reset()
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer one command APDU."""
+        if command[:1] != bytes((_READER_CLASS,)):
+            return self.chip.transmit(command)
+        if command == _GET_UID:
+            return self._pupi + _SUCCESS
+        if command == _GET_ATTRIB_RESPONSE:
+            return b"\0" + _SUCCESS
+        return _UNKNOWN_CLASS
+
+
+def contactless_atr(atqb: bytes) -> bytes:
+    """The ATR of a Type B card: the seven bytes of its ATQB and an empty nibble as historical bytes."""
+    body = bytes.fromhex("888001") + atqb + b"\0"
+    check = 0
+    for byte in body:
+        check ^= byte
+    return b"\x3b" + body + bytes((check,))

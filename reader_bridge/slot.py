@@ -1,0 +1,109 @@
+"""A slot of a reader: a card may be in it or not, and a reader may be behind it or not."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from reader_bridge.interface import Interface
+from reader_bridge.vpcd import Observer, ReaderGone, VpcdLink, connect
+
+_JOIN_SECONDS = 10
+
+
+class SlotBusy(Exception):
+    """There is a card in the slot already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one slot of a virtual reader is reached, and the name that PC/SC has for it."""
+
+    reader: str
+    host: str
+    port: int
+
+
+class Slot:
+    """One slot. A card that is in it stays in it over restarts of pcscd: the slot connects again by itself.
+
+    Methods may be called from any thread.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._lock = threading.Lock()
+        self._holder: _Holder | None = None
+        self._observers: list[Observer] = []
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is a card in the slot."""
+        return self._holder is not None
+
+    def insert(self, interface: Interface) -> None:
+        """Put a card in. Raises SlotBusy where there is one."""
+        with self._lock:
+            if self._holder is not None:
+                raise SlotBusy(f"there is a card in {self.endpoint.reader}; remove it first")
+            self._holder = _Holder(self.endpoint, interface, self._observers)
+            self._holder.start()
+
+    def remove(self) -> None:
+        """Take the card out, also in the middle of a command. An empty slot stays empty."""
+        with self._lock:
+            if self._holder is not None:
+                self._holder.stop()
+                self._holder = None
+
+    def wait_until_powered(self, seconds: float) -> bool:
+        """Wait until a reader has given the inserted card power; False if that took too long."""
+        holder = self._holder
+        return holder is not None and holder.powered.wait(seconds)
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer` with every exchange from now on, in the slot's own thread."""
+        self._observers.append(observer)
+
+    def forget(self, observer: Observer) -> None:
+        """The end of `observe`."""
+        self._observers.remove(observer)
+
+
+class _Holder(threading.Thread):
+    """Holds one card to one endpoint until it is stopped, over as many connections as that takes."""
+
+    def __init__(self, endpoint: Endpoint, interface: Interface, observers: list[Observer]) -> None:
+        super().__init__(name=f"slot {endpoint.reader}", daemon=True)
+        self.powered = threading.Event()
+        self._endpoint = endpoint
+        self._interface = interface
+        self._observers = observers
+        self._stopped = threading.Event()
+        self._link: VpcdLink | None = None
+        self._link_lock = threading.Lock()
+
+    def run(self) -> None:
+        """Connect, serve, and connect again."""
+        while True:
+            sock = connect(self._endpoint.host, self._endpoint.port, self._stopped)
+            with self._link_lock:
+                if sock is None or self._stopped.is_set():
+                    if sock is not None:
+                        sock.close()
+                    return
+                self._link = VpcdLink(sock, self._interface, self._observers)
+            try:
+                self._link.serve(self.powered.set)
+            except ReaderGone:
+                self.powered.clear()
+
+    def stop(self) -> None:
+        """Take the card away and wait until nothing talks to it any more."""
+        with self._link_lock:
+            self._stopped.set()
+            if self._link is not None:
+                self._link.cut()
+        self.join(_JOIN_SECONDS)
+
+

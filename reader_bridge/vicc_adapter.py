@@ -1,0 +1,85 @@
+"""A program that has the stock `vicc` of virtualsmartcard host one of our cards.
+
+    python -m reader_bridge.vicc_adapter CARD.card [vicc's own options, such as --port 35963]
+
+vicc knows a card type `handler_test` whose module it does not ship. That module is this one: vicc runs unchanged, as
+a program of its own, and finds our card where it looks for that type. It is GPL-3 and nothing of ours imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from applets.install import load
+from card.chip import Chip
+from reader_bridge.interface import ContactInterface
+
+_PACKAGE = "python3-virtualsmartcard"
+_PROGRAM_PACKAGE = "vsmartcard-vpicc"
+_CARD_TYPE_MODULE = "virtualsmartcard.cards.HandlerTest"
+
+
+class ViccMissing(Exception):
+    """vicc is not installed."""
+
+
+def modules_directory() -> Path:
+    """Where Debian put vicc's modules, which is off the interpreter's path."""
+    listed = subprocess.run(["dpkg", "-L", _PACKAGE], capture_output=True, text=True, check=False).stdout
+    for line in listed.splitlines():
+        if line.endswith("/virtualsmartcard/VirtualSmartcard.py"):
+            return Path(line).parent.parent
+    raise ViccMissing(f"vicc's modules are missing; install the Debian package {_PACKAGE}")
+
+
+def program() -> Path:
+    """The stock program."""
+    path = Path("/usr/bin/vicc")
+    if not path.exists():
+        raise ViccMissing(f"{path} is missing; install the Debian package {_PROGRAM_PACKAGE}")
+    return path
+
+
+def card_type(image: Path) -> ModuleType:
+    """The module that vicc looks for, with the card of that image behind the five methods that it calls."""
+    interface = ContactInterface(Chip(load(image)))
+
+    class HandlerTestOS:
+        """The card as vicc's main loop sees one."""
+
+        def getATR(self) -> bytes:  # noqa: N802 - vicc's names
+            return interface.atr
+
+        def powerUp(self) -> None:  # noqa: N802
+            interface.power_on()
+
+        def powerDown(self) -> None:  # noqa: N802
+            interface.power_off()
+
+        def reset(self) -> None:
+            interface.reset()
+
+        def execute(self, msg: bytes) -> bytes:
+            return interface.transmit(bytes(msg))
+
+    module = ModuleType(_CARD_TYPE_MODULE)
+    module.HandlerTestOS = HandlerTestOS  # type: ignore[attr-defined]
+    return module
+
+
+def main(arguments: list[str]) -> None:
+    """Run vicc with our card."""
+    image, *options = arguments
+    sys.path.insert(0, os.fspath(modules_directory()))
+    sys.modules[_CARD_TYPE_MODULE] = card_type(Path(image))
+    sys.argv = [str(program()), "--type", "handler_test", *options]
+    runpy.run_path(str(program()), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,143 @@
+"""Our end of vpcd's protocol: a TCP connection over which a virtual reader powers, resets and talks to a card.
+
+Each message is a two-byte length and a body. A body of one byte is a control (0 power off, 1 power on, 2 reset, 4 the
+ATR, please), any other is a command APDU. Only the ATR and commands are answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from reader_bridge.interface import Interface
+
+_log = logging.getLogger(__name__)
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+
+
+class Control(Enum):
+    """What vpcd asks for in a message of one byte."""
+
+    POWER_OFF = 0
+    POWER_ON = 1
+    RESET = 2
+    ATR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One command and its answer: when it came (seconds since the epoch), how long the card took, both as bytes.
+
+    For a power event `command` is empty and `control` says which; otherwise `control` is None.
+    """
+
+    at: float
+    seconds: float
+    command: bytes
+    response: bytes
+    control: Control | None = None
+
+
+Observer = Callable[[Exchange], None]
+
+
+class ReaderGone(Exception):
+    """vpcd closed the connection, or could not be reached."""
+
+
+class VpcdLink:
+    """One card held to one slot of vpcd. `serve` runs in a thread of its own until `cut`."""
+
+    def __init__(self, sock: socket.socket, interface: Interface, observers: list[Observer]) -> None:
+        self._sock = sock
+        self._interface = interface
+        self._observers = observers
+        self._received = bytearray()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
+        """Answer vpcd until it goes away (ReaderGone). `on_power` is called once it has given the card power and
+        read the ATR that follows."""
+        interface, starting = self._interface, False
+        try:
+            while True:
+                message = self._receive()
+                if len(message) != 1:
+                    self._answer(message)
+                    continue
+                try:
+                    control = Control(message[0])
+                except ValueError:
+                    _log.warning("vpcd sent the unknown control %02X", message[0])
+                    continue
+                if control is Control.ATR:
+                    self._send(interface.atr)
+                    if starting:
+                        starting = False
+                        on_power()
+                    continue
+                {Control.POWER_ON: interface.power_on, Control.POWER_OFF: interface.power_off}.get(
+                    control, interface.reset
+                )()
+                starting = control is not Control.POWER_OFF
+                for observer in tuple(self._observers):
+                    observer(Exchange(time.time(), 0.0, b"", interface.atr, control))
+        except OSError as error:
+            raise ReaderGone(str(error)) from error
+        finally:
+            interface.power_off()
+            self._sock.close()
+
+    def cut(self) -> None:
+        """Take the card away at once, whatever it is doing. `serve` then ends."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was gone already
+
+    def _answer(self, command: bytes) -> None:
+        if not self._observers:
+            self._send(self._interface.transmit(command))
+            return
+        at, begun = time.time(), time.perf_counter()
+        response = self._interface.transmit(command)
+        seconds = time.perf_counter() - begun
+        self._send(response)
+        for observer in tuple(self._observers):
+            observer(Exchange(at, seconds, command, response))
+
+    def _receive(self) -> bytes:
+        """The next message. vpcd writes length and body apart and waits, with Nagle's algorithm, for the first to be
+        acknowledged; so every read asks for immediate acknowledgement anew, or each APDU would cost some 43 ms."""
+        received = self._received
+        while len(received) < 2 or len(received) < 2 + (received[0] << 8 | received[1]):
+            if _QUICKACK is not None:
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            chunk = self._sock.recv(65538)
+            if not chunk:
+                raise ReaderGone("vpcd closed the connection")
+            received += chunk
+        end = 2 + (received[0] << 8 | received[1])
+        message = bytes(received[2:end])
+        del received[:end]
+        return message
+
+    def _send(self, body: bytes) -> None:
+        self._sock.sendall(len(body).to_bytes(2) + body)
+
+
+def connect(host: str, port: int, stop: threading.Event) -> socket.socket | None:
+    """Connect to a slot as soon as there is one to connect to; None once `stop` is set."""
+    pause = 0.02
+    while not stop.is_set():
+        try:
+            return socket.create_connection((host, port), timeout=None)
+        except OSError:
+            stop.wait(pause)
+            pause = min(pause * 2, 0.5)
+    return None
