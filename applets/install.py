@@ -13,15 +13,6 @@ from card.store import MemoryStore, Reference, Store
 
 _APPLICATIONS = (card_manager, jpki, text, visual, juki, common)
 
-NAMES = {
-    card_manager.AID: "card manager",
-    jpki.AID: "JPKI",
-    text.AID: "text",
-    visual.AID: "visual",
-    juki.AID: "juki",
-    common.AID: "common",
-}
-
 
 def personalise(data: Personalisation) -> CardContents:
     """What personalisation writes to a whole card."""

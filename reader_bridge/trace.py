@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from applets.install import NAMES
+from collections.abc import Sequence
+
 from card.apdu import CommandApdu, ResponseApdu
-from card.identifiers import MAX_AID_LENGTH, Aid
+from card.file import Application
+from card.identifiers import FileId
 from card.refusal import WrongLength
+from card.status_word import SUCCESS
 from reader_bridge.vpcd import Control, Exchange
 
 _INSTRUCTIONS = {
@@ -29,46 +32,82 @@ _INSTRUCTIONS = {
     0x80AE: "SET SESSION KEY",
     0xFFCA: "GET UID (reader)",
 }
-_SECRET = {0x0020, 0x0024, 0x8032}
-"""Instructions whose data are a PIN."""
-
+_PIN_COMMANDS = {0x0020, 0x0024, 0x8032}
+_NAMING_BY_P2 = {*_PIN_COMMANDS, 0x0088, 0x802A}
 _CONTROLS = {Control.POWER_ON: "power on", Control.POWER_OFF: "power off", Control.RESET: "reset"}
 
 
-def in_words(exchange: Exchange) -> str:
-    """One line: what was asked, what was answered. PINs are masked."""
-    if exchange.control is not None:
-        return f"-- {_CONTROLS[exchange.control]}"
-    try:
-        command = CommandApdu.parse(exchange.command)
-    except WrongLength:
-        asked = f"malformed command {exchange.command.hex().upper()}"
-    else:
-        asked = command_in_words(command)
-    response = ResponseApdu.parse(exchange.response)
-    got = f"{len(response.data)} bytes, " if response.data else ""
-    return f"{asked} -> {got}{response.status} {response.status.meaning} ({exchange.seconds * 1000:.2f} ms)"
+class Decoder:
+    """Follows one slot's exchanges and puts each in a line. It knows the card's applications, and keeps in step with
+    what is selected, so that it can name the file that a command works on. PINs are masked."""
 
+    def __init__(self, applications: Sequence[Application]) -> None:
+        self._applications = applications
+        self._application: Application | None = None
+        self._file: FileId | None = None
 
-def command_in_words(command: CommandApdu) -> str:
-    """A command: its name, and what it names."""
-    key = command.cla << 8 | command.ins
-    name = _INSTRUCTIONS.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")
-    return " ".join(part for part in (name, _object(key, command)) if part)
+    def line(self, exchange: Exchange) -> str:
+        """One exchange in words."""
+        if exchange.control is not None:
+            self._application = self._file = None
+            return f"-- {_CONTROLS[exchange.control]}"
+        response = ResponseApdu.parse(exchange.response)
+        try:
+            command = CommandApdu.parse(exchange.command)
+        except WrongLength:
+            asked = f"malformed command {exchange.command.hex().upper()}"
+        else:
+            self._follow(command, response)
+            asked = self._asked(command)
+        got = f"{len(response.data)} bytes, " if response.data else ""
+        return f"{asked} -> {got}{response.status} {response.status.meaning} ({exchange.seconds * 1000:.2f} ms)"
 
+    def _follow(self, command: CommandApdu, response: ResponseApdu) -> None:
+        match command.cla << 8 | command.ins, command.p1:
+            case 0x00A4, 0x04 if response.status == SUCCESS:
+                self._application = self._named(command.data)
+                self._file = None
+            case 0x00A4, 0x02 if response.status == SUCCESS:
+                self._file = FileId(int.from_bytes(command.data))
+            case 0x00B0, p1 if p1 & 0x80:
+                self._file = FileId(p1 & 0x1F)
+            case key, _ if key in _NAMING_BY_P2 and command.p2 & 0x1F:
+                self._file = FileId(command.p2 & 0x1F)
+            case 0x00B2, _ if command.p2 >> 3:
+                self._file = FileId(command.p2 >> 3)
 
-def _object(key: int, command: CommandApdu) -> str:
-    if key == 0x00A4:
-        if command.p1 == 0x04 and 1 <= len(command.data) <= MAX_AID_LENGTH:
-            known = NAMES.get(Aid(command.data))
-            return f"application {known}" if known else f"application {command.data.hex().upper()}"
-        return f"file {command.data.hex().upper()}" if command.data else ""
-    if key == 0x00B0:
-        where = f"file {command.p1 & 0x1F:02X} offset {command.p2}" if command.p1 & 0x80 else f"offset {command.p1 << 8 | command.p2}"
-        return where if command.le is None else f"{where}, up to {command.le}"
-    if key == 0x00CA:
-        return f"{command.p1:02X}{command.p2:02X}"
-    if key in _SECRET:
-        named = "current file" if command.p2 == 0x80 else f"file {command.p2 & 0x1F:02X}"
-        return f"{named}, {'*' * len(command.data) if command.data else 'tries left?'}"
-    return command.data.hex().upper()
+    def _named(self, name: bytes) -> Application | None:
+        return next((found for found in self._applications if name and found.aid.startswith(name)), None)
+
+    def _asked(self, command: CommandApdu) -> str:
+        key = command.cla << 8 | command.ins
+        words = [_INSTRUCTIONS.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
+        match key:
+            case 0x00A4 if command.p1 == 0x04:
+                found = self._named(command.data)
+                words.append(f"application {found.name if found else command.data.hex().upper()}")
+            case 0x00A4 if command.data:
+                words.append(self._file_in_words(FileId(int.from_bytes(command.data))))
+            case 0x00B0:
+                offset = command.p2 if command.p1 & 0x80 else command.p1 << 8 | command.p2
+                words.append(f"{self._file_in_words(self._file)} from {offset}")
+                if command.le is not None:
+                    words.append(f"up to {command.le}")
+            case 0x00B2:
+                words.append(f"{self._file_in_words(self._file)} record {command.p1}")
+            case 0x00CA:
+                words.append(f"{command.p1:02X}{command.p2:02X}")
+            case _ if key in _PIN_COMMANDS:
+                words.append(self._file_in_words(self._file))
+                words.append("*" * len(command.data) if command.data else "tries left?")
+            case _ if key in _NAMING_BY_P2:
+                words.append(f"{self._file_in_words(self._file)}, {len(command.data)} bytes")
+            case _ if command.data:
+                words.append(command.data.hex().upper())
+        return " ".join(words)
+
+    def _file_in_words(self, fid: FileId | None) -> str:
+        if fid is None:
+            return "no file"
+        file = self._application.files.get(fid) if self._application else None
+        return f"{file.name} ({fid})" if file else f"file {fid}"

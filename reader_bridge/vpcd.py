@@ -20,6 +20,10 @@ _log = logging.getLogger(__name__)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
+_POLLS_BEFORE_POWER = 2
+"""pcscd looks twice at a card that it has noticed before it gives it power."""
+
+
 class Control(Enum):
     """What vpcd asks for in a message of one byte."""
 
@@ -58,40 +62,61 @@ class VpcdLink:
         self._interface = interface
         self._observers = observers
         self._received = bytearray()
+        self._polls = 0
+        self._noticed = False  # whether pcscd gave power since the card was put in
+        self._starting = False  # whether the ATR that follows power is still to be read
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
         """Answer vpcd until it goes away (ReaderGone). `on_power` is called once it has given the card power and
         read the ATR that follows."""
-        interface, starting = self._interface, False
         try:
             while True:
                 message = self._receive()
                 if len(message) != 1:
                     self._answer(message)
-                    continue
-                try:
-                    control = Control(message[0])
-                except ValueError:
-                    _log.warning("vpcd sent the unknown control %02X", message[0])
-                    continue
-                if control is Control.ATR:
-                    self._send(interface.atr)
-                    if starting:
-                        starting = False
-                        on_power()
-                    continue
-                {Control.POWER_ON: interface.power_on, Control.POWER_OFF: interface.power_off}.get(
-                    control, interface.reset
-                )()
-                starting = control is not Control.POWER_OFF
-                for observer in tuple(self._observers):
-                    observer(Exchange(time.time(), 0.0, b"", interface.atr, control))
+                elif message[0] == Control.ATR.value:
+                    self._send(self._interface.atr)
+                    self._polled(on_power)
+                else:
+                    self._control(message[0])
         except OSError as error:
             raise ReaderGone(str(error)) from error
         finally:
-            interface.power_off()
+            self._interface.power_off()
             self._sock.close()
+
+    def _control(self, code: int) -> None:
+        """Power or reset; vpcd expects no answer."""
+        match code:
+            case Control.POWER_OFF.value:
+                self._interface.power_off()
+            case Control.POWER_ON.value:
+                self._interface.power_on()
+                self._noticed = True
+            case Control.RESET.value:
+                self._interface.reset()
+                self._noticed = True
+            case _:
+                _log.warning("vpcd sent the unknown control %02X", code)
+                return
+        self._starting = code != Control.POWER_OFF.value
+        for observer in tuple(self._observers):
+            observer(Exchange(time.time(), 0.0, b"", self._interface.atr, Control(code)))
+
+    def _polled(self, on_power: Callable[[], None]) -> None:
+        """The ATR was asked for: after power, or to see whether there is a card.
+
+        A client's command that meets the gap between two cards has vpcd drop the old one at once, and it may find
+        the new one before pcscd has looked: pcscd then never learns of the change, and never gives the new card
+        power. A card that is looked at again and again without power is therefore taken out once more.
+        """
+        if self._starting:
+            self._starting = False
+            on_power()
+        self._polls += 1
+        if not self._noticed and self._polls > _POLLS_BEFORE_POWER:
+            raise ReaderGone("pcscd has not noticed that there is a new card")
 
     def cut(self) -> None:
         """Take the card away at once, whatever it is doing. `serve` then ends."""
@@ -101,6 +126,8 @@ class VpcdLink:
             pass  # it was gone already
 
     def _answer(self, command: bytes) -> None:
+        if not self._noticed:
+            raise ReaderGone("pcscd has not noticed that there is a new card")
         if not self._observers:
             self._send(self._interface.transmit(command))
             return

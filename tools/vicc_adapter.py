@@ -1,6 +1,6 @@
 """A program that has the stock `vicc` of virtualsmartcard host one of our cards.
 
-    python -m reader_bridge.vicc_adapter CARD.card [vicc's own options, such as --port 35963]
+    python -m tools.vicc_adapter CARD.card [vicc's own options, such as --port 35963]
 
 vicc knows a card type `handler_test` whose module it does not ship. That module is this one: vicc runs unchanged, as
 a program of its own, and finds our card where it looks for that type. It is GPL-3 and nothing of ours imports it.

@@ -1,0 +1,295 @@
+"""`kazashi demo`: the whole story on a real reader, told step by step with the programs that people use."""
+
+from __future__ import annotations
+
+import html
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from card.image import read_image
+from card_management.issue import issue, usual_order
+from pki.authority import Authority
+from pki.profile import Kind
+from reader_bridge.host import Presentation, ReaderHost
+from reader_bridge.pcscd import RunningPcscd, start_pcscd
+from resident_registry.cast import CAST
+from tools.errors import StepFailed
+from world.home import World, open_world
+
+PKCS11_MODULES = (
+    Path("/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"),
+    Path("/usr/lib/aarch64-linux-gnu/opensc-pkcs11.so"),
+    Path("/usr/lib/opensc-pkcs11.so"),
+)
+PIN, PASSWORD, WRONG_PIN = "1234", "ABC123", "9999"
+_REFUSED = "SW1=0x69, SW2=0x82"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it was, whether it went as it should, how long it took, and what there is to say of it."""
+
+    step: str
+    ok: bool
+    seconds: float
+    detail: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The step for `--json`."""
+        return asdict(self)
+
+
+@dataclass
+class _Stage:
+    """What the steps work on."""
+
+    directory: Path
+    world: World
+    pcscd: RunningPcscd
+    host: ReaderHost
+    image: Path
+
+    @property
+    def reader(self) -> str:
+        return self.host.slots[0].endpoint.reader
+
+
+def run_demo(tell: Callable[[Step], None]) -> list[Step]:
+    """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
+    steps: list[Step] = []
+    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
+        for title, action in [*prepared, *_STORY]:
+            begun = time.perf_counter()
+            try:
+                detail, ok = action(stage), True
+            except (StepFailed, subprocess.TimeoutExpired) as error:
+                detail, ok = str(error), False
+            steps.append(Step(title, ok, time.perf_counter() - begun, detail))
+            tell(steps[-1])
+            if not ok:
+                break
+    return steps
+
+
+_Action = Callable[[_Stage], str]
+
+
+@contextmanager
+def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, _Action]], _Stage]]:
+    """A world, a pcscd and an empty reader of the demonstration's own. Raises PcscdUnavailable."""
+    world = open_world(directory / "world", seed="demo")
+    begun = time.perf_counter()
+    pcscd = start_pcscd(directory, ["Kazashi"], private=True)
+    seconds = time.perf_counter() - begun
+    host = ReaderHost(pcscd.endpoints)
+    environment = dict(os.environ)
+    os.environ.update(pcscd.client_environment())
+    stage = _Stage(directory, world, pcscd, host, directory / "none")
+    try:
+        yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
+    finally:
+        host.close()
+        pcscd.stop()
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _issue(stage: _Stage) -> str:
+    resident = CAST["hanako"]
+    stage.image = issue(stage.world, resident.alias, usual_order(stage.world, resident))
+    return f"{resident.name}, six keys, two certificates, {stage.image.stat().st_size} bytes"
+
+
+def _insert(stage: _Stage) -> str:
+    slot = stage.host.slots[0]
+    stage.host.insert(slot, "hanako", stage.image, Presentation())
+    if not slot.wait_until_powered(10):
+        raise StepFailed("pcscd did not notice the card within 10 s")
+    return f"in {stage.reader}"
+
+
+def _detect(stage: _Stage) -> str:
+    said = _run("opensc-tool", "--reader", stage.reader, "--atr", "--name")
+    if "jpki" not in said:
+        raise StepFailed(f"opensc-tool took the card for {said!r}")
+    return f"opensc-tool calls it {said.split()[-1]!r}, ATR {said.split()[0]}"
+
+
+def _list(stage: _Stage) -> str:
+    said = _run("pkcs15-tool", "--reader", stage.reader, "--list-certificates", "--list-keys", "--list-pins")
+    for wanted in ("User Authentication Certificate", "Digital Signature Certificate", "User Authentication PIN"):
+        if wanted not in said:
+            raise StepFailed(f"pkcs15-tool does not list {wanted!r}")
+    return f"pkcs15-tool lists {said.count('X.509 Certificate')} certificates and {said.count('Private RSA Key')} keys"
+
+
+def _read_certificate(stage: _Stage) -> str:
+    pem = stage.directory / "authentication.pem"
+    _run("pkcs15-tool", "--reader", stage.reader, "--read-certificate", "1", "--output", str(pem))
+    _root_pem(stage, Kind.AUTHENTICATION)
+    _run("openssl", "verify", "-CAfile", str(stage.directory / "authentication-root.pem"), str(pem))
+    return "without a PIN; openssl verifies it under its authority"
+
+
+def _refuse(stage: _Stage) -> str:
+    said = _run(
+        "opensc-tool", "--reader", stage.reader,
+        "--send-apdu", "00A4040C0AD392F000260100000001",
+        "--send-apdu", "00A4020C020001",
+        "--send-apdu", "00B0000004",
+    )  # fmt: skip
+    if _REFUSED not in said.rsplit("Received", 1)[-1]:
+        raise StepFailed(f"the signature certificate was not refused: {said}")
+    return "status 6982 before the password"
+
+
+def _verify(stage: _Stage) -> str:
+    for number, secret in (("01", PIN), ("02", PASSWORD)):
+        _run("pkcs15-tool", "--reader", stage.reader, "--verify-pin", "--auth-id", number, "--pin", secret)
+    return "four digits, and the password of the signature key"
+
+
+def _sign(kind: Kind) -> _Action:
+    def action(stage: _Stage) -> str:
+        number, secret = ("01", PIN) if kind is Kind.AUTHENTICATION else ("02", PASSWORD)
+        index = 0 if kind is Kind.AUTHENTICATION else 1
+        message, signature = stage.directory / "message", stage.directory / f"{kind.word}.sig"
+        message.write_text("かざし\n", encoding="utf-8")
+        module = next((str(path) for path in PKCS11_MODULES if path.exists()), None)
+        if module is None:
+            raise StepFailed("OpenSC's PKCS#11 module is missing; install the Debian package opensc-pkcs11")
+        login = ["--module", module, "--slot-index", str(index), "--login", "--pin", secret]
+        _run(
+            "pkcs11-tool", *login, "--sign", "--id", number, "--mechanism", "SHA256-RSA-PKCS",
+            "--input-file", str(message), "--output-file", str(signature),
+        )  # fmt: skip
+        certificate = stage.directory / f"{kind.word}.der"
+        _run("pkcs11-tool", *login, "--read-object", "--type", "cert", "--id", number, "--output-file", str(certificate))
+        _root_pem(stage, kind)
+        public = stage.directory / f"{kind.word}.pub"
+        public.write_text(
+            _run("openssl", "x509", "-inform", "DER", "-in", str(certificate), "-noout", "-pubkey"), encoding="ascii"
+        )
+        said = _run("openssl", "dgst", "-sha256", "-verify", str(public), "-signature", str(signature), str(message))
+        if "Verified OK" not in said:
+            raise StepFailed(f"openssl does not accept the signature: {said}")
+        return "through OpenSC's PKCS#11 module; openssl verifies it"
+
+    return action
+
+
+def _count_wrong_pin(stage: _Stage) -> str:
+    verify = ("pkcs15-tool", "--reader", stage.reader, "--verify-pin", "--auth-id", "01", "--pin")
+    wrong = subprocess.run([*verify, WRONG_PIN], capture_output=True, text=True, check=False, timeout=30)
+    left = _tries_on_disk(stage)
+    if wrong.returncode == 0 or left != 2:
+        raise StepFailed(f"a wrong PIN left {left} tries, and pkcs15-tool exited with {wrong.returncode}")
+    _run(*verify, PIN)
+    if _tries_on_disk(stage) != 3:
+        raise StepFailed("the right PIN did not restore the tries")
+    return "2 tries left, on disk too; the right PIN restores 3"
+
+
+def _tear_out(stage: _Stage) -> str:
+    from smartcard.Exceptions import CardConnectionException
+    from smartcard.scard import SCARD_LEAVE_CARD, SCardBeginTransaction, SCardEndTransaction
+    from smartcard.System import readers
+
+    connection = next(found for found in readers() if str(found) == stage.reader).createConnection()
+    connection.connect()
+    SCardBeginTransaction(connection.component.hcard)
+    slot = stage.host.slots[0]
+    stage.host.remove(slot)
+    begun = time.perf_counter()
+    try:
+        connection.transmit([0x00, 0xA4, 0x00, 0x0C])
+    except CardConnectionException:
+        seconds = time.perf_counter() - begun
+    else:
+        raise StepFailed("a command to a card that is gone was answered")
+    finally:
+        SCardEndTransaction(connection.component.hcard, SCARD_LEAVE_CARD)
+        connection.disconnect()
+        connection.release()
+    _insert(stage)
+    _detect(stage)
+    return f"the client is told within {seconds * 1000:.0f} ms, and finds the card again when it is back"
+
+
+_STORY: list[tuple[str, _Action]] = [
+    ("a card is issued", _issue),
+    ("the card is inserted", _insert),
+    ("OpenSC recognises it", _detect),
+    ("OpenSC lists it", _list),
+    ("authentication certificate read", _read_certificate),
+    ("signature certificate refused", _refuse),
+    ("both PINs verified", _verify),
+    ("signed with the authentication key", _sign(Kind.AUTHENTICATION)),
+    ("signed with the signature key", _sign(Kind.SIGNATURE)),
+    ("a wrong PIN is counted", _count_wrong_pin),
+    ("the card is torn out mid-transaction", _tear_out),
+]
+
+
+def _root_pem(stage: _Stage, kind: Kind) -> None:
+    der = stage.directory / f"{kind.word}-root.der"
+    der.write_bytes(Authority(stage.world, kind).root())
+    _run("openssl", "x509", "-inform", "DER", "-in", str(der), "-out", str(der.with_suffix(".pem")))
+
+
+def _tries_on_disk(stage: _Stage) -> int:
+    from applets import jpki
+
+    contents, _ = read_image(stage.image)
+    return contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left
+
+
+def _run(*command: str) -> str:
+    """Run a program; answers what it said. Raises StepFailed where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except FileNotFoundError:
+        raise StepFailed(f"{command[0]} is not installed; run: kazashi doctor") from None
+    if done.returncode:
+        raise StepFailed(f"{' '.join(command)} exited with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def write_report(steps: list[Step], path: Path) -> None:
+    """The steps as one self-contained page."""
+    longest = max((step.seconds for step in steps), default=1) or 1
+    rows = "\n".join(
+        f'<tr class="{"ok" if step.ok else "fail"}"><td>{"✓" if step.ok else "✗"}</td><td>{html.escape(step.step)}</td>'
+        f'<td>{html.escape(step.detail)}</td><td class="n">{step.seconds * 1000:.0f} ms</td>'
+        f'<td><i style="width:{step.seconds / longest * 8:.2f}em"></i></td></tr>'
+        for step in steps
+    )
+    verdict = "Every step went as it should." if all(step.ok for step in steps) else "A step failed."
+    path.write_text(_PAGE.format(rows=rows, verdict=verdict), encoding="utf-8")
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Kazashi: the demonstration</title>
+<style>
+:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
+body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; width: 100% }}
+td {{ padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top }}
+.ok td:first-child {{ color: #2a7 }} .fail td {{ color: #d33; font-weight: 600 }}
+.n {{ text-align: right; white-space: nowrap }}
+i {{ display: inline-block; height: .7em; background: #47a; border-radius: 2px }}
+</style>
+<h1>かざし Kazashi</h1>
+<p>An emulated Individual Number Card in a real PC/SC reader, as unmodified programs met it. {verdict}</p>
+<table>
+{rows}
+</table>
+</html>
+"""

@@ -1,0 +1,114 @@
+"""`kazashi doctor`: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from applets.pictures import FONT, FONT_PACKAGE
+from reader_bridge import control
+from reader_bridge.pcscd import DRIVER, SYSTEM_DIRECTORY, system_pcscd
+from tools.bench_process import control_path
+from tools.vicc_adapter import ViccMissing, modules_directory, program
+from world.home import World
+
+_PROGRAMS = {
+    "pcscd": "pcscd",
+    "opensc-tool": "opensc",
+    "pkcs11-tool": "opensc",
+    "pcsc_scan": "pcsc-tools",
+    "openssl": "openssl",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `remedy` is empty where nothing needs doing; `essential` ones make the doctor exit 3."""
+
+    check: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    essential: bool = True
+
+
+def examine(world: World) -> list[Finding]:
+    """Look at everything."""
+    return [*_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
+
+
+def _programs() -> Iterator[Finding]:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for name, package in _PROGRAMS.items():
+        found = shutil.which(name, path=path)
+        yield Finding(
+            f"program {name}", found is not None, found or "not found", "" if found else f"apt-get install {package}"
+        )
+
+
+def _files() -> Iterator[Finding]:
+    for name, path, package in (
+        ("vpcd driver", DRIVER, "vsmartcard-vpcd"),
+        ("register font", FONT, FONT_PACKAGE),
+    ):
+        there = path.exists()
+        yield Finding(name, there, str(path) if there else f"{path} is missing", "" if there else f"apt-get install {package}")
+    try:
+        yield Finding("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
+    except ViccMissing as error:
+        yield Finding("stock vicc", False, str(error), "only measurements against it need it", essential=False)
+
+
+def _namespaces() -> Finding:
+    arguments = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+    works = subprocess.run(["unshare", *arguments, "true"], capture_output=True, check=False).returncode == 0
+    return Finding(
+        "private pcscd",
+        works,
+        "a pcscd of our own can run beside the system's" if works else "this process may not make a mount namespace",
+        ""
+        if works
+        else "run as root, allow user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also"
+        " kernel.apparmor_restrict_unprivileged_userns=0), or use the in-process connection",
+    )
+
+
+def _pcscd() -> Iterator[Finding]:
+    found = system_pcscd()
+    if found is None:
+        listening = (SYSTEM_DIRECTORY / "pcscd.comm").exists()
+        yield Finding(
+            "system's pcscd",
+            True,
+            "runs without a virtual reader" if listening else "does not run; kazashi up starts one of its own",
+            essential=False,
+        )
+    else:
+        readers = ", ".join(endpoint.reader for endpoint in found.endpoints)
+        yield Finding("system's pcscd", True, f"runs, with the virtual slots {readers}", essential=False)
+    yield Finding(
+        "vpcd's ports",
+        False,
+        "while a pcscd with virtual readers runs, vpcd listens on every network interface without authentication:"
+        " whoever reaches its ports (35963 and up, two for each reader) can put a card into the reader",
+        "on a machine that others can reach, close the ports to all but loopback: nft add table inet kazashi;"
+        " nft 'add chain inet kazashi in { type filter hook input priority 0; }';"
+        " nft add rule inet kazashi in iifname != lo tcp dport 35963-35994 drop",
+        essential=False,
+    )
+
+
+def _bench(world: World) -> Iterator[Finding]:
+    yield Finding("world", True, str(world.directory), essential=False)
+    try:
+        status = control.request(control_path(world), "status")
+    except control.NotRunning:
+        yield Finding("bench", True, "does not run", "kazashi up --detach", essential=False)
+        return
+    yield Finding("bench", True, f"runs as process {status['pid']}", essential=False)
+
