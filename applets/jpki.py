@@ -93,9 +93,7 @@ def application(written: ApplicationContents) -> Application:
         "JPKI",
         by_id(
             (
-                TransparentFile(
-                    SIGNATURE_CERTIFICATE, "signature certificate", data[SIGNATURE_CERTIFICATE], signed_in
-                ),
+                TransparentFile(SIGNATURE_CERTIFICATE, "signature certificate", data[SIGNATURE_CERTIFICATE], signed_in),
                 TransparentFile(SIGNATURE_AUTHORITY, "signature authority", data[SIGNATURE_AUTHORITY], FREE),
                 InternalFile(FileId(0x0005), "unknown 0005"),
                 TransparentFile(TOKEN_INFORMATION, "token information", data[TOKEN_INFORMATION], FREE),

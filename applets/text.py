@@ -1,4 +1,4 @@
-"""The text application (券面入力補助AP): the individual number and the four attributes as text, and their signatures."""
+"""The text application (券面入力補助AP): individual number and four attributes as text, and their signatures."""
 
 from __future__ import annotations
 

@@ -56,6 +56,4 @@ class Signer:
 def certificate(issuer: Signer, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
     """A certificate of 568 bytes. The signature covers the 297-byte value of its body, not the body's header."""
     body = issuer.id + subject_id + public_key(subject_key)
-    return Tlv.of(
-        CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG
-    )
+    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)

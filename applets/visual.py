@@ -60,9 +60,7 @@ def contents(data: Personalisation) -> ApplicationContents:
             FACE: face(data),
             BASIC_INFORMATION: basic.encode(),
             CERTIFICATE: certificate(data.vouchers.visual_issuer, signer.id, signer.key).encode(),
-            INDIVIDUAL_NUMBER: Tlv(
-                0xFF40, number + Tlv(0xDF43, signer.sign(number), LONG).encode(), LONG
-            ).encode(),
+            INDIVIDUAL_NUMBER: Tlv(0xFF40, number + Tlv(0xDF43, signer.sign(number), LONG).encode(), LONG).encode(),
             UNKNOWN_DATA: b"\xff" * 16,
         },
         keys={KEY: data.keys.visual.pkcs8},
@@ -95,9 +93,7 @@ def face(data: Personalisation) -> bytes:
         Tlv(0xDF2A, digits_picture(data.card.security_code), LONG).encode(),
     ]
     table_end = len(Tlv(0xFF20, b"", LONG).header()) + len(Tlv(0xDF21, bytes(18)).encode())
-    offsets = b"".join(
-        (table_end + sum(map(len, encoded[:number]))).to_bytes(2) for number in range(len(encoded))
-    )
+    offsets = b"".join((table_end + sum(map(len, encoded[:number]))).to_bytes(2) for number in range(len(encoded)))
     return Tlv(0xFF20, Tlv(0xDF21, offsets).encode() + b"".join(encoded), LONG).encode()
 
 
@@ -114,9 +110,7 @@ def application(written: ApplicationContents) -> Application:
                 TransparentFile(FACE, "card face", data[FACE], either_number),
                 TransparentFile(BASIC_INFORMATION, "basic information", data[BASIC_INFORMATION], FREE),
                 TransparentFile(CERTIFICATE, "card-verifiable certificate", data[CERTIFICATE], FREE),
-                TransparentFile(
-                    INDIVIDUAL_NUMBER, "individual number", data[INDIVIDUAL_NUMBER], Verified(NUMBER_A)
-                ),
+                TransparentFile(INDIVIDUAL_NUMBER, "individual number", data[INDIVIDUAL_NUMBER], Verified(NUMBER_A)),
                 TransparentFile(UNKNOWN_DATA, "unknown 0006", data[UNKNOWN_DATA], either_number),
                 PinFile(BIRTH_PIN, "birth PIN", SIX_DIGITS),
                 PinFile(NUMBER_B, "reference number B", FOURTEEN_DIGITS),
@@ -124,7 +118,11 @@ def application(written: ApplicationContents) -> Application:
                 InternalFile(FileId(0x0014), "unknown 0014"),
                 InternalFile(FileId(0x0015), "unknown 0015"),
                 KeyFile(
-                    KEY, "card-face key", written.key(KEY), FREE, signs=True,
+                    KEY,
+                    "card-face key",
+                    written.key(KEY),
+                    FREE,
+                    signs=True,
                     authentication_refusal=ConditionsNotSatisfied,
                 ),
                 InternalFile(FileId(0x001C), "unknown 001C"),

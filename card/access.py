@@ -26,7 +26,7 @@ class Condition(Protocol):
 class Free:
     """Always met."""
 
-    def met(self, facts: Set[FileId]) -> bool:  # noqa: ARG002 - a condition is asked about facts, whatever it is
+    def met(self, facts: Set[FileId]) -> bool:
         """Whether the facts satisfy the condition."""
         return True
 
@@ -35,7 +35,7 @@ class Free:
 class Never:
     """Met by no credential that a client could have."""
 
-    def met(self, facts: Set[FileId]) -> bool:  # noqa: ARG002
+    def met(self, facts: Set[FileId]) -> bool:
         """Whether the facts satisfy the condition."""
         return False
 

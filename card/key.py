@@ -34,6 +34,13 @@ class PrivateKey:
         return _load(self.pkcs8)
 
     @property
+    def public_key(self) -> bytes:
+        """The public half as SubjectPublicKeyInfo DER."""
+        return self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @property
     def public_numbers(self) -> rsa.RSAPublicNumbers:
         """Modulus and exponent."""
         return self._key.public_key().public_numbers()

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
 from applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Pins
 from applets.install import personalise
 from card.atr import DEFAULT_CONTACT_ATR
@@ -128,7 +126,7 @@ def _certify(world: World, order: Order, not_after: datetime) -> Certificates:
     authentication_key = world.keys.take()
 
     def request(key: bytes) -> Request:
-        return Request(order.resident, _public(key), order.issued, not_after)
+        return Request(order.resident, PrivateKey(key).public_key, order.issued, not_after)
 
     return Certificates(
         signature=signature.issue(request(signature_key)) if signature_key else None,
@@ -137,12 +135,4 @@ def _certify(world: World, order: Order, not_after: datetime) -> Certificates:
         authentication=authentication.issue(request(authentication_key)),
         authentication_key=authentication_key,
         authentication_authority=authentication.root(order.issued),
-    )
-
-
-def _public(pkcs8: bytes) -> bytes:
-    return (
-        serialization.load_der_private_key(pkcs8, None)
-        .public_key()
-        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     )

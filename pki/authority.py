@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +113,11 @@ class Authority:
         ).fetchone()
         if row is None:
             row = self._begin_generation(database, number)
-        key = serialization.load_der_private_key(row[2], None)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError("an authority's key is an RSA key")
-        return _Generation(row[0], row[1], key, row[3])
+        return _Generation(row[0], row[1], _load(row[2]), row[3])
 
     def _begin_generation(self, database: sqlite3.Connection, number: int) -> tuple[int, int, bytes, bytes]:
         pkcs8 = self._world.keys.take()
-        key = serialization.load_der_private_key(pkcs8, None)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError("an authority's key is an RSA key")
+        key = _load(pkcs8)
         serial, begin = _next_serial(database), begins(number)
         own_name = der.authority_name(self.profile, self.kind)
         public_key = key.public_key().public_bytes(
@@ -143,6 +139,15 @@ class Authority:
     def _record(self, database: sqlite3.Connection, what: str, **detail: int) -> None:
         at = self._world.clock.now().astimezone(JST).isoformat()
         database.execute("INSERT INTO event (at, what, detail) VALUES (?, ?, ?)", (at, what, json.dumps(detail)))
+
+
+@lru_cache(maxsize=16)
+def _load(pkcs8: bytes) -> rsa.RSAPrivateKey:
+    # The authority made this key itself; proving its primes again at each use would cost 50 ms.
+    key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError("an authority's key is an RSA key")
+    return key
 
 
 def _next_serial(database: sqlite3.Connection) -> int:

@@ -4,7 +4,7 @@ extensions to us."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from asn1crypto import algos, core, keys, x509
 
@@ -113,7 +113,7 @@ def policies(profile: Profile, kind: Kind) -> Any:
 
 
 class _OtherName(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
-    _fields = [  # noqa: RUF012
+    _fields: ClassVar[list[tuple[Any, ...]]] = [
         ("type_id", core.ObjectIdentifier),
         ("value", core.UTF8String, {"explicit": 0}),
     ]

@@ -12,7 +12,7 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def request(path: Path, verb: str, **arguments: object) -> Answer:
         return next(answers)
 
 
-def stream(path: Path, verb: str, **arguments: object) -> Iterator[Answer]:
+def stream(path: Path, verb: str, **arguments: object) -> Generator[Answer, None, None]:
     """One request and all its answers, for as long as the caller cares to read. Raises NotRunning and Refused."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:

@@ -32,7 +32,7 @@ class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
             self.card.power_off()
             self.card = None
 
-    def createConnection(self) -> InProcessConnection:  # noqa: N802 - pyscard's name
+    def createConnection(self) -> InProcessConnection:
         """A connection, not yet connected."""
         return InProcessConnection(self)
 
@@ -74,20 +74,20 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
             self._card.power_off()
         self._card = None
 
-    def getATR(self) -> list[int]:  # noqa: N802
+    def getATR(self) -> list[int]:
         """The ATR as a list of numbers."""
         return list(self._present().atr)
 
-    def doTransmit(self, command: list[int], protocol: object) -> tuple[list[int], int, int]:  # noqa: N802, ARG002
+    def doTransmit(self, command: list[int], protocol: object) -> tuple[list[int], int, int]:
         """One command; answers data, SW1, SW2."""
         response = self._present().transmit(bytes(command))
         return list(response[:-2]), response[-2], response[-1]
 
-    def doControl(self, controlCode: int, command: list[int]) -> list[int]:  # noqa: N802, N803, ARG002
+    def doControl(self, controlCode: int, command: list[int]) -> list[int]:
         """No driver, hence no control codes."""
         raise CardConnectionException("the in-process reader has no controls", hresult=SCARD_E_UNSUPPORTED_FEATURE)
 
-    def doGetAttrib(self, attribId: int) -> list[int]:  # noqa: N802, N803, ARG002
+    def doGetAttrib(self, attribId: int) -> list[int]:
         """No driver, hence no attributes."""
         raise CardConnectionException("the in-process reader has no attributes", hresult=SCARD_E_UNSUPPORTED_FEATURE)
 

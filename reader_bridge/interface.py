@@ -52,15 +52,27 @@ class ContactInterface:
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
-        self.power_on = chip.power_on
-        self.power_off = chip.power_off
-        self.reset = chip.reset
-        self.transmit = chip.transmit
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
         return self.chip.card.contact_atr
+
+    def power_on(self) -> None:
+        """Cold start."""
+        self.chip.power_on()
+
+    def power_off(self) -> None:
+        """Take power away."""
+        self.chip.power_off()
+
+    def reset(self) -> None:
+        """Warm reset."""
+        self.chip.reset()
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer one command APDU."""
+        return self.chip.transmit(command)
 
 
 class ContactlessInterface:

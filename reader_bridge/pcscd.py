@@ -16,6 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smartcard.scard import (
+    SCARD_S_SUCCESS,
+    SCARD_SCOPE_SYSTEM,
+    SCardEstablishContext,
+    SCardListReaders,
+    SCardReleaseContext,
+)
+
 from reader_bridge.slot import Endpoint
 
 SYSTEM_DIRECTORY = Path("/run/pcscd")
@@ -63,15 +71,25 @@ class RunningPcscd:
 
 
 def system_pcscd() -> RunningPcscd | None:
-    """The system's pcscd, if it runs and has a virtual reader; None otherwise.
-
-    Where systemd listens in its place, knocking starts it, and its virtual reader may take a moment to listen.
-    """
+    """The pcscd at the system's path, if it runs with the virtual readers of the system's configuration."""
     path = SYSTEM_DIRECTORY / SOCKET_NAME
-    if not _listens(path):
+    if not listens(path):
         return None
-    endpoints = configured_endpoints(SYSTEM_CONFIGURATION)
-    return RunningPcscd(path, tuple(endpoints)) if endpoints else None
+    # Asking it also wakes one that systemd listens for; and another program's pcscd may have other readers.
+    present = _reader_names()
+    endpoints = tuple(found for found in configured_endpoints(SYSTEM_CONFIGURATION) if found.reader in present)
+    return RunningPcscd(path, endpoints) if endpoints else None
+
+
+def _reader_names() -> list[str]:
+    result, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
+    if result != SCARD_S_SUCCESS:
+        return []
+    try:
+        result, names = SCardListReaders(context, [])
+        return list(names) if result == SCARD_S_SUCCESS else []
+    finally:
+        SCardReleaseContext(context)
 
 
 def configured_endpoints(directory: Path) -> list[Endpoint]:
@@ -118,7 +136,8 @@ def start_pcscd(
         (socket_directory / leftover).unlink(missing_ok=True)
     command = [program, "--foreground", "--config", str(configuration)]
     if private:
-        SYSTEM_DIRECTORY.mkdir(exist_ok=True) if os.geteuid() == 0 else None
+        if os.geteuid() == 0:
+            SYSTEM_DIRECTORY.mkdir(exist_ok=True)
         if not SYSTEM_DIRECTORY.is_dir():
             raise PcscdUnavailable(f"{SYSTEM_DIRECTORY} is missing; as root: mkdir {SYSTEM_DIRECTORY}")
         command = [
@@ -142,7 +161,7 @@ def start_pcscd(
     endpoints = tuple(slot for name, port in zip(readers, ports, strict=True) for slot in _slots(name, port))
     running = RunningPcscd(socket_path, endpoints, process)
     deadline = time.monotonic() + _START_SECONDS
-    while not _listens(socket_path):
+    while not listens(socket_path):
         if process.poll() is not None or time.monotonic() > deadline:
             running.stop()
             words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
@@ -189,7 +208,8 @@ def _bindable(port: int) -> bool:
         return True
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """Whether somebody listens at a unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

@@ -105,5 +105,3 @@ class _Holder(threading.Thread):
             if self._link is not None:
                 self._link.cut()
         self.join(_JOIN_SECONDS)
-
-

@@ -6,6 +6,7 @@ ATR, please), any other is a command APDU. Only the ATR and commands are answere
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -120,10 +121,8 @@ class VpcdLink:
 
     def cut(self) -> None:
         """Take the card away at once, whatever it is doing. `serve` then ends."""
-        try:
+        with contextlib.suppress(OSError):  # it may be gone already
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it was gone already
 
     def _answer(self, command: bytes) -> None:
         if not self._noticed:

@@ -13,9 +13,7 @@ _YOKOHAMA_NAKA = Municipality(
     MunicipalityCode("14104"), "神奈川県", "横浜市中区", "Kanagawa-ken", "Yokohama-shi-Naka-ku"
 )
 _OSAKA_KITA = Municipality(MunicipalityCode("27127"), "大阪府", "大阪市北区", "Osaka-fu", "Osaka-shi-Kita-ku")
-_SAPPORO_CHUO = Municipality(
-    MunicipalityCode("01101"), "北海道", "札幌市中央区", "Hokkai-do", "Sapporo-shi-Chuo-ku"
-)
+_SAPPORO_CHUO = Municipality(MunicipalityCode("01101"), "北海道", "札幌市中央区", "Hokkai-do", "Sapporo-shi-Chuo-ku")
 _NAKAGYO = Municipality(MunicipalityCode("26104"), "京都府", "京都市中京区", "Kyoto-fu", "Kyoto-shi-Nakagyo-ku")
 _TSUKUBA = Municipality(MunicipalityCode("08220"), "茨城県", "つくば市", "Ibaraki-ken", "Tsukuba-shi")
 _NAHA = Municipality(MunicipalityCode("47201"), "沖縄県", "那覇市", "Okinawa-ken", "Naha-shi")
@@ -51,7 +49,8 @@ CAST = {
         _resident("taro", "the same household", Name("番号", "太郎"), (1986, 11, 3), _M,
                   _SHIBUYA, "架空町９丁目９９番９９号"),
         _resident("long-name", "a name longer than the line printed on the card",
-                  Name("ＷＩＬＨＥＬＭＩＮＡ－ＭＡＸＩＭＩＬＩＡＮＡ", "ＡＮＡＳＴＡＳＩＡ　ＢＡＲＴＨＯＬＯＭＥＡ　ＣＯＮＣＥＰＣＩＯＮ"),
+                  Name("ＷＩＬＨＥＬＭＩＮＡ－ＭＡＸＩＭＩＬＩＡＮＡ",
+                       "ＡＮＡＳＴＡＳＩＡ　ＢＡＲＴＨＯＬＯＭＥＡ　ＣＯＮＣＥＰＣＩＯＮ"),
                   (1979, 8, 30), _F, _YOKOHAMA_NAKA, "模擬町９９番地", date(2036, 3, 31)),
         _resident("single-name", "one name only", Name("ＳＵＨＡＲＴＡＮＴＯ"), (1991, 2, 11), _M,
                   _TSUKUBA, "見本台９丁目９番地９", date(2035, 9, 30)),
@@ -62,13 +61,15 @@ CAST = {
                   "架空橋９丁目９番１０号", date(2034, 6, 30)),
         _resident("rare-kanji", "characters outside JIS X 0208, one outside Unicode's first plane",
                   Name("𠮷﨑", "髙次郎"), (1971, 1, 31), _M, _NAKAGYO, "藪之内町９９番地の９"),
-        _resident("variant-kanji", "a glyph told apart by a variation selector", Name("葛\U000e0100城", "辻\U000e0100美"),
+        _resident("variant-kanji", "a glyph told apart by a variation selector",
+                  Name("葛\U000e0100城", "辻\U000e0100美"),
                   (1999, 9, 9), _F, _NAKAGYO, "藪之内町９９番地の１０"),
         _resident("unknown-day", "born on an unknown day", Name("架空", "キヨ"), (1936, 4, 0), _F,
                   _SAPPORO_CHUO, "北九十九条西９９丁目９番地"),
         _resident("unknown-month", "born in an unknown month", Name("架空", "トメ"), (1931, 0, 0), _F,
                   _SAPPORO_CHUO, "北九十九条西９９丁目１０番地"),
-        _resident("leap-day", "born on 29 February", Name("閏", "二月"), (2000, 2, 29), _M, _NAHA, "架空９丁目９番９号"),
+        _resident("leap-day", "born on 29 February", Name("閏", "二月"), (2000, 2, 29), _M, _NAHA,
+                  "架空９丁目９番９号"),
         _resident("child", "under 15: no signature certificate", Name("番号", "小春"), (2016, 5, 5), _F,
                   _SHIBUYA, "架空町９丁目９９番９９号"),
         _resident("taisho", "born in the Taisho era", Name("大正", "ハナ"), (1924, 10, 10), _F,

@@ -18,7 +18,15 @@ from typing import Any
 from card_management.issue import image_path
 from reader_bridge import control
 from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.pcscd import SYSTEM_DIRECTORY, PcscdUnavailable, RunningPcscd, start_pcscd, system_pcscd
+from reader_bridge.pcscd import (
+    SOCKET_NAME,
+    SYSTEM_DIRECTORY,
+    PcscdUnavailable,
+    RunningPcscd,
+    listens,
+    start_pcscd,
+    system_pcscd,
+)
 from reader_bridge.slot import Slot
 from reader_bridge.vpcd import Exchange
 from tools.errors import AlreadyRunning, code_of
@@ -54,7 +62,7 @@ def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcs
 
 
 def _may_take_the_systems_place() -> bool:
-    return os.geteuid() == 0 and not (SYSTEM_DIRECTORY / "pcscd.comm").exists()
+    return os.geteuid() == 0 and not listens(SYSTEM_DIRECTORY / SOCKET_NAME)
 
 
 @dataclass

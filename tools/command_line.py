@@ -216,8 +216,10 @@ def doctor(context: click.Context, as_json: bool) -> int:
         click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     else:
         for finding in findings:
-            mark = click.style("ok     ", fg="green") if finding.ok else (
-                click.style("MISSING", fg="red") if finding.essential else click.style("note   ", fg="yellow")
+            mark = (
+                click.style("ok     ", fg="green")
+                if finding.ok
+                else (click.style("MISSING", fg="red") if finding.essential else click.style("note   ", fg="yellow"))
             )
             click.echo(f"{mark} {finding.check}: {finding.detail}")
             if finding.remedy:
@@ -231,16 +233,28 @@ def doctor(context: click.Context, as_json: bool) -> int:
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""
     from dataclasses import asdict
+    from importlib import import_module
 
-    from tools.bench_card import measure
+    from rich.console import Console
+    from rich.table import Table
 
-    measures = measure()
+    console = Console(stderr=True)
+    with console.status("starting") as shown:
+        measures = import_module(f"tools.bench_{area}").measure(lambda what: shown.update(f"{what} ..."))
     if as_json:
         click.echo(json.dumps([asdict(item) for item in measures]))
     else:
-        from tools.bench_card import table
-
-        table(measures)
+        table = Table("measure", "ours", "peer", "ratio", "goal", "")
+        for item in measures:
+            table.add_row(
+                item.name,
+                f"{item.ours:,.3f} {item.unit}",
+                f"{item.peer:,.3f} {item.unit} ({item.peer_name})",
+                f"{item.ratio:,.2f}",
+                item.goal,
+                "[green]met[/]" if item.met else "[red]missed[/]",
+            )
+        Console().print(table)
     return 0 if all(item.met for item in measures) else 1
 
 
@@ -405,7 +419,6 @@ def _made(
 ) -> None:
     """Make a card; without `resident` only if there is none of that name, for the resident of the same alias."""
     from card_management.issue import image_path
-
     from tools.errors import UsageError
 
     try:
@@ -438,7 +451,6 @@ def _described(world: World, name: str, *, missing_is_error: bool = False) -> di
     """What a card's image says of itself, and the tries left on its PINs."""
     from card.image import DamagedImage, read_image
     from card_management.issue import image_path
-
     from tools.errors import UsageError
 
     try:
@@ -481,4 +493,3 @@ def _slots_in_words(slots: list[dict[str, Any]]) -> str:
         return f"{slot['card']}{how}" + ("" if slot["seen"] else " (pcscd has not seen it yet)")
 
     return "\n".join(f"{slot['slot']:2}  {slot['reader']:24}  {state(slot)}" for slot in slots)
-

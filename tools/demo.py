@@ -161,16 +161,15 @@ def _sign(kind: Kind) -> _Action:
         index = 0 if kind is Kind.AUTHENTICATION else 1
         message, signature = stage.directory / "message", stage.directory / f"{kind.word}.sig"
         message.write_text("かざし\n", encoding="utf-8")
-        module = next((str(path) for path in PKCS11_MODULES if path.exists()), None)
-        if module is None:
-            raise StepFailed("OpenSC's PKCS#11 module is missing; install the Debian package opensc-pkcs11")
-        login = ["--module", module, "--slot-index", str(index), "--login", "--pin", secret]
+        login = ["--module", pkcs11_module(), "--slot-index", str(index), "--login", "--pin", secret]
         _run(
             "pkcs11-tool", *login, "--sign", "--id", number, "--mechanism", "SHA256-RSA-PKCS",
             "--input-file", str(message), "--output-file", str(signature),
         )  # fmt: skip
         certificate = stage.directory / f"{kind.word}.der"
-        _run("pkcs11-tool", *login, "--read-object", "--type", "cert", "--id", number, "--output-file", str(certificate))
+        _run(
+            "pkcs11-tool", *login, "--read-object", "--type", "cert", "--id", number, "--output-file", str(certificate)
+        )
         _root_pem(stage, kind)
         public = stage.directory / f"{kind.word}.pub"
         public.write_text(
@@ -235,6 +234,14 @@ _STORY: list[tuple[str, _Action]] = [
     ("a wrong PIN is counted", _count_wrong_pin),
     ("the card is torn out mid-transaction", _tear_out),
 ]
+
+
+def pkcs11_module() -> str:
+    """OpenSC's PKCS#11 module. Raises StepFailed where it is not installed."""
+    for path in PKCS11_MODULES:
+        if path.exists():
+            return str(path)
+    raise StepFailed("OpenSC's PKCS#11 module is missing; install the Debian package opensc-pkcs11")
 
 
 def _root_pem(stage: _Stage, kind: Kind) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from applets.pictures import FONT, FONT_PACKAGE
 from reader_bridge import control
-from reader_bridge.pcscd import DRIVER, SYSTEM_DIRECTORY, system_pcscd
+from reader_bridge.pcscd import DRIVER, SOCKET_NAME, SYSTEM_DIRECTORY, listens, system_pcscd
 from tools.bench_process import control_path
 from tools.vicc_adapter import ViccMissing, modules_directory, program
 from world.home import World
@@ -57,7 +57,9 @@ def _files() -> Iterator[Finding]:
         ("register font", FONT, FONT_PACKAGE),
     ):
         there = path.exists()
-        yield Finding(name, there, str(path) if there else f"{path} is missing", "" if there else f"apt-get install {package}")
+        yield Finding(
+            name, there, str(path) if there else f"{path} is missing", "" if there else f"apt-get install {package}"
+        )
     try:
         yield Finding("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
     except ViccMissing as error:
@@ -81,11 +83,13 @@ def _namespaces() -> Finding:
 def _pcscd() -> Iterator[Finding]:
     found = system_pcscd()
     if found is None:
-        listening = (SYSTEM_DIRECTORY / "pcscd.comm").exists()
+        listening = listens(SYSTEM_DIRECTORY / SOCKET_NAME)
         yield Finding(
             "system's pcscd",
             True,
-            "runs without a virtual reader" if listening else "does not run; kazashi up starts one of its own",
+            "runs, without the virtual readers of /etc/reader.conf.d"
+            if listening
+            else "does not run; kazashi up starts one of its own",
             essential=False,
         )
     else:
@@ -111,4 +115,3 @@ def _bench(world: World) -> Iterator[Finding]:
         yield Finding("bench", True, "does not run", "kazashi up --detach", essential=False)
         return
     yield Finding("bench", True, f"runs as process {status['pid']}", essential=False)
-

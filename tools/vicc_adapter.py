@@ -52,13 +52,13 @@ def card_type(image: Path) -> ModuleType:
     class HandlerTestOS:
         """The card as vicc's main loop sees one."""
 
-        def getATR(self) -> bytes:  # noqa: N802 - vicc's names
+        def getATR(self) -> bytes:
             return interface.atr
 
-        def powerUp(self) -> None:  # noqa: N802
+        def powerUp(self) -> None:
             interface.power_on()
 
-        def powerDown(self) -> None:  # noqa: N802
+        def powerDown(self) -> None:
             interface.power_off()
 
         def reset(self) -> None:

@@ -14,12 +14,12 @@ from card.refusal import (
 from card.session import Session
 
 
-def issuer_only(session: Session, command: CommandApdu) -> bytes:  # noqa: ARG001 - every handler has one shape
+def issuer_only(session: Session, command: CommandApdu) -> bytes:
     """The JICSAP system commands, open to an authenticated issuer alone."""
     raise SecurityStatusNotSatisfied
 
 
-def set_public_ic_key(session: Session, command: CommandApdu) -> bytes:  # noqa: ARG001
+def set_public_ic_key(session: Session, command: CommandApdu) -> bytes:
     """`80 A2 06|00 C1`: a terminal's certificate, in two parts. No terminal certificate exists outside."""
     if command.p1 not in (0x00, 0x06) or command.p2 != 0xC1:
         raise WrongParameters
@@ -38,6 +38,6 @@ def set_session_key(session: Session, command: CommandApdu) -> bytes:
     raise FunctionNotSupported
 
 
-def last_command_indicator(session: Session, command: CommandApdu) -> bytes:  # noqa: ARG001
+def last_command_indicator(session: Session, command: CommandApdu) -> bytes:
     """`80 FC 00 00`: a phone takes it; the plastic card calls it a wrong length."""
     raise WrongLength
