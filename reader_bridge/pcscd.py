@@ -178,11 +178,16 @@ def _slots(name: str, port: int) -> list[Endpoint]:
 def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequence[int]) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
+    drivers = directory.with_name("drivers")
+    drivers.mkdir(exist_ok=True)
     for number, (name, port) in enumerate(zip(readers, ports, strict=True)):
         if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
             raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
+        # vpcd keeps its slots in one static table, so that two readers on one loaded driver would take each other's
+        # place. A copy under another name is loaded apart; a link would not be.
+        driver = Path(shutil.copyfile(DRIVER, drivers / f"vpcd-{number:02d}.so"))
         (directory / f"{number:02d}").write_text(
-            f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#06x}\nLIBPATH {DRIVER}\nCHANNELID {port:#06x}\n',
+            f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#06x}\nLIBPATH {driver}\nCHANNELID {port:#06x}\n',
             encoding="utf-8",
         )
 

@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
-_POLLS_BEFORE_POWER = 2
-"""pcscd looks twice at a card that it has noticed before it gives it power."""
+_UNNOTICED_SECONDS = 0.7
+"""pcscd looks for a card every 0.4 s, and gives one that it notices power in the same moment."""
 
 
 class Control(Enum):
@@ -63,7 +63,7 @@ class VpcdLink:
         self._interface = interface
         self._observers = observers
         self._received = bytearray()
-        self._polls = 0
+        self._first_poll: float | None = None
         self._noticed = False  # whether pcscd gave power since the card was put in
         self._starting = False  # whether the ATR that follows power is still to be read
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -115,8 +115,9 @@ class VpcdLink:
         if self._starting:
             self._starting = False
             on_power()
-        self._polls += 1
-        if not self._noticed and self._polls > _POLLS_BEFORE_POWER:
+        if self._first_poll is None:
+            self._first_poll = time.monotonic()
+        if not self._noticed and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
             raise ReaderGone("pcscd has not noticed that there is a new card")
 
     def cut(self) -> None:

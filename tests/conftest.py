@@ -1,0 +1,64 @@
+"""What the tests share: a few keys, one world with a card for every member of the cast, and one private pcscd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from applets.install import load
+from card.chip import Chip
+from card_management.issue import image_path, issue, usual_order
+from reader_bridge.host import ReaderHost
+from reader_bridge.pcscd import RunningPcscd, start_pcscd
+from resident_registry.cast import CAST
+from world.home import World, open_world
+from world.key_source import SharedKeySource, generate
+
+
+@pytest.fixture(scope="session")
+def keys() -> SharedKeySource:
+    return SharedKeySource([generate() for _ in range(6)])
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> World:
+    """A world with the whole cast's cards. Its images are never written to; tests take copies."""
+    world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
+    for resident in CAST.values():
+        issue(world, resident.alias, usual_order(world, resident))
+    return world
+
+
+@pytest.fixture
+def image(world: World, tmp_path: Path) -> Path:
+    """A copy of the default card's image."""
+    return Path(shutil.copy(image_path(world, "hanako"), tmp_path / "hanako.card"))
+
+
+@pytest.fixture
+def chip(image: Path) -> Chip:
+    """The default card under power, with its durable store."""
+    chip = Chip(load(image))
+    chip.power_on()
+    return chip
+
+
+@pytest.fixture(scope="session")
+def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
+    """A real pcscd of the tests' own, with four slots; every client started by a test finds it."""
+    running = start_pcscd(tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=36100)
+    os.environ.update(running.client_environment())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def host(pcscd: RunningPcscd) -> Iterator[ReaderHost]:
+    """The four slots, empty."""
+    host = ReaderHost(pcscd.endpoints)
+    yield host
+    host.close()

@@ -1,0 +1,73 @@
+"""Small tools that several tests use."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from smartcard.scard import (
+    SCARD_LEAVE_CARD,
+    SCARD_PCI_T1,
+    SCARD_PROTOCOL_T1,
+    SCARD_S_SUCCESS,
+    SCARD_SCOPE_SYSTEM,
+    SCARD_SHARE_SHARED,
+    SCardConnect,
+    SCardDisconnect,
+    SCardEstablishContext,
+    SCardGetErrorMessage,
+    SCardReleaseContext,
+    SCardTransmit,
+)
+
+Transmit = Callable[[bytes], bytes]
+
+
+class PcscError(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(SCardGetErrorMessage(code))
+        self.code = code & 0xFFFFFFFF
+
+
+@contextmanager
+def context() -> Iterator[object]:
+    code, established = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
+    check(code)
+    try:
+        yield established
+    finally:
+        SCardReleaseContext(established)
+
+
+@contextmanager
+def connected(reader: str, mode: int = SCARD_SHARE_SHARED) -> Iterator[Transmit]:
+    """A function that sends a command to the card in a reader, T=1; PcscError where PC/SC fails."""
+    with context() as established:
+        code, card, protocol = SCardConnect(established, reader, mode, SCARD_PROTOCOL_T1)
+        check(code)
+        assert protocol == SCARD_PROTOCOL_T1
+
+        def transmit(command: bytes) -> bytes:
+            code, response = SCardTransmit(card, SCARD_PCI_T1, list(command))
+            check(code)
+            return bytes(value & 0xFF for value in response)
+
+        try:
+            yield transmit
+        finally:
+            SCardDisconnect(card, SCARD_LEAVE_CARD)
+
+
+def check(code: int) -> None:
+    if code != SCARD_S_SUCCESS:
+        raise PcscError(code)
+
+
+def run(*command: str, expect: int | None = 0) -> str:
+    """What a program said on both its streams; it must exit with `expect`, where that is given."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    said = done.stdout + done.stderr
+    if expect is not None:
+        assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {said}"
+    return said
