@@ -32,7 +32,8 @@ def test_the_seven_cases(case: str) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "00", "00A400", "00A400000200", "00A4000002000000" + "00", "00B000000000", "00A40000000000AA", "00A4000000000300"],
+    ["", "00", "00A400", "00A400000200", "00A400000200000000", "00B000000000", "00A40000000000AA",
+     "00A4000000000300"],
 )  # fmt: skip
 def test_lengths_that_disagree(raw: str) -> None:
     with pytest.raises(WrongLength):

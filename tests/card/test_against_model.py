@@ -1,0 +1,207 @@
+"""The chip against an independent model of it: what is selected, what is verified, which tries are left. The model
+knows the access rules as a table of its own, written from the reference and not from the applications' code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from applets.install import install
+from card.chip import Chip
+from card.contents import CardContents
+from card.identifiers import FileId
+from card.image import read_image
+from card.store import Reference
+from card_management.issue import image_path
+from world.home import World
+
+NAMES = {
+    "manager": "A0000001510000",
+    "jpki": "D392F000260100000001",
+    "text": "D3921000310001010408",
+    "visual": "D3921000310001010402",
+    "juki": "D3921000310001010401",
+    "common": "D3921000310001010100",
+}
+# application: {readable file: the PIN files any of which opens it, None for free}
+READABLE: dict[str, dict[int, set[int] | None]] = {
+    "manager": {},
+    "jpki": {0x01: {0x1B}, 0x02: None, 0x06: None, 0x08: None, 0x0A: None, 0x0B: None, 0x09: set()},
+    "text": {0x01: {0x11, 0x14}, 0x02: {0x11, 0x15}, 0x03: {0x11, 0x14, 0x15}, 0x04: None, 0x05: None,
+             0x06: {0x11, 0x14, 0x15}, 0x07: {0x11, 0x14, 0x15}, 0x08: None},
+    "visual": {0x01: {0x11}, 0x02: {0x12, 0x13}, 0x03: None, 0x04: None, 0x05: {0x13}, 0x06: {0x12, 0x13}},
+    "juki": {},
+    "common": {},
+}  # fmt: skip
+PINS = {
+    ("jpki", 0x18): 3, ("jpki", 0x1B): 5, ("text", 0x11): 3, ("text", 0x14): 10, ("text", 0x15): 10,
+    ("visual", 0x11): 10, ("visual", 0x12): 10, ("visual", 0x13): 10, ("juki", 0x1C): 3, ("common", 0x1C): 3,
+}  # fmt: skip
+CHANGEABLE = {("jpki", 0x18): ("00240180", 4), ("jpki", 0x1B): ("00240180", 6), ("text", 0x11): ("00240180", 4),
+              ("juki", 0x1C): ("80320080", 4), ("common", 0x1C): ("80320080", 4)}  # fmt: skip
+SIGNING = {"jpki": {0x17: {0x18}, 0x1A: {0x1B}}, "text": {0x13: None}, "visual": {0x1A: None}}
+OTHER_FILES = {
+    "jpki": {0x05, 0x10, 0x16, 0x17, 0x19, 0x1A, 0x1C, 0x1E},
+    "text": {0x10, 0x12, 0x13, 0x1C, 0x1E},
+    "visual": {0x14, 0x15, 0x1A, 0x1C, 0x1E},
+    "juki": {0x02},
+    "common": {0x01, 0x02, 0x19, 0x1E},
+}
+
+
+class CardAgainstModel(RuleBasedStateMachine):
+    contents: ClassVar[CardContents]
+    secrets: ClassVar[dict[tuple[str, int], str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chip = Chip(install(self.contents))
+        self.chip.power_on()
+        self.application = "manager"
+        self.file: int | None = None
+        self.verified: set[int] = set()
+        self.tries = dict(PINS)
+        self.pins = dict(self.secrets)
+
+    def ask(self, command: str) -> str:
+        return self.chip.transmit(bytes.fromhex(command)).hex().upper()
+
+    def exists(self, fid: int) -> bool:
+        return (
+            fid in READABLE[self.application]
+            or (self.application, fid) in PINS
+            or fid in OTHER_FILES.get(self.application, ())
+        )
+
+    @rule(name=st.sampled_from(sorted(NAMES)), length=st.integers(5, 10))
+    def select_application(self, name: str, length: int) -> None:
+        aid = NAMES[name] if name == "manager" else NAMES[name][: 2 * length]
+        found = next(known for known in NAMES if NAMES[known].startswith(aid))
+        assert self.ask(f"00A4040C{len(aid) // 2:02X}{aid}") == "9000"
+        if found != self.application:
+            self.verified.clear()
+        self.application, self.file = found, None
+
+    @rule(fid=st.integers(0, 0x1F))
+    def select_file(self, fid: int) -> None:
+        there = self.exists(fid)
+        assert self.ask(f"00A4020C0200{fid:02X}") == ("9000" if there else "6A82")
+        if there:
+            self.file = fid
+
+    @rule(short=st.none() | st.integers(1, 0x1E))
+    def read(self, short: int | None) -> None:
+        answer = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
+        if short is not None:
+            if not self.exists(short):
+                assert answer == "6A82"
+                return
+            self.file = short
+        if self.file is None:
+            assert answer == "6986"
+        elif self.file not in READABLE[self.application]:
+            assert answer == "6981"
+        else:
+            opens = READABLE[self.application][self.file]
+            allowed = opens is None or bool(opens & self.verified)
+            assert answer[-4:] == ("9000" if allowed else "6982")
+            assert len(answer) > 4 if allowed else len(answer) == 4
+
+    @rule(how=st.sampled_from(["right", "wrong", "empty"]))
+    def verify(self, how: str) -> None:
+        key = (self.application, self.file or 0)
+        if key not in PINS:
+            return
+        if how == "empty":
+            assert self.ask("00200080") == f"63C{self.tries[key]:X}"
+            return
+        value = self.pins[key] if how == "right" else "!" * len(self.pins[key])
+        answer = self.ask(f"00200080{len(value):02X}{value.encode().hex()}")
+        if self.tries[key] == 0:
+            assert answer == "6984"
+        elif how == "right":
+            assert answer == "9000"
+            self.tries[key] = PINS[key]
+            self.verified.add(key[1])
+        else:
+            self.tries[key] -= 1
+            self.verified.discard(key[1])
+            assert answer == f"63C{self.tries[key]:X}"
+
+    @rule(number=st.integers(0, 9999))
+    def change_pin(self, number: int) -> None:
+        key = (self.application, self.file or 0)
+        if key not in CHANGEABLE:
+            return
+        command, length = CHANGEABLE[key]
+        value = f"{number:0{length}d}"
+        answer = self.ask(f"{command}{length:02X}{value.encode().hex()}")
+        if key[1] in self.verified:
+            assert answer == "9000"
+            self.pins[key], self.tries[key] = value, PINS[key]
+        else:
+            assert answer == "6982"
+
+    @rule(fid=st.sampled_from([0x13, 0x17, 0x1A]))
+    def sign(self, fid: int) -> None:
+        keys = SIGNING.get(self.application, {})
+        if fid not in keys:
+            return
+        answer = self.ask(f"802A00{0x80 | fid:02X}01AA00")
+        self.file = fid
+        needs = keys[fid]
+        allowed = needs is None or bool(needs & self.verified)
+        assert (len(answer) == 2 * 258) if allowed else (answer == "6982")
+
+    @rule()
+    def reset(self) -> None:
+        self.chip.reset()
+        self._cold()
+
+    @rule()
+    def power_cycle(self) -> None:
+        self.chip.power_off()
+        self.chip.power_on()
+        self._cold()
+
+    def _cold(self) -> None:
+        self.application, self.file = "manager", None
+        self.verified.clear()
+
+    @invariant()
+    def the_store_agrees(self) -> None:
+        for application in self.chip.card.applications:
+            name = next((known for known, aid in NAMES.items() if application.aid.hex().upper() == aid), None)
+            assert name is not None
+            for fid in application.files:
+                if (name, fid) in PINS:
+                    state = self.chip.card.store.pin(Reference(application.aid, FileId(fid)))
+                    assert state.tries_left == self.tries[name, fid]
+                    assert state.value == self.pins[name, fid].encode()
+
+
+def test_the_chip_agrees_with_the_model(world: World) -> None:
+    contents, about = read_image(image_path(world, "hanako"))
+    pin, number_a, number_b = about["authentication PIN"], about["individual number"], about["reference number B"]
+    CardAgainstModel.contents = contents
+    CardAgainstModel.secrets = {
+        ("jpki", 0x18): pin,
+        ("jpki", 0x1B): about["signature password"],
+        ("text", 0x11): pin,
+        ("text", 0x14): number_a,
+        ("text", 0x15): number_b,
+        ("visual", 0x11): about["birth PIN"],
+        ("visual", 0x12): number_b,
+        ("visual", 0x13): number_a,
+        ("juki", 0x1C): pin,
+        ("common", 0x1C): pin,
+    }
+    run_state_machine_as_test(
+        CardAgainstModel,
+        settings=settings(
+            max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,0 +1,105 @@
+"""Any byte string is an APDU: a million of them, none answered with less than two bytes, a crash, or a success that
+it did not earn."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from applets import common, jpki, text, visual
+from applets.install import install
+from card.chip import Chip
+from card.commands import HANDLERS
+from card.image import read_image
+from card.status_word import _MEANINGS
+from card_management.issue import image_path
+from world.home import World
+
+COUNT = 1_000_000
+KNOWN = set(_MEANINGS) - {0x6281, 0x6283, 0x6988, 0x6F00} | {0x63C0 | left for left in range(16)}
+
+
+@pytest.fixture
+def quick_chip(image: Path) -> Chip:
+    """A card in memory whose PINs nobody will guess, so that whatever needs one must be refused."""
+    contents, _ = read_image(image)
+    for application in contents.values():
+        application.pins = {
+            fid: type(pin)(b"\xff\xfe\xfd unguessable"[:16], 15, 15) for fid, pin in application.pins.items()
+        }
+    chip = Chip(install(contents))
+    chip.power_on()
+    return chip
+
+
+def commands(chance: random.Random) -> bytes:
+    """A command that is somewhere between a right one and noise."""
+    kind = chance.randrange(10)
+    if kind == 0:
+        return chance.randbytes(chance.randrange(0, 40))
+    if kind <= 2:
+        aid = chance.choice((jpki.AID, text.AID, visual.AID, common.AID, b"\xa0\0\0\1\x51\0\0"))
+        aid = aid[: chance.randrange(len(aid) + 1)] if kind == 2 else aid
+        return bytes((0, 0xA4, 4, chance.choice((0, 2, 12)), len(aid))) + aid
+    if kind <= 4:
+        return bytes((0, 0xA4, 2, 12, 2, 0, chance.randrange(0x20)))
+    if kind == 5:
+        pin = chance.randbytes(chance.choice((0, 4, 6)))
+        where = chance.choice((0x80, 0x80 | chance.randrange(32)))
+        return bytes((0, 0x20, 0, where)) + (bytes((len(pin),)) + pin if pin else b"")
+    key = chance.choice(tuple(HANDLERS))
+    head = bytes((key >> 8, key & 0xFF, chance.choice((0, 1, 2, 0x80 | chance.randrange(32), chance.randrange(256))),
+                  chance.choice((0, 0x80, 0x80 | chance.randrange(32), chance.randrange(256)))))  # fmt: skip
+    data = chance.randbytes(chance.choice((0, 1, 4, 6, 12, 32, 51)))
+    tail = chance.choice((b"", b"\0", bytes((chance.randrange(256),))))
+    return head + (bytes((len(data),)) + data if data else b"") + tail
+
+
+def test_a_million_commands(quick_chip: Chip, image: Path) -> None:
+    chance = random.Random(20260401)
+    contents, _ = read_image(image)
+    protected = [
+        contents[jpki.AID].data[jpki.SIGNATURE_CERTIFICATE][:64],
+        contents[text.AID].data[text.INDIVIDUAL_NUMBER][:12],
+        contents[text.AID].data[text.FOUR_ATTRIBUTES][:64],
+        contents[visual.AID].data[visual.FACE][:64],
+    ]
+    seen: dict[int, int] = {}
+    sent = 0
+    while sent < COUNT:
+        command = commands(chance)
+        if command[:2] in (b"\x80\x2a", b"\x00\x88") and chance.randrange(20):
+            continue  # an RSA signature costs as much as a thousand other commands; one in twenty is enough of them
+        sent += 1
+        answer = quick_chip.transmit(command)
+        status = int.from_bytes(answer[-2:])
+        seen[status] = seen.get(status, 0) + 1
+        assert status in KNOWN, f"{command.hex()} was answered {answer.hex()}"
+        if status == 0x9000:
+            assert command[1] not in (0x20, 0x24, 0x32), f"{command.hex()} succeeded"
+            assert not any(answer.startswith(secret) for secret in protected), f"{command.hex()} read what is protected"
+        else:
+            assert len(answer) == 2, f"{command.hex()} was refused, with data"
+    assert {0x9000, 0x6984, 0x6982, 0x6A82, 0x6700, 0x6A86, 0x6981, 0x6D00, 0x6E00, 0x6B00, 0x63C0} <= seen.keys()
+    assert quick_chip._session is not None
+    assert not quick_chip._session.facts, "nothing was ever verified"
+
+
+@settings(max_examples=500)
+@given(raw=st.binary(max_size=600))
+def test_noise(chip_of_the_session: Chip, raw: bytes) -> None:
+    answer = chip_of_the_session.transmit(raw)
+    assert len(answer) >= 2
+    assert int.from_bytes(answer[-2:]) in KNOWN
+
+
+@pytest.fixture(scope="module")
+def chip_of_the_session(world: World) -> Chip:
+    contents, _ = read_image(image_path(world, "hanako"))
+    chip = Chip(install(contents))
+    chip.power_on()
+    return chip

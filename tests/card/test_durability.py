@@ -1,0 +1,158 @@
+"""What the card promises when it is torn out: no try is given back, no changed PIN lost, and it starts again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from applets import jpki
+from applets.install import load
+from card.chip import Chip
+from card.image import ImageStore, read_image
+from card.pin import PinState
+from card.store import Reference
+
+REFERENCE = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
+RIGHT = b"1234"
+
+SPEND = """
+import sys
+from pathlib import Path
+from applets.install import load
+from card.chip import Chip
+chip = Chip(load(Path(sys.argv[1])))
+chip.power_on()
+chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+say = sys.stdout.buffer
+say.write(b"ready\\n"); say.flush()
+for guess in range(10000):
+    answer = chip.transmit(bytes.fromhex("0020009804") + b"%04d" % guess)
+    say.write(answer.hex().encode() + b"\\n"); say.flush()
+"""
+
+CHANGE = """
+import sys
+from pathlib import Path
+from applets.install import load
+from card.chip import Chip
+chip = Chip(load(Path(sys.argv[1])))
+chip.power_on()
+chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+say = sys.stdout.buffer
+assert chip.transmit(bytes.fromhex("0020009804") + sys.argv[2].encode()) == b"\\x90\\x00"
+say.write(b"ready\\n"); say.flush()
+for number in range(10000):
+    value = b"%04d" % number
+    say.write(b"> " + value + b"\\n"); say.flush()
+    assert chip.transmit(bytes.fromhex("0024019804") + value) == b"\\x90\\x00"
+    say.write(b"< " + value + b"\\n"); say.flush()
+"""
+
+
+def on_disk(image: Path) -> PinState:
+    contents, _ = read_image(image)
+    return contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN]
+
+
+def killed(program: str, *arguments: str, after: float) -> list[str]:
+    """Run a program and kill it some time after it is ready; answers the lines that it had said by then."""
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(after)  # the moment of the kill is what is varied here, not something that is waited for
+        process.send_signal(signal.SIGKILL)
+        said = process.stdout.read().split("\n")[:-1]
+    process.wait()
+    return said
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_kill_gives_no_try_back(image: Path, seed: int) -> None:
+    said = killed(SPEND, str(image), after=random.Random(seed).uniform(0, 0.004))
+    told = [int(answer[-1], 16) for answer in said if answer.startswith("63c")]
+    left = on_disk(image).tries_left
+    assert left <= (told[-1] if told else 3)
+    assert left >= (told[-1] if told else 3) - 1, "at most the comparison that was under way costs a try"
+    chip = Chip(load(image))
+    chip.power_on()
+    chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+    assert chip.transmit(bytes.fromhex("00200098")) == bytes((0x63, 0xC0 | left))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_kill_loses_no_changed_pin(image: Path, seed: int) -> None:
+    said = killed(CHANGE, str(image), RIGHT.decode(), after=random.Random(seed).uniform(0, 0.03))
+    acknowledged = [line[2:] for line in said if line.startswith("<")]
+    asked = [line[2:] for line in said if line.startswith(">")]
+    allowed = {acknowledged[-1].encode() if acknowledged else RIGHT}
+    if len(asked) > len(acknowledged):
+        allowed.add(asked[-1].encode())
+    state = on_disk(image)
+    assert state.value in allowed
+    assert state.tries_left == state.tries == 3
+
+
+DIE_DURING = """
+import os, signal, sys
+from pathlib import Path
+from applets.install import load
+from card import pin
+from card.chip import Chip
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+chip = Chip(load(Path(sys.argv[1])))
+if sys.argv[2] == "comparison":
+    pin.PinState.matches = die
+elif sys.argv[2] == "refill":
+    type(chip.card.store).refill = die
+chip.power_on()
+chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+chip.transmit(bytes.fromhex("0020009804") + sys.argv[3].encode())
+"""
+
+
+@pytest.mark.parametrize("value", ["1234", "0000"])
+@pytest.mark.parametrize("moment", ["comparison", "refill"])
+def test_the_try_is_spent_on_disk_before_the_comparison(image: Path, moment: str, value: str) -> None:
+    done = subprocess.run([sys.executable, "-c", DIE_DURING, str(image), moment, value], check=False)
+    dies = moment == "comparison" or value == "1234"
+    assert done.returncode == (-signal.SIGKILL if dies else 0)
+    assert on_disk(image) == PinState(RIGHT, 3, 2), "torn out then, the try is spent whatever the value was"
+
+
+def test_the_right_pin_restores_the_tries_on_disk(image: Path) -> None:
+    chip = Chip(load(image))
+    chip.power_on()
+    for command in ("00A4040C0AD392F000260100000001", "002000980430303030", "002000980431323334"):
+        chip.transmit(bytes.fromhex(command))
+    assert on_disk(image) == PinState(RIGHT, 3, 3)
+
+
+def test_two_hosts_of_one_image_share_the_tries(image: Path) -> None:
+    first, second = ImageStore(image), ImageStore(image)
+    assert first.spend_try(REFERENCE).tries_left == 2
+    assert second.spend_try(REFERENCE).tries_left == 1
+    assert first.pin(REFERENCE).tries_left == 1
+    assert first.spend_try(REFERENCE).tries_left == 0
+    assert second.spend_try(REFERENCE).tries_left == 0
+    second.refill(REFERENCE)
+    assert first.pin(REFERENCE).tries_left == 3
+
+
+def test_every_write_is_synced(image: Path, tmp_path: Path) -> None:
+    """strace is no part of a fresh machine, so the promise is read from the database that keeps it."""
+    store = ImageStore(image)
+    store.refill(REFERENCE)
+    assert store._connection is not None
+    assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert image.with_name(f"{image.name}-wal").exists()
+    store.close()
+    assert not image.with_name(f"{image.name}-wal").exists(), "a card that is put away is one file again"
