@@ -54,9 +54,8 @@ def test_damage_anywhere_is_noticed_or_harmless(image: Path, tmp_path: Path) -> 
         before = damaged.read_bytes()
         try:
             contents, about = read_image(damaged)
-        except DamagedImage as error:
+        except DamagedImage:
             noticed += 1
-            assert str(damaged) in str(error)
         else:
             for aid, application in contents.items():
                 application.pins = intact[0][aid].pins  # the PINs change in use, and are not under the digest

@@ -1,0 +1,317 @@
+"""Every file of the card against the reference, section 3: lengths, fillers, offsets, hashes, signatures."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from io import BytesIO
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
+from PIL import Image
+
+from applets import card_manager, common, jpki, juki, text, visual
+from applets.install import install
+from card.chip import Chip
+from card.contents import ApplicationContents, CardContents
+from card.image import read_image
+from card.tlv import Tlv, parse
+from card_management.anchor import vouchers
+from card_management.issue import image_path
+from resident_registry.cast import CAST
+from world.home import World
+
+
+@pytest.fixture
+def hanako(world: World) -> CardContents:
+    return read_image(image_path(world, "hanako"))[0]
+
+
+@pytest.fixture
+def about(world: World) -> dict[str, str]:
+    return read_image(image_path(world, "hanako"))[1]
+
+
+def rsa_key(value: bytes) -> rsa.RSAPublicKey:
+    exponent, end = parse(value)
+    modulus, last = parse(value, end)
+    assert (exponent.tag, modulus.tag, last) == (0x90, 0x91, len(value))
+    assert len(modulus.value) == 256
+    return rsa.RSAPublicNumbers(int.from_bytes(exponent.value), int.from_bytes(modulus.value)).public_key()
+
+
+def verified(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
+    try:
+        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def certified_key(certificate: bytes) -> rsa.RSAPublicKey:
+    """The key inside a card-verifiable certificate."""
+    outer, end = parse(certificate)
+    assert (outer.tag, outer.length_width, end) == (0x7F21, 3, 568)
+    body, signature = outer.children()
+    assert (body.tag, len(body.value), signature.tag, len(signature.value)) == (0x5F4E, 297, 0x5F37, 256)
+    return rsa_key(body.value[32:])
+
+
+def test_token_information(hanako: CardContents) -> None:
+    token = hanako[jpki.AID].data[jpki.TOKEN_INFORMATION]
+    assert len(token) == 160
+    assert token[:32] == b"JPKIAPICCTOKEN2".ljust(32)
+    assert token[32:64] == b"00000000000000000000000000000001"
+    assert token[64:80] == b"E16R01NJ        "
+    assert token[80:96].isdigit()
+    assert token[96:100] == bytes.fromhex("0000040D")
+    assert [int.from_bytes(token[place : place + 4]) for place in range(100, 124, 4)] == [1, 0, 1, 0, 16, 6]
+    assert token[124:140] == b"\xff" * 16
+    assert token[140:] == b"0301" + b"9" * 16
+
+
+def test_certificates_and_their_filler(hanako: CardContents) -> None:
+    data = hanako[jpki.AID].data
+    for fid in (0x01, 0x02, 0x0A, 0x0B):
+        content = data[jpki.FileId(fid)]
+        assert len(content) == 2048
+        assert content[:2] == b"\x30\x82"
+        size = int.from_bytes(content[2:4]) + 4
+        assert content[size:].strip(b"\xff") == b""
+        x509.load_der_x509_certificate(content[:size])
+    assert data[jpki.AVAILABILITY] == bytes.fromhex("8F8F00")
+    keys = hanako[jpki.AID]
+    for certificate, key in ((0x01, 0x1A), (0x0A, 0x17)):
+        loaded = x509.load_der_x509_certificate(data[jpki.FileId(certificate)].rstrip(b"\xff"))
+        public = loaded.public_key()
+        assert isinstance(public, rsa.RSAPublicKey)
+        private = keys.key(key)
+        assert private is not None
+        assert public.public_numbers() == private.public_numbers
+
+
+def test_a_certificate_longer_than_the_file(world: World) -> None:
+    data = read_image(image_path(world, "long-address"))[0][jpki.AID].data
+    content = data[jpki.SIGNATURE_CERTIFICATE]
+    assert len(content) % 256 == 0
+    assert len(content) > 2048
+    x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4])
+
+
+def test_individual_number(hanako: CardContents, about: dict[str, str]) -> None:
+    content = hanako[text.AID].data[text.INDIVIDUAL_NUMBER]
+    assert content == b"\xff\x10\x0c" + about["individual number"].encode() + b"\xff\xff"
+    assert len(content) == 17
+
+
+def attributes(application: ApplicationContents) -> tuple[Tlv, bytes]:
+    content = application.data[text.FOUR_ATTRIBUTES]
+    outer, end = parse(content)
+    assert content[end:].strip(b"\xff") == b""
+    return outer, content
+
+
+def test_four_attributes_as_the_reference_prints_them(hanako: CardContents) -> None:
+    outer, content = attributes(hanako[text.AID])
+    table, *items = outer.children()
+    assert (outer.tag, outer.length_width, len(outer.value)) == (0xFF20, 1, 0x65)
+    assert (table.tag, table.value.hex()) == (0xDF21, "000e002000590064")
+    assert len(content) == 512
+    assert [item.value.decode() for item in items] == [
+        "番号　花子",
+        "東京都渋谷区架空町９丁目９９番９９号",
+        "19880417",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize("alias", CAST)
+def test_offsets_hashes_and_signatures_of_the_text_application(world: World, alias: str) -> None:
+    written = read_image(image_path(world, alias))[0][text.AID]
+    outer, content = attributes(written)
+    table = outer.children()[0]
+    offsets = [int.from_bytes(table.value[place : place + 2]) for place in range(0, 8, 2)]
+    found = [parse(content, offset)[0] for offset in offsets]
+    assert [item.tag for item in found] == [0xDF22, 0xDF23, 0xDF24, 0xDF25]
+    assert found[0].value.decode() == str(CAST[alias].name)
+    assert found[1].value.decode() == CAST[alias].address
+    assert found[2].value.decode() == str(CAST[alias].birth)
+    assert len(content) % 256 == 0
+
+    signatures, end = parse(written.data[text.SIGNATURES])
+    assert (signatures.tag, len(signatures.value), end) == (0xFF30, 0x14B, 336)
+    number_hash, attributes_hash, signature = signatures.children()
+    assert number_hash.value == sha256(written.data[text.INDIVIDUAL_NUMBER]).digest()
+    end_of_object = len(outer.encode())
+    assert attributes_hash.value == sha256(content[offsets[0] : end_of_object]).digest()
+    key = certified_key(written.data[text.CERTIFICATE])
+    assert verified(key, signature.value, number_hash.encode() + attributes_hash.encode())
+
+    public, end = parse(written.data[text.PUBLIC_KEY])
+    own, own_signature = public.children()
+    assert (public.tag, end, own.tag, own_signature.tag) == (0xFF50, 536, 0xDF51, 0xDF52)
+    assert verified(key, own_signature.value, own.encode())
+    private = written.key(text.KEY)
+    assert private is not None
+    assert rsa_key(own.value).public_numbers() == private.public_numbers
+
+
+def test_other_files_of_the_text_application(hanako: CardContents) -> None:
+    data = hanako[text.AID].data
+    basic = data[text.BASIC_INFORMATION]
+    assert len(basic) == 256
+    assert basic[:5].hex() == "ff4082009f"
+    outer, end = parse(basic)
+    assert end == 164
+    version, reference, opaque = outer.children()
+    assert (version.value.hex(), len(reference.value), opaque.length_width) == ("01030e01", 16, 3)
+    assert opaque.value[32:] == b"\xff" * 96
+    assert data[text.UNKNOWN_DATA] == b"\xff" * 16
+    session, _ = parse(data[text.SESSION_PUBLIC_KEY])
+    assert session.tag == 0xA1
+    assert len(session.value) == 0x109
+    assert rsa_key(session.value).key_size == 2048
+
+
+def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: CardContents) -> None:
+    signers = vouchers(world, CAST["hanako"].municipality.code)
+    for application, issuer, place in (
+        (text, signers.text_issuer, text.CERTIFICATE),
+        (visual, signers.visual_issuer, visual.CERTIFICATE),
+    ):
+        outer, _ = parse(hanako[application.AID].data[place])
+        body, signature = outer.children()
+        assert body.value[:16] == issuer.id
+        assert issuer.id.startswith(b"9"), "neither production (5) nor the test cards (6)"
+        anchor = issuer.key.public_numbers.public_key()
+        assert verified(anchor, signature.value, body.value)
+        assert not verified(anchor, signature.value, body.encode()), "the signature leaves the body's header out"
+    objects = hanako[card_manager.AID].objects
+    intermediate = certified_key(Tlv(0x7F21, objects[card_manager.INTERMEDIATE_CERTIFICATE], 3).encode())
+    card_certificate, _ = parse(Tlv(0x7F21, objects[card_manager.CARD_CERTIFICATE], 3).encode())
+    body, signature = card_certificate.children()
+    assert verified(intermediate, signature.value, body.value)
+
+
+@pytest.mark.parametrize("alias", CAST)
+def test_the_card_face(world: World, alias: str) -> None:
+    contents, about = read_image(image_path(world, alias))
+    written = contents[visual.AID]
+    content = written.data[visual.FACE]
+    outer, end = parse(content)
+    assert (outer.tag, outer.length_width, end) == (0xFF20, 3, len(content))
+    table, *items = outer.children()
+    offsets = [int.from_bytes(table.value[place : place + 2]) for place in range(0, 18, 2)]
+    assert offsets[0] == 0x1A
+    assert [parse(content, offset)[0] for offset in offsets] == items
+    assert [item.tag for item in items] == list(range(0xDF22, 0xDF2B))
+    birth, sex, key, name, address, photograph, signature, expiry, code = items
+    assert (birth.value.decode(), sex.value.decode()) == (str(CAST[alias].birth), CAST[alias].sex.value)
+    assert expiry.value.decode() == about["expiry"]
+    for picture, size in ((name, None), (address, None), (code, (24, 12))):
+        opened = Image.open(BytesIO(picture.value))
+        assert (opened.format, opened.mode) == ("PNG", "1")
+        assert size is None or opened.size == size
+        assert opened.getextrema() == (0, 255), "something is drawn on it"
+    assert Image.open(BytesIO(photograph.value)).format == "JPEG2000"
+
+    digests = b"".join(
+        sha256(b"".join(item.encode() for item in part)).digest() for part in (items[:3], items[3:5], items[5:6])
+    )
+    signer = certified_key(written.data[visual.CERTIFICATE])
+    block = bytes.fromhex("3071300d060960864801650304020105000460") + digests
+    signer.verify(signature.value, block, padding.PKCS1v15(), NoDigestInfo())
+    private = written.key(visual.KEY)
+    assert private is not None
+    assert rsa_key(key.value).public_numbers() == private.public_numbers
+
+    age, end = parse(written.data[visual.AGE])
+    assert (age.tag, len(age.value), end) == (0xFF10, 0x21E, 547)
+    born, age_key, age_signature = age.children()
+    assert verified(signer, age_signature.value, born.encode() + age_key.encode())
+    number, _ = parse(written.data[visual.INDIVIDUAL_NUMBER])
+    drawn, number_key, number_signature = number.children()
+    assert Image.open(BytesIO(drawn.value)).size == (72, 12)
+    assert verified(signer, number_signature.value, drawn.encode() + number_key.encode())
+
+
+def test_rare_and_variant_characters_are_drawn(world: World) -> None:
+    """Each of them gives a picture of its own, not the font's empty box."""
+    from applets.pictures import NAME_SIZE, text_picture
+
+    drawn = [
+        text_picture(character, NAME_SIZE) for character in ("𠮷", "吉", "髙", "高", "葛", "葛\U000e0100", "\U0010fffd")
+    ]
+    assert len(set(drawn[:4])) == 4
+    assert drawn[6] not in drawn[:6], "the box of a character that the font lacks"
+
+
+def test_basic_information_of_the_visual_application(hanako: CardContents) -> None:
+    outer, _ = parse(hanako[visual.AID].data[visual.BASIC_INFORMATION])
+    version, reference, zero, city, opaque = outer.children()
+    assert (outer.tag, outer.length_width, version.value.hex()) == (0xFF30, 3, "06030e01")
+    assert (len(reference.value), zero.value, city.value, len(opaque.value)) == (16, b"\0", b"13113", 0x110)
+
+
+def test_common_and_juki(hanako: CardContents, about: dict[str, str]) -> None:
+    (number,) = hanako[common.AID].records[common.CARD_NUMBER]
+    assert number[:2] == b"\x01\x1c"
+    assert number[2:].decode() == about["card number"] + "13113" + about["expiry"]
+    assert len(number) == 30
+    (reference,) = hanako[common.AID].records[common.KEY_REFERENCE]
+    assert len(reference) == 16
+    assert hanako[juki.AID].records[juki.KEY_REFERENCE] == (reference,)
+
+
+def test_reference_number_b(about: dict[str, str]) -> None:
+    number = about["reference number B"]
+    assert number[:6] == "630417", "1988 is Showa 63"
+    assert number[6:10] == about["expiry"][:4]
+    assert len(number) == 14
+
+
+def test_internal_authentication_proves_the_certified_key(hanako: CardContents) -> None:
+    chip = Chip(install(hanako))
+    chip.power_on()
+    chip.transmit(bytes.fromhex("00A4040C0A") + common.AID)
+    answer = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
+    certificate, _ = parse(Tlv(0x7F21, hanako[card_manager.AID].objects[card_manager.CARD_CERTIFICATE], 3).encode())
+    key = rsa_key(certificate.children()[0].value[32:])
+    assert verified(key, answer[:-2], b"\1\2\3\4")
+
+
+SIGNATURES = {
+    0x00: "verbatim",
+    0x01: "bare hash",
+    0x02: "hash",
+    0x03: "message",
+    0x04: "hash, PSS",
+    0x05: "message, PSS",
+}
+
+
+@pytest.mark.parametrize("way", SIGNATURES)
+def test_what_each_way_of_signing_signs(hanako: CardContents, way: int) -> None:
+    chip = Chip(install(hanako))
+    chip.power_on()
+    chip.transmit(bytes.fromhex("00A4040C0A") + jpki.AID)
+    chip.transmit(bytes.fromhex("002000980431323334"))
+    message = b"kazashi"
+    data = sha256(message).digest() if way in (2, 4) else message
+    answer = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")
+    assert answer[-2:] == b"\x90\x00"
+    private = hanako[jpki.AID].key(jpki.AUTHENTICATION_KEY)
+    assert private is not None
+    key = private.public_numbers.public_key()
+    match way:
+        case 0:
+            key.verify(answer[:-2], message, padding.PKCS1v15(), NoDigestInfo())
+        case 1:
+            key.verify(answer[:-2], sha256(message).digest(), padding.PKCS1v15(), NoDigestInfo())
+        case 2 | 3:
+            key.verify(answer[:-2], message, padding.PKCS1v15(), hashes.SHA256())
+        case _:
+            key.verify(answer[:-2], message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())

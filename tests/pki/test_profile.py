@@ -1,0 +1,191 @@
+"""Certificates against the profile: reference pki.md, sections 1 to 5 and the checks of section 18."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from asn1crypto import core, pem
+from asn1crypto import x509 as asn1
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from applets import jpki
+from card.image import read_image
+from card_management.issue import image_path
+from pki.authority import FIRST_SERIAL, Authority
+from pki.profile import REAL_POLICY_ARC, Kind, Profile
+from resident_registry.cast import CAST
+from tests.support import run
+from world.home import World
+
+ROOTS = Path(__file__).parent / "roots"
+REAL_ROOT = {Kind.SIGNATURE: "sign_ca_2023.pem", Kind.AUTHENTICATION: "auth_ca_2023.pem"}
+
+
+def certificate(world: World, alias: str, kind: Kind) -> bytes:
+    fid = jpki.SIGNATURE_CERTIFICATE if kind is Kind.SIGNATURE else jpki.AUTHENTICATION_CERTIFICATE
+    content = read_image(image_path(world, alias))[0][jpki.AID].data[fid]
+    return content[: int.from_bytes(content[2:4]) + 4]
+
+
+def extensions(der: bytes) -> list[tuple[str, bool]]:
+    return [
+        (found["extn_id"].dotted, bool(found["critical"].native))
+        for found in asn1.Certificate.load(der)["tbs_certificate"]["extensions"]
+    ]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_root_has_the_structure_of_the_real_one(world: World, kind: Kind) -> None:
+    real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
+    ours = Authority(world, kind).root()
+    assert extensions(ours) == extensions(real)
+    pairs = zip(
+        asn1.Certificate.load(ours)["tbs_certificate"]["extensions"],
+        asn1.Certificate.load(real)["tbs_certificate"]["extensions"],
+        strict=True,
+    )
+    for mine, theirs in pairs:
+        mine_raw, theirs_raw = mine["extn_value"].parsed.dump(), theirs["extn_value"].parsed.dump()
+        if mine["extn_id"].native in ("key_usage", "basic_constraints"):
+            assert mine.dump() == theirs.dump()
+        if mine["extn_id"].native in ("subject_alt_name", "crl_distribution_points"):
+            assert tags(mine_raw) == tags(theirs_raw)
+    for field in ("issuer", "subject"):
+        assert tags(asn1.Certificate.load(ours)["tbs_certificate"][field].dump()) == tags(
+            asn1.Certificate.load(real)["tbs_certificate"][field].dump()
+        )
+    assert tags(asn1.Certificate.load(ours).dump()) == tags(asn1.Certificate.load(real).dump())
+    assert b"JPKI-EMU" in ours
+    assert b"JPKI-EMU" not in real
+
+
+def tags(der: bytes) -> list[int]:
+    """Every tag of a DER value in order, through constructed values and through extensions' octet strings."""
+    found, place = [], 0
+    while place < len(der):
+        tag, size, start = der[place], der[place + 1], place + 2
+        if size & 0x80:
+            width = size & 0x7F
+            size, start = int.from_bytes(der[start : start + width]), start + width
+        body = der[start : start + size]
+        found.append(tag)
+        if tag & 0x20:
+            found += tags(body)
+        elif tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04"):
+            found += tags(body)
+        place = start + size
+    return found
+
+
+@pytest.mark.parametrize("alias", CAST)
+def test_an_authentication_certificate(world: World, alias: str) -> None:
+    der = certificate(world, alias, Kind.AUTHENTICATION)
+    assert extensions(der) == [
+        ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
+        ("2.5.29.31", False), ("1.3.6.1.5.5.7.1.1", False), ("2.5.29.35", False), ("2.5.29.14", False),
+    ]  # fmt: skip
+    loaded = x509.load_der_x509_certificate(der)
+    common_name = loaded.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+    assert len(common_name) == 23
+    assert common_name[5] == "4"
+    assert str(common_name).endswith(f"{CAST[alias].municipality.code}003A")
+    assert len(loaded.subject.rdns) == 2
+    assert 1500 <= len(der) <= 1650
+    address = str(CAST[alias].name).encode()
+    assert address not in der, "no name in it"
+
+
+@pytest.mark.parametrize("alias", [alias for alias in CAST if alias != "child"])
+def test_a_signature_certificate(world: World, alias: str) -> None:
+    der = certificate(world, alias, Kind.SIGNATURE)
+    assert extensions(der) == [
+        ("2.5.29.15", True), ("2.5.29.17", False), ("2.5.29.32", True), ("2.5.29.18", False),
+        ("2.5.29.31", False), ("2.5.29.35", False), ("2.5.29.14", False),
+    ]  # fmt: skip
+    loaded = x509.load_der_x509_certificate(der)
+    names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    values = {}
+    order = []
+    for other in names.get_values_for_type(x509.OtherName):
+        number = other.type_id.dotted_string.removeprefix("1.2.392.200149.8.5.5.")
+        assert other.value[0] == 0x0C, "a UTF8String"
+        values[number] = core.UTF8String.load(other.value).native
+        order.append(number)
+    assert order == ["1", "4", "3", "5", "2", "6"]
+    assert len(values["1"]) == len(values["2"])
+    assert len(values["5"]) == len(values["6"])
+    assert set(values["2"] + values["6"]) <= {"0", "1"}
+    assert values["4"][1:] == str(CAST[alias].birth)
+    assert values["3"] in "123"
+    if alias == "rare-kanji":
+        assert (values["1"], values["2"]) == ("●●　●次郎", "110100")
+    if alias == "variant-kanji":
+        assert (values["1"], values["2"]) == ("葛城　辻美", "00000")
+    if alias == "hanako":
+        assert (values["1"], values["4"], values["3"]) == ("番号　花子", "319880417", "2")
+        assert values["5"] == "東京都渋谷区架空町９丁目９９番９９号"
+    common_name = str(loaded.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+    assert len(common_name) == 28
+    assert common_name[14:19] == CAST[alias].municipality.code
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_both_have_in_common(world: World, kind: Kind, tmp_path: Path) -> None:
+    der, root = certificate(world, "hanako", kind), Authority(world, kind).root()
+    loaded, issuer = x509.load_der_x509_certificate(der), x509.load_der_x509_certificate(root)
+    public = issuer.public_key()
+    assert isinstance(public, rsa.RSAPublicKey)
+    assert loaded.signature_hash_algorithm is not None
+    public.verify(loaded.signature, loaded.tbs_certificate_bytes, padding.PKCS1v15(), loaded.signature_hash_algorithm)
+    key = loaded.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert key.key_identifier == x509.SubjectKeyIdentifier.from_public_key(public).digest
+    assert key.authority_cert_serial_number == issuer.serial_number
+    assert key.authority_cert_issuer == [x509.DirectoryName(issuer.subject)]
+    alternative = x509.ExtensionOID.ISSUER_ALTERNATIVE_NAME
+    own = x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+    in_end_entity = loaded.extensions.get_extension_for_oid(alternative).value.public_bytes()
+    assert in_end_entity == issuer.extensions.get_extension_for_oid(own).value.public_bytes()
+    assert loaded.serial_number > FIRST_SERIAL - 1
+    for attribute in [*loaded.subject, *loaded.issuer]:
+        printable = attribute.oid == x509.NameOID.COUNTRY_NAME
+        assert attribute._type.name == ("PrintableString" if printable else "UTF8String")
+    for name, content in (("leaf", der), ("root", root)):
+        (tmp_path / f"{name}.der").write_bytes(content)
+        run("openssl", "x509", "-inform", "DER", "-in", f"{tmp_path}/{name}.der", "-out", f"{tmp_path}/{name}.pem")
+    assert "OK" in run("openssl", "verify", "-CAfile", f"{tmp_path}/root.pem", f"{tmp_path}/leaf.pem")
+
+
+def test_serials_have_no_gap_and_no_double(world: World) -> None:
+    for kind in Kind:
+        database = sqlite3.connect(world.directory / "pki" / f"{kind.word}.sqlite")
+        serials = [
+            row[0]
+            for row in database.execute("SELECT serial FROM issued UNION ALL SELECT serial FROM generation ORDER BY 1")
+        ]
+        events = database.execute("SELECT count(*) FROM event").fetchone()[0]
+        database.close()
+        assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
+        assert events == len(serials), "every number given out has its event"
+
+
+def test_the_expired_card_is_of_an_earlier_generation(world: World) -> None:
+    loaded = x509.load_der_x509_certificate(certificate(world, "expired", Kind.AUTHENTICATION))
+    now = world.clock.now()
+    assert loaded.not_valid_after_utc < now
+    content = read_image(image_path(world, "expired"))[0][jpki.AID].data[jpki.AUTHENTICATION_AUTHORITY]
+    root = x509.load_der_x509_certificate(content.rstrip(b"\xff"))
+    assert root.subject == loaded.issuer
+    loaded.verify_directly_issued_by(root)
+    with pytest.raises(InvalidSignature):
+        loaded.verify_directly_issued_by(x509.load_der_x509_certificate(Authority(world, Kind.AUTHENTICATION).root()))
+
+
+def test_real_organisations_are_refused() -> None:
+    for name in ("JPKI", "JPKI-TEST"):
+        with pytest.raises(ValueError, match="real"):
+            Profile(organisation=name)
+    assert Profile().policy_arc != REAL_POLICY_ARC

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import random
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki.characters import substituted
+from resident_registry.birth_date import BirthDate
+from resident_registry.cast import CAST
+from resident_registry.municipality import MunicipalityCode
+from resident_registry.number import IndividualNumber, check_digit
+
+WEIGHTS = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
+
+
+@given(st.integers(0, 10**11 - 1))
+def test_check_digit_by_the_order_s_table(number: int) -> None:
+    body = f"{number:011d}"
+    remainder = sum(int(digit) * weight for digit, weight in zip(body, WEIGHTS, strict=True)) % 11
+    assert check_digit(body) == str(0 if remainder <= 1 else 11 - remainder)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 11), st.integers(1, 9))
+def test_one_wrong_digit_is_mostly_noticed(seed: int, place: int, add: int) -> None:
+    number = IndividualNumber.draw(random.Random(seed))
+    other = number[:place] + str((int(number[place]) + add) % 10) + number[place + 1 :]
+    try:
+        IndividualNumber(other)
+    except ValueError:
+        return
+    # The check digit stands for two remainders where it is 0, so that some single errors pass.
+    assert other[11] == "0"
+
+
+@pytest.mark.parametrize("digits", ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１８"])
+def test_malformed_numbers(digits: str) -> None:
+    with pytest.raises(ValueError, match=r"digit"):
+        IndividualNumber(digits)
+
+
+def test_birth_dates() -> None:
+    assert BirthDate(1988, 4, 17).in_era_years == "630417"
+    assert BirthDate(1989, 1, 7).in_era_years == "640107"
+    assert BirthDate(1989, 1, 8).in_era_years == "010108"
+    assert BirthDate(2019, 4, 30).era_digit == "4"
+    assert BirthDate(2019, 5, 1).era_digit == "5"
+    assert BirthDate(1924, 10, 10).era_digit == "2"
+    assert str(BirthDate(1936, 4, 0)) == "19360400"
+    assert BirthDate(1931, 0, 0).in_era_years == "060000"
+    assert BirthDate(2000, 2, 29).birthday(2027) == date(2027, 2, 28)
+    assert BirthDate(2000, 2, 29).birthday(2028) == date(2028, 2, 29)
+    for parts in ((2001, 2, 29), (2001, 0, 5), (2001, 13, 1)):
+        with pytest.raises(ValueError, match=r"."):
+            BirthDate(*parts)
+
+
+def test_age_is_completed_on_the_eve_of_the_birthday() -> None:
+    born = BirthDate(2011, 11, 25)
+    assert born.age_on(date(2026, 11, 23)) == 14
+    assert born.age_on(date(2026, 11, 24)) == 15
+
+
+def test_the_cast() -> None:
+    assert len(CAST) >= 16
+    assert len({str(resident.name) for resident in CAST.values()}) == len(CAST)
+    assert len(CAST["long-address"].address) == 200
+    assert CAST["single-name"].name.given == ""
+    assert "［旧見］" in str(CAST["former-surname"].name)
+    assert "（木村　模擬）" in str(CAST["common-name"].name)
+    assert "1" in substituted(str(CAST["rare-kanji"].name), "●")[1]
+    for resident in CAST.values():
+        assert resident.about
+        assert not set("0123456789") & set(resident.address), "full-width digits only"
+        if str(resident.birth).endswith("00"):
+            continue
+        assert len(resident.birth.in_era_years) == 6
+
+
+def test_municipality_codes() -> None:
+    assert MunicipalityCode("01101") == "01101"
+    for wrong in ("1101", "011011", "0110a"):
+        with pytest.raises(ValueError, match="five digits"):
+            MunicipalityCode(wrong)
