@@ -25,6 +25,10 @@ _UNNOTICED_SECONDS = 0.7
 """pcscd looks for a card every 0.4 s, and gives one that it notices power in the same moment."""
 
 
+_SILENCE_SECONDS = 2.0
+"""After a control, vpcd goes on looking for the card every 0.4 s. Silence means that it waits for an answer."""
+
+
 class Control(Enum):
     """What vpcd asks for in a message of one byte."""
 
@@ -64,6 +68,7 @@ class VpcdLink:
         self._observers = observers
         self._received = bytearray()
         self._first_poll: float | None = None
+        self._hurried = False  # whether the next message must come within _SILENCE_SECONDS
         self._noticed = False  # whether pcscd gave power since the card was put in
         self._starting = False  # whether the ATR that follows power is still to be read
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -102,6 +107,11 @@ class VpcdLink:
                 _log.warning("vpcd sent the unknown control %02X", code)
                 return
         self._starting = code != Control.POWER_OFF.value
+        # A client may have sent this one byte as a command: on the wire they look the same, and vpcd would wait for
+        # its answer for ever, with the reader locked. Should it fall silent now, the card is taken out for a moment,
+        # which the client is told of.
+        self._sock.settimeout(_SILENCE_SECONDS)
+        self._hurried = True
         for observer in tuple(self._observers):
             observer(Exchange(time.time(), 0.0, b"", self._interface.atr, Control(code)))
 
@@ -150,6 +160,9 @@ class VpcdLink:
                 raise ReaderGone("vpcd closed the connection")
             received += chunk
         end = 2 + (received[0] << 8 | received[1])
+        if self._hurried:
+            self._sock.settimeout(None)
+            self._hurried = False
         message = bytes(received[2:end])
         del received[:end]
         return message

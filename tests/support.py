@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,6 +59,26 @@ def connected(reader: str, mode: int = SCARD_SHARE_SHARED) -> Iterator[Transmit]
             yield transmit
         finally:
             SCardDisconnect(card, SCARD_LEAVE_CARD)
+
+
+_CLIENT = """
+import sys
+from tests.support import connected
+with connected(sys.argv[1]) as transmit:
+    for command in sys.argv[2:]:
+        print(transmit(bytes.fromhex(command)).hex())
+"""
+
+
+def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
+    """Answers, in hexadecimal, to commands sent by a program of its own: libpcsclite settles which pcscd it talks to
+    once in a process. Raises AssertionError where PC/SC fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CLIENT, reader, *commands],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
 def check(code: int) -> None:

@@ -42,7 +42,11 @@ PINS = {
 }  # fmt: skip
 CHANGEABLE = {("jpki", 0x18): ("00240180", 4), ("jpki", 0x1B): ("00240180", 6), ("text", 0x11): ("00240180", 4),
               ("juki", 0x1C): ("80320080", 4), ("common", 0x1C): ("80320080", 4)}  # fmt: skip
-SIGNING = {"jpki": {0x17: {0x18}, 0x1A: {0x1B}}, "text": {0x13: None}, "visual": {0x1A: None}}
+SIGNING: dict[str, dict[int, set[int] | None]] = {
+    "jpki": {0x17: {0x18}, 0x1A: {0x1B}},
+    "text": {0x13: None},
+    "visual": {0x1A: None},
+}
 OTHER_FILES = {
     "jpki": {0x05, 0x10, 0x16, 0x17, 0x19, 0x1A, 0x1C, 0x1E},
     "text": {0x10, 0x12, 0x13, 0x1C, 0x1E},

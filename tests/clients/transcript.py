@@ -29,7 +29,7 @@ class Transcript:
     @classmethod
     def load(cls, path: Path) -> Transcript:
         head: dict[str, str] = {}
-        lines = []
+        lines: list[tuple[int, str]] = []
         twice = False
         for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             line = raw.partition("#")[0].strip()

@@ -11,6 +11,7 @@ from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtensionOID
 
 from applets import jpki
 from card.image import read_image
@@ -73,9 +74,7 @@ def tags(der: bytes) -> list[int]:
             size, start = int.from_bytes(der[start : start + width]), start + width
         body = der[start : start + size]
         found.append(tag)
-        if tag & 0x20:
-            found += tags(body)
-        elif tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04"):
+        if tag & 0x20 or (tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04")):
             found += tags(body)
         place = start + size
     return found
@@ -145,8 +144,8 @@ def test_what_both_have_in_common(world: World, kind: Kind, tmp_path: Path) -> N
     assert key.key_identifier == x509.SubjectKeyIdentifier.from_public_key(public).digest
     assert key.authority_cert_serial_number == issuer.serial_number
     assert key.authority_cert_issuer == [x509.DirectoryName(issuer.subject)]
-    alternative = x509.ExtensionOID.ISSUER_ALTERNATIVE_NAME
-    own = x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+    alternative = ExtensionOID.ISSUER_ALTERNATIVE_NAME
+    own = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
     in_end_entity = loaded.extensions.get_extension_for_oid(alternative).value.public_bytes()
     assert in_end_entity == issuer.extensions.get_extension_for_oid(own).value.public_bytes()
     assert loaded.serial_number > FIRST_SERIAL - 1

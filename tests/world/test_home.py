@@ -60,7 +60,10 @@ def test_a_beginning_that_was_cut_off(tmp_path: Path) -> None:
 
 
 def test_many_programs_begin_one_world(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from world.home import open_world; print(open_world(Path(sys.argv[1])).seed)"
+    program = (
+        "import sys; from pathlib import Path; from world.home import open_world;"
+        "print(open_world(Path(sys.argv[1])).seed)"
+    )
     starts = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "w")], stdout=subprocess.PIPE, text=True)
         for _ in range(8)

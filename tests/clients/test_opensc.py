@@ -1,0 +1,160 @@
+"""Unmodified middleware on a real reader: OpenSC's tools and PKCS#11 module, openssl, NSS, scriptor."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from applets import jpki
+from card.identifiers import FileId
+from card.image import read_image
+from card_management.issue import image_path
+from pki.authority import Authority
+from pki.profile import Kind
+from reader_bridge.host import Presentation, ReaderHost
+from tests.support import run
+from tools.demo import pkcs11_module
+from world.home import World
+
+pytestmark = pytest.mark.reader
+
+
+@pytest.fixture
+def reader(world: World, tmp_path: Path, host: ReaderHost) -> str:
+    return put(world, tmp_path, host, 0, "hanako")
+
+
+def put(world: World, directory: Path, host: ReaderHost, number: int, name: str, *, contactless: bool = False) -> str:
+    image = Path(shutil.copy(image_path(world, name), directory / f"{name}.card"))
+    host.insert(host.slots[number], name, image, Presentation(contactless=contactless))
+    assert host.slots[number].wait_until_powered(10)
+    return host.slots[number].endpoint.reader
+
+
+def certificate(world: World, name: str, fid: FileId) -> bytes:
+    content = read_image(image_path(world, name))[0][jpki.AID].data[fid]
+    return content[: int.from_bytes(content[2:4]) + 4]
+
+
+def test_opensc_knows_the_card(reader: str) -> None:
+    assert run("opensc-tool", "--reader", reader, "--atr").splitlines()[0] == "3b:e0:00:ff:81:31:fe:45:14"
+    assert run("opensc-tool", "--reader", reader, "--name").strip() == "jpki"
+    said = run("pkcs15-tool", "--reader", reader, "--dump")
+    assert said.count("Private RSA Key") == 2
+    assert said.count("X.509 Certificate") == 4
+    assert "Tries left     : 3" in said
+    assert "Tries left     : 5" in said
+
+
+def test_opensc_knows_the_contactless_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    reader = put(world, tmp_path, host, 1, "taro", contactless=True)
+    assert run("opensc-tool", "--reader", reader, "--name").strip() == "jpki"
+    assert "User Authentication Certificate" in run("pkcs15-tool", "--reader", reader, "--list-certificates")
+
+
+@pytest.mark.parametrize(
+    ("number", "fid"), [("1", jpki.AUTHENTICATION_CERTIFICATE), ("3", jpki.AUTHENTICATION_AUTHORITY)]
+)
+def test_certificates_that_need_no_pin(world: World, reader: str, tmp_path: Path, number: str, fid: FileId) -> None:
+    output = tmp_path / "certificate.pem"
+    run("pkcs15-tool", "--reader", reader, "--read-certificate", number, "--output", str(output))
+    read = x509.load_pem_x509_certificate(output.read_bytes())
+    assert read == x509.load_der_x509_certificate(certificate(world, "hanako", fid))
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(
+    "mechanism", ["RSA-PKCS", "SHA1-RSA-PKCS", "SHA256-RSA-PKCS", "SHA384-RSA-PKCS", "SHA512-RSA-PKCS"]
+)
+def test_pkcs11_signs_and_openssl_verifies(
+    world: World, reader: str, tmp_path: Path, kind: Kind, mechanism: str
+) -> None:
+    authentication = kind is Kind.AUTHENTICATION
+    message, signature = tmp_path / "message", tmp_path / "signature"
+    message.write_bytes(b"kazashi" * 3)
+    run(
+        "pkcs11-tool", "--module", pkcs11_module(), "--slot-index", "0" if authentication else "1", "--login",
+        "--pin", "1234" if authentication else "ABC123", "--sign", "--id", "01" if authentication else "02",
+        "--mechanism", mechanism, "--input-file", str(message), "--output-file", str(signature),
+    )  # fmt: skip
+    fid = jpki.AUTHENTICATION_CERTIFICATE if authentication else jpki.SIGNATURE_CERTIFICATE
+    (tmp_path / "c.der").write_bytes(certificate(world, "hanako", fid))
+    public = tmp_path / "public.pem"
+    public.write_text(run("openssl", "x509", "-inform", "DER", "-in", f"{tmp_path}/c.der", "-noout", "-pubkey"))
+    digest = mechanism.removesuffix("-RSA-PKCS").lower()
+    if digest == "rsa-pkcs":
+        recovered = tmp_path / "recovered"
+        run("openssl", "pkeyutl", "-verifyrecover", "-pubin", "-inkey", str(public), "-in", str(signature),
+            "-out", str(recovered))  # fmt: skip
+        assert recovered.read_bytes() == message.read_bytes()
+    else:
+        said = run("openssl", "dgst", f"-{digest}", "-verify", str(public), "-signature", str(signature), str(message))
+        assert "Verified OK" in said
+
+
+def test_a_wrong_pin_through_opensc(reader: str, tmp_path: Path) -> None:
+    verify = ("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "01", "--pin")
+    for left in (2, 1, 0):
+        assert "incorrect" in run(*verify, "9999", expect=255)
+        contents, _ = read_image(tmp_path / "hanako.card")
+        assert contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left == left
+    assert "not usable" in run(*verify, "1234", expect=255), "blocked, for the right PIN too"
+    run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "02", "--pin", "ABC123")
+
+
+def test_two_cards_in_turn_never_mix(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """OpenSC gives every card the serial 00000000, so that only the card tells one token from another."""
+    for turn in range(2):
+        for name in ("hanako", "taro"):
+            reader = put(world, tmp_path, host, 0, name)
+            output = tmp_path / f"{name}-{turn}.pem"
+            run("pkcs15-tool", "--reader", reader, "--read-certificate", "1", "--output", str(output))
+            read = x509.load_pem_x509_certificate(output.read_bytes())
+            wanted = x509.load_der_x509_certificate(certificate(world, name, jpki.AUTHENTICATION_CERTIFICATE))
+            assert read == wanted, f"{name}, turn {turn}"
+            host.remove(host.slots[0])
+
+
+def test_a_child_has_no_signature_certificate(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    reader = put(world, tmp_path, host, 0, "child")
+    said = run("pkcs15-tool", "--reader", reader, "--dump", expect=None)
+    assert "User Authentication Certificate" in said
+    refused = run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "02", "--pin", "ABC123", expect=255)
+    assert "not usable" in refused
+
+
+def test_nss_finds_token_and_key(world: World, reader: str, tmp_path: Path) -> None:
+    """What browsers use: a database, OpenSC's module in it, the certificate found and its key at hand after the PIN."""
+    database = f"sql:{tmp_path / 'nss'}"
+    (tmp_path / "nss").mkdir()
+    (tmp_path / "pin").write_text("1234\n")
+    run("certutil", "-N", "-d", database, "--empty-password")
+    run("modutil", "-force", "-dbdir", database, "-add", "opensc", "-libfile", pkcs11_module())
+    # modutil exits non-zero where a slot of the module is empty, as three of the four readers are here.
+    assert "Token Name: JPKI (User Authentication PIN)" in run(
+        "modutil", "-dbdir", database, "-list", "opensc", expect=None
+    )
+    root = tmp_path / "root.der"
+    root.write_bytes(Authority(world, Kind.AUTHENTICATION).root())
+    run("certutil", "-A", "-d", database, "-n", "root", "-t", "T,,", "-i", str(root))
+    token = ("-d", database, "-h", "JPKI (User Authentication PIN)", "-f", str(tmp_path / "pin"))
+    listed = run("certutil", "-L", *token)
+    nickname = "JPKI (User Authentication PIN):User Authentication Certificate"
+    assert nickname in listed
+    assert "u,u,u" in listed, "NSS has found the key that belongs to it"
+    assert "User Authentication Key" in run("certutil", "-K", *token)
+    verify = ("certutil", "-V", "-d", database, "-f", str(tmp_path / "pin"), "-n", nickname, "-u", "C")
+    assert "certificate is valid" in run(*verify)
+
+
+def test_scriptor(reader: str) -> None:
+    script = "00 A4 04 0C 0A D3 92 F0 00 26 01 00 00 00 01\n00 B0 8A 00 04\n"
+    done = subprocess.run(
+        ["scriptor", "-r", reader], input=script, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "30 82" in done.stdout
+    assert done.stdout.count("90 00") == 2

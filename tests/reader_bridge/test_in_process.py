@@ -1,0 +1,95 @@
+"""The connection without reader and pcscd: what a pyscard client sees of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from smartcard.Exceptions import CardConnectionException, NoCardException
+from smartcard.scard import SCARD_LEAVE_CARD, SCARD_RESET_CARD, SCARD_UNPOWER_CARD
+from smartcard.util import toBytes
+
+from applets.install import load
+from card.chip import Chip
+from reader_bridge.in_process import InProcessReader
+from reader_bridge.interface import CONTACTLESS_ATQBS, ContactInterface, ContactlessInterface, contactless_atr
+
+SELECT = toBytes("00A4040C0AD392F000260100000001")
+VERIFY = toBytes("002000980431323334")
+SIGN = toBytes("802A009720" + "00" * 32 + "00")
+
+
+@pytest.fixture
+def reader(image: Path) -> InProcessReader:
+    reader = InProcessReader()
+    reader.insert(ContactInterface(Chip(load(image))))
+    return reader
+
+
+def test_a_client_of_pyscard(reader: InProcessReader) -> None:
+    connection = reader.createConnection()
+    connection.connect()
+    assert bytes(connection.getATR()).hex().upper() == "3BE000FF8131FE4514"
+    assert connection.transmit(SELECT) == ([], 0x90, 0x00)
+    data, *status = connection.transmit(toBytes("00B08A0004"))
+    assert (data[:2], status) == ([0x30, 0x82], [0x90, 0x00])
+    assert str(connection.getReader()) == "Kazashi in process"
+    connection.disconnect()
+    with pytest.raises(CardConnectionException, match="not connected"):
+        connection.transmit(SELECT)
+
+
+def test_dispositions(reader: InProcessReader) -> None:
+    connection = reader.createConnection()
+    connection.connect(disposition=SCARD_LEAVE_CARD)
+    connection.transmit(SELECT)
+    connection.transmit(VERIFY)
+    connection.disconnect()
+    again = reader.createConnection()
+    again.connect()
+    assert again.transmit(SIGN)[1:] == (0x90, 0x00), "the card was left as it was"
+    again.reconnect(disposition=SCARD_RESET_CARD)
+    assert again.transmit(SIGN)[1:] == (0x6A, 0x88)
+    again.reconnect(disposition=SCARD_UNPOWER_CARD)
+    assert again.transmit(toBytes("00A40000"))[1:] == (0x6A, 0x86)
+    again.disconnect()
+
+
+def test_an_empty_reader_and_a_card_that_goes(reader: InProcessReader) -> None:
+    connection = reader.createConnection()
+    connection.connect()
+    reader.remove()
+    with pytest.raises(CardConnectionException, match="removed"):
+        connection.transmit(SELECT)
+    with pytest.raises(NoCardException):
+        reader.createConnection().connect()
+    with pytest.raises(CardConnectionException, match="no controls"):
+        connection.control(1, [])
+    with pytest.raises(CardConnectionException, match="no attributes"):
+        connection.getAttrib(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "atr"),
+    [
+        ("plain", "3B888001000005E0B381A1007F"),
+        ("second", "3B888001000041E0B381A1003B"),
+        ("third", "3B888001004B51FF0081D100BC"),
+        ("fourth", "3B888001004B51FFB381D1000F"),
+    ],
+)
+def test_the_atrs_of_contactless_readers(name: str, atr: str) -> None:
+    assert contactless_atr(CONTACTLESS_ATQBS[name]).hex().upper() == atr
+
+
+def test_pseudo_commands(image: Path) -> None:
+    drawn = iter([b"\1\2\3\4", b"\5\6\7\x08", b"\x09\x0a\x0b\x0c"])
+    card = ContactlessInterface(Chip(load(image)), chance=lambda _: next(drawn))
+    card.power_on()
+    assert card.transmit(bytes.fromhex("FFCA000000")) == bytes.fromhex("050607089000")
+    card.reset()
+    assert card.transmit(bytes.fromhex("FFCA000000")) == bytes.fromhex("050607089000")
+    assert card.transmit(bytes.fromhex("FFCA020000")) == bytes.fromhex("6E00")
+    card.power_off()
+    card.power_on()
+    assert card.transmit(bytes.fromhex("FFCA000000")) == bytes.fromhex("090A0B0C9000")

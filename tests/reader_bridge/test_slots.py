@@ -1,0 +1,408 @@
+"""A real pcscd, and what is done to cards under its hands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from smartcard.scard import (
+    SCARD_LEAVE_CARD,
+    SCARD_PCI_T1,
+    SCARD_PROTOCOL_T1,
+    SCARD_RESET_CARD,
+    SCARD_SHARE_EXCLUSIVE,
+    SCARD_SHARE_SHARED,
+    SCARD_STATE_EMPTY,
+    SCARD_STATE_PRESENT,
+    SCARD_STATE_UNAWARE,
+    SCARD_UNPOWER_CARD,
+    SCardBeginTransaction,
+    SCardConnect,
+    SCardDisconnect,
+    SCardEndTransaction,
+    SCardGetStatusChange,
+    SCardReconnect,
+    SCardTransmit,
+)
+
+from applets import jpki
+from applets.install import load
+from card.chip import Chip
+from card.image import read_image
+from card_management.issue import image_path
+from reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
+from reader_bridge.interface import ContactInterface
+from reader_bridge.pcscd import RunningPcscd, start_pcscd
+from reader_bridge.slot import Slot, SlotBusy
+from reader_bridge.trace import Decoder
+from reader_bridge.vpcd import Exchange
+from tests.support import PcscError, check, connected, context, send
+from world.home import World
+
+pytestmark = pytest.mark.reader
+
+SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
+VERIFY = bytes.fromhex("002000980431323334")
+SIGN = bytes.fromhex("802A009720" + "00" * 32 + "00")
+READ_CERTIFICATE = bytes.fromhex("00B08A00000000")
+SECONDS = 10.0
+
+
+def copied(world: World, directory: Path, *names: str) -> list[Path]:
+    return [Path(shutil.copy(image_path(world, name), directory / f"{name}.card")) for name in names]
+
+
+def certificate(image: Path) -> bytes:
+    """The whole file of the authentication certificate."""
+    return read_image(image)[0][jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE]
+
+
+def insert(host: ReaderHost, number: int, image: Path, presentation: Presentation | None = None) -> str:
+    slot = host.slots[number]
+    host.insert(slot, image.stem, image, presentation or Presentation())
+    assert slot.wait_until_powered(SECONDS)
+    return slot.endpoint.reader
+
+
+def wait_for(reader: str, state: int) -> None:
+    """Wait until pcscd tells that a reader is in a state."""
+    deadline = time.monotonic() + SECONDS
+    with context() as established:
+        seen = SCARD_STATE_UNAWARE
+        while time.monotonic() < deadline:
+            code, [(_, seen, _)] = SCardGetStatusChange(established, 1000, [(reader, seen)])
+            if not code and seen & state:
+                return
+    raise AssertionError(f"{reader} did not come to state {state:#x}")
+
+
+def test_four_cards_at_once_and_no_mix(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    names = ("hanako", "taro", "leap-day", "child")
+    images = copied(world, tmp_path, *names)
+    readers = [insert(host, number, image) for number, image in enumerate(images)]
+    expected = [certificate(image) for image in images]
+    assert len(set(expected)) == 4
+    for turn in range(3):
+        for reader, content in zip(readers, expected, strict=True):
+            with connected(reader) as transmit:
+                assert transmit(SELECT_JPKI) == b"\x90\x00", turn
+                assert transmit(READ_CERTIFICATE) == content + b"\x90\x00"
+
+
+def test_many_threads_on_many_cards(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    images = copied(world, tmp_path, "hanako", "taro", "leap-day", "child")
+    readers = [insert(host, number, image) for number, image in enumerate(images)]
+    wrong: list[str] = []
+
+    def read(reader: str, content: bytes) -> None:
+        for _ in range(40):
+            with connected(reader) as transmit:
+                transmit(SELECT_JPKI)
+                if transmit(READ_CERTIFICATE) != content + b"\x90\x00":
+                    wrong.append(reader)
+
+    threads = [
+        threading.Thread(target=read, args=(reader, certificate(image)))
+        for reader, image in zip(readers, images, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_card_is_swapped_under_a_client(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    hanako, taro = copied(world, tmp_path, "hanako", "taro")
+    reader = insert(host, 0, hanako)
+    with connected(reader) as transmit:
+        assert transmit(SELECT_JPKI) == b"\x90\x00"
+        host.remove(host.slots[0])
+        with pytest.raises(PcscError):
+            transmit(READ_CERTIFICATE)
+    insert(host, 0, taro)
+    with connected(reader) as transmit:
+        transmit(SELECT_JPKI)
+        assert transmit(READ_CERTIFICATE) == certificate(taro) + b"\x90\x00"
+
+
+def test_a_card_is_torn_out_while_commands_are_under_way(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """At ten moments of a stream of signatures; the client is told each time, and nothing hangs."""
+    (image,) = copied(world, tmp_path, "hanako")
+    for moment in range(10):
+        reader = insert(host, 0, image)
+        told = threading.Event()
+
+        def sign(reader: str, told: threading.Event) -> None:
+            try:
+                with connected(reader) as transmit:
+                    transmit(SELECT_JPKI)
+                    transmit(VERIFY)
+                    while True:
+                        transmit(SIGN)
+            except PcscError:
+                told.set()
+
+        client = threading.Thread(target=sign, args=(reader, told))
+        client.start()
+        threading.Event().wait(0.003 * moment)  # the moment is what is varied
+        host.remove(host.slots[0])
+        assert told.wait(SECONDS)
+        client.join(SECONDS)
+        assert not client.is_alive()
+
+
+def test_removal_and_insertion_are_told_to_those_who_wait(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image)
+    wait_for(reader, SCARD_STATE_PRESENT)
+    host.remove(host.slots[0])
+    wait_for(reader, SCARD_STATE_EMPTY)
+    insert(host, 0, image)
+    wait_for(reader, SCARD_STATE_PRESENT)
+    host.reset(host.slots[0])
+    assert host.slots[0].wait_until_powered(SECONDS)
+    with connected(reader) as transmit:
+        assert transmit(b"\0\xa4\0\0") == b"\x6a\x86", "a cold start"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_reset_and_unpower_through_pcscd(world: World, tmp_path: Path, host: ReaderHost, kept: bool) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image, Presentation(reset_keeps_status=kept))
+    with context() as established:
+        code, card, _ = SCardConnect(established, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
+        check(code)
+
+        def ask(command: bytes) -> bytes:
+            code, answer = _transmit(card, command)
+            check(code)
+            return answer
+
+        assert (ask(SELECT_JPKI), ask(VERIFY), ask(SIGN)[-2:]) == (b"\x90\x00",) * 3
+        check(SCardReconnect(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, SCARD_LEAVE_CARD)[0])
+        assert ask(SIGN)[-2:] == b"\x90\x00"
+        check(SCardReconnect(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, SCARD_RESET_CARD)[0])
+        assert ask(SIGN)[-2:] == (b"\x90\x00" if kept else b"\x6a\x88")
+        check(SCardReconnect(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, SCARD_UNPOWER_CARD)[0])
+        assert ask(SELECT_JPKI) == b"\x90\x00"
+        assert ask(SIGN) == b"\x69\x82"
+        SCardDisconnect(card, SCARD_LEAVE_CARD)
+
+
+def _transmit(card: object, command: bytes) -> tuple[int, bytes]:
+    code, answer = SCardTransmit(card, SCARD_PCI_T1, list(command))
+    return code, bytes(answer)
+
+
+def test_exclusive_use_and_transactions(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image)
+    with connected(reader, SCARD_SHARE_EXCLUSIVE), pytest.raises(PcscError), connected(reader):
+        pass
+    with context() as first, context() as second:
+        _, mine, _ = SCardConnect(first, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
+        _, theirs, _ = SCardConnect(second, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
+        check(SCardBeginTransaction(mine))
+        answered: list[tuple[int, bytes]] = []
+        other = threading.Thread(target=lambda: answered.append(_transmit(theirs, SELECT_JPKI)))
+        other.start()
+        for _ in range(300):
+            assert _transmit(mine, SELECT_JPKI) == (0, b"\x90\x00")
+        assert not answered, "the other waits for the end of the transaction"
+        check(SCardEndTransaction(mine, SCARD_LEAVE_CARD))
+        other.join(SECONDS)
+        assert answered == [(0, b"\x90\x00")]
+        SCardDisconnect(mine, SCARD_LEAVE_CARD)
+        SCardDisconnect(theirs, SCARD_LEAVE_CARD)
+
+
+def test_contactless(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image, Presentation(contactless=True))
+    with context() as established:
+        _, [(_, _, atr)] = SCardGetStatusChange(established, 0, [(reader, SCARD_STATE_UNAWARE)])
+    assert bytes(atr).hex().upper() == "3B888001000005E0B381A1007F"
+    with connected(reader) as transmit:
+        uid = transmit(bytes.fromhex("FFCA000000"))
+        assert len(uid) == 6
+        assert uid == transmit(bytes.fromhex("FFCA000000")), "one for each stay in the field"
+        assert transmit(bytes.fromhex("FFCA010000"))[-2:] == b"\x90\x00"
+        assert transmit(bytes.fromhex("FF00520000")) == b"\x6e\x00"
+        assert transmit(SELECT_JPKI) == b"\x90\x00"
+        assert transmit(bytes.fromhex("00CA5F5100")) == bytes.fromhex("E000FF8131FE45149000")
+    host.reset(host.slots[0])
+    assert host.slots[0].wait_until_powered(SECONDS)
+    with connected(reader) as transmit:
+        assert transmit(bytes.fromhex("FFCA000000")) != uid
+
+
+def test_extended_length_through_pcscd(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image)
+    with connected(reader) as transmit:
+        transmit(SELECT_JPKI)
+        assert len(transmit(READ_CERTIFICATE)) == 2048 + 2
+        assert transmit(bytes.fromhex("00A4040C00FFF0") + bytes(0xFFF0)) == b"\x6a\x82", "the longest that pcscd takes"
+
+
+def test_a_command_of_one_byte_does_not_hang_the_reader(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """vpcd's protocol cannot tell it from a control, and pcscd hands it on."""
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image)
+    for code in (0x00, 0x01, 0x02):
+        with connected(reader) as transmit:
+            begun = time.monotonic()
+            with contextlib.suppress(PcscError):
+                assert transmit(bytes((code,))) == b"", "vpcd passes a lost card off as an empty answer"
+            assert time.monotonic() - begun < SECONDS
+        wait_for(reader, SCARD_STATE_PRESENT)
+        assert host.slots[0].wait_until_powered(SECONDS)
+        with connected(reader) as transmit:
+            assert transmit(SELECT_JPKI) == b"\x90\x00"
+            assert transmit(b"\x05\x00") == b"\x67\x00", "two bytes and more are commands"
+
+
+def test_slots_by_name_number_and_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    hanako, taro = copied(world, tmp_path, "hanako", "taro")
+    insert(host, 1, hanako)
+    assert host.find("1") is host.find("Kazashi A 00 01") is host.find("hanako") is host.slots[1]
+    assert host.first_empty() is host.slots[0]
+    for wrong in ("7", "Kazashi", "nobody"):
+        with pytest.raises(NoSuchSlot, match="the slots are"):
+            host.find(wrong)
+    with pytest.raises(SlotBusy, match="remove it first"):
+        host.insert(host.slots[1], "taro", taro, Presentation())
+    with pytest.raises(SlotBusy, match="already"):
+        host.insert(host.slots[0], "hanako", hanako, Presentation())
+    with pytest.raises(NoSuchSlot, match="no card"):
+        host.remove(host.slots[0])
+
+
+def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    reader = insert(host, 0, image)
+    lines: list[str] = []
+    told = threading.Event()
+
+    def tell(_: Exchange, line: str) -> None:
+        lines.append(line.rpartition(" (")[0])
+        if line.startswith("GET DATA"):
+            told.set()
+
+    end = host.follow(host.slots[0], tell)
+    with connected(reader) as transmit:
+        for command in (
+            SELECT_JPKI, VERIFY, bytes.fromhex("00A4020C02000A"), bytes.fromhex("00B0000004"), SIGN,
+            bytes.fromhex("00CA123400"),
+        ):  # fmt: skip
+            transmit(command)
+    assert told.wait(SECONDS), "a trace is told after the answer has gone out"
+    end()
+    assert [line for line in lines if not line.startswith("--")] == [
+        "SELECT application JPKI -> 9000 success",
+        "VERIFY authentication PIN (0018) **** -> 9000 success",
+        "SELECT authentication certificate (000A) -> 9000 success",
+        "READ BINARY authentication certificate (000A) from 0 up to 4 -> 4 bytes, 9000 success",
+        "COMPUTE DIGITAL SIGNATURE authentication key (0017), 32 bytes -> 256 bytes, 9000 success",
+        "GET DATA 1234 -> 6A88 referenced data or key not found",
+    ]
+
+
+def test_the_decoder_takes_any_bytes() -> None:
+    decoder = Decoder(())
+    for command in (b"", b"\0", b"\0\x20\0\x80\x02", bytes.fromhex("00A40000"), bytes.fromhex("8099000001AA")):
+        assert "6700" in decoder.line(Exchange(0, 0, command, b"\x67\0"))
+
+
+CLIENT = """
+import sys
+from tests.support import PcscError, connected
+with connected(sys.argv[1]) as transmit:
+    print(transmit(bytes.fromhex("00A40000")).hex(), flush=True)
+    sys.stdin.readline()
+    try:
+        transmit(bytes.fromhex("00A40000"))
+    except PcscError as error:
+        print("told:", error, flush=True)
+"""
+
+
+def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) -> None:
+    image = copied(world, tmp_path, "hanako")[0]
+    first = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=36300)
+    environment = {**os.environ, **first.client_environment()}
+    slot, reader = Slot(first.endpoints[0]), first.endpoints[0].reader
+    try:
+        slot.insert(ContactInterface(Chip(load(image))))
+        assert slot.wait_until_powered(SECONDS)
+        client = subprocess.Popen(
+            [sys.executable, "-c", CLIENT, reader],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        assert client.stdout is not None
+        assert client.stdout.readline() == "6a86\n"
+        assert first.process is not None
+        first.process.kill()
+        first.process.wait()
+        said, _ = client.communicate("go on\n", timeout=SECONDS)
+        assert said.startswith("told:")
+        second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=36300)
+        try:
+            assert second.endpoints == first.endpoints
+            deadline = time.monotonic() + SECONDS
+            while not slot.wait_until_powered(0.1):
+                assert time.monotonic() < deadline, "the card did not find the new pcscd"
+            assert send(environment, reader, "00A40000") == ["6a86"]
+        finally:
+            second.stop()
+    finally:
+        slot.remove()
+
+
+HOST = """
+import sys
+from pathlib import Path
+from applets import jpki
+from applets.install import load
+from card.chip import Chip
+from card.image import read_image
+from reader_bridge.interface import ContactInterface
+from reader_bridge.slot import Endpoint, Slot
+slot = Slot(Endpoint("x", "127.0.0.1", int(sys.argv[2])))
+slot.insert(ContactInterface(Chip(load(Path(sys.argv[1])))))
+slot.wait_until_powered(10)
+print("powered", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_bridge_is_killed_and_started_again(world: World, tmp_path: Path, pcscd: RunningPcscd) -> None:
+    (image,) = copied(world, tmp_path, "hanako")
+    endpoint = pcscd.endpoints[3]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOST, str(image), str(endpoint.port)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "powered\n"
+        wait_for(endpoint.reader, SCARD_STATE_PRESENT)
+        with connected(endpoint.reader) as transmit:
+            assert transmit(SELECT_JPKI) == b"\x90\x00"
+            process.kill()
+            process.wait()
+            with pytest.raises(PcscError):
+                transmit(SELECT_JPKI)
+        process.stdin.close()
+        process.stdout.close()
+        wait_for(endpoint.reader, SCARD_STATE_EMPTY)

@@ -1,0 +1,231 @@
+"""The program as a user meets it: every command in a process of its own, on a bench of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from card.image import read_image
+from tests.support import send
+from tools.doctor import examine
+from world.home import open_world
+
+SELECT_JPKI = "00A4040C0AD392F000260100000001"
+
+
+class Program:
+    """The program, in one world."""
+
+    def __init__(self, world: Path) -> None:
+        self.world = world
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools", "--world", str(self.world), *arguments],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stderr}{done.stdout}"
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def error(self, code: str, status: int, *arguments: str) -> str:
+        said = self.run(*arguments, expect=status).stderr.strip()
+        assert said.endswith(f"[{code}]"), said
+        assert len(said.splitlines()) == 1, "one line"
+        return said
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    program = Program(tmp_path_factory.mktemp("cli") / "w")
+    program.run("card", "new", "hanako")
+    return program
+
+
+@pytest.fixture
+def bench(program: Program) -> Iterator[dict[str, Any]]:
+    yield program.json("up", "--detach", "--pcscd", "private")
+    if subprocess.run([sys.executable, "-m", "tools", "--world", str(program.world), "status"],
+                      capture_output=True, check=False).returncode == 0:  # fmt: skip
+        program.run("down")
+
+
+def test_a_card_s_life(program: Program) -> None:
+    made = program.json("card", "new", "leap-day", "--name", "mine", "--pin", "9876", "--password", "SECRET99",
+                        "--atr", "extended")  # fmt: skip
+    assert made["authentication PIN"] == "9876"
+    _, about = read_image(program.world / "cards" / "mine.card")
+    assert about["signature password"] == "SECRET99"
+    shown = program.json("card", "show", "mine")
+    assert shown == made
+    assert shown["tries left"]["JPKI authentication PIN"] == "3 of 3"
+    assert "birth PIN" in program.run("card", "show", "mine").stdout
+    assert {card["card"] for card in program.json("card", "list")} >= {"hanako", "mine"}
+    assert len(program.json("card", "list", "--cast")) >= 16
+    assert "閏" in program.run("card", "list").stdout
+
+
+def test_wrong_use(program: Program) -> None:
+    assert "--name" in program.error("card-exists", 2, "card", "new", "hanako")
+    assert "card new" in program.error("card-missing", 2, "card", "insert", "nothere")
+    program.error("card-missing", 2, "card", "show", "nothere")
+    program.error("usage", 2, "card", "new", "nobody")
+    program.error("usage", 2, "card", "new", "taro", "--name", "../escape")
+    program.error("usage", 2, "card", "new", "taro", "--pin", "12")
+    program.error("usage", 2, "card", "new", "taro", "--password", "short")
+    program.error("usage", 2, "up", "--empty", "--card", "hanako")
+    program.run("card", "insert", expect=2)
+    program.run("nonsense", expect=2)
+    assert not (program.world / "cards" / "taro.card").exists()
+
+
+def test_without_a_bench(program: Program) -> None:
+    for command in (["status"], ["down"], ["card", "insert", "hanako"], ["reader", "list"], ["reader", "trace"]):
+        assert "kazashi up" in program.error("not-running", 3, *command)
+
+
+def test_a_foreign_world(tmp_path: Path) -> None:
+    (tmp_path / "novel.txt").write_text("chapter one")
+    Program(tmp_path).error("world-unusable", 3, "card", "list")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["novel.txt"]
+
+
+def test_a_damaged_card(tmp_path: Path) -> None:
+    program = Program(tmp_path / "w")
+    program.run("card", "new", "taro")
+    image = tmp_path / "w" / "cards" / "taro.card"
+    image.write_bytes(image.read_bytes()[:3000])
+    damaged = image.read_bytes()
+    program.error("card-damaged", 3, "card", "show", "taro")
+    assert "damaged" in program.run("card", "list").stdout
+    said = program.error("pcscd-unavailable", 3, "up", "--detach", "--pcscd", "private", "--card", "taro")
+    assert "card-damaged" in said, "the reason is told, not only that it did not come up"
+    program.error("card-damaged", 3, "up", "--pcscd", "private", "--card", "taro")
+    assert image.read_bytes() == damaged
+
+
+def test_a_world_with_too_long_a_path(tmp_path: Path) -> None:
+    program = Program(tmp_path / ("long" * 25))
+    said = program.error("pcscd-unavailable", 3, "up", "--pcscd", "private", "--empty")
+    assert "shorter path" in said
+
+
+@pytest.mark.reader
+def test_the_running_bench(program: Program, bench: dict[str, Any]) -> None:
+    reader = bench["slots"][0]["reader"]
+    assert bench["slots"][0]["card"] == "hanako"
+    assert bench["slots"][0]["seen"]
+    program.error("already-running", 3, "up")
+    program.error("already-running", 3, "up", "--detach")
+    assert send(bench["pcscd"]["environment"], reader, SELECT_JPKI) == ["9000"]
+    exported = program.run("reader", "env").stdout
+    assert f"PCSCLITE_CSOCK_NAME={bench['pcscd']['socket']}" in exported
+    assert "eval" in program.run("status").stdout
+    assert program.json("reader", "list") == program.json("status")["slots"]
+
+    program.run("card", "new", "single-name")
+    put = program.json("card", "insert", "single-name", "--contactless")
+    assert (put["slot"], put["card"], put["contactless"], put["seen"]) == (1, "single-name", True, True)
+    program.error("slot-busy", 2, "card", "insert", "hanako", "--slot", "1")
+    program.error("no-such-slot", 2, "card", "insert", "hanako", "--slot", "9")
+    assert program.json("card", "reset", "single-name")["seen"]
+    assert program.json("card", "remove", "1")["card"] is None
+    program.error("no-such-slot", 2, "card", "remove", "1")
+
+
+@pytest.mark.reader
+def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
+    trace = subprocess.Popen(
+        [sys.executable, "-m", "tools", "--world", str(program.world), "reader", "trace", "--json"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert trace.stdout is not None
+    lines: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 20
+    try:
+        os.set_blocking(trace.stdout.fileno(), False)
+        while not any("VERIFY" in line["words"] for line in lines) and time.monotonic() < deadline:
+            send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, "002000980431323334")
+            lines += [json.loads(line) for line in trace.stdout.readlines() if line.endswith("\n")]
+    finally:
+        trace.kill()
+        trace.wait()
+        trace.stdout.close()
+    verify = next(line for line in lines if "VERIFY" in line["words"])
+    assert "****" in verify["words"]
+    assert "command" not in verify, "no PIN without --raw"
+
+
+@pytest.mark.reader
+def test_a_killed_bench_leaves_nothing_in_the_way(program: Program, bench: dict[str, Any]) -> None:
+    spent = send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, "002000980430303030")
+    assert spent == ["9000", "63c2"]
+    before = program.json("card", "show", "hanako")["tries left"]["JPKI authentication PIN"]
+    assert before == "2 of 3"
+    os.kill(bench["pid"], signal.SIGKILL)
+    program.error("not-running", 3, "status")
+    again = program.json("up", "--detach", "--pcscd", "private")
+    assert again["slots"][0]["seen"]
+    answers = send(
+        again["pcscd"]["environment"], again["slots"][0]["reader"], SELECT_JPKI, "00200098", "002000980431323334"
+    )
+    assert answers == ["9000", "63c2", "9000"], "no try came back"
+
+
+def test_doctor(program: Program, tmp_path: Path) -> None:
+    findings = {finding["check"]: finding for finding in program.json("doctor")}
+    assert findings["program pcscd"]["ok"]
+    assert findings["vpcd driver"]["ok"]
+    assert "every network interface" in findings["vpcd's ports"]["detail"]
+    assert "nft" in findings["vpcd's ports"]["remedy"]
+    for finding in examine(open_world(tmp_path / "w")):
+        assert finding.ok or finding.remedy, f"{finding.check} says what is wrong and not what to do"
+
+
+def test_doctor_without_the_programs(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    findings = examine(open_world(tmp_path / "w"))
+    missing = [finding for finding in findings if finding.check.startswith("program")]
+    assert missing
+    assert all(not finding.ok and "apt-get install" in finding.remedy for finding in missing)
+
+
+def test_starts_at_once(program: Program) -> None:
+    """No heavy library is loaded before a command needs it."""
+    listed = subprocess.run(
+        [sys.executable, "-c", "import tools.command_line, sys; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich"} & set(listed)
+
+
+@pytest.mark.reader
+def test_demo(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "demo", "--json", "--report", str(report)],
+        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = json.loads(done.stdout)
+    assert len(steps) == 12
+    for step in steps:
+        assert step.keys() == {"step", "ok", "seconds", "detail"}
+        assert step["ok"] is True
+        assert step["seconds"] >= 0
+        assert step["detail"]
+    page = report.read_text(encoding="utf-8")
+    assert page.count("<tr") == 12
+    assert "http" not in page.replace("http-equiv", ""), "self-contained"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"], "nothing else is left"
