@@ -75,11 +75,11 @@ class ContactInterface:
         return self.chip.transmit(command)
 
 
-class ContactlessInterface:
+class ContactlessInterface(ContactInterface):
     """A chip on a contactless reader, which makes up an ATR and answers the commands of class FF itself."""
 
     def __init__(self, chip: Chip, atqb: bytes = DEFAULT_ATQB, chance: Callable[[int], bytes] = os.urandom) -> None:
-        self.chip = chip
+        super().__init__(chip)
         self._chance = chance
         self._atqb = atqb
         self._pupi = chance(4)
@@ -93,15 +93,7 @@ class ContactlessInterface:
         """Cold start; the card draws a new pseudo-unique identifier each time it enters the field."""
         if not self.chip.powered:
             self._pupi = self._chance(4)
-        self.chip.power_on()
-
-    def power_off(self) -> None:
-        """Take power away."""
-        self.chip.power_off()
-
-    def reset(self) -> None:
-        """Warm reset."""
-        self.chip.reset()
+        super().power_on()
 
     def transmit(self, command: bytes) -> bytes:
         """Answer one command APDU."""

@@ -35,6 +35,12 @@ FIRST_PORT = 35963
 MAX_READERS = 8
 """pcscd takes 16 readers; each vpcd entry makes two."""
 _START_SECONDS = 10
+# $1 stands in for pcscd's fixed directory $2. An empty directory stands in for the drivers' $3, so that a private
+# pcscd never takes a real USB reader away from the system's; vpcd's driver comes from a copy of ours.
+_IN_NAMESPACE = """
+[ -d "$2" ] || { mount -t tmpfs tmpfs /run && mkdir -p "$2"; } || exit
+mount --bind "$1" "$2" && mount -t tmpfs tmpfs "$3" && shift 3 && exec setpriv --pdeathsig TERM -- "$@"
+"""
 _MAX_SOCKET_PATH = 100
 
 
@@ -136,23 +142,9 @@ def start_pcscd(
         (socket_directory / leftover).unlink(missing_ok=True)
     command = [program, "--foreground", "--config", str(configuration)]
     if private:
-        if os.geteuid() == 0:
-            SYSTEM_DIRECTORY.mkdir(exist_ok=True)
-        if not SYSTEM_DIRECTORY.is_dir():
-            raise PcscdUnavailable(f"{SYSTEM_DIRECTORY} is missing; as root: mkdir {SYSTEM_DIRECTORY}")
-        command = [
-            _program("unshare"),
-            "--mount" if os.geteuid() == 0 else "--map-root-user",
-            *([] if os.geteuid() == 0 else ["--mount"]),
-            "--",
-            "sh",
-            "-c",
-            'mount --bind "$1" "$2" && shift 2 && exec setpriv --pdeathsig TERM -- "$@"',
-            "sh",
-            str(socket_directory),
-            str(SYSTEM_DIRECTORY),
-            *command,
-        ]
+        rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+        namespace = [_program("unshare"), *rights, "--", "sh", "-c", _IN_NAMESPACE, "sh"]
+        command = [*namespace, str(socket_directory), str(SYSTEM_DIRECTORY), str(DRIVER.parent.parent), *command]
     else:
         command = [_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
     log = log or directory / "pcscd.log"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from card.chip import NotPowered
 from reader_bridge.interface import Interface
 
 _log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class VpcdLink:
                     self._polled(on_power)
                 else:
                     self._control(message[0])
-        except OSError as error:
+        except (OSError, NotPowered) as error:
             raise ReaderGone(str(error)) from error
         finally:
             self._interface.power_off()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tools.measure import at_least, at_most
+
+NAMES = {
+    "APDU round trip through pcscd",
+    "APDU round trip over the floor",
+    "signature through pcscd",
+    "pkcs11-tool --login --sign",
+    "READ BINARY of 256 bytes in process",
+    "1000 cards hosted in one process",
+}
+
+
+def test_goals() -> None:
+    assert at_least("a", "ms", 1, 5, "b", 5, 5).met
+    assert not at_least("a", "ms", 1, 5, "b", 4.9, 5).met
+    assert at_most("a", "ms", 1, 5, "b", 1.5, 1.5).met
+    assert not at_most("a", "ms", 1, 5, "b", 1.6, 1.5).met
+
+
+@pytest.mark.reader
+def test_every_measure_of_the_card_is_taken() -> None:
+    """What the figures are is for `kazashi bench` to say, on a machine that does nothing else; here, that they are."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "bench", "card", "--json"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    measures = json.loads(done.stdout)
+    assert {measure["name"] for measure in measures} == NAMES
+    for measure in measures:
+        assert measure.keys() == {"name", "unit", "ours", "peer", "peer_name", "ratio", "goal", "met"}
+        assert measure["ours"] > 0
+        assert measure["peer"] > 0
+        assert measure["ratio"] > 0
+        compared, goal = measure["goal"].split()
+        assert measure["met"] == (
+            measure["ratio"] >= float(goal) if compared == ">=" else measure["ratio"] <= float(goal)
+        )
+    assert done.returncode == (0 if all(measure["met"] for measure in measures) else 1)

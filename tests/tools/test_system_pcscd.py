@@ -1,0 +1,55 @@
+"""The system's pcscd, as another program started it: used, and left running. In a namespace of the test's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reader_bridge.pcscd import DRIVER
+
+# $1 the directory for pcscd's socket, $2 the configuration, $3 the interpreter, $4 the world
+SCRIPT = """
+set -eu
+[ -d /run/pcscd ] || { mount -t tmpfs tmpfs /run; mkdir /run/pcscd; }
+mount --bind "$1" /run/pcscd
+mount --bind "$2" /etc/reader.conf.d
+unset PCSCLITE_CSOCK_NAME
+/usr/sbin/pcscd --foreground & pcscd=$!
+trap 'kill $pcscd' EXIT
+until [ -S /run/pcscd/pcscd.comm ]; do :; done
+run() { "$python" -m tools --world "$world" "$@"; }
+python=$3; world=$4
+run up --detach --json
+opensc-tool --name
+run card reset 0
+run down
+kill -0 $pcscd && echo "pcscd lives"
+opensc-tool --list-readers
+"""
+
+
+@pytest.mark.reader
+def test_the_systems_pcscd_is_used_and_left(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "vpcd").write_text(
+        f'# a comment\nFRIENDLYNAME "Somebody\'s"\nDEVICENAME /dev/null:0x8E80\nLIBPATH {DRIVER}\nCHANNELID 0x8E80\n'
+    )
+    rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+    done = subprocess.run(
+        ["unshare", *rights, "sh", "-c", SCRIPT, "sh", str(tmp_path / "run"), str(tmp_path / "conf"), sys.executable,
+         str(tmp_path / "w")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    said = done.stdout
+    assert done.returncode == 0, said + done.stderr
+    assert '"ours": false' in said
+    assert '"reader": "Somebody\'s 00 00"' in said
+    assert "\njpki\n" in said
+    assert "hanako is in Somebody's 00 00 again" in said
+    assert "The bench has ended." in said
+    assert "pcscd lives" in said.split("The bench has ended.")[1]

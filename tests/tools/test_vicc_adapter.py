@@ -1,0 +1,48 @@
+"""The stock vicc program hosting our card, in a real reader."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from card_management.issue import image_path
+from reader_bridge.pcscd import RunningPcscd
+from tests.support import connected, run
+from tools.vicc_adapter import modules_directory, program
+from world.home import World
+
+
+def has_card(reader: str) -> bool:
+    listed = run("opensc-tool", "--list-readers").splitlines()
+    return any(reader in line and " Yes " in line for line in listed)
+
+
+def test_where_debian_puts_vicc() -> None:
+    assert (modules_directory() / "virtualsmartcard" / "VirtualSmartcard.py").exists()
+    assert program().exists()
+
+
+@pytest.mark.reader
+def test_stock_vicc_hosts_the_card(world: World, tmp_path: Path, pcscd: RunningPcscd) -> None:
+    image = Path(shutil.copy(image_path(world, "hanako"), tmp_path / "hanako.card"))
+    endpoint = pcscd.endpoints[2]
+    vicc = subprocess.Popen(
+        [sys.executable, "-m", "tools.vicc_adapter", str(image), "--port", str(endpoint.port)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not has_card(endpoint.reader):
+            assert time.monotonic() < deadline
+        assert run("opensc-tool", "--reader", endpoint.reader, "--name").strip() == "jpki"
+        with connected(endpoint.reader) as transmit:
+            assert transmit(bytes.fromhex("00A4040C0AD392F000260100000001")) == b"\x90\x00"
+            assert transmit(bytes.fromhex("002000980430303030")) == b"\x63\xc2"
+    finally:
+        vicc.terminate()
+        vicc.wait()
