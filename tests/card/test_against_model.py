@@ -97,6 +97,9 @@ class CardAgainstModel(RuleBasedStateMachine):
             self.file = fid
 
     @rule(short=st.none() | st.integers(1, 0x1E))
+    def read_from(self, short: int | None) -> None:
+        self.read(short)
+
     def read(self, short: int | None) -> None:
         answer = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
         if short is not None:
@@ -114,16 +117,20 @@ class CardAgainstModel(RuleBasedStateMachine):
             assert answer[-4:] == ("9000" if allowed else "6982")
             assert len(answer) > 4 if allowed else len(answer) == 4
 
-    @rule(how=st.sampled_from(["right", "wrong", "empty"]))
-    def verify(self, how: str) -> None:
+    @rule(how=st.sampled_from(["right", "right", "wrong", "empty"]), pick=st.integers(0, 7), by_short=st.booleans())
+    def verify(self, how: str, pick: int, by_short: bool) -> None:
+        pins = [fid for name, fid in PINS if name == self.application]
+        if by_short and pins:
+            self.file = pins[pick % len(pins)]
         key = (self.application, self.file or 0)
         if key not in PINS:
             return
+        where = f"{0x80 | key[1]:02X}" if by_short else "80"
         if how == "empty":
-            assert self.ask("00200080") == f"63C{self.tries[key]:X}"
+            assert self.ask(f"002000{where}") == f"63C{self.tries[key]:X}"
             return
         value = self.pins[key] if how == "right" else "!" * len(self.pins[key])
-        answer = self.ask(f"00200080{len(value):02X}{value.encode().hex()}")
+        answer = self.ask(f"002000{where}{len(value):02X}{value.encode().hex()}")
         if self.tries[key] == 0:
             assert answer == "6984"
         elif how == "right":
@@ -134,6 +141,15 @@ class CardAgainstModel(RuleBasedStateMachine):
             self.tries[key] -= 1
             self.verified.discard(key[1])
             assert answer == f"63C{self.tries[key]:X}"
+            self.look_at_everything()
+
+    @rule()
+    def look_at_everything(self) -> None:
+        """What can be read and signed with at this moment is what the facts allow, no more and no less."""
+        for fid in READABLE[self.application]:
+            self.read(fid)
+        for fid in SIGNING.get(self.application, {}):
+            self.sign(fid)
 
     @rule(number=st.integers(0, 9999))
     def change_pin(self, number: int) -> None:
@@ -150,6 +166,9 @@ class CardAgainstModel(RuleBasedStateMachine):
             assert answer == "6982"
 
     @rule(fid=st.sampled_from([0x13, 0x17, 0x1A]))
+    def sign_with(self, fid: int) -> None:
+        self.sign(fid)
+
     def sign(self, fid: int) -> None:
         keys = SIGNING.get(self.application, {})
         if fid not in keys:

@@ -1,0 +1,101 @@
+"""Starting a pcscd, and every way in which that can fail."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from applets.install import load
+from card.chip import Chip
+from card.image import read_image
+from card_management.issue import image_path
+from reader_bridge import pcscd
+from reader_bridge.interface import ContactInterface
+from reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd
+from reader_bridge.slot import Slot
+from resident_registry.cast import CAST
+from tests.support import send
+from world.home import World
+
+
+def start(directory: Path, *readers: str, first_port: int = 36500) -> pcscd.RunningPcscd:
+    return start_pcscd(directory, readers, private=True, first_port=first_port)
+
+
+@pytest.mark.reader
+def test_sixteen_slots_with_sixteen_cards(world: World, tmp_path: Path) -> None:
+    running = start(tmp_path, *(f"Number {number}" for number in range(8)))
+    slots = [Slot(endpoint) for endpoint in running.endpoints]
+    try:
+        assert len(slots) == 16
+        for slot, name in zip(slots, CAST, strict=False):
+            image = Path(shutil.copy(image_path(world, name), tmp_path / f"{name}.card"))
+            slot.insert(ContactInterface(Chip(load(image))))
+        for slot, name in zip(slots, CAST, strict=False):
+            assert slot.wait_until_powered(20), slot.endpoint.reader
+            (answer,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
+            assert answer == card_id(image_path(world, name)) + "9000", "each slot has its own card"
+    finally:
+        for slot in slots:
+            slot.remove()
+        running.stop()
+
+
+def card_id(image: Path) -> str:
+    return read_image(image)[1]["card number"].encode().hex()
+
+
+def test_too_many_readers(tmp_path: Path) -> None:
+    for readers in ([], ["r"] * 9):
+        with pytest.raises(PcscdUnavailable, match="1 to 8"):
+            start(tmp_path, *readers)
+
+
+@pytest.mark.parametrize("name", ["", 'quo"te', "line\nbreak", "x" * 101])
+def test_names_that_pcscd_cannot_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PcscdUnavailable, match="cannot be the name"):
+        start(tmp_path, name)
+
+
+def test_a_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(PcscdUnavailable, match="pcscd is missing"):
+        start(tmp_path, "r")
+
+
+def test_a_missing_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcscd, "DRIVER", tmp_path / "none.so")
+    with pytest.raises(PcscdUnavailable, match="vsmartcard-vpcd"):
+        start(tmp_path, "r")
+
+
+def test_ports_in_use_are_passed_over(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = pcscd._free_ports(1, port)
+        assert found[0] > port
+    with pytest.raises(PcscdUnavailable, match="free ports"):
+        pcscd._free_ports(5, 65530)
+
+
+def test_a_pcscd_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcscd, "_IN_NAMESPACE", "echo no rights today >&2; exit 1")
+    with pytest.raises(PcscdUnavailable, match="no rights today"):
+        start(tmp_path, "r")
+
+
+def test_reading_the_systems_configuration(tmp_path: Path) -> None:
+    (tmp_path / "serial").write_text("#FRIENDLYNAME x\nDEVICENAME /dev/ttyS0\nLIBPATH libccidtwin.so\n")
+    (tmp_path / "vpcd").write_text(
+        'FRIENDLYNAME "Virtual PCD"\nDEVICENAME   /dev/null:0x8C7B\nLIBPATH libifdvpcd.so\nCHANNELID 0x8C7B\n'
+    )
+    assert [(found.reader, found.port) for found in configured_endpoints(tmp_path)] == [
+        ("Virtual PCD 00 00", 35963),
+        ("Virtual PCD 00 01", 35964),
+    ]
+    assert configured_endpoints(tmp_path / "none") == []
