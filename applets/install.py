@@ -31,7 +31,7 @@ def install(contents: CardContents, store: Store | None = None) -> Card:
 
 
 def load(image: Path) -> Card:
-    """The card in an image file. Raises FileNotFoundError and DamagedImage."""
+    """The card in an image file. Raises ImageMissing and DamagedImage."""
     contents, _ = read_image(image)
     try:
         return install(contents, ImageStore(image))

@@ -31,6 +31,14 @@ CREATE TABLE pin (aid BLOB, fid INTEGER, value BLOB NOT NULL, tries INTEGER NOT 
 """
 
 
+class ImageMissing(Exception):
+    """There is no image of that name."""
+
+
+class ImageExists(Exception):
+    """There is an image of that name already, and it was left as it is."""
+
+
 class DamagedImage(Exception):
     """The file is not a card image, or not one that can be trusted to be whole. It was left as it is."""
 
@@ -97,12 +105,12 @@ class ImageStore:
 
 
 def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> None:
-    """Write a new image, whole or not at all. Raises FileExistsError rather than overwrite one.
+    """Write a new image, whole or not at all. Raises ImageExists rather than overwrite one.
 
     `about` is free text about the card that reading programs may show; it is part of what the digest protects.
     """
     if path.exists():
-        raise FileExistsError(f"{path} exists already")
+        raise ImageExists(f"{path} exists already")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)
     try:
@@ -118,16 +126,19 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
             database.execute("COMMIT")
         unfinished.chmod(0o600)
         _sync(unfinished)
-        os.link(unfinished, path)  # unlike a rename, it never replaces a card that came in between
+        try:
+            os.link(unfinished, path)  # unlike a rename, it never replaces a card that came in between
+        except FileExistsError:
+            raise ImageExists(f"{path} exists already") from None
         _sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
-    """The contents of an image and what it says about itself. Raises FileNotFoundError and DamagedImage."""
+    """The contents of an image and what it says about itself. Raises ImageMissing and DamagedImage."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no card image {path}")
+        raise ImageMissing(f"there is no card image {path}")
     try:
         with _connected(path, read_only=True) as database:
             if _pragma(database, "application_id") != APPLICATION_ID:

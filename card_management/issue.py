@@ -9,7 +9,7 @@ from pathlib import Path
 from applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Pins
 from applets.install import personalise
 from card.atr import DEFAULT_CONTACT_ATR
-from card.image import write_image
+from card.image import ImageExists, write_image
 from card.key import PrivateKey
 from card_management.anchor import vouchers
 from card_management.cast import CIRCUMSTANCES, ORDINARY
@@ -56,10 +56,10 @@ def usual_order(world: World, resident: Resident, contact_atr: bytes = DEFAULT_C
 
 
 def issue(world: World, name: str, order: Order) -> Path:
-    """Issue a card under a name; answers its image. Raises FileExistsError where there is one of that name."""
+    """Issue a card under a name; answers its image. Raises ImageExists where there is one of that name."""
     path = image_path(world, name)
     if path.exists():
-        raise FileExistsError(f"there is a card {name!r} already; choose another name with --name")
+        raise ImageExists(f"there is a card {name!r} already; choose another name with --name")
     path.parent.mkdir(mode=0o700, exist_ok=True)
     data = personalisation(world, name, order)
     write_image(path, personalise(data), about(order, data))

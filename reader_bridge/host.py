@@ -78,7 +78,7 @@ class ReaderHost:
         raise NoSuchSlot("every slot holds a card; remove one, or start with more readers (kazashi up --reader NAME)")
 
     def insert(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> None:
-        """Put the card of an image into a slot. Raises SlotBusy, FileNotFoundError, DamagedImage."""
+        """Put the card of an image into a slot. Raises SlotBusy, ImageMissing, DamagedImage."""
         for other, inserted in self._inserted.items():
             if inserted.image == image:
                 raise SlotBusy(f"the card {name} lies in {other.endpoint.reader} already")

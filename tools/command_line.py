@@ -428,7 +428,9 @@ def _made(
     if there and resident is None:
         return
     if missing_is_error:
-        raise FileNotFoundError(f"there is no card {name!r}; make it with: kazashi card new RESIDENT --name {name}")
+        from card.image import ImageMissing
+
+        raise ImageMissing(f"there is no card {name!r}; make it with: kazashi card new RESIDENT --name {name}")
     from dataclasses import replace
 
     from card.atr import CONTACT_ATRS

@@ -3,10 +3,11 @@ for every code."""
 
 from __future__ import annotations
 
+import sqlite3
 from enum import IntEnum
 
 from applets.pictures import FontMissing
-from card.image import DamagedImage
+from card.image import DamagedImage, ImageExists, ImageMissing
 from card.store import StoreFailure
 from reader_bridge.control import NotRunning, Refused
 from reader_bridge.host import NoSuchSlot
@@ -47,11 +48,14 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     ViccMissing: ("vicc-missing", Exit.ENVIRONMENT),
     WorldUnusable: ("world-unusable", Exit.ENVIRONMENT),
     StepFailed: ("step-failed", Exit.NEGATIVE),
-    FileExistsError: ("card-exists", Exit.USAGE),
-    FileNotFoundError: ("card-missing", Exit.USAGE),
+    ImageExists: ("card-exists", Exit.USAGE),
+    ImageMissing: ("card-missing", Exit.USAGE),
     NoSuchSlot: ("no-such-slot", Exit.USAGE),
     SlotBusy: ("slot-busy", Exit.USAGE),
     UsageError: ("usage", Exit.USAGE),
+    sqlite3.Error: ("store-failed", Exit.ENVIRONMENT),
+    # What the operating system refuses (rights, space, a missing program) is the environment's, whoever asked for it.
+    OSError: ("system", Exit.ENVIRONMENT),
 }
 
 REMOTE_ONLY = ("bad-request", "internal")

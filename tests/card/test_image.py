@@ -9,7 +9,7 @@ import pytest
 from applets.install import load
 from card.contents import ApplicationContents
 from card.identifiers import Aid, FileId
-from card.image import DamagedImage, ImageStore, read_image, write_image
+from card.image import DamagedImage, ImageExists, ImageMissing, ImageStore, read_image, write_image
 from card.pin import PinState
 from card.store import Reference, StoreFailure
 
@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_an_image_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.card"
     path.write_bytes(b"something dear")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ImageExists):
         write_image(path, CONTENTS, {})
     assert path.read_bytes() == b"something dear"
 
@@ -97,7 +97,7 @@ def test_an_image_of_another_card(tmp_path: Path) -> None:
 
 
 def test_a_missing_image(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ImageMissing):
         load(tmp_path / "none.card")
     assert not list(tmp_path.iterdir())
 

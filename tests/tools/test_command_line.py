@@ -101,6 +101,18 @@ def test_a_foreign_world(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["novel.txt"]
 
 
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    program = Program(tmp_path / "w")
+    program.run("card", "new", "taro")
+    for path in (tmp_path / "w" / "pki").iterdir():
+        path.write_bytes(b"no database, but somebody's all the same")
+    program.error("store-failed", 3, "card", "new", "child")
+    assert not (tmp_path / "w" / "cards" / "child.card").exists()
+    (tmp_path / "w" / "cards" / "child.card").mkdir()
+    program.error("card-exists", 2, "card", "new", "child")
+    program.error("system", 3, "demo", "--report", str(tmp_path / "no" / "such" / "directory.html"))
+
+
 def test_a_damaged_card(tmp_path: Path) -> None:
     program = Program(tmp_path / "w")
     program.run("card", "new", "taro")
