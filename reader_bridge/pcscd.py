@@ -142,6 +142,10 @@ def start_pcscd(
         (socket_directory / leftover).unlink(missing_ok=True)
     command = [program, "--foreground", "--config", str(configuration)]
     if private:
+        # Newer ones ask polkit who may use a reader; there is nobody to ask about readers that only we know.
+        offered = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+        if "--disable-polkit" in offered:
+            command.append("--disable-polkit")
         rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
         namespace = [_program("unshare"), *rights, "--", "sh", "-c", _IN_NAMESPACE, "sh"]
         command = [*namespace, str(socket_directory), str(SYSTEM_DIRECTORY), str(DRIVER.parent.parent), *command]
