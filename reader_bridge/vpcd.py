@@ -67,7 +67,9 @@ class VpcdLink:
         self._sock = sock
         self._interface = interface
         self._observers = observers
-        self._received = bytearray()
+        self._buffer = bytearray(2 * (2 + 0xFFFF))
+        self._view = memoryview(self._buffer)
+        self._held = 0  # bytes received and not yet taken
         self._first_poll: float | None = None
         self._hurried = False  # whether the next message must come within _SILENCE_SECONDS
         self._noticed = False  # whether pcscd gave power since the card was put in
@@ -152,20 +154,22 @@ class VpcdLink:
     def _receive(self) -> bytes:
         """The next message. vpcd writes length and body apart and waits, with Nagle's algorithm, for the first to be
         acknowledged; so every read asks for immediate acknowledgement anew, or each APDU would cost some 43 ms."""
-        received = self._received
-        while len(received) < 2 or len(received) < 2 + (received[0] << 8 | received[1]):
+        buffer, held = self._buffer, self._held
+        while held < 2 or held < 2 + (buffer[0] << 8 | buffer[1]):
             if _QUICKACK is not None:
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            chunk = self._sock.recv(65538)
-            if not chunk:
+            count = self._sock.recv_into(self._view[held:])
+            if not count:
                 raise ReaderGone("vpcd closed the connection")
-            received += chunk
-        end = 2 + (received[0] << 8 | received[1])
+            held += count
+        end = 2 + (buffer[0] << 8 | buffer[1])
         if self._hurried:
             self._sock.settimeout(None)
             self._hurried = False
-        message = bytes(received[2:end])
-        del received[:end]
+        message = bytes(self._view[2:end])
+        self._held = held - end
+        if self._held:
+            buffer[: self._held] = buffer[end:held]
         return message
 
     def _send(self, body: bytes) -> None:
