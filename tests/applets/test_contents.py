@@ -1,4 +1,4 @@
-"""Every file of the card against the reference, section 3: lengths, fillers, offsets, hashes, signatures."""
+"""Every file of the card against docs/card.md: lengths, fillers, offsets, hashes, signatures."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def attributes(application: ApplicationContents) -> tuple[Tlv, bytes]:
     return outer, content
 
 
-def test_four_attributes_as_the_reference_prints_them(hanako: CardContents) -> None:
+def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:
     outer, content = attributes(hanako[text.AID])
     table, *items = outer.children()
     assert (outer.tag, outer.length_width, len(outer.value)) == (0xFF20, 1, 0x65)

@@ -1,5 +1,5 @@
 """The chip against an independent model of it: what is selected, what is verified, which tries are left. The model
-knows the access rules as a table of its own, written from the reference and not from the applications' code."""
+knows the access rules as a table of its own, written from docs/card.md and not from the applications' code."""
 
 from __future__ import annotations
 

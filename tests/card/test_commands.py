@@ -1,4 +1,4 @@
-"""Answers of the chip, as APDUs that a reviewer can read: `> command`, `< answer`. Reference sections 2 to 6 and 8."""
+"""Answers of the chip, each a command and what it must be answered. What nobody knows is listed in docs/differences.md."""
 
 from __future__ import annotations
 

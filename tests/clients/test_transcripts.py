@@ -53,7 +53,7 @@ def test_through_pcscd(path: Path, world: World, tmp_path: Path, host: ReaderHos
         assert transcript.play(transmit, secrets(image)) > 0
 
 
-def test_every_client_of_the_reference_has_a_transcript() -> None:
+def test_every_known_client_has_a_transcript() -> None:
     told = " ".join(Transcript.load(path).client for path in TRANSCRIPTS)
     for client in (
         "J-LIS", "OpenSC", "myna (Rust)", "myna (Go)", "jpki-rs", "pyjpki", "jpki-local-signer", "jpki-signer-android",

@@ -1,4 +1,4 @@
-"""Certificates against the profile: reference pki.md, sections 1 to 5 and the checks of section 18."""
+"""Certificates against docs/certificates.md, and the authorities' own against two real ones."""
 
 from __future__ import annotations
 
