@@ -1,4 +1,4 @@
-"""Answers of the chip, each a command and what it must be answered. What nobody knows is listed in docs/differences.md."""
+"""Answers of the chip, command by command. Where nobody knows what a real card answers, docs/differences.md says so."""
 
 from __future__ import annotations
 
