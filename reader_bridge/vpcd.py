@@ -74,19 +74,26 @@ class VpcdLink:
         self._hurried = False  # whether the next message must come within _SILENCE_SECONDS
         self._noticed = False  # whether pcscd gave power since the card was put in
         self._starting = False  # whether the ATR that follows power is still to be read
+        self._started = False  # whether it was read, and nothing has come since
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
-        """Answer vpcd until it goes away (ReaderGone). `on_power` is called once it has given the card power and
-        read the ATR that follows."""
+        """Answer vpcd until it goes away (ReaderGone). `on_power` is called once pcscd knows of the card.
+
+        That is with the first message after power and the ATR that follows: pcscd powers a card and looks for it
+        again in one thread, and in between it tells its clients.
+        """
         try:
             while True:
                 message = self._receive()
+                if self._started:
+                    self._started = False
+                    on_power()
                 if len(message) != 1:
                     self._answer(message)
                 elif message[0] == Control.ATR.value:
                     self._send(self._interface.atr)
-                    self._polled(on_power)
+                    self._polled()
                 else:
                     self._control(message[0])
         except (OSError, NotPowered) as error:
@@ -118,7 +125,7 @@ class VpcdLink:
         for observer in tuple(self._observers):
             observer(Exchange(time.time(), 0.0, b"", self._interface.atr, Control(code)))
 
-    def _polled(self, on_power: Callable[[], None]) -> None:
+    def _polled(self) -> None:
         """The ATR was asked for: after power, or to see whether there is a card.
 
         A client's command that meets the gap between two cards has vpcd drop the old one at once, and it may find
@@ -127,7 +134,7 @@ class VpcdLink:
         """
         if self._starting:
             self._starting = False
-            on_power()
+            self._started = True
         if self._first_poll is None:
             self._first_poll = time.monotonic()
         if not self._noticed and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:

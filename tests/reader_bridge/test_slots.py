@@ -294,6 +294,8 @@ def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Pa
     told = threading.Event()
 
     def tell(_: Exchange, line: str) -> None:
+        if line.startswith("--"):  # power, which comes and goes with pcscd's wish to save it
+            return
         lines.append(line.rpartition(" (")[0])
         if line.startswith("GET DATA"):
             told.set()
@@ -307,7 +309,7 @@ def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Pa
             transmit(command)
     assert told.wait(SECONDS), "a trace is told after the answer has gone out"
     end()
-    assert [line for line in lines if not line.startswith("--")] == [
+    assert lines == [
         "SELECT application JPKI -> 9000 success",
         "VERIFY authentication PIN (0018) **** -> 9000 success",
         "SELECT authentication certificate (000A) -> 9000 success",
