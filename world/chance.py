@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import random
+import secrets
 
 
 def stream(seed: str, *purpose: str) -> random.Random:
     """The stream of that purpose, from its beginning."""
     name = "\0".join((seed, *purpose)).encode()
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))
+
+
+def unforeseen(bits: int) -> int:
+    """A random number that nobody can foresee, and therefore no function of the seed."""
+    return secrets.randbits(bits)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from world.chance import stream
-from world.clock import Clock, SystemClock
-from world.key_source import KeySource, StockedKeySource
+import sqlalchemy as sa
 
-FORMAT = 1
+from world.chance import stream
+from world.clock import Clock, WorldClock
+from world.key_source import KeySource, StockedKeySource
+from world.settings import Settings
+from world.storage import Store, open_store
+
+FORMAT = 2
 _MARK = "world.json"
 
 
@@ -23,12 +27,18 @@ class WorldUnusable(Exception):
 
 @dataclass(frozen=True)
 class World:
-    """A bench: where it lives, its seed, its clock and its source of keys."""
+    """A bench: where it lives, what was settled at its beginning, its clock and its source of keys."""
 
     directory: Path
-    seed: str
+    settings: Settings
     clock: Clock
     keys: KeySource
+    _stores: dict[str, Store] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def seed(self) -> str:
+        """What the world's people, numbers and events are a function of."""
+        return self.settings.seed
 
     @property
     def cards(self) -> Path:
@@ -40,11 +50,16 @@ class World:
         """What belongs to the running bench: sockets, logs, process numbers."""
         return self.directory / "run"
 
-    def store(self, actor: str) -> Path:
-        """The directory of one actor's own store, made if need be."""
-        path = self.directory / actor
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+    @property
+    def publication(self) -> Path:
+        """Where the authorities publish their certificates and revocation lists."""
+        return self.directory / "publication"
+
+    def store(self, actor: str, metadata: sa.MetaData) -> Store:
+        """The actor's own store, with its tables. Raises StoreFailed."""
+        if actor not in self._stores:
+            self._stores[actor] = open_store(self.directory / "stores", self.settings.storage, actor, metadata)
+        return self._stores[actor]
 
     def chance(self, *purpose: str) -> Random:
         """The world's stream of that purpose, from its beginning."""
@@ -62,38 +77,44 @@ def open_world(
     directory: Path | None = None,
     *,
     seed: str | None = None,
+    settings: Settings | None = None,
     clock: Clock | None = None,
     keys: KeySource | None = None,
 ) -> World:
     """Open the world in `directory`, or begin one where there is nothing yet. Raises WorldUnusable.
 
-    `seed` is used where a world begins, else a new one is drawn; `clock` and `keys` replace the machine's time and
-    the world's own key stock.
+    `settings`, or else `seed`, are used where a world begins, and a new seed is drawn where there is neither; `clock`
+    and `keys` replace the world's own clock and key stock.
     """
     directory = (directory or default_directory()).absolute()
     mark = directory / _MARK
     try:
         if not mark.exists():
-            _begin(directory, mark, seed or secrets.token_hex(8))
-        settings = json.loads(mark.read_text(encoding="utf-8"))
-        if settings["format"] != FORMAT:
+            _begin(directory, mark, settings or Settings(seed or secrets.token_hex(8)))
+        written = json.loads(mark.read_text(encoding="utf-8"))
+        if (found := written.pop("format")) != FORMAT:
             raise WorldUnusable(
-                f"{directory} is a world of format {settings['format']}, and this program reads format {FORMAT};"
+                f"{directory} is a world of format {found}, and this program reads format {FORMAT};"
                 " name another directory with --world"
             )
-        found = str(settings["seed"])
+        settled = Settings(**written)
     except OSError as error:
         raise WorldUnusable(
             f"{directory} cannot be used as a world: {error.strerror}; name another directory with --world"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorldUnusable(
             f"{mark} is damaged; restore it, or name another directory with --world to begin a new world"
         ) from error
-    return World(directory, found, clock or SystemClock(), keys or StockedKeySource(directory / "keys"))
+    return World(
+        directory,
+        settled,
+        clock or WorldClock(directory / "clock.json"),
+        keys or StockedKeySource(directory / "keys"),
+    )
 
 
-def _begin(directory: Path, mark: Path, seed: str) -> None:
+def _begin(directory: Path, mark: Path, settings: Settings) -> None:
     unfinished = directory / f".{_MARK}.{os.getpid()}.new"
     if directory.exists() and any(not entry.match(f".{_MARK}.*.new") for entry in directory.iterdir()):
         if mark.exists():  # another program has begun it since we looked
@@ -103,7 +124,7 @@ def _begin(directory: Path, mark: Path, seed: str) -> None:
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    unfinished.write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps({"format": FORMAT, **settings.as_dict()}) + "\n", encoding="utf-8")
     try:
         os.link(unfinished, mark)  # of two programs that begin one world, the first to get here has named the seed
     except FileExistsError:

@@ -1,0 +1,174 @@
+"""Messages between actors that each have a store of their own: kept in order, none lost, none applied twice.
+
+The sender writes a message into its own store, in the transaction whose doing the message tells of. `deliver` hands it
+over later, and takes it out once the receiver has answered. The receiver notes the message's number in its own store,
+in the transaction that applies it, so that whatever is handed over again is passed over. Either side may die at any
+point.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+
+from world.clock import epoch, from_epoch
+from world.storage import Position, Store
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `sequence` counts 1, 2, ... from each sender to each receiver."""
+
+    sender: str
+    receiver: str
+    sequence: int
+    kind: str
+    body: Body
+
+
+class MessageGap(Exception):
+    """A message came before one that its sender had sent earlier; nothing was applied."""
+
+
+class NodeDown(Exception):
+    """A receiver does not take messages now. They wait where they are."""
+
+
+Receive = Callable[[Sequence[Message]], None]
+"""Takes messages of any senders, in order, and has applied them durably when it returns; idempotent."""
+
+
+class Outbox:
+    """What an actor has to send, in tables of its own store."""
+
+    def __init__(self, metadata: sa.MetaData) -> None:
+        self._outbox = outbox = sa.Table(
+            "outbox", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("sender", sa.Text, nullable=False),
+            sa.Column("receiver", sa.Text, nullable=False),
+            sa.Column("sequence", sa.BigInteger, nullable=False),
+            sa.Column("due", sa.BigInteger, nullable=False),
+            sa.Column("kind", sa.Text, nullable=False),
+            sa.Column("body", sa.Text, nullable=False),
+            sa.UniqueConstraint("sender", "receiver", "sequence"),
+            sa.Index("outbox_due", "due"),
+        )  # fmt: skip
+        self._stream = stream = sa.Table(
+            "outgoing_stream", metadata,
+            sa.Column("sender", sa.Text, primary_key=True),
+            sa.Column("receiver", sa.Text, primary_key=True),
+            sa.Column("sent", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        here = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
+        self._count = sa.update(stream).where(here).values(sent=stream.c.sent + 1).returning(stream.c.sent)
+        self._hasten = sa.update(outbox).where(
+            (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
+            & (outbox.c.due > sa.bindparam("d"))
+        ).values(due=sa.bindparam("d"))  # fmt: skip
+
+    def put(self, connection: sa.Connection, sender: str, receiver: str, due: datetime, kind: str, body: Body) -> None:
+        """Send a message, in a transaction of the sender's store. It is handed over when `due` has come.
+
+        What waits for the same receiver goes with it at the latest: a stream keeps its order.
+        """
+        stream, until = {"s": sender, "r": receiver}, epoch(due)
+        sequence = connection.scalar(self._count, stream)
+        if sequence is None:
+            connection.execute(sa.insert(self._stream), {"sender": sender, "receiver": receiver, "sent": 1})
+            sequence = 1
+        else:
+            connection.execute(self._hasten, {**stream, "d": until})
+        connection.execute(
+            sa.insert(self._outbox),
+            {"sender": sender, "receiver": receiver, "sequence": sequence, "due": until, "kind": kind,
+             "body": json.dumps(body, ensure_ascii=False)},
+        )  # fmt: skip
+
+    def next_due(self, store: Store) -> datetime | None:
+        """When the next message is to be handed over; None where none waits."""
+        with store.reading() as connection:
+            due = connection.scalar(sa.select(sa.func.min(self._outbox.c.due)))
+        return None if due is None else from_epoch(due)
+
+    def waiting(self, store: Store) -> int:
+        """How many messages wait."""
+        with store.reading() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(self._outbox)) or 0)
+
+    def deliver(self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500) -> int:
+        """Hand over every message that is due; answers how many. `receivers` are found by the receiver's name up to a
+        colon. A receiver that is down keeps its messages waiting, and holds up nobody else's."""
+        delivered, down = 0, {""}
+        table = self._outbox.c
+        due = sa.select(self._outbox).where(table.due <= epoch(now)).order_by(table.position).limit(batch)
+        while True:
+            with store.reading() as connection:
+                rows = connection.execute(due.where(table.receiver.not_in(down))).all()
+            if not rows:
+                return delivered
+            for receiver, found in groupby(sorted(rows, key=lambda row: str(row.receiver)), lambda row: row.receiver):
+                ours = list(found)
+                messages = [
+                    Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body)) for row in ours
+                ]
+                try:
+                    receivers[receiver.partition(":")[0]](messages)
+                except NodeDown:
+                    down.add(receiver)
+                    continue
+                with store.transaction() as connection:
+                    connection.execute(
+                        sa.delete(self._outbox).where(table.position == sa.bindparam("p")),
+                        [{"p": row.position} for row in ours],
+                    )
+                delivered += len(ours)
+
+
+class Inbox:
+    """How far an actor has come with what others sent it, in a table of its own store."""
+
+    def __init__(self, metadata: sa.MetaData) -> None:
+        self._inbox = sa.Table(
+            "incoming_stream", metadata,
+            sa.Column("sender", sa.Text, primary_key=True),
+            sa.Column("receiver", sa.Text, primary_key=True),
+            sa.Column("applied", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+
+    def fresh(self, connection: sa.Connection, messages: Sequence[Message]) -> list[Message]:
+        """Those of the messages that were not applied before; they count as applied from now. Raises MessageGap."""
+        fresh: list[Message] = []
+        applied: dict[tuple[str, str], int] = {}
+        table = self._inbox.c
+        for message in messages:
+            stream = (message.sender, message.receiver)
+            here = (table.sender == stream[0]) & (table.receiver == stream[1])
+            if stream not in applied:
+                found = connection.scalar(sa.select(table.applied).where(here).with_for_update())
+                if found is None:
+                    row = {"sender": stream[0], "receiver": stream[1], "applied": 0}
+                    connection.execute(sa.insert(self._inbox), row)
+                applied[stream] = found or 0
+            if message.sequence > applied[stream] + 1:
+                raise MessageGap(
+                    f"message {message.sequence} from {message.sender} came after {applied[stream]}; none was applied"
+                )
+            if message.sequence == applied[stream] + 1:
+                applied[stream] += 1
+                fresh.append(message)
+        for (sender, receiver), last in applied.items():
+            connection.execute(
+                sa.update(self._inbox)
+                .where((table.sender == sender) & (table.receiver == receiver))
+                .values(applied=last)
+            )
+        return fresh

@@ -1,0 +1,106 @@
+"""An actor's own store: a SQLite file, or a schema of a PostgreSQL database. No actor opens another's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A 64-bit key that the database counts up. SQLite does so for INTEGER alone, which has 64 bits there."""
+
+_WRITES = "kazashi_writes"
+
+
+class StoreFailed(Exception):
+    """A store could not be read or did not take a write; what it holds is what it held before."""
+
+
+class Store:
+    """One actor's tables. Every write is durable when its transaction ends, and is all or nothing."""
+
+    def __init__(self, engine: sa.Engine, actor: str, metadata: sa.MetaData) -> None:
+        self.engine = engine
+        self.actor = actor
+        with self.transaction() as connection:
+            if engine.dialect.name == "postgresql":
+                # Two programs that begin one store at once would both find no tables.
+                lock = int.from_bytes(hashlib.sha256(actor.encode()).digest()[:7])
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+                connection.execute(sa.schema.CreateSchema(actor, if_not_exists=True))
+            metadata.create_all(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction that may write. On SQLite it is the only one from its beginning, so that nothing it has read
+        can change before it writes. Raises StoreFailed."""
+        with self._begun(writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads: one snapshot on SQLite. Raises StoreFailed."""
+        with self._begun(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, *, writes: bool) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.connect() as connection:
+                connection = connection.execution_options(**{_WRITES: writes})
+                with connection.begin():
+                    yield connection
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            words = " ".join(str(error.orig).split())
+            raise StoreFailed(f"the store of {self.actor} failed: {words}") from error
+
+
+def open_store(directory: Path, storage: str, actor: str, metadata: sa.MetaData) -> Store:
+    """The store of an actor of the world in `directory`; its tables are made if need be. Raises StoreFailed."""
+    if storage:
+        return Store(_postgresql(storage, actor), actor, metadata)
+    path = directory / f"{actor}.sqlite"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return Store(_sqlite(path), actor, metadata)
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite+pysqlite:///{path}", connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, below
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -131072")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str, schema: str) -> sa.Engine:
+    return sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        connect_args={"options": f"-csearch_path={schema}", "connect_timeout": 10},
+        pool_size=2,
+        max_overflow=6,
+    )
+
+
+def joined(column: Any) -> Any:
+    """An aggregate of a column of whole numbers as text with commas between: what `numpy` takes in at once, where a
+    million rows, one by one, would cost a second."""
+    return sa.func.aggregate_strings(sa.cast(column, sa.Text), ",")
