@@ -28,6 +28,14 @@ class BirthDate:
             raise ValueError("a known day needs a known month")
         date(self.year, self.month or 1, self.day or 1)
 
+    @classmethod
+    def parse(cls, words: str) -> BirthDate:
+        """The date in `19880417` or `1988-04-17`; 00 for an unknown month or day. Raises ValueError."""
+        digits = words.replace("-", "")
+        if len(digits) != 8 or not digits.isascii() or not digits.isdigit():
+            raise ValueError(f"{words!r} is no date of birth; write 1988-04-17, with 00 for what is unknown")
+        return cls(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+
     def __str__(self) -> str:
         return f"{self.year:04d}{self.month:02d}{self.day:02d}"
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from datetime import date
 
 from resident_registry.birth_date import BirthDate
-from resident_registry.municipality import Municipality, MunicipalityCode
-from resident_registry.resident import Name, Resident, Sex
+from resident_registry.municipality import Municipality, municipality
+from resident_registry.resident import JAPAN, Name, Resident, Sex
 
-_SHIBUYA = Municipality(MunicipalityCode("13113"), "東京都", "渋谷区", "Tokyo-to", "Shibuya-ku")
-_YOKOHAMA_NAKA = Municipality(
-    MunicipalityCode("14104"), "神奈川県", "横浜市中区", "Kanagawa-ken", "Yokohama-shi-Naka-ku"
-)
-_OSAKA_KITA = Municipality(MunicipalityCode("27127"), "大阪府", "大阪市北区", "Osaka-fu", "Osaka-shi-Kita-ku")
-_SAPPORO_CHUO = Municipality(MunicipalityCode("01101"), "北海道", "札幌市中央区", "Hokkai-do", "Sapporo-shi-Chuo-ku")
-_NAKAGYO = Municipality(MunicipalityCode("26104"), "京都府", "京都市中京区", "Kyoto-fu", "Kyoto-shi-Nakagyo-ku")
-_TSUKUBA = Municipality(MunicipalityCode("08220"), "茨城県", "つくば市", "Ibaraki-ken", "Tsukuba-shi")
-_NAHA = Municipality(MunicipalityCode("47201"), "沖縄県", "那覇市", "Okinawa-ken", "Naha-shi")
-_OGASAWARA = Municipality(MunicipalityCode("13421"), "東京都", "小笠原村", "Tokyo-to", "Ogasawara-mura")
+_SHIBUYA, _OGASAWARA = municipality("13113"), municipality("13421")
+_YOKOHAMA_NAKA, _OSAKA_KITA = municipality("14104"), municipality("27127")
+_SAPPORO_CHUO, _NAKAGYO = municipality("01101"), municipality("26104")
+_TSUKUBA, _NAHA = municipality("08220"), municipality("47201")
 
 _LONGEST_STREET = (
     "烏丸通六角下る七観音町９９９番地の９９９　架空の長い名前の集合住宅「"
@@ -35,8 +29,14 @@ def _resident(
     municipality: Municipality,
     street: str,
     stay_end: date | None = None,
+    nationality: str = JAPAN,
+    household: str = "",
 ) -> Resident:
-    return Resident(alias, about, name, BirthDate(*birth), sex, municipality, street, stay_end)
+    return Resident(
+        alias, about, name, BirthDate(*birth), sex, municipality, street, stay_end, nationality,
+        "permanent resident" if nationality != JAPAN and stay_end is None else "specialist" if stay_end else "",
+        household or alias,
+    )  # fmt: skip
 
 
 _F, _M = Sex.FEMALE, Sex.MALE
@@ -44,21 +44,23 @@ _F, _M = Sex.FEMALE, Sex.MALE
 CAST = {
     resident.alias: resident
     for resident in (
-        _resident("hanako", "the default card: nothing awkward", Name("番号", "花子"), (1988, 4, 17), _F,
-                  _SHIBUYA, "架空町９丁目９９番９９号"),
-        _resident("taro", "the same household", Name("番号", "太郎"), (1986, 11, 3), _M,
-                  _SHIBUYA, "架空町９丁目９９番９９号"),
+        _resident("hanako", "the default card: nothing awkward", Name("番号", "花子", kana="バンゴウ　ハナコ"),
+                  (1988, 4, 17), _F, _SHIBUYA, "架空町９丁目９９番９９号"),
+        _resident("taro", "the same household", Name("番号", "太郎", kana="バンゴウ　タロウ"), (1986, 11, 3), _M,
+                  _SHIBUYA, "架空町９丁目９９番９９号", household="hanako"),
         _resident("long-name", "a name longer than the line printed on the card",
                   Name("ＷＩＬＨＥＬＭＩＮＡ－ＭＡＸＩＭＩＬＩＡＮＡ",
                        "ＡＮＡＳＴＡＳＩＡ　ＢＡＲＴＨＯＬＯＭＥＡ　ＣＯＮＣＥＰＣＩＯＮ"),
-                  (1979, 8, 30), _F, _YOKOHAMA_NAKA, "模擬町９９番地", date(2036, 3, 31)),
+                  (1979, 8, 30), _F, _YOKOHAMA_NAKA, "模擬町９９番地", date(2036, 3, 31),
+                  "DE"),
         _resident("single-name", "one name only", Name("ＳＵＨＡＲＴＡＮＴＯ"), (1991, 2, 11), _M,
-                  _TSUKUBA, "見本台９丁目９番地９", date(2035, 9, 30)),
-        _resident("former-surname", "a former surname beside the name", Name("見本", "良子", former_surname="旧見"),
+                  _TSUKUBA, "見本台９丁目９番地９", date(2035, 9, 30), "ID"),
+        _resident("former-surname", "a former surname beside the name",
+                  Name("見本", "良子", "旧見", kana="ミホン　ヨシコ", former_surname_kana="キュウケン"),
                   (1983, 6, 1), _F, _OSAKA_KITA, "架空橋９丁目９番９号"),
         _resident("common-name", "a foreign resident with a common name",
                   Name("ＬＥＥ", "ＭＯＧＩ", common_name="木村　模擬"), (1995, 12, 24), _F, _OSAKA_KITA,
-                  "架空橋９丁目９番１０号", date(2034, 6, 30)),
+                  "架空橋９丁目９番１０号", date(2034, 6, 30), "KR"),
         _resident("rare-kanji", "characters outside JIS X 0208, one outside Unicode's first plane",
                   Name("𠮷﨑", "髙次郎"), (1971, 1, 31), _M, _NAKAGYO, "藪之内町９９番地の９"),
         _resident("variant-kanji", "a glyph told apart by a variation selector",
@@ -70,8 +72,8 @@ CAST = {
                   _SAPPORO_CHUO, "北九十九条西９９丁目１０番地"),
         _resident("leap-day", "born on 29 February", Name("閏", "二月"), (2000, 2, 29), _M, _NAHA,
                   "架空９丁目９番９号"),
-        _resident("child", "under 15: no signature certificate", Name("番号", "小春"), (2016, 5, 5), _F,
-                  _SHIBUYA, "架空町９丁目９９番９９号"),
+        _resident("child", "under 15: no signature certificate", Name("番号", "小春", kana="バンゴウ　コハル"),
+                  (2016, 5, 5), _F, _SHIBUYA, "架空町９丁目９９番９９号", household="hanako"),
         _resident("taisho", "born in the Taisho era", Name("大正", "ハナ"), (1924, 10, 10), _F,
                   _OGASAWARA, "父島字架空９９番地"),
         _resident("long-address", "an address of the greatest length", Name("長井", "町子"), (1990, 7, 7), _F,
@@ -79,7 +81,7 @@ CAST = {
         _resident("sex-unstated", "sex not stated", Name("見本", "ひかる"), (1993, 3, 3), Sex.NOT_APPLICABLE,
                   _YOKOHAMA_NAKA, "模擬町９９番地"),
         _resident("short-stay", "certificates that end with the period of stay", Name("ＭＯＣＫ", "ＥＸＡＭＰＬＥ"),
-                  (1998, 10, 2), _M, _NAHA, "架空９丁目９番１０号", date(2028, 1, 15)),
+                  (1998, 10, 2), _M, _NAHA, "架空９丁目９番１０号", date(2028, 1, 15), "GB"),
         _resident("blocked", "the authentication PIN is blocked", Name("閉塞", "守"), (1965, 5, 20), _M,
                   _TSUKUBA, "見本台９丁目９番地１０"),
         _resident("last-try", "one try left on both PINs", Name("背水", "陣"), (1977, 7, 17), _M,

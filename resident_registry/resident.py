@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from typing import Any
 
 from resident_registry.birth_date import BirthDate
-from resident_registry.municipality import Municipality
+from resident_registry.municipality import Municipality, municipality
+from resident_registry.number import IndividualNumber, ResidentRecordCode
 
 FULL_WIDTH_SPACE = "\u3000"
+JAPAN = "JP"
 
 
 class Sex(Enum):
@@ -21,17 +25,35 @@ class Sex(Enum):
     NOT_APPLICABLE = "9"
 
 
+class Status(Enum):
+    """Where a person stands in the registry."""
+
+    RESIDENT = "resident"
+    MOVING = "moving"
+    """Has notified a move out, and no move in yet."""
+    ABROAD = "abroad"
+    DEAD = "dead"
+    DELETED = "deleted"
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
     """A registered name. `given` is empty for a person of one name.
 
-    `former_surname` (旧氏) and `common_name` (通称, of a foreign resident) are shown beside the name once registered.
+    `former_surname` (旧氏) and `common_name` (通称, of a foreign resident) are shown beside the name once registered;
+    `kana` is the reading (振り仮名) of family and given name, `former_surname_kana` that of the former surname.
     """
 
     family: str
     given: str = ""
     former_surname: str = ""
     common_name: str = ""
+    kana: str = ""
+    former_surname_kana: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            raise ValueError("a name has at least a family name, or the only name there is")
 
     def __str__(self) -> str:
         family = f"{self.family}［{self.former_surname}］" if self.former_surname else self.family
@@ -40,9 +62,23 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Residence:
+    """A former address, and the day on which the person left it."""
+
+    municipality: str
+    address: str
+    left: date
+
+
+@dataclass(frozen=True, slots=True)
 class Resident:
-    """A resident. `address` begins with the prefecture and has full-width digits; `stay_end` is the last day of a
-    foreign resident's period of stay."""
+    """A person in the registry. `address` begins with the prefecture and has full-width digits.
+
+    `alias` is what the bench calls the person and `about` a note on it; neither is in any real register. `nationality`
+    is an ISO 3166 code; `residence_status` and `stay_end` (the last day of the period of stay) are a foreign
+    resident's; `household` names the household by a label. `record_code` is given at registration,
+    `individual_number` once J-LIS has made it.
+    """
 
     alias: str
     about: str
@@ -52,8 +88,114 @@ class Resident:
     municipality: Municipality
     street: str
     stay_end: date | None = None
+    nationality: str = JAPAN
+    residence_status: str = ""
+    household: str = ""
+    status: Status = Status.RESIDENT
+    record_code: ResidentRecordCode | None = None
+    individual_number: IndividualNumber | None = None
+    since: date | None = None
+    """The day from which the person has lived at the address."""
+    residences: tuple[Residence, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.street:
+            raise ValueError("an address has a street, or what stands for one")
+        if self.stay_end is not None and self.nationality == JAPAN and self.residence_status:
+            raise ValueError("a Japanese national has no residence status")
 
     @property
     def address(self) -> str:
         """The whole address as the register writes it."""
         return f"{self.municipality.prefecture}{self.municipality.name}{self.street}"
+
+    @property
+    def code(self) -> ResidentRecordCode:
+        """The resident record code. Raises ValueError for a person who is in no registry."""
+        if self.record_code is None:
+            raise ValueError(f"{self.alias or self.name} is not registered")
+        return self.record_code
+
+
+def to_document(resident: Resident) -> dict[str, Any]:
+    """A resident as JSON holds one, without what is empty."""
+    name = resident.name
+    document = {
+        "alias": resident.alias,
+        "about": resident.about,
+        "family": name.family,
+        "given": name.given,
+        "former_surname": name.former_surname,
+        "common_name": name.common_name,
+        "kana": name.kana,
+        "former_surname_kana": name.former_surname_kana,
+        "birth": str(resident.birth),
+        "sex": resident.sex.value,
+        "municipality": resident.municipality.code,
+        "street": resident.street,
+        "stay_end": resident.stay_end and resident.stay_end.isoformat(),
+        "nationality": resident.nationality if resident.nationality != JAPAN else "",
+        "residence_status": resident.residence_status,
+        "household": resident.household,
+        "status": resident.status.value if resident.status is not Status.RESIDENT else "",
+        "record_code": resident.record_code,
+        "individual_number": resident.individual_number,
+        "since": resident.since and resident.since.isoformat(),
+        "residences": [[was.municipality, was.address, was.left.isoformat()] for was in resident.residences],
+    }
+    return {key: value for key, value in document.items() if value}
+
+
+def from_document(document: Mapping[str, Any]) -> Resident:
+    """The resident in a document of `to_document`. Raises ValueError, with words, for what is missing or is nonsense.
+
+    Keys that it does not know are an error: a misspelt one must not be lost in silence.
+    """
+    unknown = document.keys() - _KEYS
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; a resident has {', '.join(sorted(_KEYS))}")
+    for needed in ("family", "birth", "sex", "municipality", "street"):
+        if not document.get(needed):
+            raise ValueError(f"{needed} is missing")
+    get = document.get
+
+    def day(key: str) -> date | None:
+        return date.fromisoformat(document[key]) if get(key) else None
+
+    def text(key: str) -> str:
+        value = get(key) or ""
+        if not isinstance(value, str):
+            raise ValueError(f"{key} must be text, unlike {value!r}")
+        return value
+
+    return Resident(
+        alias=text("alias"),
+        about=text("about"),
+        name=Name(
+            text("family"), text("given"), text("former_surname"), text("common_name"), text("kana"),
+            text("former_surname_kana"),
+        ),
+        birth=BirthDate.parse(text("birth")),
+        sex=Sex(text("sex")),
+        municipality=municipality(text("municipality")),
+        street=text("street"),
+        stay_end=day("stay_end"),
+        nationality=text("nationality") or JAPAN,
+        residence_status=text("residence_status"),
+        household=text("household"),
+        status=Status(get("status") or "resident"),
+        record_code=ResidentRecordCode(document["record_code"]) if get("record_code") else None,
+        individual_number=IndividualNumber(document["individual_number"]) if get("individual_number") else None,
+        since=day("since"),
+        residences=tuple(Residence(code, address, date.fromisoformat(left))
+                         for code, address, left in get("residences") or ()),
+    )  # fmt: skip
+
+
+_KEYS = frozenset(
+    (
+        "alias", "about", "family", "given", "former_surname", "common_name", "kana", "former_surname_kana", "birth",
+        "sex", "municipality", "street", "stay_end", "nationality", "residence_status", "household", "status",
+        "record_code", "individual_number", "since", "residences",
+    )
+)  # fmt: skip

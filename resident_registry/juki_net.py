@@ -1,0 +1,216 @@
+"""Juki-Net (住基ネット): what happens in a municipality goes over its prefecture to J-LIS, in order, each event once.
+
+J-LIS keeps the identity data of everybody (機構保存本人確認情報), makes individual numbers, and tells those who act on
+events: the certification authorities and the card management.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from resident_registry.number import Numbering, ResidentRecordCode
+from resident_registry.registry import NoSuchResident, Registry
+from resident_registry.resident import Resident, from_document
+from world.clock import epoch
+from world.home import World
+from world.post import Inbox, Message, Outbox, Receive
+from world.storage import Position
+
+PREFECTURES, J_LIS = "prefectures", "j_lis"
+
+SUBSCRIBERS = ("authority:signature", "authority:authentication", "card-management")
+"""Who is told of events. What a notice holds is what they act on: whose, what, when."""
+
+_NOT_TOLD = {"registration", "furigana", "character-correction", "renaming", "move-out"}
+_TOLD_DETAILS = ("continued", "card_continued", "why")
+
+
+class Prefectures:
+    """The prefectures' nodes: each passes on what its municipalities send, and keeps a log of it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        metadata = sa.MetaData()
+        self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._event = sa.Table(
+            "event", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("prefecture", sa.Text, nullable=False),
+            sa.Column("sender", sa.Text, nullable=False),
+            sa.Column("word", sa.Text, nullable=False),
+            sa.Column("record_code", sa.Text),
+        )  # fmt: skip
+        self.store = world.store(PREFECTURES, metadata)
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Take messages from municipalities, and send them on to J-LIS."""
+        now = self._world.clock.now()
+        due = now + timedelta(minutes=self._world.settings.hop_minutes)
+        with self.store.transaction() as connection:
+            for message in self._inbox.fresh(connection, messages):
+                connection.execute(
+                    sa.insert(self._event),
+                    {"at": epoch(now), "prefecture": message.receiver, "sender": message.sender, "word": message.kind,
+                     "record_code": message.body.get("record_code")},
+                )  # fmt: skip
+                body = {**message.body, "from": message.sender}
+                self.outbox.put(connection, message.receiver, "j-lis", due, message.kind, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What J-LIS holds of a person."""
+
+    resident: Resident
+    number_changes: int
+
+
+class JLis:
+    """J-LIS's own store of identity data, and the numbers that it makes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._numbering = Numbering(world.seed)
+        metadata = sa.MetaData()
+        self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._identity = sa.Table(
+            "identity", metadata,
+            sa.Column("record_code", sa.Text, primary_key=True),
+            sa.Column("individual_number", sa.Text, unique=True, nullable=False),
+            sa.Column("number_changes", sa.Integer, nullable=False),
+            sa.Column("numbered_by", sa.Text, nullable=False),
+            sa.Column("document", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._counter = sa.Table(
+            "counter", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.BigInteger)
+        )
+        self._event = sa.Table(
+            "event", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("word", sa.Text, nullable=False),
+            sa.Column("record_code", sa.Text, index=True),
+            sa.Column("detail", sa.Text, nullable=False),
+        )  # fmt: skip
+        self.store = world.store(J_LIS, metadata)
+
+    def grant_codes(self, municipality: str, count: int) -> list[ResidentRecordCode]:
+        """Record codes for a municipality, none of which was ever granted before."""
+        counter = self._counter
+        with self.store.transaction() as connection:
+            value = connection.scalar(
+                sa.update(counter).where(counter.c.name == "codes").values(value=counter.c.value + count)
+                .returning(counter.c.value)
+            )  # fmt: skip
+            if value is None:
+                value = count
+                connection.execute(sa.insert(counter), {"name": "codes", "value": value})
+            detail = {"municipality": municipality, "count": count}
+            self._log(connection, "codes granted", None, detail)
+        return [self._numbering.record_code(number) for number in range(value - count, value)]
+
+    def identity(self, code: ResidentRecordCode) -> Resident:
+        """The identity data of a person. Raises NoSuchResident where Juki-Net has brought none (yet)."""
+        with self.store.reading() as connection:
+            row = connection.execute(
+                sa.select(self._identity).where(self._identity.c.record_code == code)
+            ).one_or_none()
+        if row is None:
+            raise NoSuchResident("J-LIS does not know the resident; the registration may still be on its way")
+        document = json.loads(row.document)
+        return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Apply events: identity data, numbers, and notices to those who act on them."""
+        with self.store.transaction() as connection:
+            for message in self._inbox.fresh(connection, messages):
+                if message.kind == "registration":
+                    self._register(connection, message)
+                else:
+                    self._change(connection, message)
+
+    def _register(self, connection: sa.Connection, message: Message) -> None:
+        rows, numbers = [], []
+        for document in message.body["people"]:
+            code = ResidentRecordCode(document.pop("record_code"))
+            number = self._numbering.individual_number(code, 0)
+            numbers.append((code, number))
+            rows.append(
+                {"record_code": code, "individual_number": number, "number_changes": 0, "numbered_by": code,
+                 "document": json.dumps(document, ensure_ascii=False)}
+            )  # fmt: skip
+        connection.execute(sa.insert(self._identity), rows)
+        self._log(connection, "registration", None, {"from": message.body["from"], "count": len(rows)})
+        self._number(connection, message.body["from"], numbers)
+
+    def _change(self, connection: sa.Connection, message: Message) -> None:
+        body, identity = message.body, self._identity
+        old = ResidentRecordCode(body["record_code"])
+        document = body["person"]
+        new = ResidentRecordCode(document.pop("record_code"))
+        row = connection.execute(sa.select(identity).where(identity.c.record_code == old).with_for_update()).one()
+        columns = {"record_code": new, "document": json.dumps(document, ensure_ascii=False)}
+        if message.kind == "number-change":
+            # The number goes on being made from the code that it was first made from, even if that has changed.
+            changes = row.number_changes + 1
+            number = self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes)
+            columns |= {"individual_number": number, "number_changes": changes}
+            self._number(connection, body["from"], [(new, number)])
+        connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
+        self._log(connection, message.kind, new, {"from": body["from"], "day": body["day"]})
+        if message.kind in _NOT_TOLD:
+            return
+        notice = {
+            "day": body["day"],
+            "record_code": new,
+            "former_code": old,
+            **{key: value for key, value in body["event"].items() if key in _TOLD_DETAILS},
+        }
+        for subscriber in SUBSCRIBERS:
+            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), message.kind, notice)
+
+    def _number(self, connection: sa.Connection, municipality: str, numbers: Sequence[tuple[str, str]]) -> None:
+        due = self._world.clock.now() + timedelta(minutes=self._world.settings.hop_minutes)
+        self.outbox.put(connection, "j-lis", municipality, due, "numbers", {"numbers": numbers})
+
+    def _log(self, connection: sa.Connection, word: str, code: str | None, detail: Mapping[str, Any]) -> None:
+        row = {"at": epoch(self._world.clock.now()), "word": word, "record_code": code, "detail": json.dumps(detail)}
+        connection.execute(sa.insert(self._event), row)
+
+
+class JukiNet:
+    """The network: carries what is due from node to node, and on to J-LIS's subscribers."""
+
+    def __init__(self, world: World, subscribers: Mapping[str, Receive]) -> None:
+        """`subscribers` are found by the part of their name before a colon."""
+        self._world = world
+        self.j_lis = JLis(world)
+        self.registry = Registry(world, self.j_lis.grant_codes)
+        self.prefectures = Prefectures(world)
+        self._subscribers = subscribers
+
+    def next_due(self) -> datetime | None:
+        """When the next message is due at some node; None where none waits."""
+        due = [node.outbox.next_due(node.store) for node in (self.registry, self.prefectures, self.j_lis)]
+        return min((instant for instant in due if instant is not None), default=None)
+
+    def deliver(self) -> int:
+        """Carry everything that is due, to the end of its way; answers how many messages were handed over."""
+        total = 0
+        while True:
+            now = self._world.clock.now()
+            done = self.registry.outbox.deliver(self.registry.store, now, {"prefecture": self.prefectures.receive})
+            done += self.prefectures.outbox.deliver(self.prefectures.store, now, {"j-lis": self.j_lis.receive})
+            done += self.j_lis.outbox.deliver(
+                self.j_lis.store, now, {"municipality": self.registry.receive, **self._subscribers}
+            )
+            total += done
+            if not done:
+                return total
