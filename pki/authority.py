@@ -1,55 +1,41 @@
-"""An authority: its keys by generation, its serial numbers, the certificates that it has issued."""
+"""An authority: its keys by generation, its serial numbers, the certificates that it issues."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from asn1crypto import keys, x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+import sqlalchemy as sa
 
 from pki import der
-from pki.certificate import Request, end_entity_extensions, subject
-from pki.generation import begins, issuing_at
-from pki.profile import EMULATED, Kind, Profile
+from pki.certificate import Request, end_entity_extensions, responder_extensions, root_extensions, subject
+from pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
+from pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger
+from pki.profile import EMULATED, NEXT, Algorithm, Kind, Medium, Profile
+from pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
 from pki.validity import anniversary_end
-from world.clock import JST
+from world.chance import unforeseen
+from world.clock import end_of_day, epoch, from_epoch, today
 from world.home import World
 
-ROOT_YEARS = 10
 FIRST_SERIAL = 0x70000001
 """Four bytes like the real ones, and far above any number that the real authorities have come to."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS generation (number INTEGER PRIMARY KEY, serial INTEGER UNIQUE NOT NULL,
-                                       key BLOB NOT NULL, certificate BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS issued (serial INTEGER PRIMARY KEY, generation INTEGER NOT NULL REFERENCES generation,
-                                   certificate BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS event (position INTEGER PRIMARY KEY, at TEXT NOT NULL, what TEXT NOT NULL,
-                                  detail TEXT NOT NULL);
-"""
+SERIAL_BITS = 64
+"""Of the random serial numbers."""
+
+RESPONDER_DAYS = 365
+_RESPONDER_SPARE = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True)
-class _Generation:
-    number: int
-    serial: int
-    key: rsa.RSAPrivateKey
-    certificate: bytes
+class RequestConflict(Exception):
+    """A request came under an identifier that belongs to another request; no certificate was issued."""
 
-    @property
-    def key_identifier(self) -> bytes:
-        loaded = x509.Certificate.load(self.certificate)
-        return bytes(loaded.key_identifier)
+
+class NoSuchCertificate(Exception):
+    """The authority has issued no certificate of that serial number."""
 
 
 class Authority:
@@ -57,124 +43,229 @@ class Authority:
 
     Every issue is one transaction: the serial number, the certificate and the event are on disk together when
     `issue` answers, or none of them is. Serial numbers are one gapless sequence over all generations, which the
-    authority's own certificates share.
+    authority's own certificates share; or random ones, where the world is set up so.
     """
 
     def __init__(self, world: World, kind: Kind, profile: Profile = EMULATED) -> None:
         self.kind = kind
-        self.profile = profile
-        self._world = world
-        self._path: Path = world.store("pki") / f"{kind.word}.sqlite"
+        self.world = world
+        self.profiles = {EMULATED.algorithm: profile, NEXT.algorithm: NEXT}
+        self.ledger = Ledger(world, kind)
+        self._generations: dict[str, Generation] = {}
+
+    # Generations
 
     def root(self, at: datetime | None = None) -> bytes:
         """The certificate, as DER, of the generation that issues at an instant (now); made if it is not there yet."""
-        with self._transaction() as database:
-            return self._generation(database, issuing_at(at or self._world.clock.now())).certificate
+        return self.issuing(at).certificate
 
-    def issue(self, request: Request) -> bytes:
-        """Certify a public key; answers the certificate as DER."""
-        with self._transaction() as database:
-            generation = self._generation(database, issuing_at(request.not_before))
-            serial = _next_serial(database)
-            body = der.to_be_signed(
-                serial,
-                der.authority_name(self.profile, self.kind),
-                subject(self.kind, request, serial, self._world.chance("common name", self.kind.word, str(serial))),
-                (request.not_before, request.not_after),
-                request.public_key,
-                end_entity_extensions(self.profile, self.kind, request, generation.key_identifier, generation.serial),
-            )
-            certificate = _sign(body, generation.key)
-            database.execute("INSERT INTO issued VALUES (?, ?, ?)", (serial, generation.number, certificate))
-            self._record(database, "issued", serial=serial, generation=generation.number)
-            return certificate
+    def issuing(self, at: datetime | None = None, profile: Profile = EMULATED) -> Generation:
+        """The generation that issues at an instant (now); begun if it is not there yet. Raises TokenUnavailable."""
+        name = (
+            NEXT_GENERATION if profile.algorithm is NEXT.algorithm
+            else generation_name(issuing_at(at or self.world.clock.now()))
+        )  # fmt: skip
+        if name not in self._generations:
+            with self.ledger.store.transaction() as connection:
+                self._generations[name] = self._load(connection, name) or self._begin(connection, name)
+        return self._generations[name]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, isolation_level=None, timeout=30)
-        try:
-            self._path.chmod(0o600)
-            database.execute("PRAGMA synchronous = FULL")
-            database.executescript(_SCHEMA)
-            # IMMEDIATE: two issuers must not both read the last serial before either has written the next.
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            database.execute("COMMIT")
-        finally:
-            database.close()
+    def generations(self) -> list[Generation]:
+        """Every generation that has begun, in the order in which they did."""
+        table = self.ledger.generation.c
+        with self.ledger.store.reading() as connection:
+            for name in connection.scalars(sa.select(table.name)).all():
+                if name not in self._generations and (found := self._load(connection, name)):
+                    self._generations[name] = found
+        return sorted(self._generations.values(), key=lambda found: (found.begins, found.name))
 
-    def _generation(self, database: sqlite3.Connection, number: int) -> _Generation:
-        row = database.execute(
-            "SELECT number, serial, key, certificate FROM generation WHERE number = ?", (number,)
-        ).fetchone()
+    def _load(self, connection: sa.Connection, name: str) -> Generation | None:
+        table = self.ledger.generation
+        row = connection.execute(sa.select(table).where(table.c.name == name)).one_or_none()
         if row is None:
-            row = self._begin_generation(database, number)
-        return _Generation(row[0], row[1], _load(row[2]), row[3])
-
-    def _begin_generation(self, database: sqlite3.Connection, number: int) -> tuple[int, int, bytes, bytes]:
-        pkcs8 = self._world.keys.take()
-        key = _load(pkcs8)
-        serial, begin = _next_serial(database), begins(number)
-        own_name = der.authority_name(self.profile, self.kind)
-        public_key = key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            return None
+        algorithm = Algorithm(row.algorithm)
+        key: SigningKey = (
+            SoftwareKey(row.key) if row.keys == SOFTWARE else TokenKey(row.keys, self._label(name), algorithm)
         )
+        return Generation(
+            name, row.serial, self.profiles[algorithm], key, row.keys, row.certificate,
+            from_epoch(row.begins), from_epoch(row.ends),
+        )  # fmt: skip
+
+    def _begin(self, connection: sa.Connection, name: str) -> Generation:
+        profile = self.profiles[NEXT.algorithm if name == NEXT_GENERATION else EMULATED.algorithm]
+        keys, key, kept = self._new_key(name, profile.algorithm)
+        begin = self.world.clock.now() if name == NEXT_GENERATION else begins(int(name))
+        end = anniversary_end(begin, profile.term.root_years)
+        serial = self._serials(connection, 1)[0]
+        own_name = der.authority_name(profile, self.kind)
         body = der.to_be_signed(
-            serial,
-            own_name,
-            own_name,
-            (begin, anniversary_end(begin, ROOT_YEARS)),
-            public_key,
-            _root_extensions(self.profile, self.kind, public_key),
+            serial, profile.algorithm, own_name, own_name, (begin, end), key.public_key,
+            root_extensions(profile, self.kind, key.public_key),
+        )  # fmt: skip
+        certificate = der.signed(body, profile.algorithm, key.sign(body))
+        row = {
+            "name": name, "serial": serial, "algorithm": profile.algorithm.value, "keys": keys, "key": kept,
+            "certificate": certificate, "begins": epoch(begin), "ends": epoch(end),
+        }  # fmt: skip
+        connection.execute(sa.insert(self.ledger.generation), row)
+        self.ledger.ensure_lists(connection, {(name, FULL_LIST), (name, AUTHORITY_LIST)})
+        self.ledger.log(
+            connection, self.world.clock.now(), [("generation begun", serial, {"name": name, "keys": keys})]
         )
-        row = (number, serial, pkcs8, _sign(body, key))
-        database.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", row)
-        self._record(database, "generation begun", number=number, serial=serial)
-        return row
+        return Generation(name, serial, profile, key, keys, certificate, begin, end)
 
-    def _record(self, database: sqlite3.Connection, what: str, **detail: int) -> None:
-        at = self._world.clock.now().astimezone(JST).isoformat()
-        database.execute("INSERT INTO event (at, what, detail) VALUES (?, ?, ?)", (at, what, json.dumps(detail)))
+    def _new_key(self, name: str, algorithm: Algorithm) -> tuple[str, SigningKey, bytes]:
+        keys = self.world.settings.keys
+        if keys == SOFTWARE:
+            made = SoftwareKey(self.world.keys.take() if algorithm is Algorithm.RSA_2048 else new_p384_key())
+            return keys, made, made.pkcs8
+        token = TokenKey(keys, self._label(name), algorithm)
+        token.make()
+        return keys, token, b""
 
+    def _label(self, generation: str) -> str:
+        # A token may serve several worlds; the seed is in the label so that none takes up another's key.
+        return f"{self.kind.word}-{generation}-{self.world.seed}"
 
-@lru_cache(maxsize=16)
-def _load(pkcs8: bytes) -> rsa.RSAPrivateKey:
-    # The authority made this key itself; proving its primes again at each use would cost 50 ms.
-    key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("an authority's key is an RSA key")
-    return key
+    # Issuing
 
+    def issue(self, request: Request, profile: Profile = EMULATED) -> bytes:
+        """Certify a key; answers the certificate as DER. Raises as `issue_many` does."""
+        return self.issue_many([request], profile)[0]
 
-def _next_serial(database: sqlite3.Connection) -> int:
-    (last,) = database.execute(
-        "SELECT max(serial) FROM (SELECT serial FROM generation UNION ALL SELECT serial FROM issued)"
-    ).fetchone()
-    return FIRST_SERIAL if last is None else int(last) + 1
+    def issue_many(self, requests: Sequence[Request], profile: Profile = EMULATED) -> list[bytes]:
+        """Certify keys, all of them or none; answers the certificates as DER.
 
+        A request that was answered before is answered with the same certificate. A certificate that another takes the
+        place of is superseded in the same transaction. Raises NoProofOfPossession, RequestConflict, TokenUnavailable.
+        """
+        profile = self.profiles[profile.algorithm]
+        keys = [request.proven_key(profile.algorithm) for request in requests]
+        names = [request.identifier or f"key:{hashlib.sha256(key).hexdigest()}"
+                 for request, key in zip(requests, keys, strict=True)]  # fmt: skip
+        generations = [self.issuing(request.not_before, profile) for request in requests]
+        with self.ledger.store.transaction() as connection:
+            # Taking numbers comes first: it lets one issuer in at a time, so that a request which another one is just
+            # answering is seen as answered.
+            serials = self._serials(connection, len(requests))
+            answered = self._answered(connection, dict(zip(names, requests, strict=True)))
+            rows: dict[str, dict[str, Any]] = {}
+            free = iter(serials)
+            for request, key, name, generation in zip(requests, keys, names, generations, strict=True):
+                if name not in answered and name not in rows:
+                    rows[name] = self._certify(request, key, name, generation, next(free))
+            self._give_back(connection, list(free))
+            if rows:
+                connection.execute(sa.insert(self.ledger.certificate), list(rows.values()))
+                self.ledger.ensure_lists(connection, {(row["generation"], row["partition"]) for row in rows.values()})
+                now = self.world.clock.now()
+                self.ledger.log(connection, now, [("issued", row["serial"], {"request": row["request"]})
+                                                  for row in rows.values()])  # fmt: skip
+                self._supersede(connection, [request for request, name in zip(requests, names, strict=True)
+                                             if name in rows], rows)  # fmt: skip
+        return [answered[name] if name in answered else bytes(rows[name]["certificate"]) for name in names]
 
-def _root_extensions(profile: Profile, kind: Kind, public_key: bytes) -> list[Any]:
-    """The five extensions of an authority's own certificate, in their order."""
-    return [
-        der.extension("2.5.29.15", x509.KeyUsage({"key_cert_sign", "crl_sign"}), critical=True),
-        der.extension("2.5.29.17", der.authority_name_ja(profile, kind)),
-        der.extension("2.5.29.19", x509.BasicConstraints({"ca": True}), critical=True),
-        der.extension("2.5.29.31", der.distribution_point(der.authority_name(profile, kind))),
-        der.extension("2.5.29.14", x509.OctetString(keys.PublicKeyInfo.load(public_key).sha1)),
-    ]
+    def _certify(self, request: Request, key: bytes, name: str, generation: Generation, serial: int) -> dict[str, Any]:
+        profile = generation.profile
+        chance = self.world.chance("common name", self.kind.word, str(serial))
+        not_after = min(request.not_after, generation.ends)
+        body = der.to_be_signed(
+            serial, profile.algorithm, der.authority_name(profile, self.kind),
+            subject(self.kind, request, serial, chance), (request.not_before, not_after), key,
+            end_entity_extensions(profile, self.kind, request, key, generation.identifies(self.kind)),
+        )  # fmt: skip
+        return {
+            "serial": serial, "generation": generation.name, "medium": request.medium.value,
+            "medium_id": request.medium_id, "holder": request.resident.code,
+            "partition": request.resident.municipality.code,
+            "not_before": epoch(request.not_before), "not_after": epoch(not_after), "predecessor": request.renews,
+            "request": name, "request_digest": request.digest,
+            "certificate": der.signed(body, profile.algorithm, generation.key.sign(body)),
+        }  # fmt: skip
 
+    def _answered(self, connection: sa.Connection, requests: dict[str, Request]) -> dict[str, bytes]:
+        table = self.ledger.certificate.c
+        query = sa.select(table.request, table.request_digest, table.certificate).where(
+            table.request.in_(list(requests))
+        )
+        found = {}
+        for name, digest, certificate in connection.execute(query):
+            if digest != requests[name].digest:
+                raise RequestConflict(f"request {name} was answered for another key or another person")
+            found[name] = bytes(certificate)
+        return found
 
-def _sign(body: Any, key: rsa.RSAPrivateKey) -> bytes:
-    signature = key.sign(body.dump(), padding.PKCS1v15(), hashes.SHA256())
-    return bytes(
-        x509.Certificate(
-            {"tbs_certificate": body, "signature_algorithm": der.SHA256_RSA, "signature_value": signature}
-        ).dump()
-    )
+    def _serials(self, connection: sa.Connection, count: int) -> list[int]:
+        if self.world.settings.serials == "random":
+            self.ledger.count(connection, "serial", count, 0)  # one issuer at a time here as well
+            return [unforeseen(SERIAL_BITS) or 1 for _ in range(count)]
+        first = self.ledger.count(connection, "serial", count, FIRST_SERIAL)
+        return list(range(first, first + count))
+
+    def _give_back(self, connection: sa.Connection, unused: Sequence[int]) -> None:
+        if unused:
+            self.ledger.count(connection, "serial", -len(unused), FIRST_SERIAL)
+
+    def _supersede(
+        self, connection: sa.Connection, requests: Sequence[Request], rows: dict[str, dict[str, Any]]
+    ) -> None:
+        from pki.revocation import Revocations
+
+        replaced = [request.renews for request in requests if request.renews is not None]
+        phones = [request for request in requests if request.medium is Medium.PHONE]
+        if replaced or phones:
+            Revocations(self).superseded(connection, replaced, phones)
+
+    # The OCSP responder
+
+    def responder(self, generation: Generation) -> tuple[SoftwareKey, bytes]:
+        """The key and the certificate (DER) with which answers about a generation's certificates are signed; made anew
+        in the last month of its year. Raises TokenUnavailable."""
+        table, now = self.ledger.responder, self.world.clock.now()
+        with self.ledger.store.transaction() as connection:
+            row = connection.execute(sa.select(table).where(table.c.generation == generation.name)).one_or_none()
+            if row is None or from_epoch(row.ends) - now < _RESPONDER_SPARE:
+                connection.execute(sa.delete(table).where(table.c.generation == generation.name))
+                connection.execute(sa.insert(table), self._new_responder(connection, generation, now))
+                row = connection.execute(sa.select(table).where(table.c.generation == generation.name)).one()
+        return SoftwareKey(row.key), row.certificate
+
+    def _new_responder(self, connection: sa.Connection, generation: Generation, now: datetime) -> dict[str, Any]:
+        profile = generation.profile
+        key = SoftwareKey(self.world.keys.take() if profile.algorithm is Algorithm.RSA_2048 else new_p384_key())
+        end = min(end_of_day(today(self.world.clock) + timedelta(days=RESPONDER_DAYS - 1)), generation.ends)
+        serial = self._serials(connection, 1)[0]
+        name = der.name(*der.authority_attributes(profile, self.kind), ("CN", f"OCSP Responder {generation.name}"))
+        body = der.to_be_signed(
+            serial, profile.algorithm, der.authority_name(profile, self.kind), name, (now, end), key.public_key,
+            responder_extensions(generation.identifies(self.kind), key.public_key),
+        )  # fmt: skip
+        certificate = der.signed(body, profile.algorithm, generation.key.sign(body))
+        self.ledger.log(connection, now, [("responder certified", serial, {"generation": generation.name})])
+        return {"generation": generation.name, "serial": serial, "key": key.pkcs8, "certificate": certificate,
+                "ends": epoch(end)}  # fmt: skip
+
+    # Looking certificates up
+
+    def find(self, serial: int) -> Issued:
+        """A certificate by its serial number. Raises NoSuchCertificate."""
+        with self.ledger.store.reading() as connection:
+            found = self.ledger.issued(connection, self.ledger.certificate.c.serial == serial)
+        if not found:
+            raise NoSuchCertificate(f"the {self.kind.word} authority has issued no certificate {serial:X}")
+        return found[0]
+
+    def of_holder(self, record_code: str) -> list[Issued]:
+        """The certificates of a person, in the order of their issue."""
+        with self.ledger.store.reading() as connection:
+            return self.ledger.issued(connection, self.ledger.certificate.c.holder == record_code)
+
+    def of_medium(self, medium_id: str) -> list[Issued]:
+        """The certificates on a card or phone, in the order of their issue."""
+        with self.ledger.store.reading() as connection:
+            return self.ledger.issued(connection, self.ledger.certificate.c.medium_id == medium_id)
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -1,18 +1,23 @@
-"""The two end-entity profiles: what an authentication and a signature certificate say of their holder."""
+"""The end-entity profiles: what an authentication and a signature certificate say of their holder."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from random import Random
 from string import ascii_uppercase, digits
-from typing import Any
 
-from asn1crypto import keys, x509
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pki import der
+from pki import asn1, der
 from pki.characters import substituted
-from pki.profile import OTHER_NAME_ARC, Kind, Profile
+from pki.profile import OTHER_NAME_ARC, Algorithm, Kind, Medium, Profile
 from resident_registry.resident import Resident, Sex
 from world.clock import JST
 
@@ -22,31 +27,73 @@ _BASE_36 = digits + ascii_uppercase
 _SEX = {Sex.MALE: "1", Sex.FEMALE: "2", Sex.UNKNOWN: "3", Sex.NOT_APPLICABLE: "3"}
 
 
+class NoProofOfPossession(Exception):
+    """A certificate was asked for without proof that the asker has the key; none was issued."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for a certificate: whose, on which public key (SubjectPublicKeyInfo DER), valid from when to when."""
+    """A request for a certificate: for whom, on which key, valid from when to when.
+
+    `certification_request` is a PKCS#10 as DER, signed with the key itself: the proof of possession. `medium_id` names
+    the card or phone that holds the key, and `renews` the serial number of the certificate that this one takes the
+    place of. `identifier` is the asker's own number of the request: asked again with the same one, an authority
+    answers the certificate that it has issued. Without one the key stands for the request.
+    """
 
     resident: Resident
-    public_key: bytes
+    certification_request: bytes
     not_before: datetime
     not_after: datetime
+    medium: Medium = Medium.CARD
+    medium_id: str = ""
+    renews: int | None = None
+    identifier: str = ""
 
     def __post_init__(self) -> None:
         if len(self.resident.address) > MAX_ADDRESS:
             raise ValueError(f"an address in a certificate has at most {MAX_ADDRESS} characters")
+        if self.not_after <= self.not_before:
+            raise ValueError("a certificate ends after it begins; has the card or the period of stay ended?")
+
+    @property
+    def digest(self) -> bytes:
+        """What tells this request from another that came under the same identifier."""
+        return hashlib.sha256(self.certification_request + self.resident.code.encode()).digest()
+
+    def proven_key(self, algorithm: Algorithm) -> bytes:
+        """The public key as SubjectPublicKeyInfo. Raises NoProofOfPossession where the request does not prove that its
+        sender has the private one, or where the key is not one that the authority certifies."""
+        try:
+            request = x509.load_der_x509_csr(self.certification_request)
+            key, proven = request.public_key(), request.is_signature_valid
+        except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+            raise NoProofOfPossession(
+                "the request is no PKCS#10 certification request that could be checked"
+            ) from error
+        if not proven:
+            raise NoProofOfPossession("the request's signature is not by the key that it asks a certificate for")
+        fits = (
+            isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048 and key.public_numbers().e == 65537
+            if algorithm is Algorithm.RSA_2048
+            else isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)
+        )
+        if not fits:
+            raise NoProofOfPossession(f"the authority certifies {algorithm.value} keys, and this is another")
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def subject(kind: Kind, request: Request, serial: int, chance: Random) -> Any:
+def subject(kind: Kind, request: Request, serial: int, chance: Random) -> bytes:
     """The holder's distinguished name. Its common name tells office and day, and is new with every certificate."""
     municipality = request.resident.municipality
     if kind is Kind.AUTHENTICATION:
-        return der.name(("country_name", "JP"), ("common_name", _authentication_common_name(request, serial, chance)))
+        return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, chance)))
     instant = request.not_before.astimezone(JST)
     return der.name(
-        ("country_name", "JP"),
-        ("locality_name", municipality.prefecture_romaji),
-        ("locality_name", municipality.romaji),
-        ("common_name", f"{instant:%Y%m%d%H%M%S}{municipality.code}{serial % 10**9:09d}"),
+        ("C", "JP"),
+        ("L", municipality.prefecture_romaji),
+        ("L", municipality.romaji),
+        ("CN", f"{instant:%Y%m%d%H%M%S}{municipality.code}{serial % 10**9:09d}"),
     )
 
 
@@ -59,59 +106,36 @@ def _authentication_common_name(request: Request, serial: int, chance: Random) -
     return f"{serial % 10**5:05d}4{stamp}{letters}{request.resident.municipality.code}003A"
 
 
+_USAGE = {
+    Kind.AUTHENTICATION: der.extension(der.KEY_USAGE, asn1.bits(b"\x80", 7), critical=True),
+    Kind.SIGNATURE: der.extension(der.KEY_USAGE, asn1.bits(b"\xc0", 6), critical=True),
+}
+"""digitalSignature; digitalSignature and nonRepudiation."""
+
+_CLIENT = der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.CLIENT_AUTHENTICATION)))
+
+
 def end_entity_extensions(
-    profile: Profile, kind: Kind, request: Request, issuer_key_identifier: bytes, issuer_serial: int
-) -> list[Any]:
-    """The extensions in the order in which the kind's profile has them."""
+    profile: Profile, kind: Kind, request: Request, public_key: bytes, issuer: bytes
+) -> Sequence[bytes]:
+    """The extensions in the order in which the kind's profile has them; `issuer` is the one that names the authority's
+    key."""
     municipality = request.resident.municipality
-    partition = der.partition_name(profile, kind, municipality.prefecture_romaji, municipality.romaji)
-    own = der.authority_name(profile, kind)
-    issuer = [
-        der.extension("2.5.29.32", der.policies(profile, kind), critical=True),
-        der.extension("2.5.29.18", der.authority_name_ja(profile, kind)),
-        der.extension("2.5.29.31", der.distribution_point(partition)),
-    ]
-    identifiers = [
-        der.extension(
-            "2.5.29.35",
-            x509.AuthorityKeyIdentifier(
-                {
-                    "key_identifier": issuer_key_identifier,
-                    "authority_cert_issuer": [x509.GeneralName(name="directory_name", value=own)],
-                    "authority_cert_serial_number": issuer_serial,
-                }
-            ),
-        ),
-        der.extension("2.5.29.14", x509.OctetString(keys.PublicKeyInfo.load(request.public_key).sha1)),
-    ]
+    partition = der.partition_attributes(profile, kind, municipality.prefecture_romaji, municipality.romaji)
+    shared = (
+        der.policies(profile, kind, request.medium),
+        _issuer_alternative_name(profile, kind),
+        der.distribution_point(partition),
+    )
+    identifiers = (issuer, der.subject_key_identifier(public_key))
     if kind is Kind.AUTHENTICATION:
-        return [
-            der.extension("2.5.29.15", x509.KeyUsage({"digital_signature"}), critical=True),
-            der.extension("2.5.29.37", x509.ExtKeyUsageSyntax(["client_auth"])),
-            *issuer,
-            der.extension(
-                "1.3.6.1.5.5.7.1.1",
-                x509.AuthorityInfoAccessSyntax(
-                    [
-                        x509.AccessDescription(
-                            {
-                                "access_method": "ocsp",
-                                "access_location": x509.GeneralName(
-                                    name="uniform_resource_identifier", value=profile.ocsp_uri
-                                ),
-                            }
-                        )
-                    ]
-                ),
-            ),
-            *identifiers,
-        ]
-    return [
-        der.extension("2.5.29.15", x509.KeyUsage({"digital_signature", "non_repudiation"}), critical=True),
-        der.extension("2.5.29.17", der.other_names(_four_attributes(profile, request.resident))),
-        *issuer,
-        *identifiers,
-    ]
+        return (_USAGE[kind], _CLIENT, *shared, der.ocsp_location(profile.ocsp_uri), *identifiers)
+    return (_USAGE[kind], der.other_names(_four_attributes(profile, request.resident)), *shared, *identifiers)
+
+
+@lru_cache(maxsize=16)
+def _issuer_alternative_name(profile: Profile, kind: Kind) -> bytes:
+    return der.extension(der.ISSUER_ALT_NAME, der.authority_alternative_name(profile, kind))
 
 
 def _four_attributes(profile: Profile, resident: Resident) -> list[tuple[str, str]]:
@@ -127,3 +151,31 @@ def _four_attributes(profile: Profile, resident: Resident) -> list[tuple[str, st
         (6, address_flags),
     )
     return [(f"{OTHER_NAME_ARC}.{number}", value) for number, value in values]
+
+
+_AUTHORITY_USAGE = der.extension(der.KEY_USAGE, asn1.bits(b"\x06", 1), critical=True)
+"""keyCertSign and cRLSign."""
+
+_AUTHORITY_CONSTRAINTS = der.extension(der.BASIC_CONSTRAINTS, asn1.sequence(asn1.TRUE), critical=True)
+
+
+def root_extensions(profile: Profile, kind: Kind, public_key: bytes) -> Sequence[bytes]:
+    """The five extensions of an authority's own certificate, in their order."""
+    return (
+        _AUTHORITY_USAGE,
+        der.extension(der.SUBJECT_ALT_NAME, der.authority_alternative_name(profile, kind)),
+        _AUTHORITY_CONSTRAINTS,
+        der.distribution_point(der.authority_attributes(profile, kind)),
+        der.subject_key_identifier(public_key),
+    )
+
+
+def responder_extensions(issuer: bytes, public_key: bytes) -> Sequence[bytes]:
+    """The extensions of an OCSP responder's certificate: it signs answers, and need not be asked about itself."""
+    return (
+        _USAGE[Kind.AUTHENTICATION],
+        der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.OCSP_SIGNING))),
+        der.extension("1.3.6.1.5.5.7.48.1.5", asn1.tlv(asn1.NULL)),
+        issuer,
+        der.subject_key_identifier(public_key),
+    )

@@ -1,162 +1,178 @@
-"""The ASN.1 pieces of a JPKI certificate, built with asn1crypto: no other builder leaves string types and the order of
-extensions to us."""
+"""The pieces of a JPKI certificate as DER. Those that many certificates share are built once."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from datetime import datetime
+from functools import lru_cache
 
-from asn1crypto import algos, core, keys, x509
+from pki import asn1
+from pki.profile import Algorithm, Kind, Medium, Profile
 
-from pki.profile import Kind, Profile
+_ATTRIBUTES = {"C": "2.5.4.6", "O": "2.5.4.10", "OU": "2.5.4.11", "L": "2.5.4.7", "CN": "2.5.4.3"}
 
-SHA256_RSA = algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa", "parameters": core.Null()})
+SIGNATURE_ALGORITHM = {
+    Algorithm.RSA_2048: asn1.sequence(asn1.oid("1.2.840.113549.1.1.11"), asn1.ABSENT_PARAMETERS),
+    Algorithm.P_384: asn1.sequence(asn1.oid("1.2.840.10045.4.3.3")),
+}
+"""sha256WithRSAEncryption with its NULL, ecdsa-with-SHA384 without parameters."""
+
+KEY_USAGE, SUBJECT_ALT_NAME, ISSUER_ALT_NAME = "2.5.29.15", "2.5.29.17", "2.5.29.18"
+BASIC_CONSTRAINTS, DISTRIBUTION_POINTS, POLICIES = "2.5.29.19", "2.5.29.31", "2.5.29.32"
+AUTHORITY_KEY_IDENTIFIER, SUBJECT_KEY_IDENTIFIER = "2.5.29.35", "2.5.29.14"
+EXTENDED_KEY_USAGE, AUTHORITY_INFORMATION = "2.5.29.37", "1.3.6.1.5.5.7.1.1"
+CRL_NUMBER, ISSUING_DISTRIBUTION_POINT, REASON_CODE = "2.5.29.20", "2.5.29.28", "2.5.29.21"
+CLIENT_AUTHENTICATION, OCSP_SIGNING = "1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.9"
+
+Relative = tuple[str, str]
+"""One attribute of a name: its short type (C, O, OU, L, CN) and its value."""
 
 
-def name(*attributes: tuple[str, str]) -> Any:
+def authority_attributes(profile: Profile, kind: Kind) -> tuple[Relative, ...]:
+    """The authority's own name."""
+    return (("C", "JP"), ("O", profile.organisation), ("OU", kind.unit), ("OU", profile.operator))
+
+
+def partition_attributes(
+    profile: Profile, kind: Kind, prefecture_romaji: str, municipality_romaji: str
+) -> tuple[Relative, ...]:
+    """The directory entry of one municipality's revocation list."""
+    return (
+        ("C", "JP"),
+        ("O", profile.organisation),
+        ("OU", kind.unit),
+        ("OU", "CRL Distribution Points"),
+        ("OU", prefecture_romaji),
+        ("CN", f"{municipality_romaji} CRLDP"),
+    )
+
+
+def name(*attributes: Relative) -> bytes:
     """A distinguished name, one attribute to an RDN: C as PrintableString, everything else as UTF8String."""
-    return x509.Name(
-        name="",
-        value=x509.RDNSequence(
-            [
-                x509.RelativeDistinguishedName(
-                    [
-                        x509.NameTypeAndValue(
-                            {
-                                "type": kind,
-                                "value": x509.DirectoryString(
-                                    name="printable_string" if kind == "country_name" else "utf8_string", value=value
-                                ),
-                            }
-                        )
-                    ]
-                )
-                for kind, value in attributes
-            ]
+    return asn1.sequence(
+        *(
+            asn1.tlv(
+                asn1.SET,
+                asn1.sequence(
+                    asn1.oid(_ATTRIBUTES[kind]),
+                    asn1.tlv(asn1.PRINTABLE if kind == "C" else asn1.UTF8, value.encode()),
+                ),
+            )
+            for kind, value in attributes
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def authority_name(profile: Profile, kind: Kind) -> bytes:
+    """The authority's own name."""
+    return name(*authority_attributes(profile, kind))
+
+
+def directory_name(attributes: Iterable[Relative]) -> bytes:
+    """A name as a GeneralName."""
+    return asn1.explicit(4, name(*attributes))
+
+
+def extension(oid: str, value: bytes, *, critical: bool = False) -> bytes:
+    """One extension around a DER value; the FALSE that is the default is not written."""
+    return asn1.sequence(asn1.oid(oid), asn1.TRUE if critical else b"", asn1.octets(value))
+
+
+@lru_cache(maxsize=64)
+def authority_alternative_name(profile: Profile, kind: Kind) -> bytes:
+    """The authority's Japanese name, as GeneralNames: the same in its own certificate and in all that it issues."""
+    return asn1.sequence(
+        directory_name(
+            (
+                ("C", "JP"),
+                ("O", profile.organisation_ja),
+                ("OU", kind.unit_ja),
+                ("OU", profile.operator_ja),
+            )
+        )
+    )
+
+
+def full_name(attributes: Iterable[Relative]) -> bytes:
+    """A DistributionPointName that is a directory entry."""
+    return asn1.explicit(0, asn1.explicit(0, directory_name(attributes)))
+
+
+@lru_cache(maxsize=4096)
+def distribution_point(attributes: tuple[Relative, ...]) -> bytes:
+    """The extension with one CRL distribution point, a directory entry."""
+    return extension(DISTRIBUTION_POINTS, asn1.sequence(asn1.sequence(full_name(attributes))))
+
+
+@lru_cache(maxsize=64)
+def policies(profile: Profile, kind: Kind, medium: Medium) -> bytes:
+    """The extension with the one certificate policy, with the address of the practice statement."""
+    qualifier = asn1.sequence(asn1.oid("1.3.6.1.5.5.7.2.1"), asn1.tlv(asn1.IA5, profile.cps_uri.encode("ascii")))
+    policy = asn1.sequence(asn1.oid(profile.policy(kind, medium)), asn1.sequence(qualifier))
+    return extension(POLICIES, asn1.sequence(policy), critical=True)
+
+
+@lru_cache(maxsize=64)
+def authority_key_identifier(profile: Profile, kind: Kind, key_identifier: bytes, serial: int) -> bytes:
+    """The extension that names the generation by key, by issuer and by serial number."""
+    return extension(
+        AUTHORITY_KEY_IDENTIFIER,
+        asn1.sequence(
+            asn1.implicit(0, key_identifier),
+            asn1.explicit(1, directory_name(authority_attributes(profile, kind))),
+            asn1.implicit(2, asn1.integer(serial)[2:]),
         ),
     )
 
 
-def authority_name(profile: Profile, kind: Kind) -> Any:
-    """The authority's own name."""
-    return name(
-        ("country_name", "JP"),
-        ("organization_name", profile.organisation),
-        ("organizational_unit_name", kind.unit),
-        ("organizational_unit_name", profile.operator),
-    )
+def key_identifier(public_key: bytes) -> bytes:
+    """SHA-1 over the key's bits in a SubjectPublicKeyInfo (RFC 5280, 4.2.1.2, method 1). Raises MalformedDer."""
+    fields = asn1.Reader(public_key).inside(asn1.SEQUENCE)
+    fields.skip()
+    return hashlib.sha1(fields.contents(asn1.BIT_STRING)[1:], usedforsecurity=False).digest()
 
 
-def authority_name_ja(profile: Profile, kind: Kind) -> Any:
-    """The authority's Japanese name, as one general name."""
-    return x509.GeneralNames(
-        [
-            x509.GeneralName(
-                name="directory_name",
-                value=name(
-                    ("country_name", "JP"),
-                    ("organization_name", profile.organisation_ja),
-                    ("organizational_unit_name", kind.unit_ja),
-                    ("organizational_unit_name", profile.operator_ja),
-                ),
-            )
-        ]
-    )
+def subject_key_identifier(public_key: bytes) -> bytes:
+    """The extension with the key's identifier."""
+    return extension(SUBJECT_KEY_IDENTIFIER, asn1.octets(key_identifier(public_key)))
 
 
-def distribution_point(where: Any) -> Any:
-    """A CRL distribution point that is a directory entry."""
-    return x509.CRLDistributionPoints(
-        [
-            x509.DistributionPoint(
-                {
-                    "distribution_point": x509.DistributionPointName(
-                        name="full_name", value=[x509.GeneralName(name="directory_name", value=where)]
-                    )
-                }
-            )
-        ]
-    )
-
-
-def partition_name(profile: Profile, kind: Kind, prefecture_romaji: str, municipality_romaji: str) -> Any:
-    """The directory entry of one municipality's revocation list."""
-    return name(
-        ("country_name", "JP"),
-        ("organization_name", profile.organisation),
-        ("organizational_unit_name", kind.unit),
-        ("organizational_unit_name", "CRL Distribution Points"),
-        ("organizational_unit_name", prefecture_romaji),
-        ("common_name", f"{municipality_romaji} CRLDP"),
-    )
-
-
-def policies(profile: Profile, kind: Kind) -> Any:
-    """The one certificate policy, with the address of the practice statement."""
-    return x509.CertificatePolicies(
-        [
-            x509.PolicyInformation(
-                {
-                    "policy_identifier": f"{profile.policy_arc}.{kind.policy}",
-                    "policy_qualifiers": [
-                        x509.PolicyQualifierInfo(
-                            {
-                                "policy_qualifier_id": "certification_practice_statement",
-                                "qualifier": core.IA5String(profile.cps_uri),
-                            }
-                        )
-                    ],
-                }
-            )
-        ]
-    )
-
-
-class _OtherName(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
-    _fields: ClassVar[list[tuple[Any, ...]]] = [
-        ("type_id", core.ObjectIdentifier),
-        ("value", core.UTF8String, {"explicit": 0}),
-    ]
+def ocsp_location(uri: str) -> bytes:
+    """The extension that says where the OCSP responder is."""
+    access = asn1.sequence(asn1.oid("1.3.6.1.5.5.7.48.1"), asn1.implicit(6, uri.encode("ascii")))
+    return extension(AUTHORITY_INFORMATION, asn1.sequence(access))
 
 
 def other_names(values: Iterable[tuple[str, str]]) -> bytes:
-    """A subjectAltName of otherNames that hold UTF8Strings, in the order given, as DER."""
-    # asn1crypto tags the value of an AnotherName itself; its own class would add a second [0].
-    parts = b""
-    for oid, value in values:
-        body = _OtherName({"type_id": oid, "value": value}).dump()
-        # GeneralName [0] IMPLICIT AnotherName: the SEQUENCE tag gives way to context tag 0, constructed.
-        parts += b"\xa0" + body[1:]
-    return core.Sequence(contents=parts).dump()  # type: ignore[no-any-return]
-
-
-def extension(oid: str, value: Any, *, critical: bool = False) -> Any:
-    """One extension around a DER value."""
-    der = value if isinstance(value, bytes) else value.dump()
-    # The DEFAULT FALSE of `critical` must not be written.
-    fields: dict[str, Any] = {"extn_id": oid, "extn_value": core.ParsableOctetString(der)}
-    if critical:
-        fields["critical"] = True
-    return x509.Extension(fields)
+    """The extension with a subjectAltName of otherNames that hold UTF8Strings, in the order given."""
+    names = (asn1.explicit(0, asn1.oid(oid), asn1.explicit(0, asn1.utf8(value))) for oid, value in values)
+    return extension(SUBJECT_ALT_NAME, asn1.sequence(*names))
 
 
 def to_be_signed(
-    serial: int, issuer: Any, subject: Any, validity: tuple[Any, Any], public_key: bytes, extensions: list[Any]
-) -> Any:
-    """The signed part of a version 3 certificate; `validity` in aware datetimes, `public_key` as DER."""
-    begin, end = validity
-    return x509.TbsCertificate(
-        {
-            "version": "v3",
-            "serial_number": serial,
-            "signature": SHA256_RSA,
-            "issuer": issuer,
-            "validity": {
-                "not_before": x509.Time(name="utc_time", value=begin),
-                "not_after": x509.Time(name="utc_time", value=end),
-            },
-            "subject": subject,
-            "subject_public_key_info": keys.PublicKeyInfo.load(public_key),
-            "extensions": extensions,
-        }
+    serial: int,
+    algorithm: Algorithm,
+    issuer: bytes,
+    subject: bytes,
+    validity: tuple[datetime, datetime],
+    public_key: bytes,
+    extensions: Iterable[bytes],
+) -> bytes:
+    """The signed part of a version 3 certificate; `public_key` a SubjectPublicKeyInfo."""
+    return asn1.sequence(
+        asn1.explicit(0, asn1.integer(2)),
+        asn1.integer(serial),
+        SIGNATURE_ALGORITHM[algorithm],
+        issuer,
+        asn1.sequence(asn1.utc_time(validity[0]), asn1.utc_time(validity[1])),
+        subject,
+        public_key,
+        asn1.explicit(3, asn1.sequence(*extensions)),
     )
+
+
+def signed(body: bytes, algorithm: Algorithm, signature: bytes) -> bytes:
+    """A signed object: a certificate, a revocation list, the core of an OCSP response."""
+    return asn1.sequence(body, SIGNATURE_ALGORITHM[algorithm], asn1.bits(signature))

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from pki import der
+from pki.profile import Kind, Profile
+from pki.signing_key import SigningKey
 from world.clock import JST
+
+NEXT_GENERATION = "next"
+"""The generation of the next card's profile. It has no date; it begins when it is first asked for."""
 
 _FIRST_DAYS = (date(2015, 10, 20), date(2019, 9, 15), date(2023, 7, 16))
 _MONTHS_BETWEEN = 46
 """What lies between the days above is 46 or 47 months; later generations are expected at the same pace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation that has begun: its name (`01`, `02`, ... or `next`), serial number, key and certificate.
+
+    `keys` says where the key is kept: `software`, or the address of a token.
+    """
+
+    name: str
+    serial: int
+    profile: Profile
+    key: SigningKey
+    keys: str
+    certificate: bytes
+    begins: datetime
+    ends: datetime
+
+    @property
+    def key_identifier(self) -> bytes:
+        """What tells this generation from the others, whose name is the same."""
+        return der.key_identifier(self.key.public_key)
+
+    def identifies(self, kind: Kind) -> bytes:
+        """The authorityKeyIdentifier extension of all that this generation signs."""
+        return der.authority_key_identifier(self.profile, kind, self.key_identifier, self.serial)
+
+
+def generation_name(number: int) -> str:
+    """The name of a generation (1, 2, ...)."""
+    return f"{number:02d}"
 
 
 def first_day(generation: int) -> date:

@@ -1,4 +1,4 @@
-"""What a certificate of this world looks like: names, policies, addresses.
+"""What a certificate of this world looks like: names, policies, addresses, algorithms, how long it lasts.
 
 The structure is that of the real service; what would tie a certificate to it is not. The organisation is another, and
 so is the arc of the policies, so that nothing issued here can be taken for the real thing.
@@ -21,16 +21,13 @@ class _KindFacts:
     word: str
     unit: str
     unit_ja: str
-    policy: str
 
 
 class Kind(Enum):
     """The two kinds of certificate, each with an authority of its own."""
 
-    SIGNATURE = _KindFacts("signature", "JPKI for digital signature", "公的個人認証サービス署名用", "1.20")
-    AUTHENTICATION = _KindFacts(
-        "authentication", "JPKI for user authentication", "公的個人認証サービス利用者証明用", "3.30"
-    )
+    SIGNATURE = _KindFacts("signature", "JPKI for digital signature", "公的個人認証サービス署名用")
+    AUTHENTICATION = _KindFacts("authentication", "JPKI for user authentication", "公的個人認証サービス利用者証明用")
 
     @property
     def word(self) -> str:
@@ -48,9 +45,46 @@ class Kind(Enum):
         return self.value.unit_ja
 
     @property
-    def policy(self) -> str:
-        """The last two arcs of the certificate policy."""
-        return self.value.policy
+    def other(self) -> Kind:
+        """The other kind."""
+        return Kind.AUTHENTICATION if self is Kind.SIGNATURE else Kind.SIGNATURE
+
+
+KINDS = {kind.word: kind for kind in Kind}
+"""The kinds by their word."""
+
+
+class Medium(Enum):
+    """What a certificate's key lives on."""
+
+    CARD = "card"
+    PHONE = "phone"
+
+
+_POLICIES = {
+    (Kind.SIGNATURE, Medium.CARD): "1.20",
+    (Kind.AUTHENTICATION, Medium.CARD): "3.30",
+    (Kind.SIGNATURE, Medium.PHONE): "1.40",
+    (Kind.AUTHENTICATION, Medium.PHONE): "3.50",
+}
+"""The last two arcs of the policy. Those of phones are weakly sourced (signature) and our own (authentication)."""
+
+
+class Algorithm(Enum):
+    """With what an authority and its certificates' holders sign."""
+
+    RSA_2048 = "rsa-2048"
+    P_384 = "p-384"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How long certificates last, in years: the authorities' own, and at most how many birthdays a holder's; and how
+    many months before its end a holder's can be renewed."""
+
+    root_years: int
+    birthdays: int
+    renewal_months: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +103,21 @@ class Profile:
     cps_uri: str = "http://jpki-emu.example/cps.html"
     ocsp_uri: str = "http://ocspauthnorm.jpki-emu.example"
     substitute: str = "●"
+    algorithm: Algorithm = Algorithm.RSA_2048
+    term: Term = Term(root_years=10, birthdays=5, renewal_months=3)
 
     def __post_init__(self) -> None:
         if self.organisation in ("JPKI", "JPKI-TEST"):
             raise ValueError("the organisations JPKI and JPKI-TEST are real; choose another")
 
+    def policy(self, kind: Kind, medium: Medium) -> str:
+        """The certificate policy of a kind on a medium."""
+        return f"{self.policy_arc}.{_POLICIES[kind, medium]}"
+
 
 EMULATED = Profile()
+"""The cards and phones of today."""
+
+NEXT = Profile(algorithm=Algorithm.P_384, term=Term(root_years=20, birthdays=10, renewal_months=12))
+"""The next card, of which the algorithm and the ten years are published, and neither date nor structure: same names and
+the same extensions, so that only what is known differs. Ten-year certificates need roots that outlast them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
+from pki.profile import EMULATED, Term
 from resident_registry.birth_date import BirthDate
 from world.clock import JST, end_of_day
 
@@ -16,9 +17,33 @@ def card_end(issued: date, birth: BirthDate) -> date:
     return birth.nth_birthday_after(issued, 10 if birth.age_on(issued) >= ADULT_AGE else 5)
 
 
-def certificate_end(issued: datetime, birth: BirthDate, card_ends: date, stay_ends: date | None = None) -> datetime:
-    """The last second of a certificate: of its 5th birthday, and never later than card or stay."""
-    birthday = birth.nth_birthday_after(issued.astimezone(JST).date(), 5)
+def renewal_opens(not_after: datetime, term: Term = EMULATED.term) -> date:
+    """The first day on which a certificate that ends at `not_after` can be renewed: three months before its last day,
+    or the last of that month where it has no such day."""
+    last = not_after.astimezone(JST).date()
+    months = last.year * 12 + last.month - 1 - term.renewal_months
+    year, month = months // 12, months % 12 + 1
+    following = date(year + month // 12, month % 12 + 1, 1)
+    return date(year, month, min(last.day, (following - timedelta(days=1)).day))
+
+
+def certificate_end(
+    issued: datetime,
+    birth: BirthDate,
+    card_ends: date,
+    stay_ends: date | None = None,
+    renewed: datetime | None = None,
+    term: Term = EMULATED.term,
+) -> datetime:
+    """The last second of a certificate: of its 5th birthday, and never later than card or stay.
+
+    `renewed` is the end of the certificate that this one renews: within its last three months the birthdays are counted
+    from there, so that nobody loses by renewing early.
+    """
+    counted_from = issued.astimezone(JST).date()
+    if renewed is not None and renewal_opens(renewed, term) <= counted_from <= renewed.astimezone(JST).date():
+        counted_from = renewed.astimezone(JST).date()
+    birthday = birth.nth_birthday_after(counted_from, term.birthdays)
     return end_of_day(min(day for day in (birthday, card_ends, stay_ends) if day is not None))
 
 

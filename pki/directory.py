@@ -1,0 +1,194 @@
+"""The authorities' directory: a real slapd that holds every revocation list at the name that certificates give for it.
+
+A client takes the distribution point's directory name out of a certificate and asks for the entry's
+`certificateRevocationList`. An entry holds a list for each generation of the authority's key.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+
+from pki import der
+from pki.ledger import AUTHORITY_LIST, FULL_LIST
+from pki.profile import EMULATED, Kind
+from pki.publication import Publication
+from resident_registry.municipality import municipalities
+from world.home import World
+
+HOST, PORT = "127.0.0.1", 18601
+_SUFFIX = "c=JP"
+_ROOT = "cn=authorities,c=JP"
+_CLASSES = {"C": "country", "O": "organization", "OU": "organizationalUnit", "CN": "cRLDistributionPoint"}
+_SBIN = "/usr/sbin:/sbin"
+
+
+class DirectoryUnavailable(Exception):
+    """slapd cannot be had or did not take the lists; the message has its words."""
+
+
+class Directory:
+    """A slapd of the world's own, on loopback, whose writes come over a socket in the world directory alone."""
+
+    def __init__(self, world: World, port: int = PORT) -> None:
+        self._home = world.run / "directory"
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._held: dict[str, dict[str, bytes]] = {}
+
+    @property
+    def uri(self) -> str:
+        """Where clients ask."""
+        return f"ldap://{HOST}:{self._port}"
+
+    @property
+    def _socket(self) -> str:
+        return "ldapi://" + str(self._home / "slapd.sock").replace("/", "%2F")
+
+    def start(self, publications: Iterable[Publication]) -> None:
+        """Start slapd with what is published now. Raises DirectoryUnavailable."""
+        slapd = shutil.which("slapd", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+        if slapd is None or shutil.which("ldapmodify") is None:
+            raise DirectoryUnavailable("slapd or ldapmodify is missing; run: apt-get install slapd ldap-utils")
+        shutil.rmtree(self._home, ignore_errors=True)
+        (self._home / "data").mkdir(parents=True, mode=0o700)
+        configuration = self._home / "slapd.conf"
+        configuration.write_text(
+            _CONFIGURATION.format(home=self._home, suffix=_SUFFIX, root=_ROOT, uid=os.getuid(), gid=os.getgid()),
+            encoding="ascii",
+        )
+        log = (self._home / "slapd.log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "--", slapd, "-d", "0", "-f", str(configuration),
+                 "-h", f"ldap://{HOST}:{self._port} {self._socket}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self._wait()
+        self.load(publications)
+
+    def stop(self) -> None:
+        """End slapd."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def load(self, publications: Iterable[Publication]) -> int:
+        """Bring the entries up to what is published; answers how many were written. Raises DirectoryUnavailable."""
+        changed: list[str] = []
+        written = 0
+        for name, lists in _entries(publications).items():
+            if self._held.get(name) == lists:
+                continue
+            changed += self._ldif(name, lists)
+            self._held[name] = lists
+            written += 1
+        if changed:
+            done = subprocess.run(
+                ["ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", self._socket],
+                input="\n".join(changed).encode(), capture_output=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                self._held.clear()
+                raise DirectoryUnavailable(
+                    f"slapd did not take the lists: {done.stderr.decode(errors='replace').strip()}"
+                )
+        return written
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        for _ in range(200):
+            asked = subprocess.run(
+                ["ldapwhoami", "-Q", "-Y", "EXTERNAL", "-H", self._socket], capture_output=True, check=False
+            )
+            if asked.returncode == 0:
+                return
+            try:
+                self._process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        words = (self._home / "slapd.log").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise DirectoryUnavailable(f"slapd did not start on port {self._port}: {words[-1]}")
+
+    def _ldif(self, name: str, lists: dict[str, bytes]) -> Iterator[str]:
+        """The changes that bring an entry, and those above it that are not there, to what they should be."""
+        parts = name.split(",")
+        for depth in range(len(parts) - 1, -1, -1):
+            above = ",".join(parts[depth:])
+            if above not in self._held:
+                yield from _added(above)
+                self._held[above] = {}
+        yield f"dn: {name}"
+        yield "changetype: modify"
+        for attribute in sorted({key.partition(" ")[0] for key in lists}):
+            yield f"replace: {attribute}"
+            for key, value in lists.items():
+                if key.partition(" ")[0] == attribute:
+                    yield f"{attribute}:: {b64encode(value).decode('ascii')}"
+            yield "-"
+        yield ""
+
+
+def _entries(publications: Iterable[Publication]) -> dict[str, dict[str, bytes]]:
+    """What each entry should hold: values by their attribute and generation."""
+    entries: dict[str, dict[str, bytes]] = {}
+    for publication in publications:
+        kind = publication.authority.kind
+        for generation in publication.authority.generations():
+            own = distinguished_name(der.authority_attributes(generation.profile, kind))
+            certificate = {f"cACertificate;binary {generation.name}": generation.certificate}
+            entries.setdefault(own, {}).update(certificate)
+            for name in publication.names(generation.name):
+                path = publication.path(generation.name, name)
+                if name == FULL_LIST or not path.exists():
+                    continue
+                attribute = "authority" if name == AUTHORITY_LIST else "certificate"
+                where = own if name == AUTHORITY_LIST else partition_entry(kind, name)
+                value = {f"{attribute}RevocationList;binary {generation.name}": path.read_bytes()}
+                entries.setdefault(where, {}).update(value)
+    return entries
+
+
+def partition_entry(kind: Kind, code: str) -> str:
+    """The entry of a municipality's lists, as LDAP writes names."""
+    place = municipalities()[code]  # type: ignore[index]
+    return distinguished_name(der.partition_attributes(EMULATED, kind, place.prefecture_romaji, place.romaji))
+
+
+def distinguished_name(attributes: Sequence[der.Relative]) -> str:
+    """A name in LDAP's order, the most particular part first. No part of ours needs escaping."""
+    return ",".join(f"{kind.lower()}={value}" for kind, value in reversed(attributes))
+
+
+def _added(name: str) -> Iterator[str]:
+    kind, _, value = name.partition(",")[0].partition("=")
+    yield f"dn: {name}"
+    yield "changetype: add"
+    yield f"objectClass: {_CLASSES[kind.upper()]}"
+    if value == EMULATED.operator:
+        yield "objectClass: pkiCA"
+    yield f"{kind}: {value}"
+    yield ""
+
+
+_CONFIGURATION = """\
+include /etc/ldap/schema/core.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile {home}/slapd.pid
+argsfile {home}/slapd.args
+authz-regexp "gidNumber={gid}\\\\+uidNumber={uid},cn=peercred,cn=external,cn=auth" "{root}"
+disallow bind_simple
+database mdb
+suffix "{suffix}"
+rootdn "{root}"
+directory {home}/data
+maxsize 1073741824
+dbnosync
+access to * by * read
+"""

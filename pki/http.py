@@ -1,0 +1,359 @@
+"""Everything that the authorities offer, over HTTP: files, OCSP, and the services to verifiers.
+
+    GET  /ca/{kind}/{generation}.cer                  an authority's own certificate
+    GET  /crl/{kind}/{generation}/...                 revocation lists, as `pki.publication` lays them out
+    POST /ocsp/{kind}                                 OCSP (RFC 6960), GET /ocsp/{kind}/{base64} too (RFC 5019)
+    GET  /services/...                                see docs/services.md
+
+A caller shows its key as `Authorization: Bearer KEY`. A program that cannot send headers puts it into the address:
+`/ocsp/{kind}/as/KEY`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from pki.authority import Authority, NoSuchCertificate
+from pki.callers import OCSP, REVOCATION_FILE, Callers, NotRegistered, Query
+from pki.ledger import FULL_LIST
+from pki.ocsp import MAX_REQUEST, Refusal
+from pki.profile import KINDS, Kind
+from pki.publication import list_path
+from pki.responder import Answer, Responder
+from pki.services import ConsentRefused, SignedStatement, VerifierServices
+from resident_registry.juki_net import JLis
+from resident_registry.registry import NoSuchResident
+from world.home import World
+from world.storage import StoreFailed
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_KNOWN_FOR = 5.0
+"""Seconds for which a worker believes what it knows of a caller's key."""
+
+_CONTENT_TYPES = {".crl": "application/pkix-crl", ".cer": "application/pkix-cert"}
+
+
+class QueryWriter:
+    """Writes the query log for many requests at once: each waits until its own lines are on disk, and all that come in
+    while one batch is written make up the next."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self._waiting: list[tuple[Sequence[Query], asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, queries: Sequence[Query]) -> None:
+        """Have queries on disk. Raises StoreFailed."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((queries, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+        await done
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failure: Exception | None = None
+            try:
+                await asyncio.to_thread(self._callers.log, [query for queries, _ in batch for query in queries])
+            except Exception as error:
+                failure = error
+            for _, done in batch:
+                if not done.done():
+                    done.set_result(None) if failure is None else done.set_exception(failure)
+
+
+class OcspEndpoint:
+    """OCSP by POST and GET, as an ASGI application of its own: it is asked thousands of times a second."""
+
+    def __init__(self, world: World, authorities: dict[Kind, Authority], callers: Callers) -> None:
+        self._clock = world.clock
+        self._responders = {kind.word: (kind, Responder(authority)) for kind, authority in authorities.items()}
+        self._callers = callers
+        self._writer = QueryWriter(callers)
+        self._known: dict[str, tuple[float, str]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        word, _, rest = scope["path"].removeprefix("/ocsp/").partition("/")
+        if word not in self._responders:
+            await _plain(send, 404, b"no such authority\n")
+            return
+        kind, responder = self._responders[word]
+        key = _bearer(scope)
+        if rest.startswith("as/"):
+            key, _, rest = rest.removeprefix("as/").partition("/")
+        if scope["method"] == "POST":
+            data = await _body(receive, MAX_REQUEST)
+        elif scope["method"] == "GET":
+            data = _decoded(rest)
+        else:
+            await _plain(send, 405, b"POST or GET\n", (b"allow", b"GET, POST"))
+            return
+        answer = await self._answer(kind, responder, key, data)
+        await _respond(send, answer, cacheable=scope["method"] == "GET")
+
+    async def _answer(self, kind: Kind, responder: Responder, key: str, data: bytes | None) -> Answer:
+        try:
+            caller = self._caller(key)
+            if data is None:
+                return responder.refusal(Refusal.MALFORMED_REQUEST)
+            answer = responder.answer(data)
+            if answer.asked:
+                now = self._clock.now()
+                await self._writer.write([Query(now, caller, OCSP, kind, _storable(asked.serial), asked.said)
+                                          for asked in answer.asked])  # fmt: skip
+            return answer
+        except NotRegistered:
+            return responder.refusal(Refusal.UNAUTHORIZED)
+        except StoreFailed:
+            return responder.refusal(Refusal.TRY_LATER)
+
+    def _caller(self, key: str) -> str:
+        now = asyncio.get_running_loop().time()
+        until, name = self._known.get(key, (0.0, ""))
+        if until < now:
+            if len(self._known) > 1000:
+                self._known.clear()
+            name = self._callers.name_of(key)
+            self._known[key] = (now + _KNOWN_FOR, name)
+        return name
+
+
+def _storable(serial: int) -> int | None:
+    """Serial numbers that no authority of ours gives out are not worth a column that could hold them."""
+    return serial if 0 <= serial < 1 << 64 else None
+
+
+def _bearer(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return str(value[7:].decode("latin-1").strip())
+    return ""
+
+
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """The request's body; None where it is longer than the limit."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if not message.get("more_body"):
+            return body
+
+
+def _decoded(path: str) -> bytes | None:
+    """A request out of an address: base64, itself escaped once more by some clients."""
+    if not path or len(path) > 2 * MAX_REQUEST:
+        return None
+    try:
+        return b64decode(unquote(path), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+async def _respond(send: Send, answer: Answer, *, cacheable: bool) -> None:
+    headers = [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(answer.response))]
+    if answer.this_update is not None and answer.next_update is not None and cacheable:
+        headers += [
+            (b"last-modified", format_datetime(answer.this_update, usegmt=True).encode("ascii")),
+            (b"expires", format_datetime(answer.next_update, usegmt=True).encode("ascii")),
+            (b"cache-control", b"private, no-transform, must-revalidate"),
+        ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.response})
+
+
+async def _plain(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    listed = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": body})
+
+
+class ServicesEndpoint:
+    """The services to verifiers as JSON."""
+
+    def __init__(self, world: World, services: VerifierServices) -> None:
+        self._world = world
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """The addresses, under /services."""
+        one = "/{kind:str}/{serial:str}"
+        return [
+            Route(f"/status{one}", self._guarded(self.status)),
+            Route(f"/counterpart{one}", self._guarded(self.counterpart)),
+            Route(f"/renewal{one}", self._guarded(self.renewal)),
+            Route("/revocation-file/{kind:str}/{generation:str}", self._guarded(self.revocation_file)),
+            Route("/consents", self._guarded(self.consent), methods=["POST"]),
+            Route("/consents/{number:int}/withdrawal", self._guarded(self.withdraw), methods=["POST"]),
+            Route("/consents/{number:int}/latest-attributes", self._guarded(self.attributes)),
+        ]
+
+    def _guarded(
+        self, action: Callable[[str, Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            settings, hour = self._world.settings, _hour(self._world)
+            if not settings.opens <= hour < settings.closes:
+                return _error(503, "closed", f"the services answer from {settings.opens} to {settings.closes} o'clock")
+            try:
+                caller = await asyncio.to_thread(self._services.callers.name_of, _bearer(request.scope))
+                return await action(caller, request)
+            except NotRegistered as error:
+                return _error(401, "not-registered", str(error))
+            except (NoSuchCertificate, NoSuchResident) as error:
+                return _error(404, "no-such-certificate", str(error))
+            except ConsentRefused as error:
+                return _error(403, "consent-refused", str(error))
+            except StoreFailed as error:
+                return _error(503, "store-failed", str(error))
+            except ValueError as error:
+                return _error(400, "usage", str(error))
+
+        return guarded
+
+    async def status(self, caller: str, request: Request) -> Response:
+        """How a certificate stands now."""
+        kind, serial = _certificate(request)
+        found = await asyncio.to_thread(self._services.status, caller, kind, serial)
+        return JSONResponse(
+            {
+                "serial": f"{serial:X}",
+                "state": found.state.value,
+                "reason": found.reason.word if found.reason is not None else None,
+                "since": found.since.isoformat() if found.since else None,
+                "not_after": found.not_after.isoformat(),
+                "at": self._world.clock.now().isoformat(),
+            }
+        )
+
+    async def counterpart(self, caller: str, request: Request) -> Response:
+        """The other certificate of the same card."""
+        kind, serial = _certificate(request)
+        found = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
+        return JSONResponse({"kind": kind.other.word, "serial": None if found is None else f"{found:X}"})
+
+    async def renewal(self, caller: str, request: Request) -> Response:
+        """The chain of certificates that took each other's place."""
+        kind, serial = _certificate(request)
+        chain = await asyncio.to_thread(self._services.renewal, caller, kind, serial)
+        return JSONResponse({"kind": kind.word, "serials": [f"{found:X}" for found in chain]})
+
+    async def revocation_file(self, caller: str, request: Request) -> Response:
+        """The list of everybody."""
+        kind = _kind(request)
+        path = self._world.publication / list_path(kind, request.path_params["generation"], FULL_LIST)
+        if not path.is_file():
+            return _error(404, "no-such-list", "there is no such generation, or its list was not made yet")
+        query = Query(self._world.clock.now(), caller, REVOCATION_FILE, kind, None, "")
+        await asyncio.to_thread(self._services.callers.log, [query])
+        return FileResponse(path, media_type=_CONTENT_TYPES[".crl"])
+
+    async def consent(self, caller: str, request: Request) -> Response:
+        """A holder's consent."""
+        number = await asyncio.to_thread(self._services.consent, caller, await _signed(request))
+        return JSONResponse({"consent": number}, 201)
+
+    async def withdraw(self, caller: str, request: Request) -> Response:
+        """A holder's withdrawal."""
+        number = request.path_params["number"]
+        await asyncio.to_thread(self._services.withdraw, caller, number, await _signed(request))
+        return Response(status_code=204)
+
+    async def attributes(self, caller: str, request: Request) -> Response:
+        """A holder's latest attributes."""
+        number = request.path_params["number"]
+        return JSONResponse(await asyncio.to_thread(self._services.latest_attributes, caller, number))
+
+
+def _hour(world: World) -> int:
+    from world.clock import JST
+
+    return world.clock.now().astimezone(JST).hour
+
+
+def _error(status: int, code: str, words: str) -> Response:
+    return JSONResponse({"error": code, "message": words}, status)
+
+
+def _kind(request: Request) -> Kind:
+    word = request.path_params["kind"]
+    if word not in KINDS:
+        raise ValueError(f"the kinds of certificate are {' and '.join(KINDS)}, unlike {word!r}")
+    return KINDS[word]
+
+
+def _certificate(request: Request) -> tuple[Kind, int]:
+    digits = request.path_params["serial"]
+    if len(digits) > 16 or not digits.isascii() or not digits.isalnum():
+        raise ValueError("a serial number is written in up to 16 hexadecimal digits")
+    return _kind(request), int(digits, 16)
+
+
+async def _signed(request: Request) -> SignedStatement:
+    """What came as JSON: `statement` as text, `signature` and `certificate` as base64."""
+    body = await request.json()
+    if not isinstance(body, dict):
+        raise ValueError("the request is a JSON object with statement, signature and certificate")
+    try:
+        return SignedStatement(
+            str(body["statement"]).encode(),
+            b64decode(body["signature"], validate=True),
+            b64decode(body["certificate"], validate=True),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("the request is a JSON object with statement, signature and certificate") from error
+
+
+def published(tree: Path) -> Endpoint:
+    """Serves the published files, and nothing beside them."""
+
+    async def serve(request: Request) -> Response:
+        path = (tree / request.url.path.lstrip("/")).resolve()
+        if path.suffix not in _CONTENT_TYPES or not path.is_relative_to(tree.resolve()) or not path.is_file():
+            return _error(404, "no-such-list", "nothing is published there (yet)")
+        return FileResponse(path, media_type=_CONTENT_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+
+    return serve
+
+
+def application(world: World) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The whole as one ASGI application."""
+    authorities = {kind: Authority(world, kind) for kind in Kind}
+    services = VerifierServices(world, authorities, JLis(world).identity)
+    ocsp = OcspEndpoint(world, authorities, services.callers)
+    files = published(world.publication)
+    others = Starlette(
+        routes=[
+            Mount("/services", routes=ServicesEndpoint(world, services).routes()),
+            Route("/crl/{path:path}", files),
+            Route("/ca/{path:path}", files),
+        ]
+    )
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/ocsp/"):
+            await ocsp(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return serve

@@ -1,0 +1,222 @@
+"""An authority's own store: its generations, what it has issued, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pki.profile import Kind, Medium
+from pki.state import Reason, Standing, State
+from world.clock import epoch, from_epoch
+from world.home import World
+from world.post import Inbox
+from world.storage import Position
+
+FULL_LIST, AUTHORITY_LIST = "full", "authority"
+"""The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears
+the code of its municipality."""
+
+_WRAP = 1 << 64
+
+
+class SerialNumber(sa.types.TypeDecorator[int]):
+    """A serial number of up to 64 bits, kept in the databases' signed 64-bit integers."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """SQLite has 64 bits in INTEGER, which alone can be the key that a table is sorted by."""
+        return dialect.type_descriptor(sa.Integer() if dialect.name == "sqlite" else sa.BigInteger())
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
+        """The upper half of the range becomes negative."""
+        return value - _WRAP if value is not None and value >= _WRAP >> 1 else value
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
+        """And back again."""
+        return value + _WRAP if value is not None and value < 0 else value
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate as the authority's records have it. `holder` is a resident record code; `medium_id` names the card
+    or the phone; `predecessor` is the serial number of the certificate that this one renewed."""
+
+    serial: int
+    generation: str
+    medium: Medium
+    medium_id: str
+    holder: str
+    partition: str
+    not_before: datetime
+    not_after: datetime
+    predecessor: int | None
+    certificate: bytes
+
+
+class Ledger:
+    """The tables, and the questions that are asked of them. What they mean is for those who use it."""
+
+    def __init__(self, world: World, kind: Kind) -> None:
+        self.kind = kind
+        metadata = sa.MetaData()
+        self.inbox = Inbox(metadata)
+        self.generation = sa.Table(
+            "generation", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("serial", SerialNumber, unique=True, nullable=False),
+            sa.Column("algorithm", sa.Text, nullable=False),
+            sa.Column("keys", sa.Text, nullable=False),
+            sa.Column("key", sa.LargeBinary, nullable=False),
+            sa.Column("certificate", sa.LargeBinary, nullable=False),
+            sa.Column("begins", sa.BigInteger, nullable=False),
+            sa.Column("ends", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        self.certificate = certificate = sa.Table(
+            "certificate", metadata,
+            sa.Column("serial", SerialNumber, primary_key=True, autoincrement=False),
+            sa.Column("generation", sa.Text, nullable=False),
+            sa.Column("medium", sa.Text, nullable=False),
+            sa.Column("medium_id", sa.Text, nullable=False, index=True),
+            sa.Column("holder", sa.Text, nullable=False, index=True),
+            sa.Column("partition", sa.Text, nullable=False),
+            sa.Column("not_before", sa.BigInteger, nullable=False),
+            sa.Column("not_after", sa.BigInteger, nullable=False),
+            sa.Column("predecessor", SerialNumber, index=True),
+            sa.Column("request", sa.Text, unique=True, nullable=False),
+            sa.Column("request_digest", sa.LargeBinary, nullable=False),
+            sa.Column("certificate", sa.LargeBinary, nullable=False),
+        )  # fmt: skip
+        self.revocation = revocation = sa.Table(
+            "revocation", metadata,
+            sa.Column("generation", sa.Text, primary_key=True),
+            sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("serial", SerialNumber, nullable=False, index=True),
+            sa.Column("partition", sa.Text, nullable=False),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("reason", sa.Integer, nullable=False),
+            sa.Column("expires", sa.BigInteger, nullable=False),
+            sa.Column("recorded_at", sa.BigInteger, nullable=False),
+            sa.Column("ended_at", sa.BigInteger),
+            sa.Column("ended_position", sa.BigInteger),
+            sa.Index("revocation_partition", "generation", "partition", "position"),
+            sa.Index("revocation_expires", "generation", "expires"),
+            sa.Index("revocation_ended", "generation", "ended_position"),
+            sqlite_with_rowid=False,
+        )  # fmt: skip
+        self.revocation_list = sa.Table(
+            "revocation_list", metadata,
+            sa.Column("generation", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("number", sa.BigInteger, nullable=False),
+            sa.Column("written", sa.BigInteger, nullable=False),
+            sa.Column("position", sa.BigInteger, nullable=False),
+            sa.Column("this_update", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        self.responder = sa.Table(
+            "responder", metadata,
+            sa.Column("generation", sa.Text, primary_key=True),
+            sa.Column("serial", SerialNumber, nullable=False),
+            sa.Column("key", sa.LargeBinary, nullable=False),
+            sa.Column("certificate", sa.LargeBinary, nullable=False),
+            sa.Column("ends", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        self._counter = counter = sa.Table(
+            "counter", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("value", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        self._event = sa.Table(
+            "event", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("what", sa.Text, nullable=False),
+            sa.Column("serial", SerialNumber),
+            sa.Column("detail", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._count = (
+            sa.update(counter).where(counter.c.name == sa.bindparam("n"))
+            .values(value=counter.c.value + sa.bindparam("by")).returning(counter.c.value)
+        )  # fmt: skip
+        at: sa.BindParameter[int] = sa.bindparam("at")
+        in_force = (revocation.c.recorded_at <= at) & (revocation.c.ended_at.is_(None) | (revocation.c.ended_at > at))
+        self._standing = (
+            sa.select(certificate.c.serial, certificate.c.generation, certificate.c.not_after, revocation.c.at,
+                      revocation.c.reason)
+            .outerjoin(revocation, (revocation.c.serial == certificate.c.serial) & in_force)
+            .where(certificate.c.serial == sa.bindparam("serial", type_=SerialNumber))
+        )  # fmt: skip
+        self._listed: set[tuple[str, str]] = set()
+        self.store = world.store(f"authority_{kind.word}", metadata)
+
+    def count(self, connection: sa.Connection, name: str, by: int, first: int) -> int:
+        """Take `by` numbers of a running count that starts at `first`; answers the first one taken.
+
+        Whoever takes numbers holds the count until the transaction ends: what is counted is committed in its order, and
+        a transaction that comes to nothing leaves no gap.
+        """
+        value = connection.scalar(self._count, {"n": name, "by": by})
+        if value is None:
+            value = first + by
+            connection.execute(sa.insert(self._counter), {"name": name, "value": value})
+        return int(value) - by
+
+    def ensure_lists(self, connection: sa.Connection, lists: set[tuple[str, str]]) -> None:
+        """Note which revocation lists, by generation and name, there must be from now on."""
+        table = self.revocation_list
+        for generation, name in lists - self._listed:
+            here = (table.c.generation == generation) & (table.c.name == name)
+            if connection.scalar(sa.select(table.c.number).where(here)) is None:
+                row = {
+                    "generation": generation,
+                    "name": name,
+                    "number": 0,
+                    "written": 0,
+                    "position": 0,
+                    "this_update": 0,
+                }
+                connection.execute(sa.insert(table), row)
+            else:
+                self._listed.add((generation, name))
+
+    def log(
+        self, connection: sa.Connection, at: datetime, entries: Sequence[tuple[str, int | None, dict[str, Any]]]
+    ) -> None:
+        """Add to the event log: what, to which serial number, and the rest."""
+        if entries:
+            connection.execute(
+                sa.insert(self._event),
+                [{"at": epoch(at), "what": what, "serial": serial, "detail": json.dumps(detail)}
+                 for what, serial, detail in entries],
+            )  # fmt: skip
+
+    def standing(self, connection: sa.Connection, serial: int, at: datetime) -> Standing | None:
+        """How a certificate stood, as it was known at an instant; None for a serial number that was never issued."""
+        row = connection.execute(self._standing, {"serial": serial, "at": epoch(at)}).first()
+        if row is None:
+            return None
+        not_after = from_epoch(row.not_after)
+        if row.at is None:
+            state = State.EXPIRED if at > not_after else State.GOOD
+            return Standing(serial, row.generation, state, not_after)
+        reason = Reason(row.reason)
+        state = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
+        return Standing(serial, row.generation, state, not_after, from_epoch(row.at), reason)
+
+    def issued(self, connection: sa.Connection, *conditions: Any) -> list[Issued]:
+        """The certificates that meet conditions on the certificate table, in the order of their serial numbers."""
+        table = self.certificate
+        query = sa.select(table).where(*conditions).order_by(table.c.not_before, table.c.serial)
+        return [
+            Issued(
+                row.serial, row.generation, Medium(row.medium), row.medium_id, row.holder, row.partition,
+                from_epoch(row.not_before), from_epoch(row.not_after), row.predecessor, row.certificate,
+            )
+            for row in connection.execute(query)
+        ]  # fmt: skip

@@ -1,0 +1,191 @@
+"""OCSP requests and responses (RFC 6960, with the light profile of RFC 5019) as DER."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from pki import asn1, der
+from pki.generation import Generation
+from pki.profile import Kind
+from pki.signing_key import SoftwareKey
+from pki.state import Reason
+
+MAX_REQUEST = 8192
+"""Bytes. A request for a hundred certificates has some 8000."""
+
+MAX_CERTIFICATES = 100
+MAX_NONCE = 128
+"""Bytes, as RFC 9654 has it; RFC 8954 had 32."""
+
+_BASIC_RESPONSE = asn1.oid("1.3.6.1.5.5.7.48.1.1")
+_NONCE = asn1.oid("1.3.6.1.5.5.7.48.1.2")
+_HASHES = {"1.3.14.3.2.26": "sha1", "2.16.840.1.101.3.4.2.1": "sha256"}
+_HASH_OF = {asn1.oid(dotted): name for dotted, name in _HASHES.items()}
+
+
+class Refusal(IntEnum):
+    """The answers that are no answer (OCSPResponseStatus)."""
+
+    MALFORMED_REQUEST = 1
+    INTERNAL_ERROR = 2
+    TRY_LATER = 3
+    SIG_REQUIRED = 5
+    UNAUTHORIZED = 6
+
+    @property
+    def word(self) -> str:
+        """The name that RFC 6960 gives it."""
+        first, *rest = self.name.lower().split("_")
+        return first + "".join(part.capitalize() for part in rest)
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """An unsigned response that says why there is no other."""
+    return asn1.sequence(asn1.integer(refusal, asn1.ENUMERATED))
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateId:
+    """Which certificate is asked about: `whole` as the request has it, and its parts. `hash_name` is sha1 or sha256."""
+
+    whole: bytes
+    hash_name: str
+    name_hash: bytes
+    key_hash: bytes
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class OcspRequest:
+    """What is asked. `nonce` is the extension's value as it came, None without one."""
+
+    certificates: Sequence[CertificateId]
+    nonce: bytes | None
+
+
+def read_request(data: bytes) -> OcspRequest:
+    """Take a request apart. Its signature, if it bears one, is not looked at: callers are told apart otherwise.
+
+    Raises MalformedDer for what is no request, is too large, or asks with a hash that nobody uses.
+    """
+    if len(data) > MAX_REQUEST:
+        raise asn1.MalformedDer(f"a request has at most {MAX_REQUEST} bytes")
+    outer = asn1.Reader(data)
+    request = outer.inside(asn1.SEQUENCE)
+    outer.finish()
+    body = request.inside(asn1.SEQUENCE)
+    if request.tag == 0xA0:
+        request.skip()
+    request.finish()
+    if body.tag == 0xA0 and body.inside(0xA0).number() != 0:
+        raise asn1.MalformedDer("a request of a version that there is not")
+    if body.tag == 0xA1:
+        body.skip()
+    listed = body.inside(asn1.SEQUENCE)
+    certificates = []
+    while listed.more:
+        single = listed.inside(asn1.SEQUENCE)
+        certificates.append(_certificate_id(single.whole(asn1.SEQUENCE)))
+        if single.tag == 0xA0:
+            single.skip()
+        single.finish()
+    if not 1 <= len(certificates) <= MAX_CERTIFICATES:
+        raise asn1.MalformedDer(f"a request asks about 1 to {MAX_CERTIFICATES} certificates")
+    nonce = _nonce(body.inside(0xA2)) if body.tag == 0xA2 else None
+    body.finish()
+    return OcspRequest(certificates, nonce)
+
+
+def _certificate_id(whole: bytes) -> CertificateId:
+    fields = asn1.Reader(whole).inside(asn1.SEQUENCE)
+    algorithm = fields.inside(asn1.SEQUENCE)
+    name = _HASH_OF.get(algorithm.whole(asn1.OBJECT))
+    if name is None:
+        raise asn1.MalformedDer("certificates are asked about by SHA-1 or SHA-256")
+    if algorithm.tag == asn1.NULL:
+        algorithm.skip()
+    algorithm.finish()
+    name_hash, key_hash = fields.contents(asn1.OCTET_STRING), fields.contents(asn1.OCTET_STRING)
+    serial = fields.number()
+    fields.finish()
+    return CertificateId(whole, name, name_hash, key_hash, serial)
+
+
+def _nonce(extensions: asn1.Reader) -> bytes | None:
+    nonce = None
+    listed = extensions.inside(asn1.SEQUENCE)
+    extensions.finish()
+    while listed.more:
+        extension = listed.inside(asn1.SEQUENCE)
+        kind = extension.whole(asn1.OBJECT)
+        critical = extension.tag == asn1.BOOLEAN and extension.contents(asn1.BOOLEAN) != b"\x00"
+        value = extension.contents(asn1.OCTET_STRING)
+        extension.finish()
+        if kind == _NONCE:
+            if not 1 <= len(value) <= MAX_NONCE + 3:
+                raise asn1.MalformedDer(f"a nonce has 1 to {MAX_NONCE} bytes")
+            nonce = value
+        elif critical:
+            raise asn1.MalformedDer("a critical extension that is not known here")
+    return nonce
+
+
+def identifies(generation: Generation, kind: Kind, hash_name: str) -> tuple[bytes, bytes]:
+    """The hashes of name and key by which requests name a generation as issuer."""
+    key = asn1.Reader(generation.key.public_key).inside(asn1.SEQUENCE)
+    key.skip()
+    bits = key.contents(asn1.BIT_STRING)[1:]
+    name = der.authority_name(generation.profile, kind)
+    return (
+        hashlib.new(hash_name, name, usedforsecurity=False).digest(),
+        hashlib.new(hash_name, bits, usedforsecurity=False).digest(),
+    )
+
+
+GOOD = asn1.implicit(0, b"")
+UNKNOWN = asn1.implicit(2, b"")
+
+
+def revoked(since: datetime, reason: Reason) -> bytes:
+    """The status of a certificate that is revoked or held, with its reason unless that is `unspecified`."""
+    code = asn1.explicit(0, asn1.integer(reason, asn1.ENUMERATED)) if reason is not Reason.UNSPECIFIED else b""
+    return asn1.explicit(1, asn1.generalized_time(since), code)
+
+
+def sign_response(
+    generation: Generation,
+    signer: tuple[SoftwareKey, bytes],
+    statuses: Sequence[tuple[CertificateId, bytes]],
+    times: tuple[datetime, datetime, datetime],
+    nonce: bytes | None,
+) -> bytes:
+    """A successful response: `signer` is the responder's key and certificate, `times` are producedAt, thisUpdate and
+    nextUpdate."""
+    key, certificate = signer
+    produced, this_update, next_update = times
+    between = asn1.generalized_time(this_update) + asn1.explicit(0, asn1.generalized_time(next_update))
+    singles = [asn1.sequence(asked.whole, status, between) for asked, status in statuses]
+    extensions = b""
+    if nonce is not None:
+        extensions = asn1.explicit(1, asn1.sequence(asn1.sequence(_NONCE, asn1.octets(nonce))))
+    body = asn1.sequence(
+        asn1.explicit(2, asn1.octets(der.key_identifier(key.public_key))),
+        asn1.generalized_time(produced),
+        asn1.sequence(*singles),
+        extensions,
+    )
+    algorithm = generation.profile.algorithm
+    basic = asn1.sequence(
+        body,
+        der.SIGNATURE_ALGORITHM[algorithm],
+        asn1.bits(key.sign(body)),
+        asn1.explicit(0, asn1.sequence(certificate)),
+    )
+    return asn1.sequence(
+        asn1.integer(0, asn1.ENUMERATED),
+        asn1.explicit(0, asn1.sequence(_BASIC_RESPONSE, asn1.octets(basic))),
+    )

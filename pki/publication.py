@@ -1,0 +1,293 @@
+"""The nightly batch: every revocation list of an authority, and the tree of files in which they are published.
+
+ca/{kind}/{generation}.cer                              the authority's own certificates
+crl/{kind}/{generation}/{prefecture}/{municipality}.crl one municipality's people
+crl/{kind}/{generation}/full.crl                        everybody
+crl/{kind}/{generation}/authority.crl                   the authority's own certificates
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from pki import der
+from pki.asn1 import MalformedDer
+from pki.authority import Authority
+from pki.crl import (
+    EVERYTHING,
+    Entries,
+    Scope,
+    authority_scope,
+    encode_entries,
+    partition_scope,
+    read_list,
+    sign_list,
+    without,
+)
+from pki.generation import Generation
+from pki.ledger import AUTHORITY_LIST, FULL_LIST
+from pki.profile import Kind
+from resident_registry.municipality import municipalities
+from world.clock import JST, epoch, from_epoch, in_japan
+from world.storage import joined
+
+VALID_FOR = timedelta(hours=48)
+"""From thisUpdate to nextUpdate: one missed day passes."""
+
+_READ_AT_ONCE = 200_000
+
+Piece = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a day brings to one list: entries that leave it, as DER, and entries that come to it."""
+
+    removed: Sequence[bytes]
+    added: Entries
+
+
+_UNCHANGED = _Changes((), Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)))
+
+
+class Publication:
+    """One authority's published files."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self._ledger = authority.ledger
+        self._tree = authority.world.publication
+
+    def path(self, generation: str, name: str) -> Path:
+        """Where a list is published; `name` is `full`, `authority` or the code of a municipality."""
+        return self._tree / list_path(self.authority.kind, generation, name)
+
+    def names(self, generation: str) -> list[str]:
+        """The names of a generation's lists."""
+        table = self._ledger.revocation_list.c
+        with self._ledger.store.reading() as connection:
+            return list(connection.scalars(sa.select(table.name).where(table.generation == generation)))
+
+    def made(self) -> int:
+        """How many lists were ever made: another number says that something new is published."""
+        written = sa.func.sum(self._ledger.revocation_list.c.written)
+        with self._ledger.store.reading() as connection:
+            return int(connection.scalar(sa.select(written)) or 0)
+
+    # When
+
+    def due(self) -> datetime | None:
+        """When the next batch is due: a day after the last one; at once where a list was never made."""
+        table = self._ledger.revocation_list.c
+        with self._ledger.store.reading() as connection:
+            last, never = connection.execute(
+                sa.select(sa.func.min(table.this_update), sa.func.min(table.written)).where(self._lives(connection))
+            ).one()
+        if last is None:
+            return None
+        return self.authority.world.clock.now() if never == 0 else self._batch_after(from_epoch(last))
+
+    def _batch_after(self, instant: datetime) -> datetime:
+        minutes = self.authority.world.settings.crl_minute
+        batch = in_japan(instant.astimezone(JST).date()) + timedelta(minutes=minutes)
+        return batch if batch > instant else batch + timedelta(days=1)
+
+    def _lives(self, connection: sa.Connection) -> Any:
+        """The condition that a list's generation has not ended: until then somebody may hold a certificate of it."""
+        table, now = self._ledger.generation.c, epoch(self.authority.world.clock.now())
+        living = connection.scalars(sa.select(table.name).where(table.ends >= now)).all()
+        return self._ledger.revocation_list.c.generation.in_(living)
+
+    # The batch
+
+    def publish(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Make the lists that are due; answers how many. Safe to cut off and to repeat: numbers only grow, a list is
+        replaced whole, and what was not finished is made again. Raises TokenUnavailable, StoreFailed and OSError."""
+        self._publish_certificates()
+        now, total = self.authority.world.clock.now(), 0
+        for generation in self.authority.generations():
+            if generation.ends >= now:
+                total += self._publish_generation(generation, now, progress)
+        return total
+
+    def _publish_certificates(self) -> None:
+        for generation in self.authority.generations():
+            path = self._tree / "ca" / self.authority.kind.word / f"{generation.name}.cer"
+            if not path.exists():
+                _write(path, (generation.certificate,))
+
+    def _publish_generation(self, generation: Generation, now: datetime, progress: Callable[[int, int], None]) -> int:
+        table = self._ledger.revocation_list
+        here = table.c.generation == generation.name
+        with self._ledger.store.transaction() as connection:
+            rows = [
+                row
+                for row in connection.execute(sa.select(table).where(here)).all()
+                if row.written == 0 or self._batch_after(from_epoch(row.this_update)) <= now
+            ]
+            if not rows:
+                return 0
+            names = [row.name for row in rows]
+            # The numbers are taken before a list bears one: no number is ever seen on two different lists.
+            chosen = here & table.c.name.in_(names) if len(names) < 500 else here
+            connection.execute(sa.update(table).where(chosen).values(number=table.c.number + 1))
+            upto = self._ledger.count(connection, "position", 0, 1) - 1
+        last = next((row for row in rows if row.name == FULL_LIST), rows[0])
+        changes = self._changes(generation.name, last.position, from_epoch(last.this_update), upto, now)
+
+        def make(row: Any) -> None:
+            same_base = row.written and (row.position, row.this_update) == (last.position, last.this_update)
+            entries: tuple[Piece, ...] | None = None
+            if row.name == AUTHORITY_LIST:
+                entries = ()
+            elif same_base:
+                entries = self._applied(generation, row.name, row.written, changes.get(row.name, _UNCHANGED))
+            if entries is None:
+                entries = tuple(self._whole(generation.name, row.name, upto, now))
+            signed = sign_list(
+                generation, self.authority.kind, self._scope(generation, row.name), row.number + 1,
+                (now, now + VALID_FOR), entries,
+            )  # fmt: skip
+            _write(self.path(generation.name, row.name), signed.pieces)
+
+        with ThreadPoolExecutor(os.cpu_count()) as workers:  # signing, hashing and writing let go of the interpreter
+            for done, _ in enumerate(workers.map(make, rows), start=1):
+                progress(done, len(rows))
+        with self._ledger.store.transaction() as connection:
+            connection.execute(
+                sa.update(table)
+                .where(here & (table.c.name == sa.bindparam("list")))
+                .values(written=sa.bindparam("made"), position=upto, this_update=epoch(now)),
+                [{"list": row.name, "made": row.number + 1} for row in rows],
+            )
+            self._ledger.log(
+                connection, now, [("lists made", None, {"generation": generation.name, "lists": len(rows)})]
+            )
+        return len(rows)
+
+    def _scope(self, generation: Generation, name: str) -> Scope:
+        kind = self.authority.kind
+        if name == FULL_LIST:
+            return EVERYTHING
+        if name == AUTHORITY_LIST:
+            return authority_scope(der.authority_attributes(generation.profile, kind))
+        place = municipalities()[name]  # type: ignore[index]
+        return partition_scope(
+            der.partition_attributes(generation.profile, kind, place.prefecture_romaji, place.romaji)
+        )
+
+    # Entries
+
+    def _whole(self, generation: str, name: str, upto: int, now: datetime) -> Iterator[bytes]:
+        """The entries of a list as they follow from the store alone."""
+        table = self._ledger.revocation.c
+        condition = (
+            (table.generation == generation) & (table.position <= upto) & (table.expires >= epoch(now))
+            & (table.ended_position.is_(None) | (table.ended_position > upto))
+        )  # fmt: skip
+        if name != FULL_LIST:
+            condition &= table.partition == name
+        position = 0
+        while True:
+            part = (
+                sa.select(table.position, sa.type_coerce(table.serial, sa.BigInteger).label("serial"), table.at,
+                          table.reason)
+                .where(condition & (table.position > position)).order_by(table.position).limit(_READ_AT_ONCE).subquery()
+            )  # fmt: skip
+            columns = sa.select(
+                sa.func.max(part.c.position), joined(part.c.serial), joined(part.c.at), joined(part.c.reason)
+            )
+            with self._ledger.store.reading() as connection:
+                position, *texts = connection.execute(columns).one()
+            if position is None:
+                return
+            entries = Entries(*(np.fromstring(text, np.int64, sep=",") for text in texts))
+            yield from encode_entries(entries)
+            if len(entries) < _READ_AT_ONCE:
+                return
+
+    def _changes(
+        self, generation: str, position: int, since: datetime, upto: int, now: datetime
+    ) -> Mapping[str, _Changes]:
+        """What has happened between two batches, list by list."""
+        table = self._ledger.revocation.c
+        old, end = epoch(since), epoch(now)
+        ended = (table.ended_position > position) & (table.ended_position <= upto)
+        expired = (table.expires >= old) & (table.expires < end)
+        in_force_then = (table.position <= position) & (table.expires >= old) & (
+            table.ended_position.is_(None) | (table.ended_position > position)
+        )  # fmt: skip
+        columns = sa.select(
+            table.partition, table.position, sa.type_coerce(table.serial, sa.BigInteger), table.at, table.reason
+        ).where(table.generation == generation)
+        added = columns.where(
+            (table.position > position) & (table.position <= upto) & (table.expires >= end)
+            & (table.ended_position.is_(None) | (table.ended_position > upto))
+        )  # fmt: skip
+        with self._ledger.store.reading() as connection:
+            # Two questions, for each of which there is an index; together there would be none.
+            leaving = {row for part in (ended, expired)
+                       for row in map(tuple, connection.execute(columns.where(part & in_force_then)))}  # fmt: skip
+            coming = [tuple(row) for row in connection.execute(added.order_by(table.position))]
+        removed, arriving = defaultdict(list), defaultdict(list)
+        for row in sorted(leaving, key=lambda row: row[1]):
+            removed[row[0]].append(row)
+            removed[FULL_LIST].append(row)
+        for row in coming:
+            arriving[row[0]].append(row)
+            arriving[FULL_LIST].append(row)
+        return {
+            name: _Changes([*map(_entry, removed[name])], _columns(arriving[name]))
+            for name in removed.keys() | arriving.keys()
+        }
+
+    def _applied(self, generation: Generation, name: str, number: int, changes: _Changes) -> tuple[Piece, ...] | None:
+        """The entries of yesterday's list with the day's changes; None where that list is not there as it was made."""
+        try:
+            data = self.path(generation.name, name).read_bytes()
+            found = read_list(data)
+            if found.number != number:
+                return None
+            return (*without(data, found.entries, changes.removed), *encode_entries(changes.added))
+        except (OSError, MalformedDer, KeyError):
+            return None
+
+
+def list_path(kind: Kind, generation: str, name: str) -> Path:
+    """Where in the tree a list is: a pure function of what a certificate's distribution point says."""
+    base = Path("crl") / kind.word / generation
+    if name in (FULL_LIST, AUTHORITY_LIST):
+        return base / f"{name}.crl"
+    place = municipalities()[name]  # type: ignore[index]
+    return base / place.prefecture_romaji / f"{place.romaji}.crl"
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> Entries:
+    serials, at, reasons = (np.array([row[column] for row in rows], np.int64) for column in (2, 3, 4))
+    return Entries(serials, at, reasons)
+
+
+def _entry(row: tuple[Any, ...]) -> bytes:
+    return b"".join(encode_entries(_columns([row])))
+
+
+def _write(path: Path, pieces: Sequence[Piece]) -> None:
+    """Replace a file, whole or not at all, and have it on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with unfinished.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

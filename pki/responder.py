@@ -1,0 +1,131 @@
+"""The OCSP responder of an authority: what it says of a certificate, and when.
+
+What it knows of revocations is refreshed every 15 minutes. Between two marks of that grid its answers do not change, so
+that an answer without a nonce is made once and given to everybody who asks the same (RFC 5019, section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pki import asn1
+from pki.authority import Authority
+from pki.generation import Generation
+from pki.ledger import Ledger
+from pki.ocsp import (
+    GOOD,
+    UNKNOWN,
+    CertificateId,
+    OcspRequest,
+    Refusal,
+    identifies,
+    read_request,
+    refuse,
+    revoked,
+    sign_response,
+)
+from pki.signing_key import SoftwareKey
+from pki.state import State
+from world.clock import JST, epoch, from_epoch
+
+GRID = timedelta(minutes=15)
+KEPT_AFTER_EXPIRY = timedelta(days=1)
+"""For how long after its end a certificate is still answered for; after that it is unknown."""
+
+_MOST_KEPT = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the query log keeps of one certificate asked about: its serial number and what was said of it."""
+
+    serial: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as DER, and what it said of whom; nothing was asked about anybody where it is a refusal."""
+
+    response: bytes
+    asked: tuple[Asked, ...] = ()
+    refusal: Refusal | None = None
+    this_update: datetime | None = None
+    next_update: datetime | None = None
+
+
+class Responder:
+    """Answers requests about one authority's certificates. It may be used by one thread at a time."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._ledger: Ledger = authority.ledger
+        self._slot = 0
+        self._kept: dict[bytes, Answer] = {}
+        self._signers: dict[str, tuple[SoftwareKey, bytes]] = {}
+        self._issuers: dict[tuple[str, bytes, bytes], Generation] = {}
+
+    def refusal(self, refusal: Refusal) -> Answer:
+        """An answer that is none."""
+        return Answer(refuse(refusal), refusal=refusal)
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether the service answers at this hour."""
+        settings = self._authority.world.settings
+        return settings.opens <= now.astimezone(JST).hour < settings.closes
+
+    def answer(self, data: bytes) -> Answer:
+        """Answer a registered caller's request, as DER. Raises StoreFailed and TokenUnavailable."""
+        now = self._authority.world.clock.now()
+        if not self.is_open(now):
+            return self.refusal(Refusal.TRY_LATER)
+        slot = epoch(now) // int(GRID.total_seconds())
+        if slot != self._slot:
+            self._slot, self._kept, self._signers, self._issuers = slot, {}, {}, {}
+        if kept := self._kept.get(data):
+            return kept
+        try:
+            request = read_request(data)
+        except asn1.MalformedDer:
+            return self.refusal(Refusal.MALFORMED_REQUEST)
+        answer = self._answer(request, now, from_epoch(slot * int(GRID.total_seconds())))
+        if request.nonce is None and len(self._kept) < _MOST_KEPT:
+            self._kept[data] = answer
+        return answer
+
+    def _answer(self, request: OcspRequest, now: datetime, mark: datetime) -> Answer:
+        statuses, asked, signing = [], [], None
+        with self._ledger.store.reading() as connection:
+            for certificate in request.certificates:
+                issuer = self._issuer(certificate)
+                signing = signing or issuer
+                status, said = UNKNOWN, "unknown"
+                if issuer is not None and 0 < certificate.serial < 1 << 64:
+                    standing = self._ledger.standing(connection, certificate.serial, mark)
+                    known = standing is not None and standing.generation == issuer.name
+                    if standing is not None and known and now <= standing.not_after + KEPT_AFTER_EXPIRY:
+                        status, said = GOOD, "good"
+                        if standing.state in (State.HELD, State.REVOKED):
+                            assert standing.since is not None
+                            assert standing.reason is not None
+                            status, said = revoked(standing.since, standing.reason), standing.reason.word
+                statuses.append((certificate, status))
+                asked.append(Asked(certificate.serial, said))
+        generation = signing or self._authority.issuing()
+        times = (now, mark, mark + GRID)
+        response = sign_response(generation, self._signer(generation), statuses, times, request.nonce)
+        return Answer(response, tuple(asked), None, mark, mark + GRID)
+
+    def _issuer(self, certificate: CertificateId) -> Generation | None:
+        if not self._issuers:
+            for generation in self._authority.generations():
+                for name in ("sha1", "sha256"):
+                    name_hash, key_hash = identifies(generation, self._authority.kind, name)
+                    self._issuers[name, name_hash, key_hash] = generation
+        return self._issuers.get((certificate.hash_name, certificate.name_hash, certificate.key_hash))
+
+    def _signer(self, generation: Generation) -> tuple[SoftwareKey, bytes]:
+        if generation.name not in self._signers:
+            self._signers[generation.name] = self._authority.responder(generation)
+        return self._signers[generation.name]

@@ -1,0 +1,182 @@
+"""How certificates are held, revoked and, on phones, released: by hand, by a renewal, by a registry event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from pki.authority import Authority, NoSuchCertificate
+from pki.certificate import Request
+from pki.consequence import consequence
+from pki.ledger import Issued
+from pki.profile import Medium
+from pki.state import Reason, Standing, State, TransitionRefused, may_follow
+from world.clock import epoch
+from world.post import Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    certificate: Issued
+    before: Standing
+    reason: Reason | None
+    """None lifts a hold."""
+
+
+class Revocations:
+    """Changes the standing of an authority's certificates. Every change is durable when its method answers, and is seen
+    by OCSP from the next mark of the grid, by the revocation lists from the next batch."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._ledger = authority.ledger
+
+    def standing(self, serial: int, at: datetime | None = None) -> Standing:
+        """How a certificate stands at an instant (now). Raises NoSuchCertificate."""
+        with self._ledger.store.reading() as connection:
+            found = self._ledger.standing(connection, serial, at or self._authority.world.clock.now())
+        if found is None:
+            raise NoSuchCertificate(f"the {self._authority.kind.word} authority has issued no certificate {serial:X}")
+        return found
+
+    def revoke(self, serial: int, reason: Reason, by: str = "") -> Standing:
+        """Revoke a certificate, or hold it where the reason is the hold's. Raises NoSuchCertificate and
+        TransitionRefused."""
+        wanted = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
+        return self._one(serial, wanted, reason, by)
+
+    def release(self, serial: int, by: str = "") -> Standing:
+        """Lift the hold from a phone's authentication certificate. Raises NoSuchCertificate, TransitionRefused."""
+        return self._one(serial, State.GOOD, None, by)
+
+    def compromise(self, generation: str) -> int:
+        """Revoke all that a generation has issued, its key having leaked; answers how many certificates that were."""
+        table = self._ledger.certificate.c
+        with self._ledger.store.transaction() as connection:
+            now = epoch(self._authority.world.clock.now())
+            concerned = self._ledger.issued(connection, (table.generation == generation) & (table.not_after >= now))
+            return self._revoke_all(
+                connection, concerned, partial(_always, Reason.CA_COMPROMISE), "compromise of the key"
+            )
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Take J-LIS's notices: what each event does to the certificates of the person it happened to."""
+        table = self._ledger.certificate
+        with self._ledger.store.transaction() as connection:
+            for message in self._ledger.inbox.fresh(connection, messages):
+                code, former = message.body["record_code"], message.body["former_code"]
+                if code != former:
+                    connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
+                reason = consequence(message.kind, message.body).of(self._authority.kind)
+                if reason is not None:
+                    concerned = self._ledger.issued(connection, table.c.holder == code)
+                    self._revoke_all(connection, concerned, partial(_always, reason), message.kind)
+
+    def superseded(self, connection: sa.Connection, replaced: Sequence[int], phones: Sequence[Request]) -> None:
+        """In the transaction that issues their successors: supersede the certificates that others take the place of, a
+        phone's that follow a card's, and those of a phone that another phone takes the place of."""
+        table = self._ledger.certificate.c
+        olds = self._ledger.issued(connection, table.serial.in_(replaced)) if replaced else []
+        cards = {old.holder for old in olds if old.medium is Medium.CARD}
+        followers: dict[str, str] = {request.resident.code: request.medium_id for request in phones}
+        if cards or followers:
+            olds += [
+                phone
+                for phone in self._ledger.issued(
+                    connection, (table.medium == Medium.PHONE.value) & table.holder.in_(cards | followers.keys())
+                )
+                if phone.medium_id != followers.get(phone.holder)
+            ]
+        # A certificate on hold stays as it is: that it was held is what its entry says for good.
+        self._revoke_all(
+            connection, olds, lambda before: Reason.SUPERSEDED if before.state is State.GOOD else None, "renewal"
+        )
+
+    def _one(self, serial: int, wanted: State, reason: Reason | None, by: str) -> Standing:
+        ledger, now = self._ledger, self._authority.world.clock.now()
+        with ledger.store.transaction() as connection:
+            self._one_at_a_time(connection)
+            found = ledger.issued(connection, ledger.certificate.c.serial == serial)
+            before = ledger.standing(connection, serial, now)
+            if not found or before is None:
+                raise NoSuchCertificate(
+                    f"the {self._authority.kind.word} authority has issued no certificate {serial:X}"
+                )
+            if not may_follow(before.state, wanted, self._authority.kind, found[0].medium):
+                held = " (a hold is lifted from a phone's authentication certificate only)" * (wanted is State.GOOD)
+                raise TransitionRefused(
+                    f"certificate {serial:X} is {before.state.value}, and cannot become {wanted.value}{held}"
+                )
+            self._apply(connection, [_Change(found[0], before, reason)], by)
+            after = ledger.standing(connection, serial, now)
+            assert after is not None
+            return after
+
+    def _revoke_all(
+        self, connection: sa.Connection, certificates: Sequence[Issued],
+        reason_for: Callable[[Standing], Reason | None], by: str,
+    ) -> int:  # fmt: skip
+        """Revoke or hold those of the certificates that can be; answers how many."""
+        self._one_at_a_time(connection)
+        now, changes = self._authority.world.clock.now(), []
+        for certificate in certificates:
+            before = self._ledger.standing(connection, certificate.serial, now)
+            reason = reason_for(before) if before is not None else None
+            if before is None or reason is None:
+                continue
+            wanted = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
+            if may_follow(before.state, wanted, self._authority.kind, certificate.medium):
+                changes.append(_Change(certificate, before, reason))
+        self._apply(connection, changes, by)
+        return len(changes)
+
+    def _one_at_a_time(self, connection: sa.Connection) -> None:
+        """Let nobody else change a standing until the transaction ends: what is read now must hold until it is written,
+        and changes must be committed in the order of their positions."""
+        self._ledger.count(connection, "position", 0, 1)
+
+    def _apply(self, connection: sa.Connection, changes: Sequence[_Change], by: str) -> None:
+        if not changes:
+            return
+        now = self._authority.world.clock.now()
+        table = self._ledger.revocation
+        position = self._ledger.count(connection, "position", len(changes), 1)
+        rows: list[dict[str, Any]] = []
+        log: list[tuple[str, int | None, dict[str, Any]]] = []
+        for place, change in enumerate(changes, start=position):
+            certificate, before = change.certificate, change.before
+            if before.state is State.HELD:
+                connection.execute(
+                    sa.update(table)
+                    .where((table.c.serial == certificate.serial) & table.c.ended_position.is_(None))
+                    .values(ended_at=epoch(now), ended_position=place)
+                )
+            if change.reason is not None:
+                # A certificate that was held has been worth nothing since then, whatever it is revoked for now.
+                since = before.since or now
+                rows.append(
+                    {"generation": certificate.generation, "position": place, "serial": certificate.serial,
+                     "partition": certificate.partition, "at": epoch(since), "reason": int(change.reason),
+                     "expires": epoch(certificate.not_after), "recorded_at": epoch(now)}
+                )  # fmt: skip
+            word = (
+                "released"
+                if change.reason is None
+                else "held"
+                if change.reason is Reason.CERTIFICATE_HOLD
+                else "revoked"
+            )
+            reason = change.reason.word if change.reason is not None else ""
+            log.append((word, certificate.serial, {"reason": reason, "by": by}))
+        if rows:
+            connection.execute(sa.insert(table), rows)
+        self._ledger.log(connection, now, log)
+
+
+def _always(reason: Reason, _: Standing) -> Reason:
+    return reason

@@ -1,0 +1,46 @@
+"""The process that serves a world's authorities over HTTP: `python -m pki.serve WORLD --port P --workers N`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+HOST, PORT = "127.0.0.1", 18600
+_WORLD = "KAZASHI_SERVED_WORLD"
+
+
+def application() -> Any:
+    """The application of the world that the environment names; every worker makes its own."""
+    from pki.http import application as of_world
+    from world.home import open_world
+
+    return of_world(open_world(Path(os.environ[_WORLD])))
+
+
+def main() -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args()
+    os.environ[_WORLD] = str(asked.world)
+    uvicorn.run(
+        "pki.serve:application",
+        factory=True,
+        host=HOST,
+        port=asked.port,
+        workers=asked.workers if asked.workers > 1 else None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    main()

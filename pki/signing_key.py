@@ -1,0 +1,203 @@
+"""An authority's keys: in its own store, or in a PKCS#11 token that never lets one out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+
+from pki.profile import Algorithm
+
+SOFTWARE = "software"
+
+
+class TokenUnavailable(Exception):
+    """The token with the authority's keys cannot be reached, or refused; nothing was signed and nothing was written."""
+
+
+class SigningKey(Protocol):
+    """A private key of an authority."""
+
+    algorithm: Algorithm
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half as SubjectPublicKeyInfo DER."""
+
+    def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
+        """The signature over the parts, put together: PKCS#1 v1.5, or an ECDSA-Sig-Value. Raises TokenUnavailable."""
+
+
+def digest_of(algorithm: Algorithm, parts: tuple[bytes | bytearray | memoryview, ...]) -> bytes:
+    """The digest that the algorithm signs, over the parts as one message."""
+    state = hashlib.sha256() if algorithm is Algorithm.RSA_2048 else hashlib.sha384()
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+class SoftwareKey:
+    """A key as PKCS#8 DER."""
+
+    def __init__(self, pkcs8: bytes) -> None:
+        self.pkcs8 = pkcs8
+        # The authority made this key itself; proving its primes again at each use would cost 50 ms.
+        key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise TypeError("an authority's key is an RSA or an EC key")
+        self._key = key
+        self.algorithm = Algorithm.RSA_2048 if isinstance(key, rsa.RSAPrivateKey) else Algorithm.P_384
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half as SubjectPublicKeyInfo DER."""
+        return self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
+        """The signature over the parts, put together."""
+        digest = digest_of(self.algorithm, parts)
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
+        return self._key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA384())))
+
+
+def new_p384_key() -> bytes:
+    """A P-384 key, as PKCS#8 DER. It costs next to nothing, so that no stock is kept of them."""
+    return ec.generate_private_key(ec.SECP384R1()).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+_DIGEST_INFO_SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAddress:
+    """Where a token is, as an RFC 7512 URI says it: `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`."""
+
+    token: str
+    module: str
+    pin: str
+
+    @classmethod
+    def parse(cls, uri: str) -> TokenAddress:
+        """Take the URI. Raises TokenUnavailable with what it lacks."""
+        path, _, query = uri.removeprefix("pkcs11:").partition("?")
+        pairs = [part.partition("=") for part in (*path.split(";"), *query.split("&")) if part]
+        parts = {key: unquote(value) for key, _, value in pairs}
+        for needed in ("token", "module-path"):
+            if needed not in parts:
+                raise TokenUnavailable(
+                    f"the token's address lacks {needed}: pkcs11:token=NAME?module-path=FILE&pin-source=FILE"
+                )
+        pin = parts.get("pin-value", "")
+        if source := parts.get("pin-source", "").removeprefix("file:"):
+            try:
+                pin = Path(source).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise TokenUnavailable(f"the token's PIN cannot be read from {source}: {error.strerror}") from error
+        return cls(parts["token"], parts["module-path"], pin)
+
+
+class TokenKey:
+    """A key in a token, found by its label. The session opens with the first use, and once again if it is lost."""
+
+    def __init__(self, uri: str, label: str, algorithm: Algorithm) -> None:
+        self._uri = uri
+        self._label = label
+        self.algorithm = algorithm
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half as SubjectPublicKeyInfo DER."""
+        return bytes(self._used(self._read_public_key))
+
+    def make(self) -> None:
+        """Have the token make the key pair, unless it did so before it could be noted."""
+        self._used(self._make)
+
+    def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
+        """The signature over the parts, put together. Only their digest goes to the token."""
+        digest = digest_of(self.algorithm, parts)
+        return bytes(self._used(lambda session: self._sign(session, digest)))
+
+    def _used(self, action: Any) -> Any:
+        import pkcs11
+
+        try:
+            with _session_lock:
+                try:
+                    return action(_session(self._uri))
+                except (pkcs11.exceptions.SessionHandleInvalid, pkcs11.exceptions.SessionClosed):
+                    _session.cache_clear()
+                    return action(_session(self._uri))
+        except (pkcs11.exceptions.PKCS11Error, RuntimeError, OSError) as error:
+            _session.cache_clear()
+            raise TokenUnavailable(
+                f"the token {TokenAddress.parse(self._uri).token!r} with the authority's keys failed:"
+                f" {type(error).__name__} {error}".rstrip()
+            ) from error
+
+    def _make(self, session: Any) -> None:
+        import pkcs11
+        from pkcs11.util.ec import encode_named_curve_parameters
+
+        try:
+            self._private(session)
+        except pkcs11.exceptions.NoSuchKey:
+            if self.algorithm is Algorithm.RSA_2048:
+                session.generate_keypair(pkcs11.KeyType.RSA, 2048, store=True, label=self._label)
+                return
+            curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("secp384r1")}
+            session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True).generate_keypair(
+                store=True, label=self._label
+            )
+
+    def _private(self, session: Any) -> Any:
+        import pkcs11
+
+        return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=self._label)
+
+    def _read_public_key(self, session: Any) -> bytes:
+        import pkcs11
+        from pkcs11.util.ec import encode_ec_public_key
+        from pkcs11.util.rsa import encode_rsa_public_key
+
+        key = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=self._label)
+        if self.algorithm is Algorithm.P_384:
+            return bytes(encode_ec_public_key(key))
+        loaded = serialization.load_der_public_key(encode_rsa_public_key(key))
+        return loaded.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    def _sign(self, session: Any, digest: bytes) -> bytes:
+        import pkcs11
+
+        key = self._private(session)
+        if self.algorithm is Algorithm.RSA_2048:
+            return bytes(key.sign(_DIGEST_INFO_SHA256 + digest, mechanism=pkcs11.Mechanism.RSA_PKCS))
+        raw = bytes(key.sign(digest, mechanism=pkcs11.Mechanism.ECDSA))
+        half = len(raw) // 2
+        return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
+
+
+_session_lock = Lock()
+"""A PKCS#11 session does one thing at a time."""
+
+
+@lru_cache(maxsize=4)
+def _session(uri: str) -> Any:
+    import pkcs11
+
+    address = TokenAddress.parse(uri)
+    token = pkcs11.lib(address.module).get_token(token_label=address.token)
+    return token.open(rw=True, user_pin=address.pin)
