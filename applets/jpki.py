@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from applets.card_manager import atr_object
-from applets.holder import Personalisation
+from applets.holder import CardData, Certificates, Personalisation, Pins
 from card.access import FREE, NEVER, Verified
 from card.contents import ApplicationContents
 from card.file import Application, InternalFile, KeyFile, PinChange, PinFile, TransparentFile, by_id
@@ -53,7 +53,11 @@ def token_information(serial: str) -> bytes:
 
 def contents(data: Personalisation) -> ApplicationContents:
     """What personalisation writes."""
-    certificates, pins = data.certificates, data.pins
+    return written(data.certificates, data.pins, data.card)
+
+
+def written(certificates: Certificates, pins: Pins, card: CardData) -> ApplicationContents:
+    """What is written of certificates and their keys, at personalisation and again at a renewal."""
     signature_pin = pins.signature if certificates.signature else ""
     files = {
         SIGNATURE_CERTIFICATE: certificates.signature or b"",
@@ -65,7 +69,7 @@ def contents(data: Personalisation) -> ApplicationContents:
     return ApplicationContents(
         data={
             **{fid: filled(der, CERTIFICATE_FILE_SIZE) for fid, der in files.items()},
-            TOKEN_INFORMATION: token_information(data.card.serial),
+            TOKEN_INFORMATION: token_information(card.serial),
             AVAILABILITY: bytes(
                 _PRESENT if present else _ABSENT
                 for present in (certificates.signature, certificates.authentication, None)
@@ -80,13 +84,13 @@ def contents(data: Personalisation) -> ApplicationContents:
             if signature_pin
             else PinState(b"", SIGNATURE_TRIES, 0),
         },
-        objects=atr_object(data.card.contact_atr),
+        objects=atr_object(card.contact_atr),
     )
 
 
-def application(written: ApplicationContents) -> Application:
+def application(contents: ApplicationContents) -> Application:
     """The application around its contents."""
-    data = written.data
+    data = contents.data
     authenticated, signed_in = Verified(AUTHENTICATION_PIN), Verified(SIGNATURE_PIN)
     return Application(
         AID,
@@ -110,19 +114,19 @@ def application(written: ApplicationContents) -> Application:
                 KeyFile(
                     AUTHENTICATION_KEY,
                     "authentication key",
-                    written.key(AUTHENTICATION_KEY),
+                    contents.key(AUTHENTICATION_KEY),
                     authenticated,
                     signs=True,
                 ),
                 PinFile(AUTHENTICATION_PIN, "authentication PIN", FOUR_DIGITS, PinChange.CHANGE_REFERENCE_DATA),
                 InternalFile(FileId(0x0019), "unknown 0019"),
-                KeyFile(SIGNATURE_KEY, "signature key", written.key(SIGNATURE_KEY), signed_in, signs=True),
+                KeyFile(SIGNATURE_KEY, "signature key", contents.key(SIGNATURE_KEY), signed_in, signs=True),
                 PinFile(SIGNATURE_PIN, "signature password", SIGNATURE_PASSWORD, PinChange.CHANGE_REFERENCE_DATA),
                 InternalFile(FileId(0x001C), "unknown 001C"),
                 InternalFile(FileId(0x001E), "unknown 001E"),
             )
         ),
-        written.objects,
+        contents.objects,
     )
 
 

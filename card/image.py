@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from card.contents import ApplicationContents, CardContents
@@ -133,6 +134,27 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
         _sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents) -> None:
+    """Replace what an application holds, all at once or not at all, as the issuer does at a renewal.
+
+    PINs stay as they are, tries included; one that was never set is set now. A chip that is loaded goes on with what it
+    had.
+    """
+    with _connected(path) as database:
+        key = bytes(aid)
+        database.execute("BEGIN IMMEDIATE")
+        (position,) = database.execute(
+            "SELECT position FROM item WHERE aid = ? AND kind = 'application'", (key,)
+        ).fetchone()
+        database.execute("DELETE FROM item WHERE aid = ?", (key,))
+        database.execute("DELETE FROM pin WHERE aid = ? AND value = x''", (key,))
+        held = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
+        unset = {fid: pin for fid, pin in contents.pins.items() if fid not in held}
+        _insert_application(database, position, aid, replace(contents, pins=unset))
+        database.execute("UPDATE about SET value = ? WHERE name = 'digest'", (_digest(database),))
+        database.execute("COMMIT")
 
 
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:

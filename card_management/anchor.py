@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import sqlite3
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from applets.holder import Vouchers
 from applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, Signer, key_id
 from card.key import PrivateKey
 from resident_registry.municipality import MunicipalityCode
-from world.home import World
+from world.key_source import KeySource
+from world.storage import Store
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS signer (name TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID"
 
+class Anchors:
+    """Signers by name; keys are made at their first use and kept."""
 
-def vouchers(world: World, municipality: MunicipalityCode) -> Vouchers:
-    """The signers for a card of that municipality; keys are made at their first use and kept."""
-    path = world.store("card_management") / "signers.sqlite"
-    database = sqlite3.connect(path, isolation_level=None, timeout=30)
-    try:
-        path.chmod(0o600)
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute(_SCHEMA)
+    def __init__(self, metadata: sa.MetaData) -> None:
+        self._signer = sa.Table(
+            "signer", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("key", sa.LargeBinary, nullable=False),
+        )  # fmt: skip
+
+    def vouchers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> Vouchers:
+        """The signers for a card of that municipality."""
 
         def signer(name: str, generation: str = "001") -> Signer:
-            return Signer(key_id(name, generation), PrivateKey(_key(database, world, f"{name}/{generation}")))
+            return Signer(key_id(name, generation), PrivateKey(self._key(store, keys, f"{name}/{generation}")))
 
         return Vouchers(
             chip_root=signer(CHIP_ROOT),
@@ -34,15 +38,18 @@ def vouchers(world: World, municipality: MunicipalityCode) -> Vouchers:
             municipality_visual=signer(f"{municipality}21", "000"),
             municipality_text=signer(f"{municipality}31", "000"),
         )
-    finally:
-        database.close()
 
-
-def _key(database: sqlite3.Connection, world: World, name: str) -> bytes:
-    find = "SELECT key FROM signer WHERE name = ?"
-    row = database.execute(find, (name,)).fetchone()
-    if row is None:
-        # Another program may make the same key at this moment; whichever is written first is the one.
-        database.execute("INSERT OR IGNORE INTO signer VALUES (?, ?)", (name, world.keys.take()))
-        row = database.execute(find, (name,)).fetchone()
-    return bytes(row[0])
+    def _key(self, store: Store, keys: KeySource, name: str) -> bytes:
+        find = sa.select(self._signer.c.key).where(self._signer.c.name == name)
+        with store.reading() as connection:
+            found = connection.scalar(find)
+        if found is None:
+            try:
+                with store.transaction() as connection:
+                    connection.execute(sa.insert(self._signer), {"name": name, "key": keys.take()})
+            except IntegrityError:
+                pass  # another program has made the same key at this moment; whichever was written first is the one
+            with store.reading() as connection:
+                found = connection.scalar(find)
+        assert found is not None
+        return bytes(found)

@@ -11,10 +11,11 @@ import pytest
 
 from applets.install import load
 from card.chip import Chip
-from card_management.issue import image_path, issue, usual_order
+from card_management.order import image_path
 from reader_bridge.host import ReaderHost
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
 from resident_registry.cast import CAST
+from tools.institutions import Institutions
 from world.home import World, open_world
 from world.key_source import SharedKeySource, generate
 
@@ -28,8 +29,9 @@ def keys() -> SharedKeySource:
 def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> World:
     """A world with the whole cast's cards. Its images are never written to; tests take copies."""
     world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
-    for resident in CAST.values():
-        issue(world, resident.alias, usual_order(world, resident))
+    institutions = Institutions(world)
+    for alias in CAST:
+        institutions.issue_card(alias, alias)
     return world
 
 

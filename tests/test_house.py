@@ -10,7 +10,7 @@ import pytest
 
 from card.refusal import _STATUS, Refusal
 from card.status_word import _MEANINGS
-from tools.errors import CODES, REMOTE_ONLY
+from tools.error_codes import CODES, REMOTE_ONLY
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,11 +17,11 @@ from applets import jpki
 from applets.install import load
 from card.chip import Chip
 from card.key import PrivateKey
-from card_management.issue import image_path, issue, usual_order
+from card_management.order import image_path
 from reader_bridge import control
-from resident_registry.cast import CAST
 from tools import bench_process
 from tools.demo import pkcs11_module
+from tools.institutions import Institutions
 from tools.measure import Measure, at_least, at_most, median_ms, timings_ms
 from world.home import World, open_world
 
@@ -49,7 +49,7 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
         directory = Path(name)
         world = open_world(directory / "world", seed="bench")
         progress("issuing a card")
-        issue(world, "hanako", usual_order(world, CAST["hanako"]))
+        Institutions(world).issue_card("hanako", "hanako")
         progress("reading in process")
         in_process = _reads_in_process(world)
         progress(f"hosting {GOAL_CARDS} cards")
@@ -78,7 +78,7 @@ def _one_core() -> Iterator[None]:
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
     """A bench in a process of its own, with one card in slot 0 and nothing in slot 1."""
-    status = bench_process.detach(world, ["--pcscd=private", "--card=hanako"])
+    status = bench_process.detach(world, ["--pcscd=private", "--card=hanako", "--no-services"])
     saved = dict(os.environ)
     os.environ.update(status["pcscd"]["environment"])
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from card_management.issue import image_path
+from card_management.order import image_path
 from reader_bridge import control
 from reader_bridge.host import Presentation, ReaderHost
 from reader_bridge.pcscd import (
@@ -29,14 +29,16 @@ from reader_bridge.pcscd import (
 )
 from reader_bridge.slot import Slot
 from reader_bridge.vpcd import Exchange
-from tools.errors import AlreadyRunning, code_of
+from tools.error_codes import code_of
+from tools.errors import AlreadyRunning
+from tools.services import Services
 from world.home import World
 
 CONTROL_SOCKET = "control.sock"
 LOG = "bench.log"
 DEFAULT_READERS = ("Kazashi",)
 _POWER_SECONDS = 5.0
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def control_path(world: World) -> Path:
@@ -72,6 +74,7 @@ class BenchProcess:
     world: World
     pcscd: RunningPcscd
     host: ReaderHost
+    services: Services | None
     ended: threading.Event
 
     def status(self, _: dict[str, Any]) -> control.Answer:
@@ -84,6 +87,7 @@ class BenchProcess:
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
             },
+            "services": self.services.status if self.services else None,
             "slots": [self._slot(number, slot) for number, slot in enumerate(self.host.slots)],
         }
 
@@ -158,12 +162,28 @@ def _teller(slot: Slot, told: queue.SimpleQueue[control.Answer]) -> Any:
     return tell
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """Which services are to run beside the readers: at which port (the first free one), in how many processes, and
+    whether with a directory."""
+
+    port: int | None = None
+    workers: int = 1
+    directory: bool = False
+
+
 def run(
-    world: World, readers: Sequence[str], where: str, cards: Sequence[tuple[str, Presentation]], announce: Any
+    world: World,
+    readers: Sequence[str],
+    where: str,
+    cards: Sequence[tuple[str, Presentation]],
+    plan: ServicePlan | None,
+    announce: Any,
 ) -> None:
     """Start a bench, put the cards into its first slots, tell `announce` its status, and run until told to end.
 
-    Raises AlreadyRunning, PcscdUnavailable and whatever inserting a card may raise; nothing is left running then.
+    Raises AlreadyRunning, PcscdUnavailable, ServicesUnavailable, DirectoryUnavailable and whatever inserting a card may
+    raise; nothing is left running then.
     """
     if _runs(world):
         raise AlreadyRunning(
@@ -174,12 +194,15 @@ def run(
         signal.signal(number, lambda *_: ended.set())
     pcscd = choose_pcscd(world, readers, where)
     host = ReaderHost(pcscd.endpoints)
-    bench = BenchProcess(world, pcscd, host, ended)
+    services: Services | None = None
     try:
         for slot, (name, presentation) in zip(host.slots, cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
         for slot, _ in zip(host.slots, cards, strict=False):
             slot.wait_until_powered(_POWER_SECONDS)
+        if plan is not None:
+            services = Services(world, port=plan.port, workers=plan.workers, directory=plan.directory)
+        bench = BenchProcess(world, pcscd, host, services, ended)
         server = control.ControlServer(
             control_path(world),
             {verb: getattr(bench, verb) for verb in ("status", "insert", "remove", "reset", "trace", "down")},
@@ -191,6 +214,8 @@ def run(
         finally:
             server.close()
     finally:
+        if services is not None:
+            services.stop()
         host.close()
         pcscd.stop()
 

@@ -13,14 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from card.image import read_image
-from card_management.issue import issue, usual_order
-from pki.authority import Authority
 from pki.profile import Kind
 from reader_bridge.host import Presentation, ReaderHost
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
-from resident_registry.cast import CAST
 from tools.errors import StepFailed
-from world.home import World, open_world
+from tools.institutions import Institutions
+from world.home import open_world
 
 PKCS11_MODULES = (
     Path("/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"),
@@ -50,7 +48,7 @@ class _Stage:
     """What the steps work on."""
 
     directory: Path
-    world: World
+    institutions: Institutions
     pcscd: RunningPcscd
     host: ReaderHost
     image: Path
@@ -90,7 +88,7 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, _Action]], _Stage]
     host = ReaderHost(pcscd.endpoints)
     environment = dict(os.environ)
     os.environ.update(pcscd.client_environment())
-    stage = _Stage(directory, world, pcscd, host, directory / "none")
+    stage = _Stage(directory, Institutions(world), pcscd, host, directory / "none")
     try:
         yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
     finally:
@@ -101,8 +99,8 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, _Action]], _Stage]
 
 
 def _issue(stage: _Stage) -> str:
-    resident = CAST["hanako"]
-    stage.image = issue(stage.world, resident.alias, usual_order(stage.world, resident))
+    stage.image = stage.institutions.issue_card("hanako", "hanako")
+    resident = stage.institutions.registry.find("hanako")
     return f"{resident.name}, six keys, two certificates, {stage.image.stat().st_size} bytes"
 
 
@@ -246,7 +244,7 @@ def pkcs11_module() -> str:
 
 def _root_pem(stage: _Stage, kind: Kind) -> None:
     der = stage.directory / f"{kind.word}-root.der"
-    der.write_bytes(Authority(stage.world, kind).root())
+    der.write_bytes(stage.institutions.authorities[kind].root())
     _run("openssl", "x509", "-inform", "DER", "-in", str(der), "-out", str(der.with_suffix(".pem")))
 
 

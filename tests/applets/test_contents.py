@@ -19,9 +19,9 @@ from card.contents import ApplicationContents, CardContents
 from card.identifiers import FileId
 from card.image import read_image
 from card.tlv import Tlv, parse
-from card_management.anchor import vouchers
-from card_management.issue import image_path
+from card_management.order import image_path
 from resident_registry.cast import CAST
+from tools.institutions import Institutions
 from world.home import World
 
 
@@ -182,7 +182,7 @@ def test_other_files_of_the_text_application(hanako: CardContents) -> None:
 
 
 def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: CardContents) -> None:
-    signers = vouchers(world, CAST["hanako"].municipality.code)
+    signers = Institutions(world).cards.vouchers(CAST["hanako"].municipality.code)
     for application, issuer, place in (
         (text, signers.text_issuer, text.CERTIFICATE),
         (visual, signers.visual_issuer, visual.CERTIFICATE),

@@ -15,7 +15,7 @@ from card.contents import CardContents
 from card.identifiers import FileId
 from card.image import read_image
 from card.store import Reference
-from card_management.issue import image_path
+from card_management.order import image_path
 from world.home import World
 
 NAMES = {

@@ -16,7 +16,7 @@ from card.chip import Chip
 from card.commands import HANDLERS
 from card.image import read_image
 from card.status_word import _MEANINGS
-from card_management.issue import image_path
+from card_management.order import image_path
 from world.home import World
 
 COUNT = 1_000_000

@@ -12,7 +12,7 @@ from cryptography import x509
 from applets import jpki
 from card.identifiers import FileId
 from card.image import read_image
-from card_management.issue import image_path
+from card_management.order import image_path
 from pki.profile import Kind
 from reader_bridge.host import Presentation, ReaderHost
 from tests.support import run

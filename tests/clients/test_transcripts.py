@@ -8,7 +8,7 @@ import pytest
 from applets.install import load
 from card.chip import Chip
 from card.image import read_image
-from card_management.issue import image_path
+from card_management.order import image_path
 from reader_bridge.host import Presentation, ReaderHost
 from tests.clients.transcript import Transcript, matches
 from tests.support import connected

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from applets import jpki
 from card.image import read_image
-from card_management.issue import image_path
+from card_management.order import image_path
 from pki.authority import FIRST_SERIAL, Authority
 from pki.profile import REAL_POLICY_ARC, Kind, Profile
 from resident_registry.cast import CAST
@@ -160,12 +160,15 @@ def test_what_both_have_in_common(world: World, kind: Kind, tmp_path: Path) -> N
 
 def test_serials_have_no_gap_and_no_double(world: World) -> None:
     for kind in Kind:
-        database = sqlite3.connect(world.directory / "pki" / f"{kind.word}.sqlite")
+        database = sqlite3.connect(world.directory / "stores" / f"authority_{kind.word}.sqlite")
         serials = [
             row[0]
-            for row in database.execute("SELECT serial FROM issued UNION ALL SELECT serial FROM generation ORDER BY 1")
+            for row in database.execute(
+                "SELECT serial FROM certificate UNION ALL SELECT serial FROM generation"
+                " UNION ALL SELECT serial FROM responder ORDER BY 1"
+            )
         ]
-        events = database.execute("SELECT count(*) FROM event").fetchone()[0]
+        events = database.execute("SELECT count(*) FROM event WHERE serial IS NOT NULL").fetchone()[0]
         database.close()
         assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
         assert events == len(serials), "every number given out has its event"

@@ -11,7 +11,7 @@ import pytest
 from applets.install import load
 from card.chip import Chip
 from card.image import read_image
-from card_management.issue import image_path
+from card_management.order import image_path
 from reader_bridge import pcscd
 from reader_bridge.interface import ContactInterface
 from reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd

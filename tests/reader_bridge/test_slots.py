@@ -36,7 +36,7 @@ from applets import jpki
 from applets.install import load
 from card.chip import Chip
 from card.image import read_image
-from card_management.issue import image_path
+from card_management.order import image_path
 from reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from reader_bridge.interface import ContactInterface
 from reader_bridge.pcscd import RunningPcscd, start_pcscd

@@ -80,7 +80,7 @@ def test_wrong_use(program: Program) -> None:
     assert "--name" in program.error("card-exists", 2, "card", "new", "hanako")
     assert "card new" in program.error("card-missing", 2, "card", "insert", "nothere")
     program.error("card-missing", 2, "card", "show", "nothere")
-    program.error("usage", 2, "card", "new", "nobody")
+    program.error("no-such-resident", 2, "card", "new", "nobody")
     program.error("usage", 2, "card", "new", "taro", "--name", "../escape")
     program.error("usage", 2, "card", "new", "taro", "--pin", "12")
     program.error("usage", 2, "card", "new", "taro", "--password", "short")
@@ -104,7 +104,7 @@ def test_a_foreign_world(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     program = Program(tmp_path / "w")
     program.run("card", "new", "taro")
-    for path in (tmp_path / "w" / "pki").iterdir():
+    for path in (tmp_path / "w" / "stores").iterdir():
         path.write_bytes(b"no database, but somebody's all the same")
     program.error("store-failed", 3, "card", "new", "child")
     assert not (tmp_path / "w" / "cards" / "child.card").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from card_management.issue import image_path
+from card_management.order import image_path
 from reader_bridge.pcscd import RunningPcscd
 from tests.support import connected, run
 from tools.vicc_adapter import modules_directory, program

@@ -1,0 +1,442 @@
+"""The card management system (カード管理システム): a case from the order to the card.
+
+A case goes through steps, each of which is on disk before the next: the order, the keys on the chip, a certificate for
+each, the card. Cut off anywhere, it goes on there: the keys are the same, and an authority answers a request once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from applets import jpki
+from applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Vouchers
+from applets.install import personalise
+from card.certification_request import certification_request
+from card.image import ImageExists, read_image, rewrite_application, write_image
+from card.key import PrivateKey
+from card_management.anchor import Anchors
+from card_management.order import Order, image_path
+from card_management.relay import Relay, RelayFailed
+from card_management.workpiece import KEYS_OF_A_CARD, Workpiece
+from pki.authority import Authority
+from pki.certificate import Request
+from pki.ledger import Issued
+from pki.profile import Kind
+from pki.revocation import Revocations
+from pki.state import State
+from pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
+from resident_registry.municipality import MunicipalityCode
+from resident_registry.number import ResidentRecordCode
+from resident_registry.resident import Resident
+from world.clock import JST, epoch
+from world.home import World
+from world.post import Inbox, Message
+from world.storage import Position
+
+ACTOR = "card_management"
+SENDINGS = 5
+"""How often a request is sent before the case is laid aside."""
+
+
+class CardState(Enum):
+    """What a card is worth, whatever its chip says."""
+
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    """Reported lost; the counter can lift the stop."""
+    ENDED = "ended"
+
+
+ENDS_THE_CARD = frozenset(("death", "deletion", "number-change", "lapse", "return", "theft", "emigration"))
+"""The registry's events after which a card is worth nothing, emigration unless its use goes on abroad."""
+
+
+class RenewalRefused(Exception):
+    """The card's certificates cannot be renewed now; the message says why."""
+
+
+class NoSuchCard(Exception):
+    """The card management has issued no card of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An order in the card management's store. `what` is `new` or `renewal`; `renews` says of a renewal, once that is
+    settled, which kinds of certificate it is about and the serial number that each takes the place of."""
+
+    position: int
+    name: str
+    what: str
+    state: str
+    note: str
+    order: Order
+    renews: dict[str, int | None] | None = None
+
+
+class CardManagement:
+    """Issues cards and renews what is on them."""
+
+    def __init__(
+        self, world: World, identity: Callable[[ResidentRecordCode], Resident], authorities: dict[Kind, Authority],
+        relay: Relay,
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._identity = identity
+        self._authorities = authorities
+        self._relay = relay
+        metadata = sa.MetaData()
+        self._anchors, self._inbox = Anchors(metadata), Inbox(metadata)
+        self._card = sa.Table(
+            "card", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("number", sa.Text, unique=True, nullable=False),
+            sa.Column("holder", sa.Text, nullable=False, index=True),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("expires", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._case = sa.Table(
+            "card_case", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("holder", sa.Text, nullable=False, index=True),
+            sa.Column("what", sa.Text, nullable=False),
+            sa.Column("state", sa.Text, nullable=False, index=True),
+            sa.Column("note", sa.Text, nullable=False),
+            sa.Column("document", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._event = sa.Table(
+            "event", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("what", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("detail", sa.Text, nullable=False),
+        )  # fmt: skip
+        self.store = world.store(ACTOR, metadata)
+
+    # Orders
+
+    def issue(self, name: str, order: Order) -> Path:
+        """Issue a card under a name; answers its image.
+
+        Raises ImageExists where there is one of that name, RelayFailed where the authorities cannot be reached (then
+        `resume` takes the case up), and what the authorities raise.
+        """
+        path = image_path(self._world, name)
+        if path.exists():
+            raise ImageExists(f"there is a card {name!r} already; choose another name with --name")
+        with self.store.transaction() as connection:
+            case = self._open_case(connection, name) or self._open(connection, name, "new", order)
+        self._carry_out(case)
+        return path
+
+    def renew(self, name: str) -> list[Kind]:
+        """New certificates on a card, for those that have ended, are worth nothing any more, or end within three
+        months; answers which. Raises NoSuchCard, RenewalRefused, and as `issue` does."""
+        with self.store.transaction() as connection:
+            card = connection.execute(sa.select(self._card).where(self._card.c.name == name)).one_or_none()
+            if card is None:
+                raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
+            if card.state != CardState.ACTIVE.value:
+                raise RenewalRefused(f"the card {name!r} is {card.state}, and nothing is put on it any more")
+            wanted = self._renewable(card.number, self._identity(ResidentRecordCode(card.holder)))
+            case = self._open_case(connection, name) or self._open(
+                connection, name, "renewal", Order(ResidentRecordCode(card.holder), self._world.clock.now())
+            )
+        self._carry_out(case)
+        return wanted
+
+    def cases(self, holder: str | None = None) -> list[Case]:
+        """The cases of a person, or all of them, in order."""
+        query = sa.select(self._case).order_by(self._case.c.position)
+        if holder is not None:
+            query = query.where(self._case.c.holder == holder)
+        with self.store.reading() as connection:
+            return [_case_of(row) for row in connection.execute(query)]
+
+    def due(self) -> datetime | None:
+        """Now, where a case is open; None where none is."""
+        with self.store.reading() as connection:
+            found = connection.scalar(sa.select(self._case.c.position).where(self._case.c.state == "open").limit(1))
+        return None if found is None else self._world.clock.now()
+
+    def resume(self) -> int:
+        """Go on with every open case; answers how many were finished."""
+        done = 0
+        for case in self.cases():
+            if case.state != "open":
+                continue
+            try:
+                self._carry_out(case)
+                done += 1
+            except RelayFailed:
+                continue
+            except RenewalRefused as error:
+                self._close(case, "refused", str(error))
+        return done
+
+    def card_state(self, name: str) -> CardState:
+        """What a card is worth. Raises NoSuchCard."""
+        with self.store.reading() as connection:
+            state = connection.scalar(sa.select(self._card.c.state).where(self._card.c.name == name))
+        if state is None:
+            raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
+        return CardState(state)
+
+    def vouchers(self, municipality: MunicipalityCode) -> Vouchers:
+        """The signers of the card-verifiable certificates on a municipality's cards; made at their first use."""
+        return self._anchors.vouchers(self.store, self._world.keys, municipality)
+
+    # Notices
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Take J-LIS's notices: cards are stopped, ended, found again, and renewals are ordered."""
+        card, case = self._card, self._case
+        with self.store.transaction() as connection:
+            for message in self._inbox.fresh(connection, messages):
+                code, former = message.body["record_code"], message.body["former_code"]
+                if code != former:
+                    for table in (card, case):
+                        connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
+                state = self._state_after(message)
+                active = sa.select(card.c.name).where((card.c.holder == code) & (card.c.state != CardState.ENDED.value))
+                names = connection.scalars(active).all()
+                if state is not None and names:
+                    connection.execute(sa.update(card).where(card.c.name.in_(names)).values(state=state.value))
+                    self._log(connection, state.value, names, message.kind)
+                if message.kind in ("renewal", "found"):
+                    for name in names:
+                        order = Order(ResidentRecordCode(code), self._world.clock.now())
+                        if self._open_case(connection, name) is None:
+                            self._open(connection, name, "renewal", order)
+
+    @staticmethod
+    def _state_after(message: Message) -> CardState | None:
+        if message.kind == "emigration" and message.body.get("continued"):
+            return None
+        if message.kind in ENDS_THE_CARD:
+            return CardState.ENDED
+        return {"loss-report": CardState.STOPPED, "found": CardState.ACTIVE}.get(message.kind)
+
+    # Inside
+
+    def _open(self, connection: sa.Connection, name: str, what: str, order: Order) -> Case:
+        row = {"name": name, "holder": order.code, "what": what, "state": "open", "note": "",
+               "document": json.dumps(order.as_dict())}  # fmt: skip
+        connection.execute(sa.insert(self._case), row)
+        self._log(connection, f"{what} ordered", [name], "")
+        case = self._open_case(connection, name)
+        assert case is not None
+        return case
+
+    def _open_case(self, connection: sa.Connection, name: str) -> Case | None:
+        here = (self._case.c.name == name) & (self._case.c.state == "open")
+        row = connection.execute(sa.select(self._case).where(here)).one_or_none()
+        return None if row is None else _case_of(row)
+
+    def _carry_out(self, case: Case) -> None:
+        workpiece = Workpiece(self._world.cards / f".{case.name}.{case.position}.keys")
+        if case.what == "new":
+            number, expires = self._make(case, workpiece)
+            self._close(case, "done", "", {"number": number, "expires": expires})
+        else:
+            self._renew(case, workpiece)
+            self._close(case, "done", "")
+        workpiece.finish()
+
+    def _close(self, case: Case, state: str, note: str, card: dict[str, str] | None = None) -> None:
+        here = self._case.c.position == case.position
+        with self.store.transaction() as connection:
+            connection.execute(sa.update(self._case).where(here).values(state=state, note=note))
+            if card is not None:
+                row = {"name": case.name, "holder": case.order.code, "state": CardState.ACTIVE.value, **card}
+                connection.execute(sa.insert(self._card), row)
+            self._log(connection, f"{case.what} {state}", [case.name], note)
+
+    def _make(self, case: Case, workpiece: Workpiece) -> tuple[str, str]:
+        """Make the card of a case; answers its number and the day on which it expires."""
+        order, resident = case.order, self._identity(case.order.code)
+        day = order.issued.astimezone(JST).date()
+        ends = card_end(day, resident.birth)
+        chance = self._world.chance("card", case.name, order.issued.isoformat())
+        card = CardData(
+            expiry=f"{ends:%Y%m%d}",
+            security_code=f"{chance.randrange(10**4):04d}",
+            serial=f"4{chance.randrange(10**14):014d}",
+            contact_atr=order.contact_atr,
+        )
+        keys = workpiece.keys(KEYS_OF_A_CARD, self._world.keys)
+        kinds = [kind for kind in Kind if kind is Kind.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE]
+        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
+        certificates = {
+            kind: self._certified(
+                case, kind, keys, Request(resident, b"", order.issued, not_after, medium_id=card.serial)
+            )
+            for kind in kinds
+        }
+        data = Personalisation(
+            holder=_holder(resident),
+            card=card,
+            certificates=self._certificates(certificates, {kind: keys[kind.word] for kind in kinds}, order.issued),
+            vouchers=self.vouchers(resident.municipality.code),
+            keys=ChipKeys(*(PrivateKey(keys[name]) for name in KEYS_OF_A_CARD[2:])),
+            pins=order.pins,
+            chance=chance,
+        )
+        path = image_path(self._world, case.name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():  # else the case was cut off after its card was written
+            write_image(path, personalise(data), _about(order, resident, data))
+        return card.serial, ends.isoformat()
+
+    def _renewable(self, number: str, resident: Resident) -> list[Kind]:
+        """Which kinds of certificate a card may have anew. Raises RenewalRefused where it is none."""
+        day = self._world.clock.now().astimezone(JST).date()
+        wanted, opens = [], []
+        for kind in Kind:
+            if kind is Kind.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
+                continue
+            held = self._latest(kind, number)
+            if (
+                held is None
+                or Revocations(self._authorities[kind]).standing(held.serial).state is not State.GOOD
+                or renewal_opens(held.not_after) <= day
+            ):
+                wanted.append(kind)
+            else:
+                opens.append(renewal_opens(held.not_after))
+        if not wanted:
+            raise RenewalRefused(f"both certificates are good, and can be renewed from {min(opens)} on")
+        return wanted
+
+    def _renew(self, case: Case, workpiece: Workpiece) -> None:
+        path = image_path(self._world, case.name)
+        contents, about = read_image(path)
+        resident = self._identity(case.order.code)
+        number, ends = about["card number"], about["expiry"]
+        last_day = datetime.strptime(ends, "%Y%m%d").date()
+        issued = case.order.issued
+        if last_day < issued.astimezone(JST).date():
+            raise RenewalRefused(f"the card {case.name!r} itself ended on {last_day}; order a new one")
+        held = contents[jpki.AID]
+        certificates: dict[Kind, bytes] = {}
+        keys: dict[Kind, bytes] = {}
+        for kind, certificate_file, key_file in _FILES:
+            if held.keys.get(key_file):
+                certificates[kind], keys[kind] = _unfilled(held.data[certificate_file]), held.keys[key_file]
+        renews = self._settled(case, number, resident)
+        made = workpiece.keys(list(renews), self._world.keys)
+        for kind in (found for found in Kind if found.word in renews):
+            serial = renews[kind.word]
+            ended = None if serial is None else self._authorities[kind].find(serial).not_after
+            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
+            request = Request(resident, b"", issued, not_after, medium_id=number, renews=serial)
+            certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.word]
+        card = CardData(ends, "", number, case.order.contact_atr)
+        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
+        rewrite_application(path, jpki.AID, replace(renewed, objects=held.objects))
+
+    def _settled(self, case: Case, number: str, resident: Resident) -> dict[str, int | None]:
+        """Which kinds a renewal is about, and which certificate each takes the place of. Settled once, because what the
+        case has already brought is good, and would not be renewed by itself."""
+        if case.renews is not None:
+            return case.renews
+        renews: dict[str, int | None] = {}
+        for kind in self._renewable(number, resident):
+            before = self._latest(kind, number)
+            renews[kind.word] = before.serial if before else None
+        document = json.dumps({**case.order.as_dict(), "renews": renews})
+        with self.store.transaction() as connection:
+            connection.execute(
+                sa.update(self._case).where(self._case.c.position == case.position).values(document=document)
+            )
+        return renews
+
+    def _latest(self, kind: Kind, number: str) -> Issued | None:
+        """The card's last certificate of a kind."""
+        issued = self._authorities[kind].of_medium(number)
+        return issued[-1] if issued else None
+
+    def _certified(self, case: Case, kind: Kind, keys: dict[str, bytes], request: Request) -> bytes:
+        request = replace(
+            request,
+            certification_request=certification_request(keys[kind.word]),
+            identifier=f"case {case.position} {kind.word}",
+        )
+        for _ in range(SENDINGS - 1):
+            try:
+                return self._relay.send(kind, request)
+            except RelayFailed:
+                continue
+        return self._relay.send(kind, request)
+
+    def _certificates(self, certificates: dict[Kind, bytes], keys: dict[Kind, bytes], issued: datetime) -> Certificates:
+        return Certificates(
+            signature=certificates.get(Kind.SIGNATURE),
+            signature_key=keys.get(Kind.SIGNATURE),
+            signature_authority=self._authorities[Kind.SIGNATURE].root(issued),
+            authentication=certificates.get(Kind.AUTHENTICATION),
+            authentication_key=keys.get(Kind.AUTHENTICATION),
+            authentication_authority=self._authorities[Kind.AUTHENTICATION].root(issued),
+        )
+
+    def _log(self, connection: sa.Connection, what: str, names: Iterable[str], detail: str) -> None:
+        at = epoch(self._world.clock.now())
+        connection.execute(
+            sa.insert(self._event), [{"at": at, "what": what, "name": name, "detail": detail} for name in names]
+        )
+
+
+_FILES = (
+    (Kind.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+    (Kind.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+)
+
+
+def _case_of(row: Any) -> Case:
+    document = json.loads(row.document)
+    order = Order.from_dict(row.holder, document)
+    return Case(row.position, row.name, row.what, row.state, row.note, order, document.get("renews"))
+
+
+def _unfilled(content: bytes) -> bytes:
+    """A certificate out of a file that is longer than it."""
+    return content[: int.from_bytes(content[2:4]) + 4]
+
+
+def _holder(resident: Resident) -> Holder:
+    return Holder(
+        name=str(resident.name),
+        address=resident.address,
+        birth=str(resident.birth),
+        birth_in_era_years=resident.birth.in_era_years,
+        sex=resident.sex.value,
+        individual_number=resident.individual_number or "",
+        municipality_code=resident.municipality.code,
+    )
+
+
+def _about(order: Order, resident: Resident, data: Personalisation) -> dict[str, str]:
+    """What the image says of itself to whoever lists it; the PINs are those it was made with."""
+    return {
+        "resident": resident.alias,
+        "name": data.holder.name,
+        "individual number": data.holder.individual_number,
+        "reference number B": data.card.reference_number_b(data.holder),
+        "birth PIN": data.holder.birth_in_era_years,
+        "authentication PIN": order.pins.authentication,
+        "signature password": order.pins.signature if data.certificates.signature else "",
+        "text PIN": order.pins.text,
+        "juki PIN": order.pins.juki,
+        "card number": data.card.serial,
+        "issued": order.issued.astimezone(JST).isoformat(),
+        "expiry": data.card.expiry,
+    }

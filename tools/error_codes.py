@@ -1,0 +1,85 @@
+"""The errors that a user may meet: a code for each, and the exit status that goes with it. docs/errors.md has a line
+for every code."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from applets.pictures import FontMissing
+from card.image import DamagedImage, ImageExists, ImageMissing
+from card.store import StoreFailure
+from card_management.management import NoSuchCard, RenewalRefused
+from card_management.relay import RelayFailed
+from pki.authority import NoSuchCertificate, RequestConflict
+from pki.callers import CallerExists, NotRegistered
+from pki.certificate import NoProofOfPossession
+from pki.directory import DirectoryUnavailable
+from pki.lint import NotLintable
+from pki.services import ConsentRefused
+from pki.signing_key import TokenUnavailable
+from pki.state import TransitionRefused
+from reader_bridge.control import NotRunning, Refused
+from reader_bridge.host import NoSuchSlot
+from reader_bridge.pcscd import PcscdUnavailable
+from reader_bridge.slot import SlotBusy
+from resident_registry.event import EventRefused
+from resident_registry.registry import ImportRefused, NoSuchResident
+from tools.errors import AlreadyRunning, Exit, ServicesUnavailable, StepFailed, UsageError
+from tools.vicc_adapter import ViccMissing
+from world.home import WorldUnusable
+from world.post import MessageGap
+from world.storage import StoreFailed
+
+CODES: dict[type[Exception], tuple[str, Exit]] = {
+    AlreadyRunning: ("already-running", Exit.ENVIRONMENT),
+    DamagedImage: ("card-damaged", Exit.ENVIRONMENT),
+    StoreFailure: ("card-store-failed", Exit.ENVIRONMENT),
+    FontMissing: ("font-missing", Exit.ENVIRONMENT),
+    NotRunning: ("not-running", Exit.ENVIRONMENT),
+    PcscdUnavailable: ("pcscd-unavailable", Exit.ENVIRONMENT),
+    ViccMissing: ("vicc-missing", Exit.ENVIRONMENT),
+    WorldUnusable: ("world-unusable", Exit.ENVIRONMENT),
+    DirectoryUnavailable: ("directory-unavailable", Exit.ENVIRONMENT),
+    ServicesUnavailable: ("services-unavailable", Exit.ENVIRONMENT),
+    TokenUnavailable: ("token-unavailable", Exit.ENVIRONMENT),
+    RelayFailed: ("relay-failed", Exit.ENVIRONMENT),
+    MessageGap: ("message-gap", Exit.ENVIRONMENT),
+    StoreFailed: ("store-failed", Exit.ENVIRONMENT),
+    StepFailed: ("step-failed", Exit.NEGATIVE),
+    EventRefused: ("event-refused", Exit.NEGATIVE),
+    RenewalRefused: ("renewal-refused", Exit.NEGATIVE),
+    TransitionRefused: ("transition-refused", Exit.NEGATIVE),
+    NoProofOfPossession: ("no-proof-of-possession", Exit.NEGATIVE),
+    RequestConflict: ("request-conflict", Exit.NEGATIVE),
+    NotRegistered: ("not-registered", Exit.NEGATIVE),
+    ConsentRefused: ("consent-refused", Exit.NEGATIVE),
+    ImportRefused: ("import-refused", Exit.USAGE),
+    NoSuchResident: ("no-such-resident", Exit.USAGE),
+    NoSuchCertificate: ("no-such-certificate", Exit.USAGE),
+    NoSuchCard: ("no-such-card", Exit.USAGE),
+    CallerExists: ("caller-exists", Exit.USAGE),
+    NotLintable: ("not-lintable", Exit.USAGE),
+    ImageExists: ("card-exists", Exit.USAGE),
+    ImageMissing: ("card-missing", Exit.USAGE),
+    NoSuchSlot: ("no-such-slot", Exit.USAGE),
+    SlotBusy: ("slot-busy", Exit.USAGE),
+    UsageError: ("usage", Exit.USAGE),
+    sqlite3.Error: ("store-failed", Exit.ENVIRONMENT),
+    # What the operating system refuses (rights, space, a missing program) is the environment's, whoever asked for it.
+    OSError: ("system", Exit.ENVIRONMENT),
+}
+
+REMOTE_ONLY = ("bad-request", "internal")
+"""Codes that only the control socket answers."""
+
+
+def code_of(error: Exception) -> str | None:
+    """The code of an error, None for one that is a defect."""
+    if isinstance(error, Refused):
+        return error.code
+    return next((code for kind, (code, _) in CODES.items() if isinstance(error, kind)), None)
+
+
+def exit_of(code: str) -> Exit:
+    """The exit status of an error code."""
+    return next((status for known, status in CODES.values() if known == code), Exit.NEGATIVE)

@@ -1,0 +1,107 @@
+"""The institutions of one world, put together: who tells whom, and what happens by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from card_management.management import CardManagement
+from card_management.order import Order, usual_order
+from card_management.relay import DirectRelay
+from pki.authority import Authority
+from pki.profile import KINDS, Kind
+from pki.publication import Publication
+from pki.revocation import Revocations
+from resident_registry.cast import CAST
+from resident_registry.juki_net import JukiNet
+from resident_registry.registry import NoSuchResident, Registry
+from resident_registry.resident import Resident
+from world.clock import WorldClock
+from world.home import World
+from world.post import Message
+from world.schedule import Job, Schedule
+
+
+class Institutions:
+    """The registry, Juki-Net, both authorities and the card management of a world. Each opens its store when it is
+    first needed."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @cached_property
+    def authorities(self) -> dict[Kind, Authority]:
+        """Both authorities."""
+        return {kind: Authority(self.world, kind) for kind in Kind}
+
+    @cached_property
+    def revocations(self) -> dict[Kind, Revocations]:
+        """What changes the standing of their certificates."""
+        return {kind: Revocations(authority) for kind, authority in self.authorities.items()}
+
+    @cached_property
+    def publications(self) -> dict[Kind, Publication]:
+        """What they publish."""
+        return {kind: Publication(authority) for kind, authority in self.authorities.items()}
+
+    @cached_property
+    def juki_net(self) -> JukiNet:
+        """The network, with those who act on what it carries."""
+        return JukiNet(
+            self.world, {"authority": self._tell_authorities, "card-management": lambda told: self.cards.receive(told)}
+        )
+
+    @property
+    def registry(self) -> Registry:
+        """The municipalities' registry."""
+        return self.juki_net.registry
+
+    @cached_property
+    def cards(self) -> CardManagement:
+        """The card management."""
+        return CardManagement(self.world, self.juki_net.j_lis.identity, self.authorities, DirectRelay(self.authorities))
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What happens by the clock."""
+        registry = self.registry
+        jobs = [
+            Job("deadlines", registry.next_lapse, registry.lapse),
+            Job("Juki-Net", self.juki_net.next_due, self.juki_net.deliver),
+            Job("card management", self.cards.due, self.cards.resume),
+            *(Job(f"{kind.word} lists", found.due, found.publish) for kind, found in self.publications.items()),
+        ]
+        return Schedule(self.world.run / "schedule.lock", jobs)
+
+    def settle(self) -> None:
+        """Do everything that is due by now."""
+        self.schedule.run_due(self.world.clock.now())
+
+    def advance(self, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> int:
+        """Take the world's clock to an instant, and do on the way what is due; answers how many jobs were run."""
+        clock = self.world.clock
+        if not isinstance(clock, WorldClock):
+            raise TypeError("only a world's own clock can be advanced")
+        return self.schedule.advance(clock, until, progress)
+
+    def resident(self, who: str) -> Resident:
+        """A person of the registry; a member of the cast who is not in it yet is registered. Raises NoSuchResident."""
+        try:
+            return self.registry.find(who)
+        except NoSuchResident:
+            if who not in CAST:
+                raise
+        registered = self.registry.add(CAST[who])
+        self.juki_net.deliver()
+        return registered
+
+    def issue_card(self, name: str, who: str, order: Order | None = None) -> Path:
+        """Issue a card to a person of the registry or the cast; answers its image."""
+        resident = self.resident(who)
+        return self.cards.issue(name, order or usual_order(self.world, resident))
+
+    def _tell_authorities(self, messages: Sequence[Message]) -> None:
+        kind = KINDS[messages[0].receiver.partition(":")[2]]
+        self.revocations[kind].receive(messages)

@@ -1,0 +1,142 @@
+"""The services of a running bench: the authorities over HTTP, their directory, and what happens by the clock."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from pki.directory import Directory
+from pki.publication import Publication
+from pki.serve import HOST
+from tools.errors import ServicesUnavailable
+from tools.institutions import Institutions
+from world.home import World
+
+PORTS = range(18600, 18620)
+_TICK_SECONDS = 1.0
+_START_SECONDS = 20.0
+_LOG = "services.log"
+
+
+def free_port(avoid: Iterable[int] = ()) -> int:
+    """The first of the world's ports that nobody listens on. Raises ServicesUnavailable."""
+    for port in PORTS:
+        if port not in avoid and _is_free(port):
+            return port
+    raise ServicesUnavailable(f"every port from {PORTS[0]} to {PORTS[-1]} is taken; end what listens there")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+class Services:
+    """What runs beside the readers. Ends with the process that started it, whatever becomes of that."""
+
+    def __init__(self, world: World, *, port: int | None = None, workers: int = 1, directory: bool = False) -> None:
+        """Start them; they answer when this returns. Raises ServicesUnavailable and DirectoryUnavailable."""
+        self._institutions = Institutions(world)
+        self._ended = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory: Directory | None = None
+        self.port = port or free_port()
+        if not _is_free(self.port):
+            raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
+        self._prepare()
+        try:
+            self._start(world, workers)
+            if directory:
+                self._directory = Directory(world, free_port([self.port]))
+                self._directory.start(self._publications())
+            self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
+            self._ticker.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Where they are."""
+        return {"http": f"http://{HOST}:{self.port}", "ldap": self._directory.uri if self._directory else None}
+
+    def stop(self) -> None:
+        """End them."""
+        self._ended.set()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._directory is not None:
+            self._directory.stop()
+
+    def _prepare(self) -> None:
+        """Every store and every root is there before others open them."""
+        for authority in self._institutions.authorities.values():
+            authority.issuing()
+        self._institutions.settle()
+
+    def _start(self, world: World, workers: int) -> None:
+        world.run.mkdir(mode=0o700, exist_ok=True)
+        with (world.run / _LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "pki.serve", str(world.directory),
+                 "--port", str(self.port), "--workers", str(workers)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        for _ in range(int(_START_SECONDS / 0.05)):
+            if self._answers():
+                return
+            try:
+                self._process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        words = (world.run / _LOG).read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise ServicesUnavailable(
+            f"the authorities' services did not start: {words[-1]} (all of it in {world.run / _LOG})"
+        )
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
+        try:
+            connection.request("GET", "/ca/")
+            return connection.getresponse().status == 404
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _publications(self) -> Iterable[Publication]:
+        return self._institutions.publications.values()
+
+    def _tick(self) -> None:
+        """Do what is due as time passes, and keep the directory as the published lists are. What fails (a full disk, a
+        token that is away) is tried again at the next tick; it is still due."""
+        from tools.error_codes import code_of
+
+        shown = None
+        while not self._ended.wait(_TICK_SECONDS):
+            try:
+                self._institutions.settle()
+                made = [publication.made() for publication in self._publications()]
+                if self._directory is not None and made != shown:
+                    self._directory.load(self._publications())
+                shown = made
+            except Exception as error:
+                if code_of(error) is None:
+                    raise
+                print(f"kazashi: {error} [{code_of(error)}]", file=sys.stderr, flush=True)
