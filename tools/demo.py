@@ -7,17 +7,25 @@ import os
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from card.image import read_image
+from pki.callers import Callers
+from pki.directory import partition_entry
 from pki.profile import Kind
+from pki.responder import GRID
 from reader_bridge.host import Presentation, ReaderHost
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
+from resident_registry.event import MoveWithin
 from tools.errors import StepFailed
 from tools.institutions import Institutions
+from tools.services import Services
+from world.clock import epoch, from_epoch
 from world.home import open_world
 
 PKCS11_MODULES = (
@@ -26,6 +34,7 @@ PKCS11_MODULES = (
     Path("/usr/lib/opensc-pkcs11.so"),
 )
 PIN, PASSWORD, WRONG_PIN = "1234", "ABC123", "9999"
+GRID_SECONDS = int(GRID.total_seconds())
 _REFUSED = "SW1=0x69, SW2=0x82"
 
 
@@ -52,10 +61,17 @@ class _Stage:
     pcscd: RunningPcscd
     host: ReaderHost
     image: Path
+    services: Services | None = None
+    caller_key: str = ""
 
     @property
     def reader(self) -> str:
         return self.host.slots[0].endpoint.reader
+
+    @property
+    def generation(self) -> str:
+        """The generation that issues now."""
+        return self.institutions.authorities[Kind.SIGNATURE].issuing().name
 
 
 def run_demo(tell: Callable[[Step], None]) -> list[Step]:
@@ -92,6 +108,8 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, _Action]], _Stage]
     try:
         yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
     finally:
+        if stage.services is not None:
+            stage.services.stop()
         host.close()
         pcscd.stop()
         os.environ.clear()
@@ -219,6 +237,111 @@ def _tear_out(stage: _Stage) -> str:
     return f"the client is told within {seconds * 1000:.0f} ms, and finds the card again when it is back"
 
 
+def _serve(stage: _Stage) -> str:
+    stage.institutions.settle()
+    stage.services = Services(stage.institutions.world, directory=True)
+    stage.caller_key = Callers(stage.institutions.world).register("demonstration")
+    return "both authorities over HTTP, their revocation lists by LDAP; a verifier is registered"
+
+
+def _all_good(stage: _Stage) -> str:
+    said = {kind: _ocsp(stage, kind) for kind in Kind}
+    if any(": good" not in words for words in said.values()):
+        raise StepFailed(f"OCSP does not call both certificates good: {said}")
+    return "openssl ocsp calls both certificates good"
+
+
+def _move(stage: _Stage) -> str:
+    institutions = stage.institutions
+    institutions.registry.record("hanako", MoveWithin("架空町１丁目１番１号"))
+    institutions.settle()
+    return "recorded in the registry of Shibuya, and over Juki-Net with J-LIS and the authorities"
+
+
+def _mark(stage: _Stage) -> str:
+    institutions = stage.institutions
+    now = institutions.world.clock.now()
+    institutions.advance(from_epoch((epoch(now) // GRID_SECONDS + 1) * GRID_SECONDS))
+    signature, authentication = _ocsp(stage, Kind.SIGNATURE), _ocsp(stage, Kind.AUTHENTICATION)
+    if ": revoked" not in signature or "affiliationChanged" not in signature or ": good" not in authentication:
+        raise StepFailed(f"OCSP says {signature!r} and {authentication!r}")
+    if not _verifies(stage, Kind.SIGNATURE):
+        raise StepFailed("the revocation list is ahead of its day")
+    return "openssl ocsp: signature revoked, affiliationChanged; authentication good. The list still says good"
+
+
+def _next_day(stage: _Stage) -> str:
+    institutions = stage.institutions
+    institutions.advance(institutions.world.clock.now() + timedelta(days=1))
+    if _verifies(stage, Kind.SIGNATURE) or not _verifies(stage, Kind.AUTHENTICATION):
+        raise StepFailed("the new revocation list does not say what OCSP says")
+    return "openssl verify -crl_check: signature revoked, authentication good"
+
+
+def _look_up(stage: _Stage) -> str:
+    assert stage.services is not None
+    entry = partition_entry(Kind.SIGNATURE, "13113")
+    uri = str(stage.services.status["ldap"])
+    published = b64encode(stage.institutions.publications[Kind.SIGNATURE].path(stage.generation, "13113").read_bytes())
+    for _ in range(50):  # the directory is brought up to date once a second
+        said = _run("ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", uri, "-b", entry, "-s", "base")
+        if published.decode("ascii") in said:
+            return f"ldapsearch finds today's list at {entry.partition(',')[0]}, ..."
+        time.sleep(0.1)
+    raise StepFailed(f"the directory does not hold today's list at {entry}")
+
+
+def _renew(stage: _Stage) -> str:
+    kinds = stage.institutions.cards.renew("hanako")
+    if kinds != [Kind.SIGNATURE]:
+        raise StepFailed(f"the card got new certificates of the kinds {kinds}")
+    stage.host.reset(stage.host.slots[0])
+    if not stage.host.slots[0].wait_until_powered(10):
+        raise StepFailed("pcscd did not notice the card within 10 s")
+    _sign(Kind.SIGNATURE)(stage)
+    if not _verifies(stage, Kind.SIGNATURE):
+        raise StepFailed("the new signature certificate is not good")
+    return "a key made on the card, certified, read from the reader; openssl verify -crl_check: good"
+
+
+def _ocsp(stage: _Stage, kind: Kind) -> str:
+    """What openssl says of a certificate after asking the world's responder."""
+    assert stage.services is not None
+    root = str(stage.directory / f"{kind.word}-root.pem")
+    said = _run(
+        "openssl", "ocsp", "-issuer", root, "-cert", str(_pem(stage, kind)), "-CAfile", root,
+        "-url", f"{stage.services.status['http']}/ocsp/{kind.word}",
+        "-header", f"Authorization=Bearer {stage.caller_key}",
+        "-attime", _epoch_now(stage), "-validity_period", "9999999",
+    )  # fmt: skip
+    return " ".join(said.split())
+
+
+def _verifies(stage: _Stage, kind: Kind) -> bool:
+    """Whether openssl accepts a certificate with its municipality's revocation list, as of the world's time."""
+    published = stage.institutions.publications[kind].path(stage.generation, "13113")
+    listed = stage.directory / f"{kind.word}.crl.pem"
+    _run("openssl", "crl", "-inform", "DER", "-in", str(published), "-out", str(listed))
+    done = subprocess.run(
+        ["openssl", "verify", "-crl_check", "-attime", _epoch_now(stage), "-CAfile",
+         str(stage.directory / f"{kind.word}-root.pem"), "-CRLfile", str(listed), str(_pem(stage, kind))],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    if done.returncode and "certificate revoked" not in done.stderr:
+        raise StepFailed(f"openssl verify failed for another reason: {done.stderr.strip()}")
+    return done.returncode == 0
+
+
+def _pem(stage: _Stage, kind: Kind) -> Path:
+    der = stage.directory / f"{kind.word}.der"
+    _run("openssl", "x509", "-inform", "DER", "-in", str(der), "-out", str(der.with_suffix(".pem")))
+    return der.with_suffix(".pem")
+
+
+def _epoch_now(stage: _Stage) -> str:
+    return str(epoch(stage.institutions.world.clock.now()))
+
+
 _STORY: list[tuple[str, _Action]] = [
     ("a card is issued", _issue),
     ("the card is inserted", _insert),
@@ -231,6 +354,13 @@ _STORY: list[tuple[str, _Action]] = [
     ("signed with the signature key", _sign(Kind.SIGNATURE)),
     ("a wrong PIN is counted", _count_wrong_pin),
     ("the card is torn out mid-transaction", _tear_out),
+    ("the authorities go on line", _serve),
+    ("both certificates are good", _all_good),
+    ("the holder moves house", _move),
+    ("the next quarter of an hour", _mark),
+    ("the next day's revocation list", _next_day),
+    ("the list in the directory", _look_up),
+    ("a new signature certificate on the card", _renew),
 ]
 
 
@@ -292,7 +422,8 @@ td {{ padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top 
 i {{ display: inline-block; height: .7em; background: #47a; border-radius: 2px }}
 </style>
 <h1>かざし Kazashi</h1>
-<p>An emulated Individual Number Card in a real PC/SC reader, as unmodified programs met it. {verdict}</p>
+<p>An emulated Individual Number Card in a real PC/SC reader, and the authorities behind it, as unmodified programs
+met them. {verdict}</p>
 <table>
 {rows}
 </table>

@@ -12,6 +12,7 @@ from applets.pictures import FONT, FONT_PACKAGE
 from reader_bridge import control
 from reader_bridge.pcscd import DRIVER, SOCKET_NAME, SYSTEM_DIRECTORY, listens, system_pcscd
 from tools.bench_process import control_path
+from tools.postgresql import ServerMissing, binaries
 from tools.vicc_adapter import ViccMissing, modules_directory, program
 from world.home import World
 
@@ -24,6 +25,15 @@ _PROGRAMS = {
     "unshare": "util-linux",
     "setpriv": "util-linux",
 }
+
+_OPTIONAL_PROGRAMS = {
+    "slapd": ("slapd", "kazashi up --ldap"),
+    "ldapmodify": ("ldap-utils", "kazashi up --ldap"),
+    "softhsm2-util": ("softhsm2", "keys in a token, and the tests"),
+    "certtool": ("gnutls-bin", "the tests"),
+    "wrk": ("wrk", "kazashi bench pki"),
+}
+"""What only some commands need: its package, and the commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Finding:
 
 def examine(world: World) -> list[Finding]:
     """Look at everything."""
-    return [*_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
+    return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
 
 
 def _programs() -> Iterator[Finding]:
@@ -49,6 +59,18 @@ def _programs() -> Iterator[Finding]:
         yield Finding(
             f"program {name}", found is not None, found or "not found", "" if found else f"apt-get install {package}"
         )
+
+
+def _optional_programs() -> Iterator[Finding]:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for name, (package, need) in _OPTIONAL_PROGRAMS.items():
+        found = shutil.which(name, path=path)
+        remedy = "" if found else f"apt-get install {package} (for {need})"
+        yield Finding(f"program {name}", found is not None, found or "not found", remedy, essential=False)
+    try:
+        yield Finding("postgresql", True, str(binaries()), essential=False)
+    except ServerMissing as error:
+        yield Finding("postgresql", False, str(error), "apt-get install postgresql (for the tests)", essential=False)
 
 
 def _files() -> Iterator[Finding]:

@@ -14,7 +14,6 @@ from pki.authority import Authority
 from pki.profile import KINDS, Kind
 from pki.publication import Publication
 from pki.revocation import Revocations
-from resident_registry.cast import CAST
 from resident_registry.juki_net import JukiNet
 from resident_registry.registry import NoSuchResident, Registry
 from resident_registry.resident import Resident
@@ -91,6 +90,8 @@ class Institutions:
         try:
             return self.registry.find(who)
         except NoSuchResident:
+            from resident_registry.cast import CAST  # it takes a while to put together
+
             if who not in CAST:
                 raise
         registered = self.registry.add(CAST[who])

@@ -136,6 +136,10 @@ def made(
         raise UsageError(str(error)) from error
     if there and resident is None:
         return
+    if there:
+        from card.image import ImageExists
+
+        raise ImageExists(f"there is a card {name!r} already; choose another name with --name")
     if missing_is_error:
         from card.image import ImageMissing
 
