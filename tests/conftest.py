@@ -15,7 +15,9 @@ from card_management.order import image_path
 from reader_bridge.host import ReaderHost
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
 from resident_registry.cast import CAST
+from tests.town import fresh_database, new_institutions
 from tools.institutions import Institutions
+from tools.postgresql import server
 from world.home import World, open_world
 from world.key_source import SharedKeySource, generate
 
@@ -47,6 +49,39 @@ def chip(image: Path) -> Chip:
     chip = Chip(load(image))
     chip.power_on()
     return chip
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server of the tests' own."""
+    with server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the actors' stores are: SQLite files (an empty string), and then a database of its own on PostgreSQL."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    with fresh_database(request.getfixturevalue("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture
+def institutions(tmp_path: Path, storage: str, keys: SharedKeySource) -> Iterator[Institutions]:
+    """The institutions of a new world, once on each kind of storage. Its clock stands at a morning in November."""
+    found = new_institutions(tmp_path / "w", keys, storage)
+    yield found
+    found.world.close()
+
+
+@pytest.fixture
+def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
+    """The institutions of a new world on SQLite, for what does not differ by storage."""
+    found = new_institutions(tmp_path / "w", keys)
+    yield found
+    found.world.close()
 
 
 @pytest.fixture(scope="session")

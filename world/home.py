@@ -61,6 +61,12 @@ class World:
             self._stores[actor] = open_store(self.directory / "stores", self.settings.storage, actor, metadata)
         return self._stores[actor]
 
+    def close(self) -> None:
+        """Let go of every store; each is opened again when it is next needed."""
+        while self._stores:
+            _, store = self._stores.popitem()
+            store.engine.dispose()
+
     def chance(self, *purpose: str) -> Random:
         """The world's stream of that purpose, from its beginning."""
         return stream(self.seed, *purpose)

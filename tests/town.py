@@ -1,0 +1,79 @@
+"""A town for tests: its institutions, what its certificates are, and databases for its stores."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from cryptography import x509
+
+from pki.ledger import Issued
+from pki.profile import Kind
+from pki.state import Standing
+from tools.institutions import Institutions
+from world.clock import WorldClock, instant_of
+from world.home import World, open_world
+from world.key_source import KeySource
+from world.settings import Settings
+
+MORNING = instant_of("2026-11-24T10:00+09:00")
+SIGNATURE, AUTHENTICATION = Kind.SIGNATURE, Kind.AUTHENTICATION
+
+
+def new_world(directory: Path, keys: KeySource | None = None, storage: str = "", **settings: object) -> World:
+    """A new world whose clock stands at MORNING."""
+    world = open_world(directory, settings=Settings("town", storage, **settings), keys=keys)  # type: ignore[arg-type]
+    clock_of(world).stand(MORNING)
+    return world
+
+
+def new_institutions(directory: Path, keys: KeySource, storage: str = "", **settings: object) -> Institutions:
+    """The institutions of such a world."""
+    return Institutions(new_world(directory, keys, storage, **settings))
+
+
+def clock_of(world: World) -> WorldClock:
+    """The world's clock, as one that can be put."""
+    assert isinstance(world.clock, WorldClock)
+    return world.clock
+
+
+def later(institutions: Institutions, **span: float) -> datetime:
+    """Take the clock forward (`days=1`), doing what is due on the way; answers the instant."""
+    until = institutions.world.clock.now() + timedelta(**span)
+    institutions.advance(until)
+    return until
+
+
+def certificates(institutions: Institutions, who: str, kind: Kind) -> list[Issued]:
+    """Somebody's certificates of a kind, in the order of their issue."""
+    return institutions.authorities[kind].of_holder(institutions.registry.find(who).code)
+
+
+def standing(institutions: Institutions, who: str, kind: Kind) -> Standing:
+    """How somebody's last certificate of a kind stands now."""
+    return institutions.revocations[kind].standing(certificates(institutions, who, kind)[-1].serial)
+
+
+def loaded(issued: Issued) -> x509.Certificate:
+    """A certificate as `cryptography` reads it."""
+    return x509.load_der_x509_certificate(issued.certificate)
+
+
+@contextmanager
+def fresh_database(url: str) -> Iterator[str]:
+    """The URL of a new database on a server; it is dropped afterwards."""
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    made = sa.make_url(url).set(database=name)
+    try:
+        yield made.render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
