@@ -339,7 +339,7 @@ class CardManagement:
         keys: dict[Kind, bytes] = {}
         for kind, certificate_file, key_file in _FILES:
             if held.keys.get(key_file):
-                certificates[kind], keys[kind] = _unfilled(held.data[certificate_file]), held.keys[key_file]
+                certificates[kind], keys[kind] = unfilled(held.data[certificate_file]), held.keys[key_file]
         renews = self._settled(case, number, resident)
         made = workpiece.keys(list(renews), self._world.keys)
         for kind in (found for found in Kind if found.word in renews):
@@ -415,7 +415,7 @@ def _case_of(row: Any) -> Case:
     return Case(row.position, row.name, row.what, row.state, row.note, order, document.get("renews"))
 
 
-def _unfilled(content: bytes) -> bytes:
+def unfilled(content: bytes) -> bytes:
     """A certificate out of a file that is longer than it."""
     return content[: int.from_bytes(content[2:4]) + 4]
 

@@ -63,7 +63,9 @@ class Event:
         """The fields that say anything, for JSON."""
         values = {found.name: getattr(self, found.name) for found in fields(self)}
         return {
-            name: value.isoformat() if isinstance(value, date) else value for name, value in values.items() if value
+            name: value.isoformat() if isinstance(value, date) else value
+            for name, value in values.items()
+            if value not in (None, "")
         }
 
     @classmethod
@@ -74,7 +76,7 @@ class Event:
             raise EventRefused(
                 f"{cls.word} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}"
             )
-        missing = [name for name, found in known.items() if found.default is MISSING and not values.get(name)]
+        missing = [name for name, found in known.items() if found.default is MISSING and values.get(name) in (None, "")]
         if missing:
             raise EventRefused(f"{cls.word} needs {', '.join(missing)}")
         return cls(**{name: _converted(str(known[name].type), name, value) for name, value in values.items()})
@@ -86,6 +88,8 @@ def _converted(kind: str, name: str, value: Any) -> Any:
             return date.fromisoformat(value)
         except ValueError:
             raise EventRefused(f"{name}: {value!r} is no date; write 2027-01-31") from None
+    if kind.startswith(("str", "date")) and not isinstance(value, date if kind.startswith("date") else str):
+        raise EventRefused(f"{name}: {value!r} is not what it takes")
     if kind == "bool" and not isinstance(value, bool):
         if value not in ("yes", "no"):
             raise EventRefused(f"{name}: say yes or no, not {value!r}")

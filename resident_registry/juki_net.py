@@ -138,13 +138,13 @@ class JLis:
 
     def _register(self, connection: sa.Connection, message: Message) -> None:
         rows, numbers = [], []
-        for document in message.body["people"]:
-            code = ResidentRecordCode(document.pop("record_code"))
+        for given, document in message.body["people"]:
+            code = ResidentRecordCode(given)
             number = self._numbering.individual_number(code, 0)
             numbers.append((code, number))
             rows.append(
                 {"record_code": code, "individual_number": number, "number_changes": 0, "numbered_by": code,
-                 "document": json.dumps(document, ensure_ascii=False)}
+                 "document": document}
             )  # fmt: skip
         connection.execute(sa.insert(self._identity), rows)
         self._log(connection, "registration", None, {"from": message.body["from"], "count": len(rows)})
@@ -189,7 +189,7 @@ class JukiNet:
     """The network: carries what is due from node to node, and on to J-LIS's subscribers."""
 
     def __init__(self, world: World, subscribers: Mapping[str, Receive]) -> None:
-        """`subscribers` are found by the part of their name before a colon."""
+        """`subscribers` are those of SUBSCRIBERS, by their names."""
         self._world = world
         self.j_lis = JLis(world)
         self.registry = Registry(world, self.j_lis.grant_codes)

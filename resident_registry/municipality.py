@@ -104,7 +104,7 @@ def _place(name: str, kana: str, cities: Mapping[str, str]) -> tuple[str, str]:
         return "", f"{_with_level(city + mark, city_kana)}-{_with_level(ward, kana.removeprefix(city_kana))}"
     if name[-1] in _TOWN_LEVELS and "郡" in name[1:-2]:
         district, _, town = name.partition("郡")
-        district_kana, _, town_kana = kana.partition("グン")
+        district_kana, _, town_kana = kana.rpartition("グン")
         return f"{romaji(district_kana, district)}-gun", _with_level(town, town_kana)
     return "", _with_level(name, kana)
 

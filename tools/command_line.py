@@ -108,7 +108,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 @kazashi.command()
-@click.argument("area", type=click.Choice(["card"]), default="card")
+@click.argument("area", type=click.Choice(["card", "pki"]), default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""

@@ -31,7 +31,6 @@ _OPTIONAL_PROGRAMS = {
     "ldapmodify": ("ldap-utils", "kazashi up --ldap"),
     "softhsm2-util": ("softhsm2", "keys in a token, and the tests"),
     "certtool": ("gnutls-bin", "the tests"),
-    "wrk": ("wrk", "kazashi bench pki"),
 }
 """What only some commands need: its package, and the commands."""
 

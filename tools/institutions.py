@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from card_management.management import CardManagement
 from card_management.order import Order, usual_order
 from card_management.relay import DirectRelay
 from pki.authority import Authority
-from pki.profile import KINDS, Kind
+from pki.profile import Kind
 from pki.publication import Publication
 from pki.revocation import Revocations
 from resident_registry.juki_net import JukiNet
@@ -19,7 +19,6 @@ from resident_registry.registry import NoSuchResident, Registry
 from resident_registry.resident import Resident
 from world.clock import WorldClock
 from world.home import World
-from world.post import Message
 from world.schedule import Job, Schedule
 
 
@@ -49,7 +48,12 @@ class Institutions:
     def juki_net(self) -> JukiNet:
         """The network, with those who act on what it carries."""
         return JukiNet(
-            self.world, {"authority": self._tell_authorities, "card-management": lambda told: self.cards.receive(told)}
+            self.world,
+            {
+                "authority:signature": lambda told: self.revocations[Kind.SIGNATURE].receive(told),
+                "authority:authentication": lambda told: self.revocations[Kind.AUTHENTICATION].receive(told),
+                "card-management": lambda told: self.cards.receive(told),
+            },
         )
 
     @property
@@ -102,7 +106,3 @@ class Institutions:
         """Issue a card to a person of the registry or the cast; answers its image."""
         resident = self.resident(who)
         return self.cards.issue(name, order or usual_order(self.world, resident))
-
-    def _tell_authorities(self, messages: Sequence[Message]) -> None:
-        kind = KINDS[messages[0].receiver.partition(":")[2]]
-        self.revocations[kind].receive(messages)

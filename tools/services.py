@@ -33,6 +33,9 @@ def free_port(avoid: Iterable[int] = ()) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:  # somebody answers, perhaps on every address at once
+            return False
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

@@ -70,6 +70,8 @@ class Outbox:
         )  # fmt: skip
         here = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
         self._count = sa.update(stream).where(here).values(sent=stream.c.sent + 1).returning(stream.c.sent)
+        self._begin, self._add = sa.insert(stream), sa.insert(outbox)
+        self._remove = sa.delete(outbox).where(outbox.c.position == sa.bindparam("p"))
         self._hasten = sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.due > sa.bindparam("d"))
@@ -83,12 +85,12 @@ class Outbox:
         stream, until = {"s": sender, "r": receiver}, epoch(due)
         sequence = connection.scalar(self._count, stream)
         if sequence is None:
-            connection.execute(sa.insert(self._stream), {"sender": sender, "receiver": receiver, "sent": 1})
+            connection.execute(self._begin, {"sender": sender, "receiver": receiver, "sent": 1})
             sequence = 1
         else:
             connection.execute(self._hasten, {**stream, "d": until})
         connection.execute(
-            sa.insert(self._outbox),
+            self._add,
             {"sender": sender, "receiver": receiver, "sequence": sequence, "due": until, "kind": kind,
              "body": json.dumps(body, ensure_ascii=False)},
         )  # fmt: skip
@@ -105,31 +107,33 @@ class Outbox:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(self._outbox)) or 0)
 
     def deliver(self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500) -> int:
-        """Hand over every message that is due; answers how many. `receivers` are found by the receiver's name up to a
-        colon. A receiver that is down keeps its messages waiting, and holds up nobody else's."""
+        """Hand over every message that is due; answers how many. `receivers` are found by the receiver's name, or by
+        what stands in it before a colon. One that is down keeps its messages waiting, and holds up nobody else's."""
         delivered, down = 0, {""}
         table = self._outbox.c
         due = sa.select(self._outbox).where(table.due <= epoch(now)).order_by(table.position).limit(batch)
+
+        def actor(row: Any) -> str:
+            name = str(row.receiver)
+            return name if name in receivers else name.partition(":")[0]
+
         while True:
             with store.reading() as connection:
                 rows = connection.execute(due.where(table.receiver.not_in(down))).all()
             if not rows:
                 return delivered
-            for receiver, found in groupby(sorted(rows, key=lambda row: str(row.receiver)), lambda row: row.receiver):
+            for name, found in groupby(sorted(rows, key=actor), actor):
                 ours = list(found)
                 messages = [
                     Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body)) for row in ours
                 ]
                 try:
-                    receivers[receiver.partition(":")[0]](messages)
+                    receivers[name](messages)
                 except NodeDown:
-                    down.add(receiver)
+                    down |= {row.receiver for row in ours}
                     continue
                 with store.transaction() as connection:
-                    connection.execute(
-                        sa.delete(self._outbox).where(table.position == sa.bindparam("p")),
-                        [{"p": row.position} for row in ours],
-                    )
+                    connection.execute(self._remove, [{"p": row.position} for row in ours])
                 delivered += len(ours)
 
 
@@ -137,26 +141,27 @@ class Inbox:
     """How far an actor has come with what others sent it, in a table of its own store."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
-        self._inbox = sa.Table(
+        self._inbox = inbox = sa.Table(
             "incoming_stream", metadata,
             sa.Column("sender", sa.Text, primary_key=True),
             sa.Column("receiver", sa.Text, primary_key=True),
             sa.Column("applied", sa.BigInteger, nullable=False),
         )  # fmt: skip
+        here = (inbox.c.sender == sa.bindparam("s")) & (inbox.c.receiver == sa.bindparam("r"))
+        self._applied = sa.select(inbox.c.applied).where(here).with_for_update()
+        self._begin = sa.insert(inbox)
+        self._advance = sa.update(inbox).where(here).values(applied=sa.bindparam("n"))
 
     def fresh(self, connection: sa.Connection, messages: Sequence[Message]) -> list[Message]:
         """Those of the messages that were not applied before; they count as applied from now. Raises MessageGap."""
         fresh: list[Message] = []
         applied: dict[tuple[str, str], int] = {}
-        table = self._inbox.c
         for message in messages:
             stream = (message.sender, message.receiver)
-            here = (table.sender == stream[0]) & (table.receiver == stream[1])
             if stream not in applied:
-                found = connection.scalar(sa.select(table.applied).where(here).with_for_update())
+                found = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
                 if found is None:
-                    row = {"sender": stream[0], "receiver": stream[1], "applied": 0}
-                    connection.execute(sa.insert(self._inbox), row)
+                    connection.execute(self._begin, {"sender": stream[0], "receiver": stream[1], "applied": 0})
                 applied[stream] = found or 0
             if message.sequence > applied[stream] + 1:
                 raise MessageGap(
@@ -165,10 +170,8 @@ class Inbox:
             if message.sequence == applied[stream] + 1:
                 applied[stream] += 1
                 fresh.append(message)
-        for (sender, receiver), last in applied.items():
+        if applied:
             connection.execute(
-                sa.update(self._inbox)
-                .where((table.sender == sender) & (table.receiver == receiver))
-                .values(applied=last)
+                self._advance, [{"s": sender, "r": receiver, "n": last} for (sender, receiver), last in applied.items()]
             )
         return fresh

@@ -1,0 +1,58 @@
+"""A process that is killed at the n-th moment at which something becomes durable: a commit, a sync, a file in place.
+
+Between two such moments nothing changes on disk, so that killing at each of them in turn is killing everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+
+def killed_at(moment: int, action: Callable[[], object]) -> bool:
+    """Run an action in a process of its own that gets SIGKILL at that moment (1, 2, ...); False where the action ended
+    before. An action that fails by itself is an AssertionError."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _arm(moment)
+            action()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.waitstatus_to_exitcode(status) == 0, "the action failed by itself"
+    return False
+
+
+def _arm(moment: int) -> None:
+    passed = 0
+
+    def step() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def before(function: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(*arguments: Any, **named: Any) -> Any:
+            step()
+            return function(*arguments, **named)
+
+        return stepping
+
+    event.listen(sa.Engine, "commit", lambda _: step())
+    os.fsync = before(os.fsync)
+    os.link = before(os.link)
+    Path.replace = before(Path.replace)  # type: ignore[method-assign]

@@ -1,0 +1,138 @@
+"""Several processes on one PostgreSQL at once: issuing, revoking, answering."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from card.certification_request import certification_request
+from pki.authority import FIRST_SERIAL
+from pki.callers import Callers, Query
+from pki.certificate import Request
+from pki.responder import Responder
+from pki.state import Reason, TransitionRefused
+from tests.town import AUTHENTICATION, fresh_database, later, new_institutions
+from tools.institutions import Institutions
+from world.home import World, open_world
+from world.key_source import SharedKeySource
+
+ROUNDS = 25
+
+
+@pytest.fixture(scope="module")
+def shared(postgresql: str, tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Iterator[Path]:
+    """A world on PostgreSQL with one resident, what the processes did in it, and the key that all requests are for."""
+    home = tmp_path_factory.mktemp("concurrency") / "w"
+    with fresh_database(postgresql) as url:
+        institutions = new_institutions(home, keys, url)
+        institutions.resident("hanako")
+        institutions.authorities[AUTHENTICATION].issuing()
+        (home / "key").write_bytes(keys.take())
+        institutions.world.close()
+        yield home
+
+
+def opened(home: Path) -> tuple[Institutions, World]:
+    world = open_world(home)
+    return Institutions(world), world
+
+
+def issue(home: Path, worker: int) -> list[int]:
+    """Issue: every request under a number of this worker's own, and some that all workers send."""
+    institutions, world = opened(home)
+    authority = institutions.authorities[AUTHENTICATION]
+    resident = institutions.juki_net.j_lis.identity(institutions.registry.find("hanako").code)
+    request = certification_request((home / "key").read_bytes())
+    now = world.clock.now()
+    serials = []
+    for number in range(ROUNDS):
+        for name in (f"worker {worker} request {number}", f"everybody's request {number}"):
+            asked = Request(resident, request, now, now + timedelta(days=1000), identifier=name)
+            serials.append(x509.load_der_x509_certificate(authority.issue(asked)).serial_number)
+    world.close()
+    return serials
+
+
+def revoke(home: Path, worker: int) -> list[int]:
+    """Revoke what has been issued meanwhile; each worker tries the same ones."""
+    institutions, world = opened(home)
+    authority, revocations = institutions.authorities[AUTHENTICATION], institutions.revocations[AUTHENTICATION]
+    code, done = institutions.registry.find("hanako").code, set[int]()
+    for _ in range(ROUNDS * 4):
+        for issued in authority.of_holder(code)[::3]:
+            try:
+                revocations.revoke(issued.serial, Reason.KEY_COMPROMISE, f"worker {worker}")
+                done.add(issued.serial)
+            except TransitionRefused:
+                continue
+    world.close()
+    return sorted(done)
+
+
+def answer(home: Path, worker: int) -> list[int]:
+    """Answer OCSP requests, each logged."""
+    institutions, world = opened(home)
+    authority, callers = institutions.authorities[AUTHENTICATION], Callers(world)
+    responder, root = Responder(authority), x509.load_der_x509_certificate(authority.root())
+    for number in range(ROUNDS * 4):
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            *hashed(root), FIRST_SERIAL + 1 + number % 10, hashes.SHA1()
+        )
+        nonce = x509.OCSPNonce(f"{worker} {number}".encode())
+        request = builder.add_extension(nonce, critical=False).build().public_bytes(serialization.Encoding.DER)
+        given = responder.answer(request)
+        loaded = ocsp.load_der_ocsp_response(given.response)
+        assert loaded.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+        assert loaded.extensions.get_extension_for_class(x509.OCSPNonce).value == nonce
+        callers.log([Query(world.clock.now(), f"worker {worker}", "ocsp", AUTHENTICATION, found.serial, found.said)
+                     for found in given.asked])  # fmt: skip
+    world.close()
+    return []
+
+
+def hashed(root: x509.Certificate) -> tuple[bytes, bytes]:
+    subject = hashes.Hash(hashes.SHA1())
+    subject.update(root.subject.public_bytes())
+    return subject.finalize(), x509.SubjectKeyIdentifier.from_public_key(root.public_key()).digest
+
+
+def test_several_processes_on_one_database(shared: Path) -> None:
+    tasks: list[tuple[Callable[[Path, int], list[int]], int]] = [
+        (issue, 1), (issue, 2), (revoke, 3), (revoke, 4), (answer, 5), (answer, 6),
+    ]  # fmt: skip
+    with ProcessPoolExecutor(len(tasks), multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(task, shared, worker) for task, worker in tasks]
+        first, second, revoked_here, revoked_there, *_ = [found.result(timeout=120) for found in running]
+    institutions, world = opened(shared)
+    ledger = institutions.authorities[AUTHENTICATION].ledger
+    with ledger.store.reading() as connection:
+        serials = sorted(
+            serial
+            for table in (ledger.certificate, ledger.generation, ledger.responder)
+            for serial in connection.scalars(sa.select(table.c.serial))
+        )
+        positions = sorted(connection.scalars(sa.select(ledger.revocation.c.position)))
+        revoked = list(connection.scalars(sa.select(ledger.revocation.c.serial)))
+    assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials))), "gapless"
+    assert first[1::2] == second[1::2], "a request that both sent was answered once"
+    assert not set(first[::2]) & set(second[::2])
+    assert len(set(first) | set(second)) == 3 * ROUNDS
+    assert not set(revoked_here) & set(revoked_there), "no certificate was revoked twice"
+    assert sorted(revoked) == sorted(revoked_here + revoked_there)
+    assert revoked
+    assert positions == list(range(1, len(revoked) + 1))
+    assert len(list(Callers(world).queries())) == 2 * ROUNDS * 4
+    later(institutions, days=1)
+    publication = institutions.publications[AUTHENTICATION]
+    made = x509.load_der_x509_crl(publication.path("03", "13113").read_bytes())
+    assert {entry.serial_number for entry in made} == set(revoked)
+    world.close()

@@ -1,0 +1,175 @@
+"""Killed at every moment at which something becomes durable, and taken up again: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from applets import jpki
+from card.image import read_image
+from card_management.management import unfilled
+from card_management.order import image_path
+from pki.authority import FIRST_SERIAL
+from pki.profile import Kind
+from resident_registry.event import MoveWithin
+from tests.crash import killed_at
+from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, new_institutions, standing
+from tools.institutions import Institutions
+from world.home import open_world
+from world.key_source import SharedKeySource
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
+    """A world in which Hanako is registered and has a card, and Taro is registered."""
+    template = tmp_path_factory.mktemp("crash") / "template"
+    institutions = new_institutions(template, keys)
+    institutions.issue_card("hanako", "hanako")
+    institutions.resident("taro")
+    institutions.settle()
+    institutions.world.close()
+    return template
+
+
+@pytest.fixture(scope="module")
+def moved(prepared: Path, keys: SharedKeySource) -> Path:
+    """The same world after Hanako has moved."""
+    template = Path(shutil.copytree(prepared, prepared.parent / "moved"))
+    institutions = Institutions(open_world(template, keys=keys))
+    institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
+    institutions.settle()
+    institutions.world.close()
+    return template
+
+
+def everywhere(
+    template: Path, keys: SharedKeySource, action: Callable[[Institutions], object],
+    check: Callable[[Institutions], None],
+) -> None:  # fmt: skip
+    """Kill the action at every moment in turn; each time, start again and check."""
+    moment = 1
+    while True:
+        home = Path(shutil.copytree(template, template.parent / f"copy-{moment}"))
+        killed = killed_at(moment, lambda home=home: action(Institutions(open_world(home, keys=keys))))  # type: ignore[misc]
+        again = Institutions(open_world(home, keys=keys))
+        again.settle()
+        check(again)
+        again.world.close()
+        shutil.rmtree(home)
+        if not killed:
+            break
+        moment += 1
+    assert moment > 5, "the action made hardly anything durable"
+
+
+def check_serials(institutions: Institutions) -> None:
+    for authority in institutions.authorities.values():
+        ledger = authority.ledger
+        with ledger.store.reading() as connection:
+            serials = sorted(
+                serial
+                for table in (ledger.certificate, ledger.generation, ledger.responder)
+                for serial in connection.scalars(sa.select(table.c.serial))
+            )
+            requests = connection.scalars(sa.select(ledger.certificate.c.request)).all()
+        assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
+        assert len(requests) == len(set(requests))
+
+
+def check_card(institutions: Institutions, name: str) -> None:
+    """The card holds the certificates that were issued last, with the keys that they are about."""
+    contents = read_image(image_path(institutions.world, name))[0][jpki.AID]
+    for kind, file, key in (
+        (SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+        (AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+    ):
+        held = unfilled(contents.data[file])
+        assert held == certificates(institutions, name, kind)[-1].certificate
+        private = contents.key(key)
+        assert private is not None
+        public = x509.load_der_x509_certificate(held).public_key()
+        assert isinstance(public, rsa.RSAPublicKey)
+        assert public.public_numbers() == private.public_numbers
+    assert not list(institutions.world.cards.glob("*.keys")), "no key is left beside the card"
+
+
+def test_issuance(prepared: Path, keys: SharedKeySource) -> None:
+    def check(institutions: Institutions) -> None:
+        check_serials(institutions)
+        cases = [case for case in institutions.cards.cases() if case.name == "taro"]
+        assert len(cases) <= 1
+        if not cases:  # killed before the order was written: it was never accepted, and is given again
+            institutions.issue_card("taro", "taro")
+        check_card(institutions, "taro")
+        for kind in Kind:
+            assert len(certificates(institutions, "taro", kind)) == 1
+        institutions.settle()
+        assert all(publication.path("03", "13113").exists() for publication in institutions.publications.values())
+
+    def action(institutions: Institutions) -> None:
+        institutions.issue_card("taro", "taro")
+        institutions.settle()
+
+    everywhere(prepared, keys, action, check)
+
+
+def test_a_move_and_its_way_to_the_authorities(prepared: Path, keys: SharedKeySource) -> None:
+    def check(institutions: Institutions) -> None:
+        moved = [found for found in institutions.registry.history("hanako") if found.word == "move-within"]
+        assert len(moved) <= 1
+        code = institutions.registry.find("hanako").code
+        assert institutions.juki_net.j_lis.identity(code).address == institutions.registry.find("hanako").address
+        assert standing(institutions, "hanako", SIGNATURE).state.value == ("revoked" if moved else "good")
+        assert standing(institutions, "hanako", AUTHENTICATION).state.value == "good"
+        with institutions.authorities[SIGNATURE].ledger.store.reading() as connection:
+            table = institutions.authorities[SIGNATURE].ledger.revocation
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == len(moved)
+
+    def action(institutions: Institutions) -> None:
+        institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
+        institutions.settle()
+
+    everywhere(prepared, keys, action, check)
+
+
+def test_a_renewal(prepared: Path, keys: SharedKeySource) -> None:
+    def check(institutions: Institutions) -> None:
+        check_serials(institutions)
+        renewed = [case for case in institutions.cards.cases() if case.what == "renewal"]
+        if renewed:
+            assert [case.state for case in renewed] == ["done"]
+            assert standing(institutions, "hanako", SIGNATURE).state.value == "good"
+            check_card(institutions, "hanako")
+        assert len(certificates(institutions, "hanako", SIGNATURE)) == 1 + len(renewed)
+        assert len(certificates(institutions, "hanako", AUTHENTICATION)) == 1
+
+    def action(institutions: Institutions) -> None:
+        institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
+        institutions.settle()
+        institutions.cards.renew("hanako")
+
+    everywhere(prepared, keys, action, check)
+
+
+def test_the_nightly_batch(moved: Path, keys: SharedKeySource) -> None:
+    def check(institutions: Institutions) -> None:
+        later(institutions, days=1)
+        for kind, publication in institutions.publications.items():
+            for name in publication.names("03"):
+                made = x509.load_der_x509_crl(publication.path("03", name).read_bytes())
+                number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+                with institutions.authorities[kind].ledger.store.reading() as connection:
+                    table = institutions.authorities[kind].ledger.revocation_list.c
+                    here = (table.generation == "03") & (table.name == name)
+                    taken, written = connection.execute(sa.select(table.number, table.written).where(here)).one()
+                assert number == taken == written
+                revoked = name != "authority" and kind is SIGNATURE
+                assert len(made) == (1 if revoked else 0)
+
+    everywhere(moved, keys, lambda institutions: later(institutions, days=1), check)
