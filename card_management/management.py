@@ -30,7 +30,6 @@ from pki.authority import Authority
 from pki.certificate import Request
 from pki.ledger import Issued
 from pki.profile import Kind
-from pki.revocation import Revocations
 from pki.state import State
 from pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
 from resident_registry.municipality import MunicipalityCode
@@ -315,7 +314,7 @@ class CardManagement:
             held = self._latest(kind, number)
             if (
                 held is None
-                or Revocations(self._authorities[kind]).standing(held.serial).state is not State.GOOD
+                or self._authorities[kind].revocations.standing(held.serial).state is not State.GOOD
                 or renewal_opens(held.not_after) <= day
             ):
                 wanted.append(kind)

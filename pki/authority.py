@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from pki import der
 from pki.certificate import Request, end_entity_extensions, responder_extensions, root_extensions, subject
 from pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
-from pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger
+from pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger, NoSuchCertificate
 from pki.profile import EMULATED, NEXT, Algorithm, Kind, Medium, Profile
+from pki.revocation import Revocations
 from pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
 from pki.validity import anniversary_end
 from world.chance import unforeseen
@@ -34,10 +35,6 @@ class RequestConflict(Exception):
     """A request came under an identifier that belongs to another request; no certificate was issued."""
 
 
-class NoSuchCertificate(Exception):
-    """The authority has issued no certificate of that serial number."""
-
-
 class Authority:
     """One of the two authorities, with its store in the world.
 
@@ -51,6 +48,7 @@ class Authority:
         self.world = world
         self.profiles = {EMULATED.algorithm: profile, NEXT.algorithm: NEXT}
         self.ledger = Ledger(world, kind)
+        self.revocations = Revocations(self.ledger, world.clock)
         self._generations: dict[str, Generation] = {}
 
     # Generations
@@ -211,12 +209,10 @@ class Authority:
     def _supersede(
         self, connection: sa.Connection, requests: Sequence[Request], rows: dict[str, dict[str, Any]]
     ) -> None:
-        from pki.revocation import Revocations
-
         replaced = [request.renews for request in requests if request.renews is not None]
         phones = [request for request in requests if request.medium is Medium.PHONE]
         if replaced or phones:
-            Revocations(self).superseded(connection, replaced, phones)
+            self.revocations.superseded(connection, replaced, phones)
 
     # The OCSP responder
 

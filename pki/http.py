@@ -25,9 +25,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from pki.authority import Authority, NoSuchCertificate
+from pki.authority import Authority
 from pki.callers import OCSP, REVOCATION_FILE, Callers, NotRegistered, Query
-from pki.ledger import FULL_LIST
+from pki.ledger import FULL_LIST, NoSuchCertificate
 from pki.ocsp import MAX_REQUEST, Refusal
 from pki.profile import KINDS, Kind
 from pki.publication import list_path
@@ -226,7 +226,7 @@ class ServicesEndpoint:
                 return _error(403, "consent-refused", str(error))
             except StoreFailed as error:
                 return _error(503, "store-failed", str(error))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return _error(400, "usage", str(error))
 
         return guarded

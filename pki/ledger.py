@@ -24,6 +24,10 @@ the code of its municipality."""
 _WRAP = 1 << 64
 
 
+class NoSuchCertificate(Exception):
+    """The authority has issued no certificate of that serial number."""
+
+
 class SerialNumber(sa.types.TypeDecorator[int]):
     """A serial number of up to 64 bits, kept in the databases' signed 64-bit integers."""
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki.authority import Authority, NoSuchCertificate
 from pki.certificate import Request
 from pki.consequence import consequence
-from pki.ledger import Issued
+from pki.ledger import Issued, Ledger, NoSuchCertificate
 from pki.profile import Medium
 from pki.state import Reason, Standing, State, TransitionRefused, may_follow
-from world.clock import epoch
+from world.clock import Clock, epoch
 from world.post import Message
 
 
@@ -32,16 +31,16 @@ class Revocations:
     """Changes the standing of an authority's certificates. Every change is durable when its method answers, and is seen
     by OCSP from the next mark of the grid, by the revocation lists from the next batch."""
 
-    def __init__(self, authority: Authority) -> None:
-        self._authority = authority
-        self._ledger = authority.ledger
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
 
     def standing(self, serial: int, at: datetime | None = None) -> Standing:
         """How a certificate stands at an instant (now). Raises NoSuchCertificate."""
         with self._ledger.store.reading() as connection:
-            found = self._ledger.standing(connection, serial, at or self._authority.world.clock.now())
+            found = self._ledger.standing(connection, serial, at or self._clock.now())
         if found is None:
-            raise NoSuchCertificate(f"the {self._authority.kind.word} authority has issued no certificate {serial:X}")
+            raise NoSuchCertificate(f"the {self._ledger.kind.word} authority has issued no certificate {serial:X}")
         return found
 
     def revoke(self, serial: int, reason: Reason, by: str = "") -> Standing:
@@ -58,7 +57,7 @@ class Revocations:
         """Revoke all that a generation has issued, its key having leaked; answers how many certificates that were."""
         table = self._ledger.certificate.c
         with self._ledger.store.transaction() as connection:
-            now = epoch(self._authority.world.clock.now())
+            now = epoch(self._clock.now())
             concerned = self._ledger.issued(connection, (table.generation == generation) & (table.not_after >= now))
             return self._revoke_all(
                 connection, concerned, partial(_always, Reason.CA_COMPROMISE), "compromise of the key"
@@ -72,7 +71,7 @@ class Revocations:
                 code, former = message.body["record_code"], message.body["former_code"]
                 if code != former:
                     connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
-                reason = consequence(message.kind, message.body).of(self._authority.kind)
+                reason = consequence(message.kind, message.body).of(self._ledger.kind)
                 if reason is not None:
                     concerned = self._ledger.issued(connection, table.c.holder == code)
                     self._revoke_all(connection, concerned, partial(_always, reason), message.kind)
@@ -98,16 +97,14 @@ class Revocations:
         )
 
     def _one(self, serial: int, wanted: State, reason: Reason | None, by: str) -> Standing:
-        ledger, now = self._ledger, self._authority.world.clock.now()
+        ledger, now = self._ledger, self._clock.now()
         with ledger.store.transaction() as connection:
             self._one_at_a_time(connection)
             found = ledger.issued(connection, ledger.certificate.c.serial == serial)
             before = ledger.standing(connection, serial, now)
             if not found or before is None:
-                raise NoSuchCertificate(
-                    f"the {self._authority.kind.word} authority has issued no certificate {serial:X}"
-                )
-            if not may_follow(before.state, wanted, self._authority.kind, found[0].medium):
+                raise NoSuchCertificate(f"the {self._ledger.kind.word} authority has issued no certificate {serial:X}")
+            if not may_follow(before.state, wanted, self._ledger.kind, found[0].medium):
                 held = " (a hold is lifted from a phone's authentication certificate only)" * (wanted is State.GOOD)
                 raise TransitionRefused(
                     f"certificate {serial:X} is {before.state.value}, and cannot become {wanted.value}{held}"
@@ -123,14 +120,14 @@ class Revocations:
     ) -> int:  # fmt: skip
         """Revoke or hold those of the certificates that can be; answers how many."""
         self._one_at_a_time(connection)
-        now, changes = self._authority.world.clock.now(), []
+        now, changes = self._clock.now(), []
         for certificate in certificates:
             before = self._ledger.standing(connection, certificate.serial, now)
             reason = reason_for(before) if before is not None else None
             if before is None or reason is None:
                 continue
             wanted = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
-            if may_follow(before.state, wanted, self._authority.kind, certificate.medium):
+            if may_follow(before.state, wanted, self._ledger.kind, certificate.medium):
                 changes.append(_Change(certificate, before, reason))
         self._apply(connection, changes, by)
         return len(changes)
@@ -143,7 +140,7 @@ class Revocations:
     def _apply(self, connection: sa.Connection, changes: Sequence[_Change], by: str) -> None:
         if not changes:
             return
-        now = self._authority.world.clock.now()
+        now = self._clock.now()
         table = self._ledger.revocation
         position = self._ledger.count(connection, "position", len(changes), 1)
         rows: list[dict[str, Any]] = []

@@ -18,11 +18,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from pki.authority import Authority, NoSuchCertificate
+from pki.authority import Authority
 from pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
-from pki.ledger import Issued
+from pki.ledger import Issued, NoSuchCertificate
 from pki.profile import Kind
-from pki.revocation import Revocations
 from pki.state import Standing, State
 from resident_registry.number import ResidentRecordCode
 from resident_registry.resident import Resident, Status
@@ -64,7 +63,7 @@ class VerifierServices:
 
     def status(self, caller: str, kind: Kind, serial: int) -> Standing:
         """How a certificate stands now. Raises NoSuchCertificate."""
-        standing = Revocations(self._authorities[kind]).standing(serial)
+        standing = self._authorities[kind].revocations.standing(serial)
         self._log(caller, STATUS, kind, serial, standing.state.value)
         return standing
 
@@ -125,7 +124,7 @@ class VerifierServices:
         if row.withdrawn_at is not None or from_epoch(row.ends) < now:
             raise ConsentRefused(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has ended'}")
         authority = self._authorities[Kind.SIGNATURE]
-        revocations = Revocations(authority)
+        revocations = authority.revocations
         holder = authority.find(row.serial).holder
         if not any(revocations.standing(found.serial).state is State.GOOD for found in authority.of_holder(holder)):
             raise ConsentRefused("the holder has no signature certificate that is good; a new one must be issued first")
@@ -146,12 +145,12 @@ class VerifierServices:
         try:
             certificate = x509.load_der_x509_certificate(signed.certificate)
             statement = json.loads(signed.statement)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConsentRefused("the certificate or the statement cannot be read") from error
         authority = self._authorities[Kind.SIGNATURE]
         try:
             known = authority.find(certificate.serial_number)
-            standing = Revocations(authority).standing(known.serial)
+            standing = authority.revocations.standing(known.serial)
         except NoSuchCertificate as error:
             raise ConsentRefused("the certificate is none of the signature authority's") from error
         key = certificate.public_key()

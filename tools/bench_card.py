@@ -20,9 +20,9 @@ from card.key import PrivateKey
 from card_management.order import image_path
 from reader_bridge import control
 from tools import bench_process
-from tools.demo import pkcs11_module
 from tools.institutions import Institutions
 from tools.measure import Measure, at_least, at_most, median_ms, timings_ms
+from tools.story import pkcs11_module
 from world.home import World, open_world
 
 GOAL_OVER_VICC = 200.0

@@ -10,10 +10,11 @@ from card.image import DamagedImage, ImageExists, ImageMissing
 from card.store import StoreFailure
 from card_management.management import NoSuchCard, RenewalRefused
 from card_management.relay import RelayFailed
-from pki.authority import NoSuchCertificate, RequestConflict
+from pki.authority import RequestConflict
 from pki.callers import CallerExists, NotRegistered
 from pki.certificate import NoProofOfPossession
 from pki.directory import DirectoryUnavailable
+from pki.ledger import NoSuchCertificate
 from pki.lint import NotLintable
 from pki.services import ConsentRefused
 from pki.signing_key import TokenUnavailable

@@ -37,7 +37,7 @@ class Institutions:
     @cached_property
     def revocations(self) -> dict[Kind, Revocations]:
         """What changes the standing of their certificates."""
-        return {kind: Revocations(authority) for kind, authority in self.authorities.items()}
+        return {kind: authority.revocations for kind, authority in self.authorities.items()}
 
     @cached_property
     def publications(self) -> dict[Kind, Publication]:

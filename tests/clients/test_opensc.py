@@ -16,7 +16,7 @@ from card_management.order import image_path
 from pki.profile import Kind
 from reader_bridge.host import Presentation, ReaderHost
 from tests.support import run
-from tools.demo import pkcs11_module
+from tools.story import pkcs11_module
 from world.home import World
 
 pytestmark = pytest.mark.reader

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tools.bench_pki import measure
+from tools.bench_worlds import Size
 from tools.measure import at_least, at_most
 
 NAMES = {
@@ -44,3 +46,19 @@ def test_every_measure_of_the_card_is_taken() -> None:
             measure["ratio"] >= float(goal) if compared == ">=" else measure["ratio"] <= float(goal)
         )
     assert done.returncode == (0 if all(measure["met"] for measure in measures) else 1)
+
+
+PKI_NAMES = (
+    "whole from the store", "a day's changes applied", "memory", "nightly batch", "every list whole", "cost linear",
+    "certificates issued, committed by hundreds", "OCSP over HTTP", "OCSP over HTTP, p99",
+    "OCSP over HTTP, each with a nonce of its own", "four workers on", "residents loaded",
+    "known to J-LIS, and numbered", "an event among", "in the world's time", "work in between",
+)  # fmt: skip
+
+
+def test_every_measure_of_the_authorities_is_taken() -> None:
+    measures = measure(size=Size(entries=3000, revocations=20_000, residents=300, issued=100, asked=50, seconds=1))
+    assert len(measures) == len(PKI_NAMES)
+    for found, name in zip(measures, PKI_NAMES, strict=True):
+        assert name in found.name
+        assert min(found.ours, found.peer, found.ratio) > 0
