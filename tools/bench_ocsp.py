@@ -150,11 +150,12 @@ def _openssl_responder(directory: Path, world: World) -> Iterator[int]:
         for serial in connection.scalars(sa.select(authority.ledger.certificate.c.serial)):
             index.write(f"V\t310101000000Z\t\t{serial:08X}\tunknown\t/C=JP/CN=holder {serial}\n")
     port = free_port()
-    process = subprocess.Popen(
-        ["openssl", "ocsp", "-port", str(port), "-index", "index.txt", "-CA", "root.pem", "-rsigner", "responder.pem",
-         "-rkey", "key.pem", "-nmin", "15"],
-        cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(home / "log").open("wb"),
-    )  # fmt: skip
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["openssl", "ocsp", "-port", str(port), "-index", "index.txt", "-CA", "root.pem", "-rsigner",
+             "responder.pem", "-rkey", "key.pem", "-nmin", "15"],
+            cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
     try:
         deadline = time.monotonic() + 10
         while "waiting" not in (home / "log").read_text():  # a connection that asks nothing would end it

@@ -21,11 +21,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: entries of the one list, revocations of the nightly batch, residents, certificates issued,
-    certificates asked about, seconds of load."""
+    """How much is measured: entries of the one list; revocations of the nightly batch, and in how many partitions;
+    residents; certificates issued, and certificates asked about; seconds of load."""
 
     entries: int = 1_000_000
     revocations: int = 10_000_000
+    partitions: int = 1892
     residents: int = 1_000_000
     issued: int = 3000
     asked: int = 2000

@@ -53,6 +53,7 @@ class Services:
         self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Directory | None = None
+        self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
         self.port = port or free_port()
         if not _is_free(self.port):
             raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
@@ -62,7 +63,6 @@ class Services:
             if directory:
                 self._directory = Directory(world, free_port([self.port]))
                 self._directory.start(self._publications())
-            self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
             self._ticker.start()
         except BaseException:
             self.stop()
@@ -76,6 +76,8 @@ class Services:
     def stop(self) -> None:
         """End them."""
         self._ended.set()
+        if self._ticker.ident is not None:
+            self._ticker.join()
         if self._process is not None:
             self._process.terminate()
             try:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tools.bench_pki import measure
+from tools import bench_pki
 from tools.bench_worlds import Size
 from tools.measure import at_least, at_most
 
@@ -57,7 +57,8 @@ PKI_NAMES = (
 
 
 def test_every_measure_of_the_authorities_is_taken() -> None:
-    measures = measure(size=Size(entries=3000, revocations=20_000, residents=300, issued=100, asked=50, seconds=1))
+    size = Size(3000, 20_000, partitions=20, residents=300, issued=100, asked=50, seconds=1)
+    measures = bench_pki.measure(size=size)
     assert len(measures) == len(PKI_NAMES)
     for found, name in zip(measures, PKI_NAMES, strict=True):
         assert name in found.name
