@@ -38,6 +38,7 @@ class Directory:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._held: dict[str, dict[str, bytes]] = {}
+        self._failed = False
 
     @property
     def uri(self) -> str:
@@ -54,6 +55,7 @@ class Directory:
         if slapd is None or shutil.which("ldapmodify") is None:
             raise DirectoryUnavailable("slapd or ldapmodify is missing; run: apt-get install slapd ldap-utils")
         shutil.rmtree(self._home, ignore_errors=True)
+        self._held.clear()
         (self._home / "data").mkdir(parents=True, mode=0o700)
         configuration = self._home / "slapd.conf"
         configuration.write_text(
@@ -79,6 +81,11 @@ class Directory:
 
     def load(self, publications: Iterable[Publication]) -> int:
         """Bring the entries up to what is published; answers how many were written. Raises DirectoryUnavailable."""
+        if self._failed:  # how much slapd took is not known; it starts anew, empty
+            self.stop()
+            self._failed = False
+            self.start(publications)
+            return len(self._held)
         changed: list[str] = []
         written = 0
         for name, lists in _entries(publications).items():
@@ -93,10 +100,9 @@ class Directory:
                 input="\n".join(changed).encode(), capture_output=True, check=False,
             )  # fmt: skip
             if done.returncode:
-                self._held.clear()
-                raise DirectoryUnavailable(
-                    f"slapd did not take the lists: {done.stderr.decode(errors='replace').strip()}"
-                )
+                self._failed = True
+                words = " ".join(done.stderr.decode(errors="replace").split())
+                raise DirectoryUnavailable(f"slapd did not take the lists: {words}")
         return written
 
     def _wait(self) -> None:

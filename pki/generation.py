@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from pki import der
+from pki import asn1, der
 from pki.profile import Kind, Profile
 from pki.signing_key import SigningKey
 from world.clock import JST
@@ -35,9 +35,17 @@ class Generation:
     ends: datetime
 
     @property
+    def public_key(self) -> bytes:
+        """The public half of the key as SubjectPublicKeyInfo, out of the certificate: no token need be there for it."""
+        body = asn1.Reader(self.certificate).inside(asn1.SEQUENCE).inside(asn1.SEQUENCE)
+        for _ in ("version", "serial number", "signature", "issuer", "validity", "subject"):
+            body.skip()
+        return body.whole(asn1.SEQUENCE)
+
+    @property
     def key_identifier(self) -> bytes:
         """What tells this generation from the others, whose name is the same."""
-        return der.key_identifier(self.key.public_key)
+        return der.key_identifier(self.public_key)
 
     def identifies(self, kind: Kind) -> bytes:
         """The authorityKeyIdentifier extension of all that this generation signs."""

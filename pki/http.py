@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import json
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from email.utils import format_datetime
@@ -33,6 +34,7 @@ from pki.profile import KINDS, Kind
 from pki.publication import list_path
 from pki.responder import Answer, Responder
 from pki.services import ConsentRefused, SignedStatement, VerifierServices
+from pki.signing_key import TokenUnavailable
 from resident_registry.juki_net import JLis
 from resident_registry.registry import NoSuchResident
 from world.home import World
@@ -45,6 +47,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _KNOWN_FOR = 5.0
 """Seconds for which a worker believes what it knows of a caller's key."""
+
+MAX_STATEMENT = 1 << 16
+"""Bytes of a request with a signed statement, its signature and its certificate."""
 
 _CONTENT_TYPES = {".crl": "application/pkix-crl", ".cer": "application/pkix-cert"}
 
@@ -122,7 +127,7 @@ class OcspEndpoint:
             return answer
         except NotRegistered:
             return responder.refusal(Refusal.UNAUTHORIZED)
-        except StoreFailed:
+        except (StoreFailed, TokenUnavailable):
             return responder.refusal(Refusal.TRY_LATER)
 
     def _caller(self, key: str) -> str:
@@ -275,13 +280,13 @@ class ServicesEndpoint:
 
     async def withdraw(self, caller: str, request: Request) -> Response:
         """A holder's withdrawal."""
-        number = request.path_params["number"]
+        number = _consent(request)
         await asyncio.to_thread(self._services.withdraw, caller, number, await _signed(request))
         return Response(status_code=204)
 
     async def attributes(self, caller: str, request: Request) -> Response:
         """A holder's latest attributes."""
-        number = request.path_params["number"]
+        number = _consent(request)
         return JSONResponse(await asyncio.to_thread(self._services.latest_attributes, caller, number))
 
 
@@ -309,9 +314,19 @@ def _certificate(request: Request) -> tuple[Kind, int]:
     return _kind(request), int(digits, 16)
 
 
+def _consent(request: Request) -> int:
+    number = int(request.path_params["number"])
+    if number >= 1 << 63:
+        raise ConsentRefused(f"there is no consent {number}")
+    return number
+
+
 async def _signed(request: Request) -> SignedStatement:
     """What came as JSON: `statement` as text, `signature` and `certificate` as base64."""
-    body = await request.json()
+    data = await _body(request.receive, MAX_STATEMENT)
+    if data is None:
+        raise ValueError(f"a signed statement has at most {MAX_STATEMENT} bytes with all that belongs to it")
+    body = json.loads(data)
     if not isinstance(body, dict):
         raise ValueError("the request is a JSON object with statement, signature and certificate")
     try:
@@ -328,8 +343,12 @@ def published(tree: Path) -> Endpoint:
     """Serves the published files, and nothing beside them."""
 
     async def serve(request: Request) -> Response:
-        path = (tree / request.url.path.lstrip("/")).resolve()
-        if path.suffix not in _CONTENT_TYPES or not path.is_relative_to(tree.resolve()) or not path.is_file():
+        try:
+            path = (tree / request.url.path.lstrip("/")).resolve()
+            there = path.suffix in _CONTENT_TYPES and path.is_relative_to(tree.resolve()) and path.is_file()
+        except (OSError, ValueError):  # too long a name, or one with a NUL
+            there = False
+        if not there:
             return _error(404, "no-such-list", "nothing is published there (yet)")
         return FileResponse(path, media_type=_CONTENT_TYPES[path.suffix], headers={"cache-control": "no-cache"})
 

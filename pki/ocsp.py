@@ -136,7 +136,7 @@ def _nonce(extensions: asn1.Reader) -> bytes | None:
 
 def identifies(generation: Generation, kind: Kind, hash_name: str) -> tuple[bytes, bytes]:
     """The hashes of name and key by which requests name a generation as issuer."""
-    key = asn1.Reader(generation.key.public_key).inside(asn1.SEQUENCE)
+    key = asn1.Reader(generation.public_key).inside(asn1.SEQUENCE)
     key.skip()
     bits = key.contents(asn1.BIT_STRING)[1:]
     name = der.authority_name(generation.profile, kind)

@@ -138,9 +138,9 @@ def instant_of(words: str) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(words)
-    except ValueError:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=JST)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{words!r} is no instant; write 2027-01-31 or 2027-01-31T12:00+09:00") from None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=JST)).astimezone(UTC)
 
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -148,7 +148,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def duration_of(words: str) -> timedelta:
     """A span of time as people write one: 90m, 12h, 400d, 2w. Raises ValueError with words that say what is taken."""
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", words)
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", words)
     if not found:
         raise ValueError(f"{words!r} is no span of time; write 90m, 12h, 400d or 2w")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -32,7 +32,7 @@ class Settings:
     closes: int = 24
 
     def __post_init__(self) -> None:
-        if self.storage and not self.storage.startswith("postgresql"):
+        if self.storage and not self.storage.startswith("postgresql://"):
             raise ValueError("storage is a URL that begins with postgresql://, or empty for SQLite files")
         if self.keys != "software" and not self.keys.startswith("pkcs11:"):
             raise ValueError("keys are kept in 'software' or in a token named by a pkcs11: URI")

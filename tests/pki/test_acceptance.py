@@ -1,0 +1,464 @@
+"""The checks by which this part is accepted: what is publicly known of the real service, one test for each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import core, pem
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+from cryptography.x509 import ocsp
+from hypothesis import given
+from hypothesis import strategies as st
+from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator.errors import InsufficientRevinfoError, PathValidationError
+
+from applets import jpki
+from card.certification_request import certification_request
+from card.image import read_image
+from card_management.order import image_path
+from pki.asn1 import MalformedDer
+from pki.callers import ATTRIBUTES, OCSP, Callers
+from pki.certificate import Request
+from pki.http import OcspEndpoint
+from pki.ledger import FULL_LIST, Issued
+from pki.lint import NotLintable, lint
+from pki.ocsp import read_request
+from pki.profile import Kind, Medium
+from pki.publication import Publication
+from pki.responder import GRID, Responder
+from pki.services import CONSENT_PURPOSE, WITHDRAWAL_PURPOSE, ConsentRefused, SignedStatement, VerifierServices
+from pki.state import Reason, State, TransitionRefused
+from pki.validity import certificate_end, renewal_opens
+from resident_registry.birth_date import BirthDate
+from resident_registry.cast import CAST
+from resident_registry.event import Death, LossReport, MoveWithin
+from tests.pki.test_profile import REAL_ROOT, ROOTS, extensions, tags
+from tests.support import run
+from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions, standing
+from tools.institutions import Institutions
+from world.clock import JST, end_of_day, epoch, from_epoch
+from world.key_source import SharedKeySource, generate
+
+
+@pytest.fixture(scope="module")
+def whole_cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """Every member of the cast with a card; nothing has happened to anybody. Tests leave it as it is."""
+    keys = SharedKeySource([generate() for _ in range(11)])
+    institutions = new_institutions(tmp_path_factory.mktemp("cast") / "w", keys)
+    for alias in CAST:
+        institutions.issue_card(alias, alias)
+    institutions.settle()
+    yield institutions
+    institutions.world.close()
+
+
+def file(place: Path, label: str, *contents: bytes) -> str:
+    """A PEM file of one or several objects."""
+    place.write_bytes(b"".join(pem.armor(label, content) for content in contents))
+    return str(place)
+
+
+def published(institutions: Institutions, issued: Issued, kind: Kind, name: str = "") -> x509.CertificateRevocationList:
+    path = institutions.publications[kind].path(issued.generation, name or issued.partition)
+    return x509.load_der_x509_crl(path.read_bytes())
+
+
+def listed(institutions: Institutions, issued: Issued, kind: Kind) -> bool:
+    """Whether a certificate is on its municipality's list, and on that of everybody, which must agree."""
+    found = {
+        published(institutions, issued, kind, name).get_revoked_certificate_by_serial_number(issued.serial) is not None
+        for name in ("", FULL_LIST)
+    }
+    assert len(found) == 1
+    return found.pop()
+
+
+def query(institutions: Institutions, issued: Issued, kind: Kind) -> bytes:
+    """An OCSP request about a certificate, as DER."""
+    roots = {found.name: found.certificate for found in institutions.authorities[kind].generations()}
+    issuer = x509.load_der_x509_certificate(roots[issued.generation])
+    return (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(loaded(issued), issuer, hashes.SHA1())
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+
+
+def asked(institutions: Institutions, issued: Issued, kind: Kind) -> ocsp.OCSPResponse:
+    return ocsp.load_der_ocsp_response(
+        Responder(institutions.authorities[kind]).answer(query(institutions, issued, kind)).response
+    )
+
+
+def to_next_mark(institutions: Institutions) -> None:
+    seconds = int(GRID.total_seconds())
+    institutions.advance(from_epoch((epoch(institutions.world.clock.now()) // seconds + 1) * seconds))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutions, kind: Kind) -> None:
+    real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
+    ours = whole_cast.authorities[kind].root()
+    assert extensions(ours) == extensions(real)
+    assert tags(ours) == tags(real)
+    for before, after in (
+        (b"JPKI-EMU", b"JPKI"),
+        ("公的個人認証サービス模擬".encode(), "公的個人認証サービス".encode()),
+    ):
+        assert before in ours
+        assert before not in real
+        assert after in real
+
+
+def test_02_authentication_certificates_have_the_known_extensions_and_size(whole_cast: Institutions) -> None:
+    for alias in CAST:
+        (issued,) = certificates(whole_cast, alias, AUTHENTICATION)
+        assert extensions(issued.certificate) == [
+            ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
+            ("2.5.29.31", False), ("1.3.6.1.5.5.7.1.1", False), ("2.5.29.35", False), ("2.5.29.14", False),
+        ]  # fmt: skip
+        assert 1500 <= len(issued.certificate) <= 1650
+        with pytest.raises(x509.ExtensionNotFound):
+            loaded(issued).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+
+
+def test_03_signature_certificates_have_six_names_whose_flags_are_as_long_as_the_text(whole_cast: Institutions) -> None:
+    for alias in CAST:
+        if alias == "child":
+            assert certificates(whole_cast, alias, SIGNATURE) == []
+            continue
+        (issued,) = certificates(whole_cast, alias, SIGNATURE)
+        assert extensions(issued.certificate) == [
+            ("2.5.29.15", True), ("2.5.29.17", False), ("2.5.29.32", True), ("2.5.29.18", False),
+            ("2.5.29.31", False), ("2.5.29.35", False), ("2.5.29.14", False),
+        ]  # fmt: skip
+        names = loaded(issued).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        others = names.get_values_for_type(x509.OtherName)
+        assert [other.type_id.dotted_string.rpartition(".")[2] for other in others] == ["1", "4", "3", "5", "2", "6"]
+        text = {other.type_id.dotted_string[-1]: core.UTF8String.load(other.value).native for other in others}
+        assert (len(text["2"]), len(text["6"])) == (len(text["1"]), len(text["5"]))
+
+
+_DAYS = st.dates(date(2016, 1, 1), date(2040, 12, 31))
+_BIRTHS = st.dates(date(1910, 1, 1), date(2015, 12, 31)).map(lambda day: BirthDate(day.year, day.month, day.day))
+_LEAPLINGS = st.sampled_from(range(1912, 2013, 4)).map(lambda year: BirthDate(year, 2, 29))
+
+
+@given(_DAYS, _BIRTHS | _LEAPLINGS, st.integers(0, 4000), st.none() | st.integers(0, 4000), st.integers(-200, 4000))
+def test_04_a_certificate_ends_on_the_fifth_birthday_or_with_card_or_stay(
+    day: date, birth: BirthDate, card: int, stay: int | None, ago: int
+) -> None:
+    card_ends, issued = day + timedelta(days=card), datetime(day.year, day.month, day.day, 12, tzinfo=JST)
+    stay_ends = None if stay is None else day + timedelta(days=stay)
+    fifth = [birth.birthday(year) for year in range(day.year, day.year + 8) if birth.birthday(year) > day][4]
+    ends = certificate_end(issued, birth, card_ends, stay_ends)
+    assert ends == end_of_day(min(fifth, card_ends, stay_ends or fifth))
+    assert certificate_end(issued, birth, fifth) == end_of_day(fifth)
+    if birth.birthday(day.year) == day:
+        assert fifth.year == day.year + 5, "the birthday of the day itself does not count"
+    if (birth.month, birth.day) == (2, 29):
+        assert (fifth.month, fifth.day) == (2, 29 if fifth.year % 4 == 0 else 28)
+    # A renewal of a certificate that ends `ago` days from now, within its last three months or at another time.
+    before = end_of_day(day + timedelta(days=ago))
+    renewed = certificate_end(issued, birth, date(9999, 12, 31), renewed=before)
+    if renewal_opens(before) <= day <= day + timedelta(days=ago):
+        last = before.astimezone(JST).date()
+        following = [birth.birthday(year) for year in range(last.year, last.year + 8) if birth.birthday(year) > last]
+        assert renewed == end_of_day(following[4])
+        assert renewed >= end_of_day(fifth), "nobody loses by renewing early"
+    else:
+        assert renewed == end_of_day(fifth)
+
+
+def test_05_the_name_alone_picks_the_wrong_generation_and_the_key_identifier_the_right_one(
+    whole_cast: Institutions, tmp_path: Path
+) -> None:
+    for kind in Kind:
+        roots = {found.name: found.certificate for found in whole_cast.authorities[kind].generations()}
+        assert roots.keys() == {"02", "03"}
+        former, present = (x509.load_der_x509_certificate(roots[name]) for name in ("02", "03"))
+        assert former.subject.public_bytes() == present.subject.public_bytes()
+        (issued,) = certificates(whole_cast, "expired", kind)
+        certificate = loaded(issued)
+        by_name = [root for root in (present, former) if root.subject == certificate.issuer]
+        with pytest.raises(InvalidSignature):
+            certificate.verify_directly_issued_by(by_name[0])
+        wanted = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        (by_key,) = [
+            root for root in (present, former)
+            if root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest == wanted
+        ]  # fmt: skip
+        certificate.verify_directly_issued_by(by_key)
+        both = file(tmp_path / "both.pem", "CERTIFICATE", roots["03"], roots["02"])
+        wrong = file(tmp_path / "wrong.pem", "CERTIFICATE", roots["03"])
+        leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
+        then = str(epoch(issued.not_before + timedelta(days=1)))
+        assert run("openssl", "verify", "-attime", then, "-CAfile", both, leaf).strip().endswith("OK")
+        assert "unable to get" in run("openssl", "verify", "-attime", then, "-CAfile", wrong, leaf, expect=2)
+
+
+def test_06_what_befalls_the_holder_befalls_the_certificates(town: Institutions, keys: SharedKeySource) -> None:
+    for alias in ("hanako", "taro", "leap-day"):
+        town.issue_card(alias, alias)
+    town.registry.record("hanako", MoveWithin("架空町１丁目"))
+    town.registry.record("taro", Death())
+    town.registry.record("leap-day", LossReport())
+    phone = {}
+    now = town.world.clock.now()
+    for kind in Kind:
+        request = Request(
+            town.resident("sex-unstated"), certification_request(keys.take()), now, now + timedelta(days=400),
+            Medium.PHONE, "phone 1", identifier="phone 1",
+        )  # fmt: skip
+        phone[kind] = x509.load_der_x509_certificate(town.authorities[kind].issue(request)).serial_number
+        town.revocations[kind].revoke(phone[kind], Reason.CERTIFICATE_HOLD)
+    later(town, days=1)
+    found = {(who, kind): standing(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in Kind}
+    assert {key: (value.state, value.reason) for key, value in found.items()} == {
+        ("hanako", SIGNATURE): (State.REVOKED, Reason.AFFILIATION_CHANGED),
+        ("hanako", AUTHENTICATION): (State.GOOD, None),
+        ("taro", SIGNATURE): (State.REVOKED, Reason.CESSATION_OF_OPERATION),
+        ("taro", AUTHENTICATION): (State.REVOKED, Reason.CESSATION_OF_OPERATION),
+        ("leap-day", SIGNATURE): (State.HELD, Reason.CERTIFICATE_HOLD),
+        ("leap-day", AUTHENTICATION): (State.HELD, Reason.CERTIFICATE_HOLD),
+    }
+    for kind in Kind:
+        held = certificates(town, "leap-day", kind)[-1]
+        assert listed(town, held, kind)
+        with pytest.raises(TransitionRefused):
+            town.revocations[kind].release(held.serial)
+        assert listed(town, town.authorities[kind].find(phone[kind]), kind)
+    with pytest.raises(TransitionRefused):
+        town.revocations[SIGNATURE].release(phone[SIGNATURE])
+    assert town.revocations[AUTHENTICATION].release(phone[AUTHENTICATION]).state is State.GOOD
+    assert listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION), "until tomorrow"
+    later(town, days=1)
+    assert not listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION)
+    assert listed(town, town.authorities[SIGNATURE].find(phone[SIGNATURE]), SIGNATURE)
+    for kind in Kind:
+        assert listed(town, certificates(town, "leap-day", kind)[-1], kind), "a card's hold stays"
+
+
+def test_07_ocsp_knows_at_the_next_mark_and_the_list_on_the_next_day(town: Institutions) -> None:
+    town.issue_card("hanako", "hanako")
+    town.settle()
+    (issued,) = certificates(town, "hanako", SIGNATURE)
+    good, revoked = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+    later(town, minutes=1)
+    town.registry.record("hanako", MoveWithin("架空町１丁目"))
+    town.settle()
+    recorded = town.world.clock.now()
+    assert asked(town, issued, SIGNATURE).certificate_status is good, "the data are those of the last mark"
+    to_next_mark(town)
+    response = asked(town, issued, SIGNATURE)
+    assert response.certificate_status is revoked
+    assert response.revocation_reason is x509.ReasonFlags.affiliation_changed
+    assert response.revocation_time_utc == recorded
+    assert response.this_update_utc == town.world.clock.now()
+    assert response.next_update_utc == town.world.clock.now() + GRID
+    assert not listed(town, issued, SIGNATURE), "OCSP says revoked while the list says good"
+    later(town, hours=12)
+    assert not listed(town, issued, SIGNATURE), "still the same day in Japan"
+    later(town, hours=12)
+    assert listed(town, issued, SIGNATURE)
+    (other,) = certificates(town, "hanako", AUTHENTICATION)
+    assert asked(town, other, AUTHENTICATION).certificate_status is good
+    assert not listed(town, other, AUTHENTICATION)
+
+
+def test_08_the_list_of_another_municipality_is_refused(whole_cast: Institutions, tmp_path: Path) -> None:
+    for kind in Kind:
+        (issued,) = certificates(whole_cast, "hanako", kind)
+        publication: Publication = whole_cast.publications[kind]
+        root = whole_cast.authorities[kind].root()
+        own, other = (publication.path("03", code).read_bytes() for code in ("13113", "27127"))
+        command = [
+            "openssl", "verify", "-crl_check", "-attime", str(epoch(whole_cast.world.clock.now())),
+            "-CAfile", file(tmp_path / "root.pem", "CERTIFICATE", root),
+        ]  # fmt: skip
+        leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
+        fitting = file(tmp_path / "own.pem", "X509 CRL", own)
+        strange = file(tmp_path / "other.pem", "X509 CRL", other)
+        assert run(*command, "-CRLfile", fitting, leaf).strip().endswith("OK")
+        assert "scope" in run(*command, "-CRLfile", strange, leaf, expect=2).lower()
+
+        def validate(crl: bytes, issued: Issued = issued, root: bytes = root) -> None:
+            context = ValidationContext(
+                trust_roots=[asn1_x509.Certificate.load(root)], moment=whole_cast.world.clock.now(), crls=[crl],
+                revocation_mode="hard-fail", allow_fetching=False,
+            )  # fmt: skip
+            certificate = asn1_x509.Certificate.load(issued.certificate)
+            asyncio.run(CertificateValidator(certificate, validation_context=context).async_validate_path())
+
+        validate(own)
+        with pytest.raises((InsufficientRevinfoError, PathValidationError)):
+            validate(other)
+
+
+def test_09_strangers_are_not_answered_and_every_answer_is_logged_with_who_asked(town: Institutions) -> None:
+    town.issue_card("hanako", "hanako")
+    callers = Callers(town.world)
+    (issued,) = certificates(town, "hanako", SIGNATURE)
+    request = query(town, issued, SIGNATURE)
+
+    async def post(key: str) -> bytes:
+        endpoint = OcspEndpoint(town.world, town.authorities, callers)
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": request}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        header = (b"authorization", f"Bearer {key}".encode())
+        scope = {"type": "http", "method": "POST", "path": "/ocsp/signature", "headers": [header]}
+        await endpoint(scope, receive, send)
+        return bytes(sent[-1]["body"])
+
+    assert len(read_request(request).certificates) == 1
+    refused = ocsp.load_der_ocsp_response(asyncio.run(post("no key")))
+    assert refused.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
+    assert list(callers.queries()) == []
+    answers = {}
+    for name in ("library", "bank"):
+        key = callers.register(name)
+        answers[name] = ocsp.load_der_ocsp_response(asyncio.run(post(key)))
+        assert answers[name].certificate_status is ocsp.OCSPCertStatus.GOOD
+        assert callers.strike_off(name)
+        again = ocsp.load_der_ocsp_response(asyncio.run(post(key)))
+        assert again.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
+    lines = [(found.caller, found.service, found.kind, found.serial, found.said) for found, _ in callers.queries()]
+    assert lines == [(name, OCSP, SIGNATURE, issued.serial, "good") for name in ("library", "bank")]
+
+
+def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(town: Institutions) -> None:
+    town.issue_card("hanako", "hanako")
+    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+
+    def signed(purpose: str, caller: str = "bank") -> SignedStatement:
+        content = read_image(image_path(town.world, "hanako"))[0][jpki.AID]
+        key = load_der_private_key(content.keys[jpki.SIGNATURE_KEY], None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        statement = json.dumps({"purpose": purpose, "caller": caller, "service": "accounts"}).encode()
+        certificate = certificates(town, "hanako", SIGNATURE)[-1].certificate
+        return SignedStatement(statement, key.sign(statement, padding.PKCS1v15(), hashes.SHA256()), certificate)
+
+    with pytest.raises(ConsentRefused, match="no consent"):
+        services.latest_attributes("bank", 1)
+    with pytest.raises(ConsentRefused, match="must say"):
+        services.consent("shop", signed(CONSENT_PURPOSE))
+    with pytest.raises(ConsentRefused, match="signature"):
+        services.consent("bank", replace(signed(CONSENT_PURPOSE), statement=b"{}"))
+    number = services.consent("bank", signed(CONSENT_PURPOSE))
+    told = services.latest_attributes("bank", number)
+    assert told["address"] == "東京都渋谷区架空町９丁目９９番９９号"
+    with pytest.raises(ConsentRefused, match="no consent"):
+        services.latest_attributes("shop", number)
+    town.registry.record("hanako", MoveWithin("架空町１丁目"))
+    town.settle()
+    with pytest.raises(ConsentRefused, match="no signature certificate that is good"):
+        services.latest_attributes("bank", number)
+    with pytest.raises(ConsentRefused, match="revoked"):
+        services.consent("bank", signed(CONSENT_PURPOSE))
+    assert town.cards.renew("hanako") == [SIGNATURE]
+    told = services.latest_attributes("bank", number)
+    assert told == {
+        "name": "番号　花子", "furigana": "バンゴウ　ハナコ", "address": "東京都渋谷区架空町１丁目",
+        "birth": "19880417", "sex": "2", "emigrated": False,
+    }  # fmt: skip
+    text = json.dumps(told)
+    for kind in Kind:
+        for issued in certificates(town, "hanako", kind):
+            assert f"{issued.serial:x}" not in text.lower()
+            assert str(issued.serial) not in text
+    services.withdraw("bank", number, signed(WITHDRAWAL_PURPOSE))
+    with pytest.raises(ConsentRefused, match="withdrawn"):
+        services.latest_attributes("bank", number)
+    given = [found for found, _ in services.callers.queries() if found.service == ATTRIBUTES]
+    assert [(found.caller, found.serial) for found in given] == [("bank", None)] * 2
+
+
+def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
+    town.issue_card("hanako", "hanako")
+    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+    content = read_image(image_path(town.world, "hanako"))[0][jpki.AID]
+    key = load_der_private_key(content.keys[jpki.SIGNATURE_KEY], None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    statement = json.dumps({"purpose": CONSENT_PURPOSE, "caller": "bank"}).encode()
+    issued = certificates(town, "hanako", SIGNATURE)[-1]
+    signature = key.sign(statement, padding.PKCS1v15(), hashes.SHA256())
+    number = services.consent("bank", SignedStatement(statement, signature, issued.certificate))
+    table = services.callers.consent
+    with services.callers.store.reading() as connection:
+        ends = from_epoch(connection.execute(table.select()).one().ends)
+    assert ends == end_of_day(date(2036, 11, 24)), "ten years from the day after"
+    services.latest_attributes("bank", number)
+    with services.callers.store.transaction() as connection:
+        connection.execute(table.update().values(ends=epoch(town.world.clock.now()) - 1))
+    with pytest.raises(ConsentRefused, match="has ended"):
+        services.latest_attributes("bank", number)
+
+
+def test_12_openssl_and_pkilint_read_every_certificate_of_the_cast(whole_cast: Institutions, tmp_path: Path) -> None:
+    paths = []
+    for kind in Kind:
+        roots = [found.certificate for found in whole_cast.authorities[kind].generations()]
+        authorities = file(tmp_path / f"{kind.word}-roots.pem", "CERTIFICATE", *roots)
+        for alias in CAST:
+            for issued in certificates(whole_cast, alias, kind):
+                paths.append(tmp_path / f"{alias}-{kind.word}.der")
+                paths[-1].write_bytes(issued.certificate)
+                leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
+                text = run("openssl", "x509", "-noout", "-text", "-in", leaf)
+                assert f"CN={issued_name(issued)}" in text.replace("CN = ", "CN=")
+                then = str(epoch(issued.not_before))
+                run("openssl", "verify", "-x509_strict", "-attime", then, "-CAfile", authorities, leaf)
+    assert len(paths) == 2 * len(CAST) - 1
+    said, decoder, seen = run(sys.executable, "-c", LINT_MANY, *map(str, paths)).strip(), json.JSONDecoder(), 0
+    while said:
+        document, end = decoder.raw_decode(said)
+        said, seen = said[end:].strip(), seen + 1
+        findings = [found for result in document["results"] for found in result["finding_descriptions"]]
+        assert {found["code"] for found in findings if found["severity"] != "INFO"} == {
+            "pkix.certificate_policies_policy_has_qualifier"
+        }
+    assert seen == len(paths)
+
+
+LINT_MANY = """
+import sys
+from pkilint.bin.lint_pkix_cert import main
+for path in sys.argv[1:]:
+    main(["lint", "--format", "JSON", path])
+"""
+"""`pki.lint` starts a process for each file; for the whole cast, one is enough."""
+
+
+def issued_name(issued: Issued) -> str:
+    return str(loaded(issued).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+def test_12_a_certificate_cut_short_is_read_by_nobody(whole_cast: Institutions, tmp_path: Path) -> None:
+    (issued,) = certificates(whole_cast, "hanako", SIGNATURE)
+    path = tmp_path / "short.der"
+    path.write_bytes(issued.certificate[:-1])
+    run("openssl", "x509", "-inform", "DER", "-noout", "-in", str(path), expect=1)
+    with pytest.raises(NotLintable, match=r"cannot read .*short\.der as a certificate"):
+        lint("certificate", path)
+    with pytest.raises(MalformedDer):
+        read_request(issued.certificate)

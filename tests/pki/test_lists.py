@@ -1,0 +1,396 @@
+"""Revocation lists: their entries as bytes, the nightly batch, and what is left when it is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asn1crypto import crl as asn1_crl
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import pki.publication as publishing
+from card.certification_request import certification_request
+from pki import asn1
+from pki.certificate import Request
+from pki.crl import Entries, encode_entries, read_list, without
+from pki.ledger import AUTHORITY_LIST, FULL_LIST
+from pki.profile import Medium
+from pki.publication import Publication, list_path
+from pki.responder import Responder
+from pki.state import Reason
+from tests.support import run
+from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
+from tools.institutions import Institutions
+from world.clock import epoch
+from world.key_source import KeySource, SharedKeySource, generate
+
+LAST_INSTANT = int(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+_ENTRY = st.tuples(
+    st.integers(1, 64).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)),
+    st.integers(0, LAST_INSTANT),
+    st.sampled_from(Reason),
+)
+
+
+def columns(entries: list[tuple[int, int, Reason]]) -> Entries:
+    return Entries(
+        np.array([entry[0] for entry in entries], np.uint64).view(np.int64),
+        np.array([entry[1] for entry in entries], np.int64),
+        np.array([entry[2] for entry in entries], np.int64),
+    )
+
+
+def encoded(entries: list[tuple[int, int, Reason]]) -> bytes:
+    return b"".join(encode_entries(columns(entries)))
+
+
+@example([(number << 63 | 1, LAST_INSTANT, reason) for number in (0, 1) for reason in Reason])
+@given(st.lists(_ENTRY, max_size=40))
+def test_entries_are_read_as_they_were_written(entries: list[tuple[int, int, Reason]]) -> None:
+    data = asn1.sequence(encoded(entries))
+    parsed = asn1_crl.RevokedCertificates.load(data, strict=True)
+    read = []
+    for entry in parsed:
+        reason = entry.crl_reason_value
+        assert (reason is None) == (len(entry["crl_entry_extensions"]) == 0)
+        name = "UNSPECIFIED" if reason is None else str(reason.native).upper()
+        at = int(entry["revocation_date"].native.timestamp())
+        read.append((entry["user_certificate"].native, at, Reason[name]))
+    assert read == entries
+    assert parsed.dump(force=True) == data
+
+
+@given(st.lists(_ENTRY, max_size=30, unique_by=lambda entry: entry[0]), st.data())
+def test_entries_that_go_leave_the_others_as_they_were(
+    entries: list[tuple[int, int, Reason]], data: st.DataObject
+) -> None:
+    # A short entry could look like the middle of a longer one's number; numbers of one length cannot.
+    entries = [(serial | 1 << 62, at, reason) for serial, at, reason in entries]
+    gone = data.draw(st.sets(st.sampled_from(range(len(entries))))) if entries else set()
+    whole = encoded(entries)
+    kept = without(whole, (0, len(whole)), [encoded([entries[place]]) for place in sorted(gone)])
+    assert b"".join(kept) == encoded([entry for place, entry in enumerate(entries) if place not in gone])
+
+
+def test_an_entry_that_is_not_there_cannot_go() -> None:
+    whole = encoded([(5, 0, Reason.SUPERSEDED), (6, 0, Reason.SUPERSEDED)])
+    with pytest.raises(KeyError):
+        without(whole, (0, len(whole)), [encoded([(7, 0, Reason.SUPERSEDED)])])
+    with pytest.raises(KeyError):
+        without(whole, (0, len(whole)), [encoded([(5, 0, Reason.KEY_COMPROMISE)])])
+
+
+def test_many_entries_are_written_in_pieces_that_fit_together() -> None:
+    size = 150_000
+    entries = Entries(
+        np.arange(1, size + 1, dtype=np.int64), np.full(size, epoch(MORNING)), np.arange(size, dtype=np.int64) % 7
+    )
+    pieces = list(encode_entries(entries))
+    assert len(pieces) > 1
+    reader, read = asn1.Reader(b"".join(pieces)), []
+    while reader.more:
+        read.append(reader.inside(asn1.SEQUENCE).number())
+    assert read == list(range(1, size + 1))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x00", b"\x30\x02\x30\x00", bytes(40)])
+def test_what_is_no_list_is_not_read_as_one(data: bytes) -> None:
+    with pytest.raises(asn1.MalformedDer):
+        read_list(data)
+
+
+# The batch
+
+
+def entries_of(path: Path) -> bytes:
+    data = path.read_bytes()
+    first, end = read_list(data).entries
+    return data[first:end]
+
+
+def serials_of(path: Path) -> list[int]:
+    return [entry.serial_number for entry in x509.load_der_x509_crl(path.read_bytes())]
+
+
+def number_of(path: Path) -> int:
+    listed = x509.load_der_x509_crl(path.read_bytes())
+    return listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+_NUMBERS = count()
+
+
+def phone_certificates(institutions: Institutions, keys: KeySource, lasts: list[int]) -> list[int]:
+    """Serial numbers of phones' authentication certificates in two municipalities, which last so many days."""
+    now = institutions.world.clock.now()
+    requests = [
+        Request(
+            institutions.resident(("hanako", "leap-day")[place % 2]), certification_request(keys.take()), now,
+            now + timedelta(days=days), Medium.PHONE, f"phone {place % 2}", identifier=f"request {next(_NUMBERS)}",
+        )
+        for place, days in enumerate(lasts)
+    ]  # fmt: skip
+    issued = institutions.authorities[AUTHENTICATION].issue_many(requests)
+    return [x509.load_der_x509_certificate(certificate).serial_number for certificate in issued]
+
+
+def agrees_with_the_store(publication: Publication) -> int:
+    """Compare every published list with the one that follows from the store alone; answers how many entries."""
+    seen = 0
+    upto, now = 1 << 62, publication.authority.world.clock.now()
+    for generation in publication.authority.generations():
+        for name in publication.names(generation.name):
+            found = entries_of(publication.path(generation.name, name))
+            whole = b"" if name == AUTHORITY_LIST else b"".join(publication._whole(generation.name, name, upto, now))
+            assert found == whole, name
+            seen += len(found)
+    return seen
+
+
+@contextmanager
+def watched(publication: Publication) -> Iterator[list[str]]:
+    """The names of the lists that are built out of the store, and not out of yesterday's."""
+    built: list[str] = []
+    whole = publication._whole
+
+    def noted(generation: str, name: str, upto: int, now: datetime) -> Iterator[bytes]:
+        built.append(name)
+        return whole(generation, name, upto, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publication, "_whole", noted)
+        yield built
+
+
+@pytest.fixture(scope="module")
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """A town in which property tests go on from example to example. Its lists are all there."""
+    keys = SharedKeySource([generate() for _ in range(5)])
+    institutions = new_institutions(tmp_path_factory.mktemp("lists") / "w", keys)
+    phone_certificates(institutions, keys, [1, 1])
+    institutions.settle()
+    yield institutions
+    institutions.world.close()
+
+
+_STEP = st.sampled_from(["revoke", "hold", "release"])
+_ALLOWED = {"good": ("revoke", "hold"), "held": ("revoke", "release")}
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.integers(1, 8), min_size=2, max_size=6),
+    st.lists(st.lists(st.tuples(st.integers(0, 5), _STEP), max_size=6), min_size=2, max_size=5),
+)
+def test_lists_brought_up_day_by_day_are_those_that_are_built_whole(
+    long_lived: Institutions, keys: SharedKeySource, lasts: list[int], days: list[list[tuple[int, str]]]
+) -> None:
+    revocations, publication = long_lived.revocations[AUTHENTICATION], long_lived.publications[AUTHENTICATION]
+    serials = phone_certificates(long_lived, keys, lasts)
+    for steps in days:
+        for place, step in steps:
+            serial = serials[place % len(serials)]
+            if step not in _ALLOWED.get(revocations.standing(serial).state.value, ()):
+                continue
+            if step == "release":
+                revocations.release(serial)
+            else:
+                revocations.revoke(serial, Reason.CERTIFICATE_HOLD if step == "hold" else Reason.SUPERSEDED)
+        with watched(publication) as built:
+            later(long_lived, days=1)
+        assert built == []
+        agrees_with_the_store(publication)
+
+
+def test_an_entry_leaves_when_its_certificate_has_expired(town: Institutions, keys: SharedKeySource) -> None:
+    short, long = phone_certificates(town, keys, [3, 30])
+    publication = town.publications[AUTHENTICATION]
+    for serial in (short, long):
+        town.revocations[AUTHENTICATION].revoke(serial, Reason.KEY_COMPROMISE)
+    seen = []
+    for _ in range(5):
+        later(town, days=1)
+        seen.append(serials_of(publication.path("03", FULL_LIST)))
+        assert agrees_with_the_store(publication) > 0
+    assert seen == [[short, long]] * 3 + [[long]] * 2
+    assert town.revocations[AUTHENTICATION].standing(short).reason is Reason.KEY_COMPROMISE, "the record stays"
+
+
+def test_a_list_of_nobody_has_no_entries_at_all(town: Institutions, keys: SharedKeySource) -> None:
+    phone_certificates(town, keys, [30])
+    town.settle()
+    for name in ("13113", FULL_LIST, AUTHORITY_LIST):
+        data = town.publications[AUTHENTICATION].path("03", name).read_bytes()
+        assert read_list(data).entries == (0, 0)
+        assert asn1_crl.CertificateList.load(data)["tbs_cert_list"]["revoked_certificates"].native is None
+
+
+def test_the_next_batch_is_due_after_midnight_in_japan(town: Institutions, keys: SharedKeySource) -> None:
+    phone_certificates(town, keys, [30])
+    publication = town.publications[AUTHENTICATION]
+    assert publication.due() == MORNING, "a list that was never made is due at once"
+    town.settle()
+    midnight = MORNING + timedelta(hours=14, minutes=30)
+    assert publication.due() == midnight
+    later(town, hours=14, minutes=29, seconds=59)
+    assert publication.made() == 3
+    assert publication.publish() == 0
+    later(town, seconds=1)
+    assert publication.made() == 6
+    assert publication.due() == midnight + timedelta(days=1)
+
+
+class Broken(OSError):
+    """The disk is full."""
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_numbers_only_grow_when_a_batch_is_cut_off(town: Institutions, keys: SharedKeySource, writes: int) -> None:
+    serials = phone_certificates(town, keys, [30, 30, 30, 30])
+    publication, revocations = town.publications[AUTHENTICATION], town.revocations[AUTHENTICATION]
+    town.settle()
+    names = publication.names("03")
+    assert len(names) == 4
+    borne: dict[tuple[str, int], bytes] = {}
+
+    def look() -> dict[str, int]:
+        """The numbers that are published now; none is ever borne by two different lists."""
+        found = {}
+        for name in names:
+            path = publication.path("03", name)
+            found[name] = number_of(path)
+            assert borne.setdefault((name, found[name]), path.read_bytes()) == path.read_bytes()
+        return found
+
+    before = look()
+    write, left = publishing._write, [writes]
+
+    def cut_off(path: Path, pieces: list[bytes]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Broken
+        write(path, pieces)
+
+    clock = clock_of(town.world)
+    for serial in serials:
+        revocations.revoke(serial, Reason.SUPERSEDED)
+        clock.stand(clock.now() + timedelta(days=1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(publishing, "_write", cut_off)
+            left[0] = writes
+            if writes < len(names):
+                with pytest.raises(Broken):
+                    publication.publish()
+            else:
+                assert publication.publish() == len(names)
+        after = look()
+        assert all(after[name] >= before[name] for name in names)
+        assert sum(after[name] > before[name] for name in names) == writes
+        before = after
+        if writes < len(names):
+            assert publication.due() is not None
+            assert publication.due() <= clock.now()  # type: ignore[operator]
+    assert publication.publish() == (len(names) if writes < len(names) else 0)
+    assert all(number >= before[name] for name, number in look().items())
+    assert agrees_with_the_store(publication) > 0
+    assert sorted(serials_of(publication.path("03", FULL_LIST))) == sorted(serials)
+    assert not list(town.world.publication.rglob(".*.new"))
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut short", "another day's", "another list", "entry missing"])
+def test_a_published_list_that_is_not_as_it_was_made_is_built_whole(
+    town: Institutions, keys: SharedKeySource, damage: str
+) -> None:
+    serials = phone_certificates(town, keys, [30, 30, 30, 1])
+    publication, revocations = town.publications[AUTHENTICATION], town.revocations[AUTHENTICATION]
+    revocations.revoke(serials[0], Reason.CERTIFICATE_HOLD)
+    revocations.revoke(serials[3], Reason.KEY_COMPROMISE)
+    town.settle()
+    path = publication.path("03", FULL_LIST)
+    former = path.read_bytes()
+    revocations.revoke(serials[2], Reason.SUPERSEDED)
+    later(town, days=1)
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "entry missing":
+        held = encoded([(serials[0], epoch(MORNING), Reason.CERTIFICATE_HOLD)])
+        assert held in data
+        path.write_bytes(data.replace(held, bytes(len(held))))
+    else:
+        path.write_bytes({
+            "empty": b"", "cut short": data[:60], "another day's": former,
+            "another list": publication.path("03", AUTHORITY_LIST).read_bytes(),
+        }[damage])  # fmt: skip
+    revocations.release(serials[0])
+    revocations.revoke(serials[1], Reason.CESSATION_OF_OPERATION)
+    with watched(publication) as built:
+        later(town, days=1)
+    assert built == [FULL_LIST]
+    assert sorted(serials_of(path)) == sorted([serials[1], serials[2]])
+    assert agrees_with_the_store(publication) > 0
+
+
+def test_where_a_list_is_follows_from_the_certificates_distribution_point_alone() -> None:
+    assert list_path(SIGNATURE, "03", "14104") == Path("crl/signature/03/Kanagawa-ken/Yokohama-shi-Naka-ku.crl")
+    assert list_path(AUTHENTICATION, "03", FULL_LIST) == Path("crl/authentication/03/full.crl")
+
+
+def test_a_compromised_key_takes_all_that_it_signed_with_it(town: Institutions) -> None:
+    for alias in ("hanako", "leap-day"):
+        town.issue_card(alias, alias)
+    assert town.revocations[SIGNATURE].compromise("03") == 2
+    later(town, days=1)
+    listed = x509.load_der_x509_crl(town.publications[SIGNATURE].path("03", FULL_LIST).read_bytes())
+    reasons = [entry.extensions.get_extension_for_class(x509.CRLReason).value.reason for entry in listed]
+    assert reasons == [x509.ReasonFlags.ca_compromise] * 2
+
+
+# Random serial numbers
+
+
+def test_random_serial_numbers_work_through_everything(tmp_path: Path, keys: SharedKeySource) -> None:
+    town = new_institutions(tmp_path / "w", keys, serials="random")
+    for name in range(8):
+        town.issue_card(f"card {name}", "hanako")
+    publication, revocations = town.publications[SIGNATURE], town.revocations[SIGNATURE]
+    held = certificates(town, "hanako", SIGNATURE)
+    serials = [issued.serial for issued in held]
+    assert len(set(serials)) == 8
+    assert max(serials) >= 1 << 60, "the chance that eight random numbers of 64 bits are less is one in 2**32"
+    assert serials != sorted(serials)
+    for issued in held:
+        assert loaded(issued).serial_number == issued.serial
+        assert town.authorities[SIGNATURE].find(issued.serial) == issued
+    for serial in serials[:5]:
+        revocations.revoke(serial, Reason.SUPERSEDED)
+    later(town, days=1)
+    revocations.revoke(serials[5], Reason.KEY_COMPROMISE)
+    with watched(publication) as built:
+        later(town, days=1)
+    assert built == []
+    assert serials_of(publication.path("03", "13113")) == serials[:6]
+    assert agrees_with_the_store(publication) > 0
+    issuer = x509.load_der_x509_certificate(town.authorities[SIGNATURE].root())
+    said = {}
+    for issued in held:
+        request = ocsp.OCSPRequestBuilder().add_certificate(loaded(issued), issuer, hashes.SHA256()).build()
+        answer = Responder(town.authorities[SIGNATURE]).answer(request.public_bytes(Encoding.DER))
+        said[issued.serial] = answer.asked[0].said
+    assert list(said.values()) == ["superseded"] * 5 + ["keyCompromise"] + ["good"] * 2
+    path = str(publication.path("03", FULL_LIST))
+    text = run("openssl", "crl", "-inform", "DER", "-noout", "-text", "-in", path)
+    assert all(
+        f"Serial Number: {serial:X}" in text.replace("Serial Number: 0", "Serial Number: ") for serial in serials[:6]
+    )
+    town.world.close()

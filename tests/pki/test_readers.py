@@ -1,0 +1,475 @@
+"""Programs that know nothing of Kazashi, as readers of everything that the authorities sign."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from asn1crypto import crl as asn1_crl
+from asn1crypto import ocsp as asn1_ocsp
+from asn1crypto import pem
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator.errors import InsufficientRevinfoError, RevokedError
+
+from card.certification_request import certification_request
+from pki.certificate import Request
+from pki.ledger import AUTHORITY_LIST, FULL_LIST
+from pki.lint import lint
+from pki.profile import EMULATED, NEXT, Kind, Medium, Profile
+from pki.responder import Responder
+from pki.signing_key import new_p384_key
+from pki.state import Reason
+from resident_registry.event import MoveWithin
+from tests.support import run
+from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later, new_institutions
+from tools.institutions import Institutions
+from world.clock import SystemClock, epoch
+from world.key_source import KeySource, SharedKeySource, generate
+
+ALIASES = ("hanako", "taro", "rare-kanji", "variant-kanji", "long-name", "long-address", "child", "expired")
+EXPECTED = {"pkix.certificate_policies_policy_has_qualifier"}
+"""What pkilint remarks on in the real certificates too: their policy comes with the address of the statement."""
+
+_ORDINARY = ("INFO", "DEBUG")
+
+
+@dataclass
+class Bench:
+    """A town whose certificates are of every sort, with its certificates by name and a place for files."""
+
+    institutions: Institutions
+    files: Path
+    certificates: dict[str, tuple[Kind, bytes]] = field(default_factory=dict)
+
+    @property
+    def now(self) -> str:
+        return str(epoch(self.institutions.world.clock.now()))
+
+    def issuer(self, name: str) -> bytes:
+        """The root that a certificate names by its authorityKeyIdentifier."""
+        kind, certificate = self.certificates[name]
+        wanted = asn1_x509.Certificate.load(certificate).authority_key_identifier
+        roots = [found.certificate for found in self.institutions.authorities[kind].generations()]
+        return next(root for root in roots if asn1_x509.Certificate.load(root).key_identifier == wanted)
+
+    def listed(self, name: str) -> bytes:
+        """The partition list that a certificate's distribution point means."""
+        kind, certificate = self.certificates[name]
+        issued = self.institutions.authorities[kind].find(x509.load_der_x509_certificate(certificate).serial_number)
+        return self.institutions.publications[kind].path(issued.generation, issued.partition).read_bytes()
+
+    def pem(self, label: str, name: str, *contents: bytes) -> str:
+        path = self.files / f"{name}.pem"
+        path.write_bytes(b"".join(pem.armor(label, content) for content in contents))
+        return str(path)
+
+    def der(self, name: str, content: bytes) -> str:
+        path = self.files / f"{name}.der"
+        path.write_bytes(content)
+        return str(path)
+
+
+def phone_request(institutions: Institutions, who: str, key: bytes, medium_id: str, medium: Medium) -> Request:
+    """A request for a certificate that lasts four years."""
+    now = institutions.world.clock.now()
+    return Request(
+        institutions.resident(who), certification_request(key), now, now + timedelta(days=4 * 365), medium, medium_id
+    )
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    keys: KeySource = SharedKeySource([generate() for _ in range(23)])
+    institutions = new_institutions(tmp_path_factory.mktemp("readers") / "w", keys)
+    bench = Bench(institutions, tmp_path_factory.mktemp("files"))
+    for alias in ALIASES:
+        institutions.issue_card(alias, alias)
+        for kind in Kind:
+            if held := certificates(institutions, alias, kind):
+                bench.certificates[f"{alias} {kind.word}"] = (kind, held[-1].certificate)
+    for kind in Kind:
+        authority = institutions.authorities[kind]
+        on_phone = phone_request(institutions, "taro", keys.take(), "phone 1", Medium.PHONE)
+        of_next = phone_request(institutions, "taro", new_p384_key(), "next 1", Medium.CARD)
+        bench.certificates[f"phone {kind.word}"] = (kind, authority.issue(on_phone))
+        bench.certificates[f"next {kind.word}"] = (kind, authority.issue(of_next, NEXT))
+    institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
+    institutions.settle()
+    institutions.revocations[AUTHENTICATION].revoke(serial(bench, "phone authentication"), Reason.CERTIFICATE_HOLD)
+    institutions.revocations[SIGNATURE].revoke(serial(bench, "next signature"), Reason.KEY_COMPROMISE)
+    institutions.revocations[SIGNATURE].revoke(serial(bench, "taro signature"), Reason.UNSPECIFIED)
+    later(institutions, days=1)
+    yield bench
+    institutions.world.close()
+
+
+def serial(bench: Bench, name: str) -> int:
+    return x509.load_der_x509_certificate(bench.certificates[name][1]).serial_number
+
+
+REVOKED = ("hanako signature", "phone authentication", "next signature", "taro signature")
+NAMES = [
+    *(f"{alias} {kind.word}" for alias in ALIASES for kind in Kind if (alias, kind) != ("child", SIGNATURE)),
+    *(f"{what} {kind.word}" for what in ("phone", "next") for kind in Kind),
+]
+
+
+def verify(bench: Bench, name: str, *roots: bytes, crl: bytes, expect: int | None = 0) -> str:
+    """What `openssl verify` says of a certificate, with a revocation list, as of the world's time."""
+    certificate = bench.certificates[name][1]
+    return run(
+        "openssl", "verify", "-crl_check", "-attime", bench.now, "-CAfile", bench.pem("CERTIFICATE", "roots", *roots),
+        "-CRLfile", bench.pem("X509 CRL", "list", crl), bench.pem("CERTIFICATE", "leaf", certificate), expect=expect,
+    )  # fmt: skip
+
+
+def test_the_bench_has_a_certificate_of_every_sort(bench: Bench) -> None:
+    assert sorted(bench.certificates) == sorted(NAMES)
+    assert {found.name for found in bench.institutions.authorities[SIGNATURE].generations()} == {"02", "03", "next"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(bench: Bench, name: str) -> None:
+    _, certificate = bench.certificates[name]
+    text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in", bench.der("leaf", certificate))
+    assert f"({serial(bench, name):#x})" in text
+    assert "O = JPKI-EMU" in text
+    assert f"Signature Algorithm: {'ecdsa-with-SHA384' if name.startswith('next') else 'sha256With'}" in text
+    if name in REVOKED:
+        assert "certificate revoked" in verify(bench, name, bench.issuer(name), crl=bench.listed(name), expect=2)
+    elif name.startswith("expired"):
+        assert "has expired" in verify(bench, name, bench.issuer(name), crl=bench.listed(name), expect=2)
+    else:
+        assert verify(bench, name, bench.issuer(name), crl=bench.listed(name)).strip().endswith("OK")
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_openssl_verifies_every_root_and_every_list(bench: Bench, kind: Kind) -> None:
+    publication = bench.institutions.publications[kind]
+    seen = 0
+    for generation in bench.institutions.authorities[kind].generations():
+        root = bench.pem("CERTIFICATE", "root", generation.certificate)
+        verified = run("openssl", "verify", "-attime", bench.now, "-check_ss_sig", "-CAfile", root, root)
+        assert verified.strip().endswith("OK")
+        for name in (FULL_LIST, AUTHORITY_LIST, publication.names(generation.name)[0]):
+            path = str(publication.path(generation.name, name))
+            text = run("openssl", "crl", "-inform", "DER", "-noout", "-text", "-CAfile", root, "-in", path)
+            assert "verify OK" in text
+            assert "X509v3 CRL Number" in text
+            assert ("Only CA Certificates" in text) == (name == AUTHORITY_LIST)
+            assert ("Issuing Distribution Point: critical" in text) == (name != FULL_LIST)
+            seen += 1
+    assert seen == 9
+
+
+def test_openssl_shows_the_reasons_of_the_entries(bench: Bench) -> None:
+    path = bench.institutions.publications[SIGNATURE].path("03", FULL_LIST)
+    text = run("openssl", "crl", "-inform", "DER", "-noout", "-text", "-in", str(path))
+    entries = {int(part.split()[0], 16): part for part in text.split("Serial Number: ")[1:]}
+    assert entries.keys() == {serial(bench, "hanako signature"), serial(bench, "taro signature")}
+    assert "Affiliation Changed" in entries[serial(bench, "hanako signature")]
+    assert "Reason Code" not in entries[serial(bench, "taro signature")], "an unspecified reason is not written"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_certtool_reads_a_certificate(bench: Bench, name: str) -> None:
+    _, certificate = bench.certificates[name]
+    text = run("certtool", "--certificate-info", "--inder", "--infile", bench.der("leaf", certificate))
+    assert f"Serial Number (hex): {serial(bench, name):x}" in text
+    assert "CRL Distribution points" in text
+    assert "error" not in text.lower()
+    assert ("Signature Algorithm: ECDSA-SHA384" in text) == name.startswith("next")
+
+
+@pytest.fixture(scope="module")
+def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A town at the machine's own time: GnuTLS's programs verify as of no other."""
+    institutions = new_institutions(
+        tmp_path_factory.mktemp("current") / "w", SharedKeySource([generate() for _ in range(11)])
+    )
+    bench = Bench(institutions, tmp_path_factory.mktemp("files"))
+    now = SystemClock().now()
+    clock_of(institutions.world).stand(now - timedelta(hours=1))
+    institutions.issue_card("hanako", "hanako")
+    for kind in Kind:
+        bench.certificates[f"hanako {kind.word}"] = (kind, certificates(institutions, "hanako", kind)[-1].certificate)
+        request = phone_request(institutions, "hanako", new_p384_key(), "next 1", Medium.CARD)
+        bench.certificates[f"next {kind.word}"] = (kind, institutions.authorities[kind].issue(request, NEXT))
+    institutions.revocations[AUTHENTICATION].revoke(serial(bench, "next authentication"), Reason.CERTIFICATE_HOLD)
+    institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
+    institutions.settle()
+    clock_of(institutions.world).stand(now)
+    yield bench
+    institutions.world.close()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_certtool_verifies_the_lists(current: Bench, kind: Kind) -> None:
+    publication = current.institutions.publications[kind]
+    for generation in publication.authority.generations():
+        root = current.pem("CERTIFICATE", "root", generation.certificate)
+        other = current.institutions.authorities[kind.other].root()
+        for name in (FULL_LIST, AUTHORITY_LIST, "13113"):
+            content = publication.path(generation.name, name).read_bytes()
+            listed = current.pem("X509 CRL", "list", content)
+            text = run("certtool", "--verify-crl", "--load-ca-certificate", root, "--infile", listed)
+            assert "Verification output: Verified" in text
+            parsed = asn1_crl.CertificateList.load(content)
+            assert f"CRL Number (not critical): {parsed.crl_number_value.native:02x}" in text
+            for entry in parsed["tbs_cert_list"]["revoked_certificates"].native or []:
+                assert f"Serial Number (hex): {entry['user_certificate']:x}" in text
+            strange = current.pem("CERTIFICATE", "other", other)
+            said = run("certtool", "--verify-crl", "--load-ca-certificate", strange, "--infile", listed, expect=None)
+            assert "Verification output: Verified" not in said
+
+
+@pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
+def test_certtool_verifies_a_certificate_with_the_full_list(current: Bench, name: str) -> None:
+    kind, certificate = current.certificates[name]
+    generation = current.institutions.authorities[kind].find(serial(current, name)).generation
+    listed = current.institutions.publications[kind].path(generation, FULL_LIST).read_bytes()
+    said = run(
+        "certtool", "--verify", "--infile", current.pem("CERTIFICATE", "leaf", certificate),
+        "--load-ca-certificate", current.pem("CERTIFICATE", "root", current.issuer(name)),
+        "--load-crl", current.pem("X509 CRL", "list", listed), expect=None,
+    )  # fmt: skip
+    wanted = "The certificate chain is revoked" if name in CURRENTLY_REVOKED else "The certificate is trusted"
+    assert wanted in said
+
+
+CURRENTLY_REVOKED = ("hanako signature", "next signature", "next authentication")
+"""A move reaches whatever signature certificate the holder has."""
+
+
+def validate(bench: Bench, name: str, *lists: bytes) -> asn1_x509.Certificate:
+    """The root at the end of the path that pyhanko finds, where it accepts a certificate with these lists."""
+    kind, certificate = bench.certificates[name]
+    context = ValidationContext(
+        trust_roots=[
+            asn1_x509.Certificate.load(found.certificate)
+            for found in bench.institutions.authorities[kind].generations()
+        ],
+        moment=bench.institutions.world.clock.now(), crls=list(lists), revocation_mode="hard-fail",
+        allow_fetching=False,
+    )  # fmt: skip
+    validator = CertificateValidator(asn1_x509.Certificate.load(certificate), validation_context=context)
+    path = asyncio.run(validator.async_validate_path())
+    root = path.first
+    assert isinstance(root, asn1_x509.Certificate)
+    return root
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in REVOKED and not name.startswith("expired")])
+def test_pyhanko_accepts_a_good_certificate_with_its_list_and_not_without(bench: Bench, name: str) -> None:
+    assert validate(bench, name, bench.listed(name)).dump() == bench.issuer(name)
+    with pytest.raises(InsufficientRevinfoError):
+        validate(bench, name)
+
+
+@pytest.mark.parametrize("name", REVOKED)
+def test_pyhanko_refuses_a_revoked_certificate(bench: Bench, name: str) -> None:
+    with pytest.raises(RevokedError):
+        validate(bench, name, bench.listed(name))
+
+
+def check(key: CertificatePublicKeyTypes, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm) -> None:
+    """Raises InvalidSignature where a signature is not the key's."""
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, signed, padding.PKCS1v15(), algorithm)
+    else:
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        key.verify(signature, signed, ec.ECDSA(algorithm))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_cryptography_reads_the_lists(bench: Bench, kind: Kind) -> None:
+    publication = bench.institutions.publications[kind]
+    for generation in bench.institutions.authorities[kind].generations():
+        issuer = x509.load_der_x509_certificate(generation.certificate)
+        for name in publication.names(generation.name):
+            listed = x509.load_der_x509_crl(publication.path(generation.name, name).read_bytes())
+            assert listed.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+            assert listed.issuer == issuer.subject
+            assert listed.next_update_utc is not None
+            assert listed.next_update_utc - listed.last_update_utc == timedelta(hours=48)
+            key = listed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+            own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            assert key.key_identifier == own.digest
+            assert key.authority_cert_serial_number == issuer.serial_number
+            if name not in (FULL_LIST, AUTHORITY_LIST):
+                point = listed.extensions.get_extension_for_class(x509.IssuingDistributionPoint)
+                assert point.critical
+                assert (point.value.only_contains_user_certs, point.value.only_contains_ca_certs) == (True, False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_partition_list_bears_the_name_that_the_certificate_gives(bench: Bench, name: str) -> None:
+    certificate = x509.load_der_x509_certificate(bench.certificates[name][1])
+    wanted = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name
+    listed = x509.load_der_x509_crl(bench.listed(name))
+    assert wanted is not None
+    assert listed.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value.full_name == wanted
+    assert (listed.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None) == (name in REVOKED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asn1crypto_writes_a_certificate_as_it_read_it(bench: Bench, name: str) -> None:
+    _, certificate = bench.certificates[name]
+    parsed = asn1_x509.Certificate.load(certificate, strict=True)
+    assert parsed.native["tbs_certificate"]["serial_number"] == serial(bench, name)
+    assert parsed.dump(force=True) == certificate
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_asn1crypto_writes_a_list_as_it_read_it(bench: Bench, kind: Kind) -> None:
+    publication = bench.institutions.publications[kind]
+    for generation in bench.institutions.authorities[kind].generations():
+        for name in publication.names(generation.name):
+            content = publication.path(generation.name, name).read_bytes()
+            parsed = asn1_crl.CertificateList.load(content, strict=True)
+            assert parsed.native["tbs_cert_list"]["version"] == "v2"
+            assert parsed.dump(force=True) == content
+
+
+# OCSP
+
+
+def ocsp_request(bench: Bench, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None) -> bytes:
+    certificate = x509.load_der_x509_certificate(bench.certificates[name][1])
+    builder = ocsp.OCSPRequestBuilder().add_certificate(
+        certificate, x509.load_der_x509_certificate(bench.issuer(name)), algorithm
+    )
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    return builder.build().public_bytes(encoding=_DER)
+
+
+_DER = Encoding.DER
+ASKED = ("taro authentication", "hanako signature", "rare-kanji signature", "phone authentication", "next signature",
+         "next authentication")  # fmt: skip
+FORMS: Sequence[tuple[hashes.HashAlgorithm, bytes | None]] = (
+    (hashes.SHA1(), None), (hashes.SHA256(), None), (hashes.SHA1(), b"0123456789abcdef"), (hashes.SHA256(), b"n" * 32),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("algorithm", "nonce"), FORMS)
+@pytest.mark.parametrize("name", ASKED)
+def test_every_reader_takes_an_ocsp_response(
+    bench: Bench, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None
+) -> None:
+    asked = ocsp_request(bench, name, algorithm, nonce)
+    response = Responder(bench.institutions.authorities[bench.certificates[name][0]]).answer(asked).response
+    parsed = ocsp.load_der_ocsp_response(response)
+    assert parsed.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+    wanted = ocsp.OCSPCertStatus.REVOKED if name in REVOKED else ocsp.OCSPCertStatus.GOOD
+    assert (parsed.certificate_status, parsed.serial_number) == (wanted, serial(bench, name))
+    assert parsed.hash_algorithm.name == algorithm.name
+    (signer,) = parsed.certificates
+    signer.verify_directly_issued_by(x509.load_der_x509_certificate(bench.issuer(name)))
+    assert parsed.signature_hash_algorithm is not None
+    check(signer.public_key(), parsed.signature, parsed.tbs_response_bytes, parsed.signature_hash_algorithm)
+    assert [found.value for found in parsed.extensions] == ([x509.OCSPNonce(nonce)] if nonce else [])
+    again = asn1_ocsp.OCSPResponse.load(response, strict=True)
+    assert again.native["response_status"] == "successful"
+    assert again.dump(force=True) == response
+    root = bench.pem("CERTIFICATE", "root", bench.issuer(name))
+    said = run(
+        "openssl", "ocsp", "-respin", bench.der("response", response), "-reqin", bench.der("request", asked),
+        "-issuer", root, "-CAfile", root, "-attime", bench.now, "-validity_period", "999999999", "-resp_text",
+    )  # fmt: skip
+    assert "Response verify OK" in said
+    assert f"Cert Status: {'revoked' if name in REVOKED else 'good'}" in said
+    assert ("OCSP Nonce" in said) == (nonce is not None)
+
+
+@pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
+def test_ocsptool_asks_and_verifies_the_answer(current: Bench, name: str) -> None:
+    root = current.pem("CERTIFICATE", "root", current.issuer(name))
+    leaf = current.pem("CERTIFICATE", "leaf", current.certificates[name][1])
+    asked = current.files / "asked.der"
+    run(
+        "ocsptool", "--generate-request", "--load-issuer", root, "--load-cert", leaf, "--nonce", "--outfile", str(asked)
+    )
+    answer = Responder(current.institutions.authorities[current.certificates[name][0]]).answer(asked.read_bytes())
+    response = current.der("response", answer.response)
+    text = run("ocsptool", "--verify-response", "--load-trust", root, "--load-response", response)
+    assert f"Certificate Status: {'revoked' if name in CURRENTLY_REVOKED else 'good'}" in text
+    assert f"{serial(current, name):x}" in text
+    assert "Verifying OCSP Response: Success" in text
+
+
+# pkilint
+
+
+def remarks(form: str, path: Path) -> set[str]:
+    """The codes of what pkilint finds worth more than a word."""
+    return {found.code for found in lint(form, path) if found.severity not in _ORDINARY}
+
+
+def linted(bench: Bench, form: str, contents: dict[str, bytes]) -> dict[str, set[str]]:
+    """The remarks on several files at a time."""
+    paths = {name: Path(bench.der(f"lint {name}", content)) for name, content in contents.items()}
+    with ThreadPoolExecutor(2) as workers:
+        found = workers.map(lambda path: remarks(form, path), paths.values())
+        return dict(zip(paths, found, strict=True))
+
+
+def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(bench: Bench) -> None:
+    names = ("rare-kanji signature", "child authentication", "expired authentication", "long-address signature",
+             "phone signature", "phone authentication", "next signature", "next authentication")  # fmt: skip
+    assert linted(bench, "certificate", {name: bench.certificates[name][1] for name in names}) == dict.fromkeys(
+        names, EXPECTED
+    )
+
+
+def test_pkilint_finds_in_roots_what_it_finds_in_the_real_ones(bench: Bench) -> None:
+    roots = {
+        f"{kind.word} {found.name}": found.certificate
+        for kind in Kind
+        for found in bench.institutions.authorities[kind].generations()
+    }
+    real = Path(__file__).parent / "roots"
+    known = [pem.unarmor((real / f"{name}_ca_2023.pem").read_bytes())[2] for name in ("sign", "auth")]
+    theirs = linted(bench, "certificate", {f"real {number}": root for number, root in enumerate(known)})
+    (wanted,) = {frozenset(found) for found in theirs.values()}
+    assert len(roots) == 6
+    assert linted(bench, "certificate", roots) == {name: set(wanted) for name in roots}
+
+
+def test_pkilint_finds_nothing_in_lists_and_responses(bench: Bench) -> None:
+    lists = {
+        f"{generation} {name}": bench.institutions.publications[SIGNATURE].path(generation, name).read_bytes()
+        for generation, name in (("03", "13113"), ("03", FULL_LIST), ("03", AUTHORITY_LIST), ("next", "13113"))
+    }
+    assert linted(bench, "crl", lists) == {name: set() for name in lists}
+    responses, signers = {}, {}
+    for name, (algorithm, nonce) in zip(ASKED, (*FORMS, *FORMS), strict=False):
+        responder = Responder(bench.institutions.authorities[bench.certificates[name][0]])
+        responses[name] = responder.answer(ocsp_request(bench, name, algorithm, nonce)).response
+        signers[name] = ocsp.load_der_ocsp_response(responses[name]).certificates[0].public_bytes(_DER)
+    assert linted(bench, "ocsp", responses) == {name: set() for name in responses}
+    two = {name: signers[name] for name in ("taro authentication", "next signature")}
+    assert linted(bench, "certificate", two) == {name: set() for name in two}
+
+
+def test_both_profiles_are_told_apart_by_their_algorithm_alone(bench: Bench) -> None:
+    def shape(profile: Profile, name: str) -> list[str]:
+        kind, certificate = bench.certificates[name]
+        parsed = asn1_x509.Certificate.load(certificate)
+        assert profile.policy(kind, Medium.CARD) in str(parsed.certificate_policies_value.native)
+        return [found["extn_id"].native for found in parsed["tbs_certificate"]["extensions"]]
+
+    for kind in Kind:
+        assert shape(NEXT, f"next {kind.word}") == shape(EMULATED, f"rare-kanji {kind.word}")
