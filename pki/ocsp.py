@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from pki import asn1, der
 from pki.generation import Generation
-from pki.profile import Kind
+from pki.profile import Algorithm, Kind
 from pki.signing_key import SoftwareKey
 from pki.state import Reason
 
@@ -156,16 +156,23 @@ def revoked(since: datetime, reason: Reason) -> bytes:
     return asn1.explicit(1, asn1.generalized_time(since), code)
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs answers about a generation's certificates: the responder's key, its identifier, and its certificate."""
+
+    algorithm: Algorithm
+    key: SoftwareKey
+    key_identifier: bytes
+    certificate: bytes
+
+
 def sign_response(
-    generation: Generation,
-    signer: tuple[SoftwareKey, bytes],
+    signer: Signer,
     statuses: Sequence[tuple[CertificateId, bytes]],
     times: tuple[datetime, datetime, datetime],
     nonce: bytes | None,
 ) -> bytes:
-    """A successful response: `signer` is the responder's key and certificate, `times` are producedAt, thisUpdate and
-    nextUpdate."""
-    key, certificate = signer
+    """A successful response; `times` are producedAt, thisUpdate and nextUpdate."""
     produced, this_update, next_update = times
     between = asn1.generalized_time(this_update) + asn1.explicit(0, asn1.generalized_time(next_update))
     singles = [asn1.sequence(asked.whole, status, between) for asked, status in statuses]
@@ -173,17 +180,16 @@ def sign_response(
     if nonce is not None:
         extensions = asn1.explicit(1, asn1.sequence(asn1.sequence(_NONCE, asn1.octets(nonce))))
     body = asn1.sequence(
-        asn1.explicit(2, asn1.octets(der.key_identifier(key.public_key))),
+        asn1.explicit(2, asn1.octets(signer.key_identifier)),
         asn1.generalized_time(produced),
         asn1.sequence(*singles),
         extensions,
     )
-    algorithm = generation.profile.algorithm
     basic = asn1.sequence(
         body,
-        der.SIGNATURE_ALGORITHM[algorithm],
-        asn1.bits(key.sign(body)),
-        asn1.explicit(0, asn1.sequence(certificate)),
+        der.SIGNATURE_ALGORITHM[signer.algorithm],
+        asn1.bits(signer.key.sign(body)),
+        asn1.explicit(0, asn1.sequence(signer.certificate)),
     )
     return asn1.sequence(
         asn1.integer(0, asn1.ENUMERATED),

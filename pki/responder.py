@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from pki import asn1
 from pki.authority import Authority
+from pki.der import key_identifier
 from pki.generation import Generation
 from pki.ledger import Ledger
 from pki.ocsp import (
@@ -19,14 +20,13 @@ from pki.ocsp import (
     CertificateId,
     OcspRequest,
     Refusal,
+    Signer,
     identifies,
     read_request,
     refuse,
     revoked,
     sign_response,
 )
-from pki.signing_key import SoftwareKey
-from pki.state import State
 from world.clock import JST, epoch, from_epoch
 
 GRID = timedelta(minutes=15)
@@ -63,7 +63,8 @@ class Responder:
         self._ledger: Ledger = authority.ledger
         self._slot = 0
         self._kept: dict[bytes, Answer] = {}
-        self._signers: dict[str, tuple[SoftwareKey, bytes]] = {}
+        self._known: dict[tuple[str, int], tuple[bytes, str]] = {}
+        self._signers: dict[str, Signer] = {}
         self._issuers: dict[tuple[str, bytes, bytes], Generation] = {}
 
     def refusal(self, refusal: Refusal) -> Answer:
@@ -82,7 +83,9 @@ class Responder:
             return self.refusal(Refusal.TRY_LATER)
         slot = epoch(now) // int(GRID.total_seconds())
         if slot != self._slot:
-            self._slot, self._kept, self._signers, self._issuers = slot, {}, {}, {}
+            self._slot = slot
+            for kept_until_the_mark in (self._kept, self._known, self._signers, self._issuers):
+                kept_until_the_mark.clear()
         if kept := self._kept.get(data):
             return kept
         try:
@@ -90,32 +93,44 @@ class Responder:
         except asn1.MalformedDer:
             return self.refusal(Refusal.MALFORMED_REQUEST)
         answer = self._answer(request, now, from_epoch(slot * int(GRID.total_seconds())))
-        if request.nonce is None and len(self._kept) < _MOST_KEPT:
+        # Who is unknown may be certified at any moment; all else stands until the next mark.
+        everybody_known = all(asked.said != "unknown" for asked in answer.asked)
+        if request.nonce is None and everybody_known and len(self._kept) < _MOST_KEPT:
             self._kept[data] = answer
         return answer
 
     def _answer(self, request: OcspRequest, now: datetime, mark: datetime) -> Answer:
-        statuses, asked, signing = [], [], None
-        with self._ledger.store.reading() as connection:
-            for certificate in request.certificates:
-                issuer = self._issuer(certificate)
-                signing = signing or issuer
-                status, said = UNKNOWN, "unknown"
-                if issuer is not None and 0 < certificate.serial < 1 << 64:
-                    standing = self._ledger.standing(connection, certificate.serial, mark)
-                    known = standing is not None and standing.generation == issuer.name
-                    if standing is not None and known and now <= standing.not_after + KEPT_AFTER_EXPIRY:
-                        status, said = GOOD, "good"
-                        if standing.state in (State.HELD, State.REVOKED):
-                            assert standing.since is not None
-                            assert standing.reason is not None
-                            status, said = revoked(standing.since, standing.reason), standing.reason.word
-                statuses.append((certificate, status))
-                asked.append(Asked(certificate.serial, said))
-        generation = signing or self._authority.issuing()
+        issuers = [self._issuer(certificate) for certificate in request.certificates]
+        found = [
+            self._status(certificate.serial, issuer, now, mark)
+            for certificate, issuer in zip(request.certificates, issuers, strict=True)
+        ]
+        generation = next((issuer for issuer in issuers if issuer is not None), None) or self._authority.issuing()
+        statuses = [(certificate, status) for certificate, (status, _) in zip(request.certificates, found, strict=True)]
         times = (now, mark, mark + GRID)
-        response = sign_response(generation, self._signer(generation), statuses, times, request.nonce)
-        return Answer(response, tuple(asked), None, mark, mark + GRID)
+        response = sign_response(self._signer(generation), statuses, times, request.nonce)
+        asked = tuple(
+            Asked(certificate.serial, said) for certificate, (_, said) in zip(request.certificates, found, strict=True)
+        )
+        return Answer(response, asked, None, mark, mark + GRID)
+
+    def _status(self, serial: int, issuer: Generation | None, now: datetime, mark: datetime) -> tuple[bytes, str]:
+        """What is said of a certificate, as DER and as a word."""
+        if issuer is None or not 0 < serial < 1 << 64:
+            return UNKNOWN, "unknown"
+        if known := self._known.get((issuer.name, serial)):
+            return known
+        with self._ledger.store.reading() as connection:
+            standing = self._ledger.standing(connection, serial, mark)
+        if standing is None or standing.generation != issuer.name or now > standing.not_after + KEPT_AFTER_EXPIRY:
+            return UNKNOWN, "unknown"
+        if standing.since is not None and standing.reason is not None:
+            said = (revoked(standing.since, standing.reason), standing.reason.word)
+        else:
+            said = (GOOD, "good")
+        if len(self._known) < _MOST_KEPT:
+            self._known[issuer.name, serial] = said
+        return said
 
     def _issuer(self, certificate: CertificateId) -> Generation | None:
         if not self._issuers:
@@ -125,7 +140,9 @@ class Responder:
                     self._issuers[name, name_hash, key_hash] = generation
         return self._issuers.get((certificate.hash_name, certificate.name_hash, certificate.key_hash))
 
-    def _signer(self, generation: Generation) -> tuple[SoftwareKey, bytes]:
+    def _signer(self, generation: Generation) -> Signer:
         if generation.name not in self._signers:
-            self._signers[generation.name] = self._authority.responder(generation)
+            key, certificate = self._authority.responder(generation)
+            identifier = key_identifier(key.public_key)
+            self._signers[generation.name] = Signer(generation.profile.algorithm, key, identifier, certificate)
         return self._signers[generation.name]
