@@ -20,7 +20,7 @@ from applets import jpki
 from applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Vouchers
 from applets.install import personalise
 from card.certification_request import certification_request
-from card.image import ImageExists, read_image, rewrite_application, write_image
+from card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
 from card.key import PrivateKey
 from card_management.anchor import Anchors
 from card_management.order import Order, image_path
@@ -34,6 +34,7 @@ from pki.state import State
 from pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
 from resident_registry.municipality import MunicipalityCode
 from resident_registry.number import ResidentRecordCode
+from resident_registry.registry import NoSuchResident
 from resident_registry.resident import Resident
 from world.clock import JST, epoch
 from world.home import World
@@ -176,9 +177,9 @@ class CardManagement:
             try:
                 self._carry_out(case)
                 done += 1
-            except RelayFailed:
+            except (RelayFailed, NoSuchResident):  # no way there now, or the registration is still on its way
                 continue
-            except RenewalRefused as error:
+            except (RenewalRefused, ImageMissing, DamagedImage) as error:
                 self._close(case, "refused", str(error))
         return done
 

@@ -50,6 +50,8 @@ class Event:
     channel: ClassVar[Channel] = Channel.COUNTER
     meets: ClassVar[str] = ""
     """The deadline that the event meets."""
+    may_be_late: ClassVar[bool] = False
+    """Whether it is taken after that deadline has passed, too."""
 
     def apply(self, resident: Resident, day: date) -> Resident:
         """The person after the event. Raises EventRefused, and ValueError for values that make no sense."""
@@ -163,6 +165,7 @@ class MoveIn(Event):
 
     word = "move-in"
     meets = "move-in"
+    may_be_late = True
     municipality: str = _note("the code of the new municipality")
     street: str = _note("the new address after the municipality's name")
     card_continued: bool = _note("whether the card was continued at once (yes, no)", True)

@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from resident_registry.event import Channel, CodeChange, Event, EventRefused, Lapse, Renaming
+from resident_registry.event import Channel, CodeChange, Event, EventRefused, Lapse, NumberChange, Renaming
 from resident_registry.municipality import municipality
-from resident_registry.number import IndividualNumber, ResidentRecordCode
+from resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
 from resident_registry.resident import Resident, Status, from_document, to_document
 from world.clock import JST, epoch, from_epoch, in_japan, today
 from world.home import World
@@ -244,8 +244,11 @@ class Registry:
             raise EventRefused(f"{day} has not come yet; it is {now.astimezone(JST).date()} in this world")
         if day < resident.birth.counted_from:
             raise EventRefused(f"on {day} {resident.alias or resident.name} was not yet born")
-        if event.meets and not self._clear_deadline(connection, row.person, event.meets):
+        in_time = bool(event.meets) and self._clear_deadline(connection, row.person, event.meets)
+        if event.meets and not in_time and not event.may_be_late:
             raise EventRefused(f"no {event.meets} is awaited")
+        if isinstance(event, NumberChange) and self._number_changes(connection, row.person) + 1 >= NUMBER_CHANGES:
+            raise EventRefused(f"an individual number is changed at most {NUMBER_CHANGES - 1} times")
         after = event.apply(resident, day)
         if new_code:
             after = replace(after, record_code=new_code)
@@ -273,6 +276,11 @@ class Registry:
         }
         self._tell(connection, place, self._due(channel), event.word, body)
         return after
+
+    def _number_changes(self, connection: sa.Connection, person: int) -> int:
+        event = self._event.c
+        here = (event.person == person) & (event.word == NumberChange.word)
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0)
 
     def _insert(
         self, connection: sa.Connection, people: Sequence[Resident], codes: Sequence[ResidentRecordCode]

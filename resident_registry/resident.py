@@ -151,6 +151,8 @@ def from_document(document: Mapping[str, Any]) -> Resident:
 
     Keys that it does not know are an error: a misspelt one must not be lost in silence.
     """
+    if not isinstance(document, Mapping):
+        raise ValueError(f"a resident is an object of names and values, unlike {document!r}")
     unknown = document.keys() - _KEYS
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}; a resident has {', '.join(sorted(_KEYS))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,9 +32,9 @@ class Schedule:
         self._lock = lock
         self._jobs = jobs
 
-    def next(self) -> tuple[datetime, Job] | None:
+    def next(self, without: Collection[Job] = ()) -> tuple[datetime, Job] | None:
         """The job that is due first, and when; of two at one instant, the one named first."""
-        due = [(instant, job) for job in self._jobs if (instant := job.due()) is not None]
+        due = [(instant, job) for job in self._jobs if job not in without and (instant := job.due()) is not None]
         return min(due, key=lambda found: found[0], default=None)
 
     def run_due(self, now: datetime) -> int:
@@ -63,13 +63,16 @@ class Schedule:
         return done
 
     def _run_until(self, reached: Callable[[datetime], bool]) -> int:
-        done = 0
-        while (found := self.next()) and reached(found[0]):
+        done, stuck, last = 0, set[Job](), None
+        while (found := self.next(stuck)) and reached(found[0]):
             instant, job = found
+            if last is None or instant > last:
+                stuck.clear()  # what could not be done then may be possible now
+            last = instant
             job.run()
             done += 1
             if (left := job.due()) is not None and left <= instant:
-                break  # it could not be done now, a receiver being down; it stays due
+                stuck.add(job)  # it could not be done, a receiver being down; it stays due and holds up no other
         return done
 
     @contextmanager

@@ -495,7 +495,7 @@ REFUSED: list[tuple[str, Event, str]] = [
     ("hanako", MoveOut("x", TODAY), "five digits"),
     ("hanako", MoveOut(TSUKUBA, date(2028, 1, 1)), "too far"),
     ("hanako", MoveOut(TSUKUBA, date(2025, 1, 1)), "too far"),
-    ("hanako", MOVE_IN, "no move-in is awaited"),
+    ("hanako", MOVE_IN, "the event is not for such"),
     ("hanako", CardContinuation(), "no card-continuation is awaited"),
     ("hanako", NameChange(), "that is the name"),
     ("hanako", NameChange(family="番号"), "that is the name"),

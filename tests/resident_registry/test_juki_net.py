@@ -1,0 +1,474 @@
+"""Juki-Net's promise: what happens in a municipality reaches J-LIS in its order, and each event once, whoever fails."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from resident_registry.cast import CAST
+from resident_registry.event import (
+    CardReturn,
+    Channel,
+    CodeChange,
+    Correction,
+    Death,
+    Emigration,
+    Event,
+    EventRefused,
+    Furigana,
+    Immigration,
+    LossReport,
+    MoveIn,
+    MoveOut,
+    MoveWithin,
+    NameChange,
+    NumberChange,
+)
+from resident_registry.juki_net import SUBSCRIBERS, JukiNet
+from resident_registry.registry import NoSuchResident
+from resident_registry.resident import Resident, Status
+from tests.town import later, new_world
+from tools.institutions import Institutions
+from world.clock import instant_of
+from world.home import World
+from world.key_source import KeySource
+from world.post import Message, MessageGap, NodeDown, Receive
+
+TODAY = date(2026, 11, 24)
+HANAKO = CAST["hanako"]
+PEOPLE = ("hanako", "taro", "single-name", "leap-day")
+PLACES = ("13113", "08220", "01101", "47201")
+
+
+Begin = Callable[..., World]
+
+
+@pytest.fixture
+def begin(tmp_path: Path, keys: KeySource) -> Iterator[Begin]:
+    """Begins the test's world, on a storage and with settings."""
+    with ExitStack() as stack:
+
+        def begin(storage: str = "", **settings: object) -> World:
+            world = new_world(tmp_path / "w", keys, storage, **settings)
+            stack.callback(world.close)
+            return world
+
+        yield begin
+
+
+class Crash(Exception):
+    """A process died here."""
+
+
+class Unreliable:
+    """A receiver that is down, or dies before or after it has applied what it got, as chance has it."""
+
+    def __init__(self, inner: Receive, chance: Random, often: float) -> None:
+        self.inner, self.chance, self.often = inner, chance, often
+
+    def __call__(self, messages: Sequence[Message]) -> None:
+        fault = self.chance.random() / self.often if self.often else 9.0
+        if fault < 1 / 3:
+            raise NodeDown
+        if fault < 2 / 3:
+            raise Crash("before it was applied")
+        self.inner(messages)
+        if fault < 1:
+            raise Crash("after it was applied, before it was acknowledged")
+
+
+class Net:
+    """A Juki-Net whose every receiver may fail, and what its subscribers were told."""
+
+    def __init__(self, world: World, chance: Random) -> None:
+        self.world, self.chance = world, chance
+        self.codes: dict[str, set[str]] = {}
+        self.told: dict[str, list[Message]] = {name: [] for name in SUBSCRIBERS}
+        self.net = JukiNet(world, {name: self._subscriber(name) for name in SUBSCRIBERS})
+        self.unreliable: list[Unreliable] = []
+        for node in (self.net.prefectures, self.net.j_lis, self.net.registry):
+            found = Unreliable(node.receive, chance, 0.0)
+            node.receive = found  # type: ignore[method-assign]
+            self.unreliable.append(found)
+
+    def _subscriber(self, name: str) -> Receive:
+        def receive(messages: Sequence[Message]) -> None:
+            seen = {(found.sender, found.sequence) for found in self.told[name]}
+            self.told[name] += [found for found in messages if (found.sender, found.sequence) not in seen]
+
+        return receive
+
+    def add(self, who: str) -> None:
+        self.codes[who] = {self.net.registry.add(CAST[who]).code}
+
+    def happen(self, who: str, number: int) -> None:
+        event = random_event(self.chance, self.net.registry.find(who), number)
+        channel = self.chance.choice([None, None, Channel.PAPER])
+        with suppress(EventRefused):
+            self.codes[who].add(self.net.registry.record(who, event, channel=channel).code)
+
+    def fail(self, often: float) -> None:
+        for found in self.unreliable:
+            found.often = often
+
+    def deliver(self) -> None:
+        with suppress(Crash):
+            self.net.deliver()
+
+    def settle(self) -> None:
+        self.fail(0.0)
+        while (due := self.net.next_due()) is not None:
+            clock = self.world.clock
+            clock.move(max(due, clock.now()))  # type: ignore[attr-defined]
+            self.net.deliver()
+
+
+def identities(net: JukiNet) -> dict[str, dict[str, Any]]:
+    table = sa.Table("identity", sa.MetaData(), autoload_with=net.j_lis.store.engine, schema=_schema(net, "j_lis"))
+    with net.j_lis.store.reading() as connection:
+        return {
+            row.record_code: {**json.loads(row.document), "individual_number": row.individual_number}
+            for row in connection.execute(sa.select(table))
+        }
+
+
+def log(net: JukiNet, actor: str) -> list[Any]:
+    """The event log of `j_lis` or `prefectures`, in order."""
+    store = net.j_lis.store if actor == "j_lis" else net.prefectures.store
+    table = sa.Table("event", sa.MetaData(), autoload_with=store.engine, schema=_schema(net, actor))
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(table).order_by(table.c.position)))
+
+
+def _schema(net: JukiNet, actor: str) -> str | None:
+    return actor if net.j_lis.store.engine.dialect.name == "postgresql" else None
+
+
+def without_what_stays_home(resident: Resident) -> Resident:
+    return replace(resident, about="", household="", nationality="JP", residence_status="", residences=())
+
+
+def same_everywhere(net: JukiNet, codes: dict[str, set[str]]) -> None:
+    """J-LIS's identity data are the registry's, to a letter, and its log has every event once and in order. `codes`
+    are all those that each person has had."""
+    people = net.registry.people()
+    assert identities(net).keys() == {found.code for found in people}
+    for found in people:
+        assert found.individual_number is not None
+        assert net.j_lis.identity(found.code) == without_what_stays_home(found)
+        happened = [event.word for event in net.registry.history(found.code)][1:]
+        for actor in ("j_lis", "prefectures"):
+            told = [row.word for row in log(net, actor) if row.record_code in codes[found.alias]]
+            assert told == happened, f"{actor} about {found.alias}"
+
+
+def random_event(chance: Random, resident: Resident, number: int) -> Event:
+    elsewhere = chance.choice([place for place in PLACES if place != resident.municipality.code])
+    if resident.status is Status.MOVING:
+        return MoveIn(elsewhere, f"町{number}")
+    if resident.status is Status.ABROAD:
+        return chance.choice([Immigration(elsewhere, f"町{number}"), NameChange(given=f"名{number}")])
+    return chance.choice([
+        MoveWithin(f"町{number}"), MoveWithin(f"町{number}"), MoveOut(elsewhere, TODAY), MoveOut(elsewhere, TODAY),
+        NameChange(given=f"名{number}"), Furigana("ア" * (number % 7 + 1)), LossReport(), CardReturn(),
+        Correction(birth=f"1980-01-{number % 28 + 1:02}"), NumberChange(), CodeChange(),
+        Emigration(resident.nationality == "JP"),
+    ])  # fmt: skip
+
+
+def test_nothing_is_lost_doubled_or_reordered_whoever_fails(begin: Begin, storage: str) -> None:
+    chance = Random(1)
+    world = begin(storage, hop_minutes=7)
+    net = Net(world, chance)
+    for who in PEOPLE:
+        net.add(who)
+    net.fail(0.5)
+    for number in range(80):
+        net.happen(chance.choice(PEOPLE), number)
+        if chance.random() < 0.5:
+            net.deliver()
+        if chance.random() < 0.3:
+            world.clock.move(world.clock.now() + timedelta(minutes=chance.randrange(300)))  # type: ignore[attr-defined]
+    net.settle()
+    same_everywhere(net.net, net.codes)
+
+
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_any_interleaving_of_events_and_failures(begin: Begin, seed: int) -> None:
+    chance = Random(seed)
+    world = begin(hop_minutes=chance.choice([0, 0, 5, 60]))
+    net = Net(world, chance)
+    for who in PEOPLE:
+        net.add(who)
+    for number in range(25):
+        net.fail(chance.choice([0.0, 0.3, 0.9]))
+        net.happen(chance.choice(PEOPLE), number)
+        if chance.random() < 0.5:
+            net.deliver()
+        if chance.random() < 0.3:
+            world.clock.move(world.clock.now() + timedelta(minutes=chance.randrange(600)))  # type: ignore[attr-defined]
+    net.settle()
+    same_everywhere(net.net, net.codes)
+    for name in SUBSCRIBERS:
+        assert [found.sequence for found in net.told[name]] == list(range(1, len(net.told[name]) + 1))
+    assert net.told[SUBSCRIBERS[0]] == [replace(found, receiver=SUBSCRIBERS[0]) for found in net.told[SUBSCRIBERS[1]]]
+
+
+def test_what_is_sent_from_another_municipality_overtakes_nothing(town: Institutions) -> None:
+    """A paper notice waits for the evening; what happens meanwhile elsewhere comes after it all the same."""
+    town.resident("hanako")
+    registry, j_lis = town.registry, town.juki_net.j_lis
+    registry.record("hanako", MoveOut("08220", TODAY), channel=Channel.PAPER)
+    registry.record("hanako", MoveIn("08220", "見本台１"))
+    later(town, days=1)
+    assert j_lis.identity(registry.find("hanako").code) == without_what_stays_home(registry.find("hanako"))
+    registry.record("hanako", Emigration(continued=True))
+    registry.record("hanako", NameChange(given="良子"))
+    registry.record("hanako", Immigration("47201", "架空１"))
+    later(town, days=1)
+    assert j_lis.identity(registry.find("hanako").code) == without_what_stays_home(registry.find("hanako"))
+    assert [row.word for row in log(town.juki_net, "j_lis") if row.record_code == registry.find("hanako").code] == [
+        "move-out", "move-in", "emigration", "name-change", "immigration",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [None, NumberChange()])
+def test_a_number_that_is_on_its_way_finds_whoever_has_another_code_by_then(begin: Begin, first: Event | None) -> None:
+    world = begin(hop_minutes=10)
+    town = Institutions(world)
+    town.registry.add(HANAKO)
+    if first is not None:
+        later(town, hours=1)
+        town.registry.record("hanako", first)
+    later(town, minutes=15)
+    with suppress(EventRefused):  # to be told to wait for the number would be as good
+        town.registry.record("hanako", CodeChange())
+    later(town, hours=2)
+    found = town.registry.find("hanako")
+    assert found.individual_number is not None
+    assert town.juki_net.j_lis.identity(found.code).individual_number == found.individual_number
+
+
+# When messages leave
+
+
+def test_paper_leaves_in_the_evening_and_the_counter_at_once(institutions: Institutions) -> None:
+    registry, net = institutions.registry, institutions.juki_net
+    institutions.resident("hanako")
+    registry.record("hanako", Furigana("ア"))
+    evening = instant_of("2026-11-24T20:00+09:00")
+    assert net.next_due() == evening
+    institutions.advance(evening - timedelta(seconds=1))
+    assert net.j_lis.identity(registry.find("hanako").code).name.kana == HANAKO.name.kana
+    institutions.advance(evening)
+    assert net.j_lis.identity(registry.find("hanako").code).name.kana == "ア"
+    registry.record("hanako", Furigana("イ"))
+    assert net.next_due() == evening, "what is handed in at the stroke of the evening still goes"
+    later(institutions, seconds=1)
+    registry.record("hanako", Furigana("ウ"))
+    assert net.next_due() == evening + timedelta(days=1), "later, it waits for the next"
+    registry.record("hanako", LossReport())
+    assert net.next_due() == institutions.world.clock.now()
+
+
+def test_what_leaves_at_once_takes_along_what_waits_before_it(institutions: Institutions) -> None:
+    for who in ("hanako", "taro", "leap-day"):
+        institutions.resident(who)
+    registry, j_lis = institutions.registry, institutions.juki_net.j_lis
+    registry.record("hanako", Furigana("ア"))
+    registry.record("leap-day", Furigana("イ"))
+    registry.record("taro", MoveWithin("町１"))
+    registry.record("taro", Furigana("ウ"))
+    institutions.settle()
+    kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
+    assert kana == ["ア", "", CAST["taro"].name.kana], "another municipality's paper waits, and so does what came after"
+    later(institutions, hours=12)
+    kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
+    assert kana == ["ア", "イ", "ウ"]
+
+
+@pytest.mark.parametrize("hour", [0, 9, 23])
+def test_the_evening_is_a_setting(begin: Begin, hour: int) -> None:
+    world = begin(evening=hour)
+    town = Institutions(world)
+    town.resident("hanako")
+    town.registry.record("hanako", Furigana("ア"))
+    day = 24 if hour >= 10 else 25
+    assert town.juki_net.next_due() == instant_of(f"2026-11-{day}T{hour:02}:00+09:00")
+
+
+def test_every_hop_takes_its_time(begin: Begin, storage: str) -> None:
+    world = begin(storage, hop_minutes=10)
+    town = Institutions(world)
+    code = town.registry.add(HANAKO).code
+    with pytest.raises(NoSuchResident):
+        town.juki_net.j_lis.identity(code)
+    town.settle()
+    assert town.juki_net.prefectures.outbox.waiting(town.juki_net.prefectures.store) == 1
+    later(town, minutes=9)
+    with pytest.raises(NoSuchResident, match="on its way"):
+        town.juki_net.j_lis.identity(code)
+    later(town, minutes=1)
+    number = town.juki_net.j_lis.identity(code).individual_number
+    assert number is not None
+    assert town.registry.find(code).individual_number is None
+    later(town, minutes=10)
+    assert town.registry.find(code).individual_number == number
+
+
+# Gaps
+
+
+def message(sequence: int, kind: str = "registration", **body: object) -> Message:
+    return Message("municipality:13113", "prefecture:13", sequence, kind, body)
+
+
+def test_a_gap_is_told_and_nothing_is_applied(institutions: Institutions) -> None:
+    prefectures = institutions.juki_net.prefectures
+    with pytest.raises(MessageGap, match="message 2 from municipality:13113 came after 0"):
+        prefectures.receive([message(2)])
+    with pytest.raises(MessageGap, match="message 3 from municipality:13113 came after 1"):
+        prefectures.receive([message(1), message(3)])
+    assert prefectures.outbox.waiting(prefectures.store) == 0
+    assert log(institutions.juki_net, "prefectures") == []
+    prefectures.receive([message(1), message(2)])
+    prefectures.receive([message(1), message(2), message(3), message(3)])
+    prefectures.receive([])
+    assert prefectures.outbox.waiting(prefectures.store) == 3
+    assert len(log(institutions.juki_net, "prefectures")) == 3
+    with pytest.raises(MessageGap):
+        prefectures.receive([message(5)])
+    assert prefectures.outbox.waiting(prefectures.store) == 3
+
+
+def test_streams_are_counted_one_by_one(town: Institutions) -> None:
+    prefectures = town.juki_net.prefectures
+    elsewhere = [replace(message(number), sender="municipality:13101") for number in (1, 2)]
+    prefectures.receive([message(1), elsewhere[0], message(2), elsewhere[1]])
+    assert prefectures.outbox.waiting(prefectures.store) == 4
+    with pytest.raises(MessageGap):
+        prefectures.receive([message(3), replace(elsewhere[1], sequence=4)])
+    assert prefectures.outbox.waiting(prefectures.store) == 4, "the good one of the two was not applied either"
+
+
+# What Juki-Net carries
+
+
+@pytest.fixture
+def listened(town: Institutions) -> Iterator[list[Message]]:
+    """Every message that a node got, while the town goes about its business."""
+    heard: list[Message] = []
+    with ExitStack() as stack:
+        for node in (town.juki_net.prefectures, town.juki_net.j_lis):
+
+            def receive(messages: Sequence[Message], inner: Receive = node.receive) -> None:
+                heard.extend(messages)
+                inner(messages)
+
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(node, "receive", receive)
+        yield heard
+
+
+def test_what_stays_at_home(town: Institutions, listened: list[Message]) -> None:
+    resident = replace(
+        CAST["single-name"], alias="x", about="SECRETNOTE", household="SECRETHOUSE", nationality="ZZ",
+        residence_status="SECRETSTATUS", street="SECRETSTREET",
+    )  # fmt: skip
+    town.registry.add(resident)
+    town.settle()
+    number = town.registry.find("x").individual_number
+    assert number is not None
+    before = len(listened)
+    town.registry.record("x", MoveWithin("NEWSTREET"))
+    town.registry.record("x", MoveOut("47201", TODAY))
+    town.registry.record("x", replace(MoveIn("47201", "見本台１"), household="SECRETHOME"))
+    town.registry.record("x", NumberChange())
+    town.settle()
+    town.registry.record("x", CodeChange())
+    town.registry.record("x", Death())
+    later(town, days=1)
+    words = [json.dumps(found.body, ensure_ascii=False) for found in listened]
+    assert before >= 2
+    assert len(words) >= before + 12
+    assert all("SECRETSTREET" not in said for said in words[before:]), "a former address"
+    for secret in ("SECRETNOTE", "SECRETHOUSE", "SECRETHOME", "SECRETSTATUS", "ZZ"):
+        assert all(secret not in said for said in words), secret
+    for known in (number, str(town.registry.find("x").individual_number)):
+        assert all(known not in said for said in words), "a number comes from J-LIS and never goes to it"
+
+
+def test_notices_tell_whose_what_and_when_alone(town: Institutions) -> None:
+    told: list[Message] = []
+    net = JukiNet(town.world, dict.fromkeys(SUBSCRIBERS, told.extend))
+    net.registry.add(HANAKO)
+    net.registry.record("hanako", NameChange(given="良子"), channel=Channel.COUNTER)
+    net.registry.record("hanako", Emigration(continued=True))
+    code = net.registry.find("hanako").code
+    net.deliver()
+    assert {found.receiver for found in told} == set(SUBSCRIBERS)
+    mine = [found.body for found in told if found.receiver == SUBSCRIBERS[0]]
+    shared = {"day": "2026-11-24", "record_code": code, "former_code": code}
+    assert mine == [shared, {**shared, "continued": True}]
+
+
+# A killed process
+
+DELIVER = """
+import sys
+from pathlib import Path
+from tools.institutions import Institutions
+from world.home import open_world
+town = Institutions(open_world(Path(sys.argv[1])))
+town.juki_net
+sys.stdout.write("ready\\n"); sys.stdout.flush()
+while True:
+    town.juki_net.deliver()
+"""
+
+
+def deliver_until_killed(world: World, seconds: float, meanwhile: Callable[[], None]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", DELIVER, str(world.directory)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "ready\n"
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            meanwhile()
+        process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_killed_carrier_loses_doubles_and_reorders_nothing(begin: Begin, storage: str) -> None:
+    chance, world = Random(7), begin(storage)
+    net = Net(world, chance)
+    for who in PEOPLE:
+        net.add(who)
+    numbers = iter(range(10**6))
+
+    def happen() -> None:
+        who = chance.choice(PEOPLE)
+        event = chance.choice([MoveWithin(f"町{next(numbers)}"), CodeChange(), NameChange(given=f"名{next(numbers)}")])
+        with suppress(EventRefused):
+            net.codes[who].add(net.net.registry.record(who, event, channel=Channel.COUNTER).code)
+
+    for _ in range(6):
+        deliver_until_killed(world, chance.uniform(0.02, 0.25), happen)
+    town = Institutions(world)
+    town.settle()
+    assert town.juki_net.next_due() is None
+    assert len(log(town.juki_net, "j_lis")) > 30
+    same_everywhere(town.juki_net, net.codes)
