@@ -143,6 +143,8 @@ class Publication:
             connection.execute(sa.update(table).where(chosen).values(number=table.c.number + 1))
             upto = self._ledger.count(connection, "position", 0, 1) - 1
         last = next((row for row in rows if row.name == FULL_LIST), rows[0])
+        if any(row.written == 0 for row in rows):
+            self._ledger.store.analyze()  # lists of single municipalities are about to be built whole
         changes = self._changes(generation.name, last.position, from_epoch(last.this_update), upto, now)
 
         def make(row: Any) -> None:
