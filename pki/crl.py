@@ -15,6 +15,7 @@ from pki.generation import Generation
 from pki.profile import Kind
 from pki.signing_key import SigningKey
 from pki.state import Reason
+from world.clock import from_epoch
 
 Numbers = npt.NDArray[np.int64]
 
@@ -59,6 +60,14 @@ EVERYTHING = Scope()
 def _scope(where: Iterable[der.Relative], only: bytes) -> Scope:
     point = asn1.sequence(der.full_name(where), only)
     return Scope(der.extension(der.ISSUING_DISTRIBUTION_POINT, point, critical=True))
+
+
+def encode_entry(serial: int, at: int, reason: int) -> bytes:
+    """One entry as DER, the same bytes as among many; `serial` as in a signed column."""
+    code = asn1.sequence(der.extension(der.REASON_CODE, asn1.integer(reason, asn1.ENUMERATED)))
+    return asn1.sequence(
+        asn1.integer(serial % (1 << 64)), asn1.utc_time(from_epoch(at)), code if reason != _NO_REASON else b""
+    )
 
 
 def encode_entries(entries: Entries) -> Iterator[bytes]:
@@ -117,9 +126,6 @@ def _template(width: int, with_reason: bool) -> bytes:
 
 def _digits(at: Numbers) -> npt.NDArray[np.uint8]:
     """yymmddHHMMSS as ASCII, a row for each instant."""
-    instants, where = np.unique(at, return_inverse=True)
-    if len(instants) < len(at) // 2:  # most of a list's instants are few: counters open and close
-        return _digits(instants)[where]
     days, seconds = np.divmod(at, 86400)
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]")

@@ -29,6 +29,7 @@ from pki.crl import (
     Scope,
     authority_scope,
     encode_entries,
+    encode_entry,
     partition_scope,
     read_list,
     sign_list,
@@ -44,7 +45,7 @@ from world.storage import joined
 VALID_FOR = timedelta(hours=48)
 """From thisUpdate to nextUpdate: one missed day passes."""
 
-_READ_AT_ONCE = 200_000
+_READ_AT_ONCE = 100_000
 
 Piece = bytes | bytearray | memoryview
 
@@ -145,7 +146,9 @@ class Publication:
         last = next((row for row in rows if row.name == FULL_LIST), rows[0])
         if any(row.written == 0 for row in rows):
             self._ledger.store.analyze()  # lists of single municipalities are about to be built whole
-        changes = self._changes(generation.name, last.position, from_epoch(last.this_update), upto, now)
+        changes: Mapping[str, _Changes] = {}
+        if any(row.written for row in rows):
+            changes = self._changes(generation.name, last.position, from_epoch(last.this_update), upto, now)
 
         def make(row: Any) -> None:
             same_base = row.written and (row.position, row.this_update) == (last.position, last.this_update)
@@ -199,12 +202,12 @@ class Publication:
         )  # fmt: skip
         if name != FULL_LIST:
             condition &= table.partition == name
-        position = 0
-        while True:
+
+        def read(after: int) -> tuple[int, Entries] | None:
             part = (
                 sa.select(table.position, sa.type_coerce(table.serial, sa.BigInteger).label("serial"), table.at,
                           table.reason)
-                .where(condition & (table.position > position)).order_by(table.position).limit(_READ_AT_ONCE).subquery()
+                .where(condition & (table.position > after)).order_by(table.position).limit(_READ_AT_ONCE).subquery()
             )  # fmt: skip
             columns = sa.select(
                 sa.func.max(part.c.position), joined(part.c.serial), joined(part.c.at), joined(part.c.reason)
@@ -212,11 +215,18 @@ class Publication:
             with self._ledger.store.reading() as connection:
                 position, *texts = connection.execute(columns).one()
             if position is None:
-                return
-            entries = Entries(*(np.fromstring(text, np.int64, sep=",") for text in texts))
-            yield from encode_entries(entries)
-            if len(entries) < _READ_AT_ONCE:
-                return
+                return None
+            return int(position), Entries(*(np.fromstring(text, np.int64, sep=",") for text in texts))
+
+        found = read(0)
+        if found is None or len(found[1]) < _READ_AT_ONCE:
+            yield from encode_entries(found[1]) if found else ()
+            return
+        with ThreadPoolExecutor(1) as reader:  # the next part is read while this one is written
+            while found is not None:
+                ahead = reader.submit(read, found[0])
+                yield from encode_entries(found[1])
+                found = ahead.result()
 
     def _changes(
         self, generation: str, position: int, since: datetime, upto: int, now: datetime
@@ -243,15 +253,13 @@ class Publication:
             coming = [tuple(row) for row in connection.execute(added.order_by(table.position))]
         removed, arriving = defaultdict(list), defaultdict(list)
         for row in sorted(leaving, key=lambda row: row[1]):
-            removed[row[0]].append(row)
-            removed[FULL_LIST].append(row)
+            entry = encode_entry(*row[2:])
+            removed[row[0]].append(entry)
+            removed[FULL_LIST].append(entry)
         for row in coming:
             arriving[row[0]].append(row)
             arriving[FULL_LIST].append(row)
-        return {
-            name: _Changes([*map(_entry, removed[name])], _columns(arriving[name]))
-            for name in removed.keys() | arriving.keys()
-        }
+        return {name: _Changes(removed[name], _columns(arriving[name])) for name in removed.keys() | arriving.keys()}
 
     def _applied(self, generation: Generation, name: str, number: int, changes: _Changes) -> tuple[Piece, ...] | None:
         """The entries of yesterday's list with the day's changes; None where that list is not there as it was made."""
@@ -277,10 +285,6 @@ def list_path(kind: Kind, generation: str, name: str) -> Path:
 def _columns(rows: Sequence[tuple[Any, ...]]) -> Entries:
     serials, at, reasons = (np.array([row[column] for row in rows], np.int64) for column in (2, 3, 4))
     return Entries(serials, at, reasons)
-
-
-def _entry(row: tuple[Any, ...]) -> bytes:
-    return b"".join(encode_entries(_columns([row])))
 
 
 def _write(path: Path, pieces: Sequence[Piece]) -> None:
