@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -47,10 +47,11 @@ from resident_registry.event import (
 )
 from resident_registry.registry import ImportRefused, NoSuchResident
 from resident_registry.resident import Name, Residence, Resident, Sex, Status
-from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, standing
+from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, new_institutions, standing
 from tools.commands.registry import _documents
 from tools.institutions import Institutions
 from world.clock import instant_of
+from world.key_source import KeySource
 
 TODAY = date(2026, 11, 24)
 TSUKUBA = "08220"
@@ -63,11 +64,19 @@ MOVE_IN_WITHOUT_CARD = MoveIn(TSUKUBA, "見本台１丁目", card_continued=Fals
 IMMIGRATION = Immigration(TSUKUBA, "見本台１丁目")
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory, keys: KeySource) -> Iterator[Institutions]:
+    """A town in which nothing happens: for what is refused."""
+    found = new_institutions(tmp_path_factory.mktemp("quiet") / "w", keys)
+    yield found
+    found.world.close()
+
+
 def recorded(institutions: Institutions, who: str, *events: Event) -> Resident:
     """Record events, each of which reaches everybody before the next."""
     for event in events:
-        institutions.registry.record(who, event)
-        later(institutions, days=1)
+        institutions.registry.record(who, event, channel=Channel.COUNTER)
+        institutions.settle()
     return institutions.registry.find(who)
 
 
@@ -303,7 +312,8 @@ def test_a_card_that_is_not_continued_lapses_after_ninety_days(town: Institution
     town.registry.record("hanako", MOVE_IN_WITHOUT_CARD)
     lapses = instant_of((TODAY + timedelta(days=91)).isoformat())
     assert town.registry.next_lapse() == lapses
-    town.advance(lapses - SECOND)
+    clock_of(town.world).stand(lapses - SECOND)
+    town.settle()
     assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, GOOD]
     town.advance(lapses)
     assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, ENDED]
@@ -316,7 +326,7 @@ def test_a_continuation_on_the_ninetieth_day_is_in_time(town: Institutions) -> N
     town.issue_card("hanako", "hanako")
     town.registry.record("hanako", MOVE_OUT)
     town.registry.record("hanako", MOVE_IN_WITHOUT_CARD)
-    town.advance(instant_of("2027-02-22T23:59:59+09:00"))
+    clock_of(town.world).stand(instant_of("2027-02-22T23:59:59+09:00"))
     town.registry.record("hanako", CardContinuation())
     town.settle()
     assert town.registry.next_lapse() is None
@@ -522,8 +532,9 @@ REFUSED: list[tuple[str, Event, str]] = [
 
 @pytest.mark.parametrize(("who", "event", "words"), REFUSED)
 def test_what_makes_no_sense_is_refused_and_changes_nothing(
-    town: Institutions, who: str, event: Event, words: str
+    quiet: Institutions, who: str, event: Event, words: str
 ) -> None:
+    town = quiet
     town.resident(who)
     before = town.registry.find(who)
     with pytest.raises((EventRefused, ValueError), match=words):
@@ -555,7 +566,7 @@ def test_nobody_of_that_name(town: Institutions) -> None:
         with pytest.raises(NoSuchResident):
             town.registry.record(who, LossReport())
     for who in ("12345678900", "123456789010"):
-        with pytest.raises(ValueError, match="check digit"):
+        with pytest.raises((NoSuchResident, ValueError), match="check digit"):
             town.registry.record(who, LossReport())
 
 
@@ -700,14 +711,16 @@ BAD_LINES: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "words"), BAD_LINES)
-def test_one_bad_line_registers_nobody(town: Institutions, bad: object, words: str) -> None:
-    town.registry.add(replace(HANAKO, alias="there"))
-    town.settle()
+def test_one_bad_line_registers_nobody(quiet: Institutions, bad: object, words: str) -> None:
+    if "there" not in {found.alias for found in quiet.registry.people()}:
+        quiet.registry.add(replace(HANAKO, alias="there"))
+        quiet.settle()
+    before = quiet.registry.count()
     with pytest.raises(ImportRefused, match=words) as refused:
-        imported(town, lines([LINE, bad, {**LINE, "alias": "c"}]))
+        imported(quiet, lines([LINE, bad, {**LINE, "alias": "c"}]))
     assert "nothing was registered" in str(refused.value)
-    assert town.registry.count() == 1
-    assert town.juki_net.next_due() is None
+    assert quiet.registry.count() == before
+    assert quiet.juki_net.next_due() is None
 
 
 @pytest.mark.parametrize(
