@@ -26,7 +26,8 @@ class BirthDate:
     def __post_init__(self) -> None:
         if self.day and not self.month:
             raise ValueError("a known day needs a known month")
-        date(self.year, self.month or 1, self.day or 1)
+        if self.counted_from < _ERAS[-1][0]:
+            raise ValueError(f"nobody in the registry was born before {_ERAS[-1][0]}")
 
     @classmethod
     def parse(cls, words: str) -> BirthDate:

@@ -347,6 +347,10 @@ class Registry:
     def _check_new(self, resident: Resident, now: date) -> None:
         if resident.birth.counted_from > now:
             raise EventRefused(f"nobody was born on {resident.birth} yet; it is {now} in this world")
+        if resident.alias.isdigit():
+            raise EventRefused(
+                f"the alias {resident.alias} could be taken for a number; choose one with a letter in it"
+            )
         if resident.record_code is not None or resident.individual_number is not None:
             raise EventRefused("record codes and individual numbers are given by the registry, and not brought along")
 
@@ -354,10 +358,13 @@ class Registry:
         person = self._person.c
         if who.isascii() and who.isdigit() and len(who) in (11, 12):
             # A number with a wrong check digit was mistyped, and nobody's is looked for.
-            here = (
-                person.record_code == ResidentRecordCode(who) if len(who) == 11
-                else person.individual_number == IndividualNumber(who)
-            )  # fmt: skip
+            try:
+                here = (
+                    person.record_code == ResidentRecordCode(who) if len(who) == 11
+                    else person.individual_number == IndividualNumber(who)
+                )  # fmt: skip
+            except ValueError as error:
+                raise NoSuchResident(f"{error}: {who} was mistyped") from error
         else:
             here = person.alias == who
         query = sa.select(self._person).where(here)

@@ -216,7 +216,9 @@ def test_people_that_are_there_or_not_yet_born(town: Program) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("registry", "show", "123456789012"), ("registry", "event", "death", "123456789012"), ("registry", "history", "12345678901"), ("ca", "show", "123456789012"),
+        ("registry", "show", "123456789012"),
+        ("registry", "event", "death", "123456789012"), ("registry", "history", "12345678901"),
+        ("ca", "show", "123456789012"),
         ("registry", "add", "12345678901", *SOMEBODY),
         ("registry", "add", "ancient", *SOMEBODY, "--birth", "1700-01-01"),
         ("ca", "certificate", "signature", "F" * 20), ("ca", "ocsp", "signature", "F" * 20),

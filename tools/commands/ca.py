@@ -384,9 +384,12 @@ def _serial(words: str) -> int:
     from tools.errors import UsageError
 
     try:
-        return int(words, 16)
+        serial = int(words, 16)
     except ValueError:
-        raise UsageError(f"{words!r} is no serial number; they are written in hexadecimal") from None
+        serial = -1
+    if not 0 < serial < 1 << 64:
+        raise UsageError(f"{words!r} is no serial number; they are written in up to 16 hexadecimal digits")
+    return serial
 
 
 def _write_pem(der: bytes, out: Path | None) -> None:
