@@ -136,8 +136,9 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
         unfinished.unlink(missing_ok=True)
 
 
-def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents) -> None:
-    """Replace what an application holds, all at once or not at all, as the issuer does at a renewal.
+def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, about: dict[str, str]) -> None:
+    """Replace what an application holds, and some of what the image says about itself, all at once or not at all, as
+    the issuer does at a renewal.
 
     PINs stay as they are, tries included; one that was never set is set now. A chip that is loaded goes on with what it
     had.
@@ -153,6 +154,7 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents) -> 
         held = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
         unset = {fid: pin for fid, pin in contents.pins.items() if fid not in held}
         _insert_application(database, position, aid, replace(contents, pins=unset))
+        database.executemany("UPDATE about SET value = ? WHERE name = ?", [(new, name) for name, new in about.items()])
         database.execute("UPDATE about SET value = ? WHERE name = 'digest'", (_digest(database),))
         database.execute("COMMIT")
 

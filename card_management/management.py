@@ -179,8 +179,8 @@ class CardManagement:
                 done += 1
             except (RelayFailed, NoSuchResident):  # no way there now, or the registration is still on its way
                 continue
-            except (RenewalRefused, ImageMissing, DamagedImage) as error:
-                self._close(case, "refused", str(error))
+            except RenewalRefused:  # and closed
+                continue
         return done
 
     def card_state(self, name: str) -> CardState:
@@ -252,12 +252,15 @@ class CardManagement:
             # Whoever ordered carries a case out, and so does the running bench: the second finds it done.
             if (current := self._by_position(case.position)).state != "open":
                 return
-            if case.what == "new":
-                number, expires = self._make(current, workpiece)
-                self._close(case, "done", "", {"number": number, "expires": expires})
-            else:
-                self._renew(current, workpiece)
-                self._close(case, "done", "")
+            try:
+                card = self._make(current, workpiece) if case.what == "new" else None
+                if card is None:
+                    self._renew(current, workpiece)
+            except (ValueError, ImageMissing, DamagedImage, RenewalRefused) as error:
+                # What cannot be carried out now never can be, and must not stand in the way of other cases.
+                self._close(case, "refused", str(error))
+                raise RenewalRefused(str(error)) from error
+            self._close(case, "done", "", card)
             workpiece.finish()
 
     def _close(self, case: Case, state: str, note: str, card: dict[str, str] | None = None) -> None:
@@ -269,7 +272,7 @@ class CardManagement:
                 connection.execute(sa.insert(self._card), row)
             self._log(connection, f"{case.what} {state}", [case.name], note)
 
-    def _make(self, case: Case, workpiece: Workpiece) -> tuple[str, str]:
+    def _make(self, case: Case, workpiece: Workpiece) -> dict[str, str]:
         """Make the card of a case; answers its number and the day on which it expires."""
         order, resident = case.order, self._identity(case.order.code)
         day = order.issued.astimezone(JST).date()
@@ -303,7 +306,7 @@ class CardManagement:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():  # else the case was cut off after its card was written
             write_image(path, personalise(data), _about(order, resident, data))
-        return card.serial, ends.isoformat()
+        return {"number": card.serial, "expires": ends.isoformat()}
 
     def _renewable(self, number: str, resident: Resident) -> list[Kind]:
         """Which kinds of certificate a card may have anew. Raises RenewalRefused where it is none."""
@@ -350,7 +353,10 @@ class CardManagement:
             certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.word]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
-        rewrite_application(path, jpki.AID, replace(renewed, objects=held.objects))
+        # A child's card gets its first signature certificate, and with it a password, when the child has grown up.
+        password = about["signature password"] or (case.order.pins.signature if Kind.SIGNATURE in certificates else "")
+        changed = {"signature password": password}
+        rewrite_application(path, jpki.AID, replace(renewed, objects=held.objects), changed)
 
     def _settled(self, case: Case, number: str, resident: Resident) -> dict[str, int | None]:
         """Which kinds a renewal is about, and which certificate each takes the place of. Settled once, because what the

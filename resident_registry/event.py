@@ -107,6 +107,11 @@ def _here(resident: Resident, *allowed: Status) -> None:
         )
 
 
+def _numbered(resident: Resident) -> None:
+    if resident.individual_number is None:
+        raise EventRefused("the individual number is still on its way from J-LIS; wait until it has come")
+
+
 _STANDING = {
     Status.RESIDENT: "a resident",
     Status.MOVING: "moving, and in no municipality yet",
@@ -376,6 +381,7 @@ class NumberChange(Event):
     def apply(self, resident: Resident, day: date) -> Resident:
         """The person without a number, until J-LIS has made the new one."""
         _here(resident)
+        _numbered(resident)
         return replace(resident, individual_number=None)
 
 
@@ -388,6 +394,7 @@ class CodeChange(Event):
     def apply(self, resident: Resident, day: date) -> Resident:
         """The person, unchanged; the registry gives the new code."""
         _here(resident)
+        _numbered(resident)
         return resident
 
 

@@ -272,8 +272,11 @@ class Registry:
             "day": day.isoformat(),
             "record_code": resident.code,
             "person": _identity(document),
-            "event": event.as_dict(),
+            "event": _identity(event.as_dict()),
         }
+        if resident.municipality.code != place:
+            # What the former municipality has waiting was before this, and must not come after it.
+            self.outbox.hasten(connection, f"municipality:{resident.municipality.code}", now)
         self._tell(connection, place, self._due(channel), event.word, body)
         return after
 

@@ -101,7 +101,7 @@ class Resident:
     def __post_init__(self) -> None:
         if not self.street:
             raise ValueError("an address has a street, or what stands for one")
-        if self.stay_end is not None and self.nationality == JAPAN and self.residence_status:
+        if self.nationality == JAPAN and self.residence_status:
             raise ValueError("a Japanese national has no residence status")
 
     @property

@@ -52,9 +52,9 @@ def chip(image: Path) -> Chip:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a real PostgreSQL server of the tests' own."""
-    with server(tmp_path_factory.mktemp("postgresql")) as url:
+    with server() as url:
         yield url
 
 

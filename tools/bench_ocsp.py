@@ -63,7 +63,7 @@ def measure_ocsp(directory: Path, keys: SharedKeySource, size: Size, progress: P
         "OCSP over HTTP, each with a nonce of its own", "1/s", ours_fresh.rate, peer_fresh.rate, name,
         ours_fresh.rate / peer_fresh.rate, 1,
     )  # fmt: skip
-    with server(directory / "postgresql") as url:
+    with server() as url:
         progress("OCSP on PostgreSQL: issuing what is asked about")
         world = new_world(directory / "ocsp-postgresql", keys, url)
         plain, fresh = _asked_about(directory, world, keys, size)

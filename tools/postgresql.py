@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, for tests and measurements: started in a directory, ended with its user."""
+"""A PostgreSQL server of our own, for tests and measurements: started for them, and gone after them."""
 
 from __future__ import annotations
 
@@ -28,66 +28,36 @@ def binaries() -> Path:
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[str]:
-    """A server with its files in `directory`, reached by a socket there alone; answers the URL of its database. Raises
+def server() -> Iterator[str]:
+    """A server reached by a socket in a directory of its own alone; answers the URL of its database. Raises
     ServerMissing."""
-    programs, data = binaries(), directory / "data"
-    prefix, user = _as_ordinary_user(directory)
-    # A socket's path has at most 107 bytes, and test directories are deep.
-    sockets = Path(tempfile.mkdtemp(prefix="kazashi-"))
-    if prefix:
-        shutil.chown(sockets, user)
+    programs = binaries()
+    # Short, because a socket's path has at most 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="kazashi-postgresql-"))
+    prefix, data = _as_ordinary_user(home), home / "data"
+    control = [*prefix, str(programs / "pg_ctl"), "-D", str(data)]
+    options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c max_connections=200"
     try:
-        _run(
-            [
-                *prefix,
-                str(programs / "initdb"),
-                "--auth=trust",
-                "--no-sync",
-                "--username=kazashi",
-                "-E",
-                "UTF8",
-                "--no-locale",
-                "-D",
-                str(data),
-            ]
-        )
-        options = f"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c max_connections=200"
-        _run(
-            [
-                *prefix,
-                str(programs / "pg_ctl"),
-                "-D",
-                str(data),
-                "-w",
-                "-l",
-                str(directory / "log"),
-                "-o",
-                options,
-                "start",
-            ]
-        )
+        _run([*prefix, str(programs / "initdb"), "--auth=trust", "--no-sync", "--username=kazashi", "-E", "UTF8",
+              "--no-locale", "-D", str(data)])  # fmt: skip
+        _run([*control, "-w", "-l", str(home / "log"), "-o", options, "start"])
         try:
-            yield f"postgresql://kazashi@/postgres?host={sockets}"
+            yield f"postgresql://kazashi@/postgres?host={home}"
         finally:
-            subprocess.run([*prefix, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"],
-                           check=False, capture_output=True, cwd="/")  # fmt: skip
+            subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
     finally:
-        shutil.rmtree(sockets, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
 
 
-def _as_ordinary_user(directory: Path) -> tuple[list[str], str]:
-    """PostgreSQL refuses to run as root: then it runs as the user that Debian's package made, in a directory of that
-    user's."""
-    directory.mkdir(parents=True, exist_ok=True)
+def _as_ordinary_user(home: Path) -> list[str]:
+    """PostgreSQL refuses to run as root: then it runs as the user that Debian's package made, and the directory is that
+    user's. Answers what to put in front of a command."""
     if os.geteuid() != 0:
-        return [], ""
+        return []
     user = pwd.getpwnam("postgres")
-    os.chown(directory, user.pw_uid, user.pw_gid)
-    for parent in directory.parents:
-        if parent.stat().st_mode & 0o001 == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"], "postgres"
+    os.chown(home, user.pw_uid, user.pw_gid)
+    home.chmod(0o755)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
 
 
 def _run(command: list[str]) -> None:

@@ -95,6 +95,12 @@ class Outbox:
              "body": json.dumps(body, ensure_ascii=False)},
         )  # fmt: skip
 
+    def hasten(self, connection: sa.Connection, sender: str, due: datetime) -> None:
+        """Have all that a sender has waiting leave at an instant at the latest."""
+        table = self._outbox
+        here = (table.c.sender == sender) & (table.c.due > epoch(due))
+        connection.execute(sa.update(table).where(here).values(due=epoch(due)))
+
     def next_due(self, store: Store) -> datetime | None:
         """When the next message is to be handed over; None where none waits."""
         with store.reading() as connection:

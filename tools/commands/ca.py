@@ -117,9 +117,9 @@ def ca_issue(
     from asn1crypto import pem
 
     from pki.certificate import Request
-    from pki.profile import EMULATED, NEXT, Medium
+    from pki.profile import EMULATED, NEXT, Kind, Medium
     from pki.state import State
-    from pki.validity import card_end, certificate_end
+    from pki.validity import SIGNATURE_AGE, card_end, certificate_end
     from tools.errors import UsageError
     from world.clock import today
 
@@ -131,6 +131,8 @@ def ca_issue(
     except ValueError as error:
         raise UsageError(f"the request is neither DER nor PEM: {error}") from error
     found, authority = _authority(institutions, kind)
+    if found is Kind.SIGNATURE and resident.birth.age_on(today(institutions.world.clock)) < SIGNATURE_AGE:
+        raise UsageError(f"{who} is under {SIGNATURE_AGE}, and nobody of that age has a signature certificate")
     profile = NEXT if of_next_card else EMULATED
     now = institutions.world.clock.now()
     ends = certificate_end(

@@ -8,6 +8,8 @@ import click
 
 from tools.commands.shared import answer, institutions_of, json_option, progress, world_of
 
+LAST_YEAR = 2099
+
 
 @click.group()
 def clock() -> None:
@@ -62,10 +64,10 @@ def clock_advance(context: click.Context, span: str, as_json: bool) -> None:
     from world.clock import duration_of
 
     try:
-        length = duration_of(span)
-    except ValueError as error:
+        until = world_of(context).clock.now() + duration_of(span)
+    except (ValueError, OverflowError) as error:
         raise UsageError(str(error)) from error
-    done = _advance(context, world_of(context).clock.now() + length)
+    done = _advance(context, until)
     _tell(context, as_json, done)
 
 
@@ -93,6 +95,10 @@ def _advance_to(context: click.Context, words: str | None) -> int:
 
 
 def _advance(context: click.Context, until: datetime) -> int:
+    from tools.errors import UsageError
+
+    if until.year > LAST_YEAR:
+        raise UsageError(f"the clock goes no further than {LAST_YEAR}: certificates and lists end some time")
     institutions = institutions_of(context)
     now = institutions.world.clock.now()
     days = max(1, (until - now) // timedelta(days=1))

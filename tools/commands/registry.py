@@ -233,11 +233,11 @@ def _record(
         raise UsageError(str(error)) from error
     institutions.settle()
     waiting = institutions.juki_net.next_due()
-    refused = [found for found in institutions.cards.cases(after.code) if found.state == "refused"][-1:]
+    refused = [found for found in institutions.cards.cases(after.code) if found.what == "renewal"][-1:]
     told = {
         "resident": after.alias or after.code, "event": kind.word, "status": after.status.value,
         "waits_until": waiting.isoformat() if waiting else None,
-        "refused": [found.note for found in refused] if kind.word == "renewal" else [],
+        "refused": [found.note for found in refused if found.state == "refused"] if kind.word == "renewal" else [],
     }  # fmt: skip
     words = f"{told['event']} recorded for {told['resident']}"
     if waiting:
