@@ -65,6 +65,7 @@ class Authority:
         )  # fmt: skip
         if name not in self._generations:
             with self.ledger.store.transaction() as connection:
+                self._one_at_a_time(connection)
                 self._generations[name] = self._load(connection, name) or self._begin(connection, name)
         return self._generations[name]
 
@@ -195,6 +196,10 @@ class Authority:
             found[name] = bytes(certificate)
         return found
 
+    def _one_at_a_time(self, connection: sa.Connection) -> None:
+        """Let nobody else begin a generation, certify a responder or issue until the transaction ends."""
+        self.ledger.count(connection, "serial", 0, FIRST_SERIAL)
+
     def _serials(self, connection: sa.Connection, count: int) -> list[int]:
         if self.world.settings.serials == "random":
             self.ledger.count(connection, "serial", count, 0)  # one issuer at a time here as well
@@ -221,6 +226,7 @@ class Authority:
         in the last month of its year. Raises TokenUnavailable."""
         table, now = self.ledger.responder, self.world.clock.now()
         with self.ledger.store.transaction() as connection:
+            self._one_at_a_time(connection)
             row = connection.execute(sa.select(table).where(table.c.generation == generation.name)).one_or_none()
             if row is None or from_epoch(row.ends) - now < _RESPONDER_SPARE:
                 connection.execute(sa.delete(table).where(table.c.generation == generation.name))

@@ -15,7 +15,7 @@ from pki.state import Reason, Standing, State
 from world.clock import epoch, from_epoch
 from world.home import World
 from world.post import Inbox
-from world.storage import Position
+from world.storage import Position, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
 """The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears
@@ -136,6 +136,7 @@ class Ledger:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("value", sa.BigInteger, nullable=False),
         )  # fmt: skip
+        self._begin_count = insert_if_absent(counter)
         self._event = sa.Table(
             "event", metadata,
             sa.Column("position", Position, primary_key=True),
@@ -167,8 +168,9 @@ class Ledger:
         """
         value = connection.scalar(self._count, {"n": name, "by": by})
         if value is None:
-            value = first + by
-            connection.execute(sa.insert(self._counter), {"name": name, "value": value})
+            connection.execute(self._begin_count, {"name": name, "value": first})
+            value = connection.scalar(self._count, {"n": name, "by": by})
+            assert value is not None
         return int(value) - by
 
     def ensure_lists(self, connection: sa.Connection, lists: set[tuple[str, str]]) -> None:

@@ -20,7 +20,7 @@ from resident_registry.resident import Resident, from_document
 from world.clock import epoch
 from world.home import World
 from world.post import Inbox, Message, Outbox, Receive
-from world.storage import Position
+from world.storage import Position, insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
 
@@ -105,13 +105,11 @@ class JLis:
         """Record codes for a municipality, none of which was ever granted before."""
         counter = self._counter
         with self.store.transaction() as connection:
-            value = connection.scalar(
+            connection.execute(insert_if_absent(counter), {"name": "codes", "value": 0})
+            value = connection.execute(
                 sa.update(counter).where(counter.c.name == "codes").values(value=counter.c.value + count)
                 .returning(counter.c.value)
-            )  # fmt: skip
-            if value is None:
-                value = count
-                connection.execute(sa.insert(counter), {"name": "codes", "value": value})
+            ).scalar_one()  # fmt: skip
             detail = {"municipality": municipality, "count": count}
             self._log(connection, "codes granted", None, detail)
         return [self._numbering.record_code(number) for number in range(value - count, value)]

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from world.clock import epoch, from_epoch
-from world.storage import Position, Store
+from world.storage import Position, Store, insert_if_absent
 
 Body = dict[str, Any]
 
@@ -70,7 +70,7 @@ class Outbox:
         )  # fmt: skip
         here = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
         self._count = sa.update(stream).where(here).values(sent=stream.c.sent + 1).returning(stream.c.sent)
-        self._begin, self._add = sa.insert(stream), sa.insert(outbox)
+        self._begin, self._add = insert_if_absent(stream), sa.insert(outbox)
         self._remove = sa.delete(outbox).where(outbox.c.position == sa.bindparam("p"))
         self._hasten = sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
@@ -85,8 +85,8 @@ class Outbox:
         stream, until = {"s": sender, "r": receiver}, epoch(due)
         sequence = connection.scalar(self._count, stream)
         if sequence is None:
-            connection.execute(self._begin, {"sender": sender, "receiver": receiver, "sent": 1})
-            sequence = 1
+            connection.execute(self._begin, {"sender": sender, "receiver": receiver, "sent": 0})
+            sequence = connection.scalar(self._count, stream)
         else:
             connection.execute(self._hasten, {**stream, "d": until})
         connection.execute(
@@ -155,7 +155,7 @@ class Inbox:
         )  # fmt: skip
         here = (inbox.c.sender == sa.bindparam("s")) & (inbox.c.receiver == sa.bindparam("r"))
         self._applied = sa.select(inbox.c.applied).where(here).with_for_update()
-        self._begin = sa.insert(inbox)
+        self._begin = insert_if_absent(inbox)
         self._advance = sa.update(inbox).where(here).values(applied=sa.bindparam("n"))
 
     def fresh(self, connection: sa.Connection, messages: Sequence[Message]) -> list[Message]:
@@ -168,6 +168,7 @@ class Inbox:
                 found = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
                 if found is None:
                     connection.execute(self._begin, {"sender": stream[0], "receiver": stream[1], "applied": 0})
+                    found = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
                 applied[stream] = found or 0
             if message.sequence > applied[stream] + 1:
                 raise MessageGap(

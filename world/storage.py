@@ -112,3 +112,11 @@ def joined(column: Any) -> Any:
     """An aggregate of a column of whole numbers as text with commas between: what `numpy` takes in at once, where a
     million rows, one by one, would cost a second."""
     return sa.func.aggregate_strings(sa.cast(column, sa.Text), ",")
+
+
+def insert_if_absent(table: sa.Table) -> sa.TextClause:
+    """A statement that inserts a row of all columns, unless one with its key is there: of two processes that find none
+    at the same moment, one inserts it and the other goes on with it."""
+    names = [column.name for column in table.columns]
+    values = ", ".join(f":{name}" for name in names)
+    return sa.text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING")
