@@ -109,7 +109,9 @@ class Ledger:
             sa.Column("recorded_at", sa.BigInteger, nullable=False),
             sa.Column("ended_at", sa.BigInteger),
             sa.Column("ended_position", sa.BigInteger),
-            sa.Index("revocation_partition", "generation", "partition", "position"),
+            # It holds all that a municipality's list is made of: the rows themselves lie scattered over the table.
+            sa.Index("revocation_partition", "generation", "partition", "position", "serial", "at", "reason", "expires",
+                     "ended_position"),
             sa.Index("revocation_expires", "generation", "expires"),
             sa.Index("revocation_ended", "generation", "ended_position"),
             sqlite_with_rowid=False,
