@@ -16,7 +16,7 @@ from pki import der
 from pki.ledger import AUTHORITY_LIST, FULL_LIST
 from pki.profile import EMULATED, Kind
 from pki.publication import Publication
-from resident_registry.municipality import municipalities
+from resident_registry.municipality import municipality
 from world.home import World
 
 HOST, PORT = "127.0.0.1", 18601
@@ -162,7 +162,7 @@ def _entries(publications: Iterable[Publication]) -> dict[str, dict[str, bytes]]
 
 def partition_entry(kind: Kind, code: str) -> str:
     """The entry of a municipality's lists, as LDAP writes names."""
-    place = municipalities()[code]  # type: ignore[index]
+    place = municipality(code)
     return distinguished_name(der.partition_attributes(EMULATED, kind, place.prefecture_romaji, place.romaji))
 
 

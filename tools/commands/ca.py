@@ -229,7 +229,7 @@ def ca_crl(
     name = generation or authority.issuing().name
     try:
         path = institutions.publications[found].path(name, where)
-    except KeyError as error:
+    except ValueError as error:
         raise UsageError(f"{where!r} is no municipality's code; say one, or full, or authority") from error
     if not path.is_file():
         raise UsageError(f"the {kind} authority has no list of {where} in generation {name}: nobody there is certified")
