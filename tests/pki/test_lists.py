@@ -167,7 +167,7 @@ def watched(publication: Publication) -> Iterator[list[str]]:
     built: list[str] = []
     whole = publication._whole
 
-    def noted(generation: str, name: str, upto: int, now: datetime) -> Iterator[bytes]:
+    def noted(generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
         built.append(name)
         return whole(generation, name, upto, now)
 
