@@ -22,8 +22,21 @@ MAY_IMPORT = {
     "resident_registry": {"world"},
     "pki": {"world", "resident_registry"},
     "card_management": {"world", "card", "applets", "resident_registry", "pki"},
-    "tools": {"card", "applets", "reader_bridge", "world", "resident_registry", "pki", "card_management"},
+    "relying_party": {"world", "pki"},
+    "tools": {
+        "card",
+        "applets",
+        "reader_bridge",
+        "world",
+        "resident_registry",
+        "pki",
+        "card_management",
+        "relying_party",
+    },
 }
+PUBLIC = {"pki.profile", "pki.state"}
+"""What of `pki` a relying party may know: what everybody can, who has only certificates and documents to go by."""
+
 SECONDS_MODULES = {"time", "random", "secrets"}
 """What only `world` may ask for the time or for chance. The chip is handed its chance; the bridge and the tools tell
 how long things take, and wait."""
@@ -52,6 +65,13 @@ def test_imports_run_downward_only(package: str) -> None:
         assert not upward, f"{path.relative_to(ROOT)} imports {upward}"
 
 
+def test_a_relying_party_knows_public_facts_only() -> None:
+    for path in modules("relying_party"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pki"):
+                assert node.module in PUBLIC, f"{path.relative_to(ROOT)} imports {node.module}"
+
+
 def test_every_package_is_installed_and_under_the_rule() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert packages == MAY_IMPORT.keys()
@@ -60,7 +80,7 @@ def test_every_package_is_installed_and_under_the_rule() -> None:
         assert re.search(rf"^    {package}$", listed, re.MULTILINE), f"setup.cfg does not list {package}"
 
 
-@pytest.mark.parametrize("package", ["card", "applets", "resident_registry", "pki", "card_management"])
+@pytest.mark.parametrize("package", ["card", "applets", "resident_registry", "pki", "card_management", "relying_party"])
 def test_time_and_chance_come_through_world(package: str) -> None:
     for path in modules(package):
         tree = ast.parse(path.read_text(encoding="utf-8"))
