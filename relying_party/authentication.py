@@ -97,7 +97,7 @@ class Authentication:
         self, verifier: Verifier, challenges: Challenges | None = None, lifetime: timedelta = LIFETIME
     ) -> None:
         self._verifier = verifier
-        self._challenges = challenges if challenges is not None else ChallengesInMemory()
+        self.challenges = challenges if challenges is not None else ChallengesInMemory()
         self._lifetime = lifetime
 
     @property
@@ -107,16 +107,16 @@ class Authentication:
     def challenge(self, origin: str) -> Challenge:
         """A new challenge for answers that come in at `origin` (https://library.example)."""
         now = self._clock.now()
-        self._challenges.forget(now - self._lifetime)
+        self.challenges.forget(now - self._lifetime)
         given = Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)))
-        self._challenges.put(given)
+        self.challenges.put(given)
         return given
 
     def verdict(self, origin: str, response: Response) -> Verdict:
         """The verdict on an answer that came in at `origin`. The challenge is used up, whatever the verdict is."""
         now = self._clock.now()
         try:
-            challenge = self._challenges.take(response.nonce)
+            challenge = self.challenges.take(response.nonce)
             if challenge is None:
                 raise Refuted(Finding.UNKNOWN_CHALLENGE, "it was never given out, or has been answered already")
             if challenge.origin != origin:

@@ -7,6 +7,7 @@ matter (`relying_party.verification`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,12 +17,17 @@ from typing import Any
 from asn1crypto import core
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pki.profile import EMULATED, Kind, Medium, Profile
 from relying_party.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, usable
 from relying_party.attributes import FourAttributes, four_attributes
 from relying_party.verdict import Finding, Refuted
+
+# `serial_number` below refuses what the library warns of, in words that reach whoever asked for the verdict.
+warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
 
 MAX_CERTIFICATE = 8192
 """Bytes. The longest name and address make some 3,000."""
@@ -114,6 +120,17 @@ def signature_algorithm(found: _Unverified) -> str | None:
     """sha256WithRSAEncryption, or ecdsa-with-SHA384 for the next card; SHA-1 ended in 2019."""
     algorithm = found.parsed.signature_algorithm_oid
     return None if algorithm in (RSA_SHA256, ECDSA_SHA384) else f"signed with {algorithm.dotted_string}"
+
+
+@_rule
+def one_algorithm(found: _Unverified) -> str | None:
+    """The algorithm that is signed is the one that is named outside (RFC 5280, 4.1.1.2): the last field but one before
+    the signature, and the third of the body, as bytes."""
+    whole = found.parsed.public_bytes(Encoding.DER)
+    body = found.parsed.tbs_certificate_bytes
+    outside = whole[whole.index(body) + len(body) :]
+    algorithm = outside[: 2 + outside[1]]
+    return None if algorithm in body[: body.index(found.parsed.issuer.public_bytes())] else "two algorithms"
 
 
 @_rule

@@ -7,6 +7,7 @@ signature certificate with a good verdict, algorithms that cards have, and a sig
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,9 +20,13 @@ from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import ModificationLevel
-from pyhanko.sign.validation import async_validate_detached_cms, async_validate_pdf_signature
+from pyhanko.sign.validation import (
+    async_validate_cms_signature,
+    async_validate_detached_cms,
+    async_validate_pdf_signature,
+)
 from pyhanko.sign.validation.errors import DisallowedAlgorithmError, SignatureValidationError
-from pyhanko.sign.validation.status import SignatureCoverageLevel, StandardCMSSignatureStatus
+from pyhanko.sign.validation.status import SignatureCoverageLevel, SignatureStatus
 from pyhanko_certvalidator import ValidationContext
 
 from pki.profile import Kind
@@ -33,6 +38,8 @@ from relying_party.xml_signature import read_signed_xml
 
 MAX_DOCUMENT = 64 << 20
 """Bytes."""
+
+logging.getLogger("pyhanko").addHandler(logging.NullHandler())  # what it has to say is in the verdict
 
 _DIGESTS = {"sha256", "sha384", "sha512"}
 _SIGNATURES = {"rsassa_pkcs1v15", "sha256_rsa", "sha384_rsa", "sha512_rsa", "sha384_ecdsa"}
@@ -132,10 +139,11 @@ class Documents:
         if inside is None and content is None:
             raise Refuted(Finding.MALFORMED, "the signature is detached: the file that it is over is needed too")
         found = self._signer(signed)
-        status = _run(async_validate_detached_cms(
-            content if inside is None else inside, signed, signer_validation_context=self._trust(when)
-        ))  # fmt: skip
-        _check_status(status)
+        if inside is None:
+            assert content is not None
+            _check_status(_run(async_validate_detached_cms(content, signed, self._trust(when))))
+        else:
+            _check_status(_run(async_validate_cms_signature(signed, validation_context=self._trust(when))))
         return found, ("the whole content",)
 
     def _signer(self, signed: Any) -> HolderCertificate:
@@ -184,7 +192,7 @@ class Documents:
         return holder
 
 
-def _check_status(status: StandardCMSSignatureStatus) -> None:
+def _check_status(status: SignatureStatus) -> None:
     if not status.intact:
         raise Refuted(Finding.TAMPERED, "the content is not what was signed")
     if not status.valid:

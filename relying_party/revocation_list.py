@@ -177,7 +177,7 @@ def _read(file: BinaryIO, anchor: Anchor) -> RevocationList:
     algorithm = algorithm_header + stream.take(algorithm_size)
     signature_size, _ = stream.header(0x03)
     signature = stream.take(signature_size)[1:]
-    if stream.peek():
+    if stream.rest():
         raise ValueError("there is more behind it")
     # What is left without the entries is small: a library reads it, as a list of nobody.
     body = asn1_crl.TbsCertList.load(_sequence(head + extensions), strict=True)

@@ -41,6 +41,7 @@ _DIGESTS = frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgo
 class SignedXml:
     """A document with one signature, which has not been checked yet."""
 
+    unverified: bytes
     root: etree._Element
     signature: etree._Element
     unverified_certificate: bytes
@@ -56,13 +57,13 @@ class SignedXml:
         try:
             if advanced:
                 XAdESVerifier().verify(
-                    self.root,
+                    self.unverified,
                     x509_cert=pem,
                     expect_config=XAdESSignatureConfiguration(**settings),  # type: ignore[arg-type]
                 )
             else:
                 XMLVerifier().verify(
-                    self.root,
+                    self.unverified,
                     x509_cert=pem,
                     expect_config=SignatureConfiguration(**settings),  # type: ignore[arg-type]
                 )
@@ -133,6 +134,6 @@ def read_signed_xml(unverified: bytes) -> SignedXml:
     if len(certificates) != 1:
         raise Refuted(Finding.MALFORMED, f"there are {len(certificates)} certificates in it, where one is wanted")
     try:
-        return SignedXml(root, signatures[0], b64decode("".join(certificates[0].split()), validate=True))
+        return SignedXml(unverified, root, signatures[0], b64decode("".join(certificates[0].split()), validate=True))
     except binascii.Error as error:
         raise Refuted(Finding.MALFORMED, "the certificate in it is no base64") from error

@@ -1,0 +1,152 @@
+"""The pack as a whole: built, judged by our own library, and written out for any other.
+
+cases.json            a list of {id, rule, kind, at, outcome, finding, ...}; file names are relative to it
+roots/                the trusted authorities' certificates
+files/                certificates, lists, OCSP answers, documents
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from relying_party.anchors import Anchor, Anchors, read_anchor
+from relying_party.authentication import Authentication, Challenge, Response
+from relying_party.certificate import HolderCertificate
+from relying_party.conformance import cases_certificate, cases_document, cases_login, cases_revocation
+from relying_party.conformance.authority import NOW, Bench, Material
+from relying_party.conformance.case import CASES, Case
+from relying_party.documents import Documents
+from relying_party.ocsp import read_ocsp_answer
+from relying_party.sources import OCSP, Lists, Source, Word
+from relying_party.verdict import Evidence, Verdict
+from relying_party.verification import Verifier
+from world.clock import FixedClock
+from world.key_source import KeySource
+
+MODULES = (cases_certificate, cases_revocation, cases_login, cases_document)
+"""The modules that hold the cases; reading them is what fills `CASES`."""
+
+
+class _GivenAnswer:
+    """An OCSP answer that a case brings along."""
+
+    def __init__(self, answer: bytes, nonce: bytes | None) -> None:
+        self._answer = answer
+        self._nonce = nonce
+
+    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+        """What the answer says."""
+        found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now)
+        return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
+
+
+def _given_list(data: bytes) -> Lists:
+    return Lists("given-list", lambda certificate, anchor: data)
+
+
+def judge(material: Material, anchors: Anchors) -> Verdict:
+    """Our library's verdict on a case's material."""
+    sources: list[Source] = []
+    if material.ocsp is not None:
+        sources.append(_GivenAnswer(material.ocsp, material.nonce))
+    sources += [_given_list(data) for data in material.lists]
+    verifier = Verifier(anchors, sources, FixedClock(NOW))
+    if material.challenge:
+        return _login(material, verifier)
+    if material.document is not None:
+        return Documents(verifier).any(material.document, material.content, material.at)
+    if material.content is not None:
+        return Documents(verifier).raw(material.content, material.signature, material.certificate, material.at)
+    return verifier.certificate(material.certificate, material.kind, material.at)
+
+
+def _login(material: Material, verifier: Verifier) -> Verdict:
+    asked = material.challenge
+    login = Authentication(verifier)
+    nonce = bytes.fromhex(asked["nonce"])
+    response = Response(nonce, material.signature, material.certificate)
+    if asked["given_out"]:
+        login.challenges.put(Challenge(asked["origin"], nonce, datetime.fromisoformat(asked["issued_at"])))
+    verdict = login.verdict(asked["at_origin"], response)
+    for _ in range(asked["answered_before"]):
+        verdict = login.verdict(asked["at_origin"], response)
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case and what our library says of it."""
+
+    case: Case
+    material: Material
+    verdict: Verdict
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the verdict is the right one, for the right reason."""
+        return (self.verdict.outcome, self.verdict.finding) == (self.case.outcome, self.case.finding)
+
+
+class Pack:
+    """Every case, built once. Keys come from a key source; seven are taken."""
+
+    def __init__(self, keys: KeySource) -> None:
+        self._bench = Bench(keys)
+        self.cases: Sequence[Case] = tuple(CASES)
+        self._roots = {
+            f"{kind.word}-{number}": generation.certificate.public_bytes(Encoding.DER)
+            for (kind, number), generation in self._bench.generations.items()
+        }
+        self.anchors = Anchors(read_anchor(root, name.rpartition("-")[2]) for name, root in self._roots.items())
+
+    def judged(self) -> Iterator[Judged]:
+        """Every case with its verdict, in order."""
+        for case in self.cases:
+            material = case.build(self._bench)
+            yield Judged(case, material, judge(material, self.anchors))
+
+    def export(self, directory: Path) -> int:
+        """Write the pack to a directory; answers how many cases. Raises OSError."""
+        files = directory / "files"
+        (directory / "roots").mkdir(parents=True, exist_ok=True)
+        files.mkdir(exist_ok=True)
+        for name, root in self._roots.items():
+            (directory / "roots" / f"{name}.cer").write_bytes(root)
+        entries = [self._exported(judged.case, judged.material, directory) for judged in self.judged()]
+        (directory / "cases.json").write_text(
+            json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+        return len(entries)
+
+    def _exported(self, case: Case, material: Material, directory: Path) -> dict[str, Any]:
+        def write(data: bytes | None, ending: str) -> str | None:
+            if data is None:
+                return None
+            name = f"files/{case.identifier.replace('/', '-')}{ending}"
+            (directory / name).write_bytes(data)
+            return name
+
+        return {
+            "id": case.identifier,
+            "rule": case.rule,
+            "outcome": case.outcome.value,
+            "finding": case.finding.value if case.finding else None,
+            "kind": material.kind.word if material.kind else None,
+            "at": material.at.isoformat(),
+            "now": NOW.isoformat(),
+            "certificate": write(material.certificate, ".cer"),
+            "lists": [write(data, f"-{number}.crl") for number, data in enumerate(material.lists)],
+            "ocsp": write(material.ocsp, ".ocsp"),
+            "nonce": material.nonce.hex() if material.nonce is not None else None,
+            "document": write(material.document, ".document"),
+            "content": write(material.content, ".content"),
+            "signature": material.signature.hex() or None,
+            "challenge": material.challenge or None,
+        }
