@@ -13,12 +13,11 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pki.ledger import SerialNumber
 from pki.profile import Kind
 from world.chance import unforeseen
 from world.clock import JST, epoch, from_epoch
 from world.home import World
-from world.storage import Position
+from world.storage import Position, Unsigned64
 
 ACTOR = "verifier_services"
 
@@ -99,7 +98,7 @@ class Callers:
             sa.Column("caller", sa.Text, nullable=False, index=True),
             sa.Column("service", sa.Text, nullable=False),
             sa.Column("kind", sa.Text, nullable=False),
-            sa.Column("serial", SerialNumber),
+            sa.Column("serial", Unsigned64),
             sa.Column("said", sa.Text, nullable=False),
             sa.Column("fee", sa.Integer, nullable=False),
         )  # fmt: skip
@@ -108,7 +107,7 @@ class Callers:
             sa.Column("consent", Position, primary_key=True),
             sa.Column("caller", sa.Text, nullable=False),
             sa.Column("service", sa.Text, nullable=False),
-            sa.Column("serial", SerialNumber, nullable=False),
+            sa.Column("serial", Unsigned64, nullable=False),
             sa.Column("statement", sa.LargeBinary, nullable=False),
             sa.Column("signature", sa.LargeBinary, nullable=False),
             sa.Column("given_at", sa.BigInteger, nullable=False),

@@ -15,36 +15,15 @@ from pki.state import Reason, Standing, State
 from world.clock import epoch, from_epoch
 from world.home import World
 from world.post import Inbox
-from world.storage import Position, insert_if_absent
+from world.storage import Position, Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
 """The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears
 the code of its municipality."""
 
-_WRAP = 1 << 64
-
 
 class NoSuchCertificate(Exception):
     """The authority has issued no certificate of that serial number."""
-
-
-class SerialNumber(sa.types.TypeDecorator[int]):
-    """A serial number of up to 64 bits, kept in the databases' signed 64-bit integers."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """SQLite has 64 bits in INTEGER, which alone can be the key that a table is sorted by."""
-        return dialect.type_descriptor(sa.Integer() if dialect.name == "sqlite" else sa.BigInteger())
-
-    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        """The upper half of the range becomes negative."""
-        return value - _WRAP if value is not None and value >= _WRAP >> 1 else value
-
-    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        """And back again."""
-        return value + _WRAP if value is not None and value < 0 else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +53,7 @@ class Ledger:
         self.generation = sa.Table(
             "generation", metadata,
             sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("serial", SerialNumber, unique=True, nullable=False),
+            sa.Column("serial", Unsigned64, unique=True, nullable=False),
             sa.Column("algorithm", sa.Text, nullable=False),
             sa.Column("keys", sa.Text, nullable=False),
             sa.Column("key", sa.LargeBinary, nullable=False),
@@ -84,7 +63,7 @@ class Ledger:
         )  # fmt: skip
         self.certificate = certificate = sa.Table(
             "certificate", metadata,
-            sa.Column("serial", SerialNumber, primary_key=True, autoincrement=False),
+            sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
             sa.Column("generation", sa.Text, nullable=False),
             sa.Column("medium", sa.Text, nullable=False),
             sa.Column("medium_id", sa.Text, nullable=False, index=True),
@@ -92,7 +71,7 @@ class Ledger:
             sa.Column("partition", sa.Text, nullable=False),
             sa.Column("not_before", sa.BigInteger, nullable=False),
             sa.Column("not_after", sa.BigInteger, nullable=False),
-            sa.Column("predecessor", SerialNumber, index=True),
+            sa.Column("predecessor", Unsigned64, index=True),
             sa.Column("request", sa.Text, unique=True, nullable=False),
             sa.Column("request_digest", sa.LargeBinary, nullable=False),
             sa.Column("certificate", sa.LargeBinary, nullable=False),
@@ -101,7 +80,7 @@ class Ledger:
             "revocation", metadata,
             sa.Column("generation", sa.Text, primary_key=True),
             sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("serial", SerialNumber, nullable=False, index=True),
+            sa.Column("serial", Unsigned64, nullable=False, index=True),
             sa.Column("partition", sa.Text, nullable=False),
             sa.Column("at", sa.BigInteger, nullable=False),
             sa.Column("reason", sa.Integer, nullable=False),
@@ -128,7 +107,7 @@ class Ledger:
         self.responder = sa.Table(
             "responder", metadata,
             sa.Column("generation", sa.Text, primary_key=True),
-            sa.Column("serial", SerialNumber, nullable=False),
+            sa.Column("serial", Unsigned64, nullable=False),
             sa.Column("key", sa.LargeBinary, nullable=False),
             sa.Column("certificate", sa.LargeBinary, nullable=False),
             sa.Column("ends", sa.BigInteger, nullable=False),
@@ -144,7 +123,7 @@ class Ledger:
             sa.Column("position", Position, primary_key=True),
             sa.Column("at", sa.BigInteger, nullable=False),
             sa.Column("what", sa.Text, nullable=False),
-            sa.Column("serial", SerialNumber),
+            sa.Column("serial", Unsigned64),
             sa.Column("detail", sa.Text, nullable=False),
         )  # fmt: skip
         self._count = (
@@ -157,7 +136,7 @@ class Ledger:
             sa.select(certificate.c.serial, certificate.c.generation, certificate.c.not_after, revocation.c.at,
                       revocation.c.reason)
             .outerjoin(revocation, (revocation.c.serial == certificate.c.serial) & in_force)
-            .where(certificate.c.serial == sa.bindparam("serial", type_=SerialNumber))
+            .where(certificate.c.serial == sa.bindparam("serial", type_=Unsigned64))
         )  # fmt: skip
         self._listed: set[tuple[str, str]] = set()
         self.store = world.store(f"authority_{kind.word}", metadata)

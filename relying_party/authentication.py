@@ -54,6 +54,11 @@ class Response:
             raise Refuted(Finding.MALFORMED, "an answer has nonce, signature, certificate, in hexadecimal") from error
 
 
+def new_challenge(origin: str, now: datetime) -> Challenge:
+    """A challenge that nobody can foresee."""
+    return Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)))
+
+
 class Challenges(Protocol):
     """Where challenges wait for their answers."""
 
@@ -108,7 +113,7 @@ class Authentication:
         """A new challenge for answers that come in at `origin` (https://library.example)."""
         now = self._clock.now()
         self.challenges.forget(now - self._lifetime)
-        given = Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)))
+        given = new_challenge(origin, now)
         self.challenges.put(given)
         return given
 

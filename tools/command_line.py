@@ -19,6 +19,7 @@ from tools.commands.life import doctor, down, status, up
 from tools.commands.reader import reader
 from tools.commands.registry import registry
 from tools.commands.shared import json_option
+from tools.commands.verify import verify
 from tools.commands.world import world
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -64,7 +65,7 @@ def kazashi(context: click.Context, world_directory: Path | None) -> None:
         context.color = False
 
 
-for command in (up, down, status, doctor, card, reader, registry, ca, clock, world):
+for command in (up, down, status, doctor, card, reader, registry, ca, verify, clock, world):
     kazashi.add_command(command)
 
 
@@ -108,7 +109,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 @kazashi.command()
-@click.argument("area", type=click.Choice(["card", "pki"]), default="card")
+@click.argument("area", type=click.Choice(["card", "pki", "relying-party"]), default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""
@@ -120,7 +121,9 @@ def bench(area: str, as_json: bool) -> int:
 
     console = Console(stderr=True)
     with console.status("starting") as shown:
-        measures = import_module(f"tools.bench_{area}").measure(lambda what: shown.update(f"{what} ..."))
+        measures = import_module(f"tools.bench_{area.replace('-', '_')}").measure(
+            lambda what: shown.update(f"{what} ...")
+        )
     if as_json:
         click.echo(json.dumps([asdict(item) for item in measures]))
     else:

@@ -23,6 +23,10 @@ from reader_bridge.control import NotRunning, Refused
 from reader_bridge.host import NoSuchSlot
 from reader_bridge.pcscd import PcscdUnavailable
 from reader_bridge.slot import SlotBusy
+from relying_party.anchors import BadAnchor
+from relying_party.linkage import LinkageUnavailable
+from relying_party.mykey import AlreadyRegistered, IdentifierTaken, MyKeyRefused, NotEntitled
+from relying_party.platform import LinkageConflict, NoSuchTenant, NoSuchUser, TenantExists
 from resident_registry.event import EventRefused
 from resident_registry.registry import ImportRefused, NoSuchResident
 from tools.errors import AlreadyRunning, Exit, ServicesUnavailable, StepFailed, UsageError
@@ -54,6 +58,16 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     RequestConflict: ("request-conflict", Exit.NEGATIVE),
     NotRegistered: ("not-registered", Exit.NEGATIVE),
     ConsentRefused: ("consent-refused", Exit.NEGATIVE),
+    NotEntitled: ("not-entitled", Exit.NEGATIVE),
+    AlreadyRegistered: ("already-registered", Exit.NEGATIVE),
+    IdentifierTaken: ("identifier-taken", Exit.NEGATIVE),
+    MyKeyRefused: ("mykey-refused", Exit.NEGATIVE),
+    LinkageConflict: ("linkage-conflict", Exit.NEGATIVE),
+    NoSuchTenant: ("no-such-tenant", Exit.NEGATIVE),
+    LinkageUnavailable: ("linkage-unavailable", Exit.ENVIRONMENT),
+    BadAnchor: ("bad-anchor", Exit.USAGE),
+    TenantExists: ("tenant-exists", Exit.USAGE),
+    NoSuchUser: ("no-such-user", Exit.USAGE),
     ImportRefused: ("import-refused", Exit.USAGE),
     NoSuchResident: ("no-such-resident", Exit.USAGE),
     NoSuchCertificate: ("no-such-certificate", Exit.USAGE),

@@ -16,6 +16,26 @@ Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A 64-bit key that the database counts up. SQLite does so for INTEGER alone, which has 64 bits there."""
 
 _WRITES = "kazashi_writes"
+_WRAP = 1 << 64
+
+
+class Unsigned64(sa.types.TypeDecorator[int]):
+    """A number of up to 64 bits, such as a serial number, kept in the databases' signed 64-bit integers."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """SQLite has 64 bits in INTEGER, which alone can be the key that a table is sorted by."""
+        return dialect.type_descriptor(sa.Integer() if dialect.name == "sqlite" else sa.BigInteger())
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
+        """The upper half of the range becomes negative."""
+        return value - _WRAP if value is not None and value >= _WRAP >> 1 else value
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
+        """And back again."""
+        return value + _WRAP if value is not None and value < 0 else value
 
 
 class StoreFailed(Exception):
