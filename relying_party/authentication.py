@@ -1,4 +1,5 @@
-"""A login: a challenge that is good for one answer, at one origin, for some minutes; and the verdict on the answer."""
+"""A login, or a statement that is signed: a challenge that is good for one answer, at one origin, for some minutes; and
+the verdict on the answer."""
 
 from __future__ import annotations
 
@@ -18,22 +19,26 @@ from world.clock import Clock, epoch, from_epoch
 
 LIFETIME = timedelta(minutes=5)
 _NONCE_BYTES = 32
-_CONTEXT = b"kazashi authentication 1"
+_CONTEXT = b"kazashi challenge 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a card is asked to sign, by whom, and when that was."""
+    """What a card is asked to sign, by whom, and when that was: with the authentication key, or with the signature key
+    together with a text that its holder has read."""
 
     origin: str
     nonce: bytes
     issued_at: datetime
+    kind: Kind = Kind.AUTHENTICATION
+    text: str = ""
 
     @property
     def message(self) -> bytes:
         """The bytes that are signed. Each part has its length before it, so that no two challenges are alike, and the
         context keeps an answer from being taken for a signature under anything else."""
-        parts = (_CONTEXT, self.origin.encode(), self.nonce, str(epoch(self.issued_at)).encode("ascii"))
+        words = (self.kind.word, self.origin, str(epoch(self.issued_at)), self.text)
+        parts = (_CONTEXT, self.nonce, *(word.encode() for word in words))
         return b"".join(len(part).to_bytes(4) + part for part in parts)
 
 
@@ -54,9 +59,9 @@ class Response:
             raise Refuted(Finding.MALFORMED, "an answer has nonce, signature, certificate, in hexadecimal") from error
 
 
-def new_challenge(origin: str, now: datetime) -> Challenge:
+def new_challenge(origin: str, now: datetime, kind: Kind = Kind.AUTHENTICATION, text: str = "") -> Challenge:
     """A challenge that nobody can foresee."""
-    return Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)))
+    return Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)), kind, text)
 
 
 class Challenges(Protocol):
@@ -109,11 +114,11 @@ class Authentication:
     def _clock(self) -> Clock:
         return self._verifier.clock
 
-    def challenge(self, origin: str) -> Challenge:
+    def challenge(self, origin: str, kind: Kind = Kind.AUTHENTICATION, text: str = "") -> Challenge:
         """A new challenge for answers that come in at `origin` (https://library.example)."""
         now = self._clock.now()
         self.challenges.forget(now - self._lifetime)
-        given = new_challenge(origin, now)
+        given = new_challenge(origin, now, kind, text)
         self.challenges.put(given)
         return given
 
@@ -128,7 +133,7 @@ class Authentication:
                 raise Refuted(Finding.WRONG_ORIGIN, f"it was given out at {challenge.origin}")
             if not timedelta(0) <= now - challenge.issued_at <= self._lifetime:
                 raise Refuted(Finding.STALE_CHALLENGE, f"it was given out at {challenge.issued_at}")
-            found = self._verifier.read(response.unverified_certificate, Kind.AUTHENTICATION)
+            found = self._verifier.read(response.unverified_certificate, challenge.kind)
             check_signature(found.key, response.signature, challenge.message)
         except Refuted as refuted:
             return refuted.verdict(now)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pki.profile import KINDS
 from relying_party.authentication import Challenge, new_challenge
 from world.clock import epoch, from_epoch
 from world.home import World
@@ -21,6 +22,8 @@ class StoredChallenges:
             "challenge", metadata,
             sa.Column("nonce", sa.LargeBinary, primary_key=True),
             sa.Column("origin", sa.Text, nullable=False),
+            sa.Column("kind", sa.Text, nullable=False),
+            sa.Column("text", sa.Text, nullable=False),
             sa.Column("issued_at", sa.BigInteger, nullable=False, index=True),
         )  # fmt: skip
         self.store = world.store("relying_party", metadata)
@@ -33,7 +36,8 @@ class StoredChallenges:
 
     def put(self, challenge: Challenge) -> None:
         """Keep a challenge."""
-        row = {"nonce": challenge.nonce, "origin": challenge.origin, "issued_at": epoch(challenge.issued_at)}
+        row = {"nonce": challenge.nonce, "origin": challenge.origin, "issued_at": epoch(challenge.issued_at),
+               "kind": challenge.kind.word, "text": challenge.text}  # fmt: skip
         with self.store.transaction() as connection:
             connection.execute(sa.insert(self._challenge), row)
 
@@ -41,9 +45,11 @@ class StoredChallenges:
         """The challenge with that nonce, which is gone afterwards."""
         table = self._challenge
         with self.store.transaction() as connection:
-            taken = sa.delete(table).where(table.c.nonce == nonce).returning(table.c.origin, table.c.issued_at)
+            taken = sa.delete(table).where(table.c.nonce == nonce).returning(*table.c)
             row = connection.execute(taken).one_or_none()
-        return Challenge(row.origin, nonce, from_epoch(row.issued_at)) if row is not None else None
+        if row is None:
+            return None
+        return Challenge(row.origin, nonce, from_epoch(row.issued_at), KINDS[row.kind], row.text)
 
     def forget(self, before: datetime) -> None:
         """Drop those that were given out before an instant."""

@@ -18,6 +18,7 @@ from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
 from tools.commands.reader import reader
 from tools.commands.registry import registry
+from tools.commands.serve import agent, site
 from tools.commands.shared import json_option
 from tools.commands.verify import verify
 from tools.commands.world import world
@@ -65,7 +66,7 @@ def kazashi(context: click.Context, world_directory: Path | None) -> None:
         context.color = False
 
 
-for command in (up, down, status, doctor, card, reader, registry, ca, verify, clock, world):
+for command in (up, down, status, doctor, card, reader, registry, ca, verify, agent, site, clock, world):
     kazashi.add_command(command)
 
 

@@ -1,0 +1,71 @@
+"""`kazashi agent` and `kazashi site`: the local agent between browser and card, and a site to log in to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tools.commands.shared import world_of
+
+if TYPE_CHECKING:
+    from relying_party.linkage import LinkageOverHttp
+    from relying_party.verification import Verifier
+    from world.home import World
+
+_HOST = "127.0.0.1"
+_SERVICES = click.option("--services", default="http://127.0.0.1:18600", show_default=True, metavar="URL",
+                         help="Where the authorities answer (kazashi up).")  # fmt: skip
+_AGENT = click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
+                      help="Where users' browsers find the local agent.")  # fmt: skip
+
+
+@click.command()
+@click.option("--port", type=int, default=18610, show_default=True)
+def agent(port: int) -> None:
+    """Serve the local agent: it shows which site asks, takes the PIN, and has the card in the reader sign."""
+    from relying_party.agent import Agent
+
+    own = f"http://{_HOST}:{port}"
+    click.echo(f"The agent answers at {own}", err=True)
+    _serve(Agent(own).application(), port)
+
+
+@click.command()
+@click.option("--port", type=int, default=18611, show_default=True)
+@_SERVICES
+@_AGENT
+@click.pass_context
+def site(context: click.Context, port: int, services: str, agent: str) -> None:
+    """Serve a sample site, where people register and log in with their cards."""
+    from relying_party.platform import Platform
+    from relying_party.sample_site import SampleSite
+
+    world = world_of(context)
+    verifier, linkage = relying(world, services, "sample-site")
+    origin = f"http://localhost:{port}"
+    click.echo(f"The library is at {origin}", err=True)
+    _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent).application(), port)
+
+
+def relying(world: World, services: str, caller: str) -> tuple[Verifier, LinkageOverHttp]:
+    """What a relying party of this world works with: a verifier that asks OCSP and falls back on lists, and linkage, as
+    a caller that is registered anew at every start."""
+    from pki.callers import Callers
+    from relying_party.anchors import read_anchors
+    from relying_party.linkage import LinkageOverHttp
+    from relying_party.sources import lists_over_http, ocsp_over_http
+    from relying_party.verification import Verifier
+
+    callers = Callers(world)
+    callers.strike_off(caller)
+    key = callers.register(caller)
+    sources = (ocsp_over_http(services, key), lists_over_http(services))
+    return Verifier(read_anchors(world.publication / "ca"), sources, world.clock), LinkageOverHttp(services, key)
+
+
+def _serve(application: Any, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(application, host=_HOST, port=port, log_level="warning", access_log=False, server_header=False,
+                timeout_graceful_shutdown=2)  # fmt: skip
