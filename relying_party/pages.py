@@ -54,3 +54,11 @@ def form(action: str, hidden: dict[str, Any], inside: str) -> str:
         f'<input type="hidden" name="{escape(name)}" value="{escape(str(value))}">' for name, value in hidden.items()
     )
     return f'<form method="post" action="{escape(action)}" autocomplete="off">{fields}{inside}</form>'
+
+
+def onward(address: str) -> HTMLResponse:
+    """A page that goes on to an address of the same site by itself. A redirect would belong to the form that led here,
+    whose page allows one site only, and would not carry what the browser keeps for this one."""
+    refresh = f'<meta http-equiv="refresh" content="0;url={escape(address)}">'
+    link = f'<p><a href="{escape(address)}">{both("続ける", "Continue")}</a></p>'
+    return page("かざし", refresh + link, form_action="'none'")

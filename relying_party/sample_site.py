@@ -19,7 +19,7 @@ from pki.profile import Kind
 from relying_party.agent_login import AgentLogin, AnswerRefused
 from relying_party.authentication import Authentication
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both, form, page
+from relying_party.pages import both, form, onward, page
 from relying_party.platform import Platform
 from relying_party.store import event_table
 from relying_party.verdict import Finding, Outcome, Verdict
@@ -122,7 +122,7 @@ class SampleSite:
             handle = self._login.answered({name: str(value) for name, value in fields.items()})
         except AnswerRefused as refused:
             return _trouble(both("受け付けられません。", str(refused)), 400)
-        return RedirectResponse(f"/end/{handle}", 303)
+        return onward(f"/end/{handle}")
 
     async def end(self, request: Request) -> Response:
         """Log in or register, or say in plain words why not."""
@@ -133,7 +133,7 @@ class SampleSite:
                 return _trouble(both("取りやめました。", "You have cancelled."), 200)
             verdict = ended.verdict
             if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
-                return _trouble(_explained(verdict), 403)
+                return _trouble(explained(verdict), 403)
             user = await asyncio.to_thread(self._platform.identify, TENANT, verdict.certificate)
         except AnswerRefused as refused:
             return _trouble(both("受け付けられません。", str(refused)), 400)
@@ -190,7 +190,7 @@ class SampleSite:
             connection.execute(sa.delete(self._session).where(self._session.c.session == session))
 
 
-def _explained(verdict: Verdict) -> str:
+def explained(verdict: Verdict) -> str:
     """A verdict in plain words."""
     finding = verdict.finding or Finding.MALFORMED
     said = both(*WORDS.get(finding, ("このカードは受け付けられません。", f"This card is not accepted ({finding}).")))

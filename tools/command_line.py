@@ -18,7 +18,7 @@ from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
 from tools.commands.reader import reader
 from tools.commands.registry import registry
-from tools.commands.serve import agent, site
+from tools.commands.serve import agent, provider, provider_client, site
 from tools.commands.shared import json_option
 from tools.commands.verify import verify
 from tools.commands.world import world
@@ -66,7 +66,23 @@ def kazashi(context: click.Context, world_directory: Path | None) -> None:
         context.color = False
 
 
-for command in (up, down, status, doctor, card, reader, registry, ca, verify, agent, site, clock, world):
+for command in (
+    up,
+    down,
+    status,
+    doctor,
+    card,
+    reader,
+    registry,
+    ca,
+    verify,
+    agent,
+    site,
+    provider,
+    provider_client,
+    clock,
+    world,
+):
     kazashi.add_command(command)
 
 

@@ -27,6 +27,7 @@ from relying_party.anchors import BadAnchor
 from relying_party.linkage import LinkageUnavailable
 from relying_party.mykey import AlreadyRegistered, IdentifierTaken, MyKeyRefused, NotEntitled
 from relying_party.platform import LinkageConflict, NoSuchTenant, NoSuchUser, TenantExists
+from relying_party.provider_store import ClientExists
 from resident_registry.event import EventRefused
 from resident_registry.registry import ImportRefused, NoSuchResident
 from tools.errors import AlreadyRunning, Exit, ServicesUnavailable, StepFailed, UsageError
@@ -67,6 +68,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     LinkageUnavailable: ("linkage-unavailable", Exit.ENVIRONMENT),
     BadAnchor: ("bad-anchor", Exit.USAGE),
     TenantExists: ("tenant-exists", Exit.USAGE),
+    ClientExists: ("client-exists", Exit.USAGE),
     NoSuchUser: ("no-such-user", Exit.USAGE),
     ImportRefused: ("import-refused", Exit.USAGE),
     NoSuchResident: ("no-such-resident", Exit.USAGE),

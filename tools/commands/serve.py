@@ -1,4 +1,4 @@
-"""`kazashi agent` and `kazashi site`: the local agent between browser and card, and a site to log in to."""
+"""`kazashi agent`, `site`, `provider`: the local agent between browser and card, and sites to log in to."""
 
 from __future__ import annotations
 
@@ -46,6 +46,39 @@ def site(context: click.Context, port: int, services: str, agent: str) -> None:
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
     _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent).application(), port)
+
+
+@click.command()
+@click.option("--port", type=int, default=18612, show_default=True)
+@_SERVICES
+@_AGENT
+@click.pass_context
+def provider(context: click.Context, port: int, services: str, agent: str) -> None:
+    """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
+    from relying_party.platform import Platform
+    from relying_party.provider import Provider
+
+    world = world_of(context)
+    verifier, linkage = relying(world, services, "openid-provider")
+    issuer = f"http://localhost:{port}"
+    click.echo(f"The provider's issuer is {issuer}", err=True)
+    _serve(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
+
+
+@click.command("provider-client")
+@click.argument("name")
+@click.argument("redirects", nargs=-1, required=True)
+@click.pass_context
+def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
+    """Register a client of the provider, NAME, with the addresses to send people back to; answers its secret, which is
+    shown this once."""
+    from relying_party.provider_store import ProviderStore
+    from tools.errors import UsageError
+
+    try:
+        click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def relying(world: World, services: str, caller: str) -> tuple[Verifier, LinkageOverHttp]:
