@@ -133,9 +133,9 @@ class Platform:
                 connection.execute(sa.delete(self._certificate).where(self._certificate.c.person == person))
             self._log(connection, self._now, "user deleted", {"tenant": tenant})
 
-    def latest(self, tenant: str, identifier: str) -> dict[Kind, int]:
-        """The newest serial number of each kind that a user's certificates have by now. Raises NoSuchUser and
-        LinkageUnavailable."""
+    def renewed(self, tenant: str, identifier: str) -> dict[Kind, bool]:
+        """For each kind of certificate that the user has shown: whether the authority knows a newer one by now. Raises
+        NoSuchUser and LinkageUnavailable."""
         table, user = self._certificate.c, self._user.c
         with self.store.reading() as connection:
             here = (user.tenant == tenant) & (user.identifier == identifier)
@@ -143,12 +143,9 @@ class Platform:
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
             rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person)).all()
-        newest: dict[Kind, int] = {}
-        for row in rows:
-            kind = KINDS[row.kind]
-            if kind not in newest:
-                newest[kind] = self._linkage.renewal(kind, row.serial)[-1]
-        return newest
+        known = [(KINDS[row.kind], row.serial) for row in rows]
+        asked = {kind: serial for kind, serial in reversed(known)}
+        return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in asked.items()}
 
     def exposure(self, tenant: str) -> list[dict[str, Any]]:
         """What is stored of a tenant's users: the id, since when, and the serial numbers behind it. A tenant that is

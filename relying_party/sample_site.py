@@ -7,9 +7,13 @@ certificate. Users are known by the platform's user id, so that a renewed card i
 from __future__ import annotations
 
 import asyncio
+from hmac import compare_digest
 from html import escape
+from urllib.parse import unquote
 
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -55,10 +59,15 @@ _REASONS = {
 
 
 class SampleSite:
-    """The site's pages. `origin` is its own; `agent` where users' browsers find the local agent."""
+    """The site's pages. `origin` is its own; `agent` where users' browsers find the local agent. A server in front that
+    has seen a certificate in a TLS handshake passes it on, and shows that it is that server by `proxy_secret`."""
 
-    def __init__(self, world: World, verifier: Verifier, platform: Platform, origin: str, agent: str) -> None:
+    def __init__(
+        self, world: World, verifier: Verifier, platform: Platform, origin: str, agent: str, proxy_secret: str = ""
+    ) -> None:
         self._world = world
+        self._verifier = verifier
+        self._proxy_secret = proxy_secret
         self._platform = platform
         self._login = AgentLogin(Authentication(verifier), origin, agent, "/answer")
         metadata = sa.MetaData()
@@ -85,6 +94,7 @@ class SampleSite:
                 Route("/answer", self.answer, methods=["POST"]),
                 Route("/end/{handle}", self.end),
                 Route("/logout", self.logout, methods=["POST"]),
+                Route("/tls", self.tls),
             ]
         )
 
@@ -148,6 +158,29 @@ class SampleSite:
         response = RedirectResponse("/", 303)
         response.set_cookie(_COOKIE, fresh, httponly=True, samesite="lax")
         return response
+
+    async def tls(self, request: Request) -> Response:
+        """Who has come through TLS with a card: the handshake has shown that the key is there, and the certificate's
+        verdict is ours."""
+        shown = request.headers.get("x-proxy-secret", "")
+        if not self._proxy_secret or not compare_digest(shown.encode(), self._proxy_secret.encode()):
+            return _trouble(both("受け付けられません。", "This page is behind a TLS server."), 403)
+        try:
+            pem = unquote(request.headers.get("x-client-certificate", "")).encode()
+            certificate = x509.load_pem_x509_certificate(pem)
+        except ValueError:
+            return _trouble(both("証明書がありません。", "No certificate came with the connection."), 401)
+        verdict = await asyncio.to_thread(
+            self._verifier.certificate, certificate.public_bytes(Encoding.DER), Kind.AUTHENTICATION
+        )
+        if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
+            return _trouble(explained(verdict), 403)
+        try:
+            user = await asyncio.to_thread(self._platform.identify, TENANT, verdict.certificate)
+        except LinkageUnavailable:
+            return _trouble(both(*WORDS[Finding.NO_INFORMATION]), 503)
+        body = f'<h1>架空町図書館</h1><dl><dt>利用者ID User id</dt><dd id="user">{escape(user.identifier)}</dd></dl>'
+        return page("架空町図書館", body)
 
     async def logout(self, request: Request) -> Response:
         """Forget the session."""

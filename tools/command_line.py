@@ -18,7 +18,7 @@ from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
 from tools.commands.reader import reader
 from tools.commands.registry import registry
-from tools.commands.serve import agent, provider, provider_client, site
+from tools.commands.serve import agent, platform, provider, provider_client, site, tenant
 from tools.commands.shared import json_option
 from tools.commands.verify import verify
 from tools.commands.world import world
@@ -80,6 +80,8 @@ for command in (
     site,
     provider,
     provider_client,
+    platform,
+    tenant,
     clock,
     world,
 ):

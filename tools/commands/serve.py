@@ -33,10 +33,16 @@ def agent(port: int) -> None:
 
 @click.command()
 @click.option("--port", type=int, default=18611, show_default=True)
+@click.option(
+    "--proxy-secret",
+    default="",
+    envvar="KAZASHI_PROXY_SECRET",
+    help="What a TLS server in front shows when it passes a client's certificate on (docs/tls.md).",
+)
 @_SERVICES
 @_AGENT
 @click.pass_context
-def site(context: click.Context, port: int, services: str, agent: str) -> None:
+def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
     """Serve a sample site, where people register and log in with their cards."""
     from relying_party.platform import Platform
     from relying_party.sample_site import SampleSite
@@ -45,7 +51,38 @@ def site(context: click.Context, port: int, services: str, agent: str) -> None:
     verifier, linkage = relying(world, services, "sample-site")
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
-    _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent).application(), port)
+    _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent, proxy_secret).application(), port)
+
+
+@click.command()
+@click.option("--port", type=int, default=18613, show_default=True)
+@_SERVICES
+@click.pass_context
+def platform(context: click.Context, port: int, services: str) -> None:
+    """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
+    from relying_party.challenges import StoredChallenges
+    from relying_party.platform import Platform
+    from relying_party.platform_http import application
+
+    world = world_of(context)
+    verifier, linkage = relying(world, services, "platform-operator")
+    click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
+    _serve(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
+
+
+@click.command("tenant")
+@click.argument("name")
+@click.pass_context
+def tenant(context: click.Context, name: str) -> None:
+    """Register a tenant of the platform, NAME; answers its key, which is shown this once."""
+    from relying_party.linkage import NoLinkage
+    from relying_party.platform import Platform
+    from tools.errors import UsageError
+
+    try:
+        click.echo(Platform(world_of(context), NoLinkage()).add_tenant(name))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 @click.command()
