@@ -144,7 +144,7 @@ class Platform:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
             rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person)).all()
         known = [(KINDS[row.kind], row.serial) for row in rows]
-        asked = {kind: serial for kind, serial in reversed(known)}
+        asked = dict(reversed(known))
         return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in asked.items()}
 
     def exposure(self, tenant: str) -> list[dict[str, Any]]:
