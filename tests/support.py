@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from smartcard.scard import (
     SCARD_LEAVE_CARD,
@@ -63,6 +66,7 @@ def connected(reader: str, mode: int = SCARD_SHARE_SHARED) -> Iterator[Transmit]
 
 _CLIENT = """
 import sys
+import time
 from tests.support import connected
 with connected(sys.argv[1]) as transmit:
     for command in sys.argv[2:]:
@@ -93,3 +97,16 @@ def run(*command: str, expect: int | None = 0) -> str:
     if expect is not None:
         assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {said}"
     return said
+
+
+def until_connected(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 20) -> None:
+    """Wait until somebody listens on a port, and fail with the log's words where the process has ended before."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            break
+    raise AssertionError(f"nobody listens on {port}: {log.read_text(errors='replace')}")

@@ -1,0 +1,192 @@
+"""A reader with a card, the authorities' services, the agent, and sites, all as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from reader_bridge.host import Presentation, ReaderHost
+from reader_bridge.pcscd import RunningPcscd
+from tests.support import until_connected
+from tools.institutions import Institutions
+from tools.services import Services, free_port
+from tools.web import WebProcess
+
+PIN, PASSWORD = "1234", "ABC123"
+PROXY_SECRET = "only for tests"
+
+
+@dataclass
+class Bench:
+    """What a browser test works on. Addresses have no slash at the end."""
+
+    institutions: Institutions
+    host: ReaderHost
+    image: Path
+    services: Services
+    directory: Path
+    agent: str
+    site: str
+    provider: str
+    browser: Browser
+
+    def insert(self) -> None:
+        """Put the card on the reader."""
+        slot = self.host.slots[0]
+        self.host.insert(slot, "hanako", self.image, Presentation())
+        assert slot.wait_until_powered(10)
+
+    def remove(self) -> None:
+        """Take it off."""
+        self.host.remove(self.host.slots[0])
+
+
+@contextmanager
+def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
+    """Everything, started and stopped."""
+    world = institutions.world
+    # Servers that give up their rights must be able to read it.
+    directory = Path(tempfile.mkdtemp(prefix="kazashi-web-"))
+    directory.chmod(0o755)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        image = institutions.issue_card("hanako", "hanako")
+        host = ReaderHost(pcscd.endpoints)
+        stack.callback(host.close)
+        services = Services(world)
+        stack.callback(services.stop)
+        environment = {**os.environ, **pcscd.client_environment(), "KAZASHI_PROXY_SECRET": PROXY_SECRET}
+        agent = WebProcess(directory, "agent", environment=environment)
+        stack.callback(agent.stop)
+        at_agent = f"http://127.0.0.1:{agent.port}"
+        options = ("--services", services.status["http"], "--agent", at_agent)
+        site = WebProcess(directory, "site", *options, world=world.directory, environment=environment)
+        stack.callback(site.stop)
+        provider = WebProcess(directory, "provider", *options, world=world.directory)
+        stack.callback(provider.stop)
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        stack.callback(browser.close)
+        found = Bench(
+            institutions, host, image, services, directory, at_agent, f"http://localhost:{site.port}",
+            f"http://localhost:{provider.port}", browser,
+        )  # fmt: skip
+        found.insert()
+        yield found
+
+
+@contextmanager
+def server(command: tuple[str, ...], port: int, log: Path) -> Iterator[None]:
+    """A server program of somebody else, once it answers at its port."""
+    with log.open("wb") as written:
+        process = subprocess.Popen(("setpriv", "--pdeathsig", "TERM", "--", *command), stdout=written, stderr=written)
+    try:
+        until_connected(port, process, log)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+APACHE = """
+ServerRoot {directory}
+PidFile {directory}/apache.pid
+Listen 127.0.0.1:{port}
+ServerName localhost
+User www-data
+Group www-data
+Mutex file:{directory} default
+ErrorLog {directory}/apache.log
+DocumentRoot {directory}/www
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authn_core_module {modules}/mod_authn_core.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule authz_user_module {modules}/mod_authz_user.so
+LoadModule dir_module {modules}/mod_dir.so
+LoadModule headers_module {modules}/mod_headers.so
+LoadModule auth_openidc_module {modules}/mod_auth_openidc.so
+OIDCProviderMetadataURL {provider}/.well-known/openid-configuration
+OIDCClientID {client}
+OIDCClientSecret {secret}
+OIDCRedirectURI http://localhost:{port}/private/callback
+OIDCCryptoPassphrase "a passphrase of the test"
+OIDCScope "{scope}"
+OIDCPKCEMethod S256
+OIDCRemoteUserClaim sub
+<Location /private>
+  AuthType openid-connect
+  Require valid-user
+  Header set X-User "expr=%{{REMOTE_USER}}"
+  Header set X-Name "%{{OIDC_CLAIM_name}}e"
+</Location>
+<Directory {directory}/www>
+  Require all granted
+</Directory>
+"""
+
+
+@contextmanager
+def apache(found: Bench, client: str, secret: str, scope: str, port: int) -> Iterator[str]:
+    """Debian's Apache with mod_auth_openidc as a client of the provider; answers its address."""
+    (found.directory / "www" / "private").mkdir(parents=True, exist_ok=True)
+    (found.directory / "www" / "private" / "index.html").write_text("members only", encoding="ascii")
+    settings = found.directory / f"{client}.conf"
+    settings.write_text(
+        APACHE.format(directory=found.directory, port=port, modules="/usr/lib/apache2/modules", client=client,
+                      provider=found.provider, secret=secret, scope=scope), encoding="ascii",
+    )  # fmt: skip
+    command = ("apache2", "-DFOREGROUND", "-f", str(settings))
+    with server(command, port, found.directory / "apache.out"):
+        yield f"http://localhost:{port}"
+
+
+NGINX = """
+daemon off;
+user root;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log warn;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/t1; proxy_temp_path {directory}/t2; fastcgi_temp_path {directory}/t3;
+  uwsgi_temp_path {directory}/t4; scgi_temp_path {directory}/t5;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {directory}/server.pem;
+    ssl_certificate_key {directory}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_conf_command ClientSignatureAlgorithms RSA+SHA256;
+    ssl_client_certificate {directory}/root.pem;
+    ssl_verify_client optional;
+    location / {{
+      proxy_pass {site};
+      proxy_set_header X-Proxy-Secret "{secret}";
+      proxy_set_header X-Client-Certificate $ssl_client_escaped_cert;
+    }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def nginx(found: Bench, root: bytes) -> Iterator[str]:
+    """nginx in front of the sample site, which asks clients for certificates under `root` (PEM)."""
+    port = free_port()
+    (found.directory / "root.pem").write_bytes(root)
+    subprocess.run(
+        ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", found.directory / "server.key", "-out",
+         found.directory / "server.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    settings = found.directory / "nginx.conf"
+    settings.write_text(NGINX.format(directory=found.directory, port=port, site=found.site, secret=PROXY_SECRET))
+    with server(("nginx", "-c", str(settings)), port, found.directory / "nginx.out"):
+        yield f"https://localhost:{port}"
