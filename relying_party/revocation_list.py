@@ -22,8 +22,8 @@ from pki.state import Reason
 from relying_party.anchors import Anchor
 from relying_party.verdict import Finding, Refuted
 
-_PIECE = 1 << 21
-_SEGMENT = 1 << 20
+_PIECE = 1 << 19
+_SEGMENT = 1 << 18
 _LONGEST_ENTRY = 4096
 
 Bytes = npt.NDArray[np.uint8]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from tools.bench_ocsp import measure_ocsp
 from tools.bench_registry import measure_registry
 from tools.bench_worlds import LIFE_DAYS, MORNING, Progress, Size, new_world, run, stand
 from tools.institutions import Institutions
-from tools.measure import Measure, at_least, at_most
+from tools.measure import Measure, at_least, at_most, peak_megabytes
 from world.clock import epoch
 from world.home import open_world
 from world.key_source import SharedKeySource, generate
@@ -151,7 +150,7 @@ def _publish(home: Path) -> tuple[float, float]:
         publication.publish()
     seconds = time.perf_counter() - begun
     world.close()
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return seconds, peak_megabytes()
 
 
 def _in_a_process(action: Callable[[Path], tuple[float, float]], home: Path) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 
@@ -45,3 +46,12 @@ def timings_ms(action: Callable[[], object], count: int) -> list[float]:
         action()
         taken.append((time.perf_counter() - begun) * 1000)
     return taken
+
+
+def peak_megabytes() -> float:
+    """The greatest size that this process has had. `getrusage` would tell of the parent's too, where that was larger
+    when the process was begun."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("the kernel does not say how large this process has been")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from pki.profile import Kind
 from pki.state import Reason
@@ -115,7 +115,12 @@ def test_a_card_that_is_taken_away_is_asked_for(everything: Bench, page: Page) -
 def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Bench, page: Page) -> None:
     """Or an attacker could have the victim logged in as the attacker."""
     handles: list[str] = []
-    page.route(re.compile(r".*/end/.*"), lambda route: (handles.append(route.request.url), route.abort()))
+
+    def intercept(route: Route) -> None:
+        handles.append(route.request.url)
+        route.abort()
+
+    page.route(re.compile(r".*/end/.*"), intercept)
     page.goto(everything.site)
     page.click("#login")
     answer(page, PIN)
@@ -213,9 +218,8 @@ def test_a_plain_login_by_openid_connect_tells_a_pseudonym_only(everything: Benc
         assert told.headers.get("x-name", "(null)") in ("(null)", "")
 
 
-def curl(
-    everything: Bench, address: str, environment: dict[str, str], *options: str
-) -> subprocess.CompletedProcess[str]:
+def curl(everything: Bench, address: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """curl, with the card behind OpenSC's PKCS#11 module as its client certificate."""
     token = "token=JPKI%20%28User%20Authentication%20PIN%29;id=%01"
     return subprocess.run(
         ("curl", "-sS", "--engine", "pkcs11", "--key-type", "ENG", "--cert-type", "ENG", "--cert",
