@@ -122,17 +122,42 @@ class Anchors:
     """Every generation that is trusted, by its key's identifier."""
 
     def __init__(self, anchors: Iterable[Anchor]) -> None:
-        self.by_key: Mapping[bytes, Anchor] = {anchor.key_identifier: anchor for anchor in anchors}
+        self._by_key: Mapping[bytes, Anchor] = {anchor.key_identifier: anchor for anchor in anchors}
+
+    def find(self, key_identifier: bytes) -> Anchor | None:
+        """The generation that has that key."""
+        return self._by_key.get(key_identifier)
 
     def of_kind(self, kind: Kind) -> list[Anchor]:
         """The generations of one authority."""
-        return [anchor for anchor in self.by_key.values() if anchor.kind is kind]
+        return [anchor for anchor in self._by_key.values() if anchor.kind is kind]
 
 
-def read_anchors(directory: Path) -> Anchors:
-    """All certificates (.cer, .crt, .der, .pem) below a directory; the file's name is the generation's. Raises
-    BadAnchor."""
-    paths = [path for path in sorted(directory.rglob("*")) if path.suffix in (".cer", ".crt", ".der", ".pem")]
-    if not paths:
-        raise BadAnchor(f"there is no authority's certificate in {directory}")
-    return Anchors(read_anchor(path.read_bytes(), path.stem) for path in paths)
+class AnchorsInDirectory(Anchors):
+    """The certificates (.cer, .crt, .der, .pem) below a directory; the file's name is the generation's. Every few years
+    a generation begins, and its certificate is put there: a key that is not known is looked for once more."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises BadAnchor."""
+        self._directory = directory
+        self._paths = self._found()
+        if not self._paths:
+            raise BadAnchor(f"there is no authority's certificate in {directory}")
+        super().__init__(_read_all(self._paths))
+
+    def find(self, key_identifier: bytes) -> Anchor | None:
+        """The generation that has that key. Raises BadAnchor where something else was put into the directory."""
+        if key_identifier not in self._by_key and (paths := self._found()) != self._paths:
+            self._by_key = {anchor.key_identifier: anchor for anchor in _read_all(paths)}
+            self._paths = paths
+        return super().find(key_identifier)
+
+    def _found(self) -> list[Path]:
+        return [path for path in sorted(self._directory.rglob("*")) if path.suffix in _ENDINGS]
+
+
+_ENDINGS = (".cer", ".crt", ".der", ".pem")
+
+
+def _read_all(paths: Iterable[Path]) -> Iterable[Anchor]:
+    return [read_anchor(path.read_bytes(), path.stem) for path in paths]

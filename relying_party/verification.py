@@ -55,7 +55,7 @@ class Verifier:
 
     def issuer(self, found: HolderCertificate, at: datetime) -> Anchor:
         """The generation that has signed a certificate, which was in its time. Raises Refuted."""
-        anchor = self.anchors.by_key.get(found.authority_key)
+        anchor = self.anchors.find(found.authority_key)
         if anchor is None:
             raise Refuted(Finding.WRONG_AUTHORITY, "no authority that is trusted has the key that it was signed with")
         if found.parsed.issuer.public_bytes() != anchor.name or found.kind is not anchor.kind:

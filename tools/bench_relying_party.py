@@ -27,7 +27,7 @@ from pki.certificate import Request
 from pki.crl import EVERYTHING, Entries, encode_entries, sign_list
 from pki.profile import Kind
 from pki.state import Reason
-from relying_party.anchors import read_anchors
+from relying_party.anchors import AnchorsInDirectory
 from relying_party.authentication import Authentication, Response
 from relying_party.converter import BlindlyConverted
 from relying_party.pseudonyms import KeyedPairwise, Subject
@@ -83,7 +83,7 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: Size, progress: Prog
     certificates = certificates[: size.logins]
     institutions.advance(institutions.world.clock.now() + timedelta(days=1))
     tree = institutions.world.publication
-    verifier = Verifier(read_anchors(tree / "ca"), [lists_in(tree)], institutions.world.clock)
+    verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
     login = Authentication(verifier)
     verifier.certificate(certificates[0])  # the list is in memory from here on
     progress("verdicts on logins")

@@ -17,6 +17,7 @@ from reader_bridge.pcscd import start_pcscd
 from tools.errors import StepFailed
 from tools.institutions import Institutions
 from tools.story import STORY, Stage
+from tools.story_login import IN_THE_BROWSER
 from world.home import open_world
 
 
@@ -38,7 +39,7 @@ def run_demo(tell: Callable[[Step], None]) -> list[Step]:
     """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
-        for title, action in [*prepared, *STORY]:
+        for title, action in [*prepared, *STORY, *IN_THE_BROWSER]:
             begun = time.perf_counter()
             try:
                 detail, ok = action(stage), True
@@ -65,6 +66,8 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[Stage], 
     try:
         yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
     finally:
+        for end in reversed(stage.ending):
+            end()
         if stage.services is not None:
             stage.services.stop()
         host.close()

@@ -6,9 +6,10 @@ import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from card.image import read_image
 from pki.callers import Callers
@@ -34,6 +35,16 @@ _REFUSED = "SW1=0x69, SW2=0x82"
 
 
 @dataclass
+class Visit:
+    """The browser's page, the site that it visits, and by what the visitor is known."""
+
+    page: Any
+    site: str
+    user: str = ""
+    mykey: str = ""
+
+
+@dataclass
 class Stage:
     """What the steps work on."""
 
@@ -44,6 +55,9 @@ class Stage:
     image: Path
     services: Services | None = None
     caller_key: str = ""
+    visit: Visit | None = None
+    ending: list[Callable[[], object]] = field(default_factory=list)
+    """What is to be done at the end, last things first."""
 
     @property
     def reader(self) -> str:

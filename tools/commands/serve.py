@@ -122,7 +122,7 @@ def relying(world: World, services: str, caller: str) -> tuple[Verifier, Linkage
     """What a relying party of this world works with: a verifier that asks OCSP and falls back on lists, and linkage, as
     a caller that is registered anew at every start."""
     from pki.callers import Callers
-    from relying_party.anchors import read_anchors
+    from relying_party.anchors import AnchorsInDirectory
     from relying_party.linkage import LinkageOverHttp
     from relying_party.sources import lists_over_http, ocsp_over_http
     from relying_party.verification import Verifier
@@ -131,7 +131,7 @@ def relying(world: World, services: str, caller: str) -> tuple[Verifier, Linkage
     callers.strike_off(caller)
     key = callers.register(caller)
     sources = (ocsp_over_http(services, key), lists_over_http(services))
-    return Verifier(read_anchors(world.publication / "ca"), sources, world.clock), LinkageOverHttp(services, key)
+    return Verifier(AnchorsInDirectory(world.publication / "ca"), sources, world.clock), LinkageOverHttp(services, key)
 
 
 def _serve(application: Any, port: int) -> None:

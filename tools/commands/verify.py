@@ -157,7 +157,7 @@ def verify_conformance(directory: Path | None, as_json: bool) -> int:
 def _verifier(
     context: click.Context, roots: Path | None, ocsp: str | None, key: str, lists: str | None, full: bool
 ) -> Verifier:
-    from relying_party.anchors import read_anchors
+    from relying_party.anchors import AnchorsInDirectory
     from relying_party.sources import Source, lists_in, lists_in_directory, lists_over_http, ocsp_over_http
     from relying_party.verification import Verifier
 
@@ -173,7 +173,7 @@ def _verifier(
         found.append(lists_over_http(lists.rstrip("/"), full=full))
     else:
         found.append(lists_in(Path(lists), full=full))
-    return Verifier(read_anchors(roots or world.publication / "ca"), found, world.clock)
+    return Verifier(AnchorsInDirectory(roots or world.publication / "ca"), found, world.clock)
 
 
 def _publish(context: click.Context) -> None:

@@ -1,0 +1,164 @@
+"""The part of the demonstration that happens in a browser: registration, logins, a renewal, and a MyKey ID."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from pki.callers import Callers
+from pki.profile import Kind
+from relying_party.anchors import AnchorsInDirectory
+from relying_party.linkage import LinkageOverHttp
+from relying_party.mykey import AlreadyRegistered, MyKeyPlatform
+from relying_party.sources import lists_in
+from relying_party.verdict import Verdict
+from relying_party.verification import Verifier
+from tools.errors import StepFailed
+from tools.story import PASSWORD, PIN, Stage, Visit
+from tools.web import WebProcess
+from world.clock import WorldClock, instant_of
+
+CHROMIUM = "/usr/bin/chromium"
+RENEWAL_DAY = instant_of("2031-02-01T10:00+09:00")
+"""Within three months of the end of hanako's certificates."""
+
+
+def serve_site(stage: Stage) -> str:
+    """Agent, site and browser."""
+    from playwright.sync_api import Error, sync_playwright
+
+    assert stage.services is not None
+    environment = {**os.environ, **stage.pcscd.client_environment()}
+    agent = WebProcess(stage.directory, "agent", environment=environment)
+    stage.ending.append(agent.stop)
+    site = WebProcess(
+        stage.directory, "site", "--services", str(stage.services.status["http"]), "--agent",
+        f"http://127.0.0.1:{agent.port}", world=stage.institutions.world.directory,
+    )  # fmt: skip
+    stage.ending.append(site.stop)
+    playwright = sync_playwright().start()
+    stage.ending.append(playwright.stop)
+    try:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    except Error as error:
+        raise StepFailed(f"Chromium does not start: {error.message.splitlines()[0]}") from error
+    stage.ending.append(browser.close)
+    page = browser.new_page()
+    page.set_default_timeout(15_000)
+    stage.visit = Visit(page, f"http://localhost:{site.port}")
+    return f"a library at {stage.visit.site}, the agent between browser and card, and Chromium {browser.version}"
+
+
+def register(stage: Stage) -> str:
+    """The resident registers, with the signature certificate."""
+    visit = _visit(stage)
+    visit.page.goto(f"{visit.site}/")
+    visit.user = _through_agent(visit, "#register", PASSWORD)
+    if "番号　花子" not in visit.page.inner_text("main"):
+        raise StepFailed("the site does not know the name")
+    return f"signed with the signature key; the site knows the name, and user {visit.user[:8]}..."
+
+
+def log_in(stage: Stage) -> str:
+    """The resident logs in, with the authentication certificate."""
+    visit = _visit(stage)
+    visit.page.click("text=Log out")
+    again = _through_agent(visit, "#login", PIN)
+    if again != visit.user:
+        raise StepFailed(f"user {visit.user} has become {again}")
+    return "the PIN is typed on the agent's page; the other certificate, and the same user"
+
+
+def derive_mykey(stage: Stage) -> str:
+    """One MyKey ID."""
+    visit, platform = _visit(stage), _mykey(stage)
+    visit.mykey = platform.register(_authentication(stage))
+    try:
+        platform.register(_authentication(stage))
+    except AlreadyRegistered:
+        return f"{visit.mykey}; a second one is refused"
+    raise StepFailed("one person got two MyKey IDs")
+
+
+def renew(stage: Stage) -> str:
+    """Four years later, new certificates on the card."""
+    institutions = stage.institutions
+    clock = institutions.world.clock
+    assert isinstance(clock, WorldClock)
+    clock.run(RENEWAL_DAY)
+    institutions.settle()
+    kinds = institutions.cards.renew("hanako")
+    if set(kinds) != set(Kind):
+        raise StepFailed(f"the card got new certificates of the kinds {kinds}")
+    institutions.settle()
+    stage.host.reset(stage.host.slots[0])
+    if not stage.host.slots[0].wait_until_powered(10):
+        raise StepFailed("pcscd did not notice the card within 10 s")
+    day: datetime = clock.now()
+    return f"it is {day:%B %Y}: two new keys, two new serial numbers"
+
+
+def log_in_again(stage: Stage) -> str:
+    """The same user, and the same MyKey ID."""
+    log_in(stage)
+    visit, platform = _visit(stage), _mykey(stage)
+    serial = _serial(_authentication(stage))
+    before = platform.find(serial)
+    platform.adopt_renewals()
+    if before is not None or platform.find(serial) != visit.mykey:
+        raise StepFailed(f"the MyKey ID was {before}, and is {platform.find(serial)}")
+    return f"with the new certificate, and the same user; after the night batch, the same MyKey ID {visit.mykey}"
+
+
+def _visit(stage: Stage) -> Visit:
+    assert stage.visit is not None
+    return stage.visit
+
+
+def _through_agent(visit: Visit, button: str, secret: str) -> str:
+    """Click, type the PIN on the agent's page, and come back; answers the user id."""
+    from playwright.sync_api import Error
+
+    page = visit.page
+    try:
+        page.click(button)
+        page.fill("#pin", secret)
+        page.click("button[name=ok]")
+        return str(page.inner_text("#user"))
+    except Error as error:
+        raise StepFailed(f"the browser shows {page.inner_text('body')!r}: {error.message.splitlines()[0]}") from error
+
+
+def _authentication(stage: Stage) -> Verdict:
+    """The verdict on the authentication certificate that the card has now."""
+    institutions = stage.institutions
+    tree = institutions.world.publication
+    code = institutions.registry.find("hanako").code
+    newest = institutions.authorities[Kind.AUTHENTICATION].of_holder(code)[-1]
+    verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
+    return verifier.certificate(newest.certificate, Kind.AUTHENTICATION)
+
+
+def _serial(verdict: Verdict) -> int:
+    if verdict.certificate is None:
+        raise StepFailed(f"the card's certificate is {verdict.outcome}: {verdict.detail}")
+    return verdict.certificate.serial
+
+
+def _mykey(stage: Stage) -> MyKeyPlatform:
+    assert stage.services is not None
+    world = stage.institutions.world
+    callers = Callers(world)
+    callers.strike_off("mykey-platform")
+    key = callers.register("mykey-platform")
+    return MyKeyPlatform(world, LinkageOverHttp(str(stage.services.status["http"]), key))
+
+
+IN_THE_BROWSER = [
+    ("a site and an agent go on line", serve_site),
+    ("a resident registers at the site", register),
+    ("and logs in", log_in),
+    ("a MyKey ID", derive_mykey),
+    ("four years later the card is renewed", renew),
+    ("logged in again, as the same user", log_in_again),
+]
