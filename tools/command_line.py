@@ -16,6 +16,7 @@ from tools.commands.ca import ca
 from tools.commands.card import card
 from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
+from tools.commands.mykey import mykey
 from tools.commands.reader import reader
 from tools.commands.registry import registry
 from tools.commands.serve import agent, platform, provider, provider_client, site, tenant
@@ -76,6 +77,7 @@ for command in (
     registry,
     ca,
     verify,
+    mykey,
     agent,
     site,
     provider,

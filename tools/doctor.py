@@ -31,6 +31,11 @@ _OPTIONAL_PROGRAMS = {
     "ldapmodify": ("ldap-utils", "kazashi up --ldap"),
     "softhsm2-util": ("softhsm2", "keys in a token, and the tests"),
     "certtool": ("gnutls-bin", "the tests"),
+    "chromium": ("chromium", "the demonstration's and the tests' browser"),
+    "nginx": ("nginx-light", "the tests"),
+    "apache2": ("apache2 libapache2-mod-auth-openidc", "the tests"),
+    "curl": ("curl libengine-pkcs11-openssl", "the tests"),
+    "ldapsearch": ("ldap-utils", "kazashi verify --lists ldap://..."),
 }
 """What only some commands need: its package, and the commands."""
 
