@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -119,10 +120,8 @@ def _platform(context: click.Context, no_chain: bool = False) -> tuple[Instituti
     if no_chain:
         return institutions, MyKeyPlatform(institutions.world, NoLinkage())
     services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis.identity)
-    try:
+    with contextlib.suppress(CallerExists):
         services.callers.register("mykey-platform")
-    except CallerExists:
-        pass
 
     class Direct:
         """The authority's services, asked in this process as the registered caller that the platform is."""
