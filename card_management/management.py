@@ -39,6 +39,7 @@ from resident_registry.resident import Resident
 from world.clock import JST, epoch
 from world.home import World
 from world.post import Inbox, Message
+from world.schedule import AT_ONCE
 from world.storage import Position
 
 ACTOR = "card_management"
@@ -163,10 +164,10 @@ class CardManagement:
             return [_case_of(row) for row in connection.execute(query)]
 
     def due(self) -> datetime | None:
-        """Now, where a case is open; None where none is."""
+        """At once, where a case is open; None where none is."""
         with self.store.reading() as connection:
             found = connection.scalar(sa.select(self._case.c.position).where(self._case.c.state == "open").limit(1))
-        return None if found is None else self._world.clock.now()
+        return None if found is None else AT_ONCE
 
     def resume(self) -> int:
         """Go on with every open case; answers how many were finished."""

@@ -40,6 +40,7 @@ from pki.ledger import AUTHORITY_LIST, FULL_LIST
 from pki.profile import Kind
 from resident_registry.municipality import municipality
 from world.clock import JST, epoch, from_epoch, in_japan
+from world.schedule import AT_ONCE
 from world.storage import joined
 
 VALID_FOR = timedelta(hours=48)
@@ -96,7 +97,7 @@ class Publication:
             ).one()
         if last is None:
             return None
-        return self.authority.world.clock.now() if never == 0 else self._batch_after(from_epoch(last))
+        return AT_ONCE if never == 0 else self._batch_after(from_epoch(last))
 
     def _batch_after(self, instant: datetime) -> datetime:
         minutes = self.authority.world.settings.crl_minute

@@ -266,7 +266,8 @@ def _entitled(verdict: Verdict) -> int:
     """The serial number of an authentication certificate of which the verdict is good."""
     found = verdict.certificate
     if verdict.outcome is not Outcome.GOOD or found is None or found.kind is not Kind.AUTHENTICATION:
-        raise NotEntitled(f"the card is not accepted: {verdict.finding or 'no authentication certificate'}")
+        why = f"{verdict.finding}: {verdict.detail}" if verdict.finding else "it is no authentication certificate"
+        raise NotEntitled(f"the card is not accepted: {why}")
     return found.serial
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from world.clock import WorldClock
+from world.clock import WorldClock, from_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ class Job:
     name: str
     due: Callable[[], datetime | None]
     run: Callable[[], object]
+
+
+AT_ONCE = from_epoch(0)
+"""When a job is due that waits for nothing. The present instant would not do: a second may pass until somebody looks."""
 
 
 class Schedule:
@@ -68,7 +72,7 @@ class Schedule:
             instant, job = found
             if last is None or instant > last:
                 stuck.clear()  # what could not be done then may be possible now
-            last = instant
+            last = instant if last is None else max(last, instant)
             job.run()
             done += 1
             if (left := job.due()) is not None and left <= instant:

@@ -22,7 +22,7 @@ from tools.institutions import Institutions
 from world.clock import FixedClock, SystemClock, WorldClock, duration_of, epoch, from_epoch, in_japan, instant_of
 from world.home import WorldUnusable, open_world
 from world.key_source import KeySource
-from world.schedule import Job, Schedule
+from world.schedule import AT_ONCE, Job, Schedule
 from world.settings import Settings
 from world.storage import Store, StoreFailed, open_store
 
@@ -216,6 +216,13 @@ def test_a_job_that_stays_due_is_tried_once_and_not_for_ever(tmp_path: Path, clo
     work.stuck = False
     assert schedule.run_due(clock.now()) == 2
     assert work.due() is None
+
+
+def test_what_is_due_at_once_is_due_whatever_the_second(tmp_path: Path) -> None:
+    """A job that answered the present instant would be passed over where a second has passed since somebody looked."""
+    ran: list[int] = []
+    job = Job("new", lambda: None if ran else AT_ONCE, lambda: ran.append(1))
+    assert Schedule(tmp_path / "lock", [job]).run_due(MORNING - 1000 * HOUR) == 1
 
 
 def test_a_job_that_stays_due_holds_nobody_up(tmp_path: Path, clock: WorldClock) -> None:
