@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -82,22 +83,23 @@ class ChallengesInMemory:
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, Challenge] = {}
+        self._alone = Lock()
 
     def put(self, challenge: Challenge) -> None:
         """Keep a challenge."""
-        self._waiting[challenge.nonce] = challenge
+        with self._alone:
+            self._waiting[challenge.nonce] = challenge
 
     def take(self, nonce: bytes) -> Challenge | None:
         """The challenge with that nonce, which is gone afterwards."""
-        return self._waiting.pop(nonce, None)
+        with self._alone:
+            return self._waiting.pop(nonce, None)
 
     def forget(self, before: datetime) -> None:
         """Drop those that were given out before an instant."""
-        while self._waiting:
-            oldest = next(iter(self._waiting.values()))
-            if oldest.issued_at >= before:
-                break
-            self._waiting.pop(oldest.nonce, None)
+        with self._alone:
+            while self._waiting and (oldest := next(iter(self._waiting.values()))).issued_at < before:
+                del self._waiting[oldest.nonce]
 
 
 class Authentication:

@@ -134,6 +134,12 @@ def one_algorithm(found: _Unverified) -> str | None:
 
 
 @_rule
+def whole_bytes(found: _Unverified) -> str | None:
+    """The signature is whole bytes: with unused bits a certificate would have several forms (X.690, 11.2)."""
+    return None if found.parsed.public_bytes(Encoding.DER)[-len(found.parsed.signature) - 1] == 0 else "unused bits"
+
+
+@_rule
 def holder_key(found: _Unverified) -> str | None:
     """RSA-2048 with exponent 65537, or P-384: the keys that cards make."""
     return None if usable(found.parsed.public_key()) is not None else "a key that no card makes"
@@ -253,6 +259,10 @@ def _policies(profile: Profile) -> dict[str, tuple[Kind, Medium]]:
     return {profile.policy(kind, medium): (kind, medium) for kind in Kind for medium in Medium}
 
 
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+               x509.UnsupportedGeneralNameType)  # fmt: skip
+
+
 def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED) -> HolderCertificate:
     """Take a certificate (DER) apart and hold it against its profile. Raises Refuted, with MALFORMED, WRONG_KIND (where
     its policy is none of the profile's) or OFF_PROFILE."""
@@ -272,7 +282,7 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
             unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
             _attributes(unverified) if kind is Kind.SIGNATURE else None,
         )  # fmt: skip
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise Refuted(Finding.MALFORMED, f"this is no certificate that could be read: {error}") from error
 
 

@@ -98,7 +98,7 @@ class Documents:
         def check(_: datetime) -> Checked:
             signed = read_signed_xml(unverified)
             found = self._verifier.read(signed.unverified_certificate, Kind.SIGNATURE)
-            return found, signed.verify(found.parsed)
+            return found, signed.verify(found)
 
         return self._verdict(len(unverified), at, check)
 
@@ -141,9 +141,10 @@ class Documents:
         found = self._signer(signed)
         if inside is None:
             assert content is not None
-            _check_status(_run(async_validate_detached_cms(content, signed, self._trust(when))))
+            status: SignatureStatus = _run(async_validate_detached_cms(content, signed, self._trust(when)))
         else:
-            _check_status(_run(async_validate_cms_signature(signed, validation_context=self._trust(when))))
+            status = _run(async_validate_cms_signature(signed, validation_context=self._trust(when)))
+        _check_status(status, found)
         return found, ("the whole content",)
 
     def _signer(self, signed: Any) -> HolderCertificate:
@@ -162,14 +163,15 @@ class Documents:
         wanted = signer["sid"]
         if wanted.name != "issuer_and_serial_number":
             raise Refuted(Finding.MALFORMED, "the signer is not named by issuer and serial number")
-        for choice in signed["certificates"]:
-            certificate = choice.chosen
-            if isinstance(certificate, asn1_x509.Certificate) and (
-                certificate.issuer == wanted.chosen["issuer"]
-                and certificate.serial_number == wanted.chosen["serial_number"].native
-            ):
-                return self._verifier.read(certificate.dump(), Kind.SIGNATURE)
-        raise Refuted(Finding.MALFORMED, "the signer's certificate is not in it")
+        named = [
+            choice.chosen for choice in signed["certificates"]
+            if isinstance(choice.chosen, asn1_x509.Certificate)
+            and choice.chosen.issuer == wanted.chosen["issuer"]
+            and choice.chosen.serial_number == wanted.chosen["serial_number"].native
+        ]  # fmt: skip
+        if len(named) != 1:  # of two, one would be looked at here, and the signature checked with the other's key
+            raise Refuted(Finding.MALFORMED, f"{len(named)} certificates in it are said to be the signer's")
+        return self._verifier.read(named[0].dump(), Kind.SIGNATURE)
 
     def _trust(self, when: datetime) -> ValidationContext:
         """The signature authority's generations, for the library's own look at the path. Revocation is ours to tell."""
@@ -180,7 +182,7 @@ class Documents:
     def _pdf_signature(self, found: Any, when: datetime, *, last: bool) -> HolderCertificate:
         holder = self._signer(found.signed_data)
         status = _run(async_validate_pdf_signature(found, signer_validation_context=self._trust(when)))
-        _check_status(status)
+        _check_status(status, holder)
         if last and status.coverage is not SignatureCoverageLevel.ENTIRE_FILE:
             level = status.modification_level
             if status.coverage is not SignatureCoverageLevel.ENTIRE_REVISION or level is None:
@@ -192,10 +194,11 @@ class Documents:
         return holder
 
 
-def _check_status(status: SignatureStatus) -> None:
+def _check_status(status: SignatureStatus, holder: HolderCertificate) -> None:
+    """The library's word on a signature, which must be with the key of the very certificate that we judge."""
     if not status.intact:
         raise Refuted(Finding.TAMPERED, "the content is not what was signed")
-    if not status.valid:
+    if not status.valid or status.signing_cert.dump() != holder.der:
         raise Refuted(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key")
 
 

@@ -153,7 +153,7 @@ def _length(data: bytes, place: int, tag: int) -> tuple[int, int]:
 
 def _read(file: BinaryIO, anchor: Anchor) -> RevocationList:
     stream = _Stream(file, anchor.digest)
-    stream.header(0x30)
+    outer_length, _ = stream.header(0x30)
     body_length, header = _signed_header(stream)
     stream.begin_signed(body_length + len(header))
     stream.take(len(header))
@@ -175,10 +175,11 @@ def _read(file: BinaryIO, anchor: Anchor) -> RevocationList:
     digest = stream.digest()
     algorithm_size, algorithm_header = stream.header(0x30)
     algorithm = algorithm_header + stream.take(algorithm_size)
-    signature_size, _ = stream.header(0x03)
-    signature = stream.take(signature_size)[1:]
-    if stream.rest():
-        raise ValueError("there is more behind it")
+    signature_size, signature_header = stream.header(0x03)
+    unused, signature = stream.take(1), stream.take(signature_size - 1)
+    behind = len(algorithm) + len(signature_header) + signature_size
+    if outer_length != len(header) + body_length + behind or unused != b"\x00" or stream.rest():
+        raise ValueError("it ends elsewhere than it says")
     # What is left without the entries is small: a library reads it, as a list of nobody.
     body = asn1_crl.TbsCertList.load(_sequence(head + extensions), strict=True)
     return _checked(body, algorithm, signature, digest, anchor, segments)
@@ -237,7 +238,8 @@ def _partition(extension: Any) -> x509.Name:
                 if point[name].native]  # fmt: skip
     if not extension["critical"].native or narrowed or point["only_some_reasons"].native is not None:
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is not of holders' certificates")
-    names = point["distribution_point"].chosen if point["distribution_point"].native is not None else []
+    full = point["distribution_point"].native is not None and point["distribution_point"].name == "full_name"
+    names = point["distribution_point"].chosen if full else []
     if len(names) != 1 or names[0].name != "directory_name":
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is no directory entry")
     name = names[0].chosen
@@ -329,7 +331,7 @@ def _plain(rows: Bytes, length: int, width: int) -> tuple[Any, ...] | None:
     if rest and not np.all(rows[:, time + 15 : -1] == np.frombuffer(_REASON_ONLY, np.uint8)):
         return None
     reasons = rows[:, -1] if rest else np.zeros(len(rows), np.uint8)
-    if np.any((reasons > 10) | (reasons == 7) | (reasons == 8)):
+    if np.any(reasons > max(Reason)):
         return None
     padded = np.zeros((len(rows), 8), np.uint8)
     kept = serial[:, -8:]
@@ -343,7 +345,9 @@ def _instants(digits: Bytes) -> npt.NDArray[np.uint32]:
     year, month, day, hour, minute, second = pairs.T
     months = (np.where(year >= 50, 1900, 2000) + year - 1970) * 12 + month - 1
     dates = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
-    if np.any((month < 1) | (month > 12) | (day < 1) | (day > 31) | (hour > 23) | (minute > 59) | (second > 59)):
+    if np.any(
+        (dates < 0) | (month < 1) | (month > 12) | (day < 1) | (day > 31) | (hour > 23) | (minute > 59) | (second > 59)
+    ):
         raise ValueError("a date that there is not")
     seconds: npt.NDArray[np.uint32] = (dates * 86400 + hour * 3600 + minute * 60 + second).astype(np.uint32)
     return seconds

@@ -116,11 +116,11 @@ class Lists:
                     found = read_revocation_list(file, anchor)
             else:
                 found = read_revocation_list(fetched, anchor)
-        except Refuted:
+        except (Refuted, OSError) as error:
             if kept is not None and at <= kept.next_update:
                 return kept
-            raise
-        except OSError as error:
+            if isinstance(error, Refuted):
+                raise
             raise Refuted(Finding.NO_INFORMATION, f"the list cannot be read: {error}") from error
         if kept is not None and found.number < kept.number:
             raise Refuted(Finding.UNTRUSTED_INFORMATION, f"list {found.number} comes after list {kept.number}")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pki.profile import EMULATED, Kind, Profile
 from pki.state import Reason
-from relying_party.anchors import Anchor, Anchors
+from relying_party.anchors import Anchor, Anchors, BadAnchor
 from relying_party.certificate import HolderCertificate, read_certificate
 from relying_party.sources import Source, Word
 from relying_party.verdict import INDETERMINATE, Finding, Outcome, Refuted, Verdict
@@ -55,7 +55,10 @@ class Verifier:
 
     def issuer(self, found: HolderCertificate, at: datetime) -> Anchor:
         """The generation that has signed a certificate, which was in its time. Raises Refuted."""
-        anchor = self.anchors.find(found.authority_key)
+        try:
+            anchor = self.anchors.find(found.authority_key)
+        except BadAnchor as error:
+            raise Refuted(Finding.WRONG_AUTHORITY, f"the trusted certificates cannot be read: {error}") from error
         if anchor is None:
             raise Refuted(Finding.WRONG_AUTHORITY, "no authority that is trusted has the key that it was signed with")
         if found.parsed.issuer.public_bytes() != anchor.name or found.kind is not anchor.kind:

@@ -11,7 +11,6 @@ import binascii
 from base64 import b64decode
 from dataclasses import dataclass
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 from signxml.algorithms import DigestAlgorithm, SignatureMethod
@@ -19,11 +18,14 @@ from signxml.exceptions import InvalidDigest, InvalidInput, InvalidSignature, Si
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
+from relying_party.certificate import HolderCertificate
 from relying_party.verdict import Finding, Refuted
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 _XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
 _IDS = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
+
+_KEY_NAMESPACES = (_DS[1:-1], "http://www.w3.org/2009/xmldsig11#")
 
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
 _TRANSFORMS = {
@@ -46,14 +48,16 @@ class SignedXml:
     signature: etree._Element
     unverified_certificate: bytes
 
-    def verify(self, certificate: x509.Certificate) -> tuple[str, ...]:
+    def verify(self, certificate: HolderCertificate) -> tuple[str, ...]:
         """Check the signature with that certificate; answers what it covers, in words. Raises Refuted."""
         covered = self._covered()
+        self._check_nothing_beside()
         self._check_algorithms()
         advanced = self.signature.find(f".//{_XADES}QualifyingProperties") is not None
         settings = {"location": ".//", "expect_references": False, "signature_methods": _METHODS,
-                    "digest_algorithms": _DIGESTS}  # fmt: skip
-        pem = certificate.public_bytes(Encoding.PEM).decode("ascii")
+                    "digest_algorithms": _DIGESTS, "verification_time": certificate.not_before}  # fmt: skip
+        # The time of the verdict is the verifier's matter; the library would hold the certificate against its own.
+        pem = certificate.parsed.public_bytes(Encoding.PEM).decode("ascii")
         try:
             if advanced:
                 XAdESVerifier().verify(
@@ -95,6 +99,21 @@ class SignedXml:
         if not whole:
             raise Refuted(Finding.TAMPERED, f"the signature covers {' and '.join(names)}, and not the whole document")
         return tuple(names)
+
+    def _check_nothing_beside(self) -> None:
+        """Nothing that a reader of the document could come upon is left out of what is signed. Raises Refuted."""
+        if next(self.root.iter(etree.Comment), None) is not None:
+            # Canonical XML leaves comments out: one that is put into a sum cuts it in two for many a reader.
+            raise Refuted(Finding.TAMPERED, "there is a comment in it, which is never signed")
+        names = [found.get("URI") for found in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference")]
+        for found in self.signature.findall(f"{_DS}Object"):
+            signed = f"#{found.get('Id')}" in names
+            if not signed and [child.tag for child in found] != [f"{_XADES}QualifyingProperties"]:
+                raise Refuted(Finding.TAMPERED, "there is an object in the signature that is not signed")
+        strange = [found for found in self.signature.iterfind(f"{_DS}KeyInfo//*")
+                   if etree.QName(found).namespace not in _KEY_NAMESPACES]  # fmt: skip
+        if strange:
+            raise Refuted(Finding.TAMPERED, f"there is a {etree.QName(strange[0]).localname} among the keys")
 
     def _named(self, uri: str | None) -> etree._Element:
         if uri is None or not uri.startswith("#") or len(uri) == 1:

@@ -26,7 +26,7 @@ class Job:
 
 
 AT_ONCE = from_epoch(0)
-"""When a job is due that waits for nothing. The present instant would not do: a second may pass until somebody looks."""
+"""When a job is due that waits for nothing. The present instant would not do: a second may pass meanwhile."""
 
 
 class Schedule:

@@ -102,6 +102,19 @@ def cms_by_another_key(bench: Bench) -> Material:
     return _document(bench, make, TEXT)
 
 
+@case(Finding.MALFORMED)
+def cms_with_two_certificates_of_one_number(bench: Bench) -> Material:
+    """Of two certificates that are said to be the signer's, one is shown and the other's key has signed. (RFC 5652,
+    5.3)"""
+
+    def make(holder: Holder) -> bytes:
+        serial = holder.certificate.serial_number
+        forged = bench.holder(bench.foreign_root(Kind.SIGNATURE), key=bench.other_key, serial=serial)
+        return bare_cms(Holder(bench.other_key, holder.certificate, holder.issuer), more=[forged.der])
+
+    return _document(bench, make, TEXT)
+
+
 @case(Finding.WRONG_ALGORITHM)
 def cms_over_sha_1(bench: Bench) -> Material:
     """Two files with one SHA-1 digest can be made. (CRYPTREC)"""
@@ -303,6 +316,27 @@ def xml_with_one_name_twice(bench: Bench) -> Material:
         return bytes(etree.tostring(signed, encoding="utf-8"))
 
     return _document(bench, make)
+
+
+@case(Finding.TAMPERED)
+def xml_with_an_object_beside_what_is_signed(bench: Bench) -> Material:
+    """An object within the signature's element that nobody has signed, and that a reader may come upon first.
+    (signature wrapping)"""
+
+    def make(holder: Holder) -> bytes:
+        root = etree.fromstring(signed_xml(holder, advanced=False))
+        beside = etree.SubElement(root.find(f"{_DS}Signature"), f"{_DS}Object")
+        etree.SubElement(beside, "amount").text = "9000"
+        return bytes(etree.tostring(root, encoding="utf-8"))
+
+    return _document(bench, make)
+
+
+@case(Finding.TAMPERED)
+def xml_with_a_comment(bench: Bench) -> Material:
+    """Comments are not signed, and one within a sum cuts it in two for many readers. (Canonical XML 1.1; SAML comment
+    truncation, 2018)"""
+    return _document(bench, _with_text(b"1000", b"1<!-- -->000"))
 
 
 def _with_text(old: bytes, new: bytes) -> Maker:

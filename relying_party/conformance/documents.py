@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -46,7 +47,7 @@ def signed_cms(holder: Holder, content: bytes = TEXT, *, detached: bool = True, 
 
 def bare_cms(
     holder: Holder, content: bytes = TEXT, *, attributes: bool = True, pss: bool = False, certificate: bool = True,
-    digest: str = "sha256", signers: int = 1,
+    digest: str = "sha256", signers: int = 1, more: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
     """SignedData put together by hand, and bent as wanted."""
     assert isinstance(holder.key, rsa.RSAPrivateKey)
@@ -79,7 +80,7 @@ def bare_cms(
              "encap_content_info": {"content_type": "data"},
              "signer_infos": [cms.SignerInfo(info)] * signers}  # fmt: skip
     if certificate:
-        whole["certificates"] = [own]
+        whole["certificates"] = [own, *(asn1_x509.Certificate.load(one) for one in more)]
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(whole)}).dump())
 
 

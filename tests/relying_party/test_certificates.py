@@ -1,0 +1,105 @@
+"""Certificates that are none, or hardly any: whatever they are, there is a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pki.profile import Kind
+from relying_party.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
+from relying_party.conformance.authority import NOW, Bench
+from relying_party.sources import Lists
+from relying_party.verdict import Finding, Outcome
+from relying_party.verification import Verifier
+from world.clock import FixedClock
+from world.key_source import SharedKeySource, generate
+
+# What `cryptography` remarks on while it reads what it then refuses, or we do.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive"),
+    pytest.mark.filterwarnings("ignore:Attribute's length must be"),
+]
+
+RSA_SIGNATURE = 256
+"""Bytes at the end of a certificate. The byte before them says how many bits of the last one do not count."""
+
+DIRECTORY_NAME, X400_ADDRESS, EDI_PARTY_NAME = 0xA4, 0xA3, 0xA5
+"""Tags of a general name."""
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(SharedKeySource([generate() for _ in range(7)]))
+
+
+@pytest.fixture(scope="module")
+def verifier(bench: Bench) -> Verifier:
+    """One that would say good of every certificate that is not revoked."""
+    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in bench.generations.values())
+    lists = {kind: bench.list(bench.generation(kind)) for kind in Kind}
+    return Verifier(anchors, [Lists("given", lambda found, _: lists[found.kind])], FixedClock(NOW))
+
+
+@pytest.fixture(scope="module", params=Kind, ids=lambda kind: kind.word)
+def certificate(bench: Bench, verifier: Verifier, request: pytest.FixtureRequest) -> bytes:
+    made = bench.holder(bench.generation(request.param)).der
+    assert verifier.certificate(made).outcome is Outcome.GOOD
+    return made
+
+
+@settings(max_examples=500, deadline=None)
+@given(place=st.integers(0, 1 << 16), change=st.integers(1, 255))
+def test_a_certificate_with_a_changed_byte_is_refused(
+    verifier: Verifier, certificate: bytes, place: int, change: int
+) -> None:
+    place %= len(certificate)
+    assume(place != len(certificate) - RSA_SIGNATURE - 1)  # that one has a test of its own
+    changed = bytearray(certificate)
+    changed[place] ^= change
+    assert verifier.certificate(bytes(changed)).outcome is Outcome.BAD
+
+
+def test_a_certificate_is_good_in_one_form_alone(bench: Bench, verifier: Verifier) -> None:
+    """A signature of whole bytes has no bits that do not count, though they be zero."""
+    made = (bench.holder(bench.generation(Kind.SIGNATURE)).der for _ in range(100))
+    even = bytearray(next(der for der in made if der[-1] % 2 == 0))
+    assert verifier.certificate(bytes(even)).outcome is Outcome.GOOD
+    even[-RSA_SIGNATURE - 1] = 1
+    assert verifier.certificate(bytes(even)).outcome is Outcome.BAD
+
+
+@settings(max_examples=100, deadline=None)
+@given(length=st.integers(0, 1 << 16))
+def test_a_certificate_that_is_cut_off_is_malformed(verifier: Verifier, certificate: bytes, length: int) -> None:
+    assert verifier.certificate(certificate[: length % len(certificate)]).finding is Finding.MALFORMED
+
+
+@given(data=st.binary(max_size=200))
+def test_whatever_is_no_certificate_is_malformed(verifier: Verifier, data: bytes) -> None:
+    assert verifier.certificate(data).finding is Finding.MALFORMED
+
+
+@pytest.mark.parametrize("tag", [X400_ADDRESS, EDI_PARTY_NAME])
+def test_a_name_of_a_kind_that_no_library_reads_is_refused(verifier: Verifier, certificate: bytes, tag: int) -> None:
+    """Nobody has signed such a certificate: everybody can send one."""
+    places = [place for place, byte in enumerate(certificate) if byte == DIRECTORY_NAME]
+    assert len(places) > 1
+    for place in places:
+        changed = certificate[:place] + bytes((tag,)) + certificate[place + 1 :]
+        assert verifier.certificate(changed).outcome is Outcome.BAD
+
+
+def test_what_is_no_authority_of_ours_is_no_anchor(bench: Bench, certificate: bytes, tmp_path: Path) -> None:
+    root = bench.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.DER)
+    broken = bytes((*root[:-1], root[-1] ^ 1))
+    for data in (b"", b"\x30\x00", b"-----BEGIN", certificate, root[:-1], root + b"\x00", broken):
+        with pytest.raises(BadAnchor):
+            read_anchor(data)
+    with pytest.raises(BadAnchor, match="no authority's certificate in"):
+        AnchorsInDirectory(tmp_path / "nowhere")
+    assert read_anchor(root).kind is Kind.SIGNATURE
+    assert read_anchor(bench.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind is Kind.SIGNATURE

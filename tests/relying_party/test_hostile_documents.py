@@ -1,0 +1,225 @@
+"""Documents that are made to deceive: in anybody's name, with more in them than was signed, or to be a burden."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import pytest
+from asn1crypto import cms, keys
+from asn1crypto import x509 as asn1_x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from lxml import etree
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign import signers
+from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko_certvalidator.registry import SimpleCertificateStore
+
+from pki.profile import Kind
+from relying_party.anchors import Anchors, read_anchor
+from relying_party.attributes import NAME, NAME_FLAGS
+from relying_party.conformance.authority import (
+    ATTRIBUTES,
+    NOW,
+    Bench,
+    Extension,
+    Generation,
+    Holder,
+    attributes,
+)
+from relying_party.conformance.documents import TEXT, bare_cms, pdf, signed_xml
+from relying_party.documents import Documents
+from relying_party.sources import Lists
+from relying_party.verdict import Finding, Outcome
+from relying_party.verification import Verifier
+from world.clock import FixedClock
+from world.key_source import SharedKeySource, generate
+
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(SharedKeySource([generate() for _ in range(7)]))
+
+
+def documents_at(bench: Bench, days: int) -> Documents:
+    """Documents looked at so many days after NOW, with a list of that day."""
+    now, issuer = NOW + timedelta(days=days), bench.generation(Kind.SIGNATURE)
+    listed = bench.list(issuer, this_update=now)
+    anchors = Anchors([read_anchor(issuer.certificate.public_bytes(Encoding.DER))])
+    return Documents(Verifier(anchors, [Lists("given", lambda *_: listed)], FixedClock(now)))
+
+
+@pytest.fixture(scope="module")
+def documents(bench: Bench) -> Documents:
+    return documents_at(bench, 0)
+
+
+@pytest.fixture(scope="module")
+def holder(bench: Bench) -> Holder:
+    return bench.holder(bench.generation(Kind.SIGNATURE))
+
+
+# In another's name
+
+
+def longer(found: dict[str, Extension]) -> None:
+    """A name with more characters: a certificate that stands behind the genuine one, where they are sorted."""
+    added = {NAME: "x" * 40, NAME_FLAGS: "0" * 40}
+    found["attributes"] = (attributes([(kind, value + added.get(kind, "")) for kind, value in ATTRIBUTES]), False)
+
+
+def as_it_is(_: dict[str, Extension]) -> None:
+    """Leave everything as it is."""
+
+
+@pytest.fixture(scope="module", params=[as_it_is, longer], ids=["of one length", "longer"])
+def forged(bench: Bench, holder: Holder, request: pytest.FixtureRequest) -> Holder:
+    """A key of one's own, in a certificate that one has made oneself, with issuer and number of the holder's."""
+    genuine = holder.issuer
+    forger = Generation(genuine.kind, genuine.name, bench.other_key, genuine.certificate)
+    return bench.holder(
+        genuine, change=request.param, key=bench.other_key, serial=holder.certificate.serial_number, signed_by=forger
+    )
+
+
+def beside(signed: bytes, *certificates: Holder) -> bytes:
+    """CMS with these certificates in it."""
+    info = cms.ContentInfo.load(signed)
+    info["content"]["certificates"] = [asn1_x509.Certificate.load(found.der) for found in certificates]
+    return bytes(info.dump(force=True))
+
+
+def signer(key: Holder, *others: Holder) -> signers.SimpleSigner:
+    store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
+    for found in others:
+        store.register(asn1_x509.Certificate.load(found.der))
+    private = key.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return signers.SimpleSigner(
+        signing_cert=asn1_x509.Certificate.load(key.der), signing_key=keys.PrivateKeyInfo.load(private),
+        cert_registry=store,
+    )  # fmt: skip
+
+
+def test_a_forger_does_not_sign_cms_with_the_genuine_certificate_beside(
+    documents: Documents, holder: Holder, forged: Holder
+) -> None:
+    assert documents.cms(beside(bare_cms(holder), holder), TEXT).outcome is Outcome.GOOD
+    assert documents.cms(bare_cms(forged), TEXT).outcome is Outcome.BAD
+    for both in ((holder, forged), (forged, holder)):
+        assert documents.cms(beside(bare_cms(forged), *both), TEXT).outcome is Outcome.BAD
+
+
+def test_a_forger_does_not_sign_a_pdf_with_the_genuine_certificate_beside(
+    documents: Documents, holder: Holder, forged: Holder
+) -> None:
+    settings = signers.PdfSignatureMetadata(field_name="Signature1", subfilter=SigSeedSubFilter.PADES)
+    signing = signers.PdfSigner(settings, signer=signer(forged, holder))
+    signed = asyncio.run(signing.async_sign_pdf(IncrementalPdfFileWriter(BytesIO(pdf())))).getvalue()
+    assert documents.pdf(signed).outcome is Outcome.BAD
+
+
+# More than was signed
+
+
+def with_object(root: Any) -> None:
+    """An object that nobody has signed, inside the signature that does not cover itself."""
+    signature = next(root.iter(f"{DS}Signature"))
+    etree.SubElement(etree.SubElement(signature, f"{DS}Object"), "amount").text = "9000"
+
+
+def with_object_in_front(root: Any) -> None:
+    """The same, and it is what a reader finds first."""
+    with_object(root)
+    signature = next(root.iter(f"{DS}Signature"))
+    if signature is not root:
+        root.insert(0, signature)
+
+
+def with_comment(root: Any) -> None:
+    """A comment is not signed. Of a text with one in it, many readers see only what is before it."""
+    amount = next(root.iter("amount"))
+    comment = etree.Comment("")
+    amount.text, comment.tail = "1", "000"
+    amount.insert(0, comment)
+
+
+@pytest.mark.parametrize("change", [with_object, with_object_in_front, with_comment])
+@pytest.mark.parametrize("form", ["plain", "XAdES", "around"])
+def test_xml_with_more_in_it_than_was_signed_is_refused(
+    documents: Documents, holder: Holder, change: Callable[[Any], None], form: str
+) -> None:
+    signed = signed_xml(holder, advanced=form == "XAdES", enveloping=form == "around")
+    assert documents.xml(signed).outcome is Outcome.GOOD
+    root = etree.fromstring(signed)
+    change(root)
+    assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
+
+
+def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, holder: Holder) -> None:
+    inner = etree.fromstring(signed_xml(holder, advanced=False, enveloping=True))
+    outer = etree.Element(f"{DS}Signature")
+    etree.SubElement(outer, f"{DS}Object").append(inner)
+    for root in (outer, etree.fromstring(etree.tostring(inner))):
+        if root is not outer:
+            etree.SubElement(root, f"{DS}Object").append(etree.fromstring(signed_xml(holder, advanced=False)))
+        assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
+
+
+# Time
+
+
+@pytest.mark.parametrize("days", [-900, 1400])
+@pytest.mark.parametrize("advanced", [True, False], ids=["XAdES", "plain"])
+def test_xml_is_judged_by_our_clock_and_not_by_the_machines(bench: Bench, days: int, advanced: bool) -> None:
+    away = timedelta(days=days)
+    holder = bench.holder(bench.generation(Kind.SIGNATURE), begins=NOW + away, ends=NOW + away + timedelta(days=9))
+    signed = signed_xml(holder, advanced=advanced)
+    verdict = documents_at(bench, days + 5).xml(signed)
+    assert verdict.outcome is Outcome.GOOD, verdict.detail
+    assert documents_at(bench, days + 10).xml(signed).finding is Finding.EXPIRED
+
+
+@pytest.mark.parametrize("form", ["cms", "xml"])
+def test_a_document_of_an_ended_certificate_says_so(bench: Bench, documents: Documents, form: str) -> None:
+    holder = bench.holder(bench.generation(Kind.SIGNATURE), ends=NOW - timedelta(days=1))
+    verdict = documents.any(bare_cms(holder) if form == "cms" else signed_xml(holder), TEXT if form == "cms" else None)
+    assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.EXPIRED), verdict.detail
+
+
+# A burden
+
+LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (depth, b"&l%d;" % (depth - 1) * 10) for depth in range(1, 12))
+HOSTILE = {
+    "deep": b"<a>" * 500_000 + b"</a>" * 500_000,
+    "a billion laughs": b'<!DOCTYPE x [<!ENTITY l0 "ha">' + LAUGHS + b"]><x>&l11;</x>",
+    "quadratic": b'<!DOCTYPE x [<!ENTITY a "' + b"a" * 100_000 + b'">]><x>' + b"&a;" * 100_000 + b"</x>",
+    "somebody's file": b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>',
+    "something on the web": b'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd"><x/>',
+    "a parameter": b'<!DOCTYPE x [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]><x/>',
+    "many attributes": b"<a " + b" ".join(b"a%d='1'" % number for number in range(50_000)) + b"/>",
+}
+
+
+@pytest.mark.parametrize("which", HOSTILE)
+def test_hostile_xml_is_refused_at_once(documents: Documents, which: str) -> None:
+    begun = time.perf_counter()
+    verdict = documents.any(HOSTILE[which])
+    assert time.perf_counter() - begun < 1
+    assert verdict.finding in (Finding.MALFORMED, Finding.NOT_SIGNED)
+    assert "root:" not in verdict.detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("doctype", ["<!DOCTYPE application>", '<!DOCTYPE application [<!ENTITY a "1000">]>'])
+def test_a_document_type_is_refused_whatever_the_rest_is(
+    documents: Documents, holder: Holder, doctype: str, encoding: str
+) -> None:
+    changed = doctype + signed_xml(holder).decode().partition("?>")[2]
+    verdict = documents.xml(changed.encode(encoding))
+    assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.MALFORMED)

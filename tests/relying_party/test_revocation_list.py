@@ -1,0 +1,243 @@
+"""Lists as the authorities write them and we read them, and what a list is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pki.crl import EVERYTHING, Entries, encode_entries, sign_list
+from pki.generation import Generation
+from pki.profile import NEXT, Kind
+from pki.state import Reason
+from relying_party import revocation_list
+from relying_party.anchors import Anchor, Anchors, read_anchor
+from relying_party.conformance.authority import NOW, Bench, Holder
+from relying_party.revocation_list import Entry, RevocationList, read_revocation_list
+from relying_party.sources import Lists
+from relying_party.verdict import Finding, Outcome, Refuted, Verdict
+from relying_party.verification import Verifier
+from tests.town import MORNING, SIGNATURE, new_institutions
+from world.clock import FixedClock, epoch, from_epoch
+from world.key_source import SharedKeySource, generate
+
+LAST_INSTANT = epoch(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC))
+UPDATES = (MORNING, MORNING + timedelta(hours=48))
+LONGEST_ENTRY = 40
+"""Bytes of an entry with nine bytes of serial number and a reason, rounded up."""
+
+Told = tuple[int, int, Reason]
+
+ENTRY = st.tuples(
+    st.integers(1, 64).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)),
+    st.integers(0, LAST_INSTANT),
+    st.sampled_from(Reason),
+)
+ENTRIES = st.lists(ENTRY, max_size=40, unique_by=lambda entry: entry[0])
+PIECES = st.tuples(st.integers(LONGEST_ENTRY, 4 * LONGEST_ENTRY), st.integers(1, 12))
+"""How much is read at once, and how many entries make a segment."""
+
+
+@dataclass(frozen=True)
+class Signing:
+    """A generation of an authority, and the same as a relying party knows it."""
+
+    generation: Generation
+    anchor: Anchor
+
+    def written(self, entries: Sequence[Told], number: int = 7) -> bytes:
+        """A list of everybody as the authority writes it."""
+        columns = Entries(
+            np.array([entry[0] for entry in entries], np.uint64).view(np.int64),
+            np.array([entry[1] for entry in entries], np.int64),
+            np.array([entry[2] for entry in entries], np.int64),
+        )
+        pieces = tuple(encode_entries(columns)) if entries else ()
+        return bytes(sign_list(self.generation, SIGNATURE, EVERYTHING, number, UPDATES, pieces))
+
+
+@pytest.fixture(scope="module")
+def generations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Signing]]:
+    """One that signs with RSA, and one with P-384."""
+    town = new_institutions(tmp_path_factory.mktemp("read") / "w", SharedKeySource([generate() for _ in range(2)]))
+    authority = town.authorities[SIGNATURE]
+    found = [authority.issuing(), authority.issuing(profile=NEXT)]
+    yield [Signing(generation, read_anchor(generation.certificate)) for generation in found]
+    town.world.close()
+
+
+def agrees(found: RevocationList, entries: Sequence[Told]) -> None:
+    """The list that was read says what was written, and nothing of anybody else."""
+    assert len(found) == len(entries)
+    assert {serial: found.find(serial) for serial, _, _ in entries} == {
+        serial: Entry(from_epoch(at), reason) for serial, at, reason in entries
+    }
+    listed = {serial for serial, _, _ in entries}
+    for serial in {near for number in (*listed, 1, (1 << 64) - 1) for near in (number - 1, number + 1)} - listed:
+        assert not 0 < serial < 1 << 64 or found.find(serial) is None
+
+
+@settings(max_examples=60, deadline=None)
+@example([(number << 63 | 1 + reason, LAST_INSTANT, reason) for number in (0, 1) for reason in Reason], (64, 5))
+@example([], (LONGEST_ENTRY, 1))
+@given(entries=ENTRIES, pieces=PIECES)
+def test_a_list_is_read_as_it_was_written(
+    generations: list[Signing], entries: list[Told], pieces: tuple[int, int]
+) -> None:
+    for signing in generations:
+        data = signing.written(entries)
+        whole = read_revocation_list(data, signing.anchor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(revocation_list, "_PIECE", pieces[0])
+            patch.setattr(revocation_list, "_SEGMENT", pieces[1])
+            in_pieces = read_revocation_list(data, signing.anchor)
+            from_file = read_revocation_list(BytesIO(data), signing.anchor)
+        for found in (whole, in_pieces, from_file):
+            agrees(found, entries)
+            assert (found.number, found.this_update, found.next_update) == (7, *UPDATES)
+            assert found.partition is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(entries=ENTRIES)
+def test_a_list_is_read_as_another_library_reads_it(generations: list[Signing], entries: list[Told]) -> None:
+    data = generations[0].written(entries)
+    found = read_revocation_list(data, generations[0].anchor)
+    listed = list(x509.load_der_x509_crl(data))
+    assert [entry.serial_number for entry in listed] == [serial for serial, _, _ in entries]
+    for entry in listed:
+        told = found.find(entry.serial_number)
+        assert told is not None
+        assert told.at == entry.revocation_date_utc
+
+
+def test_a_list_in_a_file_is_read_as_one_in_memory(generations: list[Signing], tmp_path: Path) -> None:
+    entries = [(1 + 3 * place, epoch(MORNING) + place, Reason(place % 7)) for place in range(30_000)]
+    data = generations[0].written(entries)
+    path = tmp_path / "list.crl"
+    path.write_bytes(data)
+    with path.open("rb") as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(revocation_list, "_PIECE", 1 << 16)
+        patch.setattr(revocation_list, "_SEGMENT", 1 << 13)
+        agrees(read_revocation_list(file, generations[0].anchor), entries)
+    agrees(read_revocation_list(data, generations[0].anchor), entries)
+
+
+# What is no list of the authority's
+
+BEGINS_LIKE_ONE = bytes.fromhex("3082010030")
+SOME: list[Told] = [(5 + place, epoch(MORNING) - place, reason) for place, reason in enumerate(Reason)]
+
+
+def refused(data: bytes, anchor: Anchor) -> None:
+    """The list must be refused in pieces and as a whole, and without another exception."""
+    with pytest.raises(Refuted) as whole:
+        read_revocation_list(data, anchor)
+    assert whole.value.finding is Finding.UNTRUSTED_INFORMATION
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(revocation_list, "_PIECE", 64)
+        patch.setattr(revocation_list, "_SEGMENT", 5)
+        with pytest.raises(Refuted):
+            read_revocation_list(BytesIO(data), anchor)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["RSA", "P-384"])
+def test_a_list_that_is_cut_off_anywhere_is_refused(generations: list[Signing], place: int) -> None:
+    data = generations[place].written(SOME)
+    for length in range(len(data)):
+        refused(data[:length], generations[place].anchor)
+
+
+@settings(max_examples=300, deadline=None)
+@given(which=st.integers(0, 1), place=st.integers(0, 1 << 16), change=st.integers(1, 255))
+def test_a_list_with_a_changed_byte_is_refused(generations: list[Signing], which: int, place: int, change: int) -> None:
+    data = bytearray(generations[which].written(SOME))
+    data[place % len(data)] ^= change
+    refused(bytes(data), generations[which].anchor)
+
+
+@pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
+def test_no_byte_of_a_list_may_be_changed(generations: list[Signing], change: int) -> None:
+    data, anchor = generations[0].written(SOME), generations[0].anchor
+    taken = []
+    for place in range(len(data)):
+        try:
+            read_revocation_list(data[:place] + bytes((data[place] ^ change,)) + data[place + 1 :], anchor)
+        except Refuted:
+            continue
+        taken.append(place)
+    assert taken == []
+
+
+@settings(max_examples=200)
+@given(
+    data=st.one_of(st.binary(max_size=300), st.binary(max_size=100).map(lambda rest: b"\x30\x82\x01\x00\x30" + rest))
+)
+def test_whatever_is_no_list_is_refused(generations: list[Signing], data: bytes) -> None:
+    refused(data, generations[0].anchor)
+
+
+def test_a_list_with_anything_behind_it_is_refused(generations: list[Signing]) -> None:
+    for signing in generations:
+        refused(signing.written(SOME) + b"\x00", signing.anchor)
+        refused(signing.written(SOME) * 2, signing.anchor)
+
+
+def test_a_list_is_of_one_generation(generations: list[Signing]) -> None:
+    first, second = generations
+    refused(first.written(SOME), second.anchor)
+    refused(second.written(SOME), first.anchor)
+
+
+# Lists that the authority has signed, and yet
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(SharedKeySource([generate() for _ in range(7)]))
+
+
+@pytest.fixture(scope="module")
+def holder(bench: Bench) -> Holder:
+    return bench.holder(bench.generation(Kind.SIGNATURE))
+
+
+def verdict(holder: Holder, data: bytes) -> Verdict:
+    anchor = read_anchor(holder.issuer.certificate.public_bytes(Encoding.DER))
+    return Verifier(Anchors([anchor]), [Lists("given", lambda *_: data)], FixedClock(NOW)).certificate(holder.der)
+
+
+@pytest.mark.parametrize(
+    "reason", [reason for reason in x509.ReasonFlags if reason is not x509.ReasonFlags.remove_from_crl]
+)
+def test_an_entry_revokes_whatever_its_reason_is(bench: Bench, holder: Holder, reason: x509.ReasonFlags) -> None:
+    """RFC 5280 has reasons that JPKI does not use."""
+    entry = (holder.certificate.serial_number, NOW - timedelta(days=1), reason)
+    found = verdict(holder, bench.list(holder.issuer, [entry]))
+    assert found.outcome is not Outcome.GOOD
+    if reason.value in {known.word for known in Reason}:
+        assert found.outcome is Outcome.BAD
+
+
+@pytest.mark.parametrize("year", [1950, 1969, 1970, 2026])
+def test_an_entry_of_the_past_revokes_however_long_that_is_ago(bench: Bench, holder: Holder, year: int) -> None:
+    """UTCTime begins in 1950."""
+    entry = (holder.certificate.serial_number, datetime(year, 1, 2, tzinfo=UTC), None)
+    assert verdict(holder, bench.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
+
+
+def test_a_distribution_point_relative_to_the_issuer_is_not_understood(bench: Bench, holder: Holder) -> None:
+    relative = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "Shibuya-ku CRLDP")])
+    point = x509.IssuingDistributionPoint(None, relative, True, False, None, False, False)
+    found = verdict(holder, bench.list(holder.issuer, point=(point, True)))
+    assert (found.outcome, found.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
