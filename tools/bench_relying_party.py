@@ -41,19 +41,19 @@ from world.chance import unforeseen
 from world.key_source import SharedKeySource, generate
 
 ORIGIN = "https://library.example"
-_REVOKED = 5000
-"""Entries of the municipality's list in which verdicts look: a two-thousandth part of ten million."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: logins, entries of the one list, pseudonyms, translations, logins in the browser."""
+    """How much is measured: logins, entries of the one list, pseudonyms, translations, logins in the browser; and how
+    many entries the municipality's list has in which verdicts look, a two-thousandth part of ten million."""
 
     logins: int = 2000
     entries: int = 10_000_000
     pseudonyms: int = 200_000
     translations: int = 100
     browser: int = 10
+    revoked: int = 5000
 
 
 def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
@@ -71,12 +71,12 @@ def measure(progress: Progress = lambda _: None, size: Size | None = None) -> li
 
 
 def _verdicts(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
-    progress(f"{size.logins:,} holders, and {_REVOKED:,} whose certificates are revoked")
+    progress(f"{size.logins:,} holders, and {size.revoked:,} whose certificates are revoked")
     institutions = Institutions(new_world(directory / "verdicts", keys))
     key_bytes = keys.take()
     key = serialization.load_der_private_key(key_bytes, None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    certificates = _issued(institutions, certification_request(key_bytes), size.logins + _REVOKED)
+    certificates = _issued(institutions, certification_request(key_bytes), size.logins + size.revoked)
     revocations = institutions.revocations[Kind.AUTHENTICATION]
     for revoked in certificates[size.logins :]:
         revocations.revoke(x509.load_der_x509_certificate(revoked).serial_number, Reason.SUPERSEDED)

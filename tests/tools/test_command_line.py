@@ -36,8 +36,8 @@ class Program:
         assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stderr}{done.stdout}"
         return done
 
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json").stdout)
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
 
     def error(self, code: str, status: int, *arguments: str) -> str:
         said = self.run(*arguments, expect=status).stderr.strip()

@@ -1,0 +1,205 @@
+"""`kazashi verify`, `mykey`, tenants and clients as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.support import run
+from tests.tools.test_authority_commands import begun, serial_of, told_in_one_line
+from tests.tools.test_command_line import Program
+from tests.town import clock_of
+from tools import bench_relying_party
+from world.clock import instant_of
+from world.home import open_world
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A world with one card, and a phone whose keys we have."""
+    directory = tmp_path_factory.mktemp("relying")
+    program = begun(directory / "w")
+    program.run("card", "new", "hanako")
+    for kind in ("signature", "authentication"):
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", str(directory / f"{kind}.key"),
+            "-subj", "/CN=phone", "-out", str(directory / f"{kind}.csr"))  # fmt: skip
+        program.run("ca", "issue", kind, "hanako", "--phone", "pixel", "--csr", str(directory / f"{kind}.csr"),
+                    "--out", str(directory / f"{kind}.pem"))  # fmt: skip
+    return program
+
+
+def beside(program: Program, name: str) -> str:
+    """A file that the fixture has made."""
+    return str(program.world.parent / name)
+
+
+def test_a_certificate_is_good_until_it_is_revoked(tmp_path: Path) -> None:
+    program = begun(tmp_path / "w")
+    program.run("card", "new", "hanako")
+    path = str(tmp_path / "signature.pem")
+    program.run("ca", "certificate", "signature", serial_of(program, "hanako", "signature"), "--out", path)
+    good = program.json("verify", "certificate", path)
+    assert (good["outcome"], good["source"], good["source_age_seconds"]) == ("good", "partition-list", 0)
+    assert good["certificate"]["attributes"]["name"] == "番号\u3000花子"
+    program.run("registry", "event", "move-within", "hanako", "--street", "架空町１丁目")
+    program.run("clock", "advance", "1d")
+    bad = json.loads(program.run("verify", "certificate", path, "--json", expect=1).stdout)
+    assert (bad["outcome"], bad["finding"], bad["reason"]) == ("bad", "revoked", "affiliationChanged")
+    assert program.json("verify", "certificate", path, "--at-time", "2026-11-24T09:59+09:00", expect=1)["finding"] == (
+        "not-yet-valid"
+    )
+    words = program.run("verify", "certificate", path, "--full", expect=1).stdout
+    assert words.startswith("bad: revoked")
+    assert "by full-list of" in words
+
+
+def test_a_certificate_of_the_other_kind_is_not_what_is_wanted(town: Program) -> None:
+    done = town.run("verify", "certificate", beside(town, "signature.pem"), "--kind", "authentication", expect=1)
+    assert done.stdout.startswith("bad: wrong-kind")
+
+
+def test_what_is_no_certificate_is_told_as_a_verdict(town: Program, tmp_path: Path) -> None:
+    for content in (b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x30\x80"):
+        (tmp_path / "x").write_bytes(content)
+        assert town.json("verify", "certificate", str(tmp_path / "x"), expect=1)["finding"] == "malformed"
+
+
+def test_documents_of_several_forms(town: Program, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("架空町図書館\n", encoding="utf-8")
+    key, certificate = beside(town, "signature.key"), beside(town, "signature.pem")
+    signing = ("-signer", certificate, "-inkey", key, "-md", "sha256", "-binary", "-in", str(letter))
+    run("openssl", "cms", "-sign", "-outform", "DER", *signing, "-out", str(tmp_path / "apart.p7s"))
+    run("openssl", "cms", "-sign", "-nodetach", "-outform", "PEM", *signing, "-out", str(tmp_path / "inside.pem"))
+    run("openssl", "dgst", "-sha256", "-sign", key, "-out", str(tmp_path / "bare.sig"), str(letter))
+    for arguments in (
+        (str(tmp_path / "apart.p7s"), "--content", str(letter)),
+        (str(tmp_path / "inside.pem"),),
+        (str(letter), "--signature", str(tmp_path / "bare.sig"), "--certificate", certificate),
+    ):
+        assert town.json("verify", "document", *arguments)["outcome"] == "good"
+    letter.write_text("another\n", encoding="utf-8")
+    changed = town.json("verify", "document", str(tmp_path / "apart.p7s"), "--content", str(letter), expect=1)
+    assert changed["finding"] == "tampered"
+    told_in_one_line(town, "verify", "document", str(letter), "--signature", str(tmp_path / "bare.sig"))
+
+
+def test_a_login_is_answered_once(town: Program, tmp_path: Path) -> None:
+    origin = "https://library.example"
+    given = json.loads(town.run("verify", "challenge", "--origin", origin).stdout)
+    key = serialization.load_pem_private_key(Path(beside(town, "authentication.key")).read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    signature = key.sign(bytes.fromhex(given["message"]), padding.PKCS1v15(), hashes.SHA256())
+    der = subprocess.run(("openssl", "x509", "-in", beside(town, "authentication.pem"), "-outform", "DER"),
+                         check=True, capture_output=True).stdout  # fmt: skip
+    answer = tmp_path / "answer.json"
+    answer.write_text(json.dumps({"nonce": given["nonce"], "signature": signature.hex(), "certificate": der.hex()}))
+    assert town.json("verify", "auth", str(answer), "--origin", origin)["outcome"] == "good"
+    assert town.json("verify", "auth", str(answer), "--origin", origin, expect=1)["finding"] == "unknown-challenge"
+    answer.write_text("no JSON")
+    assert town.json("verify", "auth", str(answer), "--origin", origin, expect=1)["finding"] == "malformed"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--roots", "/etc"), ("--at-time", "yesterday"), ("--lists", "/nowhere", "--roots", "/nowhere"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_where_verdicts_cannot_be_given_it_is_told(town: Program, arguments: tuple[str, ...]) -> None:
+    done = town.run("verify", "certificate", beside(town, "signature.pem"), *arguments, expect=2)
+    assert done.stderr
+
+
+def test_an_authority_that_does_not_answer_leaves_it_open(town: Program) -> None:
+    for lists in ("http://127.0.0.1:9", "ldap://127.0.0.1:9", "/nowhere"):
+        told = town.json("verify", "certificate", beside(town, "signature.pem"), "--lists", lists, expect=1)
+        assert (told["outcome"], told["finding"]) == ("indeterminate", "no-information")
+        assert "nowhere" in told["detail"] or "127.0.0.1:9" in told["detail"]
+
+
+def test_the_conformance_pack_is_tried_and_written_out(town: Program, tmp_path: Path) -> None:
+    rows = town.json("verify", "conformance")
+    assert len(rows) > 200
+    assert all(row["agrees"] for row in rows)
+    town.run("verify", "conformance", "--export", str(tmp_path / "pack"))
+    assert {row["id"] for row in json.loads((tmp_path / "pack" / "cases.json").read_text())} == {
+        row["id"] for row in rows
+    }
+
+
+def put_forward(program: Program) -> None:
+    """Put the clock to a day on which the card can be renewed, without living through the years in between."""
+    world = open_world(program.world)
+    clock_of(world).stand(instant_of("2031-02-01T10:00+09:00"))
+    world.close()
+
+
+def test_one_mykey_id_to_a_person(tmp_path: Path) -> None:
+    program = begun(tmp_path / "w")
+    for who in ("hanako", "taro"):
+        program.run("card", "new", who)
+    assert program.run("mykey", "register", "hanako", "--wish", "HANAKO01").stdout == "HANAKO01\n"
+    program.error("already-registered", 1, "mykey", "register", "hanako")
+    program.error("identifier-taken", 1, "mykey", "register", "taro", "--wish", "HANAKO01")
+    program.error("mykey-refused", 1, "mykey", "register", "taro", "--wish", "short")
+    program.error("mykey-refused", 1, "mykey", "tap", "hanako", "library")
+    program.run("mykey", "enrol", "hanako", "library", "17", "--birth", "1988-04-17")
+    assert program.run("mykey", "tap", "hanako", "library").stdout == "17\n"
+    put_forward(program)
+    program.run("card", "renew", "hanako")
+    program.run("mykey", "find", "hanako", expect=1)
+    assert program.run("mykey", "night").stdout.startswith("1 ")
+    assert program.run("mykey", "find", "hanako").stdout == "HANAKO01\n"
+    assert program.run("mykey", "tap", "hanako", "library").stdout == "17\n"
+    assert {table: len(rows) for table, rows in program.json("mykey", "exposure").items()} == {
+        "identifier": 1, "serial": 2, "member": 1, "event": 3,
+    }  # fmt: skip
+    assert program.run("mykey", "void", "hanako").stdout == "HANAKO01\n"
+    program.error("identifier-taken", 1, "mykey", "register", "hanako", "--wish", "HANAKO01")
+
+
+def test_without_the_chain_a_renewed_card_is_a_new_person(tmp_path: Path) -> None:
+    program = begun(tmp_path / "w")
+    program.run("card", "new", "hanako")
+    program.run("mykey", "register", "hanako", "--no-chain", "--wish", "FIRST001")
+    put_forward(program)
+    program.run("card", "renew", "hanako")
+    assert program.run("mykey", "night", "--no-chain").stdout.startswith("0 ")
+    assert program.run("mykey", "register", "hanako", "--no-chain", "--wish", "SECOND01").stdout == "SECOND01\n"
+
+
+def test_tenants_and_clients_have_names_of_their_own(town: Program) -> None:
+    assert len(town.run("tenant", "shop").stdout.strip()) == 48
+    town.error("tenant-exists", 2, "tenant", "shop")
+    told_in_one_line(town, "tenant", " ")
+    assert len(town.run("provider-client", "app", "https://app.example/callback").stdout.strip()) == 64
+    town.error("client-exists", 2, "provider-client", "app", "https://app.example/callback")
+    told_in_one_line(town, "provider-client", "other", "http://app.example/callback")
+
+
+NAMES = (
+    "verdicts on logins", "verdicts on logins", "a lookup", "memory of the process", "read and checked",
+    "pairwise pseudonyms", "blind translations", "login in the browser",
+)  # fmt: skip
+
+
+@pytest.mark.reader
+def test_every_measure_of_relying_parties_is_taken() -> None:
+    measures = bench_relying_party.measure(size=bench_relying_party.Size(20, 20_000, 1000, 5, 1, revoked=50))
+    assert len(measures) == len(NAMES)
+    for found, name in zip(measures, NAMES, strict=True):
+        assert name in found.name
+        assert min(found.ours, found.peer, found.ratio) > 0
+
+
+def test_the_commands_say_what_they_serve() -> None:
+    for command in ("agent", "site", "provider", "platform"):
+        assert "--port" in run(sys.executable, "-m", "tools", command, "--help")
