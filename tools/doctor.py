@@ -33,7 +33,7 @@ _OPTIONAL_PROGRAMS = {
     "certtool": ("gnutls-bin", "the tests"),
     "chromium": ("chromium", "the demonstration's and the tests' browser"),
     "nginx": ("nginx-light", "the tests"),
-    "apache2": ("apache2 libapache2-mod-auth-openidc", "the tests"),
+    "apache2": ("apache2-bin libapache2-mod-auth-openidc", "the tests"),
     "curl": ("curl libengine-pkcs11-openssl", "the tests"),
     "ldapsearch": ("ldap-utils", "kazashi verify --lists ldap://..."),
 }
