@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response as StarletteResponse
+
 from pki.profile import Kind
 from relying_party.agent import ask_address
 from relying_party.authentication import LIFETIME, Authentication, Response
-from relying_party.verdict import Refuted, Verdict
+from relying_party.finding import Refuted
+from relying_party.pages import both, onward, page
+from relying_party.verdict import Verdict
 from world.chance import unforeseen
 
 _MOST_OPEN = 10_000
@@ -59,6 +64,16 @@ class AgentLogin:
         self._begun[state] = Begun(session, challenge.issued_at, purpose)
         return ask_address(self._agent, challenge, self._return_to, state)
 
+    async def receive(self, request: Request) -> StarletteResponse:
+        """The endpoint to which the agent's page sends the answer: the browser is let come for it with its cookie."""
+        fields = await request.form(max_files=0, max_fields=10, max_part_size=1 << 16)
+        try:
+            handle = self.answered({name: str(value) for name, value in fields.items()})
+        except AnswerRefused as refused:
+            alert = f'<p class="bad" role="alert">{both("受け付けられません。", str(refused))}</p>'
+            return page("かざし", alert, status=400, form_action="'none'")
+        return onward(f"/end/{handle}")
+
     def answered(self, unverified: Mapping[str, str]) -> str:
         """Keep what the agent's page has sent; answers the handle under which the browser finds it. Raises
         AnswerRefused."""
@@ -79,7 +94,7 @@ class AgentLogin:
         try:
             response = Response.from_json(unverified)
         except Refuted as refuted:
-            return Ended(refuted.verdict(begun.at), begun.purpose)
+            return Ended(Verdict.refuted(refuted, begun.at), begun.purpose)
         return Ended(self._authentication.verdict(self._origin, response), begun.purpose)
 
     def _drop_old(self, now: datetime) -> None:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pki.profile import Kind
 from relying_party.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, verifies
-from relying_party.verdict import Finding, Refuted, Verdict
+from relying_party.finding import Finding, Refuted
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from world.chance import unforeseen
 from world.clock import Clock, epoch, from_epoch
@@ -138,7 +139,7 @@ class Authentication:
             found = self._verifier.read(response.unverified_certificate, challenge.kind)
             check_signature(found.key, response.signature, challenge.message)
         except Refuted as refuted:
-            return refuted.verdict(now)
+            return Verdict.refuted(refuted, now)
         return self._verifier.verdict(found, now)
 
 

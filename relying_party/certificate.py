@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from pki.profile import EMULATED, Kind, Medium, Profile
 from relying_party.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, usable
 from relying_party.attributes import FourAttributes, four_attributes
-from relying_party.verdict import Finding, Refuted
+from relying_party.finding import Finding, Refuted
 
 # `serial_number` below refuses what the library warns of, in words that reach whoever asked for the verdict.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)

@@ -32,7 +32,8 @@ from pyhanko_certvalidator import ValidationContext
 from pki.profile import Kind
 from relying_party.authentication import check_signature
 from relying_party.certificate import HolderCertificate
-from relying_party.verdict import Finding, Outcome, Refuted, Verdict
+from relying_party.finding import Finding, Outcome, Refuted
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from relying_party.xml_signature import read_signed_xml
 
@@ -118,13 +119,14 @@ class Documents:
                 raise Refuted(Finding.MALFORMED, f"a document has at most {MAX_DOCUMENT} bytes")
             found, signed = check(when)
         except Refuted as refuted:
-            return refuted.verdict(when)
+            return Verdict.refuted(refuted, when)
         except DisallowedAlgorithmError as error:
-            return Refuted(Finding.WRONG_ALGORITHM, str(error)).verdict(when)
+            return Verdict.refuted(Refuted(Finding.WRONG_ALGORITHM, str(error)), when)
         except SignatureValidationError as error:
-            return Refuted(Finding.MALFORMED, str(error)).verdict(when)
+            return Verdict.refuted(Refuted(Finding.MALFORMED, str(error)), when)
         except Exception as error:  # what a hostile file makes a reader of files stumble over has no common name
-            return Refuted(Finding.MALFORMED, f"it cannot be read: {type(error).__name__}: {error}").verdict(when)
+            words = f"it cannot be read: {type(error).__name__}: {error}"
+            return Verdict.refuted(Refuted(Finding.MALFORMED, words), when)
         return replace(self._verifier.verdict(found, when), signed=signed)
 
     def _cms(self, unverified: bytes, content: bytes | None, when: datetime) -> Checked:

@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from pki.profile import Kind
+from relying_party.finding import Outcome
 from relying_party.linkage import Linkage
 from relying_party.store import event_table
-from relying_party.verdict import Outcome, Verdict
+from relying_party.verdict import Verdict
 from world.chance import unforeseen
 from world.home import World
 from world.storage import Unsigned64

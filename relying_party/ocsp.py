@@ -16,8 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pki.state import Reason
 from relying_party.anchors import Anchor, usable, verifies
+from relying_party.finding import Finding, Refuted
 from relying_party.revocation_list import Entry
-from relying_party.verdict import Finding, Refuted
 
 NONCE_BYTES = 16
 

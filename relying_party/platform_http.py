@@ -26,9 +26,10 @@ from relying_party.agent import MAX_TEXT, origin_of
 from relying_party.authentication import Authentication, Challenges, Response
 from relying_party.certificate import MAX_CERTIFICATE
 from relying_party.documents import Documents
+from relying_party.finding import Outcome, Refuted
 from relying_party.linkage import LinkageUnavailable
 from relying_party.platform import LinkageConflict, NoSuchTenant, NoSuchUser, Platform
-from relying_party.verdict import Outcome, Refuted, Verdict
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from world.storage import StoreFailed
 
@@ -159,7 +160,7 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
         try:
             response = Response.from_json(answer.model_dump())
         except Refuted as refuted:
-            return said(name, refuted.verdict(verifier.clock.now()))
+            return said(name, Verdict.refuted(refuted, verifier.clock.now()))
         return said(name, login.verdict(answer.origin, response))
 
     @api.post("/v1/certificates")

@@ -29,13 +29,14 @@ from starlette.routing import Route
 from pki.profile import Kind
 from relying_party.agent_login import AgentLogin, AnswerRefused
 from relying_party.authentication import Authentication
+from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both, form, onward, page
+from relying_party.pages import both, form, page
+from relying_party.plain_words import explained, unknown
 from relying_party.platform import Platform
 from relying_party.provider_store import CODE_SECONDS, SCOPES, TOKEN_SECONDS, Client, Code, Login, ProviderStore
 from relying_party.pseudonyms import OidcPairwise, Subject
-from relying_party.sample_site import explained
-from relying_party.verdict import Outcome, Verdict
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from world.chance import unforeseen
 from world.clock import SystemClock, epoch
@@ -180,7 +181,7 @@ class Provider:
                 Route("/jwks", self.keys),
                 Route("/authorize", self.authorize),
                 Route("/begin", self.begin, methods=["POST"]),
-                Route("/answer", self.answer, methods=["POST"]),
+                Route("/answer", self._login.receive, methods=["POST"]),
                 Route("/end/{handle}", self.end),
                 Route("/token", self.token, methods=["POST"]),
                 Route("/userinfo", self.userinfo, methods=["GET", "POST"]),
@@ -251,15 +252,6 @@ class Provider:
         response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
         return response
 
-    async def answer(self, request: Request) -> Response:
-        """Take what the agent's page sends, and let the browser come for it with its own cookie."""
-        fields = await request.form(max_files=0, max_fields=10, max_part_size=1 << 16)
-        try:
-            handle = self._login.answered({name: str(value) for name, value in fields.items()})
-        except AnswerRefused as refused:
-            return _trouble(both("受け付けられません。", str(refused)), 400)
-        return onward(f"/end/{handle}")
-
     async def end(self, request: Request) -> Response:
         """Send the browser back to the client with a code, or say in plain words why not."""
         try:
@@ -279,8 +271,8 @@ class Provider:
                 return _trouble(explained(ended.verdict), 403)
             try:
                 login = await asyncio.to_thread(self._user, ended.verdict, grant.client, asked.payload.scope)
-            except LinkageUnavailable as error:
-                return _trouble(both("いまは確認できません。", str(error)), 503)
+            except LinkageUnavailable:
+                return _trouble(unknown(), 503)
         response: Response = await asyncio.to_thread(self._server.create_authorization_response, asked, login, grant)
         return response
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 
 from pki.state import Reason
 from relying_party.anchors import Anchor
-from relying_party.verdict import Finding, Refuted
+from relying_party.finding import Finding, Refuted
 
 _PIECE = 1 << 19
 _SEGMENT = 1 << 18

@@ -22,11 +22,13 @@ from starlette.routing import Route
 from pki.profile import Kind
 from relying_party.agent_login import AgentLogin, AnswerRefused
 from relying_party.authentication import Authentication
+from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both, form, onward, page
+from relying_party.pages import both, form, page
+from relying_party.plain_words import explained, unknown
 from relying_party.platform import Platform
 from relying_party.store import event_table
-from relying_party.verdict import Finding, Outcome, Verdict
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from world.chance import unforeseen
 from world.home import World
@@ -34,28 +36,6 @@ from world.home import World
 TENANT = "sample-library"
 _COOKIE = "library"
 _REGISTER, _LOGIN = "register", "login"
-
-WORDS: dict[Finding, tuple[str, str]] = {
-    Finding.REVOKED: ("この電子証明書は失効しています。", "This certificate is revoked."),
-    Finding.HELD: ("このカードは一時停止中です(紛失届)。", "This card is on hold: it was reported lost."),
-    Finding.EXPIRED: ("電子証明書の有効期限が切れています。窓口で更新してください。",
-                      "The certificate has expired. The municipal office renews it."),
-    Finding.NO_INFORMATION: ("失効しているか確認できませんでした。しばらくして、もう一度お試しください。",
-                             "Nobody could say whether the certificate is revoked. Try again in a while."),
-    Finding.STALE_INFORMATION: ("失効情報が古いため確認できません。時計が合っているかもご確認ください。",
-                                "What is known of revocation is too old, or a clock is wrong. Try again in a while."),
-    Finding.STALE_CHALLENGE: ("時間が経ちすぎました。もう一度お試しください。", "That took too long. Begin again."),
-    Finding.UNKNOWN_CHALLENGE: ("この操作は済んでいます。", "That was used already. Begin again."),
-}  # fmt: skip
-"""What users are told; findings that are not here mean that something tries to deceive, and get one sentence."""
-
-_REASONS = {
-    "affiliationChanged": ("住所や氏名が変わったためです。新しい署名用証明書が必要です。",
-                           "Name or address has changed: a new signature certificate is needed."),
-    "superseded": ("更新されたためです。新しい証明書をお使いください。", "It was renewed: use the new one."),
-    "cessationOfOperation": ("返納・死亡・出国などのためです。", "The card was returned, or its holder has left."),
-    "keyCompromise": ("盗難などのためです。", "The card was reported stolen."),
-}  # fmt: skip
 
 
 class SampleSite:
@@ -91,7 +71,7 @@ class SampleSite:
             routes=[
                 Route("/", self.home),
                 Route("/begin/{purpose}", self.begin, methods=["POST"]),
-                Route("/answer", self.answer, methods=["POST"]),
+                Route("/answer", self._login.receive, methods=["POST"]),
                 Route("/end/{handle}", self.end),
                 Route("/logout", self.logout, methods=["POST"]),
                 Route("/tls", self.tls),
@@ -125,15 +105,6 @@ class SampleSite:
         response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
         return response
 
-    async def answer(self, request: Request) -> Response:
-        """Take what the agent's page sends, and let the browser come for it with its own cookie."""
-        fields = await request.form(max_files=0, max_fields=10, max_part_size=1 << 16)
-        try:
-            handle = self._login.answered({name: str(value) for name, value in fields.items()})
-        except AnswerRefused as refused:
-            return _trouble(both("受け付けられません。", str(refused)), 400)
-        return onward(f"/end/{handle}")
-
     async def end(self, request: Request) -> Response:
         """Log in or register, or say in plain words why not."""
         session = request.cookies.get(_COOKIE, "")
@@ -148,7 +119,7 @@ class SampleSite:
         except AnswerRefused as refused:
             return _trouble(both("受け付けられません。", str(refused)), 400)
         except LinkageUnavailable:
-            return _trouble(both(*WORDS[Finding.NO_INFORMATION]), 503)
+            return _trouble(unknown(), 503)
         fresh = f"{unforeseen(192):048x}"  # a session that was there before the login may be known to somebody
         if not await asyncio.to_thread(self._enter, fresh, session, user.identifier, verdict, ended.purpose):
             return _trouble(
@@ -178,7 +149,7 @@ class SampleSite:
         try:
             user = await asyncio.to_thread(self._platform.identify, TENANT, verdict.certificate)
         except LinkageUnavailable:
-            return _trouble(both(*WORDS[Finding.NO_INFORMATION]), 503)
+            return _trouble(unknown(), 503)
         body = f'<h1>架空町図書館</h1><dl><dt>利用者ID User id</dt><dd id="user">{escape(user.identifier)}</dd></dl>'
         return page("架空町図書館", body)
 
@@ -221,15 +192,6 @@ class SampleSite:
     def _leave(self, session: str) -> None:
         with self.store.transaction() as connection:
             connection.execute(sa.delete(self._session).where(self._session.c.session == session))
-
-
-def explained(verdict: Verdict) -> str:
-    """A verdict in plain words."""
-    finding = verdict.finding or Finding.MALFORMED
-    said = both(*WORDS.get(finding, ("このカードは受け付けられません。", f"This card is not accepted ({finding}).")))
-    if verdict.reason is not None and verdict.reason.word in _REASONS:
-        said += "<br>" + both(*_REASONS[verdict.reason.word])
-    return said
 
 
 def _front(trouble: str, status: int = 200) -> Response:

@@ -17,9 +17,10 @@ from cryptography.x509.oid import NameOID
 
 from relying_party.anchors import Anchor
 from relying_party.certificate import HolderCertificate
+from relying_party.finding import Finding, Refuted
 from relying_party.ocsp import NONCE_BYTES, ocsp_request, read_ocsp_answer
 from relying_party.revocation_list import Entry, RevocationList, read_revocation_list
-from relying_party.verdict import Evidence, Finding, Refuted
+from relying_party.verdict import Evidence
 from world.chance import unforeseen
 
 OCSP, PARTITION_LIST, FULL_LIST, DIRECTORY = "ocsp", "partition-list", "full-list", "directory"

@@ -9,8 +9,9 @@ from pki.profile import EMULATED, Kind, Profile
 from pki.state import Reason
 from relying_party.anchors import Anchor, Anchors, BadAnchor
 from relying_party.certificate import HolderCertificate, read_certificate
+from relying_party.finding import INDETERMINATE, Finding, Outcome, Refuted
 from relying_party.sources import Source, Word
-from relying_party.verdict import INDETERMINATE, Finding, Outcome, Refuted, Verdict
+from relying_party.verdict import Verdict
 from world.clock import Clock
 
 
@@ -36,7 +37,7 @@ class Verifier:
         try:
             found = self.read(unverified_certificate, kind)
         except Refuted as refuted:
-            return refuted.verdict(at)
+            return Verdict.refuted(refuted, at)
         return self.verdict(found, at)
 
     def verdict(self, found: HolderCertificate, at: datetime) -> Verdict:
@@ -44,7 +45,7 @@ class Verifier:
         try:
             return self._verdict(found, self.issuer(found, at), at)
         except Refuted as refuted:
-            return refuted.verdict(at, found)
+            return Verdict.refuted(refuted, at, found)
 
     def read(self, unverified_certificate: bytes, kind: Kind | None = None) -> HolderCertificate:
         """A certificate that keeps its profile. Raises Refuted."""

@@ -19,7 +19,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from relying_party.certificate import HolderCertificate
-from relying_party.verdict import Finding, Refuted
+from relying_party.finding import Finding, Refuted
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 _XADES = "{http://uri.etsi.org/01903/v1.3.2#}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relying_party.conformance.authority import Bench, Material
-from relying_party.verdict import INDETERMINATE, Finding, Outcome
+from relying_party.finding import INDETERMINATE, Finding, Outcome
 
 Builder = Callable[[Bench], Material]
 

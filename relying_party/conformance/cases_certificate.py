@@ -30,7 +30,7 @@ from relying_party.conformance.authority import (
     policies,
 )
 from relying_party.conformance.case import case
-from relying_party.verdict import Finding
+from relying_party.finding import Finding
 
 AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
 SECOND = timedelta(seconds=1)

@@ -27,7 +27,7 @@ from relying_party.conformance.documents import (
     signed_pdf,
     signed_xml,
 )
-from relying_party.verdict import Finding
+from relying_party.finding import Finding
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 Maker = Callable[[Holder], bytes]

@@ -13,7 +13,7 @@ from pki.profile import Kind
 from relying_party.authentication import Challenge
 from relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
 from relying_party.conformance.case import case
-from relying_party.verdict import Finding
+from relying_party.finding import Finding
 
 ORIGIN, ELSEWHERE = "https://library.example", "https://library.example.net"
 GIVEN = Challenge(ORIGIN, bytes(range(32)), NOW - timedelta(seconds=40))

@@ -24,7 +24,7 @@ from relying_party.conformance.authority import (
     sign,
 )
 from relying_party.conformance.case import case
-from relying_party.verdict import Finding
+from relying_party.finding import Finding
 
 AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)

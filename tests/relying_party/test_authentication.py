@@ -21,8 +21,8 @@ from relying_party.anchors import Anchors, read_anchor
 from relying_party.authentication import LIFETIME, Authentication, Challenge, Challenges, ChallengesInMemory, Response
 from relying_party.challenges import StoredChallenges
 from relying_party.conformance.authority import NOW, Bench, Holder, sign
+from relying_party.finding import Finding, Outcome, Refuted
 from relying_party.sources import Lists
-from relying_party.verdict import Finding, Outcome, Refuted
 from relying_party.verification import Verifier
 from tests.town import new_world
 from world.clock import FixedClock
@@ -239,7 +239,7 @@ def test_an_answer_with_anything_else_in_it_is_malformed(name: str, value: objec
     with pytest.raises(Refuted) as refuted:
         Response.from_json({**WELL_FORMED, name: value})
     assert refuted.value.finding is Finding.MALFORMED
-    assert refuted.value.verdict(NOW).outcome is Outcome.BAD
+    assert refuted.value.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("name", WELL_FORMED)

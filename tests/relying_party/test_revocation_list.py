@@ -23,9 +23,10 @@ from pki.state import Reason
 from relying_party import revocation_list
 from relying_party.anchors import Anchor, Anchors, read_anchor
 from relying_party.conformance.authority import NOW, Bench, Holder
+from relying_party.finding import Finding, Outcome, Refuted
 from relying_party.revocation_list import Entry, RevocationList, read_revocation_list
 from relying_party.sources import Lists
-from relying_party.verdict import Finding, Outcome, Refuted, Verdict
+from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from tests.town import MORNING, SIGNATURE, new_institutions
 from world.clock import FixedClock, epoch, from_epoch

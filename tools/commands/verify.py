@@ -112,7 +112,7 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json
     is used up."""
     from relying_party.authentication import Authentication, Response
     from relying_party.challenges import StoredChallenges
-    from relying_party.verdict import Finding, Refuted
+    from relying_party.finding import Finding, Refuted
 
     verifier = _verifier(context, **sources)
     try:
@@ -122,7 +122,7 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json
             raise Refuted(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
         response = Response.from_json(body)
     except Refuted as refuted:
-        return _say(refuted.verdict(verifier.clock.now()), as_json)
+        return _say(Verdict.refuted(refuted, verifier.clock.now()), as_json)
     return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response), as_json)
 
 
@@ -206,7 +206,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _say(verdict: Verdict, as_json: bool) -> int:
-    from relying_party.verdict import Outcome
+    from relying_party.finding import Outcome
 
     rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
     rows += [f"  {line}" for line in (verdict.detail, ", ".join(verdict.signed)) if line]
