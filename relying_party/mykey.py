@@ -100,18 +100,22 @@ class MyKeyPlatform:
         if wish is not None and not _SHAPE.fullmatch(wish):
             raise MyKeyRefused(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
         chain = self._linkage.renewal(Kind.AUTHENTICATION, serial)
-        for _ in range(1 if wish is not None else PROPOSALS):
-            identifier = wish or self.propose()
-            try:
-                return self._register(identifier, chain)
-            except IntegrityError:
-                if self._of_chain(chain) is not None:
-                    break
-        if (found := self._of_chain(chain)) is not None:
-            raise AlreadyRegistered(f"this person has the MyKey ID {found} already; one person has one")
-        raise IdentifierTaken(
-            f"the MyKey ID {wish} is taken; wish for another" if wish else "no free MyKey ID was found; wish for one"
-        )
+        with self.store.alone() as connection:
+            if (found := self._of_chain(connection, chain)) is not None:
+                raise AlreadyRegistered(f"this person has the MyKey ID {found} already; one person has one")
+            tried = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
+            table = self._identifier.c
+            taken = set(connection.scalars(sa.select(table.identifier).where(table.identifier.in_(tried))))
+            free = [identifier for identifier in tried if identifier not in taken]
+            if not free:
+                words = f"the MyKey ID {wish} is taken; wish for another" if wish else "none was free; wish for one"
+                raise IdentifierTaken(words)
+            row = {"identifier": free[0], "head": chain[0], "voided": False}
+            connection.execute(sa.insert(self._identifier), row)
+            rows = [{"serial": serial, "identifier": free[0]} for serial in chain]
+            connection.execute(sa.insert(self._serial), rows)
+            self._log(connection, self._now, "registered", {"identifier": free[0]})
+        return free[0]
 
     def propose(self) -> str:
         """A random identifier, which nobody has been given."""
@@ -122,32 +126,20 @@ class MyKeyPlatform:
             letters.append(ALPHABET[letter])
         return "".join(letters)
 
-    def _register(self, identifier: str, chain: Sequence[int]) -> str:
-        """Raises IntegrityError where the identifier was given out before, or one of the chain has one."""
-        with self.store.transaction() as connection:
-            connection.execute(
-                sa.insert(self._identifier), {"identifier": identifier, "head": chain[0], "voided": False}
-            )
-            connection.execute(
-                sa.insert(self._serial), [{"serial": serial, "identifier": identifier} for serial in chain]
-            )
-            self._log(connection, self._now, "registered", {"identifier": identifier})
-        return identifier
-
-    def _of_chain(self, chain: Sequence[int]) -> str | None:
+    def _of_chain(self, connection: sa.Connection, chain: Sequence[int]) -> str | None:
         table = self._serial.c
-        with self.store.reading() as connection:
-            return connection.scalar(sa.select(table.identifier).where(table.serial.in_(chain)))
+        return connection.scalar(sa.select(table.identifier).where(table.serial.in_(chain)))
 
     def find(self, serial: int) -> str | None:
         """The identifier that goes with a serial number, as far as the platform has heard."""
-        return self._of_chain([serial])
+        with self.store.reading() as connection:
+            return self._of_chain(connection, [serial])
 
     def void(self, verdict: Verdict) -> str:
         """Make the holder's identifier worth nothing, with all memberships; it is never given out again. Answers it.
         Raises NotEntitled and MyKeyRefused."""
-        identifier = self._mine(verdict)
-        with self.store.transaction() as connection:
+        with self.store.alone() as connection:
+            identifier = self._mine(connection, verdict)
             here = self._identifier.c.identifier == identifier
             connection.execute(
                 sa.update(self._identifier).where(here).values(voided=True, head=None, birth_digest=None)
@@ -166,10 +158,12 @@ class MyKeyPlatform:
             heads = [tuple(row) for row in rows]
         for identifier, head in heads:
             chain = self._linkage.renewal(Kind.AUTHENTICATION, head)
-            with self.store.transaction() as connection:
-                known_ones = set(connection.scalars(sa.select(table.serial).where(table.identifier == identifier)))
-                fresh = [found for found in chain if found not in known_ones]
-                if fresh and known_ones:
+            with self.store.alone() as connection:
+                # What another identifier has stays there: somebody may have registered while the chain was cut.
+                known = set(connection.scalars(sa.select(table.serial).where(table.serial.in_(chain))))
+                mine = connection.scalar(sa.select(sa.func.count()).where(table.identifier == identifier))
+                fresh = [found for found in chain if found not in known]
+                if fresh and mine:
                     connection.execute(
                         sa.insert(self._serial), [{"serial": found, "identifier": identifier} for found in fresh]
                     )
@@ -182,11 +176,11 @@ class MyKeyPlatform:
     def enrol(self, verdict: Verdict, service: str, member_number: str, birth: date | None = None) -> Membership:
         """Tie the holder's identifier to a member number of a service. With the date of birth, tap use is open from
         then on. Raises NotEntitled and MyKeyRefused."""
-        identifier = self._mine(verdict)
         if not service or not member_number:
             raise MyKeyRefused("a membership has a service and a member number")
         try:
-            with self.store.transaction() as connection:
+            with self.store.alone() as connection:
+                identifier = self._mine(connection, verdict)
                 connection.execute(
                     sa.insert(self._member),
                     {"service": service, "identifier": identifier, "member_number": member_number},
@@ -204,9 +198,9 @@ class MyKeyPlatform:
 
     def leave(self, verdict: Verdict, service: str) -> None:
         """End a membership. Raises NotEntitled, and MyKeyRefused where there is none."""
-        identifier = self._mine(verdict)
         table = self._member
-        with self.store.transaction() as connection:
+        with self.store.alone() as connection:
+            identifier = self._mine(connection, verdict)
             here = (table.c.identifier == identifier) & (table.c.service == service)
             if connection.execute(sa.delete(table).where(here)).rowcount == 0:
                 raise MyKeyRefused(f"{identifier} is no member of {service}")
@@ -214,19 +208,20 @@ class MyKeyPlatform:
 
     def member(self, verdict: Verdict, service: str) -> Membership:
         """The member whose card was read and whose PIN was verified. Raises NotEntitled and MyKeyRefused."""
-        return self._membership(self._mine(verdict), service)
+        with self.store.reading() as connection:
+            return self._membership(connection, self._mine(connection, verdict), service)
 
     def tap(self, verdict: Verdict, service: str) -> Membership:
         """The member whose card was held over a reader, without a PIN: the verdict is on the certificate alone. It is
         open to those who have enrolled with PIN and date of birth once. Nothing is written down. Raises NotEntitled and
         MyKeyRefused."""
-        identifier = self._mine(verdict)
         table = self._identifier.c
         with self.store.reading() as connection:
+            identifier = self._mine(connection, verdict)
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
-        if digest is None:
-            raise MyKeyRefused("tap use is not open yet: enrol once with PIN and date of birth")
-        return self._membership(identifier, service)
+            if digest is None:
+                raise MyKeyRefused("tap use is not open yet: enrol once with PIN and date of birth")
+            return self._membership(connection, identifier, service)
 
     def confirms_birth(self, identifier: str, birth: date) -> bool:
         """Whether that is the date of birth that tap use was opened with."""
@@ -235,17 +230,16 @@ class MyKeyPlatform:
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
         return digest is not None and bytes(digest) == _birth_digest(identifier, birth)
 
-    def _membership(self, identifier: str, service: str) -> Membership:
+    def _membership(self, connection: sa.Connection, identifier: str, service: str) -> Membership:
         table = self._member.c
-        with self.store.reading() as connection:
-            here = (table.identifier == identifier) & (table.service == service)
-            number = connection.scalar(sa.select(table.member_number).where(here))
+        here = (table.identifier == identifier) & (table.service == service)
+        number = connection.scalar(sa.select(table.member_number).where(here))
         if number is None:
             raise MyKeyRefused(f"{identifier} is no member of {service}")
         return Membership(identifier, service, str(number))
 
-    def _mine(self, verdict: Verdict) -> str:
-        identifier = self.find(_entitled(verdict))
+    def _mine(self, connection: sa.Connection, verdict: Verdict) -> str:
+        identifier = self._of_chain(connection, [_entitled(verdict)])
         if identifier is None:
             raise MyKeyRefused("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
         return identifier

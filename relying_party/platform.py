@@ -114,15 +114,21 @@ class Platform:
         """The tenant's user to whom a certificate belongs, of which the verdict must have been good. Raises
         LinkageConflict and LinkageUnavailable."""
         asked = (certificate.kind, certificate.serial)
-        person = self._known([asked])
-        if person is None:
-            person = self._learn(self._linked(asked))
-        return self._user_of(tenant, person)
+        linked: list[Serial] | None = None
+        while True:
+            with self.store.alone() as connection:
+                person = self._known(connection, linked or [asked])
+                if person is None and linked is not None:
+                    person = f"{unforeseen(_ID_BITS):040x}"
+                if person is not None:
+                    self._note(connection, person, linked or [asked])
+                    return self._user_of(connection, tenant, person)
+            linked = self._linked(asked)  # the authority is asked while nobody waits for us
 
     def delete(self, tenant: str, identifier: str) -> None:
         """Forget a tenant's user: the same person is another user from now on. Raises NoSuchUser."""
         table = self._user
-        with self.store.transaction() as connection:
+        with self.store.alone() as connection:
             here = (table.c.tenant == tenant) & (table.c.identifier == identifier)
             person = connection.scalar(sa.select(table.c.person).where(here))
             if person is None:
@@ -170,12 +176,8 @@ class Platform:
                 others += [(kind.other, one) for one in self._linkage.renewal(kind.other, counterpart)]
         return [*found, *others]
 
-    def _known(self, serials: Sequence[Serial]) -> str | None:
+    def _known(self, connection: sa.Connection, serials: Sequence[Serial]) -> str | None:
         """The person to whom serial numbers are known to belong. Raises LinkageConflict where there are two."""
-        with self.store.reading() as connection:
-            return self._known_in(connection, serials)
-
-    def _known_in(self, connection: sa.Connection, serials: Sequence[Serial]) -> str | None:
         table = self._certificate.c
         people: set[str] = set()
         for kind in Kind:
@@ -186,43 +188,30 @@ class Platform:
             raise LinkageConflict("the authority ties together what is known as two people")
         return people.pop() if people else None
 
-    def _learn(self, serials: Sequence[Serial]) -> str:
-        """Note that serial numbers are one person's; answers the person."""
-        while True:
-            try:
-                with self.store.transaction() as connection:
-                    person = self._known_in(connection, serials) or f"{unforeseen(_ID_BITS):040x}"
-                    table = self._certificate
-                    rows = connection.execute(sa.select(table).where(table.c.person == person))
-                    known = {(row.kind, row.serial) for row in rows}
-                    fresh = [
-                        {"kind": kind.word, "serial": serial, "person": person}
-                        for kind, serial in dict.fromkeys(serials)
-                        if (kind.word, serial) not in known
-                    ]
-                    if fresh:
-                        connection.execute(sa.insert(table), fresh)
-                    return person
-            except IntegrityError:  # somebody else learns of the same person at this moment
-                continue
+    def _note(self, connection: sa.Connection, person: str, serials: Sequence[Serial]) -> None:
+        """Note that serial numbers are one person's."""
+        table = self._certificate
+        rows = connection.execute(sa.select(table).where(table.c.person == person))
+        known = {(row.kind, row.serial) for row in rows}
+        fresh = [
+            {"kind": kind.word, "serial": serial, "person": person}
+            for kind, serial in dict.fromkeys(serials)
+            if (kind.word, serial) not in known
+        ]
+        if fresh:
+            connection.execute(sa.insert(table), fresh)
 
-    def _user_of(self, tenant: str, person: str) -> User:
+    def _user_of(self, connection: sa.Connection, tenant: str, person: str) -> User:
         table = self._user
         here = (table.c.tenant == tenant) & (table.c.person == person)
-        while True:
-            with self.store.reading() as connection:
-                identifier = connection.scalar(sa.select(table.c.identifier).where(here))
-            if identifier is not None:
-                return User(str(identifier), new=False)
-            row = {"tenant": tenant, "person": person, "identifier": f"{unforeseen(_ID_BITS):040x}",
-                   "since": epoch(self._now)}  # fmt: skip
-            try:
-                with self.store.transaction() as connection:
-                    connection.execute(sa.insert(table), row)
-                    self._log(connection, self._now, "user added", {"tenant": tenant})
-                return User(str(row["identifier"]), new=True)
-            except IntegrityError:  # somebody else has just been told of the same user
-                continue
+        identifier = connection.scalar(sa.select(table.c.identifier).where(here))
+        if identifier is not None:
+            return User(str(identifier), new=False)
+        identifier = f"{unforeseen(_ID_BITS):040x}"
+        row = {"tenant": tenant, "person": person, "identifier": identifier, "since": epoch(self._now)}
+        connection.execute(sa.insert(table), row)
+        self._log(connection, self._now, "user added", {"tenant": tenant})
+        return User(identifier, new=True)
 
     @property
     def _now(self) -> datetime:

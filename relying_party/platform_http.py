@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -101,6 +102,20 @@ class Failure(_Model):
     detail: Any
 
 
+def _tenant(
+    request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+) -> str:
+    """Whose key was shown."""
+    platform: Platform = request.app.state.platform
+    try:
+        return platform.tenant(shown.credentials if shown is not None else "")
+    except NoSuchTenant as error:
+        raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
+
+
+Tenant = Annotated[str, Depends(_tenant)]
+
+
 def application(platform: Platform, verifier: Verifier, challenges: Challenges) -> FastAPI:
     """The platform as an ASGI application."""
     failures: dict[int | str, dict[str, Any]] = {
@@ -108,23 +123,16 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
     }
     api = FastAPI(title="Kazashi platform operator", version="1", description=__doc__ or "", responses=failures)
     login, documents = Authentication(verifier, challenges), Documents(verifier)
-    bearer = HTTPBearer(auto_error=False)
-
-    def tenant(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        try:
-            return platform.tenant(shown.credentials if shown is not None else "")
-        except NoSuchTenant as error:
-            raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
-
-    Tenant = Annotated[str, Depends(tenant)]  # a type
+    api.state.platform = platform
 
     def said(name: str, verdict: Verdict) -> VerdictGiven:
-        if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
-            return VerdictGiven(verdict=verdict.as_dict())
-        user = platform.identify(name, verdict.certificate)
         # The tenant is told who it is by its own user id, and never by a serial number that others see too.
         told = verdict.as_dict()
-        told["certificate"].pop("serial")
+        if told["certificate"] is not None:
+            told["certificate"].pop("serial")
+        if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
+            return VerdictGiven(verdict=told)
+        user = platform.identify(name, verdict.certificate)
         return VerdictGiven(verdict=told, user=user.identifier, new=user.new)
 
     @api.middleware("http")
@@ -141,14 +149,24 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
     ):  # fmt: skip
         api.add_exception_handler(error, _teller(status))
 
+    @api.exception_handler(RequestValidationError)
+    async def tell_wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent: half a surrogate, or a number that is none, cannot be sent back.
+        wrong = [
+            {"loc": [_printable(part) for part in found["loc"]], "msg": _printable(found["msg"])}
+            for found in error.errors()
+        ]
+        return JSONResponse({"detail": wrong}, 422)
+
     @api.post("/v1/challenges", status_code=201)
     def give_challenge(asked: ChallengeAsked, name: Tenant) -> ChallengeGiven:
         """A challenge, good for one answer within five minutes."""
         try:
             if origin_of(asked.origin) != asked.origin:
                 raise ValueError(f"{asked.origin!r} is more than an origin")
+            asked.text.encode()  # half a surrogate is no text
         except ValueError as error:
-            raise HTTPException(400, str(error)) from error
+            raise HTTPException(400, _printable(error)) from error
         given = login.challenge(asked.origin, KINDS[asked.kind], asked.text)
         return ChallengeGiven(
             origin=given.origin, nonce=given.nonce.hex(), issued_at=given.issued_at, message=given.message.hex()
@@ -198,6 +216,11 @@ def _teller(status: int) -> Any:
         return JSONResponse({"detail": str(error)}, status)
 
     return tell
+
+
+def _printable(said: object) -> str:
+    """Words without what could not be sent."""
+    return str(said).encode("utf-8", "replace").decode("utf-8")
 
 
 def _bytes(text: str) -> bytes:

@@ -51,8 +51,7 @@ class Store:
         with self.transaction() as connection:
             if engine.dialect.name == "postgresql":
                 # Two programs that begin one store at once would both find no tables.
-                lock = int.from_bytes(hashlib.sha256(actor.encode()).digest()[:7])
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(actor))))
                 connection.execute(sa.schema.CreateSchema(actor, if_not_exists=True))
             metadata.create_all(connection)
 
@@ -61,6 +60,15 @@ class Store:
         """A transaction that may write. On SQLite it is the only one from its beginning, so that nothing it has read
         can change before it writes. Raises StoreFailed."""
         with self._begun(writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[sa.Connection]:
+        """A transaction that may write, and that overlaps no other one of this store which was begun so: what it has
+        read still holds when it writes, on PostgreSQL too. Raises StoreFailed."""
+        with self.transaction() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(f"{self.actor} alone"))))
             yield connection
 
     @contextmanager
@@ -88,6 +96,11 @@ class Store:
         except DBAPIError as error:
             words = " ".join(str(error.orig).split())
             raise StoreFailed(f"the store of {self.actor} failed: {words}") from error
+
+
+def _number_of(lock: str) -> int:
+    """The number by which PostgreSQL knows a lock."""
+    return int.from_bytes(hashlib.sha256(lock.encode()).digest()[:7])
 
 
 def open_store(directory: Path, storage: str, actor: str, metadata: sa.MetaData) -> Store:

@@ -246,14 +246,14 @@ def test_a_wrong_access_token_opens_nothing(scene: Scene) -> None:
         assert browser.get("/userinfo", headers=shown).status_code == 401
 
 
+NAMES = ["response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code", "origin",
+         "code_challenge_method", "issued_at", "kind", "text", "return_to", "query", "ticket", "pin", "signature",
+         "certificate", "grant_type", "code_verifier", "error"]  # fmt: skip
+VALUES = ["code", "app", HOME, "openid", "S256", CHALLENGE, ISSUER, "signature", "authorization_code", "ab" * 32,
+          "2026-11-24T10:00:00+09:00"]  # fmt: skip
 FIELDS = st.dictionaries(
-    st.sampled_from(["response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
-                     "code_challenge_method", "origin", "issued_at", "kind", "text", "return_to", "query", "ticket",
-                     "pin", "signature", "certificate", "code", "grant_type", "code_verifier", "error"]) | st.text(max_size=8),
-    st.text(max_size=40) | st.sampled_from(["code", "app", HOME, "openid", "S256", CHALLENGE, ISSUER, "signature",
-                                            "authorization_code", "2026-11-24T10:00:00+09:00", "ab" * 32]),
-    max_size=10,
-)  # fmt: skip
+    st.sampled_from(NAMES) | st.text(max_size=8), st.text(max_size=40) | st.sampled_from(VALUES), max_size=10
+)
 
 
 @settings(max_examples=120, deadline=None)

@@ -1,0 +1,349 @@
+"""The platform operator: one user to a person and tenant, whatever becomes of the certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from threading import Barrier, BrokenBarrierError
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pki.profile import KINDS, Kind
+from pki.services import VerifierServices
+from relying_party.anchors import AnchorsInDirectory
+from relying_party.certificate import HolderCertificate, read_certificate
+from relying_party.conformance.authority import Bench
+from relying_party.linkage import Linkage
+from relying_party.platform import LinkageConflict, NoSuchUser, Platform, User
+from relying_party.sources import lists_in
+from relying_party.verdict import Outcome, Verdict
+from relying_party.verification import Verifier
+from resident_registry.event import MoveWithin
+from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, new_world
+from tools.institutions import Institutions
+from world.home import World, open_world
+from world.key_source import SharedKeySource, generate
+
+ENOUGH = timedelta(days=365 * 4 + 100)
+"""After that long, certificates that were issued to hanako on the first day are in their last three months."""
+LONG_ENOUGH = ENOUGH + timedelta(days=180)
+"""After that long, hanako's have ended, and taro's are in their last three months."""
+
+THREADS = 8
+_T = TypeVar("_T")
+
+
+class TownLinkage:
+    """The town's authorities, asked within the process."""
+
+    def __init__(self, town: Institutions) -> None:
+        self._services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        return self._services.renewal("tests", kind, serial)
+
+    def counterpart(self, kind: Kind, serial: int) -> int | None:
+        return self._services.counterpart("tests", kind, serial)
+
+
+class Gathering:
+    """A linkage whose first answer comes when all who ask at once have asked."""
+
+    def __init__(self, linkage: Linkage, barrier: Barrier) -> None:
+        self._linkage, self._barriers = linkage, [barrier]
+
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        while self._barriers:
+            self._barriers.pop().wait(60)
+        return self._linkage.renewal(kind, serial)
+
+    def counterpart(self, kind: Kind, serial: int) -> int | None:
+        return self._linkage.counterpart(kind, serial)
+
+
+def at_once(world: World, linkage: Linkage, action: Callable[[World, Linkage, int], _T]) -> list[_T]:
+    """What several threads get, each with a world and stores of its own, who all hear of the linkage at one moment."""
+    barrier = Barrier(THREADS)
+
+    def run(number: int) -> _T:
+        own = open_world(world.directory)
+        try:
+            return action(own, Gathering(linkage, barrier), number)
+        except BaseException:
+            barrier.abort()
+            raise
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        running = [pool.submit(run, number) for number in range(THREADS)]
+    for found in running:
+        if (failure := found.exception()) is not None and not isinstance(failure, BrokenBarrierError):
+            raise failure  # for which the others have waited in vain
+    return [found.result() for found in running]
+
+
+def together(*actions: Callable[[], object]) -> list[object]:
+    """What actions give that are begun at one moment."""
+    barrier = Barrier(len(actions))
+
+    def run(action: Callable[[], object]) -> object:
+        barrier.wait(60)
+        return action()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(run, actions))
+
+
+def verifier(town: Institutions) -> Verifier:
+    publication = town.world.publication
+    return Verifier(AnchorsInDirectory(publication / "ca"), [lists_in(publication)], town.world.clock)
+
+
+def verdict_on(town: Institutions, who: str, kind: Kind = AUTHENTICATION) -> Verdict:
+    """The verdict on somebody's last certificate as of now."""
+    return verifier(town).certificate(certificates(town, who, kind)[-1].certificate)
+
+
+def shown(town: Institutions, who: str, kind: Kind = AUTHENTICATION) -> HolderCertificate:
+    """Somebody's last certificate, which is good."""
+    verdict = verdict_on(town, who, kind)
+    assert (verdict.outcome, verdict.finding) == (Outcome.GOOD, None)
+    assert verdict.certificate is not None
+    return verdict.certificate
+
+
+def renewed_by_time(town: Institutions, *names: str, after: timedelta = ENOUGH) -> None:
+    """Years pass at one go until certificates can be renewed, on these cards."""
+    clock = clock_of(town.world)
+    clock.stand(clock.now() + after)
+    town.settle()
+    for name in names:
+        assert town.cards.renew(name) == [SIGNATURE, AUTHENTICATION]
+    later(town, days=1)
+
+
+def ready(town: Institutions) -> Institutions:
+    """Two cards, and authorities of which no two keys are the same, by which verifiers tell them apart."""
+    for authority in town.authorities.values():
+        for at in (MORNING, MORNING + ENOUGH, MORNING + LONG_ENOUGH):
+            authority.issuing(at)
+    for who in ("hanako", "taro"):
+        town.issue_card(who, who)
+    town.settle()
+    return town
+
+
+@pytest.fixture
+def hanako(town: Institutions) -> Institutions:
+    return ready(town)
+
+
+def test_both_certificates_a_move_and_a_renewal_are_one_user(hanako: Institutions) -> None:
+    platform = Platform(hanako.world, TownLinkage(hanako))
+    first = platform.identify("shop", shown(hanako, "hanako"))
+    same = User(first.identifier, new=False)
+    assert first.new
+    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == same
+    hanako.registry.record("hanako", MoveWithin("架空町１番地"))
+    later(hanako, days=1)
+    assert verdict_on(hanako, "hanako", SIGNATURE).outcome is Outcome.BAD
+    assert hanako.cards.renew("hanako") == [SIGNATURE]
+    later(hanako, days=1)
+    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == same
+    renewed_by_time(hanako, "hanako")
+    assert len(certificates(hanako, "hanako", SIGNATURE)) == 3
+    for kind in Kind:
+        assert platform.identify("shop", shown(hanako, "hanako", kind)) == same
+    assert platform.identify("shop", shown(hanako, "taro")).identifier != first.identifier
+
+
+def test_a_person_is_another_user_to_each_tenant_and_to_one_that_has_deleted_it(hanako: Institutions) -> None:
+    platform, certificate = Platform(hanako.world, TownLinkage(hanako)), shown(hanako, "hanako")
+    shop, bank = (platform.identify(tenant, certificate).identifier for tenant in ("shop", "bank"))
+    assert len({shop, bank}) == 2
+    platform.delete("shop", shop)
+    for forgotten in (shop, bank):
+        with pytest.raises(NoSuchUser):
+            platform.delete("shop", forgotten)
+    assert platform.exposure("shop") == []
+    assert platform.identify("bank", certificate) == User(bank, new=False)
+    again = platform.identify("shop", certificate)
+    assert again.new
+    assert again.identifier not in (shop, bank)
+    platform.delete("bank", bank)
+    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == User(again.identifier, new=False)
+    assert serials(platform) == 2
+    platform.delete("shop", again.identifier)
+    assert serials(platform) == 0, "whom no tenant knows the platform does not know either"
+
+
+def serials(platform: Platform) -> int:
+    """How many serial numbers are stored."""
+    with platform.store.reading() as connection:
+        return int(connection.scalar(sa.text("SELECT count(*) FROM certificate")) or 0)
+
+
+def test_a_tenant_hears_that_there_is_a_newer_certificate(hanako: Institutions) -> None:
+    platform = Platform(hanako.world, TownLinkage(hanako))
+    user = platform.identify("shop", shown(hanako, "hanako")).identifier
+    assert platform.renewed("shop", user) == {SIGNATURE: False, AUTHENTICATION: False}
+    hanako.registry.record("hanako", MoveWithin("架空町１番地"))
+    later(hanako, days=1)
+    hanako.cards.renew("hanako")
+    assert platform.renewed("shop", user) == {SIGNATURE: True, AUTHENTICATION: False}
+    renewed_by_time(hanako, "hanako")
+    assert platform.renewed("shop", user) == {SIGNATURE: True, AUTHENTICATION: True}
+    platform.identify("shop", shown(hanako, "hanako"))
+    assert platform.renewed("shop", user) == {SIGNATURE: False, AUTHENTICATION: False}
+    with pytest.raises(NoSuchUser):
+        platform.renewed("bank", user)
+
+
+def test_exposure_is_of_the_tenants_own_users_only(hanako: Institutions) -> None:
+    platform = Platform(hanako.world, TownLinkage(hanako))
+    user = platform.identify("shop", shown(hanako, "hanako")).identifier
+    platform.identify("bank", shown(hanako, "hanako"))
+    platform.identify("bank", shown(hanako, "taro"))
+    since = int(hanako.world.clock.now().timestamp())
+    wanted = [{"identifier": user, "since": since, "kind": kind.word, "serial": shown(hanako, "hanako", kind).serial}
+              for kind in (AUTHENTICATION, SIGNATURE)]  # fmt: skip
+    assert platform.exposure("shop") == wanted
+    assert len(platform.exposure("bank")) == 4
+    assert user not in {row["identifier"] for row in platform.exposure("bank")}
+
+
+Person = dict[Kind, list[int]]
+
+
+class Model:
+    """An authority with people whose two chains grow. Of those that are `tied` it says that they are one chain."""
+
+    def __init__(self) -> None:
+        self.tied: list[int] = []
+        self._owner: dict[tuple[Kind, int], Person] = {}
+        self._numbers = count(1 << 63)
+
+    def add(self, length: int = 1) -> Person:
+        person: Person = {kind: [] for kind in Kind}
+        for kind in [*Kind] * length:
+            self.renew(person, kind)
+        return person
+
+    def renew(self, person: Person, kind: Kind) -> None:
+        person[kind].append(next(self._numbers))
+        self._owner[kind, person[kind][-1]] = person
+
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        return self.tied if serial in self.tied else list(self._owner[kind, serial][kind])
+
+    def counterpart(self, kind: Kind, serial: int) -> int | None:
+        return next(reversed(self._owner[kind, serial][kind.other]), None)
+
+
+class Stage:
+    """A platform that asks a model, and what it is shown."""
+
+    def __init__(self, world: World) -> None:
+        bench = Bench(SharedKeySource([generate()]))
+        self._template = read_certificate(bench.holder(bench.generation(AUTHENTICATION)).der)
+        self.world, self.model = world, Model()
+        self.platform = Platform(world, self.model)
+
+    def certificate(self, kind: Kind, serial: int) -> HolderCertificate:
+        return replace(self._template, kind=kind, serial=serial)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    found = Stage(new_world(tmp_path_factory.mktemp("platform") / "w"))
+    yield found
+    found.world.close()
+
+
+_STEP = st.tuples(
+    st.sampled_from(["renew", "identify", "identify", "identify by an old one", "delete"]),
+    st.integers(0, 2), st.sampled_from(Kind), st.sampled_from(["shop", "bank"]), st.integers(0, 9),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(_STEP, min_size=10, max_size=20), st.integers(0, 1))
+def test_a_chain_never_splits_nor_merges(
+    stage: Stage, steps: list[tuple[str, int, Kind, str, int]], length: int
+) -> None:
+    platform, people = stage.platform, [stage.model.add(length) for _ in range(3)]
+    known: dict[tuple[str, int], str] = {}
+    used: set[str] = set()
+    for step, who, kind, tenant, place in steps:
+        chain, before = people[who][kind], known.get((tenant, who))
+        if step == "renew" or (step != "delete" and not chain):
+            stage.model.renew(people[who], kind)
+        elif step == "delete":
+            if before is not None:
+                platform.delete(tenant, known.pop((tenant, who)))
+        else:
+            serial = chain[-1] if step == "identify" else chain[place % len(chain)]
+            user = platform.identify(tenant, stage.certificate(kind, serial))
+            assert user.new is (before is None)
+            assert user.identifier == before or (before is None and user.identifier not in used)
+            known[tenant, who] = user.identifier
+            used.add(user.identifier)
+    for tenant in ("shop", "bank"):
+        rows = platform.exposure(tenant)
+        for who, person in enumerate(people):
+            mine = [row["identifier"] for row in rows if row["serial"] in person[KINDS[row["kind"]]]]
+            assert set(mine) == ({known[tenant, who]} if (tenant, who) in known else set())
+
+
+def test_a_linkage_that_ties_two_known_people_together_changes_nothing(stage: Stage) -> None:
+    platform, model = stage.platform, stage.model
+    one, other = model.add(), model.add()
+    shown = [stage.certificate(AUTHENTICATION, person[AUTHENTICATION][0]) for person in (one, other)]
+    users = [platform.identify("shop", certificate).identifier for certificate in shown]
+    model.renew(other, AUTHENTICATION)
+    model.tied = [*one[AUTHENTICATION], *other[AUTHENTICATION]]
+    newest = stage.certificate(AUTHENTICATION, other[AUTHENTICATION][-1])
+    before = platform.exposure("shop"), serials(platform)
+    for tenant in ("shop", "bank"):
+        with pytest.raises(LinkageConflict, match="two people"):
+            platform.identify(tenant, newest)
+    assert (platform.exposure("shop"), serials(platform)) == before
+    assert [platform.identify("shop", certificate).identifier for certificate in shown] == users
+    platform.delete("shop", users[0])
+    assert platform.identify("shop", newest) == User(users[1], new=False), "once one of the two is deleted"
+
+
+def test_who_first_comes_with_any_of_many_certificates_at_once_is_one_user(institutions: Institutions) -> None:
+    stage = Stage(institutions.world)
+    for _ in range(10):
+        person = stage.model.add(length=5)
+        shown = [stage.certificate(kind, person[kind][number]) for number in range(THREADS // 2) for kind in Kind]
+        identified = at_once(stage.world, stage.model, partial(identify, shown))
+        assert len({user.identifier for user in identified}) == 1
+        assert [user.new for user in identified].count(True) == 1
+    assert len({row["identifier"] for row in stage.platform.exposure("shop")}) == 10
+
+
+def identify(shown: list[HolderCertificate], world: World, linkage: Linkage, number: int) -> User:
+    return Platform(world, linkage).identify("shop", shown[number])
+
+
+def test_a_user_stays_who_comes_as_another_tenant_deletes_its_own(institutions: Institutions) -> None:
+    stage = Stage(institutions.world)
+    for _ in range(20):
+        certificate = stage.certificate(AUTHENTICATION, stage.model.add()[AUTHENTICATION][0])
+        shop = stage.platform.identify("shop", certificate).identifier
+        coming = partial(stage.platform.identify, "bank", certificate)
+        _, user = together(partial(stage.platform.delete, "shop", shop), coming)
+        assert isinstance(user, User)
+        assert coming() == User(user.identifier, new=False)
+        assert user.identifier in {row["identifier"] for row in stage.platform.exposure("bank")}
