@@ -34,12 +34,21 @@ from relying_party.linkage import LinkageUnavailable
 from relying_party.pages import both, form, page
 from relying_party.plain_words import explained, unknown
 from relying_party.platform import Platform
-from relying_party.provider_store import CODE_SECONDS, SCOPES, TOKEN_SECONDS, Client, Code, Login, ProviderStore
+from relying_party.provider_store import (
+    CODE_SECONDS,
+    SCOPES,
+    TOKEN_SECONDS,
+    Client,
+    Code,
+    Login,
+    ProviderStore,
+    machine_clock,
+)
 from relying_party.pseudonyms import OidcPairwise, Subject
 from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
 from world.chance import unforeseen
-from world.clock import SystemClock, epoch
+from world.clock import epoch
 from world.home import World
 
 TENANT = "openid-provider"
@@ -288,7 +297,7 @@ class Provider:
                      "birthdate": attributes.birth.isoformat() if attributes.birth else None,
                      "gender": attributes.sex}  # fmt: skip
             claims = {word: known[word] for word in scope.split() if known.get(word) is not None}
-        return Login(subject, claims, epoch(SystemClock().now()))
+        return Login(subject, claims, epoch(machine_clock.now()))
 
     async def token(self, request: Request) -> Response:
         """A code for tokens."""

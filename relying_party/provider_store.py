@@ -24,6 +24,7 @@ from world.clock import SystemClock, epoch
 from world.home import World
 
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
+machine_clock = SystemClock()
 
 
 class ClientExists(Exception):
@@ -202,7 +203,7 @@ class ProviderStore:
 
     def put(self, value: str, client: str, contents: Mapping[str, Any], seconds: int) -> None:
         """Keep a code or a token for some seconds; what has ended goes."""
-        now = epoch(SystemClock().now())
+        now = epoch(machine_clock.now())
         row = {"digest": _digest(value), "client": client, "contents": json.dumps(contents), "ends": now + seconds}
         with self.store.transaction() as connection:
             connection.execute(sa.delete(self._grant).where(self._grant.c.ends < now))
@@ -214,7 +215,7 @@ class ProviderStore:
         with self.store.transaction() as connection:
             taken = sa.delete(table).where(table.c.digest == digest).returning(*table.c)
             row = connection.execute(taken).one_or_none()
-        if row is None or row.client != client or row.ends < epoch(SystemClock().now()):
+        if row is None or row.client != client or row.ends < epoch(machine_clock.now()):
             return None
         contents = json.loads(row.contents)
         return Code(digest, Login(**contents.pop("login")), **contents) if "code_challenge" in contents else None
@@ -224,7 +225,7 @@ class ProviderStore:
         with self.store.reading() as connection:
             query = sa.select(self._grant).where(self._grant.c.digest == _digest(value))
             row = connection.execute(query).one_or_none()
-        if row is None or row.ends < epoch(SystemClock().now()):
+        if row is None or row.ends < epoch(machine_clock.now()):
             return None
         contents = json.loads(row.contents)
         return None if "code_challenge" in contents else Token(Login(**contents["login"]), contents["scope"], row.ends)
