@@ -52,6 +52,8 @@ class Asked:
 def origin_of(address: str) -> str:
     """Scheme, host and port of an address. Raises ValueError for what is neither https nor on this machine."""
     parts = urlsplit(address)
+    if not address.isprintable() or " " in address:
+        raise ValueError(f"{address!r} is no plain address")
     if parts.username is not None or parts.password is not None or not parts.hostname:
         raise ValueError(f"{address!r} is no plain address")
     local = parts.hostname in ("127.0.0.1", "localhost") or parts.hostname.endswith(".localhost")
@@ -212,7 +214,7 @@ def _wrong(left: int) -> str:
     if not left:
         return both("暗証番号がロックされています。市区町村の窓口で再設定してください。",
                     "The PIN is blocked. The municipal office can set a new one.")  # fmt: skip
-    return both(f"暗証番号が違います。あと{left}回でロックされます。", f"The PIN is wrong. {left} tries are left.")
+    return both(f"暗証番号が違います。あと{left}回でロックされます。", f"The PIN is wrong. Tries left: {left}.")
 
 
 def _back(asked: Asked, answer: dict[str, Any]) -> Response:

@@ -27,6 +27,9 @@ from ecdsa.errors import MalformedPointError
 
 from relying_party.pseudonyms import MINIMUM_KEY, Properties, Subject, framed
 
+_REDUNDANCY = bytes(8)
+"""Stands behind the core in a pseudonym, so that what is no pseudonym of a service is not taken for one."""
+
 ORDER: int = NIST256p.order
 Point: TypeAlias = PointJacobi
 
@@ -75,13 +78,16 @@ class Service:
         self.public = NIST256p.generator * self._key
 
     def pseudonym(self, core: Point) -> str:
-        """The pseudonym in the service's table: the core's 33 bytes, permuted under the service's own key, so that what
+        """The pseudonym in the service's table: the core, permuted under the service's own key, so that what
         the table says means nothing to the converter."""
-        return _wide(self._seal, compressed(core), encrypt=True).hex()
+        return _wide(self._seal, compressed(core) + _REDUNDANCY, encrypt=True).hex()
 
     def core(self, pseudonym: str) -> Point:
         """The core that a pseudonym is of. Raises ValueError for what is none of this service's."""
-        return decompressed(_wide(self._seal, bytes.fromhex(pseudonym), encrypt=False))
+        data = _wide(self._seal, bytes.fromhex(pseudonym), encrypt=False)
+        if not data.endswith(_REDUNDANCY):
+            raise ValueError(f"this is no pseudonym of {self.name}")
+        return decompressed(data.removesuffix(_REDUNDANCY))
 
     def blind(self, pseudonym: str, target: Point) -> Blinded:
         """A question to the converter: the core, hidden from it, for the service that has the public key `target`."""
@@ -111,7 +117,7 @@ class BlindlyConverted:
         }
 
     def pseudonym(self, subject: Subject, service: str) -> str:
-        """66 hexadecimal digits; the subject's `person` is what the converter enrols by."""
+        """82 hexadecimal digits; the subject's `person` is what the converter enrols by."""
         return self.services[service].pseudonym(self.converter.core(subject.person, service))
 
     def translate(self, pseudonym: str, source: str, target: str) -> str:
@@ -127,7 +133,7 @@ def _scalar(secret: bytes, *parts: bytes) -> int:
 
 
 def _wide(key: bytes, block: bytes, *, encrypt: bool) -> bytes:
-    """A permutation of 33-byte blocks: four rounds of a Feistel network over HMAC (Luby and Rackoff)."""
+    """A permutation of blocks: four rounds of a Feistel network over HMAC (Luby and Rackoff)."""
     left, right = block[:16], block[16:]
     for turn in range(4) if encrypt else reversed(range(4)):
         if turn % 2 == 0:

@@ -3,7 +3,8 @@
 It holds a table of correspondence, and no history: which identifier has which member number at which service. Who
 borrows what, and when somebody taps, is the services' matter and is written down nowhere here.
 
-One person has one identifier because the authority says which serial numbers follow each other. Without that chain
+One person has one identifier because the authority says which serial numbers follow each other, as far as it says so:
+a phone and a card made anew begin chains of their own. Without that chain
 (`relying_party.linkage.NoLinkage`) a renewed card is a new person, and may have a second identifier.
 """
 

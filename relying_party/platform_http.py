@@ -11,6 +11,8 @@ GET    /v1/exposure          all that is stored of the tenant's users
 
 from __future__ import annotations
 
+import asyncio
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import datetime
@@ -103,14 +105,10 @@ class Failure(_Model):
 
 
 def _tenant(
-    request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 ) -> str:
-    """Whose key was shown."""
-    platform: Platform = request.app.state.platform
-    try:
-        return platform.tenant(shown.credentials if shown is not None else "")
-    except NoSuchTenant as error:
-        raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
+    """Whose key was shown: it was looked at before the body was read."""
+    return str(request.state.tenant)
 
 
 Tenant = Annotated[str, Depends(_tenant)]
@@ -123,7 +121,6 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
     }
     api = FastAPI(title="Kazashi platform operator", version="1", description=__doc__ or "", responses=failures)
     login, documents = Authentication(verifier, challenges), Documents(verifier)
-    api.state.platform = platform
 
     def said(name: str, verdict: Verdict) -> VerdictGiven:
         # The tenant is told who it is by its own user id, and never by a serial number that others see too.
@@ -142,6 +139,15 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
             return JSONResponse({"detail": "say how long the request is"}, 400)
         if length is not None and (not length.isdigit() or int(length) > MAX_BODY):
             return JSONResponse({"detail": f"a request has at most {MAX_BODY} bytes"}, 413)
+        if request.url.path.startswith("/v1/"):
+            scheme, _, key = request.headers.get("authorization", "").partition(" ")
+            try:
+                shown = key.strip() if scheme.lower() == "bearer" else ""
+                request.state.tenant = await asyncio.to_thread(platform.tenant, shown)
+            except NoSuchTenant as error:
+                return JSONResponse({"detail": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
+            except StoreFailed as error:
+                return JSONResponse({"detail": str(error)}, 503)
         return await proceed(request)
 
     for error, status in (
@@ -165,6 +171,8 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
             if origin_of(asked.origin) != asked.origin:
                 raise ValueError(f"{asked.origin!r} is more than an origin")
             asked.text.encode()  # half a surrogate is no text
+            if "\0" in asked.text:
+                raise ValueError("a text has no NUL in it")
         except ValueError as error:
             raise HTTPException(400, _printable(error)) from error
         given = login.challenge(asked.origin, KINDS[asked.kind], asked.text)
@@ -196,12 +204,13 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
     @api.get("/v1/users/{user}")
     def user_status(user: str, name: Tenant) -> dict[str, Any]:
         """Whether the authority knows a newer certificate of the user's by now, kind by kind."""
+        user = _user(user)
         return {"user": user, "renewed": {kind.word: newer for kind, newer in platform.renewed(name, user).items()}}
 
     @api.delete("/v1/users/{user}", status_code=204)
     def forget_user(user: str, name: Tenant) -> None:
         """Forget a user."""
-        platform.delete(name, user)
+        platform.delete(name, _user(user))
 
     @api.get("/v1/exposure")
     def exposure(name: Tenant) -> list[dict[str, Any]]:
@@ -216,6 +225,13 @@ def _teller(status: int) -> Any:
         return JSONResponse({"detail": str(error)}, status)
 
     return tell
+
+
+def _user(identifier: str) -> str:
+    """A user id, where it is one; what is none is nobody's."""
+    if not re.fullmatch(r"[0-9a-f]{40}", identifier):
+        raise NoSuchUser("there is no user of that id")
+    return identifier
 
 
 def _printable(said: object) -> str:

@@ -38,10 +38,10 @@ class Bench:
     provider: str
     browser: Browser
 
-    def insert(self) -> None:
-        """Put the card on the reader."""
+    def insert(self, image: Path | None = None) -> None:
+        """Put a card on the reader: hanako's, unless another is named."""
         slot = self.host.slots[0]
-        self.host.insert(slot, "hanako", self.image, Presentation())
+        self.host.insert(slot, (image or self.image).stem, image or self.image, Presentation())
         assert slot.wait_until_powered(10)
 
     def remove(self) -> None:

@@ -86,7 +86,7 @@ def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Bench, page: 
     page.goto(everything.site)
     page.click("#login")
     answer(page, "9999")
-    assert "2 tries are left" in page.inner_text("[role=alert]")
+    assert "Tries left: 2" in page.inner_text("[role=alert]")
     answer(page, "12")
     assert "the card was not asked" in page.inner_text("[role=alert]")
     answer(page, PIN)
@@ -98,6 +98,19 @@ def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Bench, page: 
     page.click("button[name=cancel]")
     page.wait_for_url(f"{everything.site}/**")
     assert "cancelled" in page.inner_text("[role=alert]")
+
+
+def test_a_blocked_pin_is_said_to_be_blocked(everything: Bench, page: Page) -> None:
+    everything.remove()
+    everything.insert(everything.institutions.issue_card("taro", "taro"))
+    page.goto(everything.site)
+    page.click("#login")
+    for left in ("Tries left: 2", "Tries left: 1", "blocked", "blocked"):
+        answer(page, "9999")
+        page.wait_for_selector(f"[role=alert]:has-text('{left}')")
+    assert "窓口" in page.inner_text("[role=alert]")
+    everything.remove()
+    everything.insert()
 
 
 def test_a_card_that_is_taken_away_is_asked_for(everything: Bench, page: Page) -> None:

@@ -316,5 +316,5 @@ def test_garbage_is_no_pseudonym(blind: BlindlyConverted, garbage: str) -> None:
 def test_another_services_pseudonym_and_one_cut_short_are_refused(blind: BlindlyConverted) -> None:
     pseudonym = blind.pseudonym(Subject(0, b"person 1"), "library")
     for wrong, source in ((pseudonym, "bank"), (pseudonym[:-2], "library"), (pseudonym + "00", "library")):
-        with pytest.raises(ValueError, match="no such point"):
+        with pytest.raises(ValueError, match="no pseudonym of"):
             blind.translate(wrong, source, "town hall")
