@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
@@ -39,6 +40,22 @@ _METHODS = frozenset({SignatureMethod.RSA_SHA256, SignatureMethod.RSA_SHA384, Si
 _DIGESTS = frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512})
 
 
+class InUtf8:
+    """Has the library write elements in UTF-8. By default it writes ASCII, in which an element called 申込書 becomes
+    something that nobody can read back."""
+
+    def _tostring(self, xml_node: etree._Element, **settings: Any) -> bytes:
+        return bytes(etree.tostring(xml_node, **{"encoding": "utf-8", **settings}))
+
+
+class _PlainVerifier(InUtf8, XMLVerifier):
+    pass
+
+
+class _AdvancedVerifier(InUtf8, XAdESVerifier):
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class SignedXml:
     """A document with one signature, which has not been checked yet."""
@@ -60,13 +77,13 @@ class SignedXml:
         pem = certificate.parsed.public_bytes(Encoding.PEM).decode("ascii")
         try:
             if advanced:
-                XAdESVerifier().verify(
+                _AdvancedVerifier().verify(
                     self.unverified,
                     x509_cert=pem,
                     expect_config=XAdESSignatureConfiguration(**settings),  # type: ignore[arg-type]
                 )
             else:
-                XMLVerifier().verify(
+                _PlainVerifier().verify(
                     self.unverified,
                     x509_cert=pem,
                     expect_config=SignatureConfiguration(**settings),  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from pki.profile import Kind
 from relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
 from relying_party.conformance.case import case
 from relying_party.conformance.documents import (
+    JAPANESE_XML,
     TEXT,
     XML,
     bare_cms,
@@ -262,6 +263,18 @@ def xml_advanced(bench: Bench) -> Material:
 def xml_plain(bench: Bench) -> Material:
     """An XML signature without XAdES. (XML Signature 1.1)"""
     return _document(bench, lambda holder: signed_xml(holder, advanced=False))
+
+
+@case()
+def xml_in_japanese(bench: Bench) -> Material:
+    """Elements have names in any script, and forms of Japanese offices do. (XML 1.0, 2.3)"""
+    return _document(bench, lambda holder: signed_xml(holder, advanced=False, data=JAPANESE_XML))
+
+
+@case()
+def xml_advanced_in_japanese(bench: Bench) -> Material:
+    """With XAdES likewise. (XML 1.0, 2.3; ETSI EN 319 132-1)"""
+    return _document(bench, lambda holder: signed_xml(holder, data=JAPANESE_XML))
 
 
 @case()

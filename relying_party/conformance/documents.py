@@ -25,9 +25,19 @@ from signxml.signer import XMLSigner
 from signxml.xades.xades import XAdESSigner
 
 from relying_party.conformance.authority import Holder
+from relying_party.xml_signature import InUtf8
 
 TEXT = "架空町図書館　利用申込書\n".encode()
 XML = "<application><name>番号　花子</name><amount>1000</amount></application>".encode()
+JAPANESE_XML = "<申込書><氏名>番号　花子</氏名><金額>1000</金額></申込書>".encode()
+
+
+class _PlainSigner(InUtf8, XMLSigner):
+    pass
+
+
+class _AdvancedSigner(InUtf8, XAdESSigner):
+    pass
 
 
 def _signer(holder: Holder) -> signers.SimpleSigner:
@@ -129,7 +139,7 @@ def signed_xml(holder: Holder, *, advanced: bool = True, data: bytes = XML, enve
     """An XML document with a signature in it, XAdES as tax returns have it, or around it."""
     own = holder.certificate
     method = SignatureConstructionMethod.enveloping if enveloping else SignatureConstructionMethod.enveloped
-    signer: Any = XAdESSigner(method=method) if advanced else XMLSigner(method=method)
+    signer: Any = _AdvancedSigner(method=method) if advanced else _PlainSigner(method=method)
     found = signer.sign(etree.fromstring(data), key=holder.key, cert=[own])
     return bytes(etree.tostring(found, encoding="utf-8", xml_declaration=True))
 
