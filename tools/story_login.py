@@ -46,7 +46,7 @@ def serve_site(stage: Stage) -> str:
     page = browser.new_page()
     page.set_default_timeout(15_000)
     stage.visit = Visit(page, f"http://localhost:{site.port}")
-    return f"a library at {stage.visit.site}, the agent between browser and card, and Chromium {browser.version}"
+    return f"a small town's library, the agent between browser and card, and Chromium {browser.version}"
 
 
 def register(stage: Stage) -> str:

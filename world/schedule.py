@@ -36,15 +36,16 @@ class Schedule:
         self._lock = lock
         self._jobs = jobs
 
-    def next(self, without: Collection[Job] = ()) -> tuple[datetime, Job] | None:
-        """The job that is due first, and when; of two at one instant, the one named first."""
+    def next(self, now: datetime = AT_ONCE, without: Collection[Job] = ()) -> tuple[datetime, Job] | None:
+        """The job that is due first, and when. Of those at one instant, and of all that are due by `now`, the one named
+        first: lists are made after what should stand in them has come in."""
         due = [(instant, job) for job in self._jobs if job not in without and (instant := job.due()) is not None]
-        return min(due, key=lambda found: found[0], default=None)
+        return min(due, key=lambda found: max(found[0], now), default=None)
 
     def run_due(self, now: datetime) -> int:
         """Do all that is due by now; answers how many jobs were run."""
         with self._held():
-            return self._run_until(lambda instant: instant <= now)
+            return self._run_until(lambda: now, lambda instant: instant <= now)
 
     def advance(self, clock: WorldClock, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> int:
         """Take the clock to an instant, stopping at every job on the way; answers how many jobs were run.
@@ -61,14 +62,14 @@ class Schedule:
             return True
 
         with self._held():
-            done = self._run_until(reached)
+            done = self._run_until(clock.now, reached)
             clock.move(until)
         progress(until)
         return done
 
-    def _run_until(self, reached: Callable[[datetime], bool]) -> int:
+    def _run_until(self, now: Callable[[], datetime], reached: Callable[[datetime], bool]) -> int:
         done, stuck, last = 0, set[Job](), None
-        while (found := self.next(stuck)) and reached(found[0]):
+        while (found := self.next(now(), stuck)) and reached(found[0]):
             instant, job = found
             if last is None or instant > last:
                 stuck.clear()  # what could not be done then may be possible now

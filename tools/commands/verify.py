@@ -113,6 +113,7 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json
     from relying_party.authentication import Authentication, Response
     from relying_party.challenges import StoredChallenges
     from relying_party.finding import Finding, Refuted
+    from relying_party.verdict import Verdict
 
     verifier = _verifier(context, **sources)
     try:
