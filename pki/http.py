@@ -3,7 +3,7 @@
     GET  /ca/{kind}/{generation}.cer                  an authority's own certificate
     GET  /crl/{kind}/{generation}/...                 revocation lists, as `pki.publication` lays them out
     POST /ocsp/{kind}                                 OCSP (RFC 6960), GET /ocsp/{kind}/{base64} too (RFC 5019)
-    GET  /services/...                                see docs/services.md
+    GET  /services/...                                see docs/authorities.md
 
 A caller shows its key as `Authorization: Bearer KEY`. A program that cannot send headers puts it into the address:
 `/ocsp/{kind}/as/KEY`.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import httpx
 
 from pki.profile import Kind
-from relying_party.sources import PATIENCE
+from relying_party.sources import web_client
 
 
 class LinkageUnavailable(Exception):
@@ -29,7 +29,7 @@ class LinkageOverHttp:
 
     def __init__(self, services: str, key: str) -> None:
         self._services = services
-        self._client = httpx.Client(timeout=PATIENCE, headers={"Authorization": f"Bearer {key}"})
+        self._headers = {"Authorization": f"Bearer {key}"}
 
     def renewal(self, kind: Kind, serial: int) -> list[int]:
         """The chain of a serial number."""
@@ -42,7 +42,8 @@ class LinkageOverHttp:
 
     def _ask(self, service: str, kind: Kind, serial: int) -> dict[str, Any]:
         try:
-            response = self._client.get(f"{self._services}/services/{service}/{kind.word}/{serial:X}")
+            address = f"{self._services}/services/{service}/{kind.word}/{serial:X}"
+            response = web_client().get(address, headers=self._headers)
             response.raise_for_status()
             return dict(response.json())
         except (httpx.HTTPError, ValueError) as error:

@@ -58,7 +58,7 @@ _CLAIM_WORDS = {"name": ("氏名", "name"), "address": ("住所", "address"), "b
                 "gender": ("性別", "sex")}  # fmt: skip
 
 
-class _Payload(OAuth2Payload):  # type: ignore[misc]
+class _Payload(OAuth2Payload):
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._datalist: defaultdict[str, list[str]] = defaultdict(list)
         for name, value in pairs:
@@ -73,7 +73,7 @@ class _Payload(OAuth2Payload):  # type: ignore[misc]
         return self._datalist
 
 
-class _Asked(OAuth2Request):  # type: ignore[misc]
+class _Asked(OAuth2Request):
     """A request as the library sees it, whose pairs have been read already."""
 
     def __init__(self, method: str, uri: str, headers: Any, query: list[Any], fields: list[Any]) -> None:
@@ -90,7 +90,7 @@ class _Asked(OAuth2Request):  # type: ignore[misc]
         return self._fields
 
 
-class _Server(AuthorizationServer):  # type: ignore[misc]
+class _Server(AuthorizationServer):
     """The library's server on our store."""
 
     def __init__(self, store: ProviderStore) -> None:
@@ -121,7 +121,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         pass
 
 
-class _CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
+class _CodeGrant(AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = ["client_secret_basic", "client_secret_post"]
 
     def generate_authorization_code(self) -> str:
@@ -146,7 +146,7 @@ class _CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         return authorization_code.login
 
 
-class _OpenId(OpenIDCode):  # type: ignore[misc]
+class _OpenId(OpenIDCode):
     def __init__(self, issuer: str, key: RSAKey) -> None:
         super().__init__(require_nonce=False)
         self._issuer, self._key = issuer, key

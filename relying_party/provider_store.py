@@ -32,7 +32,7 @@ class ClientExists(Exception):
 
 
 @dataclass(frozen=True)
-class Client(ClientMixin):  # type: ignore[misc]
+class Client(ClientMixin):
     """A program that has people log in here."""
 
     name: str
@@ -93,7 +93,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Code(AuthorizationCodeMixin):  # type: ignore[misc]
+class Code(AuthorizationCodeMixin):
     """An authorization code."""
 
     digest: bytes
@@ -126,7 +126,7 @@ class Code(AuthorizationCodeMixin):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Token(TokenMixin):  # type: ignore[misc]
+class Token(TokenMixin):
     """An access token, good for the claims of one login."""
 
     login: Login

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -27,6 +29,15 @@ OCSP, PARTITION_LIST, FULL_LIST, DIRECTORY = "ocsp", "partition-list", "full-lis
 
 PATIENCE = 10.0
 """Seconds that a server has to answer."""
+
+
+@lru_cache(maxsize=1)
+def web_client() -> httpx.Client:
+    """The client over HTTP that all sources of this process share, until it ends."""
+    client = httpx.Client(timeout=PATIENCE)
+    atexit.register(client.close)
+    return client
+
 
 FRESH_FOR = timedelta(days=1)
 """Lists are made daily: one that is older than this is asked for anew, and used on while it holds if that fails."""
@@ -65,12 +76,11 @@ class Ocsp:
 
 def ocsp_over_http(services: str, key: str) -> Ocsp:
     """OCSP at the authorities' address (http://127.0.0.1:18600), as the caller who has that key."""
-    client = httpx.Client(timeout=PATIENCE)
 
     def ask(kind: str, request: bytes) -> bytes:
         headers = {"Content-Type": "application/ocsp-request", "Authorization": f"Bearer {key}"}
         try:
-            response = client.post(f"{services}/ocsp/{kind}", content=request, headers=headers)
+            response = web_client().post(f"{services}/ocsp/{kind}", content=request, headers=headers)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise Refuted(Finding.NO_INFORMATION, f"OCSP at {services} does not answer: {error}") from error
@@ -131,12 +141,11 @@ class Lists:
 
 def lists_over_http(services: str, *, full: bool = False) -> Lists:
     """The published lists at the authorities' address: those of municipalities, or everybody's."""
-    client = httpx.Client(timeout=PATIENCE)
 
     def fetch(certificate: HolderCertificate, anchor: Anchor) -> bytes:
         address = f"{services}/{quote(_path(certificate, anchor, full=full))}"
         try:
-            response = client.get(address)
+            response = web_client().get(address)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise Refuted(Finding.NO_INFORMATION, f"there is no list to be had at {address}: {error}") from error

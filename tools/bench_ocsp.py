@@ -26,7 +26,8 @@ from tools.bench_worlds import LIFE_DAYS, Progress, Size, new_world, run
 from tools.institutions import Institutions
 from tools.measure import Measure, at_least, at_most
 from tools.postgresql import server
-from tools.services import Services, free_port
+from tools.served import free_port
+from tools.services import Services
 from world.home import World
 from world.key_source import SharedKeySource
 

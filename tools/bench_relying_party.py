@@ -195,8 +195,8 @@ def _browser(directory: Path, keys: SharedKeySource, size: Size, progress: Progr
 
     from reader_bridge.host import Presentation, ReaderHost
     from reader_bridge.pcscd import start_pcscd
+    from tools.served import serve
     from tools.services import Services
-    from tools.web import WebProcess
 
     institutions = Institutions(new_world(directory / "browser", keys))
     image = institutions.issue_card("hanako", "hanako")
@@ -210,9 +210,9 @@ def _browser(directory: Path, keys: SharedKeySource, size: Size, progress: Progr
         host.slots[0].wait_until_powered(10)
         services = Services(institutions.world)
         ending.append(services.stop)
-        agent = WebProcess(directory, "agent", environment={**os.environ, **pcscd.client_environment()})
+        agent = serve(directory, "agent", environment={**os.environ, **pcscd.client_environment()})
         ending.append(agent.stop)
-        site = WebProcess(
+        site = serve(
             directory, "site", "--services", services.status["http"], "--agent", f"http://127.0.0.1:{agent.port}",
             world=institutions.world.directory,
         )  # fmt: skip

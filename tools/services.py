@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable
@@ -12,36 +9,13 @@ from typing import Any
 
 from pki.directory import Directory
 from pki.publication import Publication
-from pki.serve import HOST
 from tools.errors import ServicesUnavailable
 from tools.institutions import Institutions
+from tools.served import HOST, ServedProcess, free_port, is_free
 from world.home import World
 
-PORTS = range(18600, 18620)
 _TICK_SECONDS = 1.0
-_START_SECONDS = 20.0
 _LOG = "services.log"
-
-
-def free_port(avoid: Iterable[int] = ()) -> int:
-    """The first of the world's ports that nobody listens on. Raises ServicesUnavailable."""
-    for port in PORTS:
-        if port not in avoid and _is_free(port):
-            return port
-    raise ServicesUnavailable(f"every port from {PORTS[0]} to {PORTS[-1]} is taken; end what listens there")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:  # somebody answers, perhaps on every address at once
-            return False
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 class Services:
@@ -51,11 +25,11 @@ class Services:
         """Start them; they answer when this returns. Raises ServicesUnavailable and DirectoryUnavailable."""
         self._institutions = Institutions(world)
         self._ended = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServedProcess | None = None
         self._directory: Directory | None = None
         self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
         self.port = port or free_port()
-        if not _is_free(self.port):
+        if not is_free(self.port):
             raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
         self._prepare()
         try:
@@ -79,12 +53,7 @@ class Services:
         if self._ticker.ident is not None:
             self._ticker.join()
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._process.stop()
         if self._directory is not None:
             self._directory.stop()
 
@@ -96,34 +65,8 @@ class Services:
 
     def _start(self, world: World, workers: int) -> None:
         world.run.mkdir(mode=0o700, exist_ok=True)
-        with (world.run / _LOG).open("wb") as log:
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "pki.serve", str(world.directory),
-                 "--port", str(self.port), "--workers", str(workers)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        for _ in range(int(_START_SECONDS / 0.05)):
-            if self._answers():
-                return
-            try:
-                self._process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        words = (world.run / _LOG).read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise ServicesUnavailable(
-            f"the authorities' services did not start: {words[-1]} (all of it in {world.run / _LOG})"
-        )
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
-        try:
-            connection.request("GET", "/ca/")
-            return connection.getresponse().status == 404
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        arguments = ("pki.serve", str(world.directory), "--workers", str(workers))
+        self._process = ServedProcess("the authorities' services", arguments, self.port, world.run / _LOG)
 
     def _publications(self) -> Iterable[Publication]:
         return self._institutions.publications.values()

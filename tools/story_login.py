@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from pki.callers import Callers
 from pki.profile import Kind
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.linkage import LinkageOverHttp
 from relying_party.mykey import AlreadyRegistered, MyKeyPlatform
-from relying_party.sources import lists_in
 from relying_party.verdict import Verdict
-from relying_party.verification import Verifier
 from tools.errors import StepFailed
+from tools.relying import card_verdict, over_http
+from tools.served import serve
 from tools.story import PASSWORD, PIN, Stage, Visit
-from tools.web import WebProcess
 from world.clock import WorldClock, instant_of
 
 CHROMIUM = "/usr/bin/chromium"
@@ -29,9 +25,9 @@ def serve_site(stage: Stage) -> str:
 
     assert stage.services is not None
     environment = {**os.environ, **stage.pcscd.client_environment()}
-    agent = WebProcess(stage.directory, "agent", environment=environment)
+    agent = serve(stage.directory, "agent", environment=environment)
     stage.ending.append(agent.stop)
-    site = WebProcess(
+    site = serve(
         stage.directory, "site", "--services", str(stage.services.status["http"]), "--agent",
         f"http://127.0.0.1:{agent.port}", world=stage.institutions.world.directory,
     )  # fmt: skip
@@ -72,9 +68,9 @@ def log_in(stage: Stage) -> str:
 def derive_mykey(stage: Stage) -> str:
     """One MyKey ID."""
     visit, platform = _visit(stage), _mykey(stage)
-    visit.mykey = platform.register(_authentication(stage))
+    visit.mykey = platform.register(card_verdict(stage.institutions, "hanako"))
     try:
-        platform.register(_authentication(stage))
+        platform.register(card_verdict(stage.institutions, "hanako"))
     except AlreadyRegistered:
         return f"{visit.mykey}; a second one is refused"
     raise StepFailed("one person got two MyKey IDs")
@@ -102,7 +98,7 @@ def log_in_again(stage: Stage) -> str:
     """The same user, and the same MyKey ID."""
     log_in(stage)
     visit, platform = _visit(stage), _mykey(stage)
-    serial = _serial(_authentication(stage))
+    serial = _serial(card_verdict(stage.institutions, "hanako"))
     before = platform.find(serial)
     platform.adopt_renewals()
     if before is not None or platform.find(serial) != visit.mykey:
@@ -129,16 +125,6 @@ def _through_agent(visit: Visit, button: str, secret: str) -> str:
         raise StepFailed(f"the browser shows {page.inner_text('body')!r}: {error.message.splitlines()[0]}") from error
 
 
-def _authentication(stage: Stage) -> Verdict:
-    """The verdict on the authentication certificate that the card has now."""
-    institutions = stage.institutions
-    tree = institutions.world.publication
-    code = institutions.registry.find("hanako").code
-    newest = institutions.authorities[Kind.AUTHENTICATION].of_holder(code)[-1]
-    verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
-    return verifier.certificate(newest.certificate, Kind.AUTHENTICATION)
-
-
 def _serial(verdict: Verdict) -> int:
     if verdict.certificate is None:
         raise StepFailed(f"the card's certificate is {verdict.outcome}: {verdict.detail}")
@@ -148,10 +134,7 @@ def _serial(verdict: Verdict) -> int:
 def _mykey(stage: Stage) -> MyKeyPlatform:
     assert stage.services is not None
     world = stage.institutions.world
-    callers = Callers(world)
-    callers.strike_off("mykey-platform")
-    key = callers.register("mykey-platform")
-    return MyKeyPlatform(world, LinkageOverHttp(str(stage.services.status["http"]), key))
+    return MyKeyPlatform(world, over_http(world, str(stage.services.status["http"]), "mykey-platform")[1])
 
 
 IN_THE_BROWSER = [

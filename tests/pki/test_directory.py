@@ -17,7 +17,7 @@ from pki.state import Reason
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions
 from tools.institutions import Institutions
-from tools.services import free_port
+from tools.served import free_port
 from world.key_source import SharedKeySource, generate
 
 NO_SUCH_OBJECT, CANNOT_CONNECT = 32, 255

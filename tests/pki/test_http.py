@@ -37,7 +37,8 @@ from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions
 from tools.errors import ServicesUnavailable
 from tools.institutions import Institutions
-from tools.services import Services, free_port
+from tools.served import free_port
+from tools.services import Services
 from world.clock import epoch
 from world.key_source import SharedKeySource, generate
 

@@ -17,8 +17,8 @@ from reader_bridge.host import Presentation, ReaderHost
 from reader_bridge.pcscd import RunningPcscd
 from tests.support import until_connected
 from tools.institutions import Institutions
-from tools.services import Services, free_port
-from tools.web import WebProcess
+from tools.served import free_port, serve
+from tools.services import Services
 
 PIN, PASSWORD = "1234", "ABC123"
 PROXY_SECRET = "only for tests"
@@ -64,13 +64,13 @@ def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
         services = Services(world)
         stack.callback(services.stop)
         environment = {**os.environ, **pcscd.client_environment(), "KAZASHI_PROXY_SECRET": PROXY_SECRET}
-        agent = WebProcess(directory, "agent", environment=environment)
+        agent = serve(directory, "agent", environment=environment)
         stack.callback(agent.stop)
         at_agent = f"http://127.0.0.1:{agent.port}"
         options = ("--services", services.status["http"], "--agent", at_agent)
-        site = WebProcess(directory, "site", *options, world=world.directory, environment=environment)
+        site = serve(directory, "site", *options, world=world.directory, environment=environment)
         stack.callback(site.stop)
-        provider = WebProcess(directory, "provider", *options, world=world.directory)
+        provider = serve(directory, "provider", *options, world=world.directory)
         stack.callback(provider.stop)
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])

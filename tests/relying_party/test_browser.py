@@ -22,7 +22,7 @@ from relying_party.authentication import new_challenge
 from relying_party.provider_store import ProviderStore
 from tests.relying_party.bench import PASSWORD, PIN, Bench, apache, bench, nginx
 from tools.institutions import Institutions
-from tools.services import free_port
+from tools.served import free_port
 from tools.story import pkcs11_module
 from world.home import open_world
 from world.key_source import SharedKeySource

@@ -25,7 +25,7 @@ def listed(town: Institutions, source: Lists) -> Verdict:
 
 
 @pytest.fixture
-def hanako(town: Institutions, clients_are_closed: None) -> Institutions:
+def hanako(town: Institutions) -> Institutions:
     town.issue_card("hanako", "hanako")
     town.settle()
     return town

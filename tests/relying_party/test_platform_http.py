@@ -41,7 +41,7 @@ from relying_party.platform_http import MAX_BODY, application
 from tests.relying_party.test_platform import TownLinkage, verifier
 from tests.town import AUTHENTICATION, SIGNATURE, later, new_institutions
 from tools.institutions import Institutions
-from tools.services import free_port
+from tools.served import free_port
 from world.key_source import SharedKeySource, generate
 
 ORIGIN = "https://shop.example"
@@ -146,7 +146,7 @@ def issue(town: Institutions, who: str, kind: Kind) -> Holder:
 
 
 @pytest.fixture(scope="module")
-def operator(tmp_path_factory: pytest.TempPathFactory, clients_are_closed: None) -> Iterator[Operator]:
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     town = new_institutions(tmp_path_factory.mktemp("operator") / "w", SharedKeySource([generate() for _ in range(2)]))
     holders = {(who, kind): issue(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in Kind}
     revoked = issue(town, "long-name", AUTHENTICATION)

@@ -25,7 +25,8 @@ from relying_party.verification import Verifier
 from resident_registry.event import LossReport, MoveWithin
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, later, new_institutions
 from tools.institutions import Institutions
-from tools.services import Services, free_port
+from tools.served import free_port
+from tools.services import Services
 from world.clock import instant_of
 from world.key_source import SharedKeySource, generate
 
@@ -87,7 +88,7 @@ REVOKED = {
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, clients_are_closed: None) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     keys = SharedKeySource([generate() for _ in range(9)])
     town = new_institutions(tmp_path_factory.mktemp("verification") / "w", keys)
     for authority in town.authorities.values():  # each with a key that nobody else has

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,42 +109,17 @@ def mykey_exposure(context: click.Context, as_json: bool) -> None:
 
 
 def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:
-    from pki.callers import CallerExists
-    from pki.services import VerifierServices
     from relying_party.linkage import NoLinkage
     from relying_party.mykey import MyKeyPlatform
+    from tools.relying import direct_linkage
 
     institutions = institutions_of(context)
     institutions.settle()
-    if no_chain:
-        return institutions, MyKeyPlatform(institutions.world, NoLinkage())
-    services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis.identity)
-    with contextlib.suppress(CallerExists):
-        services.callers.register("mykey-platform")
-
-    class Direct:
-        """The authority's services, asked in this process as the registered caller that the platform is."""
-
-        def renewal(self, kind: Any, serial: int) -> list[int]:
-            return services.renewal("mykey-platform", kind, serial)
-
-        def counterpart(self, kind: Any, serial: int) -> int | None:
-            return services.counterpart("mykey-platform", kind, serial)
-
-    return institutions, MyKeyPlatform(institutions.world, Direct())
+    linkage = NoLinkage() if no_chain else direct_linkage(institutions, "mykey-platform")
+    return institutions, MyKeyPlatform(institutions.world, linkage)
 
 
 def _verdict(institutions: Institutions, who: str) -> Verdict:
-    """The verdict on the authentication certificate on WHO's card."""
-    from pki.profile import Kind
-    from relying_party.anchors import AnchorsInDirectory
-    from relying_party.sources import lists_in
-    from relying_party.verification import Verifier
-    from tools.errors import UsageError
+    from tools.relying import card_verdict
 
-    tree = institutions.world.publication
-    found = institutions.authorities[Kind.AUTHENTICATION].of_holder(institutions.registry.find(who).code)
-    if not found:
-        raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
-    verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
-    return verifier.certificate(found[-1].certificate, Kind.AUTHENTICATION)
+    return card_verdict(institutions, who)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tools.commands.shared import world_of
-
-if TYPE_CHECKING:
-    from relying_party.linkage import LinkageOverHttp
-    from relying_party.verification import Verifier
-    from world.home import World
 
 _HOST = "127.0.0.1"
 _SERVICES = click.option("--services", default="http://127.0.0.1:18600", show_default=True, metavar="URL",
@@ -37,7 +32,7 @@ def agent(port: int) -> None:
     "--proxy-secret",
     default="",
     envvar="KAZASHI_PROXY_SECRET",
-    help="What a TLS server in front shows when it passes a client's certificate on (docs/tls.md).",
+    help="What a TLS server in front shows when it passes a client's certificate on (docs/relying-parties.md).",
 )
 @_SERVICES
 @_AGENT
@@ -46,9 +41,10 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
     """Serve a sample site, where people register and log in with their cards."""
     from relying_party.platform import Platform
     from relying_party.sample_site import SampleSite
+    from tools.relying import over_http
 
     world = world_of(context)
-    verifier, linkage = relying(world, services, "sample-site")
+    verifier, linkage = over_http(world, services, "sample-site")
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
     _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent, proxy_secret).application(), port)
@@ -63,9 +59,10 @@ def platform(context: click.Context, port: int, services: str) -> None:
     from relying_party.challenges import StoredChallenges
     from relying_party.platform import Platform
     from relying_party.platform_http import application
+    from tools.relying import over_http
 
     world = world_of(context)
-    verifier, linkage = relying(world, services, "platform-operator")
+    verifier, linkage = over_http(world, services, "platform-operator")
     click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
     _serve(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
@@ -94,9 +91,10 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
     """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
     from relying_party.platform import Platform
     from relying_party.provider import Provider
+    from tools.relying import over_http
 
     world = world_of(context)
-    verifier, linkage = relying(world, services, "openid-provider")
+    verifier, linkage = over_http(world, services, "openid-provider")
     issuer = f"http://localhost:{port}"
     click.echo(f"The provider's issuer is {issuer}", err=True)
     _serve(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
@@ -116,22 +114,6 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
         click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def relying(world: World, services: str, caller: str) -> tuple[Verifier, LinkageOverHttp]:
-    """What a relying party of this world works with: a verifier that asks OCSP and falls back on lists, and linkage, as
-    a caller that is registered anew at every start."""
-    from pki.callers import Callers
-    from relying_party.anchors import AnchorsInDirectory
-    from relying_party.linkage import LinkageOverHttp
-    from relying_party.sources import lists_over_http, ocsp_over_http
-    from relying_party.verification import Verifier
-
-    callers = Callers(world)
-    callers.strike_off(caller)
-    key = callers.register(caller)
-    sources = (ocsp_over_http(services, key), lists_over_http(services))
-    return Verifier(AnchorsInDirectory(world.publication / "ca"), sources, world.clock), LinkageOverHttp(services, key)
 
 
 def _serve(application: Any, port: int) -> None:
