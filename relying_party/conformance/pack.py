@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from relying_party.anchors import Anchor, Anchors, read_anchor
 from relying_party.authentication import Authentication, Challenge, Response
 from relying_party.certificate import HolderCertificate
-from relying_party.conformance import cases_certificate, cases_document, cases_login, cases_revocation
+from relying_party.conformance import cases_attributes, cases_certificate, cases_document, cases_login, cases_revocation
 from relying_party.conformance.authority import NOW, Bench, Material
 from relying_party.conformance.case import CASES, Case
 from relying_party.documents import Documents
@@ -30,7 +30,7 @@ from relying_party.verification import Verifier
 from world.clock import FixedClock
 from world.key_source import KeySource
 
-MODULES = (cases_certificate, cases_revocation, cases_login, cases_document)
+MODULES = (cases_certificate, cases_attributes, cases_revocation, cases_login, cases_document)
 """The modules that hold the cases; reading them is what fills `CASES`."""
 
 

@@ -73,7 +73,7 @@ def test_every_finding_is_that_of_some_case() -> None:
 
 def test_every_area_has_what_is_good_and_what_is_bad() -> None:
     areas = {case.identifier.partition("/")[0] for case in CASES}
-    assert areas == {"certificate", "revocation", "login", "document"}
+    assert areas == {"certificate", "attributes", "revocation", "login", "document"}
     for area in areas:
         outcomes = {case.outcome for case in CASES if case.identifier.startswith(f"{area}/")}
         assert outcomes >= {Outcome.GOOD, Outcome.BAD}, area
@@ -123,7 +123,7 @@ def validates(directory: Path, case: Exported) -> bool:
 
 def test_a_path_validator_takes_every_certificate_that_is_good(exported: Path) -> None:
     good = [found for found in cases_of(exported)
-            if found["id"].startswith("certificate/") and found["outcome"] == "good"]  # fmt: skip
+            if found["id"].startswith(("certificate/", "attributes/")) and found["outcome"] == "good"]  # fmt: skip
     assert len(good) >= 10
     assert [found["id"] for found in good if not validates(exported, found)] == []
 
@@ -131,7 +131,7 @@ def test_a_path_validator_takes_every_certificate_that_is_good(exported: Path) -
 def test_a_path_validator_refuses_what_is_broken_or_out_of_its_time(exported: Path) -> None:
     findings = {Finding.BROKEN_CERTIFICATE, Finding.EXPIRED, Finding.NOT_YET_VALID}
     bad = [found for found in cases_of(exported)
-           if found["id"].startswith("certificate/") and found["finding"] in findings]  # fmt: skip
+           if found["id"].startswith(("certificate/", "attributes/")) and found["finding"] in findings]  # fmt: skip
     assert {found["finding"] for found in bad} == findings
     assert [found["id"] for found in bad if validates(exported, found)] == []
 
