@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from applets import card_manager, common, jpki, juki, text, visual
 from applets.holder import Personalisation
 from card.card import Card
-from card.contents import CardContents
+from card.contents import ApplicationContents, CardContents
+from card.file import Application
 from card.image import DamagedImage, ImageStore, read_image
 from card.store import MemoryStore, Reference, Store
 
@@ -28,6 +30,13 @@ def install(contents: CardContents, store: Store | None = None) -> Card:
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
         )
     return Card(applications, store, contact_atr)
+
+
+def structure() -> tuple[Application, ...]:
+    """The applications of a card that was never personalised: names, files and rules, and nothing in them."""
+    return tuple(
+        module.application(ApplicationContents(defaultdict(bytes), defaultdict(tuple))) for module in _APPLICATIONS
+    )
 
 
 def load(image: Path) -> Card:

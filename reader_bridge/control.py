@@ -81,13 +81,17 @@ def stream(path: Path, verb: str, **arguments: object) -> Generator[Answer, None
         except OSError as error:
             raise NotRunning(f"no bench runs in {path.parent.parent}; start one with: kazashi up --detach") from error
         sock.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
+        sock.shutdown(socket.SHUT_WR)  # nothing more is asked, so that the bench hangs up after its last answer
+        answered = False
         with sock.makefile("rb") as lines:
             for line in lines:
+                answered = True
                 answer: Answer = json.loads(line)
                 if not answer.pop("ok"):
                     raise Refused(answer["error"], answer["message"])
                 yield answer
-    raise NotRunning("the bench ended before it answered")
+    if not answered:
+        raise NotRunning("the bench ended before it answered")
 
 
 def _answers(line: bytes, verbs: dict[str, Verb], code_of: Callable[[Exception], str | None]) -> Iterator[Answer]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from applets.install import load
@@ -11,10 +16,12 @@ from card.access import ISO_RESET, MEASURED_RESET
 from card.card import Card
 from card.chip import Chip
 from card.image import ImageStore
+from reader_bridge.endpoint import AnyEndpoint
+from reader_bridge.fault import FaultPlan
 from reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
-from reader_bridge.slot import Endpoint, Slot, SlotBusy
-from reader_bridge.trace import Decoder
-from reader_bridge.vpcd import Exchange
+from reader_bridge.journal import Journal
+from reader_bridge.slot import Slot, SlotBusy
+from reader_bridge.vpcd import INSERTED, REMOVED, Exchange
 
 
 class NoSuchSlot(Exception):
@@ -23,33 +30,42 @@ class NoSuchSlot(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How a card is held to a reader: by contact or not, and whether a reset keeps the security status."""
+    """How a card is held to a reader: by contact or not, whether a reset keeps the security status, and what goes
+    wrong."""
 
     contactless: bool = False
     reset_keeps_status: bool = False
+    faults: FaultPlan | None = None
 
     def interface(self, card: Card) -> Interface:
-        """The card behind the interface."""
+        """The card behind the interface, without the faults."""
         chip = Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
         return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inserted:
-    """A card in a slot: under which name, from which image, in which presentation."""
+    """What lies in a slot, under which name. A relayed or replayed card has no image and no presentation of ours."""
 
     name: str
-    image: Path
-    card: Card
-    presentation: Presentation
+    interface: Interface
+    image: Path | None = None
+    card: Card | None = None
+    presentation: Presentation = field(default_factory=Presentation)
 
 
 class ReaderHost:
-    """The slots of one bench, by number from 0 and by the names that PC/SC has for them."""
+    """The slots of one bench, by number from 0 and by the names that PC/SC has for them.
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self.slots = [Slot(endpoint) for endpoint in endpoints]
+    `journal` has what went over them. `environment` is what a second client needs to find the same readers.
+    """
+
+    def __init__(self, endpoints: Sequence[AnyEndpoint], environment: Mapping[str, str] | None = None) -> None:
+        self.journal = Journal()
+        self.slots = [Slot(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
         self._inserted: dict[Slot, Inserted] = {}
+        self._environment = environment
+        self._thieves: list[subprocess.Popen[bytes]] = []
 
     def inserted(self, slot: Slot) -> Inserted | None:
         """What lies in a slot."""
@@ -83,41 +99,60 @@ class ReaderHost:
             if inserted.image == image:
                 raise SlotBusy(f"the card {name} lies in {other.endpoint.reader} already")
         card = load(image)
-        slot.insert(presentation.interface(card))
-        self._inserted[slot] = Inserted(name, image, card, presentation)
+        if presentation.faults is None:
+            interface = presentation.interface(card)
+        else:
+            interface = presentation.faults.around(
+                card, presentation.interface, partial(self._tell, slot), partial(self._steal, slot)
+            )
+        self._put(slot, Inserted(name, interface, image, card, presentation))
+
+    def hold(self, slot: Slot, name: str, interface: Interface) -> None:
+        """Put anything that behaves as a card into a slot. Raises SlotBusy."""
+        self._put(slot, Inserted(name, interface))
 
     def remove(self, slot: Slot) -> None:
         """Take the card out of a slot. Raises NoSuchSlot where there is none."""
         inserted = self._take(slot)
-        if isinstance(inserted.card.store, ImageStore):
+        if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
             inserted.card.store.close()
 
     def reset(self, slot: Slot) -> None:
         """Take the card out and put it in again: a cold start."""
         inserted = self._take(slot)
-        self.insert(slot, inserted.name, inserted.image, inserted.presentation)
+        if inserted.image is None:
+            self._put(slot, inserted)
+        else:
+            self.insert(slot, inserted.name, inserted.image, inserted.presentation)
 
     def close(self) -> None:
         """Take every card out."""
         for slot in list(self._inserted):
             self.remove(slot)
+        for thief in self._thieves:
+            thief.kill()
+            thief.wait()
 
-    def follow(self, slot: Slot, tell: Callable[[Exchange, str], None]) -> Callable[[], None]:
-        """Call `tell` with every exchange of a slot and its line of words; answers the function that ends it."""
-        decoders: dict[Inserted | None, Decoder] = {}
-
-        def observer(exchange: Exchange) -> None:
-            inserted = self._inserted.get(slot)
-            if inserted not in decoders:
-                decoders.clear()  # another card than before
-                decoders[inserted] = Decoder(inserted.card.applications if inserted else ())
-            tell(exchange, decoders[inserted].line(exchange))
-
-        slot.observe(observer)
-        return lambda: slot.forget(observer)
+    def _put(self, slot: Slot, inserted: Inserted) -> None:
+        slot.insert(inserted.interface)
+        self._inserted[slot] = inserted
+        self._tell(slot, INSERTED)
 
     def _take(self, slot: Slot) -> Inserted:
         if slot not in self._inserted:
             raise NoSuchSlot(f"there is no card in {slot.endpoint.reader}")
         slot.remove()
+        self._tell(slot, REMOVED)
         return self._inserted.pop(slot)
+
+    def _tell(self, slot: Slot, event: str) -> None:
+        self.journal.add(self.slots.index(slot), Exchange(time.time(), 0.0, b"", b"", event))
+
+    def _steal(self, slot: Slot, seconds: float) -> None:
+        for thief in self._thieves:
+            with suppress(subprocess.TimeoutExpired):
+                thief.wait(0)
+        self._thieves = [thief for thief in self._thieves if thief.returncode is None]
+        command = [sys.executable, "-m", "reader_bridge.thief", slot.endpoint.reader, str(seconds)]
+        environment = dict(self._environment) if self._environment is not None else None
+        self._thieves.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))

@@ -27,8 +27,17 @@ CONTACTLESS_ATQBS = {
 DEFAULT_ATQB = CONTACTLESS_ATQBS["plain"]
 
 
+class CardGone(Exception):
+    """The card left the reader in the middle of something."""
+
+
 class Interface(Protocol):
-    """A card as the reader holds it."""
+    """A card as the reader holds it. Every method but `present` may raise CardGone: the slot then takes the card
+    out, and puts it in again once it is `present`."""
+
+    @property
+    def present(self) -> bool:
+        """Whether the card lies in the reader; the emulated chip always does."""
 
     @property
     def atr(self) -> bytes:
@@ -49,6 +58,8 @@ class Interface(Protocol):
 
 class ContactInterface:
     """A chip in a contact reader: every command is the chip's, also those of class FF, which it does not know."""
+
+    present = True
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

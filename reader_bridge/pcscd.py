@@ -24,14 +24,16 @@ from smartcard.scard import (
     SCardReleaseContext,
 )
 
-from reader_bridge.slot import Endpoint
+from reader_bridge.endpoint import Endpoint
 
 SYSTEM_DIRECTORY = Path("/run/pcscd")
 SYSTEM_CONFIGURATION = Path("/etc/reader.conf.d")
 SOCKET_NAME = "pcscd.comm"
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-FIRST_PORT = 35963
+FIRST_PORT = int(os.environ.get("KAZASHI_VPCD_PORT", "35963"))
+"""From where on ports are looked for, for pcscd's of our own; vpcd's usual one unless KAZASHI_VPCD_PORT says
+otherwise."""
 MAX_READERS = 8
 """pcscd takes 16 readers; each vpcd entry makes two."""
 _START_SECONDS = 10

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
+from reader_bridge.endpoint import AnyEndpoint
 from reader_bridge.interface import Interface
-from reader_bridge.vpcd import Observer, ReaderGone, VpcdLink, connect
+from reader_bridge.vpcd import Observer, ReaderGone, VpcdLink
 
 _JOIN_SECONDS = 10
+_PRESENCE_SECONDS = 0.1
 
 
 class SlotBusy(Exception):
     """There is a card in the slot already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where one slot of a virtual reader is reached, and the name that PC/SC has for it."""
-
-    reader: str
-    host: str
-    port: int
 
 
 class Slot:
@@ -30,11 +22,12 @@ class Slot:
     Methods may be called from any thread.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: AnyEndpoint, *observers: Observer) -> None:
+        """`observers` are called with every exchange, in the slot's own thread, after the answer has gone out."""
         self.endpoint = endpoint
         self._lock = threading.Lock()
         self._holder: _Holder | None = None
-        self._observers: list[Observer] = []
+        self._observers = observers
 
     @property
     def occupied(self) -> bool:
@@ -61,19 +54,11 @@ class Slot:
         holder = self._holder
         return holder is not None and holder.powered.wait(seconds)
 
-    def observe(self, observer: Observer) -> None:
-        """Call `observer` with every exchange from now on, in the slot's own thread."""
-        self._observers.append(observer)
-
-    def forget(self, observer: Observer) -> None:
-        """The end of `observe`."""
-        self._observers.remove(observer)
-
 
 class _Holder(threading.Thread):
     """Holds one card to one endpoint until it is stopped, over as many connections as that takes."""
 
-    def __init__(self, endpoint: Endpoint, interface: Interface, observers: list[Observer]) -> None:
+    def __init__(self, endpoint: AnyEndpoint, interface: Interface, observers: tuple[Observer, ...]) -> None:
         super().__init__(name=f"slot {endpoint.reader}", daemon=True)
         self.powered = threading.Event()
         self._endpoint = endpoint
@@ -86,13 +71,15 @@ class _Holder(threading.Thread):
     def run(self) -> None:
         """Connect, serve, and connect again."""
         while True:
-            sock = connect(self._endpoint.host, self._endpoint.port, self._stopped)
+            while not self._interface.present and not self._stopped.wait(_PRESENCE_SECONDS):
+                pass
+            sock = self._endpoint.meet(self._stopped)
             with self._link_lock:
                 if sock is None or self._stopped.is_set():
                     if sock is not None:
                         sock.close()
                     return
-                self._link = VpcdLink(sock, self._interface, self._observers)
+                self._link = VpcdLink(sock, self._interface, self._observers, patient=self._endpoint.patient)
             try:
                 self._link.serve(self.powered.set)
             except ReaderGone:

@@ -1,113 +1,156 @@
-"""Exchanges in words: which command, on which file, with which result."""
+"""Traces in files: what went between a reader and a card, one JSON object to a line (docs/traces.md has the format).
+
+A line is written whole and at once, so that a trace which breaks off anywhere still has all lines but the last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple
 
-from card.apdu import CommandApdu, ResponseApdu
-from card.file import Application
-from card.identifiers import FileId
-from card.refusal import WrongLength
-from card.status_word import SUCCESS
-from reader_bridge.vpcd import Control, Exchange
+from reader_bridge.decoder import MASK, Decoded, Decoder
+from reader_bridge.vpcd import Exchange
 
-_INSTRUCTIONS = {
-    0x0020: "VERIFY",
-    0x0022: "MANAGE SECURITY ENVIRONMENT",
-    0x0024: "CHANGE REFERENCE DATA",
-    0x002A: "PERFORM SECURITY OPERATION",
-    0x002C: "RESET RETRY COUNTER",
-    0x0070: "MANAGE CHANNEL",
-    0x0082: "EXTERNAL AUTHENTICATE",
-    0x0084: "GET CHALLENGE",
-    0x0088: "INTERNAL AUTHENTICATE",
-    0x00A4: "SELECT",
-    0x00B0: "READ BINARY",
-    0x00B2: "READ RECORD",
-    0x00C0: "GET RESPONSE",
-    0x00CA: "GET DATA",
-    0x802A: "COMPUTE DIGITAL SIGNATURE",
-    0x8032: "CHANGE KEY",
-    0x80A2: "SET PUBLIC IC KEY",
-    0x80AE: "SET SESSION KEY",
-    0xFFCA: "GET UID (reader)",
-}
-_PIN_COMMANDS = {0x0020, 0x0024, 0x8032}
-_NAMING_BY_P2 = {*_PIN_COMMANDS, 0x0088, 0x802A}
-_CONTROLS = {Control.POWER_ON: "power on", Control.POWER_OFF: "power off", Control.RESET: "reset"}
+FORMAT = "kazashi-trace"
+VERSION = 1
+
+MASK_BYTE = 0x2A
+"""A masked byte where a byte must be had: the asterisk."""
 
 
-class Decoder:
-    """Follows one slot's exchanges and puts each in a line. It knows the card's applications, and keeps in step with
-    what is selected, so that it can name the file that a command works on. PINs are masked."""
+class BadTrace(Exception):
+    """What was given is no trace, or a line of it makes no sense."""
 
-    def __init__(self, applications: Sequence[Application]) -> None:
-        self._applications = applications
-        self._application: Application | None = None
-        self._file: FileId | None = None
 
-    def line(self, exchange: Exchange) -> str:
-        """One exchange in words."""
-        if exchange.control is not None:
-            self._application = self._file = None
-            return f"-- {_CONTROLS[exchange.control]}"
-        response = ResponseApdu.parse(exchange.response)
-        try:
-            command = CommandApdu.parse(exchange.command)
-        except WrongLength:
-            asked = f"malformed command {exchange.command.hex().upper()}"
+class Recorded(NamedTuple):
+    """One line of a trace. `command` and `response` are hexadecimal, with MASK for masked bytes; of an event that is no
+    command, `event` says what it was, and `response` is the ATR where there is one."""
+
+    at: float
+    seconds: float
+    command: str
+    response: str
+    words: str = ""
+    event: str = ""
+
+    @property
+    def response_bytes(self) -> bytes:
+        """The answer, MASK_BYTE in place of each masked byte."""
+        return masked_bytes(self.response)
+
+    @property
+    def command_bytes(self) -> bytes:
+        """The command, MASK_BYTE in place of each masked byte."""
+        return masked_bytes(self.command)
+
+    def is_asked_by(self, command: bytes) -> bool:
+        """Whether a command is this one, whatever its masked bytes were."""
+        asked = command.hex().upper()
+        return len(asked) == len(self.command) and all(
+            ours in (theirs, MASK[0]) for ours, theirs in zip(self.command, asked, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole trace. `cut_off` says that it ends in the middle of a line, which is left out."""
+
+    reader: str
+    masked: bool
+    lines: tuple[Recorded, ...]
+    cut_off: bool = False
+
+    @property
+    def atr(self) -> bytes:
+        """The ATR that the card first answered with. Raises BadTrace where the trace holds none."""
+        for line in self.lines:
+            if line.event and line.response:
+                return line.response_bytes
+        raise BadTrace("the trace holds no ATR: it began after the card had got power; record it from the insertion on")
+
+
+class TraceWriter:
+    """Writes a trace. Bytes that say something about the holder are masked unless `unmasked`."""
+
+    def __init__(self, path: Path, reader: str, decoder: Decoder, *, unmasked: bool = False) -> None:
+        """Begin the file; its owner alone may read it. Raises FileExistsError rather than overwrite one."""
+        self._decoder = decoder
+        self._unmasked = unmasked
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
+        self._line({"format": FORMAT, "version": VERSION, "reader": reader, "masked": not unmasked})
+
+    def write(self, exchange: Exchange) -> Decoded:
+        """Add an exchange; answers it in words."""
+        decoded = self._decoder.decode(exchange)
+        line: dict[str, Any] = {"at": round(exchange.at, 6), "seconds": round(exchange.seconds, 6)}
+        if exchange.event:
+            line |= {"event": exchange.event, "response": decoded.response}
         else:
-            self._follow(command, response)
-            asked = self._asked(command)
-        got = f"{len(response.data)} bytes, " if response.data else ""
-        return f"{asked} -> {got}{response.status} {response.status.meaning} ({exchange.seconds * 1000:.2f} ms)"
+            line |= {
+                "command": exchange.command.hex().upper() if self._unmasked else decoded.command,
+                "response": exchange.response.hex().upper() if self._unmasked else decoded.response,
+                "words": decoded.words,
+            }
+        self._line(line)
+        return decoded
 
-    def _follow(self, command: CommandApdu, response: ResponseApdu) -> None:
-        match command.cla << 8 | command.ins, command.p1:
-            case 0x00A4, 0x04 if response.status == SUCCESS:
-                self._application = self._named(command.data)
-                self._file = None
-            case 0x00A4, 0x02 if response.status == SUCCESS:
-                self._file = FileId(int.from_bytes(command.data))
-            case 0x00B0, p1 if p1 & 0x80:
-                self._file = FileId(p1 & 0x1F)
-            case key, _ if key in _NAMING_BY_P2 and command.p2 & 0x1F:
-                self._file = FileId(command.p2 & 0x1F)
-            case 0x00B2, _ if command.p2 >> 3:
-                self._file = FileId(command.p2 >> 3)
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
 
-    def _named(self, name: bytes) -> Application | None:
-        return next((found for found in self._applications if name and found.aid.startswith(name)), None)
+    def __enter__(self) -> TraceWriter:
+        return self
 
-    def _asked(self, command: CommandApdu) -> str:
-        key = command.cla << 8 | command.ins
-        words = [_INSTRUCTIONS.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
-        match key:
-            case 0x00A4 if command.p1 == 0x04:
-                found = self._named(command.data)
-                words.append(f"application {found.name if found else command.data.hex().upper()}")
-            case 0x00A4 if command.data:
-                words.append(self._file_in_words(FileId(int.from_bytes(command.data))))
-            case 0x00B0:
-                offset = command.p2 if command.p1 & 0x80 else command.p1 << 8 | command.p2
-                words.append(f"{self._file_in_words(self._file)} from {offset}")
-                if command.le is not None:
-                    words.append(f"up to {command.le}")
-            case 0x00B2:
-                words.append(f"{self._file_in_words(self._file)} record {command.p1}")
-            case 0x00CA:
-                words.append(f"{command.p1:02X}{command.p2:02X}")
-            case _ if key in _PIN_COMMANDS:
-                words.append(self._file_in_words(self._file))
-                words.append("*" * len(command.data) if command.data else "tries left?")
-            case _ if key in _NAMING_BY_P2:
-                words.append(f"{self._file_in_words(self._file)}, {len(command.data)} bytes")
-            case _ if command.data:
-                words.append(command.data.hex().upper())
-        return " ".join(words)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
-    def _file_in_words(self, fid: FileId | None) -> str:
-        if fid is None:
-            return "no file"
-        file = self._application.files.get(fid) if self._application else None
-        return f"{file.name} ({fid})" if file else f"file {fid}"
+    def _line(self, value: dict[str, Any]) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+
+def read_trace(path: Path) -> Trace:
+    """A trace from a file. Raises BadTrace, which names the line, and OSError."""
+    raw = path.read_bytes()
+    lines = raw.split(b"\n")
+    cut_off = bool(lines.pop())  # what follows the last newline
+    if not lines:
+        raise BadTrace(f"{path} is not a trace: it has no first line")
+    header = _parsed(path, 1, lines[0])
+    if header.get("format") != FORMAT:
+        raise BadTrace(f"{path} is not a trace: its first line does not name the format")
+    if header.get("version") != VERSION:
+        raise BadTrace(f"{path} is a trace of another version; this program reads version {VERSION}")
+    recorded = []
+    for number, line in enumerate(lines[1:], start=2):
+        found = _parsed(path, number, line)
+        try:
+            one = Recorded(
+                float(found["at"]), float(found["seconds"]), str(found.get("command", "")).upper(),
+                str(found.get("response", "")).upper(), str(found.get("words", "")), str(found.get("event", "")),
+            )  # fmt: skip
+            masked_bytes(one.command)
+            masked_bytes(one.response)
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadTrace(f"{path} line {number} makes no sense: {error}") from error
+        recorded.append(one)
+    return Trace(str(header.get("reader", "")), bool(header.get("masked")), tuple(recorded), cut_off)
+
+
+def masked_bytes(hexadecimal: str) -> bytes:
+    """Bytes from hexadecimal, MASK_BYTE in place of each masked one. Raises ValueError."""
+    return bytes.fromhex(hexadecimal.replace(MASK, f"{MASK_BYTE:02X}"))
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise BadTrace(f"{path} line {number} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadTrace(f"{path} line {number} is no JSON object")
+    return found

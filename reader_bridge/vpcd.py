@@ -1,5 +1,8 @@
 """Our end of vpcd's protocol: a TCP connection over which a virtual reader powers, resets and talks to a card.
 
+Either we dial a reader that listens (vpcd as it usually runs), or a reader dials us: vpcd in dial-out mode, or a phone
+that holds our card to a reader on a desk.
+
 Each message is a two-byte length and a body. A body of one byte is a control (0 power off, 1 power on, 2 reset, 4 the
 ATR, please), any other is a command APDU. Only the ATR and commands are answered.
 """
@@ -9,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from card.chip import NotPowered
-from reader_bridge.interface import Interface
+from reader_bridge.interface import CardGone, Interface
 
 _log = logging.getLogger(__name__)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
@@ -39,18 +41,24 @@ class Control(Enum):
     ATR = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One command and its answer: when it came (seconds since the epoch), how long the card took, both as bytes.
 
-    For a power event `command` is empty and `control` says which; otherwise `control` is None.
+    Or something else that happened to the card: then `event` says what, `command` is empty, and `response` is the ATR
+    where the card got power. A tuple, because one is made for every command.
     """
 
     at: float
     seconds: float
     command: bytes
     response: bytes
-    control: Control | None = None
+    event: str = ""
+
+
+EVENTS = {Control.POWER_ON: "power on", Control.POWER_OFF: "power off", Control.RESET: "reset"}
+INSERTED, REMOVED = "inserted", "removed"
+FORGETTING = {*EVENTS.values(), INSERTED, REMOVED}
+"""Events after which nothing is selected on a card any more."""
 
 
 Observer = Callable[[Exchange], None]
@@ -61,9 +69,16 @@ class ReaderGone(Exception):
 
 
 class VpcdLink:
-    """One card held to one slot of vpcd. `serve` runs in a thread of its own until `cut`."""
+    """One card held to one slot of vpcd. `serve` runs in a thread of its own until `cut`.
 
-    def __init__(self, sock: socket.socket, interface: Interface, observers: list[Observer]) -> None:
+    `patient` is for a host that dialled us, and need not be pcscd: it may be silent for as long as it likes, never
+    ask for the ATR, and send a command to a card that it forgot to power, as a phone does that meets its second
+    reader.
+    """
+
+    def __init__(
+        self, sock: socket.socket, interface: Interface, observers: tuple[Observer, ...], *, patient: bool = False
+    ) -> None:
         self._sock = sock
         self._interface = interface
         self._observers = observers
@@ -75,6 +90,7 @@ class VpcdLink:
         self._noticed = False  # whether pcscd gave power since the card was put in
         self._starting = False  # whether the ATR that follows power is still to be read
         self._started = False  # whether it was read, and nothing has come since
+        self._patient = patient
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
@@ -90,13 +106,16 @@ class VpcdLink:
                     self._started = False
                     on_power()
                 if len(message) != 1:
+                    if self._patient:
+                        self._interface.power_on()
+                        on_power()
                     self._answer(message)
                 elif message[0] == Control.ATR.value:
                     self._send(self._interface.atr)
                     self._polled()
                 else:
                     self._control(message[0])
-        except (OSError, NotPowered) as error:
+        except (OSError, NotPowered, CardGone) as error:
             raise ReaderGone(str(error)) from error
         finally:
             self._interface.power_off()
@@ -117,13 +136,18 @@ class VpcdLink:
                 _log.warning("vpcd sent the unknown control %02X", code)
                 return
         self._starting = code != Control.POWER_OFF.value
+        if not self._patient:
+            self._hurry()
+        for observer in self._observers:
+            observer(Exchange(time.time(), 0.0, b"", self._interface.atr, EVENTS[Control(code)]))
+
+    def _hurry(self) -> None:
+        """Expect the next message soon."""
         # A client may have sent this one byte as a command: on the wire they look the same, and vpcd would wait for
         # its answer for ever, with the reader locked. Should it fall silent now, the card is taken out for a moment,
         # which the client is told of.
         self._sock.settimeout(_SILENCE_SECONDS)
         self._hurried = True
-        for observer in tuple(self._observers):
-            observer(Exchange(time.time(), 0.0, b"", self._interface.atr, Control(code)))
 
     def _polled(self) -> None:
         """The ATR was asked for: after power, or to see whether there is a card.
@@ -137,7 +161,7 @@ class VpcdLink:
             self._started = True
         if self._first_poll is None:
             self._first_poll = time.monotonic()
-        if not self._noticed and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
+        if not self._noticed and not self._patient and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
             raise ReaderGone("pcscd has not noticed that there is a new card")
 
     def cut(self) -> None:
@@ -146,17 +170,16 @@ class VpcdLink:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, command: bytes) -> None:
-        if not self._noticed:
+        if not self._noticed and not self._patient:
             raise ReaderGone("pcscd has not noticed that there is a new card")
-        if not self._observers:
-            self._send(self._interface.transmit(command))
-            return
         at, begun = time.time(), time.perf_counter()
         response = self._interface.transmit(command)
         seconds = time.perf_counter() - begun
         self._send(response)
-        for observer in tuple(self._observers):
+        for observer in self._observers:
             observer(Exchange(at, seconds, command, response))
+        if not self._interface.present:
+            raise ReaderGone("the card was torn out after its answer")
 
     def _receive(self) -> bytes:
         """The next message. vpcd writes length and body apart and waits, with Nagle's algorithm, for the first to be
@@ -181,15 +204,3 @@ class VpcdLink:
 
     def _send(self, body: bytes) -> None:
         self._sock.sendall(len(body).to_bytes(2) + body)
-
-
-def connect(host: str, port: int, stop: threading.Event) -> socket.socket | None:
-    """Connect to a slot as soon as there is one to connect to; None once `stop` is set."""
-    pause = 0.02
-    while not stop.is_set():
-        try:
-            return socket.create_connection((host, port), timeout=None)
-        except OSError:
-            stop.wait(pause)
-            pause = min(pause * 2, 0.5)
-    return None

@@ -1,0 +1,9 @@
+"""The tests. When several processes share them out (pytest-xdist), each has ports of its own, which the programs
+that it starts inherit. vpcd's usual ones are left to the test of the system's pcscd."""
+
+import os
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+os.environ["KAZASHI_FIRST_PORT"] = str(18600 + 20 * WORKER)
+os.environ["KAZASHI_VPCD_PORT"] = str(37000 + 40 * WORKER)

@@ -15,6 +15,7 @@ from card_management.order import image_path
 from reader_bridge.host import ReaderHost
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
 from resident_registry.cast import CAST
+from tests import WORKER
 from tests.town import fresh_database, new_institutions
 from tools.institutions import Institutions
 from tools.postgresql import server
@@ -87,7 +88,9 @@ def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
 @pytest.fixture(scope="session")
 def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
     """A real pcscd of the tests' own, with four slots; every client started by a test finds it."""
-    running = start_pcscd(tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=36100)
+    running = start_pcscd(
+        tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=36100 + 40 * WORKER
+    )
     os.environ.update(running.client_environment())
     yield running
     running.stop()

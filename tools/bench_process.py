@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -17,7 +15,11 @@ from typing import Any
 
 from card_management.order import image_path
 from reader_bridge import control
+from reader_bridge.endpoint import DialledEndpoint
+from reader_bridge.fault_script import read_fault_script
 from reader_bridge.host import Presentation, ReaderHost
+from reader_bridge.journal import Entry
+from reader_bridge.pcsc import NoSuchReader, reader_named
 from reader_bridge.pcscd import (
     SOCKET_NAME,
     SYSTEM_DIRECTORY,
@@ -27,8 +29,10 @@ from reader_bridge.pcscd import (
     start_pcscd,
     system_pcscd,
 )
+from reader_bridge.relay import RelayedCard
+from reader_bridge.replay import ReplayedCard
 from reader_bridge.slot import Slot
-from reader_bridge.vpcd import Exchange
+from reader_bridge.trace import read_trace
 from tools.error_codes import code_of
 from tools.errors import AlreadyRunning
 from tools.services import Services
@@ -39,6 +43,10 @@ LOG = "bench.log"
 DEFAULT_READERS = ("Kazashi",)
 _POWER_SECONDS = 5.0
 _START_SECONDS = 60.0
+_FOLLOW_SECONDS = 0.02
+"""How long a follower waits for more: exchanges come in lists, so that they cost little each."""
+
+_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
 
 
 def control_path(world: World) -> Path:
@@ -93,9 +101,24 @@ class BenchProcess:
 
     def insert(self, asked: dict[str, Any]) -> control.Answer:
         """Put a card in a slot, and wait until the reader has seen it."""
-        slot = self._find(asked["slot"]) if asked.get("slot") else self.host.first_empty()
-        presentation = Presentation(bool(asked.get("contactless")), bool(asked.get("reset_keeps_status")))
+        slot = self._slot_for(asked)
+        faults = read_fault_script(Path(asked["faults"])) if asked.get("faults") else None
+        presentation = Presentation(bool(asked.get("contactless")), bool(asked.get("reset_keeps_status")), faults)
         self.host.insert(slot, asked["card"], image_path(self.world, asked["card"]), presentation)
+        return self._seen(slot)
+
+    def replay(self, asked: dict[str, Any]) -> control.Answer:
+        """Put a trace in a slot, as a card."""
+        slot, path = self._slot_for(asked), Path(asked["trace"])
+        self.host.hold(slot, f"replay of {path.name}", ReplayedCard(read_trace(path), strict=bool(asked.get("strict"))))
+        return self._seen(slot)
+
+    def relay(self, asked: dict[str, Any]) -> control.Answer:
+        """Show the card of a real reader in a slot."""
+        slot, reader = self._slot_for(asked), reader_named(str(asked["reader"]))
+        if reader == slot.endpoint.reader:
+            raise NoSuchReader(f"{reader} cannot show its own card")
+        self.host.hold(slot, f"relay of {reader}", RelayedCard(reader))
         return self._seen(slot)
 
     def remove(self, asked: dict[str, Any]) -> control.Answer:
@@ -111,16 +134,29 @@ class BenchProcess:
         return self._seen(slot)
 
     def trace(self, asked: dict[str, Any]) -> Iterator[control.Answer]:
-        """Every exchange of a slot, or of all of them, from now on."""
-        slots = [self._find(asked["slot"])] if asked.get("slot") else self.host.slots
-        told: queue.SimpleQueue[control.Answer] = queue.SimpleQueue()
-        ends = [self.host.follow(slot, _teller(slot, told)) for slot in slots]
-        try:
-            while True:
-                yield told.get()
-        finally:
-            for end in ends:
-                end()
+        """The exchanges of a slot, or of all of them: the last `backlog`, and with `follow` those that come, in
+        lists."""
+        only = self.host.slots.index(self._find(asked["slot"])) if asked.get("slot") else None
+        journal = self.host.journal
+        seen = max(0, journal.last - int(asked.get("backlog", 0)))
+        while not self.ended.is_set():
+            entries, missed = journal.since(seen)
+            if entries:
+                seen = entries[-1].number
+            shown = [entry for entry in entries if only in (None, entry.slot)]
+            if shown or missed or not asked.get("follow"):
+                yield {
+                    "missed": missed if asked.get("follow") else 0,
+                    "exchanges": [self._told(entry) for entry in shown],
+                }
+            if not asked.get("follow"):
+                return
+            self.ended.wait(_FOLLOW_SECONDS)
+
+    def _told(self, entry: Entry) -> list[object]:
+        at, seconds, command, response, event = entry.exchange
+        reader = self.host.slots[entry.slot].endpoint.reader
+        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
 
     def down(self, _: dict[str, Any]) -> control.Answer:
         """End the bench."""
@@ -130,8 +166,11 @@ class BenchProcess:
     def _find(self, reference: str) -> Slot:
         return self.host.find(str(reference))
 
+    def _slot_for(self, asked: dict[str, Any]) -> Slot:
+        return self._find(asked["slot"]) if asked.get("slot") else self.host.first_empty()
+
     def _seen(self, slot: Slot) -> control.Answer:
-        slot.wait_until_powered(_POWER_SECONDS)
+        _wait_until_powered(slot)
         return self._slot(self.host.slots.index(slot), slot)
 
     def _slot(self, number: int, slot: Slot) -> control.Answer:
@@ -142,24 +181,16 @@ class BenchProcess:
             "port": slot.endpoint.port,
             "card": inserted.name if inserted else None,
             "contactless": inserted.presentation.contactless if inserted else None,
+            "faults": inserted is not None and inserted.presentation.faults is not None,
+            "dialled": slot.endpoint.patient,
             "seen": inserted is not None and slot.wait_until_powered(0),
         }
 
 
-def _teller(slot: Slot, told: queue.SimpleQueue[control.Answer]) -> Any:
-    def tell(exchange: Exchange, line: str) -> None:
-        told.put(
-            {
-                "reader": slot.endpoint.reader,
-                "at": exchange.at,
-                "seconds": exchange.seconds,
-                "command": exchange.command.hex().upper(),
-                "response": exchange.response.hex().upper(),
-                "words": line,
-            }
-        )
-
-    return tell
+def _wait_until_powered(slot: Slot) -> None:
+    """Wait until pcscd has seen a card. Whoever dials in comes in his own time."""
+    if not slot.endpoint.patient:
+        slot.wait_until_powered(_POWER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +210,13 @@ def run(
     cards: Sequence[tuple[str, Presentation]],
     plan: ServicePlan | None,
     announce: Any,
+    dialled: Sequence[DialledEndpoint] = (),
 ) -> None:
     """Start a bench, put the cards into its first slots, tell `announce` its status, and run until told to end.
 
-    Raises AlreadyRunning, PcscdUnavailable, ServicesUnavailable, DirectoryUnavailable and whatever inserting a card may
-    raise; nothing is left running then.
+    `dialled` are more slots, behind the readers', that others dial into. Raises AlreadyRunning, PcscdUnavailable,
+    PortTaken, ServicesUnavailable, DirectoryUnavailable and whatever inserting a card may raise; nothing is left
+    running then.
     """
     if _runs(world):
         raise AlreadyRunning(
@@ -192,20 +225,22 @@ def run(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    for endpoint in dialled:
+        endpoint.check()
     pcscd = choose_pcscd(world, readers, where)
-    host = ReaderHost(pcscd.endpoints)
+    host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
     services: Services | None = None
     try:
         for slot, (name, presentation) in zip(host.slots, cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
         for slot, _ in zip(host.slots, cards, strict=False):
-            slot.wait_until_powered(_POWER_SECONDS)
+            _wait_until_powered(slot)
         if plan is not None:
             services = Services(world, port=plan.port, workers=plan.workers, directory=plan.directory)
         bench = BenchProcess(world, pcscd, host, services, ended)
         server = control.ControlServer(
             control_path(world),
-            {verb: getattr(bench, verb) for verb in ("status", "insert", "remove", "reset", "trace", "down")},
+            {verb: getattr(bench, verb) for verb in _VERBS},
             code_of,
         )
         try:
@@ -278,8 +313,3 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
-
-
-def as_json(answer: object) -> str:
-    """An answer as one line of JSON."""
-    return json.dumps(answer, ensure_ascii=False)

@@ -19,10 +19,18 @@ from pki.lint import NotLintable
 from pki.services import ConsentRefused
 from pki.signing_key import TokenUnavailable
 from pki.state import TransitionRefused
+from reader_bridge.check.result import BadReport
+from reader_bridge.check.run import CheckImpossible
 from reader_bridge.control import NotRunning, Refused
+from reader_bridge.endpoint import PortTaken
+from reader_bridge.fault_script import BadFaultScript
 from reader_bridge.host import NoSuchSlot
+from reader_bridge.interface import CardGone
+from reader_bridge.pcsc import NoSuchReader, PcscError
 from reader_bridge.pcscd import PcscdUnavailable
+from reader_bridge.script import BadScript
 from reader_bridge.slot import SlotBusy
+from reader_bridge.trace import BadTrace
 from relying_party.anchors import BadAnchor
 from relying_party.linkage import LinkageUnavailable
 from relying_party.mykey import AlreadyRegistered, IdentifierTaken, MyKeyRefused, NotEntitled
@@ -43,6 +51,10 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     FontMissing: ("font-missing", Exit.ENVIRONMENT),
     NotRunning: ("not-running", Exit.ENVIRONMENT),
     PcscdUnavailable: ("pcscd-unavailable", Exit.ENVIRONMENT),
+    PcscError: ("pcsc-failed", Exit.ENVIRONMENT),
+    CheckImpossible: ("check-impossible", Exit.ENVIRONMENT),
+    CardGone: ("card-gone", Exit.ENVIRONMENT),
+    PortTaken: ("port-taken", Exit.ENVIRONMENT),
     ViccMissing: ("vicc-missing", Exit.ENVIRONMENT),
     WorldUnusable: ("world-unusable", Exit.ENVIRONMENT),
     DirectoryUnavailable: ("directory-unavailable", Exit.ENVIRONMENT),
@@ -67,6 +79,10 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     NoSuchTenant: ("no-such-tenant", Exit.NEGATIVE),
     LinkageUnavailable: ("linkage-unavailable", Exit.ENVIRONMENT),
     BadAnchor: ("bad-anchor", Exit.USAGE),
+    BadFaultScript: ("bad-fault-script", Exit.USAGE),
+    BadReport: ("bad-report", Exit.USAGE),
+    BadScript: ("bad-script", Exit.USAGE),
+    BadTrace: ("bad-trace", Exit.USAGE),
     TenantExists: ("tenant-exists", Exit.USAGE),
     ClientExists: ("client-exists", Exit.USAGE),
     NoSuchUser: ("no-such-user", Exit.USAGE),
@@ -78,6 +94,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     NotLintable: ("not-lintable", Exit.USAGE),
     ImageExists: ("card-exists", Exit.USAGE),
     ImageMissing: ("card-missing", Exit.USAGE),
+    NoSuchReader: ("no-such-reader", Exit.USAGE),
     NoSuchSlot: ("no-such-slot", Exit.USAGE),
     SlotBusy: ("slot-busy", Exit.USAGE),
     UsageError: ("usage", Exit.USAGE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from tools.errors import ServicesUnavailable
 
 HOST = "127.0.0.1"
-PORTS = range(18600, 18620)
+_FIRST_PORT = int(os.environ.get("KAZASHI_FIRST_PORT", "18600"))
+PORTS = range(_FIRST_PORT, _FIRST_PORT + 20)
+"""Where servers of ours answer. Two users of one machine give each other room with KAZASHI_FIRST_PORT."""
 _START_SECONDS = 20.0
 
 

@@ -90,7 +90,8 @@ def test_certificates_and_their_filler(hanako: CardContents) -> None:
     assert data[jpki.AVAILABILITY] == bytes.fromhex("8F8F00")
     keys = hanako[jpki.AID]
     for certificate, key in ((0x01, 0x1A), (0x0A, 0x17)):
-        loaded = x509.load_der_x509_certificate(data[FileId(certificate)].rstrip(b"\xff"))
+        content = data[FileId(certificate)]
+        loaded = x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4])
         public = loaded.public_key()
         assert isinstance(public, rsa.RSAPublicKey)
         private = keys.key(key)

@@ -33,15 +33,15 @@ from smartcard.scard import (
 )
 
 from applets import jpki
-from applets.install import load
+from applets.install import load, structure
 from card.chip import Chip
 from card.image import read_image
 from card_management.order import image_path
+from reader_bridge.decoder import Decoder
 from reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from reader_bridge.interface import ContactInterface
 from reader_bridge.pcscd import RunningPcscd, start_pcscd
 from reader_bridge.slot import Slot, SlotBusy
-from reader_bridge.trace import Decoder
 from reader_bridge.vpcd import Exchange
 from tests.support import PcscError, check, connected, context, send
 from world.home import World
@@ -290,25 +290,23 @@ def test_slots_by_name_number_and_card(world: World, tmp_path: Path, host: Reade
 def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
-    lines: list[str] = []
-    told = threading.Event()
-
-    def tell(_: Exchange, line: str) -> None:
-        if line.startswith("--"):  # power, which comes and goes with pcscd's wish to save it
-            return
-        lines.append(line.rpartition(" (")[0])
-        if line.startswith("GET DATA"):
-            told.set()
-
-    end = host.follow(host.slots[0], tell)
+    begun = host.journal.last
     with connected(reader) as transmit:
         for command in (
             SELECT_JPKI, VERIFY, bytes.fromhex("00A4020C02000A"), bytes.fromhex("00B0000004"), SIGN,
             bytes.fromhex("00CA123400"),
         ):  # fmt: skip
             transmit(command)
-    assert told.wait(SECONDS), "a trace is told after the answer has gone out"
-    end()
+    deadline = time.monotonic() + SECONDS
+    decoder = Decoder(structure())
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("GET DATA"):
+        assert time.monotonic() < deadline, "a trace is told after the answer has gone out"
+        entries, missed = host.journal.since(begun)
+        assert not missed
+        # power comes and goes with pcscd's wish to save it
+        lines += [decoder.line(entry.exchange).rpartition(" (")[0] for entry in entries if not entry.exchange.event]
+        begun = entries[-1].number if entries else begun
     assert lines == [
         "SELECT application JPKI -> 9000 success",
         "VERIFY authentication PIN (0018) **** -> 9000 success",
@@ -378,7 +376,8 @@ from applets.install import load
 from card.chip import Chip
 from card.image import read_image
 from reader_bridge.interface import ContactInterface
-from reader_bridge.slot import Endpoint, Slot
+from reader_bridge.endpoint import Endpoint
+from reader_bridge.slot import Slot
 slot = Slot(Endpoint("x", "127.0.0.1", int(sys.argv[2])))
 slot.insert(ContactInterface(Chip(load(Path(sys.argv[1])))))
 slot.wait_until_powered(10)

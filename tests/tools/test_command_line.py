@@ -159,7 +159,7 @@ def test_the_running_bench(program: Program, bench: dict[str, Any]) -> None:
 @pytest.mark.reader
 def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
     trace = subprocess.Popen(
-        [sys.executable, "-m", "tools", "--world", str(program.world), "reader", "trace", "--json"],
+        [sys.executable, "-m", "tools", "--world", str(program.world), "reader", "trace", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert trace.stdout is not None
@@ -176,7 +176,7 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
         trace.stdout.close()
     verify = next(line for line in lines if "VERIFY" in line["words"])
     assert "****" in verify["words"]
-    assert "command" not in verify, "no PIN without --raw"
+    assert verify["command"] == "0020009804********", "no PIN without --unmasked"
 
 
 @pytest.mark.reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,15 +73,22 @@ def card_show(context: click.Context, name: str, as_json: bool) -> None:
 @click.option("--slot", default="", help="Number or reader name (default: the first empty slot).")
 @click.option("--contactless", is_flag=True, help="Hold it to a contactless reader.")
 @click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="What goes wrong with it: a fault script (docs/faults.md).")  # fmt: skip
 @json_option
 @click.pass_context
 def card_insert(
-    context: click.Context, name: str, slot: str, contactless: bool, reset_keeps_status: bool, as_json: bool
-) -> None:
+    context: click.Context, name: str, slot: str, contactless: bool, reset_keeps_status: bool, faults: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Put a card into a slot of the running bench."""
     made(context, name, missing_is_error=name != "hanako")
-    told = ask(context, "insert", card=name, slot=slot, contactless=contactless, reset_keeps_status=reset_keeps_status)
-    answer(told, as_json, f"{name} is in {told['reader']}" + ("" if told["seen"] else ", not yet seen by pcscd"))
+    told = ask(
+        context, "insert", card=name, slot=slot, contactless=contactless, reset_keeps_status=reset_keeps_status,
+        faults=str(faults.resolve()) if faults else "",
+    )  # fmt: skip
+    unseen = "" if told["seen"] else ", not yet seen by pcscd"
+    answer(told, as_json, f"{name} is in {told['reader']}{unseen}")
 
 
 @card.command("remove")

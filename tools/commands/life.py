@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +35,11 @@ from tools.commands.shared import answer, ask, json_option, world_of
 @click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
 @click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
 @click.option("--no-services", is_flag=True, help="Reader and cards alone.")
+@click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
+@click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
+@click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
+              help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
 @json_option
 @click.pass_context
 def up(
@@ -49,17 +55,28 @@ def up(
     workers: int,
     ldap: bool,
     no_services: bool,
+    faults: Path | None,
+    unkind: bool,
+    dialled: Sequence[str],
     as_json: bool,
 ) -> None:
     """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
+    from reader_bridge.endpoint import dialled_endpoint
+    from reader_bridge.fault_script import UNKIND, parse_fault_script, read_fault_script
     from reader_bridge.host import Presentation
     from tools import bench_process
+    from tools.errors import UsageError
 
     world = world_of(context)
     if empty and cards:
-        from tools.errors import UsageError
-
         raise UsageError("--empty and --card contradict each other")
+    if unkind and faults:
+        raise UsageError("--unkind and --faults contradict each other")
+    try:
+        endpoints = [dialled_endpoint(address) for address in dialled]
+    except ValueError as error:
+        raise UsageError(f"--listen {error}") from error
+    plan = read_fault_script(faults) if faults else parse_fault_script(UNKIND) if unkind else None
     names = [] if empty else list(cards or ["hanako"])
     for name in names:
         made(context, name, missing_is_error=name != "hanako")
@@ -69,6 +86,8 @@ def up(
         arguments += [f"--workers={workers}", *([f"--port={port}"] if port else [])]
         arguments += ["--ldap"] * ldap + ["--no-services"] * no_services
         arguments += ["--contactless"] * contactless + ["--reset-keeps-status"] * reset_keeps_status
+        arguments += ["--unkind"] * unkind + [f"--listen={address}" for address in dialled]
+        arguments += [f"--faults={faults.resolve()}"] if faults else []
         status = bench_process.detach(world, arguments)
         answer(status, as_json, status_in_words(status))
         return
@@ -77,7 +96,12 @@ def up(
         answer(status, as_json, status_in_words(status))
         sys.stdout.flush()
 
-    presentation = Presentation(contactless, reset_keeps_status)
+    for endpoint in endpoints:
+        if endpoint.host not in ("127.0.0.1", "localhost", "::1"):
+            click.echo(
+                f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
+            )
+    presentation = Presentation(contactless, reset_keeps_status, plan)
     bench_process.run(
         world,
         readers or bench_process.DEFAULT_READERS,
@@ -85,6 +109,7 @@ def up(
         [(name, presentation) for name in names],
         None if no_services else bench_process.ServicePlan(port, workers, ldap),
         announce,
+        endpoints,
     )
 
 

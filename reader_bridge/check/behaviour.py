@@ -1,0 +1,317 @@
+"""Checks of what the reader does: ATR and protocol, time, resets, long commands, commands of its own, several
+clients."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import reduce
+from statistics import median
+
+from smartcard.scard import (
+    SCARD_ATTR_ATR_STRING,
+    SCARD_ATTR_MAXINPUT,
+    SCARD_ATTR_VENDOR_NAME,
+    SCARD_CTL_CODE,
+    SCARD_E_SHARING_VIOLATION,
+    SCARD_LEAVE_CARD,
+    SCARD_PROTOCOL_T0,
+    SCARD_PROTOCOL_T1,
+    SCARD_RESET_CARD,
+    SCARD_SHARE_EXCLUSIVE,
+    SCARD_UNPOWER_CARD,
+    SCARD_W_RESET_CARD,
+)
+
+from card.atr import CONTACT_ATRS
+from reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
+from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Probe
+from reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from reader_bridge.pcsc import CardHandle, PcscError, connect, context
+
+KNOWN_ATRS = {
+    **{atr: f"contact, {name}" for name, atr in CONTACT_ATRS.items()},
+    **{contactless_atr(atqb): f"contactless, {name}" for name, atqb in CONTACTLESS_ATQBS.items()},
+}
+_PROTOCOLS = {SCARD_PROTOCOL_T0: "T=0", SCARD_PROTOCOL_T1: "T=1"}
+_SELECT_TOKEN = bytes.fromhex("00A4020C020006")
+_SUCCESS = b"\x90\x00"
+_FEATURE_REQUEST = SCARD_CTL_CODE(3400)
+_FEATURES = {6: "verify PIN on the reader", 7: "modify PIN on the reader", 10: "PIN properties", 18: "properties"}
+_EXTENDED_SIZES = (256, 261, 1024, 4096, 0xFFF0)
+_TIMED = 15
+
+
+def _atr(probe: Probe, findings: Findings) -> None:
+    atr = probe.card.status.atr
+    findings.expect(atr[:1].hex().upper(), "3B|3F", "first byte")
+    findings.require(2 <= len(atr) <= 33, "it has 2 to 33 bytes")
+    offered, check_byte = offered_protocols(atr)
+    findings.note("protocols offered: " + ", ".join(f"T={number}" for number in sorted(offered)))
+    if check_byte:
+        findings.require(not reduce(lambda a, b: a ^ b, atr[1:]), "its check byte is right")
+
+
+def _known_atr(probe: Probe, findings: Findings) -> None:
+    atr = probe.card.status.atr
+    findings.note(f"{KNOWN_ATRS.get(atr, 'unknown')}: {atr.hex().upper()}")
+    if atr not in KNOWN_ATRS:
+        findings.wrong.append(
+            "clients that go by the ATR will not know this card; some readers put a random number of the card into it"
+        )
+
+
+def _protocol(probe: Probe, findings: Findings) -> None:
+    findings.expect(_PROTOCOLS.get(probe.card.status.protocol, "neither"), "T=1", "in use")
+
+
+def _attributes(probe: Probe, findings: Findings) -> None:
+    for number, what in (
+        (SCARD_ATTR_VENDOR_NAME, "vendor"), (SCARD_ATTR_MAXINPUT, "longest input"), (SCARD_ATTR_ATR_STRING, "ATR")
+    ):  # fmt: skip
+        try:
+            value = probe.card.attribute(number)
+        except PcscError:
+            findings.note(f"{what}: not told")
+            continue
+        if number == SCARD_ATTR_MAXINPUT:
+            findings.note(f"{what}: {int.from_bytes(value, 'little')} bytes")
+        elif number == SCARD_ATTR_ATR_STRING:
+            findings.require(value == probe.card.status.atr, "the ATR is the same wherever it is asked for")
+        else:
+            findings.note(f"{what}: {value.rstrip(bytes(1)).decode('utf-8', 'replace')}")
+
+
+def _features(probe: Probe, findings: Findings) -> None:
+    findings.only_observes = True
+    try:
+        told = probe.card.control(_FEATURE_REQUEST)
+    except PcscError:
+        findings.note("features: none told")
+        return
+    tags = [told[at] for at in range(0, len(told) - 5, 6)]
+    findings.note("features: " + (", ".join(_FEATURES.get(tag, f"number {tag}") for tag in tags) or "none"))
+
+
+def _pseudo_commands(probe: Probe, findings: Findings) -> None:
+    findings.only_observes = True
+    contactless = probe.card.status.atr.startswith(bytes.fromhex("3B88"))
+    findings.note("the ATR is that of a " + ("contactless" if contactless else "contact") + " card")
+    for command, what in (("FFCA000000", "unique identifier"), ("FFCA010000", "answer to ATTRIB")):
+        try:
+            findings.note(f"{what}: {answered(probe.send(command))}")
+        except PcscError as error:
+            findings.note(f"{what}: {error}")
+
+
+def _timing(command: bytes, before: tuple[bytes, ...], what: str) -> Callable[[Probe, Findings], None]:
+    def look(probe: Probe, findings: Findings) -> None:
+        findings.only_observes = True
+        for preparing in before:
+            probe.transmit(preparing)
+        taken = []
+        for _ in range(_TIMED):
+            begun = time.perf_counter()
+            answer = probe.transmit(command)
+            taken.append((time.perf_counter() - begun) * 1000)
+        findings.note(f"{what}: {answered(answer)}")
+        findings.measured = {"median ms": median(taken), "longest ms": max(taken)}
+
+    return look
+
+
+def _cold_start_time(probe: Probe, findings: Findings) -> None:
+    findings.only_observes = True
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        probe.cold_start()
+        taken.append((time.perf_counter() - begun) * 1000)
+    findings.measured = {"median ms": median(taken)}
+
+
+def _reset(disposition: int, keeps: bool | None) -> Callable[[Probe, Findings], None]:
+    """Whether the selected file is still there after a reconnection; `keeps` None where cards are known to differ."""
+
+    def look(probe: Probe, findings: Findings) -> None:
+        probe.transmit(SELECT_JPKI)
+        probe.transmit(_SELECT_TOKEN)
+        probe.card.reconnect(disposition)
+        kept = probe.send("00B0000004")[-2:] == _SUCCESS
+        if keeps is None:
+            findings.only_observes = True
+            findings.note("the file is still selected" if kept else "nothing is selected")
+        else:
+            findings.require(kept is keeps, "the file is still selected" if keeps else "nothing is selected")
+
+    return look
+
+
+def _same_atr(probe: Probe, findings: Findings) -> None:
+    before = probe.card.status.atr
+    for disposition in (SCARD_RESET_CARD, SCARD_UNPOWER_CARD):
+        probe.card.reconnect(disposition)
+        findings.require(probe.card.status.atr == before, "the ATR stays the same")
+
+
+def _others_are_told(probe: Probe, findings: Findings) -> None:
+    with context() as established:
+        other = connect(established, probe.reader)
+        probe.card.reconnect(SCARD_RESET_CARD)
+        try:
+            other.transmit(SELECT_CARD_MANAGER)
+            told = False
+        except PcscError as error:
+            told = error.code == SCARD_W_RESET_CARD & 0xFFFFFFFF
+        findings.require(told, "another client's next command fails, and says that the card was reset")
+        other.reconnect(SCARD_LEAVE_CARD)
+        findings.require(len(other.transmit(SELECT_CARD_MANAGER)) >= 2, "it reconnects and goes on")
+        other.disconnect()
+
+
+def _extended_read(probe: Probe, findings: Findings) -> None:
+    probe.transmit(SELECT_JPKI)
+    probe.send("00A4020C02000B")
+    answer = probe.send("00B00000000000")
+    whole = len(answer) > 258 and answer[-2:] == _SUCCESS
+    findings.require(whole, "a whole certificate is read at once")
+    if whole:
+        size = int.from_bytes(answer[2:4]) + 4
+        findings.require(len(answer) >= size + 2, "nothing of it is missing")
+
+
+def _extended_command(probe: Probe, findings: Findings) -> None:
+    """How long a command the reader carries. Its answer does not matter: the name is nobody's."""
+    largest = 255
+    for size in _EXTENDED_SIZES:
+        try:
+            answer = probe.transmit(bytes.fromhex("00A4040C00") + size.to_bytes(2) + bytes(size))
+        except PcscError as error:
+            if error.gone:
+                raise
+            findings.note(f"{size} bytes: {error}")
+            probe.card.reconnect(SCARD_UNPOWER_CARD)
+            break
+        findings.note(f"{size} bytes: {answered(answer)}")
+        if answer[-2:] == b"\x67\x00":  # what a reader says that does not pass it on
+            break
+        largest = size
+    findings.require(largest >= 307, "a command with 307 bytes of data passes, the longest that clients send")
+
+
+def _extended_challenge(probe: Probe, findings: Findings) -> None:
+    probe.transmit(SELECT_JPKI)
+    findings.expect(answered(probe.send("00840000000008")), "6985", "GET CHALLENGE with an extended length")
+
+
+def _shared(probe: Probe, findings: Findings) -> None:
+    with context() as established:
+        other = connect(established, probe.reader)
+        probe.transmit(SELECT_JPKI)
+        probe.transmit(_SELECT_TOKEN)
+        findings.require(other.transmit(bytes.fromhex("00B0000004"))[-2:] == _SUCCESS,
+                         "a second client finds the file that the first has selected")  # fmt: skip
+        other.disconnect()
+
+
+def _transaction(probe: Probe, findings: Findings) -> None:
+    with context() as established:
+        other = connect(established, probe.reader)
+        answered_at: list[float] = []
+
+        def ask() -> None:
+            other.transmit(SELECT_CARD_MANAGER)
+            answered_at.append(time.monotonic())
+
+        probe.card.begin()
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline and not answered_at:
+            probe.transmit(SELECT_CARD_MANAGER)
+        held = not answered_at
+        probe.card.end()
+        asking.join(5)
+        findings.require(held, "a second client's command waits for the end of the transaction")
+        findings.require(bool(answered_at), "and is answered after it")
+        other.disconnect()
+
+
+def _exclusive(probe: Probe, findings: Findings) -> None:
+    probe.card.disconnect(SCARD_LEAVE_CARD)
+    with context() as established:
+        alone = connect(established, probe.reader, SCARD_SHARE_EXCLUSIVE)
+        try:
+            refused = False
+            try:
+                _and_leave(connect(established, probe.reader))
+            except PcscError as error:
+                refused = error.code == SCARD_E_SHARING_VIOLATION & 0xFFFFFFFF
+        finally:
+            alone.disconnect()
+    with context() as established:
+        _and_leave(connect(established, probe.reader))
+    findings.require(refused, "while one client has the card to itself, another is refused")
+
+
+def _and_leave(card: CardHandle) -> None:
+    card.disconnect()
+
+
+def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
+    """The protocols that an ATR offers, and whether it ends in a check byte (ISO 7816-3, 8.2). Raises NotApplicable for
+    one that breaks off."""
+    offered: set[int] = set()
+    at, mark = 1, atr[1] if len(atr) > 1 else 0
+    while True:
+        at += bin(mark >> 4 & 0b0111).count("1")
+        if not mark & 0x80:
+            break
+        at += 1
+        if at >= len(atr):
+            raise NotApplicable("the ATR breaks off within its interface bytes")
+        mark = atr[at]
+        offered.add(mark & 0x0F)
+    offered = offered or {0}
+    return offered, offered != {0}
+
+
+def _case(name: str, title: str, source: str, look: Callable[[Probe, Findings], None],
+          needs: Needs = Needs.ANY_CARD, cold: bool = False) -> Case:  # fmt: skip
+    return Case(name, title, source, look, needs, cold)
+
+
+_PCSC = "PC/SC part 5"
+_NUMBER = Needs.NUMBER_CARD
+
+CASES = (
+    _case("atr.form", "The ATR is well formed", "ISO 7816-3, 8.2", _atr),
+    _case("atr.known", "The ATR is one that cards of this kind were seen with", "docs/card.md", _known_atr, _NUMBER),
+    _case("atr.protocol", "The reader talks T=1", "docs/card.md", _protocol, _NUMBER),
+    _case("reader.attributes", "The reader's attributes", _PCSC, _attributes),
+    _case("reader.features", "The reader's features", "PC/SC part 10, 2.3", _features),
+    _case("reader.pseudo-commands", "Commands of class FF, which contactless readers answer themselves",
+          "PC/SC part 3, 3.2.2", _pseudo_commands),
+    _case("timing.cold-start", "Power off and on", "measured", _cold_start_time),
+    _case("timing.select", "SELECT of an application", "measured", _timing(SELECT_JPKI, (), "SELECT")),
+    _case("timing.challenge", "GET CHALLENGE of eight bytes", "measured",
+          _timing(bytes.fromhex("0084000008"), (SELECT_JPKI,), "GET CHALLENGE"), _NUMBER),
+    _case("timing.read-256", "READ BINARY of 256 bytes", "measured",
+          _timing(bytes.fromhex("00B0000000"), (SELECT_JPKI, bytes.fromhex("00A4020C02000B")), "READ BINARY"), _NUMBER),
+    _case("reset.leave", "Reconnecting without a reset leaves the card as it was", _PCSC,
+          _reset(SCARD_LEAVE_CARD, True), _NUMBER),
+    _case("reset.warm", "A warm reset: cards are known to differ", "docs/differences.md",
+          _reset(SCARD_RESET_CARD, None), _NUMBER),
+    _case("reset.cold", "Taking the card's power forgets what was selected", "docs/card.md",
+          _reset(SCARD_UNPOWER_CARD, False), _NUMBER),
+    _case("reset.atr", "Reset and power-up give the same ATR", "ISO 7816-3, 6.2", _same_atr),
+    _case("reset.others-are-told", "Other clients learn of a reset", _PCSC, _others_are_told),
+    _case("extended.read", "A read of extended length", "docs/card.md", _extended_read, _NUMBER),
+    _case("extended.command", "Commands of growing length", "docs/card.md", _extended_command),
+    _case("extended.challenge", "A challenge of extended length is refused", "docs/card.md", _extended_challenge,
+          _NUMBER),
+    _case("concurrency.shared", "Two clients share the card and its state", _PCSC, _shared, _NUMBER),
+    _case("concurrency.transaction", "A transaction keeps others waiting", _PCSC, _transaction),
+    _case("concurrency.exclusive", "Exclusive use keeps others out", _PCSC, _exclusive),
+)  # fmt: skip

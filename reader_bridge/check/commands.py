@@ -1,0 +1,160 @@
+"""Checks that send commands and look at the answers: forms and lengths, selection, files, errors, PIN queries."""
+
+from __future__ import annotations
+
+from applets import common, jpki, text, visual
+from reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
+from reader_bridge.check.probe import Probe
+
+_JPKI = "00A4040C0AD392F000260100000001"
+_TEXT = "00A4040C0AD3921000310001010408"
+_VISUAL = "00A4040C0AD3921000310001010402"
+_COMMON = "00A4040C0AD3921000310001010100"
+_MANAGER = "00A4040C07A0000001510000"
+_TOKEN = "00A4020C020006"
+_FOREIGN = "00A4040C09A00000030800001000"  # PIV's; nothing of an individual number card begins like it
+_REFUSED = "6[0-9A-F]{3}"
+
+LENGTHS = (
+    exchanges("apdu.case-1", "A command of four bytes", "ISO 7816-3, 12.1.3; docs/card.md",
+              (_JPKI, "9000"), ("00A4020C020018", "9000"), ("00200080", "63C[0-F]")),
+    exchanges("apdu.case-2-short", "A short command that expects data", "ISO 7816-3, 12.1.3",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00B0000010", "16 bytes, 9000"), ("00B0000000", "160 bytes, 9000")),
+    exchanges("apdu.case-3-short", "A short command that carries data", "ISO 7816-3, 12.1.3", (_JPKI, "9000")),
+    exchanges("apdu.case-4-short", "A short command that carries data and expects some", "ISO 7816-3, 12.1.3",
+              ("00A404000AD392F00026010000000100", r"\d+ bytes, 9000")),
+    exchanges("apdu.read-without-le", "READ BINARY without a length, as one client sends it", "docs/differences.md",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00B00000", "160 bytes, 9000")),
+    exchanges("apdu.length-too-large", "A length field that promises more than there is", "ISO 7816-3, 12.1",
+              (_MANAGER, "9000"), ("00A4040C0AD392", "6700")),
+    exchanges("apdu.length-too-small", "Bytes beyond what the length fields account for", "ISO 7816-3, 12.1",
+              (_MANAGER, "9000"), ("00A4040C02D392F00026", "6700")),
+)  # fmt: skip
+
+SELECTION = (
+    exchanges("selection.whole-name", "Each application is selected by its name", "docs/card.md",
+              *((select, "9000") for select in (_JPKI, _TEXT, _VISUAL, _COMMON, "00A4040C0AD3921000310001010401",
+                                                _MANAGER))),
+    exchanges("selection.part-of-a-name", "The beginning of a name selects the first application that has it",
+              "JICSAP 1.1, 4.2", ("00A4040C05D392F00026", "9000"), (_TOKEN, "9000")),
+    exchanges("selection.control-information", "A SELECT that asks for data is answered with a template",
+              "ISO 7816-4, 7.4.3", ("00A404000AD392F00026010000000100", r"\d+ bytes, 9000")),
+    exchanges("selection.foreign-name", "The name of another card's application is not found", "ISO 7816-4",
+              (_FOREIGN, "6A82"), needs=Needs.ANY_CARD),
+    exchanges("selection.failure-changes-nothing", "A SELECT that fails leaves application and file as they were",
+              "docs/differences.md", (_JPKI, "9000"), (_TOKEN, "9000"), (_FOREIGN, "6A82"),
+              ("00B0000010", "16 bytes, 9000")),
+    exchanges("selection.file", "A file by its identifier, and one that is not there", "docs/card.md",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00A4020C020003", "6A82")),
+    exchanges("selection.same-again-drops-the-file", "Selecting an application leaves no file current",
+              "JICSAP 1.1, 5.1.3", (_JPKI, "9000"), (_TOKEN, "9000"), (_JPKI, "9000"), ("00B0000010", "6986")),
+    exchanges("selection.by-path", "Selection by path is not offered", "docs/card.md",
+              (_JPKI, "9000"), ("00A4090C020006", "6A86")),
+    exchanges("selection.no-master-file", "There is no 3F00", "docs/card.md",
+              (_JPKI, "9000"), ("00A4020C023F00", "6A82"), ("00A4000C023F00", _REFUSED)),
+    exchanges("selection.nothing-after-power", "After power-up only the card manager is selected", "docs/card.md",
+              ("00A40000", "6A86"), ("00B0000010", "6986"), ("00CA5F5100", r"\d+ bytes, 9000"), cold=True),
+    exchanges("selection.without-data", "The bare SELECT changes nothing within an application", "docs/card.md",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00A40000", "9000"), ("00B0000010", "16 bytes, 9000")),
+)  # fmt: skip
+
+FILES = (
+    exchanges("files.token-information", "Token information is exactly 160 bytes", "docs/card.md",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00B0000000", "160 bytes, 9000"), ("00B0009900", "7 bytes, 9000"),
+              ("00B000A000", "6B00")),
+    exchanges("files.availability", "Certificate availability is exactly 3 bytes", "docs/card.md",
+              (_JPKI, "9000"), ("00A4020C020008", "9000"), ("00B0000000", "3 bytes, 9000")),
+    exchanges("files.short-identifier", "A short identifier reads and selects", "docs/card.md",
+              (_JPKI, "9000"), ("00B0860010", "16 bytes, 9000"), ("00B0000020", "32 bytes, 9000")),
+    exchanges("files.signature-certificate-is-closed", "The signature certificate is not read without its password",
+              "docs/card.md", (_JPKI, "9000"), ("00A4020C020001", "9000"), ("00B0000004", "6982"), cold=True),
+    exchanges("files.number-is-closed", "The individual number is not read without a PIN", "docs/card.md",
+              (_TEXT, "9000"), ("00A4020C020001", "9000"), ("00B0000000", "6982"), cold=True),
+    exchanges("files.attributes-are-closed", "The four attributes are not read without a PIN", "docs/card.md",
+              (_TEXT, "9000"), ("00A4020C020002", "9000"), ("00B0000000", "6982"), cold=True),
+    exchanges("files.face-is-closed", "The card's face is not read without a reference number", "docs/card.md",
+              (_VISUAL, "9000"), ("00A4020C020002", "9000"), ("00B0000000", "6982"), cold=True),
+    exchanges("files.text-basic", "The text application's basic information fills 256 bytes", "docs/card.md",
+              (_TEXT, "9000"), ("00A4020C020005", "9000"), ("00B0000000", "256 bytes, 9000")),
+    exchanges("files.card-number", "The card number is a record of 30 bytes", "docs/card.md",
+              (_COMMON, "9000"), ("00B2010C00", "30 bytes, 9000"), ("00B2020C00", "6A83")),
+    exchanges("files.keys-and-pins", "Keys and PINs cannot be read", "docs/card.md",
+              (_JPKI, "9000"), ("00A4020C020017", "9000"), ("00B0000004", "6981"), ("00A4020C020018", "9000"),
+              ("00B0000004", "6981")),
+    exchanges("files.contact-atr", "A data object tells the ATR of the contacts", "docs/card.md",
+              (_JPKI, "9000"), ("00CA5F5100", r"\d+ bytes, 9000")),
+)  # fmt: skip
+
+
+def _certificate(fid: int, what: str) -> Case:
+    def look(probe: Probe, findings: Findings) -> None:
+        probe.select(jpki.AID)
+        content = probe.file(fid)
+        findings.require(content[:2] == b"\x30\x82", "it begins as a long DER sequence, 30 82")
+        if content[:2] == b"\x30\x82":
+            size = int.from_bytes(content[2:4]) + 4
+            findings.require(size <= len(content), "the file holds all of it")
+            findings.require(not content[size:].strip(b"\xff\x00"), "what follows is filler")
+
+    return Case(f"files.{what.replace(' ', '-')}", f"The {what} is a certificate", "docs/card.md", look)
+
+
+CERTIFICATES = (
+    _certificate(jpki.AUTHENTICATION_CERTIFICATE, "authentication certificate"),
+    _certificate(jpki.AUTHENTICATION_AUTHORITY, "authentication authority"),
+    _certificate(jpki.SIGNATURE_AUTHORITY, "signature authority"),
+)
+
+ERRORS = (
+    exchanges("errors.class", "A class that the card does not know", "ISO 7816-4, 5.6",
+              (_MANAGER, ".*"), ("F0A40000", "6E00|6881|6D00"), needs=Needs.ANY_CARD),
+    exchanges("errors.instruction", "An instruction that the card does not know", "ISO 7816-4, 5.6",
+              ("001C0000", "6D00"), needs=Needs.ANY_CARD),
+    exchanges("errors.channel", "A logical channel that is not open", "ISO 7816-4, 5.4.1",
+              ("01A4040C0AD392F000260100000001", "6881")),
+    exchanges("errors.no-file", "Reading without a file", "docs/card.md",
+              (_JPKI, "9000"), ("00B0000004", "6986"), cold=True),
+    exchanges("errors.record-of-a-transparent-file", "A record of a file that has none", "docs/card.md",
+              (_JPKI, "9000"), (_TOKEN, "9000"), ("00B2010400", "6981")),
+    exchanges("errors.absent-object", "A data object that is not there", "docs/card.md",
+              (_MANAGER, "9000"), ("00CA123400", "6A88")),
+    exchanges("errors.no-pending-answer", "GET RESPONSE where nothing is pending", "docs/differences.md",
+              (_JPKI, "9000"), ("00C0000000", _REFUSED)),
+    exchanges("errors.challenge", "A challenge of eight bytes, and one of extended length", "docs/card.md",
+              (_JPKI, "9000"), ("0084000008", "8 bytes, 9000")),
+)  # fmt: skip
+
+
+def _queries(probe: Probe, findings: Findings) -> None:
+    for aid, fid, what, most in (
+        (jpki.AID, jpki.AUTHENTICATION_PIN, "authentication PIN", jpki.AUTHENTICATION_TRIES),
+        (jpki.AID, jpki.SIGNATURE_PIN, "signature password", jpki.SIGNATURE_TRIES),
+        (text.AID, text.PIN, "text PIN", text.PIN_TRIES),
+        (text.AID, text.NUMBER_A, "reference number A", text.NUMBER_TRIES),
+        (text.AID, text.NUMBER_B, "reference number B", text.NUMBER_TRIES),
+        (visual.AID, visual.NUMBER_A, "reference number A (visual)", text.NUMBER_TRIES),
+        (visual.AID, visual.NUMBER_B, "reference number B (visual)", text.NUMBER_TRIES),
+        (common.AID, common.JUKI_PIN, "juki PIN", common.JUKI_TRIES),
+    ):
+        probe.select(aid)
+        probe.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))
+        findings.expect(answered(probe.send("00200080")), f"63C[0-{most:X}]", what)
+
+
+def _query_costs_nothing(probe: Probe, findings: Findings) -> None:
+    probe.select(jpki.AID)
+    probe.send("00A4020C020018")
+    asked = {answered(probe.send("00200080")) for _ in range(5)}
+    findings.require(len(asked) == 1, "five questions in a row get one answer")
+
+
+QUERIES = (
+    Case("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries),
+    Case("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing),
+    exchanges("pins.short-identifier", "A PIN is asked for by its short identifier", "docs/card.md",
+              (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("0020009B", "63C[0-5]")),
+    exchanges("pins.unverified", "After power-up no key may be used without its PIN, and no query opens one",
+              "docs/card.md", (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("00B0810004", "6982"), cold=True),
+)  # fmt: skip
+
+CASES = (*LENGTHS, *SELECTION, *FILES, *CERTIFICATES, *ERRORS, *QUERIES)

@@ -1,0 +1,101 @@
+"""Checks that send a PIN. They run only with PINs that were given, and on a card that is not ours only if its owner
+accepts the risk; a wrong PIN is sent to an emulated card alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from applets import jpki
+from reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
+from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe
+
+_DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
+_MESSAGE = b"reader check"
+_SUCCESS = b"\x90\x00"
+
+
+def _verify(probe: Probe, pin_file: int, value: str) -> bytes:
+    probe.transmit(bytes.fromhex("00A4020C02") + pin_file.to_bytes(2))
+    return probe.transmit(bytes((0x00, 0x20, 0x00, 0x80, len(value))) + value.encode("ascii"))
+
+
+def _sign(probe: Probe, key: int) -> bytes:
+    probe.transmit(bytes.fromhex("00A4020C02") + key.to_bytes(2))
+    info = _DIGEST_INFO + sha256(_MESSAGE).digest()
+    return probe.transmit(bytes((0x80, 0x2A, 0x00, 0x80, len(info))) + info + b"\0")
+
+
+def _signs(pin_file: int, key: int, certificate: int, secret: str) -> Callable[[Probe, Findings], None]:
+    """That the right PIN opens a key whose signature fits the certificate beside it. `secret` names the PIN."""
+
+    def look(probe: Probe, findings: Findings) -> None:
+        value = getattr(probe.secrets, secret)
+        probe.transmit(SELECT_JPKI)
+        tries = _tries(probe, pin_file)
+        findings.expect(answered(_sign(probe, key)), "6982", "signing before VERIFY")
+        findings.expect(answered(_verify(probe, pin_file, value)), "9000", "VERIFY")
+        findings.require(_tries(probe, pin_file) >= tries, "no try was spent")
+        signature = _sign(probe, key)
+        findings.expect(answered(signature), "256 bytes, 9000", "signing")
+        der = probe.file(certificate)
+        findings.require(_fits(der, signature[:-2]), "the signature fits the certificate")
+        probe.transmit(SELECT_JPKI)
+        findings.expect(answered(_sign(probe, key)), "256 bytes, 9000", "signing after the same application again")
+        probe.transmit(SELECT_CARD_MANAGER)
+        probe.transmit(SELECT_JPKI)
+        findings.expect(answered(_sign(probe, key)), "6982", "signing after another application")
+
+    return look
+
+
+def _wrong_pin(probe: Probe, findings: Findings) -> None:
+    if probe.kind is not Kind.EMULATED:
+        raise NotApplicable("a wrong PIN is sent to an emulated card only")
+    probe.transmit(SELECT_JPKI)
+    if _tries(probe, jpki.AUTHENTICATION_PIN) < 2:
+        raise NotApplicable("too few tries are left")
+    right = probe.secrets.authentication or ""
+    findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN")
+    wrong = "".join(str(9 - int(digit)) for digit in right)
+    findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, wrong)), "63C2", "a wrong PIN")
+    findings.expect(answered(_sign(probe, jpki.AUTHENTICATION_KEY)), "6982", "signing after it")
+    findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN again")
+    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_TRIES, "all tries are back")
+
+
+def _tries(probe: Probe, pin_file: int) -> int:
+    probe.transmit(bytes.fromhex("00A4020C02") + pin_file.to_bytes(2))
+    answer = probe.send("00200080")
+    return answer[1] & 0x0F if answer[:1] == b"\x63" else 0
+
+
+def _fits(der: bytes, signature: bytes) -> bool:
+    if der[:2] != b"\x30\x82":
+        return False
+    try:
+        key = x509.load_der_x509_certificate(der[: int.from_bytes(der[2:4]) + 4]).public_key()
+        assert isinstance(key, RSAPublicKey)
+        key.verify(signature, _MESSAGE, PKCS1v15(), hashes.SHA256())
+    except (ValueError, InvalidSignature, AssertionError):
+        return False
+    return True
+
+
+CASES = (
+    Case("credentials.authentication", "The authentication PIN opens its key, and the signature fits the certificate",
+         "docs/card.md",
+         _signs(jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_KEY, jpki.AUTHENTICATION_CERTIFICATE, "authentication"),
+         Needs.AUTHENTICATION_PIN, cold=True),
+    Case("credentials.signature", "The password opens certificate and key of the signature", "docs/card.md",
+         _signs(jpki.SIGNATURE_PIN, jpki.SIGNATURE_KEY, jpki.SIGNATURE_CERTIFICATE, "signature"),
+         Needs.SIGNATURE_PASSWORD, cold=True),
+    Case("credentials.wrong-pin", "A wrong PIN costs a try, and the right one brings all of them back", "docs/card.md",
+         _wrong_pin, Needs.AUTHENTICATION_PIN, cold=True),
+)  # fmt: skip

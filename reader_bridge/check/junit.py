@@ -1,0 +1,37 @@
+"""A report as JUnit XML, which continuous integration shows as it shows tests."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from reader_bridge.check.result import Outcome, Report
+
+
+def junit(report: Report) -> str:
+    """The report as one test suite; what broke is an error, what failed a failure, what does not apply is skipped."""
+    suite = ET.Element(
+        "testsuite",
+        name=f"kazashi reader check: {report.reader}",
+        tests=str(len(report.results)),
+        failures=str(report.count(Outcome.FAILED)),
+        errors=str(report.count(Outcome.BROKEN) + (not report.complete)),
+        skipped=str(report.count(Outcome.NOT_APPLICABLE)),
+        time=f"{report.seconds:.3f}",
+        timestamp=report.at,
+    )
+    for result in report.results:
+        case = ET.SubElement(suite, "testcase", classname=result.group, name=f"{result.check}: {result.title}")
+        if result.outcome is Outcome.FAILED:
+            ET.SubElement(case, "failure", message=result.detail).text = "\n".join(result.observed)
+        elif result.outcome is Outcome.BROKEN:
+            ET.SubElement(case, "error", message=result.detail).text = "\n".join(result.observed)
+        elif result.outcome is Outcome.NOT_APPLICABLE:
+            ET.SubElement(case, "skipped", message=result.detail)
+        if result.observed or result.measured:
+            measured = [f"{name}: {value}" for name, value in result.measured.items()]
+            ET.SubElement(case, "system-out").text = "\n".join([*result.observed, *measured])
+    if not report.complete:
+        case = ET.SubElement(suite, "testcase", classname="run", name="the run came to its end")
+        ET.SubElement(case, "error", message="the reader went away or fell silent before the last check")
+    ET.indent(suite)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"

@@ -1,0 +1,135 @@
+"""The card under examination: what it is taken for, and the one way by which commands reach it.
+
+Every command goes through `Probe.transmit`, and `allowed` there is the promise that nothing which could cost a try or
+change a card ever reaches one that is not ours: a list of what may pass, not of what may not.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+from smartcard.scard import SCARD_UNPOWER_CARD
+
+from applets import jpki
+from card.identifiers import Aid
+from reader_bridge.pcsc import CardHandle
+
+SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
+SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
+
+UNKNOWN_INSTRUCTION = 0x1C
+"""One that no standard gives a meaning, so that no card does anything at it."""
+
+_READING = {0xA4, 0xB0, 0xB2, 0xCA, 0x84, 0xC0, UNKNOWN_INSTRUCTION}
+_STRANGE_CLASSES = {0x01, 0xF0}  # logical channel 1, and a class that belongs to nobody
+_RETRY_QUERY = 0x20
+_READER_COMMANDS = {bytes.fromhex("FFCA000000"), bytes.fromhex("FFCA010000")}
+_EMULATED = b"JPKI-EMU"
+"""The organisation of every authority of ours. No real one is called so, and no real card holds such a certificate."""
+
+ACCEPTED_RISK = "this card may be blocked for good and I accept that"
+"""What somebody must write to have PINs sent to a card that is not ours."""
+
+
+class Kind(Enum):
+    """What the card is."""
+
+    EMULATED = "an emulated individual number card"
+    NUMBER_CARD = "an individual number card that is not emulated"
+    OTHER = "another card"
+
+    @property
+    def is_number_card(self) -> bool:
+        """Whether the individual number card's files are to be expected."""
+        return self is not Kind.OTHER
+
+
+class Refused(Exception):
+    """A check asked for a command that must not reach this card: a defect of the check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """PINs that may be sent. `risk_accepted` says that they may go to a card that is not ours as well."""
+
+    authentication: str | None = None
+    signature: str | None = None
+    risk_accepted: bool = False
+
+    def may_go_to(self, kind: Kind) -> bool:
+        """Whether any PIN may be sent to such a card at all."""
+        return kind is Kind.EMULATED or (kind is Kind.NUMBER_CARD and self.risk_accepted)
+
+
+def allowed(command: bytes, kind: Kind, secrets: Secrets) -> bool:
+    """Whether a command may be sent to a card of that kind."""
+    if command in _READER_COMMANDS:
+        return True
+    if len(command) < 4:
+        return False
+    cla, ins = command[0], command[1]
+    if cla in (0x00, *_STRANGE_CLASSES) and ins in _READING:
+        return True
+    if cla == 0x00 and ins == _RETRY_QUERY and len(command) == 4:
+        return kind.is_number_card  # the empty VERIFY costs none there; other cards may take it for a wrong PIN
+    return secrets.may_go_to(kind) and (cla, ins) in {(0x00, 0x20), (0x80, 0x2A)}
+
+
+@dataclass
+class Probe:
+    """A card in a reader, connected. `slowest` keeps the longest answer of the run, in seconds, with its command."""
+
+    reader: str
+    card: CardHandle
+    kind: Kind = Kind.OTHER
+    secrets: Secrets = Secrets()
+    slowest: tuple[float, str] = field(default=(0.0, ""))
+
+    def transmit(self, command: bytes) -> bytes:
+        """One command and its answer. Raises PcscError, and Refused for what must not be sent."""
+        if not allowed(command, self.kind, self.secrets):
+            raise Refused(f"{command.hex().upper()} must not be sent to {self.kind.value}")
+        begun = time.perf_counter()
+        answer = self.card.transmit(command)
+        seconds = time.perf_counter() - begun
+        if seconds > self.slowest[0]:
+            self.slowest = (seconds, command[:5].hex().upper())
+        return answer
+
+    def send(self, hexadecimal: str) -> bytes:
+        """The same, of a command written in hexadecimal."""
+        return self.transmit(bytes.fromhex(hexadecimal))
+
+    def cold_start(self) -> None:
+        """Take the card's power and give it back."""
+        self.card.reconnect(SCARD_UNPOWER_CARD)
+
+    def identify(self) -> None:
+        """Settle what the card is. It is ours if an authority of ours issued it, which every reader of it can see."""
+        self.kind = Kind.OTHER
+        if self.transmit(SELECT_JPKI)[-2:] != b"\x90\x00":
+            return
+        self.kind = Kind.NUMBER_CARD
+        if _EMULATED in self.file(jpki.AUTHENTICATION_AUTHORITY):
+            self.kind = Kind.EMULATED
+
+    def select(self, aid: Aid) -> bytes:
+        """Select an application by its name."""
+        return self.transmit(bytes((0x00, 0xA4, 0x04, 0x0C, len(bytes(aid)))) + bytes(aid))
+
+    def file(self, fid: int) -> bytes:
+        """A file of the current application from its beginning, as far as it can be read in steps that every reader
+        takes."""
+        if self.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))[-2:] != b"\x90\x00":
+            return b""
+        content = b""
+        while len(content) < 0x7F00:
+            answer = self.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, 0xF0)))
+            if answer[-2:] != b"\x90\x00" or len(answer) == 2:
+                break
+            content += answer[:-2]
+            if len(answer) < 0xF2:
+                break
+        return content

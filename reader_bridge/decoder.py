@@ -1,0 +1,169 @@
+"""Exchanges in words: which command, on which file, with which result; and what of the bytes may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
+from card.apdu import CommandApdu, ResponseApdu
+from card.file import Application
+from card.identifiers import FileId
+from card.refusal import WrongLength
+from card.status_word import SUCCESS
+from reader_bridge.vpcd import FORGETTING, Exchange
+
+MASK = "**"
+"""What stands for a byte that is a PIN's or says something about the holder."""
+
+_INSTRUCTIONS = {
+    0x0020: "VERIFY",
+    0x0022: "MANAGE SECURITY ENVIRONMENT",
+    0x0024: "CHANGE REFERENCE DATA",
+    0x002A: "PERFORM SECURITY OPERATION",
+    0x002C: "RESET RETRY COUNTER",
+    0x0070: "MANAGE CHANNEL",
+    0x0082: "EXTERNAL AUTHENTICATE",
+    0x0084: "GET CHALLENGE",
+    0x0088: "INTERNAL AUTHENTICATE",
+    0x00A4: "SELECT",
+    0x00B0: "READ BINARY",
+    0x00B2: "READ RECORD",
+    0x00C0: "GET RESPONSE",
+    0x00CA: "GET DATA",
+    0x802A: "COMPUTE DIGITAL SIGNATURE",
+    0x8032: "CHANGE KEY",
+    0x80A2: "SET PUBLIC IC KEY",
+    0x80AE: "SET SESSION KEY",
+    0xFFCA: "GET UID (reader)",
+}
+_PIN_COMMANDS = {0x0020, 0x0024, 0x8032}
+_NAMING_BY_P2 = {*_PIN_COMMANDS, 0x0088, 0x802A}
+
+
+class Decoded(NamedTuple):
+    """An exchange in words, and its bytes in hexadecimal with MASK for what is not shown."""
+
+    words: str
+    command: str
+    response: str
+
+
+class Decoder:
+    """Follows one slot's exchanges. It knows the card's applications, and keeps in step with what is selected, so
+    that it can name the file that a command works on, and knows whose the bytes are. Words never show a PIN; bytes
+    are masked unless they are known to be nobody's."""
+
+    def __init__(self, applications: Sequence[Application]) -> None:
+        self._applications = applications
+        self._application: Application | None = None
+        self._file: FileId | None = None
+
+    def decode(self, exchange: Exchange) -> Decoded:
+        """One exchange in words, its bytes masked."""
+        if exchange.event:
+            if exchange.event in FORGETTING:
+                self._application = self._file = None
+            return Decoded(f"-- {exchange.event}", "", exchange.response.hex().upper())
+        command = response = None
+        if len(exchange.response) >= 2:
+            response = ResponseApdu.parse(exchange.response)
+        try:
+            command = CommandApdu.parse(exchange.command)
+        except WrongLength:
+            asked = f"malformed command {exchange.command[:4].hex().upper()}..."
+        else:
+            self._follow(command, response)
+            asked = self._asked(command)
+        got = "no answer"
+        if response is not None:
+            size = f"{len(response.data)} bytes, " if response.data else ""
+            got = f"{size}{response.status} {response.status.meaning}"
+        words = f"{asked} -> {got} ({exchange.seconds * 1000:.2f} ms)"
+        return Decoded(
+            words, _command_shown(exchange.command, command), self._response_shown(command, exchange.response)
+        )
+
+    def line(self, exchange: Exchange) -> str:
+        """One exchange in words."""
+        return self.decode(exchange).words
+
+    def _follow(self, command: CommandApdu, response: ResponseApdu | None) -> None:
+        succeeded = response is not None and response.status == SUCCESS
+        match command.cla << 8 | command.ins, command.p1:
+            case 0x00A4, 0x04 if succeeded:
+                self._application = self._named(command.data)
+                self._file = None
+            case 0x00A4, 0x02 if succeeded:
+                self._file = FileId(int.from_bytes(command.data[:2]))
+            case 0x00B0, p1 if p1 & 0x80:
+                self._file = FileId(p1 & 0x1F)
+            case key, _ if key in _NAMING_BY_P2 and command.p2 & 0x1F:
+                self._file = FileId(command.p2 & 0x1F)
+            case 0x00B2, _ if command.p2 >> 3:
+                self._file = FileId(command.p2 >> 3)
+
+    def _named(self, name: bytes) -> Application | None:
+        return next((found for found in self._applications if name and found.aid.startswith(name)), None)
+
+    def _asked(self, command: CommandApdu) -> str:
+        key = command.cla << 8 | command.ins
+        words = [_INSTRUCTIONS.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
+        match key:
+            case 0x00A4 if command.p1 == 0x04:
+                found = self._named(command.data)
+                words.append(f"application {found.name if found else command.data.hex().upper()}")
+            case 0x00A4 if command.data:
+                words.append(self._file_in_words(FileId(int.from_bytes(command.data[:2]))))
+            case 0x00B0:
+                offset = command.p2 if command.p1 & 0x80 else command.p1 << 8 | command.p2
+                words.append(f"{self._file_in_words(self._file)} from {offset}")
+                if command.le is not None:
+                    words.append(f"up to {command.le}")
+            case 0x00B2:
+                words.append(f"{self._file_in_words(self._file)} record {command.p1}")
+            case 0x00CA:
+                words.append(f"{command.p1:02X}{command.p2:02X}")
+            case _ if key in _PIN_COMMANDS:
+                words.append(self._file_in_words(self._file))
+                words.append("*" * len(command.data) if command.data else "tries left?")
+            case _ if key in _NAMING_BY_P2:
+                words.append(f"{self._file_in_words(self._file)}, {len(command.data)} bytes")
+            case _ if command.data:
+                words.append(f"{len(command.data)} bytes")
+        return " ".join(words)
+
+    def _file_in_words(self, fid: FileId | None) -> str:
+        if fid is None:
+            return "no file"
+        file = self._application.files.get(fid) if self._application else None
+        return f"{file.name} ({fid})" if file else f"file {fid}"
+
+    def _response_shown(self, command: CommandApdu | None, response: bytes) -> str:
+        shown = command is not None and self._is_nobodys(command)
+        data, status = response[:-2], response[-2:].hex().upper()
+        return (data.hex().upper() if shown else MASK * len(data)) + status
+
+    def _is_nobodys(self, command: CommandApdu) -> bool:
+        """Whether what is answered to a command says nothing about a holder."""
+        match command.cla << 8 | command.ins:
+            case 0x0084:
+                return True
+            case 0x00A4:
+                return self._application is not None
+            case 0x00B0 if self._application is not None:
+                return self._file in IMPERSONAL_FILES.get(self._application.aid, ())
+            case 0x00CA:
+                return command.p1 << 8 | command.p2 in IMPERSONAL_OBJECTS
+        return False
+
+
+def _command_shown(raw: bytes, command: CommandApdu | None) -> str:
+    """A command with its data masked, unless they are a name. Of what is no command, only the header is shown."""
+    if command is None:
+        return raw[:4].hex().upper() + MASK * len(raw[4:])
+    if not command.data or (command.cla, command.ins) == (0x00, 0xA4):
+        return raw.hex().upper()
+    begins = 7 if command.extended else 5
+    ends = begins + len(command.data)
+    return raw[:begins].hex().upper() + MASK * len(command.data) + raw[ends:].hex().upper()

@@ -1,0 +1,96 @@
+"""Where a slot meets a reader: at a port that vpcd listens on, or at one of ours that a reader's host dials."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+
+_ACCEPT_SECONDS = 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+
+class PortTaken(Exception):
+    """Nobody can dial a slot whose port something else has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One slot of a virtual reader: the name that PC/SC has for it, and where vpcd listens."""
+
+    reader: str
+    host: str
+    port: int
+
+    patient = False
+    """vpcd is watched over: what it does not do in time has gone wrong."""
+
+    def meet(self, stop: threading.Event) -> socket.socket | None:
+        """Connect as soon as there is something to connect to; None once `stop` is set."""
+        pause = _FIRST_PAUSE
+        while not stop.is_set():
+            try:
+                return socket.create_connection((self.host, self.port), timeout=None)
+            except OSError:
+                stop.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DialledEndpoint:
+    """A slot that waits for a host to dial in, as vicc does in its reversed mode: a phone in front of a reader, or
+    vpcd in dial-out mode. We listen only while a card is in and nobody is connected, so that a second host is turned
+    away at once instead of waiting in vain."""
+
+    reader: str
+    host: str
+    port: int
+
+    patient = True
+
+    def check(self) -> None:
+        """Raises PortTaken where we could not listen."""
+        self._listening().close()
+
+    def meet(self, stop: threading.Event) -> socket.socket | None:
+        """Wait for a host; None once `stop` is set."""
+        listening = None
+        while not stop.is_set():
+            if listening is None:
+                with contextlib.suppress(PortTaken):  # it may be free again later
+                    listening = self._listening()
+                if listening is None:
+                    stop.wait(_LONGEST_PAUSE)
+                    continue
+            try:
+                dialled, _ = listening.accept()
+            except TimeoutError:
+                continue
+            dialled.settimeout(None)
+            listening.close()
+            return dialled
+        if listening is not None:
+            listening.close()
+        return None
+
+    def _listening(self) -> socket.socket:
+        try:
+            listening = socket.create_server((self.host, self.port), backlog=1)
+        except OSError as error:
+            raise PortTaken(f"nobody can dial {self.host} port {self.port}: {error.strerror or error}") from error
+        listening.settimeout(_ACCEPT_SECONDS)
+        return listening
+
+
+AnyEndpoint = Endpoint | DialledEndpoint
+
+
+def dialled_endpoint(address: str) -> DialledEndpoint:
+    """The endpoint at `PORT` or `HOST:PORT`; loopback unless a host is named. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} is not PORT or HOST:PORT")
+    host = host or "127.0.0.1"
+    return DialledEndpoint(f"dial-in {port}", host, int(port))

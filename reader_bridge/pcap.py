@@ -1,0 +1,71 @@
+"""Traces as packet captures, which Wireshark decodes: link type 264, ISO 14443 (the one link type of cards that pcap
+has).
+
+A contact card's exchanges are written in the same form, as blocks of ISO 14443-4: command and answer are the same bytes
+in both worlds. To have Wireshark decode the commands too, tell it that the payload is ISO 7816
+(`tshark -d iso14443.subdissector,iso7816 -r FILE`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from reader_bridge.trace import Trace
+from reader_bridge.vpcd import EVENTS, FORGETTING, INSERTED, REMOVED, Control
+
+LINK_TYPE = 264
+_MAGIC, _MAJOR, _MINOR, _LONGEST = 0xA1B2C3D4, 2, 4, 0x40000
+
+# The pseudo-header of the link type: version 0, event, length of what follows. Check bytes are left out by both events.
+_FROM_CARD, _TO_CARD = 0xFB, 0xFA
+_FIELD_ON, _FIELD_OFF = 0xFC, 0xFD
+
+_BLOCK_BYTES = 253
+"""What a block holds of a frame of 256 bytes, beside its control byte and the two check bytes (ISO 14443-4, 7.1)."""
+
+_I_BLOCK, _CHAINING, _R_ACK = 0x02, 0x10, 0xA2
+
+_WITHOUT_FIELD = {EVENTS[Control.POWER_OFF], INSERTED, REMOVED}
+
+
+def write_pcap(trace: Trace, out: BinaryIO) -> int:
+    """Write a trace as a capture; answers how many packets it holds."""
+    out.write(struct.pack("<IHHiIII", _MAGIC, _MAJOR, _MINOR, 0, 0, _LONGEST, LINK_TYPE))
+    packets = 0
+    for at, event, body in _packets(trace):
+        packet = struct.pack(">BBH", 0, event, len(body)) + body
+        seconds = int(at)
+        out.write(struct.pack("<IIII", seconds, int((at - seconds) * 1e6), len(packet), len(packet)) + packet)
+        packets += 1
+    return packets
+
+
+def _packets(trace: Trace) -> Iterator[tuple[float, int, bytes]]:
+    """When, which event, and the block. The block number changes as in ISO 14443-4, 7.5.4."""
+    number = 0
+    for line in trace.lines:
+        if line.event:
+            if line.event in FORGETTING:  # faults leave no mark of their own in the field
+                number = 0
+                yield line.at, _FIELD_OFF if line.event in _WITHOUT_FIELD else _FIELD_ON, b""
+            continue
+        *chained, last = _pieces(line.command_bytes)
+        for piece in chained:
+            yield line.at, _TO_CARD, bytes((_I_BLOCK | _CHAINING | number,)) + piece
+            yield line.at, _FROM_CARD, bytes((_R_ACK | number,))
+            number ^= 1
+        yield line.at, _TO_CARD, bytes((_I_BLOCK | number,)) + last
+        answered = line.at + line.seconds
+        *chained, last = _pieces(line.response_bytes)
+        for piece in chained:
+            yield answered, _FROM_CARD, bytes((_I_BLOCK | _CHAINING | number,)) + piece
+            number ^= 1
+            yield answered, _TO_CARD, bytes((_R_ACK | number,))
+        yield answered, _FROM_CARD, bytes((_I_BLOCK | number,)) + last
+        number ^= 1
+
+
+def _pieces(body: bytes) -> list[bytes]:
+    return [body[at : at + _BLOCK_BYTES] for at in range(0, len(body), _BLOCK_BYTES)] or [b""]

@@ -1,0 +1,29 @@
+"""A second client that takes a reader for a while: `python -m reader_bridge.thief READER SECONDS`.
+
+A program of its own, because libpcsclite settles once in a process on which pcscd it talks to.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from reader_bridge.pcsc import connected
+
+_SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
+
+
+def steal(reader: str, seconds: float) -> None:
+    """Hold the reader in a transaction, and leave another application selected than the one that was. Raises
+    PcscError."""
+    with connected(reader) as card:
+        card.begin()
+        try:
+            card.transmit(_SELECT_CARD_MANAGER)
+            time.sleep(seconds)
+        finally:
+            card.end()
+
+
+if __name__ == "__main__":
+    steal(sys.argv[1], float(sys.argv[2]))
