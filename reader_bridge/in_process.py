@@ -11,7 +11,7 @@ from smartcard.scard import (
     SCARD_W_REMOVED_CARD,
 )
 
-from reader_bridge.interface import Interface
+from reader_bridge.interface import CardGone, Interface
 
 
 class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
@@ -50,7 +50,7 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
     def connect(self, protocol: object = None, mode: object = None, disposition: int | None = None) -> None:
         """Power the card, as the first connection to a reader does. Raises NoCardException for an empty reader."""
         super().connect(protocol, mode, disposition)
-        if self._reader.card is None:
+        if self._reader.card is None or not self._reader.card.present:
             raise NoCardException("there is no card in the reader", hresult=SCARD_W_REMOVED_CARD)
         if disposition is not None:
             self._disposition = disposition
@@ -80,7 +80,10 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
 
     def doTransmit(self, command: list[int], protocol: object) -> tuple[list[int], int, int]:
         """One command; answers data, SW1, SW2."""
-        response = self._present().transmit(bytes(command))
+        try:
+            response = self._present().transmit(bytes(command))
+        except CardGone as error:
+            raise CardConnectionException(str(error), hresult=SCARD_W_REMOVED_CARD) from error
         return list(response[:-2]), response[-2], response[-1]
 
     def doControl(self, controlCode: int, command: list[int]) -> list[int]:
@@ -94,6 +97,6 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
     def _present(self) -> Interface:
         if self._card is None:
             raise CardConnectionException("not connected")
-        if self._reader.card is not self._card:
+        if self._reader.card is not self._card or not self._card.present:
             raise CardConnectionException("the card was removed", hresult=SCARD_W_REMOVED_CARD)
         return self._card

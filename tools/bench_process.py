@@ -35,11 +35,17 @@ from reader_bridge.slot import Slot
 from reader_bridge.trace import read_trace
 from tools.error_codes import code_of
 from tools.errors import AlreadyRunning
+from tools.served import HOST, ServedProcess, free_port
 from tools.services import Services
+from world.chance import unforeseen
 from world.home import World
 
 CONTROL_SOCKET = "control.sock"
 LOG = "bench.log"
+_CONSOLE_LOG = "console.log"
+KEY_VARIABLE = "KAZASHI_CONSOLE_KEY"
+"""Where the console finds its key: in its environment, which only its owner can read, and not among its arguments."""
+
 DEFAULT_READERS = ("Kazashi",)
 _POWER_SECONDS = 5.0
 _START_SECONDS = 60.0
@@ -83,6 +89,7 @@ class BenchProcess:
     pcscd: RunningPcscd
     host: ReaderHost
     services: Services | None
+    console: ConsoleProcess | None
     ended: threading.Event
 
     def status(self, _: dict[str, Any]) -> control.Answer:
@@ -96,6 +103,7 @@ class BenchProcess:
                 "environment": self.pcscd.client_environment(),
             },
             "services": self.services.status if self.services else None,
+            "console": self.console.link if self.console else None,
             "slots": [self._slot(number, slot) for number, slot in enumerate(self.host.slots)],
         }
 
@@ -193,14 +201,31 @@ def _wait_until_powered(slot: Slot) -> None:
         slot.wait_until_powered(_POWER_SECONDS)
 
 
+class ConsoleProcess:
+    """The console of a world, served at a port by a process of its own. Its link has the key to it."""
+
+    def __init__(self, world: World, port: int) -> None:
+        """Serve it. Raises ServicesUnavailable."""
+        key = f"{unforeseen(128):032x}"
+        self.link = f"http://{HOST}:{port}/?key={key}"
+        arguments = ("tools.console.serve", str(world.directory))
+        environment = {**os.environ, KEY_VARIABLE: key}
+        self._process = ServedProcess("the console", arguments, port, world.run / _CONSOLE_LOG, environment)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.stop()
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """Which services are to run beside the readers: at which port (the first free one), in how many processes, and
-    whether with a directory."""
+    """Which services are to run beside the readers: the authorities' at which port (the first free one), in how many
+    processes, whether with a directory, and whether with the console, at the first free port of all."""
 
     port: int | None = None
     workers: int = 1
     directory: bool = False
+    console: bool = True
 
 
 def run(
@@ -230,14 +255,18 @@ def run(
     pcscd = choose_pcscd(world, readers, where)
     host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
     services: Services | None = None
+    console: ConsoleProcess | None = None
     try:
         for slot, (name, presentation) in zip(host.slots, cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
         for slot, _ in zip(host.slots, cards, strict=False):
             _wait_until_powered(slot)
         if plan is not None:
-            services = Services(world, port=plan.port, workers=plan.workers, directory=plan.directory)
-        bench = BenchProcess(world, pcscd, host, services, ended)
+            first = [free_port([plan.port or 0])] if plan.console else []
+            port = plan.port or free_port(first)
+            services = Services(world, port=port, workers=plan.workers, directory=plan.directory, avoid=first)
+            console = ConsoleProcess(world, first[0]) if first else None
+        bench = BenchProcess(world, pcscd, host, services, console, ended)
         server = control.ControlServer(
             control_path(world),
             {verb: getattr(bench, verb) for verb in _VERBS},
@@ -249,6 +278,8 @@ def run(
         finally:
             server.close()
     finally:
+        if console is not None:
+            console.stop()
         if services is not None:
             services.stop()
         host.close()

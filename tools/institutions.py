@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from card_management.management import CardManagement
 from card_management.order import Order, usual_order
@@ -14,6 +15,7 @@ from pki.authority import Authority
 from pki.profile import Kind
 from pki.publication import Publication
 from pki.revocation import Revocations
+from resident_registry.event import KINDS, Channel, EventRefused
 from resident_registry.juki_net import JukiNet
 from resident_registry.registry import NoSuchResident, Registry
 from resident_registry.resident import Resident
@@ -106,3 +108,41 @@ class Institutions:
         """Issue a card to a person of the registry or the cast; answers its image."""
         resident = self.resident(who)
         return self.cards.issue(name, order or usual_order(self.world, resident))
+
+    def certificates(self, holder: str, mark: datetime | None = None) -> list[dict[str, Any]]:
+        """The certificates of a resident record code, and how each stands; with a `mark`, also how it stood then,
+        which is what OCSP tells until the next one."""
+        rows = []
+        for kind, authority in self.authorities.items():
+            for found in authority.of_holder(holder):
+                standing = self.revocations[kind].standing(found.serial)
+                row = {
+                    "kind": kind.word, "serial": f"{found.serial:X}", "generation": found.generation,
+                    "medium": found.medium.value, "state": standing.state.value,
+                    "reason": standing.reason.word if standing.reason is not None else None,
+                    "since": standing.since.isoformat() if standing.since else None,
+                    "not_before": found.not_before.isoformat(), "not_after": found.not_after.isoformat(),
+                }  # fmt: skip
+                if mark is not None:
+                    row["ocsp"] = self.revocations[kind].standing(found.serial, mark).state.value
+                rows.append(row)
+        return rows
+
+    def happen(
+        self, who: str, word: str, given: dict[str, Any], day: date | None = None, channel: Channel | None = None
+    ) -> dict[str, Any]:
+        """Something happens to somebody, and all that follows at once; answers what became of it. `given` are the
+        fields of the event of that word. Raises NoSuchResident, EventRefused, and ValueError for values that make no
+        sense."""
+        if word not in KINDS:
+            raise EventRefused(f"nothing is called {word!r} in the registry")
+        event = KINDS[word].from_dict(given)
+        after = self.registry.record(self.registry.find(who).code, event, day, channel)
+        self.settle()
+        waiting = self.juki_net.next_due()
+        renewals = [found for found in self.cards.cases(after.code) if found.what == "renewal"][-1:]
+        return {
+            "resident": after.alias or after.code, "event": word, "status": after.status.value,
+            "waits_until": waiting.isoformat() if waiting else None,
+            "refused": [found.note for found in renewals if found.state == "refused"] if word == "renewal" else [],
+        }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pki.directory import Directory
@@ -21,21 +21,25 @@ _LOG = "services.log"
 class Services:
     """What runs beside the readers. Ends with the process that started it, whatever becomes of that."""
 
-    def __init__(self, world: World, *, port: int | None = None, workers: int = 1, directory: bool = False) -> None:
-        """Start them; they answer when this returns. Raises ServicesUnavailable and DirectoryUnavailable."""
+    def __init__(
+        self, world: World, *, port: int | None = None, workers: int = 1, directory: bool = False,
+        avoid: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        """Start them; they answer when this returns. `avoid` are ports that somebody else is about to take. Raises
+        ServicesUnavailable and DirectoryUnavailable."""
         self._institutions = Institutions(world)
         self._ended = threading.Event()
         self._process: ServedProcess | None = None
         self._directory: Directory | None = None
         self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
-        self.port = port or free_port()
+        self.port = port or free_port(avoid)
         if not is_free(self.port):
             raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
         self._prepare()
         try:
             self._start(world, workers)
             if directory:
-                self._directory = Directory(world, free_port([self.port]))
+                self._directory = Directory(world, free_port([self.port, *avoid]))
                 self._directory.start(self._publications())
             self._ticker.start()
         except BaseException:

@@ -75,17 +75,7 @@ def ca_show(context: click.Context, who: str, as_json: bool) -> None:
     """The certificates of WHO (alias, record code or number), and how each stands."""
     institutions = institutions_of(context)
     code = institutions.registry.find(who).code
-    rows = []
-    for kind, authority in institutions.authorities.items():
-        for found in authority.of_holder(code):
-            standing = institutions.revocations[kind].standing(found.serial)
-            rows.append(
-                {"kind": kind.word, "serial": f"{found.serial:X}", "generation": found.generation,
-                 "medium": found.medium.value, "state": standing.state.value,
-                 "reason": standing.reason.word if standing.reason is not None else None,
-                 "since": standing.since.isoformat() if standing.since else None,
-                 "not_before": found.not_before.isoformat(), "not_after": found.not_after.isoformat()}
-            )  # fmt: skip
+    rows = institutions.certificates(code)
     answer(rows, as_json, table(rows, f"{who} has no certificate yet; try: kazashi card new {who}"))
 
 

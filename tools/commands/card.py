@@ -10,7 +10,7 @@ import click
 from tools.commands.shared import answer, ask, institutions_of, json_option, world_of
 
 if TYPE_CHECKING:
-    from world.home import World
+    pass
 
 
 @click.group()
@@ -31,10 +31,11 @@ def card_new(
     context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, as_json: bool
 ) -> None:
     """Issue a card to somebody of the registry, or of the cast (`kazashi card list --cast` shows them)."""
-    world = world_of(context)
+    from tools.cards import described
+
     made(context, name or resident, resident=resident, pin=pin, password=password, atr=atr)
-    described = _described(world, name or resident)
-    answer(described, as_json, _card_in_words(described))
+    found = described(world_of(context), name or resident)
+    answer(found, as_json, _card_in_words(found))
 
 
 @card.command("list")
@@ -49,11 +50,10 @@ def card_list(context: click.Context, cast: bool, as_json: bool) -> None:
         rows = [{"resident": found.alias, "name": str(found.name), "about": found.about} for found in CAST.values()]
         answer(rows, as_json, "\n".join(f"{row['resident']:15} {row['about']}" for row in rows))
         return
-    from card_management.order import SUFFIX
+    from tools.cards import card_names, described
 
     world = world_of(context)
-    names = sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
-    cards = [{"card": name, **_described(world, name)} for name in names]
+    cards = [{"card": name, **described(world, name)} for name in card_names(world)]
     words = "\n".join(f"{found['card']:15} {found.get('name', found.get('damage', ''))}" for found in cards)
     answer(cards, as_json, words or "No cards yet; make one with: kazashi card new hanako")
 
@@ -64,8 +64,10 @@ def card_list(context: click.Context, cast: bool, as_json: bool) -> None:
 @click.pass_context
 def card_show(context: click.Context, name: str, as_json: bool) -> None:
     """All about one card, PINs included: it is an emulated one."""
-    described = _described(world_of(context), name, missing_is_error=True)
-    answer(described, as_json, _card_in_words(described))
+    from tools.cards import described
+
+    found = described(world_of(context), name, missing_is_error=True)
+    answer(found, as_json, _card_in_words(found))
 
 
 @card.command("insert")
@@ -152,43 +154,9 @@ def made(
         from card.image import ImageMissing
 
         raise ImageMissing(f"there is no card {name!r}; make it with: kazashi card new RESIDENT --name {name}")
-    from dataclasses import replace
+    from tools.cards import make_card
 
-    from card.atr import CONTACT_ATRS
-    from card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
-    from card_management.order import usual_order
-
-    institutions = institutions_of(context)
-    world = institutions.world
-    for value, form, what in ((pin, FOUR_DIGITS, "--pin"), (password, SIGNATURE_PASSWORD, "--password")):
-        if not form.accepts(value.encode()):
-            raise UsageError(f"{what} takes {form.words}")
-    order = usual_order(world, institutions.resident(resident or name), CONTACT_ATRS[atr])
-    pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
-    institutions.cards.issue(name, replace(order, pins=pins))
-
-
-def _described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:
-    """What a card's image says of itself, and the tries left on its PINs."""
-    from card.image import DamagedImage, read_image
-    from card_management.order import image_path
-    from tools.errors import UsageError
-
-    try:
-        contents, about = read_image(image_path(world, name))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    except DamagedImage as error:
-        if missing_is_error:
-            raise
-        return {"damage": str(error)}
-    from applets.install import install
-
-    tries = {}
-    for application in install(contents).applications:
-        for fid, pin in contents[application.aid].pins.items():
-            tries[f"{application.name} {application.files[fid].name}"] = f"{pin.tries_left} of {pin.tries}"
-    return {**about, "tries left": tries}
+    make_card(institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr)
 
 
 def _card_in_words(described: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ from tools.commands.shared import answer, ask, json_option, world_of
 @click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
 @click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
 @click.option("--no-services", is_flag=True, help="Reader and cards alone.")
+@click.option("--no-console", is_flag=True, help="Everything but the console.")
 @click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
 @click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
@@ -55,6 +56,7 @@ def up(
     workers: int,
     ldap: bool,
     no_services: bool,
+    no_console: bool,
     faults: Path | None,
     unkind: bool,
     dialled: Sequence[str],
@@ -84,7 +86,7 @@ def up(
         arguments = [f"--pcscd={where}", *(f"--reader={name}" for name in readers)]
         arguments += [f"--card={name}" for name in names] or ["--empty"]
         arguments += [f"--workers={workers}", *([f"--port={port}"] if port else [])]
-        arguments += ["--ldap"] * ldap + ["--no-services"] * no_services
+        arguments += ["--ldap"] * ldap + ["--no-services"] * no_services + ["--no-console"] * no_console
         arguments += ["--contactless"] * contactless + ["--reset-keeps-status"] * reset_keeps_status
         arguments += ["--unkind"] * unkind + [f"--listen={address}" for address in dialled]
         arguments += [f"--faults={faults.resolve()}"] if faults else []
@@ -107,7 +109,7 @@ def up(
         readers or bench_process.DEFAULT_READERS,
         where,
         [(name, presentation) for name in names],
-        None if no_services else bench_process.ServicePlan(port, workers, ldap),
+        None if no_services else bench_process.ServicePlan(port, workers, ldap, not no_console),
         announce,
         endpoints,
     )
@@ -171,4 +173,6 @@ def status_in_words(told: dict[str, Any]) -> str:
         lines.append(
             f"Authorities: {services['http']}" + (f", directory: {services['ldap']}" if services["ldap"] else "")
         )
+    if told["console"]:
+        lines.append(f"Console: {told['console']}")
     return "\n".join(lines)

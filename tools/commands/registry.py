@@ -218,33 +218,24 @@ def _record(
     context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None, as_json: bool,
     given: dict[str, str],
 ) -> None:  # fmt: skip
-    from datetime import date
+    from datetime import date, datetime
 
     from resident_registry.event import Channel
     from tools.errors import UsageError
 
-    institutions = institutions_of(context)
+    given = {key: value for key, value in given.items() if value is not None}
     try:
-        event = kind.from_dict({key: value for key, value in given.items() if value is not None})
         day = date.fromisoformat(on) if on else None
-        code = institutions.registry.find(who).code
-        after = institutions.registry.record(code, event, day, Channel(channel) if channel else None)
+        told = institutions_of(context).happen(who, kind.word, given, day, Channel(channel) if channel else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    institutions.settle()
-    waiting = institutions.juki_net.next_due()
-    refused = [found for found in institutions.cards.cases(after.code) if found.what == "renewal"][-1:]
-    told = {
-        "resident": after.alias or after.code, "event": kind.word, "status": after.status.value,
-        "waits_until": waiting.isoformat() if waiting else None,
-        "refused": [found.note for found in refused if found.state == "refused"] if kind.word == "renewal" else [],
-    }  # fmt: skip
     words = f"{told['event']} recorded for {told['resident']}"
-    if waiting:
+    if told["waits_until"]:
         from world.clock import JST
 
+        waiting = datetime.fromisoformat(told["waits_until"])
         words += f"; it leaves for Juki-Net at {waiting.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
-    for note in told["refused"]:  # type: ignore[union-attr]
+    for note in told["refused"]:
         words += f"\nThe card management did not renew: {note}"
     answer(told, as_json, words)
 

@@ -1,0 +1,146 @@
+"""The interface for other people's tests, as they use it: from a project outside the tree, and from Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from smartcard.Exceptions import CardConnectionException, NoCardException
+
+from reader_bridge.fault_script import BadFaultScript
+from tests.support import run
+from tools.workbench import Workbench
+from world.key_source import SharedKeySource
+
+SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
+VERIFY = [0x00, 0x20, 0x00, 0x98, 0x04]
+
+PROJECT = """
+import subprocess
+from datetime import date
+
+import pytest
+from cryptography import x509
+
+SELECT = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
+
+
+def certificate(connection):
+    connection.transmit(SELECT)
+    data, first, second = connection.transmit([0x00, 0xB0, 0x8A, 0x00, 0x00, 0x00, 0x00])
+    assert (first, second) == (0x90, 0x00)
+    return x509.load_der_x509_certificate(bytes(data)[: int.from_bytes(bytes(data[2:4])) + 4])
+
+
+@pytest.mark.kazashi(resident="taro", today=date(2027, 4, 1))
+def test_a_date_and_a_resident(kazashi_connection):
+    assert certificate(kazashi_connection).not_valid_before_utc.date() <= date(2027, 4, 1)
+
+
+@pytest.mark.kazashi(faults="faults: [{status: 6F00, when: {matching: 00B0}}]")
+def test_a_fault(kazashi_connection):
+    kazashi_connection.transmit(SELECT)
+    assert kazashi_connection.transmit([0x00, 0xB0, 0x8A, 0x00, 0x04])[1:] == (0x6F, 0x00)
+
+
+@pytest.mark.kazashi(pin="9876")
+def test_a_real_reader(kazashi_reader, kazashi_card):
+    said = subprocess.run(["opensc-tool", "--reader", kazashi_reader.name, "--name"], env=kazashi_reader.environment,
+                          capture_output=True, text=True, timeout=30)
+    assert "jpki" in said.stdout
+    verified = subprocess.run(["pkcs15-tool", "--reader", kazashi_reader.name, "--verify-pin", "--auth-id", "01",
+                               "--pin", kazashi_card.pin], env=kazashi_reader.environment, timeout=30)
+    assert verified.returncode == 0
+    assert any("VERIFY authentication PIN" in line for line in kazashi_reader.trace())
+
+
+def test_the_next_card_is_another_one(kazashi_reader, kazashi_card):
+    from smartcard.System import readers
+
+    found = next(reader for reader in readers() if str(reader) == kazashi_reader.name).createConnection()
+    found.connect()
+    assert kazashi_card.pin == "1234"
+    found.transmit(SELECT)
+    assert found.transmit([0x00, 0x20, 0x00, 0x98, 0x04, *kazashi_card.pin.encode()])[1:] == (0x90, 0x00)
+    found.disconnect()
+
+
+@pytest.mark.kazashi(nonsense=1)
+def test_a_word_that_the_mark_does_not_know(kazashi_card):
+    pass
+"""
+
+
+def test_a_project_outside_the_tree_uses_the_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(PROJECT)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "4 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "the mark kazashi takes" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("workbench"), today=date(2026, 11, 24), keys=keys)
+
+
+def test_a_card_in_process(bench: Workbench) -> None:
+    card = bench.card("leap-day", pin="4321")
+    with bench.in_process(card) as reader:
+        connection = reader.createConnection()
+        connection.connect()
+        assert connection.transmit(SELECT_JPKI)[1:] == (0x90, 0x00)
+        assert connection.transmit([*VERIFY, *b"4321"])[1:] == (0x90, 0x00)
+    with pytest.raises(CardConnectionException):
+        connection.transmit(SELECT_JPKI)
+
+
+def test_a_card_that_is_torn_out_in_process(bench: Workbench) -> None:
+    script = "faults: [{tear: during, away: 10 s, when: {command: 2}}]"
+    with bench.in_process(bench.card(), faults=script) as reader:
+        connection = reader.createConnection()
+        connection.connect()
+        connection.transmit(SELECT_JPKI)
+        with pytest.raises(CardConnectionException, match="torn out"):
+            connection.transmit([*VERIFY, *b"0000"])
+        with pytest.raises(NoCardException, match="no card"):
+            reader.createConnection().connect()
+
+
+def test_a_reader_cannot_be_stolen_within_one_process(bench: Workbench) -> None:
+    with (
+        pytest.raises(BadFaultScript, match="second client"),
+        bench.in_process(bench.card(), faults="faults: [steal: 1 s]"),
+    ):
+        pass
+
+
+def test_a_directory_that_was_not_named_goes_away(keys: SharedKeySource) -> None:
+    with Workbench(keys=keys) as bench:
+        directory = bench.directory
+        assert bench.card().image.is_relative_to(directory)
+    assert not directory.exists()
+
+
+def test_readers_of_its_own_and_what_went_over_them(bench: Workbench) -> None:
+    with bench.readers(["Counter", "Till"]) as readers:
+        assert [reader.name for reader in readers] == ["Counter 00 00", "Counter 00 01", "Till 00 00", "Till 00 01"]
+        readers[2].insert(bench.card(), contactless=True)
+        said = subprocess.run(["opensc-tool", "--reader", readers[2].name, "--atr"], env=readers[2].environment,
+                              capture_output=True, text=True, check=True, timeout=30).stdout  # fmt: skip
+        assert said.strip() == "3b:88:80:01:00:00:05:e0:b3:81:a1:00:7f"
+        readers[2].reset()
+        readers[2].remove()
+        assert readers[2].trace()[-1] == "-- removed"
+        assert readers[0].trace() == []
+
+
+def test_the_plugin_is_found_by_name() -> None:
+    assert "kazashi_reader" in run(
+        sys.executable, "-m", "pytest", "--fixtures", "-q", "-p", "no:xdist", "-o", "addopts=", "tests/applets"
+    )

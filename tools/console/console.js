@@ -1,0 +1,284 @@
+"use strict";
+
+const WORDS = {
+  en: {
+    clock: "The world's time", day: "+1 day", month: "+30 days", stand: "Stop", run: "Run", stands: "stands", runs: "runs",
+    readers: "Readers", cards: "Cards", hint: "Drag a card onto a reader, or choose it and press “Insert”.",
+    newCard: "A card for", make: "Make", wire: "What goes over the readers", pause: "Pause", goOn: "Go on", clear: "Clear",
+    bytes: "bytes (masked)", people: "People and their certificates", person: "Person", signature: "Signature",
+    authentication: "Authentication", what: "What happens", happen: "Let it happen", cancel: "Cancel",
+    published: "Revocation lists and OCSP", lists: "lists", nextList: "next batch", nextOcsp: "OCSP changes at",
+    services: "Services", insert: "Insert", remove: "Remove", reset: "Out and in", empty: "empty", noBench: "No bench runs: kazashi up",
+    noPeople: "Nobody is registered yet; make a card for somebody.", something: "Something happens…", none: "none",
+    now: "now", ocsp: "OCSP says", unseen: "not seen by a reader yet", contactless: "contactless", faults: "with faults",
+    done: "Done.", missed: "lines too fast to show: ", lost: "The console does not answer.", choose: "choose a card",
+    waits: "It leaves for Juki-Net at ", due: "at once", damaged: "damaged", jobs: "jobs done on the way: ", up: "answers", down: "does not answer",
+  },
+  ja: {
+    clock: "この世界の時刻", day: "1日進める", month: "30日進める", stand: "止める", run: "動かす", stands: "停止中", runs: "進行中",
+    readers: "リーダー", cards: "カード", hint: "カードをリーダーへドラッグするか、カードを選んで「挿入」を押します。",
+    newCard: "カードを作る人", make: "発行", wire: "リーダーを流れる命令", pause: "一時停止", goOn: "再開", clear: "消去",
+    bytes: "バイト列(伏せ字)", people: "住民と電子証明書", person: "住民", signature: "署名用",
+    authentication: "利用者証明用", what: "できごと", happen: "届け出る", cancel: "やめる",
+    published: "失効リストとOCSP", lists: "リスト数", nextList: "次の発行", nextOcsp: "OCSPの次の更新",
+    services: "サービス", insert: "挿入", remove: "取り出す", reset: "抜き差し", empty: "空", noBench: "ベンチが動いていません: kazashi up",
+    noPeople: "まだ誰も登録されていません。誰かのカードを発行してください。", something: "できごと…", none: "なし",
+    now: "現在", ocsp: "OCSPの応答", unseen: "リーダーはまだ認識していません", contactless: "非接触", faults: "故障あり",
+    done: "完了しました。", missed: "速すぎて表示できない行: ", lost: "コンソールが応答しません。", choose: "カードを選択",
+    waits: "住基ネットへの送信: ", due: "すぐ", damaged: "破損", jobs: "途中で行われた処理: ", up: "応答あり", down: "応答なし",
+  },
+};
+const STATES = {
+  good: "有効", revoked: "失効", held: "一時停止", expired: "期限切れ",
+  resident: "住民", moving: "転出中", abroad: "国外", dead: "死亡", deleted: "職権消除",
+};
+const SHOWN_ROWS = 300;
+
+let language = localStorage.getItem("language") || (navigator.language.startsWith("ja") ? "ja" : "en");
+let dragging = false; // nothing is drawn anew under a hand that drags
+let state = null, chosen = null, vocabulary = [], paused = false, who = null, missed = 0;
+
+const $ = (id) => document.getElementById(id);
+const say = (key) => WORDS[language][key];
+const stateWord = (word) => language === "ja" ? STATES[word] || word : word;
+
+function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+function tell(words, bad = false) {
+  $("said").textContent = words;
+  $("said").className = bad ? "bad" : "";
+}
+
+async function act(asked) {
+  try {
+    const response = await fetch("/do", {
+      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(asked),
+    });
+    const answer = await response.json();
+    if (!answer.ok) tell(`${answer.message} [${answer.error}]`, true);
+    else {
+      const waits = answer.waits_until ? " " + say("waits") + moment(answer.waits_until) : "";
+      const jobs = answer.jobs ? " " + say("jobs") + answer.jobs : "";
+      tell([say("done") + waits + jobs, ...(answer.refused || [])].join(" "));
+    }
+  } catch { tell(say("lost"), true); }
+  await refresh();
+}
+
+async function refresh() {
+  try {
+    const response = await fetch("/state");
+    if (!response.ok) throw new Error();
+    state = await response.json();
+    if (!dragging) draw();
+  } catch { tell(say("lost"), true); }
+}
+
+/* Japan's time, as the world's clock shows it. */
+function moment(iso) {
+  if (iso.startsWith("0001")) return say("due");
+  return new Date(iso).toLocaleString("sv-SE", {timeZone: "Asia/Tokyo"}).slice(0, 16);
+}
+
+function draw() {
+  document.documentElement.lang = language;
+  for (const found of document.querySelectorAll("[data-say]")) found.textContent = say(found.dataset.say);
+  $("language").textContent = language === "ja" ? "English" : "日本語";
+  $("language").lang = language === "ja" ? "en" : "ja";
+  $("pause").textContent = say(paused ? "goOn" : "pause");
+  $("pause").setAttribute("aria-pressed", String(paused));
+  $("missed").textContent = missed ? say("missed") + missed : "";
+  if (!state) return;
+  $("now").textContent = state.clock.now.slice(0, 19).replace("T", " ");
+  $("stands").textContent = say(state.clock.stands ? "stands" : "runs");
+  $("clock-toggle").textContent = say(state.clock.stands ? "run" : "stand");
+  keepingFocus(() => { drawSlots(); drawCards(); drawPeople(); drawPublished(); });
+}
+
+/* Parts are drawn anew; whoever moves with the keyboard must not lose his place by it. */
+function keepingFocus(drawing) {
+  const active = document.activeElement && document.activeElement.dataset.at;
+  drawing();
+  if (active) {
+    const again = document.querySelector(`[data-at="${CSS.escape(active)}"]`);
+    if (again) again.focus();
+  }
+}
+
+function tries(card) {
+  const wanted = [["JPKI authentication PIN", "1"], ["JPKI signature password", "2"], ["text PIN", "3"]];
+  const left = card["tries left"] || {};
+  return wanted.filter(([name]) => left[name]).map(([name]) => {
+    const [now, full] = left[name].split(" of ");
+    return el("span", {class: now === full ? "" : "low", title: name}, ` ${now}/${full}`);
+  });
+}
+
+function cardFace(name) {
+  const card = state.cards.find((found) => found.card === name);
+  if (!card) return [el("b", {}, name)];
+  if (card.damage) return [el("b", {}, name), el("small", {}, say("damaged"))];
+  return [el("b", {}, name), el("span", {lang: "ja"}, card.name || ""), el("small", {}, " PIN", ...tries(card))];
+}
+
+function drawSlots() {
+  if (!state.bench) { $("slots").replaceChildren(el("p", {class: "hint"}, say("noBench"))); return; }
+  $("slots").replaceChildren(...state.bench.slots.map((slot) => {
+    const marks = [slot.contactless && say("contactless"), slot.faults && say("faults"), slot.card && !slot.seen && say("unseen")];
+    const picker = el("select", {"aria-label": `${slot.reader}: ${say("choose")}`, "data-at": `pick-${slot.slot}`,
+      id: `pick-${slot.slot}`}, ...state.cards.map((card) => el("option", {}, card.card)));
+    picker.value = chosen || slot.card || picker.value;
+    const put = (card) => act({do: "insert", slot: slot.slot, card});
+    const made = el("article", {class: "slot", "data-slot": slot.slot,
+      ondragover: (event) => { event.preventDefault(); made.classList.add("over"); },
+      ondragleave: () => made.classList.remove("over"),
+      ondrop: (event) => { event.preventDefault(); dragging = false; put(event.dataTransfer.getData("text/plain")); }},
+      el("header", {}, el("span", {class: "reader"}, slot.reader), el("small", {}, marks.filter(Boolean).join(", "))),
+      el("div", {class: "lies"}, slot.card
+        ? el("span", {class: "card", draggable: "true", ondragstart: drag(slot.card)}, ...cardFace(slot.card))
+        : el("span", {class: "empty"}, say("empty"))),
+      el("div", {class: "actions"}, picker,
+        el("button", {"data-at": `insert-${slot.slot}`, disabled: !state.cards.length, onclick: () => put(picker.value)}, say("insert")),
+        el("button", {"data-at": `remove-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "remove", slot: slot.slot})}, say("remove")),
+        el("button", {"data-at": `reset-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "reset", slot: slot.slot})}, say("reset"))));
+    return made;
+  }));
+}
+
+function drag(card) {
+  return (event) => { dragging = true; event.dataTransfer.setData("text/plain", card); };
+}
+document.addEventListener("dragend", () => { dragging = false; });
+
+function drawCards() {
+  const inside = new Set((state.bench ? state.bench.slots : []).map((slot) => slot.card));
+  const choose = (card) => { chosen = card.card; draw(); };
+  $("cards").replaceChildren(...state.cards.map((card) => el("div", {
+    class: `card${inside.has(card.card) ? " out" : ""}${card.damage ? " damaged" : ""}`, role: "option", tabindex: 0, draggable: "true",
+    "aria-selected": String(chosen === card.card), "data-at": `card-${card.card}`, "data-card": card.card,
+    ondragstart: drag(card.card), onclick: () => choose(card),
+    onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(card); } },
+  }, ...cardFace(card.card))));
+}
+
+function standing(person, kind) {
+  const found = person.certificates.filter((certificate) => certificate.kind === kind);
+  if (!found.length) return el("span", {class: "expired"}, say("none"));
+  const last = found[found.length - 1];
+  const since = last.since ? ` ${moment(last.since)}` : "";
+  const reason = last.reason ? ` (${last.reason})` : "";
+  return el("span", {}, el("b", {class: last.state}, stateWord(last.state)), reason + since, el("br"),
+    el("small", {class: last.ocsp}, `${say("ocsp")}: ${stateWord(last.ocsp)}`));
+}
+
+function drawPeople() {
+  if (!state.people.length) {
+    $("people").replaceChildren(el("tr", {}, el("td", {colspan: 4}, say("noPeople"))));
+    return;
+  }
+  $("people").replaceChildren(...state.people.map((person) => el("tr", {"data-who": person.who},
+    el("td", {}, el("b", {lang: "ja"}, person.name), ` ${person.who}`, el("br"),
+      el("small", {lang: "ja"}, person.address), el("small", {}, ` ${stateWord(person.status)}`)),
+    el("td", {}, standing(person, "signature")), el("td", {}, standing(person, "authentication")),
+    el("td", {}, el("button", {"data-at": `event-${person.who}`, onclick: () => open(person)}, say("something"))))));
+}
+
+function drawPublished() {
+  const kinds = {signature: say("signature"), authentication: say("authentication")};
+  $("published").replaceChildren(...state.published.map((found) => el("tr", {},
+    el("th", {}, kinds[found.kind]), el("td", {}, String(found.lists)), el("td", {}, found.next ? moment(found.next) : "–"),
+    el("td", {}, moment(found.ocsp)))));
+  $("services").replaceChildren(...state.services.map((service) => el("li", {},
+    el("b", {class: service.ok ? "good" : "bad"}, say(service.ok ? "up" : "down")), ` ${service.service} `, el("code", {}, service.where))));
+}
+
+function open(person) {
+  who = person.who;
+  $("event").hidden = false;
+  $("event-who").textContent = `${person.name} (${person.who})`;
+  const select = $("event").elements.event;
+  select.replaceChildren(...vocabulary.map((kind) =>
+    el("option", {value: kind.word}, language === "ja" && kind.japanese ? kind.japanese : kind.word)));
+  describe();
+  select.focus();
+}
+
+function describe() {
+  const kind = vocabulary.find((found) => found.word === $("event").elements.event.value);
+  $("event-about").textContent = kind.about;
+  $("event-fields").replaceChildren(...kind.fields.map((field) => el("label", {}, field.words + " ",
+    field.choice
+      ? el("select", {name: field.name}, ...["", "yes", "no"].map((word) => el("option", {}, word)))
+      : el("input", {name: field.name, type: field.date ? "date" : "text", required: field.needed}))));
+}
+
+function row(line) {
+  const at = new Date(line.at * 1000);
+  const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const refused = !line.event && !/(^|[*A-F0-9])9000$/.test(line.response);
+  return el("li", {class: line.event ? "event" : refused ? "refused" : ""}, el("time", {}, clock), ` ${line.reader}  ${line.words}`,
+    line.command ? el("span", {class: "raw"}, `  > ${line.command}\n  < ${line.response}`) : null);
+}
+
+function follow() {
+  const source = new EventSource("/trace");
+  source.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    if (paused) return;
+    missed += told.missed + told.lines.reduce((sum, line) => sum + line.missed, 0);
+    if (told.missed) draw();
+    if (!told.lines.length) return;
+    const trace = $("trace");
+    const atEnd = trace.scrollTop + trace.clientHeight >= trace.scrollHeight - 30;
+    trace.append(...told.lines.slice(-SHOWN_ROWS).map(row));
+    while (trace.childElementCount > SHOWN_ROWS) trace.firstElementChild.remove();
+    if (atEnd) trace.scrollTop = trace.scrollHeight;
+    if (told.lines.some((line) => line.event || /^(VERIFY|CHANGE)/.test(line.words))) soon();
+  };
+}
+
+let waiting = null;
+function soon() {
+  if (!waiting) waiting = setTimeout(() => { waiting = null; refresh(); }, 300);
+}
+
+$("language").addEventListener("click", () => {
+  language = language === "ja" ? "en" : "ja";
+  localStorage.setItem("language", language);
+  draw();
+});
+for (const button of document.querySelectorAll("[data-clock]")) {
+  button.addEventListener("click", () => act({do: "clock",
+    clock: button.dataset.clock === "toggle" ? (state.clock.stands ? "run" : "stand") : button.dataset.clock}));
+}
+$("pause").addEventListener("click", () => { paused = !paused; draw(); });
+$("clear").addEventListener("click", () => { missed = 0; $("trace").replaceChildren(); draw(); });
+$("bytes").addEventListener("change", (event) => $("trace").classList.toggle("bytes", event.target.checked));
+$("new-card").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act({do: "new-card", resident: event.target.elements.resident.value});
+});
+$("event").elements.event.addEventListener("change", describe);
+$("event-cancel").addEventListener("click", () => { $("event").hidden = true; });
+$("event").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const fields = {};
+  for (const field of $("event-fields").querySelectorAll("[name]")) fields[field.name] = field.value;
+  act({do: "event", who, event: event.target.elements.event.value, fields}).then(() => { $("event").hidden = true; });
+});
+
+(async () => {
+  draw();
+  vocabulary = await (await fetch("/events")).json();
+  await refresh();
+  follow();
+  setInterval(refresh, 2000);
+})();
