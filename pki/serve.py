@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-HOST, PORT = "127.0.0.1", 18600
+HOST, PORT = "127.0.0.1", 18601
 _WORLD = "KAZASHI_SERVED_WORLD"
 
 

@@ -11,57 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from smartcard.scard import (
-    SCARD_LEAVE_CARD,
-    SCARD_PCI_T1,
-    SCARD_PROTOCOL_T1,
-    SCARD_S_SUCCESS,
-    SCARD_SCOPE_SYSTEM,
-    SCARD_SHARE_SHARED,
-    SCardConnect,
-    SCardDisconnect,
-    SCardEstablishContext,
-    SCardGetErrorMessage,
-    SCardReleaseContext,
-    SCardTransmit,
-)
+from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_SHARE_SHARED
+
+from reader_bridge import pcsc
+from reader_bridge.pcsc import PcscError, check, context
+
+__all__ = ["PcscError", "check", "connected", "context"]
 
 Transmit = Callable[[bytes], bytes]
-
-
-class PcscError(Exception):
-    def __init__(self, code: int) -> None:
-        super().__init__(SCardGetErrorMessage(code))
-        self.code = code & 0xFFFFFFFF
-
-
-@contextmanager
-def context() -> Iterator[object]:
-    code, established = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
-    check(code)
-    try:
-        yield established
-    finally:
-        SCardReleaseContext(established)
 
 
 @contextmanager
 def connected(reader: str, mode: int = SCARD_SHARE_SHARED) -> Iterator[Transmit]:
     """A function that sends a command to the card in a reader, T=1; PcscError where PC/SC fails."""
-    with context() as established:
-        code, card, protocol = SCardConnect(established, reader, mode, SCARD_PROTOCOL_T1)
-        check(code)
-        assert protocol == SCARD_PROTOCOL_T1
-
-        def transmit(command: bytes) -> bytes:
-            code, response = SCardTransmit(card, SCARD_PCI_T1, list(command))
-            check(code)
-            return bytes(value & 0xFF for value in response)
-
-        try:
-            yield transmit
-        finally:
-            SCardDisconnect(card, SCARD_LEAVE_CARD)
+    with pcsc.connected(reader, mode, SCARD_PROTOCOL_T1) as card:
+        yield card.transmit
 
 
 _CLIENT = """
@@ -83,11 +47,6 @@ def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
-
-
-def check(code: int) -> None:
-    if code != SCARD_S_SUCCESS:
-        raise PcscError(code)
 
 
 def run(*command: str, expect: int | None = 0) -> str:

@@ -19,6 +19,7 @@ from card.chip import Chip
 from card.key import PrivateKey
 from card_management.order import image_path
 from reader_bridge import control
+from reader_bridge.pcsc import PcscError, connected
 from tools import bench_process
 from tools.institutions import Institutions
 from tools.measure import Measure, at_least, at_most, median_ms, timings_ms
@@ -155,37 +156,17 @@ def _alternately(own_reader: str, other_reader: str) -> tuple[float, float]:
 
 
 @contextmanager
-def _connected(reader: str) -> Iterator[Callable[[bytes], list[int]]]:
-    """A function that transmits a command to the card in a reader, with as little of Python around it as can be."""
-    from smartcard.scard import (
-        SCARD_LEAVE_CARD,
-        SCARD_PCI_T1,
-        SCARD_PROTOCOL_T1,
-        SCARD_SCOPE_SYSTEM,
-        SCARD_SHARE_SHARED,
-        SCardConnect,
-        SCardDisconnect,
-        SCardEstablishContext,
-        SCardReleaseContext,
-        SCardTransmit,
-    )
+def _connected(reader: str) -> Iterator[Callable[[bytes], bytes]]:
+    """A function that transmits a command to the card in a reader, and answers what came with 90xx."""
+    with connected(reader) as card:
 
-    _, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
-    result, card, _ = SCardConnect(context, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
-    if result:
-        raise RuntimeError(f"cannot connect to {reader}: {result:#x}")
+        def transmit(command: bytes) -> bytes:
+            response = card.transmit(command)
+            if response[-2:-1] != b"\x90":
+                raise RuntimeError(f"{command.hex()} failed on {reader}: {response.hex()}")
+            return response
 
-    def transmit(command: bytes) -> list[int]:
-        result, response = SCardTransmit(card, SCARD_PCI_T1, list(command))
-        if result or response[-2] != 0x90:
-            raise RuntimeError(f"{command.hex()} failed on {reader}: {result:#x} {response}")
-        return list(response)
-
-    try:
         yield transmit
-    finally:
-        SCardDisconnect(card, SCARD_LEAVE_CARD)
-        SCardReleaseContext(context)
 
 
 @contextmanager
@@ -206,7 +187,7 @@ def _wait_for_card(reader: str, seconds: float = 15.0) -> None:
         try:
             with _connected(reader):
                 return
-        except RuntimeError:
+        except PcscError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)

@@ -130,7 +130,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 @kazashi.command()
-@click.argument("area", type=click.Choice(["card", "pki", "relying-party"]), default="card")
+@click.argument("area", type=click.Choice(["card", "reader", "pki", "relying-party"]), default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""

@@ -35,6 +35,9 @@ _OPTIONAL_PROGRAMS = {
     "nginx": ("nginx-light", "the tests"),
     "apache2": ("apache2-bin libapache2-mod-auth-openidc", "the tests"),
     "curl": ("curl libengine-pkcs11-openssl", "the tests"),
+    "tshark": ("tshark", "the tests, and to look at packet captures"),
+    "java": ("default-jdk-headless", "the examples"),
+    "node": ("nodejs", "the examples"),
     "ldapsearch": ("ldap-utils", "kazashi verify --lists ldap://..."),
 }
 """What only some commands need: its package, and the commands."""

@@ -16,6 +16,10 @@ from pki.callers import Callers
 from pki.directory import partition_entry
 from pki.profile import Kind
 from pki.responder import GRID
+from reader_bridge.check.probe import Secrets
+from reader_bridge.check.result import Outcome
+from reader_bridge.check.run import run_checks
+from reader_bridge.fault_script import parse_fault_script
 from reader_bridge.host import Presentation, ReaderHost
 from reader_bridge.pcscd import RunningPcscd
 from resident_registry.event import MoveWithin
@@ -32,6 +36,7 @@ PKCS11_MODULES = (
 PIN, PASSWORD, WRONG_PIN = "1234", "ABC123", "9999"
 GRID_SECONDS = int(GRID.total_seconds())
 _REFUSED = "SW1=0x69, SW2=0x82"
+_NOT_GOOD = (Outcome.FAILED, Outcome.BROKEN)
 
 
 @dataclass
@@ -194,6 +199,35 @@ def _tear_out(stage: Stage) -> str:
     return f"the client is told within {seconds * 1000:.0f} ms, and finds the card again when it is back"
 
 
+def _check_reader(stage: Stage) -> str:
+    report = run_checks(stage.reader, Secrets(PIN, PASSWORD))
+    if not report.good:
+        wrong = [f"{found.check}: {found.detail}" for found in report.results if found.outcome in _NOT_GOOD]
+        raise StepFailed(f"the card does not pass its own check: {'; '.join(wrong)}")
+    return f"{len(report.results)} checks in {report.seconds:.1f} s; the same ones look at any reader and card"
+
+
+def _fail_on_purpose(stage: Stage) -> str:
+    slot = stage.host.slots[0]
+    stage.host.remove(slot)
+    plan = parse_fault_script("faults: [{status: 6F00, when: {matching: 802A}}]")
+    stage.host.insert(slot, "hanako", stage.image, Presentation(faults=plan))
+    slot.wait_until_powered(10)
+    message = stage.directory / "message"
+    signing = (
+        "pkcs11-tool", "--module", pkcs11_module(), "--slot-index", "0", "--login", "--pin", PIN, "--sign",
+        "--id", "01",
+        "--mechanism", "SHA256-RSA-PKCS", "--input-file", str(message), "--output-file", str(stage.directory / "lost"),
+    )  # fmt: skip
+    done = subprocess.run(signing, capture_output=True, text=True, check=False, timeout=30)
+    stage.host.remove(slot)
+    _insert(stage)
+    if done.returncode == 0:
+        raise StepFailed("a card that answers 6F00 to every signature was taken for one that signs")
+    said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+    return f"every signature is answered with 6F00, and pkcs11-tool says: {said}"
+
+
 def _serve(stage: Stage) -> str:
     stage.institutions.settle()
     stage.services = Services(stage.institutions.world, directory=True)
@@ -311,6 +345,8 @@ STORY: list[tuple[str, _Action]] = [
     ("signed with the signature key", _sign(Kind.SIGNATURE)),
     ("a wrong PIN is counted", _count_wrong_pin),
     ("the card is torn out mid-transaction", _tear_out),
+    ("the reader and the card in it are checked", _check_reader),
+    ("the same card fails on purpose, and OpenSC says so", _fail_on_purpose),
     ("the authorities go on line", _serve),
     ("both certificates are good", _all_good),
     ("the holder moves house", _move),

@@ -30,7 +30,7 @@ from tools.commands.shared import answer, ask, json_option, world_of
     help="The system's pcscd, one in its place, or one beside it that clients must be told of.",
 )
 @click.option(
-    "--port", type=int, help="Where the authorities answer over HTTP (default: the first free one of 18600 up)."
+    "--port", type=int, help="Where the authorities answer over HTTP (default: the next free one after the console's)."
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
 @click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")

@@ -9,7 +9,7 @@ import click
 from tools.commands.shared import world_of
 
 _HOST = "127.0.0.1"
-_SERVICES = click.option("--services", default="http://127.0.0.1:18600", show_default=True, metavar="URL",
+_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
                          help="Where the authorities answer (kazashi up).")  # fmt: skip
 _AGENT = click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
                       help="Where users' browsers find the local agent.")  # fmt: skip

@@ -36,6 +36,7 @@ const SHOWN_ROWS = 300;
 
 let language = localStorage.getItem("language") || (navigator.language.startsWith("ja") ? "ja" : "en");
 let dragging = false; // nothing is drawn anew under a hand that drags
+const picked = {}; // by slot, what somebody chose in its list
 let state = null, chosen = null, vocabulary = [], paused = false, who = null, missed = 0;
 
 const $ = (id) => document.getElementById(id);
@@ -134,8 +135,8 @@ function drawSlots() {
   $("slots").replaceChildren(...state.bench.slots.map((slot) => {
     const marks = [slot.contactless && say("contactless"), slot.faults && say("faults"), slot.card && !slot.seen && say("unseen")];
     const picker = el("select", {"aria-label": `${slot.reader}: ${say("choose")}`, "data-at": `pick-${slot.slot}`,
-      id: `pick-${slot.slot}`}, ...state.cards.map((card) => el("option", {}, card.card)));
-    picker.value = chosen || slot.card || picker.value;
+      onchange: (event) => { picked[slot.slot] = event.target.value; }}, ...state.cards.map((card) => el("option", {}, card.card)));
+    picker.value = picked[slot.slot] || chosen || slot.card || picker.value;
     const put = (card) => act({do: "insert", slot: slot.slot, card});
     const made = el("article", {class: "slot", "data-slot": slot.slot,
       ondragover: (event) => { event.preventDefault(); made.classList.add("over"); },
@@ -160,7 +161,11 @@ document.addEventListener("dragend", () => { dragging = false; });
 
 function drawCards() {
   const inside = new Set((state.bench ? state.bench.slots : []).map((slot) => slot.card));
-  const choose = (card) => { chosen = card.card; draw(); };
+  const choose = (card) => {
+    chosen = card.card;
+    for (const slot of Object.keys(picked)) delete picked[slot];
+    draw();
+  };
   $("cards").replaceChildren(...state.cards.map((card) => el("div", {
     class: `card${inside.has(card.card) ? " out" : ""}${card.damage ? " damaged" : ""}`, role: "option", tabindex: 0, draggable: "true",
     "aria-selected": String(chosen === card.card), "data-at": `card-${card.card}`, "data-card": card.card,

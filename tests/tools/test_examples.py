@@ -1,0 +1,75 @@
+"""The examples, run as their readers would run them, on a real reader."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from card_management.order import image_path
+from reader_bridge.host import Presentation, ReaderHost
+from tests.support import run
+from world.home import World
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def reader(host: ReaderHost, world: World, tmp_path: Path) -> str:
+    """A reader with a card in it, to which every program of this process finds its way."""
+    image = Path(shutil.copy(image_path(world, "hanako"), tmp_path / "hanako.card"))
+    host.insert(host.slots[0], "hanako", image, Presentation())
+    assert host.slots[0].wait_until_powered(10)
+    return host.slots[0].endpoint.reader
+
+
+def test_the_shell_script_signs(reader: str) -> None:
+    assert "Verified OK" in run("sh", str(EXAMPLES / "shell/sign.sh"), reader)
+    assert "PIN code or key incorrect" in run("sh", str(EXAMPLES / "shell/sign.sh"), reader, "0000", expect=5)
+
+
+def test_java_signs(reader: str) -> None:
+    said = run("java", str(EXAMPLES / "java/SignWithCard.java"), "1234")
+    assert "O=JPKI-EMU" in said
+    assert said.rstrip().endswith(": true")
+
+
+def test_node_signs(reader: str) -> None:
+    assert run("node", str(EXAMPLES / "node/sign.js"), "1234").rstrip().endswith(": true")
+    run("node", str(EXAMPLES / "node/sign.js"), expect=2)
+
+
+def test_the_sample_tests_pass(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "pytest/test_login.py", tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PCSCLITE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+
+
+def test_the_recipes_name_what_is_there() -> None:
+    compose = yaml.safe_load((EXAMPLES / "container/compose.yaml").read_text())
+    build = compose["services"]["reader"]["build"]
+    context = (EXAMPLES / "container" / build["context"]).resolve()
+    assert context == ROOT
+    assert (context / build["dockerfile"]).is_file()
+    assert (ROOT / compose["services"]["tests"]["command"][1]).is_file()
+    workflow = yaml.safe_load((EXAMPLES / "github/card-tests.yaml").read_text())
+    steps = [step["run"] for step in workflow["jobs"]["card"]["steps"] if "run" in step]
+    for command in [*steps, "./kazashi up --pcscd own --no-services"]:
+        words = command.replace("sudo ", "").replace("kazashi/kazashi", "kazashi").split()
+        if words[0] == "./kazashi":
+            said = run(sys.executable, "-m", "tools", *words[1 : 2 if words[1] == "up" else 3], "--help")
+            assert all(word in said for word in words if word.startswith("--"))
+    listed = (EXAMPLES / "README.md").read_text()
+    for folder in EXAMPLES.iterdir():
+        assert folder.is_file() or f"`{folder.name}/`" in listed
