@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from applets import card_manager, jpki, text
+from applets import card_manager, jpki
 from card.identifiers import Aid
 
 IMPERSONAL_FILES: dict[Aid, frozenset[int]] = {
     jpki.AID: frozenset({jpki.SIGNATURE_AUTHORITY, jpki.AUTHENTICATION_AUTHORITY, jpki.AVAILABILITY}),
-    text.AID: frozenset({text.BASIC_INFORMATION}),
 }
 """Files that are the same on every card of a generation."""
 

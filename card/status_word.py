@@ -51,6 +51,11 @@ class StatusWord(int):
             return f"{count} {'try' if count == 1 else 'tries'} left"
         return _MEANINGS.get(self, "a status word that this card never sends")
 
+    @property
+    def known(self) -> bool:
+        """Whether it is one that has a meaning here."""
+        return self & 0xFFF0 == 0x63C0 or int(self) in _MEANINGS
+
     def __str__(self) -> str:
         return f"{int(self):04X}"
 

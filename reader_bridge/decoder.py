@@ -58,6 +58,7 @@ class Decoder:
         self._applications = applications
         self._application: Application | None = None
         self._file: FileId | None = None
+        self._sure = False  # whether `_file` is what the card has selected, and not only what a command named
 
     def decode(self, exchange: Exchange) -> Decoded:
         """One exchange in words, its bytes masked."""
@@ -65,24 +66,23 @@ class Decoder:
             if exchange.event in FORGETTING:
                 self._application = self._file = None
             return Decoded(f"-- {exchange.event}", "", exchange.response.hex().upper())
-        command = response = None
-        if len(exchange.response) >= 2:
-            response = ResponseApdu.parse(exchange.response)
+        command = None
+        response = _response(exchange.response)
         try:
             command = CommandApdu.parse(exchange.command)
         except WrongLength:
+            self._sure = False
             asked = f"malformed command {exchange.command[:4].hex().upper()}..."
         else:
             self._follow(command, response)
             asked = self._asked(command)
-        got = "no answer"
+        got = "no answer" if not exchange.response else "an answer that breaks off"
         if response is not None:
             size = f"{len(response.data)} bytes, " if response.data else ""
             got = f"{size}{response.status} {response.status.meaning}"
         words = f"{asked} -> {got} ({exchange.seconds * 1000:.2f} ms)"
-        return Decoded(
-            words, _command_shown(exchange.command, command), self._response_shown(command, exchange.response)
-        )
+        shown = self._response_shown(command, response, exchange.response)
+        return Decoded(words, _command_shown(exchange.command, command), shown)
 
     def line(self, exchange: Exchange) -> str:
         """One exchange in words."""
@@ -90,18 +90,28 @@ class Decoder:
 
     def _follow(self, command: CommandApdu, response: ResponseApdu | None) -> None:
         succeeded = response is not None and response.status == SUCCESS
+        named = self._named_file(command)
         match command.cla << 8 | command.ins, command.p1:
             case 0x00A4, 0x04 if succeeded:
-                self._application = self._named(command.data)
-                self._file = None
+                # P2 02 is the next application that is called so, and nobody outside the card knows which that is.
+                self._application = self._named(command.data) if command.p2 & 0x03 == 0 else None
+                self._file, self._sure = None, True
             case 0x00A4, 0x02 if succeeded:
-                self._file = FileId(int.from_bytes(command.data[:2]))
-            case 0x00B0, p1 if p1 & 0x80:
-                self._file = FileId(p1 & 0x1F)
-            case key, _ if key in _NAMING_BY_P2 and command.p2 & 0x1F:
-                self._file = FileId(command.p2 & 0x1F)
-            case 0x00B2, _ if command.p2 >> 3:
-                self._file = FileId(command.p2 >> 3)
+                self._file, self._sure = FileId(int.from_bytes(command.data[:2])), len(command.data) == 2
+            case _ if named is not None:
+                # A command that names a file selects it; one that fails may or may not have done so.
+                self._file, self._sure = named, succeeded
+
+    def _named_file(self, command: CommandApdu) -> FileId | None:
+        """The file that a command other than SELECT names by its short identifier."""
+        key = command.cla << 8 | command.ins
+        if key == 0x00B0 and command.p1 & 0x80:
+            return FileId(command.p1 & 0x1F)
+        if key in _NAMING_BY_P2 and command.p2 & 0x1F:
+            return FileId(command.p2 & 0x1F)
+        if key == 0x00B2 and command.p2 >> 3:
+            return FileId(command.p2 >> 3)
+        return None
 
     def _named(self, name: bytes) -> Application | None:
         return next((found for found in self._applications if name and found.aid.startswith(name)), None)
@@ -139,10 +149,12 @@ class Decoder:
         file = self._application.files.get(fid) if self._application else None
         return f"{file.name} ({fid})" if file else f"file {fid}"
 
-    def _response_shown(self, command: CommandApdu | None, response: bytes) -> str:
+    def _response_shown(self, command: CommandApdu | None, response: ResponseApdu | None, raw: bytes) -> str:
+        if response is None:
+            return MASK * len(raw)  # what is left of an answer may end in the holder's data
         shown = command is not None and self._is_nobodys(command)
-        data, status = response[:-2], response[-2:].hex().upper()
-        return (data.hex().upper() if shown else MASK * len(data)) + status
+        data = response.data.hex().upper() if shown else MASK * len(response.data)
+        return data + raw[-2:].hex().upper()
 
     def _is_nobodys(self, command: CommandApdu) -> bool:
         """Whether what is answered to a command says nothing about a holder."""
@@ -151,7 +163,7 @@ class Decoder:
                 return True
             case 0x00A4:
                 return self._application is not None
-            case 0x00B0 if self._application is not None:
+            case 0x00B0 if self._application is not None and self._sure:
                 return self._file in IMPERSONAL_FILES.get(self._application.aid, ())
             case 0x00CA:
                 return command.p1 << 8 | command.p2 in IMPERSONAL_OBJECTS
@@ -167,3 +179,12 @@ def _command_shown(raw: bytes, command: CommandApdu | None) -> str:
     begins = 7 if command.extended else 5
     ends = begins + len(command.data)
     return raw[:begins].hex().upper() + MASK * len(command.data) + raw[ends:].hex().upper()
+
+
+def _response(raw: bytes) -> ResponseApdu | None:
+    """An answer, None for what ends in no status word that is known."""
+    if len(raw) < 2:
+        return None
+    response = ResponseApdu.parse(raw)
+    waits = len(raw) == 2 and raw[0] in (0x61, 0x6C)
+    return response if response.status.known or waits else None

@@ -90,7 +90,7 @@ AnyEndpoint = Endpoint | DialledEndpoint
 def dialled_endpoint(address: str) -> DialledEndpoint:
     """The endpoint at `PORT` or `HOST:PORT`; loopback unless a host is named. Raises ValueError."""
     host, _, port = address.rpartition(":")
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit() and len(port) <= 5) or not 0 < int(port) < 65536:
         raise ValueError(f"{address!r} is not PORT or HOST:PORT")
     host = host or "127.0.0.1"
     return DialledEndpoint(f"dial-in {port}", host, int(port))

@@ -22,8 +22,8 @@ from reader_bridge.interface import CardGone, Interface
 Tell = Callable[[str], None]
 """Told each fault as it happens, in words; a trace shows them."""
 
-Steal = Callable[[float], None]
-"""Has a second client take the reader for so many seconds."""
+Steal = Callable[[float], bool]
+"""Has a second client take the reader for so many seconds; False where one has it already."""
 
 _VERIFY, _CHANGES = 0x0020, (0x0024, 0x8032)
 _WRONG_LENGTH = StatusWord(0x6700).to_bytes(2)
@@ -154,6 +154,7 @@ class FaultPlan:
     seed: int = 0
     atr: bytes | None = None
     chaining: bool = False
+    t0: bool = False
     limit: int | None = None
     tries: Mapping[Reference, int] = field(default_factory=dict)
 
@@ -163,7 +164,7 @@ class FaultPlan:
         return any(isinstance(fault.kind, StealReader) for fault in self.faults)
 
     def around(
-        self, card: Card, hold: Callable[[Card], Interface], tell: Tell = lambda _: None, steal: Steal = lambda _: None
+        self, card: Card, hold: Callable[[Card], Interface], tell: Tell = lambda _: None, steal: Steal = lambda _: False
     ) -> Interface:
         """A card with this plan's faults. `hold` makes the card what a reader holds."""
         for reference, left in self.tries.items():
@@ -173,6 +174,8 @@ class FaultPlan:
         held: Interface = _FaultyCard(hold(replace(card, store=store)), self, store, tell, steal)
         if self.chaining:
             held = _ChainedAnswers(held)
+        if self.t0:
+            held = _FiveBytes(held)
         if self.limit is not None:
             held = _ShortReader(held, self.limit)
         return held
@@ -229,11 +232,14 @@ class _FaultyCard(_Layer):
     def transmit(self, command: bytes) -> bytes:
         self._number += 1
         met = [fault.kind for fault in self._plan.faults if fault.when.holds(self._number, command, self._chance)]
-        for kind in met:
-            self._before(kind, command)
-        answer = self._inner.transmit(command)
-        if self._store.armed:
+        try:
+            for kind in met:
+                self._before(kind, command)
+            answer = self._inner.transmit(command)
+            fails = self._store.armed
+        finally:
             self._store.armed = False
+        if fails:
             self._leave(next(kind.away for kind in met if isinstance(kind, Glitch)), "power fails in the middle of it")
         for kind in met:
             answer = self._after(kind, answer)
@@ -274,8 +280,8 @@ class _FaultyCard(_Layer):
                 self._tell(f"the status word is {status} instead of {answer[-2:].hex().upper()}")
                 return status.to_bytes(2)
             case StealReader(seconds):
-                self._tell(f"a second client takes the reader for {seconds:g} s")
-                self._steal(seconds)
+                if self._steal(seconds):
+                    self._tell(f"a second client takes the reader for {seconds:g} s")
         return answer
 
     def _leave(self, away: float, words: str) -> None:
@@ -347,6 +353,14 @@ class _ChainedAnswers(_Layer):
         asked = (command[4] if len(command) > 4 else 0) or 256
         given, self._waiting = self._waiting[:asked], self._waiting[asked:]
         return given + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
+
+
+class _FiveBytes(_Layer):
+    """T=0 has no command of four bytes: the fifth is a length of 00, which a VERIFY without a PIN then carries."""
+
+    def transmit(self, command: bytes) -> bytes:
+        empty = len(command) == 5 and command[:2] == _VERIFY.to_bytes(2) and command[4] == 0
+        return super().transmit(command[:4] if empty else command)
 
 
 class _ShortReader(_Layer):

@@ -74,9 +74,15 @@ def parse_fault_script(text: str, name: str = "the script") -> FaultPlan:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise BadFaultScript(f"{name}{line} is no YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise BadFaultScript(f"{name} is no YAML: {error}") from error
-    return _Reader(name).plan(root)
+    except yaml.reader.ReaderError as error:
+        at = text.count("\n", 0, error.position) + 1
+        raise BadFaultScript(f"{name} line {at} is no YAML: {error.reason}") from error
+    except (ValueError, OverflowError, RecursionError) as error:  # numbers and depths that the YAML reader chokes on
+        raise BadFaultScript(f"{name} is no fault script: {error}") from error
+    try:
+        return _Reader(name).plan(root)
+    except RecursionError as error:
+        raise BadFaultScript(f"{name} is no fault script: {error}") from error
 
 
 class _Reader:
@@ -91,17 +97,20 @@ class _Reader:
         top = self._mapping(root, {"seed", "atr", "protocol", "chaining", "limit", "tries", "faults"})
         atr = self._atr(top["atr"]) if "atr" in top else None
         chaining = bool(self._choice(top["chaining"], {"true": True, "false": False})) if "chaining" in top else False
+        t0 = False
         if "protocol" in top:
             if atr is not None:
                 raise self._wrong(top["protocol"], "the protocol is the ATR's; give one of them")
             word = self._choice(top["protocol"], {"T=0": "T=0", "T=1": "plain", "T=0 and T=1": "T=0 and T=1"})
             atr = ATRS[word]
-            chaining = chaining or word == "T=0"
+            t0 = word == "T=0"
+            chaining = chaining or t0
         return FaultPlan(
             tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
             self._integer(top["seed"], 0, 2**63) if "seed" in top else 0,
             atr,
             chaining,
+            t0,
             self._integer(top["limit"], 5, 65544) if "limit" in top else None,
             self._tries(top["tries"]) if "tries" in top else {},
         )

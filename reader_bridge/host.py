@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from reader_bridge.endpoint import AnyEndpoint
 from reader_bridge.fault import FaultPlan
 from reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from reader_bridge.journal import Journal
+from reader_bridge.replay import ReplayedCard
 from reader_bridge.slot import Slot, SlotBusy
 from reader_bridge.vpcd import INSERTED, REMOVED, Exchange
 
@@ -121,6 +121,8 @@ class ReaderHost:
         """Take the card out and put it in again: a cold start."""
         inserted = self._take(slot)
         if inserted.image is None:
+            if isinstance(inserted.interface, ReplayedCard):
+                inserted.interface.rewind()
             self._put(slot, inserted)
         else:
             self.insert(slot, inserted.name, inserted.image, inserted.presentation)
@@ -148,11 +150,11 @@ class ReaderHost:
     def _tell(self, slot: Slot, event: str) -> None:
         self.journal.add(self.slots.index(slot), Exchange(time.time(), 0.0, b"", b"", event))
 
-    def _steal(self, slot: Slot, seconds: float) -> None:
-        for thief in self._thieves:
-            with suppress(subprocess.TimeoutExpired):
-                thief.wait(0)
-        self._thieves = [thief for thief in self._thieves if thief.returncode is None]
+    def _steal(self, slot: Slot, seconds: float) -> bool:
+        """Have a second client take a reader; not while one does, or its own commands would bring the next."""
+        if any(thief.poll() is None for thief in self._thieves):
+            return False
         command = [sys.executable, "-m", "reader_bridge.thief", slot.endpoint.reader, str(seconds)]
         environment = dict(self._environment) if self._environment is not None else None
-        self._thieves.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+        self._thieves = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
+        return True

@@ -18,8 +18,9 @@ from reader_bridge.vpcd import EVENTS, FORGETTING, INSERTED, REMOVED, Control
 LINK_TYPE = 264
 _MAGIC, _MAJOR, _MINOR, _LONGEST = 0xA1B2C3D4, 2, 4, 0x40000
 
-# The pseudo-header of the link type: version 0, event, length of what follows. Check bytes are left out by both events.
-_FROM_CARD, _TO_CARD = 0xFB, 0xFA
+# The pseudo-header of the link type: version 0, event, length of what follows. There are events for blocks without
+# their check bytes; but a block of one byte, which an acknowledgement then is, is taken for a request of type A.
+_FROM_CARD, _TO_CARD = 0xFF, 0xFE
 _FIELD_ON, _FIELD_OFF = 0xFC, 0xFD
 
 _BLOCK_BYTES = 253
@@ -34,7 +35,8 @@ def write_pcap(trace: Trace, out: BinaryIO) -> int:
     """Write a trace as a capture; answers how many packets it holds."""
     out.write(struct.pack("<IHHiIII", _MAGIC, _MAJOR, _MINOR, 0, 0, _LONGEST, LINK_TYPE))
     packets = 0
-    for at, event, body in _packets(trace):
+    for at, event, block in _packets(trace):
+        body = block + _check_bytes(block) if block else b""
         packet = struct.pack(">BBH", 0, event, len(body)) + body
         seconds = int(at)
         out.write(struct.pack("<IIII", seconds, int((at - seconds) * 1e6), len(packet), len(packet)) + packet)
@@ -69,3 +71,13 @@ def _packets(trace: Trace) -> Iterator[tuple[float, int, bytes]]:
 
 def _pieces(body: bytes) -> list[bytes]:
     return [body[at : at + _BLOCK_BYTES] for at in range(0, len(body), _BLOCK_BYTES)] or [b""]
+
+
+def _check_bytes(block: bytes) -> bytes:
+    """CRC_B of ISO 14443-3, annex B: the polynomial x16 + x12 + x5 + 1, least significant bit first."""
+    check = 0xFFFF
+    for byte in block:
+        check ^= byte
+        for _ in range(8):
+            check = check >> 1 ^ 0x8408 if check & 1 else check >> 1
+    return (~check & 0xFFFF).to_bytes(2, "little")

@@ -17,7 +17,6 @@ class RelayedCard:
         self._reader = reader
         self._stack = ExitStack()
         self._card: CardHandle | None = None
-        self._atr = b""
 
     @property
     def present(self) -> bool:
@@ -30,9 +29,11 @@ class RelayedCard:
 
     @property
     def atr(self) -> bytes:
-        """The card's own ATR. Raises CardGone."""
-        self._reach()
-        return self._atr
+        """The card's own ATR; a slot asks for it to see whether the card is still there. Raises CardGone."""
+        try:
+            return self._reach().status.atr
+        except PcscError as error:
+            raise self._gone(error) from error
 
     def power_on(self) -> None:
         """Connect to the card. Raises CardGone."""
@@ -72,7 +73,6 @@ class RelayedCard:
                         if protocols == ANY_PROTOCOL:
                             raise
                 assert self._card is not None
-                self._atr = self._card.status.atr
             except PcscError as error:
                 raise self._gone(error) from error
         return self._card

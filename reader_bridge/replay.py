@@ -25,9 +25,13 @@ class ReplayedCard:
         self._exchanges: tuple[Recorded, ...] = tuple(line for line in trace.lines if not line.event)
         self._atr = trace.atr
         self._strict = strict
+        self.deviations = 0
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin from the beginning, as a card does that is put in anew."""
         self._next = 0
         self._lost = False
-        self.deviations = 0
 
     @property
     def atr(self) -> bytes:

@@ -18,6 +18,12 @@ from reader_bridge.vpcd import Exchange
 FORMAT = "kazashi-trace"
 VERSION = 1
 
+_LATEST = 2**32 - 1
+"""In seconds since 1970: what a packet capture can say."""
+
+_LONGEST = 1e6
+"""In seconds. No card takes longer for an answer than a week."""
+
 MASK_BYTE = 0x2A
 """A masked byte where a byte must be had: the asterisk."""
 
@@ -135,7 +141,9 @@ def read_trace(path: Path) -> Trace:
             )  # fmt: skip
             masked_bytes(one.command)
             masked_bytes(one.response)
-        except (KeyError, ValueError, TypeError) as error:
+            if not (0 <= one.at <= _LATEST and 0 <= one.seconds <= _LONGEST):
+                raise ValueError("no such time")
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise BadTrace(f"{path} line {number} makes no sense: {error}") from error
         recorded.append(one)
     return Trace(str(header.get("reader", "")), bool(header.get("masked")), tuple(recorded), cut_off)
@@ -149,7 +157,7 @@ def masked_bytes(hexadecimal: str) -> bytes:
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadTrace(f"{path} line {number} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise BadTrace(f"{path} line {number} is no JSON object")

@@ -32,6 +32,9 @@ _SILENCE_SECONDS = 2.0
 """After a control, vpcd goes on looking for the card every 0.4 s. Silence means that it waits for an answer."""
 
 
+_LONGEST = 0xFFFF
+
+
 class Control(Enum):
     """What vpcd asks for in a message of one byte."""
 
@@ -91,6 +94,7 @@ class VpcdLink:
         self._starting = False  # whether the ATR that follows power is still to be read
         self._started = False  # whether it was read, and nothing has come since
         self._patient = patient
+        self._powered = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
@@ -106,8 +110,9 @@ class VpcdLink:
                     self._started = False
                     on_power()
                 if len(message) != 1:
-                    if self._patient:
+                    if self._patient and not self._powered:
                         self._interface.power_on()
+                        self._powered = True
                         on_power()
                     self._answer(message)
                 elif message[0] == Control.ATR.value:
@@ -135,7 +140,7 @@ class VpcdLink:
             case _:
                 _log.warning("vpcd sent the unknown control %02X", code)
                 return
-        self._starting = code != Control.POWER_OFF.value
+        self._starting = self._powered = code != Control.POWER_OFF.value
         if not self._patient:
             self._hurry()
         for observer in self._observers:
@@ -175,6 +180,9 @@ class VpcdLink:
         at, begun = time.time(), time.perf_counter()
         response = self._interface.transmit(command)
         seconds = time.perf_counter() - begun
+        if not 0 < len(response) <= _LONGEST:
+            # vpcd would wait for an answer of nothing for ever, and a longer one is no message of its.
+            raise ReaderGone(f"a card that answers {len(response)} bytes is none")
         self._send(response)
         for observer in self._observers:
             observer(Exchange(at, seconds, command, response))

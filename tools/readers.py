@@ -28,12 +28,16 @@ def reader_named(world: World, name: str | None) -> str:
     try:
         status = request(control_path(world), "status")
     except NotRunning:
-        pass
-    else:
-        own = [slot["reader"] for slot in status["slots"]]
-        if name is None or any(reader.startswith(name) for reader in own):
-            os.environ.update(status["pcscd"]["environment"])
-    return pcsc.reader_named(name)
+        return pcsc.reader_named(name)
+    own = [slot["reader"] for slot in status["slots"] if not slot["dialled"]]
+    hidden = status["pcscd"]["environment"]
+    if name is None or any(reader.startswith(name) for reader in own):
+        os.environ.update(hidden)
+    try:
+        return pcsc.reader_named(name)
+    except pcsc.NoSuchReader as error:
+        beside = f"; the running bench has: {'; '.join(own)}" if hidden else ""
+        raise pcsc.NoSuchReader(f"{error}{beside}") from error
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import reduce
 from statistics import median
 
@@ -47,9 +49,14 @@ def _atr(probe: Probe, findings: Findings) -> None:
     atr = probe.card.status.atr
     findings.expect(atr[:1].hex().upper(), "3B|3F", "first byte")
     findings.require(2 <= len(atr) <= 33, "it has 2 to 33 bytes")
-    offered, check_byte = offered_protocols(atr)
-    findings.note("protocols offered: " + ", ".join(f"T={number}" for number in sorted(offered)))
-    if check_byte:
+    try:
+        form = AtrForm.of(atr)
+    except NotApplicable as broken:
+        findings.wrong.append(str(broken))
+        return
+    findings.note("protocols offered: " + ", ".join(f"T={number}" for number in sorted(form.offered)))
+    findings.require(len(atr) == form.length, f"it has the {form.length} bytes that it announces")
+    if form.check_byte:
         findings.require(not reduce(lambda a, b: a ^ b, atr[1:]), "its check byte is right")
 
 
@@ -102,6 +109,8 @@ def _pseudo_commands(probe: Probe, findings: Findings) -> None:
         try:
             findings.note(f"{what}: {answered(probe.send(command))}")
         except PcscError as error:
+            if error.gone:
+                raise
             findings.note(f"{what}: {error}")
 
 
@@ -221,18 +230,22 @@ def _transaction(probe: Probe, findings: Findings) -> None:
         answered_at: list[float] = []
 
         def ask() -> None:
-            other.transmit(SELECT_CARD_MANAGER)
-            answered_at.append(time.monotonic())
+            with suppress(PcscError):  # the card may be gone by then, which this thread is not the one to tell
+                other.transmit(SELECT_CARD_MANAGER)
+                answered_at.append(time.monotonic())
 
+        asking = threading.Thread(target=ask, name="concurrency.transaction (ask)", daemon=True)
         probe.card.begin()
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        deadline = time.monotonic() + 0.5
-        while time.monotonic() < deadline and not answered_at:
-            probe.transmit(SELECT_CARD_MANAGER)
-        held = not answered_at
-        probe.card.end()
-        asking.join(5)
+        try:
+            asking.start()
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline and not answered_at:
+                probe.transmit(SELECT_CARD_MANAGER)
+            held = not answered_at
+        finally:
+            with suppress(PcscError):
+                probe.card.end()
+            asking.join(5)
         findings.require(held, "a second client's command waits for the end of the transaction")
         findings.require(bool(answered_at), "and is answered after it")
         other.disconnect()
@@ -259,22 +272,37 @@ def _and_leave(card: CardHandle) -> None:
     card.disconnect()
 
 
-def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
-    """The protocols that an ATR offers, and whether it ends in a check byte (ISO 7816-3, 8.2). Raises NotApplicable for
-    one that breaks off."""
-    offered: set[int] = set()
-    at, mark = 1, atr[1] if len(atr) > 1 else 0
-    while True:
-        at += bin(mark >> 4 & 0b0111).count("1")
-        if not mark & 0x80:
-            break
-        at += 1
-        if at >= len(atr):
+@dataclass(frozen=True, slots=True)
+class AtrForm:
+    """What an ATR says of its own form (ISO 7816-3, 8.2): the protocols it offers, whether it ends in a check byte,
+    and how long it is."""
+
+    offered: frozenset[int]
+    check_byte: bool
+    length: int
+
+    @classmethod
+    def of(cls, atr: bytes) -> AtrForm:
+        """The form of an ATR. Raises NotApplicable for one that breaks off within its interface bytes."""
+        offered: set[int] = set()
+        at, mark = 2, atr[1] if len(atr) > 1 else 0
+        while mark & 0x80:
+            at += bin(mark >> 4).count("1")  # TA, TB, TC, and the TD that says what follows
+            mark = atr[at - 1] if at <= len(atr) else 0
+            offered.add(mark & 0x0F)
+        at += bin(mark >> 4).count("1")
+        if at > len(atr):
             raise NotApplicable("the ATR breaks off within its interface bytes")
-        mark = atr[at]
-        offered.add(mark & 0x0F)
-    offered = offered or {0}
-    return offered, offered != {0}
+        offered = offered or {0}
+        check_byte = offered != {0}
+        return cls(frozenset(offered), check_byte, at + (atr[1] & 0x0F) + check_byte)
+
+
+def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
+    """The protocols that an ATR offers, and whether it ends in a check byte. Raises NotApplicable for one that breaks
+    off."""
+    form = AtrForm.of(atr)
+    return set(form.offered), form.check_byte
 
 
 def _case(name: str, title: str, source: str, look: Callable[[Probe, Findings], None],

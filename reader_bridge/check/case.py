@@ -60,7 +60,8 @@ Look = Callable[[Probe, Findings], None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One check. `cold` has the card begin without anything selected."""
+    """One check. `cold` has the card begin without anything selected; `verifies` says that it sends VERIFY, be it an
+    empty one: then the card is looked at anew first, because another may lie there by now."""
 
     name: str
     title: str
@@ -68,6 +69,7 @@ class Case:
     look: Look
     needs: Needs = Needs.NUMBER_CARD
     cold: bool = False
+    verifies: bool = False
 
     @property
     def group(self) -> str:
@@ -91,7 +93,7 @@ def answered(response: bytes) -> str:
 
 
 def exchanges(name: str, title: str, source: str, *steps: tuple[str, str], cold: bool = False,
-              needs: Needs = Needs.NUMBER_CARD) -> Case:  # fmt: skip
+              needs: Needs = Needs.NUMBER_CARD, verifies: bool = False) -> Case:  # fmt: skip
     """A check that sends commands in turn and compares each answer, in the form of `answered`, with a pattern."""
 
     def look(probe: Probe, findings: Findings) -> None:
@@ -100,4 +102,4 @@ def exchanges(name: str, title: str, source: str, *steps: tuple[str, str], cold:
                 answered(probe.send(command)), wanted, command if len(command) <= 40 else command[:36] + "..."
             )
 
-    return Case(name, title, source, look, needs, cold)
+    return Case(name, title, source, look, needs, cold, verifies)

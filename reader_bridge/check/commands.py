@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from applets import common, jpki, text, visual
 from reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
-from reader_bridge.check.probe import Probe
+from reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
 _JPKI = "00A4040C0AD392F000260100000001"
 _TEXT = "00A4040C0AD3921000310001010408"
@@ -12,12 +12,12 @@ _VISUAL = "00A4040C0AD3921000310001010402"
 _COMMON = "00A4040C0AD3921000310001010100"
 _MANAGER = "00A4040C07A0000001510000"
 _TOKEN = "00A4020C020006"
-_FOREIGN = "00A4040C09A00000030800001000"  # PIV's; nothing of an individual number card begins like it
+_FOREIGN = SELECT_FOREIGN.hex().upper()
 _REFUSED = "6[0-9A-F]{3}"
 
 LENGTHS = (
     exchanges("apdu.case-1", "A command of four bytes", "ISO 7816-3, 12.1.3; docs/card.md",
-              (_JPKI, "9000"), ("00A4020C020018", "9000"), ("00200080", "63C[0-F]")),
+              (_JPKI, "9000"), ("00A4020C020018", "9000"), ("00200080", "63C[0-F]"), verifies=True),
     exchanges("apdu.case-2-short", "A short command that expects data", "ISO 7816-3, 12.1.3",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00B0000010", "16 bytes, 9000"), ("00B0000000", "160 bytes, 9000")),
     exchanges("apdu.case-3-short", "A short command that carries data", "ISO 7816-3, 12.1.3", (_JPKI, "9000")),
@@ -149,12 +149,13 @@ def _query_costs_nothing(probe: Probe, findings: Findings) -> None:
 
 
 QUERIES = (
-    Case("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries),
-    Case("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing),
+    Case("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries, verifies=True),
+    Case("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing, verifies=True),
     exchanges("pins.short-identifier", "A PIN is asked for by its short identifier", "docs/card.md",
-              (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("0020009B", "63C[0-5]")),
+              (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("0020009B", "63C[0-5]"), verifies=True),
     exchanges("pins.unverified", "After power-up no key may be used without its PIN, and no query opens one",
-              "docs/card.md", (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("00B0810004", "6982"), cold=True),
+              "docs/card.md", (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("00B0810004", "6982"), cold=True,
+              verifies=True),
 )  # fmt: skip
 
 CASES = (*LENGTHS, *SELECTION, *FILES, *CERTIFICATES, *ERRORS, *QUERIES)

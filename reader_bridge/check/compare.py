@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from reader_bridge.check.result import Outcome, Report, Result
@@ -62,9 +63,24 @@ def compare(a: Report, b: Report) -> Comparison:
 def _pair(name: str, a: Result | None, b: Result | None) -> Pair:
     either = a or b
     assert either is not None
-    seen_a, seen_b = (
-        found.observed if found and found.outcome is not Outcome.NOT_APPLICABLE else () for found in (a, b)
-    )
-    only_a = tuple(line for line in seen_a if line not in seen_b)
-    only_b = tuple(line for line in seen_b if line not in seen_a)
+    seen_a, seen_b = _seen(a), _seen(b)
+    only_a, only_b = _beyond(seen_a, seen_b), _beyond(seen_b, seen_a)
+    if seen_a != seen_b and not only_a + only_b:  # the same in another order
+        only_a, only_b = seen_a, seen_b
     return Pair(name, either.title, a, b, only_a, only_b)
+
+
+def _seen(result: Result | None) -> tuple[str, ...]:
+    return result.observed if result is not None and result.outcome is not Outcome.NOT_APPLICABLE else ()
+
+
+def _beyond(seen: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """What was seen more often than the other one saw it, in its order."""
+    left = Counter(others)
+    beyond = []
+    for line in seen:
+        if left[line]:
+            left[line] -= 1
+        else:
+            beyond.append(line)
+    return tuple(beyond)

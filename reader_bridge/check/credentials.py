@@ -62,7 +62,8 @@ def _wrong_pin(probe: Probe, findings: Findings) -> None:
     if _tries(probe, jpki.AUTHENTICATION_PIN) < 2:
         raise NotApplicable("too few tries are left")
     right = probe.secrets.authentication or ""
-    findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN")
+    if not findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN"):
+        return  # it was not the right one, and must not cost more
     wrong = "".join(str(9 - int(digit)) for digit in right)
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, wrong)), "63C2", "a wrong PIN")
     findings.expect(answered(_sign(probe, jpki.AUTHENTICATION_KEY)), "6982", "signing after it")
@@ -73,7 +74,7 @@ def _wrong_pin(probe: Probe, findings: Findings) -> None:
 def _tries(probe: Probe, pin_file: int) -> int:
     probe.transmit(bytes.fromhex("00A4020C02") + pin_file.to_bytes(2))
     answer = probe.send("00200080")
-    return answer[1] & 0x0F if answer[:1] == b"\x63" else 0
+    return answer[1] & 0x0F if len(answer) == 2 and answer[0] == 0x63 else 0
 
 
 def _fits(der: bytes, signature: bytes) -> bool:
@@ -92,10 +93,10 @@ CASES = (
     Case("credentials.authentication", "The authentication PIN opens its key, and the signature fits the certificate",
          "docs/card.md",
          _signs(jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_KEY, jpki.AUTHENTICATION_CERTIFICATE, "authentication"),
-         Needs.AUTHENTICATION_PIN, cold=True),
+         Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
     Case("credentials.signature", "The password opens certificate and key of the signature", "docs/card.md",
          _signs(jpki.SIGNATURE_PIN, jpki.SIGNATURE_KEY, jpki.SIGNATURE_CERTIFICATE, "signature"),
-         Needs.SIGNATURE_PASSWORD, cold=True),
+         Needs.SIGNATURE_PASSWORD, cold=True, verifies=True),
     Case("credentials.wrong-pin", "A wrong PIN costs a try, and the right one brings all of them back", "docs/card.md",
-         _wrong_pin, Needs.AUTHENTICATION_PIN, cold=True),
+         _wrong_pin, Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
 )  # fmt: skip

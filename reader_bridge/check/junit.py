@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 from reader_bridge.check.result import Outcome, Report
+
+_UNKNOWN_TO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(report: Report) -> str:
@@ -12,7 +15,7 @@ def junit(report: Report) -> str:
     suite = ET.Element(
         "testsuite",
         name=f"kazashi reader check: {report.reader}",
-        tests=str(len(report.results)),
+        tests=str(len(report.results) + (not report.complete)),
         failures=str(report.count(Outcome.FAILED)),
         errors=str(report.count(Outcome.BROKEN) + (not report.complete)),
         skipped=str(report.count(Outcome.NOT_APPLICABLE)),
@@ -33,5 +36,13 @@ def junit(report: Report) -> str:
     if not report.complete:
         case = ET.SubElement(suite, "testcase", classname="run", name="the run came to its end")
         ET.SubElement(case, "error", message="the reader went away or fell silent before the last check")
+    for element in suite.iter():
+        element.attrib = {name: _printable(value) for name, value in element.attrib.items()}
+        element.text = _printable(element.text) if element.text else None
     ET.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+
+
+def _printable(text: str) -> str:
+    """A text without the characters that XML 1.0 does not know."""
+    return _UNKNOWN_TO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

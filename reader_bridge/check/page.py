@@ -87,9 +87,9 @@ def _sum(report: Report) -> str:
 
 
 def _card(report: Report) -> str:
+    named = f"<b>{escape(report.reader)}</b><br>{escape(report.card)}<br>ATR <code>{escape(report.atr)}</code>"
     return (
-        f"<div class=card><b>{escape(report.reader)}</b><br>{escape(report.card)}<br>ATR <code>{report.atr}</code>"
-        f"<br><small>{_sum(report)}; {report.seconds:.1f} s, {escape(report.at)}</small></div>"
+        f"<div class=card>{named}<br><small>{_sum(report)}; {report.seconds:.1f} s, {escape(report.at)}</small></div>"
     )
 
 

@@ -6,8 +6,7 @@ change a card ever reaches one that is not ours: a list of what may pass, not of
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from smartcard.scard import SCARD_UNPOWER_CARD
@@ -18,6 +17,13 @@ from reader_bridge.pcsc import CardHandle
 
 SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
 SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
+
+SELECT_FOREIGN = bytes.fromhex("00A4040C09A00000030800001000")
+"""PIV's name; nothing of an individual number card begins like it."""
+
+_SUCCESS = b"\x90\x00"
+_STEP = 0xF0
+_TOKEN_LABEL = b"JPKIAP"
 
 UNKNOWN_INSTRUCTION = 0x1C
 """One that no standard gives a meaning, so that no card does anything at it."""
@@ -44,6 +50,10 @@ class Kind(Enum):
     def is_number_card(self) -> bool:
         """Whether the individual number card's files are to be expected."""
         return self is not Kind.OTHER
+
+
+class NoAnswer(Exception):
+    """The card answered nothing, not even a status word: so vpcd tells of a card that has gone."""
 
 
 class Refused(Exception):
@@ -79,23 +89,20 @@ def allowed(command: bytes, kind: Kind, secrets: Secrets) -> bool:
 
 @dataclass
 class Probe:
-    """A card in a reader, connected. `slowest` keeps the longest answer of the run, in seconds, with its command."""
+    """A card in a reader, connected."""
 
     reader: str
     card: CardHandle
     kind: Kind = Kind.OTHER
     secrets: Secrets = Secrets()
-    slowest: tuple[float, str] = field(default=(0.0, ""))
 
     def transmit(self, command: bytes) -> bytes:
-        """One command and its answer. Raises PcscError, and Refused for what must not be sent."""
+        """One command and its answer. Raises PcscError, NoAnswer, and Refused for what must not be sent."""
         if not allowed(command, self.kind, self.secrets):
             raise Refused(f"{command.hex().upper()} must not be sent to {self.kind.value}")
-        begun = time.perf_counter()
         answer = self.card.transmit(command)
-        seconds = time.perf_counter() - begun
-        if seconds > self.slowest[0]:
-            self.slowest = (seconds, command[:5].hex().upper())
+        if len(answer) < 2:
+            raise NoAnswer(f"the card answered {len(answer)} bytes to {command[:5].hex().upper()}: it may be gone")
         return answer
 
     def send(self, hexadecimal: str) -> bytes:
@@ -107,29 +114,35 @@ class Probe:
         self.card.reconnect(SCARD_UNPOWER_CARD)
 
     def identify(self) -> None:
-        """Settle what the card is. It is ours if an authority of ours issued it, which every reader of it can see."""
+        """Settle what the card is. A number card has the application, its token information, and not an application of
+        another card's name: one that agrees to everything is none. It is ours if an authority of ours issued it, which
+        every reader of the card can see."""
         self.kind = Kind.OTHER
-        if self.transmit(SELECT_JPKI)[-2:] != b"\x90\x00":
+        if self.transmit(SELECT_JPKI)[-2:] != _SUCCESS or self.transmit(SELECT_FOREIGN)[-2:] == _SUCCESS:
+            return
+        self.transmit(SELECT_JPKI)
+        if not self.file(jpki.TOKEN_INFORMATION, 16).startswith(_TOKEN_LABEL):
             return
         self.kind = Kind.NUMBER_CARD
-        if _EMULATED in self.file(jpki.AUTHENTICATION_AUTHORITY):
+        if _EMULATED in self.file(jpki.AUTHENTICATION_AUTHORITY, _STEP):
             self.kind = Kind.EMULATED
 
     def select(self, aid: Aid) -> bytes:
         """Select an application by its name."""
         return self.transmit(bytes((0x00, 0xA4, 0x04, 0x0C, len(bytes(aid)))) + bytes(aid))
 
-    def file(self, fid: int) -> bytes:
-        """A file of the current application from its beginning, as far as it can be read in steps that every reader
-        takes."""
-        if self.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))[-2:] != b"\x90\x00":
+    def file(self, fid: int, most: int = 0x7F00) -> bytes:
+        """A file of the current application from its beginning, up to `most` bytes of it, read in steps that every
+        reader takes."""
+        if self.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))[-2:] != _SUCCESS:
             return b""
         content = b""
-        while len(content) < 0x7F00:
-            answer = self.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, 0xF0)))
-            if answer[-2:] != b"\x90\x00" or len(answer) == 2:
+        while len(content) < most:
+            wanted = min(_STEP, most - len(content))
+            answer = self.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, wanted)))
+            if answer[-2:] != _SUCCESS or len(answer) == 2:
                 break
             content += answer[:-2]
-            if len(answer) < 0xF2:
+            if len(answer) < wanted + 2:
                 break
         return content

@@ -82,17 +82,36 @@ class Report:
                 raise BadReport(f"{name} is not a report of a reader check")
             if document.pop("version") != VERSION:
                 raise BadReport(f"{name} is of another version of the format; this program reads version {VERSION}")
-            results = tuple(
-                Result(
-                    **{
-                        **result,
-                        "outcome": Outcome(result["outcome"]),
-                        "observed": tuple(result["observed"]),
-                        "expected": tuple(result["expected"]),
-                    }
-                )
-                for result in document.pop("results")
-            )
-            return cls(**document, results=results)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            results = tuple(_result(found) for found in _of(list, document.pop("results")))
+            report = cls(**document, results=results)
+            for text_field in (report.reader, report.card, report.atr, report.at):
+                _of(str, text_field)
+            _of((int, float), report.seconds)
+            _of(bool, report.complete)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadReport(f"{name} is not a report of a reader check: {error}") from error
+        return report
+
+
+def _result(document: dict[str, Any]) -> Result:
+    """A result from JSON. Raises ValueError, KeyError and TypeError."""
+    found = Result(
+        **{
+            **document,
+            "outcome": Outcome(document["outcome"]),
+            "observed": tuple(_of(str, line) for line in _of(list, document["observed"])),
+            "expected": tuple(_of(str, line) for line in _of(list, document["expected"])),
+        }
+    )
+    for text in (found.check, found.group, found.title, found.source, found.detail):
+        _of(str, text)
+    for value in _of(dict, found.measured).values():
+        _of((int, float), value)
+    return found
+
+
+def _of(kind: type | tuple[type, ...], value: Any) -> Any:
+    """The value, if it is of that kind. Raises TypeError."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{value!r} stands where something else should")
+    return value

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from reader_bridge.check import behaviour, commands, credentials
 from reader_bridge.check.case import Case, Findings, Needs, NotApplicable
-from reader_bridge.check.probe import Kind, Probe, Secrets
+from reader_bridge.check.probe import SELECT_CARD_MANAGER, Kind, NoAnswer, Probe, Secrets
 from reader_bridge.check.result import Outcome, Report, Result
 from reader_bridge.pcsc import PcscError, connected
 
@@ -28,6 +29,8 @@ GROUPS = tuple(dict.fromkeys(case.group for case in CASES))
 
 HANGS_SECONDS = 20.0
 """A check that takes longer is given up, and the run with it: a reader that is silent cannot be asked anything else."""
+
+_BACK_SECONDS, _LOOK_SECONDS = 1.5, 0.1
 
 Progress = Callable[[Result, int, int], None]
 
@@ -51,14 +54,7 @@ def run_checks(
     wanted = set(groups)
     cases = [case for case in CASES if case.group in wanted]
     begun, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        with connected(reader) as card:
-            atr = card.status.atr.hex().upper()
-            probe = Probe(reader, card, secrets=secrets)
-            probe.identify()
-            kind = probe.kind
-    except PcscError as error:
-        raise CheckImpossible(f"no card can be reached in {reader!r}: {error}") from error
+    atr, kind = _identified(reader, hangs_seconds)
     results: list[Result] = []
     for case in cases:
         result, goes_on = _watched(case, reader, kind, secrets, hangs_seconds)
@@ -68,6 +64,30 @@ def run_checks(
             break
     seconds = round(time.monotonic() - begun, 3)
     return Report(reader, kind.value, atr, at, seconds, tuple(results), complete=len(results) == len(cases))
+
+
+def _identified(reader: str, seconds: float) -> tuple[str, Kind]:
+    """The ATR of the card and what it is. Raises CheckImpossible."""
+    found: list[tuple[str, Kind] | Exception] = []
+
+    def look() -> None:
+        try:
+            with connected(reader) as card:
+                probe = Probe(reader, card)
+                atr = card.status.atr.hex().upper()
+                probe.identify()
+                found.append((atr, probe.kind))
+        except (PcscError, NoAnswer) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look, name="identification", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise CheckImpossible(f"the card in {reader!r} has not answered within {seconds:g} s")
+    if isinstance(found[0], Exception):
+        raise CheckImpossible(f"no card can be reached in {reader!r}: {found[0]}") from found[0]
+    return found[0]
 
 
 def _watched(case: Case, reader: str, kind: Kind, secrets: Secrets, seconds: float) -> tuple[Result, bool]:
@@ -91,13 +111,19 @@ def _looked(case: Case, reader: str, kind: Kind, secrets: Secrets, findings: Fin
     try:
         with connected(reader) as card:
             probe = Probe(reader, card, kind, secrets)
+            if case.verifies:
+                probe.identify()
+                if why := _not_applicable(case.needs, probe.kind, secrets):
+                    return case.result(findings, Outcome.NOT_APPLICABLE, f"another card lies there by now: {why}"), True
             if case.cold:
                 probe.cold_start()
             case.look(probe, findings)
     except NotApplicable as why:
         return case.result(findings, Outcome.NOT_APPLICABLE, str(why)), True
-    except PcscError as error:
-        return case.result(findings, Outcome.BROKEN, str(error)), _still_there(reader)
+    except (PcscError, NoAnswer) as error:
+        there = _still_there(reader)
+        detail = str(error) if there else f"{error} The card has left the reader, or the reader is away."
+        return case.result(findings, Outcome.BROKEN, detail), there
     except Exception as error:  # a check's own defect must not take the others' findings with it
         return case.result(findings, Outcome.BROKEN, f"{type(error).__name__}: {error}"), True
     if findings.wrong:
@@ -119,9 +145,12 @@ def _not_applicable(needs: Needs, kind: Kind, secrets: Secrets) -> str:
 
 
 def _still_there(reader: str) -> bool:
-    """Whether the reader still has a card that can be connected to."""
-    try:
-        with connected(reader):
-            return True
-    except PcscError:
-        return False
+    """Whether the reader has a card that answers, or has one again within a moment."""
+    deadline = time.monotonic() + _BACK_SECONDS
+    while True:
+        with suppress(PcscError), connected(reader) as card:
+            if len(card.transmit(SELECT_CARD_MANAGER)) >= 2:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)

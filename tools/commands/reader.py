@@ -155,7 +155,7 @@ def reader_relay(context: click.Context, source: str, slot: str, as_json: bool) 
 
 
 @reader.command("script")
-@click.argument("script", type=click.File("r"))
+@click.argument("script", type=click.File("r", encoding="utf-8", errors="replace"))
 @click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
 @click.pass_context
 def reader_script(context: click.Context, script: Any, name: str | None) -> None:
