@@ -6,7 +6,7 @@ from applets import card_manager, jpki
 from card.identifiers import Aid
 
 IMPERSONAL_FILES: dict[Aid, frozenset[int]] = {
-    jpki.AID: frozenset({jpki.SIGNATURE_AUTHORITY, jpki.AUTHENTICATION_AUTHORITY, jpki.AVAILABILITY}),
+    jpki.AID: frozenset({jpki.SIGNATURE_AUTHORITY, jpki.AUTHENTICATION_AUTHORITY}),
 }
 """Files that are the same on every card of a generation."""
 

@@ -58,6 +58,7 @@ class Decoder:
         self._applications = applications
         self._application: Application | None = None
         self._file: FileId | None = None
+        self._whole = False  # whether the application was selected by its whole name
         self._sure = False  # whether `_file` is what the card has selected, and not only what a command named
 
     def decode(self, exchange: Exchange) -> Decoded:
@@ -95,6 +96,8 @@ class Decoder:
             case 0x00A4, 0x04 if succeeded:
                 # P2 02 is the next application that is called so, and nobody outside the card knows which that is.
                 self._application = self._named(command.data) if command.p2 & 0x03 == 0 else None
+                # The beginning of a name may be another application's on another card.
+                self._whole = self._application is not None and self._application.aid == command.data
                 self._file, self._sure = None, True
             case 0x00A4, 0x02 if succeeded:
                 self._file, self._sure = FileId(int.from_bytes(command.data[:2])), len(command.data) == 2
@@ -163,7 +166,7 @@ class Decoder:
                 return True
             case 0x00A4:
                 return self._application is not None
-            case 0x00B0 if self._application is not None and self._sure:
+            case 0x00B0 if self._application is not None and self._whole and self._sure:
                 return self._file in IMPERSONAL_FILES.get(self._application.aid, ())
             case 0x00CA:
                 return command.p1 << 8 | command.p2 in IMPERSONAL_OBJECTS
@@ -186,5 +189,5 @@ def _response(raw: bytes) -> ResponseApdu | None:
     if len(raw) < 2:
         return None
     response = ResponseApdu.parse(raw)
-    waits = len(raw) == 2 and raw[0] in (0x61, 0x6C)
-    return response if response.status.known or waits else None
+    alone = len(raw) == 2 and raw[0] >> 4 in (0x6, 0x9)  # a status word of another card's, or 61xx and 6Cxx
+    return response if response.status.known or alone else None

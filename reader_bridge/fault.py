@@ -26,6 +26,9 @@ Steal = Callable[[float], bool]
 """Has a second client take the reader for so many seconds; False where one has it already."""
 
 _VERIFY, _CHANGES = 0x0020, (0x0024, 0x8032)
+_ANSWERING = {bytes.fromhex(header) for header in ("00A4", "802A", "0088")}
+"""Commands that carry data and may be answered with data."""
+
 _WRONG_LENGTH = StatusWord(0x6700).to_bytes(2)
 _UNKNOWN_INSTRUCTION = StatusWord(0x6D00).to_bytes(2)
 
@@ -175,7 +178,7 @@ class FaultPlan:
         if self.chaining:
             held = _ChainedAnswers(held)
         if self.t0:
-            held = _FiveBytes(held)
+            held = _T0Commands(held)
         if self.limit is not None:
             held = _ShortReader(held, self.limit)
         return held
@@ -355,12 +358,17 @@ class _ChainedAnswers(_Layer):
         return given + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
 
 
-class _FiveBytes(_Layer):
-    """T=0 has no command of four bytes: the fifth is a length of 00, which a VERIFY without a PIN then carries."""
+class _T0Commands(_Layer):
+    """Commands as T=0 has them (ISO 7816-3, 12.2), put into the form that the chip knows. There is none of four
+    bytes: a VERIFY without a PIN carries a length of 00. And one with data cannot say that it expects any: that is
+    understood."""
 
     def transmit(self, command: bytes) -> bytes:
-        empty = len(command) == 5 and command[:2] == _VERIFY.to_bytes(2) and command[4] == 0
-        return super().transmit(command[:4] if empty else command)
+        if len(command) == 5 and command[:2] == b"\x00\x20" and command[4] == 0:
+            command = command[:4]
+        elif len(command) > 5 and len(command) == 5 + command[4] and command[:2] in _ANSWERING:
+            command += b"\0"
+        return super().transmit(command)
 
 
 class _ShortReader(_Layer):

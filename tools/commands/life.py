@@ -99,7 +99,7 @@ def up(
         sys.stdout.flush()
 
     for endpoint in endpoints:
-        if endpoint.host not in ("127.0.0.1", "localhost", "::1"):
+        if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
                 f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
