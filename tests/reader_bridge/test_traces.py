@@ -565,7 +565,9 @@ def test_wireshark_reads_every_command_and_every_answer(
     instructions = [exchange.command[1] for exchange in exchanges if not exchange.command[0]]
     assert [int(ins, 16) for _, ins, _, _ in rows if ins] == instructions
     answers = [bytes((int(sw1, 16), int(sw2, 16))) for _, _, sw1, sw2 in rows if sw1 and sw2]
-    assert answers == [exchange.response[-2:] for exchange in exchanges]
+    # Wireshark takes an answer for an ATR that begins like one, as one signature in 128 does.
+    atrs = (b"\x3b", b"\x3f") if unmasked else ()
+    assert answers == [exchange.response[-2:] for exchange in exchanges if exchange.response[:1] not in atrs]
     assert not tshark(path, "-Y", "_ws.malformed")
 
 

@@ -231,13 +231,13 @@ def test_demo(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)
-    assert len(steps) == 25
+    assert len(steps) == 27
     for step in steps:
         assert step.keys() == {"step", "ok", "seconds", "detail"}
         assert step["ok"] is True
         assert step["seconds"] >= 0
         assert step["detail"]
     page = report.read_text(encoding="utf-8")
-    assert page.count("<tr") == 25
+    assert page.count("<tr") == 27
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"], "nothing else is left"
