@@ -21,6 +21,7 @@ from smartcard.System import readers
 from pki.profile import Kind
 
 _APPLICATION = bytes.fromhex("D392F000260100000001")
+_SELECT_APPLICATION = bytes((0x00, 0xA4, 0x04, 0x0C, len(_APPLICATION))) + _APPLICATION
 _SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
 """What PKCS #1 v1.5 has before a SHA-256 digest (RFC 8017, 9.2)."""
 
@@ -82,6 +83,13 @@ def sign_with_card(kind: Kind, pin: str, message: bytes) -> Signed:
         return Signed(signature, certificate)
 
 
+def certificates_at_hand() -> list[bytes]:
+    """The authentication certificate (DER) of every JPKI card in any reader; no PIN is needed for it. Raises
+    CardMissing where PC/SC or a card fails."""
+    with _failures_told():
+        return [_read(transmit, _FILES[Kind.AUTHENTICATION].certificate) for transmit in _cards()]
+
+
 def tries_left(kind: Kind) -> int:
     """How many tries the PIN has left. Raises CardMissing."""
     with _card() as transmit:
@@ -123,26 +131,37 @@ def _ok(answer: tuple[bytes, int]) -> bytes:
 @contextmanager
 def _card() -> Iterator[Transmit]:
     """The first card with a JPKI application, in a transaction of its own."""
+    with _failures_told():
+        for transmit in _cards():
+            yield transmit
+            return
+    raise CardMissing("there is no individual number card in any reader")
+
+
+def _cards() -> Iterator[Transmit]:
+    """Every card with a JPKI application, selected, each in a transaction of its own for as long as it is looked at."""
+    for reader in readers():
+        connection = reader.createConnection()
+        try:
+            connection.connect(mode=SCARD_SHARE_SHARED, disposition=SCARD_LEAVE_CARD)
+        except (NoCardException, CardConnectionException):
+            connection.release()
+            continue
+        try:
+            with _transaction(connection) as transmit:
+                if transmit(_SELECT_APPLICATION)[1] == _OK:
+                    yield transmit
+        finally:
+            connection.disconnect()
+            connection.release()
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
     try:
-        for reader in readers():
-            connection = reader.createConnection()
-            try:
-                connection.connect(mode=SCARD_SHARE_SHARED, disposition=SCARD_LEAVE_CARD)
-            except (NoCardException, CardConnectionException):
-                connection.release()
-                continue
-            try:
-                with _transaction(connection) as transmit:
-                    _, status = transmit(bytes((0x00, 0xA4, 0x04, 0x0C, len(_APPLICATION))) + _APPLICATION)
-                    if status == _OK:
-                        yield transmit
-                        return
-            finally:
-                connection.disconnect()
-                connection.release()
+        yield
     except SmartcardException as error:
         raise CardMissing(f"the card was taken out, or the reader is away: {error}") from error
-    raise CardMissing("there is no individual number card in any reader")
 
 
 @contextmanager

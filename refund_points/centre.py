@@ -1,0 +1,425 @@
+"""The accumulation centre (還付ポイント蓄積センター): it enrols tills, takes records in once, and keeps the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from refund_points.codes import AuthenticationSerial, CodeByCentre, CodePolicy, CodeRefused, KeyedByShop, MyKeyId
+from refund_points.ledger import GRANTED, Ledger
+from refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
+from relying_party.mykey import MyKeyPlatform
+from relying_party.store import event_table
+from world.chance import unforeseen
+from world.clock import JST, epoch
+from world.home import World
+from world.storage import Position
+
+MOST_RECORDS = 2_000
+"""In one batch."""
+
+LATE = timedelta(days=400)
+AHEAD = timedelta(days=1)
+"""A till's clock is believed within these bounds of the centre's: so long may a till be cut off, so far may it be
+ahead."""
+
+_TILL_YEARS = 10
+_NAME = "Kazashi refund points"
+
+
+class EnrolmentRefused(Exception):
+    """The centre does not enrol that till; the message says why."""
+
+
+class Answer(Enum):
+    """What became of a record."""
+
+    ACCEPTED = "accepted"
+    AGAIN = "again"
+    """It was there already, the same to the last byte."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The centre's answer to one record; `number` is what the batch called it."""
+
+    answer: Answer
+    reason: str = ""
+    words: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """As JSON has it."""
+        return {"answer": self.answer.value, "reason": self.reason, "words": self.words}
+
+
+@dataclass(frozen=True, slots=True)
+class TillEntry:
+    """A till installation as the centre knows it. `state` is active, replaced (by a newer installation) or revoked."""
+
+    id: int
+    name: str
+    shop: str
+    key: bytes
+    state: str
+
+
+class Centre:
+    """The centre of one world. Several processes may serve it at once on one database."""
+
+    def __init__(self, world: World, policy: str, mykey: MyKeyPlatform | None = None) -> None:
+        """`policy` names which code tills read; `mykey` is needed for that of the same name. Raises KeyError for a
+        policy that does not exist."""
+        self._world = world
+        self._clock = world.clock
+        metadata = sa.MetaData()
+        self.ledger = Ledger(metadata)
+        self._till = sa.Table(
+            "till", metadata,
+            sa.Column("id", Position, primary_key=True),
+            sa.Column("shop", sa.Text, nullable=False),
+            sa.Column("till", sa.Text, nullable=False),
+            sa.Column("installation", sa.Integer, nullable=False),
+            sa.Column("key", sa.LargeBinary, nullable=False),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.UniqueConstraint("shop", "till", "installation"),
+        )  # fmt: skip
+        self._shop = sa.Table(
+            "shop", metadata,
+            sa.Column("shop", sa.Text, primary_key=True),
+            sa.Column("secret", sa.LargeBinary, nullable=False),
+        )  # fmt: skip
+        self._secret = sa.Table(
+            "secret", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("value", sa.LargeBinary, nullable=False),
+        )  # fmt: skip
+        self._refused = sa.Table(
+            "refused", metadata,
+            sa.Column("digest", sa.Text, primary_key=True),
+            sa.Column("till", sa.Text, nullable=False),
+            sa.Column("reason", sa.Text, nullable=False),
+            sa.Column("words", sa.Text, nullable=False),
+            sa.Column("body", sa.LargeBinary, nullable=False),
+            sa.Column("signature", sa.LargeBinary, nullable=False),
+            sa.Column("at", sa.BigInteger, nullable=False),
+        )  # fmt: skip
+        self._closed = sa.Table(
+            "closed_year", metadata, sa.Column("year", sa.Integer, primary_key=True, autoincrement=False)
+        )
+        self.event, self.log = event_table(metadata)
+        self.metadata = metadata
+        self.store = world.store("refund_centre", metadata)
+        self._authority_key, self._authority = self._begin()
+        self.policy = self._policy(policy, mykey)
+        self._tills: dict[str, TillEntry] = {}
+
+    def now(self) -> datetime:
+        """What time it is at the centre."""
+        return self._clock.now()
+
+    # What the centre is
+
+    def _begin(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        """The centre's keys, made when it begins."""
+        with self.store.alone() as connection:
+            self.ledger.begin(connection)
+            held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
+            if not held:
+                key = ec.generate_private_key(ec.SECP256R1())
+                root = _certificate(_NAME, key.public_key(), key, _NAME, self._clock.now(), ca=True)
+                held = {
+                    "authority-key": key.private_bytes(
+                        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                    ),
+                    "authority": root.public_bytes(serialization.Encoding.PEM),
+                    "sealing": X25519PrivateKey.generate().private_bytes_raw(),
+                    "codes": unforeseen(256).to_bytes(32),
+                }
+                connection.execute(
+                    sa.insert(self._secret), [{"name": name, "value": value} for name, value in held.items()]
+                )
+        self._held = held
+        loaded = serialization.load_pem_private_key(held["authority-key"], None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        return loaded, x509.load_pem_x509_certificate(held["authority"])
+
+    def _policy(self, name: str, mykey: MyKeyPlatform | None) -> CodePolicy:
+        match name:
+            case AuthenticationSerial.name:
+                return AuthenticationSerial()
+            case KeyedByShop.name:
+                return KeyedByShop(self.shop_secret)
+            case CodeByCentre.name:
+                private = X25519PrivateKey.from_private_bytes(self._held["sealing"])
+                return CodeByCentre(private.public_key(), private, self._held["codes"])
+            case MyKeyId.name if mykey is not None:
+                return MyKeyId(mykey.find)
+        raise KeyError(name)
+
+    def till_policy(self, shop: str) -> CodePolicy:
+        """The policy as a till of a shop has it: with what it needs to read, and nothing that the centre keeps to
+        itself."""
+        match self.policy:
+            case KeyedByShop():
+                secret = self.shop_secret(shop)
+                return KeyedByShop({shop: secret}.__getitem__)
+            case CodeByCentre():
+                return CodeByCentre(X25519PrivateKey.from_private_bytes(self._held["sealing"]).public_key())
+        return self.policy
+
+    @property
+    def authority(self) -> bytes:
+        """The certificate (PEM) under which tills' certificates stand, and the centre's own."""
+        return self._authority.public_bytes(serialization.Encoding.PEM)
+
+    def server_credentials(self, host: str = "localhost") -> tuple[bytes, bytes]:
+        """A certificate for the centre's TLS server and its key, as PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issued = _certificate(host, key.public_key(), self._authority_key, _NAME, self._clock.now(), host=host)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return issued.public_bytes(serialization.Encoding.PEM), pem
+
+    # Tills
+
+    def enrol(self, shop: str, till: str, key: bytes) -> tuple[str, bytes]:
+        """Enrol an installation of a till with its public key (PEM); an earlier one is replaced: what it recorded is
+        still taken, and it is told from the new one by name. Answers the name and a certificate (PEM). Raises
+        EnrolmentRefused."""
+        try:
+            public = key_from_pem(key)
+        except (ValueError, TypeError) as error:
+            raise EnrolmentRefused(f"this is no till's key: {error}") from error
+        table = self._till
+        with self.store.alone() as connection:
+            here = (table.c.shop == shop) & (table.c.till == till)
+            last = connection.scalar(sa.select(sa.func.max(table.c.installation)).where(here)) or 0
+            name = f"{shop}/{till}/{last + 1}"
+            try:
+                Record(name, 1, What.PURCHASE, 0, "x", "x", "x", 0, 0).check()
+            except RecordRefused as refused:
+                raise EnrolmentRefused(
+                    f"{shop}/{till} cannot be a till's name: lower-case letters, digits, -"
+                ) from refused
+            active = here & (table.c.state == "active")
+            connection.execute(sa.update(table).where(active).values(state="replaced"))
+            row = {"shop": shop, "till": till, "installation": last + 1, "key": public_pem(public), "state": "active"}
+            connection.execute(sa.insert(table), row)
+            self._shop_secret(connection, shop)
+            self.log(connection, self._clock.now(), "till enrolled", {"till": name})
+        issued = _certificate(name, public, self._authority_key, _NAME, self._clock.now())
+        self._tills.clear()
+        return name, issued.public_bytes(serialization.Encoding.PEM)
+
+    def revoke_till(self, name: str) -> None:
+        """Take nothing more from an installation. Raises EnrolmentRefused for one that is not known."""
+        found = self.till(name)
+        if found is None:
+            raise EnrolmentRefused(f"no till is called {name}")
+        with self.store.transaction() as connection:
+            connection.execute(sa.update(self._till).where(self._till.c.id == found.id).values(state="revoked"))
+            self.log(connection, self._clock.now(), "till revoked", {"till": name})
+        self._tills.clear()
+
+    def till(self, name: str) -> TillEntry | None:
+        """An installation by its name, as it is at this moment."""
+        shop, _, rest = name.partition("/")
+        till, _, installation = rest.partition("/")
+        table = self._till.c
+        query = sa.select(self._till).where(table.shop == shop, table.till == till)
+        with self.store.reading() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            if str(row.installation) == installation:
+                return TillEntry(row.id, name, row.shop, bytes(row.key), row.state)
+        return None
+
+    def tills(self) -> list[TillEntry]:
+        """All installations."""
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(self._till).order_by(self._till.c.id)).all()
+        return [TillEntry(row.id, f"{row.shop}/{row.till}/{row.installation}", row.shop, bytes(row.key), row.state)
+                for row in rows]  # fmt: skip
+
+    def shops(self) -> list[str]:
+        """The names of all shops."""
+        with self.store.reading() as connection:
+            return list(connection.scalars(sa.select(self._shop.c.shop)))
+
+    def shop_secret(self, shop: str) -> bytes:
+        """A shop's secret. Raises KeyError for a shop without one."""
+        with self.store.reading() as connection:
+            found = connection.scalar(sa.select(self._shop.c.secret).where(self._shop.c.shop == shop))
+        if found is None:
+            raise KeyError(shop)
+        return bytes(found)
+
+    def _shop_secret(self, connection: sa.Connection, shop: str) -> None:
+        sql = "INSERT INTO shop (shop, secret) VALUES (:shop, :secret) ON CONFLICT DO NOTHING"
+        connection.execute(sa.text(sql), {"shop": shop, "secret": unforeseen(256).to_bytes(32)})
+
+    # Records
+
+    def receive(self, till: str, unverified: Sequence[Mapping[str, Any]]) -> list[Result]:
+        """Take a batch in that came over a connection which a till's certificate has opened. Whatever is repeated,
+        in any order, or was cut off before, counts once. Answers one result to each record, once all that was
+        accepted is on disk.
+
+        Raises StoreFailed; nothing was taken in then. What is refused is kept with the reason.
+        """
+        entry = self.till(till)
+        results: list[Result] = []
+        taken: list[tuple[int, Record, str, str]] = []  # place, record, account code, digest
+        refusals: list[dict[str, Any]] = []
+        now = self._clock.now()
+        for place, wire in enumerate(unverified):
+            results.append(Result(Answer.REFUSED))
+            try:
+                if entry is None or entry.state == "revoked":
+                    raise RecordRefused("revoked-till", f"nothing is taken from the till {till} any more")
+                signed = SignedRecord.from_wire(wire)
+                record = signed.verified(key_from_pem(entry.key))
+                if record.till != till:
+                    raise RecordRefused("other-till", f"the record is of {record.till}, and {till} has brought it")
+                if record.policy != self.policy.name:
+                    raise RecordRefused("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
+                code = self.policy.account(record.reading, record.shop)
+            except CodeRefused as refused:
+                results[place] = Result(Answer.REFUSED, "no-code", str(refused))
+                refusals.append(self._refusal(till, wire, results[place], now))
+            except RecordRefused as refused:
+                results[place] = Result(Answer.REFUSED, refused.reason, str(refused))
+                refusals.append(self._refusal(till, wire, results[place], now))
+            else:
+                taken.append((place, record, code, hashlib.sha256(signed.body).hexdigest()))
+        if taken or refusals:
+            assert entry is not None or not taken
+            with self.store.transaction() as connection:
+                if entry is not None and taken:
+                    self._take(connection, entry, unverified, taken, results, refusals, now)
+                self._keep_refused(connection, refusals)
+        return results
+
+    def _take(
+        self, connection: sa.Connection, entry: TillEntry, unverified: Sequence[Mapping[str, Any]],
+        taken: Sequence[tuple[int, Record, str, str]], results: list[Result], refusals: list[dict[str, Any]],
+        now: datetime,
+    ) -> None:  # fmt: skip
+        closed = set(connection.scalars(sa.select(self._closed.c.year)))
+        years = [self._year(record, now, closed) for _, record, _, _ in taken]
+        accounts = self.ledger.accounts(
+            connection, ((code, year) for (_, _, code, _), (year, _) in zip(taken, years, strict=True))
+        )
+        rows = []
+        for (_, record, code, digest), (year, doubtful) in zip(taken, years, strict=True):
+            person, gives = accounts[code, year], record.points >= 0
+            rows.append(
+                {"debit": GRANTED if gives else person, "credit": person if gives else GRANTED,
+                 "points": abs(record.points), "at": epoch(now), "till": entry.id, "number": record.number,
+                 "digest": digest, "bought": record.at, "eligible": record.eligible, "receipt": record.receipt,
+                 "of": record.of, "doubtful": doubtful,
+                 "lines": json.dumps(record.lines, ensure_ascii=False) if record.lines else None}
+            )  # fmt: skip
+        fresh = self.ledger.record(connection, rows)
+        keys = {(entry.id, record.number) for _, record, _, _ in taken}
+        there = self.ledger.digests(connection, keys - fresh)
+        counted: dict[tuple[int, int], str] = {}
+        for place, record, _, digest in taken:
+            key = (entry.id, record.number)
+            if key in fresh and key not in counted:
+                counted[key] = digest
+                results[place] = Result(Answer.ACCEPTED)
+            elif counted.get(key, there.get(key)) == digest:
+                results[place] = Result(Answer.AGAIN)
+            else:
+                words = f"another record has the number {record.number} of {entry.name}; set the till up anew"
+                results[place] = Result(Answer.REFUSED, "number-used", words)
+                refusals.append(self._refusal(entry.name, unverified[place], results[place], now))
+
+    def _year(self, record: Record, now: datetime, closed: set[int]) -> tuple[int, bool]:
+        """The year that a record counts for, in Japan's time, and whether its till's clock is not to be believed:
+        then the centre's own clock decides. What arrives after its year was closed counts for the year in which it
+        arrives."""
+        received = epoch(now)
+        doubtful = not received - LATE.total_seconds() <= record.at <= received + AHEAD.total_seconds()
+        year = datetime.fromtimestamp(received if doubtful else record.at, UTC).astimezone(JST).year
+        return (now.astimezone(JST).year if year in closed else year), doubtful
+
+    def close_year(self, year: int) -> None:
+        """Take nothing more in for a year that has passed. Raises ValueError for the current one or a later."""
+        if year >= self._clock.now().astimezone(JST).year:
+            raise ValueError(f"the year {year} has not passed")
+        with self.store.transaction() as connection:
+            connection.execute(
+                sa.text("INSERT INTO closed_year (year) VALUES (:year) ON CONFLICT DO NOTHING"), {"year": year}
+            )
+            self.log(connection, self._clock.now(), "year closed", {"year": year})
+
+    def missing(self, name: str) -> list[int]:
+        """The numbers that an installation has used and that have not come: below the highest that has."""
+        entry = self.till(name)
+        if entry is None:
+            return []
+        table = self.ledger.posting.c
+        with self.store.reading() as connection:
+            there = set(connection.scalars(sa.select(table.number).where(table.till == entry.id)))
+        return [number for number in range(1, max(there, default=0)) if number not in there]
+
+    def refused(self) -> list[dict[str, Any]]:
+        """What was refused, oldest first, and why."""
+        table = self._refused
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.at, table.c.digest)).all()
+        return [{"till": row.till, "reason": row.reason, "words": row.words, "at": row.at, "body": bytes(row.body)}
+                for row in rows]  # fmt: skip
+
+    def _refusal(self, till: str, wire: Mapping[str, Any], result: Result, now: datetime) -> dict[str, Any]:
+        body, signature = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire)[:20_000].encode()
+                           for name in ("body", "signature"))  # fmt: skip
+        digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()
+        return {"digest": digest, "till": till, "reason": result.reason, "words": result.words, "body": body,
+                "signature": signature, "at": epoch(now)}  # fmt: skip
+
+    def _keep_refused(self, connection: sa.Connection, refusals: Sequence[dict[str, Any]]) -> None:
+        if refusals:
+            columns = list(refusals[0])
+            sql = f"INSERT INTO refused ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
+            connection.execute(sa.text(sql + " ON CONFLICT DO NOTHING"), list(refusals))
+
+
+def _certificate(
+    name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, issuer: str, now: datetime, *,
+    ca: bool = False, host: str = "",
+) -> x509.Certificate:  # fmt: skip
+    """A certificate of the centre's own authority: itself (`ca`), a server (`host`), or a till."""
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if host else ExtendedKeyUsageOID.CLIENT_AUTH
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(now, datetime.now(UTC)) - timedelta(days=1))
+        .not_valid_after(max(now, datetime.now(UTC)) + timedelta(days=365 * _TILL_YEARS))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
+    )
+    if not ca:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if host:
+        names: list[x509.GeneralName] = [x509.DNSName(host)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(signer, hashes.SHA256())

@@ -1,0 +1,131 @@
+"""The centre over HTTPS: tills bring their records in batches, and show their certificate in the handshake.
+
+    POST /v1/records    {"records": [{"body", "signature"}, ...]}  ->  {"results": [{"answer", "reason", "words"}, ...]}
+    GET  /v1/status     what the centre has of the till that asks
+
+Nothing is taken from a connection without a certificate of the centre's own authority; which till it is of decides
+whose records may come over it.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from refund_points.centre import MOST_RECORDS, Centre
+from refund_points.sender import CentreUnreachable
+from world.storage import StoreFailed
+
+LARGEST = 16 << 20
+"""Bytes of a batch."""
+
+_TILL = "kazashi.till"
+_SECONDS = 30.0
+
+
+def application(centre: Centre) -> Starlette:
+    """The centre as an ASGI application; it must be served with `TillProtocol`, which says what till a connection is
+    of."""
+
+    async def records(request: Request) -> Response:
+        till = request.scope.get(_TILL, "")
+        try:
+            body = await request.body()
+            if len(body) > LARGEST:
+                raise ValueError(f"a batch has at most {LARGEST} bytes")
+            batch = json.loads(body)["records"]
+            if not isinstance(batch, list) or len(batch) > MOST_RECORDS:
+                raise ValueError(f"a batch is a list of at most {MOST_RECORDS} records")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return JSONResponse({"error": f"this is no batch: {error}"}, 400)
+        try:
+            results = await run_in_threadpool(centre.receive, till, batch)
+        except StoreFailed as error:
+            return JSONResponse({"error": str(error)}, 503)
+        return JSONResponse({"results": [result.as_dict() for result in results]})
+
+    async def status(request: Request) -> Response:
+        till = request.scope.get(_TILL, "")
+        entry = await run_in_threadpool(centre.till, till)
+        missing = await run_in_threadpool(centre.missing, till)
+        return JSONResponse({"till": till, "state": entry.state if entry else "unknown", "missing": missing[:1000]})
+
+    return Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])
+
+
+class TillProtocol(HttpToolsProtocol):
+    """uvicorn's own protocol, which also tells the application whose certificate was shown."""
+
+    till = ""
+
+    def connection_made(self, transport: Any) -> None:
+        """A connection, its handshake done."""
+        super().connection_made(transport)
+        handshake = transport.get_extra_info("ssl_object")
+        shown = handshake.getpeercert(binary_form=True) if handshake is not None else None
+        if shown:
+            names = x509.load_der_x509_certificate(shown).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            self.till = str(names[0].value) if len(names) == 1 else ""
+
+    def on_message_begin(self) -> None:
+        """A request."""
+        super().on_message_begin()
+        self.scope[_TILL] = self.till  # type: ignore[literal-required]
+
+
+def server(centre: Centre, directory: Path, host: str, port: int) -> uvicorn.Server:
+    """A server of the centre with its TLS set up; its key is written into a directory of the caller's, for its owner
+    alone."""
+    certificate, key = centre.server_credentials(host)
+    paths = {}
+    for name, content in (("server.pem", certificate), ("server.key", key), ("authority.pem", centre.authority)):
+        paths[name] = directory / name
+        paths[name].touch(mode=0o600)
+        paths[name].write_bytes(content)
+    return uvicorn.Server(
+        uvicorn.Config(
+            application(centre), host=host, port=port, http=TillProtocol, log_level="warning", access_log=False,
+            server_header=False, timeout_graceful_shutdown=2, ssl_certfile=paths["server.pem"],
+            ssl_keyfile=paths["server.key"], ssl_ca_certs=str(paths["authority.pem"]), ssl_cert_reqs=ssl.CERT_REQUIRED,
+        )
+    )  # fmt: skip
+
+
+class HttpsTransport:
+    """A till's way to the centre: one connection, kept, on which it shows its certificate."""
+
+    def __init__(self, address: str, authority: Path, certificate: Path, key: Path) -> None:
+        """`address` is https://HOST:PORT; the files are PEM. Raises CentreUnreachable where they are none."""
+        try:
+            context = ssl.create_default_context(cafile=str(authority))
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise CentreUnreachable(f"the till's certificate cannot be used: {error}") from error
+        self._client = httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
+
+    def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
+        """Bring records to the centre. Raises CentreUnreachable."""
+        try:
+            answer = self._client.post("/v1/records", json={"records": list(records)})
+            answer.raise_for_status()
+            return answer.json()["results"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise CentreUnreachable(f"the centre does not take the records: {error}") from error
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()

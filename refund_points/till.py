@@ -1,0 +1,358 @@
+"""The terminal's own machine: it sells, gives points, prints receipts, and keeps every record until the centre has it.
+
+What a customer holds in his hand is on disk before it is printed. A record's number is taken in the transaction that
+writes it; a till that is set up anew from nothing is another *installation*, with a key and numbers of its own, so
+that no number is ever used twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from refund_points.codes import CodePolicy, CodeRefused
+from refund_points.goods import Basket, points_of
+from refund_points.reading import Card
+from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
+from relying_party.store import event_table
+from world.clock import Clock, epoch
+from world.storage import open_store
+
+
+class SaleRefused(Exception):
+    """The till does not do that; the message says why, and nothing was changed."""
+
+
+class Detail(Enum):
+    """What a till tells the centre of a purchase."""
+
+    AMOUNT = "amount"
+    """The eligible sum alone."""
+    LINES = "lines"
+    """Every eligible line."""
+
+
+class State(Enum):
+    """Where a record is on its way."""
+
+    WAITING = "waiting"
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+    """The centre has said why it does not take it; it is kept for whoever looks into that."""
+    DAMAGED = "damaged"
+    """Its bytes do not fit its own signature any more: somebody, or the disk, has changed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is printed. `points` None says that no card was shown, or why it gave none in `note`."""
+
+    name: str
+    shop: str
+    at: int
+    lines: tuple[tuple[str, int, int, bool], ...]
+    """Goods, quantity, yen, whether they earn points."""
+    total: int
+    points: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A record that the centre has not acknowledged."""
+
+    number: int
+    signed: SignedRecord
+
+
+class Till:
+    """One till of one shop, on a disk of its own. `policy` says which code it reads, `detail` what it tells of a
+    purchase."""
+
+    def __init__(
+        self, directory: Path, shop: str, name: str, policy: CodePolicy, clock: Clock, detail: Detail = Detail.AMOUNT
+    ) -> None:  # fmt: skip
+        """Open its store, or begin one. A new one has to be enrolled before it can sell."""
+        self.shop = shop
+        self.till = name
+        self._policy = policy
+        self._clock = clock
+        self._detail = detail
+        metadata = sa.MetaData()
+        self._installation = sa.Table(
+            "installation", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("key", sa.LargeBinary, nullable=False),
+            sa.Column("certificate", sa.LargeBinary),
+        )  # fmt: skip
+        self._record = sa.Table(
+            "record", metadata,
+            sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("body", sa.LargeBinary, nullable=False),
+            sa.Column("signature", sa.LargeBinary, nullable=False),
+            sa.Column("state", sa.Text, nullable=False, index=True),
+            sa.Column("reason", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._receipt = sa.Table(
+            "receipt", metadata,
+            sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("name", sa.Text, unique=True, nullable=False),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("lines", sa.Text, nullable=False),
+            sa.Column("total", sa.Integer, nullable=False),
+            sa.Column("eligible", sa.Integer, nullable=False),
+            sa.Column("points", sa.Integer),
+            sa.Column("reading", sa.Text, nullable=False),
+            sa.Column("returned", sa.Text, nullable=False),
+        )  # fmt: skip
+        _, self._log = event_table(metadata)
+        self.store = open_store(directory, "", f"till-{shop}-{name}", metadata)
+        self._key: TillKey | None = None
+        self._name = ""
+        self._load()
+
+    # Enrolment
+
+    @property
+    def name(self) -> str:
+        """SHOP/TILL/INSTALLATION. Raises SaleRefused for a till that is not enrolled."""
+        if not self._name:
+            raise SaleRefused(f"the till {self.shop}/{self.till} is not enrolled with the centre yet")
+        return self._name
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether it may sell."""
+        return bool(self._name)
+
+    def begin(self) -> bytes:
+        """The public key (PEM) of an installation that is to be enrolled; its private half is on disk by now."""
+        key = TillKey.generate()
+        with self.store.transaction() as connection:
+            connection.execute(sa.delete(self._installation).where(self._installation.c.name == ""))
+            connection.execute(sa.insert(self._installation), {"name": "", "key": key.pem, "certificate": None})
+        return public_pem(key.public)
+
+    def enrol(self, name: str, certificate: bytes) -> None:
+        """Take the name and the certificate (PEM) that the centre has given to the key of `begin`."""
+        table = self._installation
+        with self.store.transaction() as connection:
+            values = {"name": name, "certificate": certificate}
+            if not connection.execute(sa.update(table).where(table.c.name == "").values(values)).rowcount:
+                raise SaleRefused("no enrolment was begun here")
+            self._log(connection, self._clock.now(), "enrolled", {"name": name})
+        self._load()
+
+    def credentials(self) -> tuple[bytes, bytes]:
+        """The certificate and its key, as PEM: what TLS shows to the centre. Raises SaleRefused."""
+        with self.store.reading() as connection:
+            row = connection.execute(sa.select(self._installation).where(self._installation.c.name == self.name)).one()
+        return row.certificate, row.key
+
+    def _load(self) -> None:
+        table = self._installation
+        with self.store.reading() as connection:
+            row = connection.execute(sa.select(table).where(table.c.name != "")).one_or_none()
+        if row is not None:
+            self._key, self._name = TillKey.from_pem(row.key), row.name
+
+    # Selling
+
+    def sell(self, basket: Basket, card: Card | None = None) -> Receipt:
+        """Sell what is in a basket. `card` is what was held over the register, None where nothing was. A card that
+        gives no points does not stop the sale: the receipt says why. Raises SaleRefused and StoreFailed."""
+        reading, note = "", ""
+        if card is not None:
+            try:
+                reading = self._reading(card)
+            except CodeRefused as refused:
+                note = str(refused)
+        at = epoch(self._clock.now())
+        lines = tuple((line.item.name, line.quantity, line.yen, line.item.category.eligible) for line in basket.lines)
+        with self.store.transaction() as connection:
+            printed, name = self._next_receipt(connection)
+            points = None
+            if reading and basket.eligible:
+                points = basket.points
+                self._write(
+                    connection, What.PURCHASE, at, name, reading, basket.eligible, points, lines=self._told(basket),
+                    unchecked=card is not None and card.unchecked,
+                )  # fmt: skip
+            elif reading:
+                note = "nothing here earns points"
+            row = {"number": printed, "name": name, "at": at, "lines": json.dumps(lines, ensure_ascii=False),
+                   "total": basket.total, "eligible": basket.eligible, "points": points, "reading": reading,
+                   "returned": "[]"}  # fmt: skip
+            connection.execute(sa.insert(self._receipt), row)
+        return Receipt(name, self.shop, at, lines, basket.total, points, note)
+
+    def show_later(self, receipt: str, card: Card) -> Receipt:
+        """Points for a purchase whose card was forgotten. Once to a receipt. Raises SaleRefused."""
+        try:
+            reading = self._reading(card)
+        except CodeRefused as refused:
+            raise SaleRefused(str(refused)) from refused
+        at = epoch(self._clock.now())
+        with self.store.transaction() as connection:
+            found = self._found(connection, receipt)
+            if found.points is not None:
+                raise SaleRefused(f"the receipt {receipt} has had its points already")
+            kept = found.eligible - sum(yen for _, yen in json.loads(found.returned))
+            if kept <= 0:
+                raise SaleRefused(f"nothing on the receipt {receipt} earns points")
+            points = points_of(kept)
+            self._write(
+                connection, What.SHOWN_LATER, at, receipt, reading, kept, points, of=receipt, unchecked=card.unchecked
+            )
+            self._update_receipt(connection, receipt, {"points": points, "reading": reading})
+        return self.receipt(receipt)
+
+    def take_back(self, receipt: str, places: Sequence[int]) -> Receipt:
+        """Goods that are brought back: lines of a receipt, by their place from 1, each once. Points that were given
+        for them are taken away. Answers a receipt of what is paid back. Raises SaleRefused."""
+        at = epoch(self._clock.now())
+        with self.store.transaction() as connection:
+            found = self._found(connection, receipt)
+            lines, returned = json.loads(found.lines), json.loads(found.returned)
+            gone = {place for place, _ in returned}
+            wanted = list(dict.fromkeys(places))
+            for place in wanted:
+                if not 1 <= place <= len(lines) or place in gone:
+                    raise SaleRefused(f"line {place} is not on the receipt {receipt}, or was returned already")
+            if not wanted:
+                raise SaleRefused("say which lines are returned")
+            before = found.eligible - sum(yen for _, yen in returned)
+            now = [[place, lines[place - 1][2] if lines[place - 1][3] else 0] for place in wanted]
+            less = sum(yen for _, yen in now)
+            printed, name = self._next_receipt(connection)
+            back = [lines[place - 1] for place in wanted]
+            total = -sum(line[2] for line in back)
+            points = None
+            if found.points is not None and less:
+                points = points_of(before - less) - points_of(before)
+                self._write(connection, What.RETURN, at, name, found.reading, -less, points, of=receipt)
+            self._update_receipt(connection, receipt, {"returned": json.dumps(returned + now)})
+            # Nothing can be returned from the receipt of a return.
+            row = {"number": printed, "name": name, "at": at, "lines": json.dumps(back, ensure_ascii=False),
+                   "total": total, "eligible": 0, "points": points, "reading": "",
+                   "returned": json.dumps([[place, 0] for place in range(1, len(back) + 1)])}  # fmt: skip
+            connection.execute(sa.insert(self._receipt), row)
+        return replace(self.receipt(name), note=f"return of {receipt}")
+
+    def receipt(self, name: str) -> Receipt:
+        """A receipt as it was printed. Raises SaleRefused."""
+        with self.store.reading() as connection:
+            found = self._found(connection, name)
+        lines = tuple(
+            (str(item), int(count), int(yen), bool(earns)) for item, count, yen, earns in json.loads(found.lines)
+        )
+        return Receipt(name, self.shop, found.at, lines, found.total, found.points)
+
+    # What waits for the centre
+
+    def waiting(self, most: int = 500) -> list[Waiting]:
+        """The oldest records that the centre has not acknowledged. One whose bytes do not fit its signature is put
+        aside."""
+        table = self._record.c
+        query = sa.select(table.number, table.body, table.signature).where(table.state == State.WAITING.value)
+        with self.store.reading() as connection:
+            rows = connection.execute(query.order_by(table.number).limit(most)).all()
+        assert self._key is not None or not rows
+        found = []
+        for row in rows:
+            try:
+                signed = SignedRecord(bytes(row.body), bytes(row.signature))
+                if self._key is None or signed.verified(self._key.public).number != row.number:
+                    raise RecordRefused("misplaced", "it stands under another number than its own")
+            except (RecordRefused, TypeError) as refused:  # SQLite lets anybody put a text where bytes were
+                self.settle({row.number: (State.DAMAGED, str(refused))})
+            else:
+                found.append(Waiting(row.number, signed))
+        return found
+
+    def settle(self, answers: dict[int, tuple[State, str]]) -> None:
+        """Note what the centre, or a look at the disk, has said of records. An acknowledged one stays so."""
+        table = self._record
+        with self.store.transaction() as connection:
+            for number, (state, reason) in answers.items():
+                connection.execute(
+                    sa.update(table)
+                    .where(table.c.number == number, table.c.state != State.ACKNOWLEDGED.value)
+                    .values(state=state.value, reason=reason)
+                )
+                if state not in (State.ACKNOWLEDGED, State.WAITING):
+                    self._log(connection, self._clock.now(), state.value, {"number": number, "reason": reason})
+
+    def states(self) -> dict[State, int]:
+        """How many records are where."""
+        table = self._record.c
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(table.state, sa.func.count()).group_by(table.state))
+            counted = {row.state: int(row[1]) for row in rows}
+        return {state: counted.get(state.value, 0) for state in State}
+
+    def records(self, *states: State) -> list[tuple[State, str, Record]]:
+        """Records in these states (all), with the reason; those that can be read."""
+        table = self._record.c
+        query = sa.select(table.state, table.reason, table.body).order_by(table.number)
+        if states:
+            query = query.where(table.state.in_([state.value for state in states]))
+        with self.store.reading() as connection:
+            rows = connection.execute(query).all()
+        found = []
+        for state, reason, body in rows:
+            try:
+                found.append((State(state), reason, Record.from_bytes(bytes(body))))
+            except RecordRefused:
+                continue
+        return found
+
+    # Within
+
+    def _reading(self, card: Card) -> str:
+        """The code of a card that is good. Raises CodeRefused."""
+        if card.refused:
+            raise CodeRefused(f"the card gives no points: {card.refused}")
+        return self._policy.read(card.serial, self.shop)
+
+    def _told(self, basket: Basket) -> tuple[tuple[str, int, int], ...]:
+        if self._detail is Detail.AMOUNT:
+            return ()
+        return tuple(
+            (line.item.code, line.quantity, line.yen) for line in basket.lines if line.item.category.eligible
+        )  # fmt: skip
+
+    def _next_receipt(self, connection: sa.Connection) -> tuple[int, str]:
+        number = int(connection.scalar(sa.select(sa.func.max(self._receipt.c.number))) or 0) + 1
+        return number, f"{self.name}/{number}"
+
+    def _write(
+        self, connection: sa.Connection, what: What, at: int, receipt: str, reading: str, eligible: int, points: int,
+        **more: Any,
+    ) -> None:  # fmt: skip
+        """Sign the next record and write it."""
+        assert self._key is not None
+        number = int(connection.scalar(sa.select(sa.func.max(self._record.c.number))) or 0) + 1
+        record = Record(self.name, number, what, at, receipt, self._policy.name, reading, eligible, points, **more)
+        try:
+            signed = self._key.sign(record)
+        except RecordRefused as refused:
+            raise SaleRefused(str(refused)) from refused
+        row = {"number": number, "body": signed.body, "signature": signed.signature,
+               "state": State.WAITING.value, "reason": ""}  # fmt: skip
+        connection.execute(sa.insert(self._record), row)
+
+    def _found(self, connection: sa.Connection, receipt: str) -> Any:
+        found = connection.execute(sa.select(self._receipt).where(self._receipt.c.name == receipt)).one_or_none()
+        if found is None:
+            raise SaleRefused(f"this till has printed no receipt {receipt}")
+        return found
+
+    def _update_receipt(self, connection: sa.Connection, receipt: str, values: dict[str, object]) -> None:
+        connection.execute(sa.update(self._receipt).where(self._receipt.c.name == receipt).values(values))

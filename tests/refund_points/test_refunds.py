@@ -1,0 +1,347 @@
+"""Refunds: no yen is paid twice, none is lost, and the bank's file is what banks take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from refund_points.centre import Centre
+from refund_points.goods import Basket, Category, Item, Line
+from refund_points.reading import Card
+from refund_points.refunds import CAP, ApplicationState, RefundRefused, Refunds
+from refund_points.sender import CentreUnreachable, send_waiting
+from refund_points.till import SaleRefused, Till
+from refund_points.zengin import Account, Payment, PaymentRefused, kana, payment_file
+from relying_party.attributes import FourAttributes
+from tests.refund_points.test_points import Line2Centre, till_of, totals
+from world.clock import FixedClock
+from world.home import World, open_world
+from world.settings import Settings
+
+NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
+HANAKO = FourAttributes("番号　花子", "東京都渋谷区架空町", date(1988, 4, 17), "319880417", "female", (), ())
+TARO = replace(HANAKO, name="番号　太郎", sex="male")
+ACCOUNT = Account("0005", "001", "1", "1234567", "バンゴウ ハナコ")
+FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
+
+
+@pytest.fixture
+def world(tmp_path: Path, storage: str) -> Iterator[World]:
+    world = open_world(tmp_path / "w", settings=Settings("points", storage=storage), clock=FixedClock(NOON))
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def refunds(world: World) -> Refunds:
+    return Refunds(Centre(world, "authentication-serial"))
+
+
+def earn(refunds: Refunds, world: World, serial: int, times: int = 1) -> Till:
+    """Two thousand points, so many times."""
+    centre = refunds._centre
+    till = till_of(world, centre)
+    for _ in range(times):
+        till.sell(FEAST, Card(serial))
+    send_waiting(till, Line2Centre(centre))
+    return till
+
+
+def test_from_points_to_a_refund(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    assert not refunds.come("u1", [7]), "nobody knows yet who that is"
+    refunds.register("u1", HANAKO)
+    assert refunds.come("u1", [7])
+    (standing,) = refunds.years("u1")
+    assert (standing.year, standing.balance, standing.refundable, standing.capped) == (2026, 2_000, 2_000, 0)
+    application = refunds.apply("u1", 2026, ACCOUNT, "番号 花子")
+    assert (application.yen, application.state) == (2_000, ApplicationState.APPLIED)
+    with pytest.raises(RefundRefused, match="nothing of 2026"):
+        refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
+    content, count = refunds.payment_file()
+    assert count == 1
+    assert refunds.again() == (content, 1), "a file that was lost is made again, the same"
+    with pytest.raises(RefundRefused, match="nothing waits"):
+        refunds.payment_file()
+    assert refunds.settle(application.number, paid=True).state is ApplicationState.PAID
+    with pytest.raises(RefundRefused, match="paid, and not with the bank"):
+        refunds.settle(application.number, paid=True)
+    assert totals(refunds._centre) == {"granted": -2_000, "payable": 0, "paid": 2_000, "people": 0}
+
+
+def test_what_the_bank_cannot_pay_comes_back(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    refunds.register("u1", HANAKO)
+    refunds.come("u1", [7])
+    first = refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
+    refunds.payment_file()
+    refunds.settle(first.number, paid=False)
+    assert refunds.years("u1")[0].refundable == 2_000
+    assert refunds.apply("u1", 2026, ACCOUNT, "番号　花子").number != first.number
+
+
+def test_the_cap_and_a_household_that_shares_it(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7, 4)
+    for person, serial, who in (("u1", 7, HANAKO), ("u2", 8, TARO)):
+        refunds.register(person, who)
+        refunds.come(person, [serial])
+    (standing,) = refunds.years("u1")
+    assert (standing.balance, standing.refundable, standing.capped) == (8_000, CAP, 4_000)
+    refunds.pool("u1", "u2")
+    assert refunds.years("u1")[0].refundable == 2 * CAP
+    assert refunds.apply("u1", 2026, ACCOUNT, "番号　花子").yen == 2 * CAP
+    earn(refunds, world, 8)
+    assert refunds.years("u2")[0].refundable == 0, "the household has had its share"
+    assert refunds.years("u2")[0].capped == 2_000
+    with pytest.raises(RefundRefused, match="not registered"):
+        refunds.pool("u1", "nobody")
+
+
+def test_an_account_of_another_name_is_refused(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    refunds.register("u1", HANAKO)
+    refunds.come("u1", [7])
+    with pytest.raises(RefundRefused, match="one's own only"):
+        refunds.apply("u1", 2026, ACCOUNT, "番号　太郎")
+    for wrong in (
+        {"bank": "5"},
+        {"branch": "1234"},
+        {"number": "123"},
+        {"kind": "9"},
+        {"holder": ""},
+        {"holder": "花子"},
+    ):
+        with pytest.raises(PaymentRefused):
+            refunds.apply("u1", 2026, replace(ACCOUNT, **wrong), "番号　花子")
+    assert refunds.applications("u1") == []
+    with pytest.raises(RefundRefused, match="nobody has registered"):
+        refunds.apply("u9", 2026, ACCOUNT, "番号　花子")
+
+
+def test_a_renewed_and_a_lost_card_keep_their_points(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    refunds.register("u1", HANAKO)
+    refunds.come("u1", [7])
+    earn(refunds, world, 8)
+    refunds.come("u1", [7, 8])
+    assert refunds.years("u1")[0].balance == 4_000, "renewed: the same user, a longer chain"
+    refunds.come("u2", [9])
+    refunds.register("u2", HANAKO)
+    refunds.come("u2", [9])
+    earn(refunds, world, 9)
+    assert refunds.years("u2")[0].balance == 6_000, "lost and made anew: another user, the same person"
+    assert refunds.name("u1") is None
+    refunds.register("u3", TARO)
+    refunds.come("u3", [7])
+    assert refunds.years("u3") == [], "what is somebody's stays his"
+
+
+def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds: Refunds, world: World) -> None:
+    till = earn(refunds, world, 7)
+    refunds.register("u1", HANAKO)
+    refunds.come("u1", [7])
+    application = refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
+    refunds.payment_file()
+    refunds.settle(application.number, paid=True)
+    till.take_back(f"{till.name}/1", [1])
+    line = Line2Centre(refunds._centre)
+    send_waiting(till, line)
+    assert refunds.years("u1")[0].owed == 2_000
+    clock = world.clock
+    assert isinstance(clock, FixedClock)
+    clock.stand(datetime(2027, 5, 1, 3, tzinfo=UTC))
+    for _ in range(2):
+        till.sell(FEAST, Card(7))
+    send_waiting(till, line)
+    latest = refunds.years("u1")[0]
+    assert (latest.year, latest.balance, latest.refundable, latest.owed) == (2027, 4_000, 2_000, 2_000)
+
+
+def test_two_that_apply_at_once_are_refunded_once(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    refunds.register("u1", HANAKO)
+    refunds.come("u1", [7])
+    refused: list[RefundRefused] = []
+
+    def apply() -> None:
+        try:
+            refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
+        except RefundRefused as error:
+            refused.append(error)
+
+    threads = [Thread(target=apply) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 3
+    assert [one.yen for one in refunds.applications("u1")] == [2_000]
+    assert totals(refunds._centre)["payable"] == 2_000
+
+
+# The bank's file
+
+
+def test_the_file_has_the_banks_shape() -> None:
+    long = replace(ACCOUNT, holder="ジュゲム ジュゲム ゴコウノスリキレ カイジャリスイギョ")
+    payments = [Payment(ACCOUNT, 2_000, 1), Payment(long, 4_000, 2)]
+    content = payment_file("カンプ", "0000000001", ACCOUNT, date(2027, 3, 1), payments)
+    records = content.split(b"\r\n")
+    assert records.pop() == b""
+    assert [len(record) for record in records] == [120] * 5
+    header, first, second, trailer, end = (record.decode("shift_jis") for record in records)
+    assert header.startswith("12100000000001ｶﾝﾌﾟ ")
+    assert header[54:58] == "0301"
+    assert (first[0], first[1:5], first[20:23], first[42:43], first[43:50]) == ("2", "0005", "001", "1", "1234567")
+    assert first[50:80] == "ﾊﾞﾝｺﾞｳ ﾊﾅｺ".ljust(30)
+    assert (first[80:90], first[91:101]) == ("0000002000", "0000000001")
+    assert second[50:80] == "ｼﾞﾕｹﾞﾑ ｼﾞﾕｹﾞﾑ ｺﾞｺｳﾉｽﾘｷﾚ ｶｲｼﾞﾔﾘ"[:30]
+    assert trailer.startswith("8000002000000006000")
+    assert end == "9" + " " * 119
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("ばんごう　はなこ", "ﾊﾞﾝｺﾞｳ ﾊﾅｺ"), ("ジョン・スミス", None), ("Ｋａｚａｓｈｉ", "KAZASHI"), ("カー", "ｶ-"),
+     ("花子", None), ("きゃりー", "ｷﾔﾘ-"), ("ヴァン", "ｳﾞｱﾝ")],
+)  # fmt: skip
+def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
+    if written is None:
+        with pytest.raises(PaymentRefused):
+            kana(name)
+    else:
+        assert kana(name) == written
+
+
+def test_sums_that_no_file_holds_are_refused() -> None:
+    for payments in ([], [Payment(ACCOUNT, 0, 1)], [Payment(ACCOUNT, -1, 1)], [Payment(ACCOUNT, 10**10, 1)],
+                     [Payment(ACCOUNT, 1, 10**10)], [Payment(ACCOUNT, 9_999_999_999, 1)] * 101):  # fmt: skip
+        with pytest.raises(PaymentRefused):
+            payment_file("X", "0000000001", ACCOUNT, date(2027, 3, 1), payments)
+    with pytest.raises(PaymentRefused):
+        payment_file("X", "1", ACCOUNT, date(2027, 3, 1), [Payment(ACCOUNT, 1, 1)])
+
+
+# Everything together
+
+
+class PointsMachine(RuleBasedStateMachine):
+    """Tills, a line that fails, a centre, refunds: at every moment what the tills have granted is found once, in the
+    ledger or on its way."""
+
+    world: World
+    tills: list[Till]
+
+    @initialize()
+    def begin(self) -> None:
+        from tempfile import TemporaryDirectory
+
+        self.directory = TemporaryDirectory()
+        clock = FixedClock(NOON)
+        self.world = open_world(Path(self.directory.name) / "w", settings=Settings("points"), clock=clock)
+        self.centre = Centre(self.world, "authentication-serial")
+        self.refunds = Refunds(self.centre)
+        self.line = Line2Centre(self.centre)
+        self.tills = [till_of(self.world, self.centre, shop) for shop in ("rice-shop", "tea-shop")]
+        for number, who in ((1, HANAKO), (2, TARO)):
+            self.refunds.register(f"u{number}", who)
+            self.refunds.come(f"u{number}", [number])
+        self.receipts: list[tuple[Till, str]] = []
+
+    def teardown(self) -> None:
+        self.world.close()
+        for till in self.tills:
+            till.store.engine.dispose()
+        self.directory.cleanup()
+
+    @rule(
+        till=st.integers(0, 1),
+        card=st.sampled_from([None, 1, 2]),
+        price=st.sampled_from([54, 55, 1_100, 54_999, 330_000]),
+    )
+    def sell(self, till: int, card: int | None, price: int) -> None:
+        basket = Basket((Line(Item("x", "x", price, Category.FOOD)), Line(Item("y", "y", 100, Category.ALCOHOL))))
+        receipt = self.tills[till].sell(basket, Card(card) if card else None)
+        self.receipts.append((self.tills[till], receipt.name))
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        till, receipt = data.draw(st.sampled_from(self.receipts))
+        with suppress(SaleRefused):
+            till.take_back(receipt, [data.draw(st.integers(1, 2))])
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data(), card=st.integers(1, 2))
+    def show_later(self, data: st.DataObject, card: int) -> None:
+        till, receipt = data.draw(st.sampled_from(self.receipts))
+        with suppress(SaleRefused):
+            till.show_later(receipt, Card(card))
+
+    @rule(till=st.integers(0, 1), batch=st.integers(1, 3), cut=st.booleans())
+    def send(self, till: int, batch: int, cut: bool) -> None:
+        self.line.cut = cut
+        with suppress(CentreUnreachable):
+            send_waiting(self.tills[till], self.line, batch)
+
+    @rule(till=st.integers(0, 1))
+    def send_and_lose_the_answer(self, till: int) -> None:
+        self.line.cut = False
+        self.line.send(self.tills[till].name, [found.signed.to_wire() for found in self.tills[till].waiting(3)])
+
+    @rule(person=st.integers(1, 2))
+    def apply(self, person: int) -> None:
+        name = HANAKO.name if person == 1 else TARO.name
+        with suppress(RefundRefused):
+            self.refunds.apply(f"u{person}", 2026, ACCOUNT, name)
+
+    @rule(paid=st.booleans())
+    def pay(self, paid: bool) -> None:
+        with suppress(RefundRefused):
+            self.refunds.payment_file()
+        for person in ("u1", "u2"):
+            for one in self.refunds.applications(person):
+                if one.state is ApplicationState.IN_FILE:
+                    self.refunds.settle(one.number, paid=paid)
+
+    @invariant()
+    def every_point_is_found_once(self) -> None:
+        if not hasattr(self, "tills"):
+            return
+        granted = sum(record.points for till in self.tills for _, _, record in till.records())
+        with self.centre.store.reading() as connection:
+            table = self.centre.ledger.posting
+            came = {
+                (row.till, row.number) for row in connection.execute(table.select().where(table.c.till.is_not(None)))
+            }
+        names = {entry.name: entry.id for entry in self.centre.tills()}
+        under_way = sum(
+            record.points for till in self.tills for _, _, record in till.records()
+            if (names[record.till], record.number) not in came
+        )  # fmt: skip
+        found = totals(self.centre)
+        assert granted - under_way == -found["granted"] == found["people"] + found["payable"] + found["paid"]
+        standings = [standing for person in ("u1", "u2") for standing in self.refunds.years(person)]
+        assert found["paid"] == sum(standing.paid for standing in standings)
+        assert found["payable"] == sum(standing.applied for standing in standings)
+        assert sum(standing.balance for standing in standings) == granted - under_way
+        for standing in standings:
+            assert standing.paid + standing.applied + standing.refundable <= CAP
+            assert (
+                standing.balance
+                == (standing.paid + standing.applied + standing.refundable + standing.capped - standing.owed)
+                or standing.owed
+            )
+
+
+TestPoints = PointsMachine.TestCase
+TestPoints.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
