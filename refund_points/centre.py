@@ -35,7 +35,9 @@ AHEAD = timedelta(days=1)
 """A till's clock is believed within these bounds of the centre's: so long may a till be cut off, so far may it be
 ahead."""
 
-_TILL_YEARS = 10
+_LIFETIME = timedelta(days=365 * 20)
+"""Before and after the world's time: TLS looks at the machine's clock, which is another."""
+
 _NAME = "Kazashi refund points"
 
 
@@ -83,7 +85,7 @@ class Centre:
         """`policy` names which code tills read; `mykey` is needed for that of the same name. Raises KeyError for a
         policy that does not exist."""
         self._world = world
-        self._clock = world.clock
+        self.clock = world.clock
         metadata = sa.MetaData()
         self.ledger = Ledger(metadata)
         self._till = sa.Table(
@@ -126,10 +128,6 @@ class Centre:
         self.policy = self._policy(policy, mykey)
         self._tills: dict[str, TillEntry] = {}
 
-    def now(self) -> datetime:
-        """What time it is at the centre."""
-        return self._clock.now()
-
     # What the centre is
 
     def _begin(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -139,7 +137,7 @@ class Centre:
             held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
             if not held:
                 key = ec.generate_private_key(ec.SECP256R1())
-                root = _certificate(_NAME, key.public_key(), key, _NAME, self._clock.now(), ca=True)
+                root = _certificate(_NAME, key.public_key(), key, _NAME, self.clock.now(), ca=True)
                 held = {
                     "authority-key": key.private_bytes(
                         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -188,7 +186,7 @@ class Centre:
     def server_credentials(self, host: str = "localhost") -> tuple[bytes, bytes]:
         """A certificate for the centre's TLS server and its key, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        issued = _certificate(host, key.public_key(), self._authority_key, _NAME, self._clock.now(), host=host)
+        issued = _certificate(host, key.public_key(), self._authority_key, _NAME, self.clock.now(), host=host)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -220,8 +218,8 @@ class Centre:
             row = {"shop": shop, "till": till, "installation": last + 1, "key": public_pem(public), "state": "active"}
             connection.execute(sa.insert(table), row)
             self._shop_secret(connection, shop)
-            self.log(connection, self._clock.now(), "till enrolled", {"till": name})
-        issued = _certificate(name, public, self._authority_key, _NAME, self._clock.now())
+            self.log(connection, self.clock.now(), "till enrolled", {"till": name})
+        issued = _certificate(name, public, self._authority_key, _NAME, self.clock.now())
         self._tills.clear()
         return name, issued.public_bytes(serialization.Encoding.PEM)
 
@@ -232,7 +230,7 @@ class Centre:
             raise EnrolmentRefused(f"no till is called {name}")
         with self.store.transaction() as connection:
             connection.execute(sa.update(self._till).where(self._till.c.id == found.id).values(state="revoked"))
-            self.log(connection, self._clock.now(), "till revoked", {"till": name})
+            self.log(connection, self.clock.now(), "till revoked", {"till": name})
         self._tills.clear()
 
     def till(self, name: str) -> TillEntry | None:
@@ -285,7 +283,7 @@ class Centre:
         results: list[Result] = []
         taken: list[tuple[int, Record, str, str]] = []  # place, record, account code, digest
         refusals: list[dict[str, Any]] = []
-        now = self._clock.now()
+        now = self.clock.now()
         for place, wire in enumerate(unverified):
             results.append(Result(Answer.REFUSED))
             try:
@@ -361,13 +359,13 @@ class Centre:
 
     def close_year(self, year: int) -> None:
         """Take nothing more in for a year that has passed. Raises ValueError for the current one or a later."""
-        if year >= self._clock.now().astimezone(JST).year:
+        if year >= self.clock.now().astimezone(JST).year:
             raise ValueError(f"the year {year} has not passed")
         with self.store.transaction() as connection:
             connection.execute(
                 sa.text("INSERT INTO closed_year (year) VALUES (:year) ON CONFLICT DO NOTHING"), {"year": year}
             )
-            self.log(connection, self._clock.now(), "year closed", {"year": year})
+            self.log(connection, self.clock.now(), "year closed", {"year": year})
 
     def missing(self, name: str) -> list[int]:
         """The numbers that an installation has used and that have not come: below the highest that has."""
@@ -413,8 +411,8 @@ def _certificate(
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(min(now, datetime.now(UTC)) - timedelta(days=1))
-        .not_valid_after(max(now, datetime.now(UTC)) + timedelta(days=365 * _TILL_YEARS))
+        .not_valid_before(now - _LIFETIME)
+        .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
     )
     if not ca:

@@ -244,7 +244,7 @@ class Refunds:
             number = connection.execute(
                 sa.insert(self._application).returning(self._application.c.number), row
             ).scalar_one()
-            left, now = standing.refundable, epoch(self._centre.now())
+            left, now = standing.refundable, epoch(self._centre.clock.now())
             for held, balance in self._accounts(connection, person, year).items():
                 drawn = min(left, max(0, balance))
                 if drawn:
@@ -281,7 +281,7 @@ class Refunds:
             found = self._one(connection, number)
             if found.state is not ApplicationState.IN_FILE:
                 raise RefundRefused(f"the application {number} is {found.state.value}, and not with the bank")
-            state, now = ApplicationState.PAID if paid else ApplicationState.RETURNED, epoch(self._centre.now())
+            state, now = ApplicationState.PAID if paid else ApplicationState.RETURNED, epoch(self._centre.clock.now())
             if paid:
                 self._ledger.move(connection, PAYABLE, PAID, found.yen, now, number)
             else:
@@ -320,12 +320,12 @@ class Refunds:
         connection.execute(sa.update(table).where(table.c.number.in_(numbers)).values(state=state.value))
 
     def _file(self, applications: Sequence[Application]) -> bytes:
-        day = self._centre.now().astimezone(JST).date()
+        day = self._centre.clock.now().astimezone(JST).date()
         payments = [Payment(one.account, one.yen, one.number) for one in applications]
         return payment_file(PAYER, PAYER_CODE, PAYER_ACCOUNT, day, payments)
 
     def _log(self, connection: sa.Connection, what: str, detail: dict[str, Any]) -> None:
-        self._centre.log(connection, self._centre.now(), what, detail)
+        self._centre.log(connection, self._centre.clock.now(), what, detail)
 
 
 def _application(row: Any) -> Application:
