@@ -48,6 +48,24 @@ def test_every_measure_of_the_card_is_taken() -> None:
     assert done.returncode == (0 if all(measure["met"] for measure in measures) else 1)
 
 
+@pytest.mark.reader
+def test_every_measure_of_the_workbench_is_taken() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "bench", "reader", "--json"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    tracing, checking, behind, growth = json.loads(done.stdout)
+    assert tracing["name"] == "APDU round trip while traced"
+    assert min(tracing["ours"], tracing["peer"], checking["ours"], behind["ours"]) > 0
+    assert checking["ratio"] == pytest.approx(checking["ours"] / 60)
+    assert "lines left out" in behind["peer_name"]
+    assert growth["unit"] == "MB"
+    met = [measure["met"] for measure in (tracing, checking, behind, growth)]
+    assert met == [measure["ratio"] <= float(measure["goal"].removeprefix("<= "))
+                   for measure in (tracing, checking, behind, growth)]  # fmt: skip
+    assert done.returncode == (0 if all(met) else 1)
+
+
 PKI_NAMES = (
     "whole from the store", "a day's changes applied", "memory", "nightly batch", "every list whole", "cost linear",
     "certificates issued, committed by hundreds", "OCSP over HTTP", "OCSP over HTTP, p99",
