@@ -121,8 +121,7 @@ class Centre:
         self._closed = sa.Table(
             "closed_year", metadata, sa.Column("year", sa.Integer, primary_key=True, autoincrement=False)
         )
-        self.event, self.log = event_table(metadata)
-        self.metadata = metadata
+        _, self.log = event_table(metadata)
         self.store = world.store("refund_centre", metadata)
         self._authority_key, self._authority = self._begin()
         self.policy = self._policy(policy, mykey)

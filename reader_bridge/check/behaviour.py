@@ -30,7 +30,7 @@ from card.atr import CONTACT_ATRS
 from reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
 from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Probe
 from reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
-from reader_bridge.pcsc import CardHandle, PcscError, connect, context
+from reader_bridge.pcsc import PcscError, connect, context
 
 KNOWN_ATRS = {
     **{atr: f"contact, {name}" for name, atr in CONTACT_ATRS.items()},
@@ -258,18 +258,14 @@ def _exclusive(probe: Probe, findings: Findings) -> None:
         try:
             refused = False
             try:
-                _and_leave(connect(established, probe.reader))
+                connect(established, probe.reader).disconnect()
             except PcscError as error:
                 refused = error.code == SCARD_E_SHARING_VIOLATION & 0xFFFFFFFF
         finally:
             alone.disconnect()
     with context() as established:
-        _and_leave(connect(established, probe.reader))
+        connect(established, probe.reader).disconnect()
     findings.require(refused, "while one client has the card to itself, another is refused")
-
-
-def _and_leave(card: CardHandle) -> None:
-    card.disconnect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +292,6 @@ class AtrForm:
         offered = offered or {0}
         check_byte = offered != {0}
         return cls(frozenset(offered), check_byte, at + (atr[1] & 0x0F) + check_byte)
-
-
-def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
-    """The protocols that an ATR offers, and whether it ends in a check byte. Raises NotApplicable for one that breaks
-    off."""
-    form = AtrForm.of(atr)
-    return set(form.offered), form.check_byte
 
 
 def _case(name: str, title: str, source: str, look: Callable[[Probe, Findings], None],

@@ -29,7 +29,7 @@ from applets.install import load, structure
 from card.chip import Chip
 from card.image import ImageStore, read_image
 from card.store import Reference
-from reader_bridge.check.behaviour import offered_protocols
+from reader_bridge.check.behaviour import AtrForm
 from reader_bridge.check.case import Findings, NotApplicable
 from reader_bridge.check.compare import compare
 from reader_bridge.check.junit import junit
@@ -900,6 +900,11 @@ INTERFACE_BYTES = {
     "T=0 and T=1": ({0, 1}, True, 4),
 }  # fmt: skip
 """For each ATR what it offers, whether a check byte ends it, and where its interface bytes end."""
+
+
+def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
+    form = AtrForm.of(atr)
+    return set(form.offered), form.check_byte
 
 
 @pytest.mark.parametrize("name", ATRS)

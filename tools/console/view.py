@@ -7,17 +7,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from pki.responder import GRID
 from reader_bridge.control import NotRunning, request
+from reader_bridge.pcscd import listens
 from resident_registry.event import KINDS
 from tools.bench_process import control_path
 from tools.cards import card_names, described, make_card
 from tools.errors import UsageError
 from tools.institutions import Institutions
+from tools.served import is_free
 from world.clock import JST, WorldClock, duration_of, epoch, from_epoch
 from world.home import World
 
@@ -179,12 +182,15 @@ class View:
         return found
 
     def _health(self, bench: Answer | None) -> list[Answer]:
-        services = (bench or {}).get("services")
-        found = [{"service": "pcscd", "where": bench["pcscd"]["socket"], "ok": True}] if bench else []
-        if services:
-            found.append({"service": "authorities", "where": services["http"], "ok": _answers(services["http"])})
-            if services["ldap"]:
-                found.append({"service": "directory", "where": services["ldap"], "ok": True})
+        if bench is None:
+            return []
+        socket, services = bench["pcscd"]["socket"], bench["services"] or {}
+        found = [{"service": "pcscd", "where": socket, "ok": listens(Path(socket))}]
+        if address := services.get("http"):
+            found.append({"service": "authorities", "where": address, "ok": _answers(address)})
+        if address := services.get("ldap"):
+            port = int(address.rpartition(":")[2].strip("/"))
+            found.append({"service": "directory", "where": address, "ok": not is_free(port)})
         return found
 
 
