@@ -215,6 +215,17 @@ def test_two_consoles_at_once(page: Page, browser: Browser, bench: dict[str, Any
     other.context.close()
 
 
+def test_a_slow_press_is_not_lost_when_the_page_is_drawn_anew(page: Page) -> None:
+    page.locator("[data-at=pick-1]").select_option("taro")
+    page.locator("[data-at=insert-1]").hover()
+    page.mouse.down()
+    page.wait_for_timeout(2_500)  # the state is asked for every two seconds
+    page.mouse.up()
+    expect(lies(page, 1)).to_contain_text("taro")
+    page.locator("[data-at=remove-1]").click()
+    expect(lies(page, 1)).to_contain_text("empty")
+
+
 def test_two_that_act_at_once_get_one_answer_each_and_one_card(client: httpx.Client, bench: dict[str, Any]) -> None:
     answers: list[dict[str, Any]] = []
 

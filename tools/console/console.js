@@ -35,7 +35,7 @@ const STATES = {
 const SHOWN_ROWS = 300;
 
 let language = localStorage.getItem("language") || (navigator.language.startsWith("ja") ? "ja" : "en");
-let dragging = false; // nothing is drawn anew under a hand that drags
+let pressing = false, dragging = false; // nothing is drawn anew under a hand that presses or drags
 const picked = {}; // by slot, what somebody chose in its list
 let state = null, chosen = null, vocabulary = [], paused = false, who = null, missed = 0;
 
@@ -79,7 +79,7 @@ async function refresh() {
     const response = await fetch("/state");
     if (!response.ok) throw new Error();
     state = await response.json();
-    if (!dragging) draw();
+    if (!pressing && !dragging) draw();
   } catch { tell(say("lost"), true); }
 }
 
@@ -158,6 +158,8 @@ function drag(card) {
   return (event) => { dragging = true; event.dataTransfer.setData("text/plain", card); };
 }
 document.addEventListener("dragend", () => { dragging = false; });
+document.addEventListener("pointerdown", () => { pressing = true; });
+for (const over of ["pointerup", "pointercancel"]) document.addEventListener(over, () => { pressing = false; });
 
 function drawCards() {
   const inside = new Set((state.bench ? state.bench.slots : []).map((slot) => slot.card));
