@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from refund_points.codes import AuthenticationSerial, CodeByCentre, CodePolicy, CodeRefused, KeyedByShop, MyKeyId
+from refund_points.codes import (
+    POLICIES,
+    AuthenticationSerial,
+    CodeByCentre,
+    CodePolicy,
+    CodeRefused,
+    KeyedByShop,
+    MyKeyId,
+)
+from refund_points.enrolment import Detail, Enrolment
 from refund_points.ledger import GRANTED, Ledger
 from refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
 from relying_party.mykey import MyKeyPlatform
@@ -43,6 +52,10 @@ _NAME = "Kazashi refund points"
 
 class EnrolmentRefused(Exception):
     """The centre does not enrol that till; the message says why."""
+
+
+class PolicySettled(Exception):
+    """The centre was begun with another policy, or no policy has that name; the ledger's codes are of one alone."""
 
 
 class Answer(Enum):
@@ -81,9 +94,12 @@ class TillEntry:
 class Centre:
     """The centre of one world. Several processes may serve it at once on one database."""
 
-    def __init__(self, world: World, policy: str, mykey: MyKeyPlatform | None = None) -> None:
-        """`policy` names which code tills read; `mykey` is needed for that of the same name. Raises KeyError for a
-        policy that does not exist."""
+    def __init__(
+        self, world: World, policy: str | None = None, detail: Detail | None = None, mykey: MyKeyPlatform | None = None
+    ) -> None:
+        """`policy` names which code tills read, and `detail` what is kept of a purchase; both are settled when the
+        centre begins (None: as they are, or the authentication certificate's serial number and the amount). `mykey` is
+        needed for the policy of that name. Raises PolicySettled."""
         self._world = world
         self.clock = world.clock
         metadata = sa.MetaData()
@@ -123,14 +139,16 @@ class Centre:
         )
         _, self.log = event_table(metadata)
         self.store = world.store("refund_centre", metadata)
-        self._authority_key, self._authority = self._begin()
-        self.policy = self._policy(policy, mykey)
-        self._tills: dict[str, TillEntry] = {}
+        self._authority_key, self._authority = self._begin(policy, detail)
+        self.detail = Detail(self._held["detail"].decode("ascii"))
+        self.policy = self._policy(mykey)
 
     # What the centre is
 
-    def _begin(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-        """The centre's keys, made when it begins."""
+    def _begin(self, policy: str | None, detail: Detail | None) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        """The centre's keys and its policies, settled when it begins."""
+        if policy is not None and policy not in POLICIES:
+            raise PolicySettled(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
         with self.store.alone() as connection:
             self.ledger.begin(connection)
             held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
@@ -144,38 +162,44 @@ class Centre:
                     "authority": root.public_bytes(serialization.Encoding.PEM),
                     "sealing": X25519PrivateKey.generate().private_bytes_raw(),
                     "codes": unforeseen(256).to_bytes(32),
+                    "policy": (policy or AuthenticationSerial.name).encode("ascii"),
+                    "detail": (detail or Detail.AMOUNT).value.encode("ascii"),
                 }
                 connection.execute(
                     sa.insert(self._secret), [{"name": name, "value": value} for name, value in held.items()]
                 )
         self._held = held
+        for asked, settled in ((policy, held["policy"]), (detail.value if detail else None, held["detail"])):
+            if asked is not None and asked != settled.decode("ascii"):
+                raise PolicySettled(f"this centre was begun with {settled.decode('ascii')}, and stays with it")
         loaded = serialization.load_pem_private_key(held["authority-key"], None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         return loaded, x509.load_pem_x509_certificate(held["authority"])
 
-    def _policy(self, name: str, mykey: MyKeyPlatform | None) -> CodePolicy:
-        match name:
+    def _policy(self, mykey: MyKeyPlatform | None) -> CodePolicy:
+        match name := self._held["policy"].decode("ascii"):
             case AuthenticationSerial.name:
                 return AuthenticationSerial()
             case KeyedByShop.name:
                 return KeyedByShop(self.shop_secret)
             case CodeByCentre.name:
-                private = X25519PrivateKey.from_private_bytes(self._held["sealing"])
-                return CodeByCentre(private.public_key(), private, self._held["codes"])
+                return CodeByCentre(self._sealing.public_key(), self._sealing, self._held["codes"])
             case MyKeyId.name if mykey is not None:
                 return MyKeyId(mykey.find)
-        raise KeyError(name)
+        raise PolicySettled(f"this centre reads {name}, and nobody has told it where to ask for that")
 
-    def till_policy(self, shop: str) -> CodePolicy:
-        """The policy as a till of a shop has it: with what it needs to read, and nothing that the centre keeps to
-        itself."""
+    @property
+    def _sealing(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(self._held["sealing"])
+
+    def _material(self, shop: str) -> bytes:
+        """What a till of a shop needs to read its code."""
         match self.policy:
             case KeyedByShop():
-                secret = self.shop_secret(shop)
-                return KeyedByShop({shop: secret}.__getitem__)
+                return self.shop_secret(shop)
             case CodeByCentre():
-                return CodeByCentre(X25519PrivateKey.from_private_bytes(self._held["sealing"]).public_key())
-        return self.policy
+                return self._sealing.public_key().public_bytes_raw()
+        return b""
 
     @property
     def authority(self) -> bytes:
@@ -193,10 +217,9 @@ class Centre:
 
     # Tills
 
-    def enrol(self, shop: str, till: str, key: bytes) -> tuple[str, bytes]:
+    def enrol(self, shop: str, till: str, key: bytes) -> Enrolment:
         """Enrol an installation of a till with its public key (PEM); an earlier one is replaced: what it recorded is
-        still taken, and it is told from the new one by name. Answers the name and a certificate (PEM). Raises
-        EnrolmentRefused."""
+        still taken, and it is told from the new one by name. Raises EnrolmentRefused."""
         try:
             public = key_from_pem(key)
         except (ValueError, TypeError) as error:
@@ -219,8 +242,8 @@ class Centre:
             self._shop_secret(connection, shop)
             self.log(connection, self.clock.now(), "till enrolled", {"till": name})
         issued = _certificate(name, public, self._authority_key, _NAME, self.clock.now())
-        self._tills.clear()
-        return name, issued.public_bytes(serialization.Encoding.PEM)
+        pem = issued.public_bytes(serialization.Encoding.PEM)
+        return Enrolment(name, pem, self.authority, self.policy.name, self.detail, self._material(shop))
 
     def revoke_till(self, name: str) -> None:
         """Take nothing more from an installation. Raises EnrolmentRefused for one that is not known."""
@@ -230,7 +253,6 @@ class Centre:
         with self.store.transaction() as connection:
             connection.execute(sa.update(self._till).where(self._till.c.id == found.id).values(state="revoked"))
             self.log(connection, self.clock.now(), "till revoked", {"till": name})
-        self._tills.clear()
 
     def till(self, name: str) -> TillEntry | None:
         """An installation by its name, as it is at this moment."""
@@ -321,7 +343,7 @@ class Centre:
         accounts = self.ledger.accounts(
             connection, ((code, year) for (_, _, code, _), (year, _) in zip(taken, years, strict=True))
         )
-        rows = []
+        rows, keeps = [], self.detail is Detail.LINES
         for (_, record, code, digest), (year, doubtful) in zip(taken, years, strict=True):
             person, gives = accounts[code, year], record.points >= 0
             rows.append(
@@ -329,7 +351,7 @@ class Centre:
                  "points": abs(record.points), "at": epoch(now), "till": entry.id, "number": record.number,
                  "digest": digest, "bought": record.at, "eligible": record.eligible, "receipt": record.receipt,
                  "of": record.of, "doubtful": doubtful,
-                 "lines": json.dumps(record.lines, ensure_ascii=False) if record.lines else None}
+                 "lines": json.dumps(record.lines, ensure_ascii=False) if keeps and record.lines else None}
             )  # fmt: skip
         fresh = self.ledger.record(connection, rows)
         keys = {(entry.id, record.number) for _, record, _, _ in taken}

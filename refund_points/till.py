@@ -8,7 +8,7 @@ that no number is ever used twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from refund_points.codes import CodePolicy, CodeRefused
+from refund_points.enrolment import Detail, Enrolment
 from refund_points.goods import Basket, points_of
 from refund_points.reading import Card
 from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
@@ -27,15 +28,6 @@ from world.storage import open_store
 
 class SaleRefused(Exception):
     """The till does not do that; the message says why, and nothing was changed."""
-
-
-class Detail(Enum):
-    """What a till tells the centre of a purchase."""
-
-    AMOUNT = "amount"
-    """The eligible sum alone."""
-    LINES = "lines"
-    """Every eligible line."""
 
 
 class State(Enum):
@@ -71,25 +63,34 @@ class Waiting:
     signed: SignedRecord
 
 
+@dataclass(frozen=True, slots=True)
+class _Enrolled:
+    """What an installation is: what the centre has handed out, its own key, and the policy that follows."""
+
+    enrolment: Enrolment
+    key: TillKey
+    policy: CodePolicy
+
+
 class Till:
-    """One till of one shop, on a disk of its own. `policy` says which code it reads, `detail` what it tells of a
-    purchase."""
+    """One till of one shop, on a disk of its own."""
 
     def __init__(
-        self, directory: Path, shop: str, name: str, policy: CodePolicy, clock: Clock, detail: Detail = Detail.AMOUNT
+        self, directory: Path, shop: str, name: str, clock: Clock,
+        find_mykey: Callable[[int], str | None] | None = None,
     ) -> None:  # fmt: skip
-        """Open its store, or begin one. A new one has to be enrolled before it can sell."""
+        """Open its store, or begin one. A new one has to be enrolled before it can sell. `find_mykey` asks the MyKey
+        platform, for a centre that reads its identifiers. Raises EnrolmentDamaged and StoreFailed."""
         self.shop = shop
         self.till = name
-        self._policy = policy
+        self._find_mykey = find_mykey
         self._clock = clock
-        self._detail = detail
         metadata = sa.MetaData()
         self._installation = sa.Table(
             "installation", metadata,
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("key", sa.LargeBinary, nullable=False),
-            sa.Column("certificate", sa.LargeBinary),
+            sa.Column("enrolment", sa.Text),
         )  # fmt: skip
         self._record = sa.Table(
             "record", metadata,
@@ -113,8 +114,7 @@ class Till:
         )  # fmt: skip
         _, self._log = event_table(metadata)
         self.store = open_store(directory, "", f"till-{shop}-{name}", metadata)
-        self._key: TillKey | None = None
-        self._name = ""
+        self._enrolled: _Enrolled | None = None
         self._load()
 
     # Enrolment
@@ -122,45 +122,54 @@ class Till:
     @property
     def name(self) -> str:
         """SHOP/TILL/INSTALLATION. Raises SaleRefused for a till that is not enrolled."""
-        if not self._name:
-            raise SaleRefused(f"the till {self.shop}/{self.till} is not enrolled with the centre yet")
-        return self._name
+        return self._installed.enrolment.name
 
     @property
     def enrolled(self) -> bool:
         """Whether it may sell."""
-        return bool(self._name)
+        return self._enrolled is not None
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """What the centre has handed to it. Raises SaleRefused for a till that is not enrolled."""
+        return self._installed.enrolment
+
+    @property
+    def _installed(self) -> _Enrolled:
+        if self._enrolled is None:
+            raise SaleRefused(f"the till {self.shop}/{self.till} is not enrolled with the centre yet")
+        return self._enrolled
 
     def begin(self) -> bytes:
         """The public key (PEM) of an installation that is to be enrolled; its private half is on disk by now."""
         key = TillKey.generate()
         with self.store.transaction() as connection:
             connection.execute(sa.delete(self._installation).where(self._installation.c.name == ""))
-            connection.execute(sa.insert(self._installation), {"name": "", "key": key.pem, "certificate": None})
+            connection.execute(sa.insert(self._installation), {"name": "", "key": key.pem, "enrolment": None})
         return public_pem(key.public)
 
-    def enrol(self, name: str, certificate: bytes) -> None:
-        """Take the name and the certificate (PEM) that the centre has given to the key of `begin`."""
+    def enrol(self, enrolment: Enrolment) -> None:
+        """Take what the centre has handed out for the key of `begin`. Raises SaleRefused and EnrolmentDamaged."""
         table = self._installation
         with self.store.transaction() as connection:
-            values = {"name": name, "certificate": certificate}
+            values = {"name": enrolment.name, "enrolment": enrolment.to_json()}
             if not connection.execute(sa.update(table).where(table.c.name == "").values(values)).rowcount:
                 raise SaleRefused("no enrolment was begun here")
-            self._log(connection, self._clock.now(), "enrolled", {"name": name})
+            self._log(connection, self._clock.now(), "enrolled", {"name": enrolment.name})
         self._load()
 
     def credentials(self) -> tuple[bytes, bytes]:
         """The certificate and its key, as PEM: what TLS shows to the centre. Raises SaleRefused."""
-        with self.store.reading() as connection:
-            row = connection.execute(sa.select(self._installation).where(self._installation.c.name == self.name)).one()
-        return row.certificate, row.key
+        return self._installed.enrolment.certificate, self._installed.key.pem
 
     def _load(self) -> None:
         table = self._installation
         with self.store.reading() as connection:
             row = connection.execute(sa.select(table).where(table.c.name != "")).one_or_none()
         if row is not None:
-            self._key, self._name = TillKey.from_pem(row.key), row.name
+            enrolment = Enrolment.from_json(row.enrolment)
+            policy = enrolment.reading_policy(self._find_mykey)
+            self._enrolled = _Enrolled(enrolment, TillKey.from_pem(row.key), policy)
 
     # Selling
 
@@ -263,12 +272,12 @@ class Till:
         query = sa.select(table.number, table.body, table.signature).where(table.state == State.WAITING.value)
         with self.store.reading() as connection:
             rows = connection.execute(query.order_by(table.number).limit(most)).all()
-        assert self._key is not None or not rows
+        key = self._installed.key.public
         found = []
         for row in rows:
             try:
                 signed = SignedRecord(bytes(row.body), bytes(row.signature))
-                if self._key is None or signed.verified(self._key.public).number != row.number:
+                if signed.verified(key).number != row.number:
                     raise RecordRefused("misplaced", "it stands under another number than its own")
             except (RecordRefused, TypeError) as refused:  # SQLite lets anybody put a text where bytes were
                 self.settle({row.number: (State.DAMAGED, str(refused))})
@@ -319,10 +328,10 @@ class Till:
         """The code of a card that is good. Raises CodeRefused."""
         if card.refused:
             raise CodeRefused(f"the card gives no points: {card.refused}")
-        return self._policy.read(card.serial, self.shop)
+        return self._installed.policy.read(card.serial, self.shop)
 
     def _told(self, basket: Basket) -> tuple[tuple[str, int, int], ...]:
-        if self._detail is Detail.AMOUNT:
+        if self._installed.enrolment.detail is Detail.AMOUNT:
             return ()
         return tuple(
             (line.item.code, line.quantity, line.yen) for line in basket.lines if line.item.category.eligible
@@ -337,11 +346,13 @@ class Till:
         **more: Any,
     ) -> None:  # fmt: skip
         """Sign the next record and write it."""
-        assert self._key is not None
+        installed = self._installed
         number = int(connection.scalar(sa.select(sa.func.max(self._record.c.number))) or 0) + 1
-        record = Record(self.name, number, what, at, receipt, self._policy.name, reading, eligible, points, **more)
+        record = Record(
+            self.name, number, what, at, receipt, installed.enrolment.policy, reading, eligible, points, **more
+        )
         try:
-            signed = self._key.sign(record)
+            signed = installed.key.sign(record)
         except RecordRefused as refused:
             raise SaleRefused(str(refused)) from refused
         row = {"number": number, "body": signed.body, "signature": signed.signature,

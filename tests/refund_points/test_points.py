@@ -19,13 +19,14 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refund_points.centre import Answer, Centre, EnrolmentRefused
+from refund_points.centre import Answer, Centre, EnrolmentRefused, PolicySettled
 from refund_points.codes import CodeByCentre, CodeRefused, KeyedByShop
+from refund_points.enrolment import Detail, Enrolment, EnrolmentDamaged
 from refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
 from refund_points.reading import Card
-from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What
+from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
 from refund_points.sender import CentreUnreachable, send_waiting
-from refund_points.till import Detail, SaleRefused, State, Till
+from refund_points.till import SaleRefused, State, Till
 from world.clock import FixedClock
 from world.home import World, open_world
 from world.settings import Settings
@@ -64,11 +65,9 @@ def local(tmp_path: Path) -> Iterator[World]:
 
 
 def till_of(world: World, centre: Centre, shop: str = "rice-shop", name: str = "till-1", **more: Any) -> Till:
-    policy = centre.till_policy(shop) if shop in centre.shops() else centre.policy
-    till = Till(world.directory / "tills", shop, name, policy, world.clock, **more)
+    till = Till(world.directory / "tills", shop, name, world.clock, **more)
     if not till.enrolled:
-        till.enrol(*centre.enrol(shop, name, till.begin()))
-        till = Till(world.directory / "tills", shop, name, centre.till_policy(shop), world.clock, **more)
+        till.enrol(centre.enrol(shop, name, till.begin()))
     return till
 
 
@@ -182,9 +181,7 @@ def test_a_return_before_the_card_is_shown_leaves_the_rest(shop: tuple[World, Ce
 
 
 def test_a_till_that_is_not_enrolled_does_not_sell(local: World) -> None:
-    till = Till(
-        local.directory / "tills", "rice-shop", "till-9", Centre(local, "authentication-serial").policy, local.clock
-    )
+    till = Till(local.directory / "tills", "rice-shop", "till-9", local.clock)
     with pytest.raises(SaleRefused, match="not enrolled"):
         till.sell(LUNCH)
 
@@ -193,13 +190,12 @@ SELLING = """
 import sys
 from pathlib import Path
 from datetime import UTC, datetime
-from refund_points.codes import AuthenticationSerial
 from refund_points.goods import CATALOGUE, Basket, Line
 from refund_points.reading import Card
 from refund_points.till import Till
 from world.clock import FixedClock
 clock = FixedClock(datetime(2026, 11, 24, tzinfo=UTC))
-till = Till(Path(sys.argv[1]), "rice-shop", "till-1", AuthenticationSerial(), clock)
+till = Till(Path(sys.argv[1]), "rice-shop", "till-1", clock)
 while True:
     print(till.sell(Basket((Line(CATALOGUE["lunch"]),)), Card(7)).name, flush=True)
 """
@@ -325,9 +321,7 @@ def test_forged_and_foreign_records_are_refused_and_kept(world: World) -> None:
 def test_a_number_is_not_used_twice(world: World) -> None:
     centre = Centre(world, "authentication-serial")
     key = TillKey.generate()
-    from refund_points.record import public_pem
-
-    name, _ = centre.enrol("rice-shop", "till-1", public_pem(key.public))
+    name = centre.enrol("rice-shop", "till-1", public_pem(key.public)).name
     first = Record(
         name, 1, What.PURCHASE, int(NOON.timestamp()), f"{name}/1", "authentication-serial", "1234ABCD", 1_100, 20
     )
@@ -365,8 +359,6 @@ def test_a_till_that_is_set_up_anew_never_sends_a_number_twice(world: World, tmp
 
 def test_names_that_no_till_can_have_are_refused(local: World) -> None:
     centre = Centre(local, "authentication-serial")
-    from refund_points.record import public_pem
-
     key = public_pem(TillKey.generate().public)
     for shop, till in (("", "x"), ("A", "x"), ("x/y", "z"), ("x", ""), ("x" * 50, "x"), ("..", "x")):
         with pytest.raises(EnrolmentRefused):
@@ -390,7 +382,7 @@ def test_a_till_s_clock_is_believed_within_bounds(
 ) -> None:
     centre = Centre(local, "authentication-serial")
     till = till_of(local, centre)
-    wrong = Till(local.directory / "tills", "rice-shop", "till-1", centre.policy, FixedClock(NOON + till_clock))
+    wrong = Till(local.directory / "tills", "rice-shop", "till-1", FixedClock(NOON + till_clock))
     wrong.sell(LUNCH, HANAKO)
     send_waiting(wrong, Line2Centre(centre))
     assert balance(centre, "1234ABCD", year) == 21
@@ -442,8 +434,8 @@ def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(loca
 
     for policy in ("authentication-serial", "keyed-by-shop", "code-by-centre", "mykey"):
         own = open_world(local.directory.parent / policy, settings=Settings("points"), clock=FixedClock(NOON))
-        centre = Centre(own, policy, Platform())  # type: ignore[arg-type]
-        tills = [till_of(own, centre, shop) for shop in ("rice-shop", "tea-shop")]
+        centre = Centre(own, policy, mykey=Platform())  # type: ignore[arg-type]
+        tills = [till_of(own, centre, shop, find_mykey=identifier) for shop in ("rice-shop", "tea-shop")]
         for till in (*tills, *tills):
             assert till.sell(LUNCH, HANAKO).points == 21
             send_waiting(till, Line2Centre(centre))
@@ -462,8 +454,8 @@ def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(loca
 
 def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> None:
     centre = Centre(local, "code-by-centre")
-    till_of(local, centre)
-    reading = centre.till_policy("rice-shop").read(7, "rice-shop")
+    till_s = till_of(local, centre).enrolment.reading_policy()
+    reading = till_s.read(7, "rice-shop")
     code = centre.policy.account(reading, "rice-shop")
     assert code == centre.policy.accounts_of([7], [])[0]
     for wrong in (reading[:-1], reading[:-1] + ("0" if reading[-1] != "0" else "1"), "", "zz"):
@@ -471,7 +463,6 @@ def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> N
             centre.policy.account(wrong, "rice-shop")
     with pytest.raises(CodeRefused):
         centre.policy.account(reading, "tea-shop")
-    till_s = centre.till_policy("rice-shop")
     assert isinstance(till_s, CodeByCentre)
     for secret in (lambda: till_s.account(reading, "rice-shop"), lambda: till_s.accounts_of([7], [])):
         with pytest.raises(CodeRefused, match="only the centre"):
@@ -480,23 +471,66 @@ def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> N
 
 def test_a_shop_has_its_own_secret_and_no_other(local: World) -> None:
     centre = Centre(local, "keyed-by-shop")
-    till_of(local, centre)
+    policy = till_of(local, centre).enrolment.reading_policy()
     till_of(local, centre, "tea-shop")
-    policy = centre.till_policy("rice-shop")
     assert isinstance(policy, KeyedByShop)
     with pytest.raises(CodeRefused, match="no secret"):
         policy.read(7, "tea-shop")
 
 
 def test_line_items_go_along_only_where_the_policy_says_so(local: World) -> None:
-    centre = Centre(local, "authentication-serial")
-    amount, lines = till_of(local, centre), till_of(local, centre, "tea-shop", detail=Detail.LINES)
-    for till in (amount, lines):
+    kept = {}
+    for detail in Detail:
+        world = open_world(local.directory.parent / detail.value, clock=FixedClock(NOON))
+        centre = Centre(world, detail=detail)
+        till = till_of(world, centre)
         till.sell(LUNCH, HANAKO)
-    assert b"lunch" not in amount.waiting()[0].signed.body
-    (record,) = (record for _, _, record in lines.records())
-    assert record.lines == (("lunch", 1, 880), ("tea", 2, 300))
-    assert b"beer" not in lines.waiting()[0].signed.body, "what earns nothing is nobody's business"
+        (waiting,) = till.waiting()
+        assert b"beer" not in waiting.signed.body, "what earns nothing is nobody's business"
+        assert (b"lunch" in waiting.signed.body) is (detail is Detail.LINES)
+        send_waiting(till, Line2Centre(centre))
+        with centre.store.reading() as connection:
+            kept[detail] = connection.scalar(sa.select(centre.ledger.posting.c.lines))
+        world.close()
+    assert kept == {Detail.AMOUNT: None, Detail.LINES: '[["lunch", 1, 880], ["tea", 2, 300]]'}
+
+
+def test_a_centre_that_keeps_amounts_keeps_no_lines_that_come_all_the_same(local: World) -> None:
+    centre = Centre(local)
+    key = TillKey.generate()
+    name = centre.enrol("rice-shop", "till-1", public_pem(key.public)).name
+    told = replace(RECORD, till=name, policy=centre.policy.name, lines=(("lunch", 1, 1_100),))
+    assert centre.receive(name, [key.sign(told).to_wire()])[0].answer is Answer.ACCEPTED
+    with centre.store.reading() as connection:
+        assert connection.scalar(sa.select(centre.ledger.posting.c.lines)) is None
+
+
+def test_what_a_centre_was_begun_with_stays(local: World) -> None:
+    assert Centre(local, "code-by-centre", Detail.LINES).policy.name == "code-by-centre"
+    assert (Centre(local).policy.name, Centre(local).detail) == ("code-by-centre", Detail.LINES)
+    for policy, detail in (("authentication-serial", None), (None, Detail.AMOUNT), ("nonsense", None)):
+        with pytest.raises(PolicySettled):
+            Centre(local, policy, detail)
+    with pytest.raises(PolicySettled, match="where to ask"):
+        Centre(open_world(local.directory.parent / "other", clock=FixedClock(NOON)), "mykey")
+
+
+def test_an_enrolment_travels_as_text(local: World) -> None:
+    enrolment = till_of(local, Centre(local, "keyed-by-shop")).enrolment
+    assert Enrolment.from_json(enrolment.to_json()) == enrolment
+    for wrong in (
+        "",
+        "{}",
+        "[]",
+        "[" * 5_000,
+        enrolment.to_json().replace("keyed-by-shop", "nonsense"),
+        enrolment.to_json().replace("amount", "nonsense"),
+        enrolment.to_json().replace('l": "', 'l": "x'),
+    ):
+        with pytest.raises(EnrolmentDamaged):
+            Enrolment.from_json(wrong)
+    with pytest.raises(EnrolmentDamaged, match="no way to ask"):
+        replace(enrolment, policy="mykey").reading_policy()
 
 
 # Records
