@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from refund_points.codes import (
     MyKeyId,
 )
 from refund_points.enrolment import Detail, Enrolment
-from refund_points.ledger import GRANTED, Ledger
+from refund_points.ledger import FIRST, GRANTED, Ledger
 from refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
 from relying_party.mykey import MyKeyPlatform
 from relying_party.store import event_table
@@ -388,14 +389,57 @@ class Centre:
             )
             self.log(connection, self.clock.now(), "year closed", {"year": year})
 
-    def missing(self, name: str) -> list[int]:
-        """The numbers that an installation has used and that have not come: below the highest that has."""
+    def taken(self, name: str) -> dict[int, int]:
+        """The points of each record that was taken of an installation, by its number."""
         entry = self.till(name)
         if entry is None:
-            return []
+            return {}
         table = self.ledger.posting.c
+        signed = sa.case((table.debit == GRANTED, table.points), else_=-table.points)
         with self.store.reading() as connection:
-            there = set(connection.scalars(sa.select(table.number).where(table.till == entry.id)))
+            rows = connection.execute(sa.select(table.number, signed).where(table.till == entry.id)).all()
+        return {row[0]: row[1] for row in rows}
+
+    def postings_of(self, name: str, number: int) -> list[dict[str, Any]]:
+        """All that is kept of a record, in words; empty where it has not come."""
+        entry = self.till(name)
+        posting, account = self.ledger.posting.c, self.ledger.account.c
+        if entry is None:
+            return []
+        query = (
+            sa.select(account.code, account.year, posting.points, posting.eligible, posting.bought, posting.receipt,
+                      posting.lines)
+            .join_from(self.ledger.posting, self.ledger.account, account.id.in_([posting.credit, posting.debit]))
+            .where(posting.till == entry.id, posting.number == number, account.id >= FIRST)
+        )  # fmt: skip
+        with self.store.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            {"account code": row.code, "year": row.year, "points": row.points, "eligible yen": row.eligible,
+             "bought at": row.bought, "shop": entry.shop, "receipt": row.receipt, "lines": row.lines or "not kept"}
+            for row in rows
+        ]  # fmt: skip
+
+    def accounts(self) -> list[tuple[str, int, int]]:
+        """Every account of a person with its code, its year, and the points in it. Asks for the whole ledger."""
+        account, posting = self.ledger.account, self.ledger.posting.c
+        given = sa.union_all(
+            sa.select(posting.credit.label("id"), posting.points.label("points")),
+            sa.select(posting.debit, -posting.points),
+        ).subquery()
+        query = (
+            sa.select(account.c.code, account.c.year, sa.func.coalesce(sa.func.sum(given.c.points), 0))
+            .join(given, given.c.id == account.c.id, isouter=True)
+            .where(account.c.id >= FIRST)
+            .group_by(account.c.code, account.c.year)
+            .order_by(account.c.code, account.c.year)
+        )
+        with self.store.reading() as connection:
+            return [(code, year, int(points)) for code, year, points in connection.execute(query)]
+
+    def missing(self, name: str) -> list[int]:
+        """The numbers that an installation has used and that have not come: below the highest that has."""
+        there = self.taken(name)
         return [number for number in range(1, max(there, default=0)) if number not in there]
 
     def refused(self) -> list[dict[str, Any]]:
@@ -420,6 +464,13 @@ class Centre:
             connection.execute(sa.text(sql + " ON CONFLICT DO NOTHING"), list(refusals))
 
 
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def _certificate(
     name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, issuer: str, now: datetime, *,
     ca: bool = False, host: str = "",
@@ -439,6 +490,5 @@ def _certificate(
     if not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     if host:
-        names: list[x509.GeneralName] = [x509.DNSName(host)]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
     return builder.sign(signer, hashes.SHA256())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from refund_points.centre import MOST_RECORDS, Centre
 from refund_points.sender import CentreUnreachable
+from refund_points.till import Till
 from world.storage import StoreFailed
 
 LARGEST = 16 << 20
@@ -87,35 +89,52 @@ class TillProtocol(HttpToolsProtocol):
         self.scope[_TILL] = self.till  # type: ignore[literal-required]
 
 
-def server(centre: Centre, directory: Path, host: str, port: int) -> uvicorn.Server:
-    """A server of the centre with its TLS set up; its key is written into a directory of the caller's, for its owner
-    alone."""
+def serving(centre: Centre, directory: Path, host: str, port: int) -> dict[str, Any]:
+    """How uvicorn serves a centre's application: with TLS that asks for a till's certificate. The server's key is
+    written into a directory of the caller's, for its owner alone."""
     certificate, key = centre.server_credentials(host)
     paths = {}
     for name, content in (("server.pem", certificate), ("server.key", key), ("authority.pem", centre.authority)):
         paths[name] = directory / name
         paths[name].touch(mode=0o600)
         paths[name].write_bytes(content)
-    return uvicorn.Server(
-        uvicorn.Config(
-            application(centre), host=host, port=port, http=TillProtocol, log_level="warning", access_log=False,
-            server_header=False, timeout_graceful_shutdown=2, ssl_certfile=paths["server.pem"],
-            ssl_keyfile=paths["server.key"], ssl_ca_certs=str(paths["authority.pem"]), ssl_cert_reqs=ssl.CERT_REQUIRED,
-        )
-    )  # fmt: skip
+    return {
+        "host": host, "port": port, "http": TillProtocol, "log_level": "warning", "access_log": False,
+        "server_header": False, "timeout_graceful_shutdown": 2, "ssl_certfile": paths["server.pem"],
+        "ssl_keyfile": paths["server.key"], "ssl_ca_certs": str(paths["authority.pem"]),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }  # fmt: skip
+
+
+def server(centre: Centre, directory: Path, host: str, port: int) -> uvicorn.Server:
+    """A server of the centre in this process."""
+    return uvicorn.Server(uvicorn.Config(application(centre), **serving(centre, directory, host, port)))
 
 
 class HttpsTransport:
     """A till's way to the centre: one connection, kept, on which it shows its certificate."""
 
-    def __init__(self, address: str, authority: Path, certificate: Path, key: Path) -> None:
-        """`address` is https://HOST:PORT; the files are PEM. Raises CentreUnreachable where they are none."""
+    def __init__(self, address: str, authority: bytes, certificate: bytes, key: bytes) -> None:
+        """`address` is https://HOST:PORT; the rest is PEM. Raises CentreUnreachable where that is none."""
         try:
-            context = ssl.create_default_context(cafile=str(authority))
-            context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
-            raise CentreUnreachable(f"the till's certificate cannot be used: {error}") from error
-        self._client = httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
+            context = ssl.create_default_context(cadata=authority.decode("ascii"))
+            # Python reads a certificate and its key from a file only.
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(certificate + key)
+                file.flush()
+                context.load_cert_chain(file.name)
+            if not address.startswith("https://"):
+                raise ValueError(f"{address!r} is no https://HOST:PORT")
+            self._client = httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
+        except (OSError, ValueError, httpx.InvalidURL) as error:
+            raise CentreUnreachable(
+                f"the till's certificate, or the centre's address, cannot be used: {error}"
+            ) from error
+
+    @classmethod
+    def of(cls, till: Till, address: str) -> HttpsTransport:
+        """The way of a till that is enrolled. Raises SaleRefused and CentreUnreachable."""
+        return cls(address, till.enrolment.authority, *till.credentials())
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
         """Bring records to the centre. Raises CentreUnreachable."""
@@ -123,7 +142,7 @@ class HttpsTransport:
             answer = self._client.post("/v1/records", json={"records": list(records)})
             answer.raise_for_status()
             return answer.json()["results"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
             raise CentreUnreachable(f"the centre does not take the records: {error}") from error
 
     def close(self) -> None:

@@ -8,8 +8,11 @@ receipt would have had less without it, so that buying and returning in any orde
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 MOST_YEN = 10_000_000
 """More than this on one receipt is a mistake, or something that no shop of eligible goods sells."""
@@ -118,3 +121,44 @@ CATALOGUE = {
     )
 }
 """A small shop's shelf, by code."""
+
+
+_COLUMNS = ["code", "name", "price", "category"]
+
+
+def read_shelf(path: Path) -> Mapping[str, Item]:
+    """A shop's own shelf: a CSV file with the columns code, name, price (yen, tax included) and category. Raises
+    BasketRefused with the line that is wrong."""
+    found: dict[str, Item] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None or list(rows.fieldnames) != _COLUMNS:
+                raise BasketRefused(f"{path}: the first line is {','.join(_COLUMNS)}")
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                if None in row or None in row.values() or not row["code"].strip() or " " in row["code"].strip():
+                    raise BasketRefused(f"{where}: a code without blanks, a name, a price and a category")
+                try:
+                    item = Item(row["code"].strip(), row["name"], int(row["price"]), Category(row["category"]))
+                except (ValueError, BasketRefused) as error:
+                    raise BasketRefused(f"{where}: {error}") from error
+                if item.code in found:
+                    raise BasketRefused(f"{where}: {item.code} is there twice")
+                found[item.code] = item
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BasketRefused(f"{path} cannot be read: {error}") from error
+    return found
+
+
+def line_of(text: str, shelf: Mapping[str, Item]) -> Line:
+    """A line as it is typed or scanned: CODE, or QUANTITY*CODE. Raises BasketRefused."""
+    quantity, _, code = text.strip().rpartition("*")
+    try:
+        item = shelf[code.strip()]
+    except KeyError:
+        raise BasketRefused(f"nothing on the shelf has the code {code.strip()!r}") from None
+    try:
+        return Line(item, int(quantity) if quantity else 1)
+    except ValueError:
+        raise BasketRefused(f"{quantity!r} is no quantity; say 3*{code}") from None

@@ -20,7 +20,7 @@ GRANTED, PAYABLE, PAID = 1, 2, 3
 """The accounts of the centre's own. GRANTED goes below nothing: what it lacks is what people have been given."""
 
 _OWN = {GRANTED: "granted", PAYABLE: "payable", PAID: "paid"}
-_FIRST = 100
+FIRST = 100
 """People's accounts are counted from here on."""
 
 _CHUNK = 400
@@ -62,20 +62,20 @@ class Ledger:
         sa.Index("posting_of_till", posting.c.till, posting.c.number, unique=True, postgresql_where=recorded,
                  sqlite_where=recorded)  # fmt: skip
         for column in (posting.c.debit, posting.c.credit):
-            persons = column >= _FIRST
+            persons = column >= FIRST
             sa.Index(f"posting_{column.name}", column, postgresql_where=persons, sqlite_where=persons)
         applied = posting.c.application.is_not(None)
         sa.Index("posting_application", posting.c.application, postgresql_where=applied, sqlite_where=applied)
 
     def begin(self, connection: sa.Connection) -> None:
         """Open the centre's own accounts, if they are not there yet."""
-        rows = [{"id": number, "year": 0, "code": name} for number, name in [*_OWN.items(), (_FIRST - 1, "")]]
+        rows = [{"id": number, "year": 0, "code": name} for number, name in [*_OWN.items(), (FIRST - 1, "")]]
         sql = "INSERT INTO account (id, year, code) VALUES (:id, :year, :code) ON CONFLICT DO NOTHING"
         connection.execute(sa.text(sql), rows)
         if connection.dialect.name == "postgresql":
             sequence = "pg_get_serial_sequence('account', 'id')"
             sql = f"SELECT setval({sequence}, greatest(:first, (SELECT max(id) FROM account)))"
-            connection.execute(sa.text(sql), {"first": _FIRST})
+            connection.execute(sa.text(sql), {"first": FIRST})
 
     def accounts(self, connection: sa.Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The numbers of the accounts of these codes and years; those that are not there yet are opened."""
@@ -158,7 +158,7 @@ class Ledger:
         """What lies in each of the centre's own accounts, and in all of people's together: their sum is nothing."""
         totals = dict.fromkeys([*_OWN.values(), "people"], 0)
         for column, sign in ((self.posting.c.credit, 1), (self.posting.c.debit, -1)):
-            own = sa.case((column < _FIRST, column), else_=0)
+            own = sa.case((column < FIRST, column), else_=0)
             for account, points in connection.execute(sa.select(own, sa.func.sum(self.posting.c.points)).group_by(own)):
                 totals[_OWN.get(account, "people")] += sign * int(points)
         return totals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pki.profile import Kind
-from relying_party.card_reader import CardMissing, certificates_at_hand
+from relying_party.card_reader import certificates_at_hand
 from relying_party.finding import Finding, Outcome
 from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
@@ -43,12 +43,10 @@ class Card:
         return cls(serial, unchecked=verdict.outcome is Outcome.INDETERMINATE)
 
 
-def read_card(verifier: Verifier) -> Card | None:
-    """The card at the register, None where there is none. Raises SeveralCards."""
-    try:
-        found = certificates_at_hand()
-    except CardMissing:
-        return None
+def read_card(verifier: Verifier, reader: str = "") -> Card | None:
+    """The card at the register, in any reader whose name begins so; None where there is none. Raises SeveralCards, and
+    CardMissing where PC/SC is away or a card was taken out too early."""
+    found = certificates_at_hand(reader)
     if len(found) > 1:
         raise SeveralCards("there are two cards at the register; leave the one that is to get the points")
     return Card.of(verifier.certificate(found[0], Kind.AUTHENTICATION)) if found else None

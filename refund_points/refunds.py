@@ -156,6 +156,24 @@ class Refunds:
     def _name(self, connection: sa.Connection, person: str) -> str | None:
         return connection.scalar(sa.select(self._person.c.name).where(self._person.c.person == person))
 
+    def people(self) -> list[tuple[str, str, str]]:
+        """Who has registered: person, name, household."""
+        table = self._person.c
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(table.person, table.name, table.household).order_by(table.name))
+            return [(person, name, household) for person, name, household in rows]
+
+    def holder(self, code: str) -> str | None:
+        """The person whose account code it is, None where nobody has come for it."""
+        with self.store.reading() as connection:
+            return connection.scalar(sa.select(self._holding.c.person).where(self._holding.c.code == code))
+
+    def codes(self, person: str) -> list[str]:
+        """The account codes that a person has come with."""
+        table = self._holding.c
+        with self.store.reading() as connection:
+            return list(connection.scalars(sa.select(table.code).where(table.person == person).order_by(table.code)))
+
     def pool(self, person: str, with_person: str) -> None:
         """Two households become one. Raises RefundRefused for somebody who is not registered."""
         table = self._person

@@ -7,14 +7,17 @@ makes no sense is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from refund_points.centre import Answer
 from refund_points.till import State, Till
+from world.storage import StoreFailed
 
 BATCH = 500
+PAUSE_SECONDS = 5.0
 
 _STATES = {
     Answer.ACCEPTED.value: State.ACKNOWLEDGED,
@@ -31,7 +34,8 @@ class Transport(Protocol):
     """A way to the centre."""
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
-        """Bring records there; answers what came back, one answer to each. Raises CentreUnreachable."""
+        """Bring records there; answers what came back, one answer to each. None of them is a way to ask whether the
+        centre is there. Raises CentreUnreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class Sent:
 
     acknowledged: int = 0
     refused: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there was something to send."""
+        return bool(self.acknowledged or self.refused)
 
 
 def send_waiting(till: Till, transport: Transport, batch: int = BATCH) -> Sent:
@@ -67,3 +76,51 @@ def _answers(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[State, 
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CentreUnreachable(f"the centre answered what makes no sense: {error}") from error
+
+
+class Courier:
+    """Sends a till's records beside its sales, in a thread of its own: when it is called, and again after a while
+    where that failed. `trouble` says why nothing gets through, empty while it does."""
+
+    def __init__(
+        self, till: Till, transport: Transport, changed: Callable[[], object] = lambda: None,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:  # fmt: skip
+        """`changed` is called from the thread whenever something was sent, or could not be."""
+        self.trouble = "nothing was sent yet"
+        self._till = till
+        self._transport = transport
+        self._changed = changed
+        self._pause = pause
+        self._called = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what waits already."""
+        self._called.set()
+        self._thread.start()
+
+    def call(self) -> None:
+        """Something waits."""
+        self._called.set()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """End after the round that is under way, which is waited for, but not longer than that."""
+        self._ended.set()
+        self._called.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._called.wait(self._pause)
+            self._called.clear()
+            if self._ended.is_set():
+                return
+            try:
+                if not send_waiting(self._till, self._transport).any:
+                    self._transport.send(self._till.name, [])
+                self.trouble = ""
+            except (CentreUnreachable, StoreFailed) as error:
+                self.trouble = str(error)
+            self._changed()

@@ -83,11 +83,11 @@ def sign_with_card(kind: Kind, pin: str, message: bytes) -> Signed:
         return Signed(signature, certificate)
 
 
-def certificates_at_hand() -> list[bytes]:
-    """The authentication certificate (DER) of every JPKI card in any reader; no PIN is needed for it. Raises
-    CardMissing where PC/SC or a card fails."""
+def certificates_at_hand(reader: str = "") -> list[bytes]:
+    """The authentication certificate (DER) of every JPKI card in any reader whose name begins so; no PIN is needed for
+    it. Raises CardMissing where PC/SC or a card fails."""
     with _failures_told():
-        return [_read(transmit, _FILES[Kind.AUTHENTICATION].certificate) for transmit in _cards()]
+        return [_read(transmit, _FILES[Kind.AUTHENTICATION].certificate) for transmit in _cards(reader)]
 
 
 def tries_left(kind: Kind) -> int:
@@ -138,9 +138,11 @@ def _card() -> Iterator[Transmit]:
     raise CardMissing("there is no individual number card in any reader")
 
 
-def _cards() -> Iterator[Transmit]:
+def _cards(named: str = "") -> Iterator[Transmit]:
     """Every card with a JPKI application, selected, each in a transaction of its own for as long as it is looked at."""
     for reader in readers():
+        if not str(reader).startswith(named):
+            continue
         connection = reader.createConnection()
         try:
             connection.connect(mode=SCARD_SHARE_SHARED, disposition=SCARD_LEAVE_CARD)

@@ -18,7 +18,9 @@ button,a.button{font-size:1rem;padding:.5rem 1.2rem;border:0;border-radius:.3rem
 text-decoration:none;display:inline-block;cursor:pointer}.bad{color:#a1260d;font-weight:600}
 .origin{font-size:1.15rem;font-weight:700;word-break:break-all;background:#eef4f9;padding:.4rem .6rem}
 blockquote{border-left:4px solid #1b5e8c;margin:.6rem 0;padding:.2rem .8rem;white-space:pre-wrap}
-dt{color:#5b6b7b;font-size:.9em}dd{margin:0 0 .5rem}
+dt{color:#5b6b7b;font-size:.9em}dd{margin:0 0 .5rem}select{font-size:1.1rem;padding:.3rem;margin:.3rem 0 .8rem;
+display:block}table{border-collapse:collapse;width:100%;margin:.6rem 0}th{font-weight:400;color:#5b6b7b;font-size:.8em}
+th,td{text-align:right;padding:.3rem .4rem;border-bottom:1px solid #dde3e8}form{margin:1rem 0}
 """
 
 

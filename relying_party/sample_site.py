@@ -16,26 +16,26 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pki.profile import Kind
-from relying_party.agent_login import AgentLogin, AnswerRefused
+from relying_party.agent_login import AgentLogin
 from relying_party.authentication import Authentication
+from relying_party.entrance import CardEntrance, Sessions, alert
 from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
 from relying_party.pages import both, form, page
 from relying_party.plain_words import explained, unknown
-from relying_party.platform import Platform
+from relying_party.platform import Platform, User
 from relying_party.store import event_table
 from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
-from world.chance import unforeseen
 from world.home import World
 
 TENANT = "sample-library"
-_COOKIE = "library"
 _REGISTER, _LOGIN = "register", "login"
+_TEXT = "架空町図書館の利用者として登録します。\nI register as a reader of the library of Kakucho."
 
 
 class SampleSite:
@@ -49,7 +49,8 @@ class SampleSite:
         self._verifier = verifier
         self._proxy_secret = proxy_secret
         self._platform = platform
-        self._login = AgentLogin(Authentication(verifier), origin, agent, "/answer")
+        login = AgentLogin(Authentication(verifier), origin, agent, "/answer")
+        self._entrance = CardEntrance(platform, TENANT, login, {_REGISTER: _TEXT, _LOGIN: ""}, self._enter, _front)
         metadata = sa.MetaData()
         self._reader = sa.Table(
             "reader", metadata,
@@ -57,11 +58,7 @@ class SampleSite:
             sa.Column("name", sa.Text, nullable=False),
             sa.Column("address", sa.Text, nullable=False),
         )  # fmt: skip
-        self._session = sa.Table(
-            "session", metadata,
-            sa.Column("session", sa.Text, primary_key=True),
-            sa.Column("user", sa.Text, nullable=False),
-        )  # fmt: skip
+        self._sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
         self.store = world.store("sample_site", metadata)
 
@@ -70,9 +67,7 @@ class SampleSite:
         return Starlette(
             routes=[
                 Route("/", self.home),
-                Route("/begin/{purpose}", self.begin, methods=["POST"]),
-                Route("/answer", self._login.receive, methods=["POST"]),
-                Route("/end/{handle}", self.end),
+                *self._entrance.routes(),
                 Route("/logout", self.logout, methods=["POST"]),
                 Route("/tls", self.tls),
             ]
@@ -80,7 +75,7 @@ class SampleSite:
 
     async def home(self, request: Request) -> Response:
         """Who is logged in, or how to."""
-        found = await asyncio.to_thread(self._reader_of, request.cookies.get(_COOKIE, ""))
+        found = await asyncio.to_thread(self._reader_of, self._entrance.session(request))
         if found is not None:
             name, address, user = found
             body = (f'<h1>架空町図書館</h1><p>{both(f"こんにちは、{name}さん。", f"Welcome, {name}.")}</p>'
@@ -89,46 +84,6 @@ class SampleSite:
                     + form("/logout", {}, "<button>ログアウト Log out</button>"))  # fmt: skip
             return page("架空町図書館", body)
         return _front("")
-
-    async def begin(self, request: Request) -> Response:
-        """Send the browser to the agent."""
-        purpose = request.path_params["purpose"]
-        if purpose not in (_REGISTER, _LOGIN):
-            return _front("", 404)
-        session = request.cookies.get(_COOKIE, "") or f"{unforeseen(192):048x}"
-        if purpose == _REGISTER:
-            text = "架空町図書館の利用者として登録します。\nI register as a reader of the library of Kakucho."
-            address = await asyncio.to_thread(self._login.begin, session, purpose, Kind.SIGNATURE, text)
-        else:
-            address = await asyncio.to_thread(self._login.begin, session, purpose)
-        response = RedirectResponse(address, 303)
-        response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
-        return response
-
-    async def end(self, request: Request) -> Response:
-        """Log in or register, or say in plain words why not."""
-        session = request.cookies.get(_COOKIE, "")
-        try:
-            ended = await asyncio.to_thread(self._login.end, session, request.path_params["handle"])
-            if ended.verdict is None:
-                return _trouble(both("取りやめました。", "You have cancelled."), 200)
-            verdict = ended.verdict
-            if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
-                return _trouble(explained(verdict), 403)
-            user = await asyncio.to_thread(self._platform.identify, TENANT, verdict.certificate)
-        except AnswerRefused as refused:
-            return _trouble(both("受け付けられません。", str(refused)), 400)
-        except LinkageUnavailable:
-            return _trouble(unknown(), 503)
-        fresh = f"{unforeseen(192):048x}"  # a session that was there before the login may be known to somebody
-        if not await asyncio.to_thread(self._enter, fresh, session, user.identifier, verdict, ended.purpose):
-            return _trouble(
-                both("まだ登録がありません。", "You are not registered yet: register first."),
-                404,
-            )
-        response = RedirectResponse("/", 303)
-        response.set_cookie(_COOKIE, fresh, httponly=True, samesite="lax")
-        return response
 
     async def tls(self, request: Request) -> Response:
         """Who has come through TLS with a card: the handshake has shown that the key is there, and the certificate's
@@ -155,43 +110,40 @@ class SampleSite:
 
     async def logout(self, request: Request) -> Response:
         """Forget the session."""
-        await asyncio.to_thread(self._leave, request.cookies.get(_COOKIE, ""))
-        response = RedirectResponse("/", 303)
-        response.delete_cookie(_COOKIE)
-        return response
+        await asyncio.to_thread(self._leave, self._entrance.session(request))
+        return self._entrance.leave()
 
     def _reader_of(self, session: str) -> tuple[str, str, str] | None:
-        reader, held = self._reader.c, self._session.c
-        query = sa.select(reader.name, reader.address, reader.user).join_from(
-            self._session, self._reader, held.user == reader.user
-        )
+        reader = self._reader.c
         with self.store.reading() as connection:
-            row = connection.execute(query.where(held.session == session)).one_or_none()
+            user = self._sessions.user(connection, session)
+            query = sa.select(reader.name, reader.address, reader.user).where(reader.user == user)
+            row = connection.execute(query).one_or_none()
         return (row.name, row.address, row.user) if row is not None else None
 
-    def _enter(self, session: str, former: str, user: str, verdict: Verdict, purpose: str) -> bool:
+    def _enter(self, session: str, former: str, user: User, verdict: Verdict, purpose: str) -> bool:
         """Begin a session, of a user who is known or registers now; False where neither."""
         reader = self._reader
         attributes = verdict.certificate.attributes if verdict.certificate is not None else None
         with self.store.transaction() as connection:
-            known = connection.scalar(sa.select(reader.c.user).where(reader.c.user == user)) is not None
+            here = reader.c.user == user.identifier
+            known = connection.scalar(sa.select(reader.c.user).where(here)) is not None
             if purpose == _REGISTER and attributes is not None:
                 values = {"name": attributes.name, "address": attributes.address}
                 if known:
-                    connection.execute(sa.update(reader).where(reader.c.user == user).values(values))
+                    connection.execute(sa.update(reader).where(here).values(values))
                 else:
-                    connection.execute(sa.insert(reader), {"user": user, **values})
+                    connection.execute(sa.insert(reader), {"user": user.identifier, **values})
                 known = True
             if not known:
                 return False
-            connection.execute(sa.delete(self._session).where(self._session.c.session == former))
-            connection.execute(sa.insert(self._session), {"session": session, "user": user})
-            self._log(connection, self._world.clock.now(), purpose, {"user": user})
+            self._sessions.begin(connection, session, former, user.identifier)
+            self._log(connection, self._world.clock.now(), purpose, {"user": user.identifier})
             return True
 
     def _leave(self, session: str) -> None:
         with self.store.transaction() as connection:
-            connection.execute(sa.delete(self._session).where(self._session.c.session == session))
+            self._sessions.end(connection, session)
 
 
 def _front(trouble: str, status: int = 200) -> Response:
@@ -207,4 +159,4 @@ def _front(trouble: str, status: int = 200) -> Response:
 
 
 def _trouble(words: str, status: int) -> Response:
-    return _front(f'<p class="bad" role="alert">{words}</p>', status)
+    return _front(alert(words), status)

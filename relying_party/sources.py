@@ -139,13 +139,14 @@ class Lists:
         return found
 
 
-def lists_over_http(services: str, *, full: bool = False) -> Lists:
-    """The published lists at the authorities' address: those of municipalities, or everybody's."""
+def lists_over_http(services: str, *, full: bool = False, patience: float = PATIENCE) -> Lists:
+    """The published lists at the authorities' address: those of municipalities, or everybody's. `patience` is how
+    many seconds they may take."""
 
     def fetch(certificate: HolderCertificate, anchor: Anchor) -> bytes:
         address = f"{services}/{quote(_path(certificate, anchor, full=full))}"
         try:
-            response = web_client().get(address)
+            response = web_client().get(address, timeout=patience)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise Refuted(Finding.NO_INFORMATION, f"there is no list to be had at {address}: {error}") from error

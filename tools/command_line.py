@@ -17,6 +17,7 @@ from tools.commands.card import card
 from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
 from tools.commands.mykey import mykey
+from tools.commands.points import points
 from tools.commands.reader import reader
 from tools.commands.registry import registry
 from tools.commands.serve import agent, platform, provider, provider_client, site, tenant
@@ -84,6 +85,7 @@ for command in (
     provider_client,
     platform,
     tenant,
+    points,
     clock,
     world,
 ):

@@ -31,7 +31,17 @@ from reader_bridge.pcscd import PcscdUnavailable
 from reader_bridge.script import BadScript
 from reader_bridge.slot import SlotBusy
 from reader_bridge.trace import BadTrace
+from refund_points.centre import EnrolmentRefused, PolicySettled
+from refund_points.codes import CodeRefused
+from refund_points.enrolment import EnrolmentDamaged
+from refund_points.goods import BasketRefused
+from refund_points.reading import SeveralCards
+from refund_points.refunds import RefundRefused
+from refund_points.sender import CentreUnreachable
+from refund_points.till import SaleRefused
+from refund_points.zengin import PaymentRefused
 from relying_party.anchors import BadAnchor
+from relying_party.card_reader import CardMissing
 from relying_party.linkage import LinkageUnavailable
 from relying_party.mykey import AlreadyRegistered, IdentifierTaken, MyKeyRefused, NotEntitled
 from relying_party.platform import LinkageConflict, NoSuchTenant, NoSuchUser, TenantExists
@@ -78,6 +88,17 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     LinkageConflict: ("linkage-conflict", Exit.NEGATIVE),
     NoSuchTenant: ("no-such-tenant", Exit.NEGATIVE),
     LinkageUnavailable: ("linkage-unavailable", Exit.ENVIRONMENT),
+    SaleRefused: ("sale-refused", Exit.NEGATIVE),
+    CodeRefused: ("code-refused", Exit.NEGATIVE),
+    RefundRefused: ("refund-refused", Exit.NEGATIVE),
+    PaymentRefused: ("payment-refused", Exit.NEGATIVE),
+    SeveralCards: ("several-cards", Exit.NEGATIVE),
+    EnrolmentRefused: ("enrolment-refused", Exit.USAGE),
+    PolicySettled: ("policy-settled", Exit.USAGE),
+    BasketRefused: ("basket-refused", Exit.USAGE),
+    EnrolmentDamaged: ("enrolment-damaged", Exit.ENVIRONMENT),
+    CentreUnreachable: ("centre-unreachable", Exit.ENVIRONMENT),
+    CardMissing: ("no-card-at-hand", Exit.ENVIRONMENT),
     BadAnchor: ("bad-anchor", Exit.USAGE),
     BadFaultScript: ("bad-fault-script", Exit.USAGE),
     BadReport: ("bad-report", Exit.USAGE),

@@ -25,19 +25,25 @@ def reader_named(world: World, name: str | None) -> str:
     Where the running bench has a pcscd that only it knows, its readers come first, and this process talks to that pcscd
     from here on. Raises NoSuchReader, which lists the readers.
     """
+    beside = reach_bench(world, name)
+    try:
+        return pcsc.reader_named(name)
+    except pcsc.NoSuchReader as error:
+        raise pcsc.NoSuchReader(f"{error}{beside}") from error
+
+
+def reach_bench(world: World, name: str | None) -> str:
+    """Let this process talk to the running bench's own pcscd from here on, if it has one, and a reader of that name;
+    answers words on what else the bench has, for an error."""
     try:
         status = request(control_path(world), "status")
     except NotRunning:
-        return pcsc.reader_named(name)
+        return ""
     own = [slot["reader"] for slot in status["slots"] if not slot["dialled"]]
     hidden = status["pcscd"]["environment"]
     if name is None or any(reader.startswith(name) for reader in own):
         os.environ.update(hidden)
-    try:
-        return pcsc.reader_named(name)
-    except pcsc.NoSuchReader as error:
-        beside = f"; the running bench has: {'; '.join(own)}" if hidden else ""
-        raise pcsc.NoSuchReader(f"{error}{beside}") from error
+    return f"; the running bench has: {'; '.join(own)}" if hidden else ""
 
 
 @contextmanager

@@ -46,10 +46,13 @@ class ServedProcess:
     started it."""
 
     def __init__(
-        self, what: str, arguments: Iterable[str], port: int, log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
-        """Run `python -m` with the arguments and `--port`. Raises ServicesUnavailable, with `what` in its words."""
+        self, what: str, arguments: Iterable[str], port: int, log: Path, environment: Mapping[str, str] | None = None,
+        *, tls: bool = False,
+    ) -> None:  # fmt: skip
+        """Run `python -m` with the arguments and `--port`; `tls` says that it wants a handshake, so that whether it
+        takes a connection is all that is looked at. Raises ServicesUnavailable, with `what` in its words."""
         self.port = port
+        self._tls = tls
         with log.open("wb") as written:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", *arguments, "--port", str(port)],
@@ -68,6 +71,11 @@ class ServedProcess:
         words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ServicesUnavailable(f"{what} did not start: {words[-1]} (all of it in {log})")
 
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
@@ -80,6 +88,9 @@ class ServedProcess:
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
         try:
+            if self._tls:
+                connection.connect()
+                return True
             connection.request("GET", "/")
             connection.getresponse().read()
         except OSError:
@@ -94,8 +105,9 @@ def serve(
     directory: Path, command: str, *options: str, world: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> ServedProcess:  # fmt: skip
-    """`kazashi agent`, `site`, `provider` or `platform` at a free port, with its log in a directory. Raises
-    ServicesUnavailable."""
+    """`kazashi agent`, `site`, `provider`, `platform` or `points portal` at a free port, with its log in a directory.
+    Raises ServicesUnavailable."""
     of_world = ("--world", str(world)) if world is not None else ()
-    arguments = ("tools", *of_world, command, *options)
-    return ServedProcess(f"kazashi {command}", arguments, free_port(), directory / f"{command}.log", environment)
+    arguments = ("tools", *of_world, *command.split(), *options)
+    log = directory / f"{command.replace(' ', '-')}.log"
+    return ServedProcess(f"kazashi {command}", arguments, free_port(), log, environment)

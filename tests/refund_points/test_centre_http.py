@@ -37,11 +37,7 @@ class Served:
     opened: list[HttpsTransport] = field(default_factory=list)
 
     def transport(self, till: Till, address: str = "") -> HttpsTransport:
-        certificate, key = till.credentials()
-        for name, content in (("till.pem", certificate), ("till.key", key), ("centre.pem", self.centre.authority)):
-            (self.directory / name).write_bytes(content)
-        paths = (self.directory / name for name in ("centre.pem", "till.pem", "till.key"))
-        self.opened.append(HttpsTransport(address or self.address, *paths))
+        self.opened.append(HttpsTransport.of(till, address or self.address))
         return self.opened[-1]
 
 
@@ -124,4 +120,4 @@ def test_a_centre_that_is_away_or_talks_nonsense_takes_nothing(served: Served) -
         send_waiting(served.till, transport)
     assert served.till.states()[State.WAITING] == 1
     with pytest.raises(CentreUnreachable, match="cannot be used"):
-        HttpsTransport(served.address, served.directory / "none", served.directory / "none", served.directory / "none")
+        HttpsTransport(served.address, b"", b"", b"")

@@ -23,7 +23,7 @@ def agent(port: int) -> None:
 
     own = f"http://{_HOST}:{port}"
     click.echo(f"The agent answers at {own}", err=True)
-    _serve(Agent(own).application(), port)
+    serve_application(Agent(own).application(), port)
 
 
 @click.command()
@@ -47,7 +47,9 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
     verifier, linkage = over_http(world, services, "sample-site")
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
-    _serve(SampleSite(world, verifier, Platform(world, linkage), origin, agent, proxy_secret).application(), port)
+    serve_application(
+        SampleSite(world, verifier, Platform(world, linkage), origin, agent, proxy_secret).application(), port
+    )
 
 
 @click.command()
@@ -64,7 +66,7 @@ def platform(context: click.Context, port: int, services: str) -> None:
     world = world_of(context)
     verifier, linkage = over_http(world, services, "platform-operator")
     click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
-    _serve(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
+    serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
 
 @click.command("tenant")
@@ -97,7 +99,7 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
     verifier, linkage = over_http(world, services, "openid-provider")
     issuer = f"http://localhost:{port}"
     click.echo(f"The provider's issuer is {issuer}", err=True)
-    _serve(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
+    serve_application(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
 
 
 @click.command("provider-client")
@@ -116,7 +118,8 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
         raise UsageError(str(error)) from error
 
 
-def _serve(application: Any, port: int) -> None:
+def serve_application(application: Any, port: int) -> None:
+    """Serve an ASGI application on loopback, until told to end."""
     import uvicorn
 
     uvicorn.run(application, host=_HOST, port=port, log_level="warning", access_log=False, server_header=False,

@@ -1,0 +1,46 @@
+"""A receipt as the customer gets it: text of a narrow printer's width, in which Japanese letters take two columns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.cells import cell_len, set_cell_size
+
+from refund_points.till import Receipt
+from world.clock import JST
+
+WIDTH = 40
+"""Columns."""
+
+
+def receipt_text(receipt: Receipt) -> str:
+    """The receipt. Lines that earn points bear a star."""
+    at = datetime.fromtimestamp(receipt.at, UTC).astimezone(JST)
+    sign = -1 if receipt.total < 0 else 1
+    eligible = sum(yen for _, _, yen, earns in receipt.lines if earns)
+    rows = [
+        receipt.shop.center(WIDTH).rstrip(),
+        _apart(f"{at:%Y-%m-%d %H:%M}", receipt.name),
+        "-" * WIDTH,
+        *(_apart(f"{'*' if earns else ' '} {name}" + (f" x{count}" if count != 1 else ""), _yen(sign * yen))
+          for name, count, yen, earns in receipt.lines),
+        "-" * WIDTH,
+        _apart("合計 Total", _yen(receipt.total)),
+        _apart("* 対象 Eligible", _yen(sign * eligible)),
+        _apart("還付ポイント Points", "-----" if receipt.points is None else f"{receipt.points:,}"),
+    ]  # fmt: skip
+    if receipt.points is None and receipt.total > 0 and eligible:
+        rows.append("No card: show it later with this slip.")
+    return "\n".join([*rows, *([receipt.note] if receipt.note else [])]) + "\n"
+
+
+def _yen(yen: int) -> str:
+    return f"¥{yen:,}" if yen >= 0 else f"-¥{-yen:,}"
+
+
+def _apart(left: str, right: str) -> str:
+    """One at each side; what does not fit is cut off the left."""
+    room = WIDTH - cell_len(right) - 1
+    return (set_cell_size(left, room) if cell_len(left) > room else left.ljust(room - cell_len(left) + len(left))) + (
+        " " + right
+    )

@@ -1,0 +1,55 @@
+"""The process that serves a world's accumulation centre: `python -m refund_points.serve WORLD --port P --workers N`.
+
+Several workers share one port and one database; what one has taken in the others know, because it is on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from refund_points.centre import Centre
+from refund_points.centre_http import application, serving
+from relying_party.linkage import NoLinkage
+from relying_party.mykey import MyKeyPlatform
+from world.home import World, open_world
+
+HOST, PORT = "localhost", 18614
+_WORLD = "KAZASHI_SERVED_WORLD"
+
+
+def centre_of(world: World, **settled: Any) -> Centre:
+    """A world's centre. It may ask the MyKey platform whose card one is; nothing more than that is needed of it."""
+    return Centre(world, mykey=MyKeyPlatform(world, NoLinkage()), **settled)
+
+
+def worker() -> Any:
+    """The application of the world that the environment names; every worker makes its own."""
+    return application(centre_of(open_world(Path(os.environ[_WORLD]))))
+
+
+def run(world: World, port: int, workers: int, host: str = HOST) -> None:
+    """Serve until told to end."""
+    os.environ[_WORLD] = str(world.directory)
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    how = serving(centre_of(world), world.run, host, port)
+    world.close()  # what is open now must not be shared with the workers
+    uvicorn.run("refund_points.serve:worker", factory=True, workers=workers if workers > 1 else None, **how)
+
+
+def main() -> None:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args()
+    run(open_world(asked.world), asked.port, asked.workers)
+
+
+if __name__ == "__main__":
+    main()

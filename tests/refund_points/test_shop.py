@@ -1,0 +1,354 @@
+"""From the register to the refund, with real parts: a terminal in tmux, a card in a reader, the centre as a process,
+the portal in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from pki.profile import Kind
+from pki.state import Reason
+from reader_bridge.pcscd import RunningPcscd
+from refund_points.goods import points_of
+from refund_points.till import State
+from tests.refund_points.bench import SHOP, TILL, Bench, Screen, bench, log_in, program
+from tests.town import certificates, clock_of, new_institutions
+from tools.points import open_till
+from tools.points_balance import balance
+from world.key_source import SharedKeySource
+
+PIN, PASSWORD = "1234", "ABC123"
+ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+
+
+@pytest.fixture(scope="module")
+def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    institutions = new_institutions(tmp_path_factory.mktemp("points") / "w", keys)
+    with bench(institutions, pcscd) as found:
+        yield found
+    institutions.world.close()
+
+
+@pytest.fixture
+def shop(everything: Bench) -> Iterator[Bench]:
+    everything.clear()
+    yield everything
+    everything.clear()
+
+
+@pytest.fixture
+def screen(shop: Bench, tmp_path: Path) -> Iterator[Screen]:
+    printer = shop.world.run / "printed"
+    printer.unlink(missing_ok=True)
+    command = program(shop.world, "points", "till", SHOP, TILL, "--centre", shop.centre_address, "--services",
+                      shop.services, "--printer", str(printer))  # fmt: skip
+    found = Screen(tmp_path / "tmux", *command)
+    found.until("Shelf", "on line, nothing waits")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(shop: Bench) -> Iterator[Page]:
+    context = shop.browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def say(shop: Bench, *words: str, expect: int = 0) -> str:
+    done = subprocess.run(program(shop.world, *words), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def settled(shop: Bench) -> None:
+    """Everything that waits is with the centre."""
+    say(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
+
+
+def receipt_on(shown: str) -> str:
+    """The name of the receipt on the screen."""
+    found = re.search(rf"{SHOP}/{TILL}/\d+/\d+", shown)
+    assert found is not None, shown
+    return found[0]
+
+
+# The terminal
+
+
+def test_a_sale_at_the_terminal(shop: Bench, screen: Screen) -> None:
+    screen.type("lunch")
+    screen.type("2*tea")
+    screen.type("beer")
+    screen.until("¥1,408", "Points 21")
+    screen.keys("F2")
+    screen.until("Hold the card")
+    shop.tap()
+    shown = screen.until("還付ポイント Points", "next customer")
+    assert "* お茶 500ml x2" in shown
+    (shop.world.run / "screen.txt").write_text(shown, encoding="utf-8")
+    printed = (shop.world.run / "printed").read_text(encoding="utf-8")
+    assert "¥1,408" in printed
+    screen.until("on line, nothing waits")
+    (record,) = (record for _, _, record in shop.till.records() if record.receipt in printed)
+    assert (record.eligible, record.points, record.unchecked) == (1_180, 21, False)
+    assert shop.centre.taken(record.till)[record.number] == 21
+    # The card still lies there: it is not the next customer's, unless somebody says so.
+    screen.type("tea")
+    screen.keys("F2")
+    screen.until("the last customer's card still lies there")
+    screen.keys("Space")
+    screen.until("next customer")
+
+
+def test_a_forgotten_card_and_goods_brought_back(shop: Bench, screen: Screen) -> None:
+    screen.type("lunch")
+    screen.type("milk")
+    screen.keys("F2")
+    screen.until("Hold the card")
+    screen.keys("Enter")
+    shown = screen.until("show it later")
+    receipt = receipt_on(shown)
+    screen.keys("F3")
+    screen.type(receipt.rpartition("/")[2])
+    screen.until("Hold the card", receipt)
+    screen.keys("Enter")  # there is no sale without a card here
+    shop.tap()
+    screen.until("next customer", f"{points_of(880 + 237)}  ")
+    screen.keys("F4")
+    screen.type(f"{receipt} 1")
+    screen.until(f"return of {receipt}", str(points_of(237) - points_of(880 + 237)))
+    screen.keys("F4")
+    screen.type(f"{receipt} 1")
+    screen.until("was returned already")
+    screen.keys("F3")
+    screen.type("999")
+    screen.until("Hold the card")
+    screen.until("the last customer's card")
+    screen.keys("Space")
+    screen.until("has printed no receipt")
+
+
+def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: Bench, screen: Screen) -> None:
+    before = len(shop.till.records())
+    for typed, said in (("nonsense", "nothing on the shelf"), ("x*tea", "no quantity"), ("-3*tea", "a quantity is 1"),
+                        ("99999999*rice", "a quantity is"), ("9999*rice", "sums up to"), ("later", "say: later"),
+                        ("return 1 x", "say: later")):  # fmt: skip
+        screen.type(typed)
+        screen.until(said)
+        screen.keys("F6")
+    screen.keys("F2")
+    screen.until("1 to 1000 lines")
+    screen.type("tea")
+    screen.keys("F2")
+    screen.until("Hold the card")
+    screen.keys("Escape")
+    screen.until("Points 2")
+    assert len(shop.till.records()) == before
+
+
+def test_two_cards_and_a_revoked_one(shop: Bench, screen: Screen) -> None:
+    taro = shop.institutions.issue_card("taro", "taro")
+    revocations = shop.institutions.revocations[Kind.AUTHENTICATION]
+    revocations.revoke(certificates(shop.institutions, "taro", Kind.AUTHENTICATION)[-1].serial, Reason.SUPERSEDED)
+    shop.institutions.advance(shop.world.clock.now() + timedelta(days=1))
+    screen.keys("F10")
+    screen.close()
+    command = program(shop.world, "points", "till", SHOP, TILL, "--centre", shop.centre_address, "--services",
+                      shop.services)  # fmt: skip
+    again = Screen(shop.world.run / "tmux", *command)
+    try:
+        again.until("Shelf")
+        again.type("tea")
+        shop.tap()
+        shop.tap(taro, 1)
+        again.keys("F2")
+        again.until("two cards")
+        shop.host.remove(shop.host.slots[0])
+        again.until("its certificate is revoked")
+        shop.clear()
+        shop.tap()
+        again.until("next customer")
+    finally:
+        again.close()
+
+
+def test_the_centre_is_cut_off_and_the_till_sells_on(shop: Bench, screen: Screen) -> None:
+    shop.cut()
+    try:
+        for _ in range(3):
+            screen.type("milk")
+            screen.keys("F2")
+            screen.until("Hold the card")
+            if not shop.host.slots[0].occupied:
+                shop.tap()
+            else:
+                screen.until("the last customer's card")
+                screen.keys("Space")
+            screen.until("next customer")
+        screen.until("OFF LINE, 3 records wait")
+        assert shop.till.states()[State.WAITING] == 3
+    finally:
+        shop.mend()
+    screen.until("on line, nothing waits")
+    assert balance(shop.centre, [shop.till]).good
+
+
+def test_a_terminal_that_is_killed_has_lost_nothing(shop: Bench, screen: Screen) -> None:
+    shop.cut()
+    try:
+        screen.type("rice")
+        screen.keys("F2")
+        screen.until("Hold the card")
+        shop.tap()
+        shown = screen.until("next customer")
+        screen.close()
+        receipt = receipt_on(shown)
+        assert open_till(shop.world, SHOP, TILL).receipt(receipt).points == points_of(2_160)
+    finally:
+        shop.mend()
+    settled(shop)
+    assert balance(shop.centre, [shop.till]).good
+
+
+# The command line
+
+
+def test_a_till_from_a_script(shop: Bench) -> None:
+    options = ("--services", shop.services)
+    shop.tap()
+    sold = json.loads(say(shop, "points", "sell", SHOP, TILL, "lunch", "2*tea", *options, "--json"))
+    assert sold["points"] == 21
+    shop.clear()
+    assert "no-card-at-hand" in say(shop, "points", "sell", SHOP, TILL, "lunch", *options, expect=3)
+    assert "basket-refused" in say(shop, "points", "sell", SHOP, TILL, "nonsense", *options, expect=2)
+    later = json.loads(say(shop, "points", "sell", SHOP, TILL, "milk", "--no-card", "--json"))["name"]
+    shop.tap()
+    assert json.loads(say(shop, "points", "later", SHOP, TILL, later, *options, "--json"))["points"] == 4
+    assert "sale-refused" in say(shop, "points", "later", SHOP, TILL, later, *options, expect=1)
+    assert json.loads(say(shop, "points", "return", SHOP, TILL, sold["name"], "1", "--json"))["points"] == -16
+    found = json.loads(say(shop, "points", "balance", "--json"))
+    assert found["good"]
+    assert len(found["waiting"]) == 3
+    assert "3 taken" in say(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
+    assert json.loads(say(shop, "points", "balance", "--json"))["waiting"] == []
+    assert "usage" in say(shop, "points", "till", SHOP, TILL, expect=2)
+    assert "usage" in say(shop, "points", "sell", SHOP, "till-7", "tea", "--no-card", expect=2)
+    assert "usage" in say(shop, "points", "enrol", SHOP, "../x", expect=2)
+    assert "policy-settled" in say(shop, "points", "enrol", SHOP, TILL, "--policy", "mykey", expect=2)
+    assert "centre-unreachable" in say(shop, "points", "send", SHOP, TILL, "--centre", "nonsense", expect=3)
+
+
+# The portal
+
+
+def test_from_login_to_refund(shop: Bench, page: Page) -> None:
+    shop.tap()
+    for _ in range(4):
+        say(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
+    settled(shop)
+    page.goto(shop.portal)
+    log_in(page, "#login", PIN)
+    assert "not registered yet" in page.inner_text("[role=alert]")
+    log_in(page, "#register", PASSWORD)
+    points = sum(n for _, _, n in shop.centre.accounts())
+    refundable = min(points, 4_000)
+    assert page.inner_text("#refundable") == f"{refundable:,} 円"
+    assert page.locator("#chart rect title").all_text_contents()[0].startswith("還付できる")
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "refund-portal.png", full_page=True)
+    page.click("text=Log out")
+    log_in(page, "#login", PIN)
+    for name, value in (("bank", "0005"), ("branch", "001"), ("number", "1234567"), ("holder", "バンゴウ ハナコ")):
+        page.fill(f"[name={name}]", value)
+    page.fill("[name=name]", "番号　太郎")
+    page.click("#apply")
+    assert "one's own only" in page.inner_text("[role=alert]")
+    assert page.input_value("[name=number]") == "1234567", "what was typed is still there"
+    page.fill("[name=name]", "番号 花子")
+    page.fill("[name=bank]", "5")
+    page.click("#apply")
+    assert "the bank has 4 digits" in page.inner_text("[role=alert]")
+    page.fill("[name=bank]", "0005")
+    page.click("#apply")
+    page.wait_for_selector("#applications")
+    assert "applied for" in page.inner_text("#applications")
+    assert page.inner_text("#refundable") == "0 円"
+    page.reload()
+    assert page.locator("#applications tr").count() == 2, "loading the page again applies for nothing"
+
+    out = shop.world.run / "zengin.txt"
+    say(shop, "points", "pay", "--out", str(out))
+    lines = out.read_bytes().split(b"\r\n")
+    assert [len(line) for line in lines[:4]] == [120] * 4
+    assert "ﾊﾞﾝｺﾞｳ ﾊﾅｺ".encode("shift_jis") in lines[1]
+    assert int(lines[1][80:90]) == refundable
+    assert "refund-refused" in say(shop, "points", "pay", "--out", str(out), expect=1)
+    page.reload()
+    assert "with the bank" in page.inner_text("#applications")
+    say(shop, "points", "settle", "1", "--paid")
+    assert "refund-refused" in say(shop, "points", "settle", "1", "--paid", expect=1)
+    page.reload()
+    assert "還付済み" in page.inner_text("#applications")
+    people = json.loads(say(shop, "points", "people", "--json"))
+    assert [one["name"] for one in people] == ["番号　花子"]
+    assert "refund-refused" in say(shop, "points", "pool", people[0]["person"], "nobody", expect=1)
+
+
+def test_nobody_applies_without_being_logged_in(shop: Bench, page: Page) -> None:
+    answer = page.request.post(f"{shop.portal}/apply", form={"year": "2026"})
+    assert answer.status == 403
+    assert page.request.get(f"{shop.portal}/end/nonsense").status == 400
+
+
+def test_who_knows_what_of_one_basket(shop: Bench) -> None:
+    receipt = next(r for _, _, r in shop.till.records() if r.eligible == 20 * 2_160).receipt
+    found = json.loads(say(shop, "points", "exposure", receipt, "--json"))
+    serial = certificates(shop.institutions, "hanako", Kind.AUTHENTICATION)[-1].serial
+    assert found["the shop"]["the card's code"] == f"{serial:X}"
+    assert found["the shop"]["goods"] == "お米 5kg"
+    assert found["the centre"]["account code"] == f"{serial:X}"
+    assert found["the centre"]["lines"] == "not kept"
+    assert found["the refund portal"]["name"] == "番号　花子"
+    assert "0005-001-1234567" in found["the refund portal"]["bank accounts"]
+    assert f"{serial:X}" in found["the platform operator"]["serial numbers"]
+    assert "refund-portal" in found["the authority (J-LIS)"]["asked by"]
+    assert found["the information provision network's core"] == {}
+    assert "sale-refused" in say(shop, "points", "exposure", f"{SHOP}/{TILL}/1/9999", expect=1)
+    assert "usage" in say(shop, "points", "exposure", "9999", expect=2)
+
+
+def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: Bench, page: Page) -> None:
+    institutions = shop.institutions
+    clock_of(shop.world).stand(clock_of(shop.world).now().replace(year=2031, month=10, day=1))
+    institutions.settle()
+    assert Kind.AUTHENTICATION in institutions.cards.renew("hanako")
+    institutions.settle()
+    institutions.advance(shop.world.clock.now() + timedelta(days=1))
+    shop.tap()
+    say(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
+    settled(shop)
+    page.goto(shop.portal)
+    log_in(page, "#login", PIN)
+    assert "還付済み" in page.inner_text("#applications")
+    assert [row.split("\t")[0] for row in page.inner_text("#years tbody").splitlines()] == ["2031", "2026"]
+    page.click("text=Log out")
+    # The card is lost; whoever registers with the next one is the same person.
+    shop.clear()
+    institutions.happen("hanako", "loss-report", {})
+    anew = institutions.issue_card("hanako-2", "hanako")
+    institutions.advance(shop.world.clock.now() + timedelta(days=1))
+    shop.tap(anew)
+    page.goto(shop.portal)
+    log_in(page, "#login", PIN)
+    assert "not registered yet" in page.inner_text("[role=alert]")
+    log_in(page, "#register", PASSWORD)
+    assert "還付済み" in page.inner_text("#applications")
+    assert len(page.inner_text("#years tbody").splitlines()) == 2
