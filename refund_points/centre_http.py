@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 import uvicorn
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
@@ -37,11 +39,15 @@ LARGEST = 16 << 20
 
 _TILL = "kazashi.till"
 _SECONDS = 30.0
+_AT_WORK = 3
+"""Batches that one process takes in at once: while one waits for the disk, others have their signatures looked at. More
+would only wait for the interpreter, and for each other."""
 
 
 def application(centre: Centre) -> Starlette:
     """The centre as an ASGI application; it must be served with `TillProtocol`, which says what till a connection is
     of."""
+    at_work = CapacityLimiter(_AT_WORK)
 
     async def records(request: Request) -> Response:
         till = request.scope.get(_TILL, "")
@@ -55,7 +61,7 @@ def application(centre: Centre) -> Starlette:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             return JSONResponse({"error": f"this is no batch: {error}"}, 400)
         try:
-            results = await run_in_threadpool(centre.receive, till, batch)
+            results = await run_sync(centre.receive, till, batch, limiter=at_work)
         except StoreFailed as error:
             return JSONResponse({"error": str(error)}, 503)
         return JSONResponse({"results": [result.as_dict() for result in results]})

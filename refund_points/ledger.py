@@ -79,16 +79,13 @@ class Ledger:
 
     def accounts(self, connection: sa.Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The numbers of the accounts of these codes and years; those that are not there yet are opened."""
-        keys = sorted(
-            set(wanted)
-        )  # in one order, so that two that open the same ones do not wait for each other for ever
+        # In one order, so that two that open the same ones do not wait for each other for ever.
+        keys = sorted(set(wanted))
         found = self.known(connection, keys)
-        fresh = [{"code": code, "year": year} for code, year in keys if (code, year) not in found]
-        opened = [key for key in keys if key not in found]
+        fresh: list[dict[str, Any]] = [{"code": code, "year": year} for code, year in keys if (code, year) not in found]
         if fresh:
-            sql = "INSERT INTO account (code, year) VALUES (:code, :year) ON CONFLICT DO NOTHING"
-            connection.execute(sa.text(sql), fresh)
-            found |= self.known(connection, opened)
+            self._insert(connection, self.account, fresh)
+            found |= self.known(connection, [(row["code"], row["year"]) for row in fresh])
         return found
 
     def known(self, connection: sa.Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -107,19 +104,25 @@ class Ledger:
         """Post what tills have recorded; answers till and number of those that were not there yet."""
         if not rows:
             return set()
+        given = self._insert(connection, self.posting, rows, "till, number")
+        return {(till, number) for till, number in given}
+
+    def _insert(
+        self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], returning: str = ""
+    ) -> Any:
+        """Insert rows, all in one statement however many they are, except those that are there already."""
         columns = list(rows[0])
         names = ", ".join(f'"{name}"' for name in columns)
-        table = self.posting.c
         if connection.dialect.name == "postgresql":
-            kinds = ", ".join(f'"{name}" {table[name].type.compile(connection.dialect)}' for name in columns)
+            kinds = ", ".join(f'"{name}" {table.c[name].type.compile(connection.dialect)}' for name in columns)
             source = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS given({kinds})"
         else:
             picked = ", ".join(f"json_extract(value, '$.{name}')" for name in columns)
             # "WHERE true" tells SQLite that ON belongs to the conflict and not to a join.
             source = f"SELECT {picked} FROM json_each(:rows) WHERE true"
-        sql = f"INSERT INTO posting ({names}) {source} ON CONFLICT DO NOTHING RETURNING till, number"
-        given = connection.execute(sa.text(sql), {"rows": json.dumps(rows, ensure_ascii=False)})
-        return {(till, number) for till, number in given}
+        sql = f"INSERT INTO {table.name} ({names}) {source} ON CONFLICT DO NOTHING"
+        statement = sa.text(f"{sql} RETURNING {returning}" if returning else sql)
+        return connection.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False)})
 
     def digests(self, connection: sa.Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
         """The digests of records that are there, by till and number."""

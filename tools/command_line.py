@@ -132,7 +132,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 @kazashi.command()
-@click.argument("area", type=click.Choice(["card", "reader", "pki", "relying-party"]), default="card")
+@click.argument("area", type=click.Choice(["card", "reader", "pki", "relying-party", "points"]), default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""

@@ -364,6 +364,47 @@ def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None
     answer(found, as_json, words)
 
 
+@points.command("simulate")
+@click.option("--shops", type=click.IntRange(1, 10_000), default=30, show_default=True)
+@click.option("--customers", type=click.IntRange(1, 10_000_000), default=1000, show_default=True)
+@click.option("--day", is_flag=False, flag_value="2026-11-24", default="2026-11-24", metavar="[DATE]",
+              help="Which day of the town passes (default: 2026-11-24).")  # fmt: skip
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
+              help="Keep the world in a new directory, to look into it afterwards.")  # fmt: skip
+@click.option("--storage", default="", metavar="URL", help="postgresql://... for the centre (default: SQLite files).")
+@click.option("--seed", default="points", show_default=True, help="The same seed, the same day.")
+@json_option
+def points_simulate(
+    shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str, as_json: bool
+) -> int:  # fmt: skip
+    """A day of a town: rush hours, cuts, crashes, a centre without power, a refund season; and the balance.
+
+    Exit 1 where a point is neither in the ledger once nor named.
+    """
+    import tempfile
+    from datetime import date
+
+    from tools.commands.shared import progress
+    from tools.errors import UsageError
+    from tools.points_day import simulate, steps
+    from world.home import open_world
+    from world.settings import Settings
+
+    try:
+        when = date.fromisoformat(day)
+    except ValueError as error:
+        raise UsageError(f"{day!r} is no date, as 2026-11-24 is one") from error
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise UsageError(f"{keep} is not empty; name a new directory")
+    with tempfile.TemporaryDirectory(prefix="kazashi-") as directory:
+        world = open_world(keep or Path(directory) / "world", settings=Settings(seed, storage))
+        with progress("quarters of an hour", steps()) as shown:
+            report = simulate(world, shops, customers, when, shown)
+        world.close()
+    answer(report.as_dict(), as_json, report.in_words())
+    return 0 if report.balance.good else 1
+
+
 def _refunds(context: click.Context) -> Refunds:
     from refund_points.refunds import Refunds
     from refund_points.serve import centre_of
