@@ -12,9 +12,15 @@ from smartcard.Exceptions import CardConnectionException, NoCardException, Smart
 from smartcard.scard import (
     SCARD_LEAVE_CARD,
     SCARD_S_SUCCESS,
+    SCARD_SCOPE_SYSTEM,
     SCARD_SHARE_SHARED,
+    SCARD_STATE_PRESENT,
+    SCARD_STATE_UNAWARE,
     SCardBeginTransaction,
     SCardEndTransaction,
+    SCardEstablishContext,
+    SCardGetStatusChange,
+    SCardReleaseContext,
 )
 from smartcard.System import readers
 
@@ -141,7 +147,7 @@ def _card() -> Iterator[Transmit]:
 def _cards(named: str = "") -> Iterator[Transmit]:
     """Every card with a JPKI application, selected, each in a transaction of its own for as long as it is looked at."""
     for reader in readers():
-        if not str(reader).startswith(named):
+        if not (str(reader).startswith(named) and card_answers(str(reader))):
             continue
         connection = reader.createConnection()
         try:
@@ -156,6 +162,19 @@ def _cards(named: str = "") -> Iterator[Transmit]:
         finally:
             connection.disconnect()
             connection.release()
+
+
+def card_answers(reader: str) -> bool:
+    """Whether a card lies in a reader and has told who it is. One that is still coming in must not be spoken to: its
+    answers would be taken for answers to something else."""
+    code, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
+    if code != SCARD_S_SUCCESS:
+        return False
+    try:
+        code, found = SCardGetStatusChange(context, 0, [(reader, SCARD_STATE_UNAWARE)])
+        return code == SCARD_S_SUCCESS and any(state & SCARD_STATE_PRESENT and atr for _, state, atr in found)
+    finally:
+        SCardReleaseContext(context)
 
 
 @contextmanager

@@ -1,0 +1,193 @@
+"""A simulated day, and what a third party makes of the tills' files; several workers of the centre at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from refund_points.centre_http import HttpsTransport
+from refund_points.reading import Card
+from refund_points.sender import CentreUnreachable, send_waiting
+from refund_points.serve import centre_of
+from refund_points.till import State
+from tests.refund_points.test_points import LUNCH
+from tests.support import run
+from tests.town import fresh_database, new_world
+from tools import bench_points
+from tools.points import enrol_till, serve_centre, tills_here
+from tools.points_balance import balance
+from tools.points_day import simulate
+from world.home import World, open_world
+from world.settings import Settings
+
+READD = Path(__file__).parent.parent.parent / "refund_points" / "readd.sql"
+DAY = date(2026, 11, 24)
+
+
+@pytest.fixture
+def world(tmp_path: Path, storage: str) -> Iterator[World]:
+    world = open_world(tmp_path / "w", settings=Settings("points", storage))
+    yield world
+    world.close()
+
+
+def readded(world: World, sums: Path) -> dict[tuple[str, int], int]:
+    """What the SQL script makes of all tills' files."""
+    for till in sorted((world.directory / "tills").glob("till-*.sqlite")):
+        for _ in range(2):  # the second time changes nothing
+            run("sqlite3", str(sums), f"ATTACH '{till}' AS till", f".read {READD}")
+    rows = json.loads(run("sqlite3", "-json", str(sums), "SELECT * FROM sums"))
+    return {
+        (row["code"], row["year"]): row["points"] - (row["still_waiting"] or 0) - (row["not_taken"] or 0)
+        for row in rows
+    }  # fmt: skip
+
+
+def test_a_day_ends_with_a_balance_and_the_sql_agrees(world: World, tmp_path: Path) -> None:
+    report = simulate(world, 50, 150, DAY)
+    found = report.balance
+    assert found.good, found.in_words()
+    assert report.purchases == pytest.approx(300, abs=25)
+    assert min(report.cuts, report.crashes, report.lost_answers, report.centre_restarts, report.returned) > 0
+    assert found.records > 200
+    assert found.found + sum(one.points for one in found.waiting) == found.granted > 0
+    assert all(one.till.startswith("shop-50/") for one in found.waiting)
+    assert report.applications > 50
+    assert found.ledger["paid"] == report.refunded > 0
+    assert sum(purchases for purchases, _ in report.hours.values()) == report.purchases
+    # What was applied for has left people's accounts; what the tills gave them has not changed for that.
+    ledger = {(code, year): points for code, year, points in centre_of(world).accounts()}
+    there = readded(world, tmp_path / "sums.sqlite")
+    assert sum(there.values()) == -found.ledger["granted"]
+    assert {key for key, points in there.items() if points} <= ledger.keys()
+
+
+@pytest.mark.parametrize("policy", ["authentication-serial", "keyed-by-shop", "code-by-centre"])
+def test_the_sql_adds_up_every_code(tmp_path: Path, policy: str) -> None:
+    world = new_world(tmp_path / "w")
+    tills = [enrol_till(world, shop, "till-1", policy=policy) for shop in ("rice-shop", "tea-shop")]
+    centre = centre_of(world)
+    for number in range(6):
+        tills[number % 2].sell(LUNCH, Card(100 + number % 3))
+    tills[0].take_back("rice-shop/till-1/1/1", [1])
+
+    class Direct:
+        def send(self, till: str, records: object) -> object:
+            return [result.as_dict() for result in centre.receive(till, records)]  # type: ignore[arg-type]
+
+    for till in tills:
+        send_waiting(till, Direct())
+    tills[1].sell(LUNCH, Card(100))  # still on its way
+    ledger = {(code, year): points for code, year, points in centre.accounts()}
+    there = readded(world, tmp_path / "sums.sqlite")
+    if policy == "code-by-centre":
+        assert there == {("sealed for the centre", 2026): sum(ledger.values())}
+    else:
+        assert {key: points for key, points in there.items() if points} == ledger
+    assert len(ledger) == (6 if policy == "keyed-by-shop" else 3)
+    found = balance(centre, tills_here(world))
+    assert (found.good, [one.points for one in found.waiting]) == (True, [21])
+    world.close()
+
+
+def test_the_same_seed_is_the_same_day(tmp_path: Path) -> None:
+    reports = []
+    for number in range(2):
+        world = open_world(tmp_path / f"w{number}", settings=Settings("seed"))
+        reports.append(simulate(world, 2, 20, DAY).as_dict())
+        world.close()
+    for report in reports:
+        report.pop("refunded")  # which application has which number is settled at four counters at once
+        report["balance"].pop("ledger")
+    assert reports[0] == reports[1]
+
+
+def test_the_command_says_how_the_day_went(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tools", "points", "simulate", "--shops", "2", "--customers", "10", "--day"]
+    done = subprocess.run([*command, "--keep", str(tmp_path / "kept")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "balanced" in done.stdout
+    assert (tmp_path / "kept" / "tills").is_dir()
+    for words in (["--keep", str(tmp_path / "kept")], ["--day", "nonsense"]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+        assert (done.returncode, "usage" in done.stderr) == (2, True)
+
+
+def test_a_balance_that_does_not_balance_is_said_to(tmp_path: Path) -> None:
+    world = new_world(tmp_path / "w")
+    till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
+    till.sell(LUNCH, Card(7))
+    till.settle({1: (State.ACKNOWLEDGED, "")})  # and the centre has never seen it
+    found = balance(centre, [till])
+    assert not found.good
+    assert [one.why for one in found.wrong] == ["acknowledged, and not in the ledger"]
+    assert "NOT BALANCED" in found.in_words()
+    world.close()
+
+
+def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path: Path, postgresql: str) -> None:
+    with fresh_database(postgresql) as url:
+        world = open_world(tmp_path / "w", settings=Settings("points", url))
+        tills = [enrol_till(world, f"shop-{number}", "till-1") for number in range(4)]
+        for till in tills:
+            for number in range(60):
+                till.sell(LUNCH, Card(number % 7))
+        process = serve_centre(world, workers=3)
+
+        def bring(number: int) -> None:
+            till = tills[number]
+            while till.states()[State.WAITING]:
+                way = HttpsTransport.of(till, f"https://localhost:{process.port}")
+                with suppress(CentreUnreachable):
+                    send_waiting(till, way, batch=4)
+                way.close()
+
+        senders = [threading.Thread(target=bring, args=(number,)) for number in range(4)]
+        for sender in senders:
+            sender.start()
+        killed = 0
+        while any(sender.is_alive() for sender in senders):
+            workers = _children(process._process.pid)
+            if workers and killed < 6:  # uvicorn puts another in its place
+                with suppress(ProcessLookupError):
+                    os.kill(workers[killed % len(workers)], signal.SIGKILL)
+                killed += 1
+            senders[0].join(0.3)
+            for sender in senders:
+                sender.join(0.01)
+        process.stop()
+        assert killed > 0
+        found = balance(centre_of(world), tills)
+        assert (found.good, found.found, found.waiting) == (True, 4 * 60 * 21, [])
+        world.close()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has begun, those of Python's own bookkeeping aside."""
+    done = subprocess.run(["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, text=True, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.mark.reader
+def test_every_measure_of_the_points_is_taken() -> None:
+    size = bench_points.Size(
+        taps=2, tills=4, batch=5, batches=2, customers=20, ledger=2000, backlog=20, workers=1,
+    )  # fmt: skip
+    measures = bench_points.measure(size=size)
+    names = [measure.name for measure in measures]
+    assert len(names) == 10
+    assert "2,080 rows" in names[3] or "rows in the ledger" in names[3]
+    for found in measures:
+        assert min(found.ours, found.peer, found.ratio) > 0
+        compared, goal = found.goal.split()
+        assert found.met == (found.ratio >= float(goal) if compared == ">=" else found.ratio <= float(goal))
