@@ -41,10 +41,11 @@ _NOT_GOOD = (Outcome.FAILED, Outcome.BROKEN)
 
 @dataclass
 class Visit:
-    """The browser's page, the site that it visits, and by what the visitor is known."""
+    """The browser's page, the site that it visits, the agent, and by what the visitor is known."""
 
     page: Any
     site: str
+    agent: str
     user: str = ""
     mykey: str = ""
 
@@ -61,6 +62,7 @@ class Stage:
     services: Services | None = None
     caller_key: str = ""
     visit: Visit | None = None
+    shop: Any = None
     ending: list[Callable[[], object]] = field(default_factory=list)
     """What is to be done at the end, last things first."""
 

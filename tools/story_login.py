@@ -41,15 +41,15 @@ def serve_site(stage: Stage) -> str:
     stage.ending.append(browser.close)
     page = browser.new_page()
     page.set_default_timeout(15_000)
-    stage.visit = Visit(page, f"http://localhost:{site.port}")
+    stage.visit = Visit(page, f"http://localhost:{site.port}", f"http://127.0.0.1:{agent.port}")
     return f"a small town's library, the agent between browser and card, and Chromium {browser.version}"
 
 
 def register(stage: Stage) -> str:
     """The resident registers, with the signature certificate."""
-    visit = _visit(stage)
+    visit = visit_of(stage)
     visit.page.goto(f"{visit.site}/")
-    visit.user = _through_agent(visit, "#register", PASSWORD)
+    visit.user = through_agent(visit, "#register", PASSWORD)
     if "番号　花子" not in visit.page.inner_text("main"):
         raise StepFailed("the site does not know the name")
     return f"signed with the signature key; the site knows the name, and user {visit.user[:8]}..."
@@ -57,9 +57,9 @@ def register(stage: Stage) -> str:
 
 def log_in(stage: Stage) -> str:
     """The resident logs in, with the authentication certificate."""
-    visit = _visit(stage)
+    visit = visit_of(stage)
     visit.page.click("text=Log out")
-    again = _through_agent(visit, "#login", PIN)
+    again = through_agent(visit, "#login", PIN)
     if again != visit.user:
         raise StepFailed(f"user {visit.user} has become {again}")
     return "the PIN is typed on the agent's page; the other certificate, and the same user"
@@ -67,7 +67,7 @@ def log_in(stage: Stage) -> str:
 
 def derive_mykey(stage: Stage) -> str:
     """One MyKey ID."""
-    visit, platform = _visit(stage), _mykey(stage)
+    visit, platform = visit_of(stage), _mykey(stage)
     visit.mykey = platform.register(card_verdict(stage.institutions, "hanako"))
     try:
         platform.register(card_verdict(stage.institutions, "hanako"))
@@ -97,7 +97,7 @@ def renew(stage: Stage) -> str:
 def log_in_again(stage: Stage) -> str:
     """The same user, and the same MyKey ID."""
     log_in(stage)
-    visit, platform = _visit(stage), _mykey(stage)
+    visit, platform = visit_of(stage), _mykey(stage)
     serial = _serial(card_verdict(stage.institutions, "hanako"))
     before = platform.find(serial)
     platform.adopt_renewals()
@@ -106,13 +106,15 @@ def log_in_again(stage: Stage) -> str:
     return f"with the new certificate, and the same user; after the night batch, the same MyKey ID {visit.mykey}"
 
 
-def _visit(stage: Stage) -> Visit:
+def visit_of(stage: Stage) -> Visit:
+    """The visitor, once there is a browser."""
     assert stage.visit is not None
     return stage.visit
 
 
-def _through_agent(visit: Visit, button: str, secret: str) -> str:
-    """Click, type the PIN on the agent's page, and come back; answers the user id."""
+def through_agent(visit: Visit, button: str, secret: str, shows: str = "#user") -> str:
+    """Click, type the PIN on the agent's page, and come back; answers what the site shows then, the user id unless
+    something else is asked for. Raises StepFailed."""
     from playwright.sync_api import Error
 
     page = visit.page
@@ -120,7 +122,7 @@ def _through_agent(visit: Visit, button: str, secret: str) -> str:
         page.click(button)
         page.fill("#pin", secret)
         page.click("button[name=ok]")
-        return str(page.inner_text("#user"))
+        return str(page.inner_text(shows))
     except Error as error:
         raise StepFailed(f"the browser shows {page.inner_text('body')!r}: {error.message.splitlines()[0]}") from error
 

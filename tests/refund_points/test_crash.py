@@ -1,0 +1,86 @@
+"""From the till to the bank, killed at every moment at which something becomes durable, and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from refund_points.reading import Card
+from refund_points.refunds import ApplicationState, RefundRefused, Refunds
+from refund_points.sender import send_waiting
+from refund_points.serve import centre_of
+from refund_points.till import SaleRefused, Till
+from tests.crash import killed_at
+from tests.refund_points.test_points import LUNCH
+from tests.refund_points.test_refunds import ACCOUNT, HANAKO
+from tests.town import new_world
+from tools.points import enrol_till
+from tools.points_balance import balance
+from world.home import World, open_world
+
+CARD = Card(7)
+POINTS = 21 + 21 + 21 - 16
+
+
+def printed(till: Till) -> int:
+    with till.store.reading() as connection:
+        return int(connection.scalar(sa.text("SELECT count(*) FROM receipt WHERE total > 0")) or 0)
+
+
+def story(world: World, paper: Path) -> None:
+    """Three sales, of which one has its card shown later and one is returned in part; then the refund. Whatever was
+    done already is not done again, as people who look at the till's and the portal's screens would not."""
+    till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
+    refunds = Refunds(centre)
+
+    class Direct:
+        def send(self, name: str, records: Sequence[Mapping[str, str]]) -> Any:
+            return [result.as_dict() for result in centre.receive(name, records)]
+
+    for number in range(printed(till), 3):
+        receipt = till.sell(LUNCH, None if number == 1 else CARD)
+        with paper.open("a", encoding="ascii") as file:
+            file.write(f"{receipt.name}\n")
+    names = [f"{till.name}/{number}" for number in (1, 2)]
+    with suppress(SaleRefused):
+        till.show_later(names[1], CARD)
+    with suppress(SaleRefused):
+        till.take_back(names[0], [1])
+    send_waiting(till, Direct(), batch=2)
+    refunds.register("hanako", HANAKO)
+    assert refunds.come("hanako", [CARD.serial])
+    with suppress(RefundRefused):
+        refunds.apply("hanako", 2026, ACCOUNT, HANAKO.name)
+    with suppress(RefundRefused):
+        refunds.payment_file()
+    for application in refunds.applications("hanako"):
+        with suppress(RefundRefused):
+            refunds.settle(application.number, paid=True)
+
+
+def test_nothing_is_lost_or_doubled_wherever_it_is_killed(tmp_path: Path) -> None:
+    moment = 0
+    killed = True
+    while killed:
+        moment += 1
+        home = tmp_path / f"w{moment}"
+        new_world(home).close()
+        paper = home.with_suffix(".paper")
+        killed = killed_at(moment, lambda home=home, paper=paper: story(open_world(home), paper))  # type: ignore[misc]
+        world = open_world(home)
+        till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
+        for receipt in paper.read_text(encoding="ascii").split() if paper.exists() else ():
+            assert till.receipt(receipt).total == 1_408, "what was printed is on disk"
+        assert balance(centre, [till]).good, f"right after the kill at moment {moment}"
+        story(world, paper)
+        found = balance(centre, [till])
+        assert (found.good, found.granted, found.found, found.waiting) == (True, POINTS, POINTS, [])
+        (application,) = Refunds(centre).applications("hanako")
+        assert (application.yen, application.state) == (POINTS, ApplicationState.PAID)
+        assert found.ledger == {"granted": -POINTS, "payable": 0, "paid": POINTS, "people": 0}
+        world.close()
+    assert moment > 20
