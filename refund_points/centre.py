@@ -49,6 +49,8 @@ _LIFETIME = timedelta(days=365 * 20)
 """Before and after the world's time: TLS looks at the machine's clock, which is another."""
 
 _NAME = "Kazashi refund points"
+_LONGEST_NAME = 64
+"""Of a common name (X.520)."""
 
 
 class EnrolmentRefused(Exception):
@@ -151,9 +153,9 @@ class Centre:
         if policy is not None and policy not in POLICIES:
             raise PolicySettled(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
         with self.store.alone() as connection:
-            self.ledger.begin(connection)
             held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
             if not held:
+                self.ledger.begin(connection)
                 key = ec.generate_private_key(ec.SECP256R1())
                 root = _certificate(_NAME, key.public_key(), key, _NAME, self.clock.now(), ca=True)
                 held = {
@@ -230,6 +232,8 @@ class Centre:
             here = (table.c.shop == shop) & (table.c.till == till)
             last = connection.scalar(sa.select(sa.func.max(table.c.installation)).where(here)) or 0
             name = f"{shop}/{till}/{last + 1}"
+            if len(name) > _LONGEST_NAME:
+                raise EnrolmentRefused(f"{name} is too long for a certificate: {_LONGEST_NAME} letters in all")
             try:
                 Record(name, 1, What.PURCHASE, 0, "x", "x", "x", 0, 0).check()
             except RecordRefused as refused:
@@ -242,7 +246,7 @@ class Centre:
             connection.execute(sa.insert(table), row)
             self._shop_secret(connection, shop)
             self.log(connection, self.clock.now(), "till enrolled", {"till": name})
-        issued = _certificate(name, public, self._authority_key, _NAME, self.clock.now())
+            issued = _certificate(name, public, self._authority_key, _NAME, self.clock.now())
         pem = issued.public_bytes(serialization.Encoding.PEM)
         return Enrolment(name, pem, self.authority, self.policy.name, self.detail, self._material(shop))
 
@@ -451,8 +455,8 @@ class Centre:
                 for row in rows]  # fmt: skip
 
     def _refusal(self, till: str, wire: Mapping[str, Any], result: Result, now: datetime) -> dict[str, Any]:
-        body, signature = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire)[:20_000].encode()
-                           for name in ("body", "signature"))  # fmt: skip
+        given = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
+        body, signature = (text[:20_000].encode(errors="replace") for text in given)
         digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()
         return {"digest": digest, "till": till, "reason": result.reason, "words": result.words, "body": body,
                 "signature": signature, "at": epoch(now)}  # fmt: skip

@@ -68,8 +68,11 @@ def application(centre: Centre) -> Starlette:
 
     async def status(request: Request) -> Response:
         till = request.scope.get(_TILL, "")
-        entry = await run_in_threadpool(centre.till, till)
-        missing = await run_in_threadpool(centre.missing, till)
+        try:
+            entry = await run_in_threadpool(centre.till, till)
+            missing = await run_in_threadpool(centre.missing, till)
+        except StoreFailed as error:
+            return JSONResponse({"error": str(error)}, 503)
         return JSONResponse({"till": till, "state": entry.state if entry else "unknown", "missing": missing[:1000]})
 
     return Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])

@@ -147,10 +147,10 @@ class CodeByCentre:
         if self._private is None:
             raise CodeRefused("only the centre opens a sealed reading")
         raw = bytes.fromhex(_matching(_SEALED, reading))
-        key = _sealing_key(self._private.exchange(X25519PublicKey.from_public_bytes(raw[:32])))
         try:
+            key = _sealing_key(self._private.exchange(X25519PublicKey.from_public_bytes(raw[:32])))
             serial = int.from_bytes(AESGCM(key).decrypt(bytes(12), raw[32:], shop.encode()))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: a key that makes no secret with any other
             raise CodeRefused("the sealed reading was not made for this centre, or not by this shop") from None
         return self._code(serial)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from refund_points.codes import POLICIES, AuthenticationSerial, CodeByCentre, CodePolicy, KeyedByShop, MyKeyId
@@ -57,6 +59,13 @@ class Enrolment:
                        policy, Detail(found["detail"]), bytes.fromhex(found["material"]))  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise EnrolmentDamaged(f"this is no enrolment: {error}") from error
+
+    def is_for(self, key: ec.EllipticCurvePublicKey) -> bool:
+        """Whether the certificate is one for this key. Raises EnrolmentDamaged where it is none at all."""
+        try:
+            return x509.load_pem_x509_certificate(self.certificate).public_key() == key
+        except ValueError as error:
+            raise EnrolmentDamaged(f"this is no till's certificate: {error}") from error
 
     def reading_policy(self, find_mykey: Callable[[int], str | None] | None = None) -> CodePolicy:
         """The policy as the till has it, with nothing that the centre keeps to itself. `find_mykey` asks the MyKey

@@ -123,6 +123,7 @@ CATALOGUE = {
 """A small shop's shelf, by code."""
 
 
+_LONGEST = 60
 _COLUMNS = ["code", "name", "price", "category"]
 
 
@@ -137,10 +138,15 @@ def read_shelf(path: Path) -> Mapping[str, Item]:
                 raise BasketRefused(f"{path}: the first line is {','.join(_COLUMNS)}")
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
-                if None in row or None in row.values() or not row["code"].strip() or " " in row["code"].strip():
-                    raise BasketRefused(f"{where}: a code without blanks, a name, a price and a category")
+                if None in row or None in row.values():
+                    raise BasketRefused(f"{where}: a code, a name, a price and a category")
+                code, name = row["code"].strip(), row["name"].strip()
+                if not (0 < len(code) <= _LONGEST and code.isprintable() and not {" ", "*"} & set(code)):
+                    raise BasketRefused(f"{where}: a code has 1 to {_LONGEST} letters, no blanks and no *")
+                if not (0 < len(name) <= _LONGEST and name.isprintable()):
+                    raise BasketRefused(f"{where}: a name has 1 to {_LONGEST} letters")
                 try:
-                    item = Item(row["code"].strip(), row["name"], int(row["price"]), Category(row["category"]))
+                    item = Item(code, name, int(row["price"]), Category(row["category"]))
                 except (ValueError, BasketRefused) as error:
                     raise BasketRefused(f"{where}: {error}") from error
                 if item.code in found:

@@ -68,7 +68,7 @@ class Ledger:
         sa.Index("posting_application", posting.c.application, postgresql_where=applied, sqlite_where=applied)
 
     def begin(self, connection: sa.Connection) -> None:
-        """Open the centre's own accounts, if they are not there yet."""
+        """Open the centre's own accounts. Once: the numbers that people's accounts get go on from there."""
         rows = [{"id": number, "year": 0, "code": name} for number, name in [*_OWN.items(), (FIRST - 1, "")]]
         sql = "INSERT INTO account (id, year, code) VALUES (:id, :year, :code) ON CONFLICT DO NOTHING"
         connection.execute(sa.text(sql), rows)
@@ -84,7 +84,7 @@ class Ledger:
         found = self.known(connection, keys)
         fresh: list[dict[str, Any]] = [{"code": code, "year": year} for code, year in keys if (code, year) not in found]
         if fresh:
-            self._insert(connection, self.account, fresh)
+            self._insert(connection, self.account, fresh, "(code, year)")
             found |= self.known(connection, [(row["code"], row["year"]) for row in fresh])
         return found
 
@@ -104,13 +104,18 @@ class Ledger:
         """Post what tills have recorded; answers till and number of those that were not there yet."""
         if not rows:
             return set()
-        given = self._insert(connection, self.posting, rows, "till, number")
+        given = self._insert(connection, self.posting, rows, "(till, number) WHERE till IS NOT NULL", "till, number")
         return {(till, number) for till, number in given}
 
     def _insert(
-        self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], returning: str = ""
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        rows: Sequence[Mapping[str, Any]],
+        key: str,
+        returning: str = "",
     ) -> Any:
-        """Insert rows, all in one statement however many they are, except those that are there already."""
+        """Insert rows, all in one statement however many they are, except those whose `key` is there already."""
         columns = list(rows[0])
         names = ", ".join(f'"{name}"' for name in columns)
         if connection.dialect.name == "postgresql":
@@ -120,7 +125,7 @@ class Ledger:
             picked = ", ".join(f"json_extract(value, '$.{name}')" for name in columns)
             # "WHERE true" tells SQLite that ON belongs to the conflict and not to a join.
             source = f"SELECT {picked} FROM json_each(:rows) WHERE true"
-        sql = f"INSERT INTO {table.name} ({names}) {source} ON CONFLICT DO NOTHING"
+        sql = f"INSERT INTO {table.name} ({names}) {source} ON CONFLICT {key} DO NOTHING"
         statement = sa.text(f"{sql} RETURNING {returning}" if returning else sql)
         return connection.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False)})
 

@@ -57,6 +57,7 @@ class RefundPortal:
         self, world: World, refunds: Refunds, verifier: Verifier, linkage: Linkage, origin: str, agent: str
     ) -> None:
         self._world = world
+        self._origin = origin
         self._refunds = refunds
         self._linkage = linkage
         login = AgentLogin(Authentication(verifier), origin, agent, "/answer")
@@ -85,6 +86,9 @@ class RefundPortal:
 
     async def apply(self, request: Request) -> Response:
         """Apply for a refund."""
+        if request.headers.get("origin") != self._origin:
+            # Other sites on this machine are the same site to a browser, which sends the session's cookie along.
+            return _front(alert(both("受け付けられません。", "That form is not this portal's.")), 403)
         person = await asyncio.to_thread(self._person, self._entrance.session(request))
         if person is None:
             return _front(alert(both("ログインしてください。", "Log in first.")), 403)
@@ -107,7 +111,7 @@ class RefundPortal:
 
     def _person(self, session: str) -> str | None:
         with self.store.reading() as connection:
-            return self._sessions.user(connection, session)
+            return self._sessions.user(connection, session, self._world.clock.now())
 
     def _enter(self, session: str, former: str, user: User, verdict: Verdict, purpose: str) -> bool:
         """Begin a session of somebody who has registered, or does so now; what was accumulated under his codes is
@@ -119,8 +123,9 @@ class RefundPortal:
         if not self._refunds.come(user.identifier, serials):
             return False
         with self.store.transaction() as connection:
-            self._sessions.begin(connection, session, former, user.identifier)
-            self._log(connection, self._world.clock.now(), purpose, {"user": user.identifier})
+            now = self._world.clock.now()
+            self._sessions.begin(connection, session, former, user.identifier, now)
+            self._log(connection, now, purpose, {"user": user.identifier})
         return True
 
     def _serials(self, kind: Kind, serial: int) -> list[int]:

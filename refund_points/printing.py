@@ -20,7 +20,8 @@ def receipt_text(receipt: Receipt) -> str:
     eligible = sum(yen for _, _, yen, earns in receipt.lines if earns)
     rows = [
         receipt.shop.center(WIDTH).rstrip(),
-        _apart(f"{at:%Y-%m-%d %H:%M}", receipt.name),
+        f"{at:%Y-%m-%d %H:%M}",
+        receipt.name,
         "-" * WIDTH,
         *(_apart(f"{'*' if earns else ' '} {name}" + (f" x{count}" if count != 1 else ""), _yen(sign * yen))
           for name, count, yen, earns in receipt.lines),

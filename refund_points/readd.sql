@@ -8,7 +8,9 @@
 --     sqlite3 -box sums.sqlite "SELECT * FROM sums"
 --
 -- It knows nothing of the centre. What it comes to is to be compared with `kazashi points ledger`, code by code, once
--- everything was sent; under code-by-centre the codes are the centre's alone, and only the totals can be compared.
+-- everything was sent and before the first refund; later, the totals can be compared with what the ledger calls granted.
+-- Under code-by-centre the codes are the centre's alone, and only totals can be compared. A record whose till's clock
+-- was years off, or that came after its year was closed, counts for another year at the centre than here.
 -- Running it again for a file changes nothing: a record is known by its till and its number.
 
 CREATE TABLE IF NOT EXISTS collected (

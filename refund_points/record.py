@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from refund_points.goods import MOST_YEN, points_of
 
 MOST_BYTES = 8_192
-"""The longest record; a thousand line items would be more, and detail is cut before that."""
+"""The longest record. A till that has more lines to tell than fit tells the sum alone."""
 
 _TILL = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[a-z0-9][a-z0-9-]{0,39}/[1-9][0-9]{0,8}")
 _ALGORITHM = ec.ECDSA(hashes.SHA256())

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from refund_points.centre import Centre
 from refund_points.ledger import PAID, PAYABLE
-from refund_points.zengin import Account, Payment, payment_file
+from refund_points.zengin import MOST_PAYMENTS, Account, Payment, payment_file
 from relying_party.attributes import FourAttributes
 from world.clock import JST, epoch
 from world.storage import Position
@@ -72,6 +72,15 @@ class Application:
     account: Account
 
 
+@dataclass(frozen=True, slots=True)
+class PaymentFile:
+    """A bank's file: its number at the centre, its bytes, and how many payments it holds."""
+
+    number: int
+    content: bytes
+    payments: int
+
+
 class Refunds:
     """The refunding side of a centre; its tables are in the centre's store."""
 
@@ -98,6 +107,7 @@ class Refunds:
             sa.Column("year", sa.Integer, nullable=False),
             sa.Column("yen", sa.Integer, nullable=False),
             sa.Column("state", sa.Text, nullable=False, index=True),
+            sa.Column("file", sa.Integer, index=True),
             sa.Column("bank", sa.Text, nullable=False),
             sa.Column("branch", sa.Text, nullable=False),
             sa.Column("kind", sa.Text, nullable=False),
@@ -105,7 +115,7 @@ class Refunds:
             sa.Column("holder", sa.Text, nullable=False),
         )  # fmt: skip
         self.store = centre.store
-        with self.store.transaction() as connection:
+        with self.store.alone() as connection:  # portal and commands may begin at the same moment
             metadata.create_all(connection)
 
     # Persons
@@ -227,6 +237,19 @@ class Refunds:
         capped = max(0, here) - refundable - min(owed, max(0, here))
         return Standing(year, here + applied + paid, refundable, applied, paid, max(0, capped), owed)
 
+    def _settle_debts(self, connection: sa.Connection, person: str, year: int) -> None:
+        """Move points of a year to the person's accounts that went below nothing, as far as they go: what was refunded
+        and returned afterwards is taken from the next refund, once."""
+        debts = {held: -points for held, points in self._accounts(connection, person, None).items() if points < 0}
+        now = epoch(self._centre.clock.now())
+        for held, points in self._accounts(connection, person, year).items():
+            for debt, owed in debts.items():
+                moved = min(points, owed)
+                if moved > 0:
+                    self._ledger.move(connection, held, debt, moved, now)
+                    points -= moved
+                    debts[debt] -= moved
+
     def _members(self, connection: sa.Connection, person: str) -> list[str]:
         table = self._person
         household = sa.select(table.c.household).where(table.c.person == person).scalar_subquery()
@@ -253,6 +276,7 @@ class Refunds:
                 raise RefundRefused(
                     f"the account is of {holder_name}, and points are refunded to one's own only: {name}"
                 )
+            self._settle_debts(connection, person, year)
             standing = self._standing(connection, person, year)
             if standing.refundable == 0:
                 raise RefundRefused(f"nothing of {year} can be refunded now")
@@ -273,24 +297,40 @@ class Refunds:
             self._log(connection, "applied", {"person": person, "year": year, "yen": standing.refundable})
         return Application(number, person, year, standing.refundable, ApplicationState.APPLIED, account)
 
-    def payment_file(self) -> tuple[bytes, int]:
-        """The bank's file of all that was applied for and is in no file yet; answers it and how many payments it
-        holds. One that is lost is made again by `again`. Raises RefundRefused where there is nothing to pay."""
+    def payment_file(self) -> PaymentFile:
+        """The bank's file of all that was applied for and is in no file yet. It has a number of its own, by which
+        `again` makes the same one. Raises RefundRefused where there is nothing to pay, and PaymentRefused."""
+        table = self._application
         with self.store.alone() as connection:
-            found = self._in_state(connection, ApplicationState.APPLIED)
+            waiting = table.c.state == ApplicationState.APPLIED.value
+            found = [
+                _application(row)
+                for row in connection.execute(sa.select(table).where(waiting).order_by(table.c.number))
+            ]
             if not found:
                 raise RefundRefused("nothing waits for payment")
-            self._to_state(connection, [one.number for one in found], ApplicationState.IN_FILE)
-            self._log(connection, "payment file", {"payments": len(found)})
-        return self._file(found), len(found)
+            found = found[:MOST_PAYMENTS]
+            number = (connection.scalar(sa.select(sa.func.max(table.c.file))) or 0) + 1
+            content = self._file(found)
+            connection.execute(
+                sa.update(table).where(waiting, table.c.number <= found[-1].number)
+                .values(state=ApplicationState.IN_FILE.value, file=number)
+            )  # fmt: skip
+            self._log(connection, "payment file", {"file": number, "payments": len(found)})
+        return PaymentFile(number, content, len(found))
 
-    def again(self) -> tuple[bytes, int]:
-        """The file of all payments that are with the bank. Raises RefundRefused where there are none."""
+    def again(self, file: int) -> PaymentFile:
+        """A file once more, of which nothing was settled yet: one that was lost on the way to the bank. Raises
+        RefundRefused."""
+        table = self._application
         with self.store.reading() as connection:
-            found = self._in_state(connection, ApplicationState.IN_FILE)
+            rows = connection.execute(sa.select(table).where(table.c.file == file).order_by(table.c.number))
+            found = [_application(row) for row in rows]
         if not found:
-            raise RefundRefused("nothing is with the bank")
-        return self._file(found), len(found)
+            raise RefundRefused(f"there is no file {file}")
+        if any(one.state is not ApplicationState.IN_FILE for one in found):
+            raise RefundRefused(f"the bank has answered for file {file} already")
+        return PaymentFile(file, self._file(found), len(found))
 
     def settle(self, number: int, *, paid: bool) -> Application:
         """What the bank has said of a payment: paid, or returned, and then the points are back. Once. Raises
@@ -311,7 +351,8 @@ class Refunds:
                 ).all()
                 for held, points in drawn:
                     self._ledger.move(connection, PAYABLE, held, points, now, number)
-            self._to_state(connection, [number], state)
+            table = self._application
+            connection.execute(sa.update(table).where(table.c.number == number).values(state=state.value))
             self._log(connection, state.value, {"application": number})
         return Application(number, found.person, found.year, found.yen, state, found.account)
 
@@ -322,20 +363,11 @@ class Refunds:
             rows = connection.execute(sa.select(table).where(table.c.person == person).order_by(table.c.number.desc()))
             return [_application(row) for row in rows]
 
-    def _in_state(self, connection: sa.Connection, state: ApplicationState) -> list[Application]:
-        table = self._application
-        rows = connection.execute(sa.select(table).where(table.c.state == state.value).order_by(table.c.number))
-        return [_application(row) for row in rows]
-
     def _one(self, connection: sa.Connection, number: int) -> Application:
         row = connection.execute(sa.select(self._application).where(self._application.c.number == number)).one_or_none()
         if row is None:
             raise RefundRefused(f"there is no application {number}")
         return _application(row)
-
-    def _to_state(self, connection: sa.Connection, numbers: Sequence[int], state: ApplicationState) -> None:
-        table = self._application
-        connection.execute(sa.update(table).where(table.c.number.in_(numbers)).values(state=state.value))
 
     def _file(self, applications: Sequence[Application]) -> bytes:
         day = self._centre.clock.now().astimezone(JST).date()

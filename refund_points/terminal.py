@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -38,7 +39,7 @@ class Tap(ModalScreen[Card | None]):
     nobody is told. `last` is the card of the sale before: one that still lies there is not the next customer's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "without", "Without a card"),
+        Binding("f2", "without", "Without a card"),
         Binding("space", "again", "The same card again"),
         Binding("escape", "back", "Back"),
     ]
@@ -56,11 +57,11 @@ class Tap(ModalScreen[Card | None]):
     def compose(self) -> ComposeResult:
         """A box in the middle."""
         with Vertical(id="box"):
-            yield Label(self._words)
+            yield Label(self._words, markup=False)
             yield Label("カードをかざしてください", classes="large")
             yield Label("Hold the card over the reader", classes="large")
-            yield Label("", id="trouble")
-            yield Label("Esc: back" if self._card_needed else "Enter: without a card     Esc: back", classes="keys")
+            yield Label("", id="trouble", markup=False)
+            yield Label("Esc: back" if self._card_needed else "F2: without a card     Esc: back", classes="keys")
 
     def on_mount(self) -> None:
         """Look at the reader beside the screen."""
@@ -109,6 +110,11 @@ class Tap(ModalScreen[Card | None]):
     def _tell(self, words: str) -> None:
         if not self._ended.is_set():
             self.query_one("#trouble", Label).update(words)
+
+
+def _cells(*words: str) -> list[Text]:
+    """Words as they are; a table would look for markup in them."""
+    return [Text(word) for word in words]
 
 
 class Typed(Input):
@@ -185,13 +191,13 @@ class Terminal(App[None]):
         """Shelf, basket, and the line that is typed in."""
         with Horizontal(id="top"):
             yield Label(f"還付ポイント Refund points   {self._till.name}", id="till")
-            yield Label("", id="line")
+            yield Label("", id="line", markup=False)
         with Horizontal():
             yield DataTable(id="shelf", cursor_type="none", show_cursor=False)
             yield DataTable(id="basket", cursor_type="none", show_cursor=False)
             yield Static(id="receipt", markup=False)
-        yield Label("", id="sum")
-        yield Label("", id="says")
+        yield Label("", id="sum", markup=False)
+        yield Label("", id="says", markup=False)
         yield Typed(self._entered, "code, 3*code, later RECEIPT, return RECEIPT LINE ...")
         yield Footer()
 
@@ -200,7 +206,7 @@ class Terminal(App[None]):
         shelf = self.query_one("#shelf", DataTable)
         shelf.add_columns("code", "goods", "yen", "*")
         for item in self._shelf.values():
-            shelf.add_row(item.code, item.name, f"{item.price:,}", "*" if item.category.eligible else "")
+            shelf.add_row(*_cells(item.code, item.name, f"{item.price:,}", "*" if item.category.eligible else ""))
         shelf.border_title, shelf.border_subtitle = "Shelf", "* earns points"
         self.query_one("#basket", DataTable).border_title = "Basket"
         self.query_one("#basket", DataTable).add_columns("goods", "n", "yen", "*")
@@ -244,7 +250,8 @@ class Terminal(App[None]):
             return
 
         def sold(card: Card | None) -> None:
-            self._last = card.serial if card is not None else None
+            if card is not None:
+                self._last = card.serial
             self._lines.clear()
             self._do(lambda: self._till.sell(basket, card), back=basket.lines)
 
@@ -314,7 +321,7 @@ class Terminal(App[None]):
         table.clear()
         for line in self._lines:
             eligible = "*" if line.item.category.eligible else ""
-            table.add_row(line.item.name, str(line.quantity), f"{line.yen:,}", eligible)
+            table.add_row(*_cells(line.item.name, str(line.quantity), f"{line.yen:,}", eligible))
         words = ""
         if self._lines:
             try:
@@ -332,7 +339,11 @@ class Terminal(App[None]):
         self._show_line()
 
     def _show_line(self) -> None:
-        states = self._till.states()
+        try:
+            states = self._till.states()
+        except StoreFailed as error:
+            self._say(str(error))
+            return
         lying = states[State.REFUSED] + states[State.DAMAGED]
         waits = f"{states[State.WAITING]:,} records wait" if states[State.WAITING] else "nothing waits"
         line = f"OFF LINE, {waits}" if self._courier.trouble else f"on line, {waits}"

@@ -20,7 +20,7 @@ from refund_points.codes import CodePolicy, CodeRefused
 from refund_points.enrolment import Detail, Enrolment
 from refund_points.goods import Basket, points_of
 from refund_points.reading import Card
-from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
+from refund_points.record import MOST_BYTES, Record, RecordRefused, SignedRecord, TillKey, What, public_pem
 from relying_party.store import event_table
 from world.clock import Clock, epoch
 from world.storage import open_store
@@ -141,7 +141,10 @@ class Till:
         return self._enrolled
 
     def begin(self) -> bytes:
-        """The public key (PEM) of an installation that is to be enrolled; its private half is on disk by now."""
+        """The public key (PEM) of an installation that is to be enrolled; its private half is on disk by now. Raises
+        SaleRefused where one is enrolled: another begins on a disk of its own."""
+        if self.enrolled:
+            raise SaleRefused(f"{self.name} is enrolled already")
         key = TillKey.generate()
         with self.store.transaction() as connection:
             connection.execute(sa.delete(self._installation).where(self._installation.c.name == ""))
@@ -149,12 +152,15 @@ class Till:
         return public_pem(key.public)
 
     def enrol(self, enrolment: Enrolment) -> None:
-        """Take what the centre has handed out for the key of `begin`. Raises SaleRefused and EnrolmentDamaged."""
+        """Take what the centre has handed out for the key of `begin`. Raises SaleRefused, where that was for another
+        key too, and EnrolmentDamaged."""
         table = self._installation
         with self.store.transaction() as connection:
+            begun = connection.scalar(sa.select(table.c.key).where(table.c.name == ""))
+            if begun is None or not enrolment.is_for(TillKey.from_pem(begun).public):
+                raise SaleRefused("no enrolment was begun here, or another one was begun since")
             values = {"name": enrolment.name, "enrolment": enrolment.to_json()}
-            if not connection.execute(sa.update(table).where(table.c.name == "").values(values)).rowcount:
-                raise SaleRefused("no enrolment was begun here")
+            connection.execute(sa.update(table).where(table.c.name == "").values(values))
             self._log(connection, self._clock.now(), "enrolled", {"name": enrolment.name})
         self._load()
 
@@ -308,18 +314,26 @@ class Till:
 
     def records(self, *states: State) -> list[tuple[State, str, Record]]:
         """Records in these states (all), with the reason; those that can be read."""
+        return [(state, reason, record) for _, state, reason, record in self._kept(*states) if record is not None]
+
+    def unreadable(self) -> list[tuple[int, State, str]]:
+        """The records of which somebody, or the disk, has left nothing that can be read: number, state and reason."""
+        return [(number, state, reason) for number, state, reason, record in self._kept() if record is None]
+
+    def _kept(self, *states: State) -> list[tuple[int, State, str, Record | None]]:
         table = self._record.c
-        query = sa.select(table.state, table.reason, table.body).order_by(table.number)
+        query = sa.select(table.number, table.state, table.reason, table.body).order_by(table.number)
         if states:
             query = query.where(table.state.in_([state.value for state in states]))
         with self.store.reading() as connection:
             rows = connection.execute(query).all()
-        found = []
-        for state, reason, body in rows:
+        found: list[tuple[int, State, str, Record | None]] = []
+        for number, state, reason, body in rows:
             try:
-                found.append((State(state), reason, Record.from_bytes(bytes(body))))
-            except RecordRefused:
-                continue
+                record = Record.from_bytes(bytes(body))
+            except (RecordRefused, TypeError):  # SQLite lets anybody put a text where bytes were
+                record = None
+            found.append((number, State(state), reason, record))
         return found
 
     # Within
@@ -352,7 +366,9 @@ class Till:
             self.name, number, what, at, receipt, installed.enrolment.policy, reading, eligible, points, **more
         )
         try:
-            signed = installed.key.sign(record)
+            # So long a list of goods is not worth a customer's points: the sum is told without it.
+            fits = len(record.to_bytes()) <= MOST_BYTES
+            signed = installed.key.sign(record if fits else replace(record, lines=()))
         except RecordRefused as refused:
             raise SaleRefused(str(refused)) from refused
         row = {"number": number, "body": signed.body, "signature": signed.signature,

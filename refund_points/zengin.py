@@ -15,6 +15,8 @@ import jaconv
 
 LENGTH = 120
 MOST_YEN = 9_999_999_999
+MOST_PAYMENTS = 999_999
+"""In one file."""
 
 _ALLOWED = re.compile("[0-9A-Zｦ-ﾟ ()./¥｢｣,\\-]*")
 _SMALL = str.maketrans("ｧｨｩｪｫｬｭｮｯ", "ｱｲｳｴｵﾔﾕﾖﾂ")
@@ -69,8 +71,8 @@ def payment_file(payer: str, payer_code: str, account: Account, day: date, payme
     """A whole file, with CR LF after each record. Raises PaymentRefused."""
     if not re.fullmatch("[0-9]{10}", payer_code):
         raise PaymentRefused(f"a payer's code has ten digits, unlike {payer_code!r}")
-    if not 0 < len(payments) <= 999_999:
-        raise PaymentRefused("a file holds 1 to 999,999 payments")
+    if not 0 < len(payments) <= MOST_PAYMENTS:
+        raise PaymentRefused(f"a file holds 1 to {MOST_PAYMENTS:,} payments")
     account.check()
     header = (
         f"1{_KIND}{_CODE}{payer_code}" + _text(payer, 40) + f"{day:%m%d}{account.bank}" + " " * 15 + account.branch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from starlette.requests import Request
@@ -23,6 +24,9 @@ from relying_party.plain_words import explained, unknown
 from relying_party.platform import LinkageConflict, Platform, User
 from relying_party.verdict import Verdict
 from world.chance import unforeseen
+from world.clock import epoch
+
+_SESSION = timedelta(minutes=30)
 
 Front = Callable[[str, int], Response]
 """The page of somebody who is not in: with what went wrong (HTML), and its status."""
@@ -109,24 +113,26 @@ class CardEntrance:
 
 
 class Sessions:
-    """The table of a site's sessions: which belongs to which user."""
+    """The table of a site's sessions: which belongs to which user. One ends by itself after half an hour."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._table = sa.Table(
-            "session", metadata,
+            "sitting", metadata,
             sa.Column("session", sa.Text, primary_key=True),
             sa.Column("user", sa.Text, nullable=False),
+            sa.Column("begun", sa.BigInteger, nullable=False),
         )  # fmt: skip
 
-    def user(self, connection: sa.Connection, session: str) -> str | None:
-        """Whose session it is, None where it is nobody's."""
+    def user(self, connection: sa.Connection, session: str, now: datetime) -> str | None:
+        """Whose session it is, None where it is nobody's, or has ended."""
         table = self._table.c
-        return connection.scalar(sa.select(table.user).where(table.session == session))
+        alive = (table.session == session) & (table.begun > epoch(now) - _SESSION.total_seconds())
+        return connection.scalar(sa.select(table.user).where(alive))
 
-    def begin(self, connection: sa.Connection, session: str, former: str, user: str) -> None:
+    def begin(self, connection: sa.Connection, session: str, former: str, user: str, now: datetime) -> None:
         """Begin one, and end the one that was there before."""
         self.end(connection, former)
-        connection.execute(sa.insert(self._table), {"session": session, "user": user})
+        connection.execute(sa.insert(self._table), {"session": session, "user": user, "begun": epoch(now)})
 
     def end(self, connection: sa.Connection, session: str) -> None:
         """End one."""

@@ -27,7 +27,7 @@ from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
 from relying_party.pages import both, form, page
 from relying_party.plain_words import explained, unknown
-from relying_party.platform import Platform, User
+from relying_party.platform import LinkageConflict, Platform, User
 from relying_party.store import event_table
 from relying_party.verdict import Verdict
 from relying_party.verification import Verifier
@@ -103,6 +103,8 @@ class SampleSite:
             return _trouble(explained(verdict), 403)
         try:
             user = await asyncio.to_thread(self._platform.identify, TENANT, verdict.certificate)
+        except LinkageConflict as conflict:
+            return _trouble(both("受け付けられません。", str(conflict)), 409)
         except LinkageUnavailable:
             return _trouble(unknown(), 503)
         body = f'<h1>架空町図書館</h1><dl><dt>利用者ID User id</dt><dd id="user">{escape(user.identifier)}</dd></dl>'
@@ -116,7 +118,7 @@ class SampleSite:
     def _reader_of(self, session: str) -> tuple[str, str, str] | None:
         reader = self._reader.c
         with self.store.reading() as connection:
-            user = self._sessions.user(connection, session)
+            user = self._sessions.user(connection, session, self._world.clock.now())
             query = sa.select(reader.name, reader.address, reader.user).where(reader.user == user)
             row = connection.execute(query).one_or_none()
         return (row.name, row.address, row.user) if row is not None else None
@@ -137,8 +139,9 @@ class SampleSite:
                 known = True
             if not known:
                 return False
-            self._sessions.begin(connection, session, former, user.identifier)
-            self._log(connection, self._world.clock.now(), purpose, {"user": user.identifier})
+            now = self._world.clock.now()
+            self._sessions.begin(connection, session, former, user.identifier, now)
+            self._log(connection, now, purpose, {"user": user.identifier})
             return True
 
     def _leave(self, session: str) -> None:

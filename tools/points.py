@@ -47,6 +47,19 @@ def enrol_till(world: World, shop: str, name: str, **settled: Any) -> Till:
     return till
 
 
+def put_aside(world: World, shop: str, name: str) -> None:
+    """Put a till's disk aside, so that another installation can be set up. What waits on it can still be sent once it
+    is back in its place. Raises UsageError where there is none."""
+    installed = open_till(world, shop, name)
+    installed.store.engine.dispose()
+    path = _path(world, shop, name)
+    aside = path.with_name(f"aside-{installed.name.replace('/', '-')}.sqlite")
+    for ending in ("-wal", "-shm", ""):  # the file that says that it is a till's goes last
+        part = path.with_name(path.name + ending)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+
+
 def tills_here(world: World) -> list[Till]:
     """All tills that have been set up in this world."""
     centre = centre_of(world)

@@ -95,6 +95,11 @@ def balance(centre: Centre, tills: Iterable[Till]) -> Balance:
                 found.wrong.append(Open(till.name, record.number, record.points, "acknowledged, and not in the ledger"))
             else:
                 found.refused.append(one)
+        for number, state, reason in till.unreadable():
+            found.records += 1
+            found.refused.append(
+                Open(till.name, number, 0, f"cannot be read any more ({state.value}) {reason}".strip())
+            )
         found.elsewhere += sum(taken.values())
     for entry in centre.tills():
         if entry.name not in seen:

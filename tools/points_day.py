@@ -188,7 +188,7 @@ class _Town:
         self.report.applications = sum(applied)
         if not self.report.applications:
             return
-        refunds.payment_file()
+        refunds.payment_file()  # one file is enough for a town
         for person, _, _ in refunds.people():
             for application in refunds.applications(person):
                 paid = self._chance.random() >= 0.02

@@ -101,14 +101,14 @@ def refund(stage: Stage) -> str:
     page.click("#apply")
     page.wait_for_selector("#applications")
     refunds = Refunds(shop.centre)
-    content, count = refunds.payment_file()
+    file = refunds.payment_file()
     refunds.settle(1, paid=True)
     page.reload()
     with shop.centre.store.reading() as connection:
         paid = shop.centre.ledger.totals(connection)["paid"]
-    if "還付済み" not in page.inner_text("#applications") or f"{paid:,} 円" != shown or count != 1:
+    if "還付済み" not in page.inner_text("#applications") or f"{paid:,} 円" != shown or file.payments != 1:
         raise StepFailed(f"{shown} could be refunded, {paid} were paid: {page.inner_text('main')}")
-    return f"¥{paid:,} to the resident's own account, in a bank's file of {len(content)} bytes"
+    return f"¥{paid:,} to the resident's own account, in a bank's file of {len(file.content)} bytes"
 
 
 def who_knows(stage: Stage) -> str:

@@ -357,10 +357,59 @@ def test_a_till_that_is_set_up_anew_never_sends_a_number_twice(world: World, tmp
     assert again[0].reason == "revoked-till"
 
 
+def test_a_till_s_second_enrolment_does_not_spoil_the_first(local: World) -> None:
+    centre = Centre(local)
+    first, second = (Till(local.directory / "tills", "rice-shop", "till-1", local.clock) for _ in range(2))
+    begun = first.begin()
+    also = second.begin()
+    with pytest.raises(SaleRefused, match="another one was begun"):
+        first.enrol(centre.enrol("rice-shop", "till-1", begun))
+    second.enrol(centre.enrol("rice-shop", "till-1", also))
+    with pytest.raises(SaleRefused, match="enrolled already"):
+        second.begin()
+    assert Till(local.directory / "tills", "rice-shop", "till-1", local.clock).name == "rice-shop/till-1/2"
+
+
+def test_a_list_that_is_too_long_to_tell_does_not_cost_the_points(local: World) -> None:
+    centre = Centre(local, detail=Detail.LINES)
+    till = till_of(local, centre)
+    goods = tuple(Line(Item(f"49{number:011}", "x", 110, Category.FOOD)) for number in range(900))
+    assert till.sell(Basket(goods), HANAKO).points == points_of(99_000)
+    (record,) = (record for _, _, record in till.records())
+    assert (record.eligible, record.lines) == (99_000, ())
+
+
+def test_a_start_of_the_centre_disturbs_nobody_who_opens_an_account(world: World) -> None:
+    centre = Centre(world)
+    with centre.store.transaction() as connection:
+        centre.ledger.accounts(connection, [("AA", 2026)])
+        if world.settings.storage:  # SQLite has one writer at a time, which would be waited for
+            Centre(world)
+        assert len(centre.ledger.accounts(connection, [("BB", 2026), ("CC", 2026)])) == 2
+
+
+def test_a_sealed_reading_with_a_key_that_makes_no_secret_is_refused(local: World) -> None:
+    centre = Centre(local, "code-by-centre")
+    till_of(local, centre)
+    with pytest.raises(CodeRefused):
+        centre.policy.account("00" * 60, "rice-shop")
+    (result,) = centre.receive("rice-shop/till-1/1", [{"body": "\ud800", "signature": "\ud800"}])
+    assert result.answer is Answer.REFUSED
+    assert len(centre.refused()) == 1
+
+
 def test_names_that_no_till_can_have_are_refused(local: World) -> None:
     centre = Centre(local, "authentication-serial")
     key = public_pem(TillKey.generate().public)
-    for shop, till in (("", "x"), ("A", "x"), ("x/y", "z"), ("x", ""), ("x" * 50, "x"), ("..", "x")):
+    for shop, till in (
+        ("", "x"),
+        ("A", "x"),
+        ("x/y", "z"),
+        ("x", ""),
+        ("x" * 50, "x"),
+        ("..", "x"),
+        ("x" * 40, "x" * 40),
+    ):
         with pytest.raises(EnrolmentRefused):
             centre.enrol(shop, till, key)
     with pytest.raises(EnrolmentRefused):

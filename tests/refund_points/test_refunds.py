@@ -67,9 +67,11 @@ def test_from_points_to_a_refund(refunds: Refunds, world: World) -> None:
     assert (application.yen, application.state) == (2_000, ApplicationState.APPLIED)
     with pytest.raises(RefundRefused, match="nothing of 2026"):
         refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
-    content, count = refunds.payment_file()
-    assert count == 1
-    assert refunds.again() == (content, 1), "a file that was lost is made again, the same"
+    file = refunds.payment_file()
+    assert file.payments == 1
+    assert refunds.again(file.number) == file, "a file that was lost is made again, the same"
+    with pytest.raises(RefundRefused, match="no file 2"):
+        refunds.again(2)
     with pytest.raises(RefundRefused, match="nothing waits"):
         refunds.payment_file()
     assert refunds.settle(application.number, paid=True).state is ApplicationState.PAID
@@ -164,6 +166,30 @@ def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds
     send_waiting(till, line)
     latest = refunds.years("u1")[0]
     assert (latest.year, latest.balance, latest.refundable, latest.owed) == (2027, 4_000, 2_000, 2_000)
+    assert refunds.apply("u1", 2027, ACCOUNT, "番号　花子").yen == 2_000
+    latest, first = refunds.years("u1")
+    assert (latest.balance, latest.refundable, latest.owed, first.balance) == (2_000, 0, 0, 2_000)
+    clock.stand(datetime(2028, 5, 1, 3, tzinfo=UTC))
+    till.sell(FEAST, Card(7))
+    send_waiting(till, line)
+    assert refunds.apply("u1", 2028, ACCOUNT, "番号　花子").yen == 2_000, "what was owed is taken once"
+
+
+def test_a_file_holds_what_was_in_no_file_before(refunds: Refunds, world: World) -> None:
+    earn(refunds, world, 7)
+    earn(refunds, world, 8)
+    files = []
+    for person, serial, who in (("u1", 7, HANAKO), ("u2", 8, TARO)):
+        refunds.register(person, who)
+        refunds.come(person, [serial])
+        refunds.apply(person, 2026, ACCOUNT, who.name)
+        files.append(refunds.payment_file())
+    assert [(file.number, file.payments) for file in files] == [(1, 1), (2, 1)]
+    assert [refunds.again(number) for number in (1, 2)] == files, "the second does not pay the first one's people"
+    refunds.settle(1, paid=True)
+    with pytest.raises(RefundRefused, match="has answered for file 1"):
+        refunds.again(1)
+    assert refunds.again(2) == files[1]
 
 
 def test_two_that_apply_at_once_are_refunded_once(refunds: Refunds, world: World) -> None:
@@ -336,11 +362,8 @@ class PointsMachine(RuleBasedStateMachine):
         assert sum(standing.balance for standing in standings) == granted - under_way
         for standing in standings:
             assert standing.paid + standing.applied + standing.refundable <= CAP
-            assert (
-                standing.balance
-                == (standing.paid + standing.applied + standing.refundable + standing.capped - standing.owed)
-                or standing.owed
-            )
+            parts = standing.paid + standing.applied + standing.refundable + standing.capped
+            assert standing.balance == parts - standing.owed if standing.owed else standing.balance == parts
 
 
 TestPoints = PointsMachine.TestCase

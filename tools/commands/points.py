@@ -51,13 +51,19 @@ def points_policies(as_json: bool) -> None:
 @click.argument("till")
 @click.option("--policy", metavar="NAME", help="Which code tills read; settled once (kazashi points policies).")
 @click.option("--detail", type=click.Choice(["amount", "lines"]), help="What is told of a purchase; settled once.")
+@click.option("--anew", is_flag=True, help="Another installation on an empty disk; the old one is put aside.")
 @click.pass_context
-def points_enrol(context: click.Context, shop: str, till: str, policy: str | None, detail: str | None) -> None:
+def points_enrol(
+    context: click.Context, shop: str, till: str, policy: str | None, detail: str | None, anew: bool
+) -> None:  # fmt: skip
     """Set the TILL of a SHOP up: a key of its own, and a certificate of the centre's."""
     from refund_points.enrolment import Detail
-    from tools.points import enrol_till
+    from tools.points import enrol_till, put_aside
 
-    found = enrol_till(world_of(context), shop, till, policy=policy, detail=Detail(detail) if detail else None)
+    world = world_of(context)
+    if anew:
+        put_aside(world, shop, till)
+    found = enrol_till(world, shop, till, policy=policy, detail=Detail(detail) if detail else None)
     click.echo(f"{found.name} reads {found.enrolment.policy} and tells {found.enrolment.detail.value}")
 
 
@@ -327,15 +333,17 @@ def points_pool(context: click.Context, person: str, with_person: str) -> None:
 
 
 @points.command("pay")
-@click.option("--again", is_flag=True, help="The file of all that is with the bank, once more.")
-@click.option("--out", type=_FILE, metavar="FILE", help="Where to write it.")
+@click.option("--again", type=int, metavar="NUMBER", help="That file once more, which was lost on its way to the bank.")
+@click.option("--out", type=_FILE, required=True, metavar="FILE", help="Where to write it (- is stdout).")
 @click.pass_context
-def points_pay(context: click.Context, again: bool, out: Path | None) -> None:
-    """The bank's file (Zengin format) of all refunds that were applied for."""
+def points_pay(context: click.Context, again: int | None, out: Path) -> None:
+    """The bank's file (Zengin format) of all refunds that were applied for and are in no file yet."""
     refunds = _refunds(context)
-    content, count = refunds.again() if again else refunds.payment_file()
-    write_bytes(content, out, "the bank's file")
-    click.echo(f"{count} payments", err=True)
+    if str(out) != "-":
+        out.touch(mode=0o600)  # before anything is noted as being with the bank; it holds everybody's accounts
+    found = refunds.payment_file() if again is None else refunds.again(again)
+    write_bytes(found.content, out, "the bank's file")
+    click.echo(f"file {found.number}: {found.payments} payments", err=True)
 
 
 @points.command("settle")
