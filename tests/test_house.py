@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "card_management": {"world", "card", "applets", "resident_registry", "pki"},
     "relying_party": {"world", "pki"},
     "refund_points": {"world", "relying_party", "pki"},
+    "provision_network": {"world", "relying_party", "resident_registry"},
     "tools": {
         "card",
         "applets",
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "card_management",
         "relying_party",
         "refund_points",
+        "provision_network",
     },
 }
 PUBLIC = {"pki.profile", "pki.state"}

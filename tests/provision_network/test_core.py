@@ -1,0 +1,166 @@
+"""The core: converts, decides, records, and keeps nothing of what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from provision_network.codes import ForeignCode, InstitutionCode
+from provision_network.core import Core, NetworkRefused, Outcome, Role
+from provision_network.rules import RuleBook, table_of_affairs
+from world.clock import FixedClock
+from world.home import World, open_world
+from world.settings import Settings
+
+NOW = datetime(2018, 4, 2, 3, tzinfo=UTC)
+HANAKO, TARO = "12345678903", "98765432101"
+ROWS = table_of_affairs()
+PURPOSE = next(row.purpose for row in ROWS if (row.number, row.purpose.requester) == ("74", "市町村長"))
+SHIBUYA, MINATO, PENSION = "渋谷区", "港区", "日本年金機構"
+
+
+@pytest.fixture
+def world(tmp_path: Path, storage: str) -> Iterator[World]:
+    world = open_world(tmp_path / "w", settings=Settings("network", storage=storage), clock=FixedClock(NOW))
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def core(world: World) -> Core:
+    core = Core(world, RuleBook(ROWS))
+    for name, kind in ((SHIBUYA, "市町村長"), (MINATO, "市町村長"), (PENSION, "日本年金機構")):
+        core.connect(name, kind, assessed=True)
+    return core
+
+
+def test_d7_a_request_is_converted_and_brought_to_one_provider(core: Core) -> None:
+    ours = core.code_for(SHIBUYA, HANAKO)
+    notified = core.request(SHIBUYA, ours, PURPOSE, [MINATO])
+    assert notified.code == core.code_for(MINATO, HANAKO)
+    assert notified.code != ours
+    assert notified.rule == "番号法19条7号, 別表第二 74"
+    for several in ([], [MINATO, PENSION]):
+        with pytest.raises(NetworkRefused) as refused:
+            core.request(SHIBUYA, ours, PURPOSE, several)
+        assert refused.value.denial == "broadcast"
+
+
+def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said(core: Core) -> None:
+    notified = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
+    core.settle(MINATO, notified.number, Outcome.PROVIDED)
+    (record,) = core.records(core.portal_code(HANAKO))
+    assert (record.requester, record.provider, record.item) == (SHIBUYA, MINATO, PURPOSE.item)
+    assert (record.requested_at, record.provided_at, record.outcome) == (NOW, NOW, Outcome.PROVIDED)
+    assert core.records(core.portal_code(TARO)) == [], "exactly the person's own"
+    names = {column.name for column in core._record.columns}
+    assert names == {"number", "record_code", "requester", "provider", "item", "requested_at", "provided_at", "outcome",
+                     "reason"}  # fmt: skip
+
+
+def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
+    core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
+    with core.store.reading() as connection:
+        row = connection.execute(sa.select(core._record)).mappings().one()
+    text = " ".join(str(value.hex() if isinstance(value, bytes) else value) for value in row.values())
+    for secret in (HANAKO, str(core.code_for(SHIBUYA, HANAKO)), str(core.code_for(MINATO, HANAKO)),
+                   str(core.portal_code(HANAKO))):  # fmt: skip
+        assert secret not in text
+
+
+def test_d8_a_provider_that_was_notified_provides_or_holds(core: Core) -> None:
+    number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
+    for outcome in (Outcome.DENIED, Outcome.NOTIFIED):
+        with pytest.raises(NetworkRefused, match="provides, or holds"):
+            core.settle(MINATO, number, outcome)
+    core.settle(MINATO, number, Outcome.HELD)
+    assert core.records(core.portal_code(HANAKO))[0].provided_at is None
+    core.settle(MINATO, number, Outcome.PROVIDED)
+    with pytest.raises(NetworkRefused, match="has answered"):
+        core.settle(MINATO, number, Outcome.HELD)
+
+
+def test_d9_nobody_provides_without_being_notified(core: Core) -> None:
+    number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
+    for provider, wrong in ((MINATO, number + 1), (PENSION, number)):
+        with pytest.raises(NetworkRefused) as refused:
+            core.settle(provider, wrong, Outcome.PROVIDED)
+        assert refused.value.denial == "not-notified"
+
+
+def test_d10_a_body_without_assessment_does_not_take_part(core: Core) -> None:
+    code = core.code_for(SHIBUYA, HANAKO)
+    for name in (SHIBUYA, MINATO):
+        core.connect(name, "市町村長", assessed=False)
+        with pytest.raises(NetworkRefused, match="impact assessment") as refused:
+            core.request(SHIBUYA, code, PURPOSE, [MINATO])
+        assert refused.value.denial == "no-assessment"
+        core.connect(name, "市町村長", assessed=True)
+    assert core.request(SHIBUYA, code, PURPOSE, [MINATO]).code == core.code_for(MINATO, HANAKO)
+
+
+def test_a11_a_body_takes_part_from_its_own_day_on(core: Core) -> None:
+    core.connect(PENSION, "日本年金機構", assessed=True, starts=NOW + timedelta(days=1))
+    with pytest.raises(NetworkRefused) as refused:
+        core.code_for(PENSION, HANAKO)
+    assert refused.value.denial == "not-started"
+
+
+def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_recorded(core: Core) -> None:
+    from dataclasses import replace
+
+    for wrong, denial in ((replace(PURPOSE, affair="好奇心"), "unknown-purpose"),
+                          (replace(PURPOSE, item="病歴"), "not-listed")):  # fmt: skip
+        with pytest.raises(NetworkRefused) as refused:
+            core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), wrong, [MINATO])
+        assert refused.value.denial == denial
+    assert [(one.outcome, one.reason) for one in core.records(core.portal_code(HANAKO))] == [
+        (Outcome.DENIED, "unknown-purpose"), (Outcome.DENIED, "not-listed"),
+    ]  # fmt: skip
+
+
+def test_a_body_does_not_ask_as_another_kind_or_with_another_s_code(core: Core) -> None:
+    with pytest.raises(NetworkRefused) as refused:
+        core.request(PENSION, core.code_for(PENSION, HANAKO), PURPOSE, [MINATO])
+    assert refused.value.denial == "another-body"
+    with pytest.raises(ForeignCode):
+        core.request(SHIBUYA, core.code_for(MINATO, HANAKO), PURPOSE, [MINATO])
+    with pytest.raises(ForeignCode):
+        core.request(SHIBUYA, InstitutionCode(bytes(16)), PURPOSE, [MINATO])
+    with pytest.raises(NetworkRefused, match="not on the network"):
+        core.request("nobody", core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
+    assert core.records(core.portal_code(HANAKO)) == []
+
+
+def test_a7_a8_the_core_s_operator_alone_has_codes_converted_and_it_is_logged(core: Core) -> None:
+    code = core.code_for(SHIBUYA, HANAKO)
+    for role in (Role.PORTAL_OPERATOR, Role.INSTITUTION):
+        with pytest.raises(NetworkRefused, match="may not have codes converted"):
+            core.convert(role, code, SHIBUYA, PENSION)
+    assert core.convert(Role.CORE_OPERATOR, code, SHIBUYA, PENSION) == core.code_for(PENSION, HANAKO)
+    with core.store.reading() as connection:
+        said = [row.what for row in connection.execute(sa.text("SELECT what FROM event ORDER BY position"))]
+    assert said[-1:] == ["converted"]
+    assert said.count("converted") == 1
+
+
+def test_b7_bodies_of_one_group_share_a_code(core: Core) -> None:
+    for name in ("協会けんぽ", "架空健康保険組合"):
+        core.connect(name, "医療保険者", assessed=True, group="支払基金")
+    assert core.code_for("協会けんぽ", HANAKO) == core.code_for("架空健康保険組合", HANAKO)
+    assert core.code_for("協会けんぽ", HANAKO) != core.code_for(SHIBUYA, HANAKO)
+
+
+def test_b1_a_changed_resident_record_code_changes_no_other(core: Core) -> None:
+    before = core.code_for(SHIBUYA, HANAKO), core.portal_code(HANAKO)
+    core.recode(HANAKO, TARO)
+    assert (core.code_for(SHIBUYA, TARO), core.portal_code(TARO)) == before
+    assert core.code_for(SHIBUYA, HANAKO) != before[0], "whoever has the old code now is somebody else"
+
+
+def test_codes_outlive_the_process(world: World, core: Core) -> None:
+    assert Core(world, RuleBook(ROWS)).code_for(SHIBUYA, HANAKO) == core.code_for(SHIBUYA, HANAKO)
