@@ -84,12 +84,8 @@ def test_g20_consent_changes_no_decision_of_the_statute(row: Row, listed: bool) 
 def test_h2_all_five_conditions_or_none() -> None:
     assert RuleBook(ROWS, [AFFAIR]).decide(OWN, DAY).rule.startswith("番号法19条8号, 架空町-1")
     for name in CONDITIONS:
-        decision = RuleBook(
-            ROWS,
-            [
-                replace(AFFAIR, **{name: False})  # type: ignore[arg-type]
-            ],
-        ).decide(OWN, DAY)
+        lacking = replace(AFFAIR, **{name: False})  # type: ignore[arg-type]
+        decision = RuleBook(ROWS, [lacking]).decide(OWN, DAY)
         assert decision.denial is Denial.CONDITIONS
         assert name in decision.words
 

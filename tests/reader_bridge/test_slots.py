@@ -83,6 +83,20 @@ def wait_for(reader: str, state: int) -> None:
     raise AssertionError(f"{reader} did not come to state {state:#x}")
 
 
+def answered_again(host: ReaderHost, reader: str, command: bytes) -> bytes:
+    """The answer to a command, once the card is back that our end has just taken out of the first reader. pcscd looks
+    at a virtual reader every 400 ms, and a client that asks more often keeps it from seeing that the card was gone."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        wait_for(reader, SCARD_STATE_PRESENT)
+        assert host.slots[0].wait_until_powered(SECONDS)
+        with contextlib.suppress(PcscError), connected(reader) as transmit:
+            if answer := transmit(command):  # vpcd passes a lost card off as an empty answer
+                return answer
+        time.sleep(1)
+    raise AssertionError(f"{reader} did not come back")
+
+
 def test_four_cards_at_once_and_no_mix(world: World, tmp_path: Path, host: ReaderHost) -> None:
     names = ("hanako", "taro", "leap-day", "child")
     images = copied(world, tmp_path, *names)
@@ -264,10 +278,8 @@ def test_a_command_of_one_byte_does_not_hang_the_reader(world: World, tmp_path: 
             with contextlib.suppress(PcscError):
                 assert transmit(bytes((code,))) == b"", "vpcd passes a lost card off as an empty answer"
             assert time.monotonic() - begun < SECONDS
-        wait_for(reader, SCARD_STATE_PRESENT)
-        assert host.slots[0].wait_until_powered(SECONDS)
+        assert answered_again(host, reader, SELECT_JPKI) == b"\x90\x00"
         with connected(reader) as transmit:
-            assert transmit(SELECT_JPKI) == b"\x90\x00"
             assert transmit(b"\x05\x00") == b"\x67\x00", "two bytes and more are commands"
 
 
