@@ -6,6 +6,7 @@ individual number. The platform hosts everybody's copies in one place; each muni
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -133,9 +134,9 @@ class IntermediateServer:
             if not connection.execute(sa.update(held).where(here).values(released=True)).rowcount:
                 raise NetworkRefused("not-held", f"no request {number} waits at {self.owner}")
 
-    def without_code(self, expected: dict[str, InstitutionCode]) -> list[str]:
-        """The address numbers of residents for whom no copy stands under their code yet (E9)."""
+    def without_copy(self, address_numbers: Iterable[str]) -> list[str]:
+        """The address numbers of residents for whom no copy stands here yet (E9)."""
         copy = self._platform.copy.c
         with self._platform.store.reading() as connection:
             there = set(connection.scalars(sa.select(copy.address_number).where(copy.owner == self.owner)))
-        return sorted(set(expected) - there)
+        return sorted(set(address_numbers) - there)

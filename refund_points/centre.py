@@ -404,12 +404,12 @@ class Centre:
             rows = connection.execute(sa.select(table.number, signed).where(table.till == entry.id)).all()
         return {row[0]: row[1] for row in rows}
 
-    def postings_of(self, name: str, number: int) -> list[dict[str, Any]]:
+    def posting_of(self, name: str, number: int) -> dict[str, Any]:
         """All that is kept of a record, in words; empty where it has not come."""
         entry = self.till(name)
         posting, account = self.ledger.posting.c, self.ledger.account.c
         if entry is None:
-            return []
+            return {}
         query = (
             sa.select(account.code, account.year, posting.points, posting.eligible, posting.bought, posting.receipt,
                       posting.lines)
@@ -417,12 +417,13 @@ class Centre:
             .where(posting.till == entry.id, posting.number == number, account.id >= FIRST)
         )  # fmt: skip
         with self.store.reading() as connection:
-            rows = connection.execute(query).all()
-        return [
-            {"account code": row.code, "year": row.year, "points": row.points, "eligible yen": row.eligible,
-             "bought at": row.bought, "shop": entry.shop, "receipt": row.receipt, "lines": row.lines or "not kept"}
-            for row in rows
-        ]  # fmt: skip
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return {}
+        return {
+            "account code": row.code, "year": row.year, "points": row.points, "eligible yen": row.eligible,
+            "bought at": row.bought, "shop": entry.shop, "receipt": row.receipt, "lines": row.lines or "not kept",
+        }  # fmt: skip
 
     def accounts(self) -> list[tuple[str, int, int]]:
         """Every account of a person with its code, its year, and the points in it. Asks for the whole ledger."""

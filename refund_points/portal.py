@@ -22,9 +22,9 @@ from refund_points.refunds import CAP, Application, ApplicationState, RefundRefu
 from refund_points.zengin import Account, PaymentRefused
 from relying_party.agent_login import AgentLogin
 from relying_party.authentication import Authentication
-from relying_party.entrance import CardEntrance, Sessions, alert
+from relying_party.entrance import CardEntrance, Sessions
 from relying_party.linkage import Linkage
-from relying_party.pages import both, form, page
+from relying_party.pages import alert, both, form, page
 from relying_party.platform import Platform, User
 from relying_party.store import event_table
 from relying_party.verdict import Verdict

@@ -32,13 +32,13 @@ def worker() -> Any:
     return application(centre_of(open_world(Path(os.environ[_WORLD]))))
 
 
-def run(world: World, port: int, workers: int, host: str = HOST) -> None:
-    """Serve until told to end."""
+def run(world: World, port: int, workers: int, factory: str = "refund_points.serve:worker") -> None:
+    """Serve until told to end; `factory` makes each worker's application."""
     os.environ[_WORLD] = str(world.directory)
     world.run.mkdir(mode=0o700, exist_ok=True)
-    how = serving(centre_of(world), world.run, host, port)
+    how = serving(centre_of(world), world.run, HOST, port)
     world.close()  # what is open now must not be shared with the workers
-    uvicorn.run("refund_points.serve:worker", factory=True, workers=workers if workers > 1 else None, **how)
+    uvicorn.run(factory, factory=True, workers=workers if workers > 1 else None, **how)
 
 
 def main() -> None:

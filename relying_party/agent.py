@@ -27,7 +27,7 @@ from starlette.routing import Route
 from pki.profile import KINDS, Kind
 from relying_party.authentication import Challenge
 from relying_party.card_reader import CardMissing, PinFormat, PinWrong, sign_with_card
-from relying_party.pages import both, form, page
+from relying_party.pages import alert, both, form, page
 from world.chance import unforeseen
 
 HOST, PORT = "127.0.0.1", 18610
@@ -187,7 +187,7 @@ class Agent:
         self._waiting[ticket] = (session, asked)
         words = _WORDS[asked.challenge.kind]
         text = f"<blockquote>{escape(asked.challenge.text)}</blockquote>" if asked.challenge.text else ""
-        alert = f'<p class="bad" role="alert">{trouble}</p>' if trouble else ""
+        warning = alert(trouble) if trouble else ""
         field = (
             f'<label for="pin">{both(*words.pin)}</label>'
             f'<input id="pin" name="pin" type="password" autofocus inputmode="{words.keys}" maxlength="16">'
@@ -196,7 +196,7 @@ class Agent:
         )
         body = (
             f'<h1>かざし Kazashi</h1><p class="origin">{escape(asked.challenge.origin)}</p>'
-            f"<p>{both(*words.asks)}</p>{text}<p>{both(*words.tells)}</p>{alert}"
+            f"<p>{both(*words.asks)}</p>{text}<p>{both(*words.tells)}</p>{warning}"
             + form("/ask", {"ticket": ticket}, field)
         )
         # Chromium holds the answer's redirects against form-action too, so the site's origin is in it.

@@ -14,7 +14,7 @@ from pki.profile import Kind
 from relying_party.agent import ask_address
 from relying_party.authentication import LIFETIME, Authentication, Response
 from relying_party.finding import Refuted
-from relying_party.pages import both, onward, page
+from relying_party.pages import alert, both, onward, page
 from relying_party.verdict import Verdict
 from world.chance import unforeseen
 
@@ -70,8 +70,7 @@ class AgentLogin:
         try:
             handle = self.answered({name: str(value) for name, value in fields.items()})
         except AnswerRefused as refused:
-            alert = f'<p class="bad" role="alert">{both("受け付けられません。", str(refused))}</p>'
-            return page("かざし", alert, status=400, form_action="'none'")
+            return page("かざし", alert(both("受け付けられません。", str(refused))), status=400, form_action="'none'")
         return onward(f"/end/{handle}")
 
     def answered(self, unverified: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from pki.profile import Kind
 from relying_party.agent_login import AgentLogin, AnswerRefused
 from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both
+from relying_party.pages import alert, both
 from relying_party.plain_words import explained, unknown
 from relying_party.platform import LinkageConflict, Platform, User
 from relying_party.verdict import Verdict
@@ -137,11 +137,6 @@ class Sessions:
     def end(self, connection: sa.Connection, session: str) -> None:
         """End one."""
         connection.execute(sa.delete(self._table).where(self._table.c.session == session))
-
-
-def alert(words: str) -> str:
-    """What went wrong, on a page; `words` are HTML."""
-    return f'<p class="bad" role="alert">{words}</p>'
 
 
 def _new_session() -> str:

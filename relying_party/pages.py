@@ -29,6 +29,11 @@ def both(japanese: str, english: str) -> str:
     return f'{escape(japanese)}<br><span class="en">{escape(english)}</span>'
 
 
+def alert(words: str) -> str:
+    """What went wrong, on a page; `words` are HTML."""
+    return f'<p class="bad" role="alert">{words}</p>'
+
+
 def page(
     title: str, body: str, *, status: int = 200, form_action: str = "'self'", submits_itself: bool = False,
     headers: dict[str, str] | None = None,

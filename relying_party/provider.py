@@ -31,7 +31,7 @@ from relying_party.agent_login import AgentLogin, AnswerRefused
 from relying_party.authentication import Authentication
 from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both, form, page
+from relying_party.pages import alert, both, form, page
 from relying_party.plain_words import explained, unknown
 from relying_party.platform import Platform
 from relying_party.provider_store import (
@@ -353,4 +353,4 @@ def _refused(error: OAuth2Error) -> Response:
 
 
 def _trouble(words: str, status: int) -> Response:
-    return page("かざし", f'<p class="bad" role="alert">{words}</p>', status=status, form_action="'none'")
+    return page("かざし", alert(words), status=status, form_action="'none'")

@@ -22,10 +22,10 @@ from starlette.routing import Route
 from pki.profile import Kind
 from relying_party.agent_login import AgentLogin
 from relying_party.authentication import Authentication
-from relying_party.entrance import CardEntrance, Sessions, alert
+from relying_party.entrance import CardEntrance, Sessions
 from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import both, form, page
+from relying_party.pages import alert, both, form, page
 from relying_party.plain_words import explained, unknown
 from relying_party.platform import LinkageConflict, Platform, User
 from relying_party.store import event_table

@@ -22,14 +22,12 @@ from refund_points.ledger import FIRST, GRANTED
 from refund_points.reading import Card
 from refund_points.sender import send_waiting
 from refund_points.serve import centre_of
-from refund_points.till import Till
 from tools.bench_tap import taps
 from tools.bench_worlds import Progress, new_world
 from tools.measure import Measure, at_least, at_most
-from tools.points import enrol_till
+from tools.points import enrol_till, serve_centre
 from tools.points_day import BUSIEST_HOUR
 from tools.postgresql import server
-from tools.served import ServedProcess, free_port
 from tools.till_load import LoadedTill, bring, loaded_tills
 from world.home import World
 from world.key_source import SharedKeySource, generate
@@ -79,7 +77,6 @@ def _taps(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
 def _centre(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
     with server() as url:
         world = new_world(directory / "centre", keys, url)
-        world.run.mkdir(exist_ok=True)
         centre = centre_of(world)
         load = _Load(loaded_tills(centre, size.tills), world, size)
         with _serving(world, "refund_points.serve", size.workers) as port:
@@ -144,8 +141,7 @@ class _Load:
 
 @contextmanager
 def _serving(world: World, module: str, workers: int) -> Iterator[int]:
-    arguments = (module, str(world.directory), "--workers", str(workers))
-    process = ServedProcess(module, arguments, free_port(), world.run / f"{module}.log", tls=True)
+    process = serve_centre(world, workers=workers, module=module)
     try:
         yield process.port
     finally:
@@ -192,7 +188,9 @@ def _row_bytes(centre: Centre) -> float:
 
 def _catch_up(world: World, port: int, size: Size) -> float:
     till = enrol_till(world, "far-shop", "till-1")
-    _sell(till, size.backlog)
+    basket = Basket((Line(CATALOGUE["lunch"]),))
+    for number in range(size.backlog):
+        till.sell(basket, Card(0x70000000 + number % 997))
     transport = HttpsTransport.of(till, f"https://localhost:{port}")
     begun = time.perf_counter()
     sent = send_waiting(till, transport)
@@ -201,9 +199,3 @@ def _catch_up(world: World, port: int, size: Size) -> float:
     if sent.acknowledged != size.backlog:
         raise RuntimeError(f"{sent.acknowledged} of {size.backlog} records were taken")
     return seconds
-
-
-def _sell(till: Till, count: int) -> None:
-    basket = Basket((Line(CATALOGUE["lunch"]),))
-    for number in range(count):
-        till.sell(basket, Card(0x70000000 + number % 997))

@@ -49,15 +49,13 @@ def enrol_till(world: World, shop: str, name: str, **settled: Any) -> Till:
 
 def put_aside(world: World, shop: str, name: str) -> None:
     """Put a till's disk aside, so that another installation can be set up. What waits on it can still be sent once it
-    is back in its place. Raises UsageError where there is none."""
+    is back in its place. Raises UsageError where there is none, or a program has it open."""
     installed = open_till(world, shop, name)
     installed.store.engine.dispose()
     path = _path(world, shop, name)
-    aside = path.with_name(f"aside-{installed.name.replace('/', '-')}.sqlite")
-    for ending in ("-wal", "-shm", ""):  # the file that says that it is a till's goes last
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
+    if path.with_name(f"{path.name}-wal").exists():  # the last to close the file leaves none
+        raise UsageError(f"a program has the till {shop}/{name} open; end it first")
+    path.rename(path.with_name(f"aside-{installed.name.replace('/', '-')}.sqlite"))
 
 
 def tills_here(world: World) -> list[Till]:
@@ -68,7 +66,7 @@ def tills_here(world: World) -> list[Till]:
     return [till for till in found if till.enrolled]
 
 
-def register_looks(world: World, services: str, reader: str | None) -> Callable[[], Card | None]:
+def register_reader(world: World, services: str, reader: str | None) -> Callable[[], Card | None]:
     """How a till looks at the card at its register: in any reader whose name begins so. It goes by the published
     revocation lists, which it keeps; nobody is asked about a card."""
     reach_bench(world, reader)
@@ -88,6 +86,17 @@ def shelf_of(goods: Path | None) -> Mapping[str, Item]:
     return CATALOGUE if goods is None else read_shelf(goods)
 
 
+def serve_centre(
+    world: World, port: int | None = None, workers: int = 1, module: str = "refund_points.serve"
+) -> ServedProcess:
+    """A world's centre, or another module that serves in its place, as a process of its own with its log in the world.
+    Raises ServicesUnavailable."""
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    arguments = (module, str(world.directory), "--workers", str(workers))
+    log = world.run / "centre.log"
+    return ServedProcess("the accumulation centre", arguments, port or free_port(), log, tls=True)
+
+
 def _path(world: World, shop: str, name: str) -> Path:
     return tills_directory(world) / f"till-{shop}-{name}.sqlite"
 
@@ -96,12 +105,3 @@ def _till(world: World, shop: str, name: str) -> Till:
     if not all(re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", word) for word in (shop, name)):
         raise UsageError(f"{shop}/{name} cannot be a till's name: lower-case letters, digits, -")
     return Till(tills_directory(world), shop, name, world.clock, MyKeyPlatform(world, NoLinkage()).find)
-
-
-def serve_centre(world: World, port: int | None = None, workers: int = 1) -> ServedProcess:
-    """A world's centre as a process of its own, with its log in the world. Raises ServicesUnavailable."""
-    world.run.mkdir(mode=0o700, exist_ok=True)
-    centre_of(world)  # its tables and keys are there before others look for them
-    arguments = ("refund_points.serve", str(world.directory), "--workers", str(workers))
-    log = world.run / "centre.log"
-    return ServedProcess("the accumulation centre", arguments, port or free_port(), log, tls=True)

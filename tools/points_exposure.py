@@ -39,8 +39,7 @@ def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     centre = centre_of(world)
     refunds = Refunds(centre)
-    rows = centre.postings_of(record.till, record.number) if record else []
-    found[CENTRE] = rows[0] if rows else {}
+    found[CENTRE] = centre.posting_of(record.till, record.number) if record else {}
     code = str(found[CENTRE].get("account code", ""))
     person = refunds.holder(code)
     found[PORTAL] = {} if person is None else {

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from refund_points.centre_http import serving
-from refund_points.serve import HOST, centre_of
+from refund_points.serve import run
 from world.home import open_world
 
 _URL = "KAZASHI_PEER_DATABASE"
@@ -61,13 +59,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     world = open_world(asked.world)
-    how = serving(centre_of(world), world.run, HOST, asked.port)
     os.environ[_URL] = world.settings.storage
     with psycopg.connect(world.settings.storage, autocommit=True) as connection:
         connection.execute(_TABLE)
-    world.close()
-    workers = asked.workers if asked.workers > 1 else None
-    uvicorn.run("tools.row_by_row:worker", factory=True, workers=workers, **how)
+    run(world, asked.port, asked.workers, "tools.row_by_row:worker")
 
 
 if __name__ == "__main__":

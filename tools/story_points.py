@@ -12,7 +12,7 @@ from refund_points.sender import CentreUnreachable, send_waiting
 from refund_points.serve import centre_of
 from refund_points.till import Receipt, State, Till
 from tools.errors import StepFailed
-from tools.points import enrol_till, register_looks, serve_centre
+from tools.points import enrol_till, register_reader, serve_centre
 from tools.points_balance import balance
 from tools.points_exposure import exposure
 from tools.served import ServedProcess, serve
@@ -124,7 +124,7 @@ def who_knows(stage: Stage) -> str:
 
 def _sell(stage: Stage, shop: Shop) -> Receipt:
     assert stage.services is not None
-    card = register_looks(stage.institutions.world, str(stage.services.status["http"]), stage.reader)()
+    card = register_reader(stage.institutions.world, str(stage.services.status["http"]), stage.reader)()
     if card is None:
         raise StepFailed("there is no card at the register")
     return shop.till.sell(_SUPPER, card)

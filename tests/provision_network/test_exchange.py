@@ -128,6 +128,6 @@ def test_e8_a_flagged_item_never_leaves_without_a_human(network: tuple[Core, Int
 def test_e9_who_has_no_copy_yet_is_listed(network: tuple[Core, IntermediatePlatform]) -> None:
     core, platform = network
     expected = {"渋谷区-1": core.code_for(SHIBUYA, HANAKO), "渋谷区-2": core.code_for(SHIBUYA, "98765432101")}
-    assert platform.server(SHIBUYA).without_code(expected) == ["渋谷区-2"]
+    assert platform.server(SHIBUYA).without_copy(expected) == ["渋谷区-2"]
     platform.server(SHIBUYA).register(expected["渋谷区-2"], "渋谷区-2", PURPOSE.item, "x")
-    assert platform.server(SHIBUYA).without_code(expected) == []
+    assert platform.server(SHIBUYA).without_copy(expected) == []

@@ -208,8 +208,11 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
-    enrol_till(world, "rice-shop", "till-1").sell(LUNCH, Card(7))
+    open_elsewhere = enrol_till(world, "rice-shop", "till-1")
+    open_elsewhere.sell(LUNCH, Card(7))
     command = [sys.executable, "-m", "tools", "--world", str(world.directory), "points", "enrol", "rice-shop", "till-1"]
+    assert "has the till rice-shop/till-1 open" in run(*command, "--anew", expect=2)
+    open_elsewhere.store.engine.dispose()
     said = run(*command, "--anew")
     assert said.startswith("rice-shop/till-1/2 ")
     assert run(*command).startswith("rice-shop/till-1/2 "), "what is set up stays so"

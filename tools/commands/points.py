@@ -152,13 +152,13 @@ def points_till(
     from refund_points.centre_http import HttpsTransport
     from refund_points.terminal import Terminal
     from tools.errors import UsageError
-    from tools.points import open_till, register_looks, shelf_of
+    from tools.points import open_till, register_reader, shelf_of
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the till needs a terminal; in a script, use: kazashi points sell")
     world = world_of(context)
     found = open_till(world, shop, till)
-    looks = register_looks(world, services, reader)
+    looks = register_reader(world, services, reader)
 
     def printed(text: str) -> None:
         if printer is not None:
@@ -184,11 +184,11 @@ def points_sell(
 ) -> None:  # fmt: skip
     """Sell goods at a till, to whoever's card lies in the reader."""
     from relying_party.card_reader import CardMissing
-    from tools.points import basket_of, open_till, register_looks
+    from tools.points import basket_of, open_till, register_reader
 
     world = world_of(context)
     found, basket = open_till(world, shop, till), basket_of(goods_codes, goods)
-    card = None if no_card else register_looks(world, services, reader)()
+    card = None if no_card else register_reader(world, services, reader)()
     if card is None and not no_card:
         raise CardMissing("there is no individual number card in the reader; put one in, or say --no-card")
     _print(found.sell(basket, card), as_json)
@@ -207,11 +207,11 @@ def points_later(
 ) -> None:
     """Points for RECEIPT, whose buyer had forgotten the card, and shows it now."""
     from relying_party.card_reader import CardMissing
-    from tools.points import open_till, register_looks
+    from tools.points import open_till, register_reader
 
     world = world_of(context)
     found = open_till(world, shop, till)
-    card = register_looks(world, services, reader)()
+    card = register_reader(world, services, reader)()
     if card is None:
         raise CardMissing("there is no individual number card in the reader")
     _print(found.show_later(receipt, card), as_json)
