@@ -34,11 +34,11 @@ from pki.profile import KINDS, Kind
 from pki.publication import list_path
 from pki.responder import Answer, Responder
 from pki.services import ConsentRefused, SignedStatement, VerifierServices
-from pki.signing_key import TokenUnavailable
 from resident_registry.juki_net import JLis
 from resident_registry.registry import NoSuchResident
 from world.home import World
 from world.storage import StoreFailed
+from world.token import TokenUnavailable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

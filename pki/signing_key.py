@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from threading import Lock
+from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from pki.profile import Algorithm
+from world.token import with_session
 
 SOFTWARE = "software"
-
-
-class TokenUnavailable(Exception):
-    """The token with the authority's keys cannot be reached, or refused; nothing was signed and nothing was written."""
 
 
 class SigningKey(Protocol):
@@ -81,34 +74,6 @@ def new_p384_key() -> bytes:
 _DIGEST_INFO_SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
 
 
-@dataclass(frozen=True, slots=True)
-class TokenAddress:
-    """Where a token is, as an RFC 7512 URI says it: `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`."""
-
-    token: str
-    module: str
-    pin: str
-
-    @classmethod
-    def parse(cls, uri: str) -> TokenAddress:
-        """Take the URI. Raises TokenUnavailable with what it lacks."""
-        path, _, query = uri.removeprefix("pkcs11:").partition("?")
-        pairs = [part.partition("=") for part in (*path.split(";"), *query.split("&")) if part]
-        parts = {key: unquote(value) for key, _, value in pairs}
-        for needed in ("token", "module-path"):
-            if needed not in parts:
-                raise TokenUnavailable(
-                    f"the token's address lacks {needed}: pkcs11:token=NAME?module-path=FILE&pin-source=FILE"
-                )
-        pin = parts.get("pin-value", "")
-        if source := parts.get("pin-source", "").removeprefix("file:"):
-            try:
-                pin = Path(source).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise TokenUnavailable(f"the token's PIN cannot be read from {source}: {error.strerror}") from error
-        return cls(parts["token"], parts["module-path"], pin)
-
-
 class TokenKey:
     """A key in a token, found by its label. The session opens with the first use, and once again if it is lost."""
 
@@ -131,22 +96,8 @@ class TokenKey:
         digest = digest_of(self.algorithm, parts)
         return bytes(self._used(lambda session: self._sign(session, digest)))
 
-    def _used(self, action: Any) -> Any:
-        import pkcs11
-
-        try:
-            with _session_lock:
-                try:
-                    return action(_session(self._uri))
-                except (pkcs11.exceptions.SessionHandleInvalid, pkcs11.exceptions.SessionClosed):
-                    _session.cache_clear()
-                    return action(_session(self._uri))
-        except (pkcs11.exceptions.PKCS11Error, RuntimeError, OSError) as error:
-            _session.cache_clear()
-            raise TokenUnavailable(
-                f"the token {TokenAddress.parse(self._uri).token!r} with the authority's keys failed:"
-                f" {type(error).__name__} {error}".rstrip()
-            ) from error
+    def _used(self, action: Callable[[Any], Any]) -> Any:
+        return with_session(self._uri, action)
 
     def _make(self, session: Any) -> None:
         import pkcs11
@@ -188,16 +139,3 @@ class TokenKey:
         raw = bytes(key.sign(digest, mechanism=pkcs11.Mechanism.ECDSA))
         half = len(raw) // 2
         return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
-
-
-_session_lock = Lock()
-"""A PKCS#11 session does one thing at a time."""
-
-
-@lru_cache(maxsize=4)
-def _session(uri: str) -> Any:
-    import pkcs11
-
-    address = TokenAddress.parse(uri)
-    token = pkcs11.lib(address.module).get_token(token_label=address.token)
-    return token.open(rw=True, user_pin=address.pin)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,7 @@ from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from refund_points.codes import (
     POLICIES,
@@ -30,6 +25,7 @@ from refund_points.codes import (
 from refund_points.enrolment import Detail, Enrolment
 from refund_points.ledger import FIRST, GRANTED, Ledger
 from refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
+from relying_party.mutual_tls import Credentials, ServiceAuthority
 from relying_party.mykey import MyKeyPlatform
 from relying_party.store import event_table
 from world.chance import unforeseen
@@ -44,9 +40,6 @@ LATE = timedelta(days=400)
 AHEAD = timedelta(days=1)
 """A till's clock is believed within these bounds of the centre's: so long may a till be cut off, so far may it be
 ahead."""
-
-_LIFETIME = timedelta(days=365 * 20)
-"""Before and after the world's time: TLS looks at the machine's clock, which is another."""
 
 _NAME = "Kazashi refund points"
 _LONGEST_NAME = 64
@@ -142,13 +135,13 @@ class Centre:
         )
         _, self.log = event_table(metadata)
         self.store = world.store("refund_centre", metadata)
-        self._authority_key, self._authority = self._begin(policy, detail)
+        self._authority = self._begin(policy, detail)
         self.detail = Detail(self._held["detail"].decode("ascii"))
         self.policy = self._policy(mykey)
 
     # What the centre is
 
-    def _begin(self, policy: str | None, detail: Detail | None) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    def _begin(self, policy: str | None, detail: Detail | None) -> ServiceAuthority:
         """The centre's keys and its policies, settled when it begins."""
         if policy is not None and policy not in POLICIES:
             raise PolicySettled(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
@@ -156,13 +149,10 @@ class Centre:
             held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
             if not held:
                 self.ledger.begin(connection)
-                key = ec.generate_private_key(ec.SECP256R1())
-                root = _certificate(_NAME, key.public_key(), key, _NAME, self.clock.now(), ca=True)
+                begun = ServiceAuthority.begin(_NAME, self.clock.now())
                 held = {
-                    "authority-key": key.private_bytes(
-                        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                    ),
-                    "authority": root.public_bytes(serialization.Encoding.PEM),
+                    "authority-key": begun.key,
+                    "authority": begun.certificate,
                     "sealing": X25519PrivateKey.generate().private_bytes_raw(),
                     "codes": unforeseen(256).to_bytes(32),
                     "policy": (policy or AuthenticationSerial.name).encode("ascii"),
@@ -175,9 +165,7 @@ class Centre:
         for asked, settled in ((policy, held["policy"]), (detail.value if detail else None, held["detail"])):
             if asked is not None and asked != settled.decode("ascii"):
                 raise PolicySettled(f"this centre was begun with {settled.decode('ascii')}, and stays with it")
-        loaded = serialization.load_pem_private_key(held["authority-key"], None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        return loaded, x509.load_pem_x509_certificate(held["authority"])
+        return ServiceAuthority(_NAME, held["authority-key"], held["authority"])
 
     def _policy(self, mykey: MyKeyPlatform | None) -> CodePolicy:
         match name := self._held["policy"].decode("ascii"):
@@ -207,16 +195,11 @@ class Centre:
     @property
     def authority(self) -> bytes:
         """The certificate (PEM) under which tills' certificates stand, and the centre's own."""
-        return self._authority.public_bytes(serialization.Encoding.PEM)
+        return self._authority.certificate
 
-    def server_credentials(self, host: str = "localhost") -> tuple[bytes, bytes]:
-        """A certificate for the centre's TLS server and its key, as PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        issued = _certificate(host, key.public_key(), self._authority_key, _NAME, self.clock.now(), host=host)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return issued.public_bytes(serialization.Encoding.PEM), pem
+    def server_credentials(self, host: str = "localhost") -> Credentials:
+        """What the centre's TLS server shows, for a new key."""
+        return self._authority.credentials(host, self.clock.now(), host=host)
 
     # Tills
 
@@ -246,8 +229,7 @@ class Centre:
             connection.execute(sa.insert(table), row)
             self._shop_secret(connection, shop)
             self.log(connection, self.clock.now(), "till enrolled", {"till": name})
-            issued = _certificate(name, public, self._authority_key, _NAME, self.clock.now())
-        pem = issued.public_bytes(serialization.Encoding.PEM)
+            pem = self._authority.issue(name, public, self.clock.now())
         return Enrolment(name, pem, self.authority, self.policy.name, self.detail, self._material(shop))
 
     def revoke_till(self, name: str) -> None:
@@ -467,33 +449,3 @@ class Centre:
             columns = list(refusals[0])
             sql = f"INSERT INTO refused ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
             connection.execute(sa.text(sql + " ON CONFLICT DO NOTHING"), list(refusals))
-
-
-def _host(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, issuer: str, now: datetime, *,
-    ca: bool = False, host: str = "",
-) -> x509.Certificate:  # fmt: skip
-    """A certificate of the centre's own authority: itself (`ca`), a server (`host`), or a till."""
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if host else ExtendedKeyUsageOID.CLIENT_AUTH
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _LIFETIME)
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
-    )
-    if not ca:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    if host:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
-    return builder.sign(signer, hashes.SHA256())

@@ -10,8 +10,6 @@ whose records may come over it.
 from __future__ import annotations
 
 import json
-import ssl
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,37 +18,34 @@ import httpx
 import uvicorn
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from refund_points.centre import MOST_RECORDS, Centre
 from refund_points.sender import CentreUnreachable
 from refund_points.till import Till
+from relying_party import mutual_tls
+from relying_party.mutual_tls import Credentials, client, peer_of
 from world.storage import StoreFailed
 
 LARGEST = 16 << 20
 """Bytes of a batch."""
 
-_TILL = "kazashi.till"
-_SECONDS = 30.0
 _AT_WORK = 3
 """Batches that one process takes in at once: while one waits for the disk, others have their signatures looked at. More
 would only wait for the interpreter, and for each other."""
 
 
 def application(centre: Centre) -> Starlette:
-    """The centre as an ASGI application; it must be served with `TillProtocol`, which says what till a connection is
-    of."""
+    """The centre as an ASGI application; it must be served as `serving` says, so that it knows what till a connection
+    is of."""
     at_work = CapacityLimiter(_AT_WORK)
 
     async def records(request: Request) -> Response:
-        till = request.scope.get(_TILL, "")
+        till = peer_of(request.scope).name
         try:
             body = await request.body()
             if len(body) > LARGEST:
@@ -67,7 +62,7 @@ def application(centre: Centre) -> Starlette:
         return JSONResponse({"results": [result.as_dict() for result in results]})
 
     async def status(request: Request) -> Response:
-        till = request.scope.get(_TILL, "")
+        till = peer_of(request.scope).name
         try:
             entry = await run_in_threadpool(centre.till, till)
             missing = await run_in_threadpool(centre.missing, till)
@@ -78,41 +73,9 @@ def application(centre: Centre) -> Starlette:
     return Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])
 
 
-class TillProtocol(HttpToolsProtocol):
-    """uvicorn's own protocol, which also tells the application whose certificate was shown."""
-
-    till = ""
-
-    def connection_made(self, transport: Any) -> None:
-        """A connection, its handshake done."""
-        super().connection_made(transport)
-        handshake = transport.get_extra_info("ssl_object")
-        shown = handshake.getpeercert(binary_form=True) if handshake is not None else None
-        if shown:
-            names = x509.load_der_x509_certificate(shown).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-            self.till = str(names[0].value) if len(names) == 1 else ""
-
-    def on_message_begin(self) -> None:
-        """A request."""
-        super().on_message_begin()
-        self.scope[_TILL] = self.till  # type: ignore[literal-required]
-
-
 def serving(centre: Centre, directory: Path, host: str, port: int) -> dict[str, Any]:
-    """How uvicorn serves a centre's application: with TLS that asks for a till's certificate. The server's key is
-    written into a directory of the caller's, for its owner alone."""
-    certificate, key = centre.server_credentials(host)
-    paths = {}
-    for name, content in (("server.pem", certificate), ("server.key", key), ("authority.pem", centre.authority)):
-        paths[name] = directory / name
-        paths[name].touch(mode=0o600)
-        paths[name].write_bytes(content)
-    return {
-        "host": host, "port": port, "http": TillProtocol, "log_level": "warning", "access_log": False,
-        "server_header": False, "timeout_graceful_shutdown": 2, "ssl_certfile": paths["server.pem"],
-        "ssl_keyfile": paths["server.key"], "ssl_ca_certs": str(paths["authority.pem"]),
-        "ssl_cert_reqs": ssl.CERT_REQUIRED,
-    }  # fmt: skip
+    """How uvicorn serves a centre's application: with TLS that asks for a till's certificate."""
+    return mutual_tls.serving(centre.server_credentials(host), directory, host, port)
 
 
 def server(centre: Centre, directory: Path, host: str, port: int) -> uvicorn.Server:
@@ -126,15 +89,7 @@ class HttpsTransport:
     def __init__(self, address: str, authority: bytes, certificate: bytes, key: bytes) -> None:
         """`address` is https://HOST:PORT; the rest is PEM. Raises CentreUnreachable where that is none."""
         try:
-            context = ssl.create_default_context(cadata=authority.decode("ascii"))
-            # Python reads a certificate and its key from a file only.
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(certificate + key)
-                file.flush()
-                context.load_cert_chain(file.name)
-            if not address.startswith("https://"):
-                raise ValueError(f"{address!r} is no https://HOST:PORT")
-            self._client = httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
+            self._client = client(Credentials(certificate, key, authority), address)
         except (OSError, ValueError, httpx.InvalidURL) as error:
             raise CentreUnreachable(
                 f"the till's certificate, or the centre's address, cannot be used: {error}"

@@ -17,7 +17,6 @@ from pki.directory import DirectoryUnavailable
 from pki.ledger import NoSuchCertificate
 from pki.lint import NotLintable
 from pki.services import ConsentRefused
-from pki.signing_key import TokenUnavailable
 from pki.state import TransitionRefused
 from reader_bridge.check.result import BadReport
 from reader_bridge.check.run import CheckImpossible
@@ -53,6 +52,7 @@ from tools.vicc_adapter import ViccMissing
 from world.home import WorldUnusable
 from world.post import MessageGap
 from world.storage import StoreFailed
+from world.token import TokenUnavailable
 
 CODES: dict[type[Exception], tuple[str, Exit]] = {
     AlreadyRunning: ("already-running", Exit.ENVIRONMENT),

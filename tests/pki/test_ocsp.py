@@ -26,12 +26,12 @@ from pki.generation import Generation
 from pki.http import OcspEndpoint
 from pki.ocsp import MAX_CERTIFICATES, MAX_NONCE, MAX_REQUEST, CertificateId, Refusal, identifies, read_request, refuse
 from pki.responder import GRID, Answer, Responder
-from pki.signing_key import TokenUnavailable
 from pki.state import REASONS, Reason
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
 from tools.institutions import Institutions
 from world.clock import end_of_day, epoch, from_epoch, instant_of
 from world.key_source import SharedKeySource, generate
+from world.token import TokenUnavailable
 
 MALFORMED = refuse(Refusal.MALFORMED_REQUEST)
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN

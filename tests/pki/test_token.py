@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki.profile import Kind
-from pki.signing_key import TokenAddress, TokenUnavailable
 from tests.support import run
+from world.token import TokenAddress, TokenUnavailable
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,8 @@ from pathlib import Path
 from card.certification_request import certification_request
 from pki.certificate import Request
 from pki.profile import NEXT, Kind
-from pki.signing_key import TokenUnavailable, new_p384_key
+from pki.signing_key import new_p384_key
+from world.token import TokenUnavailable
 from pki.state import Reason
 from tests.town import MORNING, SIGNATURE, certificates, later
 from tools.institutions import Institutions
@@ -263,8 +264,8 @@ made = publication.made()
 town.world.clock.stand(now + timedelta(days=1))
 shutil.move(tokens, tokens.with_name("kept"))
 tokens.mkdir()
-from pki import signing_key
-signing_key._session.cache_clear()
+from world import token
+token._session.cache_clear()
 import pkcs11
 pkcs11.lib(MODULE).reinitialize()
 said = [refused(lambda: authority.issue(request("card 2", stock.take()))), refused(publication.publish)]

@@ -1,0 +1,76 @@
+"""A PKCS#11 token that keeps keys and never lets one out: where it is, and a session with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import unquote
+
+
+class TokenUnavailable(Exception):
+    """The token with a key cannot be reached, or refused; nothing was done with the key and nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAddress:
+    """Where a token is, as an RFC 7512 URI says it: `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`."""
+
+    token: str
+    module: str
+    pin: str
+
+    @classmethod
+    def parse(cls, uri: str) -> TokenAddress:
+        """Take the URI. Raises TokenUnavailable with what it lacks."""
+        path, _, query = uri.removeprefix("pkcs11:").partition("?")
+        pairs = [part.partition("=") for part in (*path.split(";"), *query.split("&")) if part]
+        parts = {key: unquote(value) for key, _, value in pairs}
+        for needed in ("token", "module-path"):
+            if needed not in parts:
+                raise TokenUnavailable(
+                    f"the token's address lacks {needed}: pkcs11:token=NAME?module-path=FILE&pin-source=FILE"
+                )
+        pin = parts.get("pin-value", "")
+        if source := parts.get("pin-source", "").removeprefix("file:"):
+            try:
+                pin = Path(source).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise TokenUnavailable(f"the token's PIN cannot be read from {source}: {error.strerror}") from error
+        return cls(parts["token"], parts["module-path"], pin)
+
+
+def with_session(uri: str, action: Callable[[Any], Any]) -> Any:
+    """What an action answers that gets a session with the token. One opens with the first use, and once again if it is
+    lost. Raises TokenUnavailable."""
+    import pkcs11
+
+    try:
+        with _session_lock:
+            try:
+                return action(_session(uri))
+            except (pkcs11.exceptions.SessionHandleInvalid, pkcs11.exceptions.SessionClosed):
+                _session.cache_clear()
+                return action(_session(uri))
+    except (pkcs11.exceptions.PKCS11Error, RuntimeError, OSError) as error:
+        _session.cache_clear()
+        raise TokenUnavailable(
+            f"the token {TokenAddress.parse(uri).token!r} with the authority's keys failed:"
+            f" {type(error).__name__} {error}".rstrip()
+        ) from error
+
+
+_session_lock = Lock()
+"""A PKCS#11 session does one thing at a time."""
+
+
+@lru_cache(maxsize=4)
+def _session(uri: str) -> Any:
+    import pkcs11
+
+    address = TokenAddress.parse(uri)
+    token = pkcs11.lib(address.module).get_token(token_label=address.token)
+    return token.open(rw=True, user_pin=address.pin)
