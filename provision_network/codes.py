@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Protocol, Self
 
+import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from world.token import with_session
 
 _HEX = re.compile("[0-9a-f]{32}")
 _LARGEST = 2**56 - 1
@@ -94,8 +98,19 @@ class LinkageCode:
         return hash(self._number)
 
 
-class Coder(threading.local):
-    """The core's cipher. Its contexts are kept, or making them would cost most of the time; each thread has its own."""
+class BlockCipher(Protocol):
+    """A cipher whose key stays where it is; both take and answer whole blocks of 16 bytes, as many as there are."""
+
+    def encrypt(self, blocks: bytes) -> bytes:
+        """Each block encrypted by itself."""
+
+    def decrypt(self, blocks: bytes) -> bytes:
+        """And back again."""
+
+
+class SoftwareCipher(threading.local):
+    """AES-256 in this process. The contexts are kept, or making them would cost most of the time; each thread has its
+    own."""
 
     def __init__(self, key: bytes) -> None:
         """A key of 32 bytes."""
@@ -103,14 +118,60 @@ class Coder(threading.local):
             raise ValueError("the core's key has 32 bytes")
         # Single blocks that never repeat need no mode: ECB is the block cipher itself.
         cipher = Cipher(algorithms.AES256(key), modes.ECB())
-        self._encrypt: Any = cipher.encryptor().update
-        self._decrypt: Any = cipher.decryptor().update
+        self.encrypt: Any = cipher.encryptor().update
+        self.decrypt: Any = cipher.decryptor().update
+
+
+class TokenCipher:
+    """AES-256 with a key in a PKCS#11 token, which never lets it out."""
+
+    def __init__(self, uri: str, label: str) -> None:
+        self._uri = uri
+        self._label = label
+
+    def make(self) -> None:
+        """Have the token make the key, unless it did so before. Raises TokenUnavailable."""
+        with_session(self._uri, self._make)
+
+    def encrypt(self, blocks: bytes) -> bytes:
+        """Each block encrypted. Raises TokenUnavailable."""
+        return self._used("encrypt", blocks)
+
+    def decrypt(self, blocks: bytes) -> bytes:
+        """And back again. Raises TokenUnavailable."""
+        return self._used("decrypt", blocks)
+
+    def _used(self, what: str, blocks: bytes) -> bytes:
+        from pkcs11 import Mechanism
+
+        def act(session: Any) -> bytes:
+            return bytes(getattr(self._key(session), what)(blocks, mechanism=Mechanism.AES_ECB))
+
+        return bytes(with_session(self._uri, act))
+
+    def _key(self, session: Any) -> Any:
+        from pkcs11 import ObjectClass
+
+        return session.get_key(object_class=ObjectClass.SECRET_KEY, label=self._label)
+
+    def _make(self, session: Any) -> None:
+        import pkcs11
+
+        try:
+            self._key(session)
+        except pkcs11.exceptions.NoSuchKey:
+            session.generate_key(pkcs11.KeyType.AES, 256, label=self._label, store=True)
+
+
+class Coder:
+    """The core's way from persons to codes and back."""
+
+    def __init__(self, cipher: BlockCipher) -> None:
+        self._cipher = cipher
 
     def institution(self, linkage: LinkageCode, institution: int) -> InstitutionCode:
         """A person's code at an institution, which has a number of up to 32 bits."""
-        if not 0 < institution < _INSTITUTIONS:
-            raise ValueError(f"no institution has the number {institution}")
-        return InstitutionCode(self._sealed(InstitutionCode.kind, linkage, institution))
+        return InstitutionCode(self._sealed(InstitutionCode.kind, linkage, _checked(institution)))
 
     def portal(self, linkage: LinkageCode) -> PortalCode:
         """A person's code at the portal."""
@@ -122,7 +183,7 @@ class Coder(threading.local):
 
     def linkage(self, code: ProvisionIdentifier, institution: int = 0) -> LinkageCode:
         """Whose code it is, at that institution. Raises ForeignCode."""
-        block = self._decrypt(code.value)
+        block = self._cipher.decrypt(code.value)
         head, number = block[0], int.from_bytes(block[1:8])
         if head != code.kind or block[8:12] != institution.to_bytes(4) or block[12:] != _ZEROS or not number:
             raise ForeignCode("this is no code of that institution")
@@ -132,6 +193,23 @@ class Coder(threading.local):
         """One institution's code as another's (符号変換). Raises ForeignCode."""
         return self.institution(self.linkage(code, source), target)
 
+    def issue(self, linkages: Sequence[LinkageCode], institution: int) -> list[InstitutionCode]:
+        """The codes of many persons at an institution, in one go."""
+        blocks = np.zeros((len(linkages), 16), np.uint8)
+        numbers = np.fromiter((linkage._number for linkage in linkages), ">u8", len(linkages))
+        blocks[:, :8] = numbers.view(np.uint8).reshape(-1, 8)  # a number has 56 bits: the first byte is free
+        blocks[:, 0] = InstitutionCode.kind
+        blocks[:, 8:12] = np.frombuffer(_checked(institution).to_bytes(4), np.uint8)
+        sealed = self._cipher.encrypt(blocks.tobytes())
+        return [InstitutionCode(sealed[place : place + 16]) for place in range(0, len(sealed), 16)]
+
     def _sealed(self, kind: int, linkage: LinkageCode, institution: int) -> bytes:
         number = linkage._number
-        return bytes(self._encrypt(bytes((kind,)) + number.to_bytes(7) + institution.to_bytes(4) + _ZEROS))
+        block = bytes((kind,)) + number.to_bytes(7) + institution.to_bytes(4) + _ZEROS
+        return bytes(self._cipher.encrypt(block))
+
+
+def _checked(institution: int) -> int:
+    if not 0 < institution < _INSTITUTIONS:
+        raise ValueError(f"no institution has the number {institution}")
+    return institution

@@ -2,32 +2,54 @@
 
 It stores no information about anybody: of a person it has a number of its own beside the resident record code, and of
 an exchange who asked whom, when, and for which item (番号法23条). Its records stand under the record code, which nobody
-else has.
+else has. What it is asked comes in messages of the interface systems, and what it says goes to them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from provision_network.codes import Coder, InstitutionCode, LinkageCode, PortalCode
+from provision_network.codes import (
+    BlockCipher,
+    Coder,
+    ForeignCode,
+    InstitutionCode,
+    LinkageCode,
+    PortalCode,
+    ProvisionIdentifier,
+    SoftwareCipher,
+    TokenCipher,
+)
+from provision_network.membership import Institution, InterfaceEntry, Membership
 from provision_network.rules import Decision, Purpose, RuleBook
+from relying_party.mutual_tls import Credentials, ServiceAuthority
 from relying_party.store import event_table
 from world.chance import unforeseen
 from world.clock import JST, epoch, from_epoch
 from world.home import World
+from world.post import Inbox, Message, Outbox, Say
 from world.storage import Position
+
+CORE = "core"
+PORTAL_KIND = "情報提供等記録開示システム"
+OWN_INFORMATION = "番号法附則6条3項 (自己情報表示)"
 
 _KEY_BITS = 256
 _LINKAGE_BITS = 56
+_CHUNK = 5_000
+_NAME = "Kazashi information provision network"
 
 
 class NetworkRefused(Exception):
-    """The network does not do that; `denial` is the reason's word, and nothing but a refusal was recorded."""
+    """The network does not do that; `denial` is the reason's word. That it was refused is recorded, and nothing
+    else."""
 
     def __init__(self, denial: str, words: str) -> None:
         super().__init__(words)
@@ -54,27 +76,29 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Institution:
-    """A body on the network. `kind` is what the rules call it, `group` the name under which codes are made: its own,
-    unless it shares them with others. `assessed` says that its impact assessment is done (D10)."""
-
-    name: str
-    kind: str
-    group: str
-    assessed: bool
-    starts: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Notified:
-    """What the core hands to a provider: the request's number, the person as the provider calls him, and what is asked.
-    `rule` is the provision that allows it."""
+    """What the core hands to a provider: the request's number, the person as the provider calls him, what is asked and
+    by whom, under which number of the requester's own. `rule` is the provision that allows it."""
 
     number: int
     code: InstitutionCode
+    provider: str
     requester: str
+    process: int
     item: str
     rule: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a message has it."""
+        return {
+            "number": self.number, "code": str(self.code), "provider": self.provider, "requester": self.requester,
+            "process": self.process, "item": self.item, "rule": self.rule,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> Notified:
+        """And back. Raises ForeignCode."""
+        return cls(**{**body, "code": InstitutionCode.parse(body["code"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +115,25 @@ class ProvisionRecord:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Hearing:
+    """What is at hand while messages are taken in: the transaction, everybody on the network, and a way to answer."""
+
+    connection: sa.Connection
+    members: dict[str, Institution]
+    say: Say
+
+
 class Core:
     """The core of one world."""
 
     def __init__(self, world: World, rules: RuleBook) -> None:
+        """Raises TokenUnavailable where the world keeps its keys in a token that is away."""
         self._world = world
         self.rules = rules
         metadata = sa.MetaData()
+        self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._members = Membership(metadata)
         self._secret = sa.Table(
             "secret", metadata,
             sa.Column("name", sa.Text, primary_key=True),
@@ -107,19 +143,6 @@ class Core:
             "person", metadata,
             sa.Column("linkage", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("resident_record_code", sa.Text, unique=True, nullable=False),
-        )  # fmt: skip
-        self._group = sa.Table(
-            "code_group", metadata,
-            sa.Column("number", sa.Integer, primary_key=True),
-            sa.Column("name", sa.Text, unique=True, nullable=False),
-        )  # fmt: skip
-        self._institution = sa.Table(
-            "institution", metadata,
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("kind", sa.Text, nullable=False),
-            sa.Column("code_group", sa.Integer, nullable=False),
-            sa.Column("assessed", sa.Boolean, nullable=False),
-            sa.Column("starts", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self._record = sa.Table(
             "provision_record", metadata,
@@ -133,75 +156,142 @@ class Core:
             sa.Column("outcome", sa.Text, nullable=False),
             sa.Column("reason", sa.Text, nullable=False),
         )  # fmt: skip
+        self._add_record = sa.insert(self._record).returning(self._record.c.number)
+        self._settle_record = sa.update(self._record).where(
+            self._record.c.number == sa.bindparam("n"), self._record.c.provider == sa.bindparam("p"),
+            self._record.c.outcome.in_((Outcome.NOTIFIED.value, Outcome.HELD.value)),
+        ).values(outcome=sa.bindparam("o"), provided_at=sa.bindparam("at"))  # fmt: skip
+        self._undisclosed = sa.Table(
+            "undisclosed", metadata,
+            sa.Column("record_code", sa.LargeBinary, primary_key=True),
+            sa.Column("body", sa.Text, primary_key=True),
+        )  # fmt: skip
         _, self._log = event_table(metadata)
         self.store = world.store("provision_core", metadata)
-        self._coder = self._begin()
+        self.authority, cipher = self._begin()
+        self._coder = Coder(cipher)
 
-    def _begin(self) -> Coder:
+    def _begin(self) -> tuple[ServiceAuthority, BlockCipher]:
+        keys = self._world.settings.keys
+        token = None if keys == "software" else TokenCipher(keys, f"provision core {self._world.seed}")
+        if token is not None:
+            token.make()
         with self.store.alone() as connection:
-            key = connection.scalar(sa.select(self._secret.c.value).where(self._secret.c.name == "key"))
-            if key is None:
-                key = unforeseen(_KEY_BITS).to_bytes(_KEY_BITS // 8)
-                connection.execute(sa.insert(self._secret), {"name": "key", "value": key})
-        return Coder(bytes(key))
+            held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
+            if not held:
+                begun = ServiceAuthority.begin(_NAME, self._world.clock.now())
+                held = {"authority-key": begun.key, "authority": begun.certificate}
+                if token is None:
+                    held["key"] = unforeseen(_KEY_BITS).to_bytes(_KEY_BITS // 8)
+                rows = [{"name": name, "value": value} for name, value in held.items()]
+                connection.execute(sa.insert(self._secret), rows)
+        cipher = SoftwareCipher(held["key"]) if token is None else token
+        return ServiceAuthority(_NAME, held["authority-key"], held["authority"]), cipher
 
-    # Institutions
+    # Who takes part
+
+    def enrol(self, interface: str, key: ec.EllipticCurvePublicKey, address: str) -> bytes:
+        """Put an interface system on the network; answers its certificate (PEM)."""
+        now = self._world.clock.now()
+        with self.store.alone() as connection:
+            self._members.put_interface(connection, interface, address)
+            self._log(connection, now, "interface enrolled", {"interface": interface})
+            self._announce(connection)
+        return self.authority.issue(interface, key, now, unit="interface", host="localhost")
+
+    def credentials(self, name: str, unit: str, host: str = "") -> Credentials:
+        """Credentials of a business system (`system`), of J-LIS's desk (`juki-net`), or the core's own; for a server
+        with its `host`."""
+        return self.authority.credentials(name, self._world.clock.now(), unit=unit, host=host)
 
     def connect(
-        self, name: str, kind: str, *, assessed: bool, group: str = "", starts: datetime | None = None
+        self, name: str, kind: str, *, assessed: bool, group: str = "", starts: datetime | None = None,
+        interface: str = "", key: str = "",
     ) -> Institution:  # fmt: skip
         """Put a body on the network, or change what is known of it. Several in one `group` share one code for a person,
         as the medical insurers do."""
-        group = group or name
-        starts = starts or self._world.clock.now()
+        now = self._world.clock.now()
         with self.store.alone() as connection:
-            number = connection.scalar(sa.select(self._group.c.number).where(self._group.c.name == group))
-            if number is None:
-                number = connection.execute(
-                    sa.insert(self._group).returning(self._group.c.number), {"name": group}
-                ).scalar_one()
-            values = {"kind": kind, "code_group": number, "assessed": assessed, "starts": epoch(starts)}
-            here = self._institution.c.name == name
-            if not connection.execute(sa.update(self._institution).where(here).values(values)).rowcount:
-                connection.execute(sa.insert(self._institution), {"name": name, **values})
-            self._log(connection, self._world.clock.now(), "connected", {"institution": name, "assessed": assessed})
-        return Institution(name, kind, group, assessed, starts)
+            found = self._members.put_institution(
+                connection, name, kind, group or name, assessed=assessed, starts=starts or now, interface=interface,
+                key=key,
+            )  # fmt: skip
+            self._log(connection, now, "connected", {"institution": name, "assessed": assessed})
+            self._announce(connection)
+        return found
 
-    def _known(self, connection: sa.Connection, name: str) -> Any:
+    def _announce(self, connection: sa.Connection) -> None:
+        """Tell every interface system who is behind which, where it answers, and how answers are sealed for it."""
+        entries = self._members.interfaces(connection)
+        addresses = {entry.name: entry.address for entry in entries}
+        members = {
+            body.name: {"interface": body.interface, "key": body.key, "address": addresses.get(body.interface, "")}
+            for body in self._members.institutions(connection).values() if body.interface
+        }  # fmt: skip
+        with self.outbox.letters(connection, CORE, self._world.clock.now()) as say:
+            for entry in entries:
+                say(entry.name, "members", {"members": members})
+
+    def interfaces(self) -> list[InterfaceEntry]:
+        """All interface systems."""
+        with self.store.reading() as connection:
+            return self._members.interfaces(connection)
+
+    def institutions(self) -> list[Institution]:
+        """All bodies."""
+        with self.store.reading() as connection:
+            return list(self._members.institutions(connection).values())
+
+    def _known(self, members: dict[str, Institution], name: str) -> Institution:
         """A body that may take part now. Raises NetworkRefused."""
-        row = connection.execute(sa.select(self._institution).where(self._institution.c.name == name)).one_or_none()
-        if row is None:
+        found = members.get(name)
+        if found is None:
             raise NetworkRefused("unknown-institution", f"{name} is not on the network")
-        if not row.assessed:
+        if not found.assessed:
             raise NetworkRefused("no-assessment", f"{name} has not done its impact assessment (特定個人情報保護評価)")
-        if row.starts > epoch(self._world.clock.now()):
-            raise NetworkRefused("not-started", f"{name} takes part from {from_epoch(row.starts):%Y-%m-%d} on")
-        return row
+        if found.starts > self._world.clock.now():
+            raise NetworkRefused("not-started", f"{name} takes part from {found.starts:%Y-%m-%d} on")
+        return found
 
     # Codes
 
     def code_for(self, institution: str, resident_record_code: str) -> InstitutionCode:
-        """A person's code for a body that is entitled to it: the way from the resident registry's network, which is the
-        only one that knows the resident record code. Raises NetworkRefused."""
+        """A person's code for a body that is entitled to it. Raises NetworkRefused."""
+        return self.issue([institution], [resident_record_code])[institution][0]
+
+    def issue(
+        self, institutions: Sequence[str], resident_record_codes: Sequence[str]
+    ) -> dict[str, list[InstitutionCode]]:  # fmt: skip
+        """Persons' codes for bodies that are entitled to them, in the same order: the way from the resident registry's
+        network, which is the only one that knows the resident record code. Raises NetworkRefused."""
         with self.store.alone() as connection:
-            row = self._known(connection, institution)
-            return self._coder.institution(self._linkage(connection, resident_record_code), row.code_group)
+            members = self._members.institutions(connection)
+            bodies = {name: self._known(members, name).group for name in institutions}
+            linkages = self._linkages(connection, resident_record_codes)
+            for name in institutions:
+                detail = {"institution": name, "persons": len(linkages)}
+                self._log(connection, self._world.clock.now(), "codes issued", detail)
+        return {name: self._coder.issue(linkages, group) for name, group in bodies.items()}
 
     def portal_code(self, resident_record_code: str) -> PortalCode:
         """A person's code for the portal."""
         with self.store.alone() as connection:
-            return self._coder.portal(self._linkage(connection, resident_record_code))
+            return self._coder.portal(self._linkages(connection, [resident_record_code])[0])
 
-    def _linkage(self, connection: sa.Connection, resident_record_code: str) -> LinkageCode:
+    def _linkages(self, connection: sa.Connection, resident_record_codes: Sequence[str]) -> list[LinkageCode]:
         table = self._person
-        here = table.c.resident_record_code == resident_record_code
-        found = connection.scalar(sa.select(table.c.linkage).where(here))
-        if found is None:
+        found: dict[str, int] = {}
+        for begin in range(0, len(resident_record_codes), _CHUNK):
+            chunk = resident_record_codes[begin : begin + _CHUNK]
+            rows = connection.execute(sa.select(table).where(table.c.resident_record_code.in_(chunk)))
+            known = {row.resident_record_code: row.linkage for row in rows}
             # At random, so that it tells nothing of the code that it goes with, and that code may be changed.
-            found = unforeseen(_LINKAGE_BITS) or 1
-            row = {"linkage": found, "resident_record_code": resident_record_code}
-            connection.execute(sa.insert(table), row)
-        return LinkageCode(found)
+            fresh = {code: unforeseen(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
+            if fresh:
+                new = [{"linkage": number, "resident_record_code": code} for code, number in fresh.items()]
+                connection.execute(sa.insert(table), new)
+            found |= known | fresh
+        return [LinkageCode(found[code]) for code in resident_record_codes]
 
     def recode(self, old: str, new: str) -> None:
         """A person's resident record code was changed: all codes stay what they are."""
@@ -217,77 +307,208 @@ class Core:
         if role is not Role.CORE_OPERATOR:
             raise NetworkRefused("not-entitled", f"a {role.value} may not have codes converted")
         with self.store.transaction() as connection:
-            ours, theirs = self._known(connection, source), self._known(connection, target)
+            members = self._members.institutions(connection)
+            ours, theirs = self._known(members, source), self._known(members, target)
             self._log(connection, self._world.clock.now(), "converted", {"source": source, "target": target})
-        return self._coder.convert(code, ours.code_group, theirs.code_group)
+        return self._coder.convert(code, ours.group, theirs.group)
 
     # The flow
 
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Take in what interface systems say. What one of them asks that is refused is recorded and answered; its
+        other messages go on. Raises MessageGap."""
+        with self.store.transaction() as connection:
+            self.receive_in(connection, messages)
+
+    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
+        """The same within a transaction of the core's store."""
+        members = self._members.institutions(connection)
+        with self.outbox.letters(connection, CORE, self._world.clock.now()) as say:
+            hearing = _Hearing(connection, members, say)
+            for message in self._inbox.fresh(connection, messages):
+                try:
+                    self._heard.get(message.kind, Core._unheard)(self, hearing, message)
+                except (NetworkRefused, ForeignCode, KeyError, TypeError, ValueError) as error:
+                    self._refuse(hearing, message, error)
+
+    def _unheard(self, _: _Hearing, message: Message) -> None:
+        raise NetworkRefused("unknown-message", f"nothing is called {message.kind[:40]!r} here")
+
+    def _refuse(self, hearing: _Hearing, message: Message, error: Exception) -> None:
+        if isinstance(error, NetworkRefused):
+            denial = error.denial
+        else:
+            denial = "foreign-code" if isinstance(error, ForeignCode) else "bad-message"
+        detail = {"interface": message.sender, "kind": message.kind, "denial": denial,
+                  **{name: message.body.get(name) for name in ("requester", "provider", "number")}}  # fmt: skip
+        self._log(hearing.connection, self._world.clock.now(), "refused", detail)
+        if isinstance(process := message.body.get("process"), int):
+            words = str(error) if denial != "bad-message" else "that message makes no sense"
+            answer = {"process": process, "denial": denial, "words": words}
+            hearing.say(message.sender, "refused", answer)
+
     def request(
-        self, requester: str, code: InstitutionCode, purpose: Purpose, providers: list[str], *, consent: bool = False
+        self, requester: str, code: InstitutionCode, purpose: Purpose, providers: list[str], *, consent: bool = False,
+        ordinary: bool = False, process: int = 0,
     ) -> Notified:  # fmt: skip
-        """The second and third step of five: decide, convert, and notify the one provider. Whatever is denied is
-        recorded too. Raises NetworkRefused and ForeignCode."""
+        """The second and third step of five: decide, convert, and say what the one provider is notified of. What is
+        denied by a rule is recorded too. Raises NetworkRefused and ForeignCode."""
+        with self.store.transaction() as connection:
+            members = self._members.institutions(connection)
+            found = self._request(connection, members, requester, code, purpose, providers, process, consent, ordinary)
+        if isinstance(found, NetworkRefused):
+            raise found
+        return found
+
+    def _request(
+        self, connection: sa.Connection, members: dict[str, Institution], requester: str, code: InstitutionCode,
+        purpose: Purpose, providers: list[str], process: int, consent: bool, ordinary: bool,
+    ) -> Notified | NetworkRefused:  # fmt: skip
         if len(providers) != 1:
             raise NetworkRefused("broadcast", "a request goes to one provider")
-        (provider,) = providers
-        now = self._world.clock.now()
-        with self.store.transaction() as connection:
-            ours, theirs = self._known(connection, requester), self._known(connection, provider)
-            linkage = self._coder.linkage(code, ours.code_group)
-            if (ours.kind, theirs.kind) != (purpose.requester, purpose.provider):
-                words = f"{requester} is {ours.kind}, and {provider} is {theirs.kind}"
-                raise NetworkRefused("another-body", words)
-            decision = self.rules.decide(purpose, now.astimezone(JST).date(), consent=consent, provider_name=provider)
-            number = self._note(connection, linkage, requester, provider, purpose.item, decision, now)
+        ours, theirs = self._known(members, requester), self._known(members, providers[0])
+        linkage = self._coder.linkage(code, ours.group)
+        if (ours.kind, theirs.kind) != (purpose.requester, purpose.provider):
+            words = f"{ours.name} is {ours.kind}, and {theirs.name} is {theirs.kind}"
+            raise NetworkRefused("another-body", words)
+        day = self._world.clock.now().astimezone(JST).date()
+        decision = self.rules.decide(purpose, day, consent=consent, provider_name=theirs.name, ordinary=ordinary)
+        number = self._note(connection, linkage, requester, theirs.name, purpose.item, decision)
         if decision.denial is not None:
-            raise NetworkRefused(decision.denial.value, decision.words)
-        return Notified(
-            number, self._coder.institution(linkage, theirs.code_group), requester, purpose.item, decision.rule
-        )
+            return NetworkRefused(decision.denial.value, decision.words)
+        converted = self._coder.institution(linkage, theirs.group)
+        return Notified(number, converted, theirs.name, requester, process, purpose.item, decision.rule)
+
+    def _on_request(self, hearing: _Hearing, message: Message) -> None:
+        body = message.body
+        _speaks_for(hearing.members, message.sender, body["requester"])
+        code, purpose = InstitutionCode.parse(body["code"]), Purpose(**body["purpose"])
+        found = self._request(
+            hearing.connection, hearing.members, body["requester"], code, purpose, list(body["providers"]),
+            int(body["process"]), bool(body.get("consent")), bool(body.get("ordinary")),
+        )  # fmt: skip
+        if isinstance(found, NetworkRefused):
+            raise found
+        self._notify(hearing, message.sender, found)
+
+    def _on_own_information(self, hearing: _Hearing, message: Message) -> None:
+        """The portal asks for somebody's own information: an exchange like others, with a record (F3)."""
+        body = message.body
+        _speaks_for(hearing.members, message.sender, body["requester"])
+        ours, theirs = (self._known(hearing.members, body[name]) for name in ("requester", "provider"))
+        if ours.kind != PORTAL_KIND:
+            raise NetworkRefused("not-entitled", "the portal alone asks for a person's own information")
+        linkage = self._coder.linkage(PortalCode.parse(body["code"]))
+        decision = Decision(OWN_INFORMATION, None, "one's own information")
+        number = self._note(hearing.connection, linkage, ours.name, theirs.name, str(body["item"]), decision)
+        code = self._coder.institution(linkage, theirs.group)
+        found = Notified(
+            number, code, theirs.name, ours.name, int(body["process"]), str(body["item"]), decision.rule
+        )  # fmt: skip
+        self._notify(hearing, message.sender, found)
+
+    def _notify(self, hearing: _Hearing, requester: str, found: Notified) -> None:
+        """The Minister's notification to the provider (21条2項), and a word to the requester."""
+        hearing.say(hearing.members[found.provider].interface, "notification", found.as_dict())
+        accepted = {"process": found.process, "number": found.number, "rule": found.rule}
+        hearing.say(requester, "accepted", accepted)
+
+    def _on_settled(self, hearing: _Hearing, message: Message) -> None:
+        body = message.body
+        _speaks_for(hearing.members, message.sender, body["provider"])
+        self._settle(hearing.connection, body["provider"], int(body["number"]), Outcome(body["outcome"]))
+
+    def _on_disputed(self, hearing: _Hearing, message: Message) -> None:
+        """A requester says that an answer was another than it asked for."""
+        _speaks_for(hearing.members, message.sender, message.body["requester"])
+        detail = {name: message.body[name] for name in ("requester", "number", "why")}
+        self._log(hearing.connection, self._world.clock.now(), "disputed", detail)
+
+    def _on_undisclosed(self, hearing: _Hearing, message: Message) -> None:
+        """A body has, or has no more, a person whose records the portal must not show (不開示該当フラグ)."""
+        body, table = message.body, self._undisclosed
+        _speaks_for(hearing.members, message.sender, body["body"])
+        ours = self._known(hearing.members, body["body"])
+        person = self._coder.record(self._coder.linkage(InstitutionCode.parse(body["code"]), ours.group)).value
+        here = (table.c.record_code == person) & (table.c.body == ours.name)
+        hearing.connection.execute(sa.delete(table).where(here))
+        if body["on"]:
+            hearing.connection.execute(sa.insert(table), {"record_code": person, "body": ours.name})
+
+    _heard: dict[str, Callable[[Core, _Hearing, Message], None]] = {  # noqa: RUF012 - a table, never changed
+        "request": _on_request,
+        "own-information": _on_own_information,
+        "settled": _on_settled,
+        "disputed": _on_disputed,
+        "undisclosed": _on_undisclosed,
+    }
 
     def _note(
         self, connection: sa.Connection, linkage: LinkageCode, requester: str, provider: str, item: str,
-        decision: Decision, now: datetime,
+        decision: Decision,
     ) -> int:  # fmt: skip
         outcome = Outcome.NOTIFIED if decision.allowed else Outcome.DENIED
         row = {
             "record_code": self._coder.record(linkage).value, "requester": requester, "provider": provider,
-            "item": item, "requested_at": epoch(now), "outcome": outcome.value,
+            "item": item, "requested_at": epoch(self._world.clock.now()), "outcome": outcome.value,
             "reason": decision.rule if decision.denial is None else decision.denial.value,
         }  # fmt: skip
-        found = connection.execute(sa.insert(self._record).returning(self._record.c.number), row).scalar_one()
-        return int(found)
+        return int(connection.execute(self._add_record, row).scalar_one())
 
     def settle(self, provider: str, number: int, outcome: Outcome) -> None:
         """What the provider says it has done: provided, or held for a human's look. It cannot refuse. Raises
         NetworkRefused."""
+        with self.store.alone() as connection:
+            self._settle(connection, provider, number, outcome)
+
+    def _settle(self, connection: sa.Connection, provider: str, number: int, outcome: Outcome) -> None:
         if outcome not in (Outcome.PROVIDED, Outcome.HELD):
             raise NetworkRefused("duty-to-provide", "a provider that was notified provides, or holds")
-        table = self._record
-        with self.store.alone() as connection:
-            here = (table.c.number == number) & (table.c.provider == provider)
-            state = connection.scalar(sa.select(table.c.outcome).where(here))
-            if state not in (Outcome.NOTIFIED.value, Outcome.HELD.value):
-                raise NetworkRefused(
-                    "not-notified", f"{provider} was not notified of a request {number}, or has answered"
-                )
-            at = epoch(self._world.clock.now()) if outcome is Outcome.PROVIDED else None
-            connection.execute(sa.update(table).where(here).values(outcome=outcome.value, provided_at=at))
+        at = epoch(self._world.clock.now()) if outcome is Outcome.PROVIDED else None
+        values = {"n": number, "p": provider, "o": outcome.value, "at": at}
+        if not connection.execute(self._settle_record, values).rowcount:
+            words = f"{provider} was not notified of a request {number}, or has answered"
+            raise NetworkRefused("not-notified", words)
 
     # Records
 
     def records(self, code: PortalCode) -> list[ProvisionRecord]:
-        """A person's records, as the portal asks for them, oldest first. Raises ForeignCode."""
-        wanted = self._coder.record(self._coder.linkage(code)).value
-        table = self._record
+        """A person's records, as the portal asks for them, oldest first. Raises ForeignCode, and NetworkRefused where a
+        body has said that they must not be shown."""
+        wanted = self._record_code(code)
+        table, hidden = self._record, self._undisclosed
         with self.store.reading() as connection:
+            if connection.scalar(sa.select(sa.func.count()).where(hidden.c.record_code == wanted)):
+                raise NetworkRefused("undisclosed", "these records are not shown (不開示該当フラグ)")
             rows = connection.execute(sa.select(table).where(table.c.record_code == wanted).order_by(table.c.number))
-            return [
-                ProvisionRecord(
-                    row.number, row.requester, row.provider, row.item, from_epoch(row.requested_at),
-                    from_epoch(row.provided_at) if row.provided_at is not None else None, Outcome(row.outcome),
-                    row.reason,
-                )
-                for row in rows
-            ]  # fmt: skip
+            return [_provision_record(row) for row in rows]
+
+    def _record_code(self, code: ProvisionIdentifier) -> bytes:
+        return self._coder.record(self._coder.linkage(code)).value
+
+    def by_basis(self) -> dict[str, int]:
+        """How many exchanges stand on which provision, denials apart (H7)."""
+        table = self._record.c
+        with self.store.reading() as connection:
+            rows = connection.execute(
+                sa.select(table.reason, sa.func.count()).where(table.outcome != Outcome.DENIED.value)
+                .group_by(table.reason)
+            ).all()  # fmt: skip
+        found: dict[str, int] = {}
+        for reason, count in rows:
+            basis = reason.partition(",")[0]
+            found[basis] = found.get(basis, 0) + count
+        return found
+
+
+def _speaks_for(members: dict[str, Institution], interface: str, body: str) -> None:
+    known = members.get(body)
+    if known is None or known.interface != interface:
+        raise NetworkRefused("not-entitled", f"{interface} does not speak for {body}")
+
+
+def _provision_record(row: Any) -> ProvisionRecord:
+    return ProvisionRecord(
+        row.number, row.requester, row.provider, row.item, from_epoch(row.requested_at),
+        from_epoch(row.provided_at) if row.provided_at is not None else None, Outcome(row.outcome), row.reason,
+    )  # fmt: skip

@@ -1,22 +1,24 @@
-"""The flow in five steps (情報提供の流れ): the answer goes from the provider to the requester, past the core.
+"""The flow in five steps (情報提供の流れ), all in one process: the answer goes from the provider to the requester, past
+the core.
 
 1  requester -> core        item and the requester's code
 2  core                     the code as the provider's
 3  core -> provider         item and the provider's code
 4  provider                 extracts
-5  provider -> requester    the content
+5  provider -> requester    the content, sealed
+
+Served as processes of their own, core and interface systems do the same over HTTP (`serve.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision_network.codes import InstitutionCode
-from provision_network.core import Core, Notified, Outcome
-from provision_network.intermediate import Copy, Held, IntermediateServer
-from provision_network.rules import Purpose
-
-CORE = "core"
+from provision_network.core import CORE, Core
+from provision_network.interface import Interface
+from world.home import World
+from world.post import Message, Receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +32,58 @@ class Step:
 
 @dataclass
 class Trace:
-    """What went where."""
+    """What went where, of requests and answers. The words that tell how far a process has come are left out."""
 
     steps: list[Step] = field(default_factory=list)
+
+    def watch(self, message: Message) -> None:
+        """Take a message that is handed over."""
+        body = message.body
+        match message.kind:
+            case "request" | "own-information":
+                item = body["item"] if message.kind == "own-information" else body["purpose"]["item"]
+                self.steps.append(Step(body["requester"], CORE, (item, f"code of {body['requester']}")))
+            case "notification" if message.sender == CORE:
+                ours, theirs = f"code of {body['requester']}", f"code of {body['provider']}"
+                self.steps.append(Step(CORE, CORE, (ours, theirs)))
+                self.steps.append(Step(CORE, body["provider"], (body["item"], theirs)))
+                self._providers[body["number"]] = (body["provider"], body["requester"], body["item"])
+            case "answer" if body.get("number") in self._providers:
+                provider, requester, item = self._providers[body["number"]]
+                self.steps.append(Step(provider, provider, (f"code of {provider}", f"content of {item}")))
+                self.steps.append(Step(provider, requester, (f"content of {item}",)))
 
     def seen_by(self, who: str) -> set[str]:
         """Everything that somebody was told or had in hand."""
         return {word for step in self.steps if who in (step.sender, step.receiver) for word in step.tells}
 
-
-def exchange(
-    core: Core, requester: str, code: InstitutionCode, purpose: Purpose, provider: IntermediateServer, trace: Trace
-) -> Copy:
-    """One request through to its answer. Raises NetworkRefused, ForeignCode, and Held, of which the record then tells:
-    the same request is answered by `provide` once a human has released it."""
-    trace.steps.append(Step(requester, CORE, (purpose.item, f"code of {requester}")))
-    notified = core.request(requester, code, purpose, [provider.owner])
-    trace.steps.append(Step(CORE, CORE, (f"code of {requester}", f"code of {provider.owner}")))
-    trace.steps.append(Step(CORE, provider.owner, (purpose.item, f"code of {provider.owner}")))
-    return provide(core, notified, provider, trace)
+    _providers: dict[int, tuple[str, str, str]] = field(default_factory=dict, repr=False)
 
 
-def provide(core: Core, notified: Notified, provider: IntermediateServer, trace: Trace) -> Copy:
-    """The provider's part: extract, tell the core that it is done, and answer the requester. Raises Held."""
-    trace.steps.append(
-        Step(provider.owner, provider.owner, (f"code of {provider.owner}", f"content of {notified.item}"))
-    )
-    try:
-        found = provider.answer(notified)
-    except Held:
-        core.settle(provider.owner, notified.number, Outcome.HELD)
-        raise
-    core.settle(provider.owner, notified.number, Outcome.PROVIDED)
-    trace.steps.append(Step(provider.owner, notified.requester, (f"content of {notified.item}",)))
-    return found
+def carry(
+    world: World, core: Core, interfaces: Sequence[Interface], watch: Callable[[Message], object] = lambda _: None
+) -> int:
+    """Carry all messages to the end of their way, and have everybody answer what can be answered; answers how many
+    were handed over. Raises what a store raises; everything then waits where it is."""
+
+    def watched(receive: Receive) -> Receive:
+        def take(messages: Sequence[Message]) -> None:
+            receive(messages)
+            for message in messages:
+                watch(message)
+
+        return take
+
+    receivers: Mapping[str, Receive] = {
+        CORE: watched(core.receive), **{interface.name: watched(interface.receive) for interface in interfaces}
+    }  # fmt: skip
+    total = 0
+    while True:
+        done = 0
+        done += core.outbox.deliver(core.store, world.clock.now(), receivers)
+        for interface in interfaces:
+            done += interface.outbox.deliver(interface.store, world.clock.now(), receivers)
+            done += interface.work()
+        total += done
+        if not done:
+            return total

@@ -32,6 +32,12 @@ class Denial(Enum):
     """Tax data are not given for an affair by ordinance without consent (H6; 地方税法22条)."""
     LIMITED = "limited"
     """The provider's own ordinance limits what it gives, and the Commission was told so beforehand (H5)."""
+    ORDINARY = "ordinary-information"
+    """The network carries specific personal information alone, unless that was opened (番号法附則6条1項, A3)."""
+    NO_BASIS = "no-basis"
+    """No clause of the closed lists (番号法9条, 19条) fits, or it lacks a condition that the words name."""
+    NETWORK_ONLY = "network-only"
+    """What 19条7号 and 8号 allow goes over the network, and no other way."""
 
 
 class Penalty(Enum):
@@ -119,7 +125,11 @@ ORDINANCES_START = date(2016, 1, 1)
 class RuleBook:
     """The rules of one network."""
 
-    def __init__(self, rows: Iterable[Row], ordinances: Iterable[OrdinanceAffair] = ()) -> None:
+    def __init__(
+        self, rows: Iterable[Row], ordinances: Iterable[OrdinanceAffair] = (), *, ordinary: bool = False
+    ) -> None:
+        """`ordinary` opens the network to information that has nothing to do with the number (A3)."""
+        self._ordinary = ordinary
         self._rows: Mapping[Purpose, Row] = {row.purpose: row for row in rows}
         self._ordinances = {affair.purpose: affair for affair in ordinances}
         self._affairs = {(purpose.law, purpose.affair) for purpose in (*self._rows, *self._ordinances)}
@@ -134,13 +144,26 @@ class RuleBook:
         """The table."""
         return list(self._rows.values())
 
+    def published(self) -> list[dict[str, str]]:
+        """The affairs by ordinance as the Commission publishes them (H4): those that were filed and published."""
+        return [
+            {"identifier": affair.identifier, "like": affair.like,
+             **{field.name: getattr(affair.purpose, field.name) for field in fields(Purpose)}}
+            for affair in self._ordinances.values() if affair.filed and affair.published
+        ]  # fmt: skip
+
     def limit(self, provider: str, item: str) -> None:
         """A provider's ordinance limits what it gives for affairs by ordinance, and the Commission was told (H5)."""
         self._limits.add((provider, item))
 
-    def decide(self, purpose: Purpose, on: date, *, consent: bool = False, provider_name: str = "") -> Decision:
+    def decide(
+        self, purpose: Purpose, on: date, *, consent: bool = False, provider_name: str = "", ordinary: bool = False
+    ) -> Decision:
         """Whether a request is allowed on a day, and by which rule. `consent` is the person's to a provision of tax
-        data for an affair by ordinance; it changes nothing else. `provider_name` is the body that is asked."""
+        data for an affair by ordinance; it changes nothing else. `provider_name` is the body that is asked; `ordinary`
+        says that what is asked for has nothing to do with the number."""
+        if ordinary and not self._ordinary:
+            return Decision("", Denial.ORDINARY, "the network is not open to other personal information (附則6条1項)")
         row = self._rows.get(purpose)
         if row is not None:
             if on >= row.valid_from:
@@ -169,15 +192,20 @@ class RuleBook:
 
 
 def table_of_affairs() -> list[Row]:
-    """The table that comes along: a realistic part of 別表第二 as of 2016, with the number of each row there. It is
-    written down from general knowledge of the table, for prototypes, and is no statement of the law. Raises ValueError
-    for a table that is damaged."""
-    with (files("provision_network") / "affairs.csv").open(encoding="utf-8") as file:
+    """The table that comes along: a realistic 別表第二 as of 2016, with the number of each row there. It is written
+    down from general knowledge of the table, for prototypes, and is no statement of the law. Raises ValueError for a
+    table that is damaged."""
+    names = [field.name for field in fields(Purpose)]
+    return [
+        Row(line["row"], Purpose(*(line[name] for name in names)), line["uses_number"] == "yes", NETWORK_STARTS)
+        for line in read_table("affairs.csv", _COLUMNS)
+    ]
+
+
+def read_table(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The lines of a table that comes along. Raises ValueError for one that is damaged."""
+    with (files("provision_network") / name).open(encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise ValueError(f"a table of affairs has the columns {', '.join(_COLUMNS)}")
-        names = [field.name for field in fields(Purpose)]
-        return [
-            Row(line["row"], Purpose(*(line[name] for name in names)), line["uses_number"] == "yes", NETWORK_STARTS)
-            for line in reader
-        ]
+        if tuple(reader.fieldnames or ()) != columns:
+            raise ValueError(f"{name} has the columns {', '.join(columns)}")
+        return list(reader)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import sqlalchemy as sa
 from starlette.requests import Request
@@ -17,11 +18,12 @@ from starlette.routing import Route
 
 from pki.profile import Kind
 from relying_party.agent_login import AgentLogin, AnswerRefused
+from relying_party.certificate import HolderCertificate
 from relying_party.finding import Outcome
 from relying_party.linkage import LinkageUnavailable
 from relying_party.pages import alert, both
 from relying_party.plain_words import explained, unknown
-from relying_party.platform import LinkageConflict, Platform, User
+from relying_party.platform import LinkageConflict, User
 from relying_party.verdict import Verdict
 from world.chance import unforeseen
 from world.clock import epoch
@@ -35,16 +37,23 @@ Enter = Callable[[str, str, User, Verdict, str], bool]
 """Begin a session (new name, former name, user, verdict, purpose); False for a user whom the site does not know."""
 
 
+class Users(Protocol):
+    """Who says which user a certificate's holder is: a platform operator, or the site itself."""
+
+    def identify(self, tenant: str, certificate: HolderCertificate) -> User:
+        """The tenant's user. Raises LinkageConflict and LinkageUnavailable."""
+
+
 class CardEntrance:
     """The entrance of one site, which is a tenant of the platform operator."""
 
     def __init__(
-        self, platform: Platform, tenant: str, login: AgentLogin, purposes: Mapping[str, str], enter: Enter,
+        self, users: Users, tenant: str, login: AgentLogin, purposes: Mapping[str, str], enter: Enter,
         front: Front,
     ) -> None:  # fmt: skip
         """`purposes` by name: the text that is signed for one with the signature certificate, or nothing for one
         that needs the authentication certificate alone."""
-        self._platform = platform
+        self._users = users
         self._tenant = tenant
         self._login = login
         self._purposes = purposes
@@ -90,7 +99,7 @@ class CardEntrance:
             verdict = ended.verdict
             if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
                 return self._trouble(explained(verdict), 403)
-            user = await asyncio.to_thread(self._platform.identify, self._tenant, verdict.certificate)
+            user = await asyncio.to_thread(self._users.identify, self._tenant, verdict.certificate)
             # A session that was there before the login may be known to somebody.
             fresh = _new_session()
             if not await asyncio.to_thread(self._enter, fresh, session, user, verdict, ended.purpose):

@@ -9,7 +9,8 @@ point.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -46,6 +47,10 @@ Receive = Callable[[Sequence[Message]], None]
 """Takes messages of any senders, in order, and has applied them durably when it returns; idempotent."""
 
 
+Say = Callable[[str, str, Body], None]
+"""Send a message: receiver, kind, body."""
+
+
 class Outbox:
     """What an actor has to send, in tables of its own store."""
 
@@ -69,9 +74,11 @@ class Outbox:
             sa.Column("sent", sa.BigInteger, nullable=False),
         )  # fmt: skip
         here = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
-        self._count = sa.update(stream).where(here).values(sent=stream.c.sent + 1).returning(stream.c.sent)
+        more = stream.c.sent + sa.bindparam("n")
+        self._count = sa.update(stream).where(here).values(sent=more).returning(stream.c.sent)
         self._begin, self._add = insert_if_absent(stream), sa.insert(outbox)
         self._remove = sa.delete(outbox).where(outbox.c.position == sa.bindparam("p"))
+        self._waiting = sa.select(sa.func.count()).select_from(outbox)
         self._hasten = sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.due > sa.bindparam("d"))
@@ -82,18 +89,34 @@ class Outbox:
 
         What waits for the same receiver goes with it at the latest: a stream keeps its order.
         """
-        stream, until = {"s": sender, "r": receiver}, epoch(due)
-        sequence = connection.scalar(self._count, stream)
-        if sequence is None:
+        self.put_all(connection, sender, receiver, due, [(kind, body)])
+
+    def put_all(
+        self, connection: sa.Connection, sender: str, receiver: str, due: datetime, messages: Sequence[tuple[str, Body]]
+    ) -> None:  # fmt: skip
+        """Send messages, each of a kind, in that order."""
+        count = len(messages)
+        stream, until = {"s": sender, "r": receiver, "n": count}, epoch(due)
+        last = connection.scalar(self._count, stream)
+        if last is None:
             connection.execute(self._begin, {"sender": sender, "receiver": receiver, "sent": 0})
-            sequence = connection.scalar(self._count, stream)
+            last = connection.scalar(self._count, stream) or 0
         else:
-            connection.execute(self._hasten, {**stream, "d": until})
-        connection.execute(
-            self._add,
+            connection.execute(self._hasten, {"s": sender, "r": receiver, "d": until})
+        connection.execute(self._add, [
             {"sender": sender, "receiver": receiver, "sequence": sequence, "due": until, "kind": kind,
-             "body": json.dumps(body, ensure_ascii=False)},
-        )  # fmt: skip
+             "body": json.dumps(body, ensure_ascii=False)}
+            for sequence, (kind, body) in enumerate(messages, last - count + 1)
+        ])  # fmt: skip
+
+    @contextmanager
+    def letters(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Say]:
+        """A function that takes messages (receiver, kind, body) for a transaction; they are put together at its
+        end, which is quicker than one by one."""
+        letters: dict[str, list[tuple[str, Body]]] = {}
+        yield lambda receiver, kind, body: letters.setdefault(receiver, []).append((kind, body))
+        for receiver, messages in letters.items():
+            self.put_all(connection, sender, receiver, due, messages)
 
     def hasten(self, connection: sa.Connection, sender: str, due: datetime) -> None:
         """Have all that a sender has waiting leave at an instant at the latest."""
@@ -110,7 +133,11 @@ class Outbox:
     def waiting(self, store: Store) -> int:
         """How many messages wait."""
         with store.reading() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).select_from(self._outbox)) or 0)
+            return self.waiting_in(connection)
+
+    def waiting_in(self, connection: sa.Connection) -> int:
+        """The same within a transaction."""
+        return int(connection.scalar(self._waiting) or 0)
 
     def deliver(self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500) -> int:
         """Hand over every message that is due; answers how many. `receivers` are found by the receiver's name, or by

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,6 +50,8 @@ class Store:
     def __init__(self, engine: sa.Engine, actor: str, metadata: sa.MetaData) -> None:
         self.engine = engine
         self.actor = actor
+        # SQLite lets writers wait by sleeping; those of one process rather wait in line.
+        self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
         with self.transaction() as connection:
             if engine.dialect.name == "postgresql":
                 # Two programs that begin one store at once would both find no tables.
@@ -60,7 +63,7 @@ class Store:
     def transaction(self) -> Iterator[sa.Connection]:
         """A transaction that may write. On SQLite it is the only one from its beginning, so that nothing it has read
         can change before it writes. Raises StoreFailed."""
-        with self._begun(writes=True) as connection:
+        with self._turn, self._begun(writes=True) as connection:
             yield connection
 
     @contextmanager

@@ -18,6 +18,7 @@ from provision_network.codes import (
     PortalCode,
     ProvisionIdentifier,
     RecordCode,
+    SoftwareCipher,
 )
 
 KEY = bytes(range(32))
@@ -27,7 +28,7 @@ INSTITUTIONS = st.integers(1, 2**32 - 1)
 
 @given(NUMBERS, NUMBERS, INSTITUTIONS, INSTITUTIONS)
 def test_b7_codes_differ_by_person_and_institution_and_convert(one: int, other: int, a: int, c: int) -> None:
-    coder = Coder(KEY)
+    coder = Coder(SoftwareCipher(KEY))
     person = LinkageCode(one)
     at_a, at_c = coder.institution(person, a), coder.institution(person, c)
     assert (at_a == at_c) is (a == c)
@@ -38,7 +39,7 @@ def test_b7_codes_differ_by_person_and_institution_and_convert(one: int, other: 
 
 @given(NUMBERS, INSTITUTIONS, INSTITUTIONS)
 def test_b7_another_institution_s_code_is_refused(number: int, a: int, c: int) -> None:
-    coder = Coder(KEY)
+    coder = Coder(SoftwareCipher(KEY))
     code = coder.institution(LinkageCode(number), a)
     if a != c:
         with pytest.raises(ForeignCode):
@@ -46,17 +47,17 @@ def test_b7_another_institution_s_code_is_refused(number: int, a: int, c: int) -
     with pytest.raises(ForeignCode):
         coder.linkage(PortalCode(code.value))
     with pytest.raises(ForeignCode):
-        Coder(KEY[::-1]).linkage(code, a)
+        Coder(SoftwareCipher(KEY[::-1])).linkage(code, a)
 
 
 @given(st.binary(min_size=16, max_size=16), INSTITUTIONS)
 def test_a_code_that_the_core_has_not_made_is_refused(value: bytes, a: int) -> None:
     with pytest.raises(ForeignCode):
-        Coder(KEY).linkage(InstitutionCode(value), a)
+        Coder(SoftwareCipher(KEY)).linkage(InstitutionCode(value), a)
 
 
 def test_b7_without_the_key_two_codes_of_a_person_have_nothing_in_common() -> None:
-    coder = Coder(KEY)
+    coder = Coder(SoftwareCipher(KEY))
     pairs = [(coder.institution(LinkageCode(n), 7).value, coder.institution(LinkageCode(n), 8).value)
              for n in range(1, 2001)]  # fmt: skip
     same = sum(bin(x ^ y).count("1") for a, b in pairs for x, y in zip(a, b, strict=True)) / (2000 * 128)
@@ -79,7 +80,7 @@ def test_b6_a_linkage_code_does_not_leave_the_core() -> None:
 
 
 def test_b10_the_three_kinds_of_codes_are_one_kind_of_identifier() -> None:
-    coder, person = Coder(KEY), LinkageCode(5)
+    coder, person = Coder(SoftwareCipher(KEY)), LinkageCode(5)
     found = [coder.institution(person, 1), coder.portal(person), coder.record(person)]
     assert [type(code) for code in found] == [InstitutionCode, PortalCode, RecordCode]
     assert all(isinstance(code, ProvisionIdentifier) for code in found)

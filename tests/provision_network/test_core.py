@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,11 @@ import sqlalchemy as sa
 
 from provision_network.codes import ForeignCode, InstitutionCode
 from provision_network.core import Core, NetworkRefused, Outcome, Role
-from provision_network.rules import RuleBook, table_of_affairs
+from provision_network.rules import RuleBook
+from tests.provision_network.bodies import HANAKO, MINATO, NOW, PENSION, PURPOSE, ROWS, SHIBUYA, TARO
 from world.clock import FixedClock
 from world.home import World, open_world
 from world.settings import Settings
-
-NOW = datetime(2018, 4, 2, 3, tzinfo=UTC)
-HANAKO, TARO = "12345678903", "98765432101"
-ROWS = table_of_affairs()
-PURPOSE = next(row.purpose for row in ROWS if (row.number, row.purpose.requester) == ("74", "市町村長"))
-SHIBUYA, MINATO, PENSION = "渋谷区", "港区", "日本年金機構"
 
 
 @pytest.fixture
@@ -144,7 +139,7 @@ def test_a7_a8_the_core_s_operator_alone_has_codes_converted_and_it_is_logged(co
     assert core.convert(Role.CORE_OPERATOR, code, SHIBUYA, PENSION) == core.code_for(PENSION, HANAKO)
     with core.store.reading() as connection:
         said = [row.what for row in connection.execute(sa.text("SELECT what FROM event ORDER BY position"))]
-    assert said[-1:] == ["converted"]
+    assert said[-2:] == ["converted", "codes issued"]
     assert said.count("converted") == 1
 
 

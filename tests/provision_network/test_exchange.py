@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from provision_network.core import Core, NetworkRefused, Notified, Outcome
-from provision_network.exchange import CORE, Trace, exchange, provide
-from provision_network.intermediate import Held, IntermediatePlatform
-from provision_network.rules import RuleBook
-from tests.provision_network.test_core import HANAKO, MINATO, NOW, PURPOSE, ROWS, SHIBUYA
+from provision_network.codes import InstitutionCode
+from provision_network.core import CORE, NetworkRefused, Notified, Outcome
+from provision_network.interface import Stage
+from provision_network.intermediate import FalseAnswer, Held
+from provision_network.rules import OrdinanceAffair, Purpose
+from tests.provision_network.bodies import (
+    CHILD_PENSION,
+    HANAKO,
+    MINATO,
+    MUNICIPAL,
+    NATIONAL,
+    NOW,
+    PENSION,
+    PURPOSE,
+    SHIBUYA,
+    TARO,
+    TOWNS,
+    Network,
+    network_of,
+)
 from world.clock import FixedClock
 from world.home import World, open_world
+from world.post import Message, MessageGap, NodeDown
 from world.settings import Settings
+from world.storage import Store
 
 SECRET = "所得 2,345,678円"
-TOWNS = [SHIBUYA, MINATO, "新宿区", "架空町"]
 
 
 @pytest.fixture
@@ -31,103 +50,309 @@ def world(tmp_path: Path, storage: str) -> Iterator[World]:
 
 
 @pytest.fixture
-def network(world: World) -> tuple[Core, IntermediatePlatform]:
-    core, platform = Core(world, RuleBook(ROWS)), IntermediatePlatform(world)
+def network(world: World) -> Network:
+    found = network_of(world)
     for town in TOWNS:
-        core.connect(town, "市町村長", assessed=True)
-        platform.server(town).register(core.code_for(town, HANAKO), f"{town}-1", PURPOSE.item, f"{SECRET} {town}")
-    return core, platform
+        found.server(town).take_codes([(f"{town}-1", found.code(town))])
+        found.server(town).register(found.code(town), f"{town}-1", PURPOSE.item, f"{SECRET} {town}")
+    return found
 
 
-def test_d7_five_steps_and_the_answer_passes_the_core_by(network: tuple[Core, IntermediatePlatform]) -> None:
-    core, platform = network
-    trace = Trace()
-    found = exchange(core, SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, platform.server(MINATO), trace)
-    assert found.content == f"{SECRET} {MINATO}"
-    assert [(step.sender, step.receiver) for step in trace.steps] == [
+def everything_in(store: Store) -> list[str]:
+    with store.reading() as connection:
+        metadata = sa.MetaData()
+        metadata.reflect(connection)
+        return [value.hex() if isinstance(value, bytes) else str(value) for table in metadata.tables.values()
+                for row in connection.execute(sa.select(table)) for value in row]  # fmt: skip
+
+
+def content_of(network: Network, process: int) -> str:
+    received = network.municipal.answer_to(process)
+    assert received is not None
+    return str(received.content)
+
+
+def test_d7_five_steps_and_the_answer_passes_the_core_by(network: Network) -> None:
+    asked = network.ask()
+    assert asked.stage is Stage.ANSWERED
+    assert asked.rule == "番号法19条7号, 別表第二 74"
+    assert content_of(network, asked.process) == f"{SECRET} {MINATO}"
+    assert [(step.sender, step.receiver) for step in network.trace.steps] == [
         (SHIBUYA, CORE), (CORE, CORE), (CORE, MINATO), (MINATO, MINATO), (MINATO, SHIBUYA),
     ]  # fmt: skip
     content = f"content of {PURPOSE.item}"
-    assert content in trace.seen_by(SHIBUYA)
-    assert content not in trace.seen_by(CORE)
-    assert f"code of {MINATO}" not in trace.seen_by(SHIBUYA)
+    assert content in network.trace.seen_by(SHIBUYA)
+    assert content not in network.trace.seen_by(CORE)
+    assert f"code of {MINATO}" not in network.trace.seen_by(SHIBUYA)
 
 
-def test_d3_the_core_holds_no_content_after_any_number_of_exchanges(
-    world: World, network: tuple[Core, IntermediatePlatform]
-) -> None:
-    core, platform = network
+def test_d7_no_broadcast(network: Network) -> None:
+    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO, "新宿区"])
+    network.carry()
+    asked = network.municipal.asked(process)
+    assert (asked.stage, asked.denial) == (Stage.REFUSED, "broadcast")
+    assert network.municipal.notified() == {}
+
+
+def test_g19_7_the_table_s_affairs_go_over_the_network_and_are_seen_in_the_portal(network: Network) -> None:
+    network.ask()
+    (record,) = network.records()
+    assert (record.requester, record.provider, record.item, record.outcome) == (
+        SHIBUYA, MINATO, PURPOSE.item, Outcome.PROVIDED,
+    )  # fmt: skip
+    assert record.reason.startswith("番号法19条7号")
+    assert network.records(TARO) == []
+
+
+def test_g19_8_h4_h7_affairs_by_ordinance_go_over_the_network_too_and_are_published(world: World) -> None:
+    own = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
+    affair = OrdinanceAffair("架空町-1", own, "9", True, True, True, True, True)
+    network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=False))
+    assert network.ask(purpose=own).stage is Stage.ANSWERED
+    assert network.ask().stage is Stage.ANSWERED
+    assert len(network.records()) == 2
+    assert network.core.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
+    assert [found["identifier"] for found in network.core.rules.published()] == ["架空町-1"]
+
+
+def test_d3_the_core_holds_no_content_after_any_number_of_exchanges(network: Network) -> None:
     for asker, asked in permutations(TOWNS, 2):
-        exchange(core, asker, core.code_for(asker, HANAKO), PURPOSE, platform.server(asked), Trace())
-    assert len(core.records(core.portal_code(HANAKO))) == 12
-    with core.store.reading() as connection:
-        metadata = sa.MetaData()
-        metadata.reflect(connection)
-        held = [str(value) for table in metadata.tables.values() for row in connection.execute(sa.select(table))
-                for value in row]  # fmt: skip
+        assert network.ask(asker, asked).stage is Stage.ANSWERED
+    assert len(network.records()) == 12
+    held = everything_in(network.core.store)
     assert len(held) > 50
     assert not [value for value in held if "2,345,678" in value]
 
 
-def test_e1_e7_what_is_provided_is_the_copy_with_its_time(
-    world: World, network: tuple[Core, IntermediatePlatform]
-) -> None:
-    core, platform = network
+def test_d1_answers_are_sealed_from_body_to_body(network: Network) -> None:
+    code = network.code(SHIBUYA)
+    process = network.municipal.ask(SHIBUYA, code, PURPOSE, [MINATO])
+    network.carry()
+    messages = network.seen
+    assert content_of(network, process) == f"{SECRET} {MINATO}"
+    texts = [*everything_in(network.municipal.store), *(json.dumps(one.body, ensure_ascii=False) for one in messages)]
+    assert [one.kind for one in messages if one.kind == "answer"] == ["answer"]
+    for plain in ("2,345,678", HANAKO):
+        assert not [text for text in texts if plain in text]
+    sealed = next(one.body["sealed"] for one in messages if one.kind == "answer")
+    with pytest.raises(FalseAnswer, match="cannot be opened"):
+        network.server("新宿区").opened(process, MINATO, PURPOSE.item, sealed)
+
+
+def test_d5_only_interface_systems_speak_and_only_for_their_own_bodies(network: Network) -> None:
+    asked = network.national.asked
+    told = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
+            "requester": SHIBUYA}  # fmt: skip
+    with network.national.store.transaction() as connection:
+        network.national.outbox.put(connection, NATIONAL, CORE, NOW, "request", told)
+    network.carry()
+    assert network.records() == []
+    assert "not-entitled" in " ".join(everything_in(network.core.store))
+    with pytest.raises(NetworkRefused, match="no process"):
+        asked(1)
+    with pytest.raises(NetworkRefused, match="is not behind"):
+        network.national.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+
+
+def test_e1_e7_what_is_provided_is_the_copy_with_its_time(world: World, network: Network) -> None:
     assert isinstance(world.clock, FixedClock)
     world.clock.stand(NOW + timedelta(days=30))
-    found = exchange(core, SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, platform.server(MINATO), Trace())
-    assert found.registered_at == NOW
-    assert found.age(world.clock.now()) == timedelta(days=30)
-    platform.server(MINATO).register(core.code_for(MINATO, HANAKO), "港区-1", PURPOSE.item, "newer")
-    again = exchange(core, SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, platform.server(MINATO), Trace())
-    assert (again.content, again.age(world.clock.now())) == ("newer", timedelta(0))
+    received = network.municipal.answer_to(network.ask().process)
+    assert received is not None
+    assert received.registered_at == NOW, "a stale copy comes with its time"
+    assert received.received_at - NOW == timedelta(days=30)
+    network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, "newer")
+    again = network.municipal.answer_to(network.ask().process)
+    assert again is not None
+    assert (again.content, again.registered_at) == ("newer", world.clock.now())
 
 
-def test_e2_a_copy_has_no_column_for_the_number(network: tuple[Core, IntermediatePlatform]) -> None:
-    _, platform = network
-    names = {column.name for column in platform.copy.columns}
+def test_a_person_of_whom_the_provider_has_nothing_is_answered_so(network: Network) -> None:
+    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA, TARO), PURPOSE, [MINATO])
+    network.carry()
+    received = network.municipal.answer_to(process)
+    assert received is not None
+    assert (received.content, received.registered_at) == (None, None)
+    assert network.records(TARO)[0].outcome is Outcome.PROVIDED
+
+
+def test_e2_a_copy_has_no_column_for_the_number(network: Network) -> None:
+    names = {column.name for column in network.platform.copy.columns}
     assert names == {"owner", "code", "item", "address_number", "content", "registered_at", "by_hand"}
+    assert {column.name for column in network.platform.person.columns} == {"owner", "address_number", "code",
+                                                                           "withheld"}  # fmt: skip
 
 
-def test_e3_no_municipality_reads_another_s(network: tuple[Core, IntermediatePlatform]) -> None:
-    core, platform = network
+def test_e3_no_municipality_reads_another_s(network: Network) -> None:
     for reader, owner in permutations(TOWNS, 2):
-        stolen = Notified(1, core.code_for(owner, HANAKO), SHIBUYA, PURPOSE.item, "none")
+        stolen = Notified(1, network.code(owner), owner, SHIBUYA, 1, PURPOSE.item, "none")
         with pytest.raises(NetworkRefused) as refused:
-            platform.server(reader).answer(stolen)
+            network.server(reader).answer(stolen)
         assert refused.value.denial == "no-copy"
-    assert platform.operator_sees() == dict.fromkeys(TOWNS, 1), "whoever runs the platform could: that risk remains"
+        with pytest.raises(NetworkRefused):
+            network.server(reader).code_of(f"{owner}-1")
+        assert network.server(reader).without_copy([f"{owner}-1"]) == [f"{owner}-1"]
+        network.server(reader).withhold(f"{owner}-1", on=True)
+        network.server(reader).forget(f"{owner}-1")
+    assert network.platform.operator_sees() == dict.fromkeys(TOWNS, 1), "whoever runs the platform could: that remains"
+    own = Notified(1, network.code(MINATO), MINATO, SHIBUYA, 1, PURPOSE.item, "番号法附則6条3項 (自己情報表示)")
+    assert network.server(MINATO).answer(own).content.startswith(SECRET)
 
 
-def test_e8_a_flagged_item_never_leaves_without_a_human(network: tuple[Core, IntermediatePlatform]) -> None:
-    core, platform = network
-    minato = platform.server(MINATO)
-    code = core.code_for(MINATO, HANAKO)
-    minato.register(code, "港区-1", PURPOSE.item, SECRET, by_hand=True)
-    trace = Trace()
+def test_a10_a_resident_of_one_town_is_found_by_another_over_the_network_alone(network: Network) -> None:
+    with pytest.raises(NetworkRefused):
+        network.server(SHIBUYA).code_of("港区-1")
+    assert content_of(network, network.ask().process) == f"{SECRET} {MINATO}"
+
+
+def test_e8_a_flagged_item_never_leaves_without_a_human(network: Network) -> None:
+    code = network.code(MINATO)
+    network.server(MINATO).register(code, "港区-1", PURPOSE.item, SECRET, by_hand=True)
+    asked = network.ask()
+    assert asked.stage is Stage.ACCEPTED
+    assert network.trace.steps[-1].receiver == MINATO, "nothing has gone to the requester"
+    (record,) = network.records()
+    assert (record.outcome, network.server(MINATO).waiting()) == (Outcome.HELD, [record.number])
     with pytest.raises(Held):
-        exchange(core, SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, minato, trace)
-    assert trace.steps[-1].receiver == MINATO, "nothing has gone to the requester"
-    (record,) = core.records(core.portal_code(HANAKO))
-    assert (record.outcome, minato.waiting()) == (Outcome.HELD, [record.number])
-    notified = Notified(record.number, code, SHIBUYA, PURPOSE.item, "")
-    with pytest.raises(Held):
-        provide(core, notified, minato, trace)
+        network.server(MINATO).answer(network.municipal.notified()[record.number][0])
     for wrong in (record.number + 1, -1):
         with pytest.raises(NetworkRefused):
-            minato.release(wrong)
+            network.municipal.release(MINATO, wrong)
     with pytest.raises(NetworkRefused):
-        platform.server(SHIBUYA).release(record.number)
-    minato.release(record.number)
-    assert provide(core, notified, minato, trace).content == SECRET
-    assert minato.waiting() == []
-    assert core.records(core.portal_code(HANAKO))[0].outcome is Outcome.PROVIDED
+        network.municipal.release(SHIBUYA, record.number)
+    assert network.carry() == 0, "it waits"
+    network.municipal.release(MINATO, record.number)
+    network.carry()
+    assert content_of(network, asked.process) == SECRET
+    assert network.server(MINATO).waiting() == []
+    assert network.records()[0].outcome is Outcome.PROVIDED
     assert not hasattr(Outcome, "REFUSED")
 
 
-def test_e9_who_has_no_copy_yet_is_listed(network: tuple[Core, IntermediatePlatform]) -> None:
-    core, platform = network
-    expected = {"渋谷区-1": core.code_for(SHIBUYA, HANAKO), "渋谷区-2": core.code_for(SHIBUYA, "98765432101")}
-    assert platform.server(SHIBUYA).without_copy(expected) == ["渋谷区-2"]
-    platform.server(SHIBUYA).register(expected["渋谷区-2"], "渋谷区-2", PURPOSE.item, "x")
-    assert platform.server(SHIBUYA).without_copy(expected) == []
+def test_e9_who_has_no_code_or_copy_yet_is_listed(network: Network) -> None:
+    shibuya, here = network.server(SHIBUYA), ["渋谷区-1", "渋谷区-2"]
+    assert shibuya.without_code(here) == shibuya.without_copy(here) == ["渋谷区-2"]
+    shibuya.take_codes([("渋谷区-2", network.code(SHIBUYA, TARO))])
+    shibuya.register(shibuya.code_of("渋谷区-2"), "渋谷区-2", PURPOSE.item, "x")
+    assert shibuya.without_code(here) == shibuya.without_copy(here) == []
+    shibuya.forget("渋谷区-2")
+    assert shibuya.without_code(here) == shibuya.without_copy(here) == ["渋谷区-2"]
+
+
+def test_a11_each_body_has_codes_of_its_own(network: Network) -> None:
+    codes = network.core.issue([SHIBUYA, MINATO, PENSION], [HANAKO, TARO])
+    flat = [code.value for found in codes.values() for code in found]
+    assert len(set(flat)) == len(flat) == 6
+    assert codes[SHIBUYA][0] == network.code(SHIBUYA)
+
+
+# Bad input
+
+
+def refused(network: Network, **changed: Any) -> str:
+    """Why a request is refused that differs in something from one that would not be."""
+    told = {"body": SHIBUYA, "code": network.code(SHIBUYA), "purpose": PURPOSE, "providers": [MINATO], **changed}
+    process = network.municipal.ask(**told)
+    network.carry()
+    asked = network.municipal.asked(process)
+    assert asked.stage is Stage.REFUSED
+    assert asked.words
+    assert network.municipal.answer_to(process) is None
+    return asked.denial
+
+
+def test_what_is_refused_is_answered_and_recorded(network: Network) -> None:
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("broadcast", {"providers": [MINATO, "新宿区"]}),
+        ("broadcast", {"providers": []}),
+        ("unknown-purpose", {"purpose": replace(PURPOSE, affair="好奇心")}),
+        ("not-listed", {"purpose": replace(PURPOSE, item="病歴")}),
+        ("unknown-institution", {"providers": ["どこにもない村"]}),
+        ("foreign-code", {"code": network.code(MINATO)}),
+        ("foreign-code", {"code": InstitutionCode(bytes(16))}),
+        ("another-body", {"purpose": CHILD_PENSION}),
+        ("ordinary-information", {"ordinary": True}),
+    ]
+    for denial, changed in cases:
+        assert refused(network, **changed) == denial
+    network.core.connect(MINATO, "市町村長", assessed=False, interface=MUNICIPAL)
+    assert refused(network) == "no-assessment"
+    events = " ".join(everything_in(network.core.store))
+    for denial, _ in cases:
+        assert denial in events
+
+
+def test_a3_other_information_goes_over_the_network_once_that_is_opened(world: World) -> None:
+    assert network_of(world, ordinary=True).ask(ordinary=True).stage is Stage.ANSWERED
+
+
+def test_replayed_and_reordered_messages_change_nothing(network: Network) -> None:
+    network.ask()
+    messages = list(network.seen)
+    receivers = {
+        CORE: network.core.receive, MUNICIPAL: network.municipal.receive, NATIONAL: network.national.receive
+    }  # fmt: skip
+    before = [len(everything_in(store)) for store in (network.core.store, network.municipal.store)]
+    for message in messages:
+        receive = receivers[message.receiver]
+        receive([message])  # once more
+        with pytest.raises(MessageGap):
+            receive([replace(message, sequence=message.sequence + 50)])
+    network.carry()
+    assert [len(everything_in(store)) for store in (network.core.store, network.municipal.store)] == before
+    assert len(network.records()) == 1
+
+
+def test_a_provider_that_lies_about_the_item_is_found_out(network: Network) -> None:
+    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
+    server = network.national.server(PENSION)
+    seal = server.seal
+    server.seal = lambda notified, found, key: seal(replace(notified, item="別の項目"), found, key)  # type: ignore[method-assign]
+    network.carry()
+    asked = network.municipal.asked(process)
+    assert (asked.stage, asked.words) == (Stage.DISPUTED, "it is an answer to something else")
+    assert network.municipal.answer_to(process) is None
+    assert "disputed" in everything_in(network.core.store)
+
+
+def test_a_body_that_was_not_asked_does_not_answer(network: Network) -> None:
+    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+    network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, SECRET, by_hand=True)
+    network.carry()
+    told = {"process": process, "number": 1, "sealed": "x"}
+    with network.national.store.transaction() as connection:
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", told)
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "notification", {"number": 9})
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {"process": 999, "sealed": ""})
+    network.carry()
+    assert network.municipal.asked(process).stage is Stage.ACCEPTED
+    said = " ".join(everything_in(network.municipal.store))
+    assert all(words in said for words in ("does not speak for", "is not the core", "nothing is to be answered"))
+
+
+def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> None:
+    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
+
+    def away(messages: Sequence[Message]) -> None:
+        raise NodeDown
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network.national, "receive", away)
+        network.carry()
+    assert network.municipal.asked(process).stage is Stage.ACCEPTED
+    network.carry()
+    assert network.municipal.asked(process).stage is Stage.ANSWERED
+
+
+def test_n8_an_interface_with_too_much_waiting_takes_no_more(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provision_network.interface.MOST_WAITING", 3)
+    for _ in range(3):
+        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+    with pytest.raises(NetworkRefused) as busy:
+        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+    assert busy.value.denial == "busy"
+    network.carry()
+    assert network.ask().stage is Stage.ANSWERED
+    assert len(network.records()) == 4

@@ -47,9 +47,9 @@ def test_d6_any_single_altered_element_denies(row: Row, name: str, data: st.Data
     assert rules.decide(altered, DAY).allowed is listed
 
 
-def test_d12_the_table_loads() -> None:
-    assert len(ROWS) == len({row.purpose for row in ROWS}) == 68
-    assert len({(row.purpose.requester, row.purpose.law, row.purpose.affair) for row in ROWS}) > 40
+def test_d12_the_table_loads_some_120_affairs() -> None:
+    assert len(ROWS) == len({row.purpose for row in ROWS}) == 139
+    assert len({(row.purpose.requester, row.purpose.law, row.purpose.affair) for row in ROWS}) == 117
     assert all(all((row.number, *vars_of(row.purpose))) for row in ROWS)
 
 

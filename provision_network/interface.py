@@ -1,0 +1,390 @@
+"""An interface system (インターフェイスシステム): the only way between bodies and the core, and from body to body.
+
+A body hands it a request and gets the number of a process; everything after that comes by messages. What it keeps of an
+exchange is who asks whom for which item and how far that has come. Answers pass through it sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from provision_network.codes import InstitutionCode, PortalCode
+from provision_network.core import CORE, NetworkRefused, Notified, Outcome
+from provision_network.intermediate import (
+    Copy,
+    FalseAnswer,
+    Held,
+    IntermediatePlatform,
+    IntermediateServer,
+    Received,
+)
+from provision_network.rules import Purpose
+from relying_party.mutual_tls import Credentials, pem_of
+from relying_party.store import event_table
+from world.clock import epoch, from_epoch
+from world.home import World
+from world.post import Inbox, Message, Outbox, Say
+from world.storage import Position, insert_if_absent
+
+MOST_WAITING = 5_000
+"""Messages that an interface system keeps for others; beyond that it takes no more requests (N8)."""
+
+_AT_ONCE = 200
+"""Notifications that are answered in one transaction."""
+
+
+class Stage(Enum):
+    """How far a request of one's own has come."""
+
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    """The core has notified the provider."""
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    DISPUTED = "disputed"
+    """The answer was to something else; the core was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of one's own: what was asked of whom, how far it has come, and by which rule, or why not."""
+
+    process: int
+    body: str
+    provider: str
+    item: str
+    asked_at: datetime
+    stage: Stage
+    number: int | None
+    rule: str
+    denial: str
+    words: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.stage not in (Stage.SENT, Stage.ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A body elsewhere: the interface system that speaks for it, where that answers, and the body's public key."""
+
+    interface: str
+    address: str
+    key: str
+
+
+class Interface:
+    """One interface system, and the platform with the intermediate servers of the bodies behind it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self.name = name
+        self.platform = IntermediatePlatform(world, name)
+        self._servers: dict[str, IntermediateServer] = {}
+        metadata = sa.MetaData()
+        self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._asked = sa.Table(
+            "asked", metadata,
+            sa.Column("process", Position, primary_key=True),
+            sa.Column("body", sa.Text, nullable=False),
+            sa.Column("provider", sa.Text, nullable=False),
+            sa.Column("item", sa.Text, nullable=False),
+            sa.Column("asked_at", sa.BigInteger, nullable=False),
+            sa.Column("stage", sa.Text, nullable=False),
+            sa.Column("number", sa.BigInteger),
+            sa.Column("rule", sa.Text, nullable=False, default=""),
+            sa.Column("denial", sa.Text, nullable=False, default=""),
+            sa.Column("words", sa.Text, nullable=False, default=""),
+        )  # fmt: skip
+        self._notified = sa.Table(
+            "notified", metadata,
+            sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("provider", sa.Text, nullable=False),
+            sa.Column("stage", sa.Text, nullable=False, index=True),
+            sa.Column("notification", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._body = sa.Table("body", metadata, sa.Column("name", sa.Text, primary_key=True))
+        self._setting = sa.Table(
+            "setting", metadata,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("value", sa.Text, nullable=False),
+        )  # fmt: skip
+        _, self._log = event_table(metadata)
+        self.store = world.store(f"interface_{name}", metadata)
+        self._neighbours: dict[str, Neighbour] | None = None
+        asked, notified = self._asked, self._notified
+        self._add_asked = sa.insert(asked).returning(asked.c.process)
+        self._of_process = sa.select(asked).where(asked.c.process == sa.bindparam("p"))
+        self._accept = sa.update(asked).where(asked.c.process == sa.bindparam("p")).values(
+            number=sa.bindparam("n"), rule=sa.bindparam("r"),
+            stage=sa.case((asked.c.stage == Stage.SENT.value, Stage.ACCEPTED.value), else_=asked.c.stage),
+        )  # fmt: skip
+        self._end = sa.update(asked).where(asked.c.process == sa.bindparam("p")).values(
+            stage=sa.bindparam("s"), denial=sa.bindparam("d"), words=sa.bindparam("w")
+        )  # fmt: skip
+        self._add_notified = insert_if_absent(notified)
+        self._due = (
+            sa.select(notified).where(notified.c.stage == Outcome.NOTIFIED.value).order_by(notified.c.number)
+            .limit(_AT_ONCE)
+        )  # fmt: skip
+        self._done = sa.update(notified).where(
+            notified.c.number == sa.bindparam("n"), notified.c.stage == Outcome.NOTIFIED.value
+        ).values(stage=sa.bindparam("s"))  # fmt: skip
+
+    # Becoming a part of the network
+
+    def begin(self) -> ec.EllipticCurvePublicKey:
+        """The public key for which the core issues a certificate; the private one stays here."""
+        made = pem_of(ec.generate_private_key(ec.SECP256R1())).decode("ascii")
+        with self.store.alone() as connection:
+            connection.execute(insert_if_absent(self._setting), {"name": "key", "value": made})
+            text = str(connection.scalar(sa.select(self._setting.c.value).where(self._setting.c.name == "key")))
+        key = serialization.load_pem_private_key(text.encode("ascii"), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key.public_key()
+
+    def enrolled(self, certificate: bytes, authority: bytes, core: str) -> None:
+        """What the core has answered: a certificate, its authority's (PEM), and where it is reached."""
+        values = {"certificate": certificate.decode("ascii"), "authority": authority.decode("ascii"), "core": core}
+        with self.store.alone() as connection:
+            self._set(connection, values)
+
+    def credentials(self) -> tuple[Credentials, str]:
+        """What this end shows in handshakes, and where the core is. Raises NetworkRefused before it is enrolled."""
+        held = self._settings()
+        try:
+            found = [held[name].encode("ascii") for name in ("certificate", "key", "authority")]
+            return Credentials(*found), held["core"]
+        except KeyError:
+            raise NetworkRefused("not-enrolled", f"{self.name} is not enrolled with a core yet") from None
+
+    def add(self, body: str) -> IntermediateServer:
+        """Put a body behind it; answers the body's intermediate server."""
+        with self.store.alone() as connection:
+            connection.execute(insert_if_absent(self._body), {"name": body})
+        return self.server(body)
+
+    @property
+    def bodies(self) -> list[str]:
+        """The bodies behind it."""
+        with self.store.reading() as connection:
+            return list(connection.scalars(sa.select(self._body.c.name).order_by(self._body.c.name)))
+
+    def server(self, body: str) -> IntermediateServer:
+        """A body's intermediate server. Raises NetworkRefused for one that is not behind this interface."""
+        if body not in self._servers:
+            if body not in self.bodies:
+                raise NetworkRefused("unknown-institution", f"{body} is not behind {self.name}")
+            self._servers[body] = self.platform.server(body)
+        return self._servers[body]
+
+    def neighbours(self) -> dict[str, Neighbour]:
+        """Everybody on the network, as the core has told."""
+        if self._neighbours is None:
+            text = self._settings(("members",)).get("members", "{}")
+            self._neighbours = {name: Neighbour(**found) for name, found in json.loads(text).items()}
+        return self._neighbours
+
+    def addresses(self) -> dict[str, str]:
+        """Where each interface system that this one may write to answers, the core under its own name."""
+        found = {neighbour.interface: neighbour.address for neighbour in self.neighbours().values()}
+        return {**found, CORE: self._settings(("core",)).get("core", "")}
+
+    # Asking
+
+    def ask(
+        self, body: str, code: InstitutionCode, purpose: Purpose, providers: Sequence[str], *, consent: bool = False,
+        ordinary: bool = False,
+    ) -> int:  # fmt: skip
+        """Ask for an item about a person: the first step of five. Answers the number of the process, which is on disk;
+        what becomes of it is found under `asked`. Raises NetworkRefused where too much waits already."""
+        with self.store.transaction() as connection:
+            return self.ask_in(connection, body, code, purpose, providers, consent=consent, ordinary=ordinary)
+
+    def ask_in(
+        self, connection: sa.Connection, body: str, code: InstitutionCode, purpose: Purpose, providers: Sequence[str],
+        *, consent: bool = False, ordinary: bool = False,
+    ) -> int:  # fmt: skip
+        """The same within a transaction of the interface's store."""
+        told = {"code": str(code), "purpose": asdict(purpose), "providers": list(providers), "consent": consent,
+                "ordinary": ordinary}  # fmt: skip
+        return self._ask(connection, "request", body, ", ".join(providers), purpose.item, told)
+
+    def ask_own(self, body: str, code: PortalCode, provider: str, item: str) -> int:
+        """The portal asks for a person's own information."""
+        told = {"code": str(code), "provider": provider, "item": item}
+        with self.store.transaction() as connection:
+            return self._ask(connection, "own-information", body, provider, item, told)
+
+    def _ask(
+        self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, told: dict[str, Any]
+    ) -> int:  # fmt: skip
+        self.server(body)
+        if self.outbox.waiting_in(connection) >= MOST_WAITING:
+            raise NetworkRefused("busy", f"{self.name} has too much waiting; ask again later")
+        now = self._world.clock.now()
+        row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now), "stage": Stage.SENT.value,
+               "rule": "", "denial": "", "words": ""}  # fmt: skip
+        process = int(connection.execute(self._add_asked, row).scalar_one())
+        self.outbox.put(connection, self.name, CORE, now, kind, {**told, "process": process, "requester": body})
+        return process
+
+    def undisclosed(self, body: str, code: InstitutionCode, *, on: bool) -> None:
+        """A person's records are not to be shown in the portal, or are again (不開示該当フラグ)."""
+        self.server(body)
+        with self.store.transaction() as connection:
+            told = {"body": body, "code": str(code), "on": on}
+            self.outbox.put(connection, self.name, CORE, self._world.clock.now(), "undisclosed", told)
+
+    def asked(self, process: int) -> Asked:
+        """How far a request has come. Raises NetworkRefused where there is none of that number."""
+        with self.store.reading() as connection:
+            row = connection.execute(self._of_process, {"p": process}).one_or_none()
+        if row is None:
+            raise NetworkRefused("unknown-process", f"{self.name} has no process {process}")
+        return Asked(
+            row.process, row.body, row.provider, row.item, from_epoch(row.asked_at), Stage(row.stage), row.number,
+            row.rule, row.denial, row.words,
+        )  # fmt: skip
+
+    def answer_to(self, process: int) -> Received | None:
+        """What was answered, once it has come."""
+        return self.server(self.asked(process).body).received(process)
+
+    # Hearing
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Take in what the core and other interface systems say. Raises MessageGap, and StoreFailed where a body's
+        store does not take an answer: then it comes again."""
+        with self.store.transaction() as connection:
+            self.receive_in(connection, messages)
+
+    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
+        """The same within a transaction of the interface's store."""
+        answers: list[dict[str, Any]] = []
+        with self.outbox.letters(connection, self.name, self._world.clock.now()) as say:
+            for message in self._inbox.fresh(connection, messages):
+                try:
+                    if message.kind == "answer":
+                        self._on_answer(connection, say, message, answers)
+                    else:
+                        self._hear(connection, message)
+                except (NetworkRefused, KeyError, TypeError, ValueError) as error:
+                    detail = {"from": message.sender, "kind": message.kind, "why": str(error)}
+                    self._log(connection, self._world.clock.now(), "not understood", detail)
+        self.platform.keep(answers)  # before it is noted here that they have come
+
+    def _hear(self, connection: sa.Connection, message: Message) -> None:
+        body = message.body
+        if message.sender != CORE:
+            raise NetworkRefused("not-entitled", f"{message.sender} is not the core")
+        match message.kind:
+            case "members":
+                self._set(connection, {"members": json.dumps(body["members"])})
+                self._neighbours = {name: Neighbour(**found) for name, found in body["members"].items()}
+            case "accepted":
+                connection.execute(self._accept, {"p": body["process"], "n": body["number"], "r": body["rule"]})
+            case "refused":
+                known = connection.execute(self._of_process, {"p": body["process"]}).one_or_none()
+                if known is not None and known.stage == Stage.SENT.value:
+                    values = {"p": known.process, "s": Stage.REFUSED.value, "d": body["denial"], "w": body["words"]}
+                    connection.execute(self._end, values)
+            case "notification":
+                notified = Notified.from_dict(body)
+                self.server(notified.provider)
+                row = {"number": notified.number, "provider": notified.provider,
+                       "stage": Outcome.NOTIFIED.value, "notification": json.dumps(body)}  # fmt: skip
+                connection.execute(self._add_notified, row)
+            case other:
+                raise NetworkRefused("unknown-message", f"nothing is called {other[:40]!r} here")
+
+    def _on_answer(
+        self, connection: sa.Connection, say: Say, message: Message, answers: list[dict[str, Any]]
+    ) -> None:  # fmt: skip
+        """The fifth step: it comes from the provider itself, past the core."""
+        process = int(message.body["process"])
+        row = connection.execute(self._of_process, {"p": process}).one_or_none()
+        if row is None or row.stage not in (Stage.SENT.value, Stage.ACCEPTED.value):
+            raise NetworkRefused("not-asked", f"nothing is to be answered under {process}")
+        neighbour = self.neighbours().get(row.provider)
+        if neighbour is None or neighbour.interface != message.sender:
+            raise NetworkRefused("not-entitled", f"{message.sender} does not speak for {row.provider}")
+        stage, words = Stage.ANSWERED, ""
+        try:
+            answers.append(self.server(row.body).opened(process, row.provider, row.item, str(message.body["sealed"])))
+        except FalseAnswer as error:
+            stage, words = Stage.DISPUTED, str(error)
+            disputed = {"requester": row.body, "number": int(message.body["number"]), "why": words}
+            say(CORE, "disputed", disputed)
+        connection.execute(self._end, {"p": process, "s": stage.value, "d": "", "w": words})
+
+    # Providing
+
+    def work(self) -> int:
+        """Answer what this end was notified of: extract, seal, send. Answers how many were provided or held now. What
+        a body's store does not give is still due afterwards. Raises StoreFailed."""
+        with self.store.reading() as connection:
+            due = connection.execute(self._due).all()
+        if not due:
+            return 0
+        neighbours = self.neighbours()
+        asked = [Notified.from_dict(json.loads(row.notification)) for row in due]
+        answered = [self._sealed(*found, neighbours) for found in zip(asked, self.platform.answers(asked), strict=True)]
+        now = self._world.clock.now()
+        with self.store.transaction() as connection, self.outbox.letters(connection, self.name, now) as say:
+            for notified, outcome, sealed in answered:
+                if not connection.execute(self._done, {"n": notified.number, "s": outcome.value}).rowcount:
+                    continue  # another thread was faster
+                if outcome is Outcome.PROVIDED:
+                    answer = {"process": notified.process, "number": notified.number, "sealed": sealed}
+                    say(neighbours[notified.requester].interface, "answer", answer)
+                settled = {"provider": notified.provider, "number": notified.number, "outcome": outcome.value}
+                say(CORE, "settled", settled)
+        return len(answered)
+
+    def _sealed(
+        self, notified: Notified, found: Copy | Held | NetworkRefused, neighbours: Mapping[str, Neighbour]
+    ) -> tuple[Notified, Outcome, str]:
+        """An answer for the requester alone. Where nothing about the person is here, that is an answer, too."""
+        if isinstance(found, Held):
+            return notified, Outcome.HELD, ""
+        copy = None if isinstance(found, NetworkRefused) else found
+        key = neighbours[notified.requester].key
+        return notified, Outcome.PROVIDED, self.server(notified.provider).seal(notified, copy, key)
+
+    def release(self, body: str, number: int) -> None:
+        """A human of a body has looked at what waited: it is answered. Raises NetworkRefused."""
+        self.server(body).release(number)
+        table = self._notified
+        here = (table.c.number == number) & (table.c.provider == body) & (table.c.stage == Outcome.HELD.value)
+        with self.store.transaction() as connection:
+            connection.execute(sa.update(table).where(here).values(stage=Outcome.NOTIFIED.value))
+
+    def notified(self) -> dict[int, tuple[Notified, Outcome]]:
+        """What this end was notified of, by number, and what became of it."""
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(self._notified).order_by(self._notified.c.number)).all()
+        return {row.number: (Notified.from_dict(json.loads(row.notification)), Outcome(row.stage)) for row in rows}
+
+    def _set(self, connection: sa.Connection, values: Mapping[str, str]) -> None:
+        table = self._setting
+        connection.execute(sa.delete(table).where(table.c.name.in_(values)))
+        connection.execute(sa.insert(table), [{"name": name, "value": value} for name, value in values.items()])
+
+    def _settings(self, names: Sequence[str] = ()) -> dict[str, str]:
+        query = sa.select(self._setting)
+        if names:
+            query = query.where(self._setting.c.name.in_(names))
+        with self.store.reading() as connection:
+            return {row.name: row.value for row in connection.execute(query)}

@@ -1,0 +1,345 @@
+"""The network over HTTPS: core and interface systems bring each other messages, and show certificates on both ends.
+
+    POST /v1/messages       {"messages": [{"sender", "receiver", "sequence", "kind", "body"}, ...]}
+    core only:
+    POST /v1/portal-code    {"record_code"}     J-LIS's desk asks for a person's code at the portal
+    POST /v1/records        {"code"}            the portal asks for a person's records
+    interface systems only, for a body's own systems:
+    POST /v1/ask            {"address_number", "purpose", "provider", "consent"}  ->  {"process"}
+    POST /v1/ask            {"questions": [...]}  ->  {"processes": [...]}        many at once (一括照会)
+    GET  /v1/processes/N    how far it has come; with ?wait=SECONDS, here and above, its end is waited for
+
+A business system's certificate opens its own body's interface, and not the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from provision_network.codes import ForeignCode, PortalCode
+from provision_network.core import CORE, PORTAL_KIND, Core, NetworkRefused, ProvisionRecord
+from provision_network.interface import Interface, Stage
+from provision_network.rules import Purpose
+from relying_party.mutual_tls import Credentials, Line, Peer, peer_of
+from world.clock import Clock
+from world.post import Message, MessageGap, NodeDown, Outbox, Receive
+from world.storage import Store, StoreFailed
+from world.together import Together
+from world.token import TokenUnavailable
+
+LARGEST = 16 << 20
+"""Bytes of a request."""
+
+INTERFACE, SYSTEM, JUKI_NET = "interface", "system", "juki-net"
+"""The units of certificates: what somebody is on the network."""
+
+_PAUSE_SECONDS = 1.0
+_GATHER_SECONDS = 0.003
+"""For how long messages are gathered before they leave together."""
+_LONGEST_WAIT = 60.0
+_LOOK_SECONDS = 0.5
+_BATCH = 200
+
+MOST_QUESTIONS = 1_000
+"""In one list."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a body's system asks, as it has come."""
+
+    address_number: str
+    purpose: Purpose
+    provider: str
+    consent: bool
+
+    @classmethod
+    def of(cls, body: Any) -> _Question:
+        """Raises KeyError and TypeError."""
+        purpose = Purpose(**body["purpose"])
+        return cls(str(body["address_number"]), purpose, str(body["provider"]), bool(body.get("consent")))
+
+
+_Handler = Callable[[Request, Peer, Any], Awaitable[Response]]
+
+
+class Runner:
+    """Brings what waits in an outbox to where it belongs, in a thread of its own: when it is called, and again after a
+    while where that failed. `work` is done before each round."""
+
+    def __init__(
+        self, outbox: Outbox, store: Store, clock: Clock, addresses: Callable[[], Mapping[str, str]],
+        credentials: Credentials, work: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
+        self.trouble = ""
+        self._outbox, self._store, self._clock = outbox, store, clock
+        self._receivers = Receivers(addresses, credentials)
+        self._work = work
+        self._called = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what waits already."""
+        self._called.set()
+        self._thread.start()
+
+    def call(self) -> None:
+        """Something waits."""
+        self._called.set()
+
+    def stop(self) -> None:
+        """End after the round that is under way."""
+        self._ended.set()
+        self._called.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._receivers.close()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._called.wait(_PAUSE_SECONDS)
+            self._called.clear()
+            try:
+                while not self._ended.wait(_GATHER_SECONDS):
+                    done = self._work()
+                    done += self._outbox.deliver(self._store, self._clock.now(), self._receivers, _BATCH)
+                    if not done:
+                        break
+                self.trouble = ""
+            except StoreFailed as error:  # a full disk, a database that is away: everything is still due
+                self.trouble = str(error)
+
+
+class Receivers(dict[str, Receive]):
+    """How each interface system, and the core, is reached: found when it is first needed, over one connection that is
+    kept. One that nobody knows is down."""
+
+    def __init__(self, addresses: Callable[[], Mapping[str, str]], credentials: Credentials) -> None:
+        super().__init__()
+        self._addresses = addresses
+        self._credentials = credentials
+        self._lines: dict[str, Line] = {}
+
+    def __missing__(self, name: str) -> Receive:
+        """A function that brings messages there."""
+
+        def bring(messages: Sequence[Message]) -> None:
+            body = {"messages": [
+                {"sender": one.sender, "receiver": one.receiver, "sequence": one.sequence, "kind": one.kind,
+                 "body": one.body} for one in messages
+            ]}  # fmt: skip
+            try:
+                status, answer = self._line(name).post("/v1/messages", body)
+            except (OSError, http.client.HTTPException) as error:
+                raise NodeDown(f"{name} does not answer: {error}") from error
+            if status != 200:
+                raise NodeDown(f"{name} does not take messages now: {status} {answer[:200]!r}")
+
+        return bring
+
+    def close(self) -> None:
+        """End all connections."""
+        for found in self._lines.values():
+            found.close()
+
+    def _line(self, name: str) -> Line:
+        address = self._addresses().get(name, "")
+        if address not in self._lines:
+            try:
+                self._lines[address] = Line(self._credentials, address)
+            except (ValueError, OSError) as error:
+                raise NodeDown(f"nobody knows where {name} answers: {error}") from error
+        return self._lines[address]
+
+
+def core_application(core: Core, runner: Runner) -> Starlette:
+    """The core as an ASGI application; served as `relying_party.mutual_tls.serving` says."""
+
+    together = Together(core.store)
+
+    async def messages(_: Request, peer: Peer, body: Any) -> Response:
+        if peer.unit != INTERFACE:
+            return _refusal(NetworkRefused("not-entitled", "the core hears interface systems alone"), 403)
+        taken = _messages(body, {peer.name}, CORE)
+        await run_in_threadpool(together.do, lambda connection: core.receive_in(connection, taken))
+        runner.call()
+        return JSONResponse({})
+
+    async def portal_code(_: Request, peer: Peer, body: Any) -> Response:
+        if peer.unit != JUKI_NET:
+            return _refusal(NetworkRefused("not-entitled", "resident record codes come from Juki-Net alone"), 403)
+        found = await run_in_threadpool(core.portal_code, str(body["record_code"]))
+        return JSONResponse({"code": str(found)})
+
+    async def records(_: Request, peer: Peer, body: Any) -> Response:
+        portals = [one.interface for one in await run_in_threadpool(core.institutions) if one.kind == PORTAL_KIND]
+        if peer.unit != INTERFACE or peer.name not in portals:
+            return _refusal(NetworkRefused("not-entitled", "records are for the portal alone"), 403)
+        found = await run_in_threadpool(core.records, PortalCode.parse(body["code"]))
+        return JSONResponse({"records": [_told(record) for record in found]})
+
+    handlers = {"/v1/messages": messages, "/v1/portal-code": portal_code, "/v1/records": records}
+    return Starlette(routes=[Route(path, _guarded(handler), methods=["POST"]) for path, handler in handlers.items()])
+
+
+def interface_application(interface: Interface, runner: Runner) -> Starlette:
+    """An interface system as an ASGI application, served the same way."""
+    ends: dict[int, asyncio.Event] = {}
+    together = Together(interface.store)
+
+    async def messages(_: Request, peer: Peer, body: Any) -> Response:
+        if peer.unit not in (INTERFACE, CORE):
+            return _refusal(NetworkRefused("not-entitled", "messages come from the core and its interfaces"), 403)
+        taken = _messages(body, {CORE if peer.unit == CORE else peer.name}, interface.name)
+        await run_in_threadpool(together.do, lambda connection: interface.receive_in(connection, taken))
+        runner.call()
+        for message in taken:
+            if message.kind in ("answer", "refused") and (end := ends.get(message.body.get("process", 0))):
+                end.set()
+        return JSONResponse({})
+
+    async def ask(request: Request, peer: Peer, body: Any) -> Response:
+        if peer.unit != SYSTEM:
+            return _refusal(NetworkRefused("not-entitled", "a body's own systems ask here"), 403)
+        several = "questions" in body
+        questions = [_Question.of(found) for found in (body["questions"] if several else [body])]
+        if not 1 <= len(questions) <= MOST_QUESTIONS:
+            raise ValueError(f"a list has 1 to {MOST_QUESTIONS} questions")
+
+        def begin() -> list[int]:
+            server = interface.server(peer.name)
+            codes = [server.code_of(question.address_number) for question in questions]
+            return together.do(lambda connection: [
+                interface.ask_in(connection, peer.name, code, one.purpose, [one.provider], consent=one.consent)
+                for code, one in zip(codes, questions, strict=True)
+            ])  # fmt: skip
+
+        numbers = await run_in_threadpool(begin)
+        runner.call()
+        if "wait" not in request.query_params:
+            return JSONResponse({"processes": numbers} if several else {"process": numbers[0]}, 202)
+        await ended(request, numbers)
+        found = await run_in_threadpool(lambda: [state(number, peer.name) for number in numbers])
+        return JSONResponse({"answers": found} if several else found[0])
+
+    async def process(request: Request, peer: Peer, _: Any) -> Response:
+        number = int(request.path_params["number"])
+        found = await run_in_threadpool(state, number, peer.name)
+        if found["stage"] in (Stage.SENT.value, Stage.ACCEPTED.value) and "wait" in request.query_params:
+            await ended(request, [number])
+            found = await run_in_threadpool(state, number, peer.name)
+        return JSONResponse(found)
+
+    async def ended(request: Request, numbers: Sequence[int]) -> None:
+        """Wait for processes' ends, as long as was asked for. One may have come before this: it is looked for now and
+        then."""
+        left = min(float(request.query_params["wait"]), _LONGEST_WAIT)
+        waiting = {number: ends.setdefault(number, asyncio.Event()) for number in numbers}
+        try:
+            while waiting and left > 0:
+                left -= _LOOK_SECONDS
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        for end in waiting.values():
+                            await end.wait()
+                still = [number for number, end in waiting.items() if not end.is_set()]
+                over = await run_in_threadpool(over_of, still) if still else set()
+                waiting = {number: waiting[number] for number in still if number not in over}
+        finally:
+            for number in numbers:
+                ends.pop(number, None)
+
+    def over_of(numbers: Sequence[int]) -> set[int]:
+        return {number for number in numbers if interface.asked(number).ended}
+
+    def state(number: int, body: str) -> dict[str, Any]:
+        asked = interface.asked(number)
+        if asked.body != body:
+            raise NetworkRefused("unknown-process", f"{body} has no process {number}")
+        received = interface.server(body).received(number) if asked.stage is Stage.ANSWERED else None
+        return {
+            "process": number, "stage": asked.stage.value, "number": asked.number, "rule": asked.rule,
+            "denial": asked.denial, "words": asked.words, "item": asked.item, "provider": asked.provider,
+            "content": None if received is None else received.content,
+            "registered_at": None if received is None or received.registered_at is None
+            else received.registered_at.isoformat(),
+        }  # fmt: skip
+
+    return Starlette(routes=[
+        Route("/v1/messages", _guarded(messages), methods=["POST"]),
+        Route("/v1/ask", _guarded(ask), methods=["POST"]),
+        Route("/v1/processes/{number:int}", _guarded(process)),
+    ])  # fmt: skip
+
+
+def core_runner(core: Core, clock: Clock) -> Runner:
+    """What brings the core's messages to interface systems."""
+
+    def addresses() -> dict[str, str]:
+        return {entry.name: entry.address for entry in core.interfaces()}
+
+    return Runner(core.outbox, core.store, clock, addresses, core.credentials(CORE, CORE))
+
+
+def interface_runner(interface: Interface, clock: Clock) -> Runner:
+    """What brings an interface system's messages to the core and to others, and answers notifications."""
+    credentials, _ = interface.credentials()
+    return Runner(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
+
+
+def _guarded(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+    """A handler that is told who asks and what the body says; what goes wrong gets its status in one place."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            content = await request.body()
+            if len(content) > LARGEST:
+                raise ValueError(f"a request has at most {LARGEST} bytes")
+            body = await request.json() if content else {}
+            return await handler(request, peer_of(request.scope), body)
+        except (NetworkRefused, ForeignCode) as refused:
+            return _refusal(refused, 422)
+        except MessageGap as gap:
+            return JSONResponse({"error": str(gap), "denial": "message-gap"}, 409)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return JSONResponse({"error": f"that makes no sense: {error}", "denial": "bad-message"}, 400)
+        except (StoreFailed, TokenUnavailable) as error:
+            return JSONResponse({"error": str(error), "denial": "unavailable"}, 503)
+
+    return guarded
+
+
+def _messages(body: Any, senders: set[str], receiver: str) -> list[Message]:
+    """Messages as they travel, once they make sense and are from whom they say. Raises ValueError and KeyError."""
+    taken = [Message(**found) for found in body["messages"]]
+    for message in taken:
+        if message.sender not in senders or message.receiver != receiver or not isinstance(message.body, dict):
+            raise ValueError(f"{message.sender} has no message for {message.receiver} here")
+        if not isinstance(message.sequence, int):
+            raise ValueError("a message's number is a number")
+    return taken
+
+
+def _refusal(error: Exception, status: int) -> JSONResponse:
+    denial = error.denial if isinstance(error, NetworkRefused) else "foreign-code"
+    return JSONResponse({"error": str(error), "denial": denial}, status)
+
+
+def _told(record: ProvisionRecord) -> dict[str, Any]:
+    return {
+        **asdict(record), "outcome": record.outcome.value, "requested_at": record.requested_at.isoformat(),
+        "provided_at": record.provided_at.isoformat() if record.provided_at else None,
+    }  # fmt: skip

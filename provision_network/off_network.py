@@ -1,0 +1,112 @@
+"""What is given past the network (番号法19条, all items but 7 and 8): each provider's own log. The portal does not show
+it, and the Commission may look at all of it but what investigators got."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from provision_network.core import NetworkRefused
+from provision_network.provisions import (
+    IN_FORCE,
+    Handle,
+    Policy,
+    Provision,
+    commission_inspects,
+    decide_provision,
+    portal_shows,
+)
+from provision_network.rules import Decision
+from world.clock import epoch, from_epoch
+from world.home import World
+from world.storage import Position
+
+COMMISSION = "個人情報保護委員会"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A line of the log: who gave whom what kind of handle, under which rule or why not."""
+
+    position: int
+    at: datetime
+    provider: str
+    receiver: str
+    item: int
+    handle: Handle
+    what: str
+    rule: str
+    denial: str
+
+
+class OffNetwork:
+    """The logs of those who give past the network; each line is its provider's own."""
+
+    def __init__(self, world: World, policy: Policy = IN_FORCE) -> None:
+        self._world = world
+        self._policy = policy
+        metadata = sa.MetaData()
+        self._given = sa.Table(
+            "given", metadata,
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("at", sa.BigInteger, nullable=False),
+            sa.Column("provider", sa.Text, nullable=False),
+            sa.Column("receiver", sa.Text, nullable=False),
+            sa.Column("item", sa.Integer, nullable=False),
+            sa.Column("handle", sa.Text, nullable=False),
+            sa.Column("what", sa.Text, nullable=False),
+            sa.Column("rule", sa.Text, nullable=False),
+            sa.Column("denial", sa.Text, nullable=False),
+            sa.Column("facts", sa.Text, nullable=False),
+        )  # fmt: skip
+        self.store = world.store("off_network", metadata)
+
+    def give(
+        self, provider: str, receiver: str, provision: Provision, what: str,
+        handle: Handle = Handle.INDIVIDUAL_NUMBER,
+    ) -> Decision:  # fmt: skip
+        """Give something, if the law allows it; either way it is logged. Raises NetworkRefused where it does not."""
+        decision = decide_provision(provision, self._policy)
+        facts = {name: getattr(value, "value", value) for name, value in asdict(provision).items() if value}
+        row = {
+            "at": epoch(self._world.clock.now()), "provider": provider, "receiver": receiver, "item": provision.item,
+            "handle": handle.value, "what": what, "rule": decision.rule,
+            "denial": "" if decision.denial is None else decision.denial.value,
+            "facts": json.dumps(facts, ensure_ascii=False),
+        }  # fmt: skip
+        with self.store.transaction() as connection:
+            connection.execute(sa.insert(self._given), row)
+        if decision.denial is not None:
+            raise NetworkRefused(decision.denial.value, decision.words)
+        return decision
+
+    def given(self, provider: str | None = None) -> list[Given]:
+        """What was given or denied, by one body or by all."""
+        query = sa.select(self._given).order_by(self._given.c.position)
+        if provider is not None:
+            query = query.where(self._given.c.provider == provider)
+        with self.store.reading() as connection:
+            return [
+                Given(row.position, from_epoch(row.at), row.provider, row.receiver, row.item, Handle(row.handle),
+                      row.what, row.rule, row.denial)
+                for row in connection.execute(query)
+            ]  # fmt: skip
+
+    def inspected(self, role: str) -> list[Given]:
+        """What the Commission sees. Raises NetworkRefused for anybody else."""
+        if role != COMMISSION:
+            raise NetworkRefused("not-entitled", f"{role} does not inspect")
+        return [line for line in self.given() if commission_inspects(line.item)]
+
+    def shown_in_portal(self) -> list[Given]:
+        """What of it a person sees in the portal (F7): by rule, nothing."""
+        return [line for line in self.given() if portal_shows(line.item)]
+
+
+def hidden_share(records: int, given: list[Given]) -> float:
+    """The share of all flows that the person cannot see (X19)."""
+    hidden = sum(not line.denial for line in given)
+    return hidden / (records + hidden) if records + hidden else 0.0

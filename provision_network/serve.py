@@ -1,0 +1,68 @@
+"""The processes of the network: `python -m provision_network.serve WORLD core --port P`, and the same with
+`interface:NAME`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from provision_network.core import CORE, Core
+from provision_network.interface import Interface
+from provision_network.network_http import (
+    Runner,
+    core_application,
+    core_runner,
+    interface_application,
+    interface_runner,
+)
+from provision_network.rules import RuleBook, table_of_affairs
+from relying_party.mutual_tls import Credentials, serving
+from world.home import World, open_world
+
+HOST, PORT = "localhost", 18616
+
+
+def core_of(world: World) -> Core:
+    """A world's core, with the rules that come along."""
+    return Core(world, RuleBook(table_of_affairs()))
+
+
+def application_of(world: World, what: str) -> tuple[Starlette, Runner, Credentials]:
+    """The application of the core, or of `interface:NAME`, its runner, and what it shows. Raises NetworkRefused for an
+    interface system that is not enrolled."""
+    if what == CORE:
+        core = core_of(world)
+        runner = core_runner(core, world.clock)
+        return core_application(core, runner), runner, core.credentials(CORE, CORE, HOST)
+    interface = Interface(world, what.partition(":")[2])
+    runner = interface_runner(interface, world.clock)
+    return interface_application(interface, runner), runner, interface.credentials()[0]
+
+
+def run(world: World, what: str, port: int) -> None:
+    """Serve until told to end."""
+    application, runner, credentials = application_of(world, what)
+    directory = world.run / what.replace(":", "-")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    runner.start()
+    try:
+        uvicorn.run(application, **serving(credentials, directory, HOST, port))
+    finally:
+        runner.stop()
+
+
+def main() -> None:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("what")
+    parser.add_argument("--port", type=int, default=PORT)
+    asked = parser.parse_args()
+    run(open_world(asked.world), asked.what, asked.port)
+
+
+if __name__ == "__main__":
+    main()

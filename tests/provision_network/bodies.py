@@ -1,0 +1,87 @@
+"""A small network in one process for tests: a core, the municipalities' platform, and a national body with its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from provision_network.codes import InstitutionCode
+from provision_network.core import Core, ProvisionRecord
+from provision_network.exchange import Trace, carry
+from provision_network.interface import Asked, Interface
+from provision_network.intermediate import IntermediatePlatform, IntermediateServer
+from provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
+from world.home import World
+from world.post import Message
+
+NOW = datetime(2018, 4, 2, 3, tzinfo=UTC)
+HANAKO, TARO = "12345678903", "98765432101"
+ROWS = table_of_affairs()
+PURPOSE = next(row.purpose for row in ROWS if (row.number, row.purpose.requester) == ("74", "市町村長"))
+SHIBUYA, MINATO, PENSION = "渋谷区", "港区", "日本年金機構"
+TOWNS = [SHIBUYA, MINATO, "新宿区", "架空町"]
+MUNICIPAL, NATIONAL = "municipal", "pension"
+CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "74" and row.purpose.provider == PENSION)
+
+
+@dataclass
+class Network:
+    """What a test works on."""
+
+    world: World
+    core: Core
+    platform: IntermediatePlatform
+    interfaces: list[Interface]
+    trace: Trace = field(default_factory=Trace)
+    seen: list[Message] = field(default_factory=list)
+    """All messages that were handed over."""
+
+    @property
+    def municipal(self) -> Interface:
+        return self.interfaces[0]
+
+    @property
+    def national(self) -> Interface:
+        return self.interfaces[1]
+
+    def server(self, town: str) -> IntermediateServer:
+        return self.platform.server(town)
+
+    def code(self, body: str, person: str = HANAKO) -> InstitutionCode:
+        return self.core.code_for(body, person)
+
+    def carry(self) -> int:
+        def watch(message: Message) -> None:
+            self.seen.append(message)
+            self.trace.watch(message)
+
+        return carry(self.world, self.core, self.interfaces, watch)
+
+    def ask(self, body: str = SHIBUYA, provider: str = MINATO, purpose: Purpose = PURPOSE, **more: bool) -> Asked:
+        """Ask, and let everything go its way; answers how far it has come."""
+        process = self.municipal.ask(body, self.code(body), purpose, [provider], **more)
+        self.carry()
+        return self.municipal.asked(process)
+
+    def records(self, person: str = HANAKO) -> list[ProvisionRecord]:
+        return self.core.records(self.core.portal_code(person))
+
+
+def network_of(world: World, *ordinances: OrdinanceAffair, ordinary: bool = False) -> Network:
+    """A network with four towns and the pension service, in which everybody knows of everybody."""
+    core = Core(world, RuleBook(ROWS, ordinances, ordinary=ordinary))
+    interfaces = [Interface(world, MUNICIPAL), Interface(world, NATIONAL)]
+    for interface, behind in zip(interfaces, (TOWNS, [PENSION]), strict=True):
+        for body in behind:
+            interface.add(body)
+    for interface in interfaces:
+        certificate = core.enrol(interface.name, interface.begin(), f"https://localhost/{interface.name}")
+        interface.enrolled(certificate, core.authority.certificate, "https://localhost/core")
+        for body in interface.bodies:
+            kind = PENSION if body == PENSION else "市町村長"
+            core.connect(
+                body, kind, assessed=True, interface=interface.name, key=interface.server(body).public_key()
+            )  # fmt: skip
+    found = Network(world, core, interfaces[0].platform, interfaces)
+    found.carry()
+    return found
