@@ -17,6 +17,7 @@ from tools.commands.card import card
 from tools.commands.clock import clock
 from tools.commands.life import doctor, down, status, up
 from tools.commands.mykey import mykey
+from tools.commands.network import network
 from tools.commands.points import points
 from tools.commands.reader import reader
 from tools.commands.registry import registry
@@ -25,6 +26,7 @@ from tools.commands.shared import json_option
 from tools.commands.verify import verify
 from tools.commands.world import world
 
+AREAS = ("card", "reader", "pki", "relying-party", "points", "network")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -86,6 +88,7 @@ for command in (
     platform,
     tenant,
     points,
+    network,
     clock,
     world,
 ):
@@ -132,7 +135,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 @kazashi.command()
-@click.argument("area", type=click.Choice(["card", "reader", "pki", "relying-party", "points"]), default="card")
+@click.argument("area", type=click.Choice(AREAS), default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
     """Measurements, as ratios against named peers in one run."""

@@ -19,6 +19,7 @@ from tools.errors import StepFailed
 from tools.institutions import Institutions
 from tools.story import STORY, Stage
 from tools.story_login import IN_THE_BROWSER
+from tools.story_network import AT_THE_OFFICE
 from tools.story_points import AT_THE_SHOP
 from world.clock import WorldClock, in_japan, today
 from world.home import open_world
@@ -45,7 +46,7 @@ def run_demo(tell: Callable[[Step], None]) -> list[Step]:
     """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
-        for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP]:
+        for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP, *AT_THE_OFFICE]:
             begun = time.perf_counter()
             try:
                 detail, ok = action(stage), True

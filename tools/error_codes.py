@@ -18,6 +18,8 @@ from pki.ledger import NoSuchCertificate
 from pki.lint import NotLintable
 from pki.services import ConsentRefused
 from pki.state import TransitionRefused
+from provision_network.codes import ForeignCode
+from provision_network.core import NetworkRefused
 from reader_bridge.check.result import BadReport
 from reader_bridge.check.run import CheckImpossible
 from reader_bridge.control import NotRunning, Refused
@@ -92,6 +94,8 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     CodeRefused: ("code-refused", Exit.NEGATIVE),
     RefundRefused: ("refund-refused", Exit.NEGATIVE),
     PaymentRefused: ("payment-refused", Exit.NEGATIVE),
+    NetworkRefused: ("network-refused", Exit.NEGATIVE),
+    ForeignCode: ("foreign-code", Exit.NEGATIVE),
     SeveralCards: ("several-cards", Exit.NEGATIVE),
     EnrolmentRefused: ("enrolment-refused", Exit.USAGE),
     PolicySettled: ("policy-settled", Exit.USAGE),

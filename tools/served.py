@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tools.errors import ServicesUnavailable
 
@@ -111,3 +112,11 @@ def serve(
     arguments = ("tools", *of_world, *command.split(), *options)
     log = directory / f"{command.replace(' ', '-')}.log"
     return ServedProcess(f"kazashi {command}", arguments, free_port(), log, environment)
+
+
+def serve_application(application: Any, port: int) -> None:
+    """Serve an ASGI application on loopback, until told to end."""
+    import uvicorn
+
+    uvicorn.run(application, host=HOST, port=port, log_level="warning", access_log=False, server_header=False,
+                timeout_graceful_shutdown=2)  # fmt: skip

@@ -63,6 +63,7 @@ class Stage:
     caller_key: str = ""
     visit: Visit | None = None
     shop: Any = None
+    offices: Any = None
     ending: list[Callable[[], object]] = field(default_factory=list)
     """What is to be done at the end, last things first."""
 

@@ -121,8 +121,8 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
     from refund_points.portal import RefundPortal
     from refund_points.refunds import Refunds
     from refund_points.serve import centre_of
-    from tools.commands.serve import serve_application
     from tools.relying import over_http
+    from tools.served import serve_application
 
     world = world_of(context)
     verifier, linkage = over_http(world, services, "refund-portal")

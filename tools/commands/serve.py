@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from tools.commands.shared import world_of
+from tools.served import serve_application
 
 _HOST = "127.0.0.1"
 _SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
@@ -116,11 +115,3 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
         click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def serve_application(application: Any, port: int) -> None:
-    """Serve an ASGI application on loopback, until told to end."""
-    import uvicorn
-
-    uvicorn.run(application, host=_HOST, port=port, log_level="warning", access_log=False, server_header=False,
-                timeout_graceful_shutdown=2)  # fmt: skip
