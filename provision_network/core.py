@@ -35,7 +35,7 @@ from world.chance import unforeseen
 from world.clock import JST, epoch, from_epoch
 from world.home import World
 from world.post import Inbox, Message, Outbox, Say
-from world.storage import Position
+from world.storage import Position, insert_many
 
 CORE = "core"
 PORTAL_KIND = "情報提供等記録開示システム"
@@ -288,8 +288,8 @@ class Core:
             # At random, so that it tells nothing of the code that it goes with, and that code may be changed.
             fresh = {code: unforeseen(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
             if fresh:
-                new = [{"linkage": number, "resident_record_code": code} for code, number in fresh.items()]
-                connection.execute(sa.insert(table), new)
+                new = [(number, code) for code, number in fresh.items()]
+                insert_many(connection, table, ("linkage", "resident_record_code"), new)
             found |= known | fresh
         return [LinkageCode(found[code]) for code in resident_record_codes]
 

@@ -138,8 +138,10 @@ class Interface:
             sa.select(notified).where(notified.c.stage == Outcome.NOTIFIED.value).order_by(notified.c.number)
             .limit(_AT_ONCE)
         )  # fmt: skip
+        self._held = sa.select(notified).where(notified.c.stage == Outcome.HELD.value)
+        open_ = notified.c.stage.in_((Outcome.NOTIFIED.value, Outcome.HELD.value))
         self._done = sa.update(notified).where(
-            notified.c.number == sa.bindparam("n"), notified.c.stage == Outcome.NOTIFIED.value
+            notified.c.number == sa.bindparam("n"), open_, notified.c.stage != sa.bindparam("s")
         ).values(stage=sa.bindparam("s"))  # fmt: skip
 
     # Becoming a part of the network
@@ -335,7 +337,11 @@ class Interface:
         """Answer what this end was notified of: extract, seal, send. Answers how many were provided or held now. What
         a body's store does not give is still due afterwards. Raises StoreFailed."""
         with self.store.reading() as connection:
-            due = connection.execute(self._due).all()
+            due = list(connection.execute(self._due))
+            held = list(connection.execute(self._held))
+        if held:
+            released = self.platform.released([row.number for row in held])
+            due += [row for row in held if row.number in released]
         if not due:
             return 0
         neighbours = self.neighbours()
@@ -364,12 +370,8 @@ class Interface:
         return notified, Outcome.PROVIDED, self.server(notified.provider).seal(notified, copy, key)
 
     def release(self, body: str, number: int) -> None:
-        """A human of a body has looked at what waited: it is answered. Raises NetworkRefused."""
+        """A human of a body has looked at what waited: it is answered next. Raises NetworkRefused."""
         self.server(body).release(number)
-        table = self._notified
-        here = (table.c.number == number) & (table.c.provider == body) & (table.c.stage == Outcome.HELD.value)
-        with self.store.transaction() as connection:
-            connection.execute(sa.update(table).where(here).values(stage=Outcome.NOTIFIED.value))
 
     def notified(self) -> dict[int, tuple[Notified, Outcome]]:
         """What this end was notified of, by number, and what became of it."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from provision_network.core import OWN_INFORMATION, NetworkRefused, Notified
 from relying_party.store import event_table
 from world.clock import epoch, from_epoch
 from world.home import World
-from world.storage import insert_if_absent
+from world.storage import insert_if_absent, insert_many
 
 _HEADER = {"alg": "ECDH-ES", "enc": "A256GCM"}
 _CHUNK = 5_000
@@ -137,6 +138,13 @@ class IntermediatePlatform:
                 connection.execute(insert_if_absent(self.held), waiting)
         return found
 
+    def released(self, numbers: Sequence[int]) -> set[int]:
+        """Those of the requests that a human has looked at."""
+        held = self.held.c
+        query = sa.select(held.number).where(held.number.in_(numbers), held.released)
+        with self.store.reading() as connection:
+            return set(connection.scalars(query))
+
     def _found(self, connection: sa.Connection, notified: Notified) -> Copy | Held | NetworkRefused:
         mine = {"o": notified.provider, "c": notified.code.value, "i": notified.item, "n": notified.number}
         row = connection.execute(self._copy_of, mine).one_or_none()
@@ -177,14 +185,14 @@ class IntermediateServer:
     def take_codes(self, codes: Iterable[tuple[str, InstitutionCode]]) -> None:
         """Persons' codes, as the network has issued them, by address number (符号取得)."""
         table = self._platform.person
-        rows = [{"owner": self.owner, "address_number": address, "code": code.value, "withheld": False}
-                for address, code in codes]  # fmt: skip
+        rows = iter(codes)
         with self._platform.store.alone() as connection:
-            for begin in range(0, len(rows), _CHUNK):
-                chunk = rows[begin : begin + _CHUNK]
-                there = table.c.address_number.in_([row["address_number"] for row in chunk])
-                connection.execute(sa.delete(table).where(table.c.owner == self.owner, there))
-                connection.execute(sa.insert(table), chunk)
+            known = connection.scalar(sa.select(sa.exists().where(table.c.owner == self.owner)))
+            while chunk := [(self.owner, address, code.value, False) for address, code in islice(rows, _CHUNK)]:
+                if known:
+                    there = table.c.address_number.in_([row[1] for row in chunk])
+                    connection.execute(sa.delete(table).where(table.c.owner == self.owner, there))
+                insert_many(connection, table, ("owner", "address_number", "code", "withheld"), chunk)
 
     def code_of(self, address_number: str) -> InstitutionCode:
         """A person's code. Raises NetworkRefused where there is none yet."""

@@ -160,6 +160,10 @@ class Line:
             parts.hostname, parts.port, context=client_context(credentials), timeout=_SECONDS
         )
 
+    def open(self) -> None:
+        """Shake hands now rather than with the first question. Raises OSError."""
+        self._connection.connect()
+
     def post(self, path: str, body: Any) -> tuple[int, bytes]:
         """Status and content of the answer. Raises OSError and http.client.HTTPException; the next call then begins
         with a new connection."""

@@ -101,22 +101,26 @@ def _enrol(
         server.register_all([(code, address, item, f"{body} {address}") for address, code in numbered])
 
 
-def ask_all(load: Load, questions: Sequence[Question], at_once: int, together: int = 1) -> list[float]:
+def ask_all(
+    load: Load, questions: Sequence[Question], at_once: int, together: int = 1
+) -> tuple[list[float], float]:  # fmt: skip
     """Ask every question, by so many systems at a time, so many `together` in one list; answers the seconds that each
-    took to its answer, handshakes not counted. Raises RuntimeError for one that was not answered."""
+    took to its answer, in order, and questions a second. Handshakes are not counted. Raises RuntimeError for one that
+    was not answered."""
     by_system: dict[str, list[Question]] = {}
     for question in questions:
         by_system.setdefault(question.requester, []).append(question)
-    groups: list[list[list[Question]]] = [[] for _ in range(at_once)]
-    for asked in sorted(by_system.values(), key=len, reverse=True):
-        min(groups, key=lambda group: sum(map(len, group))).append(asked)
+    groups: list[list[tuple[Line, list[Question]]]] = [[] for _ in range(at_once)]
+    for body, asked in sorted(by_system.items(), key=lambda found: -len(found[1])):
+        line = Line(load.credentials[body], asked[0].address)
+        line.open()
+        min(groups, key=lambda group: sum(len(found) for _, found in group)).append((line, asked))
     taken: list[float] = []
     wrong: list[str] = []
 
-    def systems(group: list[list[Question]]) -> None:
+    def systems(group: list[tuple[Line, list[Question]]]) -> None:
         try:
-            for asked in group:
-                line = Line(load.credentials[asked[0].requester], asked[0].address)
+            for line, asked in group:
                 for begin in range(0, len(asked), together):
                     taken.extend(_ask(line, asked[begin : begin + together]))
                 line.close()
@@ -124,13 +128,15 @@ def ask_all(load: Load, questions: Sequence[Question], at_once: int, together: i
             wrong.append(str(error))
 
     threads = [threading.Thread(target=systems, args=(group,)) for group in groups]
+    begun = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    seconds = time.perf_counter() - begun
     if wrong:
         raise RuntimeError(f"{len(wrong)} systems failed, the first with {wrong[0]}")
-    return taken
+    return sorted(taken), len(taken) / seconds
 
 
 def _ask(line: Line, questions: Sequence[Question]) -> list[float]:

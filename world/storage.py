@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
@@ -152,6 +152,16 @@ def joined(column: Any) -> Any:
     """An aggregate of a column of whole numbers as text with commas between: what `numpy` takes in at once, where a
     million rows, one by one, would cost a second."""
     return sa.func.aggregate_strings(sa.cast(column, sa.Text), ",")
+
+
+def insert_many(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
+) -> None:  # fmt: skip
+    """Insert many rows of plain values, which goes to the driver as it is: a third of what rows of names would take."""
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(mark for _ in columns)})"
+    if rows:
+        connection.exec_driver_sql(sql, rows)
 
 
 def insert_if_absent(table: sa.Table) -> sa.TextClause:

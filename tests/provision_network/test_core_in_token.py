@@ -1,0 +1,66 @@
+"""The core's key in a PKCS#11 token: the same codes' properties, and no key in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.provision_network.bodies import HANAKO, MINATO, SHIBUYA
+
+ROOT = Path(__file__).parent.parent.parent
+MODULE = next(path for path in (Path("/usr/lib/softhsm/libsofthsm2.so"),
+                                *Path("/usr/lib").glob("*/softhsm/libsofthsm2.so")) if path.exists())  # fmt: skip
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import sqlalchemy as sa
+from provision_network.core import Core
+from provision_network.rules import RuleBook, table_of_affairs
+from world.home import open_world
+from world.settings import Settings
+world = open_world(Path(sys.argv[1]), settings=Settings("token", keys=sys.argv[2]))
+core = Core(world, RuleBook(table_of_affairs()))
+for name in sys.argv[4:]:
+    core.connect(name, "市町村長", assessed=True)
+codes = {name: str(core.code_for(name, sys.argv[3])) for name in sys.argv[4:]}
+from provision_network.core import Role
+from provision_network.codes import InstitutionCode
+first, second = sys.argv[4:]
+converted = core.convert(Role.CORE_OPERATOR, InstitutionCode.parse(codes[first]), first, second)
+with core.store.reading() as connection:
+    held = sorted(connection.scalars(sa.text("SELECT name FROM secret")))
+print(json.dumps({"codes": codes, "converted": str(converted), "held": held}))
+"""
+
+
+def test_codes_are_made_and_converted_in_the_token(tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    configuration = tmp_path / "softhsm2.conf"
+    configuration.write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
+    environment = {**os.environ, "SOFTHSM2_CONF": str(configuration)}
+    subprocess.run(
+        ["softhsm2-util", "--init-token", "--free", "--label", "core", "--so-pin", "1234", "--pin", "5678"],
+        check=True, capture_output=True, env=environment,
+    )  # fmt: skip
+    address = f"pkcs11:token=core?module-path={MODULE}&pin-value=5678"
+
+    def play(world: str) -> dict[str, object]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / world), address, HANAKO, SHIBUYA, MINATO],
+            capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    first, again, other = play("w"), play("w"), play("other")
+    codes = first["codes"]
+    assert isinstance(codes, dict)
+    assert codes[SHIBUYA] != codes[MINATO] == first["converted"]
+    assert again == first, "the key is in the token, and stays"
+    assert first["held"] == ["authority", "authority-key"], "and not in the store"
+    assert other["codes"] != codes, "persons have other numbers in another world"

@@ -1,0 +1,85 @@
+"""An exchange that is killed at every moment at which something becomes durable, and taken up again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provision_network.core import Core, Outcome
+from provision_network.exchange import carry
+from provision_network.interface import Interface, Stage
+from provision_network.rules import RuleBook
+from tests.crash import killed_at
+from tests.provision_network.bodies import (
+    CHILD_PENSION,
+    MINATO,
+    MUNICIPAL,
+    NATIONAL,
+    NOW,
+    PENSION,
+    PURPOSE,
+    ROWS,
+    SHIBUYA,
+    Network,
+    network_of,
+)
+from world.clock import FixedClock
+from world.home import open_world
+from world.settings import Settings
+
+SECRET = "所得 2,345,678円"
+
+
+def at(home: Path) -> Network:
+    """The network of a world as it stands on disk."""
+    world = open_world(home, clock=FixedClock(NOW))
+    interfaces = [Interface(world, MUNICIPAL), Interface(world, NATIONAL)]
+    return Network(world, Core(world, RuleBook(ROWS)), interfaces[0].platform, interfaces)
+
+
+def prepare(home: Path) -> None:
+    world = open_world(home, settings=Settings("network"), clock=FixedClock(NOW))
+    network = network_of(world)
+    network.server(MINATO).register(network.code(MINATO), "1", PURPOSE.item, SECRET)
+    network.national.server(PENSION).register(network.code(PENSION), "9", CHILD_PENSION.item, "加入中", by_hand=True)
+    world.close()
+
+
+def story(network: Network, paper: Path) -> None:
+    """Two questions, each asked once: what was noted as asked is not asked again. One waits for a human."""
+    noted = paper.read_text().split() if paper.exists() else []
+    for provider, purpose in ((MINATO, PURPOSE), (PENSION, CHILD_PENSION))[len(noted) :]:
+        process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [provider])
+        with paper.open("a") as file:
+            file.write(f"{process}\n")
+    carry(network.world, network.core, network.interfaces)
+    for number in network.national.server(PENSION).waiting():
+        network.national.release(PENSION, number)
+    carry(network.world, network.core, network.interfaces)
+
+
+def test_nothing_is_lost_or_doubled_wherever_it_is_killed(tmp_path: Path) -> None:
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        home = tmp_path / f"w{moment}"
+        prepare(home)
+        paper = home.with_suffix(".paper")
+        killed = killed_at(moment, lambda home=home, paper=paper: story(at(home), paper))  # type: ignore[misc]
+        network = at(home)
+        for process in paper.read_text().split() if paper.exists() else ():
+            assert network.municipal.asked(int(process)), "what was told to be under way is on disk"
+        story(network, paper)
+        asked = [network.municipal.asked(process) for process in (1, 2)]
+        # A request that was on disk, and whose number was not noted yet, is asked once more under another number.
+        more = len(paper.read_text().split()) != len(network.records())
+        assert more is (network.records()[-1].number == 3)
+        assert {one.stage for one in asked} == {Stage.ANSWERED}
+        received = network.municipal.answer_to(int(paper.read_text().split()[0]))
+        assert received is not None
+        assert received.content == SECRET
+        assert {record.outcome for record in network.records()} == {Outcome.PROVIDED}
+        waiting = [network.core.outbox.waiting(network.core.store)]
+        waiting += [interface.outbox.waiting(interface.store) for interface in network.interfaces]
+        assert waiting == [0, 0, 0]
+        network.world.close()
+    assert moment > 20

@@ -1,0 +1,100 @@
+"""The first matching: a fifth fails letter by letter, a matcher finds most of it, and people do the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision_network.matching import (
+    FAILED_IN_2006,
+    Attributes,
+    Record,
+    calibrated,
+    found_after,
+    match,
+    match_exactly,
+    noisy,
+    quality,
+)
+from tools.network_matching import crowd, matched
+from world.chance import stream
+
+PEOPLE = crowd("tests", 2_000)
+SOMEBODY = Attributes("髙橋　花子", "タカハシ　ハナコ", "19900115", "2", "東京都架空区本町１丁目２番３号")
+
+
+def noise(share: float) -> tuple[list[Record], dict[str, str]]:
+    everybody = list(PEOPLE.values())
+    rate = calibrated(everybody, share, lambda: stream("tests", "noise"))
+    chance = stream("tests", "noise")
+    records = [Record(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
+    return records, {f"r{place}": identifier for place, identifier in enumerate(PEOPLE)}
+
+
+def test_n1_e10_a_fifth_does_not_match_and_the_rest_is_a_work_list() -> None:
+    records, truth = noise(FAILED_IN_2006)
+    exact, found = match_exactly(records, PEOPLE), match(records, PEOPLE)
+    assert quality(exact, truth).by_hand == pytest.approx(FAILED_IN_2006, abs=0.01)
+    assert quality(exact, truth).precision == 1
+    better = quality(found, truth)
+    assert better.recall > 0.95 > quality(exact, truth).recall
+    assert better.precision > 0.99
+    assert found.pairs.keys().isdisjoint(found.work_list)
+    assert len(found.pairs) + len(found.work_list) == len(records)
+
+
+def test_without_noise_everything_matches() -> None:
+    records, truth = noise(0)
+    assert quality(match_exactly(records, PEOPLE), truth).recall > 0.99
+
+
+@pytest.mark.parametrize("written", [
+    replace(SOMEBODY, name="高橋 花子"), replace(SOMEBODY, address="東京都架空区本町1-2-3"),
+    replace(SOMEBODY, kana="ﾀｶﾊｼ ﾊﾅｺ"), replace(SOMEBODY, address="大阪府架空市"),
+    replace(SOMEBODY, kana="タカバシ　ハナコ"),
+])  # fmt: skip
+def test_the_same_person_written_otherwise_is_found(written: Attributes) -> None:
+    people = {"hanako": SOMEBODY, "taro": replace(SOMEBODY, birth="19800101", kana="ヤマダ　タロウ")}
+    assert match([Record("1", written)], people).pairs == {"1": "hanako"}
+
+
+def test_who_could_be_two_people_is_left_to_somebody() -> None:
+    people = {"one": SOMEBODY, "twin": replace(SOMEBODY, name="髙橋　月子", kana="タカハシ　ツキコ")}
+    unclear = replace(SOMEBODY, name="高橋", kana="タカハシ")
+    assert match([Record("1", unclear)], people).work_list == {"1": 2}
+    assert match([Record("1", replace(SOMEBODY, birth="20000101"))], {}).work_list == {"1": 0}
+
+
+def test_i1_by_number_everything_matches_where_attributes_do_not() -> None:
+    records, truth = noise(FAILED_IN_2006)
+    by_number = sum(truth[record.number] in PEOPLE for record in records) / len(records)
+    by_attributes = quality(match_exactly(records, PEOPLE), truth).recall
+    assert by_number == 1
+    assert by_attributes < 0.81
+
+
+def test_n2_how_long_a_wrong_tie_stays() -> None:
+    truth = {f"r{place}": f"p{place}" for place in range(50)}
+    swapped = {**truth, "r0": "p1", "r1": "p0"}
+    chance = stream("tests", "noticed")
+    uses = found_after(swapped, truth, lambda _: chance.random() < 0.2, most=40)
+    assert len(uses) == 2, "two ties are wrong, and each has its time"
+    assert all(1 <= count <= 40 for count in uses)
+    assert found_after(truth, truth, lambda _: True, most=5) == []
+    assert found_after(swapped, truth, lambda _: False, most=5) == [5, 5], "nobody ever notices"
+
+
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_noise_of_rate_zero_changes_nothing_and_quality_is_a_share(place: int, rate: float) -> None:
+    chance = stream(str(place), "noise")
+    assert noisy(SOMEBODY, 0, chance) == SOMEBODY
+    record = Record("1", noisy(SOMEBODY, rate, chance))
+    found = quality(match([record], {"hanako": SOMEBODY}), {"1": "hanako"})
+    assert all(0 <= value <= 1 for value in (found.precision, found.recall, found.by_hand, found.f1))
+
+
+def test_the_same_seed_gives_the_same_report() -> None:
+    assert matched("a", 500, 0.2) == matched("a", 500, 0.2) != matched("b", 500, 0.2)

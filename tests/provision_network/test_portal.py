@@ -1,0 +1,193 @@
+"""The portal: a folder to a person, tied to certificates by their serial numbers, and what it shows and does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pki.profile import Kind
+from provision_network.codes import PortalCode
+from provision_network.core import PORTAL_KIND, NetworkRefused, Outcome
+from provision_network.interface import Interface
+from provision_network.off_network import OffNetwork
+from provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
+from relying_party.linkage import LinkageUnavailable, NoLinkage
+from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, TARO, Network, network_of
+from tests.provision_network.test_uses_and_provisions import ALLOWED
+from world.clock import FixedClock
+from world.home import World, open_world
+from world.settings import Settings
+
+OLD, NEW, OTHER = 0x1111, 0x2222, 0x3333
+
+
+@dataclass
+class Scene:
+    """A portal at a network, and J-LIS's knowledge of which certificate is whose."""
+
+    world: World
+    network: Network
+    holders: dict[int, str]
+
+    def portal(self, generations: Generations = Generations.FOLLOWED, linkage: object = None) -> Portal:
+        found = Portal(
+            self.world, self.network.interfaces[-1], self.desk, self.network.core.records,
+            linkage or Chain(), generations,  # type: ignore[arg-type]
+        )  # fmt: skip
+        found.open()
+        return found
+
+    def desk(self, serial: int) -> PortalCode:
+        if serial not in self.holders:
+            raise NetworkRefused("unknown-certificate", "no such certificate")
+        return self.network.core.portal_code(self.holders[serial])
+
+
+class Chain:
+    """The authority's word that NEW has taken OLD's place."""
+
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        return [OLD, NEW] if serial in (OLD, NEW) else [serial]
+
+    def counterpart(self, kind: Kind, serial: int) -> int | None:
+        return None
+
+
+class Silent(Chain):
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        raise LinkageUnavailable("away")
+
+
+@pytest.fixture
+def scene(tmp_path: Path, storage: str) -> Iterator[Scene]:
+    world = open_world(tmp_path / "w", settings=Settings("network", storage=storage), clock=FixedClock(NOW))
+    network = network_of(world)
+    interface = Interface(world, INTERFACE_NAME)
+    key = interface.add(BODY).public_key()
+    certificate = network.core.enrol(INTERFACE_NAME, interface.begin(), "https://localhost/portal")
+    interface.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
+    network.core.connect(BODY, PORTAL_KIND, assessed=True, interface=INTERFACE_NAME, key=key)
+    network.interfaces.append(interface)
+    network.carry()
+    for town in (MINATO,):
+        network.server(town).take_codes([("1", network.code(town))])
+        network.server(town).register(network.code(town), "1", PURPOSE.item, "所得 2,345,678円")
+    yield Scene(world, network, {OLD: HANAKO, NEW: HANAKO, OTHER: TARO})
+    world.close()
+
+
+def test_f1_f4_a_resident_sees_exactly_her_own_records_and_no_content(scene: Scene) -> None:
+    portal = scene.portal()
+    mine, other = portal.set_up(OLD), portal.set_up(OTHER)
+    scene.network.ask()
+    (record,) = portal.records(mine, mine)
+    assert (record.item, record.outcome) == (PURPOSE.item, Outcome.PROVIDED)
+    assert "2,345,678" not in str(record)
+    assert portal.records(other, other) == []
+
+
+def test_f3_own_information_is_an_exchange_with_a_record(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    portal.ask(folder, MINATO, PURPOSE.item)
+    portal.ask(folder, MINATO, "何もない項目")
+    scene.network.carry()
+    nothing, found = portal.own_information(folder, folder)
+    assert found.received is not None
+    assert found.received.content == "所得 2,345,678円"
+    assert nothing.received is not None
+    assert nothing.received.content is None
+    assert [record.requester for record in portal.records(folder, folder)] == [BODY, BODY]
+    assert portal.own_information(portal.set_up(OTHER), portal.set_up(OTHER)) == []
+    scene.network.server(MINATO).withhold("1", on=True)
+    portal.ask(folder, MINATO, PURPOSE.item)
+    scene.network.carry()
+    latest = portal.own_information(folder, folder)[0].received
+    assert latest is not None
+    assert latest.content is None, "a body may keep it from the portal (自己情報提供不可フラグ)"
+    assert scene.network.ask().number is not None, "and not from other bodies"
+
+
+def test_only_the_portal_asks_for_own_information(scene: Scene) -> None:
+    code = scene.network.core.portal_code(HANAKO)
+    process = scene.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item)
+    scene.network.carry()
+    assert scene.network.municipal.asked(process).denial == "not-entitled"
+
+
+def test_b8_f5_the_portal_holds_serial_and_code_and_neither_number(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    with portal.store.reading() as connection:
+        metadata = sa.MetaData()
+        metadata.reflect(connection)
+        held = " ".join(value.hex() if isinstance(value, bytes) else str(value)
+                        for table in metadata.tables.values() for row in connection.execute(sa.select(table))
+                        for value in row)  # fmt: skip
+    assert portal.serials(folder) == [OLD]
+    assert str(scene.network.core.portal_code(HANAKO)) in held
+    assert HANAKO not in held
+
+
+def test_f6_a_second_setup_finds_the_folder(scene: Scene) -> None:
+    portal = scene.portal()
+    assert portal.set_up(OLD) == portal.set_up(OLD) == portal.set_up(NEW)
+    assert portal.set_up(OTHER) != portal.set_up(OLD)
+    with pytest.raises(NetworkRefused):
+        portal.set_up(0x9999)
+
+
+def test_f5_b13_a_renewed_certificate_follows_the_rule(scene: Scene) -> None:
+    followed = scene.portal()
+    folder = followed.set_up(OLD)
+    assert followed.folder_of(NEW) == folder
+    assert followed.serials(folder) == [OLD, NEW], "tied from now on"
+    assert scene.portal(linkage=Silent()).folder_of(NEW) == folder
+    assert followed.folder_of(OTHER) is None
+    with pytest.raises(LinkageUnavailable):
+        scene.portal(linkage=Silent()).folder_of(OTHER)
+
+
+def test_f5_without_the_chain_the_setup_is_made_again(scene: Scene) -> None:
+    anew = scene.portal(Generations.BEGUN_ANEW)
+    folder = anew.set_up(OLD)
+    assert anew.folder_of(NEW) is None
+    assert anew.set_up(NEW) == folder
+    assert scene.portal(linkage=NoLinkage()).folder_of(OTHER) is None
+
+
+def test_f7_provisions_past_the_network_are_not_in_the_portal(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    OffNetwork(scene.world).give("渋谷区", "警視庁", ALLOWED[13], "住所")
+    assert portal.records(folder, folder) == []
+
+
+def test_f8_every_look_is_logged_and_somebody_else_s_is_an_alarm(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    portal.records(folder, folder)
+    portal.own_information(folder, folder)
+    assert not any(look.alarm for look in portal.looks(folder))
+    portal.records("operator", folder)
+    looks = portal.looks(folder)
+    assert [(look.actor, look.what, look.alarm) for look in looks][-1] == ("operator", "records", True)
+    with portal.store.reading() as connection:
+        said = list(connection.scalars(sa.text("SELECT what FROM event")))
+    assert [words for words in said if words.startswith("ALARM")] == ["ALARM: somebody else has looked"]
+    with pytest.raises(NetworkRefused):
+        portal.records(folder, "999")
+
+
+def test_j7_without_the_table_of_serials_only_the_portal_stops(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    with portal.store.transaction() as connection:
+        connection.execute(sa.text("DELETE FROM serial"))
+    assert portal.folder_of(OLD) is None
+    assert scene.network.ask().denial == "", "linkage goes on"
+    assert len(portal.records(folder, folder)) == 1
