@@ -98,14 +98,26 @@ class Provision:
     danger: bool = False
     consent: bool = False
     hard_to_obtain: bool = False
+    on_line: bool = False
+    council_heard: bool = False
+    safeguards: bool = False
+
+
+class OnLine(Enum):
+    """How a government's own ordinance sees provision on line (I9)."""
+
+    FORBIDDEN_UNLESS = "forbidden, unless its council was heard"
+    POSSIBLE_IF = "possible, if there are safeguards"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the law leaves open. `secrecy_clearance` is what a cabinet order could add one day (I11)."""
+    """What the law leaves open. `secrecy_clearance` is what a cabinet order could add one day (I11); `on_line` is the
+    ordinance of whoever gives."""
 
     law: Law = Law.OF_2015
     secrecy_clearance: bool = False
+    on_line: OnLine = OnLine.FORBIDDEN_UNLESS
 
 
 IN_FORCE = Policy()
@@ -138,7 +150,7 @@ def decide_provision(provision: Provision, policy: Policy = IN_FORCE) -> Decisio
     found = _ITEMS.get(provision.item)
     if found is None:
         return Decision("", Denial.NO_BASIS, f"article 19 has no item {provision.item}")
-    lacking = found(provision, policy)
+    lacking = found(provision, policy) or _on_line(provision, policy)
     if lacking:
         return Decision("", Denial.NO_BASIS, lacking)
     return Decision(f"番号法19条{numbered(provision.item, policy.law)}号", None, "the item's conditions are met")
@@ -153,6 +165,13 @@ _NETWORK = (7, 8)
 _INVESTIGATORS = 13
 _TAX = {Party.TAX_AGENCY, Party.PREFECTURE, Party.MUNICIPALITY}
 _USERS = {Party.IMPLEMENTER, Party.MUNICIPALITY, Party.PREFECTURE, Party.TAX_AGENCY}
+
+
+def _on_line(provision: Provision, policy: Policy) -> str:
+    if not provision.on_line:
+        return ""
+    met = provision.council_heard if policy.on_line is OnLine.FORBIDDEN_UNLESS else provision.safeguards
+    return _unless(met, f"on line it is {policy.on_line.value}")
 
 
 def _unless(met: bool, lacking: str) -> str:

@@ -119,6 +119,22 @@ def test_every_error_is_documented() -> None:
         assert f"`{status:04X}`" in words, f"docs/errors.md has no line for {status:04X}"
 
 
+def test_every_statement_about_the_network_has_a_test_or_a_reason() -> None:
+    sections = {"A": 14, "B": 16, "C": 5, "D": 14, "E": 10, "F": 8, "H": 7, "I": 12, "J": 9, "K": 5, "MK": 6, "MED": 4,
+                "N": 8}  # fmt: skip
+    wanted = [f"{name}{number}" for name, count in sections.items() for number in range(1, count + 1)]
+    wanted += [f"G{number}" for number in (*range(1, 6), *range(20, 25))] + [f"G19-{item}" for item in range(1, 16)]
+    text = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z]+[0-9-]+) \| .* \| (.*) \|$", text, re.MULTILINE)
+    assert sorted(row for row, _ in rows) == sorted(wanted)
+    defined = {name for path in (ROOT / "tests").rglob("*.py")
+               for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}  # fmt: skip
+    for row, held in rows:
+        tests = re.findall(r"`(test_\w+)`", held)
+        assert tests or re.match("none: .{20}", held), row
+        assert set(tests) <= defined, f"{row} names tests that are not there: {set(tests) - defined}"
+
+
 def test_nothing_of_the_real_service_is_issued() -> None:
     for path in ROOT.rglob("*.py"):
         if ".venv" in path.parts or "tests" in path.parts:

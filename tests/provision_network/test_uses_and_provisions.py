@@ -15,6 +15,7 @@ from provision_network.provisions import (
     Handle,
     Inquiry,
     Law,
+    OnLine,
     Party,
     Policy,
     Provision,
@@ -195,6 +196,15 @@ def test_i6_a_letter_of_inquiry() -> None:
         (Inquiry.CRIMINAL_PROCEDURE_197, True): True, (Inquiry.CRIMINAL_PROCEDURE_197, False): True,
         (Inquiry.IMMIGRATION_28, True): False, (Inquiry.IMMIGRATION_28, False): True,
     }  # fmt: skip
+
+
+def test_i9_whether_something_is_given_on_line_is_the_ordinance_s_matter() -> None:
+    line = replace(ALLOWED[13], on_line=True)
+    before, after = Policy(on_line=OnLine.FORBIDDEN_UNLESS), Policy(on_line=OnLine.POSSIBLE_IF)
+    told = [decide_provision(provision, policy).allowed for policy in (before, after)
+            for provision in (line, replace(line, council_heard=True), replace(line, safeguards=True))]  # fmt: skip
+    assert told == [False, True, False, False, False, True]
+    assert decide_provision(ALLOWED[13], before).allowed, "on paper nothing has changed"
 
 
 def test_i10_the_commission_s_rule_has_four_ids() -> None:

@@ -219,6 +219,17 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     page.wait_for_selector("#records")
 
 
+def test_p4_services_that_keep_what_the_card_carries_are_named(everything: Everything, page: Page) -> None:
+    """Somebody has set up the portal and registered at a site: serial numbers lie in agencies' computers (v)."""
+    page.goto(everything.where["pages"])
+    log_in(page, "#setup", PIN)
+    page.wait_for_selector("#records")
+    institutions = everything.bench.institutions
+    found = {one.reason: one.against for one in held_against_stores(institutions.world, Network(institutions))}
+    assert "portal.serial.serial: 1 rows" in found["v"], "the way from a serial number to a code"
+    assert not [row for row in found["v"] if "code:" in row], "and no record code anywhere"
+
+
 def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) -> None:
     page.goto(everything.where["pages"])
     log_in(page, "#setup", PIN)
