@@ -241,6 +241,7 @@ def _transaction(probe: Probe, findings: Findings) -> None:
             deadline = time.monotonic() + 0.5
             while time.monotonic() < deadline and not answered_at:
                 probe.transmit(SELECT_CARD_MANAGER)
+                asking.join(0.005)  # a quick reader would otherwise fill the journal with this alone
             held = not answered_at
         finally:
             with suppress(PcscError):
