@@ -23,6 +23,7 @@ from tools.commands.reader import reader
 from tools.commands.registry import registry
 from tools.commands.serve import agent, platform, provider, provider_client, site, tenant
 from tools.commands.shared import json_option
+from tools.commands.tracking import tracking
 from tools.commands.verify import verify
 from tools.commands.world import world
 
@@ -89,6 +90,7 @@ for command in (
     tenant,
     points,
     network,
+    tracking,
     clock,
     world,
 ):

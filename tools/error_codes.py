@@ -51,6 +51,7 @@ from resident_registry.event import EventRefused
 from resident_registry.registry import ImportRefused, NoSuchResident
 from tools.errors import AlreadyRunning, Exit, ServicesUnavailable, StepFailed, UsageError
 from tools.vicc_adapter import ViccMissing
+from tracking_lab.laboratory import PopulationUnusable
 from world.home import WorldUnusable
 from world.post import MessageGap
 from world.storage import StoreFailed
@@ -94,6 +95,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     CodeRefused: ("code-refused", Exit.NEGATIVE),
     RefundRefused: ("refund-refused", Exit.NEGATIVE),
     PaymentRefused: ("payment-refused", Exit.NEGATIVE),
+    PopulationUnusable: ("population-unusable", Exit.USAGE),
     NetworkRefused: ("network-refused", Exit.NEGATIVE),
     ForeignCode: ("foreign-code", Exit.NEGATIVE),
     SeveralCards: ("several-cards", Exit.NEGATIVE),

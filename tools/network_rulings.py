@@ -105,7 +105,7 @@ def _unpunished(world: World, network: Network) -> list[str]:
 def _left(world: World) -> list[str]:
     """Tables of services that hold serial numbers or resident record codes, with how many rows."""
     found = []
-    for actor in _actors(world):
+    for actor in actors_of(world):
         if actor in _MAY_HOLD:
             continue
         store = world.store(actor, sa.MetaData())
@@ -119,7 +119,7 @@ def _left(world: World) -> list[str]:
     return found
 
 
-def _actors(world: World) -> list[str]:
+def actors_of(world: World) -> list[str]:
     """Everybody who has a store in this world."""
     if world.settings.storage:
         store = world.store("provision_core", sa.MetaData())

@@ -1,0 +1,109 @@
+"""Where SQL about a population runs: DuckDB in this process, or Apache Spark where one machine is too small.
+
+Queries are written in what both understand; the few words that differ are this module's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+TABLES = ("person", "certificate", "service", "uses")
+
+
+class Engine(Protocol):
+    """A place where SQL runs, over the tables of a population. `truth` columns stand in `uses.person` alone."""
+
+    name: str
+
+    def table(self, name: str, files: str) -> None:
+        """Let a table be what is in Parquet files."""
+
+    def frame(self, name: str, frame: pl.DataFrame) -> None:
+        """Let a table be a frame that is at hand."""
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """What a query answers."""
+
+    def sha256(self, text: str) -> str:
+        """The engine's expression for the hexadecimal digest of a text expression."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class DuckDb:
+    """DuckDB: one process, memory bounded, the rest goes to disk."""
+
+    name = "duckdb"
+
+    def __init__(self, memory: str = "4GB", threads: int | None = None, spill: Path | None = None) -> None:
+        import duckdb
+
+        settings: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": "false"}
+        if threads is not None:
+            settings["threads"] = threads
+        if spill is not None:
+            settings["temp_directory"] = str(spill)
+        self._connection = duckdb.connect(config=settings)
+
+    def table(self, name: str, files: str) -> None:
+        """Let a table be what is in Parquet files."""
+        literal = files.replace("'", "''")
+        self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet('{literal}')")
+
+    def frame(self, name: str, frame: pl.DataFrame) -> None:
+        """Let a table be a frame that is at hand."""
+        self._connection.register(name, frame.to_arrow())
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """What a query answers."""
+        found: pl.DataFrame = self._connection.sql(sql).pl()
+        return found
+
+    def sha256(self, text: str) -> str:
+        """DuckDB's expression."""
+        return f"sha256({text})"
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._connection.close()
+
+
+class Spark:
+    """Apache Spark: in this process, or on the cluster that `master` names (docs/tracking.md)."""
+
+    name = "spark"
+
+    def __init__(self, master: str = "local[2]", settings: Mapping[str, str] | None = None) -> None:
+        from pyspark.sql import SparkSession
+
+        builder = SparkSession.builder.master(master).appName("kazashi tracking")
+        for name, value in {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "8",
+                            "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1",
+                            "spark.log.level": "ERROR", **(settings or {})}.items():  # fmt: skip
+            builder = builder.config(name, value)
+        self._session = builder.getOrCreate()
+
+    def table(self, name: str, files: str) -> None:
+        """Let a table be what is in Parquet files."""
+        self._session.read.parquet(files).createOrReplaceTempView(name)
+
+    def frame(self, name: str, frame: pl.DataFrame) -> None:
+        """Let a table be a frame that is at hand."""
+        self._session.createDataFrame(frame.to_pandas()).createOrReplaceTempView(name)
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """What a query answers."""
+        return pl.from_pandas(self._session.sql(sql).toPandas())
+
+    def sha256(self, text: str) -> str:
+        """Spark's expression."""
+        return f"sha2({text}, 256)"
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.stop()

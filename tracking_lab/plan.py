@@ -1,0 +1,113 @@
+"""What is made up: how many people for how long, what befalls them, and where they use their cards.
+
+Rates are rounded from Japan's published statistics where one is named, and invented where none is; none is measured
+here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from enum import IntEnum
+from typing import Any
+
+from world.clock import instant_of
+
+BEGINS = date(2026, 4, 1)
+EPOCH = int(instant_of("2026-04-01T00:00+09:00").timestamp())
+"""The second from which events are counted."""
+
+DAY = 86_400
+
+
+class Kind(IntEnum):
+    """A kind of service, by what a person does there."""
+
+    LOGIN = 0
+    SIGNING = 1
+    TAP = 2
+    POINTS = 3
+    LIBRARY = 4
+    INSURANCE = 5
+    PORTAL = 6
+
+    @property
+    def signs(self) -> bool:
+        """Whether the signature certificate is shown there, with the four attributes in it."""
+        return self is Kind.SIGNING
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How people use services of a kind: how many such services there are to a hundred thousand people (at least two),
+    what share of people go to one at all, to how many, and how often a year to each."""
+
+    per_100_000: float
+    share: float
+    services: int
+    per_year: float
+    sector: str
+
+
+HABITS: dict[Kind, Habit] = {
+    Kind.LOGIN: Habit(20, 0.5, 2, 1.0, "private"),
+    Kind.SIGNING: Habit(4, 0.35, 1, 0.5, "tax"),
+    Kind.TAP: Habit(10, 0.2, 1, 3.0, "private"),
+    Kind.POINTS: Habit(60, 0.5, 3, 4.0, "private"),
+    Kind.LIBRARY: Habit(5, 0.15, 1, 6.0, "culture"),
+    Kind.INSURANCE: Habit(80, 0.8, 2, 1.4, "health"),
+    Kind.PORTAL: Habit(0, 0.4, 1, 0.8, "administration"),
+}
+"""Invented, so that some ten uses come to a person and year. What services of a kind see does not hang on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A population and its years. The same plan gives the same bytes, on however many cores.
+
+    `moves`    share of people who move in a year: about 4 % between municipalities (住民基本台帳人口移動報告), and,
+               invented, as many within one.
+    `renames`  share who change their name in a year: about 0.8 % (人口動態統計: half a million marriages).
+    `losses`   cards reported lost in a year: 0.5 %, invented.
+    `phones`   people who also put certificates on a phone: 10 %, invented.
+    `first_days`  over how many days the first cards are issued.
+    """
+
+    residents: int
+    years: int = 10
+    seed: str = "tracking"
+    moves: float = 0.084
+    out_of_town: float = 0.5
+    renames: float = 0.008
+    losses: float = 0.005
+    phones: float = 0.1
+    first_days: int = 365
+    municipalities: int = 0
+    habits: dict[Kind, Habit] = field(default_factory=lambda: dict(HABITS))
+
+    def __post_init__(self) -> None:
+        if self.residents < 0 or not 1 <= self.years <= 40:
+            raise ValueError("a population has no negative number of people, and 1 to 40 years")
+
+    @property
+    def days(self) -> int:
+        """How many days are lived through."""
+        return date(BEGINS.year + self.years, BEGINS.month, BEGINS.day).toordinal() - BEGINS.toordinal()
+
+    @property
+    def towns(self) -> int:
+        """How many municipalities there are: one to 70,000 people, as in Japan, and at least two."""
+        return self.municipalities or max(2, round(self.residents / 70_000))
+
+    def services(self) -> list[tuple[int, Kind, str]]:
+        """The services: number, kind, sector. There is one portal."""
+        found: list[tuple[int, Kind, str]] = []
+        for kind, habit in self.habits.items():
+            count = 1 if kind is Kind.PORTAL else max(2, round(habit.per_100_000 * self.residents / 100_000))
+            found += [(len(found) + place, kind, habit.sector) for place in range(count)]
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a world's file."""
+        told = asdict(self)
+        return {**told, "habits": {kind.name.lower(): asdict(habit) for kind, habit in self.habits.items()}}
