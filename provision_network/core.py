@@ -7,6 +7,7 @@ else has. What it is asked comes in messages of the interface systems, and what 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
 
 from provision_network.codes import (
     BlockCipher,
@@ -44,6 +47,7 @@ OWN_INFORMATION = "番号法附則6条3項 (自己情報表示)"
 _KEY_BITS = 256
 _LINKAGE_BITS = 56
 _CHUNK = 5_000
+_LONGEST = 200
 _NAME = "Kazashi information provision network"
 
 
@@ -54,6 +58,21 @@ class NetworkRefused(Exception):
     def __init__(self, denial: str, words: str) -> None:
         super().__init__(words)
         self.denial = denial
+
+
+def number_of(unverified: Any) -> int:
+    """A number out of a message, if it is one that a store can hold. Raises ValueError."""
+    if not isinstance(unverified, int) or not 0 <= unverified < 1 << 63:
+        raise ValueError(f"{str(unverified)[:40]!r} is no number")
+    return unverified
+
+
+def text_of(unverified: Any) -> str:
+    """A text out of a message or a question, if it is one that a store can hold. Raises ValueError."""
+    short = isinstance(unverified, str) and len(unverified) <= _LONGEST
+    if not short or not unverified.replace("\u3000", "").isprintable():
+        raise ValueError(f"{str(unverified)[:40]!r} is no text of up to {_LONGEST} letters")
+    return str(unverified)
 
 
 class Role(Enum):
@@ -191,12 +210,16 @@ class Core:
     # Who takes part
 
     def enrol(self, interface: str, key: ec.EllipticCurvePublicKey, address: str) -> bytes:
-        """Put an interface system on the network; answers its certificate (PEM)."""
+        """Put an interface system on the network; answers its certificate (PEM). Raises NetworkRefused for a name that
+        it cannot have."""
         now = self._world.clock.now()
+        if not interface or interface == CORE or not interface.isidentifier():
+            raise NetworkRefused("bad-name", f"an interface system is not called {interface!r}")
         with self.store.alone() as connection:
             self._members.put_interface(connection, interface, address)
             self._log(connection, now, "interface enrolled", {"interface": interface})
             self._announce(connection)
+            self._members.forget()
         return self.authority.issue(interface, key, now, unit="interface", host="localhost")
 
     def credentials(self, name: str, unit: str, host: str = "") -> Credentials:
@@ -209,8 +232,10 @@ class Core:
         interface: str = "", key: str = "",
     ) -> Institution:  # fmt: skip
         """Put a body on the network, or change what is known of it. Several in one `group` share one code for a person,
-        as the medical insurers do."""
+        as the medical insurers do. One with an `interface` has a public key (JWK), too. Raises NetworkRefused."""
         now = self._world.clock.now()
+        if interface and not _is_key(key):
+            raise NetworkRefused("bad-key", f"{name} has no key under which answers could be sealed for it")
         with self.store.alone() as connection:
             found = self._members.put_institution(
                 connection, name, kind, group or name, assessed=assessed, starts=starts or now, interface=interface,
@@ -218,10 +243,12 @@ class Core:
             )  # fmt: skip
             self._log(connection, now, "connected", {"institution": name, "assessed": assessed})
             self._announce(connection)
+            self._members.forget()
         return found
 
     def _announce(self, connection: sa.Connection) -> None:
         """Tell every interface system who is behind which, where it answers, and how answers are sealed for it."""
+        self._members.forget()  # what this transaction has written is nobody's yet
         entries = self._members.interfaces(connection)
         addresses = {entry.name: entry.address for entry in entries}
         members = {
@@ -328,7 +355,7 @@ class Core:
             for message in self._inbox.fresh(connection, messages):
                 try:
                     self._heard.get(message.kind, Core._unheard)(self, hearing, message)
-                except (NetworkRefused, ForeignCode, KeyError, TypeError, ValueError) as error:
+                except (NetworkRefused, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
                     self._refuse(hearing, message, error)
 
     def _unheard(self, _: _Hearing, message: Message) -> None:
@@ -339,10 +366,10 @@ class Core:
             denial = error.denial
         else:
             denial = "foreign-code" if isinstance(error, ForeignCode) else "bad-message"
-        detail = {"interface": message.sender, "kind": message.kind, "denial": denial,
-                  **{name: message.body.get(name) for name in ("requester", "provider", "number")}}  # fmt: skip
+        about = {name: ascii(message.body.get(name))[:_LONGEST] for name in ("requester", "provider", "number")}
+        detail = {"interface": message.sender, "kind": ascii(message.kind), "denial": denial, **about}
         self._log(hearing.connection, self._world.clock.now(), "refused", detail)
-        if isinstance(process := message.body.get("process"), int):
+        if isinstance(process := message.body.get("process"), int) and 0 <= process < 1 << 63:
             words = str(error) if denial != "bad-message" else "that message makes no sense"
             answer = {"process": process, "denial": denial, "words": words}
             hearing.say(message.sender, "refused", answer)
@@ -382,28 +409,37 @@ class Core:
     def _on_request(self, hearing: _Hearing, message: Message) -> None:
         body = message.body
         _speaks_for(hearing.members, message.sender, body["requester"])
-        code, purpose = InstitutionCode.parse(body["code"]), Purpose(**body["purpose"])
+        code = InstitutionCode.parse(body["code"])
+        purpose = Purpose(**{name: text_of(value) for name, value in body["purpose"].items()})
+        for provider in body["providers"]:
+            self._reached(hearing.members, provider)
         found = self._request(
             hearing.connection, hearing.members, body["requester"], code, purpose, list(body["providers"]),
-            int(body["process"]), bool(body.get("consent")), bool(body.get("ordinary")),
+            number_of(body["process"]), bool(body.get("consent")), bool(body.get("ordinary")),
         )  # fmt: skip
         if isinstance(found, NetworkRefused):
             raise found
         self._notify(hearing, message.sender, found)
+
+    def _reached(self, members: dict[str, Institution], name: str) -> None:
+        """Raises NetworkRefused for a provider that stands behind no interface system."""
+        if (known := members.get(name)) is not None and not known.interface:
+            raise NetworkRefused("not-connected", f"{name} is behind no interface system yet")
 
     def _on_own_information(self, hearing: _Hearing, message: Message) -> None:
         """The portal asks for somebody's own information: an exchange like others, with a record (F3)."""
         body = message.body
         _speaks_for(hearing.members, message.sender, body["requester"])
         ours, theirs = (self._known(hearing.members, body[name]) for name in ("requester", "provider"))
+        self._reached(hearing.members, theirs.name)
         if ours.kind != PORTAL_KIND:
             raise NetworkRefused("not-entitled", "the portal alone asks for a person's own information")
         linkage = self._coder.linkage(PortalCode.parse(body["code"]))
-        decision = Decision(OWN_INFORMATION, None, "one's own information")
-        number = self._note(hearing.connection, linkage, ours.name, theirs.name, str(body["item"]), decision)
+        decision, item = Decision(OWN_INFORMATION, None, "one's own information"), text_of(body["item"])
+        number = self._note(hearing.connection, linkage, ours.name, theirs.name, item, decision)
         code = self._coder.institution(linkage, theirs.group)
         found = Notified(
-            number, code, theirs.name, ours.name, int(body["process"]), str(body["item"]), decision.rule
+            number, code, theirs.name, ours.name, number_of(body["process"]), item, decision.rule
         )  # fmt: skip
         self._notify(hearing, message.sender, found)
 
@@ -416,12 +452,13 @@ class Core:
     def _on_settled(self, hearing: _Hearing, message: Message) -> None:
         body = message.body
         _speaks_for(hearing.members, message.sender, body["provider"])
-        self._settle(hearing.connection, body["provider"], int(body["number"]), Outcome(body["outcome"]))
+        self._settle(hearing.connection, body["provider"], number_of(body["number"]), Outcome(body["outcome"]))
 
     def _on_disputed(self, hearing: _Hearing, message: Message) -> None:
         """A requester says that an answer was another than it asked for."""
         _speaks_for(hearing.members, message.sender, message.body["requester"])
-        detail = {name: message.body[name] for name in ("requester", "number", "why")}
+        detail = {name: text_of(message.body[name]) for name in ("requester", "why")}
+        detail["number"] = str(number_of(message.body["number"]))
         self._log(hearing.connection, self._world.clock.now(), "disputed", detail)
 
     def _on_undisclosed(self, hearing: _Hearing, message: Message) -> None:
@@ -499,6 +536,14 @@ class Core:
             basis = reason.partition(",")[0]
             found[basis] = found.get(basis, 0) + count
         return found
+
+
+def _is_key(text: str) -> bool:
+    try:
+        ECKey.import_key(json.loads(text))
+    except (JoseError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _speaks_for(members: dict[str, Institution], interface: str, body: str) -> None:

@@ -116,8 +116,11 @@ class EligibilityDesk:
             insurance = None if known is None else self._insurance(connection, known)
         if insurance is None:
             return Eligibility(None, False, "this card is not used as an insurance card yet")
-        valid = insurance.holds(today(self._world.clock))
-        return Eligibility(insurance, valid, "insured" if valid else f"the insurance ended on {insurance.ends}")
+        day = today(self._world.clock)
+        valid = insurance.holds(day)
+        early = day < insurance.begins
+        ended = f"the insurance begins on {insurance.begins}" if early else f"the insurance ended on {insurance.ends}"
+        return Eligibility(insurance, valid, "insured" if valid else ended)
 
     def _tied(self, connection: sa.Connection, serials: list[int]) -> str | None:
         query = sa.select(self.card.c.insured_number).where(self.card.c.serial.in_(serials)).limit(1)

@@ -1,14 +1,15 @@
 """An interface system (インターフェイスシステム): the only way between bodies and the core, and from body to body.
 
 A body hands it a request and gets the number of a process; everything after that comes by messages. What it keeps of an
-exchange is who asks whom for which item and how far that has come. Answers pass through it sealed.
+exchange is who asks whom for which item and how far that has come. Answers travel sealed, and are opened on the asking
+body's platform.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -17,8 +18,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provision_network.codes import InstitutionCode, PortalCode
-from provision_network.core import CORE, NetworkRefused, Notified, Outcome
+from provision_network.codes import ForeignCode, InstitutionCode, PortalCode
+from provision_network.core import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
 from provision_network.intermediate import (
     Copy,
     FalseAnswer,
@@ -35,8 +36,8 @@ from world.home import World
 from world.post import Inbox, Message, Outbox, Say
 from world.storage import Position, insert_if_absent
 
-MOST_WAITING = 5_000
-"""Messages that an interface system keeps for others; beyond that it takes no more requests (N8)."""
+MOST_OPEN = 5_000
+"""Questions of one body that are still open; beyond that its interface system takes no more of it (N8)."""
 
 _AT_ONCE = 200
 """Notifications that are answered in one transaction."""
@@ -84,6 +85,14 @@ class Neighbour:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What messages have brought: answers to keep, and processes that have ended."""
+
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
+
+
 class Interface:
     """One interface system, and the platform with the intermediate servers of the bodies behind it."""
 
@@ -106,6 +115,7 @@ class Interface:
             sa.Column("rule", sa.Text, nullable=False, default=""),
             sa.Column("denial", sa.Text, nullable=False, default=""),
             sa.Column("words", sa.Text, nullable=False, default=""),
+            sa.Index("asked_open", "body", "stage"),
         )  # fmt: skip
         self._notified = sa.Table(
             "notified", metadata,
@@ -120,11 +130,22 @@ class Interface:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("value", sa.Text, nullable=False),
         )  # fmt: skip
+        self._early = early = sa.Table(
+            "early_answer", metadata,
+            sa.Column("process", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("number", sa.BigInteger, nullable=False),
+            sa.Column("sealed", sa.Text, nullable=False),
+        )  # fmt: skip
+        self._add_early = insert_if_absent(early)
+        self._early_of = sa.select(early).where(early.c.process == sa.bindparam("p"))
+        self._drop_early = sa.delete(early).where(early.c.process == sa.bindparam("p"))
         _, self._log = event_table(metadata)
         self.store = world.store(f"interface_{name}", metadata)
         self._neighbours: dict[str, Neighbour] | None = None
         asked, notified = self._asked, self._notified
         self._add_asked = sa.insert(asked).returning(asked.c.process)
+        still = asked.c.stage.in_((Stage.SENT.value, Stage.ACCEPTED.value))
+        self._open_of = sa.select(sa.func.count()).where(asked.c.body == sa.bindparam("b"), still)
         self._of_process = sa.select(asked).where(asked.c.process == sa.bindparam("p"))
         self._accept = sa.update(asked).where(asked.c.process == sa.bindparam("p")).values(
             number=sa.bindparam("n"), rule=sa.bindparam("r"),
@@ -210,7 +231,7 @@ class Interface:
         ordinary: bool = False,
     ) -> int:  # fmt: skip
         """Ask for an item about a person: the first step of five. Answers the number of the process, which is on disk;
-        what becomes of it is found under `asked`. Raises NetworkRefused where too much waits already."""
+        what becomes of it is found under `asked`. Raises NetworkRefused where too much is open already."""
         with self.store.transaction() as connection:
             return self.ask_in(connection, body, code, purpose, providers, consent=consent, ordinary=ordinary)
 
@@ -233,8 +254,12 @@ class Interface:
         self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, told: dict[str, Any]
     ) -> int:  # fmt: skip
         self.server(body)
-        if self.outbox.waiting_in(connection) >= MOST_WAITING:
-            raise NetworkRefused("busy", f"{self.name} has too much waiting; ask again later")
+        try:
+            text_of(provider), text_of(item)
+        except ValueError as error:
+            raise NetworkRefused("bad-message", str(error)) from error
+        if int(connection.scalar(self._open_of, {"b": body}) or 0) >= MOST_OPEN:
+            raise NetworkRefused("busy", f"{body} has too many open questions; ask again later")
         now = self._world.clock.now()
         row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now), "stage": Stage.SENT.value,
                "rule": "", "denial": "", "words": ""}  # fmt: skip
@@ -272,22 +297,26 @@ class Interface:
         with self.store.transaction() as connection:
             self.receive_in(connection, messages)
 
-    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
-        """The same within a transaction of the interface's store."""
-        answers: list[dict[str, Any]] = []
+    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> set[int]:
+        """The same within a transaction of the interface's store; answers the numbers of the processes that have ended
+        with it."""
+        taken = _Taken()
         with self.outbox.letters(connection, self.name, self._world.clock.now()) as say:
             for message in self._inbox.fresh(connection, messages):
                 try:
                     if message.kind == "answer":
-                        self._on_answer(connection, say, message, answers)
+                        self._on_answer(connection, say, message, taken)
                     else:
-                        self._hear(connection, message)
-                except (NetworkRefused, KeyError, TypeError, ValueError) as error:
-                    detail = {"from": message.sender, "kind": message.kind, "why": str(error)}
+                        self._hear(connection, say, message, taken)
+                except (NetworkRefused, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
+                    detail = {"from": message.sender, "kind": ascii(message.kind), "why": ascii(str(error))}
                     self._log(connection, self._world.clock.now(), "not understood", detail)
-        self.platform.keep(answers)  # before it is noted here that they have come
+        self.platform.keep(taken.answers)  # before it is noted here that they have come
+        return taken.ended
 
-    def _hear(self, connection: sa.Connection, message: Message) -> None:
+    def _hear(
+        self, connection: sa.Connection, say: Say, message: Message, taken: _Taken
+    ) -> None:  # fmt: skip
         body = message.body
         if message.sender != CORE:
             raise NetworkRefused("not-entitled", f"{message.sender} is not the core")
@@ -296,10 +325,18 @@ class Interface:
                 self._set(connection, {"members": json.dumps(body["members"])})
                 self._neighbours = {name: Neighbour(**found) for name, found in body["members"].items()}
             case "accepted":
-                connection.execute(self._accept, {"p": body["process"], "n": body["number"], "r": body["rule"]})
+                values = {"p": number_of(body["process"]), "n": number_of(body["number"]), "r": text_of(body["rule"])}
+                connection.execute(self._accept, values)
+                came = connection.execute(self._early_of, {"p": values["p"]}).one_or_none()
+                if came is not None:
+                    connection.execute(self._drop_early, {"p": values["p"]})
+                    accepted = connection.execute(self._of_process, {"p": values["p"]}).one()
+                    self._take(connection, say, accepted, came.number, came.sealed, taken)
             case "refused":
-                known = connection.execute(self._of_process, {"p": body["process"]}).one_or_none()
+                known = connection.execute(self._of_process, {"p": number_of(body["process"])}).one_or_none()
                 if known is not None and known.stage == Stage.SENT.value:
+                    connection.execute(self._drop_early, {"p": known.process})
+                    taken.ended.add(known.process)
                     values = {"p": known.process, "s": Stage.REFUSED.value, "d": body["denial"], "w": body["words"]}
                     connection.execute(self._end, values)
             case "notification":
@@ -312,24 +349,38 @@ class Interface:
                 raise NetworkRefused("unknown-message", f"nothing is called {other[:40]!r} here")
 
     def _on_answer(
-        self, connection: sa.Connection, say: Say, message: Message, answers: list[dict[str, Any]]
+        self, connection: sa.Connection, say: Say, message: Message, taken: _Taken
     ) -> None:  # fmt: skip
         """The fifth step: it comes from the provider itself, past the core."""
-        process = int(message.body["process"])
+        process = number_of(message.body["process"])
+        number, sealed = number_of(message.body["number"]), str(message.body["sealed"])
         row = connection.execute(self._of_process, {"p": process}).one_or_none()
         if row is None or row.stage not in (Stage.SENT.value, Stage.ACCEPTED.value):
             raise NetworkRefused("not-asked", f"nothing is to be answered under {process}")
         neighbour = self.neighbours().get(row.provider)
         if neighbour is None or neighbour.interface != message.sender:
             raise NetworkRefused("not-entitled", f"{message.sender} does not speak for {row.provider}")
+        if row.number is None:  # the core's word comes another way: without it nobody may have provided anything
+            early = {"process": process, "number": number, "sealed": sealed}
+            connection.execute(self._add_early, early)
+            return
+        self._take(connection, say, row, number, sealed, taken)
+
+    def _take(
+        self, connection: sa.Connection, say: Say, row: Any, number: int, sealed: str, taken: _Taken
+    ) -> None:  # fmt: skip
+        """An answer to what the core has accepted, under the number that the core gave it."""
         stage, words = Stage.ANSWERED, ""
         try:
-            answers.append(self.server(row.body).opened(process, row.provider, row.item, str(message.body["sealed"])))
+            if number != row.number:
+                raise FalseAnswer("it is an answer to something else")
+            server = self.server(row.body)
+            taken.answers.append(server.opened(row.process, number, row.provider, row.item, sealed))
         except FalseAnswer as error:
             stage, words = Stage.DISPUTED, str(error)
-            disputed = {"requester": row.body, "number": int(message.body["number"]), "why": words}
-            say(CORE, "disputed", disputed)
-        connection.execute(self._end, {"p": process, "s": stage.value, "d": "", "w": words})
+            say(CORE, "disputed", {"requester": row.body, "number": row.number, "why": words})
+        connection.execute(self._end, {"p": row.process, "s": stage.value, "d": "", "w": words})
+        taken.ended.add(row.process)
 
     # Providing
 
@@ -346,7 +397,8 @@ class Interface:
             return 0
         neighbours = self.neighbours()
         asked = [Notified.from_dict(json.loads(row.notification)) for row in due]
-        answered = [self._sealed(*found, neighbours) for found in zip(asked, self.platform.answers(asked), strict=True)]
+        there = [notified for notified in asked if notified.requester in neighbours]
+        answered = [self._sealed(*found, neighbours) for found in zip(there, self.platform.answers(there), strict=True)]
         now = self._world.clock.now()
         with self.store.transaction() as connection, self.outbox.letters(connection, self.name, now) as say:
             for notified, outcome, sealed in answered:

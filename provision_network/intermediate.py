@@ -28,6 +28,11 @@ from world.storage import insert_if_absent, insert_many
 
 _HEADER = {"alg": "ECDH-ES", "enc": "A256GCM"}
 _CHUNK = 5_000
+_FAR = 1 << 34
+"""Seconds, some five hundred years on."""
+
+LONGEST_CONTENT = 10_000
+"""Letters of a copy. What is sealed has a bound at whoever opens it, and many answers travel together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +195,10 @@ class IntermediateServer:
             known = connection.scalar(sa.select(sa.exists().where(table.c.owner == self.owner)))
             while chunk := [(self.owner, address, code.value, False) for address, code in islice(rows, _CHUNK)]:
                 if known:
-                    there = table.c.address_number.in_([row[1] for row in chunk])
-                    connection.execute(sa.delete(table).where(table.c.owner == self.owner, there))
+                    here = (table.c.owner == self.owner) & table.c.address_number.in_([row[1] for row in chunk])
+                    flagged = set(connection.scalars(sa.select(table.c.address_number).where(here, table.c.withheld)))
+                    connection.execute(sa.delete(table).where(here))
+                    chunk = [(*row[:3], row[1] in flagged) for row in chunk]
                 insert_many(connection, table, ("owner", "address_number", "code", "withheld"), chunk)
 
     def code_of(self, address_number: str) -> InstitutionCode:
@@ -243,6 +250,11 @@ class IntermediateServer:
         """The same for many at once: code, address number, item, content."""
         table = self._platform.copy
         at = epoch(self._world.clock.now())
+        for _, _, item, content in copies:
+            if len(content) > LONGEST_CONTENT or not _storable(content):
+                raise NetworkRefused(
+                    "bad-copy", f"a copy of {item} has up to {LONGEST_CONTENT} letters, and none that no text has"
+                )
         rows = [{"owner": self.owner, "code": code.value, "item": item, "address_number": address, "content": content,
                  "registered_at": at, "by_hand": by_hand} for code, address, item, content in copies]  # fmt: skip
         old = sa.delete(table).where(
@@ -293,16 +305,20 @@ class IntermediateServer:
         }  # fmt: skip
         return jwe.encrypt_compact(_HEADER, json.dumps(answer, ensure_ascii=False), _imported(key))
 
-    def opened(self, process: int, provider: str, item: str, unverified: str) -> dict[str, Any]:
+    def opened(self, process: int, number: int, provider: str, item: str, unverified: str) -> dict[str, Any]:
         """An answer to what was asked, opened, as the platform keeps it. Raises FalseAnswer."""
         try:
             opened = json.loads(jwe.decrypt_compact(unverified, self._own_key()).plaintext or b"")
             told = (opened["process"], opened["provider"], opened["item"])
             content, at = opened["content"], opened["registered_at"]
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+        except (JoseError, AttributeError, ValueError, KeyError, TypeError) as error:
             raise FalseAnswer("it cannot be opened") from error
-        if told != (process, provider, item) or not isinstance(content, str | None) or not isinstance(at, int | None):
+        if told != (process, provider, item) or opened.get("number") != number:
             raise FalseAnswer("it is an answer to something else")
+        if not isinstance(content, str | None) or (content is not None and not _storable(content)):
+            raise FalseAnswer("its content is no text")
+        if not isinstance(at, int | None) or (at is not None and not 0 <= at < _FAR):
+            raise FalseAnswer("its copy is of no time")
         return {"owner": self.owner, "process": process, "provider": provider, "item": item, "content": content,
                 "registered_at": at, "received_at": epoch(self._world.clock.now())}  # fmt: skip
 
@@ -326,6 +342,11 @@ class IntermediateServer:
                 text = connection.scalar(sa.select(table.c.jwk).where(table.c.owner == self.owner))
             self._key = ECKey.import_key(json.loads(str(text)))
         return self._key
+
+
+def _storable(text: str) -> bool:
+    """Whether every database takes a text: no NUL, and no half of a pair of letters."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @lru_cache(maxsize=4096)

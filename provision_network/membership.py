@@ -79,6 +79,10 @@ class Membership:
         rows = connection.execute(sa.select(self._interface).order_by(self._interface.c.name))
         return [InterfaceEntry(row.name, row.address) for row in rows]
 
+    def forget(self) -> None:
+        """Read anew next time: what was read may not come to be."""
+        self._read = (-1, {})
+
     def put_institution(
         self, connection: sa.Connection, name: str, kind: str, group: str, *, assessed: bool, starts: datetime,
         interface: str, key: str,

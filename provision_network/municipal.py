@@ -172,7 +172,10 @@ class NumberLinkageServer:
     def fetch(self, business: str, process: int) -> tuple[Asked, Received | None]:
         """How far that has come, and what was answered. Raises NetworkRefused."""
         self.addresses.note(business, "fetch")
-        return self._interface.asked(process), self._interface.answer_to(process)
+        asked = self._interface.asked(process)
+        if asked.body != self.addresses.body:
+            raise NetworkRefused("unknown-process", f"{self.addresses.body} has no process {process}")
+        return asked, self._server.received(process)
 
     def depart(self, address_number: str) -> None:
         """A person has moved away: number, code and copies go."""
@@ -181,8 +184,9 @@ class NumberLinkageServer:
 
     def protect(self, address_number: str, *, on: bool = True) -> None:
         """A person who must not be found: neither records nor own information are shown in the portal."""
+        code = self._server.code_of(address_number)
+        self._interface.undisclosed(self.addresses.body, code, on=on)
         self._server.withhold(address_number, on=on)
-        self._interface.undisclosed(self.addresses.body, self._server.code_of(address_number), on=on)
 
 
 def by_owner() -> dict[str, list[str]]:

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from time import monotonic
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,7 +31,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from provision_network.codes import ForeignCode, PortalCode
-from provision_network.core import CORE, PORTAL_KIND, Core, NetworkRefused, ProvisionRecord
+from provision_network.core import CORE, PORTAL_KIND, Core, NetworkRefused, ProvisionRecord, text_of
 from provision_network.interface import Interface, Stage
 from provision_network.rules import Purpose
 from relying_party.mutual_tls import Credentials, Line, Peer, peer_of
@@ -46,6 +48,12 @@ INTERFACE, SYSTEM, JUKI_NET = "interface", "system", "juki-net"
 """The units of certificates: what somebody is on the network."""
 
 _PAUSE_SECONDS = 1.0
+_PATIENCE = 5.0
+"""Seconds for which a receiver may take its time."""
+
+_REST = 5.0
+"""Seconds for which one that did not answer is left alone, so that it holds up nobody else's messages."""
+
 _GATHER_SECONDS = 0.003
 """For how long messages are gathered before they leave together."""
 _LONGEST_WAIT = 60.0
@@ -67,9 +75,9 @@ class _Question:
 
     @classmethod
     def of(cls, body: Any) -> _Question:
-        """Raises KeyError and TypeError."""
-        purpose = Purpose(**body["purpose"])
-        return cls(str(body["address_number"]), purpose, str(body["provider"]), bool(body.get("consent")))
+        """Raises KeyError, TypeError, ValueError and AttributeError."""
+        purpose = Purpose(**{name: text_of(value) for name, value in body["purpose"].items()})
+        return cls(text_of(body["address_number"]), purpose, text_of(body["provider"]), bool(body.get("consent")))
 
 
 _Handler = Callable[[Request, Peer, Any], Awaitable[Response]]
@@ -119,8 +127,9 @@ class Runner:
                     if not done:
                         break
                 self.trouble = ""
-            except StoreFailed as error:  # a full disk, a database that is away: everything is still due
+            except Exception as error:  # a full disk, a database that is away, a defect: everything is still due
                 self.trouble = str(error)
+                print(f"kazashi: {error}", file=sys.stderr, flush=True)
 
 
 class Receivers(dict[str, Receive]):
@@ -132,11 +141,14 @@ class Receivers(dict[str, Receive]):
         self._addresses = addresses
         self._credentials = credentials
         self._lines: dict[str, Line] = {}
+        self._resting: dict[str, float] = {}
 
     def __missing__(self, name: str) -> Receive:
         """A function that brings messages there."""
 
         def bring(messages: Sequence[Message]) -> None:
+            if monotonic() < self._resting.get(name, 0.0):
+                raise NodeDown(f"{name} did not answer a moment ago")
             body = {"messages": [
                 {"sender": one.sender, "receiver": one.receiver, "sequence": one.sequence, "kind": one.kind,
                  "body": one.body} for one in messages
@@ -144,6 +156,8 @@ class Receivers(dict[str, Receive]):
             try:
                 status, answer = self._line(name).post("/v1/messages", body)
             except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, TimeoutError):
+                    self._resting[name] = monotonic() + _REST
                 raise NodeDown(f"{name} does not answer: {error}") from error
             if status != 200:
                 raise NodeDown(f"{name} does not take messages now: {status} {answer[:200]!r}")
@@ -159,7 +173,7 @@ class Receivers(dict[str, Receive]):
         address = self._addresses().get(name, "")
         if address not in self._lines:
             try:
-                self._lines[address] = Line(self._credentials, address)
+                self._lines[address] = Line(self._credentials, address, _PATIENCE)
             except (ValueError, OSError) as error:
                 raise NodeDown(f"nobody knows where {name} answers: {error}") from error
         return self._lines[address]
@@ -203,18 +217,18 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
     async def messages(_: Request, peer: Peer, body: Any) -> Response:
         if peer.unit not in (INTERFACE, CORE):
             return _refusal(NetworkRefused("not-entitled", "messages come from the core and its interfaces"), 403)
-        taken = _messages(body, {CORE if peer.unit == CORE else peer.name}, interface.name)
-        await run_in_threadpool(together.do, lambda connection: interface.receive_in(connection, taken))
+        taken = _messages(body, {CORE} if peer.unit == CORE else {peer.name} - {CORE}, interface.name)
+        over = await run_in_threadpool(together.do, lambda connection: interface.receive_in(connection, taken))
         runner.call()
-        for message in taken:
-            if message.kind in ("answer", "refused") and (end := ends.get(message.body.get("process", 0))):
-                end.set()
+        for number in over & ends.keys():
+            ends[number].set()
         return JSONResponse({})
 
     async def ask(request: Request, peer: Peer, body: Any) -> Response:
         if peer.unit != SYSTEM:
             return _refusal(NetworkRefused("not-entitled", "a body's own systems ask here"), 403)
         several = "questions" in body
+        seconds_asked(request)
         questions = [_Question.of(found) for found in (body["questions"] if several else [body])]
         if not 1 <= len(questions) <= MOST_QUESTIONS:
             raise ValueError(f"a list has 1 to {MOST_QUESTIONS} questions")
@@ -236,6 +250,8 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
         return JSONResponse({"answers": found} if several else found[0])
 
     async def process(request: Request, peer: Peer, _: Any) -> Response:
+        if peer.unit != SYSTEM:
+            return _refusal(NetworkRefused("not-entitled", "a body's own systems ask here"), 403)
         number = int(request.path_params["number"])
         found = await run_in_threadpool(state, number, peer.name)
         if found["stage"] in (Stage.SENT.value, Stage.ACCEPTED.value) and "wait" in request.query_params:
@@ -246,7 +262,7 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
     async def ended(request: Request, numbers: Sequence[int]) -> None:
         """Wait for processes' ends, as long as was asked for. One may have come before this: it is looked for now and
         then."""
-        left = min(float(request.query_params["wait"]), _LONGEST_WAIT)
+        left = seconds_asked(request)
         waiting = {number: ends.setdefault(number, asyncio.Event()) for number in numbers}
         try:
             while waiting and left > 0:
@@ -261,6 +277,10 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
         finally:
             for number in numbers:
                 ends.pop(number, None)
+
+    def seconds_asked(request: Request) -> float:
+        """How long is waited at most. Raises ValueError."""
+        return min(float(request.query_params.get("wait", "0")), _LONGEST_WAIT)
 
     def over_of(numbers: Sequence[int]) -> set[int]:
         return {number for number in numbers if interface.asked(number).ended}
@@ -314,7 +334,7 @@ def _guarded(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
             return _refusal(refused, 422)
         except MessageGap as gap:
             return JSONResponse({"error": str(gap), "denial": "message-gap"}, 409)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             return JSONResponse({"error": f"that makes no sense: {error}", "denial": "bad-message"}, 400)
         except (StoreFailed, TokenUnavailable) as error:
             return JSONResponse({"error": str(error), "denial": "unavailable"}, 503)

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,14 +152,16 @@ class Line:
     """One connection to such a server that is kept, for JSON there and back. It takes a fraction of what a client of
     general use takes, where small messages go all the time."""
 
-    def __init__(self, credentials: Credentials, address: str) -> None:
-        """`address` is https://HOST:PORT. Raises OSError and ValueError."""
+    def __init__(self, credentials: Credentials, address: str, seconds: float = _SECONDS) -> None:
+        """`address` is https://HOST:PORT; nothing is waited for longer than so many seconds. Raises OSError and
+        ValueError."""
         parts = urlsplit(address)
         if parts.scheme != "https" or not parts.hostname or parts.port is None:
             raise ValueError(f"{address!r} is no https://HOST:PORT")
         self._connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, context=client_context(credentials), timeout=_SECONDS
+            parts.hostname, parts.port, context=client_context(credentials), timeout=seconds
         )
+        self._turn = Lock()
 
     def open(self) -> None:
         """Shake hands now rather than with the first question. Raises OSError."""
@@ -178,13 +181,14 @@ class Line:
         self._connection.close()
 
     def _ask(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-        try:
-            self._connection.request(method, path, body, {"Content-Type": "application/json"})
-            answer = self._connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
+        with self._turn:  # two threads would read each other's answers
+            try:
+                self._connection.request(method, path, body, {"Content-Type": "application/json"})
+                answer = self._connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+                raise
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -27,7 +27,7 @@ from tools.commands.tracking import tracking
 from tools.commands.verify import verify
 from tools.commands.world import world
 
-AREAS = ("card", "reader", "pki", "relying-party", "points", "network")
+AREAS = ("card", "reader", "pki", "relying-party", "points", "network", "tracking")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 

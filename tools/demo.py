@@ -21,6 +21,7 @@ from tools.story import STORY, Stage
 from tools.story_login import IN_THE_BROWSER
 from tools.story_network import AT_THE_OFFICE
 from tools.story_points import AT_THE_SHOP
+from tools.story_tracking import IN_THE_LABORATORY
 from world.clock import WorldClock, in_japan, today
 from world.home import open_world
 
@@ -46,7 +47,7 @@ def run_demo(tell: Callable[[Step], None]) -> list[Step]:
     """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
-        for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP, *AT_THE_OFFICE]:
+        for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP, *AT_THE_OFFICE, *IN_THE_LABORATORY]:
             begun = time.perf_counter()
             try:
                 detail, ok = action(stage), True

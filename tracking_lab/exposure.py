@@ -76,7 +76,7 @@ class Exposure:
 
 
 def exposure_of(rows: Iterable[Row], handles: Mapping[str, Iterable[str]]) -> Exposure:
-    """The matrix of what is held. `handles` are, by name, all values of a handle in every form that it is written in."""
+    """The matrix of what is held. `handles` are, by name, all values of one in every form it is written in."""
     named = {value: name for name, values in handles.items() for value in values}
     found, counts = Exposure(), dict[tuple[str, str, str, str], int]()
     for actor, table, row in rows:

@@ -113,6 +113,17 @@ def nth_birthday_after(birthdays: Any, day: Any, nth: int) -> Any:
     return birthdays[np.arange(len(birthdays)), np.minimum(passed + nth - 1, birthdays.shape[1] - 1)]
 
 
+def _renewal_opens(last: Any) -> Any:
+    """The first day on which what ends on a day can be renewed, as `pki.validity.renewal_opens` says it. Of NEVER it is
+    some day."""
+    days = np.datetime64(BEGINS) + np.where(last == NEVER, 0, last).astype("timedelta64[D]")
+    months = days.astype("datetime64[M]")
+    opens = months - EMULATED.term.renewal_months
+    most = ((opens + 1).astype("datetime64[D]") - opens.astype("datetime64[D]")).astype(np.int32) - 1
+    of_month = np.minimum((days - months.astype("datetime64[D]")).astype(np.int32), most)
+    return (opens.astype("datetime64[D]") + of_month.astype("timedelta64[D]") - np.datetime64(BEGINS)).astype(np.int32)
+
+
 def _events(plan: Plan, births: Any, rng: np.random.Generator) -> dict[str, Any]:
     """For each person the day of death (NEVER), and for each kind of event its days, one column to a year."""
     _, age = births
@@ -184,7 +195,7 @@ def _chain(
             if not len(who):
                 break
             # Within the last three months the birthdays are counted from the former end, so that nobody loses by it.
-            early = (former_end != NEVER) & (former_end - begin <= 92)
+            early = (former_end != NEVER) & (_renewal_opens(former_end) <= begin) & (begin <= former_end)
             counted = np.where(early, former_end, begin)
             end = nth_birthday_after(birthdays[who], counted, EMULATED.term.birthdays)
             ended, reason = _next_end(events, _ending(kind), begin, who)
@@ -205,7 +216,7 @@ def _chain(
             again = ended + rng.integers(*_REPLACED_AFTER, len(who), dtype=np.int32)
             lost = reason == REASONS.index("theft")
             begin = np.where(supersedes, renews, np.where(expires, np.maximum(renews, end + 1), again)).astype(np.int32)
-            former_end = np.where(supersedes, end, NEVER).astype(np.int32)
+            former_end = np.where(lost, NEVER, end).astype(np.int32)
             chain = (chain + lost).astype(np.uint16)
             goes_on = reason != REASONS.index("death")
             who, begin, former_end, chain = (column[goes_on] for column in (who, begin, former_end, chain))

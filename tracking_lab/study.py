@@ -100,9 +100,19 @@ def examine(laboratory: Laboratory, progress: Progress = lambda _: None) -> dict
         found["anonymity"] = [_anonymity(people, names) for names in ATTRIBUTES]
         found["games"] = [_game(seen, measure) for measure in COUNTERMEASURES if measure.people is None]
         found["findings"] = [asdict(one) for one in findings(found)]
-        return found
+        told: dict[str, Any] = _rounded(found)
+        return told
     finally:
         engine.close()
+
+
+def _rounded(found: Any) -> Any:
+    """The same with nine digits: sums of fractions depend on the order in which threads add them up."""
+    if isinstance(found, dict):
+        return {name: _rounded(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_rounded(value) for value in found]
+    return round(found, 9) if isinstance(found, float) else found
 
 
 def _seen(engine: Engine, residents: int) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from provision_network.codes import InstitutionCode
 from provision_network.core import CORE, NetworkRefused, Notified, Outcome
+from provision_network.exchange import carry
 from provision_network.interface import Stage
 from provision_network.intermediate import FalseAnswer, Held
 from provision_network.rules import OrdinanceAffair, Purpose
@@ -136,7 +137,7 @@ def test_d1_answers_are_sealed_from_body_to_body(network: Network) -> None:
         assert not [text for text in texts if plain in text]
     sealed = next(one.body["sealed"] for one in messages if one.kind == "answer")
     with pytest.raises(FalseAnswer, match="cannot be opened"):
-        network.server("新宿区").opened(process, MINATO, PURPOSE.item, sealed)
+        network.server("新宿区").opened(process, 1, MINATO, PURPOSE.item, sealed)
 
 
 def test_d5_only_interface_systems_speak_and_only_for_their_own_bodies(network: Network) -> None:
@@ -275,7 +276,8 @@ def test_what_is_refused_is_answered_and_recorded(network: Network) -> None:
     ]
     for denial, changed in cases:
         assert refused(network, **changed) == denial
-    network.core.connect(MINATO, "市町村長", assessed=False, interface=MUNICIPAL)
+    key = network.server(MINATO).public_key()
+    network.core.connect(MINATO, "市町村長", assessed=False, interface=MUNICIPAL, key=key)
     assert refused(network) == "no-assessment"
     events = " ".join(everything_in(network.core.store))
     for denial, _ in cases:
@@ -315,6 +317,73 @@ def test_a_provider_that_lies_about_the_item_is_found_out(network: Network) -> N
     assert "disputed" in everything_in(network.core.store)
 
 
+def test_d9_an_answer_without_the_core_s_word_is_not_taken(network: Network) -> None:
+    """A provider answers what the core has refused, or before it was accepted: one is dropped, the other waits."""
+    lawless = replace(PURPOSE, affair="好奇心")
+    for purpose, stage in ((lawless, Stage.REFUSED), (PURPOSE, Stage.DISPUTED)):
+        process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [MINATO])
+        forged = Notified(0, network.code(MINATO), MINATO, SHIBUYA, process, purpose.item, "none")
+        copy = network.server(MINATO).answer(forged)
+        sealed = network.server(MINATO).seal(forged, copy, network.server(SHIBUYA).public_key())
+        with network.municipal.store.transaction() as connection:
+            told = {"process": process, "number": 0, "sealed": sealed}
+            network.municipal.outbox.put(connection, MUNICIPAL, MUNICIPAL, NOW, "answer", told)
+        receivers = {CORE: down, MUNICIPAL: network.municipal.receive}
+        network.municipal.outbox.deliver(network.municipal.store, NOW, receivers)
+        assert network.municipal.answer_to(process) is None, "nobody was notified yet"
+        carry(network.world, network.core, network.interfaces)
+        assert network.municipal.asked(process).stage is stage
+        assert network.municipal.answer_to(process) is None
+
+
+def down(messages: Sequence[Message]) -> None:
+    raise NodeDown
+
+
+def test_what_no_store_takes_is_refused_where_it_comes_in(network: Network) -> None:
+    for wrong in ("x" * 10_001, "a\0b", "\ud800"):
+        with pytest.raises(NetworkRefused) as refused:
+            network.server(MINATO).register(network.code(MINATO), "1", PURPOSE.item, wrong)
+        assert refused.value.denial == "bad-copy"
+    network.server(MINATO).register(network.code(MINATO), "1", PURPOSE.item, "字" * 10_000)
+    assert len(content_of(network, network.ask().process)) == 10_000
+    with pytest.raises(NetworkRefused, match="no key"):
+        network.core.connect("架空市", "市町村長", assessed=True, interface=MUNICIPAL)
+    for name in (CORE, "", "a:b"):
+        with pytest.raises(NetworkRefused, match="is not called"):
+            network.core.enrol(name, network.municipal.begin(), "https://localhost:1")
+    network.core.connect("孤島町", "市町村長", assessed=True)
+    assert network.ask(provider="孤島町").denial == "not-connected"
+
+
+def test_messages_that_make_no_sense_hold_up_nothing_that_follows(network: Network) -> None:
+    good = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
+            "requester": SHIBUYA}  # fmt: skip
+    to_core: list[tuple[str, dict[str, Any]]] = [
+        ("request", {**good, "process": 1 << 80}), ("request", {**good, "process": "1"}), ("request", {}),
+        ("request", {**good, "purpose": [1]}), ("request", {**good, "purpose": {**asdict(PURPOSE), "item": "a\0b"}}),
+        ("request", {**good, "purpose": {**asdict(PURPOSE), "item": "x" * 201}}), ("request", {**good, "code": 5}),
+        ("settled", {"provider": MINATO, "number": -1, "outcome": "provided"}), ("nonsense", {}),
+        ("settled", {"provider": MINATO, "number": 1, "outcome": "eaten"}), ("disputed", {"requester": SHIBUYA}),
+        ("undisclosed", {"body": SHIBUYA, "code": "0" * 32, "on": True}),
+    ]  # fmt: skip
+    to_interface: list[tuple[str, dict[str, Any]]] = [
+        ("accepted", {"process": 1 << 80, "number": 1, "rule": "x"}), ("refused", {"process": "x"}), ("members", {}),
+        ("notification", {"number": 1}), ("answer", {"process": None}), ("nonsense", {}),
+    ]  # fmt: skip
+    with network.municipal.store.transaction() as connection:
+        for kind, body in to_core:
+            network.municipal.outbox.put(connection, MUNICIPAL, CORE, NOW, kind, body)
+    with network.core.store.transaction() as connection:
+        for kind, body in to_interface:
+            network.core.outbox.put(connection, CORE, MUNICIPAL, NOW, kind, body)
+    carry(network.world, network.core, network.interfaces)
+    assert network.ask().stage is Stage.ANSWERED
+    assert len(network.records()) == 1
+    with pytest.raises(NetworkRefused, match="is no text"):
+        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), replace(PURPOSE, item="a\0b"), [MINATO])
+
+
 def test_a_body_that_was_not_asked_does_not_answer(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, SECRET, by_hand=True)
@@ -323,7 +392,7 @@ def test_a_body_that_was_not_asked_does_not_answer(network: Network) -> None:
     with network.national.store.transaction() as connection:
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", told)
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "notification", {"number": 9})
-        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {"process": 999, "sealed": ""})
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {**told, "process": 999})
     network.carry()
     assert network.municipal.asked(process).stage is Stage.ACCEPTED
     said = " ".join(everything_in(network.municipal.store))
@@ -347,12 +416,13 @@ def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> No
 def test_n8_an_interface_with_too_much_waiting_takes_no_more(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("provision_network.interface.MOST_WAITING", 3)
+    monkeypatch.setattr("provision_network.interface.MOST_OPEN", 3)
     for _ in range(3):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     with pytest.raises(NetworkRefused) as busy:
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     assert busy.value.denial == "busy"
+    assert network.municipal.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO]), "another body's go on"
     network.carry()
     assert network.ask().stage is Stage.ANSWERED
-    assert len(network.records()) == 4
+    assert len(network.records()) == 5

@@ -92,6 +92,26 @@ def test_e5_offices_reach_the_network_over_the_hub_alone(network: Network) -> No
         shibuya.ask(CHILD, "unknown", PURPOSE, MINATO)
 
 
+def test_e3_no_town_fetches_another_s_answers(network: Network) -> None:
+    settled(network, SHIBUYA)
+    process = hub(network, SHIBUYA).ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
+    network.carry()
+    for town in (MINATO, "新宿区", "架空町"):
+        with pytest.raises(NetworkRefused) as refused:
+            hub(network, town).fetch(TAX, process)
+        assert refused.value.denial == "unknown-process"
+    assert hub(network, SHIBUYA).fetch(TAX, process)[1] is not None
+
+
+def test_codes_that_are_fetched_again_leave_a_protected_person_protected(network: Network) -> None:
+    address = settled(network, MINATO)
+    server = hub(network, MINATO)
+    server.protect(address)
+    settled(network, MINATO)
+    with network.platform.store.reading() as connection:
+        assert connection.scalar(sa.select(network.platform.person.c.withheld))
+
+
 def test_e6_every_part_has_an_owner(network: Network) -> None:
     owners = by_owner()
     assert {"総務省", "地方公共団体情報システム機構", "市町村", "内閣官房"} <= owners.keys()

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,9 +164,22 @@ def test_an_interface_speaks_in_its_own_name_alone(served: Served) -> None:
     line.close()
 
 
+def test_many_threads_on_one_line_get_their_own_answers(served: Served) -> None:
+    processes = [served.ask(MINATO)[1]["process"] for _ in range(4)]
+    line = served.line("towns", SHIBUYA, SYSTEM)
+
+    def told(number: int) -> bool:
+        return all(json.loads(line.get(f"/v1/processes/{number}")[1])["process"] == number for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(told, processes))
+    line.close()
+
+
 def test_a_system_sees_its_own_processes_alone(served: Served) -> None:
     _, found = served.ask(MINATO)
     other = served.line("towns", "架空町", SYSTEM)
+    assert other.get(f"/v1/processes/{1 << 70}")[0] == 400
     assert other.get(f"/v1/processes/{found['process']}")[0] == 422
     assert other.post("/v1/ask", {"address_number": "1", "provider": MINATO, "purpose": asdict(PURPOSE)})[0] == 422
     other.close()
@@ -179,8 +193,9 @@ def test_f5_j_lis_s_desk_alone_names_people_to_the_core_and_records_are_the_port
     towns = served.line(CORE, "towns", INTERFACE)
     assert towns.post("/v1/records", {"code": json.loads(content)["code"]})[0] == 403
     towns.close()
-    served.core.connect("マイナポータル", "情報提供等記録開示システム", assessed=True, interface="portal-of-tests")
-    portal = served.line(CORE, "portal-of-tests", INTERFACE)
+    key = Interface(served.world, "port").server(MINATO).public_key()
+    served.core.connect("マイナポータル", "情報提供等記録開示システム", assessed=True, interface="portal", key=key)
+    portal = served.line(CORE, "portal", INTERFACE)
     served.ask(MINATO)
     status, told = portal.post("/v1/records", json.loads(content))
     records = [record_from(one) for one in json.loads(told)["records"]]
@@ -212,7 +227,10 @@ def test_d1_nothing_is_readable_on_the_wire(served: Served, tmp_path: Path) -> N
             tshark.wait(10)
     held = capture.read_bytes()
     assert len(held) > 5_000
-    for secret in (SECRET, "2,345,678", PURPOSE.item, HANAKO, str(served.core.code_for(SHIBUYA, HANAKO)), MINATO):
+    escaped = [json.dumps(words)[1:-1] for words in (SECRET, PURPOSE.item, MINATO)]  # as our own lines write them
+    assert escaped[0].isascii()
+    code = str(served.core.code_for(SHIBUYA, HANAKO))
+    for secret in (*escaped, SECRET, "2,345,678", PURPOSE.item, HANAKO, code, MINATO):
         assert secret.encode() not in held, secret
 
 

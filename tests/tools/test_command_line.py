@@ -231,7 +231,7 @@ def test_demo(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)
-    assert len(steps) == 37
+    assert len(steps) == 38
     for step in steps:
         assert step.keys() == {"step", "ok", "seconds", "detail"}
         assert step["ok"] is True

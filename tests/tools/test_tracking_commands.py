@@ -1,0 +1,84 @@
+"""`kazashi tracking`, and its page in Chromium."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tools.tracking import rule_errors
+from tools.tracking_scene import CODE, MYKEY, PORTAL_CODE, RECORD_CODE, SERIAL, exposed, scene
+
+ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+
+
+def say(world: Path, *words: str, expect: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "--world", str(world), "tracking", *words],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout or done.stderr
+
+
+def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
+    told = json.loads(say(tmp_path / "w", "populate", "--residents", "200", "--seed", "x", "--json"))
+    assert (told["person"], told["service"]) == (200, 13)
+    page, table = tmp_path / "page.html", tmp_path / "table.csv"
+    found = json.loads(say(tmp_path / "w", "report", "--html", str(page), "--csv", str(table), "--json"))
+    claims = {claim["claim"][0]: claim["words"] for claim in found["claims"]}
+    assert list(claims) == list("12345678")
+    assert claims["1"].startswith("0 of ")
+    assert "with: 1.0; without: 0.0" in claims["3"]
+    assert "serial number -> institution code: 2 steps" in claims["5"]
+    assert "portal.serial.serial" in claims["6"]
+    assert "balance good" in claims["7"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1050, "height": 900})
+        errors: list[str] = []
+        shown.on("console", lambda message: errors.append(message.text))
+        shown.goto(page.as_uri())
+        assert "who can link what" in shown.inner_text("h1")
+        assert shown.locator("#countermeasures tr").count() == 13
+        assert shown.locator("#claims tr").count() == 9
+        assert shown.locator("svg").count() == 2
+        assert not errors
+        ARTEFACTS.mkdir(exist_ok=True)
+        shown.screenshot(path=ARTEFACTS / "tracking-report.png")
+        browser.close()
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 13
+    assert "another population" in say(tmp_path / "w", "populate", "--residents", "5", expect=2)
+
+
+def test_a_population_of_nobody_is_told_so(tmp_path: Path) -> None:
+    say(tmp_path / "w", "populate", "--residents", "0")
+    assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
+
+
+def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
+    with scene(tmp_path / "w") as (institutions, network):
+        found = exposed(institutions, network)
+    assert found.widest() == "J-LIS"
+    held = {handle: {actor for actor, what in found.held if what == handle} for handle in found.handles}
+    assert held[SERIAL] == {"J-LIS", "MyKey platform", "insurers' joint body", "platform operator", "portal",
+                            "refund point centre"}  # fmt: skip
+    assert held[PORTAL_CODE] == {"portal"}
+    assert held[CODE] == {"intermediate platform", "pension service"}
+    assert held[RECORD_CODE] == {"J-LIS", "municipal registry", "network's core"}
+    assert [step.actor for step in found.path(MYKEY, CODE)] == ["MyKey platform", "J-LIS", "network's core"]
+
+
+def test_x17_no_decision_is_wrong() -> None:
+    wrong, tried = rule_errors()
+    assert wrong == 0
+    assert tried > 3_000
+
+
+@pytest.mark.parametrize("words", [("populate", "--residents", "-1"), ("populate", "--years", "0"), ("report", "x")])
+def test_wrong_use(tmp_path: Path, words: tuple[str, ...]) -> None:
+    say(tmp_path / "w", *words, expect=2)
