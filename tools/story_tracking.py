@@ -28,8 +28,8 @@ def examine(stage: Stage) -> str:
     if claims != 8 or not severe or raw < 0.9 or keyed:
         raise StepFailed(f"the page has {claims} claims, {severe} severe findings; {raw} and {keyed} are linked")
     return (
-        f"of {_RESIDENTS} made-up people the serial number links {raw:.1%} between services, a keyed pseudonym {keyed:.0%};"
-        f" {severe} severe findings: kazashi tracking report"
+        f"of {_RESIDENTS} made-up people the serial number links {raw:.1%} between services, a keyed pseudonym "
+        f"{keyed:.0%}; {severe} severe findings: kazashi tracking report"
     )
 
 
