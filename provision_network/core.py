@@ -48,6 +48,9 @@ _KEY_BITS = 256
 _LINKAGE_BITS = 56
 _CHUNK = 5_000
 _LONGEST = 200
+_MEMBERS = 100
+"""Bodies of which one message tells."""
+
 _NAME = "Kazashi information provision network"
 
 
@@ -218,7 +221,8 @@ class Core:
         with self.store.alone() as connection:
             self._members.put_interface(connection, interface, address)
             self._log(connection, now, "interface enrolled", {"interface": interface})
-            self._announce(connection)
+            self._announce(connection, lambda body: body.interface == interface)
+            self._announce(connection, lambda body: True, interface)
             self._members.forget()
         return self.authority.issue(interface, key, now, unit="interface", host="localhost")
 
@@ -242,22 +246,27 @@ class Core:
                 key=key,
             )  # fmt: skip
             self._log(connection, now, "connected", {"institution": name, "assessed": assessed})
-            self._announce(connection)
+            self._announce(connection, lambda body: body.name == name)
             self._members.forget()
         return found
 
-    def _announce(self, connection: sa.Connection) -> None:
-        """Tell every interface system who is behind which, where it answers, and how answers are sealed for it."""
+    def _announce(
+        self, connection: sa.Connection, which: Callable[[Institution], bool], to: str | None = None
+    ) -> None:  # fmt: skip
+        """Tell every interface system, or one, behind which some bodies stand, where that answers, and how answers are
+        sealed for them."""
         self._members.forget()  # what this transaction has written is nobody's yet
         entries = self._members.interfaces(connection)
         addresses = {entry.name: entry.address for entry in entries}
         members = {
             body.name: {"interface": body.interface, "key": body.key, "address": addresses.get(body.interface, "")}
-            for body in self._members.institutions(connection).values() if body.interface
+            for body in self._members.institutions(connection).values() if body.interface and which(body)
         }  # fmt: skip
+        told = list(members.items())
         with self.outbox.letters(connection, CORE, self._world.clock.now()) as say:
             for entry in entries:
-                say(entry.name, "members", {"members": members})
+                for begin in range(0, len(told) if to in (None, entry.name) else 0, _MEMBERS):
+                    say(entry.name, "members", {"members": dict(told[begin : begin + _MEMBERS])})
 
     def interfaces(self) -> list[InterfaceEntry]:
         """All interface systems."""

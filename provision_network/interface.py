@@ -115,6 +115,7 @@ class Interface:
             sa.Column("rule", sa.Text, nullable=False, default=""),
             sa.Column("denial", sa.Text, nullable=False, default=""),
             sa.Column("words", sa.Text, nullable=False, default=""),
+            sa.Column("reference", sa.Text, unique=True),
             sa.Index("asked_open", "body", "stage"),
         )  # fmt: skip
         self._notified = sa.Table(
@@ -244,14 +245,19 @@ class Interface:
                 "ordinary": ordinary}  # fmt: skip
         return self._ask(connection, "request", body, ", ".join(providers), purpose.item, told)
 
-    def ask_own(self, body: str, code: PortalCode, provider: str, item: str) -> int:
-        """The portal asks for a person's own information."""
-        told = {"code": str(code), "provider": provider, "item": item}
-        with self.store.transaction() as connection:
-            return self._ask(connection, "own-information", body, provider, item, told)
+    def ask_own(self, body: str, code: PortalCode, provider: str, item: str, reference: str) -> int:
+        """The portal asks for a person's own information. Under one `reference` it is asked once: whoever was cut off
+        after asking asks again, and gets the number of the same process. Raises NetworkRefused."""
+        told, known = {"code": str(code), "provider": provider, "item": item}, self._asked.c
+        with self.store.alone() as connection:
+            found = connection.scalar(sa.select(known.process).where(known.reference == reference))
+            if found is not None:
+                return int(found)
+            return self._ask(connection, "own-information", body, provider, item, told, reference)
 
     def _ask(
-        self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, told: dict[str, Any]
+        self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, told: dict[str, Any],
+        reference: str | None = None,
     ) -> int:  # fmt: skip
         self.server(body)
         try:
@@ -262,7 +268,7 @@ class Interface:
             raise NetworkRefused("busy", f"{body} has too many open questions; ask again later")
         now = self._world.clock.now()
         row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now), "stage": Stage.SENT.value,
-               "rule": "", "denial": "", "words": ""}  # fmt: skip
+               "rule": "", "denial": "", "words": "", "reference": reference}  # fmt: skip
         process = int(connection.execute(self._add_asked, row).scalar_one())
         self.outbox.put(connection, self.name, CORE, now, kind, {**told, "process": process, "requester": body})
         return process
@@ -322,8 +328,11 @@ class Interface:
             raise NetworkRefused("not-entitled", f"{message.sender} is not the core")
         match message.kind:
             case "members":
-                self._set(connection, {"members": json.dumps(body["members"])})
-                self._neighbours = {name: Neighbour(**found) for name, found in body["members"].items()}
+                told = {name: Neighbour(**found) for name, found in body["members"].items()}
+                everybody = {**self.neighbours(), **told}
+                members = {name: asdict(found) for name, found in everybody.items()}
+                self._set(connection, {"members": json.dumps(members)})
+                self._neighbours = everybody
             case "accepted":
                 values = {"p": number_of(body["process"]), "n": number_of(body["number"]), "r": text_of(body["rule"])}
                 connection.execute(self._accept, values)

@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from pki.profile import Kind
 from provision_network.codes import PortalCode
-from provision_network.core import NetworkRefused, Outcome, ProvisionRecord
+from provision_network.core import NetworkRefused, Outcome, ProvisionRecord, text_of
 from provision_network.interface import Asked, Interface, Stage
 from provision_network.intermediate import Received
 from relying_party.linkage import Linkage
 from relying_party.store import event_table
+from world.chance import unforeseen
 from world.clock import epoch, from_epoch
 from world.home import World
 from world.storage import Position, Unsigned64, insert_if_absent
@@ -103,8 +104,11 @@ class Portal:
         )  # fmt: skip
         self._own = sa.Table(
             "own_information", metadata,
-            sa.Column("process", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("position", Position, primary_key=True),
+            sa.Column("reference", sa.Text, unique=True, nullable=False),
             sa.Column("folder", sa.BigInteger, nullable=False, index=True),
+            sa.Column("provider", sa.Text, nullable=False),
+            sa.Column("item", sa.Text, nullable=False),
         )  # fmt: skip
         _, self._log = event_table(metadata)
 
@@ -170,20 +174,22 @@ class Portal:
 
     def ask(self, subject: str, provider: str, item: str) -> int:
         """Ask a body for one's own information (自己情報表示): an exchange like others, with a record. Raises
-        NetworkRefused."""
-        process = self._interface.ask_own(BODY, self._code(subject), provider, item)
-        with self.store.transaction() as connection:
-            connection.execute(sa.insert(self._own), {"process": process, "folder": int(subject)})
-        return process
+        NetworkRefused, and ValueError for what is no text."""
+        code, reference = self._code(subject), f"{unforeseen(128):032x}"
+        row = {"reference": reference, "folder": int(subject), "provider": text_of(provider), "item": text_of(item)}
+        with self.store.transaction() as connection:  # first, so that an answer is always somebody's
+            connection.execute(sa.insert(self._own), row)
+        return self._interface.ask_own(BODY, code, provider, item, reference)
 
     def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
         """What was asked for and what has come, latest first. Who looked is logged first."""
         self._looked(actor, subject, "own information")
-        query = sa.select(self._own.c.process).where(self._own.c.folder == int(subject))
+        query = sa.select(self._own).where(self._own.c.folder == int(subject)).order_by(self._own.c.position.desc())
         with self.store.reading() as connection:
-            processes = list(connection.scalars(query.order_by(self._own.c.process.desc())))
-        found = []
-        for process in processes:
+            rows = connection.execute(query).all()
+        found, code = [], self._code(subject)
+        for row in rows:  # what was cut off before it was asked is asked now
+            process = self._interface.ask_own(BODY, code, row.provider, row.item, row.reference)
             asked = self._interface.asked(process)
             received = self._interface.answer_to(process) if asked.stage is Stage.ANSWERED else None
             found.append(OwnInformation(asked, received))

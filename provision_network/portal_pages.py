@@ -98,7 +98,7 @@ class PortalPages:
         provider, item = str(fields.get("provider", "")), str(fields.get("item", ""))
         try:
             await asyncio.to_thread(self._portal.ask, folder, provider, item)
-        except NetworkRefused as refused:
+        except (NetworkRefused, ValueError) as refused:
             return await asyncio.to_thread(self._shown, folder, alert(both("照会できません。", str(refused))), 400)
         self._runner.call()
         return RedirectResponse("/", 303)

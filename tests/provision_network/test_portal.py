@@ -112,9 +112,29 @@ def test_f3_own_information_is_an_exchange_with_a_record(scene: Scene) -> None:
     assert scene.network.ask().number is not None, "and not from other bodies"
 
 
+def test_what_was_cut_off_before_it_was_asked_is_asked_once(scene: Scene) -> None:
+    portal = scene.portal()
+    folder = portal.set_up(OLD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene.network.interfaces[-1], "ask_own", killed)
+        with pytest.raises(KeyboardInterrupt):
+            portal.ask(folder, MINATO, PURPOSE.item)
+    assert len(portal.own_information(folder, folder)) == len(portal.own_information(folder, folder)) == 1
+    scene.network.carry()
+    (found,) = portal.own_information(folder, folder)
+    assert found.received is not None
+    assert len(portal.records(folder, folder)) == 1, "and once alone"
+    with pytest.raises(ValueError, match="is no text"):
+        portal.ask(folder, MINATO, "a\0b")
+
+
+def killed(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
 def test_only_the_portal_asks_for_own_information(scene: Scene) -> None:
     code = scene.network.core.portal_code(HANAKO)
-    process = scene.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item)
+    process = scene.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item, "1")
     scene.network.carry()
     assert scene.network.municipal.asked(process).denial == "not-entitled"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tools import bench_tracking
 from tools.tracking import rule_errors
 from tools.tracking_scene import CODE, MYKEY, PORTAL_CODE, RECORD_CODE, SERIAL, exposed, scene
 
@@ -71,6 +72,14 @@ def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
     assert held[CODE] == {"intermediate platform", "pension service"}
     assert held[RECORD_CODE] == {"J-LIS", "municipal registry", "network's core"}
     assert [step.actor for step in found.path(MYKEY, CODE)] == ["MyKey platform", "J-LIS", "network's core"]
+
+
+def test_every_measure_of_the_laboratory_is_taken() -> None:
+    measures = bench_tracking.measure(size=bench_tracking.Size(300, 200))
+    assert [found.unit for found in measures] == ["s", "s", "h", "s", "s", "MB", "s"]
+    for found in measures:
+        assert min(found.ours, found.peer, found.ratio) > 0
+    assert measures[-1].peer_name == "pandas"
 
 
 def test_x17_no_decision_is_wrong() -> None:
