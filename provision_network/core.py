@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +31,19 @@ from provision_network.codes import (
 )
 from provision_network.membership import Institution, InterfaceEntry, Membership
 from provision_network.rules import Decision, Purpose, RuleBook
+from provision_network.terms import (
+    CORE,
+    LONGEST,
+    OWN_INFORMATION,
+    PORTAL_KIND,
+    NetworkRefused,
+    Notified,
+    Outcome,
+    ProvisionRecord,
+    Role,
+    number_of,
+    text_of,
+)
 from relying_party.mutual_tls import Credentials, ServiceAuthority
 from relying_party.store import event_table
 from world.chance import unforeseen
@@ -40,101 +52,13 @@ from world.home import World
 from world.post import Inbox, Message, Outbox, Say
 from world.storage import Position, insert_many
 
-CORE = "core"
-PORTAL_KIND = "情報提供等記録開示システム"
-OWN_INFORMATION = "番号法附則6条3項 (自己情報表示)"
-
 _KEY_BITS = 256
 _LINKAGE_BITS = 56
 _CHUNK = 5_000
-_LONGEST = 200
 _MEMBERS = 100
 """Bodies of which one message tells."""
 
 _NAME = "Kazashi information provision network"
-
-
-class NetworkRefused(Exception):
-    """The network does not do that; `denial` is the reason's word. That it was refused is recorded, and nothing
-    else."""
-
-    def __init__(self, denial: str, words: str) -> None:
-        super().__init__(words)
-        self.denial = denial
-
-
-def number_of(unverified: Any) -> int:
-    """A number out of a message, if it is one that a store can hold. Raises ValueError."""
-    if not isinstance(unverified, int) or not 0 <= unverified < 1 << 63:
-        raise ValueError(f"{str(unverified)[:40]!r} is no number")
-    return unverified
-
-
-def text_of(unverified: Any) -> str:
-    """A text out of a message or a question, if it is one that a store can hold. Raises ValueError."""
-    short = isinstance(unverified, str) and len(unverified) <= _LONGEST
-    if not short or not unverified.replace("\u3000", "").isprintable():
-        raise ValueError(f"{str(unverified)[:40]!r} is no text of up to {_LONGEST} letters")
-    return str(unverified)
-
-
-class Role(Enum):
-    """Who calls the core."""
-
-    CORE_OPERATOR = "core-operator"
-    """The Minister of Internal Affairs: runs the core, and alone may have a code converted by hand."""
-    PORTAL_OPERATOR = "portal-operator"
-    """The Cabinet Office."""
-    INSTITUTION = "institution"
-
-
-class Outcome(Enum):
-    """Where a request stands. A provider that was notified provides, or holds; it cannot refuse (22条)."""
-
-    NOTIFIED = "notified"
-    PROVIDED = "provided"
-    HELD = "held"
-    DENIED = "denied"
-
-
-@dataclass(frozen=True, slots=True)
-class Notified:
-    """What the core hands to a provider: the request's number, the person as the provider calls him, what is asked and
-    by whom, under which number of the requester's own. `rule` is the provision that allows it."""
-
-    number: int
-    code: InstitutionCode
-    provider: str
-    requester: str
-    process: int
-    item: str
-    rule: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """As a message has it."""
-        return {
-            "number": self.number, "code": str(self.code), "provider": self.provider, "requester": self.requester,
-            "process": self.process, "item": self.item, "rule": self.rule,
-        }  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> Notified:
-        """And back. Raises ForeignCode."""
-        return cls(**{**body, "code": InstitutionCode.parse(body["code"])})
-
-
-@dataclass(frozen=True, slots=True)
-class ProvisionRecord:
-    """What is kept of an exchange (情報提供等の記録): who, whom, when, which item. Not what was said."""
-
-    number: int
-    requester: str
-    provider: str
-    item: str
-    requested_at: datetime
-    provided_at: datetime | None
-    outcome: Outcome
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +299,7 @@ class Core:
             denial = error.denial
         else:
             denial = "foreign-code" if isinstance(error, ForeignCode) else "bad-message"
-        about = {name: ascii(message.body.get(name))[:_LONGEST] for name in ("requester", "provider", "number")}
+        about = {name: ascii(message.body.get(name))[:LONGEST] for name in ("requester", "provider", "number")}
         detail = {"interface": message.sender, "kind": ascii(message.kind), "denial": denial, **about}
         self._log(hearing.connection, self._world.clock.now(), "refused", detail)
         if isinstance(process := message.body.get("process"), int) and 0 <= process < 1 << 63:

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pki.profile import Kind
-from provision_network.core import NetworkRefused
+from provision_network.terms import NetworkRefused
 from relying_party.finding import Outcome
 from relying_party.linkage import Linkage
 from relying_party.store import event_table

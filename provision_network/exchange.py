@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision_network.core import CORE, Core
+from provision_network.core import Core
 from provision_network.interface import Interface
+from provision_network.terms import CORE
 from world.home import World
 from world.post import Message, Receive
 

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from provision_network.codes import ForeignCode, InstitutionCode, PortalCode
-from provision_network.core import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
 from provision_network.intermediate import (
     Copy,
     FalseAnswer,
@@ -29,6 +28,7 @@ from provision_network.intermediate import (
     Received,
 )
 from provision_network.rules import Purpose
+from provision_network.terms import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
 from relying_party.mutual_tls import Credentials, pem_of
 from relying_party.store import event_table
 from world.clock import epoch, from_epoch

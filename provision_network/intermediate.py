@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from provision_network.codes import InstitutionCode
-from provision_network.core import OWN_INFORMATION, NetworkRefused, Notified
+from provision_network.terms import OWN_INFORMATION, NetworkRefused, Notified
 from relying_party.store import event_table
 from world.clock import epoch, from_epoch
 from world.home import World

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from provision_network.codes import InstitutionCode
-from provision_network.core import NetworkRefused
 from provision_network.interface import Asked, Interface
 from provision_network.intermediate import Received
 from provision_network.rules import Purpose
+from provision_network.terms import NetworkRefused
 from provision_network.uses import Deed, Use, decide_use
 from relying_party.store import event_table
 from resident_registry.number import IndividualNumber

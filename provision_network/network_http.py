@@ -31,9 +31,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from provision_network.codes import ForeignCode, PortalCode
-from provision_network.core import CORE, PORTAL_KIND, Core, NetworkRefused, ProvisionRecord, text_of
+from provision_network.core import Core
 from provision_network.interface import Interface, Stage
 from provision_network.rules import Purpose
+from provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
 from relying_party.mutual_tls import Credentials, Line, Peer, peer_of
 from world.clock import Clock
 from world.post import Message, MessageGap, NodeDown, Outbox, Receive

@@ -9,7 +9,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from provision_network.core import NetworkRefused
 from provision_network.provisions import (
     IN_FORCE,
     Handle,
@@ -20,6 +19,7 @@ from provision_network.provisions import (
     portal_shows,
 )
 from provision_network.rules import Decision
+from provision_network.terms import NetworkRefused
 from world.clock import epoch, from_epoch
 from world.home import World
 from world.storage import Position

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from pki.profile import Kind
 from provision_network.codes import PortalCode
-from provision_network.core import NetworkRefused, Outcome, ProvisionRecord, text_of
 from provision_network.interface import Asked, Interface, Stage
 from provision_network.intermediate import Received
+from provision_network.terms import NetworkRefused, Outcome, ProvisionRecord, text_of
 from relying_party.linkage import Linkage
 from relying_party.store import event_table
 from world.chance import unforeseen

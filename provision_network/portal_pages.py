@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from provision_network.core import NetworkRefused, Outcome, ProvisionRecord
 from provision_network.interface import Stage
 from provision_network.network_http import Runner
 from provision_network.portal import Look, OwnInformation, Portal
 from provision_network.rules import table_of_affairs
+from provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
 from relying_party.agent_login import AgentLogin
 from relying_party.authentication import Authentication
 from relying_party.certificate import HolderCertificate

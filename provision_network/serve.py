@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from provision_network.core import CORE, Core
+from provision_network.core import Core
 from provision_network.interface import Interface
 from provision_network.network_http import (
     Runner,
@@ -19,6 +19,7 @@ from provision_network.network_http import (
     interface_runner,
 )
 from provision_network.rules import RuleBook, table_of_affairs
+from provision_network.terms import CORE
 from relying_party.mutual_tls import Credentials, serving
 from world.home import World, open_world
 

@@ -19,7 +19,7 @@ from pki.lint import NotLintable
 from pki.services import ConsentRefused
 from pki.state import TransitionRefused
 from provision_network.codes import ForeignCode
-from provision_network.core import NetworkRefused
+from provision_network.terms import NetworkRefused
 from reader_bridge.check.result import BadReport
 from reader_bridge.check.run import CheckImpossible
 from reader_bridge.control import NotRunning, Refused

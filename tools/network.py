@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision_network.codes import InstitutionCode
-from provision_network.core import CORE, PORTAL_KIND, Core
+from provision_network.core import Core
 from provision_network.exchange import Trace, carry
 from provision_network.interface import Interface
 from provision_network.municipal import AddressSystem, NumberLinkageServer
@@ -16,6 +16,7 @@ from provision_network.network_http import SYSTEM
 from provision_network.portal import BODY, INTERFACE_NAME
 from provision_network.rules import Purpose, Row, table_of_affairs
 from provision_network.serve import core_of
+from provision_network.terms import CORE, PORTAL_KIND
 from relying_party.mutual_tls import Credentials
 from resident_registry.municipality import municipality
 from resident_registry.resident import Resident, Status

@@ -22,11 +22,11 @@ from starlette.routing import Route
 from pki.ledger import NoSuchCertificate
 from pki.profile import Kind
 from provision_network.codes import ForeignCode, PortalCode
-from provision_network.core import CORE, NetworkRefused
 from provision_network.interface import Interface
 from provision_network.network_http import INTERFACE, JUKI_NET
 from provision_network.portal import INTERFACE_NAME, record_from
 from provision_network.serve import HOST, core_of
+from provision_network.terms import CORE, NetworkRefused
 from relying_party.linkage import LinkageUnavailable
 from relying_party.mutual_tls import Credentials, Line, peer_of, serving
 from tools.institutions import Institutions

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 
-from provision_network.core import CORE, Core
+from provision_network.core import Core
 from provision_network.interface import Interface
 from provision_network.network_http import SYSTEM
 from provision_network.rules import Purpose, table_of_affairs
 from provision_network.serve import core_of
+from provision_network.terms import CORE
 from relying_party.mutual_tls import Credentials, Line
 from resident_registry.number import ResidentRecordCode
 from tools.served import ServedProcess, free_port

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from provision_network.codes import InstitutionCode
-from provision_network.core import Core, ProvisionRecord
+from provision_network.core import Core
 from provision_network.exchange import Trace, carry
 from provision_network.interface import Asked, Interface
 from provision_network.intermediate import IntermediatePlatform, IntermediateServer
 from provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
+from provision_network.terms import ProvisionRecord
 from world.home import World
 from world.post import Message
 

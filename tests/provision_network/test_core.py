@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from provision_network.codes import ForeignCode, InstitutionCode
-from provision_network.core import Core, NetworkRefused, Outcome, Role
+from provision_network.core import Core
 from provision_network.rules import RuleBook
+from provision_network.terms import NetworkRefused, Outcome, Role
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PENSION, PURPOSE, ROWS, SHIBUYA, TARO
 from world.clock import FixedClock
 from world.home import World, open_world

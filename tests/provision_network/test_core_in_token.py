@@ -27,7 +27,7 @@ core = Core(world, RuleBook(table_of_affairs()))
 for name in sys.argv[4:]:
     core.connect(name, "市町村長", assessed=True)
 codes = {name: str(core.code_for(name, sys.argv[3])) for name in sys.argv[4:]}
-from provision_network.core import Role
+from provision_network.terms import Role
 from provision_network.codes import InstitutionCode
 first, second = sys.argv[4:]
 converted = core.convert(Role.CORE_OPERATOR, InstitutionCode.parse(codes[first]), first, second)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision_network.core import Core, Outcome
+from provision_network.core import Core
 from provision_network.exchange import carry
 from provision_network.interface import Interface, Stage
 from provision_network.rules import RuleBook
+from provision_network.terms import Outcome
 from tests.crash import killed_at
 from tests.provision_network.bodies import (
     CHILD_PENSION,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from provision_network.core import NetworkRefused
 from provision_network.eligibility import Check, EligibilityDesk, Insurance
+from provision_network.terms import NetworkRefused
 from relying_party.linkage import NoLinkage
 from tests.town import new_institutions
 from tools.institutions import Institutions

@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from provision_network.codes import InstitutionCode
-from provision_network.core import CORE, NetworkRefused, Notified, Outcome
 from provision_network.exchange import carry
 from provision_network.interface import Stage
 from provision_network.intermediate import FalseAnswer, Held
 from provision_network.rules import OrdinanceAffair, Purpose
+from provision_network.terms import CORE, NetworkRefused, Notified, Outcome
 from tests.provision_network.bodies import (
     CHILD_PENSION,
     HANAKO,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from provision_network.core import NetworkRefused
 from provision_network.interface import Stage
 from provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
+from provision_network.terms import NetworkRefused
 from provision_network.uses import Deed, Use
 from resident_registry.number import IndividualNumber
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, SHIBUYA, TARO, Network, network_of

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provision_network.core import CORE, Core
+from provision_network.core import Core
 from provision_network.interface import Interface
 from provision_network.network_http import INTERFACE, JUKI_NET, SYSTEM
 from provision_network.portal import record_from
 from provision_network.serve import core_of
+from provision_network.terms import CORE
 from relying_party.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
 from tests.provision_network.bodies import MINATO, NOW, PURPOSE, SHIBUYA
 from tools.network_load import MUNICIPALITY, record_code

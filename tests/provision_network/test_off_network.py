@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provision_network.core import NetworkRefused
 from provision_network.off_network import COMMISSION, OffNetwork, hidden_share
 from provision_network.provisions import Handle, Party, Provision
+from provision_network.terms import NetworkRefused
 from tests.provision_network.bodies import HANAKO, NOW, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 from world.clock import FixedClock

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from pki.profile import Kind
 from provision_network.codes import PortalCode
-from provision_network.core import PORTAL_KIND, NetworkRefused, Outcome
 from provision_network.interface import Interface
 from provision_network.off_network import OffNetwork
 from provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
+from provision_network.terms import PORTAL_KIND, NetworkRefused, Outcome
 from relying_party.linkage import LinkageUnavailable, NoLinkage
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, TARO, Network, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from provision_network.core import CORE
 from provision_network.off_network import OffNetwork
+from provision_network.terms import CORE
 from reader_bridge.pcscd import RunningPcscd
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 from tests.refund_points.bench import log_in
