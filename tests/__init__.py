@@ -6,4 +6,4 @@ import os
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 os.environ["KAZASHI_FIRST_PORT"] = str(18600 + 20 * WORKER)
-os.environ["KAZASHI_VPCD_PORT"] = str(37000 + 40 * WORKER)
+os.environ["KAZASHI_VPCD_PORT"] = str(27000 + 40 * WORKER)

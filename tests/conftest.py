@@ -89,7 +89,7 @@ def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
 def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
     """A real pcscd of the tests' own, with four slots; every client started by a test finds it."""
     running = start_pcscd(
-        tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=36100 + 40 * WORKER
+        tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=26100 + 40 * WORKER
     )
     os.environ.update(running.client_environment())
     yield running

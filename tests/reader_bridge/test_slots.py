@@ -350,7 +350,7 @@ with connected(sys.argv[1]) as transmit:
 
 def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) -> None:
     image = copied(world, tmp_path, "hanako")[0]
-    first = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=36300)
+    first = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
     environment = {**os.environ, **first.client_environment()}
     slot, reader = Slot(first.endpoints[0]), first.endpoints[0].reader
     try:
@@ -367,7 +367,7 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
         first.process.wait()
         said, _ = client.communicate("go on\n", timeout=SECONDS)
         assert said.startswith("told:")
-        second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=36300)
+        second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
         try:
             assert second.endpoints == first.endpoints
             deadline = time.monotonic() + SECONDS
