@@ -37,7 +37,7 @@ def test_the_systems_pcscd_is_used_and_left(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "vpcd").write_text(
-        f'# a comment\nFRIENDLYNAME "Somebody\'s"\nDEVICENAME /dev/null:0x8E80\nLIBPATH {DRIVER}\nCHANNELID 0x8E80\n'
+        f'# a comment\nFRIENDLYNAME "Somebody\'s"\nDEVICENAME /dev/null:0x6E80\nLIBPATH {DRIVER}\nCHANNELID 0x6E80\n'
     )
     rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
     done = subprocess.run(
