@@ -8,7 +8,6 @@ between the offices' systems and the intermediate server: they speak of their ow
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -32,14 +31,6 @@ OWNERS = {
 
 IssueCodes = Callable[[Sequence[str]], Sequence[InstitutionCode]]
 """The network's answer to resident record codes: the body's codes for these persons, in the same order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Addressee:
-    """A person as a municipality calls him (団体内統合宛名番号)."""
-
-    address_number: str
-    left: bool
 
 
 class AddressSystem:
