@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "relying_party": {"world", "pki"},
     "refund_points": {"world", "relying_party", "pki"},
     "provision_network": {"world", "relying_party", "resident_registry", "pki"},
-    "tracking_lab": {"world", "relying_party", "pki"},
+    "tracking_lab": {"world", "relying_party", "resident_registry", "pki"},
     "tools": {
         "tracking_lab",
         "card",

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from tools.bench_worlds import Progress
 from tools.measure import Measure, at_least, at_most, peak_megabytes
-from tracking_lab.engine import TABLES, DuckDb
-from tracking_lab.laboratory import Laboratory
+from tracking_lab.engine import DuckDb
+from tracking_lab.laboratory import TABLES, Laboratory
 from tracking_lab.linkers import exact_join, trajectories
 from tracking_lab.metrics import anonymity
 from tracking_lab.plan import Plan
+from tracking_lab.study import ATTRIBUTES, POINTS, SPANS, TRIED
 
 NATION = 125_000_000
 
@@ -71,10 +72,10 @@ def _linked(laboratory: Laboratory, spill: Path) -> list[Measure]:
     exact_join(engine)
     joined = time.perf_counter() - begun
     begun = time.perf_counter()
-    for points in (1, 2, 3, 4):
-        trajectories(engine, points, 1_000, 7, 1)
+    for span in SPANS:
+        trajectories(engine, POINTS, TRIED, span, 1)
     people = engine.query("SELECT * FROM person")
-    for names in (("birth_year", "sex"), ("birth_year", "sex", "town"), ("born", "sex", "town")):
+    for names in ATTRIBUTES:
         anonymity(people, names)
     sets = time.perf_counter() - begun
     engine.close()

@@ -19,7 +19,7 @@ _NOT_SECRET = {
     "name", "birth", "sex", "municipality", "street", "alias", "about", "stay_end", "nationality", "residence_status",
     "household", "status", "since", "residences", *_IDENTITY,
 }  # fmt: skip
-_CARD_BORNE = {"serial", "resident_record_code", "record_code", "holder"}
+_CARD_BORNE = {"serial", "resident_record_code", "record_code"}
 """Columns that hold what a card carries, or stands for: certificate serial numbers and resident record codes."""
 
 _MAY_HOLD = {"registry", "prefectures", "j_lis", "provision_core", "authority_signature", "authority_authentication",

@@ -3,8 +3,10 @@ authorities, the provision network with its portal, MyKey, insurance, refund poi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from itertools import permutations
 from pathlib import Path
@@ -12,12 +14,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from applets import jpki
+from applets.install import load
+from card.chip import Chip
+from card_management.management import unfilled
+from card_management.order import image_path
 from pki.profile import Kind
 from provision_network.eligibility import EligibilityDesk, Insurance
+from provision_network.off_network import OffNetwork
 from provision_network.portal import Portal
-from refund_points.goods import CATALOGUE, Basket, Line
+from provision_network.provisions import INVESTIGATIONS, Party, Provision, portal_shows
+from refund_points.goods import Basket, Category, Item, Line
+from refund_points.portal import TENANT
 from refund_points.reading import Card
+from refund_points.refunds import Refunds
 from refund_points.serve import centre_of
+from refund_points.zengin import Account
+from relying_party.attributes import FourAttributes
+from relying_party.certificate import read_certificate
 from relying_party.mykey import MyKeyPlatform
 from relying_party.platform import Platform
 from relying_party.verdict import Verdict
@@ -26,14 +40,37 @@ from tools.network import Network, addresses
 from tools.network_rulings import actors_of
 from tools.points import enrol_till
 from tools.relying import card_verdict, direct_linkage
-from tracking_lab.exposure import Conversion, Exposure, Row, exposure_of
+from tracking_lab.exposure import Conversion, Exposure, Row, Witness, exposure_of
+from tracking_lab.metrics import Share
+from tracking_lab.threats import StoreRun
+from world.clock import JST
 from world.home import World, open_world
 
 PEOPLE = ("hanako", "taro", "rare-kanji")
-RECORD_CODE, NUMBER, SERIAL, MYKEY, CODE, PORTAL_CODE, LINKAGE = (
+RECORD_CODE, NUMBER, SERIAL, MYKEY, CODE, PORTAL_CODE, LINKAGE, USER, MEMBER, BANK_ACCOUNT, NAME = (
     "resident record code", "individual number", "serial number", "MyKey ID", "institution code", "portal code",
-    "linkage code",
+    "linkage code", "tenant's user id", "library's member number", "bank account", "name",
 )  # fmt: skip
+TARGETS = (CODE, RECORD_CODE, PORTAL_CODE, LINKAGE)
+"""Tokens and record codes: what the number act is about."""
+
+_NOBODY_ELSES = 16
+ANYBODY = "any reader in range"
+OF_THE_STATE = frozenset(("J-LIS", "network's core", "municipal registry", "prefectures"))
+"""Who has codes as a matter of course; everybody else is shown a card by somebody."""
+
+RUNS = [
+    StoreRun("T10", "refund points: from a bank account to the portal's code", BANK_ACCOUNT, PORTAL_CODE,
+             frozenset(("refund point centre", "portal"))),
+    StoreRun("T12", "a municipality and MyKey: from a MyKey ID to a record code", MYKEY, RECORD_CODE,
+             frozenset(("MyKey platform", "municipal registry"))),
+    StoreRun("T12", "the same, with J-LIS", MYKEY, RECORD_CODE,
+             frozenset(("MyKey platform", "municipal registry", "J-LIS"))),
+    StoreRun("T13", "the core and a provider: from a provider's code to a record code", CODE, RECORD_CODE,
+             frozenset(("network's core", "pension service"))),
+]  # fmt: skip
+
+_FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
 
 ACTORS = {
     "j_lis": "J-LIS", "authority_authentication": "J-LIS", "authority_signature": "J-LIS", "card_management": "J-LIS",
@@ -67,8 +104,10 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
     )  # fmt: skip
     portal.open()
     mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityDesk(world, linkage), Platform(world, linkage)
-    tenants.add_tenant("library")
+    for tenant in ("library", TENANT):
+        tenants.add_tenant(tenant)
     till = enrol_till(world, "rice-shop", "till-1")
+    users = {}
     for place, who in enumerate(PEOPLE):
         verdict = card_verdict(institutions, who)
         serial = _serial(verdict)
@@ -76,21 +115,63 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         mykey.register(verdict)
         desk.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
         desk.tie(verdict, f"06-{place}")
-        till.sell(Basket((Line(CATALOGUE["rice"]),)), Card(serial))
+        mykey.enrol(verdict, "library", f"L-0000{place}")
+        till.sell(_FEAST, Card(serial))
         assert verdict.certificate is not None
         tenants.identify("library", verdict.certificate)
+        users[who] = (serial, tenants.identify(TENANT, verdict.certificate).identifier)
         network.child_allowance(institutions.registry.find(who))
     centre = centre_of(world)
     centre.receive(till.name, [found.signed.to_wire() for found in till.waiting(100)])
+    refunds, year = Refunds(centre), world.clock.now().astimezone(JST).year
+    for place, (who, (serial, user)) in enumerate(users.items()):
+        attributes = _four_attributes(institutions, who)
+        refunds.register(user, attributes)
+        refunds.come(user, [serial])
+        holder = institutions.registry.find(who).name.kana or "カクウ"
+        account = Account("0005", "001", "1", f"999000{place}", holder.replace("　", " "))
+        refunds.apply(user, year, account, attributes.name)
+    _past_the_network(world)
     try:
         yield institutions, network
     finally:
         world.close()
 
 
+def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
+    """What the signature certificate on somebody's card says."""
+    issued = institutions.authorities[Kind.SIGNATURE].of_holder(institutions.registry.find(who).code)[-1]
+    found = read_certificate(issued.certificate).attributes
+    assert found is not None
+    return found
+
+
+def _past_the_network(world: World) -> None:
+    """Two flows that the law allows past the network: from one town to another, and to an investigator."""
+    log = OffNetwork(world)
+    taxes = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
+    log.give("国税庁", "渋谷区", taxes, "所得税の申告")
+    case = Provision(13, Party.MUNICIPALITY, Party.INVESTIGATOR, purpose=INVESTIGATIONS[3], case="1", reason="x",
+                     approved_by="x")  # fmt: skip
+    log.give("渋谷区", "捜査機関", case, "住所")
+
+
+def unseen(institutions: Institutions, network: Network) -> Share:
+    """X19: of all flows that took place, those that the person is not shown in the portal."""
+    with network.core.store.reading() as connection:
+        records = connection.scalar(sa.text("SELECT count(*) FROM provision_record WHERE outcome <> 'denied'")) or 0
+    given = [line for line in OffNetwork(institutions.world).given() if not line.denial]
+    hidden = sum(not portal_shows(line.item) for line in given)
+    return Share(hidden, int(records) + len(given))
+
+
 def exposed(institutions: Institutions, network: Network) -> Exposure:
-    """Who holds what in such a world, from everybody's stores."""
-    found = exposure_of(_rows(institutions.world), _handles(institutions, network))
+    """Who holds what in such a world, from everybody's stores, and what any reader in range sees."""
+    stores, handles = list(_tables(institutions.world)), _handles(institutions, network)
+    rows = ((table.actor, table.name, row) for tables in stores for table in tables for row in table.rows)
+    found = exposure_of(rows, handles, (row for tables in stores for row in _joined(tables)))
+    if str(_read_in_passing(institutions.world)) in handles[SERIAL]:
+        found.held[ANYBODY, SERIAL] = Witness("READ BINARY", "EF 000A, no PIN", 1, at_use=True)
     code = network.people()[0].code
     body = network.core.institutions()[0].name
     made = {RECORD_CODE: str(code), CODE: str(network.core.code_for(body, str(code))),
@@ -98,6 +179,7 @@ def exposed(institutions: Institutions, network: Network) -> Exposure:
     for source, target in permutations(made, 2):  # what it has no table for it has a key for, as was just seen
         conversion = Conversion(ACTORS["provision_core"], source, target, "by its key")
         found.conversions.setdefault((conversion.actor, source, target), conversion)
+        found.held.setdefault((conversion.actor, target), Witness("made of a record code", "by its key", 1))
     return found
 
 
@@ -114,26 +196,96 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
     return {
         RECORD_CODE: codes, NUMBER: {str(one.individual_number) for one in people},
         SERIAL: {form for serial in serials for form in (str(serial), f"{serial:X}")},
-        MYKEY: _mykeys(institutions.world), LINKAGE: linkages,
+        MYKEY: _column(institutions.world, "mykey", "identifier", "identifier"), LINKAGE: linkages,
+        USER: _column(institutions.world, "platform", "user", "identifier"),
+        MEMBER: _column(institutions.world, "mykey", "member", "member_number"),
+        NAME: {form for one in people for form in (str(one.name), one.name.given) if form},
+        BANK_ACCOUNT: _column(institutions.world, "refund_centre", "application", "account"),
         CODE: {str(code) for found in issued.values() for code in found},
         PORTAL_CODE: {str(network.core.portal_code(code)) for code in codes},
     }  # fmt: skip
 
 
-def _mykeys(world: World) -> set[str]:
-    with world.store("mykey", sa.MetaData()).reading() as connection:
-        return set(connection.scalars(sa.text("SELECT identifier FROM identifier")))
+def _column(world: World, actor: str, table: str, column: str) -> set[str]:
+    with world.store(actor, sa.MetaData()).reading() as connection:
+        return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
 
 
-def _rows(world: World) -> Iterator[Row]:
+def _read_in_passing(world: World) -> int:
+    """The serial number of the authentication certificate that a card gives to whoever is near, without a PIN."""
+    chip = Chip(load(image_path(world, PEOPLE[0])))
+    chip.power_on()
+    for command in (b"\x00\xa4\x04\x0c" + bytes((len(jpki.AID),)) + jpki.AID, bytes.fromhex("00A4020C02000A")):
+        answer = chip.transmit(command)
+        if answer != b"\x90\x00":
+            return 0
+    read = b"".join(chip.transmit(bytes((0x00, 0xB0, place, 0x00, 0x00)))[:-2] for place in range(8))
+    return read_certificate(unfilled(read)).serial
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of an actor's: its rows, and the columns of which each is a key by itself."""
+
+    actor: str
+    name: str
+    keys: set[str]
+    rows: list[dict[str, Any]]
+
+
+def _tables(world: World) -> Iterator[list[_Table]]:
+    """All tables, store by store."""
     for actor in actors_of(world):
         store = world.store(actor, sa.MetaData())
         metadata = sa.MetaData()
         with store.reading() as connection:
             metadata.reflect(connection)
-            for table in metadata.sorted_tables:
-                for row in connection.execute(sa.select(table)).mappings():
-                    yield ACTORS.get(actor, actor), table.name, dict(row)
+            yield [
+                _Table(ACTORS.get(actor, actor), table.name, _keys(table),
+                       [_opened(row) for row in connection.execute(sa.select(table)).mappings()])
+                for table in metadata.sorted_tables
+            ]  # fmt: skip
+
+
+def _opened(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row, with what stands in documents as columns of its own."""
+    found: dict[str, Any] = {}
+    waiting = [(str(name), value) for name, value in row.items()]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            with suppress(ValueError):
+                value = json.loads(value)
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{inside}", each) for inside, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{name}.{place}", each) for place, each in enumerate(value)]
+        else:
+            found[name] = value
+    return found
+
+
+def _keys(table: sa.Table) -> set[str]:
+    unique = [index.columns.keys() for index in table.indexes if index.unique]
+    unique += [one.columns.keys() for one in table.constraints if isinstance(one, sa.UniqueConstraint)]
+    return {names[0] for names in [table.primary_key.columns.keys(), *unique] if len(names) == 1} - {"position"}
+
+
+def _joined(tables: list[_Table]) -> Iterator[Row]:
+    """What the owner of some tables gets by joining each two of them, where they share a column that is a key of one,
+    or whose values are long enough to be nobody else's."""
+    for one, other in permutations(tables, 2):
+        if not one.rows or not other.rows:
+            continue
+        for column in one.rows[0].keys() & other.rows[0].keys() - {"position"}:
+            for row in one.rows:
+                value = row[column]
+                if value is None or not (column in one.keys | other.keys or len(str(value)) >= _NOBODY_ELSES):
+                    continue
+                for found in other.rows:
+                    if found[column] == value:
+                        merged = {**{f"{other.name}.{name}": each for name, each in found.items()}, **row}
+                        yield one.actor, f"{one.name} + {other.name}", merged
 
 
 def _serial(verdict: Verdict) -> int:
@@ -142,13 +294,22 @@ def _serial(verdict: Verdict) -> int:
 
 
 def told(found: Exposure) -> dict[str, Any]:
-    """The matrix and the paths, for the report."""
-    targets = (CODE, RECORD_CODE)
-    paths = {
-        f"{source} -> {target}": [f"{step.actor}: {step.source} -> {step.target} ({step.table})"
-                                  for step in found.path(source, target)]
-        for source in (SERIAL, MYKEY, PORTAL_CODE) for target in targets
+    """The matrix and the ways, for the report."""
+    ways = []
+    for actor in found.actors:
+        if actor in OF_THE_STATE:
+            continue
+        for handle in (handle for who, handle in sorted(found.held) if who == actor):
+            for target in (target for target in TARGETS if target != handle):
+                steps = found.path(handle, target)
+                ways.append({"actor": actor, "handle": handle, "target": target, "steps": [
+                    f"{step.actor}: {step.source} -> {step.target} ({step.table})" for step in steps
+                ]})  # fmt: skip
+    cells = {
+        f"{actor} | {handle}": {
+            "level": "at use" if witness.at_use else
+            "can convert" if any((actor, handle, other) in found.conversions for other in found.handles) else "stored",
+            "witness": f"{witness.table}, {witness.column}", "rows": witness.rows,
+        } for (actor, handle), witness in sorted(found.held.items())
     }  # fmt: skip
-    cells = {f"{actor} | {handle}": f"{witness.table}.{witness.column}, {witness.rows} rows"
-             for (actor, handle), witness in sorted(found.held.items())}  # fmt: skip
-    return {"actors": found.actors, "handles": found.handles, "cells": cells, "paths": paths, "widest": found.widest()}
+    return {"actors": found.actors, "handles": found.handles, "cells": cells, "ways": ways, "widest": found.widest()}

@@ -25,21 +25,18 @@ from world.chance import stream, unforeseen
 
 _KEY = sha256(b"a made-up key of the laboratory").digest()
 
-SERVICE, PLATFORM, AUTHORITY, REGISTER = "services", "platform", "certification authority", "number register"
-"""Who may join in a coalition: any two services, whoever holds the keys of pseudonyms, the authority with its list of
-certificates and their chains, and whoever keeps the persons' own numbers."""
-
-
-COUNTER, REVOCATION = "whoever counts serial numbers", "revocation authority with the sectors"
-BLIND = "blind converter with a service"
+PLATFORM, AUTHORITY, REGISTER = "platform", "certification authority", "number register"
+COUNTER, REVOCATION, BLIND = "whoever counts serial numbers", "revocation authority", "blind converter"
+"""Who may join in a coalition beside services: whoever holds the keys of pseudonyms, the authority with its list of
+certificates and their holders, whoever keeps the persons' own numbers, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Countermeasure:
     """A way to know users. `of` names what a handle is made of: `shown` (a certificate), `chain` (those that follow
     each other on one card), `person`, `service`, `sector`. `reveals` is what each other actor can turn handles into.
-    `online` says that the authority is asked about every use; `people` bounds for how many it is worked out, where it
-    is slow."""
+    `online` says that services may ask the authority about a use; `people` bounds for how many it is worked out, where
+    it is slow."""
 
     name: str
     source: str
@@ -99,58 +96,107 @@ class _Blindly:
 
 COUNTERMEASURES: list[Countermeasure] = [
     Countermeasure(
-        "raw serial number", "what a certificate shows", ("shown",),
-        lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"}, "none",
+        "raw serial number",
+        "what a certificate shows",
+        ("shown",),
+        lambda row: RawSerial().pseudonym(_subject(row, ""), ""),
+        {AUTHORITY: "person"},
+        "none",
     ),
     Countermeasure(
-        "raw serial number, chain told", "証明書新旧紐付け", ("chain",), lambda row: f"{row['chain']:X}",
-        {AUTHORITY: "person"}, "a question to the authority at each renewal",
+        "raw serial number, chain told",
+        "証明書新旧紐付け",
+        ("chain",),
+        lambda row: f"{row['chain']:X}",
+        {AUTHORITY: "person"},
+        "a question to the authority at each renewal",
     ),
     Countermeasure(
-        "raw serial number, lists in place of OCSP", "CRL", ("shown",),
-        lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"},
-        "a list a day at every service", online=False,
+        "raw serial number, lists in place of OCSP",
+        "CRL",
+        ("shown",),
+        lambda row: RawSerial().pseudonym(_subject(row, ""), ""),
+        {AUTHORITY: "person"},
+        "a list a day at every service",
+        online=False,
     ),
     Countermeasure(
-        "SHA-256 of the serial number", "common practice", ("shown",),
-        lambda row: PlainHash().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person", COUNTER: "shown"}, "none",
+        "SHA-256 of the serial number",
+        "common practice",
+        ("shown",),
+        lambda row: PlainHash().pseudonym(_subject(row, ""), ""),
+        {AUTHORITY: "person", COUNTER: "shown"},
+        "none",
     ),
     Countermeasure(
-        "SHA-256 with a salt of each service", "common practice", ("shown", "service"), _salted,
-        {COUNTER: "shown", AUTHORITY: "person"}, "a salt at each service",
+        "SHA-256 with a salt of each service",
+        "common practice",
+        ("shown", "service"),
+        _salted,
+        {COUNTER: "shown", AUTHORITY: "person"},
+        "a salt at each service",
     ),
     Countermeasure(
-        "HMAC by a platform", "OpenID Connect pairwise, NIST SP 800-63C PPI", ("shown", "service"),
-        lambda row: _PAIRWISE.pseudonym(_subject(row, ""), str(row["service"])), {PLATFORM: "shown"},
+        "HMAC by a platform",
+        "OpenID Connect pairwise, NIST SP 800-63C PPI",
+        ("shown", "service"),
+        lambda row: _PAIRWISE.pseudonym(_subject(row, ""), str(row["service"])),
+        {PLATFORM: "shown"},
         "custody of a key",
     ),
     Countermeasure(
-        "tenant's user id from the authority's links", "platform operators in Japan", ("person", "service"),
-        lambda row: _OIDC.pseudonym(_subject(row, "person"), str(row["service"])), {PLATFORM: "person"},
+        "tenant's user id from the authority's links",
+        "platform operators in Japan",
+        ("person", "service"),
+        lambda row: _OIDC.pseudonym(_subject(row, "person"), str(row["service"])),
+        {PLATFORM: "person"},
         "a platform that is trusted with everybody",
     ),
     Countermeasure(
-        "a certificate for each service", "per-service certificates", ("shown", "service"), _certificate_of_its_own,
-        {AUTHORITY: "person"}, "issuance and storage times the number of services",
+        "a certificate for each service",
+        "per-service certificates",
+        ("shown", "service"),
+        _certificate_of_its_own,
+        {AUTHORITY: "person"},
+        "issuance and storage times the number of services",
     ),
     Countermeasure(
-        "sector's identifier (bPK)", "Austria, E-GovG", ("person", "sector"),
-        lambda row: _BPK.pseudonym(_register_number(row), row["sector"]), {REGISTER: "person"},
+        "sector's identifier (bPK)",
+        "Austria, E-GovG",
+        ("person", "sector"),
+        lambda row: _BPK.pseudonym(_register_number(row), row["sector"]),
+        {REGISTER: "person"},
         "sectors are coarse; it is for life",
     ),
     Countermeasure(
-        "restricted identification, chip's key", "Germany, BSI TR-03110", ("chain", "sector"),
-        lambda row: _restricted(row, "chain"), {REVOCATION: "chain"}, "curves on the card; lists to each sector",
-        online=False, people=2_000,
+        "restricted identification, chip's key",
+        "Germany, BSI TR-03110",
+        ("chain", "sector"),
+        lambda row: _restricted(row, "chain"),
+        {REVOCATION: "chain"},
+        "curves on the card; lists to each sector",
+        online=False,
+        people=2_000,
     ),
     Countermeasure(
-        "restricted identification, holder's key", "Germany, BSI TR-03110", ("person", "sector"),
-        lambda row: _restricted(row, "person"), {REVOCATION: "person"}, "the same, and a key that moves to new cards",
-        online=False, people=2_000,
+        "restricted identification, holder's key",
+        "Germany, BSI TR-03110",
+        ("person", "sector"),
+        lambda row: _restricted(row, "person"),
+        {REVOCATION: "person"},
+        "the same, and a key that moves to new cards",
+        online=False,
+        people=2_000,
     ),
     Countermeasure(
-        "blind converter", "Camenisch and Lehmann 2015, 2017", ("person", "service"), _Blindly(),
-        {BLIND: "person"}, "public-key operations for each conversion", online=False, people=40,
+        "blind converter",
+        "Camenisch and Lehmann 2015, 2017",
+        ("person", "service"),
+        _Blindly(),
+        {BLIND: "person"},
+        "public-key operations for each conversion",
+        online=False,
+        people=40,
     ),
 ]
 

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 import polars as pl
 
-TABLES = ("person", "certificate", "service", "uses")
-
 
 class Engine(Protocol):
     """A place where SQL runs, over the tables of a population. `truth` columns stand in `uses.person` alone."""
@@ -28,8 +26,14 @@ class Engine(Protocol):
     def query(self, sql: str) -> pl.DataFrame:
         """What a query answers."""
 
+    def text(self, number: str) -> str:
+        """The engine's expression for a number as text."""
+
     def sha256(self, text: str) -> str:
         """The engine's expression for the hexadecimal digest of a text expression."""
+
+    def splink(self) -> Any:
+        """The engine as Splink uses it."""
 
     def close(self) -> None:
         """Let go of everything."""
@@ -64,9 +68,19 @@ class DuckDb:
         found: pl.DataFrame = self._connection.sql(sql).pl()
         return found
 
+    def text(self, number: str) -> str:
+        """DuckDB's expression."""
+        return f"CAST({number} AS VARCHAR)"
+
     def sha256(self, text: str) -> str:
         """DuckDB's expression."""
         return f"sha256({text})"
+
+    def splink(self) -> Any:
+        """Splink's back end over the same connection."""
+        from splink.backends.duckdb import DuckDBAPI
+
+        return DuckDBAPI(connection=self._connection)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -82,7 +96,8 @@ class Spark:
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.master(master).appName("kazashi tracking")
-        for name, value in {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "8",
+        for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
+                            "spark.sql.shuffle.partitions": "8",
                             "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1",
                             "spark.log.level": "ERROR", **(settings or {})}.items():  # fmt: skip
             builder = builder.config(name, value)
@@ -98,11 +113,23 @@ class Spark:
 
     def query(self, sql: str) -> pl.DataFrame:
         """What a query answers."""
-        return pl.from_pandas(self._session.sql(sql).toPandas())
+        found = pl.from_arrow(self._session.sql(sql).toArrow())
+        assert isinstance(found, pl.DataFrame)
+        return found
+
+    def text(self, number: str) -> str:
+        """Spark's expression."""
+        return f"CAST({number} AS STRING)"
 
     def sha256(self, text: str) -> str:
         """Spark's expression."""
         return f"sha2({text}, 256)"
+
+    def splink(self) -> Any:
+        """Splink's Spark back end over the same session; what it compares here needs none of its own functions."""
+        from splink.backends.spark import SparkAPI
+
+        return SparkAPI(spark_session=self._session, break_lineage_method="persist", register_udfs_automatically=False)
 
     def close(self) -> None:
         """End the session."""

@@ -18,11 +18,12 @@ Row = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """The row that proves a cell, and how many rows do."""
+    """The row that proves a cell, and how many rows do. `at_use` is what is seen and not kept."""
 
     table: str
     column: str
     rows: int
+    at_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class Exposure:
         count = {actor: sum(1 for who, _ in self.held if who == actor) for actor in self.actors}
         return max(sorted(count), key=lambda actor: count[actor])
 
-    def path(self, source: str, target: str) -> list[Conversion]:
-        """X14: the shortest way from one handle to another over actors that can convert; empty where there is none."""
+    def path(self, source: str, target: str, among: frozenset[str] | None = None) -> list[Conversion]:
+        """X14: the shortest way from one handle to another over actors that can convert (only some of them); empty
+        where there is none."""
         waiting, came = deque([source]), dict[str, Conversion | None]({source: None})
         while waiting:
             here = waiting.popleft()
@@ -69,26 +71,35 @@ class Exposure:
                     here = step.source
                 return steps[::-1]
             for conversion in sorted(self.conversions.values(), key=lambda one: (one.target, one.actor)):
+                if among is not None and conversion.actor not in among:
+                    continue
                 if conversion.source == here and conversion.target not in came:
                     came[conversion.target] = conversion
                     waiting.append(conversion.target)
         return []
 
 
-def exposure_of(rows: Iterable[Row], handles: Mapping[str, Iterable[str]]) -> Exposure:
-    """The matrix of what is held. `handles` are, by name, all values of one in every form it is written in."""
+def exposure_of(
+    rows: Iterable[Row], handles: Mapping[str, Iterable[str]], joined: Iterable[Row] = ()
+) -> Exposure:  # fmt: skip
+    """The matrix of what is held. `handles` are, by name, all values of one in every form it is written in; `joined`
+    are rows that an actor gets by joining its own tables, which prove conversions and nothing else."""
     named = {value: name for name, values in handles.items() for value in values}
     found, counts = Exposure(), dict[tuple[str, str, str, str], int]()
-    for actor, table, row in rows:
-        here: dict[str, str] = {}
-        for column, value in row.items():
-            handle = named.get(_written(value))
-            if handle is not None:
-                here[handle] = column
-                key = (actor, handle, table, column)
-                counts[key] = counts.get(key, 0) + 1
+
+    def convert(actor: str, table: str, row: Mapping[str, Any]) -> dict[str, str]:
+        here = {handle: column for column, value in row.items()
+                if (handle := named.get(_written(value))) is not None}  # fmt: skip
         for source, target in permutations(here, 2):
             found.conversions.setdefault((actor, source, target), Conversion(actor, source, target, table))
+        return here
+
+    for actor, table, row in rows:
+        for handle, column in convert(actor, table, row).items():
+            key = (actor, handle, table, column)
+            counts[key] = counts.get(key, 0) + 1
+    for actor, table, row in joined:
+        convert(actor, table, row)
     for (actor, handle, table, column), count in sorted(counts.items()):
         best = found.held.get((actor, handle))
         if best is None or count > best.rows:

@@ -15,13 +15,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from tracking_lab.lives import CHUNK, Chunk, live, numbered
-from tracking_lab.plan import Habit, Kind, Plan
+from tracking_lab.accounts import accounts
+from tracking_lab.lives import live, numbered
+from tracking_lab.people import CHUNK
+from tracking_lab.plan import NOWHERE, Plan
 from tracking_lab.uses import use
 
-_PLAN, _WHOLE = "plan.json", "whole"
+_PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
+TABLES = ("person", "event", "certificate", "service", "uses", "account")
 
 
 class PopulationUnusable(Exception):
@@ -38,13 +42,21 @@ class Laboratory:
     def plan(self) -> Plan:
         """What it was made after. Raises PopulationUnusable."""
         try:
-            told = json.loads((self.directory / _PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return Plan.from_dict(json.loads((self.directory / _PLAN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise PopulationUnusable(
                 f"there is no population in {self.directory}; try: kazashi tracking populate"
             ) from error
-        habits = {Kind[name.upper()]: Habit(**habit) for name, habit in told.pop("habits").items()}
-        return Plan(**told, habits=habits)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a population was ever begun here."""
+        return (self.directory / _PLAN).exists()
+
+    @property
+    def imported(self) -> bool:
+        """Whether what lies here are somebody's own logs."""
+        return (self.directory / IMPORTED).exists()
 
     @property
     def whole(self) -> bool:
@@ -61,38 +73,46 @@ class Laboratory:
         mark = self.directory / _PLAN
         if mark.exists() and self.plan != plan:
             raise PopulationUnusable(f"{self.directory} holds another population; name an empty directory")
-        for name in ("person", "certificate", "service", "uses", "lives"):
+        for name in (*TABLES, "lives"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        _put(mark, lambda path: path.write_text(json.dumps(plan.as_dict(), ensure_ascii=False), encoding="utf-8"))
+        put_whole(mark, lambda path: path.write_text(json.dumps(plan.as_dict(), ensure_ascii=False), encoding="utf-8"))
         if self.whole:
             progress(steps(plan))
             return
+        put_whole(self.directory / "service" / "all.parquet", _services(plan).write_parquet)
         done = 0
         with _workers(processes) as executor:
             for _ in executor(partial(_live, self.directory, plan), range(_chunks(plan))):
                 done += 1
                 progress(done)
-            self._number(plan)
-            for _ in executor(partial(_use, self.directory, plan), range(_chunks(plan))):
+            before = self._issued_before(plan)
+            for _ in executor(partial(_use, self.directory, plan), range(_chunks(plan)), before):
                 done += 1
                 progress(done)
         shutil.rmtree(self.directory / "lives")
-        _put(self.directory / _WHOLE, lambda path: path.write_text("", encoding="ascii"))
+        put_whole(self.directory / _WHOLE, lambda path: path.write_text("", encoding="ascii"))
 
-    def _number(self, plan: Plan) -> None:
-        """What needs everybody at once: serial numbers, and the services."""
-        target = self.directory / "certificate" / "all.parquet"
-        if not target.exists():
-            parts = sorted((self.directory / "lives").glob("*.parquet"))
-            found = numbered(pl.concat([pl.read_parquet(path) for path in parts])) if parts else None
-            if found is not None:
-                _put(target, found.write_parquet)
-        rows = plan.services()
-        services = pl.DataFrame(
-            {"service": [row[0] for row in rows], "kind": [row[1].name.lower() for row in rows],
-             "sector": [row[2] for row in rows]}, schema={"service": pl.UInt16, "kind": pl.String, "sector": pl.String},
-        )  # fmt: skip
-        _put(self.directory / "service" / "all.parquet", services.write_parquet)
+    def _issued_before(self, plan: Plan) -> list[Any]:
+        """What serial numbers need to know of everybody: for each chunk, by kind and day, how many certificates were
+        issued on earlier days, or on that day to people of earlier chunks."""
+        issued = np.zeros((2, plan.days, _chunks(plan)), np.int64)
+        for chunk in range(_chunks(plan)):
+            lives = pl.read_parquet(self.directory / "lives" / f"{chunk:06d}.parquet")
+            counted = lives.group_by("kind", "begins").len()
+            kind, day, count = (counted[name].to_numpy() for name in ("kind", "begins", "len"))
+            issued[kind.astype(np.int8), day, chunk] = count
+        flat = issued.reshape(2, -1)
+        before = (np.cumsum(flat, axis=1) - flat).reshape(issued.shape)
+        return [before[:, :, chunk] for chunk in range(_chunks(plan))]
+
+
+def _services(plan: Plan) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(one.number, one.kind.name.lower(), one.sector, None if one.town == NOWHERE else one.town, one.asks)
+         for one in plan.services()],
+        schema={"service": pl.UInt32, "kind": pl.String, "sector": pl.String, "town": pl.UInt16, "asks": pl.Boolean},
+        orient="row",
+    )  # fmt: skip
 
 
 def steps(plan: Plan) -> int:
@@ -112,26 +132,30 @@ def _workers(processes: int) -> Iterator[Callable[..., Any]]:
 
 
 def _live(directory: Path, plan: Plan, chunk: int) -> None:
-    people, lives = (directory / name / f"{chunk:06d}.parquet" for name in ("person", "lives"))
-    if people.exists() and lives.exists():
+    targets = [directory / name / f"{chunk:06d}.parquet" for name in ("person", "event", "lives")]
+    if all(target.exists() for target in targets):
         return
-    found: Chunk = live(plan, chunk)
-    _put(people, found.people.write_parquet)
-    _put(lives, found.certificates.write_parquet)
+    found = live(plan, chunk)
+    for target, frame in zip(targets, (found.people, found.events, found.certificates), strict=True):
+        put_whole(target, frame.write_parquet)
 
 
-def _use(directory: Path, plan: Plan, chunk: int) -> None:
-    target = directory / "uses" / f"{chunk:06d}.parquet"
-    if target.exists():
+def _use(directory: Path, plan: Plan, chunk: int, before: Any) -> None:
+    names = ("certificate", "uses", "account")
+    targets = {name: directory / name / f"{chunk:06d}.parquet" for name in names}
+    if all(target.exists() for target in targets.values()):
         return
-    first = chunk * CHUNK
-    mine = pl.scan_parquet(directory / "certificate" / "all.parquet").filter(
-        pl.col("person").is_between(first, first + CHUNK - 1)
+    people, events, lives = (
+        pl.read_parquet(directory / name / f"{chunk:06d}.parquet") for name in ("person", "event", "lives")
     )
-    _put(target, use(plan, chunk, mine.collect()).write_parquet)
+    certificates = numbered(lives, before)
+    uses = use(plan, chunk, certificates, people["town"].to_numpy())
+    frames = (certificates, uses, accounts(plan, chunk, uses, people, events))
+    for name, frame in zip(names, frames, strict=True):
+        put_whole(targets[name], frame.write_parquet)
 
 
-def _put(target: Path, write: Callable[[Path], object]) -> None:
+def put_whole(target: Path, write: Callable[[Path], object]) -> None:
     """Write a file, and put it in its place once it is whole."""
     unfinished = target.with_name(f".{target.name}.new")
     write(unfinished)

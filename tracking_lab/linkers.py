@@ -3,14 +3,16 @@ for the judge alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import polars as pl
 
-from tracking_lab.countermeasures import SERVICE, Countermeasure
+from tracking_lab.countermeasures import AUTHORITY, PLATFORM, Countermeasure
 from tracking_lab.engine import Engine
-from tracking_lab.metrics import Linkage, minimal, pairwise
+from tracking_lab.metrics import minimal
+from tracking_lab.plan import DAY, HOUR
 
 EXACT = """
 WITH held AS (SELECT DISTINCT service, {handle} AS handle FROM uses),
@@ -27,15 +29,32 @@ FROM held a JOIN held b ON a.person = b.person AND a.service < b.service GROUP B
 """
 """The judge's: how many persons any two services really share."""
 
+TOGETHER = """
+WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / {hour}) AS BIGINT) AS span
+           FROM uses WHERE service = {one}),
+     b AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / {hour}) AS BIGINT) AS span
+           FROM uses WHERE service = {other}),
+     near AS (SELECT a.handle AS former, b.handle AS later, a.span AS span FROM a JOIN b ON b.span = a.span
+              UNION ALL
+              SELECT a.handle, b.handle, a.span FROM a JOIN b ON b.span = a.span + 1),
+     met AS (SELECT former, later, count(DISTINCT span) AS times FROM near GROUP BY former, later),
+     often_a AS (SELECT handle, count(*) AS uses FROM a GROUP BY handle),
+     often_b AS (SELECT handle, count(*) AS uses FROM b GROUP BY handle)
+SELECT m.former, m.later, m.times, o.uses AS uses, p.uses AS other_uses
+FROM met m JOIN often_a o ON o.handle = m.former JOIN often_b p ON p.handle = m.later WHERE m.times >= {least}
+"""
+"""T11: two observers compare when their users come, in the same hour or the next."""
+
 
 def exact_join(engine: Engine, handle: str = "shown") -> pl.DataFrame:
     """How many handles each two services share: `one`, `other`, `linked`. `handle` is an expression over a use."""
     return engine.query(EXACT.format(handle=handle)).sort("one", "other")
 
 
-def hashed(engine: Engine) -> str:
-    """The expression of a digest of what is shown, as careless services keep it."""
-    return engine.sha256("CAST(shown AS VARCHAR(20))" if engine.name == "duckdb" else "CAST(shown AS STRING)")
+def hashed(engine: Engine, salt: str = "", service: bool = False) -> str:
+    """The expression of a digest of what is shown: plain, with a salt for all, or with one of each service."""
+    parts = [f"'{salt}'"] * bool(salt) + [engine.text("service")] * service + [engine.text("shown")]
+    return engine.sha256(parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})")
 
 
 def shared_persons(engine: Engine) -> pl.DataFrame:
@@ -52,13 +71,13 @@ def dictionary(digests: pl.DataFrame, issued: pl.DataFrame, digest: Callable[[in
     return digests.select("handle").unique().join(tried, on="handle")
 
 
-def by_timing(seen: pl.DataFrame, window_days: int = 60) -> pl.DataFrame:
-    """T5 without a chain: at one service, a handle that is never seen again is followed by one that was never seen
-    before. `seen` has `service`, `shown`, `first`, `last` (days) and `birth_year` (0 where the service does not know
-    it). Answers pairs `former`, `later`; where several could follow, the nearest in time does."""
-    ends = seen.select("service", "birth_year", former="shown", at="last")
-    begins = seen.select("service", "birth_year", later="shown", begins="first")
-    near = ends.join(begins, on=["service", "birth_year"]).filter(
+def by_timing(seen: pl.DataFrame, window_days: int = 400, beside: tuple[str, ...] = ("birth_year",)) -> pl.DataFrame:
+    """T5, T7 without a chain: at one service, a handle that is never seen again is followed by one that was never seen
+    before. `seen` has `service`, `shown`, `first`, `last` (days), and the attributes `beside`, which must agree.
+    Answers pairs `former`, `later`; where several could follow, the nearest in time does."""
+    ends = seen.select("service", *beside, former="shown", at="last")
+    begins = seen.select("service", *beside, later="shown", begins="first")
+    near = ends.join(begins, on=["service", *beside]).filter(
         (pl.col("begins") > pl.col("at")) & (pl.col("begins") - pl.col("at") <= window_days)
         & (pl.col("former") != pl.col("later"))
     )  # fmt: skip
@@ -67,43 +86,155 @@ def by_timing(seen: pl.DataFrame, window_days: int = 60) -> pl.DataFrame:
     return one.unique(subset=["service", "later"], keep="first", maintain_order=True).select("former", "later")
 
 
-def coalitions(held: pl.DataFrame, measure: Countermeasure) -> list[tuple[frozenset[str], float]]:
-    """X13: the recall of each set of actors. Services join by equal handles; whoever else is in it turns handles into
-    what it knows."""
-    found = []
-    others = list(measure.reveals)
-    for size in range(len(others) + 1):
-        for some in combinations(others, size):
-            revealed = {measure.reveals[who] for who in some}
-            key = next((name for name in ("person", "chain", "shown") if name in revealed), "handle")
-            link: Linkage = pairwise(held, key)
-            found.append((frozenset((SERVICE, *some)), link.recall.value))
-    return found
+def together(engine: Engine, one: int, other: int, spans: int, least: int = 2) -> pl.DataFrame:
+    """Trajectory matching: handles of two services whose users keep coming in the same hours, though nothing else is
+    shared. `spans` is how many hours were watched. Answers pairs `former`, `later` that are each other's best, by how
+    much more often they met than chance would have it, at least twice as often and `least` times."""
+    met = engine.query(TOGETHER.format(one=one, other=other, hour=HOUR, least=least))
+    expected = 2 * pl.col("uses") * pl.col("other_uses") / max(1, spans)
+    ranked = met.with_columns(score=pl.col("times") * (pl.col("times") / expected).log()).filter(
+        pl.col("times") >= 2 * expected
+    )
+    ranked = ranked.sort("score", "former", "later", descending=[True, False, False])
+    best = ranked.unique(subset=["former"], keep="first", maintain_order=True)
+    mutual = ranked.unique(subset=["later"], keep="first", maintain_order=True).select("former", "later")
+    return best.join(mutual, on=["former", "later"]).select("former", "later")
 
 
-def smallest_coalitions(held: pl.DataFrame, measure: Countermeasure, threshold: float = 0.95) -> list[frozenset[str]]:
-    """The smallest of them that link nearly everybody."""
-    return minimal(coalitions(held, measure), threshold)
+# Coalitions
 
 
-def trajectories(engine: Engine, points: int, people: int, bin_days: int, seed: int) -> tuple[int, int]:
-    """X7: of so many people with enough uses, how many some random points of their own trace single out, a point being
-    a service and a span of days. Answers (singled out, tried)."""
-    order = f"(CAST(t.service AS BIGINT) * 104729 + t.span * 1299709 + {seed}) % 1000003"
+@dataclass(frozen=True, slots=True)
+class Coalition:
+    """Actors who could link together: so many services, which ones they may be, and others beside them."""
+
+    services: int
+    which: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " + ".join([*([self.which] if self.services else []), *self.others])
+
+
+def coalitions(
+    held: pl.DataFrame, measure: Countermeasure, size: int = 3, threshold: float = 0.95, most: int = 12
+) -> list[Coalition]:  # fmt: skip
+    """X13: the smallest sets of up to so many actors who link, of the pairs (person at two services) that they see,
+    nearly all. Actors are the services that most people use, at most so many of them, and whoever else holds
+    something. `held` has `service`, `sector`, `asks`, `person`, `handle`, and the keys that others can turn handles
+    into."""
+    busiest = (
+        held.group_by("service").agg(pl.col("person").n_unique()).sort("person", "service", descending=[True, False])
+    )
+    chosen = sorted(busiest["service"].head(most).to_list())
+    keys = ["handle", *dict.fromkeys(measure.reveals.values())]
+    tables = {key: _by_pair(held, key) for key in keys}
+    everywhere = sorted(held["service"].unique().to_list())
+    asking = sorted(held.filter("asks")["service"].unique().to_list())
+    found: list[tuple[frozenset[str], float]] = []
+    others, names = list(measure.reveals), {f"service {number}": number for number in chosen}
+    for count in range(1, size + 1):
+        for some in combinations([*names, *others], count):
+            services = [names[name] for name in some if name in names]
+            helpers = [name for name in some if name in others]
+            if PLATFORM in helpers:  # it has derived every handle itself
+                services = everywhere
+            elif AUTHORITY in helpers and measure.online:  # it was asked about every use
+                services = sorted({*services, *asking})
+            key = next((key for key in ("person", "chain", "shown")
+                        if any(measure.reveals[name] == key for name in helpers)), "handle")  # fmt: skip
+            right, belongs = _counted(tables[key], services)
+            if belongs:
+                found.append((frozenset(some), right / belongs))
+    return _grouped(
+        minimal(found, threshold), names, held, {pair for pair in tables["handle"] if set(pair) <= {*chosen}}
+    )
+
+
+def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """For each two services: how many persons they share, rightly linked by a key, and in all."""
+    rows = held.select("service", "person", key=pl.col(key)).unique()
+    persons = rows.select("service", "person").unique()
+    shared = persons.join(persons, on="person", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
+    linked = rows.join(rows, on=["person", "key"], suffix="_other").filter(pl.col("service") < pl.col("service_other"))
+    right = (
+        linked.select("service", "service_other", "person").unique().group_by("service", "service_other").len("right")
+    )
+    found = shared.group_by("service", "service_other").len("belongs").join(
+        right, on=["service", "service_other"], how="left"
+    )  # fmt: skip
+    return {(row["service"], row["service_other"]): (row["right"] or 0, row["belongs"])
+            for row in found.iter_rows(named=True)}  # fmt: skip
+
+
+def _counted(table: Mapping[tuple[int, int], tuple[int, int]], services: list[int]) -> tuple[int, int]:
+    found = [table[pair] for pair in combinations(services, 2) if pair in table]
+    return sum(right for right, _ in found), sum(belongs for _, belongs in found)
+
+
+def _grouped(
+    found: list[frozenset[str]], names: Mapping[str, int], held: pl.DataFrame, pairs: set[tuple[int, int]]
+) -> list[Coalition]:  # fmt: skip
+    """Coalitions that differ in nothing but which services they are, told in one."""
+    sector = dict(held.select("service", "sector").unique().rows())
+    groups: dict[tuple[int, tuple[str, ...]], list[tuple[int, ...]]] = {}
+    for who in found:
+        services = tuple(sorted(names[name] for name in who if name in names))
+        groups.setdefault((len(services), tuple(sorted(who - names.keys()))), []).append(services)
+    found_ = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
+    return sorted(found_, key=lambda one: (one.services + len(one.others), one.others, one.which))
+
+
+def _which(
+    count: int, some: list[tuple[int, ...]], sector: Mapping[int, str], pairs: set[tuple[int, int]]
+) -> str:  # fmt: skip
+    if not count:
+        return ""
+    words = f"{('one', 'two', 'three')[count - 1]} service{'s' * (count > 1)}"
+    if count == 2:
+        if len(some) == len(pairs):
+            return f"any {words}"
+        of_one = {pair for pair in pairs if sector[pair[0]] == sector[pair[1]]}
+        named: dict[frozenset[tuple[int, ...]], str] = {
+            frozenset(of_one): f"any {words} of one sector",
+            frozenset(pairs - of_one): f"any {words} of two sectors",
+        }
+        return named.get(frozenset(some), f"{words} ({len(some)} of {len(pairs)} pairs)")
+    return f"{words} ({len(some)} sets)"
+
+
+# Unicity
+
+
+def trajectories(engine: Engine, points: int, people: int, bin_days: int, seed: int) -> list[tuple[int, int]]:
+    """X7: of so many people, how many 1, 2, ... `points` random points of their own trace single out, a point being a
+    service and a span of days. Answers (singled out, tried) for each number; tried are those who have as many."""
+    found = engine.query(singling_out(points, people, bin_days, seed)).row(0, named=True)
+    return [(int(found[f"alone{number}"] or 0), int(found[f"tried{number}"] or 0)) for number in range(1, points + 1)]
+
+
+def singling_out(points: int, people: int, bin_days: int, seed: int) -> str:
+    """The query of `trajectories`: columns `alone1`, `tried1` and so on."""
+    order = f"(CAST(service AS BIGINT) * 104729 + span * 1299709 + {seed}) % 1000003"
     first = f"(CAST(person AS BIGINT) * 7919 + {seed}) % 1000003, person"
-    sample = f"""
-    WITH trace AS (SELECT DISTINCT person, service, CAST(floor(moment / {bin_days * 86_400}) AS BIGINT) AS span
-                   FROM uses),
-         rich AS (SELECT person FROM trace GROUP BY person HAVING count(*) >= {points}),
-         chosen AS (SELECT person FROM rich ORDER BY {first} LIMIT {people}),
-         drawn AS (SELECT t.person AS target, t.service, t.span, row_number() OVER (
-                       PARTITION BY t.person ORDER BY {order}, t.span, t.service) AS place
-                   FROM trace t JOIN chosen c ON t.person = c.person),
-         known AS (SELECT target, service, span FROM drawn WHERE place <= {points}),
-         met AS (SELECT k.target, t.person, count(*) AS points FROM known k
-                 JOIN trace t ON t.service = k.service AND t.span = k.span GROUP BY k.target, t.person),
-         fits AS (SELECT target, count(*) AS people FROM met WHERE points = {points} GROUP BY target)
-    SELECT count(*) AS tried, sum(CASE WHEN people = 1 THEN 1 ELSE 0 END) AS alone FROM fits
+    numbers = range(1, points + 1)
+    depths = ", ".join(f"sum(CASE WHEN place <= {number} THEN 1 ELSE 0 END) AS p{number}" for number in numbers)
+    fits = ", ".join(f"sum(CASE WHEN p{number} = {number} THEN 1 ELSE 0 END) AS c{number}" for number in numbers)
+    counts = ", ".join(
+        f"sum(CASE WHEN c{number} = 1 THEN 1 ELSE 0 END) AS alone{number}, "
+        f"sum(CASE WHEN c{number} > 0 THEN 1 ELSE 0 END) AS tried{number}" for number in numbers
+    )  # fmt: skip
+    span = f"CAST(floor(u.moment / {bin_days * DAY}) AS BIGINT)"
+    return f"""
+    WITH chosen AS (SELECT person FROM person ORDER BY {first} LIMIT {people}),
+         trace AS (SELECT DISTINCT u.person, u.service, {span} AS span
+                   FROM uses u JOIN chosen c ON u.person = c.person),
+         drawn AS (SELECT person AS target, service, span, row_number() OVER (
+                       PARTITION BY person ORDER BY {order}, span, service) AS place FROM trace),
+         known AS (SELECT * FROM drawn WHERE place <= {points}),
+         met AS (SELECT DISTINCT k.target, k.place, u.person FROM known k
+                 JOIN uses u ON u.service = k.service AND {span} = k.span),
+         depth AS (SELECT target, person, {depths} FROM met GROUP BY target, person),
+         fits AS (SELECT target, {fits} FROM depth GROUP BY target)
+    SELECT {counts} FROM fits
     """
-    found = engine.query(sample).row(0, named=True)
-    return int(found["alone"] or 0), int(found["tried"] or 0)

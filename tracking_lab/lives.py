@@ -1,7 +1,8 @@
-"""People, what befalls them, and the certificates that follow from it: whole columns at a time.
+"""Cards, phones and the certificates on them, as people's lives go on: whole columns at a time.
 
 What an event does to certificates, how long they last and when they can be renewed are the authorities' own rules
-(`pki/consequence.py`, `pki/profile.py`); a test lets a small world live through the services, and finds the same.
+(`pki/consequence.py`, `pki/profile.py`, `pki/validity.py`). A test lets a small population live through the services
+themselves, day by day, and finds the same certificates and the same uses.
 """
 
 from __future__ import annotations
@@ -13,34 +14,41 @@ import numpy as np
 import polars as pl
 
 from pki.consequence import TABLE
-from pki.profile import EMULATED
-from pki.profile import Kind as Certificate
+from pki.profile import EMULATED, Kind
+from pki.validity import ADULT_AGE, SIGNATURE_AGE
+from tracking_lab.people import AT_THE_REGISTRY, CHUNK, NEVER, ON_PAPER, WORDS, People, nth_birthday_after, people
 from tracking_lab.plan import BEGINS, Plan
 from world.chance import stream
-
-CHUNK = 50_000
-"""People whose lives are made together. A chunk's chance is its own, so that cores do not matter."""
 
 SIGNATURES = 1 << 40
 """What is added to the serial numbers of the signature authority's, which counts for itself."""
 
-NEVER = np.iinfo(np.int32).max
-WORDS = ("move-within", "move-in", "name-change", "theft", "death")
-REASONS = ("", "superseded", "expired", *WORDS)
+REASONS = ("", "superseded", "expired", *(word for word in WORDS if word in TABLE))
 """What ends a certificate, by number."""
 
-_AGES = np.array([1.0] * 15 + [1.1] * 10 + [1.2] * 15 + [1.6] * 15 + [1.35] * 20 + [0.8] * 10 + [0.35] * 10)
-"""People by year of age, in proportion (人口推計 2023, by fifteen years)."""
+CARD, PHONE = 0, 1
+_SLOTS = tuple((kind, medium) for kind in Kind for medium in (CARD, PHONE))
+_AUTHENTICATION, _SIGNATURE = (
+    {medium: _SLOTS.index((kind, medium)) for medium in (CARD, PHONE)} for kind in (Kind.AUTHENTICATION, Kind.SIGNATURE)
+)
 
-_REPLACED_AFTER = (7, 45)
-"""Days after which a certificate that died early is made anew, at least and at most."""
+_ANEW = (7, 45)
+"""Days after which what died early is made anew, at least and at most (invented)."""
+
+_BEFORE = (1, 84)
+"""Days before its end on which a certificate or a card is renewed: within the three months (invented)."""
+
+_LATE, _TO_PHONE, _FIRST_PHONE = (1, 200), (1, 60), (1, 365)
+"""Days after its end for whoever forgets; after which a phone follows its card; before it does so first (invented)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some people's lives. `people` has a row to a person, `certificates` one to a certificate, without its number."""
+    """Some people's lives. `people` has a row to a person, `events` one to whatever befell them, in order, and
+    `certificates` one to a certificate, without its number."""
 
     people: pl.DataFrame
+    events: pl.DataFrame
     certificates: pl.DataFrame
 
 
@@ -49,74 +57,230 @@ def live(plan: Plan, chunk: int) -> Chunk:
     first = chunk * CHUNK
     count = min(CHUNK, plan.residents - first)
     rng = np.random.default_rng(stream(plan.seed, "tracking", "lives", str(chunk)).getrandbits(128))
-    people, births = _people(plan, first, count, rng)
-    events = _events(plan, births, rng)
-    issued = rng.integers(0, plan.first_days, count, dtype=np.int32)
-    has_phone = rng.random(count) < plan.phones
-    rows = [_card(plan, births, events, issued, rng)]
-    rows += [_phone(plan, births, events, issued, has_phone, rng)]
-    return Chunk(
-        people.with_columns(died=events["death"]), pl.concat(rows).with_columns(person=pl.col("person") + first)
-    )
+    found = people(plan, first, count, rng)
+    desk = _Desk(plan, found, rng)
+    desk.run()
+    return Chunk(found.frame, desk.events(first), desk.certificates(first))
 
 
-def _people(plan: Plan, first: int, count: int, rng: np.random.Generator) -> tuple[pl.DataFrame, Any]:
-    """Columns of people, and their birthdays: one row to a person, one column to a calendar year."""
-    age = rng.choice(len(_AGES), count, p=_AGES / _AGES.sum()).astype(np.int32)
-    of_year = rng.integers(0, 365, count, dtype=np.int32)
-    households = np.cumsum(rng.random(count) < 1 / 2.2)
-    town = _towns(plan, rng)[households % max(1, plan.residents)] if count else np.empty(0, np.int32)
-    born = np.datetime64(BEGINS) - (age * 365.2425).astype("timedelta64[D]") - of_year.astype("timedelta64[D]")
-    year, month, day = _calendar(born)
-    years = np.arange(BEGINS.year - 1, BEGINS.year + plan.years + 14)
-    births = _birthdays(month, day, years)
-    people = pl.DataFrame({
-        "person": np.arange(first, first + count, dtype=np.uint32),
-        "household": (households + first).astype(np.uint32),
-        "born": born.astype("datetime64[D]"), "birth_year": year.astype(np.int16),
-        "sex": rng.integers(1, 3, count, dtype=np.uint8), "town": town.astype(np.uint16),
-        "family": _zipf(rng, 5_000, count), "given": _zipf(rng, 2_000, count),
-        "street": rng.integers(0, 1 << 16, count, dtype=np.uint16),
-    })  # fmt: skip
-    return people, (births, age)
+class _Desk:
+    """The desk at which cards are issued and renewed, for all people at once. In each round everybody goes on to what
+    comes next for them: what the registry is told, a new card, a renewal, or the phone."""
+
+    def __init__(self, plan: Plan, who: People, rng: np.random.Generator) -> None:
+        self._plan, self._people, self._rng = plan, who, rng
+        count = len(who.birthdays)
+        never = np.full(count, NEVER, np.int32)
+        self._next_happening = np.zeros(count, np.int32)
+        self._card_ends = np.full(count, -1, np.int32)
+        self._order = rng.integers(0, plan.first_days, count, dtype=np.int32)
+        self._visit = {kind: never.copy() for kind in Kind}
+        self._to_phone = never.copy()
+        self._has_phone = rng.random(count) < plan.phones
+        self._phoned = np.zeros(count, bool)
+        self._chain = np.zeros((2, count), np.uint16)
+        shape = (len(_SLOTS), count)
+        self._begins, self._ends = np.full(shape, NEVER, np.int32), np.full(shape, -1, np.int32)
+        self._good, self._generation = np.zeros(shape, bool), np.zeros(shape, np.uint8)
+        self._rows: list[pl.DataFrame] = []
+        self._told: list[pl.DataFrame] = []
+        self._round = 0
+
+    def run(self) -> None:
+        """Until the plan's last day."""
+        happenings = self._people.happenings
+        felt = happenings.day + np.isin(happenings.word, [WORDS.index(word) for word in ON_PAPER])
+        felt = np.where(happenings.day == NEVER, NEVER, felt)
+        felt = np.hstack([felt, np.full((len(felt), 1), NEVER, felt.dtype)])
+        who = np.arange(len(felt))
+        while len(who):
+            own = felt[who, self._next_happening[who]]
+            visit = np.minimum.reduce([self._visit[kind][who] for kind in Kind])
+            coming = np.stack([own, self._order[who], visit, self._to_phone[who]])
+            what, day = coming.argmin(axis=0), coming.min(axis=0)
+            goes_on = day < self._plan.days
+            who, what, day = who[goes_on], what[goes_on], day[goes_on].astype(np.int32)
+            for number, step in enumerate((self._befalls, self._new_card, self._renewal, self._phone)):
+                mine = what == number
+                if mine.any():
+                    step(who[mine], day[mine])
+            self._round += 1
+        everybody = np.arange(len(felt))
+        for slot in range(len(_SLOTS)):
+            self._close(slot, everybody, np.full(len(everybody), NEVER, np.int32), "")
+
+    def events(self, first: int) -> pl.DataFrame:
+        """Everything that befell people, in the order in which it did; of what the registry was told also town, street
+        and family name afterwards."""
+        schema = {"person": pl.UInt32, "day": pl.Int32, "round": pl.Int32, "word": pl.UInt8, "town": pl.UInt16,
+                  "street": pl.UInt16, "family": pl.UInt16}  # fmt: skip
+        found = (pl.concat(self._told) if self._told else pl.DataFrame(schema=schema)).cast(schema)  # type: ignore[arg-type]
+        told = pl.when(pl.col("word") < len(AT_THE_REGISTRY)).then(pl.col("town", "street", "family"))
+        return found.with_columns(pl.col("person") + first, told).sort("person", "round")
+
+    def certificates(self, first: int) -> pl.DataFrame:
+        """All certificates: `begins` is a certificate's first day, `ends` its last by what stands in it, `ended` the
+        first day on which it is not good any more (NEVER where that is not seen yet)."""
+        schema = {"person": pl.UInt32, "kind": pl.Boolean, "medium": pl.UInt8, "chain": pl.UInt16,
+                  "generation": pl.UInt8, "begins": pl.Int32, "ends": pl.Int32, "ended": pl.Int32,
+                  "reason": pl.UInt8}  # fmt: skip
+        found = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=schema)
+        found = found.cast(schema).with_columns(pl.col("person") + first)  # type: ignore[arg-type]
+        return found.sort("person", "kind", "medium", "generation")
+
+    # What comes next
+
+    def _befalls(self, who: Any, day: Any) -> None:
+        told, place = self._people.happenings, self._next_happening[who]
+        word = told.word[who, place]
+        self._next_happening[who] += 1
+        for number, name in enumerate(AT_THE_REGISTRY):
+            mine = word == number
+            if name == "theft":  # of whoever has a card
+                mine &= self._card_ends[who] >= day
+            if not mine.any():
+                continue
+            whom, when, at = who[mine], day[mine], place[mine]
+            self._tell(whom, told.day[whom, at], name, town=told.town[whom, at], street=told.street[whom, at],
+                       family=told.family[whom, at])  # fmt: skip
+            lost = self._good[_SIGNATURE[CARD]][whom] & (self._ends[_SIGNATURE[CARD]][whom] >= when)
+            self._revoke(whom, when, name)
+            if name == "death":
+                for due in (self._order, self._to_phone, *self._visit.values()):
+                    due[whom] = NEVER
+                self._next_happening[whom] = told.word.shape[1]
+            elif name == "theft":
+                self._card_ends[whom] = -1
+                self._order[whom] = when + self._some(_ANEW, len(whom))
+                for due in (self._to_phone, *self._visit.values()):
+                    due[whom] = NEVER
+            else:
+                again = (when + self._some(_ANEW, len(whom)))[lost]
+                within = again <= self._card_ends[whom[lost]]
+                self._visit[Kind.SIGNATURE][whom[lost]] = np.where(within, again, NEVER)
+
+    def _new_card(self, who: Any, day: Any) -> None:
+        """A card, the first, after a loss, or when the old one ends: that is handed back."""
+        back = self._card_ends[who] >= day
+        if back.any():
+            self._tell(who[back], day[back], "return")
+            self._revoke(who[back], day[back], "return")
+        for slot in range(len(_SLOTS)):  # what is left then ended with the old card
+            self._close(slot, who, day, "expired")
+        self._tell(who, day, "issue")
+        nth = np.where(self._people.age(who, day) >= ADULT_AGE, 10, EMULATED.term.birthdays)
+        self._card_ends[who] = nth_birthday_after(self._people.birthdays[who], day, nth)
+        anew = self._begins[_AUTHENTICATION[CARD]][who] != NEVER
+        self._chain[:, who[anew]] += 1
+        for kind in Kind:
+            self._visit[kind][who] = NEVER
+            self._certify(kind, who, day, renews=False)
+        self._order[who] = self._before_or_after(self._card_ends[who])
+        phone = self._has_phone[who]
+        span = np.where(self._phoned[who], self._some(_TO_PHONE, len(who)), self._some(_FIRST_PHONE, len(who)))
+        self._to_phone[who] = np.where(phone, day + span, NEVER)
+
+    def _renewal(self, who: Any, day: Any) -> None:
+        """New certificates on the same card, for those that have died, ended, or end within three months."""
+        self._tell(who, day, "renewal")
+        for kind in Kind:
+            slot = _SLOTS.index((kind, CARD))
+            wanted = ~self._good[slot][who] | (renewal_opens(self._ends[slot][who]) <= day)
+            # What was due and is not wanted comes about otherwise.
+            self._visit[kind][who] = np.where(wanted | (self._visit[kind][who] <= day), NEVER, self._visit[kind][who])
+            self._certify(kind, who[wanted], day[wanted], renews=True)
+        self._to_phone[who] = np.where(self._has_phone[who], day + self._some(_TO_PHONE, len(who)), NEVER)
+
+    def _phone(self, who: Any, day: Any) -> None:
+        """Certificates on a phone, made with the card's and lasting as long; only while both of the card's are good."""
+        self._to_phone[who] = NEVER
+        able = np.ones(len(who), bool)
+        for kind in Kind:
+            card = _SLOTS.index((kind, CARD))
+            able &= self._good[card][who] & (self._ends[card][who] >= day)
+        who, day = who[able], day[able]
+        self._tell(who, day, "phone")
+        self._phoned[who] = True
+        for kind in Kind:
+            card, phone = _SLOTS.index((kind, CARD)), _SLOTS.index((kind, PHONE))
+            wanted = ~self._good[phone][who] | (self._ends[phone][who] < day)
+            self._begin(phone, who[wanted], day[wanted], self._ends[card][who[wanted]])
+
+    # Certificates
+
+    def _certify(self, kind: Kind, who: Any, day: Any, *, renews: bool) -> None:
+        """A card's certificate of a kind, for those old enough, and when it will be renewed."""
+        if kind is Kind.SIGNATURE:
+            old_enough = self._people.age(who, day) >= SIGNATURE_AGE
+            who, day = who[old_enough], day[old_enough]
+        if not len(who):
+            return
+        slot, phone = _SLOTS.index((kind, CARD)), _SLOTS.index((kind, PHONE))
+        former = self._ends[slot][who]
+        # Within the last three months the birthdays are counted from the former end, so that nobody loses by it.
+        early = (renewal_opens(former) <= day) & (day <= former) & renews & (former >= 0)
+        counted = np.where(early, former, day)
+        end = nth_birthday_after(self._people.birthdays[who], counted, EMULATED.term.birthdays)
+        end = np.minimum(end, self._card_ends[who])
+        if renews:  # a phone's certificate follows the card's that it was made with
+            follows = self._begins[slot][who] != NEVER
+            self._close(phone, who[follows], day[follows], "superseded")
+        self._begin(slot, who, day, end)
+        self._visit[kind][who] = np.where(end < self._card_ends[who], self._before_or_after(end), NEVER)
+        late = self._visit[kind][who] > self._card_ends[who]
+        self._visit[kind][who[late]] = NEVER
+
+    def _begin(self, slot: int, who: Any, day: Any, end: Any) -> None:
+        self._close(slot, who, day, "superseded")
+        self._begins[slot][who], self._ends[slot][who], self._good[slot][who] = day, end, True
+
+    def _revoke(self, who: Any, day: Any, word: str) -> None:
+        for slot, (kind, _) in enumerate(_SLOTS):
+            if TABLE[word].of(kind) is not None:
+                self._close(slot, who, day, word)
+
+    def _close(self, slot: int, who: Any, day: Any, reason: str) -> None:
+        """What is good on a slot ends on a day, unless its own end came first."""
+        who, day = who[self._good[slot][who]], day[self._good[slot][who]]
+        if not len(who):
+            return
+        kind, medium = _SLOTS[slot]
+        end = self._ends[slot][who]
+        expired = end < np.minimum(day, self._plan.days)
+        self._rows.append(pl.DataFrame({
+            "person": who.astype(np.uint32), "kind": np.full(len(who), kind is Kind.SIGNATURE),
+            "medium": np.full(len(who), medium, np.uint8), "chain": self._chain[medium][who].copy(),
+            "generation": self._generation[slot][who].copy(), "begins": self._begins[slot][who].copy(), "ends": end,
+            "ended": np.where(expired, end + 1, day).astype(np.int32),
+            "reason": np.where(expired, REASONS.index("expired"), REASONS.index(reason)).astype(np.uint8),
+        }))  # fmt: skip
+        self._good[slot][who] = False
+        self._generation[slot][who] += 1
+
+    # Days
+
+    def _before_or_after(self, end: Any) -> Any:
+        """The day on which people come because something ends: before it does, or later where they forget."""
+        forgets = self._rng.random(len(end)) < self._plan.forgets
+        return np.where(forgets, end + self._some(_LATE, len(end)), end - self._some(_BEFORE, len(end))).astype(
+            np.int32
+        )
+
+    def _some(self, span: tuple[int, int], count: int) -> Any:
+        return self._rng.integers(span[0], span[1], count, dtype=np.int32)
+
+    def _tell(self, who: Any, day: Any, word: str, **after: Any) -> None:
+        columns = {name: after.get(name, np.zeros(len(who), np.uint16)) for name in ("town", "street", "family")}
+        rounds = np.full(len(who), 2 * self._round + (word == "issue"), np.int32)
+        self._told.append(pl.DataFrame({
+            "person": who.astype(np.uint32), "day": day.astype(np.int32), "round": rounds,
+            "word": np.full(len(who), WORDS.index(word), np.uint8), **columns,
+        }))  # fmt: skip
 
 
-def _towns(plan: Plan, rng: np.random.Generator) -> Any:
-    """A municipality to each household: large and small ones, by Zipf's law."""
-    return _zipf(rng, plan.towns, max(1, min(CHUNK, plan.residents)))
-
-
-def _zipf(rng: np.random.Generator, kinds: int, count: int) -> Any:
-    weights = 1 / np.arange(1, kinds + 1)
-    return rng.choice(kinds, count, p=weights / weights.sum()).astype(np.uint16)
-
-
-def _calendar(days: Any) -> tuple[Any, Any, Any]:
-    years = days.astype("datetime64[Y]")
-    months = days.astype("datetime64[M]")
-    year = years.astype(np.int32) + 1970
-    return year, (months - years.astype("datetime64[M]")).astype(np.int32) + 1, (days - months).astype(np.int32) + 1
-
-
-def _birthdays(month: Any, day: Any, years: Any) -> Any:
-    """Days from the plan's first day to each birthday. Whoever was born on 29 February has it on the 28th in other
-    years, as the card's rules count."""
-    months = (years[None, :] - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)[:, None]
-    last = (months + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
-    found = np.minimum(months.astype("datetime64[D]") + (day - 1)[:, None].astype("timedelta64[D]"), last)
-    return (found - np.datetime64(BEGINS)).astype(np.int32)
-
-
-def nth_birthday_after(birthdays: Any, day: Any, nth: int) -> Any:
-    """The n-th birthday after a day, for each row."""
-    passed = (birthdays <= day[:, None]).sum(axis=1)
-    return birthdays[np.arange(len(birthdays)), np.minimum(passed + nth - 1, birthdays.shape[1] - 1)]
-
-
-def _renewal_opens(last: Any) -> Any:
-    """The first day on which what ends on a day can be renewed, as `pki.validity.renewal_opens` says it. Of NEVER it is
-    some day."""
-    days = np.datetime64(BEGINS) + np.where(last == NEVER, 0, last).astype("timedelta64[D]")
+def renewal_opens(last: Any) -> Any:
+    """The first day on which what ends on a day can be renewed, as `pki.validity.renewal_opens` says it."""
+    days = np.datetime64(BEGINS) + last.astype("timedelta64[D]")
     months = days.astype("datetime64[M]")
     opens = months - EMULATED.term.renewal_months
     most = ((opens + 1).astype("datetime64[D]") - opens.astype("datetime64[D]")).astype(np.int32) - 1
@@ -124,117 +288,12 @@ def _renewal_opens(last: Any) -> Any:
     return (opens.astype("datetime64[D]") + of_month.astype("timedelta64[D]") - np.datetime64(BEGINS)).astype(np.int32)
 
 
-def _events(plan: Plan, births: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """For each person the day of death (NEVER), and for each kind of event its days, one column to a year."""
-    _, age = births
-    count = len(age)
-    found: dict[str, Any] = {}
-    lived = age[:, None] + np.arange(plan.years)
-    # Gompertz: what dies in a year at an age, doubling every eight years (簡易生命表 2023, read off and rounded).
-    dies = rng.random((count, plan.years)) < np.minimum(1, 2.5e-5 * np.exp(0.095 * lived))
-    of_year = (np.arange(plan.years) * 365.25).astype(np.int32)
-    day = of_year + rng.integers(0, 365, (count, plan.years), dtype=np.int32)
-    found["death"] = np.where(dies.any(axis=1), day[np.arange(count), dies.argmax(axis=1)], NEVER)
-    rates = {"move-within": plan.moves * (1 - plan.out_of_town), "move-in": plan.moves * plan.out_of_town,
-             "name-change": plan.renames, "theft": plan.losses}  # fmt: skip
-    for word, rate in rates.items():
-        happens = rng.random((count, plan.years)) < rate
-        at = of_year + rng.integers(0, 365, (count, plan.years), dtype=np.int32)
-        found[word] = np.where(happens & (at < found["death"][:, None]), at, NEVER).astype(np.int32)
-    return found
-
-
-def _next_end(events: dict[str, Any], words: tuple[str, ...], after: Any, people: Any) -> tuple[Any, Any]:
-    """The first event of those kinds after a day, for each person: its day (NEVER) and its reason's number."""
-    day, reason = events["death"][people].copy(), np.full(len(people), REASONS.index("death"), np.uint8)
-    day[day <= after] = after[day <= after] + 1
-    for word in words:
-        if word == "death":
-            continue
-        days = events[word][people]
-        days = np.where(days > after[:, None], days, NEVER).min(axis=1)
-        sooner = days < day
-        day[sooner], reason[sooner] = days[sooner], REASONS.index(word)
-    return day, reason
-
-
-def _ending(kind: Certificate) -> tuple[str, ...]:
-    """The words of events that end a certificate of a kind, by the authorities' own table."""
-    return tuple(word for word in WORDS if TABLE[word].of(kind) is not None)
-
-
-def _card(plan: Plan, births: Any, events: dict[str, Any], issued: Any, rng: np.random.Generator) -> pl.DataFrame:
-    return _chain(plan, births, events, issued, np.arange(len(issued)), 0, rng)
-
-
-def _phone(
-    plan: Plan, births: Any, events: dict[str, Any], issued: Any, has: Any, rng: np.random.Generator
-) -> pl.DataFrame:
-    people = np.flatnonzero(has)
-    later = issued[people] + rng.integers(1, 365, len(people), dtype=np.int32)
-    return _chain(plan, births, events, later, people, 1, rng)
-
-
-def _chain(
-    plan: Plan, births: Any, events: dict[str, Any], issued: Any, people: Any, medium: int, rng: np.random.Generator
-) -> pl.DataFrame:
-    """The certificates on one card or phone after the other. A renewal follows its certificate in the chain; a card
-    made anew after a loss begins a chain of its own."""
-    birthdays, age = births
-    rows: list[pl.DataFrame] = []
-    open_ = {kind: (people, issued.astype(np.int32), np.full(len(people), NEVER, np.int32),
-                    np.zeros(len(people), np.uint16)) for kind in Certificate}  # fmt: skip
-    for kind, (who, begin, former_end, chain) in open_.items():
-        if kind is Certificate.SIGNATURE:
-            old_enough = age[who] >= 15
-            who, begin, former_end, chain = (column[old_enough] for column in (who, begin, former_end, chain))
-        generation = 0
-        while len(who):
-            lasts = begin < np.minimum(plan.days, events["death"][who])
-            who, begin, former_end, chain = (column[lasts] for column in (who, begin, former_end, chain))
-            if not len(who):
-                break
-            # Within the last three months the birthdays are counted from the former end, so that nobody loses by it.
-            early = (former_end != NEVER) & (_renewal_opens(former_end) <= begin) & (begin <= former_end)
-            counted = np.where(early, former_end, begin)
-            end = nth_birthday_after(birthdays[who], counted, EMULATED.term.birthdays)
-            ended, reason = _next_end(events, _ending(kind), begin, who)
-            renews = end - rng.integers(1, 85, len(who), dtype=np.int32)
-            forgets = rng.random(len(who)) < 0.08
-            renews = np.where(forgets, end + rng.integers(1, 200, len(who), dtype=np.int32), renews)
-            expires = end < ended
-            supersedes = (renews < ended) & ~forgets
-            reason = np.where(supersedes, REASONS.index("superseded"),
-                              np.where(expires, REASONS.index("expired"), reason)).astype(np.uint8)  # fmt: skip
-            ended = np.where(supersedes, renews, np.where(expires, end, ended)).astype(np.int32)
-            rows.append(pl.DataFrame({
-                "person": who.astype(np.uint32), "kind": np.full(len(who), kind is Certificate.SIGNATURE),
-                "medium": np.full(len(who), medium, np.uint8), "chain": chain, "generation":
-                np.full(len(who), generation, np.uint8), "begins": begin.astype(np.int32),
-                "ends": end.astype(np.int32), "ended": ended, "reason": reason,
-            }))  # fmt: skip
-            again = ended + rng.integers(*_REPLACED_AFTER, len(who), dtype=np.int32)
-            lost = reason == REASONS.index("theft")
-            begin = np.where(supersedes, renews, np.where(expires, np.maximum(renews, end + 1), again)).astype(np.int32)
-            former_end = np.where(lost, NEVER, end).astype(np.int32)
-            chain = (chain + lost).astype(np.uint16)
-            goes_on = reason != REASONS.index("death")
-            who, begin, former_end, chain = (column[goes_on] for column in (who, begin, former_end, chain))
-            generation += 1
-    return pl.concat(rows) if rows else _no_certificates()
-
-
-def _no_certificates() -> pl.DataFrame:
-    return pl.DataFrame(schema={
-        "person": pl.UInt32, "kind": pl.Boolean, "medium": pl.UInt8, "chain": pl.UInt16, "generation": pl.UInt8,
-        "begins": pl.Int32, "ends": pl.Int32, "ended": pl.Int32, "reason": pl.UInt8,
-    })  # fmt: skip
-
-
-def numbered(certificates: pl.DataFrame) -> pl.DataFrame:
-    """Certificates with their serial numbers: each authority counts without a gap, in the order of issue. `shown` is
-    what tells one from all others, of either authority."""
-    found = certificates.sort("begins", "person", "medium", "generation").with_columns(
-        serial=pl.int_range(1, pl.len() + 1, dtype=pl.UInt64).over("kind")
-    )
-    return found.with_columns(shown=pl.col("serial") + pl.col("kind").cast(pl.UInt64) * SIGNATURES)
+def numbered(certificates: pl.DataFrame, before: Any) -> pl.DataFrame:
+    """A chunk's certificates with their serial numbers: each authority counts without a gap, in the order of issue.
+    `before` says by kind and day how many others were issued earlier. `shown` is what tells a certificate from all
+    others, of either authority."""
+    found = certificates.sort("begins", "person", "medium", "generation")
+    place = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("kind", "begins")
+    earlier = before[found["kind"].to_numpy().astype(np.int8), found["begins"].to_numpy()]
+    found = found.with_columns(serial=(place + pl.Series(earlier, dtype=pl.Int64)).cast(pl.Int64))
+    return found.with_columns(shown=pl.col("serial") + pl.col("kind").cast(pl.Int64) * SIGNATURES)

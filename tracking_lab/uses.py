@@ -1,7 +1,8 @@
 """Where people use their cards: what services see, and who it really was.
 
-A use is a second, a service, and which certificate was shown. The person stands beside it for
-the judge alone; no linker is given that column.
+A use is a second, a service, and which certificate was shown. The person stands beside it for the judge alone; no
+linker is given that column. Services are open by day only, so that all that the registry was told of a day, or on paper
+the evening before, is felt by then.
 """
 
 from __future__ import annotations
@@ -11,58 +12,92 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracking_lab.lives import CHUNK, NEVER
-from tracking_lab.plan import DAY, Kind, Plan
+from tracking_lab.lives import CARD, PHONE
+from tracking_lab.people import CHUNK, NEVER
+from tracking_lab.plan import DAY, HOUR, Kind, Plan
 from world.chance import stream
 
-_NOON, _SPREAD = 13.5 * 3600, 3.2 * 3600
+_OPENS, _CLOSES = 6 * HOUR, 20 * HOUR
 _ON_PHONE = 0.5
-"""The share of logins and points for which people who have a phone use that."""
+"""The share of logins and points for which people who have a phone use that (invented)."""
 
 _WITH_PHONES = (Kind.LOGIN, Kind.POINTS, Kind.PORTAL)
+_ON_THE_WAY = (5 * 60, 40 * 60)
+"""Seconds after which an errand goes on, at least and at most (invented)."""
+
 _FAR = np.int64(1) << 20
 """More days than any plan has: a person and a day in one number."""
 
+_NO_SERVICE = np.iinfo(np.uint32).max
+SCHEMA = {"moment": pl.UInt32, "service": pl.UInt32, "shown": pl.Int64, "person": pl.UInt32}
 
-def use(plan: Plan, chunk: int, certificates: pl.DataFrame) -> pl.DataFrame:
-    """All uses of the people of a chunk, of whom `certificates` are those with their numbers."""
+
+def use(plan: Plan, chunk: int, certificates: pl.DataFrame, towns: Any) -> pl.DataFrame:
+    """All uses of the people of a chunk that worked: `moment` (seconds from the plan's first), `service`, `shown`,
+    `person`. As for `tries`."""
+    return tries(plan, chunk, certificates, towns).filter(pl.col("shown") > 0)
+
+
+def tries(plan: Plan, chunk: int, certificates: pl.DataFrame, towns: Any) -> pl.DataFrame:
+    """All that the people of a chunk try; `shown` is 0 where nothing good was at hand. `certificates` are theirs, with
+    their numbers, and `towns` where each of them lives on the first day."""
     first = chunk * CHUNK
-    count = min(CHUNK, plan.residents - first)
+    count = len(towns)
     rng = np.random.default_rng(stream(plan.seed, "tracking", "uses", str(chunk)).getrandbits(128))
-    services: dict[Kind, Any] = {kind: [] for kind in Kind}
-    for number, kind, _ in plan.services():
-        services[kind].append(number)
     shown = {
         (signature, medium): _Shown(certificates.filter(kind=signature, medium=medium), first)
-        for signature in (False, True) for medium in (0, 1)
+        for signature in (False, True) for medium in (CARD, PHONE)
     }  # fmt: skip
-    frames = []
+    frames, tap = [], np.full(count, _NO_SERVICE, np.uint32)
     for kind, habit in plan.habits.items():
-        there = np.asarray(services[kind], np.uint16)
-        if not len(there):
+        there = [service for service in plan.services() if service.kind is kind]
+        if not there:
             continue
         goes = np.flatnonzero(rng.random(count) < habit.share)
         who = np.repeat(goes, habit.services)
-        popularity = 1 / np.arange(1, len(there) + 1) ** 0.5
-        where = rng.choice(there, len(who), p=popularity / popularity.sum())
+        where = _chosen(there, towns[who], rng)
+        if kind is Kind.TAP:
+            tap[who] = where
         times = rng.poisson(habit.per_year * plan.years, len(who))
         who, where = np.repeat(who, times), np.repeat(where, times)
         day = rng.integers(0, plan.days, len(who), dtype=np.int32)
-        second = np.clip(rng.normal(_NOON, _SPREAD, len(who)), 0, DAY - 1).astype(np.int64)
-        phone = rng.random(len(who)) < (_ON_PHONE if kind in _WITH_PHONES else 0)
-        serial = np.zeros(len(who), np.uint64)
-        for medium in (0, 1):
-            mine = phone == bool(medium)
-            serial[mine] = shown[kind.signs, medium].at(who[mine], day[mine])
-        none = phone & (serial == 0)  # no phone after all: the card
-        serial[none] = shown[kind.signs, 0].at(who[none], day[none])
-        worked = serial > 0
-        frames.append(pl.DataFrame({
-            "moment": (day[worked].astype(np.int64) * DAY + second[worked]).astype(np.uint32), "service": where[worked],
-            "shown": serial[worked], "person": (who[worked] + first).astype(np.uint32),
-        }))  # fmt: skip
-    schema = {"moment": pl.UInt32, "service": pl.UInt16, "shown": pl.UInt64, "person": pl.UInt32}
-    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+        # The mean of three is highest at midday, and has no tails.
+        second = (_OPENS + rng.random((3, len(who))).mean(axis=0) * (_CLOSES - _OPENS - 1)).astype(np.int64)
+        frames.append(_tried(kind, who, where, day, second, shown, rng))
+        if kind is Kind.POINTS:
+            on = np.flatnonzero((tap[who] != _NO_SERVICE) & (rng.random(len(who)) < plan.errands))
+            after = second[on] + rng.integers(*_ON_THE_WAY, len(on))
+            on, after = on[after < _CLOSES], after[after < _CLOSES]
+            frames.append(_tried(Kind.TAP, who[on], tap[who[on]], day[on], after, shown, rng))
+    found = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+    return found.with_columns(pl.col("person") + first)
+
+
+def _chosen(there: Any, towns: Any, rng: np.random.Generator) -> Any:
+    """A service for each, in the town where there is one, the first of them more often than the others."""
+    numbers = np.asarray([service.number for service in there], np.uint32)
+    where = np.asarray([service.town for service in there], np.uint16)
+    chance = rng.random(len(towns)) ** 1.5
+    low, high = np.searchsorted(where, towns), np.searchsorted(where, towns, side="right")
+    low, high = np.where(low < high, low, 0), np.where(low < high, high, len(there))
+    return numbers[(low + chance * (high - low)).astype(np.int64)]
+
+
+def _tried(
+    kind: Kind, who: Any, where: Any, day: Any, second: Any, shown: dict[tuple[bool, int], _Shown],
+    rng: np.random.Generator,
+) -> pl.DataFrame:  # fmt: skip
+    phone = rng.random(len(who)) < (_ON_PHONE if kind in _WITH_PHONES else 0)
+    serial = np.zeros(len(who), np.int64)
+    for medium in (CARD, PHONE):
+        mine = phone == bool(medium)
+        serial[mine] = shown[kind.signs, medium].at(who[mine], day[mine])
+    none = phone & (serial == 0)  # no phone after all: the card
+    serial[none] = shown[kind.signs, CARD].at(who[none], day[none])
+    return pl.DataFrame({
+        "moment": (day.astype(np.int64) * DAY + second).astype(np.uint32), "service": where, "shown": serial,
+        "person": who.astype(np.uint32),
+    }, schema=SCHEMA)  # fmt: skip
 
 
 class _Shown:
@@ -72,15 +107,15 @@ class _Shown:
         sorted_ = certificates.sort("person", "begins")
         self._person = sorted_["person"].to_numpy().astype(np.int64) - first
         self._key = self._person * _FAR + sorted_["begins"].to_numpy()
-        ended = np.minimum(sorted_["ended"].to_numpy(), sorted_["ends"].to_numpy() + 1)
-        self._ended = np.where(sorted_["ended"].to_numpy() == NEVER, sorted_["ends"].to_numpy() + 1, ended)
+        ended = sorted_["ended"].to_numpy()
+        self._ended = np.where(ended == NEVER, sorted_["ends"].to_numpy() + 1, ended)
         self._shown = sorted_["shown"].to_numpy()
 
     def at(self, person: Any, day: Any) -> Any:
         """What is shown by each person on a day, 0 where there is nothing that is good."""
         if not len(self._key) or not len(person):
-            return np.zeros(len(person), np.uint64)
+            return np.zeros(len(person), np.int64)
         place = np.searchsorted(self._key, person.astype(np.int64) * _FAR + day, side="right") - 1
         found = np.maximum(place, 0)
         good = (place >= 0) & (self._person[found] == person) & (day < self._ended[found])
-        return np.where(good, self._shown[found], 0).astype(np.uint64)
+        return np.where(good, self._shown[found], 0).astype(np.int64)

@@ -14,13 +14,18 @@ from tracking_lab.metrics import (
     advantage,
     anonymeter,
     anonymity,
-    b_cubed,
+    area_under_curve,
+    clusters,
+    gap_entropy,
     hash_cost,
     lifelong,
     minimal,
     pairwise,
     record_risk,
+    reidentified,
+    time_to_link,
 )
+from world.chance import stream
 
 # Two services; anna (1) and ben (2) are at both, cleo (3) at the first alone.
 SEEN = pl.DataFrame({
@@ -38,12 +43,47 @@ def test_x1_pairs_by_hand(key: str, right: int, wrong: int, missed: int) -> None
 
 
 def test_x2_clusters_by_hand() -> None:
-    assert b_cubed(SEEN, "right") == (1.0, 1.0, 1.0)
-    precision, recall, completeness = b_cubed(SEEN, "nothing")
-    assert [precision, recall] == pytest.approx([1, (0.5 * 4 + 1) / 5])
-    assert completeness == pytest.approx((0.5 + 0.5 + 1) / 3)
-    precision, recall, _ = b_cubed(SEEN, "one")
-    assert [precision, recall] == pytest.approx([(2 * 2 + 2 * 2 + 1) / 25, 1])
+    right = clusters(SEEN, "right")
+    assert [right.precision, right.recall, right.rand, right.information] == [1, 1, 1, 0]
+    assert list(right.completeness) == [1, 1, 1]
+    alone = clusters(SEEN, "nothing")
+    assert [alone.precision, alone.recall] == pytest.approx([1, (0.5 * 4 + 1) / 5])
+    assert alone.completeness == pytest.approx(((0.5 + 0.5 + 1) / 3, 1, 1))
+    assert alone.rand == 0, "no pair of a cluster's, and none is a person's by it"
+    assert alone.information == pytest.approx(4 / 5), "one bit too much for each of four accounts"
+    everybody = clusters(SEEN, "one")
+    assert [everybody.precision, everybody.recall] == pytest.approx([(2 * 2 + 2 * 2 + 1) / 25, 1])
+    assert everybody.rand == 0
+    assert clusters(SEEN, "swapped").rand < 0.2
+
+
+def test_x5_by_hand() -> None:
+    ranked = pl.DataFrame({"target": ["a", "a", "b", "b", "c"], "rank": [1, 2, 1, 2, 1],
+                           "right": [True, False, False, True, False]})  # fmt: skip
+    assert [reidentified(ranked, 4, first).count for first in (1, 2)] == [1, 2]
+    assert reidentified(ranked, 4, 1).total == 4, "who has no candidate counts as well"
+
+
+def test_x12_gaps_by_hand() -> None:
+    hour = 3_600
+    steady = pl.DataFrame({"shown": [1] * 5, "moment": [0, hour, 2 * hour, 3 * hour, 4 * hour]})
+    assert gap_entropy(steady) == 0, "always the same gap tells nothing more"
+    mixed = pl.DataFrame({"shown": [1, 1, 2, 2], "moment": [0, hour, 0, 100 * hour]})
+    assert gap_entropy(mixed) == 1
+    assert math.isnan(gap_entropy(mixed.head(1)))
+
+
+def test_x15_by_hand() -> None:
+    day = 86_400
+    # Anna shows 7 at the first service, 8 at the second, and 8 at the first ten days later; ben is never linked.
+    seen = pl.DataFrame({
+        "service": [1, 2, 2, 1, 1, 2], "person": [1, 1, 1, 1, 2, 2], "key": [7, 8, 8, 8, 5, 6],
+        "moment": [0, day, 5 * day, 11 * day, 0, 0],
+    })  # fmt: skip
+    found = time_to_link(seen, "key")
+    assert (found.linked.count, found.linked.total) == (1, 2)
+    assert (found.median_days, found.median_uses) == (10, 2)
+    assert math.isnan(time_to_link(seen.filter(person=2), "key").median_days)
 
 
 def test_x6_x10_sets_by_hand() -> None:
@@ -62,7 +102,12 @@ def test_x3_x8_x9_x11_by_hand() -> None:
     assert advantage(5_000, 10_000)[0] == 0
     assert advantage(10_000, 10_000)[0] == 1
     assert advantage(5_000, 10_000)[1] == pytest.approx(0.0196, abs=0.0001), "ten thousand trials give a hundredth"
-    assert anonymeter(100, 100, 50, 100) > 0.9 > anonymeter(50, 100, 50, 100) == 0
+    assert anonymeter(100, 100, 50, 100)[0] > 0.9 > anonymeter(50, 100, 50, 100)[0] == 0
+    assert 0 < anonymeter(5_000, 10_000, 5_000, 10_000)[1] < 0.05
+    assert area_under_curve([1.0] * 50, [0.0] * 50, stream("x", "auc")) == (1, 1, 1)
+    area, low, high = area_under_curve([1.0, 0.0] * 200, [1.0, 0.0] * 200, stream("x", "auc"))
+    assert low < area == 0.5 < high
+    assert math.isnan(area_under_curve([], [1.0], stream("x", "auc"))[0])
     assert hash_cost(1 << 27, 2.0**27).bits == 27
     assert hash_cost(1 << 27, 2.0**27).seconds == 1
 
@@ -91,7 +136,14 @@ def test_measures_stay_within_their_bounds(rows: list[tuple[int, int, str]]) -> 
     seen = pl.DataFrame(rows, schema={"service": pl.Int64, "person": pl.Int64, "key": pl.String}, orient="row")
     link = pairwise(seen, "key")
     assert min(link.right, link.wrong, link.missed) >= 0
-    assert all(0 < value <= 1.0000001 for value in b_cubed(seen, "key"))
+    found = clusters(seen, "key")
+    assert all(0 < value <= 1.0000001 for value in (found.precision, found.recall, *found.completeness))
+    assert -1.0000001 <= found.rand <= 1.0000001
+    assert found.information + 1e-9 >= 0
+    moments = seen.with_row_index("moment")
+    waiting = time_to_link(moments, "key")
+    assert waiting.linked.total == link.right + link.missed
+    assert waiting.linked.count == link.right
     with_truth = pairwise(seen.with_columns(truth=pl.col("person")), "truth")
     assert (with_truth.wrong, with_truth.missed) == (0, 0), "the truth links everybody and nobody else"
 
@@ -99,5 +151,5 @@ def test_measures_stay_within_their_bounds(rows: list[tuple[int, int, str]]) -> 
 def test_of_nobody_there_is_nothing_to_say() -> None:
     nobody = SEEN.clear()
     assert pairwise(nobody, "right").recall.total == 0
-    assert all(math.isnan(value) for value in b_cubed(nobody, "right"))
+    assert math.isnan(clusters(nobody, "right").precision)
     assert anonymity(nobody, ["person"]).unique.total == 0

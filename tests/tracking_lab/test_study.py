@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tracking_lab.countermeasures import COUNTERMEASURES, PLATFORM, SERVICE, handles, named
-from tracking_lab.engine import TABLES, DuckDb, Engine, Spark
+from tracking_lab.accounts import ATTRIBUTES
+from tracking_lab.attributes import best, candidates
+from tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, handles, named
+from tracking_lab.engine import DuckDb
 from tracking_lab.exposure import exposure_of
 from tracking_lab.laboratory import Laboratory, PopulationUnusable
-from tracking_lab.linkers import (
-    by_timing,
-    dictionary,
-    exact_join,
-    hashed,
-    shared_persons,
-    smallest_coalitions,
-    trajectories,
-)
+from tracking_lab.linkers import by_timing, coalitions, dictionary, together, trajectories
 from tracking_lab.metrics import pairwise
 from tracking_lab.plan import Plan
 from tracking_lab.report import as_csv, as_html, as_json
 from tracking_lab.study import examine, open_engine
+from tracking_lab.threats import StoreRun, over_stores
 
 PLAN = Plan(150, 10, "study")
 
@@ -46,22 +40,41 @@ def found(lab: Laboratory) -> dict[str, Any]:
 # Three people at two services: the first renews in between (1 to 2), the others stay (3, 4).
 SEEN = pl.DataFrame({
     "service": [1, 1, 2, 1, 2, 2], "sector": ["private"] * 6, "shown": [1, 2, 2, 3, 3, 4],
-    "chain": [10, 10, 10, 30, 30, 40], "person": [1, 1, 1, 3, 3, 4],
+    "chain": [10, 10, 10, 30, 30, 40], "person": [1, 1, 1, 3, 3, 4], "asks": [True] * 3 + [False] * 3,
 })  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "right", "missed", "smallest"), [
-    ("raw serial number", 2, 0, [{SERVICE}]), ("SHA-256 of the serial number", 2, 0, [{SERVICE}]),
-    ("HMAC by a platform", 0, 2, [{SERVICE, PLATFORM}]),
-    ("tenant's user id from the authority's links", 0, 2, [{SERVICE, PLATFORM}]),
-    ("sector's identifier (bPK)", 2, 0, [{SERVICE}]), ("restricted identification, chip's key", 2, 0, [{SERVICE}]),
+    ("raw serial number", 2, 0, ["any two services"]),
+    ("raw serial number, lists in place of OCSP", 2, 0, ["any two services"]),
+    ("HMAC by a platform", 0, 2, [PLATFORM]),
+    ("tenant's user id from the authority's links", 0, 2, [PLATFORM]),
+    ("sector's identifier (bPK)", 2, 0, ["any two services"]),
+    ("a certificate for each service", 0, 2, [f"any two services + {AUTHORITY}"]),
+    ("blind converter", 0, 2, ["any two services + blind converter"]),
 ])  # fmt: skip
-def test_countermeasures_by_hand(name: str, right: int, missed: int, smallest: list[set[str]]) -> None:
+def test_countermeasures_by_hand(name: str, right: int, missed: int, smallest: list[str]) -> None:
     (measure,) = named([name])
-    held = handles(SEEN, measure)
+    held = handles(SEEN.with_columns(asks=pl.lit(False)), measure)
     link = pairwise(held, "handle")
     assert (link.right, link.wrong, link.missed) == (right, 0, missed)
-    assert [set(who) for who in smallest_coalitions(held, measure)] == smallest
+    assert [str(who) for who in coalitions(held, measure)] == smallest
+
+
+def test_an_authority_that_is_asked_about_every_use_needs_nobody_else() -> None:
+    (raw,) = named(["raw serial number"])
+    asked = handles(SEEN.with_columns(asks=pl.lit(True)), raw)
+    assert [str(who) for who in coalitions(asked, raw)] == [AUTHORITY, "any two services"]
+
+
+def test_sectors_divide_what_services_can_link() -> None:
+    three = pl.DataFrame({
+        "service": [1, 2, 3], "sector": ["private", "private", "tax"], "shown": [7, 7, 7], "chain": [1, 1, 1],
+        "person": [1, 1, 1], "asks": [False] * 3,
+    })  # fmt: skip
+    (bpk,) = named(["sector's identifier (bPK)"])
+    found = [str(who) for who in coalitions(handles(three, bpk), bpk)]
+    assert found == ["any two services of one sector", f"any two services of two sectors + {REGISTER}"]
 
 
 def test_at_least_ten_countermeasures_on_one_stream(found: dict[str, Any]) -> None:
@@ -81,16 +94,92 @@ def test_perfect_pseudonyms_give_no_advantage_and_raw_serials_do(found: dict[str
     games = {row["name"]: row for row in found["games"]}
     perfect, raw = games["HMAC by a platform"], games["raw serial number"]
     assert perfect["advantage"] <= perfect["within"]
+    assert perfect["area"] == 0.5
+    assert abs(perfect["risk beyond guessing"]) <= perfect["risk within"] * 1.5
     assert raw["advantage"] > 0.4
-    assert raw["risk beyond guessing"] > 0.3 > perfect["risk beyond guessing"]
+    assert raw["area low"] > 0.7
+    assert raw["risk beyond guessing"] - raw["risk within"] > 0.3
 
 
-def test_x3_renewals_with_the_chain_all_and_without_it_none_by_identifier(found: dict[str, Any]) -> None:
-    renewals = found["renewals"]
-    assert renewals["renewals seen at one service"] > 50
+def runs_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {run["run"]: run["results"] for run in found["threats"]}
+
+
+def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found: dict[str, Any]) -> None:
+    renewals = runs_of(found)["T5"]
+    assert renewals["with the chain told"]["total"] > 50
     assert renewals["with the chain told"]["value"] == 1
     assert renewals["by equality alone"]["value"] == 0
-    assert renewals["by timing and year of birth"]["value"] > renewals["by timing"]["value"]
+    assert renewals["by timing, birth year"]["value"] > renewals["by timing"]["value"]
+    assert renewals["by timing, birth year: precision"]["low"] > (
+        renewals["by timing, birth year: precision of the control"]["high"]
+    )
+
+
+def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: dict[str, Any]) -> None:
+    runs = runs_of(found)
+    assert list(runs) == ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16"]
+    assert all(run["who"] and run["holding"] and run["how"] for run in found["threats"])
+    assert runs["T1"]["precision"]["value"] == 1
+    assert runs["T2"]["SHA-256 links what the number links"]
+    assert runs["T2"]["so does a salt that all share"]
+    assert runs["T2"]["the same after a dictionary, recall"]["value"] == runs["T1"]["recall"]["value"]
+    assert runs["T2"]["HMAC with a platform's key, recall"]["value"] == 0
+    assert runs["T3"]["tenant's user ids, recall"]["value"] == 1
+    assert 0.2 < runs["T4"]["uses seen (X12)"]["value"] < 0.5, "of the services some ask, and others take lists"
+    assert runs["T6"]["with the chain told"]["value"] in (0, None), "a lost card's successor is in no chain"
+    assert runs["T9"]["member numbers alone, recall"]["value"] == 0
+    assert runs["T9"]["with the table, recall"]["value"] > 0.9
+    assert runs["T14"]["by the token, recall"]["value"] == 1
+    assert runs["T15"]["login + insurance, recall"]["value"] > 0.8
+    assert runs["T15"]["login + insurance, precision"]["low"] > 0.8
+    assert runs["T15"]["login + points, recall"]["value"] == 0, "birth date, sex and town are not enough to be sure"
+    assert runs["T15"]["by an address list, RR@1 (X5)"]["value"] > 0.8
+    assert runs["T16"]["most"] >= runs["T16"]["services that answer: mean"] > 1
+
+
+def test_years_tell_renewal_from_chain(found: dict[str, Any]) -> None:
+    first, last = found["years"][0], found["years"][-1]
+    assert first["by equality"]["value"] > 0.95
+    assert last["by equality"]["value"] == 0
+    assert last["with the chain"]["value"] > 0.5
+
+
+def test_attributes_link_and_controls_do_not() -> None:
+    """Sixty people at two services, each with a birth date of his own; ten typed the wrong day."""
+    rows = [
+        (str(number), f"姓{number % 30}", f"名{number % 7}", f"19{50 + number % 40}-0{1 + number % 9}-1{number % 8}",
+         "1", str(number % 3), f"{number}丁目") for number in range(60)
+    ]  # fmt: skip
+    schema = ["id", *ATTRIBUTES]
+    one = pl.DataFrame(rows, schema=schema, orient="row")
+    wrong = pl.when(pl.col("id").cast(pl.Int64) < 10).then(pl.lit("1900-01-01")).otherwise(pl.col("born"))
+    other = one.with_columns(born=wrong).with_columns(id=pl.col("id") + "x")
+    engine = DuckDb()
+    links = best(candidates(engine, one, other))
+    assert links.height >= 50
+    assert (links["one"] + "x" == links["other"]).all()
+    assert links["one"].n_unique() == links["other"].n_unique() == links.height
+    assert candidates(engine, one.head(10), other).height == 0, "with so few there is nothing to learn from"
+    nothing = one.with_columns(pl.lit(None, pl.String).alias(name) for name in ATTRIBUTES)
+    assert candidates(engine, nothing, other).height == 0
+    engine.close()
+
+
+def test_who_comes_in_the_same_hours_is_linked() -> None:
+    hour = 3_600
+    # 1 and 11 are one person who goes from one service to the other at once, 2 and 12 another; 3 and 13 never meet.
+    visits = [(100 * day + 10 * person, person) for day in range(5) for person in (1, 2)]
+    uses = pl.DataFrame({
+        "moment": [at * hour for at, _ in visits] + [at * hour + 600 for at, _ in visits] + [7 * hour, 900 * hour],
+        "service": [1] * 10 + [2] * 10 + [1, 2],
+        "shown": [who for _, who in visits] + [who + 10 for _, who in visits] + [3, 13],
+    })  # fmt: skip
+    engine = DuckDb()
+    engine.frame("uses", uses)
+    assert sorted(together(engine, 1, 2, 1_000).rows()) == [(1, 11), (2, 12)]
+    assert together(engine, 1, 2, 10).height == 0, "no more often than chance would have it"
+    engine.close()
 
 
 def test_a_dictionary_opens_digests_without_a_key_and_none_with_one() -> None:
@@ -118,30 +207,12 @@ def test_unicity_by_hand() -> None:
                          "moment": [0, 0, 10, 10, 20, 20], "shown": [1, 1, 2, 2, 3, 3]})  # fmt: skip
     engine = DuckDb()
     engine.frame("uses", uses)
-    assert trajectories(engine, 2, 10, 1, 1) == (1, 3), "two share their two services, the third is alone"
+    engine.frame("person", uses.select("person").unique())
+    one, two, three = trajectories(engine, 3, 10, 1, 1)
+    assert two == (1, 3), "two share their two services, the third is alone"
+    assert one[1] == 3
+    assert three == (0, 0), "nobody has as many"
     engine.close()
-
-
-@pytest.fixture(scope="module", params=["duckdb", "spark"])
-def engine(request: pytest.FixtureRequest, lab: Laboratory) -> Iterator[Engine]:
-    made: Engine = DuckDb() if request.param == "duckdb" else Spark()
-    for name in TABLES:
-        made.table(name, lab.file(name))
-    yield made
-    made.close()
-
-
-_SEEN_BY: dict[str, list[Any]] = {}
-
-
-def test_both_engines_answer_the_same(engine: Engine) -> None:
-    plain, digests = exact_join(engine), exact_join(engine, hashed(engine))
-    assert plain.height > 10
-    assert plain.rows() == digests.rows()
-    singled = [trajectories(engine, points, 100, 7, 1) for points in (1, 2, 4)]
-    told = [plain.rows(), shared_persons(engine).rows(), singled]
-    first = _SEEN_BY.setdefault("first", told)
-    assert told == first
 
 
 def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, found: dict[str, Any]) -> None:
@@ -150,8 +221,8 @@ def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, fo
     assert as_json(found) == as_json(examine(lab))
     assert "http" not in page, "self-contained"
     assert as_csv(found).count("\n") == 13
-    for name in ("findings", "countermeasures", "renewals", "unicity", "anonymity", "games"):
-        assert f'id="{name}"' in page
+    for name in ("findings", "countermeasures", "years", "coalitions", "threats", "unicity", "anonymity", "games"):
+        assert f'<table id="{name}"' in page
 
 
 def test_findings_have_severity_code_and_evidence(found: dict[str, Any]) -> None:
@@ -186,3 +257,17 @@ def test_exposure_by_hand() -> None:
     assert [step.actor for step in found.path("serial", "code")] == ["authority", "core"]
     assert found.path("code", "nothing") == []
     assert found.widest() == "authority"
+    assert found.path("serial", "code", frozenset(("authority",))) == [], "not without the core"
+    run = StoreRun("T0", "a test", "serial", "code", frozenset(("authority", "core")))
+    (row,) = over_stores(found, [run])
+    assert row["results"] == {"serial -> code": "authority: serial -> record / core: record -> code"}
+
+
+def test_tables_of_one_actor_are_joined_and_prove_conversions_only() -> None:
+    rows: list[tuple[str, str, dict[str, Any]]] = [("portal", "serial", {"s": "S1"}), ("portal", "folder", {"c": "C1"})]
+    joined = [("portal", "folder + serial", {"s": "S1", "c": "C1"})]
+    known = {"serial": ["S1"], "code": ["C1"]}
+    assert exposure_of(rows, known).path("serial", "code") == []
+    found = exposure_of(rows, known, joined)
+    assert [step.table for step in found.path("serial", "code")] == ["folder + serial"]
+    assert found.held["portal", "serial"].rows == 1

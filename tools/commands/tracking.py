@@ -9,6 +9,7 @@ import click
 
 from tools.commands.shared import answer, json_option, progress, table, world_of
 
+_POPULATION = "population"
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -21,7 +22,7 @@ def tracking() -> None:
 @click.option("--residents", type=click.IntRange(0), default=1_000, show_default=True)
 @click.option("--years", type=click.IntRange(1, 40), default=10, show_default=True)
 @click.option("--seed", default="tracking", show_default=True, help="The same seed, the same lives.")
-@click.option("--name", default="population", show_default=True, help="What this population is called in the world.")
+@click.option("--name", default=_POPULATION, show_default=True, help="What this population is called in the world.")
 @json_option
 @click.pass_context
 def tracking_populate(
@@ -45,8 +46,38 @@ def tracking_populate(
     answer(sizes, as_json, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
 
 
+@tracking.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--mapping", required=True, type=click.Path(path_type=Path), help="Which column is what (YAML or JSON).")
+@click.option("--name", default="logs", show_default=True, help="What these logs are called in the world.")
+@click.option("--individual-numbers", is_flag=True, help="Take columns that look like individual numbers.")
+@json_option
+@click.pass_context
+def tracking_import(
+    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool, as_json: bool
+) -> None:
+    """Take your own logs (CSV, Parquet), so that the linkers run on them: `report --name logs`.
+
+    The mapping says which column is the time, the service, the handle; docs/tracking.md shows one.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from tools.tracking import laboratory_of
+    from tracking_lab.logs import Mapping, import_logs
+
+    laboratory = laboratory_of(world_of(context), name)
+    with Console(stderr=True).status("reading ..."):
+        found = import_logs(laboratory, files, Mapping.read(mapping), individual_numbers=individual_numbers)
+    lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
+    lines += [f"left out, {why}: {count}" for why, count in found.left_out.items()]
+    lines += [f"note: {note}" for note in found.notes]
+    answer(asdict(found), as_json, "\n".join(lines))
+
+
 @tracking.command("report")
-@click.option("--name", default="population", show_default=True, help="Which population.")
+@click.option("--name", default=_POPULATION, show_default=True, help="Which population.")
 @click.option("--html", type=_OUT, default=Path("kazashi-tracking.html"), show_default=True, help="The page.")
 @click.option("--csv", "csv_file", type=_OUT, help="The comparison of countermeasures.")
 @json_option
@@ -61,6 +92,7 @@ def tracking_report(
     from rich.console import Console
 
     from tools.tracking import RESIDENTS, YEARS, laboratory_of, populated, report
+    from tracking_lab.log_study import examine_logs
     from tracking_lab.plan import Plan
     from tracking_lab.report import as_csv, as_html
     from tracking_lab.report import as_json as in_json
@@ -68,15 +100,21 @@ def tracking_report(
     world = world_of(context)
     laboratory = laboratory_of(world, name)
     with Console(stderr=True).status("starting") as shown:
-        if not (laboratory.directory / "plan.json").exists():
-            shown.update("a population ...")
-            laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
-        found = report(laboratory, lambda what: shown.update(f"{what} ..."))
+        if laboratory.imported:
+            found = examine_logs(laboratory, lambda what: shown.update(f"{what} ..."))
+        else:
+            if not laboratory.begun and name == _POPULATION:
+                shown.update("a population ...")
+                laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
+            found = report(laboratory, lambda what: shown.update(f"{what} ..."))
     html.write_text(as_html(found), encoding="utf-8")
     if csv_file is not None:
         csv_file.write_text(as_csv(found), encoding="utf-8")
     if as_json:
         click.echo(in_json(found), nl=False)
+    elif laboratory.imported:
+        click.echo("\n".join(f"{one['severity']}: {one['words']} ({one['evidence']})" for one in found["findings"])
+                   or "nothing links")  # fmt: skip
     else:
         click.echo("\n".join(f"{claim['claim']}\n    {claim['words']}" for claim in found["claims"]))
     click.echo(f"The page is in {html}", err=True)
@@ -92,7 +130,10 @@ def tracking_exposure(as_json: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, scene(Path(name) / "w") as (institutions, found):
         result = told(exposed(institutions, found))
-    rows = [{"who": cell.partition(" | ")[0], "holds": cell.partition(" | ")[2], "seen in": witness}
-            for cell, witness in result["cells"].items()]  # fmt: skip
-    paths = [f"{name}: {' / '.join(steps) or 'no way'}" for name, steps in result["paths"].items()]
+    rows = [
+        {**dict(zip(("who", "holds"), name.split(" | "), strict=True)), "how": cell["level"],
+         "seen in": f"{cell['witness']}, {cell['rows']} rows"} for name, cell in result["cells"].items()
+    ]  # fmt: skip
+    paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no way'}"
+             for way in result["ways"]]  # fmt: skip
     answer(result, as_json, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))

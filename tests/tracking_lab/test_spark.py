@@ -1,0 +1,22 @@
+"""The examination on Apache Spark: every number is DuckDB's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracking_lab.engine import Spark
+from tracking_lab.laboratory import Laboratory
+from tracking_lab.plan import Plan
+from tracking_lab.study import examine
+
+
+def test_spark_examines_a_population_as_duckdb_does(tmp_path: Path) -> None:
+    """All of it: joins, trajectories, Splink's linkage on its Spark back end."""
+    lab = Laboratory(tmp_path / "p")
+    lab.populate(Plan(150, 8, "spark"))
+    found = examine(lab)
+    on_spark = examine(lab, engine=Spark(settings={"spark.sql.shuffle.partitions": "1"}))
+    assert (found.pop("engine"), on_spark.pop("engine")) == ("duckdb", "spark")
+    assert found == on_spark
+    linked = next(run["results"] for run in found["threats"] if run["run"] == "T15")
+    assert linked["login + insurance, recall"]["count"] > 10, "there was something to link"

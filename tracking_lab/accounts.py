@@ -1,0 +1,119 @@
+"""What services have written down of their users beside a handle: attributes, exact or as people fill in forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tracking_lab.names import FAMILIES, GIVEN, VARIANTS
+from tracking_lab.people import AT_THE_REGISTRY
+from tracking_lab.plan import DAY, Kind, Plan
+from world.chance import stream
+
+ATTRIBUTES = ("family", "given", "born", "sex", "town", "street")
+
+COLLECTS: dict[Kind, tuple[str, ...]] = {
+    Kind.LOGIN: ATTRIBUTES,
+    Kind.SIGNING: ATTRIBUTES,
+    Kind.TAP: (),
+    Kind.POINTS: ("born", "sex", "town"),
+    Kind.LIBRARY: ATTRIBUTES,
+    Kind.INSURANCE: ("family", "given", "born", "sex"),
+    Kind.PORTAL: ATTRIBUTES,
+}
+"""Which attributes a kind of service keeps. Invented, but that a signature brings the four (基本4情報) with it."""
+
+TYPED = (Kind.LOGIN, Kind.POINTS, Kind.LIBRARY)
+"""Where people fill in a form; elsewhere attributes come from certificate or registry."""
+
+_SLIPS = {"street as numbers": 0.4, "old or wrong street": 0.15, "no street": 0.15, "birth date": 0.1,
+          "family name otherwise": 0.1, "given name as read": 0.1}  # fmt: skip
+"""What goes wrong, in proportion (invented)."""
+
+
+def accounts(
+    plan: Plan, chunk: int, uses: pl.DataFrame, people: pl.DataFrame, events: pl.DataFrame
+) -> pl.DataFrame:  # fmt: skip
+    """One row to each person at each service that keeps attributes: `service`, `person`, `since` (the second of the
+    first use), and the attributes, null where the service does not keep them."""
+    kinds = {service.number: service.kind for service in plan.services()}
+    keeping = [number for number, kind in kinds.items() if COLLECTS[kind]]
+    first = uses.group_by("service", "person").agg(since=pl.col("moment").min()).sort("person", "service")
+    first = first.filter(pl.col("service").is_in(keeping)).with_columns(day=(pl.col("since") // DAY).cast(pl.Int32))
+    rows = _as_registered(first, people, events)
+    rng = np.random.default_rng(stream(plan.seed, "tracking", "accounts", str(chunk)).getrandbits(128))
+    kind = pl.col("service").replace_strict(
+        {number: int(kind) for number, kind in kinds.items()}, return_dtype=pl.UInt8
+    )
+    rows = _as_typed(rows.with_columns(kind=kind), plan.noise, rng)
+    kept = [
+        pl.when(pl.col("kind").is_in([int(kind) for kind in Kind if name in COLLECTS[kind]])).then(pl.col(name))
+        .alias(name) for name in ATTRIBUTES
+    ]  # fmt: skip
+    return rows.select("service", "person", "since", *kept)
+
+
+def registered(people: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of people as the registry has them on the plan's first day: an address list."""
+    return _written(people).select("person", *ATTRIBUTES)
+
+
+def _as_registered(first: pl.DataFrame, people: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Accounts with the attributes that the registry had on their first day, and the street before that."""
+    told = events.filter(pl.col("word") < len(AT_THE_REGISTRY)).select("person", "day", "town", "street", "family")
+    before = people.select("person", pl.lit(-1, pl.Int32).alias("day"), "town", "street", "family")
+    told = told.with_columns(pl.col("day") + 1)  # what happens today is known everywhere tomorrow
+    states = pl.concat([before, told.cast(before.schema)]).sort("person", "day", maintain_order=True)
+    states = states.unique(subset=["person", "day"], keep="last", maintain_order=True)
+    states = states.with_columns(former=pl.col("street").shift(1).over("person"))
+    key = pl.col("person").cast(pl.Int64) * (1 << 32) + pl.col("day")
+    found = (
+        first.with_columns(key=key)
+        .sort("key")
+        .join_asof(states.with_columns(key=key).sort("key").drop("person", "day"), on="key", check_sortedness=False)
+    )
+    return _written(found.join(people.select("person", "born", "sex", "given"), on="person"))
+
+
+def _written(rows: pl.DataFrame) -> pl.DataFrame:
+    """Numbers as the text that stands for them."""
+    written = rows.with_columns(
+        family=_looked_up(FAMILIES, 0).gather(rows["family"]), given=_looked_up(GIVEN, 0).gather(rows["given"]),
+        family_read=_looked_up(FAMILIES, 1).gather(rows["family"]),
+        given_read=_looked_up(GIVEN, 1).gather(rows["given"]),
+        born=rows["born"].dt.to_string("%Y-%m-%d"), sex=rows["sex"].cast(pl.String), town=rows["town"].cast(pl.String),
+        number=pl.col("street"),
+    )  # fmt: skip
+    return written.with_columns(street=_street(pl.col("number"), "丁目", "番", "号"))
+
+
+def _looked_up(names: list[tuple[str, str]], place: int) -> pl.Series:
+    return pl.Series([name[place] for name in names], dtype=pl.String)
+
+
+def _street(number: pl.Expr, first: str, second: str, third: str) -> pl.Expr:
+    block, house = number // 9 % 60, number // 540 + 1
+    return pl.format("{}" + first + "{}" + second + "{}" + third, number % 9 + 1, block + 1, house)
+
+
+def _as_typed(rows: pl.DataFrame, noise: float, rng: np.random.Generator) -> pl.DataFrame:
+    """What stands in forms: in a share of them something differs from the registry."""
+    typed = rows["kind"].is_in([int(kind) for kind in TYPED]).to_numpy()
+    slips: dict[str, Any] = {
+        name: pl.Series(typed & (rng.random(len(rows)) < 1 - (1 - noise) ** weight)) for name, weight in _SLIPS.items()
+    }  # fmt: skip
+    variants = pl.col("family").str.replace_many(list(VARIANTS), list(VARIANTS.values()))
+    family = pl.when(variants != pl.col("family")).then(variants).otherwise(pl.col("family_read"))
+    wrong = pl.coalesce(pl.when(pl.col("former") != pl.col("number")).then(pl.col("former")), pl.col("number") ^ 9)
+    number = pl.when(slips["old or wrong street"]).then(wrong).otherwise(pl.col("number"))
+    day = pl.col("born").str.slice(8, 2).cast(pl.UInt8)
+    slipped = pl.concat_str(pl.col("born").str.slice(0, 8), (day % 28 + 1).cast(pl.String).str.zfill(2))
+    return rows.with_columns(number=number).with_columns(
+        family=pl.when(slips["family name otherwise"]).then(family).otherwise(pl.col("family")),
+        given=pl.when(slips["given name as read"]).then(pl.col("given_read")).otherwise(pl.col("given")),
+        born=pl.when(slips["birth date"]).then(slipped).otherwise(pl.col("born")),
+        street=pl.when(slips["no street"]).then(None).when(slips["street as numbers"])
+        .then(_street(pl.col("number"), "-", "-", "")).otherwise(_street(pl.col("number"), "丁目", "番", "号")),
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""What linkers are given and what the judge knows, of the people who are examined one by one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from tracking_lab.engine import Engine
+from tracking_lab.metrics import Share
+from tracking_lab.plan import DAY
+
+MOST = 3_000
+"""Of how many people linkers work one by one; what SQL does is done for everybody."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A population's tables behind an engine, and those of the people who were chosen: every n-th."""
+
+    engine: Engine
+    residents: int
+    days: int
+
+    @property
+    def _chosen(self) -> str:
+        step = max(1, math.ceil(self.residents / MOST))
+        return f"person % {step} = 0"
+
+    @cached_property
+    def moments(self) -> pl.DataFrame:
+        """Every use of the chosen: `service`, `kind`, `sector`, `asks`, `shown`, `moment` (seconds), and the judge's
+        `person`, `medium`, `chain`, `generation`, `signature`."""
+        uses = self.engine.query(f"""
+            SELECT u.service, s.kind, s.sector, s.asks, u.shown, u.person, u.moment
+            FROM uses u JOIN service s ON s.service = u.service WHERE u.{self._chosen}
+        """)
+        chain = (pl.col("person").cast(pl.Int64) * 2 + pl.col("medium")) * 1000 + pl.col("chain")
+        issued = self.certificates.select("shown", "medium", "chain", "generation", signature="kind")
+        found = uses.join(issued, on="shown").with_columns(chain=chain)
+        numbers = pl.col("person", "service", "shown", "moment").cast(pl.Int64)
+        return found.with_columns(numbers).sort("moment", "service", "shown")
+
+    @cached_property
+    def seen(self) -> pl.DataFrame:
+        """What services hold of the chosen: a row to a service and certificate, with its `first` and `last` moment."""
+        keys = ("service", "kind", "sector", "asks", "shown", "person", "medium", "chain", "generation", "signature")
+        found = self.moments.group_by(*keys).agg(first=pl.col("moment").min(), last=pl.col("moment").max())
+        return found.sort("service", "shown")
+
+    @property
+    def logins(self) -> pl.DataFrame:
+        """Of `seen` what authentication certificates were shown for."""
+        return self.seen.filter(~pl.col("signature"))
+
+    @cached_property
+    def certificates(self) -> pl.DataFrame:
+        """The authorities' certificates of the chosen."""
+        return self.engine.query(f"SELECT * FROM certificate WHERE {self._chosen}").sort("shown")
+
+    @cached_property
+    def everybody(self) -> pl.DataFrame:
+        """The people of the whole population."""
+        return self.engine.query("SELECT * FROM person").sort("person")
+
+    @cached_property
+    def people(self) -> pl.DataFrame:
+        """The chosen people."""
+        return self.everybody.filter(pl.col("person") % max(1, math.ceil(self.residents / MOST)) == 0)
+
+    @cached_property
+    def accounts(self) -> pl.DataFrame:
+        """What services have written down of the chosen, each account with an `id` that says nothing."""
+        found = self.engine.query(f"""
+            SELECT a.*, s.kind FROM account a JOIN service s ON s.service = a.service WHERE a.{self._chosen}
+        """).sort("service", "person")
+        return found.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
+
+    def followers(self, reason: int, signature: bool, same_chain: bool) -> pl.DataFrame:
+        """Pairs `former`, `later` of certificates of one kind, person and medium, the former ended for that reason, of
+        which one service has seen both; with `service`."""
+        issued = self.certificates.filter(kind=signature)
+        keys = ["person", "medium", *(["chain"] if same_chain else [])]
+        nexts = issued.select(*keys, "generation", later="shown")
+        ended = issued.filter(reason=reason).select(*keys, generation=pl.col("generation") + 1, former="shown")
+        pairs = ended.join(nexts, on=[*keys, "generation"]).with_columns(pl.col("former", "later").cast(pl.Int64))
+        there = self.seen.select("service", "shown").unique()
+        both = pairs.join(there, left_on="former", right_on="shown").join(
+            there, left_on=["later", "service"], right_on=["shown", "service"]
+        )
+        return both.select("former", "later", "service").sort("former", "later", "service")
+
+    def by_day(self, signature: bool, *attributes: str) -> pl.DataFrame:
+        """For linkers by timing: at each service the first and last day of each certificate, with attributes of its
+        holder that stand beside it."""
+        own = self.seen.filter(signature=signature).select(
+            "service", "shown", "person", first=pl.col("first") // DAY, last=pl.col("last") // DAY
+        )
+        known = self.people.select(pl.col("person").cast(pl.Int64), *attributes)
+        return own.join(known, on="person").drop("person")
+
+
+def run_row(name: str, who: str, holding: str, results: dict[str, Any], how: str) -> dict[str, Any]:
+    """A threat run for the report: who, holding what, what it comes to, and where to look how."""
+    return {"run": name, "who": who, "holding": holding, "results": results, "how": how}
+
+
+def told(share: Share) -> dict[str, Any]:
+    """A share for the report; its value is None where there was nothing to share."""
+    low, high = share.interval
+    return {"value": share.value if share.total else None, "low": low, "high": high, "count": share.count,
+            "total": share.total}  # fmt: skip

@@ -1,0 +1,170 @@
+"""People, and what befalls them in the registry: whole columns at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tracking_lab.names import FAMILIES, GIVEN
+from tracking_lab.plan import BEGINS, Plan, zipf_weights
+
+CHUNK = 50_000
+"""People whose lives are made together. A chunk's chance is its own, so that cores do not matter."""
+
+NEVER = np.iinfo(np.int32).max
+WORDS = ("move-within", "move-in", "name-change", "theft", "death", "issue", "renewal", "phone", "return")
+"""What happens to a person: at the registry, and at the desk for cards."""
+
+AT_THE_REGISTRY = WORDS[:5]
+ON_PAPER = ("name-change", "death")
+"""What is handed in on paper leaves the town hall in the evening, and is felt by certificates on the next day."""
+
+STREETS = 1 << 15
+
+_AGES = np.array([1.0] * 15 + [1.1] * 10 + [1.2] * 15 + [1.6] * 15 + [1.35] * 20 + [0.8] * 10 + [0.35] * 10)
+"""People by year of age, in proportion (人口推計 2023, by fifteen years)."""
+
+_HOUSEHOLD = 2.2
+"""People to a household (国勢調査 2020)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happenings:
+    """What the registry is told: a row to a person, its columns in the order of days, NEVER where there is no more.
+    `word` are places in WORDS; `town`, `street` and `family` are what they are afterwards."""
+
+    day: Any
+    word: Any
+    town: Any
+    street: Any
+    family: Any
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Some people. `birthdays` has a row to a person and a column to a calendar year, in days from the plan's first;
+    `ages` is the age that a person reaches at each of those, negative before birth."""
+
+    frame: pl.DataFrame
+    birthdays: Any
+    ages: Any
+    happenings: Happenings
+
+    def age(self, who: Any, day: Any) -> Any:
+        """How old each of some people is on a day of her own."""
+        passed = (self.birthdays[who] <= day[:, None]).sum(axis=1)
+        return self.ages[who, np.maximum(passed - 1, 0)]
+
+
+def people(plan: Plan, first: int, count: int, rng: np.random.Generator) -> People:
+    """So many people, numbered from `first` on."""
+    age = rng.choice(len(_AGES), count, p=_AGES / _AGES.sum()).astype(np.int32)
+    of_year = rng.integers(0, 365, count, dtype=np.int32)
+    household = np.cumsum(rng.random(count) < 1 / _HOUSEHOLD) if count else np.empty(0, np.int64)
+    houses = int(household[-1]) + 1 if count else 0
+    born = np.datetime64(BEGINS) - (age * 365.2425).astype("timedelta64[D]") - of_year.astype("timedelta64[D]")
+    year, month, day = _calendar(born)
+    years = np.arange(BEGINS.year - 1, BEGINS.year + plan.years + 14)
+    frame = pl.DataFrame({
+        "person": np.arange(first, first + count, dtype=np.uint32),
+        "household": (household + first).astype(np.uint32),
+        "born": born.astype("datetime64[D]"), "birth_year": year.astype(np.int16),
+        "sex": rng.integers(1, 3, count, dtype=np.uint8), "town": _drawn(rng, plan.towns, houses)[household],
+        "family": _drawn(rng, len(FAMILIES), houses)[household], "given": _drawn(rng, len(GIVEN), count),
+        "street": rng.integers(0, STREETS, houses, dtype=np.uint16)[household],
+    })  # fmt: skip
+    death = _deaths(plan, age, rng)
+    before = np.array([frame[name].to_numpy() for name in ("town", "street", "family")])
+    return People(
+        frame.with_columns(died=death), birthdays(month, day, years), years[None, :] - year[:, None],
+        _happenings(plan, household, houses, death, before, rng),
+    )  # fmt: skip
+
+
+def nth_birthday_after(birthdays: Any, day: Any, nth: Any) -> Any:
+    """The n-th birthday after a day, for each row; `nth` is a number or one for each row."""
+    passed = (birthdays <= day[:, None]).sum(axis=1)
+    return birthdays[np.arange(len(birthdays)), np.minimum(passed + nth - 1, birthdays.shape[1] - 1)]
+
+
+def birthdays(month: Any, day: Any, years: Any) -> Any:
+    """Days from the plan's first day to each birthday. Whoever was born on 29 February has it on the 28th in other
+    years, as the card's rules count."""
+    months = (years[None, :] - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)[:, None]
+    last = (months + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
+    found = np.minimum(months.astype("datetime64[D]") + (day - 1)[:, None].astype("timedelta64[D]"), last)
+    return (found - np.datetime64(BEGINS)).astype(np.int32)
+
+
+def _drawn(rng: np.random.Generator, kinds: int, count: int) -> Any:
+    return rng.choice(kinds, count, p=zipf_weights(kinds)).astype(np.uint16)
+
+
+def _calendar(days: Any) -> tuple[Any, Any, Any]:
+    years = days.astype("datetime64[Y]")
+    months = days.astype("datetime64[M]")
+    year = years.astype(np.int32) + 1970
+    return year, (months - years.astype("datetime64[M]")).astype(np.int32) + 1, (days - months).astype(np.int32) + 1
+
+
+def _deaths(plan: Plan, age: Any, rng: np.random.Generator) -> Any:
+    """The day of each death (NEVER)."""
+    count = len(age)
+    lived = age[:, None] + np.arange(plan.years)
+    # Gompertz: what dies in a year at an age, doubling every eight years (簡易生命表 2023, read off and rounded).
+    dies = rng.random((count, plan.years)) < np.minimum(1, 2.5e-5 * np.exp(0.095 * lived))
+    day = _days(plan, count, rng)
+    return np.where(dies.any(axis=1), day[np.arange(count), dies.argmax(axis=1)], NEVER).astype(np.int32)
+
+
+def _happenings(
+    plan: Plan, household: Any, houses: int, death: Any, before: Any, rng: np.random.Generator
+) -> Happenings:
+    """Households move together; names change, and cards are lost, one by one. `before` is everybody's town, street and
+    family name on the first day."""
+    moves = rng.random((houses, plan.years)) < plan.moves
+    out = rng.random((houses, plan.years)) < plan.out_of_town
+    moved = np.where(moves, _days(plan, houses, rng), NEVER)
+    shape = (len(death), plan.years)
+    own = [(np.where(rng.random(shape) < rate, _days(plan, len(death), rng), NEVER), WORDS.index(word))
+           for word, rate in (("name-change", plan.renames), ("theft", plan.losses))]  # fmt: skip
+    day = np.hstack([moved[household], *(days for days, _ in own), death[:, None]]).astype(np.int32)
+    word = np.hstack([
+        np.where(out, WORDS.index("move-in"), WORDS.index("move-within"))[household].astype(np.uint8),
+        *(np.full(shape, number, np.uint8) for _, number in own),
+        np.full((len(death), 1), WORDS.index("death"), np.uint8),
+    ])  # fmt: skip
+    day = np.where(day <= death[:, None], day, NEVER)
+    order = np.argsort(day, axis=1, kind="stable")
+    most = max(1, int((day < NEVER).sum(axis=1).max())) if len(death) else 1
+    rest = np.zeros((len(death), day.shape[1] - plan.years), np.uint16)
+    town, street = (np.hstack([drawn.reshape(houses, plan.years)[household], rest]) for drawn in (
+        _drawn(rng, plan.towns, houses * plan.years), rng.integers(0, STREETS, houses * plan.years, dtype=np.uint16)
+    ))  # fmt: skip
+    named = _drawn(rng, len(FAMILIES), len(death) * plan.years).reshape(shape)
+    family = np.hstack([np.zeros(shape, np.uint16), named, rest[:, plan.years :]])
+    new = np.array([np.take_along_axis(column, order, axis=1)[:, :most] for column in (town, street, family)])
+    day, word = (np.take_along_axis(column, order, axis=1)[:, :most] for column in (day, word))
+    return Happenings(day, word, *_states(word, new, before, (plan.towns, STREETS, len(FAMILIES))))
+
+
+def _states(word: Any, new: Any, before: Any, kinds: tuple[int, int, int]) -> Any:
+    """Town, street and family name after each event: those that it changes become other ones, the rest stay."""
+    changed_by = (("move-in",), ("move-in", "move-within"), ("name-change",))
+    after = np.empty_like(new)
+    for column in range(word.shape[1]):
+        for row, words in enumerate(changed_by):
+            drawn = new[row, :, column]
+            other = np.where(drawn == before[row], (drawn + 1) % kinds[row], drawn)
+            changes = np.isin(word[:, column], [WORDS.index(name) for name in words])
+            after[row, :, column] = before[row] = np.where(changes, other, before[row])
+    return after
+
+
+def _days(plan: Plan, count: int, rng: np.random.Generator) -> Any:
+    """A day in each year, for so many."""
+    of_year = (np.arange(plan.years) * 365.25).astype(np.int32)
+    return of_year + rng.integers(0, 365, (count, plan.years), dtype=np.int32)
