@@ -107,11 +107,7 @@ def _claims(found: dict[str, Any], rulings: dict[str, list[str]], day: Any, seed
     coalitions = "; ".join(
         f"{row['name']}: {' or '.join(row['smallest coalitions']) or 'none'}" for row in found["countermeasures"]
     )
-    ways = [way for way in found["exposure"]["ways"] if way["steps"]]
-    first = min(ways, key=lambda way: len(way["steps"]), default=None)
-    paths = [f"{len(ways)} of {len(found['exposure']['ways'])} lead there",
-             *([f"the first: {first['actor']}, {first['handle']} -> {first['target']}: {' / '.join(first['steps'])}"]
-               if first else [])]  # fmt: skip
+    paths = _shortest(found["exposure"]["ways"])
     balance, match = day.balance, matched(seed, 2_000, 0.2)
     return [
         _claim("1. Rules: wrong decisions (X17)", f"{wrong} of {tried}", "tools/tracking.py: rule_errors"),
@@ -133,6 +129,20 @@ def _claims(found: dict[str, Any], rulings: dict[str, list[str]], day: Any, seed
                f"recall {match['matcher recall']:.3f}, {match['left to people']} left to people",
                "kazashi network match"),
     ]  # fmt: skip
+
+
+def _shortest(ways: list[dict[str, Any]]) -> list[str]:
+    """For each handle that somebody beside the state has: the shortest way to a code, and whom it crosses."""
+    found = []
+    for handle in dict.fromkeys(way["handle"] for way in ways):
+        open_ = [way for way in ways if way["handle"] == handle and way["steps"]]
+        if not open_:
+            found.append(f"{handle}: no way")
+            continue
+        way = min(open_, key=lambda one: len(one["steps"]))
+        crossed = " and ".join(dict.fromkeys(step.partition(":")[0] for step in way["steps"]))
+        found.append(f"{handle} -> {way['target']}: {len(way['steps'])} over {crossed}")
+    return found
 
 
 def _claim(claim: str, words: str, how: str) -> dict[str, str]:

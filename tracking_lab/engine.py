@@ -64,8 +64,13 @@ class DuckDb:
         self._connection.register(name, frame.to_arrow())
 
     def query(self, sql: str) -> pl.DataFrame:
-        """What a query answers."""
-        found: pl.DataFrame = self._connection.sql(sql).pl()
+        """What a query answers. Raises OSError where the disk is full."""
+        import duckdb
+
+        try:
+            found: pl.DataFrame = self._connection.sql(sql).pl()
+        except duckdb.IOException as error:
+            raise OSError(f"the disk does not take what a query spills: {str(error).splitlines()[0]}") from error
         return found
 
     def text(self, number: str) -> str:

@@ -156,7 +156,14 @@ def _use(directory: Path, plan: Plan, chunk: int, before: Any) -> None:
 
 
 def put_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, and put it in its place once it is whole."""
+    """Write a file, and put it in its place once it is whole. Raises OSError where the disk does not take it; what is
+    finished stays, and a run that is begun anew goes on from there."""
     unfinished = target.with_name(f".{target.name}.new")
-    write(unfinished)
+    try:
+        write(unfinished)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"{target} cannot be written; what is finished is kept, and gone on with: {error}") from error
     unfinished.replace(target)

@@ -12,7 +12,21 @@ from playwright.sync_api import sync_playwright
 
 from tools import bench_tracking
 from tools.tracking import rule_errors
-from tools.tracking_scene import CODE, MYKEY, PORTAL_CODE, RECORD_CODE, SERIAL, exposed, scene
+from tools.tracking_scene import (
+    ANYBODY,
+    CODE,
+    MYKEY,
+    NAME,
+    PORTAL_CODE,
+    RECORD_CODE,
+    RUNS,
+    SERIAL,
+    exposed,
+    scene,
+    unseen,
+)
+from tracking_lab.metrics import Share
+from tracking_lab.threats import over_stores
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
@@ -35,7 +49,8 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
     assert list(claims) == list("12345678")
     assert claims["1"].startswith("0 of ")
     assert "with: 1.0; without: 0.0" in claims["3"]
-    assert "serial number -> institution code: 2 steps" in claims["5"]
+    assert "serial number -> resident record code: 1 over J-LIS" in claims["5"]
+    assert "MyKey ID -> resident record code: 2 over MyKey platform and J-LIS" in claims["5"]
     assert "portal.serial.serial" in claims["6"]
     assert "balance good" in claims["7"]
     with sync_playwright() as playwright:
@@ -47,7 +62,9 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
         assert "who can link what" in shown.inner_text("h1")
         assert shown.locator("#countermeasures tr").count() == 13
         assert shown.locator("#claims tr").count() == 9
-        assert shown.locator("svg").count() == 2
+        assert shown.locator("#threats tr").count() == 19, "T1 to T16, T12 twice, X19, and a head"
+        assert shown.locator("#exposure td.e").count() > 20
+        assert shown.locator("svg").count() == 5
         assert not errors
         ARTEFACTS.mkdir(exist_ok=True)
         shown.screenshot(path=ARTEFACTS / "tracking-report.png")
@@ -63,15 +80,23 @@ def test_a_population_of_nobody_is_told_so(tmp_path: Path) -> None:
 
 def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
     with scene(tmp_path / "w") as (institutions, network):
-        found = exposed(institutions, network)
+        found, hidden = exposed(institutions, network), unseen(institutions, network)
+    runs = {run["who"]: next(iter(run["results"].values())) for run in over_stores(found, RUNS)}
+    assert len(runs) == 4
+    assert runs["a municipality and MyKey: from a MyKey ID to a record code"] == "no way"
+    assert runs["the same, with J-LIS"].endswith("J-LIS: serial number -> resident record code")
     assert found.widest() == "J-LIS"
     held = {handle: {actor for actor, what in found.held if what == handle} for handle in found.handles}
     assert held[SERIAL] == {"J-LIS", "MyKey platform", "insurers' joint body", "platform operator", "portal",
-                            "refund point centre"}  # fmt: skip
-    assert held[PORTAL_CODE] == {"portal"}
-    assert held[CODE] == {"intermediate platform", "pension service"}
+                            "refund point centre", ANYBODY}  # fmt: skip
+    assert found.held[ANYBODY, SERIAL].at_use, "without a PIN, and kept by nobody for it"
+    assert held[PORTAL_CODE] == {"portal", "network's core"}
     assert held[RECORD_CODE] == {"J-LIS", "municipal registry", "network's core"}
-    assert [step.actor for step in found.path(MYKEY, CODE)] == ["MyKey platform", "J-LIS", "network's core"]
+    assert "refund point centre" in held[NAME], "whoever pays knows a name"
+    assert not {"MyKey platform", "portal", "platform operator"} & held[NAME]
+    assert [step.actor for step in found.path(MYKEY, RECORD_CODE)] == ["MyKey platform", "J-LIS"]
+    assert [step.actor for step in found.path(SERIAL, CODE)] == ["portal", "network's core"]
+    assert hidden == Share(2, 10), "what was given past the network, to an investigator for one"
 
 
 def test_every_measure_of_the_laboratory_is_taken() -> None:

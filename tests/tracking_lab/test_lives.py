@@ -112,7 +112,7 @@ def test_households_move_together_and_have_one_name(lab: Laboratory) -> None:
 def test_a_move_to_another_town_is_to_another_one(lab: Laboratory) -> None:
     people, events = read(lab, "person"), read(lab, "event").filter(pl.col("word") < len(AT_THE_REGISTRY))
     start = people.select("person", pl.lit(-1).alias("day"), pl.lit(-1).alias("word"), "town", "street", "family")
-    told = events.select(start.columns).cast(start.schema)  # type: ignore[arg-type]
+    told = events.select(start.columns).cast(start.schema)
     both = pl.concat([start, told]).sort("person", "day", maintain_order=True)
     both = both.with_columns(pl.col("town", "street", "family").shift(1).over("person").name.prefix("former_"))
     for word, changes in (("move-in", "town"), ("move-within", "street"), ("name-change", "family")):
