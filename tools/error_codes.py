@@ -51,6 +51,7 @@ from resident_registry.event import EventRefused
 from resident_registry.registry import ImportRefused, NoSuchResident
 from tools.errors import AlreadyRunning, Exit, ServicesUnavailable, StepFailed, UsageError
 from tools.vicc_adapter import ViccMissing
+from tracking_lab.engine import EngineMissing
 from tracking_lab.laboratory import PopulationUnusable
 from tracking_lab.logs import LogsUnusable
 from world.home import WorldUnusable
@@ -96,6 +97,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     CodeRefused: ("code-refused", Exit.NEGATIVE),
     RefundRefused: ("refund-refused", Exit.NEGATIVE),
     PaymentRefused: ("payment-refused", Exit.NEGATIVE),
+    EngineMissing: ("engine-missing", Exit.ENVIRONMENT),
     LogsUnusable: ("logs-unusable", Exit.USAGE),
     PopulationUnusable: ("population-unusable", Exit.USAGE),
     NetworkRefused: ("network-refused", Exit.NEGATIVE),

@@ -17,6 +17,7 @@ from tools.network_matching import matched
 from tools.network_rulings import held_against_stores
 from tools.points_day import simulate
 from tools.tracking_scene import RUNS, exposed, scene, told, unseen
+from tracking_lab.engine import Engine
 from tracking_lab.evidence import told as told_share
 from tracking_lab.laboratory import Laboratory, steps
 from tracking_lab.metrics import Share
@@ -47,10 +48,12 @@ def populated(
     return found
 
 
-def report(laboratory: Laboratory, progress: Progress = lambda _: None) -> dict[str, Any]:
+def report(
+    laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
+) -> dict[str, Any]:  # fmt: skip
     """The examination of a population, with the claims of systems that a laboratory should be able to print. Raises
     PopulationUnusable."""
-    found = examine(laboratory, progress)
+    found = examine(laboratory, progress, engine)
     progress("a world in which cards are used everywhere")
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):

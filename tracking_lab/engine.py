@@ -12,6 +12,10 @@ from typing import Any, Protocol
 import polars as pl
 
 
+class EngineMissing(Exception):
+    """The engine is not installed; the message says how to."""
+
+
 class Engine(Protocol):
     """A place where SQL runs, over the tables of a population. `truth` columns stand in `uses.person` alone."""
 
@@ -93,12 +97,15 @@ class DuckDb:
 
 
 class Spark:
-    """Apache Spark: in this process, or on the cluster that `master` names (docs/tracking.md)."""
+    """Apache Spark: in this process, or on the cluster that `master` names (docs/tracking.md). Raises EngineMissing."""
 
     name = "spark"
 
     def __init__(self, master: str = "local[2]", settings: Mapping[str, str] | None = None) -> None:
-        from pyspark.sql import SparkSession
+        try:
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise EngineMissing("Apache Spark is not installed; try: pip install 'kazashi[spark]'") from error
 
         builder = SparkSession.builder.master(master).appName("kazashi tracking")
         for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",

@@ -157,11 +157,13 @@ def _claims(found: dict[str, Any]) -> str:
 def _countermeasures(found: dict[str, Any]) -> str:
     rows = found["countermeasures"]
     heads = ("by what services know people", "linked between services (X1)", "kept over a new certificate (X3, X16)",
-             "authority sees (X12)", "days until linked (X15)", "largest part of a profile (X2)", "cost")  # fmt: skip
+             "authority sees (X12)", "days until linked (X15)", "largest part of a profile (X2)", "bytes a person",
+             "cost")  # fmt: skip
     cells = [
         (f"<b>{escape(row['name'])}</b><br><span class=note>{escape(row['source'])}; {row['people']:,} people</span>",
          _share(row["recall"]), _share(row["renewals kept"]), _share(row["seen by the authority"]),
-         _number(row["days to link"], ".0f"), _number(row["completeness"], ".2f"), escape(row["cost"]))
+         _number(row["days to link"], ".0f"), _number(row["completeness"], ".2f"),
+         _number(row["bytes per person"], ".0f"), escape(row["cost"]))
         for row in rows
     ]  # fmt: skip
     drawn = bars(

@@ -171,6 +171,8 @@ def _compared(evidence: Evidence, measure: Countermeasure) -> dict[str, Any]:
         "all renewals of ten years kept": lifelong(kept.value, 2), "false merges": link.wrong,
         "false merges per million": 1e6 * link.wrong / (link.right + link.wrong) if link.right + link.wrong else 0.0,
         "seen by the authority": told(Share(asked.height, moments.height)),
+        "bytes per person": held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
+        / max(1, held["person"].n_unique()),
         "days to link": waiting.median_days, "uses to link": waiting.median_uses, "ever linked": told(waiting.linked),
         "smallest coalitions": [str(who) for who in coalitions(held, measure)],
     }  # fmt: skip
@@ -243,9 +245,12 @@ def _anonymity(people: pl.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
     """X6 and X10 of some attributes; the release is every tenth person."""
     found = anonymity(people, names)
     tenth = people.filter(pl.col("person") % 10 == 0)
+    alone = tenth.filter(pl.len().over(names) == 1)
+    still = alone.select("person").join(people.filter(pl.len().over(names) == 1), on="person", how="semi")
     return {"attributes": ", ".join(names), "unique": told(found.unique), "median": found.median,
             "sets": list(found.sets), "entropy": found.entropy_bits, "least": found.least, "degree": found.degree,
-            "leaked bits": found.leaked_bits, **record_risk(tenth, people, names)}  # fmt: skip
+            "leaked bits": found.leaked_bits, "alone in a tenth": told(Share(alone.height, tenth.height)),
+            "and in all": told(Share(still.height, alone.height)), **record_risk(tenth, people, names)}  # fmt: skip
 
 
 def _game(evidence: Evidence, measure: Countermeasure) -> dict[str, Any]:

@@ -80,10 +80,11 @@ def tracking_import(
 @click.option("--name", default=_POPULATION, show_default=True, help="Which population.")
 @click.option("--html", type=_OUT, default=Path("kazashi-tracking.html"), show_default=True, help="The page.")
 @click.option("--csv", "csv_file", type=_OUT, help="The comparison of countermeasures.")
+@click.option("--spark", help="Run on Apache Spark at this master: spark://host:7077, local[2]. Needs kazashi[spark].")
 @json_option
 @click.pass_context
 def tracking_report(
-    context: click.Context, name: str, html: Path, csv_file: Path | None, as_json: bool
+    context: click.Context, name: str, html: Path, csv_file: Path | None, spark: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Examine a population, print the claims, and write one page with everything in it.
 
@@ -92,6 +93,7 @@ def tracking_report(
     from rich.console import Console
 
     from tools.tracking import RESIDENTS, YEARS, laboratory_of, populated, report
+    from tracking_lab.engine import Spark
     from tracking_lab.log_study import examine_logs
     from tracking_lab.plan import Plan
     from tracking_lab.report import as_csv, as_html
@@ -100,13 +102,14 @@ def tracking_report(
     world = world_of(context)
     laboratory = laboratory_of(world, name)
     with Console(stderr=True).status("starting") as shown:
+        engine = None if spark is None else Spark(spark)
         if laboratory.imported:
-            found = examine_logs(laboratory, lambda what: shown.update(f"{what} ..."))
+            found = examine_logs(laboratory, lambda what: shown.update(f"{what} ..."), engine)
         else:
             if not laboratory.begun and name == _POPULATION:
                 shown.update("a population ...")
                 laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
-            found = report(laboratory, lambda what: shown.update(f"{what} ..."))
+            found = report(laboratory, lambda what: shown.update(f"{what} ..."), engine)
     html.write_text(as_html(found), encoding="utf-8")
     if csv_file is not None:
         csv_file.write_text(as_csv(found), encoding="utf-8")
