@@ -25,6 +25,7 @@ from tools.tracking_scene import (
     scene,
     unseen,
 )
+from tracking_lab.countermeasures import COUNTERMEASURES
 from tracking_lab.metrics import Share
 from tracking_lab.threats import over_stores
 
@@ -73,6 +74,22 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
     assert "another population" in say(tmp_path / "w", "populate", "--residents", "5", expect=2)
 
 
+def test_own_logs_by_command(tmp_path: Path) -> None:
+    logs, mapping = tmp_path / "logs.csv", tmp_path / "mapping.yaml"
+    rows = [f"2026-05-{day:02}T09:00:00,{shop},S{day % 3}" for day in range(1, 21) for shop in ("rice", "books")]
+    logs.write_text("\n".join(["time,shop,serial", *rows, "never,rice,S1"]) + "\n", encoding="utf-8")
+    mapping.write_text("moment: time\nservice: shop\nhandle: serial\n", encoding="utf-8")
+    world, page = tmp_path / "w", tmp_path / "logs.html"
+    told = json.loads(say(world, "import", str(logs), "--mapping", str(mapping), "--json"))
+    assert (told["uses"], told["left_out"]) == (40, {"no time that can be read": 1})
+    assert "services hold equal handles" in say(world, "report", "--name", "logs", "--html", str(page))
+    assert "40 uses at 2 services" in page.read_text(encoding="utf-8")
+    assert "[population-unusable]" in say(world, "report", "--name", "others", "--html", str(page), expect=2)
+    mapping.write_text("moment: when\nservice: shop\nhandle: serial\n", encoding="utf-8")
+    assert "[logs-unusable]" in say(world, "import", str(logs), "--mapping", str(mapping), expect=2)
+    assert json.loads(say(world, "report", "--name", "logs", "--html", str(page), "--json"))["logs"]["uses"] == 40
+
+
 def test_a_population_of_nobody_is_told_so(tmp_path: Path) -> None:
     say(tmp_path / "w", "populate", "--residents", "0")
     assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
@@ -100,11 +117,12 @@ def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
 
 
 def test_every_measure_of_the_laboratory_is_taken() -> None:
-    measures = bench_tracking.measure(size=bench_tracking.Size(300, 200))
-    assert [found.unit for found in measures] == ["s", "s", "h", "s", "s", "MB", "s"]
+    measures = bench_tracking.measure(size=bench_tracking.Size(100, 300))
+    pseudonyms = ["us"] * len(COUNTERMEASURES)
+    assert [found.unit for found in measures] == ["s", "s", "s", "MB", "s", *pseudonyms, "s", "s", "MB", "h", "h"]
     for found in measures:
         assert min(found.ours, found.peer, found.ratio) > 0
-    assert measures[-1].peer_name == "pandas"
+    assert measures[4].peer_name == "pandas"
 
 
 def test_x17_no_decision_is_wrong() -> None:
