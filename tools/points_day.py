@@ -113,6 +113,10 @@ def steps() -> int:
     return len(HOURS) * 60 // _STEP_MINUTES
 
 
+_EVENING = 20
+"""How often tills try in the evening, at most."""
+
+
 class _LossyWay:
     """A till's way to the centre; it can be cut, and it can lose an answer after the centre has taken the records."""
 
@@ -175,7 +179,11 @@ class _Town:
         for number, way in enumerate(self._ways.values()):
             way.loses_next = False
             way.cut = 1 if number % 50 == 49 else 0
-        self._send()
+        reached = [self.tills[shop] for shop, way in self._ways.items() if not way.cut]
+        for _ in range(_EVENING):  # a till tries again, as tills do: a line of before the centre's restart is dead
+            self._send()
+            if not any(till.states()[State.WAITING] for till in reached):
+                break
 
     def refund_season(self) -> None:
         """In January, everybody comes to the portal at once."""

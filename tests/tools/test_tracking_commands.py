@@ -71,6 +71,9 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
         shown.screenshot(path=ARTEFACTS / "tracking-report.png")
         browser.close()
     assert len(table.read_text(encoding="utf-8").splitlines()) == 13
+    again = tmp_path / "again.html"
+    assert json.loads(say(tmp_path / "w", "report", "--html", str(again), "--json")) == found
+    assert again.read_bytes() == page.read_bytes(), "the same seed, the same bytes, refund points and all"
     assert "another population" in say(tmp_path / "w", "populate", "--residents", "5", expect=2)
 
 
