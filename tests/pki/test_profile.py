@@ -74,7 +74,9 @@ def tags(der: bytes) -> list[int]:
             size, start = int.from_bytes(der[start : start + width]), start + width
         body = der[start : start + size]
         found.append(tag)
-        if tag & 0x20 or (tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04")):
+        # A key identifier is random, and may begin like a value inside an octet string; one byte more tells them apart.
+        wrapped = tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04") and (body[1] & 0x80 or body[1] == size - 2)
+        if tag & 0x20 or wrapped:
             found += tags(body)
         place = start + size
     return found
