@@ -119,7 +119,7 @@ def _claims(found: dict[str, Any], rulings: dict[str, list[str]], day: Any, seed
                f"with: {renewals['with the chain told']['value']}; without: {renewals['by equality alone']['value']}; "
                f"by timing and year of birth: {renewals['by timing, birth year']['value']}",
                "tracking_lab/threats.py: T5"),
-        _claim("4. Smallest coalitions (X13)", coalitions, "tracking_lab/linkers.py: coalitions"),
+        _claim("4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py"),
         _claim("5. Ways from a service's handle to a code (X14)", "; ".join(paths) or "none",
                "tracking_lab/exposure.py"),
         _claim("6. The ruling of 2008, (iii) and (v): rows against them",

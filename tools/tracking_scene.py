@@ -4,11 +4,12 @@ authorities, the provision network with its portal, MyKey, insurance, refund poi
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
 
 
 def _past_the_network(world: World) -> None:
-    """Two flows that the law allows past the network: from one town to another, and to an investigator."""
+    """Two flows that the law allows past the network: from the tax agency to a town, and to an investigator."""
     log = OffNetwork(world)
     taxes = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
     log.give("国税庁", "渋谷区", taxes, "所得税の申告")
@@ -275,15 +276,15 @@ def _joined(tables: list[_Table]) -> Iterator[Row]:
     """What the owner of some tables gets by joining each two of them, where they share a column that is a key of one,
     or whose values are long enough to be nobody else's."""
     for one, other in permutations(tables, 2):
-        if not one.rows or not other.rows:
-            continue
-        for column in one.rows[0].keys() & other.rows[0].keys() - {"position"}:
+        for column in {*chain(*one.rows)} & {*chain(*other.rows)} - {"position"}:
+            is_key = column in one.keys | other.keys
+            held = defaultdict(list)
+            for found in other.rows:
+                held[found.get(column)].append(found)
             for row in one.rows:
-                value = row[column]
-                if value is None or not (column in one.keys | other.keys or len(str(value)) >= _NOBODY_ELSES):
-                    continue
-                for found in other.rows:
-                    if found[column] == value:
+                value = row.get(column)
+                if value is not None and (is_key or len(str(value)) >= _NOBODY_ELSES):
+                    for found in held.get(value, ()):
                         merged = {**{f"{other.name}.{name}": each for name, each in found.items()}, **row}
                         yield one.actor, f"{one.name} + {other.name}", merged
 

@@ -25,7 +25,7 @@ _BLOCKS = (("born",), ("family", "given"), ("town", "street"))
 
 _EVERY_PAIR = 1e12
 _NUMBERS = count()
-SCHEMA = {"one": pl.String, "other": pl.String, "probability": pl.Float64}
+SCHEMA: dict[Any, Any] = {"one": pl.String, "other": pl.String, "probability": pl.Float64}
 
 
 def evened(records: pl.DataFrame) -> pl.DataFrame:
@@ -43,9 +43,10 @@ def candidates(engine: Engine, one: pl.DataFrame, other: pl.DataFrame) -> pl.Dat
     if min(one.height, other.height) < _FEW or len(shared) < 2 or not blocks:
         return pl.DataFrame(schema=SCHEMA)
     linker = _linker(engine, [evened(frame).select("id", *shared) for frame in (one, other)], shared, blocks)
-    found: pl.DataFrame = pl.from_arrow(linker.inference.predict().as_pyarrow_table())  # type: ignore[assignment]
+    found = pl.from_arrow(linker.inference.predict().as_pyarrow_table())
+    assert isinstance(found, pl.DataFrame)
     # Splink sorts each pair by the source's name: the first stands on the left.
-    pairs = found.select(one="id_l", other="id_r", probability="match_probability").cast(SCHEMA)  # type: ignore[arg-type]
+    pairs = found.select(one="id_l", other="id_r", probability="match_probability").cast(SCHEMA)
     return pairs.sort("probability", "one", "other", descending=[True, False, False])
 
 

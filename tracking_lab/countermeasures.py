@@ -4,7 +4,7 @@ uses. The pseudonyms are those that relying parties really derive (`relying_part
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -94,15 +94,13 @@ class _Blindly:
         return self._services[number].pseudonym(core)
 
 
+_RAW = Countermeasure(
+    "raw serial number", "what a certificate shows", ("shown",),
+    lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"}, "none",
+)  # fmt: skip
+
 COUNTERMEASURES: list[Countermeasure] = [
-    Countermeasure(
-        "raw serial number",
-        "what a certificate shows",
-        ("shown",),
-        lambda row: RawSerial().pseudonym(_subject(row, ""), ""),
-        {AUTHORITY: "person"},
-        "none",
-    ),
+    _RAW,
     Countermeasure(
         "raw serial number, chain told",
         "証明書新旧紐付け",
@@ -111,13 +109,8 @@ COUNTERMEASURES: list[Countermeasure] = [
         {AUTHORITY: "person"},
         "a question to the authority at each renewal",
     ),
-    Countermeasure(
-        "raw serial number, lists in place of OCSP",
-        "CRL",
-        ("shown",),
-        lambda row: RawSerial().pseudonym(_subject(row, ""), ""),
-        {AUTHORITY: "person"},
-        "a list a day at every service",
+    replace(
+        _RAW, name="raw serial number, lists in place of OCSP", source="CRL", cost="a list a day at every service",
         online=False,
     ),
     Countermeasure(

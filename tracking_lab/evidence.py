@@ -26,9 +26,13 @@ class Evidence:
     days: int
 
     @property
+    def _step(self) -> int:
+        """Every how many-th person is chosen."""
+        return max(1, math.ceil(self.residents / MOST))
+
+    @property
     def _chosen(self) -> str:
-        step = max(1, math.ceil(self.residents / MOST))
-        return f"person % {step} = 0"
+        return f"person % {self._step} = 0"
 
     @cached_property
     def moments(self) -> pl.DataFrame:
@@ -69,7 +73,7 @@ class Evidence:
     @cached_property
     def people(self) -> pl.DataFrame:
         """The chosen people."""
-        return self.everybody.filter(pl.col("person") % max(1, math.ceil(self.residents / MOST)) == 0)
+        return self.everybody.filter(pl.col("person") % self._step == 0)
 
     @cached_property
     def accounts(self) -> pl.DataFrame:
@@ -81,17 +85,17 @@ class Evidence:
 
     def followers(self, reason: int, signature: bool, same_chain: bool) -> pl.DataFrame:
         """Pairs `former`, `later` of certificates of one kind, person and medium, the former ended for that reason, of
-        which one service has seen both; with `service`."""
+        which one service has seen both."""
         issued = self.certificates.filter(kind=signature)
         keys = ["person", "medium", *(["chain"] if same_chain else [])]
         nexts = issued.select(*keys, "generation", later="shown")
         ended = issued.filter(reason=reason).select(*keys, generation=pl.col("generation") + 1, former="shown")
-        pairs = ended.join(nexts, on=[*keys, "generation"]).with_columns(pl.col("former", "later").cast(pl.Int64))
+        pairs = ended.join(nexts, on=[*keys, "generation"])
         there = self.seen.select("service", "shown").unique()
         both = pairs.join(there, left_on="former", right_on="shown").join(
             there, left_on=["later", "service"], right_on=["shown", "service"]
         )
-        return both.select("former", "later", "service").sort("former", "later", "service")
+        return both.select("former", "later").unique().sort("former", "later")
 
     def by_day(self, signature: bool, *attributes: str) -> pl.DataFrame:
         """For linkers by timing: at each service the first and last day of each certificate, with attributes of its
@@ -101,6 +105,16 @@ class Evidence:
         )
         known = self.people.select(pl.col("person").cast(pl.Int64), *attributes)
         return own.join(known, on="person").drop("person")
+
+
+def same_person(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, by: str = "shown") -> pl.DataFrame:
+    """The judge's: of pairs (two columns, of what `by` names in `one` and in `other`) those that are one person's, with
+    `person`."""
+    left, right = pairs.columns[:2]
+    owners = [frame.select(by, "person").unique() for frame in (one, other)]
+    known = pairs.join(owners[0], left_on=left, right_on=by)
+    both = known.join(owners[1], left_on=right, right_on=by, suffix="_other")
+    return both.filter(pl.col("person") == pl.col("person_other"))
 
 
 def run_row(name: str, who: str, holding: str, results: dict[str, Any], how: str) -> dict[str, Any]:

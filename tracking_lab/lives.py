@@ -112,20 +112,20 @@ class _Desk:
     def events(self, first: int) -> pl.DataFrame:
         """Everything that befell people, in the order in which it did; of what the registry was told also town, street
         and family name afterwards."""
-        schema = {"person": pl.UInt32, "day": pl.Int32, "round": pl.Int32, "word": pl.UInt8, "town": pl.UInt16,
-                  "street": pl.UInt16, "family": pl.UInt16}  # fmt: skip
-        found = (pl.concat(self._told) if self._told else pl.DataFrame(schema=schema)).cast(schema)  # type: ignore[arg-type]
+        schema: dict[Any, Any] = {"person": pl.UInt32, "day": pl.Int32, "round": pl.Int32, "word": pl.UInt8,
+                                  "town": pl.UInt16, "street": pl.UInt16, "family": pl.UInt16}  # fmt: skip
+        found = (pl.concat(self._told) if self._told else pl.DataFrame(schema=schema)).cast(schema)
         told = pl.when(pl.col("word") < len(AT_THE_REGISTRY)).then(pl.col("town", "street", "family"))
         return found.with_columns(pl.col("person") + first, told).sort("person", "round")
 
     def certificates(self, first: int) -> pl.DataFrame:
         """All certificates: `begins` is a certificate's first day, `ends` its last by what stands in it, `ended` the
         first day on which it is not good any more (NEVER where that is not seen yet)."""
-        schema = {"person": pl.UInt32, "kind": pl.Boolean, "medium": pl.UInt8, "chain": pl.UInt16,
+        schema: dict[Any, Any] = {"person": pl.UInt32, "kind": pl.Boolean, "medium": pl.UInt8, "chain": pl.UInt16,
                   "generation": pl.UInt8, "begins": pl.Int32, "ends": pl.Int32, "ended": pl.Int32,
                   "reason": pl.UInt8}  # fmt: skip
         found = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=schema)
-        found = found.cast(schema).with_columns(pl.col("person") + first)  # type: ignore[arg-type]
+        found = found.cast(schema).with_columns(pl.col("person") + first)
         return found.sort("person", "kind", "medium", "generation")
 
     # What comes next
@@ -295,5 +295,5 @@ def numbered(certificates: pl.DataFrame, before: Any) -> pl.DataFrame:
     found = certificates.sort("begins", "person", "medium", "generation")
     place = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("kind", "begins")
     earlier = before[found["kind"].to_numpy().astype(np.int8), found["begins"].to_numpy()]
-    found = found.with_columns(serial=(place + pl.Series(earlier, dtype=pl.Int64)).cast(pl.Int64))
+    found = found.with_columns(serial=(place + pl.Series(earlier, dtype=pl.Int64)))
     return found.with_columns(shown=pl.col("serial") + pl.col("kind").cast(pl.Int64) * SIGNATURES)

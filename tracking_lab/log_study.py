@@ -5,7 +5,8 @@ With a column of who it really was, shares are told; without one, how much is li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -14,13 +15,14 @@ import polars as pl
 from tracking_lab.accounts import ATTRIBUTES
 from tracking_lab.attributes import best, candidates
 from tracking_lab.engine import DuckDb, Engine
-from tracking_lab.evidence import run_row, told
+from tracking_lab.evidence import run_row, same_person, told
+from tracking_lab.findings import Finding
 from tracking_lab.laboratory import Laboratory
-from tracking_lab.linkers import EXACT, by_timing, exact_join, singling_out, together, trajectories
+from tracking_lab.linkers import EXACT, by_timing, exact_join, singling_out, together
 from tracking_lab.logs import about, handles_look_like_digests
 from tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
 from tracking_lab.plan import DAY, HOUR
-from tracking_lab.study import POINTS, SPANS, TRIED, rounded
+from tracking_lab.study import POINTS, TRIED, rounded, unicity
 
 Progress = Callable[[str], object]
 _MOST = 200_000
@@ -56,12 +58,9 @@ def examine_logs(
             "logs": {name: logs[name]
                      for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")},
             "truth": truth, "engine": opened.name,
-            "findings": _findings(joins, runs),
+            "findings": [asdict(one) for one in _findings(joins, runs)],
             "threats": [run for run in runs if run["results"]],
-            "unicity": [
-                {"points": points, "days": span, "singled out": told(Share(alone, tried))} for span in SPANS
-                for points, (alone, tried) in enumerate(trajectories(opened, POINTS, TRIED, span, 1), 1)
-            ],
+            "unicity": unicity(opened),
             "anonymity": _anonymity(accounts),
             "sql": {"exact joins": EXACT.format(handle="shown").strip(),
                     "who is singled out, within seven days": singling_out(POINTS, TRIED, 7, 1).strip()},
@@ -104,47 +103,44 @@ def _t5(held: pl.DataFrame, truth: bool) -> dict[str, Any]:
     pairs = by_timing(days, beside=()).unique()
     results: dict[str, Any] = {"a handle that ends where another begins: pairs": pairs.height}
     if truth:
-        results |= _judged(pairs, held, held, "former", "later")
+        results |= _precision(pairs, held, held)
     return run_row("T5", "one service, over changes of handle", "its own log", results,
                 "tracking_lab/linkers.py: by_timing")  # fmt: skip
 
 
 def _t11(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth: bool) -> dict[str, Any]:
-    busy = held.group_by("service").len().sort("len", "service", descending=[True, False])["service"].to_list()[:2]
+    busy = _busiest(held)
     if len(busy) < 2:
         return run_row("T11", "two observers", "hours", {}, "")
     one, other = busy
-    span = int(held["last"].max() or 0) - int(held["first"].min() or 0)  # type: ignore[arg-type]
-    pairs = together(engine, one, other, max(1, span // HOUR))
+    first, last = engine.query("SELECT min(moment) AS first, max(moment) AS last FROM uses").row(0)
+    pairs = together(engine, one, other, max(1, (last - first) // HOUR))
     results: dict[str, Any] = {"handles whose users come in the same hours: pairs": pairs.height}
     if truth:
-        results |= _judged(pairs, held.filter(service=one), held.filter(service=other), "former", "later")
+        results |= _precision(pairs, held.filter(service=one), held.filter(service=other))
     return run_row("T11", f"{names[one]} + {names[other]}", "hours alone", results, "tracking_lab/linkers.py: TOGETHER")
 
 
-def _judged(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, left: str, right: str) -> dict[str, Any]:
-    """The judge's: how many of some pairs of handles are one person's."""
-    owners = one.select("shown", "person").unique(), other.select("shown", "person").unique()
-    joined = pairs.join(owners[0], left_on=left, right_on="shown").join(
-        owners[1], left_on=right, right_on="shown", suffix="_other"
-    )
-    return {"precision": told(Share(joined.filter(pl.col("person") == pl.col("person_other")).height, joined.height))}
+def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> dict[str, Any]:
+    return {"precision": told(Share(same_person(pairs, one, other).height, pairs.height))}
+
+
+def _busiest(rows: pl.DataFrame) -> list[int]:
+    """The two services with the most rows, or fewer where there are no two."""
+    counted = rows.group_by("service").len().sort("len", "service", descending=[True, False])
+    return [int(number) for number in counted["service"].head(2)]
 
 
 def _t15(engine: Engine, accounts: pl.DataFrame, names: dict[int, str], truth: bool) -> dict[str, Any]:
     named = accounts.filter(pl.any_horizontal(pl.col(*ATTRIBUTES).is_not_null()))
-    busy = named.group_by("service").len().sort("len", "service", descending=[True, False])["service"].to_list()[:2]
+    busy = _busiest(named)
     if len(busy) < 2:
         return run_row("T15", "two services", "attributes", {}, "")
     left, right = (named.filter(service=service).head(_MOST) for service in busy)
     links = best(candidates(engine, left, right))
     results: dict[str, Any] = {"accounts linked by attributes": links.height, "of": min(left.height, right.height)}
     if truth:
-        owner = accounts.select("id", "person")
-        joined = links.join(owner, left_on="one", right_on="id").join(
-            owner, left_on="other", right_on="id", suffix="_other"
-        )
-        hits = joined.filter(pl.col("person") == pl.col("person_other")).height
+        hits = same_person(links, accounts, accounts, "id").height
         both = left.join(right, on="person", how="semi").height
         results |= {"recall": told(Share(hits, both)), "precision": told(Share(hits, links.height))}
     return run_row("T15", f"{names[busy[0]]} + {names[busy[1]]}", "what people told of themselves", results,
@@ -168,16 +164,14 @@ def _anonymity(accounts: pl.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _findings(joins: pl.DataFrame, runs: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _findings(joins: pl.DataFrame, runs: list[dict[str, Any]]) -> Iterator[Finding]:
     by_run = {run["run"]: run["results"] for run in runs}
-    found = []
     if shared := int(joins["linked"].sum()):
-        found.append(("high", "handles-are-shared", "Linking", "services hold equal handles: tables join by equality",
-                      f"X1: {shared:,} handles of pairs of services"))  # fmt: skip
+        words = "services hold equal handles: tables join by equality"
+        yield Finding("high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles of pairs of services")
     if by_run["T2"]["handles look like digests"]:
-        found.append(("medium", "handles-look-like-digests", "Identifying",
-                      "digests without a key give way to whoever counts what was issued", "T2"))  # fmt: skip
+        words = "digests without a key give way to whoever counts what was issued"
+        yield Finding("medium", "handles-look-like-digests", "Identifying", words, "T2")
     if linked := by_run["T15"].get("accounts linked by attributes", 0):
-        found.append(("medium", "attributes-link", "Linking", "what people told of themselves links accounts",
-                      f"T15: {linked:,} accounts"))  # fmt: skip
-    return [dict(zip(("severity", "code", "heading", "words", "evidence"), row, strict=True)) for row in found]
+        words = "what people told of themselves links accounts"
+        yield Finding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")

@@ -21,7 +21,7 @@ import yaml
 from resident_registry.number import IndividualNumber
 from tracking_lab.accounts import ATTRIBUTES
 from tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, put_whole
-from tracking_lab.plan import EPOCH
+from tracking_lab.plan import DAY, EPOCH
 
 SAMPLE, LOOKS_LIKE = 10_000, 0.5
 """How many values of a column are looked at, and what share of them makes it one of individual numbers: of twelve
@@ -74,6 +74,9 @@ class Mapping:
             raise LogsUnusable(f"{path} must name either a column `service` or a `constant` one")
         if unknown := set(found.attributes) - set(ATTRIBUTES):
             raise LogsUnusable(f"{path} maps {', '.join(sorted(unknown))}; there are {', '.join(ATTRIBUTES)}")
+        for name, said in found.services.items():
+            if not isinstance(said, dict) or not isinstance(said.get("clock", 0), int | float):
+                raise LogsUnusable(f"{path} says of {name} what is none of kind, sector, asks, and clock in seconds")
         return found
 
     @property
@@ -104,7 +107,7 @@ def import_logs(
     """Take logs into a laboratory, in place of what was imported there before. Raises LogsUnusable, PopulationUnusable
     where a made-up population lies there, and OSError for a disk that is full: then nothing is there."""
     directory = laboratory.directory
-    if (directory / "plan.json").exists():
+    if laboratory.begun:
         raise PopulationUnusable(f"{directory} holds a made-up population; import under another name")
     building = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(building, ignore_errors=True)
@@ -140,11 +143,11 @@ def _imported(
         raise LogsUnusable(f"of {total} rows none has a time, a service and a handle that can be read: {counts}")
     _number(connection)
     notes = [*_clocks(connection), *_silent(connection, mapping)]
-    begins = min(EPOCH, int(first) - int(first) % 86_400)
+    begins = min(EPOCH, int(first) - int(first) % DAY)
     for name, query in _tables(mapping, begins).items():
         (directory / name).mkdir()
-        target = str(directory / name / "all.parquet").replace("'", "''")
-        connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
+        target = _literal(str(directory / name / "all.parquet"))
+        connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)")
     sizes = connection.execute(
         "SELECT count(*), count(DISTINCT service), count(DISTINCT handle), count(DISTINCT person) FROM good"
     ).fetchone()
@@ -163,10 +166,9 @@ def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping:
     for path in files:
         if not path.exists():
             raise LogsUnusable(f"there is no file {path}")
-        literal = str(path).replace("'", "''")
         parts.append(
-            f"SELECT * FROM read_parquet('{literal}')" if path.suffix == ".parquet"
-            else f"SELECT * FROM read_csv('{literal}', header=true, all_varchar=true)"
+            f"SELECT * FROM read_parquet({_literal(str(path))})" if path.suffix == ".parquet"
+            else f"SELECT * FROM read_csv({_literal(str(path))}, header=true, all_varchar=true)"
         )  # fmt: skip
     union = " UNION ALL BY NAME ".join(parts)
     names = [row[0] for row in connection.execute(f"DESCRIBE {union}").fetchall()]
@@ -203,7 +205,7 @@ def looks_like_an_individual_number(text: str) -> bool:
 
 def _rows(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> tuple[int, dict[str, int]]:
     """The rows that can be used, as the table `good`; answers how many there were, and how many were left out why."""
-    service = f"'{mapping.constant}'" if mapping.constant else f"nullif(trim({_quoted(mapping.service)}), '')"
+    service = _literal(mapping.constant) if mapping.constant else f"nullif(trim({_quoted(mapping.service)}), '')"
     offsets = "".join(
         f" WHEN {_literal(name)} THEN {float(told['clock'])}"
         for name, told in mapping.services.items() if told.get("clock")
@@ -343,6 +345,5 @@ def about(laboratory: Laboratory) -> dict[str, Any]:
 
 def handles_look_like_digests(handles: pl.DataFrame) -> bool:
     """Whether nearly all handles are hexadecimal digests, to judge by their look."""
-    if not handles.height:
-        return False
-    return bool(handles["handle"].str.contains(r"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$").mean() > 0.95)  # type: ignore[operator]
+    like = handles["handle"].str.contains(r"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$").sum()
+    return bool(handles.height) and like > 0.95 * handles.height

@@ -208,7 +208,7 @@ def _coalitions(found: dict[str, Any]) -> str:
         f"of dots is a set.</p>{dots(rows, actors)}"
         + _folded("in words", _table(("by what services know people", "who"), [
             (escape(name), "<br>".join(map(escape, some)) or "nobody") for name, some in rows], "coalitions"))
-        + _how("tracking_lab/linkers.py: coalitions")
+        + _how("tracking_lab/coalitions.py")
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from tracking_lab.coalitions import coalitions
 from tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
 from tracking_lab.engine import DuckDb, Engine
 from tracking_lab.evidence import Evidence, told
@@ -21,7 +22,6 @@ from tracking_lab.linkers import (
     EXACT,
     OF_PERSONS,
     TOGETHER,
-    coalitions,
     dictionary,
     exact_join,
     hashed,
@@ -109,7 +109,7 @@ def examine(
         progress("dictionaries")
         found["dictionary"] = _dictionary(evidence)
         progress("trajectories")
-        found["unicity"] = [row for span in SPANS for row in _unicity(opened, span)]
+        found["unicity"] = unicity(opened)
         progress("attributes")
         found["anonymity"] = [_anonymity(evidence.everybody, names) for names in ATTRIBUTES]
         progress("games")
@@ -236,8 +236,10 @@ def _dictionary(evidence: Evidence) -> dict[str, Any]:
             "bits for a nation": nation.bits, "seconds for a nation": nation.seconds}  # fmt: skip
 
 
-def _unicity(engine: Engine, span: int) -> list[dict[str, Any]]:
+def unicity(engine: Engine) -> list[dict[str, Any]]:
+    """X7 for each span of days and number of points."""
     return [{"points": points, "days": span, "singled out": told(Share(alone, tried))}
+            for span in SPANS
             for points, (alone, tried) in enumerate(trajectories(engine, POINTS, TRIED, span, 1), 1)]  # fmt: skip
 
 

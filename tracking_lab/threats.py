@@ -16,7 +16,7 @@ import polars as pl
 from tracking_lab.accounts import registered
 from tracking_lab.attributes import best, candidates
 from tracking_lab.countermeasures import handles, named
-from tracking_lab.evidence import Evidence, run_row, told
+from tracking_lab.evidence import Evidence, run_row, same_person, told
 from tracking_lab.exposure import Exposure
 from tracking_lab.linkers import by_timing, exact_join, hashed, together
 from tracking_lab.lives import REASONS
@@ -120,8 +120,8 @@ def _successors(
     evidence: Evidence, reason: str, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
 ) -> Results:  # fmt: skip
     """X3 at single services: with the chain told, by equality, and by timing without and with attributes beside."""
-    wanted = evidence.followers(REASONS.index(reason), signature, same_chain).select("former", "later").unique()
-    tie = evidence.certificates.select(pl.col("shown").cast(pl.Int64), tie=pl.struct("person", "medium", "chain"))
+    wanted = evidence.followers(REASONS.index(reason), signature, same_chain)
+    tie = evidence.certificates.select("shown", tie=pl.struct("person", "medium", "chain"))
     tied = wanted.join(tie, left_on="former", right_on="shown").join(
         tie, left_on="later", right_on="shown", suffix="_later"
     )
@@ -129,23 +129,18 @@ def _successors(
     equal = wanted.filter(pl.col("former") == pl.col("later")).height
     results: Results = {"with the chain told": told(Share(told_of, wanted.height)),
                         "by equality alone": told(Share(equal, wanted.height))}  # fmt: skip
+
+    def right_of(pairs: pl.DataFrame) -> int:
+        return same_person(pairs, evidence.certificates, evidence.certificates).height
+
     for words, names in (("by timing", ()), (f"by timing, {', '.join(beside)}".replace("_", " "), beside)):
         guessed = by_timing(evidence.by_day(signature, *names), beside=names).unique().sort("former", "later")
         right = guessed.join(wanted, on=["former", "later"]).height
         results[words] = told(Share(right, wanted.height))
-        results[f"{words}: precision"] = told(Share(_right(evidence, guessed), guessed.height))
+        results[f"{words}: precision"] = told(Share(right_of(guessed), guessed.height))
         chance = guessed.with_columns(pl.col("later").shuffle(1))
-        results[f"{words}: precision of the control"] = told(Share(_right(evidence, chance), chance.height))
+        results[f"{words}: precision of the control"] = told(Share(right_of(chance), chance.height))
     return results
-
-
-def _right(evidence: Evidence, pairs: pl.DataFrame) -> int:
-    """The judge's: how many of some pairs of certificates are one person's."""
-    owner = evidence.certificates.select(pl.col("shown").cast(pl.Int64), "person")
-    joined = pairs.join(owner, left_on="former", right_on="shown").join(
-        owner, left_on="later", right_on="shown", suffix="_later"
-    )
-    return joined.filter(pl.col("person") == pl.col("person_later")).height
 
 
 def _t8(evidence: Evidence) -> dict[str, Any]:
@@ -156,22 +151,15 @@ def _t8(evidence: Evidence) -> dict[str, Any]:
 
 
 def _by_attributes(evidence: Evidence, one: str, other: str) -> Results:
-    """X1 of the accounts of two kinds of service, linked by what people have told of themselves; X5 beside it."""
+    """X1 of the accounts of two kinds of service, linked by what people have told of themselves."""
     accounts = evidence.accounts
     left, right = (_first_of_each(accounts.filter(kind=kind)) for kind in (one, other))
-    pairs = candidates(evidence.engine, left, right)
-    owner = accounts.select("id", "person")
-    judged = pairs.join(owner, left_on="one", right_on="id").join(
-        owner, left_on="other", right_on="id", suffix="_other"
-    )
-    judged = judged.with_columns(right=pl.col("person") == pl.col("person_other"))
+    links = best(candidates(evidence.engine, left, right)).select("one", "other")
+    luck = links.with_columns(pl.col("other").shuffle(1))
     both = left.join(right, on="person", how="semi").height
-    links = best(judged)
-    hits = int(links["right"].sum()) if links.height else 0
-    people = links.select("person", other=pl.col("person_other").shuffle(1))
-    luck = people.filter(pl.col("person") == pl.col("other")).height
+    hits, chance = (same_person(pairs, accounts, accounts, "id").height for pairs in (links, luck))
     return {"recall": told(Share(hits, both)), "precision": told(Share(hits, links.height)),
-            "precision of the control": told(Share(luck, links.height))}  # fmt: skip
+            "precision of the control": told(Share(chance, links.height))}  # fmt: skip
 
 
 def _first_of_each(accounts: pl.DataFrame) -> pl.DataFrame:
@@ -203,9 +191,7 @@ def _t11(evidence: Evidence) -> dict[str, Any]:
         guessed = together(engine, shop, gate, evidence.days * HOURS_OPEN)
         owner = engine.query(f"SELECT DISTINCT shown, person, service FROM uses WHERE service IN ({gate}, {shop})")
         at_gate, at_shop = (owner.filter(service=place) for place in (gate, shop))
-        right = guessed.join(at_shop, left_on="former", right_on="shown").join(
-            at_gate, left_on="later", right_on="shown", suffix="_gate"
-        ).filter(pl.col("person") == pl.col("person_gate"))  # fmt: skip
+        right = same_person(guessed, at_shop, at_gate)
         both = set(at_gate["person"]) & set(at_shop["person"])
         serials = at_gate.join(at_shop, on="shown")["person"].n_unique()
         results = {

@@ -175,7 +175,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Laboratory, pl.DataF
     lab.populate(PLAN)
     people, events, certificates = (pl.read_parquet(lab.file(name)) for name in ("person", "event", "certificate"))
     tried = tries(PLAN, 0, certificates, people["town"].to_numpy())
-    media = certificates.select("shown", "medium", bulk_kind="kind")
+    media = certificates.select("shown", "medium")
     signing = pl.read_parquet(lab.file("service")).filter(kind="signing")["service"].to_list()
     tried = tried.join(media, on="shown", how="left").with_columns(
         pl.col("medium").fill_null(CARD), kind=pl.col("service").is_in(signing)

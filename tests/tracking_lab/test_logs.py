@@ -130,6 +130,7 @@ def test_individual_numbers_are_refused_unless_said_to_be_made_up(tmp_path: Path
     ("moment: time\nhandle: serial\nservice: shop\nzone: JST\n", "a zone is written like"),
     ("moment: time\nhandle: serial\nservice: shop\ncolour: red\n", "is no mapping"),
     ("[1, 2", "is no mapping"),
+    ("moment: time\nhandle: serial\nservice: shop\nservices: {rice: {clock: soon}}\n", "of rice what is none of kind"),
     ("moment: who\nhandle: serial\nservice: shop\n", "none has a time"),
 ])  # fmt: skip
 def test_bad_mappings_say_what_is_wrong(tmp_path: Path, mapping: str, words: str) -> None:
@@ -248,6 +249,13 @@ def test_own_logs_are_examined_with_the_truth_and_without(tmp_path: Path) -> Non
     assert "recall" not in runs["T1"]
     assert "T15" not in runs, "nothing was told of anybody"
     assert "nobody knows who is who" in as_html(blind)
+
+
+def test_a_name_with_a_quote_in_it_is_a_name(tmp_path: Path) -> None:
+    lab = lab_of(tmp_path)
+    mapping = Mapping("time", "serial", constant="l'épicerie", services={"l'épicerie": {"kind": "points"}})
+    import_logs(lab, written(tmp_path, *ROWS), mapping)
+    assert [(row["name"], row["kind"]) for row in read(lab, "service")] == [("l'épicerie", "points")]
 
 
 def test_digests_are_recognised_by_their_look(tmp_path: Path) -> None:

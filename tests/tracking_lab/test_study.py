@@ -11,11 +11,12 @@ import pytest
 
 from tracking_lab.accounts import ATTRIBUTES
 from tracking_lab.attributes import best, candidates
+from tracking_lab.coalitions import coalitions
 from tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, handles, named
 from tracking_lab.engine import DuckDb
 from tracking_lab.exposure import exposure_of
 from tracking_lab.laboratory import Laboratory, PopulationUnusable
-from tracking_lab.linkers import by_timing, coalitions, dictionary, together, trajectories
+from tracking_lab.linkers import by_timing, dictionary, together, trajectories
 from tracking_lab.metrics import pairwise
 from tracking_lab.plan import Plan
 from tracking_lab.report import as_csv, as_html, as_json
@@ -123,6 +124,7 @@ def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: dict[str
     assert runs["T1"]["precision"]["value"] == 1
     assert runs["T2"]["SHA-256 links what the number links"]
     assert runs["T2"]["so does a salt that all share"]
+    assert runs["T2"]["links by a salt of each service"] == 0
     assert runs["T2"]["the same after a dictionary, recall"]["value"] == runs["T1"]["recall"]["value"]
     assert runs["T2"]["HMAC with a platform's key, recall"]["value"] == 0
     assert runs["T3"]["tenant's user ids, recall"]["value"] == 1
