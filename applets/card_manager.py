@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from applets.holder import Personalisation
-from applets.verifiable_certificate import CHIP_ROOT, certificate, key_id
-from card.contents import ApplicationContents
-from card.file import Application
-from card.identifiers import Aid
-from card.tlv import Tlv
+from kazashi.applets.holder import Personalisation
+from kazashi.applets.verifiable_certificate import CHIP_ROOT, certificate, key_id
+from kazashi.card.contents import ApplicationContents
+from kazashi.card.file import Application
+from kazashi.card.identifiers import Aid
+from kazashi.card.tlv import Tlv
 
 AID = Aid("A0000001510000")
 

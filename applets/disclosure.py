@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from applets import card_manager, jpki
-from card.identifiers import Aid
+from kazashi.applets import card_manager, jpki
+from kazashi.card.identifiers import Aid
 
 IMPERSONAL_FILES: dict[Aid, frozenset[int]] = {
     jpki.AID: frozenset({jpki.SIGNATURE_AUTHORITY, jpki.AUTHENTICATION_AUTHORITY}),

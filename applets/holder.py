@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from applets.verifiable_certificate import Signer
-from card.key import PrivateKey
+from kazashi.applets.verifiable_certificate import Signer
+from kazashi.card.key import PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

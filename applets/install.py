@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from applets import card_manager, common, jpki, juki, text, visual
-from applets.holder import Personalisation
-from card.card import Card
-from card.contents import ApplicationContents, CardContents
-from card.file import Application
-from card.image import DamagedImage, ImageStore, read_image
-from card.store import MemoryStore, Reference, Store
+from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets.holder import Personalisation
+from kazashi.card.card import Card
+from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.file import Application
+from kazashi.card.image import DamagedImage, ImageStore, read_image
+from kazashi.card.store import MemoryStore, Reference, Store
 
-_APPLICATIONS = (card_manager, jpki, text, visual, juki, common)
+_APPLICATIONS = (card_manager, jpki, input_support, card_surface, juki, common_card)
 
 
 def personalise(data: Personalisation) -> CardContents:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from applets.card_manager import atr_object
-from applets.holder import CardData, Certificates, Personalisation, Pins
-from card.access import FREE, NEVER, Verified
-from card.contents import ApplicationContents
-from card.file import Application, InternalFile, KeyFile, PinChange, PinFile, TransparentFile, by_id
-from card.identifiers import Aid, FileId
-from card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD, PinState
+from kazashi.applets.card_manager import atr_object
+from kazashi.applets.holder import CardData, Certificates, Personalisation, Pins
+from kazashi.card.access import FREE, NEVER, Verified
+from kazashi.card.contents import ApplicationContents
+from kazashi.card.file import Application, InternalFile, KeyFile, PinChange, PinFile, TransparentFile, by_id
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD, PinState
 
 AID = Aid("D392F000260100000001")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from applets.card_manager import atr_object
-from applets.common import JUKI_TRIES, key_reference
-from applets.holder import Personalisation
-from applets.jpki import pin_state
-from card.access import FREE
-from card.contents import ApplicationContents
-from card.file import Application, PinChange, PinFile, RecordFile, by_id
-from card.identifiers import Aid, FileId
-from card.pin import FOUR_DIGITS
+from kazashi.applets.card_manager import atr_object
+from kazashi.applets.common_card import JUKI_TRIES, key_reference
+from kazashi.applets.holder import Personalisation
+from kazashi.applets.jpki import pin_state
+from kazashi.card.access import FREE
+from kazashi.card.contents import ApplicationContents
+from kazashi.card.file import Application, PinChange, PinFile, RecordFile, by_id
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.pin import FOUR_DIGITS
 
 AID = Aid("D3921000310001010401")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from card.key import PrivateKey
-from card.tlv import Tlv
+from kazashi.card.key import PrivateKey
+from kazashi.card.tlv import Tlv
 
 CERTIFICATE = 0x7F21
 BODY = 0x5F4E

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from card.identifiers import FileId
+from kazashi.card.identifiers import FileId
 
 Facts = frozenset[FileId]
 """The PIN files verified in the current application. A fact never outlives its application (JICSAP 1.1, 5.1.3)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from card.refusal import WrongLength
-from card.status_word import StatusWord
+from kazashi.card.refusal import WrongLength
+from kazashi.card.status_word import StatusWord
 
 
 class CommandApdu(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from card.file import Application
-from card.store import Store
+from kazashi.card.file import Application
+from kazashi.card.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 
-from card.access import ISO_RESET, Event, Loss, SecurityPolicy
-from card.apdu import CommandApdu
-from card.card import Card
-from card.commands import HANDLERS
-from card.refusal import (
+from kazashi.card.access import ISO_RESET, Event, Loss, SecurityPolicy
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.card import Card
+from kazashi.card.commands import HANDLERS
+from kazashi.card.refusal import (
     LogicalChannelNotSupported,
     MemoryFailure,
     NoSecureMessagingSession,
@@ -21,9 +21,9 @@ from card.refusal import (
     WrongLength,
     status_of,
 )
-from card.session import Chance, Session
-from card.status_word import SUCCESS, StatusWord
-from card.store import StoreFailure
+from kazashi.card.session import Chance, Session
+from kazashi.card.status_word import SUCCESS, StatusWord
+from kazashi.card.store import StoreFailure
 
 _log = logging.getLogger(__name__)
 _SUCCESS = SUCCESS.to_bytes(2)

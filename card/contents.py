@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from card.identifiers import Aid, FileId
-from card.key import PrivateKey
-from card.pin import PinState
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.key import PrivateKey
+from kazashi.card.pin import PinState
 
 
 @dataclass(slots=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from card.access import NEVER, Condition
-from card.identifiers import Aid, FileId
-from card.key import PrivateKey
-from card.pin import PinFormat
-from card.refusal import Refusal, SecurityStatusNotSatisfied
+from kazashi.card.access import NEVER, Condition
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.key import PrivateKey
+from kazashi.card.pin import PinFormat
+from kazashi.card.refusal import Refusal, SecurityStatusNotSatisfied
 
 
 @dataclass(frozen=True, slots=True)

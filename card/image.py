@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from card.contents import ApplicationContents, CardContents
-from card.identifiers import Aid, FileId
-from card.pin import PinState
-from card.store import Reference, StoreFailure
+from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.pin import PinState
+from kazashi.card.store import Reference, StoreFailure
 
 APPLICATION_ID = 0x4B415A53  # "KAZS"
 FORMAT = 1
@@ -45,7 +45,7 @@ class DamagedImage(Exception):
 
 
 class ImageStore:
-    """The durable state of the card in one image file (a `card.store.Store`).
+    """The durable state of the card in one image file (a `kazashi.card.store.Store`).
 
     The disk is the only copy: nothing is cached, so that two processes on one image cannot give each other's tries
     back. The connection opens with the first use, because most hosted cards are never asked for a PIN.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from card.status_word import StatusWord
+from kazashi.card.status_word import StatusWord
 
 
 class Refusal(Exception):

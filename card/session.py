@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from card.access import NOTHING, Event, SecurityPolicy
-from card.card import Card
-from card.file import Application, ElementaryFile
-from card.identifiers import FileId
-from card.refusal import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
-from card.store import Reference, Store
+from kazashi.card.access import NOTHING, Event, SecurityPolicy
+from kazashi.card.card import Card
+from kazashi.card.file import Application, ElementaryFile
+from kazashi.card.identifiers import FileId
+from kazashi.card.refusal import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
+from kazashi.card.store import Reference, Store
 
 Chance = Callable[[int], bytes]
 """A source of that many random bytes."""

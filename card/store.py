@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from card.identifiers import Aid, FileId
-from card.pin import PinState
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.pin import PinState
 
 
 class Reference(NamedTuple):

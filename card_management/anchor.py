@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from applets.holder import Vouchers
-from applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, Signer, key_id
-from card.key import PrivateKey
-from resident_registry.municipality import MunicipalityCode
-from world.key_source import KeySource
-from world.storage import Store
+from kazashi.applets.holder import Vouchers
+from kazashi.applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, Signer, key_id
+from kazashi.card.key import PrivateKey
+from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.world.key_source import KeySource
+from kazashi.world.storage import Store
 
 
 class Anchors:

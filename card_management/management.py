@@ -16,31 +16,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from applets import jpki
-from applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Vouchers
-from applets.install import personalise
-from card.certification_request import certification_request
-from card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
-from card.key import PrivateKey
-from card_management.anchor import Anchors
-from card_management.order import Order, image_path
-from card_management.relay import Relay, RelayFailed
-from card_management.workpiece import KEYS_OF_A_CARD, Workpiece
-from pki.authority import Authority
-from pki.certificate import Request
-from pki.ledger import Issued
-from pki.profile import Kind
-from pki.state import State
-from pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
-from resident_registry.municipality import MunicipalityCode
-from resident_registry.number import ResidentRecordCode
-from resident_registry.registry import NoSuchResident
-from resident_registry.resident import Resident
-from world.clock import JST, epoch
-from world.home import World
-from world.post import Inbox, Message
-from world.schedule import AT_ONCE
-from world.storage import Position
+from kazashi.applets import jpki
+from kazashi.applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Vouchers
+from kazashi.applets.install import personalise
+from kazashi.card.certification_request import certification_request
+from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
+from kazashi.card.key import PrivateKey
+from kazashi.card_management.anchor import Anchors
+from kazashi.card_management.order import Order, image_path
+from kazashi.card_management.relay import Relay, RelayFailed
+from kazashi.card_management.workpiece import KEYS_OF_A_CARD, Workpiece
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import State
+from kazashi.pki.authority import Authority
+from kazashi.pki.certificate import Request
+from kazashi.pki.ledger import Issued
+from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
+from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import JST, epoch
+from kazashi.world.home import World
+from kazashi.world.post import Inbox, Message
+from kazashi.world.schedule import AT_ONCE
+from kazashi.world.storage import Position
 
 ACTOR = "card_management"
 SENDINGS = 5

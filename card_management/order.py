@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from applets.holder import Pins
-from card.atr import DEFAULT_CONTACT_ATR
-from card_management.cast import CIRCUMSTANCES, ORDINARY
-from resident_registry.number import ResidentRecordCode
-from resident_registry.resident import Resident
-from world.home import World
+from kazashi.applets.holder import Pins
+from kazashi.card.atr import DEFAULT_CONTACT_ATR
+from kazashi.card_management.cast import CIRCUMSTANCES, ORDINARY
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.resident_registry.resident import Resident
+from kazashi.world.home import World
 
 SUFFIX = ".card"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from pki.authority import Authority
-from pki.certificate import Request
-from pki.profile import Kind
+from kazashi.jpki.profile import Kind
+from kazashi.pki.authority import Authority
+from kazashi.pki.certificate import Request
 
 
 class RelayFailed(Exception):

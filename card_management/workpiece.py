@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from world.key_source import KeySource
+from kazashi.world.key_source import KeySource
 
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
 

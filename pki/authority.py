@@ -9,17 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki import der
-from pki.certificate import Request, end_entity_extensions, responder_extensions, root_extensions, subject
-from pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
-from pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger, NoSuchCertificate
-from pki.profile import EMULATED, NEXT, Algorithm, Kind, Medium, Profile
-from pki.revocation import Revocations
-from pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
-from pki.validity import anniversary_end
-from world.chance import unforeseen
-from world.clock import end_of_day, epoch, from_epoch, today
-from world.home import World
+from kazashi.jpki.profile import EMULATED, NEXT, Algorithm, Kind, Medium, Profile
+from kazashi.pki import der
+from kazashi.pki.certificate import Request, end_entity_extensions, responder_extensions, root_extensions, subject
+from kazashi.pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
+from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger, NoSuchCertificate
+from kazashi.pki.revocation import Revocations
+from kazashi.pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
+from kazashi.pki.validity import anniversary_end
+from kazashi.world.chance import unforeseen
+from kazashi.world.clock import end_of_day, epoch, from_epoch, today
+from kazashi.world.home import World
 
 FIRST_SERIAL = 0x70000001
 """Four bytes like the real ones, and far above any number that the real authorities have come to."""

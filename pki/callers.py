@@ -13,11 +13,11 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pki.profile import Kind
-from world.chance import unforeseen
-from world.clock import JST, epoch, from_epoch
-from world.home import World
-from world.storage import Position, Unsigned64
+from kazashi.jpki.profile import Kind
+from kazashi.world.chance import unforeseen
+from kazashi.world.clock import JST, epoch, from_epoch
+from kazashi.world.home import World
+from kazashi.world.storage import Position, Unsigned64
 
 ACTOR = "verifier_services"
 

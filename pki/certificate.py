@@ -15,11 +15,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pki import asn1, der
-from pki.characters import substituted
-from pki.profile import OTHER_NAME_ARC, Algorithm, Kind, Medium, Profile
-from resident_registry.resident import Resident, Sex
-from world.clock import JST
+from kazashi.jpki.profile import OTHER_NAME_ARC, Algorithm, Kind, Medium, Profile
+from kazashi.pki import asn1, der
+from kazashi.pki.characters import substituted
+from kazashi.resident_registry.resident import Resident, Sex
+from kazashi.world.clock import JST
 
 MAX_ADDRESS = 200
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pki.profile import Kind
-from pki.state import Reason
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
 
 
 class Consequence(NamedTuple):

@@ -10,12 +10,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from pki import asn1, der
-from pki.generation import Generation
-from pki.profile import Kind
-from pki.signing_key import SigningKey
-from pki.state import Reason
-from world.clock import from_epoch
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
+from kazashi.pki import asn1, der
+from kazashi.pki.generation import Generation
+from kazashi.pki.signing_key import SigningKey
+from kazashi.world.clock import from_epoch
 
 Numbers = npt.NDArray[np.int64]
 

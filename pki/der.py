@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
-from pki import asn1
-from pki.profile import Algorithm, Kind, Medium, Profile
+from kazashi.jpki.profile import Algorithm, Kind, Medium, Profile
+from kazashi.pki import asn1
 
 _ATTRIBUTES = {"C": "2.5.4.6", "O": "2.5.4.10", "OU": "2.5.4.11", "L": "2.5.4.7", "CN": "2.5.4.3"}
 

@@ -12,12 +12,12 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 
-from pki import der
-from pki.ledger import AUTHORITY_LIST, FULL_LIST
-from pki.profile import EMULATED, Kind
-from pki.publication import Publication
-from resident_registry.municipality import municipality
-from world.home import World
+from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.pki import der
+from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.pki.publication import Publication
+from kazashi.resident_registry.municipality import municipality
+from kazashi.world.home import World
 
 HOST, PORT = "127.0.0.1", 18601
 _SUFFIX = "c=JP"

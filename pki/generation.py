@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from pki import asn1, der
-from pki.profile import Kind, Profile
-from pki.signing_key import SigningKey
-from world.clock import JST
+from kazashi.jpki.profile import Kind, Profile
+from kazashi.pki import asn1, der
+from kazashi.pki.signing_key import SigningKey
+from kazashi.world.clock import JST
 
 NEXT_GENERATION = "next"
 """The generation of the next card's profile. It has no date; it begins when it is first asked for."""

@@ -1,7 +1,7 @@
 """Everything that the authorities offer, over HTTP: files, OCSP, and the services to verifiers.
 
     GET  /ca/{kind}/{generation}.cer                  an authority's own certificate
-    GET  /crl/{kind}/{generation}/...                 revocation lists, as `pki.publication` lays them out
+    GET  /crl/{kind}/{generation}/...                 revocation lists, as `kazashi.pki.publication` lays them out
     POST /ocsp/{kind}                                 OCSP (RFC 6960), GET /ocsp/{kind}/{base64} too (RFC 5019)
     GET  /services/...                                see docs/authorities.md
 
@@ -26,19 +26,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from pki.authority import Authority
-from pki.callers import OCSP, REVOCATION_FILE, Callers, NotRegistered, Query
-from pki.ledger import FULL_LIST, NoSuchCertificate
-from pki.ocsp import MAX_REQUEST, Refusal
-from pki.profile import KINDS, Kind
-from pki.publication import list_path
-from pki.responder import Answer, Responder
-from pki.services import ConsentRefused, SignedStatement, VerifierServices
-from resident_registry.juki_net import JLis
-from resident_registry.registry import NoSuchResident
-from world.home import World
-from world.storage import StoreFailed
-from world.token import TokenUnavailable
+from kazashi.jpki.profile import KINDS, Kind
+from kazashi.pki.authority import Authority
+from kazashi.pki.callers import OCSP, REVOCATION_FILE, Callers, NotRegistered, Query
+from kazashi.pki.ledger import FULL_LIST, NoSuchCertificate
+from kazashi.pki.ocsp import MAX_REQUEST, Refusal
+from kazashi.pki.publication import list_path
+from kazashi.pki.responder import Answer, Responder
+from kazashi.pki.services import ConsentRefused, SignedStatement, VerifierServices
+from kazashi.resident_registry.juki_net import JLis
+from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.world.home import World
+from kazashi.world.storage import StoreFailed
+from kazashi.world.token import TokenUnavailable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -291,7 +291,7 @@ class ServicesEndpoint:
 
 
 def _hour(world: World) -> int:
-    from world.clock import JST
+    from kazashi.world.clock import JST
 
     return world.clock.now().astimezone(JST).hour
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki.profile import Kind, Medium
-from pki.state import Reason, Standing, State
-from world.clock import epoch, from_epoch
-from world.home import World
-from world.post import Inbox
-from world.storage import Position, Unsigned64, insert_if_absent
+from kazashi.jpki.profile import Kind, Medium
+from kazashi.jpki.state import Reason, Standing, State
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.home import World
+from kazashi.world.post import Inbox
+from kazashi.world.storage import Position, Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
 """The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears

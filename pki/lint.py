@@ -32,7 +32,7 @@ class Finding:
 
 def lint(form: str, path: Path) -> list[Finding]:
     """What pkilint finds in a file, DER or PEM. Raises NotLintable."""
-    command = [sys.executable, "-m", *FORMS[form], "--format", "JSON", str(path)]
+    command = [sys.executable, "-P", "-m", *FORMS[form], "--format", "JSON", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         results = json.loads(done.stdout)["results"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from pki import asn1, der
-from pki.generation import Generation
-from pki.profile import Algorithm, Kind
-from pki.signing_key import SoftwareKey
-from pki.state import Reason
+from kazashi.jpki.profile import Algorithm, Kind
+from kazashi.jpki.state import Reason
+from kazashi.pki import asn1, der
+from kazashi.pki.generation import Generation
+from kazashi.pki.signing_key import SoftwareKey
 
 MAX_REQUEST = 8192
 """Bytes. A request for a hundred certificates has some 8000."""

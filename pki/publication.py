@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pki import der
-from pki.asn1 import MalformedDer
-from pki.authority import Authority
-from pki.crl import (
+from kazashi.jpki.profile import Kind
+from kazashi.pki import der
+from kazashi.pki.asn1 import MalformedDer
+from kazashi.pki.authority import Authority
+from kazashi.pki.crl import (
     EVERYTHING,
     Entries,
     Scope,
@@ -35,13 +36,12 @@ from pki.crl import (
     sign_list,
     without,
 )
-from pki.generation import Generation
-from pki.ledger import AUTHORITY_LIST, FULL_LIST
-from pki.profile import Kind
-from resident_registry.municipality import municipality
-from world.clock import JST, epoch, from_epoch, in_japan
-from world.schedule import AT_ONCE
-from world.storage import joined
+from kazashi.pki.generation import Generation
+from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.resident_registry.municipality import municipality
+from kazashi.world.clock import JST, epoch, from_epoch, in_japan
+from kazashi.world.schedule import AT_ONCE
+from kazashi.world.storage import joined
 
 VALID_FOR = timedelta(hours=48)
 """From thisUpdate to nextUpdate: one missed day passes."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pki import asn1
-from pki.authority import Authority
-from pki.der import key_identifier
-from pki.generation import Generation
-from pki.ledger import Ledger
-from pki.ocsp import (
+from kazashi.pki import asn1
+from kazashi.pki.authority import Authority
+from kazashi.pki.der import key_identifier
+from kazashi.pki.generation import Generation
+from kazashi.pki.ledger import Ledger
+from kazashi.pki.ocsp import (
     GOOD,
     UNKNOWN,
     CertificateId,
@@ -27,7 +27,7 @@ from pki.ocsp import (
     revoked,
     sign_response,
 )
-from world.clock import JST, epoch, from_epoch
+from kazashi.world.clock import JST, epoch, from_epoch
 
 GRID = timedelta(minutes=15)
 KEPT_AFTER_EXPIRY = timedelta(days=1)

@@ -10,13 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki.certificate import Request
-from pki.consequence import consequence
-from pki.ledger import Issued, Ledger, NoSuchCertificate
-from pki.profile import Medium
-from pki.state import Reason, Standing, State, TransitionRefused, may_follow
-from world.clock import Clock, epoch
-from world.post import Message
+from kazashi.jpki.profile import Medium
+from kazashi.jpki.state import Reason, Standing, State, TransitionRefused, may_follow
+from kazashi.pki.certificate import Request
+from kazashi.pki.consequence import consequence
+from kazashi.pki.ledger import Issued, Ledger, NoSuchCertificate
+from kazashi.world.clock import Clock, epoch
+from kazashi.world.post import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The process that serves a world's authorities over HTTP: `python -m pki.serve WORLD --port P --workers N`."""
+"""The process that serves a world's authorities over HTTP: `python -m kazashi.pki.serve WORLD --port P --workers N`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _WORLD = "KAZASHI_SERVED_WORLD"
 
 def application() -> Any:
     """The application of the world that the environment names; every worker makes its own."""
-    from pki.http import application as of_world
-    from world.home import open_world
+    from kazashi.pki.http import application as of_world
+    from kazashi.world.home import open_world
 
     return of_world(open_world(Path(os.environ[_WORLD])))
 
@@ -30,7 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ[_WORLD] = str(asked.world)
     uvicorn.run(
-        "pki.serve:application",
+        "kazashi.pki.serve:application",
         factory=True,
         host=HOST,
         port=asked.port,

@@ -18,15 +18,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from pki.authority import Authority
-from pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
-from pki.ledger import Issued, NoSuchCertificate
-from pki.profile import Kind
-from pki.state import Standing, State
-from resident_registry.number import ResidentRecordCode
-from resident_registry.resident import Resident, Status
-from world.clock import JST, end_of_day, epoch, from_epoch
-from world.home import World
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Standing, State
+from kazashi.pki.authority import Authority
+from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
+from kazashi.pki.ledger import Issued, NoSuchCertificate
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.resident_registry.resident import Resident, Status
+from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
+from kazashi.world.home import World
 
 CONSENT_YEARS = 10
 

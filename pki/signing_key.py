@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
-from pki.profile import Algorithm
-from world.token import with_session
+from kazashi.jpki.profile import Algorithm
+from kazashi.world.token import with_session
 
 SOFTWARE = "software"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from pki.profile import EMULATED, Term
-from resident_registry.birth_date import BirthDate
-from world.clock import JST, end_of_day
+from kazashi.jpki.profile import EMULATED, Term
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.world.clock import JST, end_of_day
 
 ADULT_AGE = 18
 SIGNATURE_AGE = 15

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, Self
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from world.token import with_session
+from kazashi.world.token import with_session
 
 _HEX = re.compile("[0-9a-f]{32}")
 _LARGEST = 2**56 - 1

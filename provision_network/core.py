@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from provision_network.codes import (
+from kazashi.provision_network.codes import (
     BlockCipher,
     Coder,
     ForeignCode,
@@ -29,9 +29,9 @@ from provision_network.codes import (
     SoftwareCipher,
     TokenCipher,
 )
-from provision_network.membership import Institution, InterfaceEntry, Membership
-from provision_network.rules import Decision, Purpose, RuleBook
-from provision_network.terms import (
+from kazashi.provision_network.membership import Institution, InterfaceEntry, Membership
+from kazashi.provision_network.rules import Decision, Purpose, RuleBook
+from kazashi.provision_network.terms import (
     CORE,
     LONGEST,
     OWN_INFORMATION,
@@ -44,13 +44,13 @@ from provision_network.terms import (
     number_of,
     text_of,
 )
-from relying_party.mutual_tls import Credentials, ServiceAuthority
-from relying_party.store import event_table
-from world.chance import unforeseen
-from world.clock import JST, epoch, from_epoch
-from world.home import World
-from world.post import Inbox, Message, Outbox, Say
-from world.storage import Position, insert_many
+from kazashi.web.mutual_tls import Credentials, ServiceAuthority
+from kazashi.world.chance import unforeseen
+from kazashi.world.clock import JST, epoch, from_epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.post import Inbox, Message, Outbox, Say
+from kazashi.world.storage import Position, insert_many
 
 _KEY_BITS = 256
 _LINKAGE_BITS = 56

@@ -14,15 +14,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki.profile import Kind
-from provision_network.terms import NetworkRefused
-from relying_party.finding import Outcome
-from relying_party.linkage import Linkage
-from relying_party.store import event_table
-from relying_party.verdict import Verdict
-from world.clock import today
-from world.home import World
-from world.storage import Unsigned64, insert_if_absent
+from kazashi.jpki.profile import Kind
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.relying_party.verify.finding import Outcome
+from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.world.clock import today
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.storage import Unsigned64, insert_if_absent
 
 
 class Check(Enum):

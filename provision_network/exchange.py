@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision_network.core import Core
-from provision_network.interface import Interface
-from provision_network.terms import CORE
-from world.home import World
-from world.post import Message, Receive
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.terms import CORE
+from kazashi.world.home import World
+from kazashi.world.post import Message, Receive
 
 
 @dataclass(frozen=True, slots=True)

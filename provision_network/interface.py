@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provision_network.codes import ForeignCode, InstitutionCode, PortalCode
-from provision_network.intermediate import (
+from kazashi.provision_network.codes import ForeignCode, InstitutionCode, PortalCode
+from kazashi.provision_network.intermediate import (
     Copy,
     FalseAnswer,
     Held,
@@ -27,14 +27,14 @@ from provision_network.intermediate import (
     IntermediateServer,
     Received,
 )
-from provision_network.rules import Purpose
-from provision_network.terms import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
-from relying_party.mutual_tls import Credentials, pem_of
-from relying_party.store import event_table
-from world.clock import epoch, from_epoch
-from world.home import World
-from world.post import Inbox, Message, Outbox, Say
-from world.storage import Position, insert_if_absent
+from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.terms import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
+from kazashi.web.mutual_tls import Credentials, pem_of
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.post import Inbox, Message, Outbox, Say
+from kazashi.world.storage import Position, insert_if_absent
 
 MOST_OPEN = 5_000
 """Questions of one body that are still open; beyond that its interface system takes no more of it (N8)."""

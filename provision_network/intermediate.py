@@ -19,12 +19,12 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from provision_network.codes import InstitutionCode
-from provision_network.terms import OWN_INFORMATION, NetworkRefused, Notified
-from relying_party.store import event_table
-from world.clock import epoch, from_epoch
-from world.home import World
-from world.storage import insert_if_absent, insert_many
+from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.terms import OWN_INFORMATION, NetworkRefused, Notified
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.storage import insert_if_absent, insert_many
 
 _HEADER = {"alg": "ECDH-ES", "enc": "A256GCM"}
 _CHUNK = 5_000

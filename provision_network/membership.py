@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from world.clock import epoch, from_epoch
-from world.storage import insert_if_absent
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.storage import insert_if_absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 import sqlalchemy as sa
 
-from provision_network.codes import InstitutionCode
-from provision_network.interface import Asked, Interface
-from provision_network.intermediate import Received
-from provision_network.rules import Purpose
-from provision_network.terms import NetworkRefused
-from provision_network.uses import Deed, Use, decide_use
-from relying_party.store import event_table
-from resident_registry.number import IndividualNumber
-from world.home import World
-from world.storage import Position
+from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.interface import Asked, Interface
+from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.uses import Deed, Use, decide_use
+from kazashi.resident_registry.number import IndividualNumber
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.storage import Position
 
 OWNERS = {
     "core": "総務省", "interface system": "各機関", "intermediate platform": "地方公共団体情報システム機構",

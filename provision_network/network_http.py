@@ -30,17 +30,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from provision_network.codes import ForeignCode, PortalCode
-from provision_network.core import Core
-from provision_network.interface import Interface, Stage
-from provision_network.rules import Purpose
-from provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
-from relying_party.mutual_tls import Credentials, Line, Peer, peer_of
-from world.clock import Clock
-from world.post import Message, MessageGap, NodeDown, Outbox, Receive
-from world.storage import Store, StoreFailed
-from world.together import Together
-from world.token import TokenUnavailable
+from kazashi.provision_network.codes import ForeignCode, PortalCode
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.interface import Interface, Stage
+from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
+from kazashi.web.mutual_tls import Credentials, Line, Peer, peer_of
+from kazashi.world.clock import Clock
+from kazashi.world.post import Message, MessageGap, NodeDown, Outbox, Receive
+from kazashi.world.storage import Store, StoreFailed
+from kazashi.world.together import Together
+from kazashi.world.token import TokenUnavailable
 
 LARGEST = 16 << 20
 """Bytes of a request."""
@@ -181,7 +181,7 @@ class Receivers(dict[str, Receive]):
 
 
 def core_application(core: Core, runner: Runner) -> Starlette:
-    """The core as an ASGI application; served as `relying_party.mutual_tls.serving` says."""
+    """The core as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
 
     together = Together(core.store)
 

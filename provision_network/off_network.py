@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from provision_network.provisions import (
+from kazashi.provision_network.provisions import (
     IN_FORCE,
     Handle,
     Policy,
@@ -18,11 +18,11 @@ from provision_network.provisions import (
     decide_provision,
     portal_shows,
 )
-from provision_network.rules import Decision
-from provision_network.terms import NetworkRefused
-from world.clock import epoch, from_epoch
-from world.home import World
-from world.storage import Position
+from kazashi.provision_network.rules import Decision
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.home import World
+from kazashi.world.storage import Position
 
 COMMISSION = "個人情報保護委員会"
 

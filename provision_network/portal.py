@@ -15,17 +15,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pki.profile import Kind
-from provision_network.codes import PortalCode
-from provision_network.interface import Asked, Interface, Stage
-from provision_network.intermediate import Received
-from provision_network.terms import NetworkRefused, Outcome, ProvisionRecord, text_of
-from relying_party.linkage import Linkage
-from relying_party.store import event_table
-from world.chance import unforeseen
-from world.clock import epoch, from_epoch
-from world.home import World
-from world.storage import Position, Unsigned64, insert_if_absent
+from kazashi.jpki.profile import Kind
+from kazashi.provision_network.codes import PortalCode
+from kazashi.provision_network.interface import Asked, Interface, Stage
+from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord, text_of
+from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.world.chance import unforeseen
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.storage import Position, Unsigned64, insert_if_absent
 
 BODY, INTERFACE_NAME = "マイナポータル", "portal"
 

@@ -11,22 +11,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from provision_network.interface import Stage
-from provision_network.network_http import Runner
-from provision_network.portal import Look, OwnInformation, Portal
-from provision_network.rules import table_of_affairs
-from provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
-from relying_party.agent_login import AgentLogin
-from relying_party.authentication import Authentication
-from relying_party.certificate import HolderCertificate
-from relying_party.entrance import CardEntrance, Sessions
-from relying_party.linkage import LinkageUnavailable
-from relying_party.pages import alert, both, form, page
-from relying_party.platform import User
-from relying_party.verdict import Verdict
-from relying_party.verification import Verifier
-from world.clock import JST
-from world.home import World
+from kazashi.provision_network.interface import Stage
+from kazashi.provision_network.network_http import Runner
+from kazashi.provision_network.portal import Look, OwnInformation, Portal
+from kazashi.provision_network.rules import table_of_affairs
+from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
+from kazashi.relying_party.login.agent_login import AgentLogin
+from kazashi.relying_party.login.entrance import CardEntrance, Sessions
+from kazashi.relying_party.platform.platform import User
+from kazashi.relying_party.verify.authentication import Authentication
+from kazashi.relying_party.verify.certificate import HolderCertificate
+from kazashi.relying_party.verify.linkage import LinkageUnavailable
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.web.pages import alert, both, form, page
+from kazashi.world.clock import JST
+from kazashi.world.home import World
 
 _TITLE = "マイナポータル"
 _COOKIE = "portal"

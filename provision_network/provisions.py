@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from provision_network.rules import Decision, Denial, read_table
+from kazashi.provision_network.rules import Decision, Denial, read_table
 
 
 class Law(Enum):

@@ -1,4 +1,4 @@
-"""The processes of the network: `python -m provision_network.serve WORLD core --port P`, and the same with
+"""The processes of the network: `python -m kazashi.provision_network.serve WORLD core --port P`, and the same with
 `interface:NAME`."""
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from provision_network.core import Core
-from provision_network.interface import Interface
-from provision_network.network_http import (
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.network_http import (
     Runner,
     core_application,
     core_runner,
     interface_application,
     interface_runner,
 )
-from provision_network.rules import RuleBook, table_of_affairs
-from provision_network.terms import CORE
-from relying_party.mutual_tls import Credentials, serving
-from world.home import World, open_world
+from kazashi.provision_network.rules import RuleBook, table_of_affairs
+from kazashi.provision_network.terms import CORE
+from kazashi.web.mutual_tls import Credentials, serving
+from kazashi.world.home import World, open_world
 
 HOST, PORT = "localhost", 18616
 

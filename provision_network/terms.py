@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from provision_network.codes import InstitutionCode
+from kazashi.provision_network.codes import InstitutionCode
 
 CORE = "core"
 PORTAL_KIND = "情報提供等記録開示システム"

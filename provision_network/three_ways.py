@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from provision_network.exchange import Trace
+from kazashi.provision_network.exchange import Trace
 
 OPERATOR = "whoever runs the database"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from provision_network.rules import Decision, Denial, Row, read_table
+from kazashi.provision_network.rules import Decision, Denial, Row, read_table
 
 _COLUMNS = ("number", "body", "law", "affair")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
-from card.apdu import CommandApdu, ResponseApdu
-from card.file import Application
-from card.identifiers import FileId
-from card.refusal import WrongLength
-from card.status_word import SUCCESS
-from reader_bridge.vpcd import FORGETTING, Exchange
+from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
+from kazashi.card.apdu import CommandApdu, ResponseApdu
+from kazashi.card.file import Application
+from kazashi.card.identifiers import FileId
+from kazashi.card.refusal import WrongLength
+from kazashi.card.status_word import SUCCESS
+from kazashi.reader_bridge.vpcd import FORGETTING, Exchange
 
 MASK = "**"
 """What stands for a byte that is a PIN's or says something about the holder."""

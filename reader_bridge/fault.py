@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
 
-from card.card import Card
-from card.pin import PinState
-from card.status_word import StatusWord
-from card.store import Reference, Store, StoreFailure
-from reader_bridge.interface import CardGone, Interface
+from kazashi.card.card import Card
+from kazashi.card.pin import PinState
+from kazashi.card.status_word import StatusWord
+from kazashi.card.store import Reference, Store, StoreFailure
+from kazashi.reader_bridge.interface import CardGone, Interface
 
 Tell = Callable[[str], None]
 """Told each fault as it happens, in words; a trace shows them."""

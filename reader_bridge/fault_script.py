@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from applets.install import structure
-from card.atr import CONTACT_ATRS
-from card.file import PinFile
-from card.status_word import StatusWord
-from card.store import Reference
-from reader_bridge.fault import (
+from kazashi.applets.install import structure
+from kazashi.card.atr import CONTACT_ATRS
+from kazashi.card.file import PinFile
+from kazashi.card.status_word import StatusWord
+from kazashi.card.store import Reference
+from kazashi.reader_bridge.fault import (
     Fault,
     FaultPlan,
     Glitch,
@@ -31,7 +31,7 @@ from reader_bridge.fault import (
     When,
     WrongStatus,
 )
-from reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
 
 ATRS = {
     **CONTACT_ATRS,

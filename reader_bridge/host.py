@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from applets.install import load
-from card.access import ISO_RESET, MEASURED_RESET
-from card.card import Card
-from card.chip import Chip
-from card.image import ImageStore
-from reader_bridge.endpoint import AnyEndpoint
-from reader_bridge.fault import FaultPlan
-from reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
-from reader_bridge.journal import Journal
-from reader_bridge.replay import ReplayedCard
-from reader_bridge.slot import Slot, SlotBusy
-from reader_bridge.vpcd import INSERTED, REMOVED, Exchange
+from kazashi.applets.install import load
+from kazashi.card.access import ISO_RESET, MEASURED_RESET
+from kazashi.card.card import Card
+from kazashi.card.chip import Chip
+from kazashi.card.image import ImageStore
+from kazashi.reader_bridge.endpoint import AnyEndpoint
+from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
+from kazashi.reader_bridge.journal import Journal
+from kazashi.reader_bridge.replay import ReplayedCard
+from kazashi.reader_bridge.slot import Slot, SlotBusy
+from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange
 
 
 class NoSuchSlot(Exception):
@@ -154,7 +154,7 @@ class ReaderHost:
         """Have a second client take a reader; not while one does, or its own commands would bring the next."""
         if any(thief.poll() is None for thief in self._thieves):
             return False
-        command = [sys.executable, "-m", "reader_bridge.thief", slot.endpoint.reader, str(seconds)]
+        command = [sys.executable, "-P", "-m", "kazashi.reader_bridge.thief", slot.endpoint.reader, str(seconds)]
         environment = dict(self._environment) if self._environment is not None else None
         self._thieves = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
         return True

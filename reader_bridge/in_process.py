@@ -11,7 +11,7 @@ from smartcard.scard import (
     SCARD_W_REMOVED_CARD,
 )
 
-from reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.interface import CardGone, Interface
 
 
 class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types

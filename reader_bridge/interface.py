@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from card.chip import Chip
-from card.refusal import UnknownClass, status_of
-from card.status_word import SUCCESS
+from kazashi.card.chip import Chip
+from kazashi.card.refusal import UnknownClass, status_of
+from kazashi.card.status_word import SUCCESS
 
 _SUCCESS = SUCCESS.to_bytes(2)
 _UNKNOWN_CLASS = status_of(UnknownClass()).to_bytes(2)

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
-from reader_bridge.vpcd import Exchange
+from kazashi.reader_bridge.vpcd import Exchange
 
 KEPT = 10_000
 

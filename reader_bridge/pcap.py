@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from reader_bridge.trace import Trace
-from reader_bridge.vpcd import EVENTS, FORGETTING, INSERTED, REMOVED, Control
+from kazashi.reader_bridge.trace import Trace
+from kazashi.reader_bridge.vpcd import EVENTS, FORGETTING, INSERTED, REMOVED, Control
 
 LINK_TYPE = 264
 _MAGIC, _MAJOR, _MINOR, _LONGEST = 0xA1B2C3D4, 2, 4, 0x40000

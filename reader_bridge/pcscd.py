@@ -24,7 +24,7 @@ from smartcard.scard import (
     SCardReleaseContext,
 )
 
-from reader_bridge.endpoint import Endpoint
+from kazashi.reader_bridge.endpoint import Endpoint
 
 SYSTEM_DIRECTORY = Path("/run/pcscd")
 SYSTEM_CONFIGURATION = Path("/etc/reader.conf.d")

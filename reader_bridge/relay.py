@@ -6,8 +6,8 @@ from contextlib import ExitStack, suppress
 
 from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_RESET_CARD, SCARD_UNPOWER_CARD
 
-from reader_bridge.interface import CardGone
-from reader_bridge.pcsc import ANY_PROTOCOL, CardHandle, PcscError, connected
+from kazashi.reader_bridge.interface import CardGone
+from kazashi.reader_bridge.pcsc import ANY_PROTOCOL, CardHandle, PcscError, connected
 
 
 class RelayedCard:

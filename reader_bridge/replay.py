@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from card.refusal import UnknownInstruction, status_of
-from card.status_word import StatusWord
-from reader_bridge.trace import Recorded, Trace
+from kazashi.card.refusal import UnknownInstruction, status_of
+from kazashi.card.status_word import StatusWord
+from kazashi.reader_bridge.trace import Recorded, Trace
 
 _NOT_RECORDED = status_of(UnknownInstruction()).to_bytes(2)
 _OUT_OF_ORDER = StatusWord(0x6F00).to_bytes(2)

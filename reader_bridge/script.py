@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from smartcard.scard import SCARD_RESET_CARD
 
-from card.status_word import StatusWord
-from reader_bridge.pcsc import CardHandle
+from kazashi.card.status_word import StatusWord
+from kazashi.reader_bridge.pcsc import CardHandle
 
 
 class BadScript(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from reader_bridge.endpoint import AnyEndpoint
-from reader_bridge.interface import Interface
-from reader_bridge.vpcd import Observer, ReaderGone, VpcdLink
+from kazashi.reader_bridge.endpoint import AnyEndpoint
+from kazashi.reader_bridge.interface import Interface
+from kazashi.reader_bridge.vpcd import Observer, ReaderGone, VpcdLink
 
 _JOIN_SECONDS = 10
 _PRESENCE_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""A second client that takes a reader for a while: `python -m reader_bridge.thief READER SECONDS`.
+"""A second client that takes a reader for a while: `python -m kazashi.reader_bridge.thief READER SECONDS`.
 
 A program of its own, because libpcsclite settles once in a process on which pcscd it talks to.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
-from reader_bridge.pcsc import connected
+from kazashi.reader_bridge.pcsc import connected
 
 _SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
-from reader_bridge.decoder import MASK, Decoded, Decoder
-from reader_bridge.vpcd import Exchange
+from kazashi.reader_bridge.decoder import MASK, Decoded, Decoder
+from kazashi.reader_bridge.vpcd import Exchange
 
 FORMAT = "kazashi-trace"
 VERSION = 1

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from card.chip import NotPowered
-from reader_bridge.interface import CardGone, Interface
+from kazashi.card.chip import NotPowered
+from kazashi.reader_bridge.interface import CardGone, Interface
 
 _log = logging.getLogger(__name__)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only

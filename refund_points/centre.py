@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from refund_points.codes import (
+from kazashi.refund_points.codes import (
     POLICIES,
     AuthenticationSerial,
     CodeByCentre,
@@ -22,16 +22,16 @@ from refund_points.codes import (
     KeyedByShop,
     MyKeyId,
 )
-from refund_points.enrolment import Detail, Enrolment
-from refund_points.ledger import FIRST, GRANTED, Ledger
-from refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
-from relying_party.mutual_tls import Credentials, ServiceAuthority
-from relying_party.mykey import MyKeyPlatform
-from relying_party.store import event_table
-from world.chance import unforeseen
-from world.clock import JST, epoch
-from world.home import World
-from world.storage import Position
+from kazashi.refund_points.enrolment import Detail, Enrolment
+from kazashi.refund_points.ledger import FIRST, GRANTED, Ledger
+from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
+from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+from kazashi.web.mutual_tls import Credentials, ServiceAuthority
+from kazashi.world.chance import unforeseen
+from kazashi.world.clock import JST, epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
+from kazashi.world.storage import Position
 
 MOST_RECORDS = 2_000
 """In one batch."""

@@ -24,12 +24,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from refund_points.centre import MOST_RECORDS, Centre
-from refund_points.sender import CentreUnreachable
-from refund_points.till import Till
-from relying_party import mutual_tls
-from relying_party.mutual_tls import Credentials, client, peer_of
-from world.storage import StoreFailed
+from kazashi.refund_points.centre import MOST_RECORDS, Centre
+from kazashi.refund_points.sender import CentreUnreachable
+from kazashi.refund_points.till import Till
+from kazashi.web import mutual_tls
+from kazashi.web.mutual_tls import Credentials, client, peer_of
+from kazashi.world.storage import StoreFailed
 
 LARGEST = 16 << 20
 """Bytes of a batch."""

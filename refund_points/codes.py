@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from relying_party.pseudonyms import MINIMUM_KEY, KeyedPairwise, RawSerial, Subject
+from kazashi.relying_party.pseudonyms.pseudonyms import MINIMUM_KEY, KeyedPairwise, RawSerial, Subject
 
 _MYKEY = re.compile("[0-9A-Z]{8}")
 _SERIAL = re.compile("[0-9A-F]{1,16}")

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from refund_points.codes import POLICIES, AuthenticationSerial, CodeByCentre, CodePolicy, KeyedByShop, MyKeyId
+from kazashi.refund_points.codes import POLICIES, AuthenticationSerial, CodeByCentre, CodePolicy, KeyedByShop, MyKeyId
 
 
 class EnrolmentDamaged(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from world.storage import Position
+from kazashi.world.storage import Position
 
 GRANTED, PAYABLE, PAID = 1, 2, 3
 """The accounts of the centre's own. GRANTED goes below nothing: what it lacks is what people have been given."""

@@ -17,19 +17,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pki.profile import Kind
-from refund_points.refunds import CAP, Application, ApplicationState, RefundRefused, Refunds, Standing
-from refund_points.zengin import Account, PaymentRefused
-from relying_party.agent_login import AgentLogin
-from relying_party.authentication import Authentication
-from relying_party.entrance import CardEntrance, Sessions
-from relying_party.linkage import Linkage
-from relying_party.pages import alert, both, form, page
-from relying_party.platform import Platform, User
-from relying_party.store import event_table
-from relying_party.verdict import Verdict
-from relying_party.verification import Verifier
-from world.home import World
+from kazashi.jpki.profile import Kind
+from kazashi.refund_points.refunds import CAP, Application, ApplicationState, RefundRefused, Refunds, Standing
+from kazashi.refund_points.zengin import Account, PaymentRefused
+from kazashi.relying_party.login.agent_login import AgentLogin
+from kazashi.relying_party.login.entrance import CardEntrance, Sessions
+from kazashi.relying_party.platform.platform import Platform, User
+from kazashi.relying_party.verify.authentication import Authentication
+from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.web.pages import alert, both, form, page
+from kazashi.world.event_log import event_table
+from kazashi.world.home import World
 
 TENANT = "refund-portal"
 _TITLE = "還付ポイント"

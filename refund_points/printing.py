@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from rich.cells import cell_len, set_cell_size
 
-from refund_points.till import Receipt
-from world.clock import JST
+from kazashi.refund_points.till import Receipt
+from kazashi.world.clock import JST
 
 WIDTH = 40
 """Columns."""

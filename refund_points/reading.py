@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pki.profile import Kind
-from relying_party.card_reader import certificates_at_hand
-from relying_party.finding import Finding, Outcome
-from relying_party.verdict import Verdict
-from relying_party.verification import Verifier
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.login.card_reader import certificates_at_hand
+from kazashi.relying_party.verify.finding import Finding, Outcome
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.relying_party.verify.verification import Verifier
 
 _WORDS = {
     Finding.REVOKED: "its certificate is revoked",

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from refund_points.goods import MOST_YEN, points_of
+from kazashi.refund_points.goods import MOST_YEN, points_of
 
 MOST_BYTES = 8_192
 """The longest record. A till that has more lines to tell than fit tells the sum alone."""

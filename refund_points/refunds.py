@@ -17,12 +17,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from refund_points.centre import Centre
-from refund_points.ledger import PAID, PAYABLE
-from refund_points.zengin import MOST_PAYMENTS, Account, Payment, payment_file
-from relying_party.attributes import FourAttributes
-from world.clock import JST, epoch
-from world.storage import Position
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.ledger import PAID, PAYABLE
+from kazashi.refund_points.zengin import MOST_PAYMENTS, Account, Payment, payment_file
+from kazashi.relying_party.verify.attributes import FourAttributes
+from kazashi.world.clock import JST, epoch
+from kazashi.world.storage import Position
 
 CAP = 4_000
 """Yen to a person and year: two per cent of 200,000. One point is one yen."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from refund_points.centre import Answer
-from refund_points.till import State, Till
-from world.storage import StoreFailed
+from kazashi.refund_points.centre import Answer
+from kazashi.refund_points.till import State, Till
+from kazashi.world.storage import StoreFailed
 
 BATCH = 500
 PAUSE_SECONDS = 5.0

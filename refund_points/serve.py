@@ -1,4 +1,5 @@
-"""The process that serves a world's accumulation centre: `python -m refund_points.serve WORLD --port P --workers N`.
+"""The process that serves a world's accumulation centre:
+`python -m kazashi.refund_points.serve WORLD --port P --workers N`.
 
 Several workers share one port and one database; what one has taken in the others know, because it is on disk.
 """
@@ -12,11 +13,11 @@ from typing import Any
 
 import uvicorn
 
-from refund_points.centre import Centre
-from refund_points.centre_http import application, serving
-from relying_party.linkage import NoLinkage
-from relying_party.mykey import MyKeyPlatform
-from world.home import World, open_world
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.centre_http import application, serving
+from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.world.home import World, open_world
 
 HOST, PORT = "localhost", 18614
 _WORLD = "KAZASHI_SERVED_WORLD"
@@ -32,7 +33,7 @@ def worker() -> Any:
     return application(centre_of(open_world(Path(os.environ[_WORLD]))))
 
 
-def run(world: World, port: int, workers: int, factory: str = "refund_points.serve:worker") -> None:
+def run(world: World, port: int, workers: int, factory: str = "kazashi.refund_points.serve:worker") -> None:
     """Serve until told to end; `factory` makes each worker's application."""
     os.environ[_WORLD] = str(world.directory)
     world.run.mkdir(mode=0o700, exist_ok=True)

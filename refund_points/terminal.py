@@ -19,13 +19,13 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Label, Static
 
-from refund_points.goods import CATALOGUE, Basket, BasketRefused, Item, Line, line_of
-from refund_points.printing import receipt_text
-from refund_points.reading import Card, SeveralCards
-from refund_points.sender import Courier, Transport
-from refund_points.till import Receipt, SaleRefused, State, Till
-from relying_party.card_reader import CardMissing
-from world.storage import StoreFailed
+from kazashi.refund_points.goods import CATALOGUE, Basket, BasketRefused, Item, Line, line_of
+from kazashi.refund_points.printing import receipt_text
+from kazashi.refund_points.reading import Card, SeveralCards
+from kazashi.refund_points.sender import Courier, Transport
+from kazashi.refund_points.till import Receipt, SaleRefused, State, Till
+from kazashi.relying_party.login.card_reader import CardMissing
+from kazashi.world.storage import StoreFailed
 
 _LOOK_SECONDS = 0.1
 """Between two looks at the reader."""

@@ -16,14 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from refund_points.codes import CodePolicy, CodeRefused
-from refund_points.enrolment import Detail, Enrolment
-from refund_points.goods import Basket, points_of
-from refund_points.reading import Card
-from refund_points.record import MOST_BYTES, Record, RecordRefused, SignedRecord, TillKey, What, public_pem
-from relying_party.store import event_table
-from world.clock import Clock, epoch
-from world.storage import open_store
+from kazashi.refund_points.codes import CodePolicy, CodeRefused
+from kazashi.refund_points.enrolment import Detail, Enrolment
+from kazashi.refund_points.goods import Basket, points_of
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.record import MOST_BYTES, Record, RecordRefused, SignedRecord, TillKey, What, public_pem
+from kazashi.world.clock import Clock, epoch
+from kazashi.world.event_log import event_table
+from kazashi.world.storage import open_store
 
 
 class SaleRefused(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from resident_registry.birth_date import BirthDate
-from resident_registry.municipality import Municipality, municipality
-from resident_registry.resident import JAPAN, Name, Resident, Sex
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.municipality import Municipality, municipality
+from kazashi.resident_registry.resident import JAPAN, Name, Resident, Sex
 
 _SHIBUYA, _OGASAWARA = municipality("13113"), municipality("13421")
 _YOKOHAMA_NAKA, _OSAKA_KITA = municipality("14104"), municipality("27127")

@@ -12,9 +12,9 @@ from datetime import date
 from enum import Enum
 from typing import Any, ClassVar, Self
 
-from resident_registry.birth_date import BirthDate
-from resident_registry.municipality import municipality
-from resident_registry.resident import JAPAN, Name, Residence, Resident, Sex, Status
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.resident import JAPAN, Name, Residence, Resident, Sex, Status
 
 MOVE_IN_DAYS = 14
 """Within how many days after the move somebody who moved must notify it."""

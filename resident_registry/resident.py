@@ -8,9 +8,9 @@ from datetime import date
 from enum import Enum
 from typing import Any
 
-from resident_registry.birth_date import BirthDate
-from resident_registry.municipality import Municipality, municipality
-from resident_registry.number import IndividualNumber, ResidentRecordCode
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.municipality import Municipality, municipality
+from kazashi.resident_registry.number import IndividualNumber, ResidentRecordCode
 
 FULL_WIDTH_SPACE = "\u3000"
 JAPAN = "JP"

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from applets.install import load
-from card.chip import Chip
-from card_management.order import image_path
-from reader_bridge.host import ReaderHost
-from reader_bridge.pcscd import RunningPcscd, start_pcscd
-from resident_registry.cast import CAST
+from kazashi.applets.install import load
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.postgresql import server
+from kazashi.card.chip import Chip
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.host import ReaderHost
+from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
+from kazashi.resident_registry.cast import CAST
+from kazashi.world.home import World, open_world
+from kazashi.world.key_source import SharedKeySource, generate
 from tests import WORKER
 from tests.town import fresh_database, new_institutions
-from tools.institutions import Institutions
-from tools.postgresql import server
-from world.home import World, open_world
-from world.key_source import SharedKeySource, generate
 
 
 @pytest.fixture(scope="session")

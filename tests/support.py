@@ -13,8 +13,8 @@ from pathlib import Path
 
 from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_SHARE_SHARED
 
-from reader_bridge import pcsc
-from reader_bridge.pcsc import PcscError, check, context
+from kazashi.reader_bridge import pcsc
+from kazashi.reader_bridge.pcsc import PcscError, check, context
 
 __all__ = ["PcscError", "check", "connected", "context"]
 

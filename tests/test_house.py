@@ -4,92 +4,138 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from card.refusal import _STATUS, Refusal
-from card.status_word import _MEANINGS
-from tools.error_codes import CODES, REMOTE_ONLY
+from kazashi.assembly.error_codes import CODES, REMOTE_ONLY
+from kazashi.card.refusal import _STATUS, Refusal
+from kazashi.card.status_word import _MEANINGS
+from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
 
 ROOT = Path(__file__).parent.parent
 
-MAY_IMPORT = {
+_GROUND = {"world", "web", "jpki"}
+_CARD = {"card", "applets"}
+_BELOW_THE_ACTORS = _GROUND | {"relying_party", "resident_registry"}
+_ACTORS = _BELOW_THE_ACTORS | _CARD | {"reader_bridge", "pki", "card_management", "refund_points", "provision_network",
+                                       "tracking_lab"}  # fmt: skip
+MAY_IMPORT: dict[str, set[str]] = {
     "card": set(),
     "world": set(),
+    "jpki": set(),
     "applets": {"card"},
-    "reader_bridge": {"card", "applets"},
     "resident_registry": {"world"},
-    "pki": {"world", "resident_registry"},
-    "card_management": {"world", "card", "applets", "resident_registry", "pki"},
-    "relying_party": {"world", "pki"},
-    "refund_points": {"world", "relying_party", "pki"},
-    "provision_network": {"world", "relying_party", "resident_registry", "pki"},
-    "tracking_lab": {"world", "relying_party", "resident_registry", "pki"},
-    "tools": {
-        "tracking_lab",
-        "card",
-        "applets",
-        "reader_bridge",
-        "world",
-        "resident_registry",
-        "pki",
-        "card_management",
-        "relying_party",
-        "refund_points",
-        "provision_network",
-    },
+    "web": {"world"},
+    "reader_bridge": _CARD,
+    "pki": {"world", "web", "jpki", "resident_registry"},
+    "relying_party": _GROUND,
+    "card_management": {*_CARD, *_GROUND, "resident_registry", "pki"},
+    "refund_points": _GROUND | {"relying_party"},
+    "provision_network": _BELOW_THE_ACTORS,
+    "tracking_lab": _BELOW_THE_ACTORS | {"pki"},
+    "assembly": _ACTORS,
+    "studies": _ACTORS | {"assembly"},
+    "tools": _ACTORS | {"assembly", "studies"},
+    "package": {"tools"},
 }
-PUBLIC = {"pki.profile", "pki.state"}
-"""What of `pki` a relying party may know: what everybody can, who has only certificates and documents to go by."""
+"""Which packages each package imports from, by docs/architecture.md. `package` is `kazashi` itself."""
+
+LARGEST_SHARE, LONGEST_MODULE, LONGEST_TABLE = 0.12, 500, 600
+TABLES = {"kazashi.relying_party.conformance", "kazashi.provision_network.uses"}
+"""Packages and modules that are tables or conformance cases for the most part, and may be longer."""
 
 SECONDS_MODULES = {"time", "random", "secrets"}
 """What only `world` may ask for the time or for chance. The chip is handed its chance; the bridge and the tools tell
 how long things take, and wait."""
 
-
-def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
-
-
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            found.add((node.module or "").partition(".")[0])
-    return found
+MODULES = dict(modules(ROOT))
+PRODUCT = {name: path for name, path in MODULES.items() if name.partition(".")[0] == "kazashi"}
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_run_downward_only(package: str) -> None:
-    assert modules(package)
-    for path in modules(package):
-        upward = imports(path) & (MAY_IMPORT.keys() | {"tests"}) - MAY_IMPORT[package] - {package}
-        assert not upward, f"{path.relative_to(ROOT)} imports {upward}"
+def folder(path: Path) -> str:
+    """The folder at the root that a file lies in."""
+    return path.relative_to(ROOT).parts[0]
 
 
-@pytest.mark.parametrize("package", ["relying_party", "refund_points", "provision_network"])
-def test_a_relying_party_knows_public_facts_only(package: str) -> None:
-    for path in modules(package):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pki"):
-                assert node.module in PUBLIC, f"{path.relative_to(ROOT)} imports {node.module}"
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_every_package_is_installed_and_under_the_rule() -> None:
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert packages == MAY_IMPORT.keys()
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_run_downward_only(room: str) -> None:
+    inside = {name: path for name, path in PRODUCT.items() if folder(path) == room}
+    assert inside
+    for name, path in inside.items():
+        used = {folder(MODULES[target]) for target in imports(path, set(MODULES))}
+        assert not used - MAY_IMPORT[room] - {room}, f"{name} imports {used - MAY_IMPORT[room] - {room}}"
+
+
+def test_the_rule_has_no_circle_and_names_every_package() -> None:
+    assert {folder(path) for path in folders(ROOT).values()} == MAY_IMPORT.keys()
+    assert [room.name for room in floors(rooms(ROOT))[-1]]
+    order = list(MAY_IMPORT)
+    for room, below in MAY_IMPORT.items():
+        assert all(order.index(other) < order.index(room) for other in below), room
+
+
+def circle(found: dict[str, set[str]]) -> set[str]:
+    """Those of some names that reach themselves by way of others, or lie between such; empty where none does."""
+    left = dict(found)
+    while free := [name for name, below in left.items() if not below & left.keys()]:
+        for name in free:
+            del left[name]
+    return set(left)
+
+
+def test_modules_and_packages_import_each_other_in_no_circle() -> None:
+    packages = {name if path.stem == "__init__" else name.rpartition(".")[0] for name, path in PRODUCT.items()}
+    used = {name: imports(path, set(PRODUCT)) - {name} for name, path in PRODUCT.items()}
+    by_package: dict[str, set[str]] = {package: set() for package in packages}
+    for name, targets in used.items():
+        package = name if name in packages else name.rpartition(".")[0]
+        others = {target if target in packages else target.rpartition(".")[0] for target in targets}
+        # A package and one inside it are one room: the outer may be the door of the inner, and its ground.
+        by_package[package] |= {
+            other for other in others if not f"{other}.".startswith(f"{package}.")
+            and not f"{package}.".startswith(f"{other}.")
+        }  # fmt: skip
+    assert circle(by_package) == set()
+    assert circle(used) == set()
+
+
+def test_setup_lists_every_package() -> None:
     listed = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    for package in packages:
-        assert re.search(rf"^    {package}$", listed, re.MULTILINE), f"setup.cfg does not list {package}"
+    for name, path in PRODUCT.items():
+        if path.stem == "__init__":
+            assert re.search(rf"^    {name}$", listed, re.MULTILINE), f"setup.cfg does not list {name}"
 
 
-@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"world", "reader_bridge", "tools"}))
-def test_time_and_chance_come_through_world(package: str) -> None:
-    for path in modules(package):
+BARE = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()} - {"tests", "benchmarks"}
+
+
+def test_nothing_is_imported_by_the_name_of_its_folder() -> None:
+    """From the checkout `import card` works, too, and would load everything twice."""
+    named = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(sorted(BARE))})\b", re.MULTILINE)
+    for path in [*(ROOT / name for name in ("README.md", "CHANGELOG.md")), *ROOT.glob("docs/**/*.md"),
+                 *ROOT.glob("examples/**/*"), *MODULES.values()]:  # fmt: skip
+        if path.is_file():
+            found = named.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{path}: {found and found.group()}"
+
+
+def test_no_package_is_an_attic() -> None:
+    sizes: Counter[str] = Counter()
+    for name, path in PRODUCT.items():
+        sizes[name if path.stem == "__init__" else name.rpartition(".")[0]] += lines(path)
+    total = sum(sizes.values())
+    assert {name: size for name, size in sizes.items() if size > LARGEST_SHARE * total} == {}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT.keys() - {"world", "reader_bridge", "tools", "assembly", "studies"}))
+def test_time_and_chance_come_through_world(room: str) -> None:
+    for path in (path for path in PRODUCT.values() if folder(path) == room):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
@@ -100,9 +146,9 @@ def test_time_and_chance_come_through_world(package: str) -> None:
 
 
 def test_modules_stay_readable_at_one_sitting() -> None:
-    for package in MAY_IMPORT:
-        for path in modules(package):
-            assert len(path.read_text(encoding="utf-8").splitlines()) <= 700, path
+    for name, path in MODULES.items():
+        table = name.startswith("tests.") or name in TABLES or name.rpartition(".")[0] in TABLES
+        assert lines(path) <= (LONGEST_TABLE if table else LONGEST_MODULE), path
 
 
 def test_every_refusal_has_a_status_word() -> None:

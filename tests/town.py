@@ -12,14 +12,14 @@ import psycopg
 import sqlalchemy as sa
 from cryptography import x509
 
-from pki.ledger import Issued
-from pki.profile import Kind
-from pki.state import Standing
-from tools.institutions import Institutions
-from world.clock import WorldClock, instant_of
-from world.home import World, open_world
-from world.key_source import KeySource
-from world.settings import Settings
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Standing
+from kazashi.pki.ledger import Issued
+from kazashi.world.clock import WorldClock, instant_of
+from kazashi.world.home import World, open_world
+from kazashi.world.key_source import KeySource
+from kazashi.world.settings import Settings
 
 MORNING = instant_of("2026-11-24T10:00+09:00")
 SIGNATURE, AUTHENTICATION = Kind.SIGNATURE, Kind.AUTHENTICATION

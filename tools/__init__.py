@@ -1,1 +1,1 @@
-"""The command line, the console and the measurements: they compose all the rest, and decide nothing of their own."""
+"""The programs: command line, running instance, demonstration, and the kit for other people's tests."""

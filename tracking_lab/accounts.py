@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracking_lab.names import FAMILIES, GIVEN, VARIANTS
-from tracking_lab.people import AT_THE_REGISTRY
-from tracking_lab.plan import DAY, Kind, Plan
-from world.chance import stream
+from kazashi.tracking_lab.names import FAMILIES, GIVEN, VARIANTS
+from kazashi.tracking_lab.people import AT_THE_REGISTRY
+from kazashi.tracking_lab.plan import DAY, Kind, Plan
+from kazashi.world.chance import stream
 
 ATTRIBUTES = ("family", "given", "born", "sex", "town", "street")
 

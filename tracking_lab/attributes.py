@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from tracking_lab.accounts import ATTRIBUTES
-from tracking_lab.engine import Engine
-from tracking_lab.names import VARIANTS
+from kazashi.tracking_lab.accounts import ATTRIBUTES
+from kazashi.tracking_lab.engine import Engine
+from kazashi.tracking_lab.names import VARIANTS
 
 CERTAIN = 0.9
 """The probability from which on two accounts are taken for one person's."""

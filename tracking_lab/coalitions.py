@@ -8,8 +8,8 @@ from itertools import combinations
 
 import polars as pl
 
-from tracking_lab.countermeasures import AUTHORITY, PLATFORM, Countermeasure
-from tracking_lab.metrics import minimal
+from kazashi.tracking_lab.countermeasures import AUTHORITY, PLATFORM, Countermeasure
+from kazashi.tracking_lab.metrics import minimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """By what a service knows its users, in twelve ways that are used or proposed in several countries, on one stream of
-uses. The pseudonyms are those that relying parties really derive (`relying_party/pseudonyms.py`)."""
+uses. The pseudonyms are those that relying parties really derive (`relying_party/pseudonyms/pseudonyms.py`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from relying_party.converter import Converter, Service
-from relying_party.pseudonyms import (
+from kazashi.relying_party.pseudonyms.converter import Converter, Service
+from kazashi.relying_party.pseudonyms.pseudonyms import (
     AustrianBpk,
     GermanRestrictedIdentification,
     KeyedPairwise,
@@ -21,7 +21,7 @@ from relying_party.pseudonyms import (
     Subject,
     sector_key,
 )
-from world.chance import stream, unforeseen
+from kazashi.world.chance import stream, unforeseen
 
 _KEY = sha256(b"a made-up key of the laboratory").digest()
 
@@ -110,7 +110,10 @@ COUNTERMEASURES: list[Countermeasure] = [
         "a question to the authority at each renewal",
     ),
     replace(
-        _RAW, name="raw serial number, lists in place of OCSP", source="CRL", cost="a list a day at every service",
+        _RAW,
+        name="raw serial number, lists in place of OCSP",
+        source="CRL",
+        cost="a list a day at every service",
         online=False,
     ),
     Countermeasure(

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from tracking_lab.engine import Engine
-from tracking_lab.metrics import Share
-from tracking_lab.plan import DAY
+from kazashi.tracking_lab.engine import Engine
+from kazashi.tracking_lab.metrics import Share
+from kazashi.tracking_lab.plan import DAY
 
 MOST = 3_000
 """Of how many people linkers work one by one; what SQL does is done for everybody."""

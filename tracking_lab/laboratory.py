@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracking_lab.accounts import accounts
-from tracking_lab.lives import live, numbered
-from tracking_lab.people import CHUNK
-from tracking_lab.plan import NOWHERE, Plan
-from tracking_lab.uses import use
+from kazashi.tracking_lab.accounts import accounts
+from kazashi.tracking_lab.lives import live, numbered
+from kazashi.tracking_lab.people import CHUNK
+from kazashi.tracking_lab.plan import NOWHERE, Plan
+from kazashi.tracking_lab.uses import use
 
 _PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
 TABLES = ("person", "event", "certificate", "service", "uses", "account")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from tracking_lab.engine import Engine
-from tracking_lab.plan import DAY, HOUR
+from kazashi.tracking_lab.engine import Engine
+from kazashi.tracking_lab.plan import DAY, HOUR
 
 EXACT = """
 WITH held AS (SELECT DISTINCT service, {handle} AS handle FROM uses),

@@ -1,7 +1,7 @@
 """Cards, phones and the certificates on them, as people's lives go on: whole columns at a time.
 
 What an event does to certificates, how long they last and when they can be renewed are the authorities' own rules
-(`pki/consequence.py`, `pki/profile.py`, `pki/validity.py`). A test lets a small population live through the services
+(`pki/consequence.py`, `jpki/profile.py`, `pki/validity.py`). A test lets a small population live through the services
 themselves, day by day, and finds the same certificates and the same uses.
 """
 
@@ -13,12 +13,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pki.consequence import TABLE
-from pki.profile import EMULATED, Kind
-from pki.validity import ADULT_AGE, SIGNATURE_AGE
-from tracking_lab.people import AT_THE_REGISTRY, CHUNK, NEVER, ON_PAPER, WORDS, People, nth_birthday_after, people
-from tracking_lab.plan import BEGINS, Plan
-from world.chance import stream
+from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.pki.consequence import TABLE
+from kazashi.pki.validity import ADULT_AGE, SIGNATURE_AGE
+from kazashi.tracking_lab.people import (
+    AT_THE_REGISTRY,
+    CHUNK,
+    NEVER,
+    ON_PAPER,
+    WORDS,
+    People,
+    nth_birthday_after,
+    people,
+)
+from kazashi.tracking_lab.plan import BEGINS, Plan
+from kazashi.world.chance import stream
 
 SIGNATURES = 1 << 40
 """What is added to the serial numbers of the signature authority's, which counts for itself."""
@@ -279,7 +288,7 @@ class _Desk:
 
 
 def renewal_opens(last: Any) -> Any:
-    """The first day on which what ends on a day can be renewed, as `pki.validity.renewal_opens` says it."""
+    """The first day on which what ends on a day can be renewed, as `kazashi.pki.validity.renewal_opens` says it."""
     days = np.datetime64(BEGINS) + last.astype("timedelta64[D]")
     months = days.astype("datetime64[M]")
     opens = months - EMULATED.term.renewal_months

@@ -12,17 +12,17 @@ from typing import Any
 
 import polars as pl
 
-from tracking_lab.accounts import ATTRIBUTES
-from tracking_lab.attributes import best, candidates
-from tracking_lab.engine import DuckDb, Engine
-from tracking_lab.evidence import run_row, same_person, told
-from tracking_lab.findings import Finding
-from tracking_lab.laboratory import Laboratory
-from tracking_lab.linkers import EXACT, by_timing, exact_join, singling_out, together
-from tracking_lab.logs import about, handles_look_like_digests
-from tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
-from tracking_lab.plan import DAY, HOUR
-from tracking_lab.study import POINTS, TRIED, rounded, unicity
+from kazashi.tracking_lab.accounts import ATTRIBUTES
+from kazashi.tracking_lab.attributes import best, candidates
+from kazashi.tracking_lab.engine import DuckDb, Engine
+from kazashi.tracking_lab.evidence import run_row, same_person, told
+from kazashi.tracking_lab.findings import Finding
+from kazashi.tracking_lab.laboratory import Laboratory
+from kazashi.tracking_lab.linkers import EXACT, by_timing, exact_join, singling_out, together
+from kazashi.tracking_lab.logs import about, handles_look_like_digests
+from kazashi.tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
+from kazashi.tracking_lab.plan import DAY, HOUR
+from kazashi.tracking_lab.study import POINTS, TRIED, rounded, unicity
 
 Progress = Callable[[str], object]
 _MOST = 200_000

@@ -18,10 +18,10 @@ import duckdb
 import polars as pl
 import yaml
 
-from resident_registry.number import IndividualNumber
-from tracking_lab.accounts import ATTRIBUTES
-from tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, put_whole
-from tracking_lab.plan import DAY, EPOCH
+from kazashi.resident_registry.number import IndividualNumber
+from kazashi.tracking_lab.accounts import ATTRIBUTES
+from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, put_whole
+from kazashi.tracking_lab.plan import DAY, EPOCH
 
 SAMPLE, LOOKS_LIKE = 10_000, 0.5
 """How many values of a column are looked at, and what share of them makes it one of individual numbers: of twelve

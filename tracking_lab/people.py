@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracking_lab.names import FAMILIES, GIVEN
-from tracking_lab.plan import BEGINS, Plan, zipf_weights
+from kazashi.tracking_lab.names import FAMILIES, GIVEN
+from kazashi.tracking_lab.plan import BEGINS, Plan, zipf_weights
 
 CHUNK = 50_000
 """People whose lives are made together. A chunk's chance is its own, so that cores do not matter."""

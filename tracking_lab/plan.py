@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from world.clock import instant_of
+from kazashi.world.clock import instant_of
 
 BEGINS = date(2026, 4, 1)
 EPOCH = int(instant_of("2026-04-01T00:00+09:00").timestamp())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from tracking_lab.drawing import bars, dots, lines
+from kazashi.tracking_lab.drawing import bars, dots, lines
 
 _STYLE = """
 :root{color-scheme:light dark;font:16px/1.55 system-ui,sans-serif}

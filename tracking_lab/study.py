@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from tracking_lab.coalitions import coalitions
-from tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
-from tracking_lab.engine import DuckDb, Engine
-from tracking_lab.evidence import Evidence, told
-from tracking_lab.findings import findings
-from tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable
-from tracking_lab.linkers import (
+from kazashi.tracking_lab.coalitions import coalitions
+from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
+from kazashi.tracking_lab.engine import DuckDb, Engine
+from kazashi.tracking_lab.evidence import Evidence, told
+from kazashi.tracking_lab.findings import findings
+from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable
+from kazashi.tracking_lab.linkers import (
     EXACT,
     OF_PERSONS,
     TOGETHER,
@@ -29,7 +29,7 @@ from tracking_lab.linkers import (
     singling_out,
     trajectories,
 )
-from tracking_lab.metrics import (
+from kazashi.tracking_lab.metrics import (
     Share,
     advantage,
     anonymeter,
@@ -42,9 +42,9 @@ from tracking_lab.metrics import (
     record_risk,
     time_to_link,
 )
-from tracking_lab.plan import DAY, HOUR
-from tracking_lab.threats import run_all
-from world.chance import stream
+from kazashi.tracking_lab.plan import DAY, HOUR
+from kazashi.tracking_lab.threats import run_all
+from kazashi.world.chance import stream
 
 _GUESSES_PER_SECOND = 1e9
 """SHA-256 on one graphics card, an order of magnitude."""

@@ -13,14 +13,14 @@ from typing import Any
 
 import polars as pl
 
-from tracking_lab.accounts import registered
-from tracking_lab.attributes import best, candidates
-from tracking_lab.countermeasures import handles, named
-from tracking_lab.evidence import Evidence, run_row, same_person, told
-from tracking_lab.exposure import Exposure
-from tracking_lab.linkers import by_timing, exact_join, hashed, together
-from tracking_lab.lives import REASONS
-from tracking_lab.metrics import Linkage, Share, gap_entropy, pairwise, reidentified
+from kazashi.tracking_lab.accounts import registered
+from kazashi.tracking_lab.attributes import best, candidates
+from kazashi.tracking_lab.countermeasures import handles, named
+from kazashi.tracking_lab.evidence import Evidence, run_row, same_person, told
+from kazashi.tracking_lab.exposure import Exposure
+from kazashi.tracking_lab.linkers import by_timing, exact_join, hashed, together
+from kazashi.tracking_lab.lives import REASONS
+from kazashi.tracking_lab.metrics import Linkage, Share, gap_entropy, pairwise, reidentified
 
 Results = dict[str, Any]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracking_lab.lives import CARD, PHONE
-from tracking_lab.people import CHUNK, NEVER
-from tracking_lab.plan import DAY, HOUR, Kind, Plan
-from world.chance import stream
+from kazashi.tracking_lab.lives import CARD, PHONE
+from kazashi.tracking_lab.people import CHUNK, NEVER
+from kazashi.tracking_lab.plan import DAY, HOUR, Kind, Plan
+from kazashi.world.chance import stream
 
 _OPENS, _CLOSES = 6 * HOUR, 20 * HOUR
 _ON_PHONE = 0.5

@@ -11,11 +11,11 @@ from random import Random
 
 import sqlalchemy as sa
 
-from world.chance import stream
-from world.clock import Clock, WorldClock
-from world.key_source import KeySource, StockedKeySource
-from world.settings import Settings
-from world.storage import Store, open_store
+from kazashi.world.chance import stream
+from kazashi.world.clock import Clock, WorldClock
+from kazashi.world.key_source import KeySource, StockedKeySource
+from kazashi.world.settings import Settings
+from kazashi.world.storage import Store, open_store
 
 FORMAT = 2
 _MARK = "world.json"

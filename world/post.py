@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from world.clock import epoch, from_epoch
-from world.storage import Position, Store, insert_if_absent
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.storage import Position, Store, insert_if_absent
 
 Body = dict[str, Any]
 

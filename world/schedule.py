@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from world.clock import WorldClock, from_epoch
+from kazashi.world.clock import WorldClock, from_epoch
 
 
 @dataclass(frozen=True, slots=True)

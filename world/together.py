@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from world.storage import Store
+from kazashi.world.storage import Store
 
 _Found = TypeVar("_Found")
 

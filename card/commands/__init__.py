@@ -1,11 +1,11 @@
 """The commands of the card, a module for each family, and the one table that finds them by class and instruction."""
 
-from card.commands.authentication import external_authenticate, get_challenge, internal_authenticate
-from card.commands.issuer import issuer_only, last_command_indicator, set_public_ic_key, set_session_key
-from card.commands.reading import get_data, read_binary, read_record
-from card.commands.selection import select
-from card.commands.signing import compute_digital_signature
-from card.commands.verification import change_key, change_reference_data, verify
+from kazashi.card.commands.authentication import external_authenticate, get_challenge, internal_authenticate
+from kazashi.card.commands.issuer import issuer_only, last_command_indicator, set_public_ic_key, set_session_key
+from kazashi.card.commands.reading import get_data, read_binary, read_record
+from kazashi.card.commands.selection import select
+from kazashi.card.commands.signing import compute_digital_signature
+from kazashi.card.commands.verification import change_key, change_reference_data, verify
 
 HANDLERS = {
     0x0020: verify,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from card.apdu import CommandApdu
-from card.file import KeyFile
-from card.refusal import (
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import KeyFile
+from kazashi.card.refusal import (
     ConditionsNotSatisfied,
     IncompatibleFile,
     ReferenceNotFound,
@@ -14,7 +14,7 @@ from card.refusal import (
     WrongLength,
     WrongParameters,
 )
-from card.session import Session
+from kazashi.card.session import Session
 
 
 def get_challenge(session: Session, command: CommandApdu) -> bytes:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from card.apdu import CommandApdu
-from card.file import SessionKeyRule
-from card.refusal import (
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import SessionKeyRule
+from kazashi.card.refusal import (
     FunctionNotSupported,
     SecurityStatusNotSatisfied,
     SessionKeyRefused,
     WrongLength,
     WrongParameters,
 )
-from card.session import Session
+from kazashi.card.session import Session
 
 
 def issuer_only(session: Session, command: CommandApdu) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from card.apdu import CommandApdu
-from card.file import RecordFile, TransparentFile
-from card.refusal import (
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import RecordFile, TransparentFile
+from kazashi.card.refusal import (
     FunctionNotSupported,
     IncompatibleFile,
     OffsetBeyondEnd,
@@ -14,7 +14,7 @@ from card.refusal import (
     WrongLength,
     WrongParameters,
 )
-from card.session import Session
+from kazashi.card.session import Session
 
 
 def read_binary(session: Session, command: CommandApdu) -> bytes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from card.apdu import CommandApdu
-from card.file import Application
-from card.refusal import FileOrApplicationNotFound, WrongLength, WrongParameters
-from card.session import Session
-from card.tlv import Tlv
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import Application
+from kazashi.card.refusal import FileOrApplicationNotFound, WrongLength, WrongParameters
+from kazashi.card.session import Session
+from kazashi.card.tlv import Tlv
 
 FCI_TEMPLATE = 0x6F
 DF_NAME = 0x84

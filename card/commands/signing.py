@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 
-from card.apdu import CommandApdu
-from card.file import ElementaryFile, KeyFile
-from card.key import PrivateKey
-from card.refusal import (
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import ElementaryFile, KeyFile
+from kazashi.card.key import PrivateKey
+from kazashi.card.refusal import (
     ConditionsNotSatisfied,
     IncompatibleFile,
     ReferenceNotFound,
@@ -16,7 +16,7 @@ from card.refusal import (
     WrongLength,
     WrongParameters,
 )
-from card.session import Session
+from kazashi.card.session import Session
 
 
 def _digest(data: bytes) -> bytes:

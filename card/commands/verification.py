@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from card.access import Event
-from card.apdu import CommandApdu
-from card.file import InternalFile, PinChange, PinFile
-from card.pin import MAX_LENGTH
-from card.refusal import (
+from kazashi.card.access import Event
+from kazashi.card.apdu import CommandApdu
+from kazashi.card.file import InternalFile, PinChange, PinFile
+from kazashi.card.pin import MAX_LENGTH
+from kazashi.card.refusal import (
     IncompatibleFile,
     NoRetryLimit,
     PinBlocked,
@@ -16,7 +16,7 @@ from card.refusal import (
     WrongLength,
     WrongParameters,
 )
-from card.session import Session
+from kazashi.card.session import Session
 
 
 def verify(session: Session, command: CommandApdu) -> bytes:

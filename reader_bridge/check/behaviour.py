@@ -26,11 +26,11 @@ from smartcard.scard import (
     SCARD_W_RESET_CARD,
 )
 
-from card.atr import CONTACT_ATRS
-from reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
-from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Probe
-from reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
-from reader_bridge.pcsc import PcscError, connect, context
+from kazashi.card.atr import CONTACT_ATRS
+from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Probe
+from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from kazashi.reader_bridge.pcsc import PcscError, connect, context
 
 KNOWN_ATRS = {
     **{atr: f"contact, {name}" for name, atr in CONTACT_ATRS.items()},

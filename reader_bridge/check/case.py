@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from reader_bridge.check.probe import Probe
-from reader_bridge.check.result import Outcome, Result
+from kazashi.reader_bridge.check.probe import Probe
+from kazashi.reader_bridge.check.result import Outcome, Result
 
 
 class Needs(Enum):

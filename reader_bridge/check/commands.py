@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from applets import common, jpki, text, visual
-from reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
-from reader_bridge.check.probe import SELECT_FOREIGN, Probe
+from kazashi.applets import card_surface, common_card, input_support, jpki
+from kazashi.reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
+from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
 _JPKI = "00A4040C0AD392F000260100000001"
 _TEXT = "00A4040C0AD3921000310001010408"
@@ -129,12 +129,12 @@ def _queries(probe: Probe, findings: Findings) -> None:
     for aid, fid, what, most in (
         (jpki.AID, jpki.AUTHENTICATION_PIN, "authentication PIN", jpki.AUTHENTICATION_TRIES),
         (jpki.AID, jpki.SIGNATURE_PIN, "signature password", jpki.SIGNATURE_TRIES),
-        (text.AID, text.PIN, "text PIN", text.PIN_TRIES),
-        (text.AID, text.NUMBER_A, "reference number A", text.NUMBER_TRIES),
-        (text.AID, text.NUMBER_B, "reference number B", text.NUMBER_TRIES),
-        (visual.AID, visual.NUMBER_A, "reference number A (visual)", text.NUMBER_TRIES),
-        (visual.AID, visual.NUMBER_B, "reference number B (visual)", text.NUMBER_TRIES),
-        (common.AID, common.JUKI_PIN, "juki PIN", common.JUKI_TRIES),
+        (input_support.AID, input_support.PIN, "text PIN", input_support.PIN_TRIES),
+        (input_support.AID, input_support.NUMBER_A, "reference number A", input_support.NUMBER_TRIES),
+        (input_support.AID, input_support.NUMBER_B, "reference number B", input_support.NUMBER_TRIES),
+        (card_surface.AID, card_surface.NUMBER_A, "reference number A (visual)", input_support.NUMBER_TRIES),
+        (card_surface.AID, card_surface.NUMBER_B, "reference number B (visual)", input_support.NUMBER_TRIES),
+        (common_card.AID, common_card.JUKI_PIN, "juki PIN", common_card.JUKI_TRIES),
     ):
         probe.select(aid)
         probe.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from reader_bridge.check.result import Outcome, Report, Result
+from kazashi.reader_bridge.check.result import Outcome, Report, Result
 
 
 @dataclass(frozen=True, slots=True)

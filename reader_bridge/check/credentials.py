@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from applets import jpki
-from reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
-from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe
+from kazashi.applets import jpki
+from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe
 
 _DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
 _MESSAGE = b"reader check"

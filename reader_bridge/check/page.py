@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
-from reader_bridge.check.compare import Comparison, Pair
-from reader_bridge.check.result import Outcome, Report, Result
+from kazashi.reader_bridge.check.compare import Comparison, Pair
+from kazashi.reader_bridge.check.result import Outcome, Report, Result
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --paper: #fbfaf7; --line: #d9d4c8; --soft: #efece4;

@@ -11,9 +11,9 @@ from enum import Enum
 
 from smartcard.scard import SCARD_UNPOWER_CARD
 
-from applets import jpki
-from card.identifiers import Aid
-from reader_bridge.pcsc import CardHandle
+from kazashi.applets import jpki
+from kazashi.card.identifiers import Aid
+from kazashi.reader_bridge.pcsc import CardHandle
 
 SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
 SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from reader_bridge.check import behaviour, commands, credentials
-from reader_bridge.check.case import Case, Findings, Needs, NotApplicable
-from reader_bridge.check.probe import SELECT_CARD_MANAGER, Kind, NoAnswer, Probe, Secrets
-from reader_bridge.check.result import Outcome, Report, Result
-from reader_bridge.pcsc import PcscError, connected
+from kazashi.reader_bridge.check import behaviour, commands, credentials
+from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, Kind, NoAnswer, Probe, Secrets
+from kazashi.reader_bridge.check.result import Outcome, Report, Result
+from kazashi.reader_bridge.pcsc import PcscError, connected
 
 CASES: tuple[Case, ...] = tuple(
     sorted(

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from pki.profile import EMULATED, Kind, Medium
-from relying_party.attributes import ADDRESS, ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
-from world.key_source import KeySource
+from kazashi.jpki.profile import EMULATED, Kind, Medium
+from kazashi.relying_party.verify.attributes import ADDRESS, ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
+from kazashi.world.key_source import KeySource
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
 """The instant at which all cases are judged, unless they say another."""

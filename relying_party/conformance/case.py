@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relying_party.conformance.authority import Bench, Material
-from relying_party.finding import INDETERMINATE, Finding, Outcome
+from kazashi.relying_party.conformance.authority import Bench, Material
+from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, Outcome
 
 Builder = Callable[[Bench], Material]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pki.profile import Kind
-from relying_party.attributes import ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
-from relying_party.conformance.authority import ATTRIBUTES, Bench, Material, attributes
-from relying_party.conformance.case import case
-from relying_party.conformance.cases_certificate import bent, with_value, without
-from relying_party.finding import Finding
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import ATTRIBUTES, Bench, Material, attributes
+from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.conformance.cases_certificate import bent, with_value, without
+from kazashi.relying_party.verify.attributes import ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
+from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
 

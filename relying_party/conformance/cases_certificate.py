@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pki.profile import EMULATED, Kind, Medium
-from relying_party.conformance.authority import (
+from kazashi.jpki.profile import EMULATED, Kind, Medium
+from kazashi.relying_party.conformance.authority import (
     BEGINS,
     ENDS,
     NOW,
@@ -26,8 +26,8 @@ from relying_party.conformance.authority import (
     points,
     policies,
 )
-from relying_party.conformance.case import case
-from relying_party.finding import Finding
+from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
 SECOND = timedelta(seconds=1)

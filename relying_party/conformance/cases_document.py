@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree
 
-from pki.profile import Kind
-from relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
-from relying_party.conformance.case import case
-from relying_party.conformance.documents import (
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
+from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.conformance.documents import (
     JAPANESE_XML,
     TEXT,
     XML,
@@ -28,7 +28,7 @@ from relying_party.conformance.documents import (
     signed_pdf,
     signed_xml,
 )
-from relying_party.finding import Finding
+from kazashi.relying_party.verify.finding import Finding
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 Maker = Callable[[Holder], bytes]

@@ -9,11 +9,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from pki.profile import Kind
-from relying_party.authentication import Challenge
-from relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
-from relying_party.conformance.case import case
-from relying_party.finding import Finding
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import NOW, Bench, Holder, Material, sign
+from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.verify.authentication import Challenge
+from kazashi.relying_party.verify.finding import Finding
 
 ORIGIN, ELSEWHERE = "https://library.example", "https://library.example.net"
 GIVEN = Challenge(ORIGIN, bytes(range(32)), NOW - timedelta(seconds=40))

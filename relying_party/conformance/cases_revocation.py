@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki.profile import Kind
-from relying_party.conformance.authority import (
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import (
     ELSEWHERE,
     NOW,
     Bench,
@@ -23,8 +23,8 @@ from relying_party.conformance.authority import (
     issuing_point,
     sign,
 )
-from relying_party.conformance.case import case
-from relying_party.finding import Finding
+from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)

@@ -24,8 +24,8 @@ from signxml.algorithms import SignatureConstructionMethod
 from signxml.signer import XMLSigner
 from signxml.xades.xades import XAdESSigner
 
-from relying_party.conformance.authority import Holder
-from relying_party.xml_signature import InUtf8
+from kazashi.relying_party.conformance.authority import Holder
+from kazashi.relying_party.verify.xml_signature import InUtf8
 
 TEXT = "架空町図書館　利用申込書\n".encode()
 XML = "<application><name>番号　花子</name><amount>1000</amount></application>".encode()

@@ -16,19 +16,25 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relying_party.anchors import Anchor, Anchors, read_anchor
-from relying_party.authentication import Authentication, Challenge, Response
-from relying_party.certificate import HolderCertificate
-from relying_party.conformance import cases_attributes, cases_certificate, cases_document, cases_login, cases_revocation
-from relying_party.conformance.authority import NOW, Bench, Material
-from relying_party.conformance.case import CASES, Case
-from relying_party.documents import Documents
-from relying_party.ocsp import read_ocsp_answer
-from relying_party.sources import OCSP, Lists, Source, Word
-from relying_party.verdict import Evidence, Verdict
-from relying_party.verification import Verifier
-from world.clock import FixedClock
-from world.key_source import KeySource
+from kazashi.relying_party.conformance import (
+    cases_attributes,
+    cases_certificate,
+    cases_document,
+    cases_login,
+    cases_revocation,
+)
+from kazashi.relying_party.conformance.authority import NOW, Bench, Material
+from kazashi.relying_party.conformance.case import CASES, Case
+from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
+from kazashi.relying_party.verify.authentication import Authentication, Challenge, Response
+from kazashi.relying_party.verify.certificate import HolderCertificate
+from kazashi.relying_party.verify.documents import Documents
+from kazashi.relying_party.verify.ocsp import read_ocsp_answer
+from kazashi.relying_party.verify.sources import OCSP, Lists, Source, Word
+from kazashi.relying_party.verify.verdict import Evidence, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import FixedClock
+from kazashi.world.key_source import KeySource
 
 MODULES = (cases_certificate, cases_attributes, cases_revocation, cases_login, cases_document)
 """The modules that hold the cases; reading them is what fills `CASES`."""

@@ -12,17 +12,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from PIL import Image
 
-from applets import card_manager, common, jpki, juki, text, visual
-from applets.install import install
-from card.chip import Chip
-from card.contents import ApplicationContents, CardContents
-from card.identifiers import FileId
-from card.image import read_image
-from card.tlv import Tlv, parse
-from card_management.order import image_path
-from resident_registry.cast import CAST
-from tools.institutions import Institutions
-from world.home import World
+from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets.install import install
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.chip import Chip
+from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.identifiers import FileId
+from kazashi.card.image import read_image
+from kazashi.card.tlv import Tlv, parse
+from kazashi.card_management.order import image_path
+from kazashi.resident_registry.cast import CAST
+from kazashi.world.home import World
 
 
 @pytest.fixture
@@ -108,20 +108,20 @@ def test_a_certificate_longer_than_the_file(world: World) -> None:
 
 
 def test_individual_number(hanako: CardContents, about: dict[str, str]) -> None:
-    content = hanako[text.AID].data[text.INDIVIDUAL_NUMBER]
+    content = hanako[input_support.AID].data[input_support.INDIVIDUAL_NUMBER]
     assert content == b"\xff\x10\x0c" + about["individual number"].encode() + b"\xff\xff"
     assert len(content) == 17
 
 
 def attributes(application: ApplicationContents) -> tuple[Tlv, bytes]:
-    content = application.data[text.FOUR_ATTRIBUTES]
+    content = application.data[input_support.FOUR_ATTRIBUTES]
     outer, end = parse(content)
     assert content[end:].strip(b"\xff") == b""
     return outer, content
 
 
 def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:
-    outer, content = attributes(hanako[text.AID])
+    outer, content = attributes(hanako[input_support.AID])
     table, *items = outer.children()
     assert (outer.tag, outer.length_width, len(outer.value)) == (0xFF20, 1, 0x65)
     assert (table.tag, table.value.hex()) == (0xDF21, "000e002000590064")
@@ -136,7 +136,7 @@ def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:
 
 @pytest.mark.parametrize("alias", CAST)
 def test_offsets_hashes_and_signatures_of_the_text_application(world: World, alias: str) -> None:
-    written = read_image(image_path(world, alias))[0][text.AID]
+    written = read_image(image_path(world, alias))[0][input_support.AID]
     outer, content = attributes(written)
     table = outer.children()[0]
     offsets = [int.from_bytes(table.value[place : place + 2]) for place in range(0, 8, 2)]
@@ -147,27 +147,27 @@ def test_offsets_hashes_and_signatures_of_the_text_application(world: World, ali
     assert found[2].value.decode() == str(CAST[alias].birth)
     assert len(content) % 256 == 0
 
-    signatures, end = parse(written.data[text.SIGNATURES])
+    signatures, end = parse(written.data[input_support.SIGNATURES])
     assert (signatures.tag, len(signatures.value), end) == (0xFF30, 0x14B, 336)
     number_hash, attributes_hash, signature = signatures.children()
-    assert number_hash.value == sha256(written.data[text.INDIVIDUAL_NUMBER]).digest()
+    assert number_hash.value == sha256(written.data[input_support.INDIVIDUAL_NUMBER]).digest()
     end_of_object = len(outer.encode())
     assert attributes_hash.value == sha256(content[offsets[0] : end_of_object]).digest()
-    key = certified_key(written.data[text.CERTIFICATE])
+    key = certified_key(written.data[input_support.CERTIFICATE])
     assert verified(key, signature.value, number_hash.encode() + attributes_hash.encode())
 
-    public, end = parse(written.data[text.PUBLIC_KEY])
+    public, end = parse(written.data[input_support.PUBLIC_KEY])
     own, own_signature = public.children()
     assert (public.tag, end, own.tag, own_signature.tag) == (0xFF50, 536, 0xDF51, 0xDF52)
     assert verified(key, own_signature.value, own.encode())
-    private = written.key(text.KEY)
+    private = written.key(input_support.KEY)
     assert private is not None
     assert rsa_key(own.value).public_numbers() == private.public_numbers
 
 
 def test_other_files_of_the_text_application(hanako: CardContents) -> None:
-    data = hanako[text.AID].data
-    basic = data[text.BASIC_INFORMATION]
+    data = hanako[input_support.AID].data
+    basic = data[input_support.BASIC_INFORMATION]
     assert len(basic) == 256
     assert basic[:5].hex() == "ff4082009f"
     outer, end = parse(basic)
@@ -175,8 +175,8 @@ def test_other_files_of_the_text_application(hanako: CardContents) -> None:
     version, reference, opaque = outer.children()
     assert (version.value.hex(), len(reference.value), opaque.length_width) == ("01030e01", 16, 3)
     assert opaque.value[32:] == b"\xff" * 96
-    assert data[text.UNKNOWN_DATA] == b"\xff" * 16
-    session, _ = parse(data[text.SESSION_PUBLIC_KEY])
+    assert data[input_support.UNKNOWN_DATA] == b"\xff" * 16
+    session, _ = parse(data[input_support.SESSION_PUBLIC_KEY])
     assert session.tag == 0xA1
     assert len(session.value) == 0x109
     assert rsa_key(session.value).key_size == 2048
@@ -185,8 +185,8 @@ def test_other_files_of_the_text_application(hanako: CardContents) -> None:
 def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: CardContents) -> None:
     signers = Institutions(world).cards.vouchers(CAST["hanako"].municipality.code)
     for application, issuer, place in (
-        (text, signers.text_issuer, text.CERTIFICATE),
-        (visual, signers.visual_issuer, visual.CERTIFICATE),
+        (input_support, signers.text_issuer, input_support.CERTIFICATE),
+        (card_surface, signers.visual_issuer, card_surface.CERTIFICATE),
     ):
         outer, _ = parse(hanako[application.AID].data[place])
         body, signature = outer.children()
@@ -205,8 +205,8 @@ def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: 
 @pytest.mark.parametrize("alias", CAST)
 def test_the_card_face(world: World, alias: str) -> None:
     contents, about = read_image(image_path(world, alias))
-    written = contents[visual.AID]
-    content = written.data[visual.FACE]
+    written = contents[card_surface.AID]
+    content = written.data[card_surface.FACE]
     outer, end = parse(content)
     assert (outer.tag, outer.length_width, end) == (0xFF20, 3, len(content))
     table, *items = outer.children()
@@ -227,18 +227,18 @@ def test_the_card_face(world: World, alias: str) -> None:
     digests = b"".join(
         sha256(b"".join(item.encode() for item in part)).digest() for part in (items[:3], items[3:5], items[5:6])
     )
-    signer = certified_key(written.data[visual.CERTIFICATE])
+    signer = certified_key(written.data[card_surface.CERTIFICATE])
     block = bytes.fromhex("3071300d060960864801650304020105000460") + digests
     assert recovered(signer, signature.value) == block
-    private = written.key(visual.KEY)
+    private = written.key(card_surface.KEY)
     assert private is not None
     assert rsa_key(key.value).public_numbers() == private.public_numbers
 
-    age, end = parse(written.data[visual.AGE])
+    age, end = parse(written.data[card_surface.AGE])
     assert (age.tag, len(age.value), end) == (0xFF10, 0x21E, 547)
     born, age_key, age_signature = age.children()
     assert verified(signer, age_signature.value, born.encode() + age_key.encode())
-    number, _ = parse(written.data[visual.INDIVIDUAL_NUMBER])
+    number, _ = parse(written.data[card_surface.INDIVIDUAL_NUMBER])
     drawn, number_key, number_signature = number.children()
     assert Image.open(BytesIO(drawn.value)).size == (72, 12)
     assert verified(signer, number_signature.value, drawn.encode() + number_key.encode())
@@ -246,7 +246,7 @@ def test_the_card_face(world: World, alias: str) -> None:
 
 def test_rare_and_variant_characters_are_drawn(world: World) -> None:
     """Each of them gives a picture of its own, not the font's empty box."""
-    from applets.pictures import NAME_SIZE, text_picture
+    from kazashi.applets.pictures import NAME_SIZE, text_picture
 
     drawn = [
         text_picture(character, NAME_SIZE) for character in ("𠮷", "吉", "髙", "高", "葛", "葛\U000e0100", "\U0010fffd")
@@ -256,18 +256,18 @@ def test_rare_and_variant_characters_are_drawn(world: World) -> None:
 
 
 def test_basic_information_of_the_visual_application(hanako: CardContents) -> None:
-    outer, _ = parse(hanako[visual.AID].data[visual.BASIC_INFORMATION])
+    outer, _ = parse(hanako[card_surface.AID].data[card_surface.BASIC_INFORMATION])
     version, reference, zero, city, opaque = outer.children()
     assert (outer.tag, outer.length_width, version.value.hex()) == (0xFF30, 3, "06030e01")
     assert (len(reference.value), zero.value, city.value, len(opaque.value)) == (16, b"\0", b"13113", 0x110)
 
 
 def test_common_and_juki(hanako: CardContents, about: dict[str, str]) -> None:
-    (number,) = hanako[common.AID].records[common.CARD_NUMBER]
+    (number,) = hanako[common_card.AID].records[common_card.CARD_NUMBER]
     assert number[:2] == b"\x01\x1c"
     assert number[2:].decode() == about["card number"] + "13113" + about["expiry"]
     assert len(number) == 30
-    (reference,) = hanako[common.AID].records[common.KEY_REFERENCE]
+    (reference,) = hanako[common_card.AID].records[common_card.KEY_REFERENCE]
     assert len(reference) == 16
     assert hanako[juki.AID].records[juki.KEY_REFERENCE] == (reference,)
 
@@ -282,7 +282,7 @@ def test_reference_number_b(about: dict[str, str]) -> None:
 def test_internal_authentication_proves_the_certified_key(hanako: CardContents) -> None:
     chip = Chip(install(hanako))
     chip.power_on()
-    chip.transmit(bytes.fromhex("00A4040C0A") + common.AID)
+    chip.transmit(bytes.fromhex("00A4040C0A") + common_card.AID)
     answer = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
     certificate, _ = parse(Tlv(0x7F21, hanako[card_manager.AID].objects[card_manager.CARD_CERTIFICATE], 3).encode())
     key = rsa_key(certificate.children()[0].value[32:])

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from applets.install import install
-from card.chip import Chip
-from card.contents import CardContents
-from card.identifiers import FileId
-from card.image import read_image
-from card.store import Reference
-from card_management.order import image_path
-from world.home import World
+from kazashi.applets.install import install
+from kazashi.card.chip import Chip
+from kazashi.card.contents import CardContents
+from kazashi.card.identifiers import FileId
+from kazashi.card.image import read_image
+from kazashi.card.store import Reference
+from kazashi.card_management.order import image_path
+from kazashi.world.home import World
 
 NAMES = {
     "manager": "A0000001510000",

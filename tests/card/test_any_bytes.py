@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from applets import common, jpki, text, visual
-from applets.install import install
-from card.chip import Chip
-from card.commands import HANDLERS
-from card.image import read_image
-from card.status_word import _MEANINGS
-from card_management.order import image_path
-from world.home import World
+from kazashi.applets import card_surface, common_card, input_support, jpki
+from kazashi.applets.install import install
+from kazashi.card.chip import Chip
+from kazashi.card.commands import HANDLERS
+from kazashi.card.image import read_image
+from kazashi.card.status_word import _MEANINGS
+from kazashi.card_management.order import image_path
+from kazashi.world.home import World
 
 COUNT = 1_000_000
 KNOWN = set(_MEANINGS) - {0x6281, 0x6283, 0x6988, 0x6F00} | {0x63C0 | left for left in range(16)}
@@ -42,7 +42,7 @@ def commands(chance: random.Random) -> bytes:
     if kind == 0:
         return chance.randbytes(chance.randrange(0, 40))
     if kind <= 2:
-        aid = chance.choice((jpki.AID, text.AID, visual.AID, common.AID, b"\xa0\0\0\1\x51\0\0"))
+        aid = chance.choice((jpki.AID, input_support.AID, card_surface.AID, common_card.AID, b"\xa0\0\0\1\x51\0\0"))
         aid = aid[: chance.randrange(len(aid) + 1)] if kind == 2 else aid
         return bytes((0, 0xA4, 4, chance.choice((0, 2, 12)), len(aid))) + aid
     if kind <= 4:
@@ -64,9 +64,9 @@ def test_a_million_commands(quick_chip: Chip, image: Path) -> None:
     contents, _ = read_image(image)
     protected = [
         contents[jpki.AID].data[jpki.SIGNATURE_CERTIFICATE][:64],
-        contents[text.AID].data[text.INDIVIDUAL_NUMBER][:12],
-        contents[text.AID].data[text.FOUR_ATTRIBUTES][:64],
-        contents[visual.AID].data[visual.FACE][:64],
+        contents[input_support.AID].data[input_support.INDIVIDUAL_NUMBER][:12],
+        contents[input_support.AID].data[input_support.FOUR_ATTRIBUTES][:64],
+        contents[card_surface.AID].data[card_surface.FACE][:64],
     ]
     seen: dict[int, int] = {}
     sent = 0

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from card.apdu import CommandApdu, ResponseApdu
-from card.refusal import WrongLength
-from card.status_word import StatusWord
+from kazashi.card.apdu import CommandApdu, ResponseApdu
+from kazashi.card.refusal import WrongLength
+from kazashi.card.status_word import StatusWord
 
 BYTE = st.integers(0, 255)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from applets.install import load
-from card.access import MEASURED_RESET
-from card.chip import Chip, NotPowered
-from card.store import StoreFailure
+from kazashi.applets.install import load
+from kazashi.card.access import MEASURED_RESET
+from kazashi.card.chip import Chip, NotPowered
+from kazashi.card.store import StoreFailure
 
 JPKI = "00A4040C0AD392F000260100000001"
 TEXT = "00A4040C0AD3921000310001010408"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from applets import jpki
-from applets.install import load
-from card.chip import Chip
-from card.image import ImageStore, read_image
-from card.pin import PinState
-from card.store import Reference
+from kazashi.applets import jpki
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
+from kazashi.card.image import ImageStore, read_image
+from kazashi.card.pin import PinState
+from kazashi.card.store import Reference
 
 REFERENCE = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
 RIGHT = b"1234"
@@ -24,8 +24,8 @@ RIGHT = b"1234"
 SPEND = """
 import sys
 from pathlib import Path
-from applets.install import load
-from card.chip import Chip
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
 chip = Chip(load(Path(sys.argv[1])))
 chip.power_on()
 chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
@@ -39,8 +39,8 @@ for guess in range(10000):
 CHANGE = """
 import sys
 from pathlib import Path
-from applets.install import load
-from card.chip import Chip
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
 chip = Chip(load(Path(sys.argv[1])))
 chip.power_on()
 chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
@@ -102,9 +102,9 @@ def test_a_kill_loses_no_changed_pin(image: Path, seed: int) -> None:
 DIE_DURING = """
 import os, signal, sys
 from pathlib import Path
-from applets.install import load
-from card import pin
-from card.chip import Chip
+from kazashi.applets.install import load
+from kazashi.card import pin
+from kazashi.card.chip import Chip
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 chip = Chip(load(Path(sys.argv[1])))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from applets.install import load
-from card.contents import ApplicationContents
-from card.identifiers import Aid, FileId
-from card.image import DamagedImage, ImageExists, ImageMissing, ImageStore, read_image, write_image
-from card.pin import PinState
-from card.store import Reference, StoreFailure
+from kazashi.applets.install import load
+from kazashi.card.contents import ApplicationContents
+from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, ImageStore, read_image, write_image
+from kazashi.card.pin import PinState
+from kazashi.card.store import Reference, StoreFailure
 
 CONTENTS = {
     Aid("A0000001510000"): ApplicationContents(objects={0x42: b"issuer"}),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from card.tlv import Tlv, encode_tag, parse, parse_all
+from kazashi.card.tlv import Tlv, encode_tag, parse, parse_all
 
 ONE_BYTE_TAGS = st.integers(0, 255).filter(lambda tag: tag & 0x1F != 0x1F)
 TWO_BYTE_TAGS = st.builds(lambda first, second: first << 8 | second, st.integers(1, 7).map(lambda n: n << 5 | 0x1F),

@@ -20,23 +20,25 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from applets import jpki
-from applets.holder import Pins
-from applets.install import load
-from card.certification_request import certification_request
-from card.chip import Chip
-from card.contents import CardContents
-from card.image import ImageExists, read_image
-from card_management.management import SENDINGS, CardManagement, CardState, NoSuchCard, RenewalRefused
-from card_management.order import Order, image_path, usual_order
-from card_management.relay import DirectRelay, Fault, FaultyRelay, RelayFailed
-from pki.authority import FIRST_SERIAL, Authority, RequestConflict
-from pki.certificate import NoProofOfPossession, Request
-from pki.profile import NEXT, Kind
-from pki.state import Reason, State
-from resident_registry.birth_date import BirthDate
-from resident_registry.cast import CAST
-from resident_registry.event import (
+from kazashi.applets import jpki
+from kazashi.applets.holder import Pins
+from kazashi.applets.install import load
+from kazashi.assembly.error_codes import code_of
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.card.chip import Chip
+from kazashi.card.contents import CardContents
+from kazashi.card.image import ImageExists, read_image
+from kazashi.card_management.management import SENDINGS, CardManagement, CardState, NoSuchCard, RenewalRefused
+from kazashi.card_management.order import Order, image_path, usual_order
+from kazashi.card_management.relay import DirectRelay, Fault, FaultyRelay, RelayFailed
+from kazashi.jpki.profile import NEXT, Kind
+from kazashi.jpki.state import Reason, State
+from kazashi.pki.authority import FIRST_SERIAL, Authority, RequestConflict
+from kazashi.pki.certificate import NoProofOfPossession, Request
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import (
     CardReturn,
     Channel,
     Death,
@@ -50,6 +52,10 @@ from resident_registry.event import (
     Renewal,
     Theft,
 )
+from kazashi.world.clock import instant_of
+from kazashi.world.home import open_world
+from kazashi.world.key_source import KeySource, SharedKeySource, generate
+from kazashi.world.schedule import AT_ONCE
 from tests.town import (
     AUTHENTICATION,
     MORNING,
@@ -61,12 +67,6 @@ from tests.town import (
     new_institutions,
     standing,
 )
-from tools.error_codes import code_of
-from tools.institutions import Institutions
-from world.clock import instant_of
-from world.home import open_world
-from world.key_source import KeySource, SharedKeySource, generate
-from world.schedule import AT_ONCE
 
 FILES = {
     SIGNATURE: (jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
@@ -377,8 +377,8 @@ def test_a_case_left_open_is_finished_by_the_clock(town: Institutions) -> None:
 RESUME = """
 import sys
 from pathlib import Path
-from tools.institutions import Institutions
-from world.home import open_world
+from kazashi.assembly.institutions import Institutions
+from kazashi.world.home import open_world
 town = Institutions(open_world(Path(sys.argv[1])))
 town.cards
 print("ready", flush=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from applets import jpki
-from card.identifiers import FileId
-from card.image import read_image
-from card_management.order import image_path
-from pki.profile import Kind
-from reader_bridge.host import Presentation, ReaderHost
+from kazashi.applets import jpki
+from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card.identifiers import FileId
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import Kind
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.world.home import World
 from tests.support import run
-from tools.story import pkcs11_module
-from world.home import World
 
 pytestmark = pytest.mark.reader
 

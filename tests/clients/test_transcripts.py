@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from applets.install import load
-from card.chip import Chip
-from card.image import read_image
-from card_management.order import image_path
-from reader_bridge.host import Presentation, ReaderHost
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.world.home import World
 from tests.clients.transcript import Transcript, matches
 from tests.support import connected
-from world.home import World
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 

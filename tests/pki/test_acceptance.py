@@ -25,32 +25,38 @@ from hypothesis import strategies as st
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import InsufficientRevinfoError, PathValidationError
 
-from applets import jpki
-from card.certification_request import certification_request
-from card.image import read_image
-from card_management.order import image_path
-from pki.asn1 import MalformedDer
-from pki.callers import ATTRIBUTES, OCSP, Callers
-from pki.certificate import Request
-from pki.http import OcspEndpoint
-from pki.ledger import FULL_LIST, Issued
-from pki.lint import NotLintable, lint
-from pki.ocsp import read_request
-from pki.profile import Kind, Medium
-from pki.publication import Publication
-from pki.responder import GRID, Responder
-from pki.services import CONSENT_PURPOSE, WITHDRAWAL_PURPOSE, ConsentRefused, SignedStatement, VerifierServices
-from pki.state import Reason, State, TransitionRefused
-from pki.validity import certificate_end, renewal_opens
-from resident_registry.birth_date import BirthDate
-from resident_registry.cast import CAST
-from resident_registry.event import Death, LossReport, MoveWithin
+from kazashi.applets import jpki
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import Kind, Medium
+from kazashi.jpki.state import Reason, State, TransitionRefused
+from kazashi.pki.asn1 import MalformedDer
+from kazashi.pki.callers import ATTRIBUTES, OCSP, Callers
+from kazashi.pki.certificate import Request
+from kazashi.pki.http import OcspEndpoint
+from kazashi.pki.ledger import FULL_LIST, Issued
+from kazashi.pki.lint import NotLintable, lint
+from kazashi.pki.ocsp import read_request
+from kazashi.pki.publication import Publication
+from kazashi.pki.responder import GRID, Responder
+from kazashi.pki.services import (
+    CONSENT_PURPOSE,
+    WITHDRAWAL_PURPOSE,
+    ConsentRefused,
+    SignedStatement,
+    VerifierServices,
+)
+from kazashi.pki.validity import certificate_end, renewal_opens
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import Death, LossReport, MoveWithin
+from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.pki.test_profile import REAL_ROOT, ROOTS, extensions, tags
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions, standing
-from tools.institutions import Institutions
-from world.clock import JST, end_of_day, epoch, from_epoch
-from world.key_source import SharedKeySource, generate
 
 
 @pytest.fixture(scope="module")
@@ -446,7 +452,7 @@ from pkilint.bin.lint_pkix_cert import main
 for path in sys.argv[1:]:
     main(["lint", "--format", "JSON", path])
 """
-"""`pki.lint` starts a process for each file; for the whole cast, one is enough."""
+"""`kazashi.pki.lint` starts a process for each file; for the whole cast, one is enough."""
 
 
 def issued_name(issued: Issued) -> str:

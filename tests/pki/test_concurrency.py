@@ -15,16 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from card.certification_request import certification_request
-from pki.authority import FIRST_SERIAL
-from pki.callers import Callers, Query
-from pki.certificate import Request
-from pki.responder import Responder
-from pki.state import Reason, TransitionRefused
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.state import Reason, TransitionRefused
+from kazashi.pki.authority import FIRST_SERIAL
+from kazashi.pki.callers import Callers, Query
+from kazashi.pki.certificate import Request
+from kazashi.pki.responder import Responder
+from kazashi.world.home import World, open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.town import AUTHENTICATION, fresh_database, later, new_institutions
-from tools.institutions import Institutions
-from world.home import World, open_world
-from world.key_source import SharedKeySource
 
 ROUNDS = 25
 

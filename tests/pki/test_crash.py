@@ -11,18 +11,18 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from applets import jpki
-from card.image import read_image
-from card_management.management import unfilled
-from card_management.order import image_path
-from pki.authority import FIRST_SERIAL
-from pki.profile import Kind
-from resident_registry.event import MoveWithin
+from kazashi.applets import jpki
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.image import read_image
+from kazashi.card_management.management import unfilled
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import Kind
+from kazashi.pki.authority import FIRST_SERIAL
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.crash import killed_at
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, new_institutions, standing
-from tools.institutions import Institutions
-from world.home import open_world
-from world.key_source import SharedKeySource
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import pytest
 from cryptography import x509
 
-from pki.directory import Directory, DirectoryUnavailable, partition_entry
-from pki.ledger import AUTHORITY_LIST, Issued
-from pki.profile import Kind
-from pki.state import Reason
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import free_port
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
+from kazashi.pki.directory import Directory, DirectoryUnavailable, partition_entry
+from kazashi.pki.ledger import AUTHORITY_LIST, Issued
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions
-from tools.institutions import Institutions
-from tools.served import free_port
-from world.key_source import SharedKeySource, generate
 
 NO_SUCH_OBJECT, CANNOT_CONNECT = 32, 255
 """How `ldapsearch` ends."""

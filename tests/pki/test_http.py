@@ -21,26 +21,26 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509 import ocsp
 
-from applets import jpki
-from card.image import read_image
-from card_management.order import image_path
-from pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
-from pki.ledger import FULL_LIST, Issued
-from pki.ocsp import MAX_REQUEST
-from pki.profile import Kind
-from pki.publication import list_path
-from pki.responder import GRID
-from pki.services import CONSENT_PURPOSE, WITHDRAWAL_PURPOSE
-from pki.state import Reason
-from resident_registry.event import MoveWithin
+from kazashi.applets import jpki
+from kazashi.assembly.errors import ServicesUnavailable
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import free_port
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
+from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
+from kazashi.pki.ledger import FULL_LIST, Issued
+from kazashi.pki.ocsp import MAX_REQUEST
+from kazashi.pki.publication import list_path
+from kazashi.pki.responder import GRID
+from kazashi.pki.services import CONSENT_PURPOSE, WITHDRAWAL_PURPOSE
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.tools.daemon.services import Services
+from kazashi.world.clock import epoch
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions
-from tools.errors import ServicesUnavailable
-from tools.institutions import Institutions
-from tools.served import free_port
-from tools.services import Services
-from world.clock import epoch
-from world.key_source import SharedKeySource, generate
 
 RESPONSE = "application/ocsp-response"
 

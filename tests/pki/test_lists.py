@@ -18,22 +18,22 @@ from cryptography.x509 import ocsp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import pki.publication as publishing
-from card.certification_request import certification_request
-from pki import asn1
-from pki.certificate import Request
-from pki.crl import Entries, encode_entries, read_list, without
-from pki.ledger import AUTHORITY_LIST, FULL_LIST
-from pki.profile import Medium
-from pki.publication import Publication, list_path
-from pki.responder import Responder
-from pki.state import Reason
+import kazashi.pki.publication as publishing
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import Medium
+from kazashi.jpki.state import Reason
+from kazashi.pki import asn1
+from kazashi.pki.certificate import Request
+from kazashi.pki.crl import Entries, encode_entries, read_list, without
+from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.pki.publication import Publication, list_path
+from kazashi.pki.responder import Responder
+from kazashi.world.clock import epoch
+from kazashi.world.key_source import KeySource, SharedKeySource, generate
+from kazashi.world.schedule import AT_ONCE
 from tests.support import run
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
-from tools.institutions import Institutions
-from world.clock import epoch
-from world.key_source import KeySource, SharedKeySource, generate
-from world.schedule import AT_ONCE
 
 LAST_INSTANT = int(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 _ENTRY = st.tuples(
@@ -155,7 +155,9 @@ def agrees_with_the_store(publication: Publication) -> int:
         for name in publication.names(generation.name):
             found = entries_of(publication.path(generation.name, name))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("pki.publication._READ_AT_ONCE", 3)  # so that a list of a few is read in parts, too
+                patch.setattr(
+                    "kazashi.pki.publication._READ_AT_ONCE", 3
+                )  # so that a list of a few is read in parts, too
                 parts = () if name == AUTHORITY_LIST else publication._whole(generation.name, name, upto, now)
             assert found == b"".join(parts), name
             seen += len(found)

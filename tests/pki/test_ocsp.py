@@ -20,18 +20,27 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pki import asn1
-from pki.callers import Callers
-from pki.generation import Generation
-from pki.http import OcspEndpoint
-from pki.ocsp import MAX_CERTIFICATES, MAX_NONCE, MAX_REQUEST, CertificateId, Refusal, identifies, read_request, refuse
-from pki.responder import GRID, Answer, Responder
-from pki.state import REASONS, Reason
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.state import REASONS, Reason
+from kazashi.pki import asn1
+from kazashi.pki.callers import Callers
+from kazashi.pki.generation import Generation
+from kazashi.pki.http import OcspEndpoint
+from kazashi.pki.ocsp import (
+    MAX_CERTIFICATES,
+    MAX_NONCE,
+    MAX_REQUEST,
+    CertificateId,
+    Refusal,
+    identifies,
+    read_request,
+    refuse,
+)
+from kazashi.pki.responder import GRID, Answer, Responder
+from kazashi.world.clock import end_of_day, epoch, from_epoch, instant_of
+from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.token import TokenUnavailable
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
-from tools.institutions import Institutions
-from world.clock import end_of_day, epoch, from_epoch, instant_of
-from world.key_source import SharedKeySource, generate
-from world.token import TokenUnavailable
 
 MALFORMED = refuse(Refusal.MALFORMED_REQUEST)
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN

@@ -13,14 +13,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtensionOID
 
-from applets import jpki
-from card.image import read_image
-from card_management.order import image_path
-from pki.authority import FIRST_SERIAL, Authority
-from pki.profile import REAL_POLICY_ARC, Kind, Profile
-from resident_registry.cast import CAST
+from kazashi.applets import jpki
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import REAL_POLICY_ARC, Kind, Profile
+from kazashi.pki.authority import FIRST_SERIAL, Authority
+from kazashi.resident_registry.cast import CAST
+from kazashi.world.home import World
 from tests.support import run
-from world.home import World
 
 ROOTS = Path(__file__).parent / "roots"
 REAL_ROOT = {Kind.SIGNATURE: "sign_ca_2023.pem", Kind.AUTHENTICATION: "auth_ca_2023.pem"}

@@ -23,20 +23,20 @@ from cryptography.x509 import ocsp
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import InsufficientRevinfoError, RevokedError
 
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.ledger import AUTHORITY_LIST, FULL_LIST
-from pki.lint import lint
-from pki.profile import EMULATED, NEXT, Kind, Medium, Profile
-from pki.responder import Responder
-from pki.signing_key import new_p384_key
-from pki.state import Reason
-from resident_registry.event import MoveWithin
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium, Profile
+from kazashi.jpki.state import Reason
+from kazashi.pki.certificate import Request
+from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.pki.lint import lint
+from kazashi.pki.responder import Responder
+from kazashi.pki.signing_key import new_p384_key
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.world.clock import SystemClock, epoch
+from kazashi.world.key_source import KeySource, SharedKeySource, generate
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later, new_institutions
-from tools.institutions import Institutions
-from world.clock import SystemClock, epoch
-from world.key_source import KeySource, SharedKeySource, generate
 
 ALIASES = ("hanako", "taro", "rare-kanji", "variant-kanji", "long-name", "long-address", "child", "expired")
 EXPECTED = {"pkix.certificate_policies_policy_has_qualifier"}

@@ -22,9 +22,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki.profile import Kind
+from kazashi.jpki.profile import Kind
+from kazashi.world.token import TokenAddress, TokenUnavailable
 from tests.support import run
-from world.token import TokenAddress, TokenUnavailable
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 ROOT = Path(__file__).parents[2]
@@ -33,17 +33,17 @@ PRELUDE = """
 import json, shutil, sys
 from datetime import timedelta
 from pathlib import Path
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.profile import NEXT, Kind
-from pki.signing_key import new_p384_key
-from world.token import TokenUnavailable
-from pki.state import Reason
+from kazashi.card.certification_request import certification_request
+from kazashi.pki.certificate import Request
+from kazashi.jpki.profile import NEXT, Kind
+from kazashi.pki.signing_key import new_p384_key
+from kazashi.world.token import TokenUnavailable
+from kazashi.jpki.state import Reason
 from tests.town import MORNING, SIGNATURE, certificates, later
-from tools.institutions import Institutions
-from world.home import open_world
-from world.key_source import SharedKeySource, generate
-from world.settings import Settings
+from kazashi.assembly.institutions import Institutions
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.settings import Settings
 
 directory, address = Path(sys.argv[1]), sys.argv[2]
 stock = SharedKeySource([generate() for _ in range(3)])
@@ -264,7 +264,7 @@ made = publication.made()
 town.world.clock.stand(now + timedelta(days=1))
 shutil.move(tokens, tokens.with_name("kept"))
 tokens.mkdir()
-from world import token
+from kazashi.world import token
 token._session.cache_clear()
 import pkcs11
 pkcs11.lib(MODULE).reinitialize()

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pki.characters import substituted
-from pki.generation import begins, first_day, issuing_at
-from pki.validity import anniversary_end, card_end, certificate_end
-from resident_registry.birth_date import BirthDate
-from world.clock import JST
+from kazashi.pki.characters import substituted
+from kazashi.pki.generation import begins, first_day, issuing_at
+from kazashi.pki.validity import anniversary_end, card_end, certificate_end
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.world.clock import JST
 
 NEVER = date(9999, 12, 31)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from provision_network.codes import InstitutionCode
-from provision_network.core import Core
-from provision_network.exchange import Trace, carry
-from provision_network.interface import Asked, Interface
-from provision_network.intermediate import IntermediatePlatform, IntermediateServer
-from provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
-from provision_network.terms import ProvisionRecord
-from world.home import World
-from world.post import Message
+from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.exchange import Trace, carry
+from kazashi.provision_network.interface import Asked, Interface
+from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
+from kazashi.provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
+from kazashi.provision_network.terms import ProvisionRecord
+from kazashi.world.home import World
+from kazashi.world.post import Message
 
 NOW = datetime(2018, 4, 2, 3, tzinfo=UTC)
 HANAKO, TARO = "12345678903", "98765432101"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision_network.codes import (
+from kazashi.provision_network.codes import (
     Coder,
     ForeignCode,
     InstitutionCode,

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from provision_network.codes import ForeignCode, InstitutionCode
-from provision_network.core import Core
-from provision_network.rules import RuleBook
-from provision_network.terms import NetworkRefused, Outcome, Role
+from kazashi.provision_network.codes import ForeignCode, InstitutionCode
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.terms import NetworkRefused, Outcome, Role
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PENSION, PURPOSE, ROWS, SHIBUYA, TARO
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision_network.core import Core
-from provision_network.exchange import carry
-from provision_network.interface import Interface, Stage
-from provision_network.rules import RuleBook
-from provision_network.terms import Outcome
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.exchange import carry
+from kazashi.provision_network.interface import Interface, Stage
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.terms import Outcome
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import open_world
+from kazashi.world.settings import Settings
 from tests.crash import killed_at
 from tests.provision_network.bodies import (
     CHILD_PENSION,
@@ -23,9 +26,6 @@ from tests.provision_network.bodies import (
     Network,
     network_of,
 )
-from world.clock import FixedClock
-from world.home import open_world
-from world.settings import Settings
 
 SECRET = "所得 2,345,678円"
 

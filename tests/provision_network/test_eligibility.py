@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from provision_network.eligibility import Check, EligibilityDesk, Insurance
-from provision_network.terms import NetworkRefused
-from relying_party.linkage import NoLinkage
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.relying import card_verdict, direct_linkage
+from kazashi.provision_network.eligibility import Check, EligibilityDesk, Insurance
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.world.key_source import SharedKeySource
 from tests.town import new_institutions
-from tools.institutions import Institutions
-from tools.relying import card_verdict, direct_linkage
-from world.key_source import SharedKeySource
 
 KENPO = Insurance("06-1234", "架空健康保険組合", date(2026, 4, 1), None)
 
@@ -55,8 +55,8 @@ def test_med1_insurance_that_has_ended_is_not_valid(town: Institutions, desk: El
 
 
 def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institutions, desk: EligibilityDesk) -> None:
+    from kazashi.world.clock import instant_of
     from tests.town import clock_of
-    from world.clock import instant_of
 
     clock_of(town.world).stand(instant_of("2031-02-01T10:00+09:00"))
     town.settle()

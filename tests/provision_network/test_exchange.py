@@ -13,12 +13,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from provision_network.codes import InstitutionCode
-from provision_network.exchange import carry
-from provision_network.interface import Stage
-from provision_network.intermediate import FalseAnswer, Held
-from provision_network.rules import OrdinanceAffair, Purpose
-from provision_network.terms import CORE, NetworkRefused, Notified, Outcome
+from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.exchange import carry
+from kazashi.provision_network.interface import Stage
+from kazashi.provision_network.intermediate import FalseAnswer, Held
+from kazashi.provision_network.rules import OrdinanceAffair, Purpose
+from kazashi.provision_network.terms import CORE, NetworkRefused, Notified, Outcome
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.post import Message, MessageGap, NodeDown
+from kazashi.world.settings import Settings
+from kazashi.world.storage import Store
 from tests.provision_network.bodies import (
     CHILD_PENSION,
     HANAKO,
@@ -34,11 +39,6 @@ from tests.provision_network.bodies import (
     Network,
     network_of,
 )
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.post import Message, MessageGap, NodeDown
-from world.settings import Settings
-from world.storage import Store
 
 SECRET = "所得 2,345,678円"
 
@@ -413,10 +413,8 @@ def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> No
     assert network.municipal.asked(process).stage is Stage.ANSWERED
 
 
-def test_n8_an_interface_with_too_much_waiting_takes_no_more(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("provision_network.interface.MOST_OPEN", 3)
+def test_n8_an_interface_with_too_much_waiting_takes_no_more(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kazashi.provision_network.interface.MOST_OPEN", 3)
     for _ in range(3):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     with pytest.raises(NetworkRefused) as busy:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision_network.matching import (
+from kazashi.provision_network.matching import (
     FAILED_IN_2006,
     Attributes,
     Record,
@@ -19,8 +19,8 @@ from provision_network.matching import (
     noisy,
     quality,
 )
-from tools.network_matching import crowd, matched
-from world.chance import stream
+from kazashi.studies.network_matching import crowd, matched
+from kazashi.world.chance import stream
 
 PEOPLE = crowd("tests", 2_000)
 SOMEBODY = Attributes("髙橋　花子", "タカハシ　ハナコ", "19900115", "2", "東京都架空区本町１丁目２番３号")

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from provision_network.interface import Stage
-from provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
-from provision_network.terms import NetworkRefused
-from provision_network.uses import Deed, Use
-from resident_registry.number import IndividualNumber
+from kazashi.provision_network.interface import Stage
+from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.uses import Deed, Use
+from kazashi.resident_registry.number import IndividualNumber
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, SHIBUYA, TARO, Network, network_of
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
 
 NUMBER, OTHER = IndividualNumber.around("12345678901"), IndividualNumber.around("98765432109")
 TAX, CHILD = "税務", "子育て支援"

@@ -17,19 +17,19 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provision_network.core import Core
-from provision_network.interface import Interface
-from provision_network.network_http import INTERFACE, JUKI_NET, SYSTEM
-from provision_network.portal import record_from
-from provision_network.serve import core_of
-from provision_network.terms import CORE
-from relying_party.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
+from benchmarks.network_load import MUNICIPALITY, record_code
+from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, SYSTEM
+from kazashi.provision_network.portal import record_from
+from kazashi.provision_network.serve import core_of
+from kazashi.provision_network.terms import CORE
+from kazashi.web.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
+from kazashi.world.clock import WorldClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.provision_network.bodies import MINATO, NOW, PURPOSE, SHIBUYA
-from tools.network_load import MUNICIPALITY, record_code
-from tools.served import ServedProcess, free_port
-from world.clock import WorldClock
-from world.home import World, open_world
-from world.settings import Settings
 
 SECRET = "所得 2,345,678円"
 HANAKO = record_code(0)
@@ -50,7 +50,7 @@ class Served:
     def start(self, what: str) -> None:
         part = CORE if what == CORE else f"interface:{what}"
         port = int(self.addresses[what].rpartition(":")[2])
-        arguments = ("provision_network.serve", str(self.world.directory), part)
+        arguments = ("kazashi.provision_network.serve", str(self.world.directory), part)
         self.processes[what] = ServedProcess(what, arguments, port, self.world.run / f"{what}.log", tls=True)
 
     def ask(self, provider: str, wait: str = "15", **changed: Any) -> tuple[int, dict[str, Any]]:

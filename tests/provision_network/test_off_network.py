@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from provision_network.off_network import COMMISSION, OffNetwork, hidden_share
-from provision_network.provisions import Handle, Party, Provision
-from provision_network.terms import NetworkRefused
+from kazashi.provision_network.off_network import COMMISSION, OffNetwork, hidden_share
+from kazashi.provision_network.provisions import Handle, Party, Provision
+from kazashi.provision_network.terms import NetworkRefused
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, NOW, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pki.profile import Kind
-from provision_network.codes import PortalCode
-from provision_network.interface import Interface
-from provision_network.off_network import OffNetwork
-from provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
-from provision_network.terms import PORTAL_KIND, NetworkRefused, Outcome
-from relying_party.linkage import LinkageUnavailable, NoLinkage
+from kazashi.jpki.profile import Kind
+from kazashi.provision_network.codes import PortalCode
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.off_network import OffNetwork
+from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
+from kazashi.provision_network.terms import PORTAL_KIND, NetworkRefused, Outcome
+from kazashi.relying_party.verify.linkage import LinkageUnavailable, NoLinkage
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, TARO, Network, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
 
 OLD, NEW, OTHER = 0x1111, 0x2222, 0x3333
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision_network.rules import (
+from kazashi.provision_network.rules import (
     CONDITIONS,
     NETWORK_STARTS,
     ORDINANCES_START,

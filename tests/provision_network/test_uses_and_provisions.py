@@ -7,8 +7,8 @@ from itertools import combinations
 
 import pytest
 
-from provision_network.person_rights import AIM_NOT_LAW, Request, decide_request
-from provision_network.provisions import (
+from kazashi.provision_network.person_rights import AIM_NOT_LAW, Request, decide_request
+from kazashi.provision_network.provisions import (
     COMMISSION_RULES,
     INVESTIGATIONS,
     SECRECY_CLEARANCE,
@@ -26,8 +26,8 @@ from provision_network.provisions import (
     numbered,
     portal_shows,
 )
-from provision_network.rules import Denial, table_of_affairs
-from provision_network.uses import (
+from kazashi.provision_network.rules import Denial, table_of_affairs
+from kazashi.provision_network.uses import (
     ORDINANCE_FIELDS,
     Deed,
     OwnUse,

@@ -24,30 +24,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_SHARE_EXCLUSIVE, SCARD_STATE_EMPTY, SCARD_STATE_PRESENT
 
-from applets import jpki
-from applets.install import load, structure
-from card.chip import Chip
-from card.image import ImageStore, read_image
-from card.store import Reference
-from reader_bridge.check.behaviour import AtrForm
-from reader_bridge.check.case import Findings, NotApplicable
-from reader_bridge.check.compare import compare
-from reader_bridge.check.junit import junit
-from reader_bridge.check.page import comparison_page, report_page
-from reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe, Refused, Secrets, allowed
-from reader_bridge.check.result import BadReport, Outcome, Report, Result
-from reader_bridge.check.run import CASES, GROUPS, CheckImpossible, run_checks
-from reader_bridge.decoder import Decoder
-from reader_bridge.fault_script import ATRS, parse_fault_script
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.interface import CardGone, ContactInterface, Interface
-from reader_bridge.pcsc import CardHandle, CardStatus, connected
-from reader_bridge.pcscd import RunningPcscd
-from reader_bridge.replay import ReplayedCard
-from reader_bridge.slot import Slot
-from reader_bridge.trace import TraceWriter, read_trace
+from kazashi.applets import jpki
+from kazashi.applets.install import load, structure
+from kazashi.card.chip import Chip
+from kazashi.card.image import ImageStore, read_image
+from kazashi.card.store import Reference
+from kazashi.reader_bridge.check.behaviour import AtrForm
+from kazashi.reader_bridge.check.case import Findings, NotApplicable
+from kazashi.reader_bridge.check.compare import compare
+from kazashi.reader_bridge.check.junit import junit
+from kazashi.reader_bridge.check.page import comparison_page, report_page
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe, Refused, Secrets, allowed
+from kazashi.reader_bridge.check.result import BadReport, Outcome, Report, Result
+from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible, run_checks
+from kazashi.reader_bridge.decoder import Decoder
+from kazashi.reader_bridge.fault_script import ATRS, parse_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
+from kazashi.reader_bridge.pcsc import CardHandle, CardStatus, connected
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.reader_bridge.replay import ReplayedCard
+from kazashi.reader_bridge.slot import Slot
+from kazashi.reader_bridge.trace import TraceWriter, read_trace
+from kazashi.reader_bridge.vicc import modules_directory, program
 from tests.reader_bridge.test_slots import insert, wait_for
-from tools.vicc_adapter import modules_directory, program
 
 SECONDS = 10.0
 NO_PINS = Secrets()

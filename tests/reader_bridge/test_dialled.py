@@ -15,22 +15,22 @@ from typing import Any
 
 import pytest
 
-from applets import jpki
-from applets.install import load
-from card.chip import Chip
-from card.image import read_image
-from card_management.order import image_path
-from reader_bridge import pcscd
-from reader_bridge.endpoint import DialledEndpoint, PortTaken, dialled_endpoint
-from reader_bridge.fault_script import parse_fault_script
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.interface import ContactInterface
-from reader_bridge.pcscd import start_pcscd
-from reader_bridge.slot import Slot
-from reader_bridge.vpcd import Exchange
+from kazashi.applets import jpki
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge import pcscd
+from kazashi.reader_bridge.endpoint import DialledEndpoint, PortTaken, dialled_endpoint
+from kazashi.reader_bridge.fault_script import parse_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.interface import ContactInterface
+from kazashi.reader_bridge.pcscd import start_pcscd
+from kazashi.reader_bridge.slot import Slot
+from kazashi.reader_bridge.vpcd import Exchange
+from kazashi.world.home import World
 from tests import WORKER
 from tests.support import send
-from world.home import World
 
 SECONDS = 10.0
 DONE = b"\x90\x00"

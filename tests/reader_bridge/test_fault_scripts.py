@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from applets import jpki, text
-from card.atr import CONTACT_ATRS
-from card.status_word import StatusWord
-from card.store import Reference
-from reader_bridge.fault import (
+from kazashi.applets import input_support, jpki
+from kazashi.card.atr import CONTACT_ATRS
+from kazashi.card.status_word import StatusWord
+from kazashi.card.store import Reference
+from kazashi.reader_bridge.fault import (
     Fault,
     FaultPlan,
     Glitch,
@@ -29,8 +29,8 @@ from reader_bridge.fault import (
     When,
     WrongStatus,
 )
-from reader_bridge.fault_script import ATRS, UNKIND, BadFaultScript, parse_fault_script, read_fault_script
-from reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from kazashi.reader_bridge.fault_script import ATRS, UNKIND, BadFaultScript, parse_fault_script, read_fault_script
+from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
 
 VERIFY = When(matching=re.compile("0020"))
 CHANGE = When(matching=re.compile("0024|8032"))
@@ -106,7 +106,7 @@ def test_what_is_wrong_all_the_time_is_read() -> None:
     assert (plan.chaining, plan.limit) == (True, 261)
     assert plan.tries == {
         Reference(jpki.AID, jpki.AUTHENTICATION_PIN): 0,
-        Reference(text.AID, text.PIN): 15,
+        Reference(input_support.AID, input_support.PIN): 15,
     }
     assert not plan.faults
 

@@ -22,27 +22,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smartcard.scard import SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1, SCARD_UNPOWER_CARD
 
-from applets import jpki
-from applets.install import install
-from card.card import Card
-from card.chip import Chip
-from card.contents import CardContents
-from card.identifiers import FileId
-from card.image import read_image
-from card.pin import PinState
-from card.store import Reference
-from card_management.order import image_path
-from reader_bridge import pcsc
-from reader_bridge.fault import Fault, FaultPlan, Glitch, Moment, Mute, StealReader, Tear, Wait, When
-from reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.interface import CardGone, ContactInterface, Interface
-from reader_bridge.vpcd import FORGETTING
+from kazashi.applets import jpki
+from kazashi.applets.install import install
+from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card.card import Card
+from kazashi.card.chip import Chip
+from kazashi.card.contents import CardContents
+from kazashi.card.identifiers import FileId
+from kazashi.card.image import read_image
+from kazashi.card.pin import PinState
+from kazashi.card.store import Reference
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge import pcsc
+from kazashi.reader_bridge.fault import Fault, FaultPlan, Glitch, Moment, Mute, StealReader, Tear, Wait, When
+from kazashi.reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
+from kazashi.reader_bridge.vpcd import FORGETTING
+from kazashi.world.home import World
 from tests.card.test_any_bytes import commands
 from tests.clients.test_opensc import certificate
 from tests.support import PcscError, Transmit, connected, run
-from tools.story import pkcs11_module
-from world.home import World
 
 SECONDS = 10.0
 SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from applets.install import load
-from card.chip import Chip
-from card.image import read_image
-from card_management.order import image_path
-from reader_bridge import pcscd
-from reader_bridge.interface import ContactInterface
-from reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd
-from reader_bridge.slot import Slot
-from resident_registry.cast import CAST
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge import pcscd
+from kazashi.reader_bridge.interface import ContactInterface
+from kazashi.reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd
+from kazashi.reader_bridge.slot import Slot
+from kazashi.resident_registry.cast import CAST
+from kazashi.world.home import World
 from tests.support import send
-from world.home import World
 
 
 def start(directory: Path, *readers: str, first_port: int = 36500) -> pcscd.RunningPcscd:

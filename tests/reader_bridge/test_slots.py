@@ -32,19 +32,19 @@ from smartcard.scard import (
     SCardTransmit,
 )
 
-from applets import jpki
-from applets.install import load, structure
-from card.chip import Chip
-from card.image import read_image
-from card_management.order import image_path
-from reader_bridge.decoder import Decoder
-from reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
-from reader_bridge.interface import ContactInterface
-from reader_bridge.pcscd import RunningPcscd, start_pcscd
-from reader_bridge.slot import Slot, SlotBusy
-from reader_bridge.vpcd import Exchange
+from kazashi.applets import jpki
+from kazashi.applets.install import load, structure
+from kazashi.card.chip import Chip
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.decoder import Decoder
+from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
+from kazashi.reader_bridge.interface import ContactInterface
+from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
+from kazashi.reader_bridge.slot import Slot, SlotBusy
+from kazashi.reader_bridge.vpcd import Exchange
+from kazashi.world.home import World
 from tests.support import PcscError, check, connected, context, send
-from world.home import World
 
 pytestmark = pytest.mark.reader
 
@@ -383,13 +383,13 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
 HOST = """
 import sys
 from pathlib import Path
-from applets import jpki
-from applets.install import load
-from card.chip import Chip
-from card.image import read_image
-from reader_bridge.interface import ContactInterface
-from reader_bridge.endpoint import Endpoint
-from reader_bridge.slot import Slot
+from kazashi.applets import jpki
+from kazashi.applets.install import load
+from kazashi.card.chip import Chip
+from kazashi.card.image import read_image
+from kazashi.reader_bridge.interface import ContactInterface
+from kazashi.reader_bridge.endpoint import Endpoint
+from kazashi.reader_bridge.slot import Slot
 slot = Slot(Endpoint("x", "127.0.0.1", int(sys.argv[2])))
 slot.insert(ContactInterface(Chip(load(Path(sys.argv[1])))))
 slot.wait_until_powered(10)

@@ -26,33 +26,33 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from smartcard.scard import SCARD_STATE_EMPTY, SCARD_STATE_PRESENT
 
-from applets import card_manager, common, jpki, text, visual
-from applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
-from applets.install import install, structure
-from card.chip import Chip
-from card.contents import CardContents
-from card.identifiers import Aid
-from card.image import read_image
-from card_management.order import image_path
-from reader_bridge.check.probe import Secrets
-from reader_bridge.check.result import Outcome
-from reader_bridge.check.run import run_checks
-from reader_bridge.decoder import MASK, Decoded, Decoder
-from reader_bridge.fault_script import parse_fault_script
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.interface import CardGone
-from reader_bridge.journal import Journal
-from reader_bridge.pcap import write_pcap
-from reader_bridge.relay import RelayedCard
-from reader_bridge.replay import ReplayedCard
-from reader_bridge.trace import BadTrace, Recorded, Trace, TraceWriter, read_trace
-from reader_bridge.vpcd import EVENTS, INSERTED, REMOVED, Exchange
-from resident_registry.cast import CAST
+from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki
+from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
+from kazashi.applets.install import install, structure
+from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card.chip import Chip
+from kazashi.card.contents import CardContents
+from kazashi.card.identifiers import Aid
+from kazashi.card.image import read_image
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.check.probe import Secrets
+from kazashi.reader_bridge.check.result import Outcome
+from kazashi.reader_bridge.check.run import run_checks
+from kazashi.reader_bridge.decoder import MASK, Decoded, Decoder
+from kazashi.reader_bridge.fault_script import parse_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.interface import CardGone
+from kazashi.reader_bridge.journal import Journal
+from kazashi.reader_bridge.pcap import write_pcap
+from kazashi.reader_bridge.relay import RelayedCard
+from kazashi.reader_bridge.replay import ReplayedCard
+from kazashi.reader_bridge.trace import BadTrace, Recorded, Trace, TraceWriter, read_trace
+from kazashi.reader_bridge.vpcd import EVENTS, INSERTED, REMOVED, Exchange
+from kazashi.resident_registry.cast import CAST
+from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
 from tests.reader_bridge.test_slots import insert, wait_for
 from tests.support import PcscError, connected, run
-from tools.story import pkcs11_module
-from world.home import World
 
 SECONDS = 10.0
 DONE = b"\x90\x00"
@@ -82,7 +82,9 @@ def pin(contents: CardContents, aid: Aid, fid: int) -> bytes:
 
 def everything(contents: CardContents) -> list[bytes]:
     """Commands that read all that can be read, sign, and verify every PIN."""
-    number, number_b = (pin(contents, text.AID, fid) for fid in (text.NUMBER_A, text.NUMBER_B))
+    number, number_b = (
+        pin(contents, input_support.AID, fid) for fid in (input_support.NUMBER_A, input_support.NUMBER_B)
+    )
     return [
         *(b"\x00\xca" + tag.to_bytes(2) + b"\0" for tag in (card_manager.CARD_ID, card_manager.RECOGNITION, 0x5F51)),
         select(jpki.AID),
@@ -94,17 +96,25 @@ def everything(contents: CardContents) -> list[bytes]:
         verify(0x1B, b"ABC123"),
         read(jpki.SIGNATURE_CERTIFICATE),
         bytes.fromhex("0084000008"),
-        select(text.AID),
+        select(input_support.AID),
         verify(0x11, b"1234"),
         verify(0x14, number),
         verify(0x15, number_b),
-        *(read(fid) for fid in (text.INDIVIDUAL_NUMBER, text.FOUR_ATTRIBUTES, text.SIGNATURES, text.PUBLIC_KEY)),
-        select(visual.AID),
-        verify(0x11, pin(contents, visual.AID, 0x11)),
+        *(
+            read(fid)
+            for fid in (
+                input_support.INDIVIDUAL_NUMBER,
+                input_support.FOUR_ATTRIBUTES,
+                input_support.SIGNATURES,
+                input_support.PUBLIC_KEY,
+            )
+        ),
+        select(card_surface.AID),
+        verify(0x11, pin(contents, card_surface.AID, 0x11)),
         verify(0x12, number_b),
         verify(0x13, number),
         *(read(fid) for fid in (1, 2, 5)),
-        select(common.AID),
+        select(common_card.AID),
         bytes.fromhex("00B2010C00"),
         b"\x00\xa4\x04\x0c\x00\x01\x2c" + bytes(300),
     ]
@@ -161,8 +171,8 @@ def secrets(world: World, contents: CardContents, session: list[Exchange]) -> di
         "signature": signature[:-2],
         "authentication certificate": contents[jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE][16:1200],
         "signature certificate": contents[jpki.AID].data[jpki.SIGNATURE_CERTIFICATE][16:1200],
-        "four attributes": contents[text.AID].data[text.FOUR_ATTRIBUTES][16:64],
-        "face": contents[visual.AID].data[visual.FACE][1000:2000],
+        "four attributes": contents[input_support.AID].data[input_support.FOUR_ATTRIBUTES][16:64],
+        "face": contents[card_surface.AID].data[card_surface.FACE][1000:2000],
     }
     authority = contents[jpki.AID].data[jpki.AUTHENTICATION_AUTHORITY]
     for name, block in blocks.items():
@@ -231,7 +241,9 @@ WAYS = st.one_of(
     st.builds(
         selection,
         st.sampled_from((0x00, 0x02, 0x0C, 0x0E)),
-        st.sampled_from((jpki.AID, text.AID, visual.AID, common.AID, PARTIAL, b"\xd3", b"\xa0", b"\xd3\x92\xf0")),
+        st.sampled_from(
+            (jpki.AID, input_support.AID, card_surface.AID, common_card.AID, PARTIAL, b"\xd3", b"\xa0", b"\xd3\x92\xf0")
+        ),
     ),
     st.builds(lambda fid: b"\x00\xa4\x02\x0c\x02\x00" + bytes((fid,)), st.integers(0, 0x1F)),
     st.builds(
@@ -262,8 +274,10 @@ def test_no_way_of_selecting_has_a_masked_trace_show_what_is_somebody_s(
     decoder = Decoder(structure())
     nobody_s = b"".join(contents[aid].data[fid] for aid in contents for fid in contents[aid].data
                         if fid in IMPERSONAL_FILES.get(aid, ()))  # fmt: skip
-    number_a, number_b = (pin(contents, text.AID, fid) for fid in (text.NUMBER_A, text.NUMBER_B))
-    for command in [select(text.AID), verify(0x11, b"1234"), *sequence]:
+    number_a, number_b = (
+        pin(contents, input_support.AID, fid) for fid in (input_support.NUMBER_A, input_support.NUMBER_B)
+    )
+    for command in [select(input_support.AID), verify(0x11, b"1234"), *sequence]:
         answers = [(command, chip.transmit(command))]
         for short, value in ((0x13, number_a), (0x12, number_b), (0x18, b"1234"), (0x1B, b"ABC123")):
             if command[:3] == b"\x00\xa4\x04":  # whatever was selected, be allowed to read it
@@ -323,7 +337,7 @@ def test_the_decoder_has_words_for_anything_and_changes_no_byte(exchanges: list[
 def test_what_is_left_of_an_answer_that_was_cut_short_is_no_status_word() -> None:
     """A card that fails on purpose, or a bad contact: the last bytes may be the holder's."""
     decoder = Decoder(structure())
-    decoder.decode(Exchange(AT, 0.0, select(text.AID), DONE))
+    decoder.decode(Exchange(AT, 0.0, select(input_support.AID), DONE))
     answer = bytes.fromhex("FF100C") + b"672311785360"
     assert decoder.decode(Exchange(AT, 0.0, read(1), answer)).response == MASK * len(answer)
     assert decoder.decode(Exchange(AT, 0.0, read(1), answer[:4])).response == MASK * 4
@@ -489,10 +503,10 @@ def test_any_bytes_are_a_trace_or_a_bad_one(raw: bytes) -> None:
 RECORDER = """
 import sys
 from pathlib import Path
-from applets.install import structure
-from reader_bridge.decoder import Decoder
-from reader_bridge.trace import TraceWriter
-from reader_bridge.vpcd import Exchange
+from kazashi.applets.install import structure
+from kazashi.reader_bridge.decoder import Decoder
+from kazashi.reader_bridge.trace import TraceWriter
+from kazashi.reader_bridge.vpcd import Exchange
 writer = TraceWriter(Path(sys.argv[1]), "x", Decoder(structure()))
 number = 0
 while True:

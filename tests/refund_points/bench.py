@@ -14,16 +14,16 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.pcscd import RunningPcscd
-from refund_points.centre import Centre
-from refund_points.serve import centre_of
-from refund_points.till import Till
-from tools.institutions import Institutions
-from tools.points import enrol_till, serve_centre
-from tools.served import ServedProcess, serve
-from tools.services import Services
-from world.home import World
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.points import enrol_till, serve_centre
+from kazashi.assembly.served import ServedProcess, serve
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.serve import centre_of
+from kazashi.refund_points.till import Till
+from kazashi.tools.daemon.services import Services
+from kazashi.world.home import World
 
 SHOP, TILL = "rice-shop", "till-1"
 _PATIENCE = 15.0
@@ -152,7 +152,7 @@ class Screen:
 
 def program(world: World, *words: str) -> list[str]:
     """Our own program, on a world."""
-    return [sys.executable, "-m", "tools", "--world", str(world.directory), *words]
+    return [sys.executable, "-m", "kazashi", "--world", str(world.directory), *words]
 
 
 def log_in(page: Page, button: str, secret: str) -> None:

@@ -14,16 +14,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from refund_points.centre import Centre
-from refund_points.centre_http import HttpsTransport, server
-from refund_points.reading import Card
-from refund_points.sender import CentreUnreachable, send_waiting
-from refund_points.till import State, Till
+from kazashi.assembly.served import free_port
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.centre_http import HttpsTransport, server
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.sender import CentreUnreachable, send_waiting
+from kazashi.refund_points.till import State, Till
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import open_world
+from kazashi.world.settings import Settings
 from tests.refund_points.test_points import LUNCH, balance, till_of
-from tools.served import free_port
-from world.clock import FixedClock
-from world.home import open_world
-from world.settings import Settings
 
 NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
 

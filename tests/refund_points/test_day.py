@@ -15,20 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from refund_points.centre_http import HttpsTransport
-from refund_points.reading import Card
-from refund_points.sender import CentreUnreachable, send_waiting
-from refund_points.serve import centre_of
-from refund_points.till import State
+from benchmarks import bench_points
+from kazashi.assembly.points import enrol_till, serve_centre, tills_here
+from kazashi.refund_points.centre_http import HttpsTransport
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.sender import CentreUnreachable, send_waiting
+from kazashi.refund_points.serve import centre_of
+from kazashi.refund_points.till import State
+from kazashi.studies.points_balance import balance
+from kazashi.studies.points_day import simulate
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.refund_points.test_points import LUNCH
 from tests.support import run
 from tests.town import fresh_database, new_world
-from tools import bench_points
-from tools.points import enrol_till, serve_centre, tills_here
-from tools.points_balance import balance
-from tools.points_day import simulate
-from world.home import World, open_world
-from world.settings import Settings
 
 READD = Path(__file__).parent.parent.parent / "refund_points" / "readd.sql"
 DAY = date(2026, 11, 24)
@@ -113,7 +113,7 @@ def test_the_same_seed_is_the_same_day(tmp_path: Path) -> None:
 
 
 def test_the_command_says_how_the_day_went(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tools", "points", "simulate", "--shops", "2", "--customers", "10", "--day"]
+    command = [sys.executable, "-m", "kazashi", "points", "simulate", "--shops", "2", "--customers", "10", "--day"]
     done = subprocess.run([*command, "--keep", str(tmp_path / "kept")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "balanced" in done.stdout
@@ -210,7 +210,17 @@ def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     open_elsewhere = enrol_till(world, "rice-shop", "till-1")
     open_elsewhere.sell(LUNCH, Card(7))
-    command = [sys.executable, "-m", "tools", "--world", str(world.directory), "points", "enrol", "rice-shop", "till-1"]
+    command = [
+        sys.executable,
+        "-m",
+        "kazashi",
+        "--world",
+        str(world.directory),
+        "points",
+        "enrol",
+        "rice-shop",
+        "till-1",
+    ]
     assert "has the till rice-shop/till-1 open" in run(*command, "--anew", expect=2)
     open_elsewhere.store.engine.dispose()
     said = run(*command, "--anew")

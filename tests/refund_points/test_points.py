@@ -19,17 +19,17 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refund_points.centre import Answer, Centre, EnrolmentRefused, PolicySettled
-from refund_points.codes import CodeByCentre, CodeRefused, KeyedByShop
-from refund_points.enrolment import Detail, Enrolment, EnrolmentDamaged
-from refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
-from refund_points.reading import Card
-from refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
-from refund_points.sender import CentreUnreachable, send_waiting
-from refund_points.till import SaleRefused, State, Till
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
+from kazashi.refund_points.centre import Answer, Centre, EnrolmentRefused, PolicySettled
+from kazashi.refund_points.codes import CodeByCentre, CodeRefused, KeyedByShop
+from kazashi.refund_points.enrolment import Detail, Enrolment, EnrolmentDamaged
+from kazashi.refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What, public_pem
+from kazashi.refund_points.sender import CentreUnreachable, send_waiting
+from kazashi.refund_points.till import SaleRefused, State, Till
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 
 NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
 LUNCH = Basket((Line(CATALOGUE["lunch"]), Line(CATALOGUE["tea"], 2), Line(CATALOGUE["beer"])))
@@ -190,10 +190,10 @@ SELLING = """
 import sys
 from pathlib import Path
 from datetime import UTC, datetime
-from refund_points.goods import CATALOGUE, Basket, Line
-from refund_points.reading import Card
-from refund_points.till import Till
-from world.clock import FixedClock
+from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.till import Till
+from kazashi.world.clock import FixedClock
 clock = FixedClock(datetime(2026, 11, 24, tzinfo=UTC))
 till = Till(Path(sys.argv[1]), "rice-shop", "till-1", clock)
 while True:
@@ -622,8 +622,8 @@ def test_any_bytes_are_a_record_or_are_refused(body: bytes) -> None:
 RECEIVING = """
 import json, os, sys
 from pathlib import Path
-from refund_points.centre import Centre
-from world.home import open_world
+from kazashi.refund_points.centre import Centre
+from kazashi.world.home import open_world
 centre = Centre(open_world(Path(sys.argv[1])), "authentication-serial")
 records = json.loads(Path(sys.argv[2]).read_text())
 for at in range(0, len(records), 5):

@@ -14,18 +14,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from refund_points.centre import Centre
-from refund_points.goods import Basket, Category, Item, Line
-from refund_points.reading import Card
-from refund_points.refunds import CAP, ApplicationState, RefundRefused, Refunds
-from refund_points.sender import CentreUnreachable, send_waiting
-from refund_points.till import SaleRefused, Till
-from refund_points.zengin import Account, Payment, PaymentRefused, kana, payment_file
-from relying_party.attributes import FourAttributes
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.goods import Basket, Category, Item, Line
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRefused, Refunds
+from kazashi.refund_points.sender import CentreUnreachable, send_waiting
+from kazashi.refund_points.till import SaleRefused, Till
+from kazashi.refund_points.zengin import Account, Payment, PaymentRefused, kana, payment_file
+from kazashi.relying_party.verify.attributes import FourAttributes
+from kazashi.world.clock import FixedClock
+from kazashi.world.home import World, open_world
+from kazashi.world.settings import Settings
 from tests.refund_points.test_points import Line2Centre, till_of, totals
-from world.clock import FixedClock
-from world.home import World, open_world
-from world.settings import Settings
 
 NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
 HANAKO = FourAttributes("番号　花子", "東京都渋谷区架空町", date(1988, 4, 17), "319880417", "female", (), ())

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from pki.profile import Kind
-from pki.state import Reason
-from reader_bridge.pcscd import RunningPcscd
-from refund_points.goods import points_of
-from refund_points.till import State
+from kazashi.assembly.points import open_till
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.refund_points.goods import points_of
+from kazashi.refund_points.till import State
+from kazashi.studies.points_balance import balance
+from kazashi.world.key_source import SharedKeySource
 from tests.refund_points.bench import SHOP, TILL, Bench, Screen, bench, log_in, program
 from tests.town import certificates, clock_of, new_institutions
-from tools.points import open_till
-from tools.points_balance import balance
-from world.key_source import SharedKeySource
 
 PIN, PASSWORD = "1234", "ABC123"
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"

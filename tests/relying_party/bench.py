@@ -13,12 +13,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from reader_bridge.host import Presentation, ReaderHost
-from reader_bridge.pcscd import RunningPcscd
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import free_port, serve
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.tools.daemon.services import Services
 from tests.support import until_connected
-from tools.institutions import Institutions
-from tools.served import free_port, serve
-from tools.services import Services
 
 PIN, PASSWORD = "1234", "ABC123"
 PROXY_SECRET = "only for tests"

@@ -16,17 +16,24 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pki.profile import Kind
-from relying_party.anchors import Anchors, read_anchor
-from relying_party.authentication import LIFETIME, Authentication, Challenge, Challenges, ChallengesInMemory, Response
-from relying_party.challenges import StoredChallenges
-from relying_party.conformance.authority import NOW, Bench, Holder, sign
-from relying_party.finding import Finding, Outcome, Refuted
-from relying_party.sources import Lists
-from relying_party.verification import Verifier
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import NOW, Bench, Holder, sign
+from kazashi.relying_party.verify.anchors import Anchors, read_anchor
+from kazashi.relying_party.verify.authentication import (
+    LIFETIME,
+    Authentication,
+    Challenge,
+    Challenges,
+    ChallengesInMemory,
+    Response,
+)
+from kazashi.relying_party.verify.challenges import StoredChallenges
+from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
+from kazashi.relying_party.verify.sources import Lists
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import FixedClock
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import new_world
-from world.clock import FixedClock
-from world.key_source import SharedKeySource, generate
 
 ORIGIN, ELSEWHERE = "https://library.example", "https://library.example.net"
 SECOND = timedelta(seconds=1)

@@ -14,18 +14,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from playwright.sync_api import Page, Route
 
-from pki.profile import Kind
-from pki.state import Reason
-from reader_bridge.pcscd import RunningPcscd
-from relying_party.agent import ask_address
-from relying_party.authentication import new_challenge
-from relying_party.provider_store import ProviderStore
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.opensc import pkcs11_module
+from kazashi.assembly.served import free_port
+from kazashi.jpki.profile import Kind
+from kazashi.jpki.state import Reason
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.relying_party.login.agent import ask_address
+from kazashi.relying_party.login.provider_store import ProviderStore
+from kazashi.relying_party.verify.authentication import new_challenge
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.relying_party.bench import PASSWORD, PIN, Bench, apache, bench, nginx
-from tools.institutions import Institutions
-from tools.served import free_port
-from tools.story import pkcs11_module
-from world.home import open_world
-from world.key_source import SharedKeySource
 
 
 @pytest.fixture(scope="module")

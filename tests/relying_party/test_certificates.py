@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pki.profile import Kind
-from relying_party.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
-from relying_party.conformance.authority import NOW, Bench
-from relying_party.sources import Lists
-from relying_party.verdict import Finding, Outcome
-from relying_party.verification import Verifier
-from world.clock import FixedClock
-from world.key_source import SharedKeySource, generate
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import NOW, Bench
+from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
+from kazashi.relying_party.verify.sources import Lists
+from kazashi.relying_party.verify.verdict import Finding, Outcome
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import FixedClock
+from kazashi.world.key_source import SharedKeySource, generate
 
 # What `cryptography` remarks on while it reads what it then refuses, or we do.
 pytestmark = [

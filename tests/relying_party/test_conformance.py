@@ -16,12 +16,12 @@ from cryptography import x509
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 
-from relying_party.conformance.case import CASES, Case
-from relying_party.conformance.pack import Judged, Pack
-from relying_party.verdict import Finding, Outcome
-from world.key_source import SharedKeySource, generate
+from kazashi.relying_party.conformance.case import CASES, Case
+from kazashi.relying_party.conformance.pack import Judged, Pack
+from kazashi.relying_party.verify.verdict import Finding, Outcome
+from kazashi.world.key_source import SharedKeySource, generate
 
-# `relying_party.certificate` silences this for its callers, and pytest undoes that for every test.
+# `kazashi.relying_party.verify.certificate` silences this for its callers, and pytest undoes that for every test.
 pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
 
 FILES = ("certificate", "ocsp", "document", "content")

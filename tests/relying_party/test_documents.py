@@ -16,22 +16,22 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.profile import EMULATED, NEXT, Kind, Medium
-from pki.signing_key import SoftwareKey, new_p384_key
-from pki.state import Reason
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.conformance.authority import Generation, Holder, Key
-from relying_party.conformance.documents import TEXT, XML, signed_pdf, signed_xml
-from relying_party.documents import MAX_DOCUMENT, Documents
-from relying_party.sources import lists_in
-from relying_party.verdict import Finding, Outcome, Verdict
-from relying_party.verification import Verifier
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium
+from kazashi.jpki.state import Reason
+from kazashi.pki.certificate import Request
+from kazashi.pki.signing_key import SoftwareKey, new_p384_key
+from kazashi.relying_party.conformance.authority import Generation, Holder, Key
+from kazashi.relying_party.conformance.documents import TEXT, XML, signed_pdf, signed_xml
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.documents import MAX_DOCUMENT, Documents
+from kazashi.relying_party.verify.sources import lists_in
+from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.support import run
 from tests.town import SIGNATURE, later, new_institutions
-from tools.institutions import Institutions
-from world.key_source import SharedKeySource, generate
 
 WHOLE_CONTENT, WHOLE_FILE = ("the whole content",), ("the whole file",)
 

@@ -19,10 +19,8 @@ from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from pki.profile import Kind
-from relying_party.anchors import Anchors, read_anchor
-from relying_party.attributes import NAME, NAME_FLAGS
-from relying_party.conformance.authority import (
+from kazashi.jpki.profile import Kind
+from kazashi.relying_party.conformance.authority import (
     ATTRIBUTES,
     NOW,
     Bench,
@@ -31,13 +29,15 @@ from relying_party.conformance.authority import (
     Holder,
     attributes,
 )
-from relying_party.conformance.documents import TEXT, bare_cms, pdf, signed_xml
-from relying_party.documents import Documents
-from relying_party.sources import Lists
-from relying_party.verdict import Finding, Outcome
-from relying_party.verification import Verifier
-from world.clock import FixedClock
-from world.key_source import SharedKeySource, generate
+from kazashi.relying_party.conformance.documents import TEXT, bare_cms, pdf, signed_xml
+from kazashi.relying_party.verify.anchors import Anchors, read_anchor
+from kazashi.relying_party.verify.attributes import NAME, NAME_FLAGS
+from kazashi.relying_party.verify.documents import Documents
+from kazashi.relying_party.verify.sources import Lists
+from kazashi.relying_party.verify.verdict import Finding, Outcome
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import FixedClock
+from kazashi.world.key_source import SharedKeySource, generate
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pki.ledger import FULL_LIST
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.sources import Lists, lists_in, lists_over_http
-from relying_party.verdict import Finding, Outcome, Verdict
-from relying_party.verification import Verifier
+from kazashi.assembly.institutions import Institutions
+from kazashi.pki.ledger import FULL_LIST
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.sources import Lists, lists_in, lists_over_http
+from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.tools.daemon.services import Services
 from tests.relying_party.test_verification import verifier
 from tests.town import AUTHENTICATION, MORNING, certificates, clock_of, later
-from tools.institutions import Institutions
-from tools.services import Services
 
 
 def listed(town: Institutions, source: Lists) -> Verdict:

@@ -9,11 +9,10 @@ from functools import partial
 
 import pytest
 
-from pki.callers import Callers
-from pki.state import Reason
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.linkage import Linkage, NoLinkage
-from relying_party.mykey import (
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.state import Reason
+from kazashi.pki.callers import Callers
+from kazashi.relying_party.mykey.mykey import (
     ALPHABET,
     LENGTH,
     AlreadyRegistered,
@@ -23,8 +22,11 @@ from relying_party.mykey import (
     MyKeyRefused,
     NotEntitled,
 )
-from relying_party.verdict import Finding, Outcome, Verdict
-from relying_party.verification import Verifier
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.linkage import Linkage, NoLinkage
+from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.home import World
 from tests.relying_party.test_platform import (
     LONG_ENOUGH,
     THREADS,
@@ -36,8 +38,6 @@ from tests.relying_party.test_platform import (
     verdict_on,
 )
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later
-from tools.institutions import Institutions
-from world.home import World
 
 BIRTH = date(1988, 4, 17)
 

@@ -16,21 +16,21 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pki.profile import KINDS, Kind
-from pki.services import VerifierServices
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.certificate import HolderCertificate, read_certificate
-from relying_party.conformance.authority import Bench
-from relying_party.linkage import Linkage
-from relying_party.platform import LinkageConflict, NoSuchUser, Platform, User
-from relying_party.sources import lists_in
-from relying_party.verdict import Outcome, Verdict
-from relying_party.verification import Verifier
-from resident_registry.event import MoveWithin
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.profile import KINDS, Kind
+from kazashi.pki.services import VerifierServices
+from kazashi.relying_party.conformance.authority import Bench
+from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchUser, Platform, User
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.certificate import HolderCertificate, read_certificate
+from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.sources import lists_in
+from kazashi.relying_party.verify.verdict import Outcome, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.world.home import World, open_world
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, new_world
-from tools.institutions import Institutions
-from world.home import World, open_world
-from world.key_source import SharedKeySource, generate
 
 ENOUGH = timedelta(days=365 * 4 + 100)
 """After that long, certificates that were issued to hanako on the first day are in their last three months."""

@@ -26,23 +26,23 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks as conformance
 
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.profile import Kind, Medium
-from pki.state import Reason
-from relying_party.agent import MAX_TEXT
-from relying_party.authentication import LIFETIME
-from relying_party.challenges import StoredChallenges
-from relying_party.conformance.authority import Generation, Holder
-from relying_party.conformance.documents import TEXT, signed_cms
-from relying_party.linkage import Linkage, LinkageOverHttp, NoLinkage
-from relying_party.platform import Platform
-from relying_party.platform_http import MAX_BODY, application
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import free_port
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import Kind, Medium
+from kazashi.jpki.state import Reason
+from kazashi.pki.certificate import Request
+from kazashi.relying_party.conformance.authority import Generation, Holder
+from kazashi.relying_party.conformance.documents import TEXT, signed_cms
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.platform.platform_http import MAX_BODY, application
+from kazashi.relying_party.verify.authentication import LIFETIME
+from kazashi.relying_party.verify.challenges import StoredChallenges
+from kazashi.relying_party.verify.linkage import Linkage, LinkageOverHttp, NoLinkage
+from kazashi.web.origin import MAX_TEXT
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.relying_party.test_platform import TownLinkage, verifier
 from tests.town import AUTHENTICATION, SIGNATURE, later, new_institutions
-from tools.institutions import Institutions
-from tools.served import free_port
-from world.key_source import SharedKeySource, generate
 
 ORIGIN = "https://shop.example"
 CHALLENGES, AUTHENTICATIONS = "/v1/challenges", "/v1/authentications"

@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.profile import KINDS, Kind, Medium
-from relying_party.agent import Agent
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.authentication import Challenge
-from relying_party.linkage import NoLinkage
-from relying_party.platform import Platform
-from relying_party.provider import Provider
-from relying_party.provider_store import ProviderStore
-from relying_party.sources import lists_in
-from relying_party.verification import Verifier
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import KINDS, Kind, Medium
+from kazashi.pki.certificate import Request
+from kazashi.relying_party.login.agent import Agent
+from kazashi.relying_party.login.provider import Provider
+from kazashi.relying_party.login.provider_store import ProviderStore
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.authentication import Challenge
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.relying_party.verify.sources import lists_in
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import new_institutions
-from world.key_source import SharedKeySource, generate
 
 ISSUER, AGENT = "http://localhost:18612", "http://127.0.0.1:18610"
 HOME, OTHER = "https://app.example/callback", "https://other.example/callback"

@@ -17,8 +17,16 @@ from ecdsa.ellipticcurve import PointJacobi
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relying_party.converter import ORDER, Blinded, BlindlyConverted, Converter, Point, Service, compressed
-from relying_party.pseudonyms import (
+from kazashi.relying_party.pseudonyms.converter import (
+    ORDER,
+    Blinded,
+    BlindlyConverted,
+    Converter,
+    Point,
+    Service,
+    compressed,
+)
+from kazashi.relying_party.pseudonyms.pseudonyms import (
     CURVE_ORDER,
     MINIMUM_KEY,
     AustrianBpk,

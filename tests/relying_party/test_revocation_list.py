@@ -16,21 +16,21 @@ from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pki.crl import EVERYTHING, Entries, encode_entries, sign_list
-from pki.generation import Generation
-from pki.profile import NEXT, Kind
-from pki.state import Reason
-from relying_party import revocation_list
-from relying_party.anchors import Anchor, Anchors, read_anchor
-from relying_party.conformance.authority import NOW, Bench, Holder
-from relying_party.finding import Finding, Outcome, Refuted
-from relying_party.revocation_list import Entry, RevocationList, read_revocation_list
-from relying_party.sources import Lists
-from relying_party.verdict import Verdict
-from relying_party.verification import Verifier
+from kazashi.jpki.profile import NEXT, Kind
+from kazashi.jpki.state import Reason
+from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
+from kazashi.pki.generation import Generation
+from kazashi.relying_party.conformance.authority import NOW, Bench, Holder
+from kazashi.relying_party.verify import revocation_list
+from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
+from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
+from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
+from kazashi.relying_party.verify.sources import Lists
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import FixedClock, epoch, from_epoch
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import MORNING, SIGNATURE, new_institutions
-from world.clock import FixedClock, epoch, from_epoch
-from world.key_source import SharedKeySource, generate
 
 LAST_INSTANT = epoch(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC))
 UPDATES = (MORNING, MORNING + timedelta(hours=48))

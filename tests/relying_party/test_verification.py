@@ -10,25 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from card.certification_request import certification_request
-from pki.callers import Callers
-from pki.certificate import Request
-from pki.directory import Directory
-from pki.profile import NEXT, Kind, Medium
-from pki.responder import GRID
-from pki.signing_key import new_p384_key
-from pki.state import Reason
-from relying_party.anchors import Anchors, AnchorsInDirectory
-from relying_party.sources import Source, lists_in, lists_in_directory, lists_over_http, ocsp_over_http
-from relying_party.verdict import Finding, Outcome, Verdict
-from relying_party.verification import Verifier
-from resident_registry.event import LossReport, MoveWithin
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import free_port
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import NEXT, Kind, Medium
+from kazashi.jpki.state import Reason
+from kazashi.pki.callers import Callers
+from kazashi.pki.certificate import Request
+from kazashi.pki.directory import Directory
+from kazashi.pki.responder import GRID
+from kazashi.pki.signing_key import new_p384_key
+from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory
+from kazashi.relying_party.verify.sources import Source, lists_in, lists_in_directory, lists_over_http, ocsp_over_http
+from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.resident_registry.event import LossReport, MoveWithin
+from kazashi.tools.daemon.services import Services
+from kazashi.world.clock import instant_of
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, later, new_institutions
-from tools.institutions import Institutions
-from tools.served import free_port
-from tools.services import Services
-from world.clock import instant_of
-from world.key_source import SharedKeySource, generate
 
 OCSP = "ocsp"
 SOURCES = {

@@ -9,15 +9,16 @@ from datetime import date, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from card.certification_request import certification_request
-from card_management.management import CardState
-from card_management.order import usual_order
-from pki.certificate import Request
-from pki.ledger import Issued
-from pki.profile import Kind, Medium
-from resident_registry.birth_date import BirthDate
-from resident_registry.cast import CAST
-from resident_registry.event import (
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.card_management.management import CardState
+from kazashi.card_management.order import usual_order
+from kazashi.jpki.profile import Kind, Medium
+from kazashi.pki.certificate import Request
+from kazashi.pki.ledger import Issued
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import (
     KINDS,
     CardContinuation,
     CardReturn,
@@ -45,13 +46,12 @@ from resident_registry.event import (
     Stay,
     Theft,
 )
-from resident_registry.registry import ImportRefused, NoSuchResident
-from resident_registry.resident import Name, Residence, Resident, Sex, Status
+from kazashi.resident_registry.registry import ImportRefused, NoSuchResident
+from kazashi.resident_registry.resident import Name, Residence, Resident, Sex, Status
+from kazashi.tools.cli.commands.registry import _documents
+from kazashi.world.clock import instant_of
+from kazashi.world.key_source import KeySource
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, new_institutions, standing
-from tools.commands.registry import _documents
-from tools.institutions import Institutions
-from world.clock import instant_of
-from world.key_source import KeySource
 
 TODAY = date(2026, 11, 24)
 TSUKUBA = "08220"

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from resident_registry.cast import CAST
-from resident_registry.event import (
+from kazashi.assembly.institutions import Institutions
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import (
     CardReturn,
     Channel,
     CodeChange,
@@ -37,15 +38,14 @@ from resident_registry.event import (
     NameChange,
     NumberChange,
 )
-from resident_registry.juki_net import SUBSCRIBERS, JukiNet
-from resident_registry.registry import NoSuchResident
-from resident_registry.resident import Resident, Status
+from kazashi.resident_registry.juki_net import SUBSCRIBERS, JukiNet
+from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.resident_registry.resident import Resident, Status
+from kazashi.world.clock import instant_of
+from kazashi.world.home import World
+from kazashi.world.key_source import KeySource
+from kazashi.world.post import Message, MessageGap, NodeDown, Receive
 from tests.town import later, new_world
-from tools.institutions import Institutions
-from world.clock import instant_of
-from world.home import World
-from world.key_source import KeySource
-from world.post import Message, MessageGap, NodeDown, Receive
 
 TODAY = date(2026, 11, 24)
 HANAKO = CAST["hanako"]
@@ -430,8 +430,8 @@ def test_notices_tell_whose_what_and_when_alone(town: Institutions) -> None:
 DELIVER = """
 import sys
 from pathlib import Path
-from tools.institutions import Institutions
-from world.home import open_world
+from kazashi.assembly.institutions import Institutions
+from kazashi.world.home import open_world
 town = Institutions(open_world(Path(sys.argv[1])))
 town.juki_net
 sys.stdout.write("ready\\n"); sys.stdout.flush()

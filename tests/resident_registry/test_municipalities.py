@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from resident_registry.municipality import MunicipalityCode, municipalities, municipality
-from resident_registry.romaji import romaji
+from kazashi.resident_registry.municipality import MunicipalityCode, municipalities, municipality
+from kazashi.resident_registry.romaji import romaji
 
 ROMAJI = re.compile(r"([A-Z][a-z]+-gun-|[A-Z][a-z]+-shi-)?[A-Z][a-z]+-(shi|ku|machi|cho|son|mura)")
 PREFECTURE = re.compile(r"[A-Z][a-z]+-(to|do|fu|ken)")

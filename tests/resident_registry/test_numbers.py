@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resident_registry.number import (
+from kazashi.resident_registry.number import (
     NUMBER_CHANGES,
     CorporateNumber,
     IndividualNumber,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pki.characters import substituted
-from resident_registry.birth_date import BirthDate
-from resident_registry.cast import CAST
-from resident_registry.municipality import MunicipalityCode
-from resident_registry.number import IndividualNumber, check_digit
+from kazashi.pki.characters import substituted
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.resident_registry.number import IndividualNumber, check_digit
 
 WEIGHTS = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
 

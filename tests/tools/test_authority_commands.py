@@ -23,10 +23,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from kazashi.tools.cli.command_line import main
+from kazashi.world.clock import epoch, instant_of
 from tests.support import run
 from tests.tools.test_command_line import Program
-from tools.command_line import main
-from world.clock import epoch, instant_of
 
 MORNING = "2026-11-24T10:00+09:00"
 SOMEBODY = (
@@ -582,7 +582,7 @@ def test_what_is_told_by_a_process_of_its_own(town: Program) -> None:
 )
 def test_binary_data_go_to_no_terminal(town: Program, arguments: tuple[str, ...]) -> None:
     asked = [serial_of(town, "hanako", "signature") if word == "SERIAL" else word for word in arguments]
-    command = [sys.executable, "-m", "tools", "--world", str(town.world), *asked]
+    command = [sys.executable, "-m", "kazashi", "--world", str(town.world), *asked]
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=60)
@@ -606,7 +606,9 @@ def test_binary_data_go_to_no_terminal(town: Program, arguments: tuple[str, ...]
 def served(new: Program) -> Iterator[dict[str, Any]]:
     new.run("card", "new", "hanako")
     yield Program(new.world).json("up", "--ldap", "--detach", "--pcscd", "private")
-    subprocess.run([sys.executable, "-m", "tools", "--world", str(new.world), "down"], capture_output=True, check=False)
+    subprocess.run(
+        [sys.executable, "-m", "kazashi", "--world", str(new.world), "down"], capture_output=True, check=False
+    )
 
 
 def processes_of(world: Path) -> list[str]:
@@ -671,7 +673,7 @@ def test_the_services_answer_other_people_s_programs_and_end(
     assert written == [Path(new.json("ca", "crl", "signature", "13113")["file"]).read_bytes()]
 
     assert any("slapd" in words for words in processes_of(new.world))
-    assert any("pki.serve" in words for words in processes_of(new.world))
+    assert any("kazashi.pki.serve" in words for words in processes_of(new.world))
     assert new.json("down")["ended"] is True
     assert processes_of(new.world) == []
     for uri in services.values():

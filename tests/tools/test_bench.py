@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tools import bench_pki
-from tools.bench_worlds import Size
-from tools.measure import at_least, at_most
+from benchmarks import bench_pki
+from benchmarks.bench_worlds import Size
+from benchmarks.measure import at_least, at_most
 
 NAMES = {
     "APDU round trip through pcscd",
@@ -31,7 +31,7 @@ def test_goals() -> None:
 def test_every_measure_of_the_card_is_taken() -> None:
     """What the figures are is for `kazashi bench` to say, on a machine that does nothing else; here, that they are."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "bench", "card", "--json"],
+        [sys.executable, "-m", "kazashi", "bench", "card", "--json"],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     measures = json.loads(done.stdout)
@@ -51,7 +51,7 @@ def test_every_measure_of_the_card_is_taken() -> None:
 @pytest.mark.reader
 def test_every_measure_of_the_workbench_is_taken() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "bench", "reader", "--json"],
+        [sys.executable, "-m", "kazashi", "bench", "reader", "--json"],
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     tracing, checking, behind, growth = json.loads(done.stdout)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from card.image import read_image
+from kazashi.card.image import read_image
+from kazashi.tools.cli.doctor import examine
+from kazashi.world.home import open_world
 from tests.support import send
-from tools.doctor import examine
-from world.home import open_world
 
 SELECT_JPKI = "00A4040C0AD392F000260100000001"
 
@@ -30,7 +30,7 @@ class Program:
 
     def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "tools", "--world", str(self.world), *arguments],
+            [sys.executable, "-m", "kazashi", "--world", str(self.world), *arguments],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stderr}{done.stdout}"
@@ -56,7 +56,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 @pytest.fixture
 def bench(program: Program) -> Iterator[dict[str, Any]]:
     yield program.json("up", "--detach", "--pcscd", "private")
-    if subprocess.run([sys.executable, "-m", "tools", "--world", str(program.world), "status"],
+    if subprocess.run([sys.executable, "-m", "kazashi", "--world", str(program.world), "status"],
                       capture_output=True, check=False).returncode == 0:  # fmt: skip
         program.run("down")
 
@@ -159,7 +159,7 @@ def test_the_running_bench(program: Program, bench: dict[str, Any]) -> None:
 @pytest.mark.reader
 def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
     trace = subprocess.Popen(
-        [sys.executable, "-m", "tools", "--world", str(program.world), "reader", "trace", "--follow", "--json"],
+        [sys.executable, "-m", "kazashi", "--world", str(program.world), "reader", "trace", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert trace.stdout is not None
@@ -216,7 +216,7 @@ def test_doctor_without_the_programs(program: Program, monkeypatch: pytest.Monke
 def test_starts_at_once(program: Program) -> None:
     """No heavy library is loaded before a command needs it."""
     listed = subprocess.run(
-        [sys.executable, "-c", "import tools.command_line, sys; print(*sys.modules)"],
+        [sys.executable, "-c", "import kazashi.tools.cli.command_line, sys; print(*sys.modules)"],
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich"} & set(listed)
@@ -226,7 +226,7 @@ def test_starts_at_once(program: Program) -> None:
 def test_demo(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "demo", "--json", "--report", str(report)],
+        [sys.executable, "-m", "kazashi", "demo", "--json", "--report", str(report)],
         capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

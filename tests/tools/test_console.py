@@ -15,14 +15,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from reader_bridge import control
-from reader_bridge.vpcd import Exchange
+from kazashi.assembly.control_path import control_path
+from kazashi.reader_bridge import control
+from kazashi.reader_bridge.vpcd import Exchange
+from kazashi.tools.daemon.console.feed import KEPT, Feed
+from kazashi.tools.daemon.console.view import vocabulary
+from kazashi.world.home import open_world
 from tests.support import send
 from tests.tools.test_command_line import Program
-from tools.bench_process import control_path
-from tools.console.feed import KEPT, Feed
-from tools.console.view import vocabulary
-from world.home import open_world
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 SELECT_JPKI, VERIFY = "00A4040C0AD392F000260100000001", "0020009804"
@@ -311,7 +311,7 @@ def test_the_key_is_no_argument_that_others_can_read(bench: dict[str, Any]) -> N
 
 
 def test_a_page_that_cannot_keep_up_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tools.traces import Followed
+    from kazashi.assembly.traces import Followed
 
     exchange = Exchange(0.0, 0.0, bytes.fromhex(SELECT_JPKI), b"\x90\x00")
     told = threading.Event()
@@ -322,7 +322,7 @@ def test_a_page_that_cannot_keep_up_is_told_so(tmp_path: Path, monkeypatch: pyte
         told.set()
         threading.Event().wait(20)
 
-    monkeypatch.setattr("tools.console.feed.follow", flood)
+    monkeypatch.setattr("kazashi.tools.daemon.console.feed.follow", flood)
     feed = Feed(open_world(tmp_path / "w"))
     assert told.wait(20)
     lines, count, left_out = feed.since(0, 400)
@@ -345,7 +345,7 @@ def test_a_service_that_has_died_is_shown_as_dead(client: httpx.Client, bench: d
             arguments = process.read_bytes()
         except OSError:
             continue
-        if b"pki.serve" in arguments and f"--port\0{port}".encode() in arguments:
+        if b"kazashi.pki.serve" in arguments and f"--port\0{port}".encode() in arguments:
             os.kill(int(process.parent.name), signal.SIGKILL)
     deadline = time.monotonic() + 10
     while client.get("/state").json()["services"][1]["ok"]:
@@ -360,7 +360,7 @@ def test_the_console_ends_and_the_bench_goes_on(program: Program, bench: dict[st
             arguments = process.read_bytes()
         except OSError:
             continue
-        if b"tools.console.serve" in arguments and str(program.world).encode() in arguments:
+        if b"kazashi.tools.daemon.console.serve" in arguments and str(program.world).encode() in arguments:
             os.kill(int(process.parent.name), signal.SIGKILL)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:

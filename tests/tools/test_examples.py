@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from card_management.order import image_path
-from reader_bridge.host import Presentation, ReaderHost
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.world.home import World
 from tests.support import run
-from world.home import World
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -68,7 +68,7 @@ def test_the_recipes_name_what_is_there() -> None:
     for command in [*steps, "./kazashi up --pcscd own --no-services"]:
         words = command.replace("sudo ", "").replace("kazashi/kazashi", "kazashi").split()
         if words[0] == "./kazashi":
-            said = run(sys.executable, "-m", "tools", *words[1 : 2 if words[1] == "up" else 3], "--help")
+            said = run(sys.executable, "-m", "kazashi", *words[1 : 2 if words[1] == "up" else 3], "--help")
             assert all(word in said for word in words if word.startswith("--"))
     listed = (EXAMPLES / "README.md").read_text()
     for folder in EXAMPLES.iterdir():

@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from provision_network.off_network import OffNetwork
-from provision_network.terms import CORE
-from reader_bridge.pcscd import RunningPcscd
+from benchmarks import bench_network
+from kazashi.assembly.network import PARTS, Network, addresses, served
+from kazashi.assembly.served import ServedProcess
+from kazashi.provision_network.off_network import OffNetwork
+from kazashi.provision_network.terms import CORE
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.studies.network_rulings import held_against_stores
+from kazashi.tools.demo.story_network import _free_addresses
+from kazashi.world.home import World
+from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 from tests.refund_points.bench import log_in
 from tests.relying_party.bench import PIN, Bench, bench
 from tests.town import new_institutions
-from tools import bench_network
-from tools.network import PARTS, Network, addresses, served
-from tools.network_rulings import held_against_stores
-from tools.served import ServedProcess
-from tools.story_network import _free_addresses
-from world.home import World
-from world.key_source import SharedKeySource
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
@@ -45,7 +45,7 @@ def world(keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> It
 def say(world: World, *words: str, expect: int = 0) -> Any:
     """What a command answers, as JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "--world", str(world.directory), "network", *words, "--json"],
+        [sys.executable, "-m", "kazashi", "--world", str(world.directory), "network", *words, "--json"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from reader_bridge.check.probe import ACCEPTED_RISK, Kind
-from reader_bridge.check.result import Outcome, Report
+from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Kind
+from kazashi.reader_bridge.check.result import Outcome, Report
 from tests.tools.test_command_line import SELECT_JPKI, Program
 
 pytestmark = pytest.mark.reader
@@ -269,7 +269,7 @@ def test_a_script_is_carried_out_line_by_line(program: Program, reader: str, tmp
 
 def test_a_script_comes_through_stdin_as_well(program: Program, reader: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "--world", str(program.world), "reader", "script", "-", "--reader", reader],
+        [sys.executable, "-m", "kazashi", "--world", str(program.world), "reader", "script", "-", "--reader", reader],
         input=SELECT_JPKI, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -11,13 +11,13 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from benchmarks import bench_relying_party
+from kazashi.world.clock import instant_of
+from kazashi.world.home import open_world
 from tests.support import run
 from tests.tools.test_authority_commands import begun, serial_of, told_in_one_line
 from tests.tools.test_command_line import Program
 from tests.town import clock_of
-from tools import bench_relying_party
-from world.clock import instant_of
-from world.home import open_world
 
 
 @pytest.fixture(scope="module")
@@ -202,4 +202,4 @@ def test_every_measure_of_relying_parties_is_taken() -> None:
 
 def test_the_commands_say_what_they_serve() -> None:
     for command in ("agent", "site", "provider", "platform"):
-        assert "--port" in run(sys.executable, "-m", "tools", command, "--help")
+        assert "--port" in run(sys.executable, "-m", "kazashi", command, "--help")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reader_bridge.pcscd import DRIVER
+from kazashi.reader_bridge.pcscd import DRIVER
 
 # $1 the directory for pcscd's socket, $2 the configuration, $3 the interpreter, $4 the world
 SCRIPT = """
@@ -21,7 +21,7 @@ unset PCSCLITE_CSOCK_NAME
 /usr/sbin/pcscd --foreground & pcscd=$!
 trap 'kill $pcscd' EXIT
 until [ -S /run/pcscd/pcscd.comm ]; do :; done
-run() { "$python" -m tools --world "$world" "$@"; }
+run() { "$python" -m kazashi --world "$world" "$@"; }
 python=$3; world=$4
 run up --detach --json
 opensc-tool --name

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from reader_bridge.host import ReaderHost
-from reader_bridge.pcscd import RunningPcscd
-from reader_bridge.trace import read_trace
+from kazashi.reader_bridge.host import ReaderHost
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.reader_bridge.trace import read_trace
 from tests.reader_bridge.test_dialled import dial, free_ports, knock
 from tests.reader_bridge.test_slots import insert
 from tests.support import send
@@ -91,7 +91,7 @@ def test_what_was_is_shown_in_words_and_no_pin_among_them(bench: Bench) -> None:
 def test_a_trace_is_followed_into_a_file_which_is_never_written_over(bench: Bench, tmp_path: Path) -> None:
     out = tmp_path / "t.jsonl"
     follower = subprocess.Popen(
-        [sys.executable, "-m", "tools", "--world", str(bench.world), "reader", "trace", "--follow", "--slot", "0",
+        [sys.executable, "-m", "kazashi", "--world", str(bench.world), "reader", "trace", "--follow", "--slot", "0",
          "--out", str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -255,7 +255,7 @@ def test_a_bench_that_others_may_reach_says_so(tmp_path: Path) -> None:
     program = Program(tmp_path / "w")
     port = free_ports(1)
     with subprocess.Popen(
-        [sys.executable, "-m", "tools", "--world", str(program.world), "up", "--empty", "--pcscd", "private",
+        [sys.executable, "-m", "kazashi", "--world", str(program.world), "up", "--empty", "--pcscd", "private",
          "--no-services", "--listen", f"0.0.0.0:{port}"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tools import bench_tracking
-from tools.tracking import rule_errors
-from tools.tracking_scene import (
+from benchmarks import bench_tracking
+from kazashi.studies.tracking import rule_errors
+from kazashi.studies.tracking_scene import (
     ANYBODY,
     CODE,
     MYKEY,
@@ -25,16 +25,16 @@ from tools.tracking_scene import (
     scene,
     unseen,
 )
-from tracking_lab.countermeasures import COUNTERMEASURES
-from tracking_lab.metrics import Share
-from tracking_lab.threats import over_stores
+from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
+from kazashi.tracking_lab.metrics import Share
+from kazashi.tracking_lab.threats import over_stores
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 
 def say(world: Path, *words: str, expect: int = 0) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tools", "--world", str(world), "tracking", *words],
+        [sys.executable, "-m", "kazashi", "--world", str(world), "tracking", *words],
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr

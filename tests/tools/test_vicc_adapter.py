@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from card_management.order import image_path
-from reader_bridge.pcscd import RunningPcscd
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.pcscd import RunningPcscd
+from kazashi.reader_bridge.vicc import modules_directory, program
+from kazashi.world.home import World
 from tests.support import connected, run
-from tools.vicc_adapter import modules_directory, program
-from world.home import World
 
 
 def has_card(reader: str) -> bool:
@@ -32,7 +32,7 @@ def test_stock_vicc_hosts_the_card(world: World, tmp_path: Path, pcscd: RunningP
     image = Path(shutil.copy(image_path(world, "hanako"), tmp_path / "hanako.card"))
     endpoint = pcscd.endpoints[2]
     vicc = subprocess.Popen(
-        [sys.executable, "-m", "tools.vicc_adapter", str(image), "--port", str(endpoint.port)],
+        [sys.executable, "-m", "kazashi.tools.testing.vicc_adapter", str(image), "--port", str(endpoint.port)],
         stdout=subprocess.DEVNULL,
     )
     try:

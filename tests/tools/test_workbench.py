@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from smartcard.Exceptions import CardConnectionException, NoCardException
 
-from reader_bridge.fault_script import BadFaultScript
+from kazashi.reader_bridge.fault_script import BadFaultScript
+from kazashi.tools.testing.workbench import Workbench
+from kazashi.world.key_source import SharedKeySource
 from tests.support import run
-from tools.workbench import Workbench
-from world.key_source import SharedKeySource
 
 SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
 VERIFY = [0x00, 0x20, 0x00, 0x98, 0x04]

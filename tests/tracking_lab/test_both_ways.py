@@ -12,33 +12,33 @@ from typing import Any
 import polars as pl
 import pytest
 
-from card.certification_request import certification_request
-from pki.certificate import Request
-from pki.ledger import Issued
-from pki.profile import Kind, Medium
-from pki.responder import GRID, Responder
-from relying_party.anchors import AnchorsInDirectory
-from relying_party.platform import Platform
-from relying_party.sources import Ocsp
-from relying_party.verdict import Outcome
-from relying_party.verification import Verifier
-from resident_registry.birth_date import BirthDate
-from resident_registry.event import CardReturn, Death, MoveIn, MoveOut, MoveWithin, NameChange, Theft
-from resident_registry.municipality import municipality
-from resident_registry.resident import Name, Resident, Sex
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.relying import direct_linkage
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import Kind, Medium
+from kazashi.pki.certificate import Request
+from kazashi.pki.ledger import Issued
+from kazashi.pki.responder import GRID, Responder
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.sources import Ocsp
+from kazashi.relying_party.verify.verdict import Outcome
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.event import CardReturn, Death, MoveIn, MoveOut, MoveWithin, NameChange, Theft
+from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.resident import Name, Resident, Sex
+from kazashi.tracking_lab.laboratory import Laboratory
+from kazashi.tracking_lab.lives import CARD, REASONS
+from kazashi.tracking_lab.names import FAMILIES, GIVEN
+from kazashi.tracking_lab.people import NEVER, ON_PAPER, WORDS
+from kazashi.tracking_lab.plan import BEGINS, DAY, EPOCH, Plan
+from kazashi.tracking_lab.uses import tries
+from kazashi.world.clock import JST
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.settings import Settings
 from tests.town import clock_of
-from tools.institutions import Institutions
-from tools.relying import direct_linkage
-from tracking_lab.laboratory import Laboratory
-from tracking_lab.lives import CARD, REASONS
-from tracking_lab.names import FAMILIES, GIVEN
-from tracking_lab.people import NEVER, ON_PAPER, WORDS
-from tracking_lab.plan import BEGINS, DAY, EPOCH, Plan
-from tracking_lab.uses import tries
-from world.clock import JST
-from world.home import open_world
-from world.key_source import SharedKeySource, generate
-from world.settings import Settings
 
 PLAN = Plan(14, 9, "both ways", moves=0.2, renames=0.06, losses=0.06, phones=0.5, forgets=0.2, first_days=60,
             municipalities=4)  # fmt: skip

@@ -12,18 +12,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pki.consequence import TABLE
-from pki.profile import EMULATED, Kind
-from pki.validity import card_end, certificate_end
-from resident_registry.birth_date import BirthDate
-from tracking_lab.accounts import ATTRIBUTES, registered
-from tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
-from tracking_lab.lives import CARD, PHONE, REASONS, live, numbered
-from tracking_lab.names import FAMILIES
-from tracking_lab.people import AT_THE_REGISTRY, WORDS, nth_birthday_after
-from tracking_lab.plan import BEGINS, DAY, Plan
-from tracking_lab.uses import use
-from world.clock import JST
+from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.pki.consequence import TABLE
+from kazashi.pki.validity import card_end, certificate_end
+from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
+from kazashi.tracking_lab.lives import CARD, PHONE, REASONS, live, numbered
+from kazashi.tracking_lab.names import FAMILIES
+from kazashi.tracking_lab.people import AT_THE_REGISTRY, WORDS, nth_birthday_after
+from kazashi.tracking_lab.plan import BEGINS, DAY, Plan
+from kazashi.tracking_lab.uses import use
+from kazashi.world.clock import JST
 
 PLAN = Plan(400, 6, "tests")
 
@@ -192,7 +192,7 @@ import sys
 from pathlib import Path
 from tests.crash import _arm
 from tests.tracking_lab.test_lives import PLAN
-from tracking_lab.laboratory import Laboratory
+from kazashi.tracking_lab.laboratory import Laboratory
 _arm(int(sys.argv[1]))
 Laboratory(Path(sys.argv[2])).populate(PLAN)
 """

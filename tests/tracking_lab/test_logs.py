@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from resident_registry.number import IndividualNumber
+from kazashi.resident_registry.number import IndividualNumber
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
+from kazashi.tracking_lab.log_study import examine_logs
+from kazashi.tracking_lab.logs import LogsUnusable, Mapping, import_logs, looks_like_an_individual_number
+from kazashi.tracking_lab.plan import DAY, EPOCH, Plan
+from kazashi.tracking_lab.report import as_csv, as_html, as_json
 from tests.world.test_clock_and_schedule import on_a_small_disk
-from tracking_lab.laboratory import Laboratory, PopulationUnusable
-from tracking_lab.log_study import examine_logs
-from tracking_lab.logs import LogsUnusable, Mapping, import_logs, looks_like_an_individual_number
-from tracking_lab.plan import DAY, EPOCH, Plan
-from tracking_lab.report import as_csv, as_html, as_json
 
 HEAD = "time,shop,serial,who"
 ROWS = [
@@ -160,9 +160,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 FULL = """
 import json, subprocess, sys
 from pathlib import Path
-from tracking_lab.laboratory import Laboratory
-from tracking_lab.logs import Mapping, import_logs
-from tracking_lab.plan import Plan
+from kazashi.tracking_lab.laboratory import Laboratory
+from kazashi.tracking_lab.logs import Mapping, import_logs
+from kazashi.tracking_lab.plan import Plan
 home = Path(sys.argv[1])
 told = {}
 small = Laboratory(home / "small")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_lab.metrics import (
+from kazashi.tracking_lab.metrics import (
     Share,
     advantage,
     anonymeter,
@@ -25,7 +25,7 @@ from tracking_lab.metrics import (
     reidentified,
     time_to_link,
 )
-from world.chance import stream
+from kazashi.world.chance import stream
 
 # Two services; anna (1) and ben (2) are at both, cleo (3) at the first alone.
 SEEN = pl.DataFrame({

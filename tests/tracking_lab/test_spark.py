@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracking_lab.engine import Spark
-from tracking_lab.laboratory import Laboratory
-from tracking_lab.plan import Plan
-from tracking_lab.study import examine
+from kazashi.tracking_lab.engine import Spark
+from kazashi.tracking_lab.laboratory import Laboratory
+from kazashi.tracking_lab.plan import Plan
+from kazashi.tracking_lab.study import examine
 
 
 def test_spark_examines_a_population_as_duckdb_does(tmp_path: Path) -> None:

@@ -9,19 +9,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tracking_lab.accounts import ATTRIBUTES
-from tracking_lab.attributes import best, candidates
-from tracking_lab.coalitions import coalitions
-from tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, handles, named
-from tracking_lab.engine import DuckDb
-from tracking_lab.exposure import exposure_of
-from tracking_lab.laboratory import Laboratory, PopulationUnusable
-from tracking_lab.linkers import by_timing, dictionary, together, trajectories
-from tracking_lab.metrics import pairwise
-from tracking_lab.plan import Plan
-from tracking_lab.report import as_csv, as_html, as_json
-from tracking_lab.study import examine, open_engine
-from tracking_lab.threats import StoreRun, over_stores
+from kazashi.tracking_lab.accounts import ATTRIBUTES
+from kazashi.tracking_lab.attributes import best, candidates
+from kazashi.tracking_lab.coalitions import coalitions
+from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, handles, named
+from kazashi.tracking_lab.engine import DuckDb
+from kazashi.tracking_lab.exposure import exposure_of
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
+from kazashi.tracking_lab.linkers import by_timing, dictionary, together, trajectories
+from kazashi.tracking_lab.metrics import pairwise
+from kazashi.tracking_lab.plan import Plan
+from kazashi.tracking_lab.report import as_csv, as_html, as_json
+from kazashi.tracking_lab.study import examine, open_engine
+from kazashi.tracking_lab.threats import StoreRun, over_stores
 
 PLAN = Plan(150, 10, "study")
 
@@ -112,8 +112,9 @@ def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found:
     assert renewals["with the chain told"]["value"] == 1
     assert renewals["by equality alone"]["value"] == 0
     assert renewals["by timing, birth year"]["value"] > renewals["by timing"]["value"]
-    assert renewals["by timing, birth year: precision"]["low"] > (
-        renewals["by timing, birth year: precision of the control"]["high"]
+    assert (
+        renewals["by timing, birth year: precision"]["low"]
+        > (renewals["by timing, birth year: precision of the control"]["high"])
     )
 
 

@@ -15,16 +15,25 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from resident_registry.cast import CAST
-from resident_registry.event import MoveWithin
+from kazashi.assembly.institutions import Institutions
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.world.clock import (
+    FixedClock,
+    SystemClock,
+    WorldClock,
+    duration_of,
+    epoch,
+    from_epoch,
+    in_japan,
+    instant_of,
+)
+from kazashi.world.home import WorldUnusable, open_world
+from kazashi.world.key_source import KeySource
+from kazashi.world.schedule import AT_ONCE, Job, Schedule
+from kazashi.world.settings import Settings
+from kazashi.world.storage import Store, StoreFailed, open_store
 from tests.town import MORNING, fresh_database, new_world
-from tools.institutions import Institutions
-from world.clock import FixedClock, SystemClock, WorldClock, duration_of, epoch, from_epoch, in_japan, instant_of
-from world.home import WorldUnusable, open_world
-from world.key_source import KeySource
-from world.schedule import AT_ONCE, Job, Schedule
-from world.settings import Settings
-from world.storage import Store, StoreFailed, open_store
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -76,7 +85,8 @@ def test_a_clock_in_another_process(tmp_path: Path) -> None:
     clock = WorldClock(tmp_path / "c")
     clock.stand(MORNING)
     program = (
-        "import sys; from pathlib import Path; from datetime import timedelta; from world.clock import WorldClock;"
+        "import sys; from pathlib import Path; from datetime import timedelta;"
+        "from kazashi.world.clock import WorldClock;"
         "clock = WorldClock(Path(sys.argv[1])); print(clock.now().isoformat()); clock.move(clock.now() + timedelta(1))"
     )
     said = subprocess.run(
@@ -379,12 +389,12 @@ FULL = """
 import json, os, sys
 from dataclasses import replace
 from pathlib import Path
-from resident_registry.cast import CAST
-from resident_registry.event import MoveWithin
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import MoveWithin
 from tests.town import new_institutions
-from tools.error_codes import code_of
-from world.key_source import SharedKeySource, generate
-from world.storage import StoreFailed
+from kazashi.assembly.error_codes import code_of
+from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.storage import StoreFailed
 
 disk = Path(sys.argv[1])
 os.environ["SQLITE_TMPDIR"] = sys.argv[1]

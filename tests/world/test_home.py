@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from world.clock import FixedClock, end_of_day, today
-from world.home import WorldUnusable, default_directory, open_world
-from world.key_source import StockedKeySource, generate
+from kazashi.world.clock import FixedClock, end_of_day, today
+from kazashi.world.home import WorldUnusable, default_directory, open_world
+from kazashi.world.key_source import StockedKeySource, generate
 
 
 def test_a_world_begins_and_stays(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_beginning_that_was_cut_off(tmp_path: Path) -> None:
 
 def test_many_programs_begin_one_world(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from world.home import open_world;"
+        "import sys; from pathlib import Path; from kazashi.world.home import open_world;"
         "print(open_world(Path(sys.argv[1])).seed)"
     )
     starts = [

@@ -1,0 +1,1 @@
+"""Who exists in one world, and how they are wired: institutions, servers, readers, error codes."""

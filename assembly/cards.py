@@ -1,0 +1,60 @@
+"""The cards of a world as its tools see them: made, listed, described."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kazashi.applets.install import structure
+from kazashi.assembly.errors import UsageError
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.atr import CONTACT_ATRS
+from kazashi.card.image import DamagedImage, read_image
+from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
+from kazashi.card_management.order import SUFFIX, image_path, usual_order
+from kazashi.world.home import World
+
+
+def card_names(world: World) -> list[str]:
+    """The names of all cards, in order."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
+
+
+def described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:
+    """What a card's image says of itself, and the tries left on its PINs; `damage` alone for a damaged one.
+
+    Raises ImageMissing, UsageError for what cannot be a name, and DamagedImage if `missing_is_error`.
+    """
+    try:
+        contents, about = read_image(image_path(world, name))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except DamagedImage as error:
+        if missing_is_error:
+            raise
+        return {"damage": str(error)}
+    tries = {
+        f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
+        for application in structure()
+        for fid, pin in contents[application.aid].pins.items()
+    }
+    return {**about, "tries left": tries}
+
+
+def make_card(
+    institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
+    atr: str = "plain",
+) -> Path:  # fmt: skip
+    """Issue a card to somebody of the registry or the cast; answers its image. Raises UsageError, ImageExists,
+    NoSuchResident."""
+    for value, form, what in ((pin, FOUR_DIGITS, "--pin"), (password, SIGNATURE_PASSWORD, "--password")):
+        if not form.accepts(value.encode()):
+            raise UsageError(f"{what} takes {form.words}")
+    try:
+        image_path(institutions.world, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
+    pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
+    return institutions.cards.issue(name, replace(order, pins=pins))

@@ -1,0 +1,148 @@
+"""The institutions of one world, put together: who tells whom, and what happens by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kazashi.card_management.management import CardManagement
+from kazashi.card_management.order import Order, usual_order
+from kazashi.card_management.relay import DirectRelay
+from kazashi.jpki.profile import Kind
+from kazashi.pki.authority import Authority
+from kazashi.pki.publication import Publication
+from kazashi.pki.revocation import Revocations
+from kazashi.resident_registry.event import KINDS, Channel, EventRefused
+from kazashi.resident_registry.juki_net import JukiNet
+from kazashi.resident_registry.registry import NoSuchResident, Registry
+from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import WorldClock
+from kazashi.world.home import World
+from kazashi.world.schedule import Job, Schedule
+
+
+class Institutions:
+    """The registry, Juki-Net, both authorities and the card management of a world. Each opens its store when it is
+    first needed."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @cached_property
+    def authorities(self) -> dict[Kind, Authority]:
+        """Both authorities."""
+        return {kind: Authority(self.world, kind) for kind in Kind}
+
+    @cached_property
+    def revocations(self) -> dict[Kind, Revocations]:
+        """What changes the standing of their certificates."""
+        return {kind: authority.revocations for kind, authority in self.authorities.items()}
+
+    @cached_property
+    def publications(self) -> dict[Kind, Publication]:
+        """What they publish."""
+        return {kind: Publication(authority) for kind, authority in self.authorities.items()}
+
+    @cached_property
+    def juki_net(self) -> JukiNet:
+        """The network, with those who act on what it carries."""
+        return JukiNet(
+            self.world,
+            {
+                "authority:signature": lambda told: self.revocations[Kind.SIGNATURE].receive(told),
+                "authority:authentication": lambda told: self.revocations[Kind.AUTHENTICATION].receive(told),
+                "card-management": lambda told: self.cards.receive(told),
+            },
+        )
+
+    @property
+    def registry(self) -> Registry:
+        """The municipalities' registry."""
+        return self.juki_net.registry
+
+    @cached_property
+    def cards(self) -> CardManagement:
+        """The card management."""
+        return CardManagement(self.world, self.juki_net.j_lis.identity, self.authorities, DirectRelay(self.authorities))
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What happens by the clock."""
+        registry = self.registry
+        jobs = [
+            Job("deadlines", registry.next_lapse, registry.lapse),
+            Job("Juki-Net", self.juki_net.next_due, self.juki_net.deliver),
+            Job("card management", self.cards.due, self.cards.resume),
+            *(Job(f"{kind.word} lists", found.due, found.publish) for kind, found in self.publications.items()),
+        ]
+        return Schedule(self.world.run / "schedule.lock", jobs)
+
+    def settle(self) -> None:
+        """Do everything that is due by now."""
+        self.schedule.run_due(self.world.clock.now())
+
+    def advance(self, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> int:
+        """Take the world's clock to an instant, and do on the way what is due; answers how many jobs were run."""
+        clock = self.world.clock
+        if not isinstance(clock, WorldClock):
+            raise TypeError("only a world's own clock can be advanced")
+        return self.schedule.advance(clock, until, progress)
+
+    def resident(self, who: str) -> Resident:
+        """A person of the registry; a member of the cast who is not in it yet is registered. Raises NoSuchResident."""
+        try:
+            return self.registry.find(who)
+        except NoSuchResident:
+            from kazashi.resident_registry.cast import CAST  # it takes a while to put together
+
+            if who not in CAST:
+                raise
+        registered = self.registry.add(CAST[who])
+        self.juki_net.deliver()
+        return registered
+
+    def issue_card(self, name: str, who: str, order: Order | None = None) -> Path:
+        """Issue a card to a person of the registry or the cast; answers its image."""
+        resident = self.resident(who)
+        return self.cards.issue(name, order or usual_order(self.world, resident))
+
+    def certificates(self, holder: str, mark: datetime | None = None) -> list[dict[str, Any]]:
+        """The certificates of a resident record code, and how each stands; with a `mark`, also how it stood then,
+        which is what OCSP tells until the next one."""
+        rows = []
+        for kind, authority in self.authorities.items():
+            for found in authority.of_holder(holder):
+                standing = self.revocations[kind].standing(found.serial)
+                row = {
+                    "kind": kind.word, "serial": f"{found.serial:X}", "generation": found.generation,
+                    "medium": found.medium.value, "state": standing.state.value,
+                    "reason": standing.reason.word if standing.reason is not None else None,
+                    "since": standing.since.isoformat() if standing.since else None,
+                    "not_before": found.not_before.isoformat(), "not_after": found.not_after.isoformat(),
+                }  # fmt: skip
+                if mark is not None:
+                    row["ocsp"] = self.revocations[kind].standing(found.serial, mark).state.value
+                rows.append(row)
+        return rows
+
+    def happen(
+        self, who: str, word: str, given: dict[str, Any], day: date | None = None, channel: Channel | None = None
+    ) -> dict[str, Any]:
+        """Something happens to somebody, and all that follows at once; answers what became of it. `given` are the
+        fields of the event of that word. Raises NoSuchResident, EventRefused, and ValueError for values that make no
+        sense."""
+        if word not in KINDS:
+            raise EventRefused(f"nothing is called {word!r} in the registry")
+        event = KINDS[word].from_dict(given)
+        after = self.registry.record(self.registry.find(who).code, event, day, channel)
+        self.settle()
+        waiting = self.juki_net.next_due()
+        renewals = [found for found in self.cards.cases(after.code) if found.what == "renewal"][-1:]
+        return {
+            "resident": after.alias or after.code, "event": word, "status": after.status.value,
+            "waits_until": waiting.isoformat() if waiting else None,
+            "refused": [found.note for found in renewals if found.state == "refused"] if word == "renewal" else [],
+        }  # fmt: skip

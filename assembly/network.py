@@ -1,0 +1,273 @@
+"""What the commands put together for the provision network: its parts in one world, rehearsed in stages, and served as
+processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kazashi.assembly.errors import StepFailed, UsageError
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import PORTS, ServedProcess
+from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.exchange import Trace, carry
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer
+from kazashi.provision_network.network_http import SYSTEM
+from kazashi.provision_network.portal import BODY, INTERFACE_NAME
+from kazashi.provision_network.rules import Purpose, Row, table_of_affairs
+from kazashi.provision_network.serve import core_of
+from kazashi.provision_network.terms import CORE, PORTAL_KIND
+from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.resident import Resident, Status
+from kazashi.web.mutual_tls import Credentials
+from kazashi.world.home import World
+
+MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
+MUNICIPAL, NATIONAL = "municipal", "pension"
+TAX_ITEM, PENSION_ITEM = "地方税関係情報", "年金保険関係情報"
+DESK = "desk"
+OFFICE = "税務"
+NEIGHBOUR = "13103"
+"""The municipality (港区) from which people are taken to have moved, so that it has their taxes."""
+
+PARTS = (DESK, CORE, f"interface:{MUNICIPAL}", f"interface:{NATIONAL}", "portal")
+"""What is served, each by a process; the portal's has a second port for messages."""
+
+_MOST_PEOPLE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A stage of the rehearsal (総合運用テスト): what it was, whether it held, and what was seen."""
+
+    stage: str
+    ok: bool
+    words: str
+
+
+def addresses(first: int = PORTS[3]) -> dict[str, str]:
+    """Where each part answers: one port after another, the portal's messages, and last its pages."""
+    names = (DESK, CORE, MUNICIPAL, NATIONAL, INTERFACE_NAME)
+    found = {name: f"https://localhost:{first + place}" for place, name in enumerate(names)}
+    return {**found, "pages": f"http://localhost:{first + len(names)}"}
+
+
+def body_of(resident: Resident) -> str:
+    """The municipality of a resident, as the network calls it."""
+    return f"{resident.municipality.prefecture}{resident.municipality.name}"
+
+
+class Network:
+    """The parts of one world's network, in one process."""
+
+    def __init__(self, institutions: Institutions) -> None:
+        self.institutions = institutions
+        self.world = institutions.world
+        self.core = core_of(self.world)
+        self.municipal = Interface(self.world, MUNICIPAL)
+        self.national = Interface(self.world, NATIONAL)
+        self.portal = Interface(self.world, INTERFACE_NAME)
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """All interface systems."""
+        return [self.municipal, self.national, self.portal]
+
+    def carry(self, trace: Trace | None = None) -> int:
+        """Carry every message to the end of its way, in this process."""
+        return carry(self.world, self.core, self.interfaces, trace.watch if trace is not None else lambda _: None)
+
+    def people(self) -> list[Resident]:
+        """Everybody in the registry who lives somewhere and has a number."""
+        found = self.institutions.registry.people(limit=_MOST_PEOPLE)
+        return [one for one in found if one.status is Status.RESIDENT and one.individual_number is not None]
+
+    def linkage(self, body: str) -> NumberLinkageServer:
+        """A municipality's hub. Raises NetworkRefused for one that is not on the network."""
+        return NumberLinkageServer(AddressSystem(self.world, body), self.municipal)
+
+    # The rehearsal
+
+    def rehearse(self, where: dict[str, str]) -> Iterator[Gate]:
+        """The stages of the overall operation test, in their order, up to the first gate that does not hold. Every one
+        may be done again."""
+        stages: Sequence[tuple[str, Callable[[], str]]] = (
+            ("test data", self._test_data),
+            ("bodies connected", lambda: self._connect(where)),
+            ("codes issued", self._codes),
+            ("copies registered", self._copies),
+            ("query and provision", self._query),
+            ("linkage opened", self._open),
+        )
+        for stage, action in stages:
+            try:
+                yield Gate(stage, True, action())
+            except StepFailed as error:
+                yield Gate(stage, False, str(error))
+                return
+
+    def _test_data(self) -> str:
+        people = self.people()
+        if not people:
+            raise StepFailed("nobody in the registry has a number yet; try: kazashi card new")
+        return f"{len(people)} residents of {len({body_of(one) for one in people})} municipalities"
+
+    def _connect(self, where: dict[str, str]) -> str:
+        bodies = {
+            MUNICIPAL: [(name, MUNICIPALITY) for name in self._municipalities()],
+            NATIONAL: [(PENSION, PENSION)], INTERFACE_NAME: [(BODY, PORTAL_KIND)],
+        }  # fmt: skip
+        for interface in self.interfaces:
+            certificate = self.core.enrol(interface.name, interface.begin(), where[interface.name])
+            interface.enrolled(certificate, self.core.authority.certificate, where[CORE])
+            for name, kind in bodies[interface.name]:
+                key = interface.add(name).public_key()
+                self.core.connect(name, kind, assessed=True, interface=interface.name, key=key)
+        self.carry()
+        return f"{sum(map(len, bodies.values()))} bodies behind {len(bodies)} interface systems, all assessed"
+
+    def _municipalities(self) -> list[str]:
+        found = municipality(NEIGHBOUR)
+        return sorted({body_of(one) for one in self.people()} | {f"{found.prefecture}{found.name}"})
+
+    def _codes(self) -> str:
+        missing = issued = 0
+        for body, people in self._by_body().items():
+            hub = self.linkage(body)
+            persons = []
+            for one in people:
+                assert one.individual_number is not None
+                address = hub.addresses.admit(one.individual_number)
+                hub.addresses.tie(OFFICE, local_number(one), address)
+                persons.append((address, str(one.code)))
+            missing += hub.acquire(persons, lambda codes, body=body: self._issued(body, codes))  # type: ignore[misc]
+            issued += len(persons)
+        pension = self.national.server(PENSION)
+        everybody = self.people()
+        codes = self._issued(PENSION, [str(one.code) for one in everybody])
+        pension.take_codes(zip(map(pension_number, everybody), codes, strict=True))
+        missing += len(pension.without_code(map(pension_number, everybody)))
+        if missing:
+            raise StepFailed(f"{missing} persons have no code yet")
+        return f"{issued + len(everybody)} codes; nobody is without one"
+
+    def _issued(self, body: str, record_codes: Sequence[str]) -> list[InstitutionCode]:
+        return self.core.issue([body], record_codes)[body]
+
+    def _by_body(self) -> dict[str, list[Resident]]:
+        found: dict[str, list[Resident]] = {}
+        there = municipality(NEIGHBOUR)
+        for one in self.people():
+            for body in dict.fromkeys((body_of(one), f"{there.prefecture}{there.name}")):
+                found.setdefault(body, []).append(one)
+        return found
+
+    def _copies(self) -> str:
+        count = 0
+        for body, people in self._by_body().items():
+            hub = self.linkage(body)
+            for one in people:
+                hub.register(OFFICE, local_number(one), TAX_ITEM, tax_of(self.world, one))
+                count += 1
+            if lacking := self.municipal.server(body).without_copy(hub.addresses.here()):
+                raise StepFailed(f"{len(lacking)} persons of {body} have no copy yet")
+        pension = self.national.server(PENSION)
+        people = self.people()
+        pension.register_all([
+            (pension.code_of(pension_number(one)), pension_number(one), PENSION_ITEM, pension_of(self.world, one))
+            for one in people
+        ])  # fmt: skip
+        return f"{count + len(people)} copies"
+
+    def _query(self) -> str:
+        person = self.people()[0]
+        answers = self.child_allowance(person)
+        wanted = {TAX_ITEM: tax_of(self.world, person), PENSION_ITEM: pension_of(self.world, person)}
+        if answers != wanted:
+            raise StepFailed(f"asked for {sorted(wanted)}, answered {answers}")
+        return f"{len(answers)} items came back as they were registered"
+
+    def _open(self) -> str:
+        waiting = [self.core.outbox.waiting(self.core.store)]
+        waiting += [interface.outbox.waiting(interface.store) for interface in self.interfaces]
+        if any(waiting):
+            raise StepFailed(f"messages are on their way: {waiting}")
+        return "no message waits anywhere"
+
+    # One question
+
+    def child_allowance(self, person: Resident, trace: Trace | None = None) -> dict[str, str | None]:
+        """What a municipality asks when somebody applies for the child allowance: taxes where the person lived on the
+        first of January, and the pension insurance. Raises StepFailed."""
+        hub, answers = self.linkage(body_of(person)), {}
+        processes = [
+            hub.ask(OFFICE, local_number(person), purpose, provider) for purpose, provider in allowance_questions()
+        ]
+        self.carry(trace)
+        for process in processes:
+            asked, received = hub.fetch(OFFICE, process)
+            if received is None:
+                raise StepFailed(f"{asked.provider} has not answered: {asked.stage.value} {asked.words}")
+            answers[asked.item] = received.content
+        return answers
+
+
+def allowance_questions() -> list[tuple[Purpose, str]]:
+    """The two questions, and whom they go to."""
+    there = municipality(NEIGHBOUR)
+    return [(affair(TAX_ITEM).purpose, f"{there.prefecture}{there.name}"), (affair(PENSION_ITEM).purpose, PENSION)]
+
+
+def affair(item: str) -> Row:
+    """The row of the table of affairs for the child allowance and an item."""
+    return next(row for row in table_of_affairs() if row.number == "74" and row.purpose.item == item)
+
+
+def local_number(person: Resident) -> str:
+    """The tax office's own number for somebody, which is no other body's."""
+    return f"T{int(person.code) % 10**9:09d}"
+
+
+def pension_number(person: Resident) -> str:
+    """The pension service's own number (基礎年金番号), made up."""
+    return f"9{int(person.code) * 7 % 10**9:09d}"
+
+
+def tax_of(world: World, person: Resident) -> str:
+    """Somebody's made-up taxes."""
+    income = world.chance("network", "tax", str(person.code)).randrange(150, 900) * 10_000
+    return f"総所得金額 {income:,}円"
+
+
+def pension_of(world: World, person: Resident) -> str:
+    """Somebody's made-up pension insurance."""
+    kinds = ("厚生年金保険", "国民年金 第1号", "国民年金 第3号")
+    return f"{world.chance('network', 'pension', str(person.code)).choice(kinds)} 加入中"
+
+
+def system_credentials(core: Core, body: str) -> Credentials:
+    """What a body's own system shows its interface."""
+    return core.credentials(body, SYSTEM)
+
+
+def served(world: World, part: str, where: dict[str, str], log: Path, services: str, agent: str) -> ServedProcess:
+    """A part as a process of its own, where its address is. The portal is told where the authorities and the local
+    agent answer. Raises ServicesUnavailable and UsageError."""
+    if part not in PARTS:
+        raise UsageError(f"no part is called {part!r}; there are {', '.join(PARTS)}")
+    arguments: tuple[str, ...]
+    if part == "portal":
+        address = where["pages"]
+        messages = where[INTERFACE_NAME].rpartition(":")[2]
+        arguments = ("tools", "--world", str(world.directory), "network", "portal", "--services", services, "--agent",
+                     agent, "--desk", where[DESK], "--messages", messages)  # fmt: skip
+    elif part == DESK:
+        address, arguments = where[DESK], ("kazashi.assembly.network_desk", str(world.directory))
+    else:
+        address = where[part.removeprefix("interface:")]
+        arguments = ("kazashi.provision_network.serve", str(world.directory), part)
+    port = int(address.rpartition(":")[2])
+    return ServedProcess(f"the network's {part}", arguments, port, log, tls=part != "portal")

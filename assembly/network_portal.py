@@ -1,0 +1,43 @@
+"""The portal as a process: pages for browsers in front, and its interface system to the network behind."""
+
+from __future__ import annotations
+
+import threading
+
+import uvicorn
+
+from kazashi.assembly.network_desk import PortalLines
+from kazashi.assembly.relying import over_http
+from kazashi.assembly.served import serve_application
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.network_http import interface_application, interface_runner
+from kazashi.provision_network.portal import INTERFACE_NAME, Generations, Portal
+from kazashi.provision_network.portal_pages import PortalPages
+from kazashi.provision_network.serve import HOST
+from kazashi.web.mutual_tls import serving
+from kazashi.world.home import World
+
+
+def serve_portal(
+    world: World, desk: str, messages_port: int, port: int, services: str, agent: str, generations: str
+) -> None:  # fmt: skip
+    """Serve until told to end. Raises NetworkRefused before the network is set up."""
+    interface = Interface(world, INTERFACE_NAME)
+    lines = PortalLines(interface, desk)
+    verifier, linkage = over_http(world, services, INTERFACE_NAME)
+    portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations))
+    runner = interface_runner(interface, world.clock)
+    pages = PortalPages(world, portal, verifier, runner, f"http://localhost:{port}", agent).application()
+    directory = world.run / "interface-portal"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    how = serving(interface.credentials()[0], directory, HOST, messages_port)
+    messages = uvicorn.Server(uvicorn.Config(interface_application(interface, runner), **how))
+    thread = threading.Thread(target=messages.run, name="messages", daemon=True)
+    thread.start()
+    runner.start()
+    try:
+        serve_application(pages, port)
+    finally:
+        messages.should_exit = True
+        thread.join(5)
+        runner.stop()

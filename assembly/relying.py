@@ -1,0 +1,63 @@
+"""What the commands and the demonstration put together for a relying party of this bench."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from kazashi.assembly.errors import UsageError
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.profile import Kind
+from kazashi.pki.callers import CallerExists, Callers
+from kazashi.pki.services import VerifierServices
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.linkage import LinkageOverHttp
+from kazashi.relying_party.verify.sources import lists_in, lists_over_http, ocsp_over_http
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.home import World
+
+
+def over_http(world: World, services: str, caller: str) -> tuple[Verifier, LinkageOverHttp]:
+    """A verifier that asks OCSP and falls back on lists, and linkage, as a caller that is registered anew at every
+    start."""
+    callers = Callers(world)
+    callers.strike_off(caller)
+    key = callers.register(caller)
+    sources = (ocsp_over_http(services, key), lists_over_http(services))
+    return Verifier(AnchorsInDirectory(world.publication / "ca"), sources, world.clock), LinkageOverHttp(services, key)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectLinkage:
+    """The authority's services, asked in this process as a registered caller."""
+
+    services: VerifierServices
+    caller: str
+
+    def renewal(self, kind: Kind, serial: int) -> list[int]:
+        """The chain of a serial number."""
+        return self.services.renewal(self.caller, kind, serial)
+
+    def counterpart(self, kind: Kind, serial: int) -> int | None:
+        """The other certificate's serial number."""
+        return self.services.counterpart(self.caller, kind, serial)
+
+
+def direct_linkage(institutions: Institutions, caller: str) -> DirectLinkage:
+    """Linkage without a server, for a caller that is registered if need be."""
+    services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis.identity)
+    with contextlib.suppress(CallerExists):
+        services.callers.register(caller)
+    return DirectLinkage(services, caller)
+
+
+def card_verdict(institutions: Institutions, who: str) -> Verdict:
+    """The verdict on the authentication certificate on somebody's card, by the published lists. Raises NoSuchResident,
+    and UsageError where there is no card."""
+    tree = institutions.world.publication
+    found = institutions.authorities[Kind.AUTHENTICATION].of_holder(institutions.registry.find(who).code)
+    if not found:
+        raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
+    verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
+    return verifier.certificate(found[-1].certificate, Kind.AUTHENTICATION)

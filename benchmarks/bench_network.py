@@ -1,0 +1,172 @@
+"""`kazashi bench network`: conversions, decisions, exchanges over HTTP, and codes for a million residents."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+from benchmarks.bench_worlds import Progress, new_world
+from benchmarks.measure import Measure, at_least, at_most
+from benchmarks.network_load import ask_all, start
+from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.rules import RuleBook, table_of_affairs
+from kazashi.provision_network.serve import core_of
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource, generate
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured: conversions and decisions; the towns of the network (a national body comes with them), the
+    people that each has, and questions; residents who get codes, and bodies that they get them for."""
+
+    conversions: int = 200_000
+    towns: int = 49
+    people: int = 100
+    questions: int = 3_000
+    residents: int = 1_000_000
+    bodies: int = 50
+
+
+_SYSTEMS, _TOGETHER = 2, 13
+"""Systems that ask at once, and questions in each of their lists."""
+
+_ALONE = 10
+"""Systems that ask at once, one question at a time."""
+
+
+def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+    """Every measure of the provision network."""
+    size = size or Size()
+    with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
+        directory = Path(name)
+        progress("conversions")
+        found = [*_conversions(directory, size), _decisions(size)]
+        progress("a network of processes")
+        found += _exchanges(directory, size, progress)
+        found += _codes(directory, size, progress)
+        return found
+
+
+def _conversions(directory: Path, size: Size) -> Iterator[Measure]:
+    coder = Coder(SoftwareCipher(secrets.token_bytes(32)))
+    codes = coder.issue([LinkageCode(number) for number in range(1, size.conversions + 1)], 1)
+    begun = time.perf_counter()
+    for code in codes:
+        coder.convert(code, 1, 2)
+    rate = size.conversions / (time.perf_counter() - begun)
+    table = _table(directory / "table.sqlite", codes, coder)
+    yield at_least("conversions in the core", "1/s", rate, 100_000, "the goal", rate / 100_000, 1)
+    yield at_least("conversions in the core", "1/s", rate, table, "a table of codes in SQLite", rate / table, 0.5)
+
+
+def _table(path: Path, codes: Sequence[InstitutionCode], coder: Coder) -> float:
+    """Conversions a second by a table of every pair, as a core without a cipher would keep one."""
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE pair (a BLOB PRIMARY KEY, b BLOB NOT NULL) WITHOUT ROWID")
+        rows = [(code.value, coder.convert(code, 1, 2).value) for code in codes]
+        database.executemany("INSERT INTO pair VALUES (?, ?)", rows)
+        begun = time.perf_counter()
+        for a, _ in rows:
+            database.execute("SELECT b FROM pair WHERE a = ?", (a,)).fetchone()
+        return len(rows) / (time.perf_counter() - begun)
+
+
+def _decisions(size: Size) -> Measure:
+    rows = table_of_affairs()
+    rules, day = RuleBook(rows), date(2026, 11, 24)
+    asked = list(islice(cycle(row.purpose for row in rows), size.conversions))
+    begun = time.perf_counter()
+    for purpose in asked:
+        rules.decide(purpose, day)
+    microseconds = (time.perf_counter() - begun) / len(asked) * 1e6
+    begun = time.perf_counter()
+    for purpose in asked[: size.conversions // 100]:
+        next(row for row in rows if row.purpose == purpose)
+    search = (time.perf_counter() - begun) / (size.conversions // 100) * 1e6
+    return at_most("a decision by the rules", "us", microseconds, 5, f"the goal; a search takes {search:.1f} us",
+                   microseconds / 5, 1)  # fmt: skip
+
+
+def _exchanges(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+    keys = SharedKeySource([generate()])
+    world = new_world(directory / "network", keys)
+    load = start(world, size.towns, size.people)
+    questions = load.questions
+    Random("network").shuffle(questions)
+    try:
+        progress("its processes get warm")
+        ask_all(load, questions[: max(20, size.questions // 10)], 4)
+        progress(f"{size.questions} questions, in lists")
+        lists, rate = ask_all(load, questions[: size.questions], _SYSTEMS, _TOGETHER)
+        progress("one by one")
+        single, alone = ask_all(load, questions[: size.questions // 2], _ALONE)
+    finally:
+        load.stop()
+        world.close()
+    what = f"exchanges over HTTPS among {size.towns + 1} bodies"
+    for how, found, taken in ((f"in lists of {_TOGETHER}", rate, lists), ("one by one", alone, single)):
+        name = f"{what}, {how}"
+        p95 = taken[int(len(taken) * 0.95)] * 1000
+        yield at_least(name, "1/s", found, 300, "the goal", found / 300, 1)
+        yield at_most(f"{name}: p95", "ms", p95, 100, "the goal", p95 / 100, 1)
+
+
+def _codes(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+    """Everybody's codes for every body: the core makes them, and each body keeps its own on its own disk."""
+    keys = SharedKeySource([generate()])
+    world = new_world(directory / "codes", keys)
+    core = core_of(world)
+    bodies = [f"架空{number}市" for number in range(size.bodies)]
+    for body in bodies:
+        core.connect(body, "市町村長", assessed=True)
+    workers = os.cpu_count() or 1
+    progress(f"persons: {size.residents:,}")
+    begun = time.perf_counter()
+    codes = [str(ResidentRecordCode.around(f"{place + 1:010d}")) for place in range(size.residents)]
+    core.issue(bodies[:1], codes)
+    persons = time.perf_counter() - begun
+    world.close()
+    progress(f"codes: {size.residents:,} for each of {size.bodies} bodies")
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        sizes = list(pool.map(_issue, *zip(*((directory / "codes", body, place, size.residents)
+                                             for place, body in enumerate(bodies)), strict=True)))  # fmt: skip
+    seconds = time.perf_counter() - begun
+    stores = directory / "codes" / "stores"
+    at_core = sum(path.stat().st_size for path in stores.glob("provision_core.sqlite*"))
+    name = f"{size.residents:,} residents' codes for {size.bodies} bodies"
+    yield at_most(name, "s", seconds, 300, "the goal", seconds / 300, 1)
+    yield at_most(f"{name}: persons entered", "s", persons, seconds, "all of it", persons / seconds, 1)
+    per_body = sum(sizes) / len(sizes) / size.residents
+    yield at_most("stored at a body, to a resident", "bytes", per_body, 16, "the code alone", per_body / 16, 12)
+    per_core = at_core / size.residents
+    yield at_most("stored at the core, to a resident", "bytes", per_core, 18, "both numbers alone", per_core / 18, 12)
+    cost = seconds / size.residents / size.bodies * 1e6
+    yield at_most("a code issued and stored", "us", cost, 6, "the goal, a code at a time", cost / 6, 1)
+
+
+def _issue(directory: Path, body: str, place: int, residents: int) -> int:
+    """Issue everybody's codes for one body, in a process of its own; answers how much the body's store then takes."""
+    world = open_world(directory)
+    codes = [str(ResidentRecordCode.around(f"{number + 1:010d}")) for number in range(residents)]
+    issued = core_of(world).issue([body], codes)[body]
+    interface = Interface(world, f"body{place}")
+    interface.add(body).take_codes((f"{number:010d}", code) for number, code in enumerate(issued))
+    world.close()
+    size = sum(path.stat().st_size for path in (directory / "stores").glob(f"intermediate_body{place}.sqlite*"))
+    for path in (directory / "stores").glob(f"*_body{place}.sqlite*"):
+        path.unlink()  # fifty of them would fill a small disk
+    return size

@@ -1,0 +1,201 @@
+"""`kazashi bench points`: from a tap to the receipt, and how fast a centre takes in what many tills bring."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import sqlalchemy as sa
+
+from benchmarks.bench_tap import taps
+from benchmarks.bench_worlds import Progress, new_world
+from benchmarks.measure import Measure, at_least, at_most
+from benchmarks.till_load import LoadedTill, bring, loaded_tills
+from kazashi.assembly.points import enrol_till, serve_centre
+from kazashi.assembly.postgresql import server
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.centre_http import HttpsTransport
+from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.ledger import FIRST, GRANTED
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.sender import send_waiting
+from kazashi.refund_points.serve import centre_of
+from kazashi.studies.points_day import BUSIEST_HOUR
+from kazashi.world.home import World
+from kazashi.world.key_source import SharedKeySource, generate
+
+_POLL_MS = 400
+"""Milliseconds between two looks of pcscd's at a reader that does not tell of cards by itself: built into it."""
+
+NATION = 300_000_000
+"""Records a day, as the press of the time reckoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured: taps; tills at once, the records of a batch, and how many batches each sends; customers;
+    the rows of the large ledger; what a till that was cut off has waiting; workers of the centre."""
+
+    taps: int = 50
+    tills: int = 200
+    batch: int = 100
+    batches: int = 3
+    customers: int = 50_000
+    ledger: int = 10_000_000
+    backlog: int = 10_000
+    workers: int = os.cpu_count() or 1
+
+
+def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+    """Every measure of the refund points."""
+    size = size or Size()
+    with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
+        directory = Path(name)
+        keys = SharedKeySource([generate() for _ in range(8)])
+        return [*_taps(directory, size, progress), *_centre(directory, keys, size, progress)]
+
+
+def _taps(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+    progress("taps")
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        held, seen = process.submit(taps, directory, size.taps).result()
+    noticed, ms = median(seen) * 1000, median(held) * 1000
+    yield at_most("tap to receipt, once pcscd has seen the card", "ms", noticed, 150, "the goal", noticed / 150, 1)
+    # A reader that speaks up by itself is quicker; a virtual one is asked.
+    name = "tap to receipt, from the card in the field"
+    yield at_most(name, "ms", ms, _POLL_MS, "pcscd asks virtual readers this often", ms / _POLL_MS, 1.5)
+
+
+def _centre(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+    with server() as url:
+        world = new_world(directory / "centre", keys, url)
+        centre = centre_of(world)
+        load = _Load(loaded_tills(centre, size.tills), world, size)
+        with _serving(world, "kazashi.refund_points.serve", size.workers) as port:
+            progress("the centre's processes get warm")
+            load.bring(port, 1)
+            progress(f"{size.tills} tills at once")
+            empty = load.bring(port, size.batches)
+        with _serving(world, "benchmarks.row_by_row", size.workers) as port:
+            progress("a row and a transaction to each record")
+            single = load.bring(port, 1, batch=1, batches=max(1, size.batch // 4))
+            bare = load.bring(port, 1)
+        rows = _fill(centre, size, progress)
+        with _serving(world, "kazashi.refund_points.serve", size.workers) as port:
+            progress(f"the same with {rows:,} rows in the ledger")
+            load.bring(port, 1)
+            full = load.bring(port, size.batches)
+            progress(f"a till that was cut off brings {size.backlog:,} records")
+            seconds = _catch_up(world, port, size)
+        row_bytes = _row_bytes(centre)
+        world.close()
+    what = f"records taken in from {size.tills} tills, batches of {size.batch}"
+    yield at_least(what, "1/s", empty, 5000, "the goal", empty / 5000, 1)
+    yield at_least(f"{what}, {rows:,} rows in the ledger", "1/s", full, 5000, "the goal", full / 5000, 1)
+    yield at_least("the same, linear", "1/s", full, empty, "an empty ledger", full / empty, 0.8)
+    yield at_least(
+        what, "1/s", empty, single, "the same client, an insert and a commit to each record", empty / single, 3
+    )
+    yield at_least(what, "1/s", empty, bare, "batches too, a commit to each row, nothing checked", empty / bare, 0)
+    yield at_most(f"{size.backlog:,} records of one till brought", "s", seconds, 10, "the goal", seconds / 10, 1)
+    yield from _on_paper(min(empty, full), row_bytes)
+
+
+def _on_paper(rate: float, row_bytes: float) -> Iterator[Measure]:
+    """What a nation's records need, from what was measured here and the busiest hour of the simulated day."""
+    wanted = NATION * BUSIEST_HOUR / 3600
+    machines = wanted / rate
+    name = f"on paper: {NATION:,} records a day"
+    yield at_most(f"{name}, the busiest hour", "1/s", wanted, rate, "this machine", machines, 1000)
+    size = NATION * row_bytes / 1e9
+    yield at_most(f"{name}, ledger and indexes", "GB/day", size, 1000, "a terabyte", size / 1000, 1)
+
+
+class _Load:
+    """Tills that go on where they stopped."""
+
+    def __init__(self, tills: list[LoadedTill], world: World, size: Size) -> None:
+        self._tills, self._world, self._size = tills, world, size
+        self._next = 1
+
+    def bring(self, port: int, rounds: int, batch: int = 0, batches: int = 1) -> float:
+        """Records a second, the median of some rounds in which every till sends so many batches."""
+        batch = batch or self._size.batch
+        rates = []
+        for _ in range(rounds):
+            bodies = [
+                till.bodies(self._next, batches, batch, self._world.clock, self._size.customers) for till in self._tills
+            ]
+            self._next += batches * batch
+            rates.append(len(self._tills) * batches * batch / bring(port, self._tills, bodies))
+        return median(rates)
+
+
+@contextmanager
+def _serving(world: World, module: str, workers: int) -> Iterator[int]:
+    process = serve_centre(world, workers=workers, module=module)
+    try:
+        yield process.port
+    finally:
+        process.stop()
+
+
+def _fill(centre: Centre, size: Size, progress: Progress) -> int:
+    """Rows as tills would have brought them over months; answers how many there are then."""
+    step = 1_000_000
+    with centre.store.transaction() as connection:
+        connection.execute(
+            sa.text("INSERT INTO account (code, year) SELECT 'old-' || i, 2026 FROM generate_series(1, :n) i"),
+            {"n": size.customers * 10},
+        )
+        first = connection.scalar(sa.text("SELECT max(id) FROM account")) - size.customers * 10
+        for index in centre.ledger.posting.indexes:  # made anew afterwards, which is many times quicker
+            index.drop(connection)
+    assert first >= FIRST
+    for begin in range(0, size.ledger, step):
+        progress(f"{begin:,} of {size.ledger:,} rows in the ledger")
+        sql = """INSERT INTO posting (debit, credit, points, at, till, number, digest, bought, eligible, receipt, "of",
+                                      doubtful)
+            SELECT :granted, :first + 1 + (i * 7919::bigint) % :n, i % 60, 1790000000, 1000000 + i % 1000, i / 1000 + 1,
+                   repeat(md5(i::text), 2), 1790000000, i % 3300, 'old-shop/till-1/1/' || i, '', false
+            FROM generate_series(:begin, :end - 1) i"""
+        values = {"granted": GRANTED, "first": first, "n": size.customers * 10, "begin": begin,
+                  "end": min(begin + step, size.ledger)}  # fmt: skip
+        with centre.store.transaction() as connection:
+            connection.execute(sa.text(sql), values)
+    progress("its indexes")
+    with centre.store.transaction() as connection:
+        for index in centre.ledger.posting.indexes:
+            index.create(connection)
+    centre.store.analyze()
+    with centre.store.reading() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(centre.ledger.posting)) or 0)
+
+
+def _row_bytes(centre: Centre) -> float:
+    with centre.store.reading() as connection:
+        sql = "SELECT pg_total_relation_size('posting')::float / greatest(1, count(*)) FROM posting"
+        return float(connection.scalar(sa.text(sql)) or 0)
+
+
+def _catch_up(world: World, port: int, size: Size) -> float:
+    till = enrol_till(world, "far-shop", "till-1")
+    basket = Basket((Line(CATALOGUE["lunch"]),))
+    for number in range(size.backlog):
+        till.sell(basket, Card(0x70000000 + number % 997))
+    transport = HttpsTransport.of(till, f"https://localhost:{port}")
+    begun = time.perf_counter()
+    sent = send_waiting(till, transport)
+    seconds = time.perf_counter() - begun
+    transport.close()
+    if sent.acknowledged != size.backlog:
+        raise RuntimeError(f"{sent.acknowledged} of {size.backlog} records were taken")
+    return seconds

@@ -1,0 +1,120 @@
+"""The part of `kazashi bench pki` that loads the registry, and follows an event to its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from benchmarks.bench_worlds import Progress, Size, new_world
+from benchmarks.measure import Measure, at_most
+from kazashi.assembly.institutions import Institutions
+from kazashi.jpki.profile import Kind
+from kazashi.pki.responder import GRID, Responder
+from kazashi.resident_registry.event import MoveWithin
+from kazashi.resident_registry.municipality import municipalities
+from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.key_source import SharedKeySource
+
+
+def measure_registry(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+    """Loading, events, and from a move to OCSP's word."""
+    small = Institutions(new_world(directory / "village", keys))
+    small.registry.import_people(_people(1000))
+    small.settle()
+    institutions = Institutions(new_world(directory / "country", keys))
+    progress(f"loading {size.residents:,} residents")
+    begun = time.perf_counter()
+    institutions.registry.import_people(_people(size.residents))
+    loaded = time.perf_counter() - begun
+    progress(f"{size.residents:,} residents over Juki-Net, and their numbers back")
+    institutions.settle()
+    total = time.perf_counter() - begun
+    yield at_most(f"{size.residents:,} residents loaded", "s", loaded, 120, "the goal", loaded / 120, 1)
+    yield at_most(
+        f"{size.residents:,} residents loaded, known to J-LIS, and numbered",
+        "s",
+        total,
+        120,
+        "the goal",
+        total / 120,
+        1,
+    )
+    progress("events among few and among many")
+    among_few, among_many = _event_ms(small), _event_ms(institutions)
+    yield at_most(
+        f"an event among {size.residents:,} residents",
+        "ms",
+        among_many,
+        among_few,
+        "among 1,000",
+        among_many / among_few,
+        1.5,
+    )
+    progress("from an event to its answer")
+    seconds, after = _event_to_answer(institutions)
+    grid = GRID.total_seconds()
+    yield at_most(
+        "a move to its OCSP answer, in the world's time", "s", after, grid, "one step of the grid", after / grid, 1
+    )
+    yield at_most("a move to its OCSP answer, work in between", "s", seconds, 1, "a second", seconds, 1)
+    for found in (small, institutions):
+        found.world.close()
+
+
+def _people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    places = list(municipalities())
+    for number in range(count):
+        yield number + 1, {
+            "alias": f"p{number}", "family": "番号", "given": "太郎",
+            "birth": f"{1930 + number % 90}-{1 + number % 12:02d}-{1 + number % 28:02d}", "sex": str(1 + number % 2),
+            "municipality": places[number * len(places) // count], "street": "架空町９丁目９番９号",
+        }  # fmt: skip
+
+
+def _event_ms(institutions: Institutions, count: int = 200) -> float:
+    """The median time in which an event is recorded and everywhere, in milliseconds."""
+    taken = []
+    for number in range(count):
+        begun = time.perf_counter()
+        institutions.registry.record(f"p{number}", MoveWithin(f"架空町{number}番地"))
+        institutions.juki_net.deliver()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return median(taken)
+
+
+def _event_to_answer(institutions: Institutions) -> tuple[float, float]:
+    """From recording a move to OCSP's word that the signature certificate is revoked: the seconds of work, and the
+    seconds that pass in the world."""
+    institutions.issue_card("mover", "p0")
+    authority = institutions.authorities[Kind.SIGNATURE]
+    certificate = authority.of_holder(institutions.registry.find("p0").code)[-1]
+    request = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(
+            x509.load_der_x509_certificate(certificate.certificate), x509.load_der_x509_certificate(authority.root()),
+            hashes.SHA256(),
+        )
+        .build()
+        .public_bytes(serialization.Encoding.DER)
+    )  # fmt: skip
+    responder, world = Responder(authority), institutions.world
+    moved = world.clock.now()
+    begun = time.perf_counter()
+    institutions.registry.record("p0", MoveWithin("架空町の彼方"))
+    institutions.settle()
+    worked = time.perf_counter() - begun
+    mark = from_epoch((epoch(moved) // int(GRID.total_seconds()) + 1) * int(GRID.total_seconds()))
+    institutions.advance(mark)
+    begun = time.perf_counter()
+    answer = responder.answer(request)
+    worked += time.perf_counter() - begun
+    if answer.asked[0].said != "affiliationChanged":
+        raise RuntimeError(f"OCSP says {answer.asked[0].said} after the move")
+    return worked, (mark - moved).total_seconds()

@@ -1,0 +1,158 @@
+"""A network for measurements: fifty bodies behind a few interface systems, people with codes, and systems that ask."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+
+from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.provision_network.core import Core
+from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.network_http import SYSTEM
+from kazashi.provision_network.rules import Purpose, table_of_affairs
+from kazashi.provision_network.serve import core_of
+from kazashi.provision_network.terms import CORE
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.web.mutual_tls import Credentials, Line
+from kazashi.world.home import World
+
+MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one system asks: over which interface system, and about whom."""
+
+    address: str
+    requester: str
+    provider: str
+    purpose: Purpose
+    address_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Processes of a network, and questions to ask."""
+
+    processes: list[ServedProcess]
+    questions: list[Question]
+    credentials: dict[str, Credentials]
+
+    def stop(self) -> None:
+        """End the processes."""
+        for process in self.processes:
+            process.stop()
+
+
+def record_code(place: int) -> str:
+    """The resident record code of the person at a place in a made-up crowd."""
+    return ResidentRecordCode.around(f"{place + 1:010d}")
+
+
+def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
+    """A core, `platforms` interface systems that share the towns, and the pension service's; everybody has copies of
+    everybody. Raises ServicesUnavailable."""
+    core = core_of(world)
+    table = table_of_affairs()
+    tax = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("74", MUNICIPALITY))
+    pension = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("74", PENSION))
+    names = [f"架空{number}市" for number in range(towns)]
+    behind = {f"platform{place}": names[place::platforms] for place in range(platforms)} | {"pension": [PENSION]}
+    ports: list[int] = []
+    for _ in (CORE, *behind):
+        ports.append(free_port(ports))
+    addresses = {name: f"https://localhost:{port}" for name, port in zip((CORE, *behind), ports, strict=True)}
+    for name, bodies in behind.items():
+        _enrol(world, core, name, bodies, addresses, people, tax.item if name != "pension" else pension.item)
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    processes = []
+    for what, port in zip((CORE, *behind), ports, strict=True):
+        module = (
+            "kazashi.provision_network.serve",
+            str(world.directory),
+            CORE if what == CORE else f"interface:{what}",
+        )
+        processes.append(ServedProcess(f"the network's {what}", module, port, world.run / f"{what}.log", tls=True))
+    home = {body: addresses[name] for name, bodies in behind.items() for body in bodies}
+    questions = []
+    for place, body in enumerate(names):
+        for person in range(people):
+            provider = PENSION if (place + person) % 3 == 0 else names[(place + 1 + person) % towns]
+            purpose = pension if provider == PENSION else tax
+            questions.append(Question(home[body], body, provider, purpose, f"{person:010d}"))
+    return Load(processes, questions, {body: core.credentials(body, SYSTEM) for body in names})
+
+
+def _enrol(
+    world: World, core: Core, name: str, bodies: Sequence[str], addresses: dict[str, str], people: int, item: str
+) -> None:  # fmt: skip
+    interface = Interface(world, name)
+    certificate = core.enrol(name, interface.begin(), addresses[name])
+    interface.enrolled(certificate, core.authority.certificate, addresses[CORE])
+    codes = [record_code(place) for place in range(people)]
+    for body in bodies:
+        server = interface.add(body)
+        kind = PENSION if body == PENSION else MUNICIPALITY
+        core.connect(body, kind, assessed=True, interface=name, key=server.public_key())
+    for body, issued in core.issue(bodies, codes).items():
+        numbered = [(f"{place:010d}", code) for place, code in enumerate(issued)]
+        server = interface.server(body)
+        server.take_codes(numbered)
+        server.register_all([(code, address, item, f"{body} {address}") for address, code in numbered])
+
+
+def ask_all(
+    load: Load, questions: Sequence[Question], at_once: int, together: int = 1
+) -> tuple[list[float], float]:  # fmt: skip
+    """Ask every question, by so many systems at a time, so many `together` in one list; answers the seconds that each
+    took to its answer, in order, and questions a second. Handshakes are not counted. Raises RuntimeError for one that
+    was not answered."""
+    by_system: dict[str, list[Question]] = {}
+    for question in questions:
+        by_system.setdefault(question.requester, []).append(question)
+    groups: list[list[tuple[Line, list[Question]]]] = [[] for _ in range(at_once)]
+    for body, asked in sorted(by_system.items(), key=lambda found: -len(found[1])):
+        line = Line(load.credentials[body], asked[0].address)
+        line.open()
+        min(groups, key=lambda group: sum(len(found) for _, found in group)).append((line, asked))
+    taken: list[float] = []
+    wrong: list[str] = []
+
+    def systems(group: list[tuple[Line, list[Question]]]) -> None:
+        try:
+            for line, asked in group:
+                for begin in range(0, len(asked), together):
+                    taken.extend(_ask(line, asked[begin : begin + together]))
+                line.close()
+        except (OSError, http.client.HTTPException, RuntimeError) as error:
+            wrong.append(str(error))
+
+    threads = [threading.Thread(target=systems, args=(group,)) for group in groups]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - begun
+    if wrong:
+        raise RuntimeError(f"{len(wrong)} systems failed, the first with {wrong[0]}")
+    return sorted(taken), len(taken) / seconds
+
+
+def _ask(line: Line, questions: Sequence[Question]) -> list[float]:
+    body = {"questions": [
+        {"address_number": one.address_number, "provider": one.provider, "purpose": asdict(one.purpose)}
+        for one in questions
+    ]}  # fmt: skip
+    begun = time.perf_counter()
+    status, content = line.post("/v1/ask?wait=3", body)
+    answers = json.loads(content).get("answers", [])
+    for question, found in zip_longest(questions, answers):
+        if not str((found or {}).get("content", "")).startswith(question.provider):
+            raise RuntimeError(f"{question} was answered {status} {content[:300]!r}")
+    return [time.perf_counter() - begun] * len(questions)

@@ -1,0 +1,1 @@
+"""What everybody may know of a JPKI certificate: its profile, its types, its states and reasons."""

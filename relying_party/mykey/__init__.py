@@ -1,0 +1,1 @@
+"""MyKey: one identifier of the holder's choice that survives the renewal of certificates."""

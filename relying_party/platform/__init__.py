@@ -1,0 +1,1 @@
+"""The platform operator (プラットフォーム事業者): verification and user ids for many tenants."""

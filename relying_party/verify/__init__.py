@@ -1,0 +1,1 @@
+"""Verification: certificates, revocation, signed documents, and verdicts as values."""

@@ -1,0 +1,146 @@
+"""OCSP (RFC 6960) from the asker's side: a request about one certificate, and what an answer must be to be believed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asn1crypto import keys
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from kazashi.jpki.state import Reason
+from kazashi.relying_party.verify.anchors import Anchor, usable, verifies
+from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.revocation_list import Entry
+
+NONCE_BYTES = 16
+
+_AHEAD = timedelta(minutes=5)
+"""By how much the responder's clock may be ahead of ours."""
+
+_REASONS = {
+    x509.ReasonFlags.unspecified: Reason.UNSPECIFIED,
+    x509.ReasonFlags.key_compromise: Reason.KEY_COMPROMISE,
+    x509.ReasonFlags.ca_compromise: Reason.CA_COMPROMISE,
+    x509.ReasonFlags.affiliation_changed: Reason.AFFILIATION_CHANGED,
+    x509.ReasonFlags.superseded: Reason.SUPERSEDED,
+    x509.ReasonFlags.cessation_of_operation: Reason.CESSATION_OF_OPERATION,
+    x509.ReasonFlags.certificate_hold: Reason.CERTIFICATE_HOLD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """What the authority says: the revocation, if there is one, and from when until when that holds."""
+
+    revocation: Entry | None
+    this_update: datetime
+    next_update: datetime
+
+
+def ocsp_request(anchor: Anchor, certificate: x509.Certificate, nonce: bytes | None) -> bytes:
+    """A request about a certificate as DER."""
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, anchor.certificate, hashes.SHA256())
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    return builder.build().public_bytes(Encoding.DER)
+
+
+def read_ocsp_answer(
+    unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime
+) -> OcspAnswer:
+    """What an answer says of a certificate. Raises Refuted: NO_INFORMATION where it is a refusal, UNKNOWN_CERTIFICATE,
+    STALE_INFORMATION, or UNTRUSTED_INFORMATION where it is not the authority's, not about that certificate, or not the
+    answer to that nonce (None: none was sent)."""
+    try:
+        found = ocsp.load_der_ocsp_response(unverified_answer)
+        if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_word(found.response_status.name)}")
+        _check_signature(found, anchor, now)
+        single = _about(found, anchor, serial)
+        if nonce is not None and _nonce(found) != nonce:
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer is to another question: the nonce differs")
+        this_update, next_update = single.this_update_utc, single.next_update_utc
+        if next_update is None:
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
+        if next_update < now or this_update > now + _AHEAD:
+            raise Refuted(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
+        if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
+            raise Refuted(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")
+        revocation = None
+        if single.certificate_status is ocsp.OCSPCertStatus.REVOKED and single.revocation_time_utc is not None:
+            reason = single.revocation_reason or x509.ReasonFlags.unspecified
+            revocation = Entry(single.revocation_time_utc, _REASONS.get(reason, Reason.UNSPECIFIED))
+        return OcspAnswer(revocation, this_update, next_update)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise Refuted(Finding.UNTRUSTED_INFORMATION, f"this is no OCSP answer that could be read: {error}") from error
+
+
+def _check_signature(found: ocsp.OCSPResponse, anchor: Anchor, now: datetime) -> None:
+    """The answer is signed by the authority itself, or by one to whom that very authority has given this task (RFC
+    6960, 4.2.2.2)."""
+    body, signature, algorithm = found.tbs_response_bytes, found.signature, found.signature_algorithm_oid
+    if anchor.signed(signature, body, algorithm):
+        return
+    for certificate in found.certificates:
+        key = usable(certificate.public_key())
+        if key is None or not _is_responder(certificate, found) or not verifies(key, signature, body, algorithm):
+            continue
+        if certificate.issuer.public_bytes() != anchor.name or not anchor.signed(
+            certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_algorithm_oid
+        ):
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not this authority's")
+        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not valid now")
+        if not _may_answer(certificate):
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the certificate that signed the answer is no responder's")
+        return
+    raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer's signature is by nobody whom the authority names")
+
+
+def _is_responder(certificate: x509.Certificate, found: ocsp.OCSPResponse) -> bool:
+    """Whether the certificate is of the responder that the answer names."""
+    if found.responder_name is not None:
+        return certificate.subject == found.responder_name
+    own = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+    return own == found.responder_key_hash
+
+
+def _may_answer(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return ExtendedKeyUsageOID.OCSP_SIGNING in usage
+
+
+def _about(found: ocsp.OCSPResponse, anchor: Anchor, serial: int) -> ocsp.OCSPSingleResponse:
+    """The part of the answer that is about the certificate."""
+    whole = anchor.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    bits = keys.PublicKeyInfo.load(whole)["public_key"].contents[1:]
+    for single in found.responses:
+        algorithm = single.hash_algorithm.name
+        if algorithm not in ("sha1", "sha256") or single.serial_number != serial:
+            continue
+        named = tuple(hashlib.new(algorithm, part, usedforsecurity=False).digest() for part in (anchor.name, bits))
+        if (single.issuer_name_hash, single.issuer_key_hash) == named:
+            return single
+    raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer is about another certificate")
+
+
+def _nonce(found: ocsp.OCSPResponse) -> bytes | None:
+    try:
+        return found.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _word(name: str) -> str:
+    first, *rest = name.lower().split("_")
+    return first + "".join(part.capitalize() for part in rest)

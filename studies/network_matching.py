@@ -1,0 +1,70 @@
+"""The first matching on a made-up crowd: people of the registry's kind, a body's records with noise, two matchers."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from kazashi.provision_network.matching import Attributes, Record, calibrated, match, match_exactly, noisy, quality
+from kazashi.world.chance import stream
+
+_FAMILIES = (
+    ("佐藤", "サトウ"), ("髙橋", "タカハシ"), ("渡邊", "ワタナベ"), ("齋藤", "サイトウ"), ("小澤", "オザワ"),
+    ("山﨑", "ヤマザキ"), ("伊藤", "イトウ"), ("中村", "ナカムラ"), ("廣田", "ヒロタ"), ("濱口", "ハマグチ"),
+    ("田中", "タナカ"), ("國分", "コクブ"),
+)  # fmt: skip
+_GIVEN = (
+    ("花子", "ハナコ"), ("太郎", "タロウ"), ("一郎", "イチロウ"), ("恵", "メグミ"), ("静香", "シズカ"), ("健", "ケン"),
+    ("美咲", "ミサキ"), ("千鶴", "チヅル"), ("大輔", "ダイスケ"), ("陽子", "ヨウコ"), ("純", "ジュン"),
+)  # fmt: skip
+_TOWNS = ("東京都架空区本町", "大阪府架空市北町", "北海道架空町緑ヶ丘", "愛知県架空市中央", "福岡県架空区港")
+_FIRST, _DAYS = date(1925, 1, 1), 34_000
+
+
+def crowd(seed: str, count: int) -> dict[str, Attributes]:
+    """So many made-up people, by an identifier."""
+    chance = stream(seed, "matching", "people")
+    return {f"p{place}": _somebody(chance) for place in range(count)}
+
+
+def matched(seed: str, count: int, failing: float, work_list: Path | None = None) -> dict[str, Any]:
+    """Match a body's records of a crowd, with so much noise that a share of them does not match letter for letter;
+    answers what came of it."""
+    people = crowd(seed, count)
+    everybody = list(people.values())
+    rate = calibrated(everybody, failing, lambda: stream(seed, "matching", "noise"))
+    chance = stream(seed, "matching", "noise")
+    records = [Record(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
+    truth = {f"r{place}": identifier for place, identifier in enumerate(people)}
+    exact, found = match_exactly(records, people), match(records, people)
+    if work_list is not None:
+        _write(work_list, {record.number: record for record in records}, found.work_list)
+    before, after = quality(exact, truth), quality(found, truth)
+    return {
+        "records": count, "noise rate": rate, "exact match fails": before.by_hand,
+        "exact precision": before.precision, "matcher precision": after.precision, "matcher recall": after.recall,
+        "matcher F1": after.f1, "left to people": len(found.work_list),
+    }  # fmt: skip
+
+
+def _write(path: Path, records: dict[str, Record], work: dict[str, int]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("record", "name", "kana", "birth", "sex", "address", "candidates"))
+        for number, candidates in work.items():
+            found = records[number].attributes
+            writer.writerow((number, found.name, found.kana, found.birth, found.sex, found.address, candidates))
+
+
+def _somebody(chance: Random) -> Attributes:
+    (family, family_kana), (given, given_kana) = chance.choice(_FAMILIES), chance.choice(_GIVEN)
+    birth = _FIRST + timedelta(days=chance.randrange(_DAYS))
+    place = f"{chance.randrange(1, 9)}丁目{chance.randrange(1, 40)}番{chance.randrange(1, 30)}号"
+    wide = place.translate(str.maketrans("0123456789", "０１２３４５６７８９"))
+    return Attributes(
+        f"{family}　{given}", f"{family_kana}　{given_kana}", f"{birth:%Y%m%d}", chance.choice("12"),
+        chance.choice(_TOWNS) + wide,
+    )  # fmt: skip

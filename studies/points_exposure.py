@@ -1,0 +1,62 @@
+"""Who knows what of one basket: read from the stores of everybody in the chain from the till to the refund.
+
+The shop has goods and a code; the centre has a code and a sum; whoever came to the portal has tied the code to a
+name and an account; the platform operator ties the person to serial numbers; and the authority has been asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kazashi.assembly.errors import UsageError
+from kazashi.assembly.points import open_till
+from kazashi.pki.callers import Callers
+from kazashi.refund_points.portal import TENANT
+from kazashi.refund_points.refunds import Refunds
+from kazashi.refund_points.serve import centre_of
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.world.home import World
+
+SHOP, CENTRE, PORTAL, PLATFORM, AUTHORITY, CORE = (
+    "the shop", "the centre", "the refund portal", "the platform operator", "the authority (J-LIS)",
+    "the information provision network's core",
+)  # fmt: skip
+
+
+def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
+    """What each of them has on its disk about a receipt, SHOP/TILL/INSTALLATION/NUMBER. Raises UsageError and
+    SaleRefused."""
+    parts = receipt.split("/")
+    if len(parts) != 4:
+        raise UsageError(f"{receipt!r} is no receipt: SHOP/TILL/INSTALLATION/NUMBER")
+    till = open_till(world, parts[0], parts[1])
+    printed = till.receipt(receipt)
+    record = next((record for _, _, record in till.records() if receipt in (record.receipt, record.of)), None)
+    found: dict[str, dict[str, Any]] = {
+        SHOP: {"goods": ", ".join(name for name, *_ in printed.lines), "yen": printed.total,
+               "the card's code": record.reading if record else "none: no card was shown"},
+    }  # fmt: skip
+    centre = centre_of(world)
+    refunds = Refunds(centre)
+    found[CENTRE] = centre.posting_of(record.till, record.number) if record else {}
+    code = str(found[CENTRE].get("account code", ""))
+    person = refunds.holder(code)
+    found[PORTAL] = {} if person is None else {
+        "person": person, "name": refunds.name(person),
+        "codes that are known to be that person's": len(refunds.codes(person)),
+        "bank accounts": ", ".join(sorted({f"{one.account.bank}-{one.account.branch}-{one.account.number}"
+                                           for one in refunds.applications(person)})) or "none yet",
+    }  # fmt: skip
+    known = [row for row in Platform(world, NoLinkage()).exposure(TENANT) if row["identifier"] == person]
+    serials = {(row["kind"], row["serial"]) for row in known}
+    found[PLATFORM] = {} if not known else {
+        "person": person, "serial numbers": ", ".join(f"{kind} {serial:X}" for kind, serial in sorted(serials)),
+    }  # fmt: skip
+    asked = [query for query, _ in Callers(world).queries() if query.serial in {serial for _, serial in serials}]
+    found[AUTHORITY] = {} if not asked else {
+        "questions about these serial numbers": len(asked),
+        "asked by": ", ".join(sorted({query.caller for query in asked})),
+    }  # fmt: skip
+    found[CORE] = {}
+    return found

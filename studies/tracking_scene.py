@@ -1,0 +1,316 @@
+"""A small world in which cards are used everywhere, so that every actor has something on its disk: the registry, both
+authorities, the provision network with its portal, MyKey, insurance, refund points, and a platform for tenants."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain, permutations
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from kazashi.applets import jpki
+from kazashi.applets.install import load
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.network import Network, addresses
+from kazashi.assembly.points import enrol_till
+from kazashi.assembly.relying import card_verdict, direct_linkage
+from kazashi.card.chip import Chip
+from kazashi.card_management.management import unfilled
+from kazashi.card_management.order import image_path
+from kazashi.jpki.profile import Kind
+from kazashi.provision_network.eligibility import EligibilityDesk, Insurance
+from kazashi.provision_network.off_network import OffNetwork
+from kazashi.provision_network.portal import Portal
+from kazashi.provision_network.provisions import INVESTIGATIONS, Party, Provision, portal_shows
+from kazashi.refund_points.goods import Basket, Category, Item, Line
+from kazashi.refund_points.portal import TENANT
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.refunds import Refunds
+from kazashi.refund_points.serve import centre_of
+from kazashi.refund_points.zengin import Account
+from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.attributes import FourAttributes
+from kazashi.relying_party.verify.certificate import read_certificate
+from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.studies.network_rulings import actors_of
+from kazashi.tracking_lab.exposure import Conversion, Exposure, Row, Witness, exposure_of
+from kazashi.tracking_lab.metrics import Share
+from kazashi.tracking_lab.threats import StoreRun
+from kazashi.world.clock import JST
+from kazashi.world.home import World, open_world
+
+PEOPLE = ("hanako", "taro", "rare-kanji")
+RECORD_CODE, NUMBER, SERIAL, MYKEY, CODE, PORTAL_CODE, LINKAGE, USER, MEMBER, BANK_ACCOUNT, NAME = (
+    "resident record code", "individual number", "serial number", "MyKey ID", "institution code", "portal code",
+    "linkage code", "tenant's user id", "library's member number", "bank account", "name",
+)  # fmt: skip
+TARGETS = (CODE, RECORD_CODE, PORTAL_CODE, LINKAGE)
+"""Tokens and record codes: what the number act is about."""
+
+_NOBODY_ELSES = 16
+ANYBODY = "any reader in range"
+OF_THE_STATE = frozenset(("J-LIS", "network's core", "municipal registry", "prefectures"))
+"""Who has codes as a matter of course; everybody else is shown a card by somebody."""
+
+RUNS = [
+    StoreRun("T10", "refund points: from a bank account to the portal's code", BANK_ACCOUNT, PORTAL_CODE,
+             frozenset(("refund point centre", "portal"))),
+    StoreRun("T12", "a municipality and MyKey: from a MyKey ID to a record code", MYKEY, RECORD_CODE,
+             frozenset(("MyKey platform", "municipal registry"))),
+    StoreRun("T12", "the same, with J-LIS", MYKEY, RECORD_CODE,
+             frozenset(("MyKey platform", "municipal registry", "J-LIS"))),
+    StoreRun("T13", "the core and a provider: from a provider's code to a record code", CODE, RECORD_CODE,
+             frozenset(("network's core", "pension service"))),
+]  # fmt: skip
+
+_FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
+
+ACTORS = {
+    "j_lis": "J-LIS", "authority_authentication": "J-LIS", "authority_signature": "J-LIS", "card_management": "J-LIS",
+    "verifier_services": "J-LIS", "registry": "municipal registry", "prefectures": "prefectures",
+    "provision_core": "network's core",
+    "intermediate_municipal": "intermediate platform", "intermediate_pension": "pension service",
+    "integrated_addresses": "municipal address systems", "portal": "portal", "mykey": "MyKey platform",
+    "eligibility": "insurers' joint body", "refund_centre": "refund point centre", "platform": "platform operator",
+    "interface_municipal": "interface system (towns)", "interface_pension": "interface system (pension)",
+    "interface_portal": "interface system (portal)", "intermediate_portal": "portal's answers",
+}  # fmt: skip
+"""Whose store is whose, in words."""
+
+
+@contextmanager
+def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
+    """A world in which all of it has happened, in a directory of the caller's."""
+    institutions = Institutions(open_world(directory, seed="tracking"))
+    world = institutions.world
+    for who in PEOPLE:
+        institutions.issue_card(who, who)
+    institutions.settle()
+    network = Network(institutions)
+    gates = list(network.rehearse(addresses()))
+    assert all(gate.ok for gate in gates), gates
+    linkage = direct_linkage(institutions, "scene")
+    authority = institutions.authorities[Kind.AUTHENTICATION]
+    portal = Portal(
+        world, network.portal, lambda serial: network.core.portal_code(authority.find(serial).holder),
+        network.core.records, linkage,
+    )  # fmt: skip
+    portal.open()
+    mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityDesk(world, linkage), Platform(world, linkage)
+    for tenant in ("library", TENANT):
+        tenants.add_tenant(tenant)
+    till = enrol_till(world, "rice-shop", "till-1")
+    users = {}
+    for place, who in enumerate(PEOPLE):
+        verdict = card_verdict(institutions, who)
+        serial = _serial(verdict)
+        portal.set_up(serial)
+        mykey.register(verdict)
+        desk.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
+        desk.tie(verdict, f"06-{place}")
+        mykey.enrol(verdict, "library", f"L-0000{place}")
+        till.sell(_FEAST, Card(serial))
+        assert verdict.certificate is not None
+        tenants.identify("library", verdict.certificate)
+        users[who] = (serial, tenants.identify(TENANT, verdict.certificate).identifier)
+        network.child_allowance(institutions.registry.find(who))
+    centre = centre_of(world)
+    centre.receive(till.name, [found.signed.to_wire() for found in till.waiting(100)])
+    refunds, year = Refunds(centre), world.clock.now().astimezone(JST).year
+    for place, (who, (serial, user)) in enumerate(users.items()):
+        attributes = _four_attributes(institutions, who)
+        refunds.register(user, attributes)
+        refunds.come(user, [serial])
+        holder = institutions.registry.find(who).name.kana or "カクウ"
+        account = Account("0005", "001", "1", f"999000{place}", holder.replace("　", " "))
+        refunds.apply(user, year, account, attributes.name)
+    _past_the_network(world)
+    try:
+        yield institutions, network
+    finally:
+        world.close()
+
+
+def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
+    """What the signature certificate on somebody's card says."""
+    issued = institutions.authorities[Kind.SIGNATURE].of_holder(institutions.registry.find(who).code)[-1]
+    found = read_certificate(issued.certificate).attributes
+    assert found is not None
+    return found
+
+
+def _past_the_network(world: World) -> None:
+    """Two flows that the law allows past the network: from the tax agency to a town, and to an investigator."""
+    log = OffNetwork(world)
+    taxes = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
+    log.give("国税庁", "渋谷区", taxes, "所得税の申告")
+    case = Provision(13, Party.MUNICIPALITY, Party.INVESTIGATOR, purpose=INVESTIGATIONS[3], case="1", reason="x",
+                     approved_by="x")  # fmt: skip
+    log.give("渋谷区", "捜査機関", case, "住所")
+
+
+def unseen(institutions: Institutions, network: Network) -> Share:
+    """X19: of all flows that took place, those that the person is not shown in the portal."""
+    with network.core.store.reading() as connection:
+        records = connection.scalar(sa.text("SELECT count(*) FROM provision_record WHERE outcome <> 'denied'")) or 0
+    given = [line for line in OffNetwork(institutions.world).given() if not line.denial]
+    hidden = sum(not portal_shows(line.item) for line in given)
+    return Share(hidden, int(records) + len(given))
+
+
+def exposed(institutions: Institutions, network: Network) -> Exposure:
+    """Who holds what in such a world, from everybody's stores, and what any reader in range sees."""
+    stores, handles = list(_tables(institutions.world)), _handles(institutions, network)
+    rows = ((table.actor, table.name, row) for tables in stores for table in tables for row in table.rows)
+    found = exposure_of(rows, handles, (row for tables in stores for row in _joined(tables)))
+    if str(_read_in_passing(institutions.world)) in handles[SERIAL]:
+        found.held[ANYBODY, SERIAL] = Witness("READ BINARY", "EF 000A, no PIN", 1, at_use=True)
+    code = network.people()[0].code
+    body = network.core.institutions()[0].name
+    made = {RECORD_CODE: str(code), CODE: str(network.core.code_for(body, str(code))),
+            PORTAL_CODE: str(network.core.portal_code(str(code)))}  # fmt: skip
+    for source, target in permutations(made, 2):  # what it has no table for it has a key for, as was just seen
+        conversion = Conversion(ACTORS["provision_core"], source, target, "by its key")
+        found.conversions.setdefault((conversion.actor, source, target), conversion)
+        found.held.setdefault((conversion.actor, target), Witness("made of a record code", "by its key", 1))
+    return found
+
+
+def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]]:
+    """All values of every handle, as the judge knows them."""
+    people = network.people()
+    codes = {str(one.code) for one in people}
+    serials = {issued.serial for kind in Kind for code in codes
+               for issued in institutions.authorities[kind].of_holder(code)}  # fmt: skip
+    bodies = [body.name for body in network.core.institutions()]
+    issued = network.core.issue(bodies, sorted(codes))
+    with network.core.store.reading() as connection:
+        linkages = {str(number) for number in connection.scalars(sa.text("SELECT linkage FROM person"))}
+    return {
+        RECORD_CODE: codes, NUMBER: {str(one.individual_number) for one in people},
+        SERIAL: {form for serial in serials for form in (str(serial), f"{serial:X}")},
+        MYKEY: _column(institutions.world, "mykey", "identifier", "identifier"), LINKAGE: linkages,
+        USER: _column(institutions.world, "platform", "user", "identifier"),
+        MEMBER: _column(institutions.world, "mykey", "member", "member_number"),
+        NAME: {form for one in people for form in (str(one.name), one.name.given) if form},
+        BANK_ACCOUNT: _column(institutions.world, "refund_centre", "application", "account"),
+        CODE: {str(code) for found in issued.values() for code in found},
+        PORTAL_CODE: {str(network.core.portal_code(code)) for code in codes},
+    }  # fmt: skip
+
+
+def _column(world: World, actor: str, table: str, column: str) -> set[str]:
+    with world.store(actor, sa.MetaData()).reading() as connection:
+        return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
+
+
+def _read_in_passing(world: World) -> int:
+    """The serial number of the authentication certificate that a card gives to whoever is near, without a PIN."""
+    chip = Chip(load(image_path(world, PEOPLE[0])))
+    chip.power_on()
+    for command in (b"\x00\xa4\x04\x0c" + bytes((len(jpki.AID),)) + jpki.AID, bytes.fromhex("00A4020C02000A")):
+        answer = chip.transmit(command)
+        if answer != b"\x90\x00":
+            return 0
+    read = b"".join(chip.transmit(bytes((0x00, 0xB0, place, 0x00, 0x00)))[:-2] for place in range(8))
+    return read_certificate(unfilled(read)).serial
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of an actor's: its rows, and the columns of which each is a key by itself."""
+
+    actor: str
+    name: str
+    keys: set[str]
+    rows: list[dict[str, Any]]
+
+
+def _tables(world: World) -> Iterator[list[_Table]]:
+    """All tables, store by store."""
+    for actor in actors_of(world):
+        store = world.store(actor, sa.MetaData())
+        metadata = sa.MetaData()
+        with store.reading() as connection:
+            metadata.reflect(connection)
+            yield [
+                _Table(ACTORS.get(actor, actor), table.name, _keys(table),
+                       [_opened(row) for row in connection.execute(sa.select(table)).mappings()])
+                for table in metadata.sorted_tables
+            ]  # fmt: skip
+
+
+def _opened(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row, with what stands in documents as columns of its own."""
+    found: dict[str, Any] = {}
+    waiting = [(str(name), value) for name, value in row.items()]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            with suppress(ValueError):
+                value = json.loads(value)
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{inside}", each) for inside, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{name}.{place}", each) for place, each in enumerate(value)]
+        else:
+            found[name] = value
+    return found
+
+
+def _keys(table: sa.Table) -> set[str]:
+    unique = [index.columns.keys() for index in table.indexes if index.unique]
+    unique += [one.columns.keys() for one in table.constraints if isinstance(one, sa.UniqueConstraint)]
+    return {names[0] for names in [table.primary_key.columns.keys(), *unique] if len(names) == 1} - {"position"}
+
+
+def _joined(tables: list[_Table]) -> Iterator[Row]:
+    """What the owner of some tables gets by joining each two of them, where they share a column that is a key of one,
+    or whose values are long enough to be nobody else's."""
+    for one, other in permutations(tables, 2):
+        for column in {*chain(*one.rows)} & {*chain(*other.rows)} - {"position"}:
+            is_key = column in one.keys | other.keys
+            held = defaultdict(list)
+            for found in other.rows:
+                held[found.get(column)].append(found)
+            for row in one.rows:
+                value = row.get(column)
+                if value is not None and (is_key or len(str(value)) >= _NOBODY_ELSES):
+                    for found in held.get(value, ()):
+                        merged = {**{f"{other.name}.{name}": each for name, each in found.items()}, **row}
+                        yield one.actor, f"{one.name} + {other.name}", merged
+
+
+def _serial(verdict: Verdict) -> int:
+    assert verdict.certificate is not None, verdict
+    return verdict.certificate.serial
+
+
+def told(found: Exposure) -> dict[str, Any]:
+    """The matrix and the ways, for the report."""
+    ways = []
+    for actor in found.actors:
+        if actor in OF_THE_STATE:
+            continue
+        for handle in (handle for who, handle in sorted(found.held) if who == actor):
+            for target in (target for target in TARGETS if target != handle):
+                steps = found.path(handle, target)
+                ways.append({"actor": actor, "handle": handle, "target": target, "steps": [
+                    f"{step.actor}: {step.source} -> {step.target} ({step.table})" for step in steps
+                ]})  # fmt: skip
+    cells = {
+        f"{actor} | {handle}": {
+            "level": "at use" if witness.at_use else
+            "can convert" if any((actor, handle, other) in found.conversions for other in found.handles) else "stored",
+            "witness": f"{witness.table}, {witness.column}", "rows": witness.rows,
+        } for (actor, handle), witness in sorted(found.held.items())
+    }  # fmt: skip
+    return {"actors": found.actors, "handles": found.handles, "cells": cells, "ways": ways, "widest": found.widest()}

@@ -1,5 +1,0 @@
-"""`python -m tools`: the program `kazashi`."""
-
-from tools.command_line import main
-
-main()

@@ -1,0 +1,127 @@
+"""The checkout that this program runs from: where it is, which folder is which package, and who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kazashi.assembly.errors import CheckoutMissing
+
+OUTSIDE = ("benchmarks", "tests")
+"""Folders of Python at the root that are not part of the package."""
+
+
+def checkout() -> Path:
+    """The root of the checkout. Raises CheckoutMissing where the program was installed from a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "package").is_dir() or not (root / "setup.cfg").is_file():
+        raise CheckoutMissing("tests and measurements come with the checkout, and this is an installed copy")
+    return root
+
+
+def folders(root: Path) -> dict[str, Path]:
+    """The folder of each package at the root by its full name (`kazashi.card`), as setup.cfg maps them."""
+    settings = configparser.ConfigParser()
+    settings.read(root / "setup.cfg", encoding="utf-8")
+    lines = settings["options"]["package_dir"].split("\n")
+    pairs = (line.partition("=") for line in lines if line.strip())
+    return {name.strip(): root / folder.strip() for name, _, folder in pairs}
+
+
+def modules(root: Path) -> Iterator[tuple[str, Path]]:
+    """Each module of the product and of the folders OUTSIDE: its full name and its file."""
+    found = {**folders(root), **{name: root / name for name in OUTSIDE}}
+    for package, folder in found.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = [*package.split("."), *path.relative_to(folder).with_suffix("").parts]
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def linked(root: Path) -> Path:
+    """A folder in which `kazashi` is one folder, made of links to those of the checkout, for programs that follow
+    folders and not the import system (mypy)."""
+    view = root / "build" / "linked"
+    top = view / "kazashi"
+    top.mkdir(parents=True, exist_ok=True)
+    wanted = {view / name: root / name for name in OUTSIDE}
+    for package, folder in folders(root).items():
+        if package == "kazashi":
+            wanted |= {top / path.name: path for path in folder.iterdir() if path.name != "__pycache__"}
+        else:
+            wanted[top / package.removeprefix("kazashi.")] = folder
+    for link in [path for path in (*view.iterdir(), *top.iterdir()) if path.is_symlink() and path not in wanted]:
+        link.unlink()
+    for link, target in wanted.items():
+        if link.is_symlink() and link.readlink() != target:  # the checkout has moved
+            link.unlink()
+        if not link.is_symlink():
+            link.symlink_to(target)
+    return view
+
+
+def imports(path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that a module names: by import, by `import_module`, or as the program of a process (a
+    string that is a module's dotted name, also as `module:name`). `known` are the full names of our modules."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else node.module)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            found.add(node.value.partition(":")[0])
+    return found & known
+
+
+@dataclass(slots=True)
+class Room:
+    """A package: its lines of Python, and the packages that it imports with how often."""
+
+    name: str
+    lines: int = 0
+    imports: dict[str, int] = field(default_factory=dict)
+
+
+def rooms(root: Path) -> dict[str, Room]:
+    """The packages at the root, each with everything inside it."""
+    found = dict(modules(root))
+    known = set(found)
+
+    def room_of(module: str) -> str:
+        parts = module.split(".")
+        return (
+            ".".join(parts[:2]) if parts[0] == "kazashi" and len(parts) > 1 and module not in _OF_PACKAGE else parts[0]
+        )
+
+    _OF_PACKAGE = {name for name, path in found.items() if path.parent == root / "package"}
+    result: dict[str, Room] = {}
+    for module, path in found.items():
+        name = room_of(module)
+        if name == "tests":
+            continue
+        room = result.setdefault(name, Room(name))
+        room.lines += len(path.read_text(encoding="utf-8").splitlines())
+        for other in {room_of(target) for target in imports(path, known)} - {name}:
+            room.imports[other] = room.imports.get(other, 0) + 1
+    return result
+
+
+def floors(found: dict[str, Room]) -> list[list[Room]]:
+    """The rooms by floor, the lowest first: each imports from the floors below only. Raises ValueError where some
+    import each other in a circle."""
+    left, below = dict(found), set[str]()
+    result: list[list[Room]] = []
+    while left:
+        floor = [room for room in left.values() if room.imports.keys() <= below]
+        if not floor:
+            raise ValueError(f"these import each other in a circle: {', '.join(sorted(left))}")
+        result.append(sorted(floor, key=lambda room: room.name))
+        below |= {room.name for room in floor}
+        for room in floor:
+            del left[room.name]
+    return result

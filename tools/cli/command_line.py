@@ -1,0 +1,102 @@
+"""The command line `kazashi`. Commands import what they need when they run, so that every start is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from kazashi.tools.cli.commands.ca import ca
+from kazashi.tools.cli.commands.card import card
+from kazashi.tools.cli.commands.clock import clock
+from kazashi.tools.cli.commands.development import bench, imports, test
+from kazashi.tools.cli.commands.life import doctor, down, status, up
+from kazashi.tools.cli.commands.mykey import mykey
+from kazashi.tools.cli.commands.network import network
+from kazashi.tools.cli.commands.points import points
+from kazashi.tools.cli.commands.reader import reader
+from kazashi.tools.cli.commands.registry import registry
+from kazashi.tools.cli.commands.serve import agent, platform, provider, provider_client, site, tenant
+from kazashi.tools.cli.commands.shared import json_option
+from kazashi.tools.cli.commands.tracking import tracking
+from kazashi.tools.cli.commands.verify import verify
+from kazashi.tools.cli.commands.world import world
+from kazashi.tools.cli.program import run
+
+NAME = "kazashi"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--world",
+    "world_directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The directory that holds everything (default: $KAZASHI_WORLD, else ~/.local/share/kazashi).",
+)
+@click.version_option(package_name="kazashi", prog_name=NAME)
+@click.pass_context
+def kazashi(context: click.Context, world_directory: Path | None) -> None:
+    """An Individual Number Card bench: an emulated card in a real PC/SC reader, and the authorities behind it."""
+    context.obj = world_directory
+    if "NO_COLOR" in os.environ:
+        context.color = False
+
+
+for command in (
+    up,
+    down,
+    status,
+    doctor,
+    card,
+    reader,
+    registry,
+    ca,
+    verify,
+    mykey,
+    agent,
+    site,
+    provider,
+    provider_client,
+    platform,
+    tenant,
+    points,
+    network,
+    tracking,
+    clock,
+    world,
+    test,
+    bench,
+    imports,
+):
+    kazashi.add_command(command)
+
+
+@kazashi.command()
+@json_option
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"))
+def demo(as_json: bool, report: Path) -> int:
+    """The whole story on a real reader, then exit 0; non-zero if any step fails.
+
+    It uses a world and a pcscd of its own and leaves nothing behind but a small HTML report.
+    """
+    from kazashi.tools.demo.demo import run_demo, write_report
+
+    def tell(step: Any) -> None:
+        if not as_json:
+            mark = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
+            click.echo(f"{mark} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
+
+    steps = run_demo(tell)
+    write_report(steps, report)
+    if as_json:
+        click.echo(json.dumps([step.as_dict() for step in steps], ensure_ascii=False))
+    click.echo(f"The report is in {report}", err=True)
+    return 0 if all(step.ok for step in steps) else 1
+
+
+def main() -> NoReturn:
+    """Run the program `kazashi`."""
+    run(kazashi, NAME)

@@ -1,0 +1,413 @@
+"""`kazashi ca`: the two authorities, what they have issued, and what they say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table, world_of, write_bytes
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
+    from kazashi.jpki.profile import Kind
+
+_KIND = click.argument("kind", type=click.Choice(["signature", "authentication"]))
+_SERIAL = click.argument("serial")
+_OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write, - for stdout.")
+
+
+@click.group()
+def ca() -> None:
+    """The authorities (署名用, 利用者証明用): generations, certificates, revocation lists, OCSP, callers."""
+
+
+@ca.command("generations")
+@click.option("--begin-next", is_flag=True, help="Begin the generation of the next card's profile (P-384).")
+@json_option
+@click.pass_context
+def ca_generations(context: click.Context, begin_next: bool, as_json: bool) -> None:
+    """The generations of both authorities' keys."""
+    from kazashi.jpki.profile import NEXT
+    from kazashi.pki.authority import fingerprint
+    from kazashi.world.clock import JST
+
+    rows = []
+    for kind, authority in institutions_of(context).authorities.items():
+        authority.issuing()
+        if begin_next:
+            authority.issuing(profile=NEXT)
+        rows += [
+            {"authority": kind.word, "generation": found.name, "serial": f"{found.serial:X}",
+             "algorithm": found.profile.algorithm.value, "keys": found.keys.partition("?")[0],
+             "begins": found.begins.astimezone(JST).date().isoformat(),
+             "ends": found.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(found.certificate)}
+            for found in authority.generations()
+        ]  # fmt: skip
+    answer(rows, as_json, table([{**row, "sha256": row["sha256"][:16]} for row in rows], ""))
+
+
+@ca.command("root")
+@_KIND
+@click.option("--generation", help="01, 02, ... or next (default: the one that issues now).")
+@_OUT
+@click.pass_context
+def ca_root(context: click.Context, kind: str, generation: str | None, out: Path | None) -> None:
+    """An authority's own certificate, as PEM."""
+    from kazashi.assembly.errors import UsageError
+
+    _, authority = _authority(institutions_of(context), kind)
+    issuing = authority.issuing()
+    found = {held.name: held for held in authority.generations()}.get(generation or issuing.name)
+    if found is None:
+        raise UsageError(f"the {kind} authority has begun no generation {generation!r}; see: kazashi ca generations")
+    _write_pem(found.certificate, out)
+
+
+@ca.command("show")
+@click.argument("who")
+@json_option
+@click.pass_context
+def ca_show(context: click.Context, who: str, as_json: bool) -> None:
+    """The certificates of WHO (alias, record code or number), and how each stands."""
+    institutions = institutions_of(context)
+    code = institutions.registry.find(who).code
+    rows = institutions.certificates(code)
+    answer(rows, as_json, table(rows, f"{who} has no certificate yet; try: kazashi card new {who}"))
+
+
+@ca.command("certificate")
+@_KIND
+@_SERIAL
+@_OUT
+@click.pass_context
+def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | None) -> None:
+    """A certificate, as PEM."""
+    _, authority = _authority(institutions_of(context), kind)
+    _write_pem(authority.find(_serial(serial)).certificate, out)
+
+
+@ca.command("issue")
+@_KIND
+@click.argument("who")
+@click.option("--csr", "request", type=click.File("rb"), required=True,
+              help="A PKCS#10 request, DER or PEM, signed with the key to be certified; - for stdin.")  # fmt: skip
+@click.option("--phone", metavar="NAME", help="The key is a phone's; certificates of another phone are superseded.")
+@click.option("--next", "of_next_card", is_flag=True, help="By the next card's profile: P-384, ten years.")
+@_OUT
+@click.pass_context
+def ca_issue(
+    context: click.Context, kind: str, who: str, request: IO[bytes], phone: str | None, of_next_card: bool,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Certify somebody's key, and write the certificate as PEM. `kazashi card new` has the keys of cards certified."""
+    from asn1crypto import pem
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium
+    from kazashi.jpki.state import State
+    from kazashi.pki.certificate import Request
+    from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end
+    from kazashi.world.clock import today
+
+    institutions = institutions_of(context)
+    resident = institutions.juki_net.j_lis.identity(institutions.resident(who).code)
+    data = request.read(1 << 16)
+    try:
+        der = bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
+    except ValueError as error:
+        raise UsageError(f"the request is neither DER nor PEM: {error}") from error
+    found, authority = _authority(institutions, kind)
+    if found is Kind.SIGNATURE and resident.birth.age_on(today(institutions.world.clock)) < SIGNATURE_AGE:
+        raise UsageError(f"{who} is under {SIGNATURE_AGE}, and nobody of that age has a signature certificate")
+    profile = NEXT if of_next_card else EMULATED
+    now = institutions.world.clock.now()
+    ends = certificate_end(
+        now, resident.birth, card_end(today(institutions.world.clock), resident.birth), resident.stay_end,
+        term=profile.term,
+    )  # fmt: skip
+    if phone is not None:
+        # A phone's certificate comes online, with the card's signature certificate, and lasts as long as the card's.
+        good = [
+            held for held in authority.of_holder(resident.code)
+            if held.medium is Medium.CARD
+            and institutions.revocations[found].standing(held.serial).state is State.GOOD
+        ]  # fmt: skip
+        if not good:
+            raise UsageError(f"{who} has no good {kind} certificate on a card, which a phone's would follow")
+        ends = good[-1].not_after
+    try:
+        asked = Request(
+            resident, der, now, ends, Medium.PHONE if phone else Medium.CARD, f"phone {phone}" if phone else "by hand"
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    certificate = authority.issue(asked, profile)
+    institutions.settle()
+    _write_pem(certificate, out)
+
+
+@ca.command("revoke")
+@_KIND
+@_SERIAL
+@click.option("--reason", default="cessationOfOperation", show_default=True,
+              help="As RFC 5280 calls it; certificateHold holds.")  # fmt: skip
+@json_option
+@click.pass_context
+def ca_revoke(context: click.Context, kind: str, serial: str, reason: str, as_json: bool) -> None:
+    """Revoke a certificate, or hold it."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.state import REASONS
+
+    if reason not in REASONS:
+        raise UsageError(f"the reasons are {', '.join(REASONS)}")
+    institutions = institutions_of(context)
+    found, _ = _authority(institutions, kind)
+    standing = institutions.revocations[found].revoke(_serial(serial), REASONS[reason], "by hand")
+    _tell_standing(standing, as_json)
+
+
+@ca.command("release")
+@_KIND
+@_SERIAL
+@json_option
+@click.pass_context
+def ca_release(context: click.Context, kind: str, serial: str, as_json: bool) -> None:
+    """Lift the hold from a phone's authentication certificate. From a card's, none is ever lifted."""
+    institutions = institutions_of(context)
+    found, _ = _authority(institutions, kind)
+    _tell_standing(institutions.revocations[found].release(_serial(serial), "by hand"), as_json)
+
+
+@ca.command("compromise")
+@_KIND
+@click.argument("generation")
+@json_option
+@click.pass_context
+def ca_compromise(context: click.Context, kind: str, generation: str, as_json: bool) -> None:
+    """The key of GENERATION has leaked: revoke all that it has signed."""
+    institutions = institutions_of(context)
+    found, _ = _authority(institutions, kind)
+    count = institutions.revocations[found].compromise(generation)
+    answer({"revoked": count}, as_json, f"{count} certificates revoked")
+
+
+@ca.command("crl")
+@_KIND
+@click.argument("where")
+@click.option("--generation", help="01, 02, ... or next (default: the one that issues now).")
+@_OUT
+@json_option
+@click.pass_context
+def ca_crl(
+    context: click.Context, kind: str, where: str, generation: str | None, out: Path | None, as_json: bool
+) -> None:
+    """A revocation list as it is published: of a municipality (five digits), `full`, or `authority`.
+
+    With --out, the list itself as DER; else what it says.
+    """
+    from cryptography import x509
+
+    from kazashi.assembly.errors import UsageError
+
+    institutions = institutions_of(context)
+    found, authority = _authority(institutions, kind)
+    institutions.settle()
+    name = generation or authority.issuing().name
+    try:
+        path = institutions.publications[found].path(name, where)
+    except ValueError as error:
+        raise UsageError(f"{where!r} is no municipality's code; say one, or full, or authority") from error
+    if not path.is_file():
+        raise UsageError(f"the {kind} authority has no list of {where} in generation {name}: nobody there is certified")
+    data = path.read_bytes()
+    if out is not None:
+        write_bytes(data, out, "a revocation list")
+        return
+    loaded = x509.load_der_x509_crl(data)
+    entries = [
+        {"serial": f"{entry.serial_number:X}", "at": entry.revocation_date_utc.isoformat(),
+         "reason": _entry_reason(entry)}
+        for entry in loaded
+    ]  # fmt: skip
+    number = loaded.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    next_update = loaded.next_update_utc
+    told = {
+        "file": str(path), "number": number, "this_update": loaded.last_update_utc.isoformat(),
+        "next_update": next_update.isoformat() if next_update else None, "entries": entries,
+    }  # fmt: skip
+    words = f"{path}\nnumber {number}, made {told['this_update']}, next {told['next_update']}"
+    answer(told, as_json, words + "\n" + table(entries, "nobody's certificate is revoked"))
+
+
+@ca.command("ocsp")
+@_KIND
+@click.argument("serial", required=False)
+@click.option("--request", type=click.File("rb"), help="A request as DER instead, - for stdin: answered as DER.")
+@_OUT
+@json_option
+@click.pass_context
+def ca_ocsp(
+    context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None, as_json: bool
+) -> None:
+    """What OCSP says of a certificate at this moment, without a server."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509 import ocsp
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.pki.ocsp import MAX_REQUEST
+    from kazashi.pki.responder import Responder
+
+    institutions = institutions_of(context)
+    _, authority = _authority(institutions, kind)
+    responder = Responder(authority)
+    if request is not None:
+        write_bytes(responder.answer(request.read(MAX_REQUEST + 1)).response, out, "a response")
+        return
+    if serial is None:
+        raise UsageError("say which certificate, by its serial number, or give a --request")
+    found = authority.find(_serial(serial))
+    issuer = next(held for held in authority.generations() if held.name == found.generation)
+    asked = ocsp.OCSPRequestBuilder().add_certificate(
+        x509.load_der_x509_certificate(found.certificate), x509.load_der_x509_certificate(issuer.certificate),
+        hashes.SHA256(),
+    )  # fmt: skip
+    response = responder.answer(asked.build().public_bytes(serialization.Encoding.DER))
+    if out is not None:
+        write_bytes(response.response, out, "a response")
+        return
+    if response.refusal is not None or response.this_update is None or response.next_update is None:
+        word = response.refusal.word if response.refusal is not None else ""
+        answer({"serial": serial, "status": word}, as_json, f"no answer: {word}")
+        return
+    told = {
+        "serial": f"{found.serial:X}", "status": response.asked[0].said,
+        "this_update": response.this_update.isoformat(), "next_update": response.next_update.isoformat(),
+    }  # fmt: skip
+    answer(told, as_json, f"{told['serial']}: {told['status']}, as of {told['this_update']}")
+
+
+@ca.command("lint")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--form", type=click.Choice(["certificate", "crl", "ocsp"]), default="certificate", show_default=True)
+@json_option
+def ca_lint(files: Sequence[Path], form: str, as_json: bool) -> int:
+    """What pkilint finds (RFC 5280) in certificates, revocation lists or OCSP responses; exits 1 for errors."""
+    from kazashi.pki.lint import lint
+
+    rows: list[dict[str, Any]] = [
+        {"file": path.name, **asdict(finding)} for path in files for finding in lint(form, path)
+    ]
+    answer(rows, as_json, table(rows, "nothing found"))
+    return 1 if any(row["severity"] in ("ERROR", "FATAL") for row in rows) else 0
+
+
+@ca.group("caller")
+def caller() -> None:
+    """Who may ask the authorities' services: verifiers and platforms."""
+
+
+@caller.command("add")
+@click.argument("name")
+@json_option
+@click.pass_context
+def caller_add(context: click.Context, name: str, as_json: bool) -> None:
+    """Register a caller. Its key is shown this once."""
+    from kazashi.pki.callers import Callers
+
+    key = Callers(world_of(context)).register(name)
+    answer({"caller": name, "key": key}, as_json, f"{key}\n(the key of {name}, which is kept nowhere: note it)")
+
+
+@caller.command("list")
+@json_option
+@click.pass_context
+def caller_list(context: click.Context, as_json: bool) -> None:
+    """The registered callers, and what each owes."""
+    from kazashi.pki.callers import Callers
+
+    callers = Callers(world_of(context))
+    rows = [{"caller": name, "yen": callers.bill(name)} for name in callers.names()]
+    answer(rows, as_json, table(rows, "No callers yet; register one with: kazashi ca caller add NAME"))
+
+
+@caller.command("remove")
+@click.argument("name")
+@json_option
+@click.pass_context
+def caller_remove(context: click.Context, name: str, as_json: bool) -> None:
+    """Strike a caller off the register. What it has asked stays in the log."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.pki.callers import Callers
+
+    if not Callers(world_of(context)).strike_off(name):
+        raise UsageError(f"there is no caller {name!r}; see: kazashi ca caller list")
+    answer({"caller": name}, as_json, f"{name} is not registered any more")
+
+
+@caller.command("queries")
+@click.option("--caller", "name", help="Only that caller's.")
+@json_option
+@click.pass_context
+def caller_queries(context: click.Context, name: str | None, as_json: bool) -> None:
+    """The query log: who asked what about which certificate, what was said, and the fee in yen."""
+    from kazashi.pki.callers import Callers
+
+    rows = [
+        {"at": query.at.isoformat(), "caller": query.caller, "service": query.service, "kind": query.kind.word,
+         "serial": f"{query.serial:X}" if query.serial is not None else None, "said": query.said, "yen": yen}
+        for query, yen in Callers(world_of(context)).queries(name)
+    ]  # fmt: skip
+    answer(rows, as_json, table(rows, "nothing was asked yet"))
+
+
+def _authority(institutions: Institutions, word: str) -> tuple[Kind, Any]:
+    from kazashi.jpki.profile import KINDS
+
+    kind = KINDS[word]
+    return kind, institutions.authorities[kind]
+
+
+def _serial(words: str) -> int:
+    from kazashi.assembly.errors import UsageError
+
+    try:
+        serial = int(words, 16)
+    except ValueError:
+        serial = -1
+    if not 0 < serial < 1 << 64:
+        raise UsageError(f"{words!r} is no serial number; they are written in up to 16 hexadecimal digits")
+    return serial
+
+
+def _write_pem(der: bytes, out: Path | None) -> None:
+    from asn1crypto import pem
+
+    text = pem.armor("CERTIFICATE", der).decode("ascii")
+    if out is None or str(out) == "-":
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="ascii")
+
+
+def _entry_reason(entry: Any) -> str:
+    from cryptography import x509
+
+    try:
+        return str(entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value)
+    except x509.ExtensionNotFound:
+        return "unspecified"
+
+
+def _tell_standing(standing: Any, as_json: bool) -> None:
+    told = {
+        "serial": f"{standing.serial:X}", "state": standing.state.value,
+        "reason": standing.reason.word if standing.reason is not None else None,
+        "since": standing.since.isoformat() if standing.since else None,
+    }  # fmt: skip
+    because = f", {told['reason']} since {told['since']}" if told["since"] else ""
+    answer(told, as_json, f"{told['serial']} is {told['state']}{because}")

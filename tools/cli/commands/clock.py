@@ -1,0 +1,117 @@
+"""`kazashi clock`: the world's time stands, runs, and is advanced."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, progress, world_of
+
+LAST_YEAR = 2099
+
+
+@click.group()
+def clock() -> None:
+    """The world's time: it stands, runs, and can be advanced. Batches and expiries happen on the way."""
+
+
+@clock.command("show")
+@json_option
+@click.pass_context
+def clock_show(context: click.Context, as_json: bool) -> None:
+    """What time it is in this world."""
+    _tell(context, as_json, 0)
+
+
+@clock.command("stand")
+@click.argument("instant", required=False)
+@json_option
+@click.pass_context
+def clock_stand(context: click.Context, instant: str | None, as_json: bool) -> None:
+    """Stop the clock, at INSTANT or where it is."""
+    from kazashi.world.clock import WorldClock
+
+    done = _advance_to(context, instant)
+    time = world_of(context).clock
+    assert isinstance(time, WorldClock)
+    time.stand(time.now())
+    _tell(context, as_json, done)
+
+
+@clock.command("run")
+@click.argument("instant", required=False)
+@json_option
+@click.pass_context
+def clock_run(context: click.Context, instant: str | None, as_json: bool) -> None:
+    """Let the clock run, from INSTANT or from where it is."""
+    from kazashi.world.clock import WorldClock
+
+    done = _advance_to(context, instant)
+    time = world_of(context).clock
+    assert isinstance(time, WorldClock)
+    time.run()
+    _tell(context, as_json, done)
+
+
+@clock.command("advance")
+@click.argument("span")
+@json_option
+@click.pass_context
+def clock_advance(context: click.Context, span: str, as_json: bool) -> None:
+    """Take the clock forward by SPAN (90m, 12h, 400d, 2w), doing on the way what is due."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.world.clock import duration_of
+
+    try:
+        until = world_of(context).clock.now() + duration_of(span)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(str(error)) from error
+    done = _advance(context, until)
+    _tell(context, as_json, done)
+
+
+def _advance_to(context: click.Context, words: str | None) -> int:
+    """Take the clock to an instant; answers how many jobs were done on the way. A world that is new may be set to any
+    time; one in which something has happened only goes forward."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.world.clock import WorldClock, instant_of
+
+    if words is None:
+        return 0
+    try:
+        instant = instant_of(words)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    world = world_of(context)
+    time = world.clock
+    assert isinstance(time, WorldClock)
+    if instant >= time.now():
+        return _advance(context, instant)
+    if any((world.directory / "stores").glob("*")):
+        raise UsageError(f"it is {time.now().isoformat()} in this world, and time there does not go back")
+    time.move(instant)
+    return 0
+
+
+def _advance(context: click.Context, until: datetime) -> int:
+    from kazashi.assembly.errors import UsageError
+
+    if until.year > LAST_YEAR:
+        raise UsageError(f"the clock goes no further than {LAST_YEAR}: certificates and lists end some time")
+    institutions = institutions_of(context)
+    now = institutions.world.clock.now()
+    days = max(1, (until - now) // timedelta(days=1))
+    with progress("days", days) as tell:
+        return institutions.advance(until, lambda at: tell((at - now) // timedelta(days=1)))
+
+
+def _tell(context: click.Context, as_json: bool, done: int) -> None:
+    from kazashi.world.clock import JST, WorldClock
+
+    time = world_of(context).clock
+    assert isinstance(time, WorldClock)
+    now = time.now().astimezone(JST)
+    told = {"now": now.isoformat(), "stands": time.stands, "jobs": done}
+    words = f"{now:%Y-%m-%d %H:%M:%S} in Japan, and the clock {'stands' if time.stands else 'runs'}"
+    answer(told, as_json, words + (f"; {done} jobs done on the way" if done else ""))

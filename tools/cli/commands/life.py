@@ -1,0 +1,178 @@
+"""`kazashi up`, `down`, `status`, `doctor`: the running bench."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kazashi.tools.cli.commands.card import made
+from kazashi.tools.cli.commands.reader import slots_in_words
+from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+
+
+@click.command()
+@click.option("--detach", is_flag=True, help="Run in the background; come back once the card is in the reader.")
+@click.option("--reader", "readers", multiple=True, metavar="NAME", help="A two-slot reader; up to 8 of them.")
+@click.option("--card", "cards", multiple=True, metavar="NAME", help="A card for each slot in turn (default: hanako).")
+@click.option("--empty", is_flag=True, help="Put no card in.")
+@click.option("--contactless", is_flag=True, help="Hold the cards to contactless readers.")
+@click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option(
+    "--pcscd",
+    "where",
+    type=click.Choice(["auto", "system", "own", "private"]),
+    default="auto",
+    help="The system's pcscd, one in its place, or one beside it that clients must be told of.",
+)
+@click.option(
+    "--port", type=int, help="Where the authorities answer over HTTP (default: the next free one after the console's)."
+)
+@click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
+@click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
+@click.option("--no-services", is_flag=True, help="Reader and cards alone.")
+@click.option("--no-console", is_flag=True, help="Everything but the console.")
+@click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
+@click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
+@click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
+              help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
+@json_option
+@click.pass_context
+def up(
+    context: click.Context,
+    detach: bool,
+    readers: Sequence[str],
+    cards: Sequence[str],
+    empty: bool,
+    contactless: bool,
+    reset_keeps_status: bool,
+    where: str,
+    port: int | None,
+    workers: int,
+    ldap: bool,
+    no_services: bool,
+    no_console: bool,
+    faults: Path | None,
+    unkind: bool,
+    dialled: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.reader_bridge.endpoint import dialled_endpoint
+    from kazashi.reader_bridge.fault_script import UNKIND, parse_fault_script, read_fault_script
+    from kazashi.reader_bridge.host import Presentation
+    from kazashi.tools.daemon import bench_process
+
+    world = world_of(context)
+    if empty and cards:
+        raise UsageError("--empty and --card contradict each other")
+    if unkind and faults:
+        raise UsageError("--unkind and --faults contradict each other")
+    try:
+        endpoints = [dialled_endpoint(address) for address in dialled]
+    except ValueError as error:
+        raise UsageError(f"--listen {error}") from error
+    plan = read_fault_script(faults) if faults else parse_fault_script(UNKIND) if unkind else None
+    names = [] if empty else list(cards or ["hanako"])
+    for name in names:
+        made(context, name, missing_is_error=name != "hanako")
+    if detach:
+        arguments = [f"--pcscd={where}", *(f"--reader={name}" for name in readers)]
+        arguments += [f"--card={name}" for name in names] or ["--empty"]
+        arguments += [f"--workers={workers}", *([f"--port={port}"] if port else [])]
+        arguments += ["--ldap"] * ldap + ["--no-services"] * no_services + ["--no-console"] * no_console
+        arguments += ["--contactless"] * contactless + ["--reset-keeps-status"] * reset_keeps_status
+        arguments += ["--unkind"] * unkind + [f"--listen={address}" for address in dialled]
+        arguments += [f"--faults={faults.resolve()}"] if faults else []
+        status = bench_process.detach(world, arguments)
+        answer(status, as_json, status_in_words(status))
+        return
+
+    def announce(status: dict[str, Any]) -> None:
+        answer(status, as_json, status_in_words(status))
+        sys.stdout.flush()
+
+    for endpoint in endpoints:
+        if endpoint.host not in ("127.0.0.1", "localhost"):
+            click.echo(
+                f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
+            )
+    presentation = Presentation(contactless, reset_keeps_status, plan)
+    bench_process.run(
+        world,
+        readers or bench_process.DEFAULT_READERS,
+        where,
+        [(name, presentation) for name in names],
+        None if no_services else bench_process.ServicePlan(port, workers, ldap, not no_console),
+        announce,
+        endpoints,
+    )
+
+
+@click.command()
+@json_option
+@click.pass_context
+def down(context: click.Context, as_json: bool) -> None:
+    """End what `up` started, and nothing else."""
+    from kazashi.tools.daemon.bench_process import wait_until_ended
+
+    told = ask(context, "down")
+    ended = wait_until_ended(world_of(context), told["pid"])
+    answer({"pid": told["pid"], "ended": ended}, as_json, "The bench has ended." if ended else "It is still ending.")
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """What runs."""
+    told = ask(context, "status")
+    answer(told, as_json, status_in_words(told))
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> int:
+    """What is there, what is missing, and what to do about it."""
+    from dataclasses import asdict
+
+    from kazashi.assembly.errors import Exit
+    from kazashi.tools.cli.doctor import examine
+
+    findings = examine(world_of(context))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            mark = (
+                click.style("ok     ", fg="green")
+                if finding.ok
+                else (click.style("MISSING", fg="red") if finding.essential else click.style("note   ", fg="yellow"))
+            )
+            click.echo(f"{mark} {finding.check}: {finding.detail}")
+            if finding.remedy:
+                click.echo(f"        -> {finding.remedy}")
+    return Exit.OK if all(finding.ok for finding in findings if finding.essential) else Exit.ENVIRONMENT
+
+
+def status_in_words(told: dict[str, Any]) -> str:
+    """What runs, in words."""
+    lines = [slots_in_words(told["slots"])]
+    if told["pcscd"]["environment"]:
+        lines.append('This pcscd is a private one; clients in a shell find it after: eval "$(kazashi reader env)"')
+    if any(slot["card"] for slot in told["slots"]):
+        lines.append("PINs: 1234 (authentication, text, juki), ABC123 (signature), unless the card was made otherwise")
+    if services := told["services"]:
+        lines.append(
+            f"Authorities: {services['http']}" + (f", directory: {services['ldap']}" if services["ldap"] else "")
+        )
+    if told["console"]:
+        lines.append(f"Console: {told['console']}")
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""`kazashi mykey`: one identifier to a person, for libraries and other services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
+    from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+    from kazashi.relying_party.verify.verdict import Verdict
+
+_NO_CHAIN = click.option("--no-chain", is_flag=True, help="As if nobody told which serial numbers follow each other.")
+
+
+@click.group()
+def mykey() -> None:
+    """The MyKey platform (マイキープラットフォーム): a table of correspondence, and no history."""
+
+
+@mykey.command("register")
+@click.argument("who")
+@click.option("--wish", help="Eight characters of 0-9 and A-Z (default: random ones).")
+@_NO_CHAIN
+@click.pass_context
+def mykey_register(context: click.Context, who: str, wish: str | None, no_chain: bool) -> None:
+    """Give WHO, whose authentication certificate must be good, a MyKey ID."""
+    institutions, platform = _platform(context, no_chain)
+    click.echo(platform.register(_verdict(institutions, who), wish))
+
+
+@mykey.command("find")
+@click.argument("who")
+@click.pass_context
+def mykey_find(context: click.Context, who: str) -> int:
+    """The MyKey ID that goes with WHO's card, as far as the platform has heard."""
+    institutions, platform = _platform(context)
+    verdict = _verdict(institutions, who)
+    found = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
+    click.echo(found or f"no MyKey ID goes with the card of {who} (yet: see kazashi mykey night)", err=found is None)
+    return 0 if found else 1
+
+
+@mykey.command("void")
+@click.argument("who")
+@click.pass_context
+def mykey_void(context: click.Context, who: str) -> None:
+    """Make WHO's MyKey ID worth nothing, for good."""
+    institutions, platform = _platform(context)
+    click.echo(platform.void(_verdict(institutions, who)))
+
+
+@mykey.command("enrol")
+@click.argument("who")
+@click.argument("service")
+@click.argument("member_number")
+@click.option("--birth", metavar="YYYY-MM-DD", help="The date of birth, which opens use without PIN (かざし利用).")
+@click.pass_context
+def mykey_enrol(context: click.Context, who: str, service: str, member_number: str, birth: str | None) -> None:
+    """Tie WHO's MyKey ID to a MEMBER_NUMBER of SERVICE."""
+    from datetime import date
+
+    from kazashi.assembly.errors import UsageError
+
+    institutions, platform = _platform(context)
+    try:
+        day = date.fromisoformat(birth) if birth else None
+    except ValueError as error:
+        raise UsageError(f"{birth!r} is no date, as 1988-04-17 is one") from error
+    found = platform.enrol(_verdict(institutions, who), service, member_number, day)
+    click.echo(f"{found.identifier} is {found.member_number} at {found.service}")
+
+
+@mykey.command("tap")
+@click.argument("who")
+@click.argument("service")
+@click.pass_context
+def mykey_tap(context: click.Context, who: str, service: str) -> None:
+    """Who WHO is at SERVICE, by a card held over a reader, without a PIN."""
+    institutions, platform = _platform(context)
+    click.echo(platform.tap(_verdict(institutions, who), service).member_number)
+
+
+@mykey.command("night")
+@_NO_CHAIN
+@click.pass_context
+def mykey_night(context: click.Context, no_chain: bool) -> None:
+    """The night batch: take over what the authority says of renewals."""
+    _, platform = _platform(context, no_chain)
+    click.echo(f"{platform.adopt_renewals()} new certificates taken over")
+
+
+@mykey.command("exposure")
+@json_option
+@click.pass_context
+def mykey_exposure(context: click.Context, as_json: bool) -> None:
+    """All that the platform holds."""
+    _, platform = _platform(context)
+    found = platform.exposure()
+    readable: dict[str, list[dict[str, Any]]] = {
+        name: [{key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()} for row in rows]
+        for name, rows in found.items()
+    }
+    words = [f"{name}\n{table(rows, '(empty)')}" for name, rows in readable.items()]
+    answer(readable, as_json, "\n\n".join(words))
+
+
+def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:
+    from kazashi.assembly.relying import direct_linkage
+    from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+    from kazashi.relying_party.verify.linkage import NoLinkage
+
+    institutions = institutions_of(context)
+    institutions.settle()
+    linkage = NoLinkage() if no_chain else direct_linkage(institutions, "mykey-platform")
+    return institutions, MyKeyPlatform(institutions.world, linkage)
+
+
+def _verdict(institutions: Institutions, who: str) -> Verdict:
+    from kazashi.assembly.relying import card_verdict
+
+    return card_verdict(institutions, who)

@@ -1,0 +1,252 @@
+"""`kazashi network`: the information provision network, from the rules to the portal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table, world_of
+
+if TYPE_CHECKING:
+    from kazashi.assembly.network import Network
+
+_FIRST = click.option("--first-port", type=int, default=18603, show_default=True,
+                      help="The first of the six ports of its parts.")  # fmt: skip
+
+
+@click.group()
+def network() -> None:
+    """The information provision network (情報提供ネットワークシステム): questions by code, with a record."""
+
+
+@network.command("setup")
+@_FIRST
+@json_option
+@click.pass_context
+def network_setup(context: click.Context, first_port: int, as_json: bool) -> int:
+    """Connect bodies, issue codes, register copies and ask a first question, stage by stage, as the overall operation
+    test did. Exit 1 at the first gate that does not hold."""
+    from dataclasses import asdict
+
+    from kazashi.assembly.network import Network, addresses
+
+    gates = list(Network(institutions_of(context)).rehearse(addresses(first_port)))
+    words = "\n".join(f"{'ok  ' if gate.ok else 'FAIL'} {gate.stage}: {gate.words}" for gate in gates)
+    answer([asdict(gate) for gate in gates], as_json, words)
+    return 0 if all(gate.ok for gate in gates) else 1
+
+
+@network.command("serve")
+@click.argument("parts", nargs=-1)
+@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
+              help="Where the authorities answer (kazashi up).")  # fmt: skip
+@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
+              help="Where users' browsers find the local agent.")  # fmt: skip
+@_FIRST
+@click.pass_context
+def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
+    """Serve the network's PARTS, each as a process of its own (default: all of them), until ended."""
+    import signal
+
+    from kazashi.assembly.network import PARTS, addresses, served
+
+    world, where = world_of(context), addresses(first_port)
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    running = []
+    try:
+        for part in parts or PARTS:
+            log = world.run / f"network-{part.replace(':', '-')}.log"
+            running.append(served(world, part, where, log, services, agent))
+            click.echo(f"{part} answers at {where['pages' if part == 'portal' else part.rpartition(':')[2]]}", err=True)
+        signal.sigwait([signal.SIGINT, signal.SIGTERM])
+    finally:
+        for process in reversed(running):
+            process.stop()
+
+
+@network.command("portal")
+@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL")
+@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL")
+@click.option("--generations", type=click.Choice(["followed", "begun-anew"]), default="followed", show_default=True,
+              help="What a renewed certificate does: its chain is followed, or the setup is made again.")  # fmt: skip
+@click.option("--desk", default="https://localhost:18603", show_default=True, metavar="URL",
+              help="Where J-LIS's desk answers.")  # fmt: skip
+@click.option("--messages", type=int, default=18607, show_default=True, help="The port for the network's messages.")
+@click.option("--port", type=int, default=18608, show_default=True)
+@click.pass_context
+def network_portal(
+    context: click.Context, services: str, agent: str, generations: str, desk: str, messages: int, port: int
+) -> None:  # fmt: skip
+    """Serve the portal: pages for browsers, and its end of the network."""
+    from kazashi.assembly.network_portal import serve_portal
+
+    click.echo(f"The portal is at http://localhost:{port}", err=True)
+    serve_portal(world_of(context), desk, messages, port, services, agent, generations)
+
+
+@network.command("ask")
+@click.argument("who")
+@json_option
+@click.pass_context
+def network_ask(context: click.Context, who: str, as_json: bool) -> None:
+    """Ask about WHO as for a child allowance (児童手当): taxes of one municipality, insurance of the pension service.
+
+    In one process, without servers; the record is there all the same.
+    """
+    from kazashi.provision_network.exchange import Trace
+
+    found, trace = _network(context), Trace()
+    answers = found.child_allowance(found.institutions.registry.find(who), trace)
+    steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
+    words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])
+    answer({"answers": answers, "steps": steps}, as_json, words)
+
+
+@network.command("records")
+@click.argument("who")
+@json_option
+@click.pass_context
+def network_records(context: click.Context, who: str, as_json: bool) -> None:
+    """The provision records of WHO, as the portal would show them."""
+    found = _network(context)
+    code = found.core.portal_code(str(found.institutions.registry.find(who).code))
+    rows = [
+        {"number": one.number, "asked": one.requested_at.isoformat(), "by": one.requester, "of": one.provider,
+         "item": one.item, "state": one.outcome.value, "rule": one.reason}
+        for one in found.core.records(code)
+    ]  # fmt: skip
+    answer(rows, as_json, table(rows, "nothing was asked about this person yet"))
+
+
+@network.command("rules")
+@click.option("--requester", metavar="KIND", help="Only rows of requesters of that kind.")
+@click.option("--item", help="Only rows about that item.")
+@click.option("--gap", is_flag=True, help="Laws of this table that the table of uses (別表第一) does not have.")
+@json_option
+def network_rules(requester: str | None, item: str | None, gap: bool, as_json: bool) -> None:
+    """The table of affairs (別表第二): who may ask whom for what, in which affair of which law."""
+    from dataclasses import asdict
+
+    from kazashi.provision_network.rules import table_of_affairs
+    from kazashi.provision_network.uses import outside_the_table
+
+    found = table_of_affairs()
+    if gap:
+        laws = outside_the_table(found)
+        answer(laws, as_json, "\n".join(laws) or "none")
+        return
+    rows: list[dict[str, Any]] = [
+        {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no"}
+        for row in found
+        if requester in (None, row.purpose.requester) and item in (None, row.purpose.item)
+    ]
+    answer(rows, as_json, table(rows, "no row fits"))
+
+
+@network.command("decide")
+@click.argument("requester")
+@click.argument("law")
+@click.argument("affair")
+@click.argument("provider")
+@click.argument("item")
+@click.option("--on", metavar="DATE", default="2026-11-24", show_default=True)
+@json_option
+def network_decide(
+    requester: str, law: str, affair: str, provider: str, item: str, on: str, as_json: bool
+) -> int:  # fmt: skip
+    """Whether REQUESTER may ask PROVIDER for ITEM in an AFFAIR of a LAW, by which rule, or why not."""
+    from datetime import date
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.provision_network.rules import Purpose, RuleBook, table_of_affairs
+
+    try:
+        day = date.fromisoformat(on)
+    except ValueError as error:
+        raise UsageError(f"{on!r} is no date, as 2026-11-24 is one") from error
+    decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)
+    told = {
+        "allowed": decision.allowed, "rule": decision.rule, "words": decision.words, "penalty": decision.penalty.value,
+        "denial": decision.denial.value if decision.denial else None,
+    }  # fmt: skip
+    words = decision.rule if decision.allowed else f"denied: {decision.words} ({decision.penalty.value})"
+    answer(told, as_json, words)
+    return 0 if decision.allowed else 1
+
+
+@network.command("three-ways")
+@click.argument("who")
+@json_option
+@click.pass_context
+def network_three_ways(context: click.Context, who: str, as_json: bool) -> None:
+    """One question about WHO in three ways: a common database, by number, by tokens; and who sees what in each."""
+    from kazashi.studies.network_three_ways import ask_three_ways
+
+    found = _network(context)
+    seen = ask_three_ways(found, found.institutions.registry.find(who))
+    told = {one.way.value: {"seen": one.by_whom(), "shared identifiers": one.shared_identifiers()} for one in seen}
+    lines = []
+    for one in seen:
+        lines.append(one.way.value)
+        for whom, sights in one.by_whom().items():
+            called = ", ".join(sights["identifiers"]) or "nothing"
+            lines.append(f"  {whom}: calls the person {called}; saw {len(sights['values'])} values")
+        lines += [f"  identifiers that several know: {', '.join(one.shared_identifiers()) or 'none'}", ""]
+    answer(told, as_json, "\n".join(lines).rstrip())
+
+
+@network.command("rulings")
+@json_option
+@click.pass_context
+def network_rulings(context: click.Context, as_json: bool) -> int:
+    """The five reasons of the Supreme Court's ruling of 2008, held against the stores of this world.
+
+    Exit 1 where rows speak against one of them; the rows are listed.
+    """
+    from dataclasses import asdict
+
+    from kazashi.studies.network_rulings import held_against_stores
+
+    found = _network(context)
+    findings = held_against_stores(found.world, found)
+    words = "\n".join(
+        f"{'holds' if one.holds else 'FAILS'}  ({one.reason}) {one.words}"
+        + "".join(f"\n         {row}" for row in one.against)
+        for one in findings
+    )
+    answer([{**asdict(one), "holds": one.holds} for one in findings], as_json, words)
+    return 0 if all(one.holds for one in findings) else 1
+
+
+@network.command("match")
+@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True)
+@click.option("--failing", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
+              help="The share of records that do not match letter for letter.")  # fmt: skip
+@click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the records that are left to people, as CSV.")  # fmt: skip
+@json_option
+@click.pass_context
+def network_match(
+    context: click.Context, count: int, failing: float, work_list: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """The first matching (初期突合) by the four attributes, on made-up records with noise: how many match, how many of
+    these rightly, and what is left to people."""
+    from kazashi.studies.network_matching import matched
+
+    report = matched(world_of(context).seed, count, failing, work_list)
+    words = "\n".join(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}"
+                      for name, value in report.items())  # fmt: skip
+    answer(report, as_json, words)
+
+
+def _network(context: click.Context) -> Network:
+    """The world's network, which was set up. Raises UsageError."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.assembly.network import Network
+
+    found = Network(institutions_of(context))
+    if not found.core.institutions():
+        raise UsageError("no body is on the network yet; try: kazashi network setup")
+    return found

@@ -1,0 +1,206 @@
+"""`kazashi reader`: which readers there are, and what goes over them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
+from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+
+if TYPE_CHECKING:
+    from kazashi.assembly.traces import Followed
+    from kazashi.reader_bridge.decoder import Decoded
+
+_SLOT = click.option("--slot", default="", help="Number, reader name or card (default: the first empty slot).")
+
+
+@click.group()
+def reader() -> None:
+    """Readers: which there are, what goes over them, and how they compare."""
+
+
+reader.add_command(reader_check)
+reader.add_command(reader_compare)
+
+
+@reader.command("list")
+@json_option
+@click.pass_context
+def reader_list(context: click.Context, as_json: bool) -> None:
+    """The slots of the running bench."""
+    told = ask(context, "status")
+    answer(told["slots"], as_json, slots_in_words(told["slots"]))
+
+
+@reader.command("env")
+@click.pass_context
+def reader_env(context: click.Context) -> None:
+    """What a shell must export for clients to find a private pcscd: eval "$(kazashi reader env)"."""
+    import shlex
+
+    for name, value in ask(context, "status")["pcscd"]["environment"].items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@reader.command("trace")
+@click.option("--slot", default="", help="Number, reader name or card (default: all slots).")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--last", type=click.IntRange(0), default=None, metavar="N",
+              help="How many of those before (default: 100, with --follow none).")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Also write a trace file; of one slot.")  # fmt: skip
+@click.option("--unmasked", is_flag=True, help="Bytes as they are, PINs and personal data included.")
+@click.option("--raw", is_flag=True, help="Also show the bytes.")
+@json_option
+@click.pass_context
+def reader_trace(
+    context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, raw: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """What goes over the running bench's slots, in words: what was, or with --follow what is.
+
+    PINs are never shown in words, and bytes that are a PIN's or the holder's are masked, also in files, unless
+    --unmasked.
+    """
+    from contextlib import ExitStack
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.assembly.traces import Decoders
+    from kazashi.assembly.traces import follow as followed
+    from kazashi.reader_bridge.trace import TraceWriter
+
+    backlog = last if last is not None else (0 if follow else 100)
+    decoders = Decoders()
+    slots = ask(context, "status")["slots"]
+    if out is not None and not slot and len(slots) != 1:
+        raise UsageError("a trace file is of one slot; name it with --slot")
+    with ExitStack() as stack:
+        writers: dict[int, TraceWriter] = {}
+        for found in followed(world_of(context), slot, backlog, live=follow):
+            for one in found:
+                if out is None:
+                    decoded = decoders.decode(one)
+                else:
+                    if one.slot not in writers:
+                        writer = TraceWriter(out, one.reader, decoders.of(one.slot), unmasked=unmasked)
+                        writers[one.slot] = stack.enter_context(writer)
+                    decoded = writers[one.slot].write(one.exchange)
+                if one.missed:
+                    click.echo(f"kazashi: {one.missed} exchanges came too fast and are not shown", err=True)
+                _show(one, decoded, as_json=as_json, raw=raw, unmasked=unmasked)
+            sys.stdout.flush()
+
+
+@reader.command("show")
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write it as a packet capture, for Wireshark.")  # fmt: skip
+@click.option("--raw", is_flag=True, help="Also show the bytes.")
+@json_option
+def reader_show(trace: Path, pcap: Path | None, raw: bool, as_json: bool) -> None:
+    """A trace file, in words, or as a packet capture."""
+    from dataclasses import asdict
+
+    from kazashi.reader_bridge.pcap import write_pcap
+    from kazashi.reader_bridge.trace import read_trace
+
+    found = read_trace(trace)
+    if found.cut_off:
+        click.echo(f"kazashi: {trace} breaks off in the middle of its last line, which is left out", err=True)
+    if pcap is not None:
+        with pcap.open("wb") as out:
+            packets = write_pcap(found, out)
+        answer({"packets": packets, "pcap": str(pcap)}, as_json, f"{packets} packets in {pcap}")
+        return
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "lines": [line._asdict() for line in found.lines]}, ensure_ascii=False))
+        return
+    for line in found.lines:
+        click.echo(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
+        if raw and line.command:
+            click.echo(f"    > {line.command}\n    < {line.response}")
+
+
+@reader.command("replay")
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--lenient", is_flag=True, help="Answer recorded commands in any order, and others with 6D00.")
+@_SLOT
+@json_option
+@click.pass_context
+def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str, as_json: bool) -> None:
+    """Put TRACE into a slot of the running bench: it answers as the recorded card did."""
+    told = ask(context, "replay", trace=str(trace.resolve()), strict=not lenient, slot=slot)
+    answer(told, as_json, f"{told['card']} is in {told['reader']}")
+
+
+@reader.command("relay")
+@click.argument("source", metavar="READER")
+@_SLOT
+@json_option
+@click.pass_context
+def reader_relay(context: click.Context, source: str, slot: str, as_json: bool) -> None:
+    """Show the card of a real READER in a slot of the running bench; `kazashi reader trace --out` records it.
+
+    While a card is relayed, whoever uses the slot uses the card. It is real: a wrong PIN costs one of its tries.
+    """
+    told = ask(context, "relay", reader=source, slot=slot)
+    words = f"the card of {source} shows in {told['reader']}"
+    answer(told, as_json, words if told["seen"] else f"{words} as soon as there is one")
+
+
+@reader.command("script")
+@click.argument("script", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
+@click.pass_context
+def reader_script(context: click.Context, script: Any, name: str | None) -> None:
+    """Send the commands of SCRIPT (- for stdin) to the card in any reader; scripts of pcsc-tools' scriptor fit.
+
+    They are sent as they are: a script with a wrong PIN costs a try.
+    """
+    from kazashi.assembly.readers import reader_named
+    from kazashi.reader_bridge.pcsc import connected
+    from kazashi.reader_bridge.script import read_script, run_script
+
+    steps = read_script(script, script.name)
+    with connected(reader_named(world_of(context), name)) as card:
+        for line in run_script(card, steps):
+            click.echo(line)
+
+
+def slots_in_words(slots: list[dict[str, Any]]) -> str:
+    """The slots and what lies in them, a line each."""
+
+    def state(slot: dict[str, Any]) -> str:
+        if slot["card"] is None:
+            return "empty"
+        how = ", contactless" * bool(slot["contactless"]) + ", with faults" * slot["faults"]
+        unseen = "nobody has dialled in yet" if slot["dialled"] else "pcscd has not seen it yet"
+        return f"{slot['card']}{how}" + ("" if slot["seen"] else f" ({unseen})")
+
+    return "\n".join(f"{slot['slot']:2}  {slot['reader']:24}  {state(slot)}" for slot in slots)
+
+
+def _show(one: Followed, decoded: Decoded, *, as_json: bool, raw: bool, unmasked: bool) -> None:
+    command, response = decoded.command, decoded.response
+    if unmasked:
+        command, response = one.exchange.command.hex().upper(), one.exchange.response.hex().upper()
+    if as_json:
+        told = {
+            "slot": one.slot, "reader": one.reader, "at": one.exchange.at, "seconds": one.exchange.seconds,
+            "event": one.exchange.event, "command": command, "response": response, "words": decoded.words,
+        }  # fmt: skip
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    click.echo(f"{_clock(one.exchange.at)} {one.reader}  {decoded.words}")
+    if raw and command:
+        click.echo(f"    > {command}\n    < {response}")
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at)) + f"{at % 1:.3f}"[1:]

@@ -1,0 +1,263 @@
+"""`kazashi registry`: who lives where, and what happens to them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, progress, table
+
+if TYPE_CHECKING:
+    from kazashi.resident_registry.event import Event
+    from kazashi.resident_registry.resident import Resident
+
+
+@click.group()
+def registry() -> None:
+    """The resident registry (住民基本台帳): people, and what happens to them."""
+
+
+@registry.command("add")
+@click.argument("alias")
+@click.option("--family", help="Family name, or the only name.")
+@click.option("--given", default="", help="Given name.")
+@click.option("--kana", default="", help="Reading in katakana.")
+@click.option("--former-surname", default="", help="旧氏.")
+@click.option("--common-name", default="", help="通称, of a foreign resident.")
+@click.option("--birth", help="1988-04-17; 00 for an unknown month or day.")
+@click.option("--sex", type=click.Choice(["1", "2", "9", "0"]), help="1 male, 2 female, 9 not applicable, 0 unknown.")
+@click.option("--municipality", help="Five digits; see: kazashi registry municipalities.")
+@click.option("--street", help="The address after the municipality's name.")
+@click.option("--nationality", default="", metavar="CODE", help="ISO 3166 code of a foreign resident.")
+@click.option("--residence-status", default="", help="在留資格.")
+@click.option("--stay-end", default="", help="Last day of the period of stay.")
+@click.option("--household", default="", help="A label that its members share.")
+@json_option
+@click.pass_context
+def registry_add(context: click.Context, /, alias: str, as_json: bool, **given: str | None) -> None:
+    """Register somebody: a birth, or a first registration. Without options, a member of the cast."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.resident_registry.resident import from_document
+
+    institutions = institutions_of(context)
+    told = {key: value for key, value in given.items() if value}
+    if told:
+        try:
+            resident = from_document({"alias": alias, **told})
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        institutions.registry.add(resident)
+        institutions.juki_net.deliver()
+    found = institutions.resident(alias)
+    _show(institutions.registry.find(found.code), as_json)
+
+
+@registry.command("show")
+@click.argument("who")
+@json_option
+@click.pass_context
+def registry_show(context: click.Context, who: str, as_json: bool) -> None:
+    """All that the registry holds of WHO: an alias, a record code or an individual number."""
+    _show(institutions_of(context).registry.find(who), as_json)
+
+
+@registry.command("list")
+@click.option("--municipality", help="Only that municipality's people.")
+@click.option("--limit", type=int, default=100, show_default=True)
+@json_option
+@click.pass_context
+def registry_list(context: click.Context, municipality: str | None, limit: int, as_json: bool) -> None:
+    """The people of the registry."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.resident_registry.resident import to_document
+
+    try:
+        people = institutions_of(context).registry.people(municipality, limit)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    rows = [
+        {"alias": found.alias, "record code": found.record_code, "individual number": found.individual_number,
+         "status": found.status.value, "name": str(found.name), "address": found.address}
+        for found in people
+    ]  # fmt: skip
+    answer(
+        [to_document(found) for found in people], as_json, table(rows, "Nobody yet; try: kazashi registry add hanako")
+    )
+
+
+@registry.command("history")
+@click.argument("who")
+@json_option
+@click.pass_context
+def registry_history(context: click.Context, who: str, as_json: bool) -> None:
+    """Everything that happened to WHO, and everything that their certificates went through."""
+    rows = [
+        {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.word,
+         "municipality": found.municipality, **({"detail": found.detail} if found.detail else {})}
+        for found in institutions_of(context).registry.history(who)
+    ]  # fmt: skip
+    lines = [
+        {**{key: row[key] for key in ("day", "event", "municipality")},
+         "detail": ", ".join(f"{key} {value}" for key, value in row.get("detail", {}).items())}  # type: ignore[attr-defined]
+        for row in rows
+    ]  # fmt: skip
+    answer(rows, as_json, table(lines, ""))
+
+
+@registry.command("municipalities")
+@click.option("--prefecture", help="Two digits: only that prefecture's.")
+@json_option
+def registry_municipalities(prefecture: str | None, as_json: bool) -> None:
+    """The municipalities and wards, with their codes and readings."""
+    from kazashi.resident_registry.municipality import municipalities
+
+    rows = [
+        {"code": found.code, "prefecture": found.prefecture, "name": found.name, "romaji": found.romaji,
+         "prefecture romaji": found.prefecture_romaji}
+        for found in municipalities().values()
+        if prefecture in (None, found.code.prefecture)
+    ]  # fmt: skip
+    answer(rows, as_json, table(rows, "no municipality has such a code"))
+
+
+@registry.command("rename")
+@click.argument("municipality")
+@click.argument("old")
+@click.argument("new")
+@json_option
+@click.pass_context
+def registry_rename(context: click.Context, municipality: str, old: str, new: str, as_json: bool) -> None:
+    """Rename a place: each address in MUNICIPALITY that begins with OLD begins with NEW. Certificates stay."""
+    from kazashi.assembly.errors import UsageError
+
+    institutions = institutions_of(context)
+    try:
+        concerned = institutions.registry.rename(municipality, old, new)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    institutions.settle()
+    answer({"people": concerned}, as_json, f"{concerned} people live at a place with another name now")
+
+
+@registry.command("import")
+@click.argument("file", type=click.File("rb"))
+@json_option
+@click.pass_context
+def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> None:
+    """Register everybody in FILE (- for stdin), or nobody: JSON lines or CSV with a header (see docs/registry.md)."""
+    institutions = institutions_of(context)
+    with tempfile.TemporaryFile() as spool:
+        # Held first, so that the count for the bar is known and a pipe that breaks off registers nobody.
+        lines = 0
+        while block := file.read(1 << 20):
+            lines += block.count(b"\n")
+            spool.write(block)
+        spool.seek(0)
+        with progress("residents", lines) as tell:
+            count = institutions.registry.import_people(_documents(spool), tell)
+        waiting = institutions.registry.outbox.waiting(institutions.registry.store)
+        with progress("messages to Juki-Net", waiting):
+            institutions.settle()
+    answer({"registered": count}, as_json, f"{count} residents registered")
+
+
+def _documents(spool: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    from kazashi.resident_registry.registry import ImportRefused
+
+    first = spool.read(1)
+    spool.seek(0)
+    text = (line.decode("utf-8-sig") for line in spool)
+    try:
+        if first == b"{":
+            for number, line in enumerate(text, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+            return
+        for number, row in enumerate(csv.DictReader(text, strict=True), start=2):
+            if None in row:
+                raise ImportRefused(f"line {number}: more fields than the header has; nothing was registered")
+            yield number, {key: value for key, value in row.items() if value}
+    except (ValueError, csv.Error) as error:
+        raise ImportRefused(
+            f"the file is neither JSON lines nor CSV in UTF-8: {error}; nothing was registered"
+        ) from error
+
+
+def _event_command(word: str) -> click.Command:
+    """The command of one kind of event: its options are the kind's fields."""
+    from kazashi.resident_registry.event import KINDS, Channel
+
+    kind = KINDS[word]
+
+    def record(
+        context: click.Context, who: str, on: str | None, channel: str | None, as_json: bool, **given: str
+    ) -> None:
+        _record(context, kind, who, on, channel, as_json, given)
+
+    command: Callable[..., None] = click.pass_context(record)
+    command = json_option(command)
+    command = click.option("--channel", type=click.Choice([found.value for found in Channel]),
+                           help=f"How it comes to be known (default: {kind.channel.value}).")(command)  # fmt: skip
+    command = click.option("--on", metavar="DATE", help="The day on which it happened (default: today).")(command)
+    for found in reversed(fields(kind)):
+        words, needed = found.metadata["words"], found.default is MISSING
+        option = f"--{found.name.replace('_', '-')}"
+        command = click.option(option, found.name, required=needed, help=words[0].upper() + words[1:] + ".")(command)
+    command = click.argument("who")(command)
+    return click.command(word, help=kind.__doc__)(command)
+
+
+def _record(
+    context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None, as_json: bool,
+    given: dict[str, str],
+) -> None:  # fmt: skip
+    from datetime import date, datetime
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.resident_registry.event import Channel
+
+    given = {key: value for key, value in given.items() if value is not None}
+    try:
+        day = date.fromisoformat(on) if on else None
+        told = institutions_of(context).happen(who, kind.word, given, day, Channel(channel) if channel else None)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    words = f"{told['event']} recorded for {told['resident']}"
+    if told["waits_until"]:
+        from kazashi.world.clock import JST
+
+        waiting = datetime.fromisoformat(told["waits_until"])
+        words += f"; it leaves for Juki-Net at {waiting.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
+    for note in told["refused"]:
+        words += f"\nThe card management did not renew: {note}"
+    answer(told, as_json, words)
+
+
+class _EventKinds(click.Group):
+    """The kinds of event, found when they are asked for: the registry is not loaded before."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from kazashi.resident_registry.event import KINDS
+
+        return [word for word in KINDS if word not in ("lapse", "renaming")]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        return _event_command(name) if name in self.list_commands(context) else None
+
+
+registry.add_command(_EventKinds("event", help="Something happens to somebody. Each kind is a command of its own."))
+
+
+def _show(resident: Resident, as_json: bool) -> None:
+    from kazashi.resident_registry.resident import to_document
+
+    document = {**to_document(resident), "address": resident.address}
+    answer(document, as_json, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))
+    sys.stdout.flush()

@@ -1,0 +1,117 @@
+"""`kazashi agent`, `site`, `provider`: the local agent between browser and card, and sites to log in to."""
+
+from __future__ import annotations
+
+import click
+
+from kazashi.assembly.served import serve_application
+from kazashi.tools.cli.commands.shared import world_of
+
+_HOST = "127.0.0.1"
+_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
+                         help="Where the authorities answer (kazashi up).")  # fmt: skip
+_AGENT = click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
+                      help="Where users' browsers find the local agent.")  # fmt: skip
+
+
+@click.command()
+@click.option("--port", type=int, default=18610, show_default=True)
+def agent(port: int) -> None:
+    """Serve the local agent: it shows which site asks, takes the PIN, and has the card in the reader sign."""
+    from kazashi.relying_party.login.agent import Agent
+
+    own = f"http://{_HOST}:{port}"
+    click.echo(f"The agent answers at {own}", err=True)
+    serve_application(Agent(own).application(), port)
+
+
+@click.command()
+@click.option("--port", type=int, default=18611, show_default=True)
+@click.option(
+    "--proxy-secret",
+    default="",
+    envvar="KAZASHI_PROXY_SECRET",
+    help="What a TLS server in front shows when it passes a client's certificate on (docs/relying-parties.md).",
+)
+@_SERVICES
+@_AGENT
+@click.pass_context
+def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
+    """Serve a sample site, where people register and log in with their cards."""
+    from kazashi.assembly.relying import over_http
+    from kazashi.relying_party.login.sample_site import SampleSite
+    from kazashi.relying_party.platform.platform import Platform
+
+    world = world_of(context)
+    verifier, linkage = over_http(world, services, "sample-site")
+    origin = f"http://localhost:{port}"
+    click.echo(f"The library is at {origin}", err=True)
+    serve_application(
+        SampleSite(world, verifier, Platform(world, linkage), origin, agent, proxy_secret).application(), port
+    )
+
+
+@click.command()
+@click.option("--port", type=int, default=18613, show_default=True)
+@_SERVICES
+@click.pass_context
+def platform(context: click.Context, port: int, services: str) -> None:
+    """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
+    from kazashi.assembly.relying import over_http
+    from kazashi.relying_party.platform.platform import Platform
+    from kazashi.relying_party.platform.platform_http import application
+    from kazashi.relying_party.verify.challenges import StoredChallenges
+
+    world = world_of(context)
+    verifier, linkage = over_http(world, services, "platform-operator")
+    click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
+    serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
+
+
+@click.command("tenant")
+@click.argument("name")
+@click.pass_context
+def tenant(context: click.Context, name: str) -> None:
+    """Register a tenant of the platform, NAME; answers its key, which is shown this once."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.relying_party.platform.platform import Platform
+    from kazashi.relying_party.verify.linkage import NoLinkage
+
+    try:
+        click.echo(Platform(world_of(context), NoLinkage()).add_tenant(name))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+@click.command()
+@click.option("--port", type=int, default=18612, show_default=True)
+@_SERVICES
+@_AGENT
+@click.pass_context
+def provider(context: click.Context, port: int, services: str, agent: str) -> None:
+    """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
+    from kazashi.assembly.relying import over_http
+    from kazashi.relying_party.login.provider import Provider
+    from kazashi.relying_party.platform.platform import Platform
+
+    world = world_of(context)
+    verifier, linkage = over_http(world, services, "openid-provider")
+    issuer = f"http://localhost:{port}"
+    click.echo(f"The provider's issuer is {issuer}", err=True)
+    serve_application(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
+
+
+@click.command("provider-client")
+@click.argument("name")
+@click.argument("redirects", nargs=-1, required=True)
+@click.pass_context
+def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
+    """Register a client of the provider, NAME, with the addresses to send people back to; answers its secret, which is
+    shown this once."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.relying_party.login.provider_store import ProviderStore
+
+    try:
+        click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,86 @@
+"""What the commands share: the world they work on, and how they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
+    from kazashi.world.home import World
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
+
+
+def world_of(context: click.Context) -> World:
+    """The world that the program was told to work on, begun if need be."""
+    from kazashi.world.home import open_world
+
+    return open_world(context.obj)
+
+
+def institutions_of(context: click.Context) -> Institutions:
+    """Its institutions."""
+    from kazashi.assembly.institutions import Institutions
+
+    return Institutions(world_of(context))
+
+
+def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any]:
+    """Ask the running bench. Raises NotRunning."""
+    from kazashi.assembly.control_path import control_path
+    from kazashi.reader_bridge.control import request
+
+    return request(control_path(world_of(context)), verb, **arguments)
+
+
+def answer(answer: object, as_json: bool, words: str) -> None:
+    """Answer in words or as JSON, on stdout."""
+    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else words)
+
+
+def table(rows: list[dict[str, Any]], empty: str) -> str:
+    """Rows as aligned columns under their names; `empty` where there are none."""
+    if not rows:
+        return empty
+    from rich.cells import cell_len
+
+    columns = list(rows[0])
+    cells = [columns, *([str("" if row[name] is None else row[name]) for name in columns] for row in rows)]
+    widths = [max(cell_len(line[place]) for line in cells) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def write_bytes(content: bytes, out: Path | None, name: str) -> None:
+    """Write binary data to a file, or to stdout where that is no terminal (`-`). Raises UsageError."""
+    import sys
+
+    from kazashi.assembly.errors import UsageError
+
+    if out is None or str(out) == "-":
+        if sys.stdout.isatty():
+            raise UsageError(f"{name} is binary, and stdout a terminal; write it to a file with --out FILE")
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        out.write_bytes(content)
+
+
+@contextmanager
+def progress(words: str, total: int | None) -> Iterator[Any]:
+    """A progress bar on stderr: a function that is told how much is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda done: bar.update(task, completed=done)

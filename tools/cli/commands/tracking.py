@@ -1,0 +1,142 @@
+"""`kazashi tracking`: the laboratory that measures who can link what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, json_option, progress, table, world_of
+
+_POPULATION = "population"
+_OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def tracking() -> None:
+    """Who can link what about people who use their cards, measured on made-up lives."""
+
+
+@tracking.command("populate")
+@click.option("--residents", type=click.IntRange(0), default=1_000, show_default=True)
+@click.option("--years", type=click.IntRange(1, 40), default=10, show_default=True)
+@click.option("--seed", default="tracking", show_default=True, help="The same seed, the same lives.")
+@click.option("--name", default=_POPULATION, show_default=True, help="What this population is called in the world.")
+@json_option
+@click.pass_context
+def tracking_populate(
+    context: click.Context, residents: int, years: int, seed: str, name: str, as_json: bool
+) -> None:  # fmt: skip
+    """Make people and their lives, cards and uses of them, as Parquet files. A run that was cut off is gone on with."""
+    from kazashi.studies.tracking import populated
+    from kazashi.tracking_lab.laboratory import steps
+    from kazashi.tracking_lab.plan import Plan
+    from kazashi.tracking_lab.study import open_engine
+
+    plan = Plan(residents, years, seed)
+    with progress("chunks of lives and uses", steps(plan) or 1) as shown:
+        laboratory = populated(world_of(context), plan, name, shown)
+    sizes: dict[str, Any] = {"directory": str(laboratory.directory)}
+    if residents:
+        engine = open_engine(laboratory)
+        for what in ("person", "certificate", "service", "uses"):
+            sizes[what] = int(engine.query(f"SELECT count(*) AS n FROM {what}")["n"][0])
+        engine.close()
+    answer(sizes, as_json, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
+
+
+@tracking.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--mapping", required=True, type=click.Path(path_type=Path), help="Which column is what (YAML or JSON).")
+@click.option("--name", default="logs", show_default=True, help="What these logs are called in the world.")
+@click.option("--individual-numbers", is_flag=True, help="Take columns that look like individual numbers.")
+@json_option
+@click.pass_context
+def tracking_import(
+    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool, as_json: bool
+) -> None:
+    """Take your own logs (CSV, Parquet), so that the linkers run on them: `report --name logs`.
+
+    The mapping says which column is the time, the service, the handle; docs/tracking.md shows one.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from kazashi.studies.tracking import laboratory_of
+    from kazashi.tracking_lab.logs import Mapping, import_logs
+
+    laboratory = laboratory_of(world_of(context), name)
+    with Console(stderr=True).status("reading ..."):
+        found = import_logs(laboratory, files, Mapping.read(mapping), individual_numbers=individual_numbers)
+    lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
+    lines += [f"left out, {why}: {count}" for why, count in found.left_out.items()]
+    lines += [f"note: {note}" for note in found.notes]
+    answer(asdict(found), as_json, "\n".join(lines))
+
+
+@tracking.command("report")
+@click.option("--name", default=_POPULATION, show_default=True, help="Which population.")
+@click.option("--html", type=_OUT, default=Path("kazashi-tracking.html"), show_default=True, help="The page.")
+@click.option("--csv", "csv_file", type=_OUT, help="The comparison of countermeasures.")
+@click.option("--spark", help="Run on Apache Spark at this master: spark://host:7077, local[2]. Needs kazashi[spark].")
+@json_option
+@click.pass_context
+def tracking_report(
+    context: click.Context, name: str, html: Path, csv_file: Path | None, spark: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Examine a population, print the claims, and write one page with everything in it.
+
+    In a world without a population one of 1,000 people over ten years is made first.
+    """
+    from rich.console import Console
+
+    from kazashi.studies.tracking import RESIDENTS, YEARS, laboratory_of, populated, report
+    from kazashi.tracking_lab.engine import Spark
+    from kazashi.tracking_lab.log_study import examine_logs
+    from kazashi.tracking_lab.plan import Plan
+    from kazashi.tracking_lab.report import as_csv, as_html
+    from kazashi.tracking_lab.report import as_json as in_json
+
+    world = world_of(context)
+    laboratory = laboratory_of(world, name)
+    with Console(stderr=True).status("starting") as shown:
+        engine = None if spark is None else Spark(spark)
+        if laboratory.imported:
+            found = examine_logs(laboratory, lambda what: shown.update(f"{what} ..."), engine)
+        else:
+            if not laboratory.begun and name == _POPULATION:
+                shown.update("a population ...")
+                laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
+            found = report(laboratory, lambda what: shown.update(f"{what} ..."), engine)
+    html.write_text(as_html(found), encoding="utf-8")
+    if csv_file is not None:
+        csv_file.write_text(as_csv(found), encoding="utf-8")
+    if as_json:
+        click.echo(in_json(found), nl=False)
+    elif laboratory.imported:
+        click.echo("\n".join(f"{one['severity']}: {one['words']} ({one['evidence']})" for one in found["findings"])
+                   or "nothing links")  # fmt: skip
+    else:
+        click.echo("\n".join(f"{claim['claim']}\n    {claim['words']}" for claim in found["claims"]))
+    click.echo(f"The page is in {html}", err=True)
+
+
+@tracking.command("exposure")
+@json_option
+def tracking_exposure(as_json: bool) -> None:
+    """Who holds which handle, and which ways lead to a code, in a small world in which cards are used everywhere."""
+    import tempfile
+
+    from kazashi.studies.tracking_scene import exposed, scene, told
+
+    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, scene(Path(name) / "w") as (institutions, found):
+        result = told(exposed(institutions, found))
+    rows = [
+        {**dict(zip(("who", "holds"), name.split(" | "), strict=True)), "how": cell["level"],
+         "seen in": f"{cell['witness']}, {cell['rows']} rows"} for name, cell in result["cells"].items()
+    ]  # fmt: skip
+    paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no way'}"
+             for way in result["ways"]]  # fmt: skip
+    answer(result, as_json, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))

@@ -1,0 +1,227 @@
+"""`kazashi verify`: verdicts on certificates, logins and documents, and the conformance pack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from kazashi.assembly.errors import Exit
+from kazashi.tools.cli.commands.shared import answer, json_option, progress, world_of
+
+if TYPE_CHECKING:
+    from kazashi.relying_party.verify.verdict import Verdict
+    from kazashi.relying_party.verify.verification import Verifier
+
+_FILE = click.argument("file", type=click.File("rb"))
+_AT = click.option("--at-time", "at", metavar="T", help="As of this instant (2026-11-24T10:00+09:00; default: now).")
+
+
+def _sources(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say whom to trust and whom to ask."""
+    options = (
+        click.option("--roots", type=click.Path(exists=True, file_okay=False, path_type=Path),
+                     help="A directory with the authorities' certificates (default: this world's)."),
+        click.option("--ocsp", metavar="URL", help="Ask OCSP there first, as the caller who has --key."),
+        click.option("--key", metavar="KEY", envvar="KAZASHI_CALLER_KEY", default="", help="The caller's key."),
+        click.option("--lists", metavar="WHERE",
+                     help="Revocation lists: a directory, http://..., ldap://... (default: this world's)."),
+        click.option("--full", is_flag=True, help="Use everybody's list in the place of the municipality's."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def verify() -> None:
+    """Verdicts: good, bad, or indeterminate, with the reason. Exit status 1 for all that is not good."""
+
+
+@verify.command("certificate")
+@_FILE
+@click.option("--kind", type=click.Choice(["signature", "authentication"]), help="The kind that is wanted.")
+@_AT
+@_sources
+@json_option
+@click.pass_context
+def verify_certificate(
+    context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, as_json: bool, **sources: Any
+) -> int:
+    """The verdict on a certificate (DER or PEM; - for stdin)."""
+    from kazashi.jpki.profile import KINDS
+
+    verifier = _verifier(context, **sources)
+    return _say(verifier.certificate(_der(file.read()), KINDS[kind] if kind else None, _instant(at)), as_json)
+
+
+@verify.command("document")
+@_FILE
+@click.option("--content", type=click.File("rb"), help="The file that a detached signature is over.")
+@click.option("--signature", type=click.File("rb"), help="A bare signature over FILE, as the card makes it.")
+@click.option("--certificate", type=click.File("rb"), help="The certificate that goes with --signature.")
+@_AT
+@_sources
+@json_option
+@click.pass_context
+def verify_document(
+    context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
+    certificate: IO[bytes] | None, at: str | None, as_json: bool, **sources: Any,
+) -> int:  # fmt: skip
+    """The verdict on a signed document: CMS, PDF, XML, or any file with a bare signature."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.relying_party.verify.documents import Documents
+
+    documents, when = Documents(_verifier(context, **sources)), _instant(at)
+    if (signature is None) != (certificate is None):
+        raise UsageError("a bare signature comes with its certificate: give both --signature and --certificate")
+    if signature is not None and certificate is not None:
+        verdict = documents.raw(file.read(), signature.read(), _der(certificate.read()), when)
+    else:
+        verdict = documents.any(file.read(), content.read() if content else None, when)
+    return _say(verdict, as_json)
+
+
+@verify.command("challenge")
+@click.option("--origin", required=True, help="Where the answer will come in: https://library.example")
+@click.pass_context
+def verify_challenge(context: click.Context, origin: str) -> None:
+    """Give out a challenge, as JSON: a card is to sign its `message` (in hexadecimal), by RSA with SHA-256."""
+    from kazashi.relying_party.verify.challenges import StoredChallenges
+
+    world = world_of(context)
+    given = StoredChallenges(world).give(origin)
+    click.echo(
+        json.dumps({"origin": given.origin, "nonce": given.nonce.hex(), "issued_at": given.issued_at.isoformat(),
+                    "message": given.message.hex()})
+    )  # fmt: skip
+
+
+@verify.command("auth")
+@_FILE
+@click.option("--origin", required=True, help="Where the answer came in.")
+@_sources
+@json_option
+@click.pass_context
+def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json: bool, **sources: Any) -> int:
+    """The verdict on an answer to a challenge: JSON with nonce, signature and certificate in hexadecimal. The challenge
+    is used up."""
+    from kazashi.relying_party.verify.authentication import Authentication, Response
+    from kazashi.relying_party.verify.challenges import StoredChallenges
+    from kazashi.relying_party.verify.finding import Finding, Refuted
+    from kazashi.relying_party.verify.verdict import Verdict
+
+    verifier = _verifier(context, **sources)
+    try:
+        try:
+            body = json.loads(file.read(1 << 20))
+        except (ValueError, RecursionError) as error:
+            raise Refuted(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
+        response = Response.from_json(body)
+    except Refuted as refuted:
+        return _say(Verdict.refuted(refuted, verifier.clock.now()), as_json)
+    return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response), as_json)
+
+
+@verify.command("conformance")
+@click.option("--export", "directory", type=click.Path(file_okay=False, path_type=Path),
+              help="Write the cases there, as files and cases.json, for any other library.")  # fmt: skip
+@json_option
+def verify_conformance(directory: Path | None, as_json: bool) -> int:
+    """Try our own library on the conformance pack, or write the pack out for another."""
+    from kazashi.relying_party.conformance.pack import Pack
+    from kazashi.world.key_source import SharedKeySource, generate
+
+    pack = Pack(SharedKeySource([generate() for _ in range(7)]))
+    if directory is not None:
+        count = pack.export(directory)
+        answer({"cases": count, "directory": str(directory)}, as_json, f"{count} cases are in {directory}/cases.json")
+        return Exit.OK
+    rows = []
+    with progress("conformance", len(pack.cases)) as shown:
+        for done, judged in enumerate(pack.judged(), start=1):
+            verdict = judged.verdict
+            rows.append({"id": judged.case.identifier, "rule": judged.case.rule, "outcome": verdict.outcome.value,
+                         "finding": verdict.finding.value if verdict.finding else None, "agrees": judged.agrees,
+                         "detail": verdict.detail})  # fmt: skip
+            shown(done)
+    failed = [row for row in rows if not row["agrees"]]
+    words = [f"{row['id']}: {row['outcome']} {row['finding'] or ''} {row['detail']}" for row in failed]
+    answer(rows, as_json, "\n".join([*words, f"{len(rows) - len(failed)} of {len(rows)} cases as they should be"]))
+    return Exit.NEGATIVE if failed else Exit.OK
+
+
+def _verifier(
+    context: click.Context, roots: Path | None, ocsp: str | None, key: str, lists: str | None, full: bool
+) -> Verifier:
+    from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+    from kazashi.relying_party.verify.sources import (
+        Source,
+        lists_in,
+        lists_in_directory,
+        lists_over_http,
+        ocsp_over_http,
+    )
+    from kazashi.relying_party.verify.verification import Verifier
+
+    world = world_of(context)
+    if roots is None or lists is None:
+        _publish(context)
+    found: list[Source] = [ocsp_over_http(ocsp.rstrip("/"), key)] if ocsp else []
+    if lists is None:
+        found.append(lists_in(world.publication, full=full))
+    elif lists.startswith("ldap"):
+        found.append(lists_in_directory(lists))
+    elif lists.startswith("http"):
+        found.append(lists_over_http(lists.rstrip("/"), full=full))
+    else:
+        found.append(lists_in(Path(lists), full=full))
+    return Verifier(AnchorsInDirectory(roots or world.publication / "ca"), found, world.clock)
+
+
+def _publish(context: click.Context) -> None:
+    """See to it that this world's authorities have begun, and have published what is due."""
+    from kazashi.tools.cli.commands.shared import institutions_of
+
+    institutions = institutions_of(context)
+    for authority in institutions.authorities.values():
+        authority.issuing()
+    institutions.settle()
+
+
+def _der(data: bytes) -> bytes:
+    from asn1crypto import pem
+
+    try:
+        return bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
+    except ValueError:
+        return data  # which is no certificate, as the verdict will say
+
+
+def _instant(text: str | None) -> datetime | None:
+    from kazashi.assembly.errors import UsageError
+    from kazashi.world.clock import instant_of
+
+    try:
+        return instant_of(text) if text else None
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _say(verdict: Verdict, as_json: bool) -> int:
+    from kazashi.relying_party.verify.finding import Outcome
+
+    rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
+    rows += [f"  {line}" for line in (verdict.detail, ", ".join(verdict.signed)) if line]
+    if (found := verdict.certificate) is not None:
+        rows.append(f"  {found.kind.word} certificate {found.serial:X} of {'/'.join(found.municipality)}")
+        if found.attributes is not None:
+            rows.append(f"  {found.attributes.name}, {found.attributes.address}, {found.attributes.birth or ''}")
+    if (evidence := verdict.evidence) is not None:
+        rows.append(f"  by {evidence.source} of {evidence.produced.isoformat()}, {verdict.age} old")
+    answer(verdict.as_dict(), as_json, "\n".join(rows))
+    return Exit.OK if verdict.outcome is Outcome.GOOD else Exit.NEGATIVE

@@ -1,0 +1,61 @@
+"""`kazashi world`: a world with settings of one's own, and what it is settled on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from kazashi.tools.cli.commands.shared import answer, json_option, world_of
+
+
+@click.group()
+def world() -> None:
+    """The world directory: one bench's whole state."""
+
+
+@world.command("new")
+@click.option("--seed", help="What people, numbers and events are a function of (default: drawn).")
+@click.option("--storage", default="", metavar="URL", help="postgresql://... instead of SQLite files.")
+@click.option("--keys", default="software", metavar="URI",
+              help="The authorities' keys: software, or pkcs11:token=T?module-path=FILE&pin-source=FILE.")  # fmt: skip
+@click.option("--serials", type=click.Choice(["gapless", "random"]), default="gapless", show_default=True)
+@click.option("--evening", type=int, default=20, show_default=True,
+              help="Hour at which paper notices leave for Juki-Net.")  # fmt: skip
+@click.option("--hop-minutes", type=int, default=0, show_default=True, help="How long a hop of Juki-Net takes.")
+@click.option("--crl-minute", type=int, default=30, show_default=True,
+              help="Minutes after midnight at which revocation lists are made.")  # fmt: skip
+@click.option("--opens", type=int, default=0, show_default=True, help="Hour at which the services to verifiers open.")
+@click.option("--closes", type=int, default=24, show_default=True, help="Hour at which they close.")
+@json_option
+@click.pass_context
+def world_new(context: click.Context, /, seed: str | None, as_json: bool, **settled: str | int) -> None:
+    """Begin a world with these settings. A world that nobody began so begins with the defaults at its first use."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.world.chance import unforeseen
+    from kazashi.world.home import default_directory, open_world
+    from kazashi.world.settings import Settings
+
+    directory = context.obj or default_directory()
+    if (directory / "world.json").exists():
+        raise UsageError(f"{directory} is a world already; name another directory with --world")
+    try:
+        settings = Settings(seed or f"{unforeseen(64):016x}", **settled)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    open_world(directory, settings=settings)
+    _tell(context, as_json)
+
+
+@world.command("show")
+@json_option
+@click.pass_context
+def world_show(context: click.Context, as_json: bool) -> None:
+    """Where the world is, and what it is settled on."""
+    _tell(context, as_json)
+
+
+def _tell(context: click.Context, as_json: bool) -> None:
+    found = world_of(context)
+    told = {"directory": str(found.directory), **asdict(found.settings)}
+    answer(told, as_json, "\n".join(f"{name:12} {value}" for name, value in told.items()))

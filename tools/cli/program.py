@@ -1,0 +1,32 @@
+"""How a program of ours runs and ends: an error is one line on stderr with its code, and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Run a click command as the program of that name, and exit (0 ok, 1 negative, 2 usage, 3 environment)."""
+    from kazashi.assembly.errors import Exit
+
+    try:
+        sys.exit(command.main(prog_name=name, standalone_mode=False) or Exit.OK)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except click.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(Exit.OK)
+    except Exception as error:
+        from kazashi.assembly.error_codes import code_of, exit_of
+
+        code = code_of(error)
+        if code is None:
+            raise
+        click.echo(f"{name.partition(' ')[0]}: {error} [{code}]", err=True)
+        sys.exit(exit_of(code))

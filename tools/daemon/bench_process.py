@@ -1,0 +1,340 @@
+"""The running bench: one process that holds the cards to the readers and listens to the control socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kazashi.assembly.control_path import control_path
+from kazashi.assembly.error_codes import code_of
+from kazashi.assembly.errors import AlreadyRunning
+from kazashi.assembly.served import HOST, ServedProcess, free_port
+from kazashi.card_management.order import image_path
+from kazashi.reader_bridge import control
+from kazashi.reader_bridge.endpoint import DialledEndpoint
+from kazashi.reader_bridge.fault_script import read_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.journal import Entry
+from kazashi.reader_bridge.pcsc import NoSuchReader, reader_named
+from kazashi.reader_bridge.pcscd import (
+    SOCKET_NAME,
+    SYSTEM_DIRECTORY,
+    PcscdUnavailable,
+    RunningPcscd,
+    listens,
+    start_pcscd,
+    system_pcscd,
+)
+from kazashi.reader_bridge.relay import RelayedCard
+from kazashi.reader_bridge.replay import ReplayedCard
+from kazashi.reader_bridge.slot import Slot
+from kazashi.reader_bridge.trace import read_trace
+from kazashi.tools.daemon.console.gate import KEY_VARIABLE
+from kazashi.tools.daemon.services import Services
+from kazashi.world.chance import unforeseen
+from kazashi.world.home import World
+
+LOG = "bench.log"
+_CONSOLE_LOG = "console.log"
+
+DEFAULT_READERS = ("Kazashi",)
+_POWER_SECONDS = 5.0
+_START_SECONDS = 60.0
+_FOLLOW_SECONDS = 0.02
+"""How long a follower waits for more: exchanges come in lists, so that they cost little each."""
+
+_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
+
+
+def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcscd:
+    """A pcscd by preference: `system` the one that runs, `own` one in its place, `private` one beside it, `auto` the
+    first of the three that can be had. Raises PcscdUnavailable."""
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    if where in ("auto", "system"):
+        found = system_pcscd()
+        if found is not None:
+            return found
+        if where == "system":
+            raise PcscdUnavailable(
+                "no pcscd with a virtual reader runs; start it (systemctl start pcscd), or use --pcscd auto"
+            )
+    if where == "own" or (where == "auto" and _may_take_the_systems_place()):
+        return start_pcscd(world.run, readers, private=False)
+    return start_pcscd(world.run, readers, private=True)
+
+
+def _may_take_the_systems_place() -> bool:
+    return os.geteuid() == 0 and not listens(SYSTEM_DIRECTORY / SOCKET_NAME)
+
+
+@dataclass
+class BenchProcess:
+    """What runs between `up` and `down`."""
+
+    world: World
+    pcscd: RunningPcscd
+    host: ReaderHost
+    services: Services | None
+    console: ConsoleProcess | None
+    ended: threading.Event
+
+    def status(self, _: dict[str, Any]) -> control.Answer:
+        """Which slots there are, and what lies in them."""
+        return {
+            "pid": os.getpid(),
+            "world": str(self.world.directory),
+            "pcscd": {
+                "ours": self.pcscd.process is not None,
+                "socket": str(self.pcscd.socket_path),
+                "environment": self.pcscd.client_environment(),
+            },
+            "services": self.services.status if self.services else None,
+            "console": self.console.link if self.console else None,
+            "slots": [self._slot(number, slot) for number, slot in enumerate(self.host.slots)],
+        }
+
+    def insert(self, asked: dict[str, Any]) -> control.Answer:
+        """Put a card in a slot, and wait until the reader has seen it."""
+        slot = self._slot_for(asked)
+        faults = read_fault_script(Path(asked["faults"])) if asked.get("faults") else None
+        presentation = Presentation(bool(asked.get("contactless")), bool(asked.get("reset_keeps_status")), faults)
+        self.host.insert(slot, asked["card"], image_path(self.world, asked["card"]), presentation)
+        return self._seen(slot)
+
+    def replay(self, asked: dict[str, Any]) -> control.Answer:
+        """Put a trace in a slot, as a card."""
+        slot, path = self._slot_for(asked), Path(asked["trace"])
+        self.host.hold(slot, f"replay of {path.name}", ReplayedCard(read_trace(path), strict=bool(asked.get("strict"))))
+        return self._seen(slot)
+
+    def relay(self, asked: dict[str, Any]) -> control.Answer:
+        """Show the card of a real reader in a slot."""
+        slot, reader = self._slot_for(asked), reader_named(str(asked["reader"]))
+        if reader == slot.endpoint.reader:
+            raise NoSuchReader(f"{reader} cannot show its own card")
+        self.host.hold(slot, f"relay of {reader}", RelayedCard(reader))
+        return self._seen(slot)
+
+    def remove(self, asked: dict[str, Any]) -> control.Answer:
+        """Take a card out of a slot."""
+        slot = self._find(asked["slot"])
+        self.host.remove(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
+    def reset(self, asked: dict[str, Any]) -> control.Answer:
+        """Take a card out and put it in again."""
+        slot = self._find(asked["slot"])
+        self.host.reset(slot)
+        return self._seen(slot)
+
+    def trace(self, asked: dict[str, Any]) -> Iterator[control.Answer]:
+        """The exchanges of a slot, or of all of them: the last `backlog`, and with `follow` those that come, in
+        lists."""
+        only = self.host.slots.index(self._find(asked["slot"])) if asked.get("slot") else None
+        journal = self.host.journal
+        seen = max(0, journal.last - int(asked.get("backlog", 0)))
+        while not self.ended.is_set():
+            entries, missed = journal.since(seen)
+            if entries:
+                seen = entries[-1].number
+            shown = [entry for entry in entries if only in (None, entry.slot)]
+            if shown or missed or not asked.get("follow"):
+                yield {
+                    "missed": missed if asked.get("follow") else 0,
+                    "exchanges": [self._told(entry) for entry in shown],
+                }
+            if not asked.get("follow"):
+                return
+            self.ended.wait(_FOLLOW_SECONDS)
+
+    def _told(self, entry: Entry) -> list[object]:
+        at, seconds, command, response, event = entry.exchange
+        reader = self.host.slots[entry.slot].endpoint.reader
+        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
+
+    def down(self, _: dict[str, Any]) -> control.Answer:
+        """End the bench."""
+        self.ended.set()
+        return {"pid": os.getpid()}
+
+    def _find(self, reference: str) -> Slot:
+        return self.host.find(str(reference))
+
+    def _slot_for(self, asked: dict[str, Any]) -> Slot:
+        return self._find(asked["slot"]) if asked.get("slot") else self.host.first_empty()
+
+    def _seen(self, slot: Slot) -> control.Answer:
+        _wait_until_powered(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
+    def _slot(self, number: int, slot: Slot) -> control.Answer:
+        inserted = self.host.inserted(slot)
+        return {
+            "slot": number,
+            "reader": slot.endpoint.reader,
+            "port": slot.endpoint.port,
+            "card": inserted.name if inserted else None,
+            "contactless": inserted.presentation.contactless if inserted else None,
+            "faults": inserted is not None and inserted.presentation.faults is not None,
+            "dialled": slot.endpoint.patient,
+            "seen": inserted is not None and slot.wait_until_powered(0),
+        }
+
+
+def _wait_until_powered(slot: Slot) -> None:
+    """Wait until pcscd has seen a card. Whoever dials in comes in his own time."""
+    if not slot.endpoint.patient:
+        slot.wait_until_powered(_POWER_SECONDS)
+
+
+class ConsoleProcess:
+    """The console of a world, served at a port by a process of its own. Its link has the key to it."""
+
+    def __init__(self, world: World, port: int) -> None:
+        """Serve it. Raises ServicesUnavailable."""
+        key = f"{unforeseen(128):032x}"
+        self.link = f"http://{HOST}:{port}/?key={key}"
+        arguments = ("kazashi.tools.daemon.console.serve", str(world.directory))
+        environment = {**os.environ, KEY_VARIABLE: key}
+        self._process = ServedProcess("the console", arguments, port, world.run / _CONSOLE_LOG, environment)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """Which services are to run beside the readers: the authorities' at which port (the first free one), in how many
+    processes, whether with a directory, and whether with the console, at the first free port of all."""
+
+    port: int | None = None
+    workers: int = 1
+    directory: bool = False
+    console: bool = True
+
+
+def run(
+    world: World,
+    readers: Sequence[str],
+    where: str,
+    cards: Sequence[tuple[str, Presentation]],
+    plan: ServicePlan | None,
+    announce: Any,
+    dialled: Sequence[DialledEndpoint] = (),
+) -> None:
+    """Start a bench, put the cards into its first slots, tell `announce` its status, and run until told to end.
+
+    `dialled` are more slots, behind the readers', that others dial into. Raises AlreadyRunning, PcscdUnavailable,
+    PortTaken, ServicesUnavailable, DirectoryUnavailable and whatever inserting a card may raise; nothing is left
+    running then.
+    """
+    if _runs(world):
+        raise AlreadyRunning(
+            f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
+        )
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    for endpoint in dialled:
+        endpoint.check()
+    pcscd = choose_pcscd(world, readers, where)
+    host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
+    services: Services | None = None
+    console: ConsoleProcess | None = None
+    try:
+        for slot, (name, presentation) in zip(host.slots, cards, strict=False):
+            host.insert(slot, name, image_path(world, name), presentation)
+        for slot, _ in zip(host.slots, cards, strict=False):
+            _wait_until_powered(slot)
+        if plan is not None:
+            first = [free_port([plan.port or 0])] if plan.console else []
+            port = plan.port or free_port(first)
+            services = Services(world, port=port, workers=plan.workers, directory=plan.directory, avoid=first)
+            console = ConsoleProcess(world, first[0]) if first else None
+        bench = BenchProcess(world, pcscd, host, services, console, ended)
+        server = control.ControlServer(
+            control_path(world),
+            {verb: getattr(bench, verb) for verb in _VERBS},
+            code_of,
+        )
+        try:
+            announce(bench.status({}))
+            ended.wait()
+        finally:
+            server.close()
+    finally:
+        if console is not None:
+            console.stop()
+        if services is not None:
+            services.stop()
+        host.close()
+        pcscd.stop()
+
+
+def detach(world: World, arguments: Sequence[str]) -> control.Answer:
+    """Run `kazashi up` in the background and wait until it answers; its words go to a log in the world.
+
+    Raises AlreadyRunning, and PcscdUnavailable with the bench's last words where it did not come up.
+    """
+    if _runs(world):
+        raise AlreadyRunning(
+            f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
+        )
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    log = world.run / LOG
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kazashi", "--world", str(world.directory), "up", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return control.request(control_path(world), "status")
+        except control.NotRunning:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+                raise PcscdUnavailable(f"the bench did not start: {words[-1]} (all of it in {log})") from None
+            time.sleep(0.02)
+
+
+def _runs(world: World) -> bool:
+    try:
+        control.request(control_path(world), "status")
+    except control.NotRunning:
+        return False
+    return True
+
+
+def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
+    """Wait until the process of a bench that was told to end is gone; False if that took too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if _is_zombie(pid):  # in a container whose first process reaps nobody, it stays in the table
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -1,0 +1,103 @@
+"""Serves the console of one world: `python -m kazashi.tools.daemon.console.serve WORLD --port N`, with its key in
+KAZASHI_CONSOLE_KEY."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from kazashi.assembly.error_codes import code_of
+from kazashi.assembly.served import HOST
+from kazashi.tools.daemon.console.feed import Feed
+from kazashi.tools.daemon.console.gate import KEY_VARIABLE, Gate
+from kazashi.tools.daemon.console.view import View, vocabulary
+from kazashi.world.chance import unforeseen
+from kazashi.world.home import World, open_world
+
+_FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "console.css"}
+_BATCH_SECONDS, _BATCH_LINES = 0.1, 400
+_LARGEST_REQUEST = 64 * 1024
+_HEARTBEATS = 50
+"""After so many batches with nothing in them, a page is told that the stream lives."""
+
+
+def application(world: World, key: str, port: int) -> Gate:
+    """The console of a world."""
+    view, feed = View(world), Feed(world)
+
+    async def state(_: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(view.state))
+
+    async def events(_: Request) -> Response:
+        return JSONResponse(vocabulary())
+
+    async def do(request: Request) -> Response:
+        try:
+            body = await request.body()
+            if len(body) > _LARGEST_REQUEST:
+                raise ValueError("the request is too long")
+            asked = json.loads(body)
+            if not isinstance(asked, dict):
+                raise ValueError("the request is no JSON object")
+        except ValueError as error:
+            return JSONResponse({"ok": False, "error": "bad-request", "message": str(error)}, 400)
+        try:
+            return JSONResponse({"ok": True, **await run_in_threadpool(view.do, asked)})
+        except Exception as error:
+            code = code_of(error)
+            if code is None:
+                raise
+            return JSONResponse({"ok": False, "error": code, "message": str(error)}, 409)
+
+    async def trace(request: Request) -> Response:
+        return StreamingResponse(_batches(request, feed), media_type="text/event-stream")
+
+    def file(name: str) -> Any:
+        return lambda _: FileResponse(Path(__file__).with_name(name))
+
+    routes = [Route(path, file(name)) for path, name in _FILES.items()]
+    routes += [
+        Route("/state", state),
+        Route("/events", events),
+        Route("/trace", trace),
+        Route("/do", do, methods=["POST"]),
+    ]
+    return Gate(Starlette(routes=routes), key, f"{unforeseen(192):048x}", port)
+
+
+async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:
+    """The trace as server-sent events. A page that cannot keep up is told how much it has missed; nothing piles up."""
+    seen, idle = max(0, feed.count - _BATCH_LINES), 0
+    while not await request.is_disconnected():
+        lines, seen, left_out = feed.since(seen, _BATCH_LINES)
+        idle = 0 if lines else idle + 1
+        if lines or idle % _HEARTBEATS == 0:
+            yield f"data: {json.dumps({'lines': lines, 'missed': left_out}, ensure_ascii=False)}\n\n"
+        await asyncio.sleep(_BATCH_SECONDS)
+
+
+def main() -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("--port", type=int, required=True)
+    asked = parser.parse_args()
+    served = application(open_world(asked.world), os.environ[KEY_VARIABLE], asked.port)
+    uvicorn.run(served, host=HOST, port=asked.port, log_level="warning", access_log=False, server_header=False,
+                timeout_graceful_shutdown=1)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

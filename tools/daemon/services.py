@@ -1,0 +1,94 @@
+"""The services of a running bench: the authorities over HTTP, their directory, and what happens by the clock."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kazashi.assembly.errors import ServicesUnavailable
+from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.served import HOST, ServedProcess, free_port, is_free
+from kazashi.pki.directory import Directory
+from kazashi.pki.publication import Publication
+from kazashi.world.home import World
+
+_TICK_SECONDS = 1.0
+_LOG = "services.log"
+
+
+class Services:
+    """What runs beside the readers. Ends with the process that started it, whatever becomes of that."""
+
+    def __init__(
+        self, world: World, *, port: int | None = None, workers: int = 1, directory: bool = False,
+        avoid: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        """Start them; they answer when this returns. `avoid` are ports that somebody else is about to take. Raises
+        ServicesUnavailable and DirectoryUnavailable."""
+        self._institutions = Institutions(world)
+        self._ended = threading.Event()
+        self._process: ServedProcess | None = None
+        self._directory: Directory | None = None
+        self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
+        self.port = port or free_port(avoid)
+        if not is_free(self.port):
+            raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
+        self._prepare()
+        try:
+            self._start(world, workers)
+            if directory:
+                self._directory = Directory(world, free_port([self.port, *avoid]))
+                self._directory.start(self._publications())
+            self._ticker.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Where they are."""
+        return {"http": f"http://{HOST}:{self.port}", "ldap": self._directory.uri if self._directory else None}
+
+    def stop(self) -> None:
+        """End them."""
+        self._ended.set()
+        if self._ticker.ident is not None:
+            self._ticker.join()
+        if self._process is not None:
+            self._process.stop()
+        if self._directory is not None:
+            self._directory.stop()
+
+    def _prepare(self) -> None:
+        """Every store and every root is there before others open them."""
+        for authority in self._institutions.authorities.values():
+            authority.issuing()
+        self._institutions.settle()
+
+    def _start(self, world: World, workers: int) -> None:
+        world.run.mkdir(mode=0o700, exist_ok=True)
+        arguments = ("kazashi.pki.serve", str(world.directory), "--workers", str(workers))
+        self._process = ServedProcess("the authorities' services", arguments, self.port, world.run / _LOG)
+
+    def _publications(self) -> Iterable[Publication]:
+        return self._institutions.publications.values()
+
+    def _tick(self) -> None:
+        """Do what is due as time passes, and keep the directory as the published lists are. What fails (a full disk, a
+        token that is away) is tried again at the next tick; it is still due."""
+        from kazashi.assembly.error_codes import code_of
+
+        shown = None
+        while not self._ended.wait(_TICK_SECONDS):
+            try:
+                self._institutions.settle()
+                made = [publication.made() for publication in self._publications()]
+                if self._directory is not None and made != shown:
+                    self._directory.load(self._publications())
+                shown = made
+            except Exception as error:
+                if code_of(error) is None:
+                    raise
+                print(f"kazashi: {error} [{code_of(error)}]", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The ground under every HTTP surface: mutual TLS, pages, origins."""
