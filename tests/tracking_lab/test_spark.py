@@ -10,12 +10,22 @@ from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.study import examine
 
 
+SMALL = {
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+"""For tables of a few rows, code that Spark would compile for each query costs more than it saves."""
+
+
 def test_spark_examines_a_population_as_duckdb_does(tmp_path: Path) -> None:
     """All of it: joins, trajectories, Splink's linkage on its Spark back end."""
     lab = Laboratory(tmp_path / "p")
     lab.populate(Plan(150, 8, "spark"))
     found = examine(lab)
-    on_spark = examine(lab, engine=Spark(settings={"spark.sql.shuffle.partitions": "1"}))
+    on_spark = examine(lab, engine=Spark(settings=SMALL))
     assert (found.pop("engine"), on_spark.pop("engine")) == ("duckdb", "spark")
     assert found == on_spark
     linked = next(run["results"] for run in found["threats"] if run["run"] == "T15")
