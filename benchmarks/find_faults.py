@@ -1,0 +1,120 @@
+"""Faults of one line, each of which a test must find: `python -m benchmarks.find_faults [NAME ...]`.
+
+Each file in benchmarks/faults/ is a patch with a header:
+
+    What is wrong, in a sentence.
+    Found-by: tests/card/test_commands.py::test_...
+    Before: card/commands/verification.py          (where commit 8193c2c has the line; left out where nothing moved)
+    Found-before-by: tests/...::test_...           (its test; left out where it is the same)
+
+With `--before DIR` the faults are put into a clone of commit 8193c2c in DIR instead, which has its environment in
+DIR/.venv. A fault is found where its test fails with it and passes without it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from kazashi.tools.cli.checkout import checkout, linked
+from kazashi.tools.cli.program import run
+
+FAULTS = Path(__file__).with_name("faults")
+_SECONDS = 600
+_LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "artefacts")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong line: where it goes in, what it replaces, and the tests that find it."""
+
+    name: str
+    what: str
+    path: str
+    right: str
+    wrong: str
+    found_by: str
+    path_before: str
+    found_before_by: str
+
+
+def read_fault(file: Path) -> Fault:
+    """A fault from its patch. Raises ValueError for a patch of another form."""
+    head, _, body = file.read_text(encoding="utf-8").partition("\n--- a/")
+    path, _, hunk = body.partition("\n+++ b/")
+    fields = dict(line.split(": ", 1) for line in head.splitlines() if line.partition(": ")[0] in _FIELDS)
+    lines = hunk.splitlines()[2:]
+    right = [line[1:] for line in lines if line.startswith("-")]
+    wrong = [line[1:] for line in lines if line.startswith("+")]
+    if not path or len(right) != 1 or len(wrong) > 1 or "Found-by" not in fields:
+        raise ValueError(f"{file} is not a patch of one line with the test that finds it")
+    found_by = fields["Found-by"]
+    return Fault(
+        name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
+        found_by=found_by, path_before=fields.get("Before", path),
+        found_before_by=fields.get("Found-before-by", found_by),
+    )  # fmt: skip
+
+
+_FIELDS = ("Found-by", "Before", "Found-before-by")
+
+
+def put_in(fault: Fault, file: Path) -> str:
+    """Put the wrong line in; returns the file's right text. Raises ValueError where the right line is not there once."""
+    text = file.read_text(encoding="utf-8")
+    if text.count(f"{fault.right}\n") != 1:
+        raise ValueError(f"{fault.name}: {file} has its line {text.count(fault.right)} times")
+    file.write_text(text.replace(f"{fault.right}\n", f"{fault.wrong}\n" if fault.wrong else ""), encoding="utf-8")
+    return text
+
+
+def passes(python: Path, directory: Path, test: str) -> bool:
+    """Whether a test passes in a copy of a checkout. Raises ValueError where it cannot be run at all."""
+    path = [directory / "build" / "linked", directory]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *test.split()],
+        cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS,
+    )  # fmt: skip
+    if done.returncode not in (0, 1):
+        raise ValueError(f"{test} cannot be run: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.returncode == 0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--before", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+              help="A clone of commit 8193c2c with its environment in DIR/.venv.")  # fmt: skip
+@click.argument("names", nargs=-1)
+def find(before: Path | None, names: tuple[str, ...]) -> int:
+    """Put each fault in, one at a time, and run the test that is to find it."""
+    faults = [read_fault(file) for file in sorted(FAULTS.glob("*.patch"))]
+    chosen = [fault for fault in faults if not names or fault.name in names]
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="kazashi-faults-") as name:
+        directory = Path(shutil.copytree(before or checkout(), Path(name) / "checkout", ignore=_LEFT_OUT))
+        if before is None:
+            linked(directory)
+        python = Path(sys.executable) if before is None else before.resolve() / ".venv" / "bin" / "python"
+        for fault in chosen:
+            file = directory / (fault.path if before is None else fault.path_before)
+            test = fault.found_by if before is None else fault.found_before_by
+            sound = passes(python, directory, test)
+            text = put_in(fault, file)
+            found = not passes(python, directory, test)
+            file.write_text(text, encoding="utf-8")
+            missed += not (sound and found)
+            word = "found" if sound and found else "MISSED" if sound else "FAILS ANYHOW"
+            click.echo(f"{word:12} {fault.name}: {fault.what} ({test})")
+    click.echo(f"{len(chosen) - missed} of {len(chosen)} found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    run(find, "python -m benchmarks.find_faults")
