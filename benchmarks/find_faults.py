@@ -67,7 +67,7 @@ _FIELDS = ("Found-by", "Before", "Found-before-by")
 
 
 def put_in(fault: Fault, file: Path) -> str:
-    """Put the wrong line in; returns the file's right text. Raises ValueError where the right line is not there once."""
+    """Put the wrong line in; returns the right text. Raises ValueError where the right line is not there just once."""
     text = file.read_text(encoding="utf-8")
     if text.count(f"{fault.right}\n") != 1:
         raise ValueError(f"{fault.name}: {file} has its line {text.count(fault.right)} times")

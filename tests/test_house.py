@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from kazashi.assembly.error_codes import CODES, REMOTE_ONLY
 from kazashi.card.refusal import _STATUS, Refusal
 from kazashi.card.status_word import _MEANINGS
 from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
+from tests.support import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,10 +77,21 @@ def test_imports_run_downward_only(room: str) -> None:
 
 def test_the_rule_has_no_circle_and_names_every_package() -> None:
     assert {folder(path) for path in folders(ROOT).values()} == MAY_IMPORT.keys()
-    assert [room.name for room in floors(rooms(ROOT))[-1]]
+    assert sum(len(floor) for _, floor in floors(rooms(ROOT))) == len(MAY_IMPORT) + len({"benchmarks"})
     order = list(MAY_IMPORT)
     for room, below in MAY_IMPORT.items():
         assert all(order.index(other) < order.index(room) for other in below), room
+
+
+def test_the_program_prints_the_diagram() -> None:
+    done = run(sys.executable, "-m", "kazashi", "imports", "--json")
+    floor = {row["name"].removeprefix("kazashi."): row["floor"] for row in json.loads(done)}
+    assert floor.keys() == (MAY_IMPORT.keys() - {"package"}) | {"kazashi", "benchmarks"}
+    for row in json.loads(done):
+        assert all(floor[name.removeprefix("kazashi.")] < row["floor"] for name in row["imports"])
+    drawn = run(sys.executable, "-m", "kazashi", "imports")
+    for room in (*floor, ".verify", ".login", ".platform", ".mykey", ".pseudonyms", ".conformance", ".cli", ".daemon"):
+        assert re.search(rf"^ +{re.escape(room)} +[0-9,]+ lines", drawn, re.MULTILINE), room
 
 
 def circle(found: dict[str, set[str]]) -> set[str]:

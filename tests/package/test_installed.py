@@ -25,15 +25,14 @@ PROJECT = {
     "card/__init__.py": "WHOSE = 'the project'",
     "world/__init__.py": "WHOSE = 'the project'",
     "tests/__init__.py": "",
-    "tests/test_mine.py": """
-import card, world
-from tools.build import WHOSE
+    "tests/test_mine.py": "".join(f"import {name}\n" for name in ("card", "world", "tools.build"))
+    + """
 
 SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
 
 
 def test_what_is_imported_is_the_projects_own():
-    assert WHOSE == card.WHOSE == world.WHOSE == "the project"
+    assert tools.build.WHOSE == card.WHOSE == world.WHOSE == "the project"
 
 
 def test_the_card(kazashi_connection):

@@ -9,7 +9,6 @@ from kazashi.tracking_lab.laboratory import Laboratory
 from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.study import examine
 
-
 SMALL = {
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.codegen.wholeStage": "false",

@@ -80,47 +80,58 @@ def imports(path: Path, known: set[str]) -> set[str]:
 
 @dataclass(slots=True)
 class Room:
-    """A package: its lines of Python, and the packages that it imports with how often."""
+    """A package: its lines of Python, the packages that it imports with how many of its modules do, and the packages
+    inside it."""
 
     name: str
     lines: int = 0
     imports: dict[str, int] = field(default_factory=dict)
+    inner: dict[str, Room] = field(default_factory=dict)
+
+    def add(self, path: Path, targets: set[str]) -> None:
+        """Count a module, and the packages that it imports."""
+        self.lines += len(path.read_text(encoding="utf-8").splitlines())
+        for target in targets - {self.name}:
+            self.imports[target] = self.imports.get(target, 0) + 1
 
 
 def rooms(root: Path) -> dict[str, Room]:
-    """The packages at the root, each with everything inside it."""
+    """The packages at the root, each with everything inside it; the tests are left out."""
     found = dict(modules(root))
-    known = set(found)
+    packages = {name for name, path in found.items() if path.stem == "__init__"} - {"kazashi"}
 
-    def room_of(module: str) -> str:
+    def room_of(module: str, depth: int) -> str:
+        """The package at the root that a module is in, or the one inside that with depth 3."""
+        if module.rpartition(".")[0] in ("", "kazashi") and module not in packages:
+            return "kazashi"
         parts = module.split(".")
-        return (
-            ".".join(parts[:2]) if parts[0] == "kazashi" and len(parts) > 1 and module not in _OF_PACKAGE else parts[0]
-        )
+        top = 2 if parts[0] == "kazashi" else 1
+        inside = ".".join(parts[:depth])
+        return inside if inside in packages else ".".join(parts[:top])
 
-    _OF_PACKAGE = {name for name, path in found.items() if path.parent == root / "package"}
     result: dict[str, Room] = {}
     for module, path in found.items():
-        name = room_of(module)
-        if name == "tests":
+        if module.partition(".")[0] == "tests":
             continue
+        name, inside = room_of(module, 2), room_of(module, 3)
+        targets = imports(path, set(found))
         room = result.setdefault(name, Room(name))
-        room.lines += len(path.read_text(encoding="utf-8").splitlines())
-        for other in {room_of(target) for target in imports(path, known)} - {name}:
-            room.imports[other] = room.imports.get(other, 0) + 1
+        room.add(path, {room_of(target, 2) for target in targets})
+        if inside != name:
+            room.inner.setdefault(inside, Room(inside)).add(path, {room_of(target, 3) for target in targets})
     return result
 
 
-def floors(found: dict[str, Room]) -> list[list[Room]]:
-    """The rooms by floor, the lowest first: each imports from the floors below only. Raises ValueError where some
-    import each other in a circle."""
+def floors(found: dict[str, Room]) -> list[tuple[int, list[Room]]]:
+    """The rooms by floor, the lowest first and counted from 1: each imports from the floors below only. Raises
+    ValueError where some import each other in a circle."""
     left, below = dict(found), set[str]()
-    result: list[list[Room]] = []
+    result: list[tuple[int, list[Room]]] = []
     while left:
         floor = [room for room in left.values() if room.imports.keys() <= below]
         if not floor:
             raise ValueError(f"these import each other in a circle: {', '.join(sorted(left))}")
-        result.append(sorted(floor, key=lambda room: room.name))
+        result.append((len(result) + 1, sorted(floor, key=lambda room: room.name)))
         below |= {room.name for room in floor}
         for room in floor:
             del left[room.name]

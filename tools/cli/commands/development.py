@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from kazashi.tools.cli.commands.shared import json_option
+
+if TYPE_CHECKING:
+    from kazashi.tools.cli.checkout import Room
+
+    Storeys = Sequence[tuple[int, Sequence[Room]]]
 
 QUICK = "unit"
 LONG = "long"
@@ -56,35 +63,44 @@ def bench(area: str, as_json: bool) -> int:
 @click.command()
 @json_option
 @click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart, which many pages draw.")
-def imports(as_json: bool, mermaid: bool) -> int:
-    """Print the import diagram: which package imports which, floor by floor."""
+def imports(as_json: bool, mermaid: bool) -> None:
+    """Print which package imports which, floor by floor."""
     import json
 
     from kazashi.tools.cli.checkout import checkout, floors, rooms
 
-    found = rooms(checkout())
-    total = sum(room.lines for room in found.values() if room.name != "benchmarks")
-    storeys = floors(found)
+    storeys = floors(rooms(checkout()))
     if as_json:
-        rows = [{"floor": number, "package": room.name, "lines": room.lines, "imports": room.imports}
-                for number, floor in enumerate(storeys, 1) for room in floor]  # fmt: skip
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps([{"floor": number, **asdict(room)} for number, floor in storeys for room in floor]))
     elif mermaid:
-        click.echo("flowchart BT")
-        for number, floor in enumerate(storeys, 1):
-            click.echo(f"  subgraph floor{number}[floor {number}]")
-            for room in floor:
-                click.echo(f"    {room.name}[{room.name.removeprefix('kazashi.')}<br>{room.lines} lines]")
-            click.echo("  end")
-        for room in found.values():
-            for other in sorted(room.imports):
-                click.echo(f"  {room.name} --> {other}")
+        click.echo("\n".join(_flowchart(storeys)))
     else:
-        for number, floor in reversed([*enumerate(storeys, 1)]):
-            click.echo(f"floor {number}")
-            for room in floor:
-                below = ", ".join(sorted(name.removeprefix("kazashi.") for name in room.imports)) or "nothing of ours"
-                share = f"{room.lines:6,} lines {100 * room.lines / total:3.0f} %" if room.name != "benchmarks" else (
-                    f"{room.lines:6,} lines      ")  # fmt: skip
-                click.echo(f"  {room.name.removeprefix('kazashi.'):18} {share}  imports {below}")
-    return 0
+        click.echo("\n".join(_table(storeys)))
+
+
+def _flowchart(storeys: Storeys) -> Iterator[str]:
+    yield "flowchart BT"
+    for number, floor in storeys:
+        yield f"  subgraph floor{number}[floor {number}]"
+        yield from (f"    {room.name}[{short(room.name)}<br>{room.lines} lines]" for room in floor)
+        yield "  end"
+    for _, floor in storeys:
+        for room in floor:
+            yield from (f"  {room.name} --> {other}" for other in sorted(room.imports))
+
+
+def _table(storeys: Storeys) -> Iterator[str]:
+    product = sum(room.lines for _, floor in storeys for room in floor if room.name.startswith("kazashi"))
+    for number, floor in reversed(storeys):
+        yield f"floor {number}"
+        for room in floor:
+            for shown in (room, *room.inner.values()):
+                name = short(shown.name) if shown is room else f"  {shown.name.removeprefix(room.name)}"
+                share = f"{100 * shown.lines / product:3.0f} %" if room.name.startswith("kazashi") else "     "
+                below = ", ".join(map(short, sorted(shown.imports))) or "nothing of ours"
+                yield f"  {name:20} {shown.lines:6,} lines {share}  imports {below}"
+
+
+def short(name: str) -> str:
+    """A package's name without that of the whole, as the folder at the root is called."""
+    return name.removeprefix("kazashi.")
