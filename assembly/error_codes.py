@@ -57,7 +57,7 @@ from kazashi.relying_party.mykey.mykey import AlreadyRegistered, IdentifierTaken
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchTenant, NoSuchUser, TenantExists
 from kazashi.relying_party.verify.anchors import BadAnchor
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
-from kazashi.resident_registry.event import EventRefused
+from kazashi.resident_registry.refusal import EventRefused
 from kazashi.resident_registry.registry import ImportRefused, NoSuchResident
 from kazashi.tracking_lab.engine import EngineMissing
 from kazashi.tracking_lab.laboratory import PopulationUnusable

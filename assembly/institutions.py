@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kazashi.card_management.management import CardManagement
+from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
 from kazashi.card_management.relay import DirectRelay
 from kazashi.jpki.profile import Kind
 from kazashi.pki.authority import Authority
 from kazashi.pki.publication import Publication
 from kazashi.pki.revocation import Revocations
-from kazashi.resident_registry.event import KINDS, Channel, EventRefused
+from kazashi.resident_registry.event import Channel, Renewal, event_type
 from kazashi.resident_registry.juki_net import JukiNet
 from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.resident import Resident
@@ -134,15 +134,14 @@ class Institutions:
         """Something happens to somebody, and all that follows at once; answers what became of it. `given` are the
         fields of the event of that word. Raises NoSuchResident, EventRefused, and ValueError for values that make no
         sense."""
-        if word not in KINDS:
-            raise EventRefused(f"nothing is called {word!r} in the registry")
-        event = KINDS[word].from_dict(given)
+        event = event_type(word).from_dict(given)
         after = self.registry.record(self.registry.find(who).code, event, day, channel)
         self.settle()
         waiting = self.juki_net.next_due()
-        renewals = [found for found in self.cards.cases(after.code) if found.what == "renewal"][-1:]
+        renewals = [found for found in self.cards.cases(after.code) if found.what is CaseType.RENEWAL][-1:]
+        refused = [found.note for found in renewals if found.state is CaseState.REFUSED]
         return {
-            "resident": after.alias or after.code, "event": word, "status": after.status.value,
+            "resident": after.alias or after.code, "event": event.word, "status": after.status.value,
             "waits_until": waiting.isoformat() if waiting else None,
-            "refused": [found.note for found in renewals if found.state == "refused"] if word == "renewal" else [],
+            "refused": refused if isinstance(event, Renewal) else [],
         }  # fmt: skip

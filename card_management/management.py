@@ -23,6 +23,7 @@ from kazashi.card.certification_request import certification_request
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
 from kazashi.card.key import PrivateKey
 from kazashi.card_management.anchor import Anchors
+from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.order import Order, image_path
 from kazashi.card_management.relay import Relay, RelayFailed
 from kazashi.card_management.workpiece import KEYS_OF_A_CARD, Workpiece
@@ -33,6 +34,7 @@ from kazashi.pki.certificate import Request
 from kazashi.pki.ledger import Issued
 from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
 from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.resident_registry.resident import Resident
@@ -47,19 +49,6 @@ SENDINGS = 5
 """How often a request is sent before the case is laid aside."""
 
 
-class CardState(Enum):
-    """What a card is worth, whatever its chip says."""
-
-    ACTIVE = "active"
-    STOPPED = "stopped"
-    """Reported lost; the counter can lift the stop."""
-    ENDED = "ended"
-
-
-ENDS_THE_CARD = frozenset(("death", "deletion", "number-change", "lapse", "return", "theft", "emigration"))
-"""The registry's events after which a card is worth nothing, emigration unless its use goes on abroad."""
-
-
 class RenewalRefused(Exception):
     """The card's certificates cannot be renewed now; the message says why."""
 
@@ -68,15 +57,33 @@ class NoSuchCard(Exception):
     """The card management has issued no card of that name."""
 
 
+class CaseType(Enum):
+    """What a case is about."""
+
+    NEW = "new"
+    """A card."""
+    RENEWAL = "renewal"
+    """New certificates on a card."""
+
+
+class CaseState(Enum):
+    """How far a case has come."""
+
+    OPEN = "open"
+    DONE = "done"
+    REFUSED = "refused"
+    """It cannot be carried out; the case's note says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An order in the card management's store. `what` is `new` or `renewal`; `renews` says of a renewal, once that is
-    settled, which kinds of certificate it is about and the serial number that each takes the place of."""
+    """An order in the card management's store. `renews` says of a renewal, once that is settled, which kinds of
+    certificate it is about and the serial number that each takes the place of."""
 
     position: int
     name: str
-    what: str
-    state: str
+    what: CaseType
+    state: CaseState
     note: str
     order: Order
     renews: dict[str, int | None] | None = None
@@ -135,7 +142,7 @@ class CardManagement:
         if path.exists():
             raise ImageExists(f"there is a card {name!r} already; choose another name with --name")
         with self.store.transaction() as connection:
-            case = self._open_case(connection, name) or self._open(connection, name, "new", order)
+            case = self._open_case(connection, name) or self._open(connection, name, CaseType.NEW, order)
         self._carry_out(case)
         return path
 
@@ -150,7 +157,7 @@ class CardManagement:
                 raise RenewalRefused(f"the card {name!r} is {card.state}, and nothing is put on it any more")
             wanted = self._renewable(card.number, self._identity(ResidentRecordCode(card.holder)))
             case = self._open_case(connection, name) or self._open(
-                connection, name, "renewal", Order(ResidentRecordCode(card.holder), self._world.clock.now())
+                connection, name, CaseType.RENEWAL, Order(ResidentRecordCode(card.holder), self._world.clock.now())
             )
         self._carry_out(case)
         return wanted
@@ -166,14 +173,16 @@ class CardManagement:
     def due(self) -> datetime | None:
         """At once, where a case is open; None where none is."""
         with self.store.reading() as connection:
-            found = connection.scalar(sa.select(self._case.c.position).where(self._case.c.state == "open").limit(1))
+            found = connection.scalar(
+                sa.select(self._case.c.position).where(self._case.c.state == CaseState.OPEN.value).limit(1)
+            )
         return None if found is None else AT_ONCE
 
     def resume(self) -> int:
         """Go on with every open case; answers how many were finished."""
         done = 0
         for case in self.cases():
-            if case.state != "open":
+            if case.state is not CaseState.OPEN:
                 continue
             try:
                 self._carry_out(case)
@@ -202,38 +211,30 @@ class CardManagement:
         """Take J-LIS's notices: cards are stopped, ended, found again, and renewals are ordered."""
         card, case = self._card, self._case
         with self.store.transaction() as connection:
-            for message in self._inbox.fresh(connection, messages):
-                code, former = message.body["record_code"], message.body["former_code"]
+            for notice in map(Notice.from_message, self._inbox.fresh(connection, messages)):
+                code, former = notice.record_code, notice.former_code
                 if code != former:
                     for table in (card, case):
                         connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
-                state = self._state_after(message)
+                state, renews = consequence(notice.event, notice.details)
                 active = sa.select(card.c.name).where((card.c.holder == code) & (card.c.state != CardState.ENDED.value))
                 names = connection.scalars(active).all()
                 if state is not None and names:
                     connection.execute(sa.update(card).where(card.c.name.in_(names)).values(state=state.value))
-                    self._log(connection, state.value, names, message.kind)
-                if message.kind in ("renewal", "found"):
+                    self._log(connection, state.value, names, notice.event.word)
+                if renews:
                     for name in names:
-                        order = Order(ResidentRecordCode(code), self._world.clock.now())
                         if self._open_case(connection, name) is None:
-                            self._open(connection, name, "renewal", order)
-
-    @staticmethod
-    def _state_after(message: Message) -> CardState | None:
-        if message.kind == "emigration" and message.body.get("continued"):
-            return None
-        if message.kind in ENDS_THE_CARD:
-            return CardState.ENDED
-        return {"loss-report": CardState.STOPPED, "found": CardState.ACTIVE}.get(message.kind)
+                            order = Order(code, self._world.clock.now())
+                            self._open(connection, name, CaseType.RENEWAL, order)
 
     # Inside
 
-    def _open(self, connection: sa.Connection, name: str, what: str, order: Order) -> Case:
-        row = {"name": name, "holder": order.code, "what": what, "state": "open", "note": "",
+    def _open(self, connection: sa.Connection, name: str, what: CaseType, order: Order) -> Case:
+        row = {"name": name, "holder": order.code, "what": what.value, "state": CaseState.OPEN.value, "note": "",
                "document": json.dumps(order.as_dict())}  # fmt: skip
         connection.execute(sa.insert(self._case), row)
-        self._log(connection, f"{what} ordered", [name], "")
+        self._log(connection, f"{what.value} ordered", [name], "")
         case = self._open_case(connection, name)
         assert case is not None
         return case
@@ -243,7 +244,7 @@ class CardManagement:
             return _case_of(connection.execute(sa.select(self._case).where(self._case.c.position == position)).one())
 
     def _open_case(self, connection: sa.Connection, name: str) -> Case | None:
-        here = (self._case.c.name == name) & (self._case.c.state == "open")
+        here = (self._case.c.name == name) & (self._case.c.state == CaseState.OPEN.value)
         row = connection.execute(sa.select(self._case).where(here)).one_or_none()
         return None if row is None else _case_of(row)
 
@@ -251,27 +252,27 @@ class CardManagement:
         workpiece = Workpiece(self._world.cards / f".{case.name}.{case.position}.keys")
         with workpiece.held():
             # Whoever ordered carries a case out, and so does the running bench: the second finds it done.
-            if (current := self._by_position(case.position)).state != "open":
+            if (current := self._by_position(case.position)).state is not CaseState.OPEN:
                 return
             try:
-                card = self._make(current, workpiece) if case.what == "new" else None
+                card = self._make(current, workpiece) if case.what is CaseType.NEW else None
                 if card is None:
                     self._renew(current, workpiece)
             except (ValueError, ImageMissing, DamagedImage, RenewalRefused) as error:
                 # What cannot be carried out now never can be, and must not stand in the way of other cases.
-                self._close(case, "refused", str(error))
+                self._close(case, CaseState.REFUSED, str(error))
                 raise RenewalRefused(str(error)) from error
-            self._close(case, "done", "", card)
+            self._close(case, CaseState.DONE, "", card)
             workpiece.finish()
 
-    def _close(self, case: Case, state: str, note: str, card: dict[str, str] | None = None) -> None:
+    def _close(self, case: Case, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
         here = self._case.c.position == case.position
         with self.store.transaction() as connection:
-            connection.execute(sa.update(self._case).where(here).values(state=state, note=note))
+            connection.execute(sa.update(self._case).where(here).values(state=state.value, note=note))
             if card is not None:
                 row = {"name": case.name, "holder": case.order.code, "state": CardState.ACTIVE.value, **card}
                 connection.execute(sa.insert(self._card), row)
-            self._log(connection, f"{case.what} {state}", [case.name], note)
+            self._log(connection, f"{case.what.value} {state.value}", [case.name], note)
 
     def _make(self, case: Case, workpiece: Workpiece) -> dict[str, str]:
         """Make the card of a case; answers its number and the day on which it expires."""
@@ -288,18 +289,25 @@ class CardManagement:
         keys = workpiece.keys(KEYS_OF_A_CARD, self._world.keys)
         kinds = [kind for kind in Kind if kind is Kind.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE]
         not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
-        certificates = {
-            kind: self._certified(
-                case, kind, keys, Request(resident, b"", order.issued, not_after, medium_id=card.serial)
-            )
-            for kind in kinds
-        }
+        request = Request(
+            resident=resident,
+            certification_request=b"",
+            not_before=order.issued,
+            not_after=not_after,
+            medium_id=card.serial,
+        )
+        certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
         data = Personalisation(
             holder=_holder(resident),
             card=card,
             certificates=self._certificates(certificates, {kind: keys[kind.word] for kind in kinds}, order.issued),
             vouchers=self.vouchers(resident.municipality.code),
-            keys=ChipKeys(*(PrivateKey(keys[name]) for name in KEYS_OF_A_CARD[2:])),
+            keys=ChipKeys(
+                text=PrivateKey(keys["text"]),
+                text_session=PrivateKey(keys["text session"]),
+                visual=PrivateKey(keys["visual"]),
+                common=PrivateKey(keys["common"]),
+            ),
             pins=order.pins,
             chance=chance,
         )
@@ -350,7 +358,14 @@ class CardManagement:
             serial = renews[kind.word]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
             not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
-            request = Request(resident, b"", issued, not_after, medium_id=number, renews=serial)
+            request = Request(
+                resident=resident,
+                certification_request=b"",
+                not_before=issued,
+                not_after=not_after,
+                medium_id=number,
+                renews=serial,
+            )
             certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.word]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
@@ -418,8 +433,15 @@ _FILES = (
 
 def _case_of(row: Any) -> Case:
     document = json.loads(row.document)
-    order = Order.from_dict(row.holder, document)
-    return Case(row.position, row.name, row.what, row.state, row.note, order, document.get("renews"))
+    return Case(
+        position=row.position,
+        name=row.name,
+        what=CaseType(row.what),
+        state=CaseState(row.state),
+        note=row.note,
+        order=Order.from_dict(row.holder, document),
+        renews=document.get("renews"),
+    )
 
 
 def unfilled(content: bytes) -> bytes:

@@ -1,8 +1,7 @@
-"""What a registry event does to the certificates of the person it happened to.
+"""What a registry event does to the certificates of the person to whom it happened.
 
-The law says which certificate dies of what (Act on JPKI, articles 12 and 31); the reason codes are those whose
-published meaning is nearest. An event that is not in the table does nothing: a new furigana, a renamed street, a
-corrected glyph.
+The law says which certificate ends with what (Act on JPKI, articles 12 and 31); the reason codes are those whose
+published meaning is nearest.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 
 from kazashi.jpki.profile import Kind
 from kazashi.jpki.state import Reason
+from kazashi.resident_registry import event as events
+from kazashi.resident_registry.event import Event
 
 
 class Consequence(NamedTuple):
@@ -29,26 +30,35 @@ NOTHING = Consequence(None, None)
 _CHANGED = Consequence(Reason.AFFILIATION_CHANGED, None)
 _ENDED = Consequence(Reason.CESSATION_OF_OPERATION, Reason.CESSATION_OF_OPERATION)
 
-TABLE: Mapping[str, Consequence] = {
-    "move-within": _CHANGED,
-    "move-in": _CHANGED,
-    "immigration": _CHANGED,
-    "name-change": _CHANGED,
-    "correction": _CHANGED,
-    "emigration": _ENDED,
-    "lapse": _ENDED,
-    "death": _ENDED,
-    "deletion": _ENDED,
-    "number-change": _ENDED,
-    "return": _ENDED,
-    "loss-report": Consequence(Reason.CERTIFICATE_HOLD, Reason.CERTIFICATE_HOLD),
-    "theft": Consequence(Reason.KEY_COMPROMISE, Reason.KEY_COMPROMISE),
+TABLE: Mapping[type[Event], Consequence] = {
+    events.MoveWithin: _CHANGED,
+    events.MoveOut: NOTHING,
+    events.MoveIn: _CHANGED,
+    events.CardContinuation: NOTHING,
+    events.Lapse: _ENDED,
+    events.NameChange: _CHANGED,
+    events.Correction: _CHANGED,
+    events.CharacterCorrection: NOTHING,
+    events.Furigana: NOTHING,
+    events.Renaming: NOTHING,
+    events.Death: _ENDED,
+    events.Emigration: _ENDED,
+    events.Immigration: _CHANGED,
+    events.Deletion: _ENDED,
+    events.NumberChange: _ENDED,
+    events.CodeChange: NOTHING,
+    events.LossReport: Consequence(Reason.CERTIFICATE_HOLD, Reason.CERTIFICATE_HOLD),
+    events.Theft: Consequence(Reason.KEY_COMPROMISE, Reason.KEY_COMPROMISE),
+    events.Found: NOTHING,
+    events.CardReturn: _ENDED,
+    events.Renewal: NOTHING,  # the old certificate is superseded when the new one is issued
+    events.Stay: NOTHING,
 }
-"""By the event's word. Renewal is not here: the old certificate is superseded when the new one is issued."""
+"""By event; an emigration here is one that ends the use of the card."""
 
 
-def consequence(word: str, details: Mapping[str, Any]) -> Consequence:
-    """What an event does, told as J-LIS's notice tells it."""
-    if word == "emigration" and details.get("continued"):
+def consequence(event: type[Event], details: Mapping[str, Any]) -> Consequence:
+    """What an event does to certificates, given the details in J-LIS's notice of it."""
+    if event is events.Emigration and details.get("continued"):
         return _CHANGED  # the address goes, the record does not: the signature certificate can be issued anew abroad
-    return TABLE.get(word, NOTHING)
+    return TABLE[event]

@@ -15,6 +15,7 @@ from kazashi.jpki.state import Reason, Standing, State, TransitionRefused, may_f
 from kazashi.pki.certificate import Request
 from kazashi.pki.consequence import consequence
 from kazashi.pki.ledger import Issued, Ledger, NoSuchCertificate
+from kazashi.resident_registry.notice import Notice
 from kazashi.world.clock import Clock, epoch
 from kazashi.world.post import Message
 
@@ -67,14 +68,14 @@ class Revocations:
         """Take J-LIS's notices: what each event does to the certificates of the person it happened to."""
         table = self._ledger.certificate
         with self._ledger.store.transaction() as connection:
-            for message in self._ledger.inbox.fresh(connection, messages):
-                code, former = message.body["record_code"], message.body["former_code"]
+            for notice in map(Notice.from_message, self._ledger.inbox.fresh(connection, messages)):
+                code, former = notice.record_code, notice.former_code
                 if code != former:
                     connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
-                reason = consequence(message.kind, message.body).of(self._ledger.kind)
+                reason = consequence(notice.event, notice.details).of(self._ledger.kind)
                 if reason is not None:
                     concerned = self._ledger.issued(connection, table.c.holder == code)
-                    self._revoke_all(connection, concerned, partial(_always, reason), message.kind)
+                    self._revoke_all(connection, concerned, partial(_always, reason), notice.event.word)
 
     def superseded(self, connection: sa.Connection, replaced: Sequence[int], phones: Sequence[Request]) -> None:
         """In the transaction that issues their successors: supersede the certificates that others take the place of, a

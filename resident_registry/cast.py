@@ -32,11 +32,20 @@ def _resident(
     nationality: str = JAPAN,
     household: str = "",
 ) -> Resident:
+    residence_status = "specialist" if stay_end else "permanent resident" if nationality != JAPAN else ""
     return Resident(
-        alias, about, name, BirthDate(*birth), sex, municipality, street, stay_end, nationality,
-        "permanent resident" if nationality != JAPAN and stay_end is None else "specialist" if stay_end else "",
-        household or alias,
-    )  # fmt: skip
+        alias=alias,
+        about=about,
+        name=name,
+        birth=BirthDate(*birth),
+        sex=sex,
+        municipality=municipality,
+        street=street,
+        stay_end=stay_end,
+        nationality=nationality,
+        residence_status=residence_status,
+        household=household or alias,
+    )
 
 
 _F, _M = Sex.FEMALE, Sex.MALE

@@ -1,12 +1,12 @@
-"""What can happen to a person in the registry, as commands: each checks whether it may, and answers the person after.
+"""What can happen to a person in the registry, as commands: each checks whether it may, and returns the person after.
 
-The list is that of the Residential Basic Book Act and of the card's rules. What an event does to certificates is the
-authorities' knowledge, not the registry's (`pki/consequence.py`).
+The list is that of the Residential Basic Book Act and of the card's rules. Each institution decides for itself what
+follows from an event, in a table by the event's class: J-LIS, which tells the others of it (`juki_net.py`), the
+authorities (`pki/consequence.py`) and the card management (`card_management/consequence.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date
 from enum import Enum
@@ -14,17 +14,14 @@ from typing import Any, ClassVar, Self
 
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.municipality import municipality
-from kazashi.resident_registry.resident import JAPAN, Name, Residence, Resident, Sex, Status
+from kazashi.resident_registry.refusal import EventRefused, RefusalReason
+from kazashi.resident_registry.resident import JAPAN, Residence, Resident, Sex, Status
 
 MOVE_IN_DAYS = 14
 """Within how many days after the move somebody who moved must notify it."""
 
 CONTINUATION_DAYS = 90
 """Within how many days after a move in the card must be continued at the new municipality."""
-
-
-class EventRefused(Exception):
-    """The registry does not take the event; the message says why. Nothing was changed."""
 
 
 class Channel(Enum):
@@ -44,10 +41,22 @@ def _note(words: str, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a person. `word` names the kind; the fields say what the kind needs to be told."""
+    """Something that happened to a person; the fields say what the registry must be told.
+
+    A new event is a subclass, a line in EVENTS, and an entry in the table of each institution that acts on events.
+    """
 
     word: ClassVar[str]
+    """Its name in commands, messages and logs."""
+    japanese: ClassVar[str]
+    """The term of the law; empty where the law has none."""
+    about: ClassVar[str]
+    """What it is, for users."""
     channel: ClassVar[Channel] = Channel.COUNTER
+    allowed: ClassVar[tuple[Status, ...]] = (Status.RESIDENT,)
+    """The statuses of the people to whom it can happen."""
+    recorded_by_registry: ClassVar[bool] = False
+    """Whether the registry alone records it: nobody can report it of a person."""
     meets: ClassVar[str] = ""
     """The deadline that the event meets."""
     may_be_late: ClassVar[bool] = False
@@ -55,7 +64,16 @@ class Event:
 
     def apply(self, resident: Resident, day: date) -> Resident:
         """The person after the event. Raises EventRefused, and ValueError for values that make no sense."""
-        raise NotImplementedError
+        if resident.status not in self.allowed:
+            needed = " or ".join(_STATUS[status] for status in self.allowed)
+            raise EventRefused(
+                RefusalReason.WRONG_STATUS,
+                f"{resident.alias or resident.name} is {_STATUS[resident.status]}; this event needs {needed}",
+            )
+        return self._after(resident, day)
+
+    def _after(self, resident: Resident, day: date) -> Resident:
+        return resident
 
     def deadline(self, day: date) -> tuple[str, date] | None:
         """What lapses, and the last day on which it can still be averted; None for most events."""
@@ -72,15 +90,16 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The event of this kind with these fields. Raises EventRefused for a field that the kind lacks or needs."""
+        """The event with these fields. Raises EventRefused for a field that it does not take, or needs and lacks."""
         known = {found.name: found for found in fields(cls)}
         if unknown := values.keys() - known.keys():
             raise EventRefused(
-                f"{cls.word} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}"
+                RefusalReason.UNKNOWN_FIELD,
+                f"{cls.word} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}",
             )
         missing = [name for name, found in known.items() if found.default is MISSING and values.get(name) in (None, "")]
         if missing:
-            raise EventRefused(f"{cls.word} needs {', '.join(missing)}")
+            raise EventRefused(RefusalReason.MISSING_FIELD, f"{cls.word} needs {', '.join(missing)}")
         return cls(**{name: _converted(str(known[name].type), name, value) for name, value in values.items()})
 
 
@@ -89,36 +108,31 @@ def _converted(kind: str, name: str, value: Any) -> Any:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise EventRefused(f"{name}: {value!r} is no date; write 2027-01-31") from None
+            raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: {value!r} is no date; write 2027-01-31") from None
     if kind.startswith(("str", "date")) and not isinstance(value, date if kind.startswith("date") else str):
-        raise EventRefused(f"{name}: {value!r} is not what it takes")
+        raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: {value!r} is not what it takes")
     if kind == "bool" and not isinstance(value, bool):
         if value not in ("yes", "no"):
-            raise EventRefused(f"{name}: say yes or no, not {value!r}")
+            raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: say yes or no, not {value!r}")
         return value == "yes"
     return value
 
 
-def _here(resident: Resident, *allowed: Status) -> None:
-    wanted = allowed or (Status.RESIDENT,)
-    if resident.status not in wanted:
+def _numbered(resident: Resident) -> None:
+    if resident.individual_number is None:
         raise EventRefused(
-            f"{resident.alias or resident.name} is {_STANDING[resident.status]}, and the event is not for such"
+            RefusalReason.NUMBER_PENDING, "the individual number is still on its way from J-LIS; wait until it has come"
         )
 
 
-def _numbered(resident: Resident) -> None:
-    if resident.individual_number is None:
-        raise EventRefused("the individual number is still on its way from J-LIS; wait until it has come")
-
-
-_STANDING = {
-    Status.RESIDENT: "a resident",
-    Status.MOVING: "moving, and in no municipality yet",
-    Status.ABROAD: "abroad",
-    Status.DEAD: "dead",
+_STATUS = {
+    Status.RESIDENT: "a current resident",
+    Status.MOVING: "a person between municipalities",
+    Status.ABROAD: "a person abroad",
+    Status.DEAD: "deceased",
     Status.DELETED: "deleted from the registry",
 }
+_LIVING = (Status.RESIDENT, Status.MOVING, Status.ABROAD)
 
 
 def _moved(resident: Resident, day: date, **changes: Any) -> Resident:
@@ -129,34 +143,36 @@ def _moved(resident: Resident, day: date, **changes: Any) -> Resident:
 
 @dataclass(frozen=True, slots=True)
 class MoveWithin(Event):
-    """A move within the municipality (転居)."""
-
     word = "move-within"
+    japanese = "転居"
+    about = f"A move within the municipality ({japanese})."
+
     street: str = _note("the new address after the municipality's name")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person at the new address."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if self.street == resident.street:
-            raise EventRefused("the new address is the one that is registered")
+            raise EventRefused(RefusalReason.UNCHANGED, "the new address is the one that is registered")
         return _moved(resident, day, street=self.street)
 
 
 @dataclass(frozen=True, slots=True)
 class MoveOut(Event):
-    """The notice of a move to another municipality (転出)."""
-
     word = "move-out"
+    japanese = "転出"
+    about = f"The notice of a move to another municipality ({japanese})."
+
     to: str = _note("the code of the municipality that the person moves to")
     moves_on: date = _note("the day of the move")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person on the way."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if municipality(self.to).code == resident.municipality.code:
-            raise EventRefused("that is where the person lives; a move within a municipality is move-within")
+            raise EventRefused(
+                RefusalReason.UNCHANGED, "that is where the person lives; a move within a municipality is move-within"
+            )
         if abs((self.moves_on - day).days) > 365:
-            raise EventRefused(f"a move on {self.moves_on} is too far from its notice on {day}")
+            raise EventRefused(
+                RefusalReason.WRONG_DAY, f"a move on {self.moves_on} is too far from its notice on {day}"
+            )
         return replace(resident, status=Status.MOVING)
 
     def deadline(self, day: date) -> tuple[str, date]:
@@ -166,19 +182,19 @@ class MoveOut(Event):
 
 @dataclass(frozen=True, slots=True)
 class MoveIn(Event):
-    """The notice of a move from another municipality (転入)."""
-
     word = "move-in"
+    japanese = "転入"
+    about = f"The notice of a move from another municipality ({japanese})."
+    allowed = (Status.MOVING,)
     meets = "move-in"
     may_be_late = True
+
     municipality: str = _note("the code of the new municipality")
     street: str = _note("the new address after the municipality's name")
     card_continued: bool = _note("whether the card was continued at once (yes, no)", True)
     household: str = _note("the household that the person joins", "")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person at the new address."""
-        _here(resident, Status.MOVING)
+    def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
             resident, day,
             municipality=municipality(self.municipality), street=self.street, status=Status.RESIDENT,
@@ -196,165 +212,159 @@ class MoveIn(Event):
 
 @dataclass(frozen=True, slots=True)
 class CardContinuation(Event):
-    """The card is continued at the new municipality (継続利用)."""
-
     word = "card-continuation"
+    japanese = "継続利用"
+    about = f"The card is continued at the new municipality ({japanese})."
     meets = "card-continuation"
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident)
-        return resident
 
 
 @dataclass(frozen=True, slots=True)
 class Lapse(Event):
-    """The card lapses, because something was not done in time (失効). The registry tells it of itself."""
-
     word = "lapse"
-    why: str = _note("what was not done in time")
+    japanese = "失効"
+    about = f"The card lapses, because something was not done in time ({japanese}). The registry tells it of itself."
+    allowed = tuple(Status)
+    recorded_by_registry = True
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        return resident
+    why: str = _note("what was not done in time")
 
 
 @dataclass(frozen=True, slots=True)
 class NameChange(Event):
-    """Another name: marriage, a common name (通称), a former surname (旧氏). `-` takes one of the last two away."""
-
     word = "name-change"
+    japanese = "氏名の変更"
+    about = "Another name: marriage, a common name (通称), a former surname (旧氏). `-` takes one of the last two away."
     channel = Channel.PAPER
+    allowed = (Status.RESIDENT, Status.ABROAD)
+
     family: str = _note("the new family name", "")
     given: str = _note("the new given name", "")
     former_surname: str = _note("the former surname to be shown, - for none", "")
     common_name: str = _note("the common name of a foreign resident, - for none", "")
     kana: str = _note("the reading of the new name", "")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person under the new name."""
-        _here(resident, Status.RESIDENT, Status.ABROAD)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if self.common_name and resident.nationality == JAPAN:
-            raise EventRefused("only a foreign resident has a common name")
+            raise EventRefused(RefusalReason.WRONG_NATIONALITY, "only a foreign resident has a common name")
         if self.former_surname and resident.nationality != JAPAN:
-            raise EventRefused("only a Japanese national has a former surname registered")
-        name = _renamed(resident.name, self.as_dict())
-        if name == resident.name:
-            raise EventRefused("that is the name that is registered")
-        return replace(resident, name=name)
+            raise EventRefused(
+                RefusalReason.WRONG_NATIONALITY, "only a Japanese national has a former surname registered"
+            )
+        return _renamed(resident, self.as_dict())
 
 
-def _renamed(name: Name, changes: dict[str, object]) -> Name:
-    return replace(name, **{key: "" if value == "-" else value for key, value in changes.items()})  # type: ignore[arg-type]
+def _renamed(resident: Resident, changes: dict[str, Any]) -> Resident:
+    name = replace(resident.name, **{key: "" if value == "-" else value for key, value in changes.items()})
+    if name == resident.name:
+        raise EventRefused(RefusalReason.UNCHANGED, "that is the name that is registered")
+    return replace(resident, name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class Correction(Event):
-    """The date of birth or the sex is corrected (記載の修正)."""
-
     word = "correction"
+    japanese = "記載の修正"
+    about = f"The date of birth or the sex is corrected ({japanese})."
+
     birth: str = _note("the right date of birth, 1988-04-17", "")
     sex: str = _note("the right sex: 1 male, 2 female, 9 not applicable, 0 unknown", "")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person with the right entries."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         birth = BirthDate.parse(self.birth) if self.birth else resident.birth
         if birth.counted_from > day:
-            raise EventRefused(f"nobody was born on {self.birth}, after {day}")
+            raise EventRefused(RefusalReason.WRONG_DAY, f"nobody was born on {self.birth}, after {day}")
         sex = Sex(self.sex) if self.sex else resident.sex
         if (birth, sex) == (resident.birth, resident.sex):
-            raise EventRefused("that is what is registered")
+            raise EventRefused(RefusalReason.UNCHANGED, "that is what is registered")
         return replace(resident, birth=birth, sex=sex)
 
 
 @dataclass(frozen=True, slots=True)
 class CharacterCorrection(Event):
-    """A minor correction (軽微な修正): the same name in another form of its characters."""
-
     word = "character-correction"
+    japanese = "軽微な修正"
+    about = f"A minor correction ({japanese}): the same name in another form of its characters."
     channel = Channel.PAPER
+
     family: str = _note("the family name in its right form", "")
     given: str = _note("the given name in its right form", "")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person under the same name in another form."""
-        _here(resident)
-        name = _renamed(resident.name, self.as_dict())
-        if name == resident.name:
-            raise EventRefused("that is the name that is registered")
-        return replace(resident, name=name)
+    def _after(self, resident: Resident, day: date) -> Resident:
+        return _renamed(resident, self.as_dict())
 
 
 @dataclass(frozen=True, slots=True)
 class Furigana(Event):
-    """The reading of the name is entered or corrected (振り仮名)."""
-
     word = "furigana"
+    japanese = "振り仮名"
+    about = f"The reading of the name is entered or corrected ({japanese})."
     channel = Channel.PAPER
+    allowed = (Status.RESIDENT, Status.ABROAD)
+
     kana: str = _note("the reading in katakana")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person with that reading."""
-        _here(resident, Status.RESIDENT, Status.ABROAD)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if not all("ァ" <= character <= "ヺ" or character in "ー・　" for character in self.kana):
-            raise EventRefused("a reading is written in full-width katakana")
+            raise EventRefused(RefusalReason.WRONG_VALUE, "a reading is written in full-width katakana")
         return replace(resident, name=replace(resident.name, kana=self.kana))
 
 
 @dataclass(frozen=True, slots=True)
 class Renaming(Event):
-    """The authority renames a town or its streets (町名地番の変更); nobody moves."""
-
     word = "renaming"
+    japanese = "町名地番の変更"
+    about = f"The authority renames a town or its streets ({japanese}); nobody moves."
     channel = Channel.PAPER
+    recorded_by_registry = True
+
     street: str = _note("the same place under its new name")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person at the same place, called otherwise."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         return replace(resident, street=self.street)
 
 
 @dataclass(frozen=True, slots=True)
 class Death(Event):
-    """A death (死亡)."""
-
     word = "death"
+    japanese = "死亡"
+    about = f"A death ({japanese})."
     channel = Channel.PAPER
+    allowed = _LIVING
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, dead."""
-        _here(resident, Status.RESIDENT, Status.MOVING, Status.ABROAD)
+    def _after(self, resident: Resident, day: date) -> Resident:
         return replace(resident, status=Status.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Emigration(Event):
-    """A move abroad (国外転出). With continued use (since 2024-05-27) card and authentication certificate stay."""
-
     word = "emigration"
+    japanese = "国外転出"
+    about = (
+        f"A move abroad ({japanese}). With continued use (since 2024-05-27) card and authentication certificate stay."
+    )
+
     continued: bool = _note("whether the card stays in use abroad (yes, no)")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person abroad."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if self.continued and resident.nationality != JAPAN:
-            raise EventRefused("only a Japanese national, who stays in a family register, can keep the card abroad")
+            raise EventRefused(
+                RefusalReason.WRONG_NATIONALITY,
+                "only a Japanese national, who stays in a family register, can keep the card abroad",
+            )
         return replace(resident, status=Status.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Immigration(Event):
-    """A move back from abroad (国外からの転入)."""
-
     word = "immigration"
+    japanese = "国外からの転入"
+    about = f"A move back from abroad ({japanese})."
+    allowed = (Status.ABROAD,)
+
     municipality: str = _note("the code of the municipality")
     street: str = _note("the address after the municipality's name")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person at the new address."""
-        _here(resident, Status.ABROAD)
+    def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
             resident, day, municipality=municipality(self.municipality), street=self.street, status=Status.RESIDENT
         )
@@ -362,129 +372,113 @@ class Immigration(Event):
 
 @dataclass(frozen=True, slots=True)
 class Deletion(Event):
-    """The record is deleted ex officio (職権消除)."""
-
     word = "deletion"
+    japanese = "職権消除"
+    about = f"The record is deleted ex officio ({japanese})."
+    allowed = (Status.RESIDENT, Status.MOVING)
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person without a record."""
-        _here(resident, Status.RESIDENT, Status.MOVING)
+    def _after(self, resident: Resident, day: date) -> Resident:
         return replace(resident, status=Status.DELETED)
 
 
 @dataclass(frozen=True, slots=True)
 class NumberChange(Event):
-    """Another individual number, asked for because the old one leaked (個人番号の変更請求). The card is made anew."""
-
     word = "number-change"
+    japanese = "個人番号の変更請求"
+    about = f"Another individual number, asked for because the old one leaked ({japanese}). The card is made anew."
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person without a number, until J-LIS has made the new one."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
         return replace(resident, individual_number=None)
 
 
 @dataclass(frozen=True, slots=True)
 class CodeChange(Event):
-    """Another resident record code, for which no reason need be given (住民票コードの変更請求)."""
-
     word = "code-change"
+    japanese = "住民票コードの変更請求"
+    about = f"Another resident record code, for which no reason need be given ({japanese})."
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged; the registry gives the new code."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
         return resident
 
 
 @dataclass(frozen=True, slots=True)
 class LossReport(Event):
-    """The loss of card or PIN, told to the call centre at any hour (一時停止)."""
-
     word = "loss-report"
+    japanese = "一時停止"
+    about = f"The loss of card or PIN, told to the call centre at any hour ({japanese})."
     channel = Channel.CALL_CENTRE
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident, Status.RESIDENT, Status.MOVING, Status.ABROAD)
-        return resident
+    allowed = _LIVING
 
 
 @dataclass(frozen=True, slots=True)
 class Theft(Event):
-    """Key or card in strange hands, told at the counter."""
-
     word = "theft"
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident, Status.RESIDENT, Status.MOVING, Status.ABROAD)
-        return resident
+    japanese = ""
+    about = "Key or card in strange hands, told at the counter."
+    allowed = _LIVING
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Event):
-    """A card found again: the counter lifts the stop on the card, and certificates are made anew."""
-
     word = "found"
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident, Status.RESIDENT, Status.ABROAD)
-        return resident
+    japanese = ""
+    about = "A card found again: the counter lifts the stop on the card, and certificates are made anew."
+    allowed = (Status.RESIDENT, Status.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
 class CardReturn(Event):
-    """The card is handed back (返納)."""
-
     word = "return"
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident, Status.RESIDENT, Status.MOVING, Status.ABROAD)
-        return resident
+    japanese = "返納"
+    about = f"The card is handed back ({japanese})."
+    allowed = _LIVING
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal(Event):
-    """New certificates on the same card, from three months before the old ones end (電子証明書の更新)."""
-
     word = "renewal"
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person, unchanged."""
-        _here(resident, Status.RESIDENT, Status.ABROAD)
-        return resident
+    japanese = "電子証明書の更新"
+    about = f"New certificates on the same card, from three months before the old ones end ({japanese})."
+    allowed = (Status.RESIDENT, Status.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Stay(Event):
-    """A foreign resident's period of stay is extended (在留期間更新)."""
-
     word = "stay"
+    japanese = "在留期間更新"
+    about = f"A foreign resident's period of stay is extended ({japanese})."
     channel = Channel.PAPER
+
     until: date = _note("its new last day")
     residence_status: str = _note("the residence status, where it is another", "")
 
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """The person with the new period of stay."""
-        _here(resident)
+    def _after(self, resident: Resident, day: date) -> Resident:
         if resident.nationality == JAPAN:
-            raise EventRefused("a Japanese national has no period of stay")
+            raise EventRefused(RefusalReason.WRONG_NATIONALITY, "a Japanese national has no period of stay")
         if self.until <= day:
-            raise EventRefused(f"a period of stay that ends on {self.until} is over")
+            raise EventRefused(RefusalReason.WRONG_DAY, f"a period of stay that ends on {self.until} is over")
         return replace(
             resident, stay_end=self.until, residence_status=self.residence_status or resident.residence_status
         )
 
 
-def _kinds(kind: type[Event] = Event) -> Iterator[type[Event]]:
-    for found in kind.__subclasses__():
-        yield found
-        yield from _kinds(found)
+EVENTS: tuple[type[Event], ...] = (
+    MoveWithin, MoveOut, MoveIn, CardContinuation, Lapse, NameChange, Correction, CharacterCorrection, Furigana,
+    Renaming, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, LossReport, Theft, Found, CardReturn,
+    Renewal, Stay,
+)  # fmt: skip
+"""Every event, in the order in which users see them."""
+
+_BY_WORD = {event.word: event for event in EVENTS}
 
 
-KINDS: dict[str, type[Event]] = {kind.word: kind for kind in _kinds()}
-"""Every kind of event by its word."""
+def event_type(word: str) -> type[Event]:
+    """The event of that name. Raises EventRefused where there is none."""
+    if word not in _BY_WORD:
+        raise EventRefused(
+            RefusalReason.UNKNOWN_EVENT,
+            f"unknown event {word!r}; the events are listed by: kazashi registry event --help",
+        )
+    return _BY_WORD[word]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from kazashi.resident_registry import event as events
+from kazashi.resident_registry.event import Event, event_type
+from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import Numbering, ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.resident import Resident, from_document
@@ -27,8 +30,31 @@ PREFECTURES, J_LIS = "prefectures", "j_lis"
 SUBSCRIBERS = ("authority:signature", "authority:authentication", "card-management")
 """Who is told of events. What a notice holds is what they act on: whose, what, when."""
 
-_NOT_TOLD = {"registration", "furigana", "character-correction", "renaming", "move-out"}
-_TOLD_DETAILS = ("continued", "card_continued", "why")
+TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
+    events.MoveWithin: (),
+    events.MoveOut: None,
+    events.MoveIn: ("card_continued",),
+    events.CardContinuation: (),
+    events.Lapse: ("why",),
+    events.NameChange: (),
+    events.Correction: (),
+    events.CharacterCorrection: None,
+    events.Furigana: None,
+    events.Renaming: None,
+    events.Death: (),
+    events.Emigration: ("continued",),
+    events.Immigration: (),
+    events.Deletion: (),
+    events.NumberChange: (),
+    events.CodeChange: (),
+    events.LossReport: (),
+    events.Theft: (),
+    events.Found: (),
+    events.CardReturn: (),
+    events.Renewal: (),
+    events.Stay: (),
+}
+"""The fields of each event that the subscribers are told; None for an event that they are not told of."""
 
 
 class Prefectures:
@@ -149,30 +175,27 @@ class JLis:
         self._number(connection, message.body["from"], numbers)
 
     def _change(self, connection: sa.Connection, message: Message) -> None:
-        body, identity = message.body, self._identity
+        event, body, identity = event_type(message.kind), message.body, self._identity
         old = ResidentRecordCode(body["record_code"])
         document = body["person"]
         new = ResidentRecordCode(document.pop("record_code"))
         row = connection.execute(sa.select(identity).where(identity.c.record_code == old).with_for_update()).one()
         columns = {"record_code": new, "document": json.dumps(document, ensure_ascii=False)}
-        if message.kind == "number-change":
+        if event is events.NumberChange:
             # The number goes on being made from the code that it was first made from, even if that has changed.
             changes = row.number_changes + 1
             number = self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes)
             columns |= {"individual_number": number, "number_changes": changes}
             self._number(connection, body["from"], [(new, number)])
         connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
-        self._log(connection, message.kind, new, {"from": body["from"], "day": body["day"]})
-        if message.kind in _NOT_TOLD:
+        self._log(connection, event.word, new, {"from": body["from"], "day": body["day"]})
+        told = TOLD[event]
+        if told is None:
             return
-        notice = {
-            "day": body["day"],
-            "record_code": new,
-            "former_code": old,
-            **{key: value for key, value in body["event"].items() if key in _TOLD_DETAILS},
-        }
+        details = {name: value for name, value in body["event"].items() if name in told}
+        notice = Notice(event, date.fromisoformat(body["day"]), new, old, details)
         for subscriber in SUBSCRIBERS:
-            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), message.kind, notice)
+            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), event.word, notice.body)
 
     def _number(self, connection: sa.Connection, municipality: str, numbers: Sequence[tuple[str, str]]) -> None:
         due = self._world.clock.now() + timedelta(minutes=self._world.settings.hop_minutes)

@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from kazashi.resident_registry.event import Channel, CodeChange, Event, EventRefused, Lapse, NumberChange, Renaming
+from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, Renaming
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
+from kazashi.resident_registry.refusal import EventRefused, RefusalReason
 from kazashi.resident_registry.resident import Resident, Status, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
 from kazashi.world.home import World
@@ -121,16 +122,17 @@ class Registry:
         """Everything that happened to a person, in order. Raises NoSuchResident."""
         with self.store.reading() as connection:
             person = self._row(connection, who)
+            at = from_epoch(person.registered_at)
             registered = Happened(
-                0, from_epoch(person.registered_at), from_epoch(person.registered_at).astimezone(JST).date(),
-                "registration", self._first_municipality(person), {},
+                position=0, at=at, day=at.astimezone(JST).date(), word="registration",
+                municipality=self._first_municipality(person), detail={},
             )  # fmt: skip
             rows = connection.execute(
                 sa.select(self._event).where(self._event.c.person == person.person).order_by(self._event.c.position)
             )
             return [registered, *(
-                Happened(row.position, from_epoch(row.at), date.fromisoformat(row.day), row.word, row.municipality,
-                         json.loads(row.detail))
+                Happened(position=row.position, at=from_epoch(row.at), day=date.fromisoformat(row.day), word=row.word,
+                         municipality=row.municipality, detail=json.loads(row.detail))
                 for row in rows
             )]  # fmt: skip
 
@@ -238,52 +240,75 @@ class Registry:
         self, connection: sa.Connection, row: Any, event: Event, day: date, channel: Channel,
         new_code: ResidentRecordCode | None = None,
     ) -> Resident:  # fmt: skip
-        resident = self._load(row)
-        now = self._world.clock.now()
-        if day > now.astimezone(JST).date():
-            raise EventRefused(f"{day} has not come yet; it is {now.astimezone(JST).date()} in this world")
-        if day < resident.birth.counted_from:
-            raise EventRefused(f"on {day} {resident.alias or resident.name} was not yet born")
-        in_time = bool(event.meets) and self._clear_deadline(connection, row.person, event.meets)
-        if event.meets and not in_time and not event.may_be_late:
-            raise EventRefused(f"no {event.meets} is awaited")
-        if isinstance(event, NumberChange) and self._number_changes(connection, row.person) + 1 >= NUMBER_CHANGES:
-            raise EventRefused(f"an individual number is changed at most {NUMBER_CHANGES - 1} times")
-        after = event.apply(resident, day)
+        before = self._load(row)
+        self._check_day(before, day)
+        self._meet_deadline(connection, row.person, event)
+        self._check_number_changes(connection, row.person, event)
+        after = event.apply(before, day)
         if new_code:
             after = replace(after, record_code=new_code)
-        document = to_document(after)
-        connection.execute(
-            sa.update(self._person).where(self._person.c.person == row.person).values(_columns(document))
-        )
-        if after.status not in (Status.RESIDENT, Status.MOVING):
-            self._clear_deadline(connection, row.person, None)
-        elif deadline := event.deadline(day):
-            what, last = deadline
-            due = epoch(in_japan(last + timedelta(days=1)))
-            connection.execute(sa.insert(self._deadline), {"person": row.person, "what": what, "due": due})
-        place = after.municipality.code
-        connection.execute(
-            sa.insert(self._event),
-            {"at": epoch(now), "day": day.isoformat(), "person": row.person, "word": event.word, "municipality": place,
-             "detail": json.dumps(event.as_dict(), ensure_ascii=False)},
-        )  # fmt: skip
-        body = {
-            "day": day.isoformat(),
-            "record_code": resident.code,
-            "person": _identity(document),
-            "event": _identity(event.as_dict()),
-        }
-        if resident.municipality.code != place:
-            # What the former municipality has waiting was before this, and must not come after it.
-            self.outbox.hasten(connection, f"municipality:{resident.municipality.code}", now)
-        self._tell(connection, place, self._due(channel), event.word, body)
+        here = self._person.c.person == row.person
+        connection.execute(sa.update(self._person).where(here).values(_columns(to_document(after))))
+        self._set_deadline(connection, row.person, after, event.deadline(day))
+        self._log(connection, row.person, after, event, day)
+        self._report(connection, before, after, event, day, self._due(channel))
         return after
 
-    def _number_changes(self, connection: sa.Connection, person: int) -> int:
-        event = self._event.c
-        here = (event.person == person) & (event.word == NumberChange.word)
-        return int(connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0)
+    def _check_day(self, resident: Resident, day: date) -> None:
+        now = today(self._world.clock)
+        if day > now:
+            raise EventRefused(RefusalReason.WRONG_DAY, f"{day} has not come yet; it is {now} in this world")
+        if day < resident.birth.counted_from:
+            raise EventRefused(
+                RefusalReason.WRONG_DAY, f"{resident.alias or resident.name} had not been born yet on {day}"
+            )
+
+    def _meet_deadline(self, connection: sa.Connection, person: int, event: Event) -> None:
+        if event.meets and not self._clear_deadline(connection, person, event.meets) and not event.may_be_late:
+            raise EventRefused(RefusalReason.NOT_AWAITED, f"no {event.meets} is awaited")
+
+    def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
+        if not isinstance(event, NumberChange):
+            return
+        here = (self._event.c.person == person) & (self._event.c.word == NumberChange.word)
+        changes = connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0
+        if changes + 1 >= NUMBER_CHANGES:
+            raise EventRefused(
+                RefusalReason.NUMBERS_USED_UP, f"an individual number is changed at most {NUMBER_CHANGES - 1} times"
+            )
+
+    def _set_deadline(
+        self, connection: sa.Connection, person: int, after: Resident, deadline: tuple[str, date] | None
+    ) -> None:
+        if after.status not in (Status.RESIDENT, Status.MOVING):
+            self._clear_deadline(connection, person, None)
+        elif deadline is not None:
+            what, last = deadline
+            due = epoch(in_japan(last + timedelta(days=1)))
+            connection.execute(sa.insert(self._deadline), {"person": person, "what": what, "due": due})
+
+    def _log(self, connection: sa.Connection, person: int, after: Resident, event: Event, day: date) -> None:
+        connection.execute(
+            sa.insert(self._event),
+            {"at": epoch(self._world.clock.now()), "day": day.isoformat(), "person": person, "word": event.word,
+             "municipality": after.municipality.code, "detail": _json(event.as_dict())},
+        )  # fmt: skip
+
+    def _report(
+        self, connection: sa.Connection, before: Resident, after: Resident, event: Event, day: date, due: datetime
+    ) -> None:
+        """Send the event to Juki-Net, from the municipality where the person is registered after it."""
+        place = after.municipality.code
+        if before.municipality.code != place:
+            # What the former municipality has waiting was before this, and must not come after it.
+            self.outbox.hasten(connection, f"municipality:{before.municipality.code}", self._world.clock.now())
+        body = {
+            "day": day.isoformat(),
+            "record_code": before.code,
+            "person": _identity(to_document(after)),
+            "event": _identity(event.as_dict()),
+        }
+        self._tell(connection, place, due, event.word, body)
 
     def _insert(
         self, connection: sa.Connection, people: Sequence[Resident], codes: Sequence[ResidentRecordCode]
@@ -300,7 +325,7 @@ class Registry:
         except IntegrityError as error:
             taken = next((found.alias for found in people if self._is_taken(connection, found.alias)), "")
             words = f"there is a resident {taken!r} already" if taken else "two residents have one alias"
-            raise EventRefused(f"{words}; choose another alias") from error
+            raise EventRefused(RefusalReason.ALIAS, f"{words}; choose another alias") from error
         for place, ours in groupby(documents, key=itemgetter("municipality")):
             # Each document goes as text: the nodes that only pass it on need not take it apart.
             told = [(document["record_code"], _json(_identity(document, "record_code"))) for document in ours]
@@ -349,13 +374,19 @@ class Registry:
 
     def _check_new(self, resident: Resident, now: date) -> None:
         if resident.birth.counted_from > now:
-            raise EventRefused(f"nobody was born on {resident.birth} yet; it is {now} in this world")
+            raise EventRefused(
+                RefusalReason.WRONG_DAY, f"nobody was born on {resident.birth} yet; it is {now} in this world"
+            )
         if resident.alias.isdigit():
             raise EventRefused(
-                f"the alias {resident.alias} could be taken for a number; choose one with a letter in it"
+                RefusalReason.ALIAS,
+                f"the alias {resident.alias} could be taken for a number; choose one with a letter in it",
             )
         if resident.record_code is not None or resident.individual_number is not None:
-            raise EventRefused("record codes and individual numbers are given by the registry, and not brought along")
+            raise EventRefused(
+                RefusalReason.BRINGS_NUMBERS,
+                "record codes and individual numbers are given by the registry, and not brought along",
+            )
 
     def _row(self, connection: sa.Connection, who: str, *, lock: bool = False) -> Any:
         person = self._person.c

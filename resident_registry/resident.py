@@ -174,8 +174,8 @@ def from_document(document: Mapping[str, Any]) -> Resident:
         alias=text("alias"),
         about=text("about"),
         name=Name(
-            text("family"), text("given"), text("former_surname"), text("common_name"), text("kana"),
-            text("former_surname_kana"),
+            family=text("family"), given=text("given"), former_surname=text("former_surname"),
+            common_name=text("common_name"), kana=text("kana"), former_surname_kana=text("former_surname_kana"),
         ),
         birth=BirthDate.parse(text("birth")),
         sex=Sex(text("sex")),

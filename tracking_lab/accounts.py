@@ -62,7 +62,9 @@ def registered(people: pl.DataFrame) -> pl.DataFrame:
 
 def _as_registered(first: pl.DataFrame, people: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Accounts with the attributes that the registry had on their first day, and the street before that."""
-    told = events.filter(pl.col("word") < len(AT_THE_REGISTRY)).select("person", "day", "town", "street", "family")
+    told = events.filter(pl.col("word").is_in(list(AT_THE_REGISTRY))).select(
+        "person", "day", "town", "street", "family"
+    )
     before = people.select("person", pl.lit(-1, pl.Int32).alias("day"), "town", "street", "family")
     told = told.with_columns(pl.col("day") + 1)  # what happens today is known everywhere tomorrow
     states = pl.concat([before, told.cast(before.schema)]).sort("person", "day", maintain_order=True)

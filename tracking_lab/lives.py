@@ -7,7 +7,9 @@ themselves, day by day, and finds the same certificates and the same uses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,13 @@ import polars as pl
 from kazashi.jpki.profile import EMULATED, Kind
 from kazashi.pki.consequence import TABLE
 from kazashi.pki.validity import ADULT_AGE, SIGNATURE_AGE
+from kazashi.resident_registry.event import CardReturn, Death, Event, MoveIn, MoveWithin, NameChange, Theft
 from kazashi.tracking_lab.people import (
     AT_THE_REGISTRY,
     CHUNK,
     NEVER,
     ON_PAPER,
-    WORDS,
+    LifeEvent,
     People,
     nth_birthday_after,
     people,
@@ -32,8 +35,30 @@ from kazashi.world.chance import stream
 SIGNATURES = 1 << 40
 """What is added to the serial numbers of the signature authority's, which counts for itself."""
 
-REASONS = ("", "superseded", "expired", *(word for word in WORDS if word in TABLE))
-"""What ends a certificate, by number."""
+
+class EndReason(IntEnum):
+    """What ends a certificate, by the number under which it is stored."""
+
+    NONE = 0
+    """It has not ended within the plan."""
+    SUPERSEDED = 1
+    EXPIRED = 2
+    MOVE_WITHIN = 3
+    MOVE_IN = 4
+    NAME_CHANGE = 5
+    THEFT = 6
+    DEATH = 7
+    RETURN = 8
+
+
+_ENDS: Mapping[type[Event], EndReason] = {
+    MoveWithin: EndReason.MOVE_WITHIN,
+    MoveIn: EndReason.MOVE_IN,
+    NameChange: EndReason.NAME_CHANGE,
+    Theft: EndReason.THEFT,
+    Death: EndReason.DEATH,
+    CardReturn: EndReason.RETURN,
+}
 
 CARD, PHONE = 0, 1
 _SLOTS = tuple((kind, medium) for kind in Kind for medium in (CARD, PHONE))
@@ -98,7 +123,7 @@ class _Desk:
     def run(self) -> None:
         """Until the plan's last day."""
         happenings = self._people.happenings
-        felt = happenings.day + np.isin(happenings.word, [WORDS.index(word) for word in ON_PAPER])
+        felt = happenings.day + np.isin(happenings.word, list(ON_PAPER))
         felt = np.where(happenings.day == NEVER, NEVER, felt)
         felt = np.hstack([felt, np.full((len(felt), 1), NEVER, felt.dtype)])
         who = np.arange(len(felt))
@@ -116,7 +141,7 @@ class _Desk:
             self._round += 1
         everybody = np.arange(len(felt))
         for slot in range(len(_SLOTS)):
-            self._close(slot, everybody, np.full(len(everybody), NEVER, np.int32), "")
+            self._close(slot, everybody, np.full(len(everybody), NEVER, np.int32), EndReason.NONE)
 
     def events(self, first: int) -> pl.DataFrame:
         """Everything that befell people, in the order in which it did; of what the registry was told also town, street
@@ -124,7 +149,7 @@ class _Desk:
         schema: dict[Any, Any] = {"person": pl.UInt32, "day": pl.Int32, "round": pl.Int32, "word": pl.UInt8,
                                   "town": pl.UInt16, "street": pl.UInt16, "family": pl.UInt16}  # fmt: skip
         found = (pl.concat(self._told) if self._told else pl.DataFrame(schema=schema)).cast(schema)
-        told = pl.when(pl.col("word") < len(AT_THE_REGISTRY)).then(pl.col("town", "street", "family"))
+        told = pl.when(pl.col("word").is_in(list(AT_THE_REGISTRY))).then(pl.col("town", "street", "family"))
         return found.with_columns(pl.col("person") + first, told).sort("person", "round")
 
     def certificates(self, first: int) -> pl.DataFrame:
@@ -143,22 +168,22 @@ class _Desk:
         told, place = self._people.happenings, self._next_happening[who]
         word = told.word[who, place]
         self._next_happening[who] += 1
-        for number, name in enumerate(AT_THE_REGISTRY):
+        for number, event in AT_THE_REGISTRY.items():
             mine = word == number
-            if name == "theft":  # of whoever has a card
+            if event is Theft:  # of whoever has a card
                 mine &= self._card_ends[who] >= day
             if not mine.any():
                 continue
             whom, when, at = who[mine], day[mine], place[mine]
-            self._tell(whom, told.day[whom, at], name, town=told.town[whom, at], street=told.street[whom, at],
+            self._tell(whom, told.day[whom, at], number, town=told.town[whom, at], street=told.street[whom, at],
                        family=told.family[whom, at])  # fmt: skip
             lost = self._good[_SIGNATURE[CARD]][whom] & (self._ends[_SIGNATURE[CARD]][whom] >= when)
-            self._revoke(whom, when, name)
-            if name == "death":
+            self._revoke(whom, when, event)
+            if event is Death:
                 for due in (self._order, self._to_phone, *self._visit.values()):
                     due[whom] = NEVER
                 self._next_happening[whom] = told.word.shape[1]
-            elif name == "theft":
+            elif event is Theft:
                 self._card_ends[whom] = -1
                 self._order[whom] = when + self._some(_ANEW, len(whom))
                 for due in (self._to_phone, *self._visit.values()):
@@ -172,11 +197,11 @@ class _Desk:
         """A card, the first, after a loss, or when the old one ends: that is handed back."""
         back = self._card_ends[who] >= day
         if back.any():
-            self._tell(who[back], day[back], "return")
-            self._revoke(who[back], day[back], "return")
+            self._tell(who[back], day[back], LifeEvent.RETURN)
+            self._revoke(who[back], day[back], CardReturn)
         for slot in range(len(_SLOTS)):  # what is left then ended with the old card
-            self._close(slot, who, day, "expired")
-        self._tell(who, day, "issue")
+            self._close(slot, who, day, EndReason.EXPIRED)
+        self._tell(who, day, LifeEvent.ISSUE)
         nth = np.where(self._people.age(who, day) >= ADULT_AGE, 10, EMULATED.term.birthdays)
         self._card_ends[who] = nth_birthday_after(self._people.birthdays[who], day, nth)
         anew = self._begins[_AUTHENTICATION[CARD]][who] != NEVER
@@ -191,7 +216,7 @@ class _Desk:
 
     def _renewal(self, who: Any, day: Any) -> None:
         """New certificates on the same card, for those that have died, ended, or end within three months."""
-        self._tell(who, day, "renewal")
+        self._tell(who, day, LifeEvent.RENEWAL)
         for kind in Kind:
             slot = _SLOTS.index((kind, CARD))
             wanted = ~self._good[slot][who] | (renewal_opens(self._ends[slot][who]) <= day)
@@ -208,7 +233,7 @@ class _Desk:
             card = _SLOTS.index((kind, CARD))
             able &= self._good[card][who] & (self._ends[card][who] >= day)
         who, day = who[able], day[able]
-        self._tell(who, day, "phone")
+        self._tell(who, day, LifeEvent.PHONE)
         self._phoned[who] = True
         for kind in Kind:
             card, phone = _SLOTS.index((kind, CARD)), _SLOTS.index((kind, PHONE))
@@ -233,22 +258,22 @@ class _Desk:
         end = np.minimum(end, self._card_ends[who])
         if renews:  # a phone's certificate follows the card's that it was made with
             follows = self._begins[slot][who] != NEVER
-            self._close(phone, who[follows], day[follows], "superseded")
+            self._close(phone, who[follows], day[follows], EndReason.SUPERSEDED)
         self._begin(slot, who, day, end)
         self._visit[kind][who] = np.where(end < self._card_ends[who], self._before_or_after(end), NEVER)
         late = self._visit[kind][who] > self._card_ends[who]
         self._visit[kind][who[late]] = NEVER
 
     def _begin(self, slot: int, who: Any, day: Any, end: Any) -> None:
-        self._close(slot, who, day, "superseded")
+        self._close(slot, who, day, EndReason.SUPERSEDED)
         self._begins[slot][who], self._ends[slot][who], self._good[slot][who] = day, end, True
 
-    def _revoke(self, who: Any, day: Any, word: str) -> None:
+    def _revoke(self, who: Any, day: Any, event: type[Event]) -> None:
         for slot, (kind, _) in enumerate(_SLOTS):
-            if TABLE[word].of(kind) is not None:
-                self._close(slot, who, day, word)
+            if TABLE[event].of(kind) is not None:
+                self._close(slot, who, day, _ENDS[event])
 
-    def _close(self, slot: int, who: Any, day: Any, reason: str) -> None:
+    def _close(self, slot: int, who: Any, day: Any, reason: EndReason) -> None:
         """What is good on a slot ends on a day, unless its own end came first."""
         who, day = who[self._good[slot][who]], day[self._good[slot][who]]
         if not len(who):
@@ -261,7 +286,7 @@ class _Desk:
             "medium": np.full(len(who), medium, np.uint8), "chain": self._chain[medium][who].copy(),
             "generation": self._generation[slot][who].copy(), "begins": self._begins[slot][who].copy(), "ends": end,
             "ended": np.where(expired, end + 1, day).astype(np.int32),
-            "reason": np.where(expired, REASONS.index("expired"), REASONS.index(reason)).astype(np.uint8),
+            "reason": np.where(expired, EndReason.EXPIRED, reason).astype(np.uint8),
         }))  # fmt: skip
         self._good[slot][who] = False
         self._generation[slot][who] += 1
@@ -278,12 +303,12 @@ class _Desk:
     def _some(self, span: tuple[int, int], count: int) -> Any:
         return self._rng.integers(span[0], span[1], count, dtype=np.int32)
 
-    def _tell(self, who: Any, day: Any, word: str, **after: Any) -> None:
+    def _tell(self, who: Any, day: Any, number: LifeEvent, **after: Any) -> None:
         columns = {name: after.get(name, np.zeros(len(who), np.uint16)) for name in ("town", "street", "family")}
-        rounds = np.full(len(who), 2 * self._round + (word == "issue"), np.int32)
+        rounds = np.full(len(who), 2 * self._round + (number is LifeEvent.ISSUE), np.int32)
         self._told.append(pl.DataFrame({
             "person": who.astype(np.uint32), "day": day.astype(np.int32), "round": rounds,
-            "word": np.full(len(who), WORDS.index(word), np.uint8), **columns,
+            "word": np.full(len(who), number, np.uint8), **columns,
         }))  # fmt: skip
 
 

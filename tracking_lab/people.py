@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from kazashi.resident_registry.event import Channel, Death, Event, MoveIn, MoveWithin, NameChange, Theft
 from kazashi.tracking_lab.names import FAMILIES, GIVEN
 from kazashi.tracking_lab.plan import BEGINS, Plan, zipf_weights
 
@@ -15,11 +18,32 @@ CHUNK = 50_000
 """People whose lives are made together. A chunk's chance is its own, so that cores do not matter."""
 
 NEVER = np.iinfo(np.int32).max
-WORDS = ("move-within", "move-in", "name-change", "theft", "death", "issue", "renewal", "phone", "return")
-"""What happens to a person: at the registry, and at the desk for cards."""
 
-AT_THE_REGISTRY = WORDS[:5]
-ON_PAPER = ("name-change", "death")
+
+class LifeEvent(IntEnum):
+    """What happens to a person, at the registry and at the desk for cards, by the number under which it is stored."""
+
+    MOVE_WITHIN = 0
+    MOVE_IN = 1
+    NAME_CHANGE = 2
+    THEFT = 3
+    DEATH = 4
+    ISSUE = 5
+    RENEWAL = 6
+    PHONE = 7
+    RETURN = 8
+
+
+AT_THE_REGISTRY: Mapping[LifeEvent, type[Event]] = {
+    LifeEvent.MOVE_WITHIN: MoveWithin,
+    LifeEvent.MOVE_IN: MoveIn,
+    LifeEvent.NAME_CHANGE: NameChange,
+    LifeEvent.THEFT: Theft,
+    LifeEvent.DEATH: Death,
+}
+"""What is drawn for each person, as the registry's events."""
+
+ON_PAPER = frozenset(kind for kind, event in AT_THE_REGISTRY.items() if event.channel is Channel.PAPER)
 """What is handed in on paper leaves the town hall in the evening, and is felt by certificates on the next day."""
 
 STREETS = 1 << 15
@@ -34,7 +58,7 @@ _HOUSEHOLD = 2.2
 @dataclass(frozen=True, slots=True)
 class Happenings:
     """What the registry is told: a row to a person, its columns in the order of days, NEVER where there is no more.
-    `word` are places in WORDS; `town`, `street` and `family` are what they are afterwards."""
+    `word` are numbers of LifeEvent; `town`, `street` and `family` are what they are afterwards."""
 
     day: Any
     word: Any
@@ -129,13 +153,13 @@ def _happenings(
     out = rng.random((houses, plan.years)) < plan.out_of_town
     moved = np.where(moves, _days(plan, houses, rng), NEVER)
     shape = (len(death), plan.years)
-    own = [(np.where(rng.random(shape) < rate, _days(plan, len(death), rng), NEVER), WORDS.index(word))
-           for word, rate in (("name-change", plan.renames), ("theft", plan.losses))]  # fmt: skip
+    own = [(np.where(rng.random(shape) < rate, _days(plan, len(death), rng), NEVER), kind)
+           for kind, rate in ((LifeEvent.NAME_CHANGE, plan.renames), (LifeEvent.THEFT, plan.losses))]  # fmt: skip
     day = np.hstack([moved[household], *(days for days, _ in own), death[:, None]]).astype(np.int32)
     word = np.hstack([
-        np.where(out, WORDS.index("move-in"), WORDS.index("move-within"))[household].astype(np.uint8),
+        np.where(out, LifeEvent.MOVE_IN, LifeEvent.MOVE_WITHIN)[household].astype(np.uint8),
         *(np.full(shape, number, np.uint8) for _, number in own),
-        np.full((len(death), 1), WORDS.index("death"), np.uint8),
+        np.full((len(death), 1), LifeEvent.DEATH, np.uint8),
     ])  # fmt: skip
     day = np.where(day <= death[:, None], day, NEVER)
     order = np.argsort(day, axis=1, kind="stable")
@@ -153,13 +177,13 @@ def _happenings(
 
 def _states(word: Any, new: Any, before: Any, kinds: tuple[int, int, int]) -> Any:
     """Town, street and family name after each event: those that it changes become other ones, the rest stay."""
-    changed_by = (("move-in",), ("move-in", "move-within"), ("name-change",))
+    changed_by = ((LifeEvent.MOVE_IN,), (LifeEvent.MOVE_IN, LifeEvent.MOVE_WITHIN), (LifeEvent.NAME_CHANGE,))
     after = np.empty_like(new)
     for column in range(word.shape[1]):
-        for row, words in enumerate(changed_by):
+        for row, kinds_of_event in enumerate(changed_by):
             drawn = new[row, :, column]
             other = np.where(drawn == before[row], (drawn + 1) % kinds[row], drawn)
-            changes = np.isin(word[:, column], [WORDS.index(name) for name in words])
+            changes = np.isin(word[:, column], kinds_of_event)
             after[row, :, column] = before[row] = np.where(changes, other, before[row])
     return after
 

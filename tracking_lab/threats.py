@@ -19,7 +19,7 @@ from kazashi.tracking_lab.countermeasures import handles, named
 from kazashi.tracking_lab.evidence import Evidence, run_row, same_person, told
 from kazashi.tracking_lab.exposure import Exposure
 from kazashi.tracking_lab.linkers import by_timing, exact_join, hashed, together
-from kazashi.tracking_lab.lives import REASONS
+from kazashi.tracking_lab.lives import EndReason
 from kazashi.tracking_lab.metrics import Linkage, Share, gap_entropy, pairwise, reidentified
 
 Results = dict[str, Any]
@@ -93,20 +93,20 @@ def _t4(evidence: Evidence) -> dict[str, Any]:
 
 def _t5(evidence: Evidence) -> dict[str, Any]:
     return run_row("T5", "one service, over renewals", "its own log; the authority's answer about successors, or none",
-                _successors(evidence, "superseded", signature=False, same_chain=True, beside=("birth_year",)),
+                _successors(evidence, EndReason.SUPERSEDED, signature=False, same_chain=True, beside=("birth_year",)),
                 "tracking_lab/linkers.py: by_timing")  # fmt: skip
 
 
 def _t6(evidence: Evidence) -> dict[str, Any]:
     return run_row("T6", "one service, after a lost card", "its own log; nothing ties the new card to the old one",
-                _successors(evidence, "theft", signature=False, same_chain=False, beside=("birth_year",)),
+                _successors(evidence, EndReason.THEFT, signature=False, same_chain=False, beside=("birth_year",)),
                 "tracking_lab/linkers.py: by_timing")  # fmt: skip
 
 
 def _t7(evidence: Evidence) -> dict[str, Any]:
     beside = ("born", "sex", "given")
-    results = _successors(evidence, "move-within", signature=True, same_chain=True, beside=beside)
-    moved = evidence.certificates.filter(reason=REASONS.index("move-within"), kind=True)
+    results = _successors(evidence, EndReason.MOVE_WITHIN, signature=True, same_chain=True, beside=beside)
+    moved = evidence.certificates.filter(reason=EndReason.MOVE_WITHIN, kind=True)
     alive = evidence.certificates.filter(kind=False).select("person", "begins", "ended", own="shown")
     lives = moved.select("person", "shown", at="ended").join(alive, on="person").filter(
         (pl.col("begins") <= pl.col("at")) & (pl.col("ended") > pl.col("at"))
@@ -117,10 +117,10 @@ def _t7(evidence: Evidence) -> dict[str, Any]:
 
 
 def _successors(
-    evidence: Evidence, reason: str, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
+    evidence: Evidence, reason: EndReason, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
 ) -> Results:  # fmt: skip
     """X3 at single services: with the chain told, by equality, and by timing without and with attributes beside."""
-    wanted = evidence.followers(REASONS.index(reason), signature, same_chain)
+    wanted = evidence.followers(reason, signature, same_chain)
     tie = evidence.certificates.select("shown", tie=pl.struct("person", "medium", "chain"))
     tied = wanted.join(tie, left_on="former", right_on="shown").join(
         tie, left_on="later", right_on="shown", suffix="_later"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
-from kazashi.card_management.management import unfilled
+from kazashi.card_management.management import CaseState, CaseType, unfilled
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import Kind
 from kazashi.pki.authority import FIRST_SERIAL
@@ -141,9 +141,9 @@ def test_a_move_and_its_way_to_the_authorities(prepared: Path, keys: SharedKeySo
 def test_a_renewal(prepared: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
         check_serials(institutions)
-        renewed = [case for case in institutions.cards.cases() if case.what == "renewal"]
+        renewed = [case for case in institutions.cards.cases() if case.what is CaseType.RENEWAL]
         if renewed:
-            assert [case.state for case in renewed] == ["done"]
+            assert [case.state for case in renewed] == [CaseState.DONE]
             assert standing(institutions, "hanako", SIGNATURE).state.value == "good"
             check_card(institutions, "hanako")
         assert len(certificates(institutions, "hanako", SIGNATURE)) == 1 + len(renewed)

@@ -28,7 +28,6 @@ from kazashi.resident_registry.event import (
     Death,
     Emigration,
     Event,
-    EventRefused,
     Furigana,
     Immigration,
     LossReport,
@@ -39,6 +38,7 @@ from kazashi.resident_registry.event import (
     NumberChange,
 )
 from kazashi.resident_registry.juki_net import SUBSCRIBERS, JukiNet
+from kazashi.resident_registry.refusal import EventRefused
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.resident_registry.resident import Resident, Status
 from kazashi.world.clock import instant_of

@@ -29,9 +29,9 @@ from kazashi.resident_registry.event import CardReturn, Death, MoveIn, MoveOut, 
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.resident import Name, Resident, Sex
 from kazashi.tracking_lab.laboratory import Laboratory
-from kazashi.tracking_lab.lives import CARD, REASONS
+from kazashi.tracking_lab.lives import CARD, EndReason
 from kazashi.tracking_lab.names import FAMILIES, GIVEN
-from kazashi.tracking_lab.people import NEVER, ON_PAPER, WORDS
+from kazashi.tracking_lab.people import NEVER, ON_PAPER, LifeEvent
 from kazashi.tracking_lab.plan import BEGINS, DAY, EPOCH, Plan
 from kazashi.tracking_lab.uses import tries
 from kazashi.world.clock import JST
@@ -75,10 +75,10 @@ class Lived:
         steps: list[tuple[datetime, int, int, int, Callable[[], None]]] = []
         answers: list[tuple[dict[str, Any], bool, str]] = []
         for row in events.iter_rows(named=True):
-            word, day = WORDS[row["word"]], BEGINS + timedelta(days=row["day"])
-            at = datetime.combine(day, datetime.min.time(), JST) + (NOON if word in ON_PAPER else DAWN)
-            steps.append((at, 0, row["person"], row["round"], partial(self._happen, row, word)))
-            if word in ON_PAPER:
+            what, day = LifeEvent(row["word"]), BEGINS + timedelta(days=row["day"])
+            at = datetime.combine(day, datetime.min.time(), JST) + (NOON if what in ON_PAPER else DAWN)
+            steps.append((at, 0, row["person"], row["round"], partial(self._happen, row, what)))
+            if what in ON_PAPER:
                 steps.append((at + timedelta(hours=17), 0, -1, 0, lambda: None))  # the next dawn
         for row in used.iter_rows(named=True):
             at = datetime.fromtimestamp(EPOCH + row["moment"], JST)
@@ -96,25 +96,29 @@ class Lived:
     def _used(self, row: dict[str, Any], answers: list[tuple[dict[str, Any], bool, str]]) -> None:
         answers.append((row, *self._use(row)))
 
-    def _happen(self, row: dict[str, Any], word: str) -> None:
+    def _happen(self, row: dict[str, Any], what: LifeEvent) -> None:
         who, registry, today = f"p{row['person']}", self.town.registry, self.town.world.clock.now().astimezone(JST)
-        if word in ("move-within", "move-in"):
+        if what in (LifeEvent.MOVE_WITHIN, LifeEvent.MOVE_IN):
             street = f"架空町{row['street'] + 1}番地"
-            if word == "move-in":
+            if what is LifeEvent.MOVE_IN:
                 to = TOWNS[row["town"]]
                 registry.record(who, MoveOut(to, today.date()))
                 registry.record(who, MoveIn(to, street))
             else:
                 registry.record(who, MoveWithin(street))
-        elif word == "name-change":
+        elif what is LifeEvent.NAME_CHANGE:
             registry.record(who, NameChange(family=FAMILIES[row["family"]][0]))
-        elif word in ("theft", "death", "return"):
-            registry.record(who, {"theft": Theft, "death": Death, "return": CardReturn}[word]())
-        elif word == "issue":
+        elif what is LifeEvent.THEFT:
+            registry.record(who, Theft())
+        elif what is LifeEvent.DEATH:
+            registry.record(who, Death())
+        elif what is LifeEvent.RETURN:
+            registry.record(who, CardReturn())
+        elif what is LifeEvent.ISSUE:
             number = len([name for name in self.cards.values() if name.startswith(f"{who}-")])
             self.cards[row["person"]] = f"{who}-{number}-{today:%Y%m%d}"
             self.town.issue_card(self.cards[row["person"]], who)
-        elif word == "renewal":
+        elif what is LifeEvent.RENEWAL:
             assert self.town.cards.renew(self.cards[row["person"]])
         else:
             self._to_phone(row["person"], who)
@@ -188,8 +192,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Laboratory, pl.DataF
 
 def test_the_script_has_everything_in_it(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
     lab, certificates, _, answers = both
-    assert {WORDS[word] for word in pl.read_parquet(lab.file("event"))["word"].unique()} == set(WORDS)
-    assert {REASONS[reason] for reason in certificates["reason"].unique()} == set(REASONS)
+    assert set(pl.read_parquet(lab.file("event"))["word"]) == set(LifeEvent)
+    assert set(certificates["reason"]) == set(EndReason)
     assert len(answers) > 1_000
 
 

@@ -16,11 +16,12 @@ from kazashi.jpki.profile import EMULATED, Kind
 from kazashi.pki.consequence import TABLE
 from kazashi.pki.validity import card_end, certificate_end
 from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.event import CardReturn
 from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
-from kazashi.tracking_lab.lives import CARD, PHONE, REASONS, live, numbered
+from kazashi.tracking_lab.lives import CARD, PHONE, EndReason, live, numbered
 from kazashi.tracking_lab.names import FAMILIES
-from kazashi.tracking_lab.people import AT_THE_REGISTRY, WORDS, nth_birthday_after
+from kazashi.tracking_lab.people import AT_THE_REGISTRY, LifeEvent, nth_birthday_after
 from kazashi.tracking_lab.plan import BEGINS, DAY, Plan
 from kazashi.tracking_lab.uses import use
 from kazashi.world.clock import JST
@@ -62,7 +63,7 @@ def test_every_certificate_ends_when_the_authority_s_rule_says(lab: Laboratory) 
         birth = BirthDate(born.year, born.month, born.day)
         same = all(former.get(name) == row[name] for name in ("person", "kind", "chain"))
         ends = at(former["ends"]) if same else None
-        renewed += same and former["reason"] == REASONS.index("superseded")
+        renewed += same and former["reason"] == EndReason.SUPERSEDED
         card = card_end(made[row["person"], row["chain"]], birth)
         rule = certificate_end(at(row["begins"]), birth, card, renewed=ends)
         assert day_of(rule) == row["ends"], row
@@ -91,9 +92,12 @@ def at(day: object) -> datetime:
 def test_what_ends_a_certificate_is_the_authorities_table(lab: Laboratory) -> None:
     issued = read(lab, "certificate")
     for signature, kind in ((True, Kind.SIGNATURE), (False, Kind.AUTHENTICATION)):
-        seen = {REASONS[number] for number in issued.filter(kind=signature)["reason"].unique()} & set(WORDS)
-        assert seen <= {word for word in WORDS if word in TABLE and TABLE[word].of(kind) is not None}
-    moved = issued.filter(reason=REASONS.index("move-within"))
+        seen = {EndReason(number).name for number in issued.filter(kind=signature)["reason"].unique()}
+        events = {number.name: event for number, event in AT_THE_REGISTRY.items()} | {"RETURN": CardReturn}
+        assert seen - {"NONE", "SUPERSEDED", "EXPIRED"} <= {
+            name for name, event in events.items() if TABLE[event].of(kind) is not None
+        }
+    moved = issued.filter(reason=EndReason.MOVE_WITHIN)
     assert moved.height > 10
     assert moved["kind"].all(), "a move ends the signature certificate and leaves the other alive"
     assert EMULATED.term.birthdays == 5
@@ -102,7 +106,7 @@ def test_what_ends_a_certificate_is_the_authorities_table(lab: Laboratory) -> No
 def test_households_move_together_and_have_one_name(lab: Laboratory) -> None:
     people, events = read(lab, "person"), read(lab, "event")
     assert people.group_by("household").agg(pl.col("town", "street", "family").n_unique())["family"].max() == 1
-    moves = events.filter(pl.col("word").is_in([WORDS.index("move-in"), WORDS.index("move-within")]))
+    moves = events.filter(pl.col("word").is_in([LifeEvent.MOVE_IN, LifeEvent.MOVE_WITHIN]))
     moves = moves.join(people.select("person", "household"), on="person")
     assert moves.height > 100
     assert moves.group_by("household", "day").agg(pl.col("street").n_unique())["street"].max() == 1
@@ -110,16 +114,20 @@ def test_households_move_together_and_have_one_name(lab: Laboratory) -> None:
 
 
 def test_a_move_to_another_town_is_to_another_one(lab: Laboratory) -> None:
-    people, events = read(lab, "person"), read(lab, "event").filter(pl.col("word") < len(AT_THE_REGISTRY))
+    people, events = read(lab, "person"), read(lab, "event").filter(pl.col("word").is_in(list(AT_THE_REGISTRY)))
     start = people.select("person", pl.lit(-1).alias("day"), pl.lit(-1).alias("word"), "town", "street", "family")
     told = events.select(start.columns).cast(start.schema)
     both = pl.concat([start, told]).sort("person", "day", maintain_order=True)
     both = both.with_columns(pl.col("town", "street", "family").shift(1).over("person").name.prefix("former_"))
-    for word, changes in (("move-in", "town"), ("move-within", "street"), ("name-change", "family")):
-        rows = both.filter(word=WORDS.index(word))
+    for word, changes in (
+        (LifeEvent.MOVE_IN, "town"),
+        (LifeEvent.MOVE_WITHIN, "street"),
+        (LifeEvent.NAME_CHANGE, "family"),
+    ):
+        rows = both.filter(word=word)
         assert rows.height
         assert (rows[changes] != rows[f"former_{changes}"]).all()
-    within = both.filter(word=WORDS.index("move-within"))
+    within = both.filter(word=LifeEvent.MOVE_WITHIN)
     assert (within["town"] == within["former_town"]).all()
 
 
@@ -140,7 +148,7 @@ def test_a_fifth_of_what_people_type_differs_from_the_registry(tmp_path: Path) -
 
 def test_accounts_hold_what_was_so_when_they_were_opened(lab: Laboratory) -> None:
     told = read(lab, "account").join(read(lab, "service").filter(kind="portal"), on="service")
-    events = read(lab, "event").filter(pl.col("word") < len(AT_THE_REGISTRY))
+    events = read(lab, "event").filter(pl.col("word").is_in(list(AT_THE_REGISTRY)))
     people = read(lab, "person")
     moved = 0
     for row in told.iter_rows(named=True):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -152,6 +150,8 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
 @click.pass_context
 def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> None:
     """Register everybody in FILE (- for stdin), or nobody: JSON lines or CSV with a header (see docs/registry.md)."""
+    from kazashi.resident_registry.import_file import documents_in
+
     institutions = institutions_of(context)
     with tempfile.TemporaryFile() as spool:
         # Held first, so that the count for the bar is known and a pipe that breaks off registers nobody.
@@ -161,40 +161,18 @@ def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> N
             spool.write(block)
         spool.seek(0)
         with progress("residents", lines) as tell:
-            count = institutions.registry.import_people(_documents(spool), tell)
+            count = institutions.registry.import_people(documents_in(spool), tell)
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
     answer({"registered": count}, as_json, f"{count} residents registered")
 
 
-def _documents(spool: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    from kazashi.resident_registry.registry import ImportRefused
-
-    first = spool.read(1)
-    spool.seek(0)
-    text = (line.decode("utf-8-sig") for line in spool)
-    try:
-        if first == b"{":
-            for number, line in enumerate(text, start=1):
-                if line.strip():
-                    yield number, json.loads(line)
-            return
-        for number, row in enumerate(csv.DictReader(text, strict=True), start=2):
-            if None in row:
-                raise ImportRefused(f"line {number}: more fields than the header has; nothing was registered")
-            yield number, {key: value for key, value in row.items() if value}
-    except (ValueError, csv.Error) as error:
-        raise ImportRefused(
-            f"the file is neither JSON lines nor CSV in UTF-8: {error}; nothing was registered"
-        ) from error
-
-
 def _event_command(word: str) -> click.Command:
     """The command of one kind of event: its options are the kind's fields."""
-    from kazashi.resident_registry.event import KINDS, Channel
+    from kazashi.resident_registry.event import Channel, event_type
 
-    kind = KINDS[word]
+    kind = event_type(word)
 
     def record(
         context: click.Context, who: str, on: str | None, channel: str | None, as_json: bool, **given: str
@@ -211,7 +189,7 @@ def _event_command(word: str) -> click.Command:
         option = f"--{found.name.replace('_', '-')}"
         command = click.option(option, found.name, required=needed, help=words[0].upper() + words[1:] + ".")(command)
     command = click.argument("who")(command)
-    return click.command(word, help=kind.__doc__)(command)
+    return click.command(word, help=kind.about)(command)
 
 
 def _record(
@@ -244,9 +222,9 @@ class _EventKinds(click.Group):
     """The kinds of event, found when they are asked for: the registry is not loaded before."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        from kazashi.resident_registry.event import KINDS
+        from kazashi.resident_registry.event import EVENTS
 
-        return [word for word in KINDS if word not in ("lapse", "renaming")]
+        return [event.word for event in EVENTS if not event.recorded_by_registry]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         return _event_command(name) if name in self.list_commands(context) else None

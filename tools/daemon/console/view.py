@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import MISSING, fields
@@ -20,33 +19,26 @@ from kazashi.assembly.served import is_free
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge.control import NotRunning, request
 from kazashi.reader_bridge.pcscd import listens
-from kazashi.resident_registry.event import KINDS
+from kazashi.resident_registry.event import EVENTS, event_type
 from kazashi.world.clock import JST, WorldClock, duration_of, epoch, from_epoch
 from kazashi.world.home import World
 
 _PEOPLE = 200
 _HEALTH_SECONDS = 1.0
-_OF_ITSELF = ("lapse", "renaming")
-"""Events that the registry tells of itself."""
 
 Answer = dict[str, Any]
 
 
 def vocabulary() -> list[Answer]:
-    """The events that can happen to somebody: word, Japanese term, what it says, and the fields that it takes."""
-    found = []
-    for word, kind in KINDS.items():
-        if word in _OF_ITSELF:
-            continue
-        words = (kind.__doc__ or "").strip().split("\n")[0]
-        japanese = re.search(r"[(]([^()]*[぀-ヿ一-鿿][^()]*)[)]", words)
-        found.append(
-            {"word": word, "japanese": japanese[1] if japanese else "", "about": words,
-             "fields": [{"name": field.name, "words": field.metadata["words"], "needed": field.default is MISSING,
-                         "date": str(field.type).startswith("date"), "choice": str(field.type) == "bool"}
-                        for field in fields(kind)]}
-        )  # fmt: skip
-    return found
+    """The events that can be recorded for a person: word, Japanese term, what it is, and the fields that it takes."""
+    return [
+        {"word": event.word, "japanese": event.japanese, "about": event.about,
+         "fields": [{"name": field.name, "words": field.metadata["words"], "needed": field.default is MISSING,
+                     "date": str(field.type).startswith("date"), "choice": str(field.type) == "bool"}
+                    for field in fields(event)]}
+        for event in EVENTS
+        if not event.recorded_by_registry
+    ]  # fmt: skip
 
 
 class View:
@@ -149,10 +141,11 @@ class View:
 
     def _event(self, asked: Answer) -> Answer:
         given = {str(name): value for name, value in dict(asked.get("fields", {})).items() if value not in (None, "")}
-        if asked["event"] in _OF_ITSELF:
-            raise UsageError(f"the registry tells {asked['event']} of itself")
+        event = event_type(str(asked["event"]))
+        if event.recorded_by_registry:
+            raise UsageError(f"the registry tells {event.word} of itself")
         try:
-            return self._institutions.happen(str(asked["who"]), str(asked["event"]), given)
+            return self._institutions.happen(str(asked["who"]), event.word, given)
         except ValueError as error:
             raise UsageError(str(error)) from error
 

@@ -1,0 +1,31 @@
+"""Files of residents to import: JSON lines, or CSV with a header."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from kazashi.resident_registry.registry import ImportRefused
+
+
+def documents_in(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The residents' documents in a file that can seek, each with the number of its line. Raises ImportRefused."""
+    first = file.read(1)
+    file.seek(0)
+    text = (line.decode("utf-8-sig") for line in file)
+    try:
+        if first == b"{":
+            for number, line in enumerate(text, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+            return
+        for number, row in enumerate(csv.DictReader(text, strict=True), start=2):
+            if None in row:
+                raise ImportRefused(f"line {number}: more fields than the header has; nothing was registered")
+            yield number, {key: value for key, value in row.items() if value}
+    except (ValueError, csv.Error) as error:
+        raise ImportRefused(
+            f"the file is neither JSON lines nor CSV in UTF-8: {error}; nothing was registered"
+        ) from error

@@ -1,0 +1,79 @@
+"""What the tests of the card management share: looks into cards and ledgers, and relays that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import count
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from kazashi.applets import jpki
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.contents import CardContents
+from kazashi.card.image import read_image
+from kazashi.card_management.management import CardManagement
+from kazashi.card_management.order import Order, image_path, usual_order
+from kazashi.card_management.relay import DirectRelay, Fault, FaultyRelay
+from kazashi.jpki.profile import Kind
+from kazashi.pki.authority import FIRST_SERIAL, Authority
+from kazashi.world.clock import instant_of
+from tests.town import AUTHENTICATION, SIGNATURE
+
+FILES = {
+    SIGNATURE: (jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+    AUTHENTICATION: (jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+}
+SELECT = bytes.fromhex("00A4040C0AD392F000260100000001")
+
+NAMES = count()
+"""Numbers for the names of cards, none of them twice."""
+
+
+def contents(institutions: Institutions, name: str) -> CardContents:
+    return read_image(image_path(institutions.world, name))[0]
+
+
+def on_card(institutions: Institutions, name: str, kind: Kind) -> x509.Certificate | None:
+    """The certificate in a card's image; None where there is none."""
+    return certificate_in(contents(institutions, name), kind)
+
+
+def certificate_in(found: CardContents, kind: Kind) -> x509.Certificate | None:
+    data = found[jpki.AID].data[FILES[kind][0]]
+    return x509.load_der_x509_certificate(data[: int.from_bytes(data[2:4]) + 4]) if data.strip(b"\0\xff") else None
+
+
+def key_on_card(institutions: Institutions, name: str, kind: Kind) -> rsa.RSAPublicKey:
+    return key_in(contents(institutions, name), kind)
+
+
+def key_in(found: CardContents, kind: Kind) -> rsa.RSAPublicKey:
+    key = serialization.load_der_private_key(
+        found[jpki.AID].keys[FILES[kind][1]], None, unsafe_skip_rsa_key_validation=True
+    )
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key.public_key()
+
+
+def everything_issued(authority: Authority) -> list[int]:
+    with authority.ledger.store.reading() as connection:
+        return sorted(found.serial for found in authority.ledger.issued(connection))
+
+
+def no_serial_is_missing_or_double(institutions: Institutions) -> None:
+    for authority in institutions.authorities.values():
+        serials = everything_issued(authority) + [found.serial for found in authority.generations()]
+        assert sorted(serials) == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
+
+
+def order_of(institutions: Institutions, who: str, issued: str) -> Order:
+    return replace(usual_order(institutions.world, institutions.resident(who)), issued=instant_of(issued))
+
+
+def with_faults(institutions: Institutions, faults: Iterable[Fault]) -> CardManagement:
+    """The town's card management over a relay that fails."""
+    relay = FaultyRelay(DirectRelay(institutions.authorities), faults)
+    return CardManagement(institutions.world, institutions.juki_net.j_lis.identity, institutions.authorities, relay)

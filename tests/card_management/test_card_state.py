@@ -1,0 +1,102 @@
+"""What a card is worth after the registry's events, and how the card management remembers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.image import read_image
+from kazashi.card_management.consequence import CardState
+from kazashi.card_management.management import NoSuchCard, RenewalRefused
+from kazashi.jpki.state import Reason
+from kazashi.resident_registry.event import (
+    CardReturn,
+    Channel,
+    Death,
+    Deletion,
+    Emigration,
+    Event,
+    Found,
+    LossReport,
+    MoveWithin,
+    NumberChange,
+    Renewal,
+    Theft,
+)
+from kazashi.world.home import open_world
+from kazashi.world.key_source import KeySource
+from tests.town import SIGNATURE, certificates, new_institutions
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ((MoveWithin("架空町１丁目"),), CardState.ACTIVE),
+        ((LossReport(),), CardState.STOPPED),
+        ((LossReport(), LossReport()), CardState.STOPPED),
+        ((LossReport(), Found()), CardState.ACTIVE),
+        ((LossReport(), Found(), LossReport()), CardState.STOPPED),
+        ((Theft(),), CardState.ENDED),
+        ((LossReport(), Theft()), CardState.ENDED),
+        ((Theft(), Found()), CardState.ENDED),
+        ((CardReturn(), LossReport()), CardState.ENDED),
+        ((CardReturn(), Renewal()), CardState.ENDED),
+        ((Death(),), CardState.ENDED),
+        ((Deletion(),), CardState.ENDED),
+        ((NumberChange(),), CardState.ENDED),
+        ((Emigration(continued=False),), CardState.ENDED),
+        ((Emigration(continued=True),), CardState.ACTIVE),
+    ],
+)
+def test_what_becomes_of_the_card(town: Institutions, events: tuple[Event, ...], state: CardState) -> None:
+    town.issue_card("hanako", "hanako")
+    town.issue_card("taro", "taro")
+    for event in events:
+        town.registry.record("hanako", event, channel=Channel.COUNTER)
+        town.settle()
+    assert town.cards.card_state("hanako") is state
+    assert town.cards.card_state("taro") is CardState.ACTIVE
+    assert town.cards.due() is None
+    if state is not CardState.ACTIVE:
+        count_before = len(certificates(town, "hanako", SIGNATURE))
+        with pytest.raises(RenewalRefused, match=f"is {state.value}"):
+            town.cards.renew("hanako")
+        assert len(certificates(town, "hanako", SIGNATURE)) == count_before
+
+
+def test_a_new_card_after_an_ended_one(town: Institutions) -> None:
+    town.issue_card("old", "hanako")
+    town.registry.record("hanako", NumberChange())
+    town.settle()
+    path = town.issue_card("new", "hanako")
+    assert [town.cards.card_state(name) for name in ("old", "new")] == [CardState.ENDED, CardState.ACTIVE]
+    assert read_image(path)[1]["individual number"] == town.registry.find("hanako").individual_number
+    town.registry.record("hanako", LossReport())
+    town.settle()
+    assert [town.cards.card_state(name) for name in ("old", "new")] == [CardState.ENDED, CardState.STOPPED]
+    assert [town.revocations[SIGNATURE].standing(found.serial).reason for found in certificates(
+        town, "hanako", SIGNATURE)] == [Reason.CESSATION_OF_OPERATION, Reason.CERTIFICATE_HOLD]  # fmt: skip
+
+
+def test_cards_that_are_not_there(institutions: Institutions) -> None:
+    for ask in (institutions.cards.card_state, institutions.cards.renew):
+        with pytest.raises(NoSuchCard, match="no card 'x'"):
+            ask("x")
+    assert institutions.cards.cases() == []
+    assert institutions.cards.due() is None
+    assert institutions.cards.resume() == 0
+
+
+def test_cases_outlive_the_program(tmp_path: Path, storage: str, keys: KeySource) -> None:
+    town = new_institutions(tmp_path / "w", keys, storage)
+    town.issue_card("hanako", "hanako")
+    cases = town.cards.cases()
+    town.world.close()
+    again = Institutions(open_world(tmp_path / "w", keys=keys))
+    assert again.cards.cases() == cases
+    assert again.cards.cases(str(again.registry.find("hanako").code)) == cases
+    assert again.cards.cases("someone") == []
+    assert again.cards.card_state("hanako") is CardState.ACTIVE
+    again.world.close()

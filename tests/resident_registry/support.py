@@ -1,0 +1,28 @@
+"""What the tests of the registry share: people, events, and a way to record them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from kazashi.assembly.institutions import Institutions
+from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.event import Channel, Event, Immigration, MoveIn, MoveOut
+from kazashi.resident_registry.resident import Resident
+
+TODAY = date(2026, 11, 24)
+TSUKUBA = "08220"
+HANAKO, FOREIGNER = CAST["hanako"], CAST["single-name"]
+SECOND = timedelta(seconds=1)
+
+MOVE_OUT = MoveOut(TSUKUBA, TODAY)
+MOVE_IN = MoveIn(TSUKUBA, "見本台１丁目")
+MOVE_IN_WITHOUT_CARD = MoveIn(TSUKUBA, "見本台１丁目", card_continued=False)
+IMMIGRATION = Immigration(TSUKUBA, "見本台１丁目")
+
+
+def recorded(institutions: Institutions, who: str, *events: Event) -> Resident:
+    """Record events, each of which reaches everybody before the next."""
+    for event in events:
+        institutions.registry.record(who, event, channel=Channel.COUNTER)
+        institutions.settle()
+    return institutions.registry.find(who)

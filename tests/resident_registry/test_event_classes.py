@@ -1,0 +1,99 @@
+"""What the event classes declare, what each institution has decided about them, and how they travel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import date
+
+import pytest
+
+from kazashi.card_management import consequence as card_management
+from kazashi.pki import consequence as pki
+from kazashi.resident_registry import juki_net
+from kazashi.resident_registry.event import EVENTS, Emigration, Event, event_type
+from kazashi.resident_registry.notice import Notice
+from kazashi.resident_registry.number import ResidentRecordCode
+from kazashi.resident_registry.refusal import EventRefused, RefusalReason
+from kazashi.tools.daemon.console.view import vocabulary
+from kazashi.world.post import Message
+
+DECISIONS: dict[str, Mapping[type[Event], object]] = {
+    "the authorities": pki.TABLE,
+    "the card management": card_management.TABLE,
+    "J-LIS": juki_net.TOLD,
+}
+
+
+def subclasses(of: type[Event]) -> Iterator[type[Event]]:
+    for found in of.__subclasses__():
+        yield found
+        yield from subclasses(found)
+
+
+def test_every_event_class_is_in_the_list_of_events() -> None:
+    # By word: a dataclass with slots leaves the class behind that it was made of.
+    assert {found.word for found in subclasses(Event)} == {event.word for event in EVENTS}
+
+
+@pytest.mark.parametrize("institution", DECISIONS)
+def test_every_institution_has_decided_what_follows_from_every_event(institution: str) -> None:
+    assert DECISIONS[institution].keys() == set(EVENTS)
+
+
+def test_what_is_told_of_an_event_are_fields_of_it() -> None:
+    for event, told in juki_net.TOLD.items():
+        assert set(told or ()) <= set(event.__dataclass_fields__), event
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_declares_what_users_see_of_it(event: type[Event]) -> None:
+    assert {"word", "japanese", "about"} <= vars(event).keys()
+    assert event.about.endswith(".")
+    assert event.allowed
+    assert event_type(event.word) is event
+
+
+def test_words_and_terms_belong_to_one_event_each() -> None:
+    assert len({event.word for event in EVENTS}) == len(EVENTS)
+    terms = [event.japanese for event in EVENTS if event.japanese]
+    assert len(set(terms)) == len(terms)
+
+
+def test_an_unknown_word_is_no_event() -> None:
+    with pytest.raises(EventRefused) as refused:
+        event_type("rebirth")
+    assert refused.value.reason is RefusalReason.UNKNOWN_EVENT
+
+
+def test_a_notice_is_the_event_s_word_and_a_flat_body() -> None:
+    code, former = ResidentRecordCode("12345678903"), ResidentRecordCode("12345678903")
+    notice = Notice(Emigration, date(2026, 11, 24), code, former, {"continued": True})
+    assert json.dumps(notice.body) == (
+        '{"day": "2026-11-24", "record_code": "12345678903", "former_code": "12345678903", "continued": true}'
+    )
+    assert Notice.from_message(Message("j-lis", "card-management", 1, "emigration", notice.body)) == notice
+
+
+def without_docstrings(*arguments: str) -> str:
+    return subprocess.run([sys.executable, "-OO", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_console_s_vocabulary_needs_no_docstrings() -> None:
+    printed = without_docstrings(
+        "-c", "import json; from kazashi.tools.daemon.console.view import vocabulary; print(json.dumps(vocabulary()))"
+    )
+    assert json.loads(printed) == vocabulary()
+    assert len(vocabulary()) == len(EVENTS) - 2, "all but a lapse and a renamed place"
+    assert all(event["about"] for event in vocabulary())
+
+
+@pytest.mark.parametrize("event", ["", "emigration"])
+def test_the_help_on_events_needs_no_docstrings(event: str) -> None:
+    asked = ["-m", "kazashi", "registry", "event", *event.split(), "--help"]
+    whole = subprocess.run([sys.executable, *asked], check=True, capture_output=True, text=True).stdout
+    assert without_docstrings(*asked) == whole
+    expected = [found["word"] for found in vocabulary()] if not event else [Emigration.about.split(".")[0]]
+    assert all(word in whole for word in expected)
