@@ -72,7 +72,7 @@ def as_html(found: dict[str, Any]) -> str:
         curves_of_years=_curves_of_years(found.get("years", [])),
         curves_of_unicity=_curves_of_unicity(found.get("unicity", [])),
         shortest_way=_shortest_way(found.get("exposure", {"ways": []})["ways"]),
-    ) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def _bars_of_countermeasures(rows: list[dict[str, Any]]) -> Bars:

@@ -17,7 +17,7 @@ def environment(package: str) -> Environment:
     """
     found = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader("kazashi.web")]), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     found.filters |= {"formatted": format, "in_japan": _in_japan}
     return found

@@ -19,7 +19,7 @@ _WORDS = {
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("kazashi.reader_bridge.check"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-    lstrip_blocks=True,
+    lstrip_blocks=True, keep_trailing_newline=True,
 )  # fmt: skip
 """Every value is escaped."""
 
