@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,12 +27,13 @@ from kazashi.jpki.profile import KINDS, Kind
 from kazashi.relying_party.login.card_reader import CardMissing, PinFormat, PinWrong, sign_with_card
 from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.web.origin import MAX_TEXT, origin_of
-from kazashi.web.pages import alert, both, form, page
+from kazashi.web.pages import Bilingual, Pages, refusal, welcome
 from kazashi.world.chance import unforeseen
 
 HOST, PORT = "127.0.0.1", 18610
 _COOKIE = "kazashi-agent"
 _MOST_WAITING = 100
+_PAGES = Pages("kazashi.relying_party.login")
 
 
 class AskRefused(Exception):
@@ -81,9 +81,9 @@ def read_ask(unverified: Mapping[str, str]) -> Asked:
 class _Words:
     """What the page says, in Japanese and English, and the keys that a phone shows for the PIN."""
 
-    asks: tuple[str, str]
-    tells: tuple[str, str]
-    pin: tuple[str, str]
+    asks: Bilingual
+    tells: Bilingual
+    pin: Bilingual
     keys: str
 
 
@@ -123,8 +123,8 @@ class Agent:
     async def welcome(self, request: Request) -> Response:
         """Says that it runs."""
         self._check_host(request)
-        return page("かざし", both("カードの準備ができています。サイトからログインしてください。",
-                                "The agent runs. Log in from a site that asks for your card."))  # fmt: skip
+        return welcome(("カードの準備ができています。サイトからログインしてください。",
+                        "The agent runs. Log in from a site that asks for your card."))  # fmt: skip
 
     async def ask(self, request: Request) -> Response:
         """Show who asks, and ask for the PIN."""
@@ -157,36 +157,26 @@ class Agent:
             pin = str(fields.get("pin", ""))
             signed = await asyncio.to_thread(sign_with_card, asked.challenge.kind, pin, asked.challenge.message)
         except PinFormat as error:
-            words = both("暗証番号の形が違います。", f"This cannot be the PIN ({error}); the card was not asked.")
+            words = ("暗証番号の形が違います。", f"This cannot be the PIN ({error}); the card was not asked.")
             return self._form(asked, session, words)
         except PinWrong as error:
             return self._form(asked, session, _wrong(error.left), status=403)
         except CardMissing as error:
-            words = both("カードをリーダーに置いてください。", f"Put the card on the reader: {error}")
+            words = ("カードをリーダーに置いてください。", f"Put the card on the reader: {error}")
             return self._form(asked, session, words)
         return _back(asked, {"signature": signed.signature.hex(), "certificate": signed.certificate.hex()})
 
-    def _form(self, asked: Asked, session: str, trouble: str = "", status: int = 200) -> Response:
+    def _form(self, asked: Asked, session: str, *trouble: Bilingual, status: int = 200) -> Response:
         ticket = f"{unforeseen(192):048x}"
         while len(self._waiting) >= _MOST_WAITING:
             self._waiting.pop(next(iter(self._waiting)))
         self._waiting[ticket] = (session, asked)
-        words = _WORDS[asked.challenge.kind]
-        text = f"<blockquote>{escape(asked.challenge.text)}</blockquote>" if asked.challenge.text else ""
-        warning = alert(trouble) if trouble else ""
-        field = (
-            f'<label for="pin">{both(*words.pin)}</label>'
-            f'<input id="pin" name="pin" type="password" autofocus inputmode="{words.keys}" maxlength="16">'
-            '<button name="ok" value="1">送信 Continue</button> '
-            '<button name="cancel" value="1">やめる Cancel</button>'
-        )
-        body = (
-            f'<h1>かざし Kazashi</h1><p class="origin">{escape(asked.challenge.origin)}</p>'
-            f"<p>{both(*words.asks)}</p>{text}<p>{both(*words.tells)}</p>{warning}"
-            + form("/ask", {"ticket": ticket}, field)
-        )
+        challenge = asked.challenge
         # Chromium holds the answer's redirects against form-action too, so the site's origin is in it.
-        found = page("かざし", body, status=status, form_action=f"'self' {asked.challenge.origin}")
+        found = _PAGES.page(
+            "ask.html", status=status, form_action=f"'self' {challenge.origin}", challenge=challenge,
+            words=_WORDS[challenge.kind], ticket=ticket, trouble=trouble,
+        )  # fmt: skip
         found.set_cookie(_COOKIE, session, httponly=True, samesite="strict", path="/ask")
         return found
 
@@ -196,21 +186,18 @@ class Agent:
             raise AskRefused("the agent is asked under another name than its own")
 
 
-def _wrong(left: int) -> str:
+def _wrong(left: int) -> Bilingual:
     if not left:
-        return both("暗証番号がロックされています。市区町村の窓口で再設定してください。",
-                    "The PIN is blocked. The municipal office can set a new one.")  # fmt: skip
-    return both(f"暗証番号が違います。あと{left}回でロックされます。", f"The PIN is wrong. Tries left: {left}.")
+        return ("暗証番号がロックされています。市区町村の窓口で再設定してください。",
+                "The PIN is blocked. The municipal office can set a new one.")  # fmt: skip
+    return f"暗証番号が違います。あと{left}回でロックされます。", f"The PIN is wrong. Tries left: {left}."
 
 
 def _back(asked: Asked, answer: dict[str, Any]) -> Response:
     """Send the browser back to the site, by a form that sends itself: an answer in an address would be in logs."""
     fields = {"nonce": asked.challenge.nonce.hex(), "state": asked.state, **answer}
-    body = form(asked.return_to, fields, f"<p>{both('サイトに戻ります。', 'Going back to the site.')}</p>"
-                                         "<button>続ける Continue</button>")  # fmt: skip
-    return page("かざし", body, form_action=asked.challenge.origin, submits_itself=True)
+    return _PAGES.page("back.html", form_action=asked.challenge.origin, return_to=asked.return_to, fields=fields)
 
 
 def _refused(refused: AskRefused) -> Response:
-    body = f'<h1>かざし Kazashi</h1><p class="bad">{both("このお願いは受けられません。", f"Refused: {refused}")}</p>'
-    return page("かざし", body, status=400, form_action="'none'")
+    return refusal(("このお願いは受けられません。", f"Refused: {refused}"))

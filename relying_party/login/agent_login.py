@@ -15,7 +15,7 @@ from kazashi.relying_party.login.agent import ask_address
 from kazashi.relying_party.verify.authentication import LIFETIME, Authentication, Response
 from kazashi.relying_party.verify.finding import Refuted
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.web.pages import alert, both, onward, page
+from kazashi.web.pages import onward, refusal
 from kazashi.world.chance import unforeseen
 
 _MOST_OPEN = 10_000
@@ -70,7 +70,7 @@ class AgentLogin:
         try:
             handle = self.answered({name: str(value) for name, value in fields.items()})
         except AnswerRefused as refused:
-            return page("かざし", alert(both("受け付けられません。", str(refused))), status=400, form_action="'none'")
+            return refusal(("受け付けられません。", str(refused)))
         return onward(f"/end/{handle}")
 
     def answered(self, unverified: Mapping[str, str]) -> str:

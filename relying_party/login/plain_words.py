@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kazashi.relying_party.verify.finding import Finding
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.web.pages import both
+from kazashi.web.pages import Bilingual
 
-WORDS: dict[Finding, tuple[str, str]] = {
+WORDS: dict[Finding, Bilingual] = {
     Finding.REVOKED: ("この電子証明書は失効しています。", "This certificate is revoked."),
     Finding.HELD: ("このカードは一時停止中です(紛失届)。", "This card is on hold: it was reported lost."),
     Finding.EXPIRED: ("電子証明書の有効期限が切れています。窓口で更新してください。",
@@ -29,15 +29,14 @@ _REASONS = {
 }  # fmt: skip
 
 
-def explained(verdict: Verdict) -> str:
-    """A verdict in plain words."""
+UNKNOWN = WORDS[Finding.NO_INFORMATION]
+"""What is said where the authority does not answer."""
+
+
+def explained(verdict: Verdict) -> tuple[Bilingual, ...]:
+    """A verdict in plain words: what it is, and the reason where one is known."""
     finding = verdict.finding or Finding.MALFORMED
-    said = both(*WORDS.get(finding, ("このカードは受け付けられません。", f"This card is not accepted ({finding}).")))
+    said = WORDS.get(finding, ("このカードは受け付けられません。", f"This card is not accepted ({finding})."))
     if verdict.reason is not None and verdict.reason.word in _REASONS:
-        said += "<br>" + both(*_REASONS[verdict.reason.word])
-    return said
-
-
-def unknown() -> str:
-    """What is said where the authority does not answer."""
-    return both(*WORDS[Finding.NO_INFORMATION])
+        return said, _REASONS[verdict.reason.word]
+    return (said,)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from html import escape
 from typing import Any, ClassVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Payload, OAuth2Request
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from authlib.oauth2.rfc7636 import CodeChallenge
@@ -28,7 +27,7 @@ from starlette.routing import Route
 
 from kazashi.jpki.profile import Kind
 from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRefused
-from kazashi.relying_party.login.plain_words import explained, unknown
+from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.provider_store import (
     CODE_SECONDS,
     SCOPES,
@@ -46,13 +45,13 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.web.pages import alert, both, form, page
+from kazashi.web.pages import Pages, refusal, welcome
 from kazashi.world.chance import unforeseen
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
 
 TENANT = "openid-provider"
-_GO = "<button id='go'>カードでログイン Log in with the card</button>"
+_PAGES = Pages("kazashi.relying_party.login")
 _COOKIE = "provider"
 _CLAIM_WORDS = {"name": ("氏名", "name"), "address": ("住所", "address"), "birthdate": ("生年月日", "date of birth"),
                 "gender": ("性別", "sex")}  # fmt: skip
@@ -199,7 +198,7 @@ class Provider:
 
     async def welcome(self, request: Request) -> Response:
         """Says what this is."""
-        return page("かざし", both("カードでログインする認証サービスです。", "An OpenID Connect provider."))
+        return welcome(("カードでログインする認証サービスです。", "An OpenID Connect provider."))
 
     async def discovery(self, request: Request) -> Response:
         """OpenID Connect Discovery 1.0."""
@@ -222,31 +221,21 @@ class Provider:
         """Show which program asks, and for what."""
         asked = await _asked(request)
         try:
-            grant = await asyncio.to_thread(self._server.get_consent_grant, asked)
-            _require_pkce(asked)
+            grant = await asyncio.to_thread(self._grant, asked)
         except OAuth2Error as error:
             return _refused(error)
         client: Client = grant.client
         scope = client.get_allowed_scope(asked.payload.scope)
-        told = [both(*_CLAIM_WORDS[word]) for word in scope.split() if word in _CLAIM_WORDS]
-        listed = "".join(f"<li>{claim}</li>" for claim in told)
-        what = (
-            f"<p>{both('次のことが伝わります。', 'It will be told:')}</p><ul>{listed}</ul>" if told
-            else f"<p>{both('氏名や住所は伝わりません。', 'It is not told your name or address.')}</p>"
-        )  # fmt: skip
-        body = (
-            f'<h1>{both("ログインの確認", "Log in")}</h1><p class="origin">{escape(client.name)}</p>{what}'
-            + form("/begin", {"query": request.url.query}, _GO)
-        )  # fmt: skip
-        return page("かざし", body, form_action="'self' http://127.0.0.1:*")
+        claims = [_CLAIM_WORDS[word] for word in scope.split() if word in _CLAIM_WORDS]
+        return _PAGES.page("consent.html", form_action="'self' http://127.0.0.1:*", client=client.name, claims=claims,
+                           query=request.url.query)  # fmt: skip
 
     async def begin(self, request: Request) -> Response:
         """Send the browser to the agent."""
         fields = await request.form(max_files=0, max_fields=5, max_part_size=1 << 14)
         asked = _Asked("GET", f"{self._issuer}/authorize", {}, _pairs(str(fields.get("query", ""))), [])
         try:
-            grant = await asyncio.to_thread(self._server.get_consent_grant, asked)
-            _require_pkce(asked)
+            grant = await asyncio.to_thread(self._grant, asked)
         except OAuth2Error as error:
             return _refused(error)
         session = request.cookies.get(_COOKIE, "") or f"{unforeseen(192):048x}"
@@ -268,22 +257,33 @@ class Provider:
                 self._login.end, request.cookies.get(_COOKIE, ""), request.path_params["handle"]
             )
         except AnswerRefused as refused:
-            return _trouble(both("受け付けられません。", str(refused)), 400)
+            return refusal(("受け付けられません。", str(refused)))
         asked = _Asked("GET", f"{self._issuer}/authorize", {}, _pairs(ended.purpose), [])
         try:
-            grant = await asyncio.to_thread(self._server.get_consent_grant, asked)
+            grant = await asyncio.to_thread(self._grant, asked)
         except OAuth2Error as error:
             return _refused(error)
         login = None
         if ended.verdict is not None:
             if ended.verdict.outcome is not Outcome.GOOD:
-                return _trouble(explained(ended.verdict), 403)
+                return refusal(*explained(ended.verdict), status=403)
             try:
                 login = await asyncio.to_thread(self._user, ended.verdict, grant.client, asked.payload.scope)
             except LinkageUnavailable:
-                return _trouble(unknown(), 503)
+                return refusal(UNKNOWN, status=503)
         response: Response = await asyncio.to_thread(self._server.create_authorization_response, asked, login, grant)
         return response
+
+    def _grant(self, asked: _Asked) -> AuthorizationCodeGrant:
+        """A client's request as the library has checked it. Raises OAuth2Error."""
+        try:
+            grant = self._server.get_consent_grant(asked)
+        except ValueError as error:
+            # The library quotes what was sent in its errors, and does not accept all characters there itself.
+            raise InvalidRequestError("a parameter has characters that are not allowed") from error
+        if asked.payload.data.get("code_challenge_method") != "S256" or not asked.payload.data.get("code_challenge"):
+            raise InvalidRequestError("PKCE with S256 is wanted: code_challenge and code_challenge_method")
+        return grant
 
     def _user(self, verdict: Verdict, client: Client, scope: str) -> Login:
         certificate = verdict.certificate
@@ -331,16 +331,7 @@ async def _asked(request: Request) -> _Asked:
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl
-
     return parse_qsl(query, keep_blank_values=True)
-
-
-def _require_pkce(asked: _Asked) -> None:
-    from authlib.oauth2.rfc6749 import InvalidRequestError
-
-    if asked.payload.data.get("code_challenge_method") != "S256" or not asked.payload.data.get("code_challenge"):
-        raise InvalidRequestError("PKCE with S256 is wanted: code_challenge and code_challenge_method")
 
 
 def _refused(error: OAuth2Error) -> Response:
@@ -349,8 +340,4 @@ def _refused(error: OAuth2Error) -> Response:
         parameters = {"error": error.error, "error_description": error.description or "", "state": error.state or ""}
         separator = "&" if "?" in error.redirect_uri else "?"
         return RedirectResponse(f"{error.redirect_uri}{separator}{urlencode(parameters)}", 303)
-    return _trouble(both("このお願いは受けられません。", f"Refused: {error.description or error.error}"), 400)
-
-
-def _trouble(words: str, status: int) -> Response:
-    return page("かざし", alert(words), status=status, form_action="'none'")
+    return refusal(("このお願いは受けられません。", f"Refused: {error.description or error.error}"))

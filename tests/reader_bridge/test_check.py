@@ -824,7 +824,7 @@ def test_the_page_of_a_report_shows_every_check_and_how_it_ended() -> None:
     for result in results:
         assert result.check in page
         assert result.detail in page
-        assert f"class={result.outcome.value.replace(' ', '-')}>" in page
+        assert f'class="{result.outcome.value.replace(" ", "-")}">' in page
     assert "cut off" not in page
     assert "cut off" in report_page(replace(REPORT, complete=False))
 
@@ -838,12 +838,12 @@ def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
     assert "timing.two" not in differences
     assert "files.one" in rest
     assert "timing.two" in rest
-    assert page.count("class=differs") == 1
+    assert page.count('class="differs"') == 1
     assert "1.50 ms" in rest
     same = comparison_page(compare(REPORT, replace(REPORT, reader="Other 00 00")))
     assert "What differs (0 of 2)" in same
     assert "Nothing but time." in same
-    assert "class=differs" not in same
+    assert 'class="differs"' not in same
 
 
 @settings(deadline=None)

@@ -197,7 +197,7 @@ def test_a_code_is_good_once_for_its_client_and_verifier(scene: Scene) -> None:
     "changes",
     [
         {"redirect_uri": OTHER}, {"redirect_uri": "javascript:alert(1)"}, {"redirect_uri": HOME + "/more"},
-        {"client_id": "nobody"}, {"client_id": ""}, {"client_id": "<script>"},
+        {"redirect_uri": "番号"}, {"client_id": "nobody"}, {"client_id": ""}, {"client_id": "<script>"},
     ],
     ids=str,
 )  # fmt: skip

@@ -189,6 +189,15 @@ def page(everything: Everything) -> Iterator[Page]:
     context.close()
 
 
+def reload_until(page: Page, text: str) -> None:
+    """Load the page again until a text is there, for ten seconds at most: the network takes its time."""
+    for _ in range(40):
+        if text in page.inner_text("main"):
+            return
+        page.wait_for_timeout(250)
+        page.reload()
+
+
 def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> None:
     page.goto(everything.where["pages"])
     log_in(page, "#login", PIN)
@@ -204,11 +213,7 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     page.select_option("[name=provider]", "東京都港区")
     page.select_option("[name=item]", "地方税関係情報")
     page.click("#ask")
-    for _ in range(40):
-        if "総所得金額" in page.inner_text("main"):
-            break
-        page.wait_for_timeout(250)
-        page.reload()
+    reload_until(page, "総所得金額")
     assert "総所得金額" in page.inner_text("#own"), "one's own information is shown"
     assert "マイナポータル" in page.inner_text("#records"), "and the portal's own question has a record"
     assert "本人 you" in page.inner_text("#looks")
@@ -243,8 +248,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
         form={"provider": "どこにもない村", "item": "y"},
     )  # fmt: skip
     assert answer.status == 200
-    page.wait_for_timeout(500)
-    page.reload()
+    reload_until(page, "It was refused")
     assert "It was refused" in page.inner_text("#own")
 
 

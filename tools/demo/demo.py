@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ from kazashi.tools.demo.story_login import IN_THE_BROWSER
 from kazashi.tools.demo.story_network import AT_THE_OFFICE
 from kazashi.tools.demo.story_points import AT_THE_SHOP
 from kazashi.tools.demo.story_tracking import IN_THE_LABORATORY
+from kazashi.web.templates import environment
 from kazashi.world.clock import WorldClock, in_japan, today
 from kazashi.world.home import open_world
 
@@ -91,34 +91,5 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[Stage], 
 
 def write_report(steps: list[Step], path: Path) -> None:
     """The steps as one self-contained page."""
-    longest = max((step.seconds for step in steps), default=1) or 1
-    rows = "\n".join(
-        f'<tr class="{"ok" if step.ok else "fail"}"><td>{"✓" if step.ok else "✗"}</td><td>{html.escape(step.step)}</td>'
-        f'<td>{html.escape(step.detail)}</td><td class="n">{step.seconds * 1000:.0f} ms</td>'
-        f'<td><i style="width:{step.seconds / longest * 8:.2f}em"></i></td></tr>'
-        for step in steps
-    )
-    verdict = "Every step went as it should." if all(step.ok for step in steps) else "A step failed."
-    path.write_text(_PAGE.format(rows=rows, verdict=verdict), encoding="utf-8")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Kazashi: the demonstration</title>
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
-body {{ max-width: 60rem; margin: 3rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse; width: 100% }}
-td {{ padding: .4rem .6rem; border-bottom: 1px solid #8884; vertical-align: top }}
-.ok td:first-child {{ color: #2a7 }} .fail td {{ color: #d33; font-weight: 600 }}
-.n {{ text-align: right; white-space: nowrap }}
-i {{ display: inline-block; height: .7em; background: #47a; border-radius: 2px }}
-</style>
-<h1>かざし Kazashi</h1>
-<p>An emulated Individual Number Card in a real PC/SC reader, and the authorities behind it, as unmodified programs
-met them. {verdict}</p>
-<table>
-{rows}
-</table>
-</html>
-"""
+    template = environment("kazashi.tools.demo").get_template("demonstration.html")
+    path.write_text(template.render(steps=steps), encoding="utf-8")

@@ -8,15 +8,17 @@ rebinding), and, where it does something, come from a page of this origin.
 from __future__ import annotations
 
 from hmac import compare_digest
-from html import escape
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from kazashi.web.pages import Pages
+
+_POLICY = "Content-Security-Policy"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    _POLICY: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
@@ -27,6 +29,7 @@ HEADERS = {
 KEY_VARIABLE = "KAZASHI_CONSOLE_KEY"
 """Where the console finds its key: in its environment, which only its owner can read, and not among its arguments."""
 _READING = ("GET", "HEAD")
+_PAGES = Pages("kazashi.tools.daemon.console")
 
 
 class Gate:
@@ -78,10 +81,9 @@ def _refused(status: int, code: str, words: str) -> Response:
 
 
 def _closed() -> Response:
-    words = "Open the link that kazashi up or kazashi status prints: it has the key to this console."
-    japanese = "kazashi up または kazashi status が表示するリンクを開いてください。リンクにこの画面の鍵が入っています。"
-    head = "<!doctype html><html lang=en><meta charset=utf-8><title>Kazashi</title>"
-    return HTMLResponse(f"{head}<p>{escape(words)}<p lang=ja>{japanese}", 401, headers=HEADERS)
+    page = _PAGES.page("closed.html", status=401, form_action="'none'")
+    page.headers.update({name: value for name, value in HEADERS.items() if name != _POLICY})
+    return page
 
 
 def _with_headers(send: Any) -> Any:

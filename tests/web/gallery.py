@@ -1,0 +1,357 @@
+"""Every page of the product, made with one text in all places where a text comes from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.certification_request import certification_request
+from kazashi.jpki.profile import KINDS, Kind, Medium
+from kazashi.pki.certificate import Request
+from kazashi.provision_network.interface import Asked, Stage
+from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.portal import Look, OwnInformation
+from kazashi.provision_network.portal_pages import PortalPages
+from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
+from kazashi.reader_bridge.check import result
+from kazashi.reader_bridge.check.compare import compare
+from kazashi.reader_bridge.check.page import comparison_page, report_page
+from kazashi.refund_points.portal import RefundPortal
+from kazashi.refund_points.refunds import Application, ApplicationState, RefundRefused, Standing
+from kazashi.refund_points.zengin import Account
+from kazashi.relying_party.login import agent
+from kazashi.relying_party.login.agent import Agent, ask_address
+from kazashi.relying_party.login.card_reader import CardMissing, PinWrong, Signed
+from kazashi.relying_party.login.provider import Provider
+from kazashi.relying_party.login.provider_store import ProviderStore
+from kazashi.relying_party.login.sample_site import SampleSite
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.authentication import Challenge
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.relying_party.verify.sources import lists_in
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.resident_registry.resident import Name
+from kazashi.tools.daemon.console.gate import Gate
+from kazashi.tools.demo.demo import Step, write_report
+from kazashi.tracking_lab.report import as_html
+from kazashi.world.home import World
+from kazashi.world.key_source import SharedKeySource, generate
+from tests.town import MORNING, new_institutions
+
+SITE, AGENT = "http://localhost:18611", "http://127.0.0.1:18610"
+
+
+class Browser:
+    """Somebody with cookies of their own, at one application, who goes where told, one step at a time."""
+
+    def __init__(self, application: Any, address: str) -> None:
+        transport = httpx.ASGITransport(application)
+        self._client = httpx.AsyncClient(transport=transport, base_url=address, headers={"Origin": address})
+
+    def get(self, path: str, **settings: Any) -> httpx.Response:
+        return asyncio.run(self._client.get(path, **settings))
+
+    def post(self, path: str, **settings: Any) -> httpx.Response:
+        return asyncio.run(self._client.post(path, **settings))
+
+
+class Holder:
+    """A holder of both certificates, which carry `text` as name and address."""
+
+    def __init__(self, town: Institutions, text: str) -> None:
+        pkcs8, now = generate(), town.world.clock.now()
+        key = serialization.load_der_private_key(pkcs8, None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        self._key = key
+        resident = replace(town.resident("hanako"), name=Name(text), street=text)
+        self._certificates = {
+            kind: town.authorities[kind].issue(
+                Request(resident, certification_request(pkcs8), now, now + timedelta(days=400), Medium.PHONE, "phone")
+            )
+            for kind in Kind
+        }
+        town.settle()
+
+    def signed(self, kind: Kind, message: bytes) -> Signed:
+        return Signed(self._key.sign(message, padding.PKCS1v15(), hashes.SHA256()), self._certificates[kind])
+
+    def pem(self) -> str:
+        """The authentication certificate."""
+        certificate = x509.load_der_x509_certificate(self._certificates[Kind.AUTHENTICATION])
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def log_in(self, browser: Browser, purpose: str) -> list[str]:
+        """All the way into a site; the pages on the way."""
+        asked = dict(parse_qsl(urlsplit(browser.post(f"/begin/{purpose}").headers["location"]).query))
+        kind = KINDS[asked["kind"]]
+        challenge = Challenge(asked["origin"], bytes.fromhex(asked["nonce"]),
+                              datetime.fromisoformat(asked["issued_at"]), kind, asked.get("text", ""))  # fmt: skip
+        found = self.signed(kind, challenge.message)
+        sent = browser.post("/answer", data={
+            "nonce": asked["nonce"], "state": asked["state"], "signature": found.signature.hex(),
+            "certificate": found.certificate.hex(),
+        })  # fmt: skip
+        onward = re.search(r"url=(/end/\w+)", sent.text)
+        assert onward is not None, sent.text
+        return [sent.text, browser.get(onward[1]).text]
+
+
+class StubRefunds:
+    """A centre at which one person has points of three years and an application in each state."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.empty = False
+
+    def register(self, person: str, attributes: Any) -> None:
+        assert attributes.name == self._text
+
+    def come(self, person: str, serials: list[int]) -> bool:
+        return True
+
+    def name(self, person: str) -> str:
+        return self._text
+
+    def years(self, person: str) -> list[Standing]:
+        rows = [Standing(2028, 900, 900, 0, 0, 0, 0), Standing(2027, 5_200, 1_000, 500, 2_500, 1_200, 30),
+                Standing(2026, 4_000, 0, 0, 4_000, 0, 0)]  # fmt: skip
+        return [] if self.empty else rows
+
+    def applications(self, person: str) -> list[Application]:
+        account = Account("0005", "001", "1", self._text, self._text)
+        states = [] if self.empty else list(ApplicationState)
+        return [Application(number, person, 2027, 1_000, state, account) for number, state in enumerate(states, 1)]
+
+    def apply(self, person: str, year: int, account: Account, name: str) -> None:
+        raise RefundRefused(f"not to {account.holder}")
+
+
+class StubPortal:
+    """A portal with one folder, a record of each outcome, and own information at each stage."""
+
+    def __init__(self, world: World, text: str) -> None:
+        self._world, self._text = world, text
+        self.metadata = sa.MetaData()
+        self.away: Exception | None = None
+        self.empty = False
+
+    def open(self) -> None:
+        self.store = self._world.store("portal", self.metadata)
+
+    def set_up(self, serial: int) -> str:
+        return "1"
+
+    def folder_of(self, serial: int) -> str:
+        return "1"
+
+    def records(self, actor: str, subject: str) -> list[ProvisionRecord]:
+        if self.away is not None:
+            raise self.away
+        outcomes = [] if self.empty else list(Outcome)
+        return [ProvisionRecord(number, self._text, self._text, self._text, MORNING, None, outcome, self._text)
+                for number, outcome in enumerate(outcomes)]  # fmt: skip
+
+    def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
+        received = [Received(1, self._text, self._text, content, MORNING, MORNING) for content in (self._text, None)]
+        stages = [(Stage.ANSWERED, one) for one in received] + [(stage, None) for stage in Stage]
+        return [] if self.empty else [
+            OwnInformation(Asked(1, self._text, self._text, self._text, MORNING, stage, 1, "", "", ""), one)
+            for stage, one in stages
+        ]  # fmt: skip
+
+    def providers(self) -> list[str]:
+        return [self._text]
+
+    def looks(self, subject: str) -> list[Look]:
+        return [] if self.empty else [Look(MORNING, actor, subject, self._text) for actor in (subject, self._text)]
+
+    def ask(self, folder: str, provider: str, item: str) -> None:
+        raise NetworkRefused("refused", f"not from {provider}")
+
+
+def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str]:
+    """Each page by a name of its own."""
+    town = new_institutions(directory / "w", keys)
+    with pytest.MonkeyPatch.context() as patch:
+        holder = Holder(town, text)
+        tree = town.world.publication
+        verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], town.world.clock)
+        found = dict(_sample_site(text, town.world, verifier, holder))
+        found |= _refund_portal(text, town.world, verifier, holder)
+        found |= _portal(text, town.world, verifier, holder)
+        found |= _provider(text, town.world, verifier)
+        found |= _agent(text, holder, patch)
+        found |= _files(text, directory)
+        closed = Browser(Gate(None, "key", "session", 18600), "http://localhost:18600").get("/")
+        found["console: closed"] = closed.text
+    town.world.close()
+    return found
+
+
+def _sample_site(text: str, world: World, verifier: Verifier, holder: Holder) -> Iterator[tuple[str, str]]:
+    platform = Platform(world, NoLinkage())
+    browser = Browser(SampleSite(world, verifier, platform, SITE, AGENT).application(), SITE)
+    yield "site: front", browser.get("/").text
+    yield "site: not registered", holder.log_in(browser, "login")[1]
+    yield "site: onward", holder.log_in(browser, "register")[0]
+    yield "site: home", browser.get("/").text
+    yield "site: refused", browser.post("/answer", data={"state": text}).text
+    yield "site: another's", browser.get("/end/another").text
+    yield "site: tls refused", browser.get("/tls").text
+    behind = Browser(SampleSite(world, verifier, platform, SITE, AGENT, "secret").application(), SITE)
+    shown = {"X-Proxy-Secret": "secret"}
+    yield "site: tls without a certificate", behind.get("/tls", headers=shown).text
+    yield "site: tls", behind.get("/tls", headers=shown | {"X-Client-Certificate": quote(holder.pem())}).text
+
+
+def _refund_portal(text: str, world: World, verifier: Verifier, holder: Holder) -> Iterator[tuple[str, str]]:
+    refunds = StubRefunds(text)
+    portal = RefundPortal(world, refunds, verifier, NoLinkage(), SITE, AGENT)  # type: ignore[arg-type]
+    browser = Browser(portal.application(), SITE)
+    yield "refunds: front", browser.get("/").text
+    yield "refunds: not logged in", browser.post("/apply").text
+    holder.log_in(browser, "register")
+    yield "refunds: points", browser.get("/").text
+    fields = dict.fromkeys(("bank", "branch", "kind", "number", "holder", "name"), text) | {"year": "2027"}
+    yield "refunds: application refused", browser.post("/apply", data=fields).text
+    refunds.empty = True
+    yield "refunds: no points", browser.get("/").text
+    yield "refunds: another's form", browser.post("/apply", headers={"Origin": "http://evil.test"}).text
+
+
+def _portal(text: str, world: World, verifier: Verifier, holder: Holder) -> Iterator[tuple[str, str]]:
+    portal = StubPortal(world, text)
+    browser = Browser(
+        PortalPages(world, portal, verifier, SimpleNamespace(call=None), SITE, AGENT).application(),  # type: ignore[arg-type]
+        SITE,
+    )
+    yield "portal: front", browser.get("/").text
+    holder.log_in(browser, "setup")
+    yield "portal: records", browser.get("/").text
+    yield "portal: not asked", browser.post("/own", data={"provider": text, "item": text}).text
+    portal.empty = True
+    yield "portal: nothing yet", browser.get("/").text
+    portal.away = NetworkRefused("refused", text)
+    yield "portal: records refused", browser.get("/").text
+
+
+def _provider(text: str, world: World, verifier: Verifier) -> Iterator[tuple[str, str]]:
+    ProviderStore(world).add_client(text, ["https://app.example/callback"])
+    provider = Provider(world, verifier, Platform(world, NoLinkage()), SITE, AGENT)
+    browser = Browser(provider.application(), SITE)
+    asked = {"response_type": "code", "client_id": text, "redirect_uri": "https://app.example/callback",
+             "scope": "openid", "state": text, "code_challenge": "v" * 43, "code_challenge_method": "S256"}  # fmt: skip
+    yield "provider: welcome", browser.get("/").text
+    yield "provider: login", browser.get("/authorize", params=asked).text
+    yield "provider: consent", browser.get("/authorize", params=asked | {"scope": "openid name address"}).text
+    yield "provider: refused", browser.get("/authorize", params=asked | {"redirect_uri": text}).text
+
+
+def _agent(text: str, holder: Holder, patch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    browser = Browser(Agent(AGENT).application(), AGENT)
+    login = Challenge(SITE, bytes(32), MORNING)
+    signature = replace(login, kind=Kind.SIGNATURE, text=text)
+
+    def shown(challenge: Challenge) -> str:
+        return browser.get(ask_address("", challenge, f"{SITE}/answer", text)).text
+
+    def answered(challenge: Challenge, signing: Callable[[Kind, str, bytes], Signed], **fields: str) -> str:
+        patch.setattr(agent, "sign_with_card", signing)
+        ticket = re.search(r'name="ticket" value="(\w+)"', shown(challenge))
+        assert ticket is not None
+        return browser.post("/ask", data={"ticket": ticket[1], **fields}).text
+
+    def failing(error: Exception) -> Callable[[Kind, str, bytes], Signed]:
+        def sign(kind: Kind, pin: str, message: bytes) -> Signed:
+            raise error
+
+        return sign
+
+    yield "agent: welcome", browser.get("/").text
+    yield "agent: login", shown(login)
+    yield "agent: signature", shown(signature)
+    yield "agent: no card", answered(signature, failing(CardMissing(text)))
+    yield "agent: wrong PIN", answered(login, failing(PinWrong(2)))
+    yield "agent: blocked PIN", answered(login, failing(PinWrong(0)))
+    yield "agent: back", answered(signature, lambda kind, _, message: holder.signed(kind, message))
+    yield "agent: cancelled", answered(login, failing(AssertionError()), cancel="1")
+    yield "agent: refused", browser.get("/ask", params={"issued_at": text, "origin": SITE, "return_to": SITE,
+                                                         "nonce": "00"}).text  # fmt: skip
+
+
+def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:
+    results = tuple(
+        result.Result(
+            f"{text}{number}", text, text, text, outcome, (text,), (text,), text, {text: 1.0, "median ms": 2.0}
+        )
+        for number, outcome in enumerate(result.Outcome)
+    )
+    report = result.Report(text, text, text, text, 1.0, results, complete=False)
+    other = replace(
+        report, results=tuple(replace(one, observed=(), measured={"median ms": 1.0}) for one in results[1:])
+    )
+    yield "check: report", report_page(report)
+    yield "check: comparison", comparison_page(compare(report, other))
+    yield "check: nothing differs", comparison_page(compare(report, report))
+    path = directory / "demo.html"
+    write_report([Step(text, True, 1.0, text), Step(text, False, 0.5, text)], path)
+    yield "demo: report", path.read_text(encoding="utf-8")
+    yield "tracking: population", as_html(examined(text))
+    yield "tracking: logs", as_html(examined_logs(text))
+
+
+def examined(text: str) -> dict[str, Any]:
+    """An examination of a population, in which each text is `text`."""
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "total": 10}
+    none = {"value": None, "low": None, "high": None, "total": 0}
+    way = {"actor": text, "handle": text, "target": text}
+    measure = {
+        "name": text, "source": text, "people": 10, "recall": share, "renewals kept": none,
+        "seen by the authority": share, "days to link": 1.5, "completeness": None, "bytes per person": 8.0,
+        "cost": text, "b3 precision": 1.0, "b3 recall": 0.5, "adjusted rand": None, "variation of information": 0.25,
+        "false merges per million": 0.0, "smallest coalitions": [text, f"{text} + {text}"],
+    }  # fmt: skip
+    return {
+        "plan": {"residents": 10, "years": 2, "seed": text}, "sizes": {"uses": 1_000, "service": 5},
+        "people examined": 10, "engine": text, "versions": {text: text}, "sql": {text: text},
+        "findings": [{"severity": "high", "code": text, "heading": text, "words": text, "evidence": text}],
+        "claims": [{"claim": text, "words": text, "how": text}],
+        "countermeasures": [measure, measure | {"smallest coalitions": []}],
+        "years": [{"year": year, "by equality": share, "with the chain": none} for year in range(2)],
+        "threats": [{"run": "T1", "who": text, "holding": text, "how": text,
+                     "results": {text: text, "share": share, "none": none, "yes": True, "no": False, "some": 1_234,
+                                 "part": 1_234.5}}],
+        "unicity": [{"points": points, "days": 7, "singled out": found} for points, found in ((1, share), (2, none))],
+        "anonymity": [{"attributes": text, "unique": share, "sets": [1.0, 2_000.0], "entropy": 3.0, "leaked bits": 1.0,
+                       "journalist": 0.5, "marketer": 0.25, "median": 20.0}],
+        "exposure": {"handles": [text, "other"], "actors": [text, "other"], "widest": text,
+                     "cells": {f"{text} | {text}": {"level": "stored", "witness": text, "rows": 3}},
+                     "ways": [way | {"steps": [text, text]}, way | {"steps": []}]},
+        "games": [{"name": text, "trials": 1_000, "advantage": 0.5, "within": 0.1, "area": 0.75, "area low": 0.7,
+                   "area high": 0.8, "risk beyond guessing": None, "risk within": None}],
+    }  # fmt: skip
+
+
+def examined_logs(text: str) -> dict[str, Any]:
+    """An examination of somebody's own logs, in which each text is `text`."""
+    found = examined(text)
+    logs = {"uses": 10, "services": 2, "handles": 3, "persons": 4, "rows": 12, "left_out": {text: 2}, "notes": [text]}
+    return {name: found[name] for name in ("threats", "unicity", "sql", "engine", "versions")} | {
+        "logs": logs, "truth": True,
+    }  # fmt: skip
