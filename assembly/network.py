@@ -262,7 +262,7 @@ def served(world: World, part: str, where: dict[str, str], log: Path, services: 
     if part == "portal":
         address = where["pages"]
         messages = where[INTERFACE_NAME].rpartition(":")[2]
-        arguments = ("tools", "--world", str(world.directory), "network", "portal", "--services", services, "--agent",
+        arguments = ("kazashi", "--world", str(world.directory), "network", "portal", "--services", services, "--agent",
                      agent, "--desk", where[DESK], "--messages", messages)  # fmt: skip
     elif part == DESK:
         address, arguments = where[DESK], ("kazashi.assembly.network_desk", str(world.directory))

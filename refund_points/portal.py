@@ -31,6 +31,9 @@ from kazashi.web.pages import alert, both, form, page
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
+ACTOR = "refund_portal"
+"""The name of this actor's store."""
+
 TENANT = "refund-portal"
 _TITLE = "還付ポイント"
 _REGISTER, _LOGIN = "register", "login"
@@ -66,7 +69,7 @@ class RefundPortal:
         metadata = sa.MetaData()
         self._sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        self.store = world.store("refund_portal", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def application(self) -> Starlette:
         """The portal as an ASGI application."""

@@ -33,6 +33,9 @@ from kazashi.web.pages import alert, both, form, page
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
+ACTOR = "sample_site"
+"""The name of this actor's store."""
+
 TENANT = "sample-library"
 _REGISTER, _LOGIN = "register", "login"
 _TEXT = "架空町図書館の利用者として登録します。\nI register as a reader of the library of Kakucho."
@@ -60,7 +63,7 @@ class SampleSite:
         )  # fmt: skip
         self._sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        self.store = world.store("sample_site", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def application(self) -> Starlette:
         """The site as an ASGI application."""

@@ -109,13 +109,14 @@ def mykey_exposure(context: click.Context, as_json: bool) -> None:
 
 
 def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:
+    from kazashi.assembly.actors import MYKEY
     from kazashi.assembly.relying import direct_linkage
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     institutions = institutions_of(context)
     institutions.settle()
-    linkage = NoLinkage() if no_chain else direct_linkage(institutions, "mykey-platform")
+    linkage = NoLinkage() if no_chain else direct_linkage(institutions, MYKEY.caller)
     return institutions, MyKeyPlatform(institutions.world, linkage)
 
 

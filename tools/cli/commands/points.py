@@ -118,6 +118,7 @@ def points_centre(context: click.Context, port: int, workers: int) -> None:
 @click.pass_context
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
     """Serve the refund portal: points by year, applications, and how they stand."""
+    from kazashi.assembly.actors import REFUND_PORTAL
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
     from kazashi.refund_points.portal import RefundPortal
@@ -125,7 +126,7 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
     from kazashi.refund_points.serve import centre_of
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "refund-portal")
+    verifier, linkage = over_http(world, services, REFUND_PORTAL.caller)
     origin = f"http://localhost:{port}"
     click.echo(f"The refund portal is at {origin}", err=True)
     portal = RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, origin, agent)

@@ -38,12 +38,13 @@ def agent(port: int) -> None:
 @click.pass_context
 def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
     """Serve a sample site, where people register and log in with their cards."""
+    from kazashi.assembly.actors import SAMPLE_SITE
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.sample_site import SampleSite
     from kazashi.relying_party.platform.platform import Platform
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "sample-site")
+    verifier, linkage = over_http(world, services, SAMPLE_SITE.caller)
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
     serve_application(
@@ -57,13 +58,14 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
 @click.pass_context
 def platform(context: click.Context, port: int, services: str) -> None:
     """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
+    from kazashi.assembly.actors import PLATFORM
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.platform.platform_http import application
     from kazashi.relying_party.verify.challenges import StoredChallenges
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "platform-operator")
+    verifier, linkage = over_http(world, services, PLATFORM.caller)
     click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
     serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
@@ -90,12 +92,13 @@ def tenant(context: click.Context, name: str) -> None:
 @click.pass_context
 def provider(context: click.Context, port: int, services: str, agent: str) -> None:
     """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
+    from kazashi.assembly.actors import OPENID_PROVIDER
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.provider import Provider
     from kazashi.relying_party.platform.platform import Platform
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "openid-provider")
+    verifier, linkage = over_http(world, services, OPENID_PROVIDER.caller)
     issuer = f"http://localhost:{port}"
     click.echo(f"The provider's issuer is {issuer}", err=True)
     serve_application(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
