@@ -14,13 +14,12 @@ import pytest
 from playwright.sync_api import Page
 
 from benchmarks import bench_network
-from kazashi.assembly.network import PARTS, Network, addresses, served
+from kazashi.assembly.network import PARTS, Network, addresses, free_addresses, served
 from kazashi.assembly.served import ServedProcess
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.terms import CORE
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.studies.network_rulings import held_against_stores
-from kazashi.tools.demo.story_network import _free_addresses
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.test_uses_and_provisions import ALLOWED
@@ -169,7 +168,7 @@ def everything(
     institutions = new_institutions(tmp_path_factory.mktemp("portal") / "w", keys)
     with bench(institutions, pcscd) as found:
         network = Network(institutions)
-        where = _free_addresses()
+        where = free_addresses()
         assert all(gate.ok for gate in network.rehearse(where))
         everything = Everything(found, where, {})
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
 from kazashi.assembly.errors import AlreadyRunning
-from kazashi.assembly.served import HOST, ServedProcess, free_port
+from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.endpoint import DialledEndpoint
@@ -39,6 +39,7 @@ from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
 from kazashi.tools.daemon.console.gate import KEY_VARIABLE
 from kazashi.tools.daemon.services import Services
+from kazashi.web.ports import HOST
 from kazashi.world.chance import unforeseen
 from kazashi.world.home import World
 

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table, world_of
+from kazashi.tools.cli.commands.shared import (
+    agent_option,
+    answer,
+    institutions_of,
+    json_option,
+    port_option,
+    services_option,
+    table,
+    world_of,
+)
+from kazashi.web import ports
 
 if TYPE_CHECKING:
     from kazashi.assembly.network import Network
 
-_FIRST = click.option("--first-port", type=int, default=18603, show_default=True,
+_FIRST = click.option("--first-port", type=int, default=ports.DESK.number, show_default=True,
                       help="The first of the six ports of its parts.")  # fmt: skip
 
 
@@ -40,10 +50,8 @@ def network_setup(context: click.Context, first_port: int, as_json: bool) -> int
 
 @network.command("serve")
 @click.argument("parts", nargs=-1)
-@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-              help="Where the authorities answer (kazashi up).")  # fmt: skip
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-              help="Where users' browsers find the local agent.")  # fmt: skip
+@services_option
+@agent_option
 @_FIRST
 @click.pass_context
 def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
@@ -67,14 +75,20 @@ def network_serve(context: click.Context, parts: tuple[str, ...], services: str,
 
 
 @network.command("portal")
-@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL")
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL")
+@services_option
+@agent_option
 @click.option("--generations", type=click.Choice(["followed", "begun-anew"]), default="followed", show_default=True,
               help="What a renewed certificate does: its chain is followed, or the setup is made again.")  # fmt: skip
-@click.option("--desk", default="https://localhost:18603", show_default=True, metavar="URL",
+@click.option("--desk", default=ports.DESK.address, show_default=True, metavar="URL",
               help="Where J-LIS's desk answers.")  # fmt: skip
-@click.option("--messages", type=int, default=18607, show_default=True, help="The port for the network's messages.")
-@click.option("--port", type=int, default=18608, show_default=True)
+@click.option(
+    "--messages",
+    type=int,
+    default=ports.PORTAL_MESSAGES.number,
+    show_default=True,
+    help="The port for the network's messages.",
+)
+@port_option(ports.PORTAL)
 @click.pass_context
 def network_portal(
     context: click.Context, services: str, agent: str, generations: str, desk: str, messages: int, port: int

@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, table, world_of, write_bytes
+from kazashi.tools.cli.commands.shared import (
+    agent_option,
+    answer,
+    json_option,
+    port_option,
+    services_option,
+    table,
+    world_of,
+    write_bytes,
+)
+from kazashi.web.ports import CENTRE, REFUND_PORTAL
 
 if TYPE_CHECKING:
     from kazashi.refund_points.refunds import Refunds
     from kazashi.refund_points.till import Receipt
 
-_CENTRE = click.option("--centre", default="https://localhost:18614", show_default=True, metavar="URL",
+_CENTRE = click.option("--centre", default=CENTRE.address, show_default=True, metavar="URL",
                        help="Where the centre answers (kazashi points centre).")  # fmt: skip
-_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-                         help="Where the authorities publish their lists (kazashi up).")  # fmt: skip
 _READER = click.option("--reader", metavar="NAME",
                        help="The register's reader, or the beginning of its name (default: any).")  # fmt: skip
 _GOODS = click.option("--goods", type=click.Path(dir_okay=False, exists=True, path_type=Path), metavar="FILE",
@@ -98,27 +106,26 @@ def points_revoke(context: click.Context, till: str) -> None:
 
 
 @points.command("centre")
-@click.option("--port", type=int, default=18614, show_default=True)
+@port_option(CENTRE)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Processes on one port and one database; more than one wants PostgreSQL.")  # fmt: skip
 @click.pass_context
 def points_centre(context: click.Context, port: int, workers: int) -> None:
     """Serve the accumulation centre over HTTPS, to tills that show their certificate."""
-    from kazashi.refund_points.serve import HOST, run
+    from kazashi.refund_points.serve import run
 
-    click.echo(f"The centre answers tills at https://{HOST}:{port}", err=True)
+    click.echo(f"The centre answers tills at https://{CENTRE.host}:{port}", err=True)
     run(world_of(context), port, workers)
 
 
 @points.command("portal")
-@click.option("--port", type=int, default=18615, show_default=True)
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-              help="Where users' browsers find the local agent (kazashi agent).")  # fmt: skip
-@_SERVICES
+@port_option(REFUND_PORTAL)
+@agent_option
+@services_option
 @click.pass_context
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
     """Serve the refund portal: points by year, applications, and how they stand."""
-    from kazashi.assembly.actors import REFUND_PORTAL
+    from kazashi.assembly.actors import REFUND_PORTAL as ACTOR
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
     from kazashi.refund_points.portal import RefundPortal
@@ -126,7 +133,7 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
     from kazashi.refund_points.serve import centre_of
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, REFUND_PORTAL.caller)
+    verifier, linkage = over_http(world, services, ACTOR.caller)
     origin = f"http://localhost:{port}"
     click.echo(f"The refund portal is at {origin}", err=True)
     portal = RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, origin, agent)
@@ -137,7 +144,7 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
 @click.argument("shop")
 @click.argument("till")
 @_CENTRE
-@_SERVICES
+@services_option
 @_READER
 @_GOODS
 @click.option("--printer", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -174,7 +181,7 @@ def points_till(
 @click.argument("till")
 @click.argument("goods_codes", nargs=-1, required=True, metavar="[N*]CODE...")
 @click.option("--no-card", is_flag=True, help="The card was forgotten.")
-@_SERVICES
+@services_option
 @_READER
 @_GOODS
 @json_option
@@ -199,7 +206,7 @@ def points_sell(
 @click.argument("shop")
 @click.argument("till")
 @click.argument("receipt")
-@_SERVICES
+@services_option
 @_READER
 @json_option
 @click.pass_context

@@ -5,36 +5,31 @@ from __future__ import annotations
 import click
 
 from kazashi.assembly.served import serve_application
-from kazashi.tools.cli.commands.shared import world_of
-
-_HOST = "127.0.0.1"
-_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-                         help="Where the authorities answer (kazashi up).")  # fmt: skip
-_AGENT = click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-                      help="Where users' browsers find the local agent.")  # fmt: skip
+from kazashi.tools.cli.commands.shared import agent_option, port_option, services_option, world_of
+from kazashi.web import ports
 
 
 @click.command()
-@click.option("--port", type=int, default=18610, show_default=True)
+@port_option(ports.AGENT)
 def agent(port: int) -> None:
     """Serve the local agent: it shows which site asks, takes the PIN, and has the card in the reader sign."""
     from kazashi.relying_party.login.agent import Agent
 
-    own = f"http://{_HOST}:{port}"
+    own = f"http://{ports.HOST}:{port}"
     click.echo(f"The agent answers at {own}", err=True)
     serve_application(Agent(own).application(), port)
 
 
 @click.command()
-@click.option("--port", type=int, default=18611, show_default=True)
+@port_option(ports.SITE)
 @click.option(
     "--proxy-secret",
     default="",
     envvar="KAZASHI_PROXY_SECRET",
     help="What a TLS server in front shows when it passes a client's certificate on (docs/relying-parties.md).",
 )
-@_SERVICES
-@_AGENT
+@services_option
+@agent_option
 @click.pass_context
 def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
     """Serve a sample site, where people register and log in with their cards."""
@@ -53,8 +48,8 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
 
 
 @click.command()
-@click.option("--port", type=int, default=18613, show_default=True)
-@_SERVICES
+@port_option(ports.PLATFORM)
+@services_option
 @click.pass_context
 def platform(context: click.Context, port: int, services: str) -> None:
     """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
@@ -66,7 +61,7 @@ def platform(context: click.Context, port: int, services: str) -> None:
 
     world = world_of(context)
     verifier, linkage = over_http(world, services, PLATFORM.caller)
-    click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
+    click.echo(f"The platform is at http://{ports.HOST}:{port}, described at /docs", err=True)
     serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
 
@@ -86,9 +81,9 @@ def tenant(context: click.Context, name: str) -> None:
 
 
 @click.command()
-@click.option("--port", type=int, default=18612, show_default=True)
-@_SERVICES
-@_AGENT
+@port_option(ports.PROVIDER)
+@services_option
+@agent_option
 @click.pass_context
 def provider(context: click.Context, port: int, services: str, agent: str) -> None:
     """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from kazashi.web.ports import AGENT, AUTHORITIES, Port
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
     from kazashi.world.home import World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
+services_option = click.option("--services", default=AUTHORITIES.address, show_default=True, metavar="URL",
+                               help="Where the authorities answer (kazashi up).")  # fmt: skip
+agent_option = click.option("--agent", default=AGENT.address, show_default=True, metavar="URL",
+                            help="Where users' browsers find the local agent (kazashi agent).")  # fmt: skip
+
+
+def port_option(port: Port) -> Callable[[_Command], _Command]:
+    """The option that names another port than a server's own."""
+    return click.option("--port", type=int, default=port.number, show_default=True)
 
 
 def world_of(context: click.Context) -> World:
