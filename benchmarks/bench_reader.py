@@ -26,6 +26,7 @@ from kazashi.reader_bridge.check.probe import SELECT_JPKI, Secrets
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.pcsc import CardHandle, connected
 from kazashi.tools.daemon import bench_process
+from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.world.home import World, open_world
 
 GOAL_TRACING = 1.10
@@ -60,7 +61,7 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
 
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
-    status = bench_process.detach(world, ["--pcscd=private", "--card=hanako"])
+    status = bench_process.detach(world, InstancePlan(pcscd="private"))
     os.environ.update(status["pcscd"]["environment"])
     try:
         yield status

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from kazashi.tools.cli.commands.card import made
 from kazashi.tools.cli.commands.reader import slots_in_words
 from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+from kazashi.tools.daemon.plan import InstancePlan
 
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Run in the background; come back once the card is in the reader.")
-@click.option("--reader", "readers", multiple=True, metavar="NAME", help="A two-slot reader; up to 8 of them.")
+@click.option("--reader", "readers", multiple=True, metavar="NAME", default=InstancePlan().readers,
+              help="A two-slot reader; up to 8 of them.")  # fmt: skip
 @click.option("--card", "cards", multiple=True, metavar="NAME", help="A card for each slot in turn (default: hanako).")
 @click.option("--empty", is_flag=True, help="Put no card in.")
 @click.option("--contactless", is_flag=True, help="Hold the cards to contactless readers.")
 @click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
 @click.option(
     "--pcscd",
-    "where",
     type=click.Choice(["auto", "system", "own", "private"]),
     default="auto",
     help="The system's pcscd, one in its place, or one beside it that clients must be told of.",
@@ -34,63 +34,26 @@ from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
 @click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
-@click.option("--no-services", is_flag=True, help="Reader and cards alone.")
-@click.option("--no-console", is_flag=True, help="Everything but the console.")
-@click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+@click.option("--no-services", "services", flag_value=False, default=True, help="Reader and cards alone.")
+@click.option("--no-console", "console", flag_value=False, default=True, help="Everything but the console.")
+@click.option("--faults", "script", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
 @click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
               help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
+@click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
-def up(
-    context: click.Context,
-    detach: bool,
-    readers: Sequence[str],
-    cards: Sequence[str],
-    empty: bool,
-    contactless: bool,
-    reset_keeps_status: bool,
-    where: str,
-    port: int | None,
-    workers: int,
-    ldap: bool,
-    no_services: bool,
-    no_console: bool,
-    faults: Path | None,
-    unkind: bool,
-    dialled: Sequence[str],
-    as_json: bool,
-) -> None:
+def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_json: bool, **chosen: Any) -> None:
     """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
-    from kazashi.assembly.errors import UsageError
-    from kazashi.reader_bridge.endpoint import dialled_endpoint
-    from kazashi.reader_bridge.fault_script import UNKIND, parse_fault_script, read_fault_script
-    from kazashi.reader_bridge.host import Presentation
     from kazashi.tools.daemon import bench_process
 
     world = world_of(context)
-    if empty and cards:
-        raise UsageError("--empty and --card contradict each other")
-    if unkind and faults:
-        raise UsageError("--unkind and --faults contradict each other")
-    try:
-        endpoints = [dialled_endpoint(address) for address in dialled]
-    except ValueError as error:
-        raise UsageError(f"--listen {error}") from error
-    plan = read_fault_script(faults) if faults else parse_fault_script(UNKIND) if unkind else None
-    names = [] if empty else list(cards or ["hanako"])
-    for name in names:
+    plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
+    for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
     if detach:
-        arguments = [f"--pcscd={where}", *(f"--reader={name}" for name in readers)]
-        arguments += [f"--card={name}" for name in names] or ["--empty"]
-        arguments += [f"--workers={workers}", *([f"--port={port}"] if port else [])]
-        arguments += ["--ldap"] * ldap + ["--no-services"] * no_services + ["--no-console"] * no_console
-        arguments += ["--contactless"] * contactless + ["--reset-keeps-status"] * reset_keeps_status
-        arguments += ["--unkind"] * unkind + [f"--listen={address}" for address in dialled]
-        arguments += [f"--faults={faults.resolve()}"] if faults else []
-        status = bench_process.detach(world, arguments)
+        status = bench_process.detach(world, plan)
         answer(status, as_json, status_in_words(status))
         return
 
@@ -98,21 +61,33 @@ def up(
         answer(status, as_json, status_in_words(status))
         sys.stdout.flush()
 
-    for endpoint in endpoints:
+    for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
                 f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
-    presentation = Presentation(contactless, reset_keeps_status, plan)
-    bench_process.run(
-        world,
-        readers or bench_process.DEFAULT_READERS,
-        where,
-        [(name, presentation) for name in names],
-        None if no_services else bench_process.ServicePlan(port, workers, ldap, not no_console),
-        announce,
-        endpoints,
-    )
+    bench_process.run(world, plan, announce)
+
+
+def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, **chosen: Any) -> InstancePlan:
+    """The plan that the options make. Raises UsageError and BadFaultScript."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.reader_bridge.fault_script import UNKIND, read_fault_script
+
+    if empty and cards:
+        raise UsageError("--empty and --card contradict each other")
+    if unkind and script:
+        raise UsageError("--unkind and --faults contradict each other")
+    faults = UNKIND if unkind else ""
+    if script is not None:
+        read_fault_script(script)
+        faults = script.read_text(encoding="utf-8", errors="replace")
+    plan = InstancePlan(cards=() if empty else cards or InstancePlan().cards, faults=faults, **chosen)
+    try:
+        plan.endpoints()
+    except ValueError as error:
+        raise UsageError(f"--listen {error}") from error
+    return plan
 
 
 @click.command()
