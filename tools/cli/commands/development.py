@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from kazashi.tools.cli.commands.shared import json_option
+from kazashi.tools.cli.commands.shared import Reply, json_option, replies
 
 QUICK = "unit"
 LONG = "long"
@@ -54,37 +54,31 @@ def bench(area: str, as_json: bool) -> int:
 
 
 @click.command()
-@json_option
+@replies
 @click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart, which many pages draw.")
-def imports(as_json: bool, mermaid: bool) -> int:
+def imports(mermaid: bool) -> Reply:
     """Print the import diagram: which package imports which, floor by floor."""
-    import json
-
     from kazashi.tools.cli.checkout import checkout, floors, rooms
 
     found = rooms(checkout())
     total = sum(room.lines for room in found.values() if room.name != "benchmarks")
-    storeys = floors(found)
-    if as_json:
-        rows = [{"floor": number, "package": room.name, "lines": room.lines, "imports": room.imports}
-                for number, floor in enumerate(storeys, 1) for room in floor]  # fmt: skip
-        click.echo(json.dumps(rows))
-    elif mermaid:
-        click.echo("flowchart BT")
-        for number, floor in enumerate(storeys, 1):
-            click.echo(f"  subgraph floor{number}[floor {number}]")
-            for room in floor:
-                click.echo(f"    {room.name}[{room.name.removeprefix('kazashi.')}<br>{room.lines} lines]")
-            click.echo("  end")
-        for room in found.values():
-            for other in sorted(room.imports):
-                click.echo(f"  {room.name} --> {other}")
-    else:
-        for number, floor in reversed([*enumerate(storeys, 1)]):
-            click.echo(f"floor {number}")
-            for room in floor:
-                below = ", ".join(sorted(name.removeprefix("kazashi.") for name in room.imports)) or "nothing of ours"
-                share = f"{room.lines:6,} lines {100 * room.lines / total:3.0f} %" if room.name != "benchmarks" else (
-                    f"{room.lines:6,} lines      ")  # fmt: skip
-                click.echo(f"  {room.name.removeprefix('kazashi.'):18} {share}  imports {below}")
-    return 0
+    storeys = [*enumerate(floors(found), 1)]
+    rows = [{"floor": number, "package": room.name, "lines": room.lines, "imports": room.imports}
+            for number, floor in storeys for room in floor]  # fmt: skip
+    lines = []
+    if mermaid:
+        lines.append("flowchart BT")
+        for number, floor in storeys:
+            lines.append(f"  subgraph floor{number}[floor {number}]")
+            lines += [f"    {room.name}[{room.name.removeprefix('kazashi.')}<br>{room.lines} lines]" for room in floor]
+            lines.append("  end")
+        lines += [f"  {room.name} --> {other}" for room in found.values() for other in sorted(room.imports)]
+        return Reply(rows, "\n".join(lines))
+    for number, floor in reversed(storeys):
+        lines.append(f"floor {number}")
+        for room in floor:
+            below = ", ".join(sorted(name.removeprefix("kazashi.") for name in room.imports)) or "nothing of ours"
+            share = f"{room.lines:6,} lines {100 * room.lines / total:3.0f} %" if room.name != "benchmarks" else (
+                f"{room.lines:6,} lines      ")  # fmt: skip
+            lines.append(f"  {room.name.removeprefix('kazashi.'):18} {share}  imports {below}")
+    return Reply(rows, "\n".join(lines))

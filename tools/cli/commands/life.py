@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +10,7 @@ import click
 
 from kazashi.tools.cli.commands.card import made
 from kazashi.tools.cli.commands.reader import slots_in_words
-from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_of
 from kazashi.tools.daemon.plan import InstancePlan
 
 
@@ -48,18 +47,17 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
     from kazashi.tools.daemon import bench_process
 
+    def announce(status: dict[str, Any]) -> None:
+        Reply(status, status_in_words(status)).show(as_json)
+        sys.stdout.flush()
+
     world = world_of(context)
     plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
     if detach:
-        status = bench_process.detach(world, plan)
-        answer(status, as_json, status_in_words(status))
+        announce(bench_process.detach(world, plan))
         return
-
-    def announce(status: dict[str, Any]) -> None:
-        answer(status, as_json, status_in_words(status))
-        sys.stdout.flush()
 
     for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
@@ -91,50 +89,46 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def down(context: click.Context, as_json: bool) -> None:
+def down(context: click.Context) -> Reply:
     """End what `up` started, and nothing else."""
     from kazashi.tools.daemon.bench_process import wait_until_ended
 
     told = ask(context, "down")
     ended = wait_until_ended(world_of(context), told["pid"])
-    answer({"pid": told["pid"], "ended": ended}, as_json, "The bench has ended." if ended else "It is still ending.")
+    return Reply({"pid": told["pid"], "ended": ended}, "The bench has ended." if ended else "It is still ending.")
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def status(context: click.Context, as_json: bool) -> None:
+def status(context: click.Context) -> Reply:
     """What runs."""
     told = ask(context, "status")
-    answer(told, as_json, status_in_words(told))
+    return Reply(told, status_in_words(told))
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> int:
+def doctor(context: click.Context) -> Reply:
     """What is there, what is missing, and what to do about it."""
     from dataclasses import asdict
 
     from kazashi.assembly.errors import Exit
     from kazashi.tools.cli.doctor import examine
 
-    findings = examine(world_of(context))
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
-    else:
-        for finding in findings:
-            mark = (
-                click.style("ok     ", fg="green")
-                if finding.ok
-                else (click.style("MISSING", fg="red") if finding.essential else click.style("note   ", fg="yellow"))
-            )
-            click.echo(f"{mark} {finding.check}: {finding.detail}")
-            if finding.remedy:
-                click.echo(f"        -> {finding.remedy}")
-    return Exit.OK if all(finding.ok for finding in findings if finding.essential) else Exit.ENVIRONMENT
+    findings, lines = examine(world_of(context)), []
+    for finding in findings:
+        state, colour = (
+            ("ok", "green") if finding.ok else ("MISSING", "red") if finding.essential else ("note", "yellow")
+        )
+        lines.append(f"{click.style(f'{state:7}', fg=colour)} {finding.check}: {finding.detail}")
+        if finding.remedy:
+            lines.append(f"        -> {finding.remedy}")
+    healthy = all(finding.ok for finding in findings if finding.essential)
+    return Reply([asdict(finding) for finding in findings], "\n".join(lines), Exit.OK if healthy else Exit.ENVIRONMENT)
 
 
 def status_in_words(told: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -94,9 +94,9 @@ def mykey_night(context: click.Context, no_chain: bool) -> None:
 
 
 @mykey.command("exposure")
-@json_option
+@replies
 @click.pass_context
-def mykey_exposure(context: click.Context, as_json: bool) -> None:
+def mykey_exposure(context: click.Context) -> Reply:
     """All that the platform holds."""
     _, platform = _platform(context)
     found = platform.exposure()
@@ -105,7 +105,7 @@ def mykey_exposure(context: click.Context, as_json: bool) -> None:
         for name, rows in found.items()
     }
     words = [f"{name}\n{table(rows, '(empty)')}" for name, rows in readable.items()]
-    answer(readable, as_json, "\n\n".join(words))
+    return Reply(readable, "\n\n".join(words))
 
 
 def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.shared import (
+    Reply,
     agent_option,
-    answer,
     institutions_of,
-    json_option,
     port_option,
+    replies,
     services_option,
     table,
     world_of,
@@ -33,9 +33,9 @@ def network() -> None:
 
 @network.command("setup")
 @_FIRST
-@json_option
+@replies
 @click.pass_context
-def network_setup(context: click.Context, first_port: int, as_json: bool) -> int:
+def network_setup(context: click.Context, first_port: int) -> Reply:
     """Connect bodies, issue codes, register copies and ask a first question, stage by stage, as the overall operation
     test did. Exit 1 at the first gate that does not hold."""
     from dataclasses import asdict
@@ -44,8 +44,7 @@ def network_setup(context: click.Context, first_port: int, as_json: bool) -> int
 
     gates = list(Network(institutions_of(context)).rehearse(addresses(first_port)))
     words = "\n".join(f"{'ok  ' if gate.ok else 'FAIL'} {gate.stage}: {gate.words}" for gate in gates)
-    answer([asdict(gate) for gate in gates], as_json, words)
-    return 0 if all(gate.ok for gate in gates) else 1
+    return Reply([asdict(gate) for gate in gates], words, 0 if all(gate.ok for gate in gates) else 1)
 
 
 @network.command("serve")
@@ -102,9 +101,9 @@ def network_portal(
 
 @network.command("ask")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_ask(context: click.Context, who: str, as_json: bool) -> None:
+def network_ask(context: click.Context, who: str) -> Reply:
     """Ask about WHO as for a child allowance (児童手当): taxes of one municipality, insurance of the pension service.
 
     In one process, without servers; the record is there all the same.
@@ -115,14 +114,14 @@ def network_ask(context: click.Context, who: str, as_json: bool) -> None:
     answers = found.child_allowance(found.institutions.registry.find(who), trace)
     steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
     words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])
-    answer({"answers": answers, "steps": steps}, as_json, words)
+    return Reply({"answers": answers, "steps": steps}, words)
 
 
 @network.command("records")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_records(context: click.Context, who: str, as_json: bool) -> None:
+def network_records(context: click.Context, who: str) -> Reply:
     """The provision records of WHO, as the portal would show them."""
     found = _network(context)
     code = found.core.portal_code(str(found.institutions.registry.find(who).code))
@@ -131,15 +130,15 @@ def network_records(context: click.Context, who: str, as_json: bool) -> None:
          "item": one.item, "state": one.outcome.value, "rule": one.reason}
         for one in found.core.records(code)
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "nothing was asked about this person yet"))
+    return Reply(rows, table(rows, "nothing was asked about this person yet"))
 
 
 @network.command("rules")
 @click.option("--requester", metavar="KIND", help="Only rows of requesters of that kind.")
 @click.option("--item", help="Only rows about that item.")
 @click.option("--gap", is_flag=True, help="Laws of this table that the table of uses (別表第一) does not have.")
-@json_option
-def network_rules(requester: str | None, item: str | None, gap: bool, as_json: bool) -> None:
+@replies
+def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
     """The table of affairs (別表第二): who may ask whom for what, in which affair of which law."""
     from dataclasses import asdict
 
@@ -149,14 +148,13 @@ def network_rules(requester: str | None, item: str | None, gap: bool, as_json: b
     found = table_of_affairs()
     if gap:
         laws = outside_the_table(found)
-        answer(laws, as_json, "\n".join(laws) or "none")
-        return
+        return Reply(laws, "\n".join(laws) or "none")
     rows: list[dict[str, Any]] = [
         {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no"}
         for row in found
         if requester in (None, row.purpose.requester) and item in (None, row.purpose.item)
     ]
-    answer(rows, as_json, table(rows, "no row fits"))
+    return Reply(rows, table(rows, "no row fits"))
 
 
 @network.command("decide")
@@ -166,10 +164,10 @@ def network_rules(requester: str | None, item: str | None, gap: bool, as_json: b
 @click.argument("provider")
 @click.argument("item")
 @click.option("--on", metavar="DATE", default="2026-11-24", show_default=True)
-@json_option
+@replies
 def network_decide(
-    requester: str, law: str, affair: str, provider: str, item: str, on: str, as_json: bool
-) -> int:  # fmt: skip
+    requester: str, law: str, affair: str, provider: str, item: str, on: str
+) -> Reply:  # fmt: skip
     """Whether REQUESTER may ask PROVIDER for ITEM in an AFFAIR of a LAW, by which rule, or why not."""
     from datetime import date
 
@@ -186,15 +184,14 @@ def network_decide(
         "denial": decision.denial.value if decision.denial else None,
     }  # fmt: skip
     words = decision.rule if decision.allowed else f"denied: {decision.words} ({decision.penalty.value})"
-    answer(told, as_json, words)
-    return 0 if decision.allowed else 1
+    return Reply(told, words, 0 if decision.allowed else 1)
 
 
 @network.command("three-ways")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_three_ways(context: click.Context, who: str, as_json: bool) -> None:
+def network_three_ways(context: click.Context, who: str) -> Reply:
     """One question about WHO in three ways: a common database, by number, by tokens; and who sees what in each."""
     from kazashi.studies.network_three_ways import ask_three_ways
 
@@ -208,13 +205,13 @@ def network_three_ways(context: click.Context, who: str, as_json: bool) -> None:
             called = ", ".join(sights["identifiers"]) or "nothing"
             lines.append(f"  {whom}: calls the person {called}; saw {len(sights['values'])} values")
         lines += [f"  identifiers that several know: {', '.join(one.shared_identifiers()) or 'none'}", ""]
-    answer(told, as_json, "\n".join(lines).rstrip())
+    return Reply(told, "\n".join(lines).rstrip())
 
 
 @network.command("rulings")
-@json_option
+@replies
 @click.pass_context
-def network_rulings(context: click.Context, as_json: bool) -> int:
+def network_rulings(context: click.Context) -> Reply:
     """The five reasons of the Supreme Court's ruling of 2008, held against the stores of this world.
 
     Exit 1 where rows speak against one of them; the rows are listed.
@@ -230,8 +227,9 @@ def network_rulings(context: click.Context, as_json: bool) -> int:
         + "".join(f"\n         {row}" for row in one.against)
         for one in findings
     )
-    answer([{**asdict(one), "holds": one.holds} for one in findings], as_json, words)
-    return 0 if all(one.holds for one in findings) else 1
+    return Reply(
+        [{**asdict(one), "holds": one.holds} for one in findings], words, 0 if all(one.holds for one in findings) else 1
+    )
 
 
 @network.command("match")
@@ -240,11 +238,11 @@ def network_rulings(context: click.Context, as_json: bool) -> int:
               help="The share of records that do not match letter for letter.")  # fmt: skip
 @click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the records that are left to people, as CSV.")  # fmt: skip
-@json_option
+@replies
 @click.pass_context
 def network_match(
-    context: click.Context, count: int, failing: float, work_list: Path | None, as_json: bool
-) -> None:  # fmt: skip
+    context: click.Context, count: int, failing: float, work_list: Path | None
+) -> Reply:  # fmt: skip
     """The first matching (初期突合) by the four attributes, on made-up records with noise: how many match, how many of
     these rightly, and what is left to people."""
     from kazashi.studies.network_matching import matched
@@ -252,7 +250,7 @@ def network_match(
     report = matched(world_of(context).seed, count, failing, work_list)
     words = "\n".join(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}"
                       for name, value in report.items())  # fmt: skip
-    answer(report, as_json, words)
+    return Reply(report, words)
 
 
 def _network(context: click.Context) -> Network:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kazashi.tools.cli.commands.shared import (
+    Reply,
     agent_option,
-    answer,
-    json_option,
     port_option,
+    replies,
     services_option,
     table,
     world_of,
@@ -39,8 +38,8 @@ def points() -> None:
 
 
 @points.command("policies")
-@json_option
-def points_policies(as_json: bool) -> None:
+@replies
+def points_policies() -> Reply:
     """Which codes a till can read from a card, and what each tells to whom."""
     from dataclasses import asdict
 
@@ -51,7 +50,7 @@ def points_policies(as_json: bool) -> None:
         "\n".join([name, *(f"  {who.replace('_', ' '):14} {what}" for who, what in exposure.items())])
         for name, exposure in found.items()
     )
-    answer(found, as_json, words)
+    return Reply(found, words)
 
 
 @points.command("enrol")
@@ -76,9 +75,9 @@ def points_enrol(
 
 
 @points.command("tills")
-@json_option
+@replies
 @click.pass_context
-def points_tills(context: click.Context, as_json: bool) -> None:
+def points_tills(context: click.Context) -> Reply:
     """Every installation of a till that the centre has enrolled, and what waits on the disks that are here."""
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
@@ -91,7 +90,7 @@ def points_tills(context: click.Context, as_json: bool) -> None:
         rows.append({"till": entry.name, "state": entry.state, **{state.value: n for state, n in states.items()}})
     shown = [{"till": "", "state": "", "waiting": "", "acknowledged": "", "refused": "", "damaged": "", **row}
              for row in rows]  # fmt: skip
-    answer(rows, as_json, table(shown, "no till is enrolled yet; try: kazashi points enrol rice-shop till-1"))
+    return Reply(rows, table(shown, "no till is enrolled yet; try: kazashi points enrol rice-shop till-1"))
 
 
 @points.command("revoke")
@@ -184,12 +183,12 @@ def points_till(
 @services_option
 @_READER
 @_GOODS
-@json_option
+@replies
 @click.pass_context
 def points_sell(
     context: click.Context, shop: str, till: str, goods_codes: tuple[str, ...], no_card: bool, services: str,
-    reader: str | None, goods: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    reader: str | None, goods: Path | None,
+) -> Reply:  # fmt: skip
     """Sell goods at a till, to whoever's card lies in the reader."""
     from kazashi.assembly.points import basket_of, open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
@@ -199,7 +198,7 @@ def points_sell(
     card = None if no_card else register_reader(world, services, reader)()
     if card is None and not no_card:
         raise CardMissing("there is no individual number card in the reader; put one in, or say --no-card")
-    _print(found.sell(basket, card), as_json)
+    return _receipt(found.sell(basket, card))
 
 
 @points.command("later")
@@ -208,11 +207,11 @@ def points_sell(
 @click.argument("receipt")
 @services_option
 @_READER
-@json_option
+@replies
 @click.pass_context
 def points_later(
-    context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None, as_json: bool
-) -> None:
+    context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None
+) -> Reply:
     """Points for RECEIPT, whose buyer had forgotten the card, and shows it now."""
     from kazashi.assembly.points import open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
@@ -222,7 +221,7 @@ def points_later(
     card = register_reader(world, services, reader)()
     if card is None:
         raise CardMissing("there is no individual number card in the reader")
-    _print(found.show_later(receipt, card), as_json)
+    return _receipt(found.show_later(receipt, card))
 
 
 @points.command("return")
@@ -230,24 +229,22 @@ def points_later(
 @click.argument("till")
 @click.argument("receipt")
 @click.argument("places", nargs=-1, type=int, required=True, metavar="LINE...")
-@json_option
+@replies
 @click.pass_context
-def points_return(
-    context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...], as_json: bool
-) -> None:
+def points_return(context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...]) -> Reply:
     """Take goods back: LINEs of RECEIPT, counted from 1. Their points are taken away."""
     from kazashi.assembly.points import open_till
 
-    _print(open_till(world_of(context), shop, till).take_back(receipt, places), as_json)
+    return _receipt(open_till(world_of(context), shop, till).take_back(receipt, places))
 
 
 @points.command("send")
 @click.argument("shop")
 @click.argument("till")
 @_CENTRE
-@json_option
+@replies
 @click.pass_context
-def points_send(context: click.Context, shop: str, till: str, centre: str, as_json: bool) -> int:
+def points_send(context: click.Context, shop: str, till: str, centre: str) -> Reply:
     """Bring everything that waits at a till to the centre; exit 1 where the centre has refused some of it."""
     from dataclasses import asdict
 
@@ -257,14 +254,13 @@ def points_send(context: click.Context, shop: str, till: str, centre: str, as_js
 
     found = open_till(world_of(context), shop, till)
     sent = send_waiting(found, HttpsTransport.of(found, centre))
-    answer(asdict(sent), as_json, f"{sent.acknowledged} taken, {sent.refused} refused")
-    return 1 if sent.refused else 0
+    return Reply(asdict(sent), f"{sent.acknowledged} taken, {sent.refused} refused", 1 if sent.refused else 0)
 
 
 @points.command("balance")
-@json_option
+@replies
 @click.pass_context
-def points_balance(context: click.Context, as_json: bool) -> int:
+def points_balance(context: click.Context) -> Reply:
     """Hold every till's disk against the ledger: each point is found once, or named; exit 1 where one is not."""
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
@@ -272,31 +268,30 @@ def points_balance(context: click.Context, as_json: bool) -> int:
 
     world = world_of(context)
     found = balance(centre_of(world), tills_here(world))
-    answer(found.as_dict(), as_json, found.in_words())
-    return 0 if found.good else 1
+    return Reply(found.as_dict(), found.in_words(), 0 if found.good else 1)
 
 
 @points.command("ledger")
-@json_option
+@replies
 @click.pass_context
-def points_ledger(context: click.Context, as_json: bool) -> None:
+def points_ledger(context: click.Context) -> Reply:
     """Every account: its code, its year, and the points in it."""
     from kazashi.refund_points.serve import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
-    answer(rows, as_json, table(rows, "nothing was accumulated yet"))
+    return Reply(rows, table(rows, "nothing was accumulated yet"))
 
 
 @points.command("refused")
-@json_option
+@replies
 @click.pass_context
-def points_refused(context: click.Context, as_json: bool) -> None:
+def points_refused(context: click.Context) -> Reply:
     """What the centre has refused, and why; the records themselves with --json."""
     from kazashi.refund_points.serve import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
     shown = [{name: row[name] for name in ("till", "reason", "words")} for row in rows]
-    answer(rows, as_json, table(shown, "nothing was refused"))
+    return Reply(rows, table(shown, "nothing was refused"))
 
 
 @points.command("close-year")
@@ -315,9 +310,9 @@ def points_close_year(context: click.Context, year: int) -> None:
 
 
 @points.command("people")
-@json_option
+@replies
 @click.pass_context
-def points_people(context: click.Context, as_json: bool) -> None:
+def points_people(context: click.Context) -> Reply:
     """Who has registered at the portal, with what may be refunded, and each application."""
     refunds = _refunds(context)
     rows = [
@@ -327,7 +322,7 @@ def points_people(context: click.Context, as_json: bool) -> None:
                                    for one in refunds.applications(person))}
         for person, name, household in refunds.people()
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "nobody has registered yet"))
+    return Reply(rows, table(rows, "nobody has registered yet"))
 
 
 @points.command("pool")
@@ -366,9 +361,9 @@ def points_settle(context: click.Context, number: int, paid: bool) -> None:
 
 @points.command("exposure")
 @click.argument("receipt")
-@json_option
+@replies
 @click.pass_context
-def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None:
+def points_exposure(context: click.Context, receipt: str) -> Reply:
     """Who knows what of one RECEIPT (SHOP/TILL/INSTALLATION/NUMBER), read from what each of them keeps."""
     from kazashi.studies.points_exposure import exposure
 
@@ -377,7 +372,7 @@ def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None
         "\n".join([who, *([f"  {name}: {value}" for name, value in knows.items()] or ["  nothing"])])
         for who, knows in found.items()
     )
-    answer(found, as_json, words)
+    return Reply(found, words)
 
 
 @points.command("simulate")
@@ -389,10 +384,10 @@ def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None
               help="Keep the world in a new directory, to look into it afterwards.")  # fmt: skip
 @click.option("--storage", default="", metavar="URL", help="postgresql://... for the centre (default: SQLite files).")
 @click.option("--seed", default="points", show_default=True, help="The same seed, the same day.")
-@json_option
+@replies
 def points_simulate(
-    shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str, as_json: bool
-) -> int:  # fmt: skip
+    shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str
+) -> Reply:  # fmt: skip
     """A day of a town: rush hours, cuts, crashes, a centre without power, a refund season; and the balance.
 
     Exit 1 where a point is neither in the ledger once nor named.
@@ -417,8 +412,7 @@ def points_simulate(
         with progress("quarters of an hour", steps()) as shown:
             report = simulate(world, shops, customers, when, shown)
         world.close()
-    answer(report.as_dict(), as_json, report.in_words())
-    return 0 if report.balance.good else 1
+    return Reply(report.as_dict(), report.in_words(), 0 if report.balance.good else 1)
 
 
 def _refunds(context: click.Context) -> Refunds:
@@ -428,9 +422,9 @@ def _refunds(context: click.Context) -> Refunds:
     return Refunds(centre_of(world_of(context)))
 
 
-def _print(receipt: Receipt, as_json: bool) -> None:
+def _receipt(receipt: Receipt) -> Reply:
     from dataclasses import asdict
 
     from kazashi.refund_points.printing import receipt_text
 
-    click.echo(json.dumps(asdict(receipt), ensure_ascii=False) if as_json else receipt_text(receipt), nl=as_json)
+    return Reply(asdict(receipt), receipt_text(receipt))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
-from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_of
 
 if TYPE_CHECKING:
     from kazashi.assembly.traces import Followed
@@ -30,12 +30,12 @@ reader.add_command(reader_compare)
 
 
 @reader.command("list")
-@json_option
+@replies
 @click.pass_context
-def reader_list(context: click.Context, as_json: bool) -> None:
+def reader_list(context: click.Context) -> Reply:
     """The slots of the running bench."""
     told = ask(context, "status")
-    answer(told["slots"], as_json, slots_in_words(told["slots"]))
+    return Reply(told["slots"], slots_in_words(told["slots"]))
 
 
 @reader.command("env")
@@ -68,32 +68,20 @@ def reader_trace(
     PINs are never shown in words, and bytes that are a PIN's or the holder's are masked, also in files, unless
     --unmasked.
     """
-    from contextlib import ExitStack
-
     from kazashi.assembly.errors import UsageError
-    from kazashi.assembly.traces import Decoders
+    from kazashi.assembly.traces import Recorder
     from kazashi.assembly.traces import follow as followed
-    from kazashi.reader_bridge.trace import TraceWriter
 
     backlog = last if last is not None else (0 if follow else 100)
-    decoders = Decoders()
     slots = ask(context, "status")["slots"]
     if out is not None and not slot and len(slots) != 1:
         raise UsageError("a trace file is of one slot; name it with --slot")
-    with ExitStack() as stack:
-        writers: dict[int, TraceWriter] = {}
+    with Recorder(out, unmasked=unmasked) as recorder:
         for found in followed(world_of(context), slot, backlog, live=follow):
             for one in found:
-                if out is None:
-                    decoded = decoders.decode(one)
-                else:
-                    if one.slot not in writers:
-                        writer = TraceWriter(out, one.reader, decoders.of(one.slot), unmasked=unmasked)
-                        writers[one.slot] = stack.enter_context(writer)
-                    decoded = writers[one.slot].write(one.exchange)
                 if one.missed:
                     click.echo(f"kazashi: {one.missed} exchanges came too fast and are not shown", err=True)
-                _show(one, decoded, as_json=as_json, raw=raw, unmasked=unmasked)
+                _show(one, recorder.decode(one), as_json=as_json, raw=raw, unmasked=unmasked)
             sys.stdout.flush()
 
 
@@ -102,8 +90,8 @@ def reader_trace(
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write it as a packet capture, for Wireshark.")  # fmt: skip
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
-@json_option
-def reader_show(trace: Path, pcap: Path | None, raw: bool, as_json: bool) -> None:
+@replies
+def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
     """A trace file, in words, or as a packet capture."""
     from dataclasses import asdict
 
@@ -116,42 +104,40 @@ def reader_show(trace: Path, pcap: Path | None, raw: bool, as_json: bool) -> Non
     if pcap is not None:
         with pcap.open("wb") as out:
             packets = write_pcap(found, out)
-        answer({"packets": packets, "pcap": str(pcap)}, as_json, f"{packets} packets in {pcap}")
-        return
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "lines": [line._asdict() for line in found.lines]}, ensure_ascii=False))
-        return
+        return Reply({"packets": packets, "pcap": str(pcap)}, f"{packets} packets in {pcap}")
+    words = []
     for line in found.lines:
-        click.echo(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
+        words.append(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
         if raw and line.command:
-            click.echo(f"    > {line.command}\n    < {line.response}")
+            words.append(f"    > {line.command}\n    < {line.response}")
+    return Reply({**asdict(found), "lines": [line._asdict() for line in found.lines]}, "\n".join(words))
 
 
 @reader.command("replay")
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--lenient", is_flag=True, help="Answer recorded commands in any order, and others with 6D00.")
 @_SLOT
-@json_option
+@replies
 @click.pass_context
-def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str, as_json: bool) -> None:
+def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str) -> Reply:
     """Put TRACE into a slot of the running bench: it answers as the recorded card did."""
     told = ask(context, "replay", trace=str(trace.resolve()), strict=not lenient, slot=slot)
-    answer(told, as_json, f"{told['card']} is in {told['reader']}")
+    return Reply(told, f"{told['card']} is in {told['reader']}")
 
 
 @reader.command("relay")
 @click.argument("source", metavar="READER")
 @_SLOT
-@json_option
+@replies
 @click.pass_context
-def reader_relay(context: click.Context, source: str, slot: str, as_json: bool) -> None:
+def reader_relay(context: click.Context, source: str, slot: str) -> Reply:
     """Show the card of a real READER in a slot of the running bench; `kazashi reader trace --out` records it.
 
     While a card is relayed, whoever uses the slot uses the card. It is real: a wrong PIN costs one of its tries.
     """
     told = ask(context, "relay", reader=source, slot=slot)
     words = f"the card of {source} shows in {told['reader']}"
-    answer(told, as_json, words if told["seen"] else f"{words} as soon as there is one")
+    return Reply(told, words if told["seen"] else f"{words} as soon as there is one")
 
 
 @reader.command("script")

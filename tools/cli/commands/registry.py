@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
@@ -12,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, progress, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, table
 
 if TYPE_CHECKING:
     from kazashi.resident_registry.event import Event
@@ -39,9 +38,9 @@ def registry() -> None:
 @click.option("--residence-status", default="", help="在留資格.")
 @click.option("--stay-end", default="", help="Last day of the period of stay.")
 @click.option("--household", default="", help="A label that its members share.")
-@json_option
+@replies
 @click.pass_context
-def registry_add(context: click.Context, /, alias: str, as_json: bool, **given: str | None) -> None:
+def registry_add(context: click.Context, /, alias: str, **given: str | None) -> Reply:
     """Register somebody: a birth, or a first registration. Without options, a member of the cast."""
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import from_document
@@ -56,24 +55,24 @@ def registry_add(context: click.Context, /, alias: str, as_json: bool, **given: 
         institutions.registry.add(resident)
         institutions.juki_net.deliver()
     found = institutions.resident(alias)
-    _show(institutions.registry.find(found.code), as_json)
+    return _show(institutions.registry.find(found.code))
 
 
 @registry.command("show")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def registry_show(context: click.Context, who: str, as_json: bool) -> None:
+def registry_show(context: click.Context, who: str) -> Reply:
     """All that the registry holds of WHO: an alias, a record code or an individual number."""
-    _show(institutions_of(context).registry.find(who), as_json)
+    return _show(institutions_of(context).registry.find(who))
 
 
 @registry.command("list")
 @click.option("--municipality", help="Only that municipality's people.")
 @click.option("--limit", type=int, default=100, show_default=True)
-@json_option
+@replies
 @click.pass_context
-def registry_list(context: click.Context, municipality: str | None, limit: int, as_json: bool) -> None:
+def registry_list(context: click.Context, municipality: str | None, limit: int) -> Reply:
     """The people of the registry."""
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import to_document
@@ -87,16 +86,14 @@ def registry_list(context: click.Context, municipality: str | None, limit: int, 
          "status": found.status.value, "name": str(found.name), "address": found.address}
         for found in people
     ]  # fmt: skip
-    answer(
-        [to_document(found) for found in people], as_json, table(rows, "Nobody yet; try: kazashi registry add hanako")
-    )
+    return Reply([to_document(found) for found in people], table(rows, "Nobody yet; try: kazashi registry add hanako"))
 
 
 @registry.command("history")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def registry_history(context: click.Context, who: str, as_json: bool) -> None:
+def registry_history(context: click.Context, who: str) -> Reply:
     """Everything that happened to WHO, and everything that their certificates went through."""
     rows = [
         {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.word,
@@ -108,13 +105,13 @@ def registry_history(context: click.Context, who: str, as_json: bool) -> None:
          "detail": ", ".join(f"{key} {value}" for key, value in row.get("detail", {}).items())}  # type: ignore[attr-defined]
         for row in rows
     ]  # fmt: skip
-    answer(rows, as_json, table(lines, ""))
+    return Reply(rows, table(lines, ""))
 
 
 @registry.command("municipalities")
 @click.option("--prefecture", help="Two digits: only that prefecture's.")
-@json_option
-def registry_municipalities(prefecture: str | None, as_json: bool) -> None:
+@replies
+def registry_municipalities(prefecture: str | None) -> Reply:
     """The municipalities and wards, with their codes and readings."""
     from kazashi.resident_registry.municipality import municipalities
 
@@ -124,16 +121,16 @@ def registry_municipalities(prefecture: str | None, as_json: bool) -> None:
         for found in municipalities().values()
         if prefecture in (None, found.code.prefecture)
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "no municipality has such a code"))
+    return Reply(rows, table(rows, "no municipality has such a code"))
 
 
 @registry.command("rename")
 @click.argument("municipality")
 @click.argument("old")
 @click.argument("new")
-@json_option
+@replies
 @click.pass_context
-def registry_rename(context: click.Context, municipality: str, old: str, new: str, as_json: bool) -> None:
+def registry_rename(context: click.Context, municipality: str, old: str, new: str) -> Reply:
     """Rename a place: each address in MUNICIPALITY that begins with OLD begins with NEW. Certificates stay."""
     from kazashi.assembly.errors import UsageError
 
@@ -143,14 +140,14 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
     except ValueError as error:
         raise UsageError(str(error)) from error
     institutions.settle()
-    answer({"people": concerned}, as_json, f"{concerned} people live at a place with another name now")
+    return Reply({"people": concerned}, f"{concerned} people live at a place with another name now")
 
 
 @registry.command("import")
 @click.argument("file", type=click.File("rb"))
-@json_option
+@replies
 @click.pass_context
-def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> None:
+def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     """Register everybody in FILE (- for stdin), or nobody: JSON lines or CSV with a header (see docs/registry.md)."""
     institutions = institutions_of(context)
     with tempfile.TemporaryFile() as spool:
@@ -165,7 +162,7 @@ def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> N
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
-    answer({"registered": count}, as_json, f"{count} residents registered")
+    return Reply({"registered": count}, f"{count} residents registered")
 
 
 def _documents(spool: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -196,13 +193,10 @@ def _event_command(word: str) -> click.Command:
 
     kind = KINDS[word]
 
-    def record(
-        context: click.Context, who: str, on: str | None, channel: str | None, as_json: bool, **given: str
-    ) -> None:
-        _record(context, kind, who, on, channel, as_json, given)
+    def record(context: click.Context, who: str, on: str | None, channel: str | None, **given: str) -> Reply:
+        return _record(context, kind, who, on, channel, given)
 
-    command: Callable[..., None] = click.pass_context(record)
-    command = json_option(command)
+    command: Callable[..., int] = replies(click.pass_context(record))
     command = click.option("--channel", type=click.Choice([found.value for found in Channel]),
                            help=f"How it comes to be known (default: {kind.channel.value}).")(command)  # fmt: skip
     command = click.option("--on", metavar="DATE", help="The day on which it happened (default: today).")(command)
@@ -215,9 +209,9 @@ def _event_command(word: str) -> click.Command:
 
 
 def _record(
-    context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None, as_json: bool,
+    context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None,
     given: dict[str, str],
-) -> None:  # fmt: skip
+) -> Reply:  # fmt: skip
     from datetime import date, datetime
 
     from kazashi.assembly.errors import UsageError
@@ -237,7 +231,7 @@ def _record(
         words += f"; it leaves for Juki-Net at {waiting.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
     for note in told["refused"]:
         words += f"\nThe card management did not renew: {note}"
-    answer(told, as_json, words)
+    return Reply(told, words)
 
 
 class _EventKinds(click.Group):
@@ -255,9 +249,8 @@ class _EventKinds(click.Group):
 registry.add_command(_EventKinds("event", help="Something happens to somebody. Each kind is a command of its own."))
 
 
-def _show(resident: Resident, as_json: bool) -> None:
+def _show(resident: Resident) -> Reply:
     from kazashi.resident_registry.resident import to_document
 
     document = {**to_document(resident), "address": resident.address}
-    answer(document, as_json, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))
-    sys.stdout.flush()
+    return Reply(document, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))

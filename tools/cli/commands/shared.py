@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,9 +54,36 @@ def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any
     return request(control_path(world_of(context)), verb, **arguments)
 
 
-def answer(answer: object, as_json: bool, words: str) -> None:
-    """Answer in words or as JSON, on stdout."""
-    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else words)
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command has to say: data for programs, words for people, and the exit status."""
+
+    data: object
+    words: str
+    status: int = 0
+
+    def show(self, as_json: bool) -> None:
+        """Print one or the other on stdout."""
+        if as_json:
+            click.echo(json.dumps(self.data, ensure_ascii=False))
+        elif self.words:
+            click.echo(self.words, nl=not self.words.endswith("\n"))
+
+
+def replies(command: Callable[..., Reply | None]) -> Callable[..., int]:
+    """The command gets the option --json, and the reply that it returns is printed as the user asked. It returns None
+    where it has written a file or binary data instead."""
+
+    @json_option
+    @wraps(command)
+    def shown(*arguments: Any, as_json: bool, **options: Any) -> int:
+        reply = command(*arguments, **options)
+        if reply is None:
+            return 0
+        reply.show(as_json)
+        return reply.status
+
+    return shown
 
 
 def table(rows: list[dict[str, Any]], empty: str) -> str:

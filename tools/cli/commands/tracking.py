@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, progress, table, world_of
+from kazashi.tools.cli.commands.shared import Reply, json_option, progress, replies, table, world_of
 
 _POPULATION = "population"
 _OUT = click.Path(dir_okay=False, path_type=Path)
@@ -23,11 +23,11 @@ def tracking() -> None:
 @click.option("--years", type=click.IntRange(1, 40), default=10, show_default=True)
 @click.option("--seed", default="tracking", show_default=True, help="The same seed, the same lives.")
 @click.option("--name", default=_POPULATION, show_default=True, help="What this population is called in the world.")
-@json_option
+@replies
 @click.pass_context
 def tracking_populate(
-    context: click.Context, residents: int, years: int, seed: str, name: str, as_json: bool
-) -> None:  # fmt: skip
+    context: click.Context, residents: int, years: int, seed: str, name: str
+) -> Reply:  # fmt: skip
     """Make people and their lives, cards and uses of them, as Parquet files. A run that was cut off is gone on with."""
     from kazashi.studies.tracking import populated
     from kazashi.tracking_lab.laboratory import steps
@@ -43,7 +43,7 @@ def tracking_populate(
         for what in ("person", "certificate", "service", "uses"):
             sizes[what] = int(engine.query(f"SELECT count(*) AS n FROM {what}")["n"][0])
         engine.close()
-    answer(sizes, as_json, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
+    return Reply(sizes, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
 
 
 @tracking.command("import")
@@ -51,11 +51,11 @@ def tracking_populate(
 @click.option("--mapping", required=True, type=click.Path(path_type=Path), help="Which column is what (YAML or JSON).")
 @click.option("--name", default="logs", show_default=True, help="What these logs are called in the world.")
 @click.option("--individual-numbers", is_flag=True, help="Take columns that look like individual numbers.")
-@json_option
+@replies
 @click.pass_context
 def tracking_import(
-    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool, as_json: bool
-) -> None:
+    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool
+) -> Reply:
     """Take your own logs (CSV, Parquet), so that the linkers run on them: `report --name logs`.
 
     The mapping says which column is the time, the service, the handle; docs/tracking.md shows one.
@@ -73,7 +73,7 @@ def tracking_import(
     lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
     lines += [f"left out, {why}: {count}" for why, count in found.left_out.items()]
     lines += [f"note: {note}" for note in found.notes]
-    answer(asdict(found), as_json, "\n".join(lines))
+    return Reply(asdict(found), "\n".join(lines))
 
 
 @tracking.command("report")
@@ -124,8 +124,8 @@ def tracking_report(
 
 
 @tracking.command("exposure")
-@json_option
-def tracking_exposure(as_json: bool) -> None:
+@replies
+def tracking_exposure() -> Reply:
     """Who holds which handle, and which ways lead to a code, in a small world in which cards are used everywhere."""
     import tempfile
 
@@ -139,4 +139,4 @@ def tracking_exposure(as_json: bool) -> None:
     ]  # fmt: skip
     paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no way'}"
              for way in result["ways"]]  # fmt: skip
-    answer(result, as_json, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))
+    return Reply(result, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, replies, world_of
 
 
 @click.group()
@@ -27,9 +27,9 @@ def world() -> None:
               help="Minutes after midnight at which revocation lists are made.")  # fmt: skip
 @click.option("--opens", type=int, default=0, show_default=True, help="Hour at which the services to verifiers open.")
 @click.option("--closes", type=int, default=24, show_default=True, help="Hour at which they close.")
-@json_option
+@replies
 @click.pass_context
-def world_new(context: click.Context, /, seed: str | None, as_json: bool, **settled: str | int) -> None:
+def world_new(context: click.Context, /, seed: str | None, **settled: str | int) -> Reply:
     """Begin a world with these settings. A world that nobody began so begins with the defaults at its first use."""
     from kazashi.assembly.errors import UsageError
     from kazashi.world.chance import unforeseen
@@ -44,18 +44,18 @@ def world_new(context: click.Context, /, seed: str | None, as_json: bool, **sett
     except ValueError as error:
         raise UsageError(str(error)) from error
     open_world(directory, settings=settings)
-    _tell(context, as_json)
+    return _tell(context)
 
 
 @world.command("show")
-@json_option
+@replies
 @click.pass_context
-def world_show(context: click.Context, as_json: bool) -> None:
+def world_show(context: click.Context) -> Reply:
     """Where the world is, and what it is settled on."""
-    _tell(context, as_json)
+    return _tell(context)
 
 
-def _tell(context: click.Context, as_json: bool) -> None:
+def _tell(context: click.Context) -> Reply:
     found = world_of(context)
     told = {"directory": str(found.directory), **asdict(found.settings)}
-    answer(told, as_json, "\n".join(f"{name:12} {value}" for name, value in told.items()))
+    return Reply(told, "\n".join(f"{name:12} {value}" for name, value in told.items()))
