@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +53,25 @@ def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any
     from kazashi.reader_bridge.control import request
 
     return request(control_path(world_of(context)), verb, **arguments)
+
+
+def gathered(
+    name: str, make: Callable[..., Any], *options: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that belong together: the command gets one value, `name`, that `make` makes of them."""
+    parameters = signature(make).parameters
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def called(*arguments: Any, **given: Any) -> Any:
+            value = make(**{parameter: given.pop(parameter) for parameter in parameters})
+            return command(*arguments, **given, **{name: value})
+
+        for option in reversed(options):
+            called = option(called)
+        return called
+
+    return decorate
 
 
 @dataclass(frozen=True, slots=True)
