@@ -221,7 +221,8 @@ class Lapse(Event):
 
 @dataclass(frozen=True, slots=True)
 class NameChange(Event):
-    """Another name: marriage, a common name (通称), a former surname (旧氏). `-` takes one of the last two away."""
+    """Another name. It comes by marriage, or is a common name (通称) or a former surname (旧氏); `-` takes away one of
+    the last two."""
 
     word = "name-change"
     channel = Channel.PAPER
@@ -270,7 +271,7 @@ class Correction(Event):
 
 @dataclass(frozen=True, slots=True)
 class CharacterCorrection(Event):
-    """A minor correction (軽微な修正): the same name in another form of its characters."""
+    """A minor correction (軽微な修正). The name stays, in another form of its characters."""
 
     word = "character-correction"
     channel = Channel.PAPER
@@ -288,7 +289,7 @@ class CharacterCorrection(Event):
 
 @dataclass(frozen=True, slots=True)
 class Furigana(Event):
-    """The reading of the name is entered or corrected (振り仮名)."""
+    """The reading of the name (振り仮名). It is entered or corrected."""
 
     word = "furigana"
     channel = Channel.PAPER
@@ -374,7 +375,8 @@ class Deletion(Event):
 
 @dataclass(frozen=True, slots=True)
 class NumberChange(Event):
-    """Another individual number, asked for because the old one leaked (個人番号の変更請求). The card is made anew."""
+    """Another individual number (個人番号の変更請求). It is asked for because the old one leaked. The card is made
+    anew."""
 
     word = "number-change"
 
@@ -387,7 +389,7 @@ class NumberChange(Event):
 
 @dataclass(frozen=True, slots=True)
 class CodeChange(Event):
-    """Another resident record code, for which no reason need be given (住民票コードの変更請求)."""
+    """Another resident record code (住民票コードの変更請求). No reason need be given."""
 
     word = "code-change"
 
@@ -400,7 +402,7 @@ class CodeChange(Event):
 
 @dataclass(frozen=True, slots=True)
 class LossReport(Event):
-    """The loss of card or PIN, told to the call centre at any hour (一時停止)."""
+    """The loss of card or PIN (一時停止). The call centre hears of it at any hour."""
 
     word = "loss-report"
     channel = Channel.CALL_CENTRE
@@ -425,7 +427,7 @@ class Theft(Event):
 
 @dataclass(frozen=True, slots=True)
 class Found(Event):
-    """A card found again: the counter lifts the stop on the card, and certificates are made anew."""
+    """A card is found again. The counter lifts the stop on the card, and certificates are made anew."""
 
     word = "found"
 
@@ -449,7 +451,8 @@ class CardReturn(Event):
 
 @dataclass(frozen=True, slots=True)
 class Renewal(Event):
-    """New certificates on the same card, from three months before the old ones end (電子証明書の更新)."""
+    """New certificates on the same card (電子証明書の更新). They are issued from three months before the old ones
+    end."""
 
     word = "renewal"
 
@@ -461,7 +464,7 @@ class Renewal(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stay(Event):
-    """A foreign resident's period of stay is extended (在留期間更新)."""
+    """The period of stay is extended (在留期間更新). It is a foreign resident's."""
 
     word = "stay"
     channel = Channel.PAPER

@@ -9,7 +9,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table, world_of, write_bytes
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    institutions_of,
+    new_world_of,
+    replies,
+    table,
+    world_of,
+    write_bytes,
+)
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -22,7 +30,10 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group()
 def ca() -> None:
-    """The authorities (署名用, 利用者証明用): generations, certificates, revocation lists, OCSP, callers."""
+    """Show and manage the certificate authorities.
+
+    There are two (署名用, 利用者証明用), with generations, certificates, revocation lists, OCSP and callers.
+    """
 
 
 @ca.command("generations")
@@ -30,7 +41,7 @@ def ca() -> None:
 @replies
 @click.pass_context
 def ca_generations(context: click.Context, begin_next: bool) -> Reply:
-    """The generations of both authorities' keys."""
+    """Show the generations of both authorities' keys."""
     from kazashi.jpki.profile import NEXT
     from kazashi.pki.authority import fingerprint
     from kazashi.world.clock import JST
@@ -56,7 +67,7 @@ def ca_generations(context: click.Context, begin_next: bool) -> Reply:
 @_OUT
 @click.pass_context
 def ca_root(context: click.Context, kind: str, generation: str | None, out: Path | None) -> None:
-    """An authority's own certificate, as PEM."""
+    """Write an authority's own certificate as PEM."""
     from kazashi.assembly.errors import UsageError
 
     _, authority = _authority(institutions_of(context), kind)
@@ -72,7 +83,10 @@ def ca_root(context: click.Context, kind: str, generation: str | None, out: Path
 @replies
 @click.pass_context
 def ca_show(context: click.Context, who: str) -> Reply:
-    """The certificates of WHO (alias, record code or number), and how each stands."""
+    """Show a person's certificates and their status.
+
+    WHO is an alias, a resident record code or an individual number.
+    """
     institutions = institutions_of(context)
     code = institutions.registry.find(who).code
     rows = institutions.certificates(code)
@@ -85,7 +99,7 @@ def ca_show(context: click.Context, who: str) -> Reply:
 @_OUT
 @click.pass_context
 def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | None) -> None:
-    """A certificate, as PEM."""
+    """Write a certificate as PEM."""
     _, authority = _authority(institutions_of(context), kind)
     _write_pem(authority.find(_serial(serial)).certificate, out)
 
@@ -103,7 +117,10 @@ def ca_issue(
     context: click.Context, kind: str, who: str, request: IO[bytes], phone: str | None, of_next_card: bool,
     out: Path | None,
 ) -> None:  # fmt: skip
-    """Certify somebody's key, and write the certificate as PEM. `kazashi card new` has the keys of cards certified."""
+    """Certify somebody's key and write the certificate as PEM.
+
+    `kazashi card new` has the keys of cards certified.
+    """
     from asn1crypto import pem
 
     from kazashi.assembly.errors import UsageError
@@ -176,7 +193,10 @@ def ca_revoke(context: click.Context, kind: str, serial: str, reason: str) -> Re
 @replies
 @click.pass_context
 def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
-    """Lift the hold from a phone's authentication certificate. From a card's, none is ever lifted."""
+    """Lift the hold from a phone's authentication certificate.
+
+    From a card's, none is ever lifted.
+    """
     institutions = institutions_of(context)
     found, _ = _authority(institutions, kind)
     return _tell_standing(institutions.revocations[found].release(_serial(serial), "by hand"))
@@ -188,7 +208,10 @@ def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
 @replies
 @click.pass_context
 def ca_compromise(context: click.Context, kind: str, generation: str) -> Reply:
-    """The key of GENERATION has leaked: revoke all that it has signed."""
+    """Revoke all that a leaked key has signed.
+
+    GENERATION is the key's.
+    """
     institutions = institutions_of(context)
     found, _ = _authority(institutions, kind)
     count = institutions.revocations[found].compromise(generation)
@@ -203,9 +226,10 @@ def ca_compromise(context: click.Context, kind: str, generation: str) -> Reply:
 @replies
 @click.pass_context
 def ca_crl(context: click.Context, kind: str, where: str, generation: str | None, out: Path | None) -> Reply | None:
-    """A revocation list as it is published: of a municipality (five digits), `full`, or `authority`.
+    """Show or write a revocation list as it is published.
 
-    With --out, the list itself as DER; else what it says.
+    WHERE is a municipality (five digits), `full`, or `authority`. With --out, the list itself as DER; else what it
+    says.
     """
     from cryptography import x509
 
@@ -251,7 +275,10 @@ def ca_crl(context: click.Context, kind: str, where: str, generation: str | None
 def ca_ocsp(
     context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None
 ) -> Reply | None:
-    """What OCSP says of a certificate at this moment, without a server."""
+    """Show what OCSP says of a certificate now.
+
+    No server is needed.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509 import ocsp
@@ -293,7 +320,10 @@ def ca_ocsp(
 @click.option("--form", type=click.Choice(["certificate", "crl", "ocsp"]), default="certificate", show_default=True)
 @replies
 def ca_lint(files: Sequence[Path], form: str) -> Reply:
-    """What pkilint finds (RFC 5280) in certificates, revocation lists or OCSP responses; exits 1 for errors."""
+    """Check certificates, lists or OCSP responses with pkilint.
+
+    It goes by RFC 5280. Exit 1 for errors.
+    """
     from kazashi.pki.lint import lint
 
     rows: list[dict[str, Any]] = [
@@ -306,7 +336,10 @@ def ca_lint(files: Sequence[Path], form: str) -> Reply:
 
 @ca.group("caller")
 def caller() -> None:
-    """Who may ask the authorities' services: verifiers and platforms."""
+    """Manage who may ask the authorities' services.
+
+    Callers are verifiers and platforms.
+    """
 
 
 @caller.command("add")
@@ -314,10 +347,13 @@ def caller() -> None:
 @replies
 @click.pass_context
 def caller_add(context: click.Context, name: str) -> Reply:
-    """Register a caller. Its key is shown this once."""
+    """Register a caller and print its key.
+
+    The key is shown this once.
+    """
     from kazashi.pki.callers import Callers
 
-    key = Callers(world_of(context)).register(name)
+    key = Callers(new_world_of(context)).register(name)
     return Reply({"caller": name, "key": key}, f"{key}\n(the key of {name}, which is kept nowhere: note it)")
 
 
@@ -325,7 +361,7 @@ def caller_add(context: click.Context, name: str) -> Reply:
 @replies
 @click.pass_context
 def caller_list(context: click.Context) -> Reply:
-    """The registered callers, and what each owes."""
+    """Show the registered callers and what each owes."""
     from kazashi.pki.callers import Callers
 
     callers = Callers(world_of(context))
@@ -338,7 +374,10 @@ def caller_list(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def caller_remove(context: click.Context, name: str) -> Reply:
-    """Strike a caller off the register. What it has asked stays in the log."""
+    """Strike a caller off the register.
+
+    What it has asked stays in the log.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.pki.callers import Callers
 
@@ -352,7 +391,10 @@ def caller_remove(context: click.Context, name: str) -> Reply:
 @replies
 @click.pass_context
 def caller_queries(context: click.Context, name: str | None) -> Reply:
-    """The query log: who asked what about which certificate, what was said, and the fee in yen."""
+    """Show the query log.
+
+    It tells who asked what about which certificate, what was said, and the fee in yen.
+    """
     from kazashi.pki.callers import Callers
 
     rows = [

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, replies, world_of
-
-if TYPE_CHECKING:
-    pass
+from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
 
 @click.group()
 def card() -> None:
-    """Cards: made, renewed, shown, put into a reader and taken out."""
+    """Make, renew, show, insert and remove cards."""
 
 
 @card.command("new")
@@ -28,9 +25,13 @@ def card() -> None:
 @replies
 @click.pass_context
 def card_new(context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str) -> Reply:
-    """Issue a card to somebody of the registry, or of the cast (`kazashi card list --cast` shows them)."""
+    """Issue a card to a resident.
+
+    RESIDENT is somebody of the registry, or of the cast (`kazashi card list --cast` shows them).
+    """
     from kazashi.assembly.cards import described
 
+    new_world_of(context)
     made(context, name or resident, resident=resident, pin=pin, password=password, atr=atr)
     found = described(world_of(context), name or resident)
     return Reply(found, _card_in_words(found))
@@ -41,7 +42,7 @@ def card_new(context: click.Context, resident: str, name: str | None, pin: str, 
 @replies
 @click.pass_context
 def card_list(context: click.Context, cast: bool) -> Reply:
-    """The cards of this world."""
+    """Show the cards of this world."""
     if cast:
         from kazashi.resident_registry.cast import CAST
 
@@ -60,7 +61,7 @@ def card_list(context: click.Context, cast: bool) -> Reply:
 @replies
 @click.pass_context
 def card_show(context: click.Context, name: str) -> Reply:
-    """All about one card, PINs included: it is an emulated one."""
+    """Show all about one card, PINs included."""
     from kazashi.assembly.cards import described
 
     found = described(world_of(context), name, missing_is_error=True)
@@ -71,7 +72,9 @@ def card_show(context: click.Context, name: str) -> Reply:
 @click.argument("name")
 @click.option("--slot", default="", help="Number or reader name (default: the first empty slot).")
 @click.option("--contactless", is_flag=True, help="Hold it to a contactless reader.")
-@click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option(
+    "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
+)
 @click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with it: a fault script (docs/faults.md).")  # fmt: skip
 @replies
@@ -94,7 +97,10 @@ def card_insert(
 @replies
 @click.pass_context
 def card_remove(context: click.Context, slot: str) -> Reply:
-    """Take a card out. SLOT is a number, a reader's name, or the card's name."""
+    """Take a card out of its slot.
+
+    SLOT is a number, a reader's name, or the card's name.
+    """
     told = ask(context, "remove", slot=slot)
     return Reply(told, f"{told['reader']} is empty")
 
@@ -104,9 +110,10 @@ def card_remove(context: click.Context, slot: str) -> Reply:
 @replies
 @click.pass_context
 def card_renew(context: click.Context, name: str) -> Reply:
-    """New certificates on a card: those that are worth nothing any more, or end within three months.
+    """Put new certificates on a card.
 
-    A card that lies in a reader shows them once it is put in anew (`kazashi card reset`).
+    They replace those that are worth nothing any more, or end within three months. A card that lies in a reader shows
+    them once it is put in anew (`kazashi card reset`).
     """
     kinds = [kind.word for kind in institutions_of(context).cards.renew(name)]
     return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")

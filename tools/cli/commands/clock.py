@@ -13,14 +13,17 @@ LAST_YEAR = 2099
 
 @click.group()
 def clock() -> None:
-    """The world's time: it stands, runs, and can be advanced. Batches and expiries happen on the way."""
+    """Show, stop, run and advance the world's time.
+
+    Batches and expiries happen on the way.
+    """
 
 
 @clock.command("show")
 @replies
 @click.pass_context
 def clock_show(context: click.Context) -> Reply:
-    """What time it is in this world."""
+    """Show what time it is in this world."""
     return _tell(context, 0)
 
 
@@ -59,7 +62,10 @@ def clock_run(context: click.Context, instant: str | None) -> Reply:
 @replies
 @click.pass_context
 def clock_advance(context: click.Context, span: str) -> Reply:
-    """Take the clock forward by SPAN (90m, 12h, 400d, 2w), doing on the way what is due."""
+    """Take the clock forward, and do what is due on the way.
+
+    SPAN is 90m, 12h, 400d, 2w or the like.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.world.clock import duration_of
 

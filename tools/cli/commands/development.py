@@ -19,9 +19,10 @@ LONG = "long"
 @click.option("--long", "also_long", is_flag=True, help="Only what takes too long for every run, up to 45 minutes.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
-    """Run the project's tests: style, format, types, and everything under tests/ that is not marked long.
+    """Run the project's tests.
 
-    ARGUMENTS go to pytest; with any of them, style and types are left out.
+    These are style, format, types, and everything under tests/ that is not marked long. ARGUMENTS go to pytest; with
+    any of them, style and types are left out.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.tools.cli.checkout import checkout, linked
@@ -45,8 +46,10 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
 @click.argument("area", default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
-    """Measure AREA as ratios against named peers in one run: card, reader, pki, relying-party, points, network,
-    tracking."""
+    """Measure an area as ratios against named peers.
+
+    AREA is card, reader, pki, relying-party, points, network or tracking; the peers are measured in the same run.
+    """
     from kazashi.tools.cli.checkout import checkout
 
     command = [sys.executable, "-m", "benchmarks", area, *["--json"] * as_json]
@@ -57,7 +60,7 @@ def bench(area: str, as_json: bool) -> int:
 @replies
 @click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart, which many pages draw.")
 def imports(mermaid: bool) -> Reply:
-    """Print the import diagram: which package imports which, floor by floor."""
+    """Print which package imports which, floor by floor."""
     from kazashi.tools.cli.checkout import checkout, floors, rooms
 
     found = rooms(checkout())

@@ -10,7 +10,15 @@ import click
 
 from kazashi.tools.cli.commands.card import made
 from kazashi.tools.cli.commands.reader import slots_in_words
-from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_of
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    ask,
+    json_option,
+    new_world_of,
+    replies,
+    world_if_any,
+    world_of,
+)
 from kazashi.tools.daemon.plan import InstancePlan
 
 
@@ -21,7 +29,9 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--card", "cards", multiple=True, metavar="NAME", help="A card for each slot in turn (default: hanako).")
 @click.option("--empty", is_flag=True, help="Put no card in.")
 @click.option("--contactless", is_flag=True, help="Hold the cards to contactless readers.")
-@click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option(
+    "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
+)
 @click.option(
     "--pcscd",
     type=click.Choice(["auto", "system", "own", "private"]),
@@ -37,21 +47,24 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--no-console", "console", flag_value=False, default=True, help="Everything but the console.")
 @click.option("--faults", "script", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
-@click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
+@click.option("--unkind", is_flag=True, help="Inject occasional faults: delays, wrong status words, removals.")
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
               help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
 @click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
 def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_json: bool, **chosen: Any) -> None:
-    """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
+    """Start readers, cards and services.
+
+    Ctrl-C or `kazashi down` ends them.
+    """
     from kazashi.tools.daemon import bench_process
 
     def announce(status: dict[str, Any]) -> None:
         Reply(status, status_in_words(status)).show(as_json)
         sys.stdout.flush()
 
-    world = world_of(context)
+    world = new_world_of(context)
     plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
@@ -92,7 +105,7 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
 @replies
 @click.pass_context
 def down(context: click.Context) -> Reply:
-    """End what `up` started, and nothing else."""
+    """Stop what `up` started, and nothing else."""
     from kazashi.tools.daemon.bench_process import wait_until_ended
 
     told = ask(context, "down")
@@ -104,7 +117,7 @@ def down(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def status(context: click.Context) -> Reply:
-    """What runs."""
+    """Show the running readers, cards and services."""
     told = ask(context, "status")
     return Reply(told, status_in_words(told))
 
@@ -113,13 +126,13 @@ def status(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def doctor(context: click.Context) -> Reply:
-    """What is there, what is missing, and what to do about it."""
+    """Check the installation and suggest fixes."""
     from dataclasses import asdict
 
     from kazashi.assembly.errors import Exit
     from kazashi.tools.cli.doctor import examine
 
-    findings, lines = examine(world_of(context)), []
+    findings, lines = examine(world_if_any(context)), []
     for finding in findings:
         state, colour = (
             ("ok", "green") if finding.ok else ("MISSING", "red") if finding.essential else ("note", "yellow")

@@ -18,7 +18,10 @@ _NO_CHAIN = click.option("--no-chain", is_flag=True, help="As if nobody told whi
 
 @click.group()
 def mykey() -> None:
-    """The MyKey platform (マイキープラットフォーム): a table of correspondence, and no history."""
+    """Use the MyKey platform: one identifier to a person.
+
+    The platform (マイキープラットフォーム) is a table of correspondence, and keeps no history.
+    """
 
 
 @mykey.command("register")
@@ -27,7 +30,10 @@ def mykey() -> None:
 @_NO_CHAIN
 @click.pass_context
 def mykey_register(context: click.Context, who: str, wish: str | None, no_chain: bool) -> None:
-    """Give WHO, whose authentication certificate must be good, a MyKey ID."""
+    """Give somebody a MyKey ID.
+
+    The authentication certificate of WHO must be good.
+    """
     institutions, platform = _platform(context, no_chain)
     click.echo(platform.register(_verdict(institutions, who), wish))
 
@@ -36,7 +42,10 @@ def mykey_register(context: click.Context, who: str, wish: str | None, no_chain:
 @click.argument("who")
 @click.pass_context
 def mykey_find(context: click.Context, who: str) -> int:
-    """The MyKey ID that goes with WHO's card, as far as the platform has heard."""
+    """Show the MyKey ID that goes with somebody's card.
+
+    It is what the platform has heard so far.
+    """
     institutions, platform = _platform(context)
     verdict = _verdict(institutions, who)
     found = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
@@ -79,7 +88,10 @@ def mykey_enrol(context: click.Context, who: str, service: str, member_number: s
 @click.argument("service")
 @click.pass_context
 def mykey_tap(context: click.Context, who: str, service: str) -> None:
-    """Who WHO is at SERVICE, by a card held over a reader, without a PIN."""
+    """Show who holds a card over a reader at a service.
+
+    WHO is asked for no PIN; prints the member number at SERVICE.
+    """
     institutions, platform = _platform(context)
     click.echo(platform.tap(_verdict(institutions, who), service).member_number)
 
@@ -88,7 +100,7 @@ def mykey_tap(context: click.Context, who: str, service: str) -> None:
 @_NO_CHAIN
 @click.pass_context
 def mykey_night(context: click.Context, no_chain: bool) -> None:
-    """The night batch: take over what the authority says of renewals."""
+    """Run the night batch, which takes over renewals."""
     _, platform = _platform(context, no_chain)
     click.echo(f"{platform.adopt_renewals()} new certificates taken over")
 
@@ -97,7 +109,7 @@ def mykey_night(context: click.Context, no_chain: bool) -> None:
 @replies
 @click.pass_context
 def mykey_exposure(context: click.Context) -> Reply:
-    """All that the platform holds."""
+    """Show all that the platform holds."""
     _, platform = _platform(context)
     found = platform.exposure()
     readable: dict[str, list[dict[str, Any]]] = {

@@ -11,6 +11,7 @@ from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
     institutions_of,
+    new_world_of,
     port_option,
     replies,
     services_option,
@@ -28,7 +29,10 @@ _FIRST = click.option("--first-port", type=int, default=ports.DESK.number, show_
 
 @click.group()
 def network() -> None:
-    """The information provision network (情報提供ネットワークシステム): questions by code, with a record."""
+    """Use the information provision network.
+
+    Questions between institutions go by code, and leave a record (情報提供ネットワークシステム).
+    """
 
 
 @network.command("setup")
@@ -36,12 +40,16 @@ def network() -> None:
 @replies
 @click.pass_context
 def network_setup(context: click.Context, first_port: int) -> Reply:
-    """Connect bodies, issue codes, register copies and ask a first question, stage by stage, as the overall operation
-    test did. Exit 1 at the first gate that does not hold."""
+    """Set the network up, stage by stage.
+
+    Connects bodies, issues codes, registers copies and asks a first question, as the overall operation test did. Exit 1
+    at the first gate that does not hold.
+    """
     from dataclasses import asdict
 
     from kazashi.assembly.network import Network, addresses
 
+    new_world_of(context)
     gates = list(Network(institutions_of(context)).rehearse(addresses(first_port)))
     words = "\n".join(f"{'ok  ' if gate.ok else 'FAIL'} {gate.stage}: {gate.words}" for gate in gates)
     return Reply([asdict(gate) for gate in gates], words, 0 if all(gate.ok for gate in gates) else 1)
@@ -54,7 +62,10 @@ def network_setup(context: click.Context, first_port: int) -> Reply:
 @_FIRST
 @click.pass_context
 def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
-    """Serve the network's PARTS, each as a process of its own (default: all of them), until ended."""
+    """Serve the network's parts until ended.
+
+    Each of PARTS (default: all of them) is a process of its own.
+    """
     import signal
 
     from kazashi.assembly.network import PARTS, addresses, served
@@ -92,7 +103,7 @@ def network_serve(context: click.Context, parts: tuple[str, ...], services: str,
 def network_portal(
     context: click.Context, services: str, agent: str, generations: str, desk: str, messages: int, port: int
 ) -> None:  # fmt: skip
-    """Serve the portal: pages for browsers, and its end of the network."""
+    """Serve the portal's pages and its end of the network."""
     from kazashi.assembly.network_portal import serve_portal
 
     click.echo(f"The portal is at http://localhost:{port}", err=True)
@@ -104,9 +115,10 @@ def network_portal(
 @replies
 @click.pass_context
 def network_ask(context: click.Context, who: str) -> Reply:
-    """Ask about WHO as for a child allowance (児童手当): taxes of one municipality, insurance of the pension service.
+    """Ask about a person as for a child allowance.
 
-    In one process, without servers; the record is there all the same.
+    For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). In one process,
+    without servers; the record is there all the same.
     """
     from kazashi.provision_network.exchange import Trace
 
@@ -122,7 +134,7 @@ def network_ask(context: click.Context, who: str) -> Reply:
 @replies
 @click.pass_context
 def network_records(context: click.Context, who: str) -> Reply:
-    """The provision records of WHO, as the portal would show them."""
+    """Show a person's provision records as the portal does."""
     found = _network(context)
     code = found.core.portal_code(str(found.institutions.registry.find(who).code))
     rows = [
@@ -139,7 +151,10 @@ def network_records(context: click.Context, who: str) -> Reply:
 @click.option("--gap", is_flag=True, help="Laws of this table that the table of uses (別表第一) does not have.")
 @replies
 def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
-    """The table of affairs (別表第二): who may ask whom for what, in which affair of which law."""
+    """Show the table of affairs: who may ask whom for what.
+
+    The table (別表第二) says in which affair of which law.
+    """
     from dataclasses import asdict
 
     from kazashi.provision_network.rules import table_of_affairs
@@ -168,7 +183,10 @@ def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
 def network_decide(
     requester: str, law: str, affair: str, provider: str, item: str, on: str
 ) -> Reply:  # fmt: skip
-    """Whether REQUESTER may ask PROVIDER for ITEM in an AFFAIR of a LAW, by which rule, or why not."""
+    """Decide whether a question is allowed, and by which rule.
+
+    REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW.
+    """
     from datetime import date
 
     from kazashi.assembly.errors import UsageError
@@ -192,7 +210,10 @@ def network_decide(
 @replies
 @click.pass_context
 def network_three_ways(context: click.Context, who: str) -> Reply:
-    """One question about WHO in three ways: a common database, by number, by tokens; and who sees what in each."""
+    """Ask one question in three ways and show who sees what.
+
+    The ways are a common database, by number, and by tokens; the question is about WHO.
+    """
     from kazashi.studies.network_three_ways import ask_three_ways
 
     found = _network(context)
@@ -212,9 +233,9 @@ def network_three_ways(context: click.Context, who: str) -> Reply:
 @replies
 @click.pass_context
 def network_rulings(context: click.Context) -> Reply:
-    """The five reasons of the Supreme Court's ruling of 2008, held against the stores of this world.
+    """Hold the ruling of 2008 against this world's stores.
 
-    Exit 1 where rows speak against one of them; the rows are listed.
+    The Supreme Court gave five reasons. Exit 1 where rows speak against one of them; the rows are listed.
     """
     from dataclasses import asdict
 
@@ -243,8 +264,11 @@ def network_rulings(context: click.Context) -> Reply:
 def network_match(
     context: click.Context, count: int, failing: float, work_list: Path | None
 ) -> Reply:  # fmt: skip
-    """The first matching (初期突合) by the four attributes, on made-up records with noise: how many match, how many of
-    these rightly, and what is left to people."""
+    """Try the first matching on made-up records with noise.
+
+    The first matching (初期突合) goes by the four attributes: how many match, how many of these rightly, and what is
+    left to people.
+    """
     from kazashi.studies.network_matching import matched
 
     report = matched(world_of(context).seed, count, failing, work_list)

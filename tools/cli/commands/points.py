@@ -10,6 +10,7 @@ import click
 from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
+    new_world_of,
     port_option,
     replies,
     services_option,
@@ -34,13 +35,16 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 @click.group()
 def points() -> None:
-    """Refund points (還付ポイント): a till, the accumulation centre, and refunds to one's own account."""
+    """Earn, send, balance and refund points.
+
+    Refund points (還付ポイント) have a till, the accumulation centre, and refunds to one's own account.
+    """
 
 
 @points.command("policies")
 @replies
 def points_policies() -> Reply:
-    """Which codes a till can read from a card, and what each tells to whom."""
+    """Show which codes a till can read, and who learns what."""
     from dataclasses import asdict
 
     from kazashi.refund_points.codes import POLICIES
@@ -63,11 +67,14 @@ def points_policies() -> Reply:
 def points_enrol(
     context: click.Context, shop: str, till: str, policy: str | None, detail: str | None, anew: bool
 ) -> None:  # fmt: skip
-    """Set the TILL of a SHOP up: a key of its own, and a certificate of the centre's."""
+    """Set up a till of a shop.
+
+    TILL gets a key of its own, and a certificate of the centre's.
+    """
     from kazashi.assembly.points import enrol_till, put_aside
     from kazashi.refund_points.enrolment import Detail
 
-    world = world_of(context)
+    world = new_world_of(context)
     if anew:
         put_aside(world, shop, till)
     found = enrol_till(world, shop, till, policy=policy, detail=Detail(detail) if detail else None)
@@ -78,7 +85,7 @@ def points_enrol(
 @replies
 @click.pass_context
 def points_tills(context: click.Context) -> Reply:
-    """Every installation of a till that the centre has enrolled, and what waits on the disks that are here."""
+    """Show every enrolled till and what waits on its disk."""
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
 
@@ -97,7 +104,10 @@ def points_tills(context: click.Context) -> Reply:
 @click.argument("till")
 @click.pass_context
 def points_revoke(context: click.Context, till: str) -> None:
-    """Take nothing more from TILL (SHOP/TILL/INSTALLATION), whatever it signs."""
+    """Take nothing more from a till.
+
+    TILL is SHOP/TILL/INSTALLATION; whatever it signs is refused.
+    """
     from kazashi.refund_points.serve import centre_of
 
     centre_of(world_of(context)).revoke_till(till)
@@ -110,7 +120,10 @@ def points_revoke(context: click.Context, till: str) -> None:
               help="Processes on one port and one database; more than one wants PostgreSQL.")  # fmt: skip
 @click.pass_context
 def points_centre(context: click.Context, port: int, workers: int) -> None:
-    """Serve the accumulation centre over HTTPS, to tills that show their certificate."""
+    """Serve the accumulation centre to tills over HTTPS.
+
+    Tills show their certificate.
+    """
     from kazashi.refund_points.serve import run
 
     click.echo(f"The centre answers tills at https://{CENTRE.host}:{port}", err=True)
@@ -123,7 +136,10 @@ def points_centre(context: click.Context, port: int, workers: int) -> None:
 @services_option
 @click.pass_context
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
-    """Serve the refund portal: points by year, applications, and how they stand."""
+    """Serve the refund portal.
+
+    It shows points by year, applications, and how they stand.
+    """
     from kazashi.assembly.actors import REFUND_PORTAL as ACTOR
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
@@ -153,7 +169,10 @@ def points_till(
     context: click.Context, shop: str, till: str, centre: str, services: str, reader: str | None, goods: Path | None,
     printer: Path | None,
 ) -> None:  # fmt: skip
-    """The TILL of a SHOP on a full screen: type or scan goods, F2, hold the card over the reader."""
+    """Run a till on a full screen.
+
+    Type or scan goods, press F2, hold the card over the reader.
+    """
     import sys
 
     from kazashi.assembly.errors import UsageError
@@ -212,7 +231,10 @@ def points_sell(
 def points_later(
     context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None
 ) -> Reply:
-    """Points for RECEIPT, whose buyer had forgotten the card, and shows it now."""
+    """Give points later for a receipt.
+
+    The buyer of RECEIPT had forgotten the card, and shows it now.
+    """
     from kazashi.assembly.points import open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
 
@@ -232,7 +254,10 @@ def points_later(
 @replies
 @click.pass_context
 def points_return(context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...]) -> Reply:
-    """Take goods back: LINEs of RECEIPT, counted from 1. Their points are taken away."""
+    """Take goods back, and their points away.
+
+    LINEs of RECEIPT are counted from 1.
+    """
     from kazashi.assembly.points import open_till
 
     return _receipt(open_till(world_of(context), shop, till).take_back(receipt, places))
@@ -245,7 +270,10 @@ def points_return(context: click.Context, shop: str, till: str, receipt: str, pl
 @replies
 @click.pass_context
 def points_send(context: click.Context, shop: str, till: str, centre: str) -> Reply:
-    """Bring everything that waits at a till to the centre; exit 1 where the centre has refused some of it."""
+    """Send what waits at a till to the centre.
+
+    Exit 1 where the centre has refused some of it.
+    """
     from dataclasses import asdict
 
     from kazashi.assembly.points import open_till
@@ -261,7 +289,10 @@ def points_send(context: click.Context, shop: str, till: str, centre: str) -> Re
 @replies
 @click.pass_context
 def points_balance(context: click.Context) -> Reply:
-    """Hold every till's disk against the ledger: each point is found once, or named; exit 1 where one is not."""
+    """Compare every till's disk with the ledger.
+
+    Each point is found once, or named; exit 1 where one is not.
+    """
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
     from kazashi.studies.points_balance import balance
@@ -275,7 +306,7 @@ def points_balance(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def points_ledger(context: click.Context) -> Reply:
-    """Every account: its code, its year, and the points in it."""
+    """Show every account: its code, its year, its points."""
     from kazashi.refund_points.serve import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
@@ -286,7 +317,10 @@ def points_ledger(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def points_refused(context: click.Context) -> Reply:
-    """What the centre has refused, and why; the records themselves with --json."""
+    """Show what the centre has refused, and why.
+
+    The records themselves come with --json.
+    """
     from kazashi.refund_points.serve import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
@@ -298,7 +332,10 @@ def points_refused(context: click.Context) -> Reply:
 @click.argument("year", type=int)
 @click.pass_context
 def points_close_year(context: click.Context, year: int) -> None:
-    """Take nothing more in for a YEAR that has passed: what comes later counts for the year in which it comes."""
+    """Take nothing more in for a year that has passed.
+
+    What comes later counts for the year in which it comes.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.refund_points.serve import centre_of
 
@@ -313,7 +350,10 @@ def points_close_year(context: click.Context, year: int) -> None:
 @replies
 @click.pass_context
 def points_people(context: click.Context) -> Reply:
-    """Who has registered at the portal, with what may be refunded, and each application."""
+    """Show who has registered at the portal.
+
+    With what may be refunded, and each application.
+    """
     refunds = _refunds(context)
     rows = [
         {"person": person, "name": name, "household": household,
@@ -330,7 +370,10 @@ def points_people(context: click.Context) -> Reply:
 @click.argument("with_person")
 @click.pass_context
 def points_pool(context: click.Context, person: str, with_person: str) -> None:
-    """Make the households of two persons one (kazashi points people): they share one limit."""
+    """Make two persons' households one.
+
+    They share one limit from then on (see: kazashi points people).
+    """
     _refunds(context).pool(person, with_person)
     click.echo("one household")
 
@@ -340,7 +383,10 @@ def points_pool(context: click.Context, person: str, with_person: str) -> None:
 @click.option("--out", type=_FILE, required=True, metavar="FILE", help="Where to write it (- is stdout).")
 @click.pass_context
 def points_pay(context: click.Context, again: int | None, out: Path) -> None:
-    """The bank's file (Zengin format) of all refunds that were applied for and are in no file yet."""
+    """Write the bank's file of the refunds applied for.
+
+    The file (Zengin format) holds all that are in no file yet.
+    """
     refunds = _refunds(context)
     if str(out) != "-":
         out.touch(mode=0o600)  # before anything is noted as being with the bank; it holds everybody's accounts
@@ -354,7 +400,7 @@ def points_pay(context: click.Context, again: int | None, out: Path) -> None:
 @click.option("--paid/--returned", required=True, help="What the bank says.")
 @click.pass_context
 def points_settle(context: click.Context, number: int, paid: bool) -> None:
-    """Note what became of application NUMBER at the bank."""
+    """Note what became of an application at the bank."""
     found = _refunds(context).settle(number, paid=paid)
     click.echo(f"application {number}: {found.yen} yen {found.state.value}")
 
@@ -364,7 +410,10 @@ def points_settle(context: click.Context, number: int, paid: bool) -> None:
 @replies
 @click.pass_context
 def points_exposure(context: click.Context, receipt: str) -> Reply:
-    """Who knows what of one RECEIPT (SHOP/TILL/INSTALLATION/NUMBER), read from what each of them keeps."""
+    """Show who knows what of one receipt.
+
+    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER; the answer is read from what each of them keeps.
+    """
     from kazashi.studies.points_exposure import exposure
 
     found = exposure(world_of(context), receipt)
@@ -388,9 +437,10 @@ def points_exposure(context: click.Context, receipt: str) -> Reply:
 def points_simulate(
     shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str
 ) -> Reply:  # fmt: skip
-    """A day of a town: rush hours, cuts, crashes, a centre without power, a refund season; and the balance.
+    """Simulate a day of a town, and balance it.
 
-    Exit 1 where a point is neither in the ledger once nor named.
+    The day has rush hours, cuts, crashes, a centre without power, and a refund season. Exit 1 where a point is neither
+    in the ledger once nor named.
     """
     import tempfile
     from datetime import date

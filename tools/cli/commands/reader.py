@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
-from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_of
+from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
 if TYPE_CHECKING:
     from kazashi.assembly.traces import Followed
@@ -22,7 +22,7 @@ _SLOT = click.option("--slot", default="", help="Number, reader name or card (de
 
 @click.group()
 def reader() -> None:
-    """Readers: which there are, what goes over them, and how they compare."""
+    """Watch, record, compare and replay readers."""
 
 
 reader.add_command(reader_check)
@@ -33,7 +33,7 @@ reader.add_command(reader_compare)
 @replies
 @click.pass_context
 def reader_list(context: click.Context) -> Reply:
-    """The slots of the running bench."""
+    """Show the slots of the running bench."""
     told = ask(context, "status")
     return Reply(told["slots"], slots_in_words(told["slots"]))
 
@@ -41,7 +41,10 @@ def reader_list(context: click.Context) -> Reply:
 @reader.command("env")
 @click.pass_context
 def reader_env(context: click.Context) -> None:
-    """What a shell must export for clients to find a private pcscd: eval "$(kazashi reader env)"."""
+    """Print what clients must export to find a private pcscd.
+
+    In a shell: eval "$(kazashi reader env)".
+    """
     import shlex
 
     for name, value in ask(context, "status")["pcscd"]["environment"].items():
@@ -63,10 +66,10 @@ def reader_trace(
     context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, raw: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """What goes over the running bench's slots, in words: what was, or with --follow what is.
+    """Show what goes over the running bench's slots.
 
-    PINs are never shown in words, and bytes that are a PIN's or the holder's are masked, also in files, unless
-    --unmasked.
+    In words: what was, or with --follow what is. PINs are never shown in words, and bytes that are a PIN's or the
+    holder's are masked, also in files, unless --unmasked.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.assembly.traces import Recorder
@@ -92,7 +95,7 @@ def reader_trace(
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
 @replies
 def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
-    """A trace file, in words, or as a packet capture."""
+    """Show a trace file, or write it as a packet capture."""
     from dataclasses import asdict
 
     from kazashi.reader_bridge.pcap import write_pcap
@@ -120,7 +123,10 @@ def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
 @replies
 @click.pass_context
 def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str) -> Reply:
-    """Put TRACE into a slot of the running bench: it answers as the recorded card did."""
+    """Insert a trace, which answers as the recorded card did.
+
+    TRACE is put into a slot of the running bench.
+    """
     told = ask(context, "replay", trace=str(trace.resolve()), strict=not lenient, slot=slot)
     return Reply(told, f"{told['card']} is in {told['reader']}")
 
@@ -131,9 +137,10 @@ def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str)
 @replies
 @click.pass_context
 def reader_relay(context: click.Context, source: str, slot: str) -> Reply:
-    """Show the card of a real READER in a slot of the running bench; `kazashi reader trace --out` records it.
+    """Show a real reader's card in a slot.
 
-    While a card is relayed, whoever uses the slot uses the card. It is real: a wrong PIN costs one of its tries.
+    `kazashi reader trace --out` records it. While the card of READER is relayed, whoever uses the slot uses the card.
+    It is real: a wrong PIN costs one of its tries.
     """
     told = ask(context, "relay", reader=source, slot=slot)
     words = f"the card of {source} shows in {told['reader']}"
@@ -145,16 +152,17 @@ def reader_relay(context: click.Context, source: str, slot: str) -> Reply:
 @click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
 @click.pass_context
 def reader_script(context: click.Context, script: Any, name: str | None) -> None:
-    """Send the commands of SCRIPT (- for stdin) to the card in any reader; scripts of pcsc-tools' scriptor fit.
+    """Send a script's commands to the card in any reader.
 
-    They are sent as they are: a script with a wrong PIN costs a try.
+    SCRIPT is a file (- for stdin); scripts of pcsc-tools' scriptor fit. Commands are sent as they are: a script with a
+    wrong PIN costs a try.
     """
     from kazashi.assembly.readers import reader_named
     from kazashi.reader_bridge.pcsc import connected
     from kazashi.reader_bridge.script import read_script, run_script
 
     steps = read_script(script, script.name)
-    with connected(reader_named(world_of(context), name)) as card:
+    with connected(reader_named(world_if_any(context), name)) as card:
         for line in run_script(card, steps):
             click.echo(line)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, gathered, json_option, replies, world_of
+from kazashi.tools.cli.commands.shared import Reply, gathered, json_option, replies, world_if_any
 
 if TYPE_CHECKING:
     from kazashi.reader_bridge.check.compare import Comparison
@@ -77,11 +77,10 @@ def reader_check(
     context: click.Context, name: str | None, emulated: bool, contactless: bool, groups: tuple[str, ...],
     secrets: Secrets, files: _Files, as_json: bool,
 ) -> int:  # fmt: skip
-    """Look at a reader and the card in it, real or emulated.
+    """Check a reader and the card in it, real or emulated.
 
-    Nothing is written to the card. No PIN is sent unless you give one, and to a card that is not ours only if you
-    also say in words that you accept the risk. Exit 1 where something is otherwise than an individual number card
-    has it.
+    Nothing is written to the card. No PIN is sent unless you give one, and to a card that is not ours only if you also
+    say in words that you accept the risk. Exit 1 where something is otherwise than an individual number card has it.
     """
     from contextlib import nullcontext
 
@@ -95,7 +94,9 @@ def reader_check(
         raise UsageError("--emulated and --reader contradict each other")
     if contactless and not emulated:
         raise UsageError("--contactless is for --emulated; a real card is held as it is held")
-    where = emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_of(context), name))
+    where = (
+        emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_if_any(context), name))
+    )
     with where as reader:
         report = run_checks(reader, secrets, groups or GROUPS, lambda *told: None if as_json else _tell(*told))
     files.write(report)
@@ -112,7 +113,10 @@ def reader_check(
 @click.option("--html", type=_FILE, metavar="FILE", help="The comparison as a page.")
 @replies
 def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
-    """Where two reports differ. Exit 1 if they do in more than time."""
+    """Show where two reports differ.
+
+    Exit 1 if they do in more than time.
+    """
     from kazashi.assembly.errors import Exit
     from kazashi.reader_bridge.check.compare import compare
     from kazashi.reader_bridge.check.page import comparison_page

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, new_world_of, progress, replies, table
 
 if TYPE_CHECKING:
     from kazashi.resident_registry.event import Event
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def registry() -> None:
-    """The resident registry (住民基本台帳): people, and what happens to them."""
+    """Manage the resident registry (住民基本台帳).
+
+    It holds people, and what happens to them.
+    """
 
 
 @registry.command("add")
@@ -41,10 +44,14 @@ def registry() -> None:
 @replies
 @click.pass_context
 def registry_add(context: click.Context, /, alias: str, **given: str | None) -> Reply:
-    """Register somebody: a birth, or a first registration. Without options, a member of the cast."""
+    """Register somebody.
+
+    A birth, or a first registration. Without options, a member of the cast.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import from_document
 
+    new_world_of(context)
     institutions = institutions_of(context)
     told = {key: value for key, value in given.items() if value}
     if told:
@@ -63,7 +70,10 @@ def registry_add(context: click.Context, /, alias: str, **given: str | None) -> 
 @replies
 @click.pass_context
 def registry_show(context: click.Context, who: str) -> Reply:
-    """All that the registry holds of WHO: an alias, a record code or an individual number."""
+    """Show all that the registry holds of a person.
+
+    WHO is an alias, a resident record code or an individual number.
+    """
     return _show(institutions_of(context).registry.find(who))
 
 
@@ -73,7 +83,7 @@ def registry_show(context: click.Context, who: str) -> Reply:
 @replies
 @click.pass_context
 def registry_list(context: click.Context, municipality: str | None, limit: int) -> Reply:
-    """The people of the registry."""
+    """Show the people of the registry."""
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import to_document
 
@@ -94,7 +104,10 @@ def registry_list(context: click.Context, municipality: str | None, limit: int) 
 @replies
 @click.pass_context
 def registry_history(context: click.Context, who: str) -> Reply:
-    """Everything that happened to WHO, and everything that their certificates went through."""
+    """Show everything that happened to a person.
+
+    And everything that the certificates of WHO went through.
+    """
     rows = [
         {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.word,
          "municipality": found.municipality, **({"detail": found.detail} if found.detail else {})}
@@ -112,7 +125,7 @@ def registry_history(context: click.Context, who: str) -> Reply:
 @click.option("--prefecture", help="Two digits: only that prefecture's.")
 @replies
 def registry_municipalities(prefecture: str | None) -> Reply:
-    """The municipalities and wards, with their codes and readings."""
+    """Show the municipalities, with codes and readings."""
     from kazashi.resident_registry.municipality import municipalities
 
     rows = [
@@ -131,7 +144,10 @@ def registry_municipalities(prefecture: str | None) -> Reply:
 @replies
 @click.pass_context
 def registry_rename(context: click.Context, municipality: str, old: str, new: str) -> Reply:
-    """Rename a place: each address in MUNICIPALITY that begins with OLD begins with NEW. Certificates stay."""
+    """Rename a place.
+
+    Each address in MUNICIPALITY that begins with OLD begins with NEW from then on. Certificates stay.
+    """
     from kazashi.assembly.errors import UsageError
 
     institutions = institutions_of(context)
@@ -148,7 +164,11 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
 @replies
 @click.pass_context
 def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
-    """Register everybody in FILE (- for stdin), or nobody: JSON lines or CSV with a header (see docs/registry.md)."""
+    """Register everybody in a file, or nobody.
+
+    FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md).
+    """
+    new_world_of(context)
     institutions = institutions_of(context)
     with tempfile.TemporaryFile() as spool:
         # Held first, so that the count for the bar is known and a pipe that breaks off registers nobody.

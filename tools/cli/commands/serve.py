@@ -5,14 +5,17 @@ from __future__ import annotations
 import click
 
 from kazashi.assembly.served import serve_application
-from kazashi.tools.cli.commands.shared import agent_option, port_option, services_option, world_of
+from kazashi.tools.cli.commands.shared import agent_option, new_world_of, port_option, services_option, world_of
 from kazashi.web import ports
 
 
 @click.command()
 @port_option(ports.AGENT)
 def agent(port: int) -> None:
-    """Serve the local agent: it shows which site asks, takes the PIN, and has the card in the reader sign."""
+    """Serve the local agent between browsers and the card.
+
+    It shows which site asks, takes the PIN, and has the card in the reader sign.
+    """
     from kazashi.relying_party.login.agent import Agent
 
     own = f"http://{ports.HOST}:{port}"
@@ -32,7 +35,10 @@ def agent(port: int) -> None:
 @agent_option
 @click.pass_context
 def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
-    """Serve a sample site, where people register and log in with their cards."""
+    """Serve a sample site to log in to with a card.
+
+    People register there with their cards first.
+    """
     from kazashi.assembly.actors import SAMPLE_SITE
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.sample_site import SampleSite
@@ -52,7 +58,10 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
 @services_option
 @click.pass_context
 def platform(context: click.Context, port: int, services: str) -> None:
-    """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
+    """Serve the platform operator over HTTP.
+
+    It verifies and gives user ids for many tenants; OpenAPI describes it at /docs.
+    """
     from kazashi.assembly.actors import PLATFORM
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.platform.platform import Platform
@@ -69,13 +78,16 @@ def platform(context: click.Context, port: int, services: str) -> None:
 @click.argument("name")
 @click.pass_context
 def tenant(context: click.Context, name: str) -> None:
-    """Register a tenant of the platform, NAME; answers its key, which is shown this once."""
+    """Register a tenant of the platform and print its key.
+
+    The key of NAME is shown this once.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     try:
-        click.echo(Platform(world_of(context), NoLinkage()).add_tenant(name))
+        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -86,7 +98,10 @@ def tenant(context: click.Context, name: str) -> None:
 @agent_option
 @click.pass_context
 def provider(context: click.Context, port: int, services: str, agent: str) -> None:
-    """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
+    """Serve an OpenID Connect provider.
+
+    Any web framework can log people in with their cards through it.
+    """
     from kazashi.assembly.actors import OPENID_PROVIDER
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.provider import Provider
@@ -104,12 +119,14 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.argument("redirects", nargs=-1, required=True)
 @click.pass_context
 def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
-    """Register a client of the provider, NAME, with the addresses to send people back to; answers its secret, which is
-    shown this once."""
+    """Register a client of the OpenID Connect provider.
+
+    NAME may send people back to the addresses given. Prints its secret, which is shown this once.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.login.provider_store import ProviderStore
 
     try:
-        click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
+        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects))
     except ValueError as error:
         raise UsageError(str(error)) from error

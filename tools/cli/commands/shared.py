@@ -34,14 +34,31 @@ def port_option(port: Port) -> Callable[[_Command], _Command]:
 
 
 def world_of(context: click.Context) -> World:
-    """The world that the program was told to work on, begun if need be."""
+    """The world that the program was told to work on. Raises WorldMissing and WorldUnusable."""
+    from kazashi.world.home import existing_world
+
+    return existing_world(context.obj)
+
+
+def new_world_of(context: click.Context) -> World:
+    """The same, begun if need be: for commands that set something up. Raises WorldUnusable."""
     from kazashi.world.home import open_world
 
     return open_world(context.obj)
 
 
+def world_if_any(context: click.Context) -> World | None:
+    """The same, where one has begun: for commands that also do without. Raises WorldUnusable."""
+    from kazashi.world.home import WorldMissing
+
+    try:
+        return world_of(context)
+    except WorldMissing:
+        return None
+
+
 def institutions_of(context: click.Context) -> Institutions:
-    """Its institutions."""
+    """The institutions of that world."""
     from kazashi.assembly.institutions import Institutions
 
     return Institutions(world_of(context))

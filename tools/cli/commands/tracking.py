@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, json_option, progress, replies, table, world_of
+from kazashi.tools.cli.commands.shared import Reply, json_option, new_world_of, progress, replies, table
 
 _POPULATION = "population"
 _OUT = click.Path(dir_okay=False, path_type=Path)
@@ -15,7 +15,10 @@ _OUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def tracking() -> None:
-    """Who can link what about people who use their cards, measured on made-up lives."""
+    """Measure who can link what about card users.
+
+    The laboratory works on made-up lives.
+    """
 
 
 @tracking.command("populate")
@@ -28,7 +31,10 @@ def tracking() -> None:
 def tracking_populate(
     context: click.Context, residents: int, years: int, seed: str, name: str
 ) -> Reply:  # fmt: skip
-    """Make people and their lives, cards and uses of them, as Parquet files. A run that was cut off is gone on with."""
+    """Make people and their lives, cards and uses.
+
+    They are written as Parquet files. A run that was cut off is gone on with.
+    """
     from kazashi.studies.tracking import populated
     from kazashi.tracking_lab.laboratory import steps
     from kazashi.tracking_lab.plan import Plan
@@ -36,7 +42,7 @@ def tracking_populate(
 
     plan = Plan(residents, years, seed)
     with progress("chunks of lives and uses", steps(plan) or 1) as shown:
-        laboratory = populated(world_of(context), plan, name, shown)
+        laboratory = populated(new_world_of(context), plan, name, shown)
     sizes: dict[str, Any] = {"directory": str(laboratory.directory)}
     if residents:
         engine = open_engine(laboratory)
@@ -56,9 +62,10 @@ def tracking_populate(
 def tracking_import(
     context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool
 ) -> Reply:
-    """Take your own logs (CSV, Parquet), so that the linkers run on them: `report --name logs`.
+    """Import your own logs (CSV, Parquet) for the linkers.
 
-    The mapping says which column is the time, the service, the handle; docs/tracking.md shows one.
+    `report --name logs` then runs them. The mapping says which column is the time, the service, the handle;
+    docs/tracking.md shows one.
     """
     from dataclasses import asdict
 
@@ -67,7 +74,7 @@ def tracking_import(
     from kazashi.studies.tracking import laboratory_of
     from kazashi.tracking_lab.logs import Mapping, import_logs
 
-    laboratory = laboratory_of(world_of(context), name)
+    laboratory = laboratory_of(new_world_of(context), name)
     with Console(stderr=True).status("reading ..."):
         found = import_logs(laboratory, files, Mapping.read(mapping), individual_numbers=individual_numbers)
     lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
@@ -86,9 +93,9 @@ def tracking_import(
 def tracking_report(
     context: click.Context, name: str, html: Path, csv_file: Path | None, spark: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Examine a population, print the claims, and write one page with everything in it.
+    """Examine a population and write one page about it.
 
-    In a world without a population one of 1,000 people over ten years is made first.
+    Prints the claims. In a world without a population one of 1,000 people over ten years is made first.
     """
     from rich.console import Console
 
@@ -99,7 +106,7 @@ def tracking_report(
     from kazashi.tracking_lab.report import as_csv, as_html
     from kazashi.tracking_lab.report import as_json as in_json
 
-    world = world_of(context)
+    world = new_world_of(context)
     laboratory = laboratory_of(world, name)
     with Console(stderr=True).status("starting") as shown:
         engine = None if spark is None else Spark(spark)
@@ -126,7 +133,10 @@ def tracking_report(
 @tracking.command("exposure")
 @replies
 def tracking_exposure() -> Reply:
-    """Who holds which handle, and which ways lead to a code, in a small world in which cards are used everywhere."""
+    """Show who holds which handle, and ways to a code.
+
+    It looks at a small world in which cards are used everywhere.
+    """
     import tempfile
 
     from kazashi.studies.tracking_scene import exposed, scene, told

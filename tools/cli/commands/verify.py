@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from kazashi.assembly.errors import Exit
-from kazashi.tools.cli.commands.shared import Reply, progress, replies, world_of
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, world_if_any, world_of
 
 if TYPE_CHECKING:
     from kazashi.relying_party.verify.verdict import Verdict
@@ -39,7 +39,10 @@ def _sources(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def verify() -> None:
-    """Verdicts: good, bad, or indeterminate, with the reason. Exit status 1 for all that is not good."""
+    """Verify certificates, logins and documents.
+
+    A verdict is good, bad, or indeterminate, with the reason. Exit 1 for all that is not good.
+    """
 
 
 @verify.command("certificate")
@@ -52,7 +55,10 @@ def verify() -> None:
 def verify_certificate(
     context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, **sources: Any
 ) -> Reply:
-    """The verdict on a certificate (DER or PEM; - for stdin)."""
+    """Give the verdict on a certificate.
+
+    FILE is DER or PEM; - for stdin.
+    """
     from kazashi.jpki.profile import KINDS
 
     verifier = _verifier(context, **sources)
@@ -72,7 +78,10 @@ def verify_document(
     context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
     certificate: IO[bytes] | None, at: str | None, **sources: Any,
 ) -> Reply:  # fmt: skip
-    """The verdict on a signed document: CMS, PDF, XML, or any file with a bare signature."""
+    """Give the verdict on a signed document.
+
+    FILE is CMS, PDF, XML, or any file with a bare signature.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.verify.documents import Documents
 
@@ -90,7 +99,10 @@ def verify_document(
 @click.option("--origin", required=True, help="Where the answer will come in: https://library.example")
 @click.pass_context
 def verify_challenge(context: click.Context, origin: str) -> None:
-    """Give out a challenge, as JSON: a card is to sign its `message` (in hexadecimal), by RSA with SHA-256."""
+    """Give out a challenge, as JSON.
+
+    A card is to sign its `message` (in hexadecimal), by RSA with SHA-256.
+    """
     from kazashi.relying_party.verify.challenges import StoredChallenges
 
     world = world_of(context)
@@ -108,8 +120,10 @@ def verify_challenge(context: click.Context, origin: str) -> None:
 @replies
 @click.pass_context
 def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sources: Any) -> Reply:
-    """The verdict on an answer to a challenge: JSON with nonce, signature and certificate in hexadecimal. The challenge
-    is used up."""
+    """Give the verdict on an answer to a challenge.
+
+    The answer is JSON with nonce, signature and certificate in hexadecimal. The challenge is used up.
+    """
     from kazashi.relying_party.verify.authentication import Authentication, Response
     from kazashi.relying_party.verify.challenges import StoredChallenges
     from kazashi.relying_party.verify.finding import Finding, Refuted
@@ -132,7 +146,10 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
               help="Write the cases there, as files and cases.json, for any other library.")  # fmt: skip
 @replies
 def verify_conformance(directory: Path | None) -> Reply:
-    """Try our own library on the conformance pack, or write the pack out for another."""
+    """Try our library on the conformance pack, or export it.
+
+    The pack is written out for any other library with --export.
+    """
     from kazashi.relying_party.conformance.pack import Pack
     from kazashi.world.key_source import SharedKeySource, generate
 
@@ -166,30 +183,29 @@ def _verifier(
         ocsp_over_http,
     )
     from kazashi.relying_party.verify.verification import Verifier
+    from kazashi.world.clock import SystemClock
 
-    world = world_of(context)
     if roots is None or lists is None:
-        _publish(context)
+        tree = _published(context)
+        roots, lists = roots or tree / "ca", lists or str(tree)
+    world = world_if_any(context)
     found: list[Source] = [ocsp_over_http(ocsp.rstrip("/"), key)] if ocsp else []
-    if lists is None:
-        found.append(lists_in(world.publication, full=full))
-    elif lists.startswith("ldap"):
+    if lists.startswith("ldap"):
         found.append(lists_in_directory(lists))
     elif lists.startswith("http"):
         found.append(lists_over_http(lists.rstrip("/"), full=full))
     else:
         found.append(lists_in(Path(lists), full=full))
-    return Verifier(AnchorsInDirectory(roots or world.publication / "ca"), found, world.clock)
+    return Verifier(AnchorsInDirectory(roots), found, world.clock if world is not None else SystemClock())
 
 
-def _publish(context: click.Context) -> None:
-    """See to it that this world's authorities have begun, and have published what is due."""
-    from kazashi.tools.cli.commands.shared import institutions_of
-
+def _published(context: click.Context) -> Path:
+    """Where this world's authorities publish, once they have begun and have published what is due."""
     institutions = institutions_of(context)
     for authority in institutions.authorities.values():
         authority.issuing()
     institutions.settle()
+    return institutions.world.publication
 
 
 def _der(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from kazashi.tools.cli.commands.shared import Reply, replies, world_of
 
 @click.group()
 def world() -> None:
-    """The world directory: one bench's whole state."""
+    """Begin and show worlds: one bench's whole state."""
 
 
 @world.command("new")
@@ -30,7 +30,10 @@ def world() -> None:
 @replies
 @click.pass_context
 def world_new(context: click.Context, /, seed: str | None, **settled: str | int) -> Reply:
-    """Begin a world with these settings. A world that nobody began so begins with the defaults at its first use."""
+    """Begin a world with these settings.
+
+    Otherwise the first command that sets something up (`kazashi up`, `kazashi card new`) begins one with the defaults.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.world.chance import unforeseen
     from kazashi.world.home import default_directory, open_world
@@ -51,7 +54,7 @@ def world_new(context: click.Context, /, seed: str | None, **settled: str | int)
 @replies
 @click.pass_context
 def world_show(context: click.Context) -> Reply:
-    """Where the world is, and what it is settled on."""
+    """Show where the world is and what it is settled on."""
     return _tell(context)
 
 
