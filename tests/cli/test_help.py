@@ -12,11 +12,11 @@ import pytest
 from tests.cli import commands
 
 
-def started(*arguments: str, expect: int = 0, **environment: str) -> str:
+def started(*arguments: str, expect: int = 0, environment: dict[str, str] | None = None) -> str:
     """What the program says on both its streams when it is started as a module."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", *arguments],
-        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": "80", **(environment or {})},
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -58,10 +58,10 @@ def test_the_version_is_told_with_the_name() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_the_name(shell: str) -> None:
-    script = started(_KAZASHI_COMPLETE=f"{shell}_source")
+    script = started(environment={"_KAZASHI_COMPLETE": f"{shell}_source"})
     assert f"_KAZASHI_COMPLETE={shell}_complete" in script
     assert any(f"{word} kazashi" in script for word in ("nosort -F _kazashi_completion", "compdef _kazashi_completion",
                                                         "--command", "-c"))  # fmt: skip
     assert "python" not in script
     typed = {"COMP_WORDS": "kazashi poi", "COMP_CWORD": "poi" if shell == "fish" else "1"}
-    assert "points" in started(_KAZASHI_COMPLETE=f"{shell}_complete", **typed)
+    assert "points" in started(environment={"_KAZASHI_COMPLETE": f"{shell}_complete", **typed})

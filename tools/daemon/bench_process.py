@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
-from kazashi.assembly.errors import AlreadyRunning
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
@@ -37,6 +32,7 @@ from kazashi.reader_bridge.relay import RelayedCard
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
+from kazashi.tools.daemon.background import refuse_a_second
 from kazashi.tools.daemon.console.gate import KEY_VARIABLE
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.tools.daemon.services import Services
@@ -44,11 +40,9 @@ from kazashi.web.ports import HOST
 from kazashi.world.chance import unforeseen
 from kazashi.world.home import World
 
-LOG = "bench.log"
 _CONSOLE_LOG = "console.log"
 
 _POWER_SECONDS = 5.0
-_START_SECONDS = 60.0
 _FOLLOW_SECONDS = 0.02
 """How long a follower waits for more: exchanges come in lists, so that they cost little each."""
 
@@ -218,7 +212,7 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
     Raises AlreadyRunning, PcscdUnavailable, PortTaken, ServicesUnavailable, DirectoryUnavailable, BadFaultScript and
     whatever inserting a card may raise; nothing is left running then.
     """
-    _refuse_a_second(world)
+    refuse_a_second(world)
     presentation, dialled = plan.presentation(), plan.endpoints()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -257,64 +251,3 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
             services.stop()
         host.close()
         pcscd.stop()
-
-
-def detach(world: World, plan: InstancePlan) -> control.Answer:
-    """Run `kazashi up` in the background by a plan and wait until it answers; its words go to a log in the world.
-
-    Raises AlreadyRunning, and PcscdUnavailable with the bench's last words where it did not come up.
-    """
-    _refuse_a_second(world)
-    world.run.mkdir(mode=0o700, exist_ok=True)
-    log = world.run / LOG
-    with log.open("wb") as output, TemporaryFile() as handed_over:
-        handed_over.write(plan.to_json().encode())
-        handed_over.seek(0)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kazashi", "--world", str(world.directory), "up", "--plan", "-"],
-            stdin=handed_over,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            return control.request(control_path(world), "status")
-        except control.NotRunning:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-                raise PcscdUnavailable(f"the bench did not start: {words[-1]} (all of it in {log})") from None
-            time.sleep(0.02)
-
-
-def _refuse_a_second(world: World) -> None:
-    try:
-        control.request(control_path(world), "status")
-    except control.NotRunning:
-        return
-    raise AlreadyRunning(
-        f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
-    )
-
-
-def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
-    """Wait until the process of a bench that was told to end is gone; False if that took too long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        if _is_zombie(pid):  # in a container whose first process reaps nobody, it stays in the table
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True

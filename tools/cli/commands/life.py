@@ -58,7 +58,6 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
 
     Ctrl-C or `kazashi down` ends them.
     """
-    from kazashi.tools.daemon import bench_process
 
     def announce(status: dict[str, Any]) -> None:
         Reply(status, status_in_words(status)).show(as_json)
@@ -69,15 +68,18 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
     if detach:
-        announce(bench_process.detach(world, plan))
+        from kazashi.tools.daemon.background import detach as start
+
+        announce(start(world, plan))
         return
+    from kazashi.tools.daemon.bench_process import run
 
     for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
                 f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
-    bench_process.run(world, plan, announce)
+    run(world, plan, announce)
 
 
 def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, **chosen: Any) -> InstancePlan:
@@ -106,7 +108,7 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
 @click.pass_context
 def down(context: click.Context) -> Reply:
     """Stop what `up` started, and nothing else."""
-    from kazashi.tools.daemon.bench_process import wait_until_ended
+    from kazashi.tools.daemon.background import wait_until_ended
 
     told = ask(context, "down")
     ended = wait_until_ended(world_of(context), told["pid"])
