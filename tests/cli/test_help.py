@@ -10,13 +10,15 @@ import click
 import pytest
 
 from tests.cli import commands
+from tests.support import LIMIT
 
 
 def started(*arguments: str, expect: int = 0, environment: dict[str, str] | None = None) -> str:
     """What the program says on both its streams when it is started as a module."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", *arguments],
-        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": "80", **(environment or {})},
+        capture_output=True, text=True, check=False, timeout=LIMIT,
+        env={**os.environ, "COLUMNS": "80", **(environment or {})},
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr

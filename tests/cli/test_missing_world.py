@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from kazashi.tools.cli.command_line import kazashi
 from kazashi.world.home import WorldMissing
 from tests.cli import commands
+from tests.support import LIMIT
 
 BEGIN = {
     "world new", "up", "card new", "registry add", "registry import", "network setup", "points enrol",
@@ -84,7 +85,7 @@ def test_a_mistyped_world_is_told_with_what_to_do(tmp_path: Path) -> None:
     missing = tmp_path / "typo"
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "card", "show", "hanako"], capture_output=True, text=True, check=False,
-        timeout=120, env={**os.environ, "KAZASHI_WORLD": str(missing)},
+        timeout=LIMIT, env={**os.environ, "KAZASHI_WORLD": str(missing)},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (

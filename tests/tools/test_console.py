@@ -21,8 +21,8 @@ from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.tools.daemon.console.feed import KEPT, Feed
 from kazashi.tools.daemon.console.view import vocabulary
 from kazashi.world.home import open_world
-from tests.support import send
-from tests.tools.test_command_line import Program
+from tests.cli.program import Program
+from tests.support import LIMIT, send
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 SELECT_JPKI, VERIFY = "00A4040C0AD392F000260100000001", "0020009804"
@@ -230,7 +230,7 @@ def test_two_that_act_at_once_get_one_answer_each_and_one_card(client: httpx.Cli
     answers: list[dict[str, Any]] = []
 
     def put() -> None:
-        answers.append(client.post("/do", json={"do": "insert", "slot": 1, "card": "taro"}, timeout=30).json())
+        answers.append(client.post("/do", json={"do": "insert", "slot": 1, "card": "taro"}, timeout=LIMIT).json())
 
     threads = [threading.Thread(target=put) for _ in range(4)]
     for thread in threads:
