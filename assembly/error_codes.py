@@ -62,7 +62,7 @@ from kazashi.resident_registry.registry import ImportRefused, NoSuchResident
 from kazashi.tracking_lab.engine import EngineMissing
 from kazashi.tracking_lab.laboratory import PopulationUnusable
 from kazashi.tracking_lab.logs import LogsUnusable
-from kazashi.world.home import WorldUnusable
+from kazashi.world.home import WorldMissing, WorldUnusable
 from kazashi.world.post import MessageGap
 from kazashi.world.storage import StoreFailed
 from kazashi.world.token import TokenUnavailable
@@ -133,6 +133,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     NoSuchCard: ("no-such-card", Exit.USAGE),
     CallerExists: ("caller-exists", Exit.USAGE),
     NotLintable: ("not-lintable", Exit.USAGE),
+    WorldMissing: ("world-missing", Exit.USAGE),
     ImageExists: ("card-exists", Exit.USAGE),
     ImageMissing: ("card-missing", Exit.USAGE),
     NoSuchReader: ("no-such-reader", Exit.USAGE),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kazashi.assembly.errors import StepFailed, UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.assembly.served import PORTS, ServedProcess
+from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import Trace, carry
@@ -23,6 +23,7 @@ from kazashi.provision_network.terms import CORE, PORTAL_KIND
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.resident import Resident, Status
 from kazashi.web.mutual_tls import Credentials
+from kazashi.web.ports import DESK as DESK_PORT
 from kazashi.world.home import World
 
 MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
@@ -48,11 +49,20 @@ class Gate:
     words: str
 
 
-def addresses(first: int = PORTS[3]) -> dict[str, str]:
+def addresses(first: int = DESK_PORT.number) -> dict[str, str]:
     """Where each part answers: one port after another, the portal's messages, and last its pages."""
     names = (DESK, CORE, MUNICIPAL, NATIONAL, INTERFACE_NAME)
     found = {name: f"https://localhost:{first + place}" for place, name in enumerate(names)}
     return {**found, "pages": f"http://localhost:{first + len(names)}"}
+
+
+def free_addresses() -> dict[str, str]:
+    """Where each part answers: at ports that nobody listens on. Raises ServicesUnavailable."""
+    taken: list[int] = []
+    for _ in addresses():
+        taken.append(free_port(taken))
+    return {name: f"{address.rpartition(':')[0]}:{port}"
+            for (name, address), port in zip(addresses().items(), taken, strict=True)}  # fmt: skip
 
 
 def body_of(resident: Resident) -> str:

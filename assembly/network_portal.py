@@ -6,6 +6,7 @@ import threading
 
 import uvicorn
 
+from kazashi.assembly.actors import PORTAL
 from kazashi.assembly.network_desk import PortalLines
 from kazashi.assembly.relying import over_http
 from kazashi.assembly.served import serve_application
@@ -24,7 +25,7 @@ def serve_portal(
     """Serve until told to end. Raises NetworkRefused before the network is set up."""
     interface = Interface(world, INTERFACE_NAME)
     lines = PortalLines(interface, desk)
-    verifier, linkage = over_http(world, services, INTERFACE_NAME)
+    verifier, linkage = over_http(world, services, PORTAL.caller)
     portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations))
     runner = interface_runner(interface, world.clock)
     pages = PortalPages(world, portal, verifier, runner, f"http://localhost:{port}", agent).application()

@@ -13,7 +13,7 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.refund_points.goods import CATALOGUE, Basket, Item, line_of, read_shelf
 from kazashi.refund_points.reading import Card, read_card
 from kazashi.refund_points.serve import centre_of
-from kazashi.refund_points.till import Till
+from kazashi.refund_points.till import Till, store_name
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.linkage import NoLinkage
@@ -98,7 +98,7 @@ def serve_centre(
 
 
 def _path(world: World, shop: str, name: str) -> Path:
-    return tills_directory(world) / f"till-{shop}-{name}.sqlite"
+    return tills_directory(world) / f"{store_name(shop, name)}.sqlite"
 
 
 def _till(world: World, shop: str, name: str) -> Till:

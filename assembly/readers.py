@@ -19,13 +19,13 @@ from kazashi.world.home import World, open_world
 _SEEN_SECONDS = 10.0
 
 
-def reader_named(world: World, name: str | None) -> str:
+def reader_named(world: World | None, name: str | None) -> str:
     """The one reader whose name is or begins like `name`; without a name the only one there is.
 
-    Where the running bench has a pcscd that only it knows, its readers come first, and this process talks to that pcscd
-    from here on. Raises NoSuchReader, which lists the readers.
+    Where a bench runs in the world and has a pcscd that only it knows, its readers come first, and this process talks
+    to that pcscd from here on. Raises NoSuchReader, which lists the readers.
     """
-    beside = reach_bench(world, name)
+    beside = reach_bench(world, name) if world is not None else ""
     try:
         return pcsc.reader_named(name)
     except pcsc.NoSuchReader as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -12,20 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from kazashi.assembly.errors import ServicesUnavailable
+from kazashi.web.ports import HOST, RANGE
 
-HOST = "127.0.0.1"
-_FIRST_PORT = int(os.environ.get("KAZASHI_FIRST_PORT", "18600"))
-PORTS = range(_FIRST_PORT, _FIRST_PORT + 20)
-"""Where servers of ours answer. Two users of one machine give each other room with KAZASHI_FIRST_PORT."""
 _START_SECONDS = 20.0
 
 
 def free_port(avoid: Iterable[int] = ()) -> int:
     """The first of the world's ports that nobody listens on. Raises ServicesUnavailable."""
-    for port in PORTS:
+    for port in RANGE:
         if port not in avoid and is_free(port):
             return port
-    raise ServicesUnavailable(f"every port from {PORTS[0]} to {PORTS[-1]} is taken; end what listens there")
+    raise ServicesUnavailable(f"every port from {RANGE[0]} to {RANGE[-1]} is taken; end what listens there")
 
 
 def is_free(port: int) -> bool:

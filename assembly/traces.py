@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 from kazashi.applets.install import structure
 from kazashi.assembly.control_path import control_path
 from kazashi.reader_bridge.control import stream
 from kazashi.reader_bridge.decoder import Decoded, Decoder
+from kazashi.reader_bridge.trace import TraceWriter
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 
@@ -54,3 +57,23 @@ class Decoders:
     def decode(self, followed: Followed) -> Decoded:
         """An exchange in words."""
         return self.of(followed.slot).decode(followed.exchange)
+
+
+class Recorder(ExitStack):
+    """Decodes exchanges, and writes them to a trace file until it is closed, if one is named."""
+
+    def __init__(self, out: Path | None, *, unmasked: bool = False) -> None:
+        super().__init__()
+        self._out, self._unmasked = out, unmasked
+        self._decoders = Decoders()
+        self._writers: dict[int, TraceWriter] = {}
+
+    def decode(self, followed: Followed) -> Decoded:
+        """An exchange in words, once it is written. Raises OSError."""
+        if self._out is None:
+            return self._decoders.decode(followed)
+        if followed.slot not in self._writers:
+            decoder = self._decoders.of(followed.slot)
+            writer = TraceWriter(self._out, followed.reader, decoder, unmasked=self._unmasked)
+            self._writers[followed.slot] = self.enter_context(writer)
+        return self._writers[followed.slot].write(followed.exchange)

@@ -24,7 +24,8 @@ from kazashi.card.key import PrivateKey
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.pcsc import PcscError, connected
-from kazashi.tools.daemon import bench_process
+from kazashi.tools.daemon import background
+from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.world.home import World, open_world
 
 GOAL_OVER_VICC = 200.0
@@ -80,7 +81,7 @@ def _one_core() -> Iterator[None]:
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
     """A bench in a process of its own, with one card in slot 0 and nothing in slot 1."""
-    status = bench_process.detach(world, ["--pcscd=private", "--card=hanako", "--no-services"])
+    status = background.detach(world, InstancePlan(pcscd="private", services=False))
     saved = dict(os.environ)
     os.environ.update(status["pcscd"]["environment"])
     try:
@@ -89,7 +90,7 @@ def _running(world: World) -> Iterator[dict[str, Any]]:
         os.environ.clear()
         os.environ.update(saved)
         control.request(control_path(world), "down")
-        bench_process.wait_until_ended(world, status["pid"])
+        background.wait_until_ended(world, status["pid"])
 
 
 def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progress: Progress) -> list[Measure]:

@@ -25,7 +25,8 @@ from kazashi.reader_bridge import control
 from kazashi.reader_bridge.check.probe import SELECT_JPKI, Secrets
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.pcsc import CardHandle, connected
-from kazashi.tools.daemon import bench_process
+from kazashi.tools.daemon import background
+from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.world.home import World, open_world
 
 GOAL_TRACING = 1.10
@@ -60,13 +61,13 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
 
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
-    status = bench_process.detach(world, ["--pcscd=private", "--card=hanako"])
+    status = background.detach(world, InstancePlan(pcscd="private"))
     os.environ.update(status["pcscd"]["environment"])
     try:
         yield status
     finally:
         control.request(control_path(world), "down")
-        bench_process.wait_until_ended(world, status["pid"])
+        background.wait_until_ended(world, status["pid"])
 
 
 @contextmanager

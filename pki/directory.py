@@ -17,9 +17,9 @@ from kazashi.pki import der
 from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.publication import Publication
 from kazashi.resident_registry.municipality import municipality
+from kazashi.web.ports import DIRECTORY, HOST
 from kazashi.world.home import World
 
-HOST, PORT = "127.0.0.1", 18601
 _SUFFIX = "c=JP"
 _ROOT = "cn=authorities,c=JP"
 _CLASSES = {"C": "country", "O": "organization", "OU": "organizationalUnit", "CN": "cRLDistributionPoint"}
@@ -33,7 +33,7 @@ class DirectoryUnavailable(Exception):
 class Directory:
     """A slapd of the world's own, on loopback, whose writes come over a socket in the world directory alone."""
 
-    def __init__(self, world: World, port: int = PORT) -> None:
+    def __init__(self, world: World, port: int = DIRECTORY.number) -> None:
         self._home = world.run / "directory"
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None

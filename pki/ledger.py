@@ -22,6 +22,11 @@ FULL_LIST, AUTHORITY_LIST = "full", "authority"
 the code of its municipality."""
 
 
+def store_name(kind: Kind) -> str:
+    """The name of an authority's store."""
+    return f"authority_{kind.word}"
+
+
 class NoSuchCertificate(Exception):
     """The authority has issued no certificate of that serial number."""
 
@@ -139,7 +144,7 @@ class Ledger:
             .where(certificate.c.serial == sa.bindparam("serial", type_=Unsigned64))
         )  # fmt: skip
         self._listed: set[tuple[str, str]] = set()
-        self.store = world.store(f"authority_{kind.word}", metadata)
+        self.store = world.store(store_name(kind), metadata)
 
     def count(self, connection: sa.Connection, name: str, by: int, first: int) -> int:
         """Take `by` numbers of a running count that starts at `first`; answers the first one taken.

@@ -9,7 +9,8 @@ from typing import Any
 
 import uvicorn
 
-HOST, PORT = "127.0.0.1", 18601
+from kazashi.web.ports import AUTHORITIES
+
 _WORLD = "KAZASHI_SERVED_WORLD"
 
 
@@ -25,14 +26,14 @@ def main() -> None:
     """Serve until told to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", type=int, default=AUTHORITIES.number)
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     os.environ[_WORLD] = str(asked.world)
     uvicorn.run(
         "kazashi.pki.serve:application",
         factory=True,
-        host=HOST,
+        host=AUTHORITIES.host,
         port=asked.port,
         workers=asked.workers if asked.workers > 1 else None,
         log_level="warning",

@@ -52,6 +52,9 @@ from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message, Outbox, Say
 from kazashi.world.storage import Position, insert_many
 
+ACTOR = "provision_core"
+"""The name of this actor's store."""
+
 _KEY_BITS = 256
 _LINKAGE_BITS = 56
 _CHUNK = 5_000
@@ -113,7 +116,7 @@ class Core:
             sa.Column("body", sa.Text, primary_key=True),
         )  # fmt: skip
         _, self._log = event_table(metadata)
-        self.store = world.store("provision_core", metadata)
+        self.store = world.store(ACTOR, metadata)
         self.authority, cipher = self._begin()
         self._coder = Coder(cipher)
 

@@ -24,6 +24,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Unsigned64, insert_if_absent
 
+ACTOR = "eligibility"
+"""The name of this actor's store."""
+
 
 class Check(Enum):
     """How it was seen that the card is its holder's."""
@@ -76,7 +79,7 @@ class EligibilityDesk:
             sa.Column("insured_number", sa.Text, nullable=False),
         )  # fmt: skip
         _, self._log = event_table(metadata)
-        self.store = world.store("eligibility", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def insure(self, insurance: Insurance, code: bytes = b"") -> None:
         """An insurer tells of an entitlement, or of its end. `code` is the insurers' shared code for the person."""

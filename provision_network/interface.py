@@ -43,6 +43,11 @@ _AT_ONCE = 200
 """Notifications that are answered in one transaction."""
 
 
+def store_name(interface: str) -> str:
+    """The name of an interface system's store."""
+    return f"interface_{interface}"
+
+
 class Stage(Enum):
     """How far a request of one's own has come."""
 
@@ -141,7 +146,7 @@ class Interface:
         self._early_of = sa.select(early).where(early.c.process == sa.bindparam("p"))
         self._drop_early = sa.delete(early).where(early.c.process == sa.bindparam("p"))
         _, self._log = event_table(metadata)
-        self.store = world.store(f"interface_{name}", metadata)
+        self.store = world.store(store_name(name), metadata)
         self._neighbours: dict[str, Neighbour] | None = None
         asked, notified = self._asked, self._notified
         self._add_asked = sa.insert(asked).returning(asked.c.process)

@@ -68,6 +68,11 @@ class FalseAnswer(Exception):
     """What came is no answer to what was asked: it cannot be opened, or is about another item."""
 
 
+def store_name(platform: str) -> str:
+    """The name of an intermediate platform's store."""
+    return f"intermediate_{platform}"
+
+
 class IntermediatePlatform:
     """The platform on which intermediate servers run: all municipalities', or one body's own."""
 
@@ -125,7 +130,7 @@ class IntermediatePlatform:
             sa.Column("jwk", sa.Text, nullable=False),
         )  # fmt: skip
         _, self.log = event_table(metadata)
-        self.store = world.store(f"intermediate_{name}", metadata)
+        self.store = world.store(store_name(name), metadata)
 
     def server(self, owner: str) -> IntermediateServer:
         """The server of one body: the only way to copies."""

@@ -22,6 +22,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Position
 
+ACTOR = "integrated_addresses"
+"""The name of this actor's store."""
+
 OWNERS = {
     "core": "総務省", "interface system": "各機関", "intermediate platform": "地方公共団体情報システム機構",
     "intermediate server": "市町村", "integrated address system": "市町村", "number-linkage server": "市町村",
@@ -56,7 +59,7 @@ class AddressSystem:
             sa.Column("addressee", sa.BigInteger, nullable=False),
         )  # fmt: skip
         _, self._log = event_table(metadata)
-        self.store = world.store("integrated_addresses", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def admit(self, number: IndividualNumber) -> str:
         """The address number of whoever has an individual number; made where there is none, or the person had left."""

@@ -24,6 +24,9 @@ from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.home import World
 from kazashi.world.storage import Position
 
+ACTOR = "off_network"
+"""The name of this actor's store."""
+
 COMMISSION = "個人情報保護委員会"
 
 
@@ -62,7 +65,7 @@ class OffNetwork:
             sa.Column("denial", sa.Text, nullable=False),
             sa.Column("facts", sa.Text, nullable=False),
         )  # fmt: skip
-        self.store = world.store("off_network", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def give(
         self, provider: str, receiver: str, provision: Provision, what: str,

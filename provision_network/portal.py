@@ -27,6 +27,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Position, Unsigned64, insert_if_absent
 
+ACTOR = "portal"
+"""The name of this actor's store."""
+
 BODY, INTERFACE_NAME = "マイナポータル", "portal"
 
 CodeDesk = Callable[[int], PortalCode]
@@ -114,7 +117,7 @@ class Portal:
 
     def open(self) -> None:
         """Open its store, once all tables that belong there are named."""
-        self.store = self._world.store("portal", self.metadata)
+        self.store = self._world.store(ACTOR, self.metadata)
 
     # Folders
 

@@ -20,10 +20,11 @@ from kazashi.provision_network.network_http import (
 )
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.provision_network.terms import CORE
+from kazashi.web import ports
 from kazashi.web.mutual_tls import Credentials, serving
 from kazashi.world.home import World, open_world
 
-HOST, PORT = "localhost", 18616
+HOST = ports.CORE.host
 
 
 def core_of(world: World) -> Core:
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
     parser.add_argument("what")
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", type=int, required=True)
     asked = parser.parse_args()
     run(open_world(asked.world), asked.what, asked.port)
 

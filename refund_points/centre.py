@@ -33,6 +33,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Position
 
+ACTOR = "refund_centre"
+"""The name of this actor's store."""
+
 MOST_RECORDS = 2_000
 """In one batch."""
 
@@ -134,7 +137,7 @@ class Centre:
             "closed_year", metadata, sa.Column("year", sa.Integer, primary_key=True, autoincrement=False)
         )
         _, self.log = event_table(metadata)
-        self.store = world.store("refund_centre", metadata)
+        self.store = world.store(ACTOR, metadata)
         self._authority = self._begin(policy, detail)
         self.detail = Detail(self._held["detail"].decode("ascii"))
         self.policy = self._policy(mykey)

@@ -25,6 +25,9 @@ from kazashi.web.pages import Bilingual, Pages
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
+ACTOR = "refund_portal"
+"""The name of this actor's store."""
+
 TENANT = "refund-portal"
 _REGISTER, _LOGIN = "register", "login"
 _TEXT = "還付ポイントの還付を受けるため登録します。\nI register to have my refund points refunded."
@@ -58,7 +61,7 @@ class RefundPortal(CardSite):
         metadata = sa.MetaData()
         sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        store = world.store("refund_portal", metadata)
+        store = world.store(ACTOR, metadata)
         super().__init__(world, store, sessions, Platform(world, linkage), verifier, origin, agent)
 
     def routes(self) -> list[Route]:

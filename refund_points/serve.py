@@ -17,9 +17,9 @@ from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import application, serving
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.web.ports import CENTRE
 from kazashi.world.home import World, open_world
 
-HOST, PORT = "localhost", 18614
 _WORLD = "KAZASHI_SERVED_WORLD"
 
 
@@ -37,7 +37,7 @@ def run(world: World, port: int, workers: int, factory: str = "kazashi.refund_po
     """Serve until told to end; `factory` makes each worker's application."""
     os.environ[_WORLD] = str(world.directory)
     world.run.mkdir(mode=0o700, exist_ok=True)
-    how = serving(centre_of(world), world.run, HOST, port)
+    how = serving(centre_of(world), world.run, CENTRE.host, port)
     world.close()  # what is open now must not be shared with the workers
     uvicorn.run(factory, factory=True, workers=workers if workers > 1 else None, **how)
 
@@ -46,7 +46,7 @@ def main() -> None:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", type=int, default=CENTRE.number)
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     run(open_world(asked.world), asked.port, asked.workers)

@@ -72,6 +72,11 @@ class _Enrolled:
     policy: CodePolicy
 
 
+def store_name(shop: str, name: str) -> str:
+    """The name of a till's store."""
+    return f"till-{shop}-{name}"
+
+
 class Till:
     """One till of one shop, on a disk of its own."""
 
@@ -113,7 +118,7 @@ class Till:
             sa.Column("returned", sa.Text, nullable=False),
         )  # fmt: skip
         _, self._log = event_table(metadata)
-        self.store = open_store(directory, "", f"till-{shop}-{name}", metadata)
+        self.store = open_store(directory, "", store_name(shop, name), metadata)
         self._enrolled: _Enrolled | None = None
         self._load()
 

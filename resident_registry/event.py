@@ -233,7 +233,10 @@ class Lapse(Event):
 class NameChange(Event):
     word = "name-change"
     japanese = "氏名の変更"
-    about = "Another name: marriage, a common name (通称), a former surname (旧氏). `-` takes one of the last two away."
+    about = (
+        "Another name. It comes by marriage, or is a common name (通称) or a former surname (旧氏); `-` takes "
+        "away one of the last two."
+    )
     channel = Channel.PAPER
     allowed = (Status.RESIDENT, Status.ABROAD)
 
@@ -283,7 +286,7 @@ class Correction(Event):
 class CharacterCorrection(Event):
     word = "character-correction"
     japanese = "軽微な修正"
-    about = f"A minor correction ({japanese}): the same name in another form of its characters."
+    about = "A minor correction (軽微な修正). The name stays, in another form of its characters."
     channel = Channel.PAPER
 
     family: str = _note("the family name in its right form", "")
@@ -297,7 +300,7 @@ class CharacterCorrection(Event):
 class Furigana(Event):
     word = "furigana"
     japanese = "振り仮名"
-    about = f"The reading of the name is entered or corrected ({japanese})."
+    about = "The reading of the name (振り仮名). It is entered or corrected."
     channel = Channel.PAPER
     allowed = (Status.RESIDENT, Status.ABROAD)
 
@@ -385,7 +388,10 @@ class Deletion(Event):
 class NumberChange(Event):
     word = "number-change"
     japanese = "個人番号の変更請求"
-    about = f"Another individual number, asked for because the old one leaked ({japanese}). The card is made anew."
+    about = (
+        "Another individual number (個人番号の変更請求). It is asked for because the old one leaked. "
+        "The card is made anew."
+    )
 
     def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
@@ -396,7 +402,7 @@ class NumberChange(Event):
 class CodeChange(Event):
     word = "code-change"
     japanese = "住民票コードの変更請求"
-    about = f"Another resident record code, for which no reason need be given ({japanese})."
+    about = "Another resident record code (住民票コードの変更請求). No reason need be given."
 
     def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
@@ -407,7 +413,7 @@ class CodeChange(Event):
 class LossReport(Event):
     word = "loss-report"
     japanese = "一時停止"
-    about = f"The loss of card or PIN, told to the call centre at any hour ({japanese})."
+    about = "The loss of card or PIN (一時停止). The call centre hears of it at any hour."
     channel = Channel.CALL_CENTRE
     allowed = _LIVING
 
@@ -424,7 +430,7 @@ class Theft(Event):
 class Found(Event):
     word = "found"
     japanese = ""
-    about = "A card found again: the counter lifts the stop on the card, and certificates are made anew."
+    about = "A card is found again. The counter lifts the stop on the card, and certificates are made anew."
     allowed = (Status.RESIDENT, Status.ABROAD)
 
 
@@ -440,7 +446,10 @@ class CardReturn(Event):
 class Renewal(Event):
     word = "renewal"
     japanese = "電子証明書の更新"
-    about = f"New certificates on the same card, from three months before the old ones end ({japanese})."
+    about = (
+        "New certificates on the same card (電子証明書の更新). "
+        "They are issued from three months before the old ones end."
+    )
     allowed = (Status.RESIDENT, Status.ABROAD)
 
 
@@ -448,7 +457,7 @@ class Renewal(Event):
 class Stay(Event):
     word = "stay"
     japanese = "在留期間更新"
-    about = f"A foreign resident's period of stay is extended ({japanese})."
+    about = "The period of stay is extended (在留期間更新). It is a foreign resident's."
     channel = Channel.PAPER
 
     until: date = _note("its new last day")

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kazashi.assembly.actors import actors_of
 from kazashi.assembly.network import Network
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.rules import Decision, Denial, Penalty
@@ -21,10 +22,6 @@ _NOT_SECRET = {
 }  # fmt: skip
 _CARD_BORNE = {"serial", "resident_record_code", "record_code"}
 """Columns that hold what a card carries, or stands for: certificate serial numbers and resident record codes."""
-
-_MAY_HOLD = {"registry", "prefectures", "j_lis", "provision_core", "authority_signature", "authority_authentication",
-             "card_management", "verifier_callers"}  # fmt: skip
-"""Who is not an agency that a person shows the card to: the registry, its network, the core, and the authorities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +100,10 @@ def _unpunished(world: World, network: Network) -> list[str]:
 
 
 def _left(world: World) -> list[str]:
-    """Tables of services that hold serial numbers or resident record codes, with how many rows."""
+    """Tables of services that hold serial numbers or resident record codes, with how many rows. Whoever issues these
+    is not an agency that a person shows the card to: the registry, its network, the core, and the authorities."""
     found = []
-    for actor in actors_of(world):
-        if actor in _MAY_HOLD:
-            continue
+    for actor in (actor.store for actor in actors_of(world) if not actor.owner.issues):
         store = world.store(actor, sa.MetaData())
         inspector = sa.inspect(store.engine)
         schema = actor if world.settings.storage else None
@@ -117,15 +113,6 @@ def _left(world: World) -> list[str]:
                 if count := _count(store, table, column):
                     found.append(f"{actor}.{table}.{column}: {count} rows")
     return found
-
-
-def actors_of(world: World) -> list[str]:
-    """Everybody who has a store in this world."""
-    if world.settings.storage:
-        store = world.store("provision_core", sa.MetaData())
-        return sorted(name for name in sa.inspect(store.engine).get_schema_names()
-                      if name not in ("information_schema", "public"))  # fmt: skip
-    return sorted(path.stem for path in (world.directory / "stores").glob("*.sqlite"))
 
 
 def _count(store: Any, table: str, column: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kazashi.assembly.actors import AUTHORITY, CENTRE, CORE, PLATFORM, REFUND_PORTAL, SHOP
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.points import open_till
 from kazashi.pki.callers import Callers
@@ -17,11 +18,6 @@ from kazashi.refund_points.serve import centre_of
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.world.home import World
-
-SHOP, CENTRE, PORTAL, PLATFORM, AUTHORITY, CORE = (
-    "the shop", "the centre", "the refund portal", "the platform operator", "the authority (J-LIS)",
-    "the information provision network's core",
-)  # fmt: skip
 
 
 def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
@@ -34,15 +30,15 @@ def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     printed = till.receipt(receipt)
     record = next((record for _, _, record in till.records() if receipt in (record.receipt, record.of)), None)
     found: dict[str, dict[str, Any]] = {
-        SHOP: {"goods": ", ".join(name for name, *_ in printed.lines), "yen": printed.total,
+        SHOP.label: {"goods": ", ".join(name for name, *_ in printed.lines), "yen": printed.total,
                "the card's code": record.reading if record else "none: no card was shown"},
     }  # fmt: skip
     centre = centre_of(world)
     refunds = Refunds(centre)
-    found[CENTRE] = centre.posting_of(record.till, record.number) if record else {}
-    code = str(found[CENTRE].get("account code", ""))
+    found[CENTRE.label] = centre.posting_of(record.till, record.number) if record else {}
+    code = str(found[CENTRE.label].get("account code", ""))
     person = refunds.holder(code)
-    found[PORTAL] = {} if person is None else {
+    found[REFUND_PORTAL.label] = {} if person is None else {
         "person": person, "name": refunds.name(person),
         "codes that are known to be that person's": len(refunds.codes(person)),
         "bank accounts": ", ".join(sorted({f"{one.account.bank}-{one.account.branch}-{one.account.number}"
@@ -50,13 +46,13 @@ def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     known = [row for row in Platform(world, NoLinkage()).exposure(TENANT) if row["identifier"] == person]
     serials = {(row["kind"], row["serial"]) for row in known}
-    found[PLATFORM] = {} if not known else {
+    found[PLATFORM.label] = {} if not known else {
         "person": person, "serial numbers": ", ".join(f"{kind} {serial:X}" for kind, serial in sorted(serials)),
     }  # fmt: skip
     asked = [query for query, _ in Callers(world).queries() if query.serial in {serial for _, serial in serials}]
-    found[AUTHORITY] = {} if not asked else {
+    found[AUTHORITY.label] = {} if not asked else {
         "questions about these serial numbers": len(asked),
         "asked by": ", ".join(sorted({query.caller for query in asked})),
     }  # fmt: skip
-    found[CORE] = {}
+    found[CORE.label] = {}
     return found

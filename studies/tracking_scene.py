@@ -17,6 +17,8 @@ import sqlalchemy as sa
 
 from kazashi.applets import jpki
 from kazashi.applets.install import load
+from kazashi.assembly import actors
+from kazashi.assembly.actors import Actor, actors_of
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network, addresses
 from kazashi.assembly.points import enrol_till
@@ -40,7 +42,6 @@ from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.relying_party.verify.certificate import read_certificate
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.studies.network_rulings import actors_of
 from kazashi.tracking_lab.exposure import Conversion, Exposure, Row, Witness, exposure_of
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.threats import StoreRun
@@ -57,9 +58,6 @@ TARGETS = (CODE, RECORD_CODE, PORTAL_CODE, LINKAGE)
 
 _NOBODY_ELSES = 16
 ANYBODY = "any reader in range"
-OF_THE_STATE = frozenset(("J-LIS", "network's core", "municipal registry", "prefectures"))
-"""Who has codes as a matter of course; everybody else is shown a card by somebody."""
-
 RUNS = [
     StoreRun("T10", "refund points: from a bank account to the portal's code", BANK_ACCOUNT, PORTAL_CODE,
              frozenset(("refund point centre", "portal"))),
@@ -72,18 +70,6 @@ RUNS = [
 ]  # fmt: skip
 
 _FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
-
-ACTORS = {
-    "j_lis": "J-LIS", "authority_authentication": "J-LIS", "authority_signature": "J-LIS", "card_management": "J-LIS",
-    "verifier_services": "J-LIS", "registry": "municipal registry", "prefectures": "prefectures",
-    "provision_core": "network's core",
-    "intermediate_municipal": "intermediate platform", "intermediate_pension": "pension service",
-    "integrated_addresses": "municipal address systems", "portal": "portal", "mykey": "MyKey platform",
-    "eligibility": "insurers' joint body", "refund_centre": "refund point centre", "platform": "platform operator",
-    "interface_municipal": "interface system (towns)", "interface_pension": "interface system (pension)",
-    "interface_portal": "interface system (portal)", "intermediate_portal": "portal's answers",
-}  # fmt: skip
-"""Whose store is whose, in words."""
 
 
 @contextmanager
@@ -178,7 +164,7 @@ def exposed(institutions: Institutions, network: Network) -> Exposure:
     made = {RECORD_CODE: str(code), CODE: str(network.core.code_for(body, str(code))),
             PORTAL_CODE: str(network.core.portal_code(str(code)))}  # fmt: skip
     for source, target in permutations(made, 2):  # what it has no table for it has a key for, as was just seen
-        conversion = Conversion(ACTORS["provision_core"], source, target, "by its key")
+        conversion = Conversion(actors.CORE_OPERATOR.name, source, target, "by its key")
         found.conversions.setdefault((conversion.actor, source, target), conversion)
         found.held.setdefault((conversion.actor, target), Witness("made of a record code", "by its key", 1))
     return found
@@ -197,18 +183,18 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
     return {
         RECORD_CODE: codes, NUMBER: {str(one.individual_number) for one in people},
         SERIAL: {form for serial in serials for form in (str(serial), f"{serial:X}")},
-        MYKEY: _column(institutions.world, "mykey", "identifier", "identifier"), LINKAGE: linkages,
-        USER: _column(institutions.world, "platform", "user", "identifier"),
-        MEMBER: _column(institutions.world, "mykey", "member", "member_number"),
+        MYKEY: _column(institutions.world, actors.MYKEY, "identifier", "identifier"), LINKAGE: linkages,
+        USER: _column(institutions.world, actors.PLATFORM, "user", "identifier"),
+        MEMBER: _column(institutions.world, actors.MYKEY, "member", "member_number"),
         NAME: {form for one in people for form in (str(one.name), one.name.given) if form},
-        BANK_ACCOUNT: _column(institutions.world, "refund_centre", "application", "account"),
+        BANK_ACCOUNT: _column(institutions.world, actors.CENTRE, "application", "account"),
         CODE: {str(code) for found in issued.values() for code in found},
         PORTAL_CODE: {str(network.core.portal_code(code)) for code in codes},
     }  # fmt: skip
 
 
-def _column(world: World, actor: str, table: str, column: str) -> set[str]:
-    with world.store(actor, sa.MetaData()).reading() as connection:
+def _column(world: World, actor: Actor, table: str, column: str) -> set[str]:
+    with world.store(actor.store, sa.MetaData()).reading() as connection:
         return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
 
 
@@ -237,12 +223,12 @@ class _Table:
 def _tables(world: World) -> Iterator[list[_Table]]:
     """All tables, store by store."""
     for actor in actors_of(world):
-        store = world.store(actor, sa.MetaData())
+        store = world.store(actor.store, sa.MetaData())
         metadata = sa.MetaData()
         with store.reading() as connection:
             metadata.reflect(connection)
             yield [
-                _Table(ACTORS.get(actor, actor), table.name, _keys(table),
+                _Table(actor.owner.name, table.name, _keys(table),
                        [_opened(row) for row in connection.execute(sa.select(table)).mappings()])
                 for table in metadata.sorted_tables
             ]  # fmt: skip
@@ -297,9 +283,8 @@ def _serial(verdict: Verdict) -> int:
 def told(found: Exposure) -> dict[str, Any]:
     """The matrix and the ways, for the report."""
     ways = []
-    for actor in found.actors:
-        if actor in OF_THE_STATE:
-            continue
+    issuers = {actor.owner.name for actor in actors.ACTORS if actor.owner.issues}
+    for actor in (name for name in found.actors if name not in issuers):
         for handle in (handle for who, handle in sorted(found.held) if who == actor):
             for target in (target for target in TARGETS if target != handle):
                 steps = found.path(handle, target)

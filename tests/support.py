@@ -18,6 +18,9 @@ from kazashi.reader_bridge.pcsc import PcscError, check, context
 
 __all__ = ["PcscError", "check", "connected", "context"]
 
+LIMIT = 300.0
+"""Seconds for what takes a few on an idle machine. Only what hangs takes so long."""
+
 Transmit = Callable[[bytes], bytes]
 
 
@@ -43,7 +46,7 @@ def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
     once in a process. Raises AssertionError where PC/SC fails."""
     done = subprocess.run(
         [sys.executable, "-c", _CLIENT, reader, *commands],
-        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environment},
+        capture_output=True, text=True, check=False, timeout=LIMIT, env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -51,14 +54,14 @@ def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
 
 def run(*command: str, expect: int | None = 0) -> str:
     """What a program said on both its streams; it must exit with `expect`, where that is given."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     said = done.stdout + done.stderr
     if expect is not None:
         assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {said}"
     return said
 
 
-def until_connected(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 20) -> None:
+def until_connected(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = LIMIT) -> None:
     """Wait until somebody listens on a port, and fail with the log's words where the process has ended before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -15,6 +15,7 @@ from kazashi.assembly.error_codes import CODES, REMOTE_ONLY
 from kazashi.card.refusal import _STATUS, Refusal
 from kazashi.card.status_word import _MEANINGS
 from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
+from kazashi.web.ports import PORTS, RANGE
 from tests.support import run
 
 ROOT = Path(__file__).parent.parent
@@ -204,3 +205,12 @@ def test_nothing_of_the_real_service_is_issued() -> None:
         text = path.read_text(encoding="utf-8")
         assert "jpki.go.jp" not in text, path
         assert not re.search(r"organisation: str = \"JPKI(-TEST)?\"", text), path
+
+
+def test_ports_are_named_in_one_table() -> None:
+    """`web/ports.py`, where a first port of one's own moves them all."""
+    literal = re.compile(r"\b18[67]\d\d\b")
+    found = [name for name, path in PRODUCT.items() if literal.search(path.read_text(encoding="utf-8"))]
+    assert found == ["kazashi.web.ports"]
+    assert len({port.place for port in PORTS}) == len(PORTS)
+    assert all(port.number in RANGE for port in PORTS)

@@ -25,6 +25,10 @@ class WorldUnusable(Exception):
     """The directory cannot serve as a world; the message says why and what to do. Nothing in it was changed."""
 
 
+class WorldMissing(Exception):
+    """No world has begun in the directory, and what was asked for only reads. Nothing was made there."""
+
+
 @dataclass(frozen=True)
 class World:
     """A bench: where it lives, what was settled at its beginning, its clock and its source of keys."""
@@ -118,6 +122,17 @@ def open_world(
         clock or WorldClock(directory / "clock.json"),
         keys or StockedKeySource(directory / "keys"),
     )
+
+
+def existing_world(directory: Path | None = None) -> World:
+    """Open the world in `directory`, and leave nothing behind where there is none. Raises WorldMissing and
+    WorldUnusable."""
+    directory = (directory or default_directory()).absolute()
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        raise WorldMissing(
+            f"there is no world in {directory}; begin one with: kazashi world new, or name another with --world"
+        )
+    return open_world(directory)
 
 
 def _begin(directory: Path, mark: Path, settings: Settings) -> None:

@@ -30,7 +30,6 @@ from kazashi.web.origin import MAX_TEXT, origin_of
 from kazashi.web.pages import Bilingual, Pages, refusal, welcome
 from kazashi.world.chance import unforeseen
 
-HOST, PORT = "127.0.0.1", 18610
 _COOKIE = "kazashi-agent"
 _MOST_WAITING = 100
 _PAGES = Pages("kazashi.relying_party.login")

@@ -23,6 +23,9 @@ from kazashi.world.clock import SystemClock, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
+ACTOR = "openid_provider"
+"""The name of this actor's store."""
+
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
 machine_clock = SystemClock()
 
@@ -159,7 +162,7 @@ class ProviderStore:
         )  # fmt: skip
         _, self._log = event_table(metadata)
         self._world = world
-        self.store = world.store("openid_provider", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def add_client(self, name: str, redirects: Sequence[str]) -> str:
         """Register a client; answers its secret, which is shown this once. Raises ClientExists, and ValueError for an

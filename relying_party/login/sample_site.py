@@ -26,6 +26,9 @@ from kazashi.web.pages import Pages
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
+ACTOR = "sample_site"
+"""The name of this actor's store."""
+
 _REGISTER, _LOGIN = "register", "login"
 _TEXT = "架空町図書館の利用者として登録します。\nI register as a reader of the library of Kakucho."
 _PAGES = Pages("kazashi.relying_party.login")
@@ -56,7 +59,7 @@ class SampleSite(CardSite):
         )  # fmt: skip
         sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        store = world.store("sample_site", metadata)
+        store = world.store(ACTOR, metadata)
         super().__init__(world, store, sessions, platform, verifier, origin, agent)
 
     def routes(self) -> list[Route]:

@@ -29,6 +29,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Unsigned64
 
+ACTOR = "mykey"
+"""The name of this actor's store."""
+
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LENGTH = 8
 PROPOSALS = 3
@@ -90,7 +93,7 @@ class MyKeyPlatform:
             sa.UniqueConstraint("service", "member_number"),
         )  # fmt: skip
         self._event, self._log = event_table(metadata)
-        self.store = world.store("mykey", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     # Identifiers
 

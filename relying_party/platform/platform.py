@@ -26,6 +26,9 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Unsigned64
 
+ACTOR = "platform"
+"""The name of this actor's store."""
+
 _ID_BITS = 160
 
 Serial = tuple[Kind, int]
@@ -82,7 +85,7 @@ class Platform:
             sa.Column("since", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self._event, self._log = event_table(metadata)
-        self.store = world.store("platform", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     # Tenants
 

@@ -11,6 +11,9 @@ from kazashi.relying_party.verify.authentication import Challenge, new_challenge
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.home import World
 
+ACTOR = "relying_party"
+"""The name of this actor's store."""
+
 
 class StoredChallenges:
     """Challenges that wait for their answers on disk. Each is taken once, whoever asks."""
@@ -26,7 +29,7 @@ class StoredChallenges:
             sa.Column("text", sa.Text, nullable=False),
             sa.Column("issued_at", sa.BigInteger, nullable=False, index=True),
         )  # fmt: skip
-        self.store = world.store("relying_party", metadata)
+        self.store = world.store(ACTOR, metadata)
 
     def give(self, origin: str) -> Challenge:
         """A new challenge for answers at an origin, kept."""

@@ -75,7 +75,7 @@ class Ocsp:
 
 
 def ocsp_over_http(services: str, key: str) -> Ocsp:
-    """OCSP at the authorities' address (http://127.0.0.1:18601), as the caller who has that key."""
+    """OCSP at the authorities' address (`kazashi.web.ports.AUTHORITIES`), as the caller who has that key."""
 
     def ask(kind: str, request: bytes) -> bytes:
         headers = {"Content-Type": "application/ocsp-request", "Authorization": f"Bearer {key}"}

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import bench_pki
 from benchmarks.bench_worlds import Size
 from benchmarks.measure import at_least, at_most
+from tests.support import LIMIT
 
 NAMES = {
     "APDU round trip through pcscd",
@@ -32,7 +33,7 @@ def test_every_measure_of_the_card_is_taken() -> None:
     """What the figures are is for `kazashi bench` to say, on a machine that does nothing else; here, that they are."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "bench", "card", "--json"],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     measures = json.loads(done.stdout)
     assert {measure["name"] for measure in measures} == NAMES
@@ -52,7 +53,7 @@ def test_every_measure_of_the_card_is_taken() -> None:
 def test_every_measure_of_the_workbench_is_taken() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "bench", "reader", "--json"],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     tracing, checking, behind, growth = json.loads(done.stdout)
     assert tracing["name"] == "APDU round trip while traced"

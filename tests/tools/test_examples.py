@@ -14,7 +14,7 @@ import yaml
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.world.home import World
-from tests.support import run
+from tests.support import LIMIT, run
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -50,7 +50,7 @@ def test_the_sample_tests_pass(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PCSCLITE")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout

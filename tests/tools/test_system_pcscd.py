@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.reader_bridge.pcscd import DRIVER
+from tests.support import LIMIT
 
 # $1 the directory for pcscd's socket, $2 the configuration, $3 the interpreter, $4 the world
 SCRIPT = """
@@ -43,7 +44,7 @@ def test_the_systems_pcscd_is_used_and_left(tmp_path: Path) -> None:
     done = subprocess.run(
         ["unshare", *rights, "sh", "-c", SCRIPT, "sh", str(tmp_path / "run"), str(tmp_path / "conf"), sys.executable,
          str(tmp_path / "w")],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     said = done.stdout
     assert done.returncode == 0, said + done.stderr

@@ -13,7 +13,7 @@ from smartcard.Exceptions import CardConnectionException, NoCardException
 from kazashi.reader_bridge.fault_script import BadFaultScript
 from kazashi.tools.testing.workbench import Workbench
 from kazashi.world.key_source import SharedKeySource
-from tests.support import run
+from tests.support import LIMIT, run
 
 SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
 VERIFY = [0x00, 0x20, 0x00, 0x98, 0x04]
@@ -49,10 +49,10 @@ def test_a_fault(kazashi_connection):
 @pytest.mark.kazashi(pin="9876")
 def test_a_real_reader(kazashi_reader, kazashi_card):
     said = subprocess.run(["opensc-tool", "--reader", kazashi_reader.name, "--name"], env=kazashi_reader.environment,
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=300)
     assert "jpki" in said.stdout
     verified = subprocess.run(["pkcs15-tool", "--reader", kazashi_reader.name, "--verify-pin", "--auth-id", "01",
-                               "--pin", kazashi_card.pin], env=kazashi_reader.environment, timeout=30)
+                               "--pin", kazashi_card.pin], env=kazashi_reader.environment, timeout=300)
     assert verified.returncode == 0
     assert any("VERIFY authentication PIN" in line for line in kazashi_reader.trace())
 
@@ -78,7 +78,7 @@ def test_a_project_outside_the_tree_uses_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(PROJECT)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:xdist"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     assert "4 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "the mark kazashi takes" in done.stdout
@@ -132,7 +132,7 @@ def test_readers_of_its_own_and_what_went_over_them(bench: Workbench) -> None:
         assert [reader.name for reader in readers] == ["Counter 00 00", "Counter 00 01", "Till 00 00", "Till 00 01"]
         readers[2].insert(bench.card(), contactless=True)
         said = subprocess.run(["opensc-tool", "--reader", readers[2].name, "--atr"], env=readers[2].environment,
-                              capture_output=True, text=True, check=True, timeout=30).stdout  # fmt: skip
+                              capture_output=True, text=True, check=True, timeout=LIMIT).stdout  # fmt: skip
         assert said.strip() == "3b:88:80:01:00:00:05:e0:b3:81:a1:00:7f"
         readers[2].reset()
         readers[2].remove()

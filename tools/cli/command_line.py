@@ -78,11 +78,13 @@ for command in (
 @json_option
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"))
 def demo(as_json: bool, report: Path) -> int:
-    """The whole story on a real reader, then exit 0; non-zero if any step fails.
+    """Run the whole story on a real reader.
 
-    It uses a world and a pcscd of its own and leaves nothing behind but a small HTML report.
+    Exit 1 if any step fails. It uses a world and a pcscd of its own and leaves nothing behind but a small HTML report.
     """
     from kazashi.tools.demo.demo import run_demo, write_report
+
+    report.touch()  # a report that cannot be written is told of before the story, not after it
 
     def tell(step: Any) -> None:
         if not as_json:

@@ -54,8 +54,8 @@ class Finding:
     essential: bool = True
 
 
-def examine(world: World) -> list[Finding]:
-    """Look at everything."""
+def examine(world: World | None) -> list[Finding]:
+    """Look at everything; at the running bench only where a world has begun."""
     return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
 
 
@@ -136,7 +136,10 @@ def _pcscd() -> Iterator[Finding]:
     )
 
 
-def _bench(world: World) -> Iterator[Finding]:
+def _bench(world: World | None) -> Iterator[Finding]:
+    if world is None:
+        yield Finding("world", True, "none has begun in the directory yet", "kazashi up", essential=False)
+        return
     yield Finding("world", True, str(world.directory), essential=False)
     try:
         status = control.request(control_path(world), "status")

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
-from kazashi.assembly.errors import AlreadyRunning
-from kazashi.assembly.served import HOST, ServedProcess, free_port
+from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
-from kazashi.reader_bridge.endpoint import DialledEndpoint
 from kazashi.reader_bridge.fault_script import read_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.journal import Entry
@@ -37,17 +32,17 @@ from kazashi.reader_bridge.relay import RelayedCard
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
+from kazashi.tools.daemon.background import refuse_a_second
 from kazashi.tools.daemon.console.gate import KEY_VARIABLE
+from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.tools.daemon.services import Services
+from kazashi.web.ports import HOST
 from kazashi.world.chance import unforeseen
 from kazashi.world.home import World
 
-LOG = "bench.log"
 _CONSOLE_LOG = "console.log"
 
-DEFAULT_READERS = ("Kazashi",)
 _POWER_SECONDS = 5.0
-_START_SECONDS = 60.0
 _FOLLOW_SECONDS = 0.02
 """How long a follower waits for more: exchanges come in lists, so that they cost little each."""
 
@@ -211,54 +206,32 @@ class ConsoleProcess:
         self._process.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class ServicePlan:
-    """Which services are to run beside the readers: the authorities' at which port (the first free one), in how many
-    processes, whether with a directory, and whether with the console, at the first free port of all."""
+def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], None]) -> None:
+    """Start an instance by its plan, tell `announce` its status, and run until told to end.
 
-    port: int | None = None
-    workers: int = 1
-    directory: bool = False
-    console: bool = True
-
-
-def run(
-    world: World,
-    readers: Sequence[str],
-    where: str,
-    cards: Sequence[tuple[str, Presentation]],
-    plan: ServicePlan | None,
-    announce: Any,
-    dialled: Sequence[DialledEndpoint] = (),
-) -> None:
-    """Start a bench, put the cards into its first slots, tell `announce` its status, and run until told to end.
-
-    `dialled` are more slots, behind the readers', that others dial into. Raises AlreadyRunning, PcscdUnavailable,
-    PortTaken, ServicesUnavailable, DirectoryUnavailable and whatever inserting a card may raise; nothing is left
-    running then.
+    Raises AlreadyRunning, PcscdUnavailable, PortTaken, ServicesUnavailable, DirectoryUnavailable, BadFaultScript and
+    whatever inserting a card may raise; nothing is left running then.
     """
-    if _runs(world):
-        raise AlreadyRunning(
-            f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
-        )
+    refuse_a_second(world)
+    presentation, dialled = plan.presentation(), plan.endpoints()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     for endpoint in dialled:
         endpoint.check()
-    pcscd = choose_pcscd(world, readers, where)
+    pcscd = choose_pcscd(world, plan.readers, plan.pcscd)
     host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
     services: Services | None = None
     console: ConsoleProcess | None = None
     try:
-        for slot, (name, presentation) in zip(host.slots, cards, strict=False):
+        for slot, name in zip(host.slots, plan.cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
-        for slot, _ in zip(host.slots, cards, strict=False):
+        for slot, _ in zip(host.slots, plan.cards, strict=False):
             _wait_until_powered(slot)
-        if plan is not None:
+        if plan.services:
             first = [free_port([plan.port or 0])] if plan.console else []
             port = plan.port or free_port(first)
-            services = Services(world, port=port, workers=plan.workers, directory=plan.directory, avoid=first)
+            services = Services(world, port=port, workers=plan.workers, directory=plan.ldap, avoid=first)
             console = ConsoleProcess(world, first[0]) if first else None
         bench = BenchProcess(world, pcscd, host, services, console, ended)
         server = control.ControlServer(
@@ -278,63 +251,3 @@ def run(
             services.stop()
         host.close()
         pcscd.stop()
-
-
-def detach(world: World, arguments: Sequence[str]) -> control.Answer:
-    """Run `kazashi up` in the background and wait until it answers; its words go to a log in the world.
-
-    Raises AlreadyRunning, and PcscdUnavailable with the bench's last words where it did not come up.
-    """
-    if _runs(world):
-        raise AlreadyRunning(
-            f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
-        )
-    world.run.mkdir(mode=0o700, exist_ok=True)
-    log = world.run / LOG
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kazashi", "--world", str(world.directory), "up", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            return control.request(control_path(world), "status")
-        except control.NotRunning:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-                raise PcscdUnavailable(f"the bench did not start: {words[-1]} (all of it in {log})") from None
-            time.sleep(0.02)
-
-
-def _runs(world: World) -> bool:
-    try:
-        control.request(control_path(world), "status")
-    except control.NotRunning:
-        return False
-    return True
-
-
-def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
-    """Wait until the process of a bench that was told to end is gone; False if that took too long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        if _is_zombie(pid):  # in a container whose first process reaps nobody, it stays in the table
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
+from kazashi.assembly.actors import MYKEY
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.relying import card_verdict, over_http
 from kazashi.assembly.served import serve
@@ -136,7 +137,7 @@ def _serial(verdict: Verdict) -> int:
 def _mykey(stage: Stage) -> MyKeyPlatform:
     assert stage.services is not None
     world = stage.institutions.world
-    return MyKeyPlatform(world, over_http(world, str(stage.services.status["http"]), "mykey-platform")[1])
+    return MyKeyPlatform(world, over_http(world, str(stage.services.status["http"]), MYKEY.caller)[1])
 
 
 IN_THE_BROWSER = [

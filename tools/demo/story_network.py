@@ -13,14 +13,13 @@ from kazashi.assembly.network import (
     OFFICE,
     PARTS,
     Network,
-    addresses,
     allowance_questions,
     body_of,
+    free_addresses,
     local_number,
     served,
     system_credentials,
 )
-from kazashi.assembly.served import free_port
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.studies.network_rulings import held_against_stores
 from kazashi.tools.demo.story import PIN, Stage
@@ -43,7 +42,7 @@ def connect(stage: Stage) -> str:
     """Everybody is connected, tested in stages, and served."""
     assert stage.services is not None
     network = Network(stage.institutions)
-    where = _free_addresses()
+    where = free_addresses()
     gates = list(network.rehearse(where))
     if not all(gate.ok for gate in gates):
         raise StepFailed(f"{gates[-1].stage}: {gates[-1].words}")
@@ -109,16 +108,6 @@ def rule(stage: Stage) -> str:
         raise StepFailed(f"a portal and a MyKey platform hold serial numbers, and nothing was found: {findings}")
     reasons = ", ".join(f"({one.reason})" for one in failing)
     return f"{5 - len(failing)} of 5 hold; {rows} rows speak against {reasons}: kazashi network rulings lists them"
-
-
-def _free_addresses() -> dict[str, str]:
-    """Addresses at ports that nobody listens on."""
-    taken: list[int] = []
-    found = {}
-    for name in addresses():
-        taken.append(free_port(taken))
-        found[name] = f"{'http' if name == 'pages' else 'https'}://localhost:{taken[-1]}"
-    return found
 
 
 def _offices(stage: Stage) -> Offices:

@@ -9,7 +9,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table, world_of, write_bytes
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    institutions_of,
+    new_world_of,
+    replies,
+    table,
+    world_of,
+    write_bytes,
+)
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -22,15 +30,18 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group()
 def ca() -> None:
-    """The authorities (署名用, 利用者証明用): generations, certificates, revocation lists, OCSP, callers."""
+    """Show and manage the certificate authorities.
+
+    There are two (署名用, 利用者証明用), with generations, certificates, revocation lists, OCSP and callers.
+    """
 
 
 @ca.command("generations")
 @click.option("--begin-next", is_flag=True, help="Begin the generation of the next card's profile (P-384).")
-@json_option
+@replies
 @click.pass_context
-def ca_generations(context: click.Context, begin_next: bool, as_json: bool) -> None:
-    """The generations of both authorities' keys."""
+def ca_generations(context: click.Context, begin_next: bool) -> Reply:
+    """Show the generations of both authorities' keys."""
     from kazashi.jpki.profile import NEXT
     from kazashi.pki.authority import fingerprint
     from kazashi.world.clock import JST
@@ -47,7 +58,7 @@ def ca_generations(context: click.Context, begin_next: bool, as_json: bool) -> N
              "ends": found.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(found.certificate)}
             for found in authority.generations()
         ]  # fmt: skip
-    answer(rows, as_json, table([{**row, "sha256": row["sha256"][:16]} for row in rows], ""))
+    return Reply(rows, table([{**row, "sha256": row["sha256"][:16]} for row in rows], ""))
 
 
 @ca.command("root")
@@ -56,7 +67,7 @@ def ca_generations(context: click.Context, begin_next: bool, as_json: bool) -> N
 @_OUT
 @click.pass_context
 def ca_root(context: click.Context, kind: str, generation: str | None, out: Path | None) -> None:
-    """An authority's own certificate, as PEM."""
+    """Write an authority's own certificate as PEM."""
     from kazashi.assembly.errors import UsageError
 
     _, authority = _authority(institutions_of(context), kind)
@@ -69,14 +80,17 @@ def ca_root(context: click.Context, kind: str, generation: str | None, out: Path
 
 @ca.command("show")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def ca_show(context: click.Context, who: str, as_json: bool) -> None:
-    """The certificates of WHO (alias, record code or number), and how each stands."""
+def ca_show(context: click.Context, who: str) -> Reply:
+    """Show a person's certificates and their status.
+
+    WHO is an alias, a resident record code or an individual number.
+    """
     institutions = institutions_of(context)
     code = institutions.registry.find(who).code
     rows = institutions.certificates(code)
-    answer(rows, as_json, table(rows, f"{who} has no certificate yet; try: kazashi card new {who}"))
+    return Reply(rows, table(rows, f"{who} has no certificate yet; try: kazashi card new {who}"))
 
 
 @ca.command("certificate")
@@ -85,7 +99,7 @@ def ca_show(context: click.Context, who: str, as_json: bool) -> None:
 @_OUT
 @click.pass_context
 def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | None) -> None:
-    """A certificate, as PEM."""
+    """Write a certificate as PEM."""
     _, authority = _authority(institutions_of(context), kind)
     _write_pem(authority.find(_serial(serial)).certificate, out)
 
@@ -103,7 +117,10 @@ def ca_issue(
     context: click.Context, kind: str, who: str, request: IO[bytes], phone: str | None, of_next_card: bool,
     out: Path | None,
 ) -> None:  # fmt: skip
-    """Certify somebody's key, and write the certificate as PEM. `kazashi card new` has the keys of cards certified."""
+    """Certify somebody's key and write the certificate as PEM.
+
+    `kazashi card new` has the keys of cards certified.
+    """
     from asn1crypto import pem
 
     from kazashi.assembly.errors import UsageError
@@ -155,9 +172,9 @@ def ca_issue(
 @_SERIAL
 @click.option("--reason", default="cessationOfOperation", show_default=True,
               help="As RFC 5280 calls it; certificateHold holds.")  # fmt: skip
-@json_option
+@replies
 @click.pass_context
-def ca_revoke(context: click.Context, kind: str, serial: str, reason: str, as_json: bool) -> None:
+def ca_revoke(context: click.Context, kind: str, serial: str, reason: str) -> Reply:
     """Revoke a certificate, or hold it."""
     from kazashi.assembly.errors import UsageError
     from kazashi.jpki.state import REASONS
@@ -167,32 +184,38 @@ def ca_revoke(context: click.Context, kind: str, serial: str, reason: str, as_js
     institutions = institutions_of(context)
     found, _ = _authority(institutions, kind)
     standing = institutions.revocations[found].revoke(_serial(serial), REASONS[reason], "by hand")
-    _tell_standing(standing, as_json)
+    return _tell_standing(standing)
 
 
 @ca.command("release")
 @_KIND
 @_SERIAL
-@json_option
+@replies
 @click.pass_context
-def ca_release(context: click.Context, kind: str, serial: str, as_json: bool) -> None:
-    """Lift the hold from a phone's authentication certificate. From a card's, none is ever lifted."""
+def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
+    """Lift the hold from a phone's authentication certificate.
+
+    From a card's, none is ever lifted.
+    """
     institutions = institutions_of(context)
     found, _ = _authority(institutions, kind)
-    _tell_standing(institutions.revocations[found].release(_serial(serial), "by hand"), as_json)
+    return _tell_standing(institutions.revocations[found].release(_serial(serial), "by hand"))
 
 
 @ca.command("compromise")
 @_KIND
 @click.argument("generation")
-@json_option
+@replies
 @click.pass_context
-def ca_compromise(context: click.Context, kind: str, generation: str, as_json: bool) -> None:
-    """The key of GENERATION has leaked: revoke all that it has signed."""
+def ca_compromise(context: click.Context, kind: str, generation: str) -> Reply:
+    """Revoke all that a leaked key has signed.
+
+    GENERATION is the key's.
+    """
     institutions = institutions_of(context)
     found, _ = _authority(institutions, kind)
     count = institutions.revocations[found].compromise(generation)
-    answer({"revoked": count}, as_json, f"{count} certificates revoked")
+    return Reply({"revoked": count}, f"{count} certificates revoked")
 
 
 @ca.command("crl")
@@ -200,14 +223,13 @@ def ca_compromise(context: click.Context, kind: str, generation: str, as_json: b
 @click.argument("where")
 @click.option("--generation", help="01, 02, ... or next (default: the one that issues now).")
 @_OUT
-@json_option
+@replies
 @click.pass_context
-def ca_crl(
-    context: click.Context, kind: str, where: str, generation: str | None, out: Path | None, as_json: bool
-) -> None:
-    """A revocation list as it is published: of a municipality (five digits), `full`, or `authority`.
+def ca_crl(context: click.Context, kind: str, where: str, generation: str | None, out: Path | None) -> Reply | None:
+    """Show or write a revocation list as it is published.
 
-    With --out, the list itself as DER; else what it says.
+    WHERE is a municipality (five digits), `full`, or `authority`. With --out, the list itself as DER; else what it
+    says.
     """
     from cryptography import x509
 
@@ -226,7 +248,7 @@ def ca_crl(
     data = path.read_bytes()
     if out is not None:
         write_bytes(data, out, "a revocation list")
-        return
+        return None
     loaded = x509.load_der_x509_crl(data)
     entries = [
         {"serial": f"{entry.serial_number:X}", "at": entry.revocation_date_utc.isoformat(),
@@ -240,7 +262,7 @@ def ca_crl(
         "next_update": next_update.isoformat() if next_update else None, "entries": entries,
     }  # fmt: skip
     words = f"{path}\nnumber {number}, made {told['this_update']}, next {told['next_update']}"
-    answer(told, as_json, words + "\n" + table(entries, "nobody's certificate is revoked"))
+    return Reply(told, words + "\n" + table(entries, "nobody's certificate is revoked"))
 
 
 @ca.command("ocsp")
@@ -248,12 +270,15 @@ def ca_crl(
 @click.argument("serial", required=False)
 @click.option("--request", type=click.File("rb"), help="A request as DER instead, - for stdin: answered as DER.")
 @_OUT
-@json_option
+@replies
 @click.pass_context
 def ca_ocsp(
-    context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None, as_json: bool
-) -> None:
-    """What OCSP says of a certificate at this moment, without a server."""
+    context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None
+) -> Reply | None:
+    """Show what OCSP says of a certificate now.
+
+    No server is needed.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509 import ocsp
@@ -267,7 +292,7 @@ def ca_ocsp(
     responder = Responder(authority)
     if request is not None:
         write_bytes(responder.answer(request.read(MAX_REQUEST + 1)).response, out, "a response")
-        return
+        return None
     if serial is None:
         raise UsageError("say which certificate, by its serial number, or give a --request")
     found = authority.find(_serial(serial))
@@ -279,82 +304,97 @@ def ca_ocsp(
     response = responder.answer(asked.build().public_bytes(serialization.Encoding.DER))
     if out is not None:
         write_bytes(response.response, out, "a response")
-        return
+        return None
     if response.refusal is not None or response.this_update is None or response.next_update is None:
         word = response.refusal.word if response.refusal is not None else ""
-        answer({"serial": serial, "status": word}, as_json, f"no answer: {word}")
-        return
+        return Reply({"serial": serial, "status": word}, f"no answer: {word}")
     told = {
         "serial": f"{found.serial:X}", "status": response.asked[0].said,
         "this_update": response.this_update.isoformat(), "next_update": response.next_update.isoformat(),
     }  # fmt: skip
-    answer(told, as_json, f"{told['serial']}: {told['status']}, as of {told['this_update']}")
+    return Reply(told, f"{told['serial']}: {told['status']}, as of {told['this_update']}")
 
 
 @ca.command("lint")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--form", type=click.Choice(["certificate", "crl", "ocsp"]), default="certificate", show_default=True)
-@json_option
-def ca_lint(files: Sequence[Path], form: str, as_json: bool) -> int:
-    """What pkilint finds (RFC 5280) in certificates, revocation lists or OCSP responses; exits 1 for errors."""
+@replies
+def ca_lint(files: Sequence[Path], form: str) -> Reply:
+    """Check certificates, lists or OCSP responses with pkilint.
+
+    It goes by RFC 5280. Exit 1 for errors.
+    """
     from kazashi.pki.lint import lint
 
     rows: list[dict[str, Any]] = [
         {"file": path.name, **asdict(finding)} for path in files for finding in lint(form, path)
     ]
-    answer(rows, as_json, table(rows, "nothing found"))
-    return 1 if any(row["severity"] in ("ERROR", "FATAL") for row in rows) else 0
+    return Reply(
+        rows, table(rows, "nothing found"), 1 if any(row["severity"] in ("ERROR", "FATAL") for row in rows) else 0
+    )
 
 
 @ca.group("caller")
 def caller() -> None:
-    """Who may ask the authorities' services: verifiers and platforms."""
+    """Manage who may ask the authorities' services.
+
+    Callers are verifiers and platforms.
+    """
 
 
 @caller.command("add")
 @click.argument("name")
-@json_option
+@replies
 @click.pass_context
-def caller_add(context: click.Context, name: str, as_json: bool) -> None:
-    """Register a caller. Its key is shown this once."""
+def caller_add(context: click.Context, name: str) -> Reply:
+    """Register a caller and print its key.
+
+    The key is shown this once.
+    """
     from kazashi.pki.callers import Callers
 
-    key = Callers(world_of(context)).register(name)
-    answer({"caller": name, "key": key}, as_json, f"{key}\n(the key of {name}, which is kept nowhere: note it)")
+    key = Callers(new_world_of(context)).register(name)
+    return Reply({"caller": name, "key": key}, f"{key}\n(the key of {name}, which is kept nowhere: note it)")
 
 
 @caller.command("list")
-@json_option
+@replies
 @click.pass_context
-def caller_list(context: click.Context, as_json: bool) -> None:
-    """The registered callers, and what each owes."""
+def caller_list(context: click.Context) -> Reply:
+    """Show the registered callers and what each owes."""
     from kazashi.pki.callers import Callers
 
     callers = Callers(world_of(context))
     rows = [{"caller": name, "yen": callers.bill(name)} for name in callers.names()]
-    answer(rows, as_json, table(rows, "No callers yet; register one with: kazashi ca caller add NAME"))
+    return Reply(rows, table(rows, "No callers yet; register one with: kazashi ca caller add NAME"))
 
 
 @caller.command("remove")
 @click.argument("name")
-@json_option
+@replies
 @click.pass_context
-def caller_remove(context: click.Context, name: str, as_json: bool) -> None:
-    """Strike a caller off the register. What it has asked stays in the log."""
+def caller_remove(context: click.Context, name: str) -> Reply:
+    """Strike a caller off the register.
+
+    What it has asked stays in the log.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.pki.callers import Callers
 
     if not Callers(world_of(context)).strike_off(name):
         raise UsageError(f"there is no caller {name!r}; see: kazashi ca caller list")
-    answer({"caller": name}, as_json, f"{name} is not registered any more")
+    return Reply({"caller": name}, f"{name} is not registered any more")
 
 
 @caller.command("queries")
 @click.option("--caller", "name", help="Only that caller's.")
-@json_option
+@replies
 @click.pass_context
-def caller_queries(context: click.Context, name: str | None, as_json: bool) -> None:
-    """The query log: who asked what about which certificate, what was said, and the fee in yen."""
+def caller_queries(context: click.Context, name: str | None) -> Reply:
+    """Show the query log.
+
+    It tells who asked what about which certificate, what was said, and the fee in yen.
+    """
     from kazashi.pki.callers import Callers
 
     rows = [
@@ -362,7 +402,7 @@ def caller_queries(context: click.Context, name: str | None, as_json: bool) -> N
          "serial": f"{query.serial:X}" if query.serial is not None else None, "said": query.said, "yen": yen}
         for query, yen in Callers(world_of(context)).queries(name)
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "nothing was asked yet"))
+    return Reply(rows, table(rows, "nothing was asked yet"))
 
 
 def _authority(institutions: Institutions, word: str) -> tuple[Kind, Any]:
@@ -403,11 +443,11 @@ def _entry_reason(entry: Any) -> str:
         return "unspecified"
 
 
-def _tell_standing(standing: Any, as_json: bool) -> None:
+def _tell_standing(standing: Any) -> Reply:
     told = {
         "serial": f"{standing.serial:X}", "state": standing.state.value,
         "reason": standing.reason.word if standing.reason is not None else None,
         "since": standing.since.isoformat() if standing.since else None,
     }  # fmt: skip
     because = f", {told['reason']} since {told['since']}" if told["since"] else ""
-    answer(told, as_json, f"{told['serial']} is {told['state']}{because}")
+    return Reply(told, f"{told['serial']} is {told['state']}{because}")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, ask, institutions_of, json_option, world_of
-
-if TYPE_CHECKING:
-    pass
+from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
 
 @click.group()
 def card() -> None:
-    """Cards: made, renewed, shown, put into a reader and taken out."""
+    """Make, renew, show, insert and remove cards."""
 
 
 @card.command("new")
@@ -25,64 +22,66 @@ def card() -> None:
 @click.option("--password", default="ABC123", show_default=True, help="Signature password, 6 to 16 of A-Z 0-9.")
 @click.option("--atr", type=click.Choice(["plain", "extended", "short", "reader-made-1", "reader-made-2"]),
               default="plain", show_default=True, help="Which of the ATRs seen at real cards' contacts.")  # fmt: skip
-@json_option
+@replies
 @click.pass_context
-def card_new(
-    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, as_json: bool
-) -> None:
-    """Issue a card to somebody of the registry, or of the cast (`kazashi card list --cast` shows them)."""
+def card_new(context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str) -> Reply:
+    """Issue a card to a resident.
+
+    RESIDENT is somebody of the registry, or of the cast (`kazashi card list --cast` shows them).
+    """
     from kazashi.assembly.cards import described
 
+    new_world_of(context)
     made(context, name or resident, resident=resident, pin=pin, password=password, atr=atr)
     found = described(world_of(context), name or resident)
-    answer(found, as_json, _card_in_words(found))
+    return Reply(found, _card_in_words(found))
 
 
 @card.command("list")
 @click.option("--cast", is_flag=True, help="The residents for whom a card can be made.")
-@json_option
+@replies
 @click.pass_context
-def card_list(context: click.Context, cast: bool, as_json: bool) -> None:
-    """The cards of this world."""
+def card_list(context: click.Context, cast: bool) -> Reply:
+    """Show the cards of this world."""
     if cast:
         from kazashi.resident_registry.cast import CAST
 
         rows = [{"resident": found.alias, "name": str(found.name), "about": found.about} for found in CAST.values()]
-        answer(rows, as_json, "\n".join(f"{row['resident']:15} {row['about']}" for row in rows))
-        return
+        return Reply(rows, "\n".join(f"{row['resident']:15} {row['about']}" for row in rows))
     from kazashi.assembly.cards import card_names, described
 
     world = world_of(context)
     cards = [{"card": name, **described(world, name)} for name in card_names(world)]
     words = "\n".join(f"{found['card']:15} {found.get('name', found.get('damage', ''))}" for found in cards)
-    answer(cards, as_json, words or "No cards yet; make one with: kazashi card new hanako")
+    return Reply(cards, words or "No cards yet; make one with: kazashi card new hanako")
 
 
 @card.command("show")
 @click.argument("name")
-@json_option
+@replies
 @click.pass_context
-def card_show(context: click.Context, name: str, as_json: bool) -> None:
-    """All about one card, PINs included: it is an emulated one."""
+def card_show(context: click.Context, name: str) -> Reply:
+    """Show all about one card, PINs included."""
     from kazashi.assembly.cards import described
 
     found = described(world_of(context), name, missing_is_error=True)
-    answer(found, as_json, _card_in_words(found))
+    return Reply(found, _card_in_words(found))
 
 
 @card.command("insert")
 @click.argument("name")
 @click.option("--slot", default="", help="Number or reader name (default: the first empty slot).")
 @click.option("--contactless", is_flag=True, help="Hold it to a contactless reader.")
-@click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option(
+    "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
+)
 @click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with it: a fault script (docs/faults.md).")  # fmt: skip
-@json_option
+@replies
 @click.pass_context
 def card_insert(
     context: click.Context, name: str, slot: str, contactless: bool, reset_keeps_status: bool, faults: Path | None,
-    as_json: bool,
-) -> None:  # fmt: skip
+) -> Reply:  # fmt: skip
     """Put a card into a slot of the running bench."""
     made(context, name, missing_is_error=name != "hanako")
     told = ask(
@@ -90,40 +89,44 @@ def card_insert(
         faults=str(faults.resolve()) if faults else "",
     )  # fmt: skip
     unseen = "" if told["seen"] else ", not yet seen by pcscd"
-    answer(told, as_json, f"{name} is in {told['reader']}{unseen}")
+    return Reply(told, f"{name} is in {told['reader']}{unseen}")
 
 
 @card.command("remove")
 @click.argument("slot")
-@json_option
+@replies
 @click.pass_context
-def card_remove(context: click.Context, slot: str, as_json: bool) -> None:
-    """Take a card out. SLOT is a number, a reader's name, or the card's name."""
+def card_remove(context: click.Context, slot: str) -> Reply:
+    """Take a card out of its slot.
+
+    SLOT is a number, a reader's name, or the card's name.
+    """
     told = ask(context, "remove", slot=slot)
-    answer(told, as_json, f"{told['reader']} is empty")
+    return Reply(told, f"{told['reader']} is empty")
 
 
 @card.command("renew")
 @click.argument("name")
-@json_option
+@replies
 @click.pass_context
-def card_renew(context: click.Context, name: str, as_json: bool) -> None:
-    """New certificates on a card: those that are worth nothing any more, or end within three months.
+def card_renew(context: click.Context, name: str) -> Reply:
+    """Put new certificates on a card.
 
-    A card that lies in a reader shows them once it is put in anew (`kazashi card reset`).
+    They replace those that are worth nothing any more, or end within three months. A card that lies in a reader shows
+    them once it is put in anew (`kazashi card reset`).
     """
     kinds = [kind.word for kind in institutions_of(context).cards.renew(name)]
-    answer({"card": name, "renewed": kinds}, as_json, f"{name} has a new {' and a new '.join(kinds)} certificate")
+    return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
 
 
 @card.command("reset")
 @click.argument("slot")
-@json_option
+@replies
 @click.pass_context
-def card_reset(context: click.Context, slot: str, as_json: bool) -> None:
+def card_reset(context: click.Context, slot: str) -> Reply:
     """Take a card out and put it in again: a cold start."""
     told = ask(context, "reset", slot=slot)
-    answer(told, as_json, f"{told['card']} is in {told['reader']} again")
+    return Reply(told, f"{told['card']} is in {told['reader']} again")
 
 
 def made(

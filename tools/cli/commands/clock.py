@@ -6,29 +6,32 @@ from datetime import datetime, timedelta
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, progress, world_of
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, world_of
 
 LAST_YEAR = 2099
 
 
 @click.group()
 def clock() -> None:
-    """The world's time: it stands, runs, and can be advanced. Batches and expiries happen on the way."""
+    """Show, stop, run and advance the world's time.
+
+    Batches and expiries happen on the way.
+    """
 
 
 @clock.command("show")
-@json_option
+@replies
 @click.pass_context
-def clock_show(context: click.Context, as_json: bool) -> None:
-    """What time it is in this world."""
-    _tell(context, as_json, 0)
+def clock_show(context: click.Context) -> Reply:
+    """Show what time it is in this world."""
+    return _tell(context, 0)
 
 
 @clock.command("stand")
 @click.argument("instant", required=False)
-@json_option
+@replies
 @click.pass_context
-def clock_stand(context: click.Context, instant: str | None, as_json: bool) -> None:
+def clock_stand(context: click.Context, instant: str | None) -> Reply:
     """Stop the clock, at INSTANT or where it is."""
     from kazashi.world.clock import WorldClock
 
@@ -36,14 +39,14 @@ def clock_stand(context: click.Context, instant: str | None, as_json: bool) -> N
     time = world_of(context).clock
     assert isinstance(time, WorldClock)
     time.stand(time.now())
-    _tell(context, as_json, done)
+    return _tell(context, done)
 
 
 @clock.command("run")
 @click.argument("instant", required=False)
-@json_option
+@replies
 @click.pass_context
-def clock_run(context: click.Context, instant: str | None, as_json: bool) -> None:
+def clock_run(context: click.Context, instant: str | None) -> Reply:
     """Let the clock run, from INSTANT or from where it is."""
     from kazashi.world.clock import WorldClock
 
@@ -51,15 +54,18 @@ def clock_run(context: click.Context, instant: str | None, as_json: bool) -> Non
     time = world_of(context).clock
     assert isinstance(time, WorldClock)
     time.run()
-    _tell(context, as_json, done)
+    return _tell(context, done)
 
 
 @clock.command("advance")
 @click.argument("span")
-@json_option
+@replies
 @click.pass_context
-def clock_advance(context: click.Context, span: str, as_json: bool) -> None:
-    """Take the clock forward by SPAN (90m, 12h, 400d, 2w), doing on the way what is due."""
+def clock_advance(context: click.Context, span: str) -> Reply:
+    """Take the clock forward, and do what is due on the way.
+
+    SPAN is 90m, 12h, 400d, 2w or the like.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.world.clock import duration_of
 
@@ -68,7 +74,7 @@ def clock_advance(context: click.Context, span: str, as_json: bool) -> None:
     except (ValueError, OverflowError) as error:
         raise UsageError(str(error)) from error
     done = _advance(context, until)
-    _tell(context, as_json, done)
+    return _tell(context, done)
 
 
 def _advance_to(context: click.Context, words: str | None) -> int:
@@ -106,7 +112,7 @@ def _advance(context: click.Context, until: datetime) -> int:
         return institutions.advance(until, lambda at: tell((at - now) // timedelta(days=1)))
 
 
-def _tell(context: click.Context, as_json: bool, done: int) -> None:
+def _tell(context: click.Context, done: int) -> Reply:
     from kazashi.world.clock import JST, WorldClock
 
     time = world_of(context).clock
@@ -114,4 +120,4 @@ def _tell(context: click.Context, as_json: bool, done: int) -> None:
     now = time.now().astimezone(JST)
     told = {"now": now.isoformat(), "stands": time.stands, "jobs": done}
     words = f"{now:%Y-%m-%d %H:%M:%S} in Japan, and the clock {'stands' if time.stands else 'runs'}"
-    answer(told, as_json, words + (f"; {done} jobs done on the way" if done else ""))
+    return Reply(told, words + (f"; {done} jobs done on the way" if done else ""))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kazashi.tools.cli.commands.shared import json_option
+from kazashi.tools.cli.commands.shared import Reply, json_option, replies
 
 if TYPE_CHECKING:
     from kazashi.tools.cli.checkout import Room
@@ -26,9 +26,10 @@ LONG = "long"
 @click.option("--long", "also_long", is_flag=True, help="Only what takes too long for every run, up to 45 minutes.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
-    """Run the project's tests: style, format, types, and everything under tests/ that is not marked long.
+    """Run the project's tests.
 
-    ARGUMENTS go to pytest; with any of them, style and types are left out.
+    These are style, format, types, and everything under tests/ that is not marked long. ARGUMENTS go to pytest; with
+    any of them, style and types are left out.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.tools.cli.checkout import checkout, linked
@@ -52,8 +53,10 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
 @click.argument("area", default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
-    """Measure AREA as ratios against named peers in one run: card, reader, pki, relying-party, points, network,
-    tracking."""
+    """Measure an area as ratios against named peers.
+
+    AREA is card, reader, pki, relying-party, points, network or tracking; the peers are measured in the same run.
+    """
     from kazashi.tools.cli.checkout import checkout
 
     command = [sys.executable, "-m", "benchmarks", area, *["--json"] * as_json]
@@ -61,21 +64,15 @@ def bench(area: str, as_json: bool) -> int:
 
 
 @click.command()
-@json_option
+@replies
 @click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart, which many pages draw.")
-def imports(as_json: bool, mermaid: bool) -> None:
+def imports(mermaid: bool) -> Reply:
     """Print which package imports which, floor by floor."""
-    import json
-
     from kazashi.tools.cli.checkout import checkout, floors, rooms
 
     storeys = floors(rooms(checkout()))
-    if as_json:
-        click.echo(json.dumps([{"floor": number, **asdict(room)} for number, floor in storeys for room in floor]))
-    elif mermaid:
-        click.echo("\n".join(_flowchart(storeys)))
-    else:
-        click.echo("\n".join(_table(storeys)))
+    rows = [{"floor": number, **asdict(room)} for number, floor in storeys for room in floor]
+    return Reply(rows, "\n".join(_flowchart(storeys) if mermaid else _table(storeys)))
 
 
 def _flowchart(storeys: Storeys) -> Iterator[str]:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from kazashi.tools.cli.commands.card import made
 from kazashi.tools.cli.commands.reader import slots_in_words
-from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    ask,
+    json_option,
+    new_world_of,
+    replies,
+    world_if_any,
+    world_of,
+)
+from kazashi.tools.daemon.plan import InstancePlan
 
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Run in the background; come back once the card is in the reader.")
-@click.option("--reader", "readers", multiple=True, metavar="NAME", help="A two-slot reader; up to 8 of them.")
+@click.option("--reader", "readers", multiple=True, metavar="NAME", default=InstancePlan().readers,
+              help="A two-slot reader; up to 8 of them.")  # fmt: skip
 @click.option("--card", "cards", multiple=True, metavar="NAME", help="A card for each slot in turn (default: hanako).")
 @click.option("--empty", is_flag=True, help="Put no card in.")
 @click.option("--contactless", is_flag=True, help="Hold the cards to contactless readers.")
-@click.option("--reset-keeps-status", is_flag=True, help="As measured over the air: a reset leaves PINs verified.")
+@click.option(
+    "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
+)
 @click.option(
     "--pcscd",
-    "where",
     type=click.Choice(["auto", "system", "own", "private"]),
     default="auto",
     help="The system's pcscd, one in its place, or one beside it that clients must be told of.",
@@ -34,132 +43,107 @@ from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
 @click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
-@click.option("--no-services", is_flag=True, help="Reader and cards alone.")
-@click.option("--no-console", is_flag=True, help="Everything but the console.")
-@click.option("--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+@click.option("--no-services", "services", flag_value=False, default=True, help="Reader and cards alone.")
+@click.option("--no-console", "console", flag_value=False, default=True, help="Everything but the console.")
+@click.option("--faults", "script", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
-@click.option("--unkind", is_flag=True, help="A small share of what goes wrong in life goes wrong here.")
+@click.option("--unkind", is_flag=True, help="Inject occasional faults: delays, wrong status words, removals.")
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
               help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
+@click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
-def up(
-    context: click.Context,
-    detach: bool,
-    readers: Sequence[str],
-    cards: Sequence[str],
-    empty: bool,
-    contactless: bool,
-    reset_keeps_status: bool,
-    where: str,
-    port: int | None,
-    workers: int,
-    ldap: bool,
-    no_services: bool,
-    no_console: bool,
-    faults: Path | None,
-    unkind: bool,
-    dialled: Sequence[str],
-    as_json: bool,
-) -> None:
-    """Reader, cards and authorities live. Ctrl-C or `kazashi down` ends them."""
-    from kazashi.assembly.errors import UsageError
-    from kazashi.reader_bridge.endpoint import dialled_endpoint
-    from kazashi.reader_bridge.fault_script import UNKIND, parse_fault_script, read_fault_script
-    from kazashi.reader_bridge.host import Presentation
-    from kazashi.tools.daemon import bench_process
+def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_json: bool, **chosen: Any) -> None:
+    """Start readers, cards and services.
 
-    world = world_of(context)
-    if empty and cards:
-        raise UsageError("--empty and --card contradict each other")
-    if unkind and faults:
-        raise UsageError("--unkind and --faults contradict each other")
-    try:
-        endpoints = [dialled_endpoint(address) for address in dialled]
-    except ValueError as error:
-        raise UsageError(f"--listen {error}") from error
-    plan = read_fault_script(faults) if faults else parse_fault_script(UNKIND) if unkind else None
-    names = [] if empty else list(cards or ["hanako"])
-    for name in names:
-        made(context, name, missing_is_error=name != "hanako")
-    if detach:
-        arguments = [f"--pcscd={where}", *(f"--reader={name}" for name in readers)]
-        arguments += [f"--card={name}" for name in names] or ["--empty"]
-        arguments += [f"--workers={workers}", *([f"--port={port}"] if port else [])]
-        arguments += ["--ldap"] * ldap + ["--no-services"] * no_services + ["--no-console"] * no_console
-        arguments += ["--contactless"] * contactless + ["--reset-keeps-status"] * reset_keeps_status
-        arguments += ["--unkind"] * unkind + [f"--listen={address}" for address in dialled]
-        arguments += [f"--faults={faults.resolve()}"] if faults else []
-        status = bench_process.detach(world, arguments)
-        answer(status, as_json, status_in_words(status))
-        return
+    Ctrl-C or `kazashi down` ends them.
+    """
 
     def announce(status: dict[str, Any]) -> None:
-        answer(status, as_json, status_in_words(status))
+        Reply(status, status_in_words(status)).show(as_json)
         sys.stdout.flush()
 
-    for endpoint in endpoints:
+    world = new_world_of(context)
+    plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
+    for name in plan.cards:
+        made(context, name, missing_is_error=name != "hanako")
+    if detach:
+        from kazashi.tools.daemon.background import detach as start
+
+        announce(start(world, plan))
+        return
+    from kazashi.tools.daemon.bench_process import run
+
+    for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
                 f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
-    presentation = Presentation(contactless, reset_keeps_status, plan)
-    bench_process.run(
-        world,
-        readers or bench_process.DEFAULT_READERS,
-        where,
-        [(name, presentation) for name in names],
-        None if no_services else bench_process.ServicePlan(port, workers, ldap, not no_console),
-        announce,
-        endpoints,
-    )
+    run(world, plan, announce)
+
+
+def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, **chosen: Any) -> InstancePlan:
+    """The plan that the options make. Raises UsageError and BadFaultScript."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.reader_bridge.fault_script import UNKIND, read_fault_script
+
+    if empty and cards:
+        raise UsageError("--empty and --card contradict each other")
+    if unkind and script:
+        raise UsageError("--unkind and --faults contradict each other")
+    faults = UNKIND if unkind else ""
+    if script is not None:
+        read_fault_script(script)
+        faults = script.read_text(encoding="utf-8", errors="replace")
+    plan = InstancePlan(cards=() if empty else cards or InstancePlan().cards, faults=faults, **chosen)
+    try:
+        plan.endpoints()
+    except ValueError as error:
+        raise UsageError(f"--listen {error}") from error
+    return plan
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def down(context: click.Context, as_json: bool) -> None:
-    """End what `up` started, and nothing else."""
-    from kazashi.tools.daemon.bench_process import wait_until_ended
+def down(context: click.Context) -> Reply:
+    """Stop what `up` started, and nothing else."""
+    from kazashi.tools.daemon.background import wait_until_ended
 
     told = ask(context, "down")
     ended = wait_until_ended(world_of(context), told["pid"])
-    answer({"pid": told["pid"], "ended": ended}, as_json, "The bench has ended." if ended else "It is still ending.")
+    return Reply({"pid": told["pid"], "ended": ended}, "The bench has ended." if ended else "It is still ending.")
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def status(context: click.Context, as_json: bool) -> None:
-    """What runs."""
+def status(context: click.Context) -> Reply:
+    """Show the running readers, cards and services."""
     told = ask(context, "status")
-    answer(told, as_json, status_in_words(told))
+    return Reply(told, status_in_words(told))
 
 
 @click.command()
-@json_option
+@replies
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> int:
-    """What is there, what is missing, and what to do about it."""
+def doctor(context: click.Context) -> Reply:
+    """Check the installation and suggest fixes."""
     from dataclasses import asdict
 
     from kazashi.assembly.errors import Exit
     from kazashi.tools.cli.doctor import examine
 
-    findings = examine(world_of(context))
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
-    else:
-        for finding in findings:
-            mark = (
-                click.style("ok     ", fg="green")
-                if finding.ok
-                else (click.style("MISSING", fg="red") if finding.essential else click.style("note   ", fg="yellow"))
-            )
-            click.echo(f"{mark} {finding.check}: {finding.detail}")
-            if finding.remedy:
-                click.echo(f"        -> {finding.remedy}")
-    return Exit.OK if all(finding.ok for finding in findings if finding.essential) else Exit.ENVIRONMENT
+    findings, lines = examine(world_if_any(context)), []
+    for finding in findings:
+        state, colour = (
+            ("ok", "green") if finding.ok else ("MISSING", "red") if finding.essential else ("note", "yellow")
+        )
+        lines.append(f"{click.style(f'{state:7}', fg=colour)} {finding.check}: {finding.detail}")
+        if finding.remedy:
+            lines.append(f"        -> {finding.remedy}")
+    healthy = all(finding.ok for finding in findings if finding.essential)
+    return Reply([asdict(finding) for finding in findings], "\n".join(lines), Exit.OK if healthy else Exit.ENVIRONMENT)
 
 
 def status_in_words(told: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -18,7 +18,10 @@ _NO_CHAIN = click.option("--no-chain", is_flag=True, help="As if nobody told whi
 
 @click.group()
 def mykey() -> None:
-    """The MyKey platform (マイキープラットフォーム): a table of correspondence, and no history."""
+    """Use the MyKey platform: one identifier to a person.
+
+    The platform (マイキープラットフォーム) is a table of correspondence, and keeps no history.
+    """
 
 
 @mykey.command("register")
@@ -27,7 +30,10 @@ def mykey() -> None:
 @_NO_CHAIN
 @click.pass_context
 def mykey_register(context: click.Context, who: str, wish: str | None, no_chain: bool) -> None:
-    """Give WHO, whose authentication certificate must be good, a MyKey ID."""
+    """Give somebody a MyKey ID.
+
+    The authentication certificate of WHO must be good.
+    """
     institutions, platform = _platform(context, no_chain)
     click.echo(platform.register(_verdict(institutions, who), wish))
 
@@ -36,7 +42,10 @@ def mykey_register(context: click.Context, who: str, wish: str | None, no_chain:
 @click.argument("who")
 @click.pass_context
 def mykey_find(context: click.Context, who: str) -> int:
-    """The MyKey ID that goes with WHO's card, as far as the platform has heard."""
+    """Show the MyKey ID that goes with somebody's card.
+
+    It is what the platform has heard so far.
+    """
     institutions, platform = _platform(context)
     verdict = _verdict(institutions, who)
     found = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
@@ -79,7 +88,10 @@ def mykey_enrol(context: click.Context, who: str, service: str, member_number: s
 @click.argument("service")
 @click.pass_context
 def mykey_tap(context: click.Context, who: str, service: str) -> None:
-    """Who WHO is at SERVICE, by a card held over a reader, without a PIN."""
+    """Show who holds a card over a reader at a service.
+
+    WHO is asked for no PIN; prints the member number at SERVICE.
+    """
     institutions, platform = _platform(context)
     click.echo(platform.tap(_verdict(institutions, who), service).member_number)
 
@@ -88,16 +100,16 @@ def mykey_tap(context: click.Context, who: str, service: str) -> None:
 @_NO_CHAIN
 @click.pass_context
 def mykey_night(context: click.Context, no_chain: bool) -> None:
-    """The night batch: take over what the authority says of renewals."""
+    """Run the night batch, which takes over renewals."""
     _, platform = _platform(context, no_chain)
     click.echo(f"{platform.adopt_renewals()} new certificates taken over")
 
 
 @mykey.command("exposure")
-@json_option
+@replies
 @click.pass_context
-def mykey_exposure(context: click.Context, as_json: bool) -> None:
-    """All that the platform holds."""
+def mykey_exposure(context: click.Context) -> Reply:
+    """Show all that the platform holds."""
     _, platform = _platform(context)
     found = platform.exposure()
     readable: dict[str, list[dict[str, Any]]] = {
@@ -105,17 +117,18 @@ def mykey_exposure(context: click.Context, as_json: bool) -> None:
         for name, rows in found.items()
     }
     words = [f"{name}\n{table(rows, '(empty)')}" for name, rows in readable.items()]
-    answer(readable, as_json, "\n\n".join(words))
+    return Reply(readable, "\n\n".join(words))
 
 
 def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:
+    from kazashi.assembly.actors import MYKEY
     from kazashi.assembly.relying import direct_linkage
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     institutions = institutions_of(context)
     institutions.settle()
-    linkage = NoLinkage() if no_chain else direct_linkage(institutions, "mykey-platform")
+    linkage = NoLinkage() if no_chain else direct_linkage(institutions, MYKEY.caller)
     return institutions, MyKeyPlatform(institutions.world, linkage)
 
 

@@ -7,47 +7,65 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, table, world_of
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    agent_option,
+    institutions_of,
+    new_world_of,
+    port_option,
+    replies,
+    services_option,
+    table,
+    world_of,
+)
+from kazashi.web import ports
 
 if TYPE_CHECKING:
     from kazashi.assembly.network import Network
 
-_FIRST = click.option("--first-port", type=int, default=18603, show_default=True,
+_FIRST = click.option("--first-port", type=int, default=ports.DESK.number, show_default=True,
                       help="The first of the six ports of its parts.")  # fmt: skip
 
 
 @click.group()
 def network() -> None:
-    """The information provision network (情報提供ネットワークシステム): questions by code, with a record."""
+    """Use the information provision network.
+
+    Questions between institutions go by code, and leave a record (情報提供ネットワークシステム).
+    """
 
 
 @network.command("setup")
 @_FIRST
-@json_option
+@replies
 @click.pass_context
-def network_setup(context: click.Context, first_port: int, as_json: bool) -> int:
-    """Connect bodies, issue codes, register copies and ask a first question, stage by stage, as the overall operation
-    test did. Exit 1 at the first gate that does not hold."""
+def network_setup(context: click.Context, first_port: int) -> Reply:
+    """Set the network up, stage by stage.
+
+    Connects bodies, issues codes, registers copies and asks a first question, as the overall operation test did. Exit 1
+    at the first gate that does not hold.
+    """
     from dataclasses import asdict
 
     from kazashi.assembly.network import Network, addresses
 
+    new_world_of(context)
     gates = list(Network(institutions_of(context)).rehearse(addresses(first_port)))
     words = "\n".join(f"{'ok  ' if gate.ok else 'FAIL'} {gate.stage}: {gate.words}" for gate in gates)
-    answer([asdict(gate) for gate in gates], as_json, words)
-    return 0 if all(gate.ok for gate in gates) else 1
+    return Reply([asdict(gate) for gate in gates], words, 0 if all(gate.ok for gate in gates) else 1)
 
 
 @network.command("serve")
 @click.argument("parts", nargs=-1)
-@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-              help="Where the authorities answer (kazashi up).")  # fmt: skip
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-              help="Where users' browsers find the local agent.")  # fmt: skip
+@services_option
+@agent_option
 @_FIRST
 @click.pass_context
 def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
-    """Serve the network's PARTS, each as a process of its own (default: all of them), until ended."""
+    """Serve the network's parts until ended.
+
+    Each of PARTS (default: all of them) is a process of its own.
+    """
     import signal
 
     from kazashi.assembly.network import PARTS, addresses, served
@@ -67,19 +85,25 @@ def network_serve(context: click.Context, parts: tuple[str, ...], services: str,
 
 
 @network.command("portal")
-@click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL")
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL")
+@services_option
+@agent_option
 @click.option("--generations", type=click.Choice(["followed", "begun-anew"]), default="followed", show_default=True,
               help="What a renewed certificate does: its chain is followed, or the setup is made again.")  # fmt: skip
-@click.option("--desk", default="https://localhost:18603", show_default=True, metavar="URL",
+@click.option("--desk", default=ports.DESK.address, show_default=True, metavar="URL",
               help="Where J-LIS's desk answers.")  # fmt: skip
-@click.option("--messages", type=int, default=18607, show_default=True, help="The port for the network's messages.")
-@click.option("--port", type=int, default=18608, show_default=True)
+@click.option(
+    "--messages",
+    type=int,
+    default=ports.PORTAL_MESSAGES.number,
+    show_default=True,
+    help="The port for the network's messages.",
+)
+@port_option(ports.PORTAL)
 @click.pass_context
 def network_portal(
     context: click.Context, services: str, agent: str, generations: str, desk: str, messages: int, port: int
 ) -> None:  # fmt: skip
-    """Serve the portal: pages for browsers, and its end of the network."""
+    """Serve the portal's pages and its end of the network."""
     from kazashi.assembly.network_portal import serve_portal
 
     click.echo(f"The portal is at http://localhost:{port}", err=True)
@@ -88,12 +112,13 @@ def network_portal(
 
 @network.command("ask")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_ask(context: click.Context, who: str, as_json: bool) -> None:
-    """Ask about WHO as for a child allowance (児童手当): taxes of one municipality, insurance of the pension service.
+def network_ask(context: click.Context, who: str) -> Reply:
+    """Ask about a person as for a child allowance.
 
-    In one process, without servers; the record is there all the same.
+    For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). In one process,
+    without servers; the record is there all the same.
     """
     from kazashi.provision_network.exchange import Trace
 
@@ -101,15 +126,15 @@ def network_ask(context: click.Context, who: str, as_json: bool) -> None:
     answers = found.child_allowance(found.institutions.registry.find(who), trace)
     steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
     words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])
-    answer({"answers": answers, "steps": steps}, as_json, words)
+    return Reply({"answers": answers, "steps": steps}, words)
 
 
 @network.command("records")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_records(context: click.Context, who: str, as_json: bool) -> None:
-    """The provision records of WHO, as the portal would show them."""
+def network_records(context: click.Context, who: str) -> Reply:
+    """Show a person's provision records as the portal does."""
     found = _network(context)
     code = found.core.portal_code(str(found.institutions.registry.find(who).code))
     rows = [
@@ -117,16 +142,19 @@ def network_records(context: click.Context, who: str, as_json: bool) -> None:
          "item": one.item, "state": one.outcome.value, "rule": one.reason}
         for one in found.core.records(code)
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "nothing was asked about this person yet"))
+    return Reply(rows, table(rows, "nothing was asked about this person yet"))
 
 
 @network.command("rules")
 @click.option("--requester", metavar="KIND", help="Only rows of requesters of that kind.")
 @click.option("--item", help="Only rows about that item.")
 @click.option("--gap", is_flag=True, help="Laws of this table that the table of uses (別表第一) does not have.")
-@json_option
-def network_rules(requester: str | None, item: str | None, gap: bool, as_json: bool) -> None:
-    """The table of affairs (別表第二): who may ask whom for what, in which affair of which law."""
+@replies
+def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
+    """Show the table of affairs: who may ask whom for what.
+
+    The table (別表第二) says in which affair of which law.
+    """
     from dataclasses import asdict
 
     from kazashi.provision_network.rules import table_of_affairs
@@ -135,14 +163,13 @@ def network_rules(requester: str | None, item: str | None, gap: bool, as_json: b
     found = table_of_affairs()
     if gap:
         laws = outside_the_table(found)
-        answer(laws, as_json, "\n".join(laws) or "none")
-        return
+        return Reply(laws, "\n".join(laws) or "none")
     rows: list[dict[str, Any]] = [
         {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no"}
         for row in found
         if requester in (None, row.purpose.requester) and item in (None, row.purpose.item)
     ]
-    answer(rows, as_json, table(rows, "no row fits"))
+    return Reply(rows, table(rows, "no row fits"))
 
 
 @network.command("decide")
@@ -152,11 +179,14 @@ def network_rules(requester: str | None, item: str | None, gap: bool, as_json: b
 @click.argument("provider")
 @click.argument("item")
 @click.option("--on", metavar="DATE", default="2026-11-24", show_default=True)
-@json_option
+@replies
 def network_decide(
-    requester: str, law: str, affair: str, provider: str, item: str, on: str, as_json: bool
-) -> int:  # fmt: skip
-    """Whether REQUESTER may ask PROVIDER for ITEM in an AFFAIR of a LAW, by which rule, or why not."""
+    requester: str, law: str, affair: str, provider: str, item: str, on: str
+) -> Reply:  # fmt: skip
+    """Decide whether a question is allowed, and by which rule.
+
+    REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW.
+    """
     from datetime import date
 
     from kazashi.assembly.errors import UsageError
@@ -172,16 +202,18 @@ def network_decide(
         "denial": decision.denial.value if decision.denial else None,
     }  # fmt: skip
     words = decision.rule if decision.allowed else f"denied: {decision.words} ({decision.penalty.value})"
-    answer(told, as_json, words)
-    return 0 if decision.allowed else 1
+    return Reply(told, words, 0 if decision.allowed else 1)
 
 
 @network.command("three-ways")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def network_three_ways(context: click.Context, who: str, as_json: bool) -> None:
-    """One question about WHO in three ways: a common database, by number, by tokens; and who sees what in each."""
+def network_three_ways(context: click.Context, who: str) -> Reply:
+    """Ask one question in three ways and show who sees what.
+
+    The ways are a common database, by number, and by tokens; the question is about WHO.
+    """
     from kazashi.studies.network_three_ways import ask_three_ways
 
     found = _network(context)
@@ -194,16 +226,16 @@ def network_three_ways(context: click.Context, who: str, as_json: bool) -> None:
             called = ", ".join(sights["identifiers"]) or "nothing"
             lines.append(f"  {whom}: calls the person {called}; saw {len(sights['values'])} values")
         lines += [f"  identifiers that several know: {', '.join(one.shared_identifiers()) or 'none'}", ""]
-    answer(told, as_json, "\n".join(lines).rstrip())
+    return Reply(told, "\n".join(lines).rstrip())
 
 
 @network.command("rulings")
-@json_option
+@replies
 @click.pass_context
-def network_rulings(context: click.Context, as_json: bool) -> int:
-    """The five reasons of the Supreme Court's ruling of 2008, held against the stores of this world.
+def network_rulings(context: click.Context) -> Reply:
+    """Hold the ruling of 2008 against this world's stores.
 
-    Exit 1 where rows speak against one of them; the rows are listed.
+    The Supreme Court gave five reasons. Exit 1 where rows speak against one of them; the rows are listed.
     """
     from dataclasses import asdict
 
@@ -216,8 +248,9 @@ def network_rulings(context: click.Context, as_json: bool) -> int:
         + "".join(f"\n         {row}" for row in one.against)
         for one in findings
     )
-    answer([{**asdict(one), "holds": one.holds} for one in findings], as_json, words)
-    return 0 if all(one.holds for one in findings) else 1
+    return Reply(
+        [{**asdict(one), "holds": one.holds} for one in findings], words, 0 if all(one.holds for one in findings) else 1
+    )
 
 
 @network.command("match")
@@ -226,19 +259,22 @@ def network_rulings(context: click.Context, as_json: bool) -> int:
               help="The share of records that do not match letter for letter.")  # fmt: skip
 @click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the records that are left to people, as CSV.")  # fmt: skip
-@json_option
+@replies
 @click.pass_context
 def network_match(
-    context: click.Context, count: int, failing: float, work_list: Path | None, as_json: bool
-) -> None:  # fmt: skip
-    """The first matching (初期突合) by the four attributes, on made-up records with noise: how many match, how many of
-    these rightly, and what is left to people."""
+    context: click.Context, count: int, failing: float, work_list: Path | None
+) -> Reply:  # fmt: skip
+    """Try the first matching on made-up records with noise.
+
+    The first matching (初期突合) goes by the four attributes: how many match, how many of these rightly, and what is
+    left to people.
+    """
     from kazashi.studies.network_matching import matched
 
     report = matched(world_of(context).seed, count, failing, work_list)
     words = "\n".join(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}"
                       for name, value in report.items())  # fmt: skip
-    answer(report, as_json, words)
+    return Reply(report, words)
 
 
 def _network(context: click.Context) -> Network:

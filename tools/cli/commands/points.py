@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, table, world_of, write_bytes
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    agent_option,
+    new_world_of,
+    port_option,
+    replies,
+    services_option,
+    table,
+    world_of,
+    write_bytes,
+)
+from kazashi.web.ports import CENTRE, REFUND_PORTAL
 
 if TYPE_CHECKING:
     from kazashi.refund_points.refunds import Refunds
     from kazashi.refund_points.till import Receipt
 
-_CENTRE = click.option("--centre", default="https://localhost:18614", show_default=True, metavar="URL",
+_CENTRE = click.option("--centre", default=CENTRE.address, show_default=True, metavar="URL",
                        help="Where the centre answers (kazashi points centre).")  # fmt: skip
-_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-                         help="Where the authorities publish their lists (kazashi up).")  # fmt: skip
 _READER = click.option("--reader", metavar="NAME",
                        help="The register's reader, or the beginning of its name (default: any).")  # fmt: skip
 _GOODS = click.option("--goods", type=click.Path(dir_okay=False, exists=True, path_type=Path), metavar="FILE",
@@ -27,13 +35,16 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 @click.group()
 def points() -> None:
-    """Refund points (還付ポイント): a till, the accumulation centre, and refunds to one's own account."""
+    """Earn, send, balance and refund points.
+
+    Refund points (還付ポイント) have a till, the accumulation centre, and refunds to one's own account.
+    """
 
 
 @points.command("policies")
-@json_option
-def points_policies(as_json: bool) -> None:
-    """Which codes a till can read from a card, and what each tells to whom."""
+@replies
+def points_policies() -> Reply:
+    """Show which codes a till can read, and who learns what."""
     from dataclasses import asdict
 
     from kazashi.refund_points.codes import POLICIES
@@ -43,7 +54,7 @@ def points_policies(as_json: bool) -> None:
         "\n".join([name, *(f"  {who.replace('_', ' '):14} {what}" for who, what in exposure.items())])
         for name, exposure in found.items()
     )
-    answer(found, as_json, words)
+    return Reply(found, words)
 
 
 @points.command("enrol")
@@ -56,11 +67,14 @@ def points_policies(as_json: bool) -> None:
 def points_enrol(
     context: click.Context, shop: str, till: str, policy: str | None, detail: str | None, anew: bool
 ) -> None:  # fmt: skip
-    """Set the TILL of a SHOP up: a key of its own, and a certificate of the centre's."""
+    """Set up a till of a shop.
+
+    TILL gets a key of its own, and a certificate of the centre's.
+    """
     from kazashi.assembly.points import enrol_till, put_aside
     from kazashi.refund_points.enrolment import Detail
 
-    world = world_of(context)
+    world = new_world_of(context)
     if anew:
         put_aside(world, shop, till)
     found = enrol_till(world, shop, till, policy=policy, detail=Detail(detail) if detail else None)
@@ -68,10 +82,10 @@ def points_enrol(
 
 
 @points.command("tills")
-@json_option
+@replies
 @click.pass_context
-def points_tills(context: click.Context, as_json: bool) -> None:
-    """Every installation of a till that the centre has enrolled, and what waits on the disks that are here."""
+def points_tills(context: click.Context) -> Reply:
+    """Show every enrolled till and what waits on its disk."""
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
 
@@ -83,14 +97,17 @@ def points_tills(context: click.Context, as_json: bool) -> None:
         rows.append({"till": entry.name, "state": entry.state, **{state.value: n for state, n in states.items()}})
     shown = [{"till": "", "state": "", "waiting": "", "acknowledged": "", "refused": "", "damaged": "", **row}
              for row in rows]  # fmt: skip
-    answer(rows, as_json, table(shown, "no till is enrolled yet; try: kazashi points enrol rice-shop till-1"))
+    return Reply(rows, table(shown, "no till is enrolled yet; try: kazashi points enrol rice-shop till-1"))
 
 
 @points.command("revoke")
 @click.argument("till")
 @click.pass_context
 def points_revoke(context: click.Context, till: str) -> None:
-    """Take nothing more from TILL (SHOP/TILL/INSTALLATION), whatever it signs."""
+    """Take nothing more from a till.
+
+    TILL is SHOP/TILL/INSTALLATION; whatever it signs is refused.
+    """
     from kazashi.refund_points.serve import centre_of
 
     centre_of(world_of(context)).revoke_till(till)
@@ -98,26 +115,32 @@ def points_revoke(context: click.Context, till: str) -> None:
 
 
 @points.command("centre")
-@click.option("--port", type=int, default=18614, show_default=True)
+@port_option(CENTRE)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Processes on one port and one database; more than one wants PostgreSQL.")  # fmt: skip
 @click.pass_context
 def points_centre(context: click.Context, port: int, workers: int) -> None:
-    """Serve the accumulation centre over HTTPS, to tills that show their certificate."""
-    from kazashi.refund_points.serve import HOST, run
+    """Serve the accumulation centre to tills over HTTPS.
 
-    click.echo(f"The centre answers tills at https://{HOST}:{port}", err=True)
+    Tills show their certificate.
+    """
+    from kazashi.refund_points.serve import run
+
+    click.echo(f"The centre answers tills at https://{CENTRE.host}:{port}", err=True)
     run(world_of(context), port, workers)
 
 
 @points.command("portal")
-@click.option("--port", type=int, default=18615, show_default=True)
-@click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-              help="Where users' browsers find the local agent (kazashi agent).")  # fmt: skip
-@_SERVICES
+@port_option(REFUND_PORTAL)
+@agent_option
+@services_option
 @click.pass_context
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
-    """Serve the refund portal: points by year, applications, and how they stand."""
+    """Serve the refund portal.
+
+    It shows points by year, applications, and how they stand.
+    """
+    from kazashi.assembly.actors import REFUND_PORTAL as ACTOR
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
     from kazashi.refund_points.portal import RefundPortal
@@ -125,7 +148,7 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
     from kazashi.refund_points.serve import centre_of
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "refund-portal")
+    verifier, linkage = over_http(world, services, ACTOR.caller)
     origin = f"http://localhost:{port}"
     click.echo(f"The refund portal is at {origin}", err=True)
     portal = RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, origin, agent)
@@ -136,7 +159,7 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
 @click.argument("shop")
 @click.argument("till")
 @_CENTRE
-@_SERVICES
+@services_option
 @_READER
 @_GOODS
 @click.option("--printer", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -146,7 +169,10 @@ def points_till(
     context: click.Context, shop: str, till: str, centre: str, services: str, reader: str | None, goods: Path | None,
     printer: Path | None,
 ) -> None:  # fmt: skip
-    """The TILL of a SHOP on a full screen: type or scan goods, F2, hold the card over the reader."""
+    """Run a till on a full screen.
+
+    Type or scan goods, press F2, hold the card over the reader.
+    """
     import sys
 
     from kazashi.assembly.errors import UsageError
@@ -173,15 +199,15 @@ def points_till(
 @click.argument("till")
 @click.argument("goods_codes", nargs=-1, required=True, metavar="[N*]CODE...")
 @click.option("--no-card", is_flag=True, help="The card was forgotten.")
-@_SERVICES
+@services_option
 @_READER
 @_GOODS
-@json_option
+@replies
 @click.pass_context
 def points_sell(
     context: click.Context, shop: str, till: str, goods_codes: tuple[str, ...], no_card: bool, services: str,
-    reader: str | None, goods: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    reader: str | None, goods: Path | None,
+) -> Reply:  # fmt: skip
     """Sell goods at a till, to whoever's card lies in the reader."""
     from kazashi.assembly.points import basket_of, open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
@@ -191,21 +217,24 @@ def points_sell(
     card = None if no_card else register_reader(world, services, reader)()
     if card is None and not no_card:
         raise CardMissing("there is no individual number card in the reader; put one in, or say --no-card")
-    _print(found.sell(basket, card), as_json)
+    return _receipt(found.sell(basket, card))
 
 
 @points.command("later")
 @click.argument("shop")
 @click.argument("till")
 @click.argument("receipt")
-@_SERVICES
+@services_option
 @_READER
-@json_option
+@replies
 @click.pass_context
 def points_later(
-    context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None, as_json: bool
-) -> None:
-    """Points for RECEIPT, whose buyer had forgotten the card, and shows it now."""
+    context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None
+) -> Reply:
+    """Give points later for a receipt.
+
+    The buyer of RECEIPT had forgotten the card, and shows it now.
+    """
     from kazashi.assembly.points import open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
 
@@ -214,7 +243,7 @@ def points_later(
     card = register_reader(world, services, reader)()
     if card is None:
         raise CardMissing("there is no individual number card in the reader")
-    _print(found.show_later(receipt, card), as_json)
+    return _receipt(found.show_later(receipt, card))
 
 
 @points.command("return")
@@ -222,25 +251,29 @@ def points_later(
 @click.argument("till")
 @click.argument("receipt")
 @click.argument("places", nargs=-1, type=int, required=True, metavar="LINE...")
-@json_option
+@replies
 @click.pass_context
-def points_return(
-    context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...], as_json: bool
-) -> None:
-    """Take goods back: LINEs of RECEIPT, counted from 1. Their points are taken away."""
+def points_return(context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...]) -> Reply:
+    """Take goods back, and their points away.
+
+    LINEs of RECEIPT are counted from 1.
+    """
     from kazashi.assembly.points import open_till
 
-    _print(open_till(world_of(context), shop, till).take_back(receipt, places), as_json)
+    return _receipt(open_till(world_of(context), shop, till).take_back(receipt, places))
 
 
 @points.command("send")
 @click.argument("shop")
 @click.argument("till")
 @_CENTRE
-@json_option
+@replies
 @click.pass_context
-def points_send(context: click.Context, shop: str, till: str, centre: str, as_json: bool) -> int:
-    """Bring everything that waits at a till to the centre; exit 1 where the centre has refused some of it."""
+def points_send(context: click.Context, shop: str, till: str, centre: str) -> Reply:
+    """Send what waits at a till to the centre.
+
+    Exit 1 where the centre has refused some of it.
+    """
     from dataclasses import asdict
 
     from kazashi.assembly.points import open_till
@@ -249,53 +282,60 @@ def points_send(context: click.Context, shop: str, till: str, centre: str, as_js
 
     found = open_till(world_of(context), shop, till)
     sent = send_waiting(found, HttpsTransport.of(found, centre))
-    answer(asdict(sent), as_json, f"{sent.acknowledged} taken, {sent.refused} refused")
-    return 1 if sent.refused else 0
+    return Reply(asdict(sent), f"{sent.acknowledged} taken, {sent.refused} refused", 1 if sent.refused else 0)
 
 
 @points.command("balance")
-@json_option
+@replies
 @click.pass_context
-def points_balance(context: click.Context, as_json: bool) -> int:
-    """Hold every till's disk against the ledger: each point is found once, or named; exit 1 where one is not."""
+def points_balance(context: click.Context) -> Reply:
+    """Compare every till's disk with the ledger.
+
+    Each point is found once, or named; exit 1 where one is not.
+    """
     from kazashi.assembly.points import tills_here
     from kazashi.refund_points.serve import centre_of
     from kazashi.studies.points_balance import balance
 
     world = world_of(context)
     found = balance(centre_of(world), tills_here(world))
-    answer(found.as_dict(), as_json, found.in_words())
-    return 0 if found.good else 1
+    return Reply(found.as_dict(), found.in_words(), 0 if found.good else 1)
 
 
 @points.command("ledger")
-@json_option
+@replies
 @click.pass_context
-def points_ledger(context: click.Context, as_json: bool) -> None:
-    """Every account: its code, its year, and the points in it."""
+def points_ledger(context: click.Context) -> Reply:
+    """Show every account: its code, its year, its points."""
     from kazashi.refund_points.serve import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
-    answer(rows, as_json, table(rows, "nothing was accumulated yet"))
+    return Reply(rows, table(rows, "nothing was accumulated yet"))
 
 
 @points.command("refused")
-@json_option
+@replies
 @click.pass_context
-def points_refused(context: click.Context, as_json: bool) -> None:
-    """What the centre has refused, and why; the records themselves with --json."""
+def points_refused(context: click.Context) -> Reply:
+    """Show what the centre has refused, and why.
+
+    The records themselves come with --json.
+    """
     from kazashi.refund_points.serve import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
     shown = [{name: row[name] for name in ("till", "reason", "words")} for row in rows]
-    answer(rows, as_json, table(shown, "nothing was refused"))
+    return Reply(rows, table(shown, "nothing was refused"))
 
 
 @points.command("close-year")
 @click.argument("year", type=int)
 @click.pass_context
 def points_close_year(context: click.Context, year: int) -> None:
-    """Take nothing more in for a YEAR that has passed: what comes later counts for the year in which it comes."""
+    """Take nothing more in for a year that has passed.
+
+    What comes later counts for the year in which it comes.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.refund_points.serve import centre_of
 
@@ -307,10 +347,13 @@ def points_close_year(context: click.Context, year: int) -> None:
 
 
 @points.command("people")
-@json_option
+@replies
 @click.pass_context
-def points_people(context: click.Context, as_json: bool) -> None:
-    """Who has registered at the portal, with what may be refunded, and each application."""
+def points_people(context: click.Context) -> Reply:
+    """Show who has registered at the portal.
+
+    With what may be refunded, and each application.
+    """
     refunds = _refunds(context)
     rows = [
         {"person": person, "name": name, "household": household,
@@ -319,7 +362,7 @@ def points_people(context: click.Context, as_json: bool) -> None:
                                    for one in refunds.applications(person))}
         for person, name, household in refunds.people()
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "nobody has registered yet"))
+    return Reply(rows, table(rows, "nobody has registered yet"))
 
 
 @points.command("pool")
@@ -327,7 +370,10 @@ def points_people(context: click.Context, as_json: bool) -> None:
 @click.argument("with_person")
 @click.pass_context
 def points_pool(context: click.Context, person: str, with_person: str) -> None:
-    """Make the households of two persons one (kazashi points people): they share one limit."""
+    """Make two persons' households one.
+
+    They share one limit from then on (see: kazashi points people).
+    """
     _refunds(context).pool(person, with_person)
     click.echo("one household")
 
@@ -337,7 +383,10 @@ def points_pool(context: click.Context, person: str, with_person: str) -> None:
 @click.option("--out", type=_FILE, required=True, metavar="FILE", help="Where to write it (- is stdout).")
 @click.pass_context
 def points_pay(context: click.Context, again: int | None, out: Path) -> None:
-    """The bank's file (Zengin format) of all refunds that were applied for and are in no file yet."""
+    """Write the bank's file of the refunds applied for.
+
+    The file (Zengin format) holds all that are in no file yet.
+    """
     refunds = _refunds(context)
     if str(out) != "-":
         out.touch(mode=0o600)  # before anything is noted as being with the bank; it holds everybody's accounts
@@ -351,17 +400,20 @@ def points_pay(context: click.Context, again: int | None, out: Path) -> None:
 @click.option("--paid/--returned", required=True, help="What the bank says.")
 @click.pass_context
 def points_settle(context: click.Context, number: int, paid: bool) -> None:
-    """Note what became of application NUMBER at the bank."""
+    """Note what became of an application at the bank."""
     found = _refunds(context).settle(number, paid=paid)
     click.echo(f"application {number}: {found.yen} yen {found.state.value}")
 
 
 @points.command("exposure")
 @click.argument("receipt")
-@json_option
+@replies
 @click.pass_context
-def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None:
-    """Who knows what of one RECEIPT (SHOP/TILL/INSTALLATION/NUMBER), read from what each of them keeps."""
+def points_exposure(context: click.Context, receipt: str) -> Reply:
+    """Show who knows what of one receipt.
+
+    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER; the answer is read from what each of them keeps.
+    """
     from kazashi.studies.points_exposure import exposure
 
     found = exposure(world_of(context), receipt)
@@ -369,7 +421,7 @@ def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None
         "\n".join([who, *([f"  {name}: {value}" for name, value in knows.items()] or ["  nothing"])])
         for who, knows in found.items()
     )
-    answer(found, as_json, words)
+    return Reply(found, words)
 
 
 @points.command("simulate")
@@ -381,13 +433,14 @@ def points_exposure(context: click.Context, receipt: str, as_json: bool) -> None
               help="Keep the world in a new directory, to look into it afterwards.")  # fmt: skip
 @click.option("--storage", default="", metavar="URL", help="postgresql://... for the centre (default: SQLite files).")
 @click.option("--seed", default="points", show_default=True, help="The same seed, the same day.")
-@json_option
+@replies
 def points_simulate(
-    shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str, as_json: bool
-) -> int:  # fmt: skip
-    """A day of a town: rush hours, cuts, crashes, a centre without power, a refund season; and the balance.
+    shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str
+) -> Reply:  # fmt: skip
+    """Simulate a day of a town, and balance it.
 
-    Exit 1 where a point is neither in the ledger once nor named.
+    The day has rush hours, cuts, crashes, a centre without power, and a refund season. Exit 1 where a point is neither
+    in the ledger once nor named.
     """
     import tempfile
     from datetime import date
@@ -409,8 +462,7 @@ def points_simulate(
         with progress("quarters of an hour", steps()) as shown:
             report = simulate(world, shops, customers, when, shown)
         world.close()
-    answer(report.as_dict(), as_json, report.in_words())
-    return 0 if report.balance.good else 1
+    return Reply(report.as_dict(), report.in_words(), 0 if report.balance.good else 1)
 
 
 def _refunds(context: click.Context) -> Refunds:
@@ -420,9 +472,9 @@ def _refunds(context: click.Context) -> Refunds:
     return Refunds(centre_of(world_of(context)))
 
 
-def _print(receipt: Receipt, as_json: bool) -> None:
+def _receipt(receipt: Receipt) -> Reply:
     from dataclasses import asdict
 
     from kazashi.refund_points.printing import receipt_text
 
-    click.echo(json.dumps(asdict(receipt), ensure_ascii=False) if as_json else receipt_text(receipt), nl=as_json)
+    return Reply(asdict(receipt), receipt_text(receipt))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
-from kazashi.tools.cli.commands.shared import answer, ask, json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
 if TYPE_CHECKING:
     from kazashi.assembly.traces import Followed
@@ -22,7 +22,7 @@ _SLOT = click.option("--slot", default="", help="Number, reader name or card (de
 
 @click.group()
 def reader() -> None:
-    """Readers: which there are, what goes over them, and how they compare."""
+    """Watch, record, compare and replay readers."""
 
 
 reader.add_command(reader_check)
@@ -30,18 +30,21 @@ reader.add_command(reader_compare)
 
 
 @reader.command("list")
-@json_option
+@replies
 @click.pass_context
-def reader_list(context: click.Context, as_json: bool) -> None:
-    """The slots of the running bench."""
+def reader_list(context: click.Context) -> Reply:
+    """Show the slots of the running bench."""
     told = ask(context, "status")
-    answer(told["slots"], as_json, slots_in_words(told["slots"]))
+    return Reply(told["slots"], slots_in_words(told["slots"]))
 
 
 @reader.command("env")
 @click.pass_context
 def reader_env(context: click.Context) -> None:
-    """What a shell must export for clients to find a private pcscd: eval "$(kazashi reader env)"."""
+    """Print what clients must export to find a private pcscd.
+
+    In a shell: eval "$(kazashi reader env)".
+    """
     import shlex
 
     for name, value in ask(context, "status")["pcscd"]["environment"].items():
@@ -63,37 +66,25 @@ def reader_trace(
     context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, raw: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """What goes over the running bench's slots, in words: what was, or with --follow what is.
+    """Show what goes over the running bench's slots.
 
-    PINs are never shown in words, and bytes that are a PIN's or the holder's are masked, also in files, unless
-    --unmasked.
+    In words: what was, or with --follow what is. PINs are never shown in words, and bytes that are a PIN's or the
+    holder's are masked, also in files, unless --unmasked.
     """
-    from contextlib import ExitStack
-
     from kazashi.assembly.errors import UsageError
-    from kazashi.assembly.traces import Decoders
+    from kazashi.assembly.traces import Recorder
     from kazashi.assembly.traces import follow as followed
-    from kazashi.reader_bridge.trace import TraceWriter
 
     backlog = last if last is not None else (0 if follow else 100)
-    decoders = Decoders()
     slots = ask(context, "status")["slots"]
     if out is not None and not slot and len(slots) != 1:
         raise UsageError("a trace file is of one slot; name it with --slot")
-    with ExitStack() as stack:
-        writers: dict[int, TraceWriter] = {}
+    with Recorder(out, unmasked=unmasked) as recorder:
         for found in followed(world_of(context), slot, backlog, live=follow):
             for one in found:
-                if out is None:
-                    decoded = decoders.decode(one)
-                else:
-                    if one.slot not in writers:
-                        writer = TraceWriter(out, one.reader, decoders.of(one.slot), unmasked=unmasked)
-                        writers[one.slot] = stack.enter_context(writer)
-                    decoded = writers[one.slot].write(one.exchange)
                 if one.missed:
                     click.echo(f"kazashi: {one.missed} exchanges came too fast and are not shown", err=True)
-                _show(one, decoded, as_json=as_json, raw=raw, unmasked=unmasked)
+                _show(one, recorder.decode(one), as_json=as_json, raw=raw, unmasked=unmasked)
             sys.stdout.flush()
 
 
@@ -102,9 +93,9 @@ def reader_trace(
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write it as a packet capture, for Wireshark.")  # fmt: skip
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
-@json_option
-def reader_show(trace: Path, pcap: Path | None, raw: bool, as_json: bool) -> None:
-    """A trace file, in words, or as a packet capture."""
+@replies
+def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
+    """Show a trace file, or write it as a packet capture."""
     from dataclasses import asdict
 
     from kazashi.reader_bridge.pcap import write_pcap
@@ -116,42 +107,44 @@ def reader_show(trace: Path, pcap: Path | None, raw: bool, as_json: bool) -> Non
     if pcap is not None:
         with pcap.open("wb") as out:
             packets = write_pcap(found, out)
-        answer({"packets": packets, "pcap": str(pcap)}, as_json, f"{packets} packets in {pcap}")
-        return
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "lines": [line._asdict() for line in found.lines]}, ensure_ascii=False))
-        return
+        return Reply({"packets": packets, "pcap": str(pcap)}, f"{packets} packets in {pcap}")
+    words = []
     for line in found.lines:
-        click.echo(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
+        words.append(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
         if raw and line.command:
-            click.echo(f"    > {line.command}\n    < {line.response}")
+            words.append(f"    > {line.command}\n    < {line.response}")
+    return Reply({**asdict(found), "lines": [line._asdict() for line in found.lines]}, "\n".join(words))
 
 
 @reader.command("replay")
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--lenient", is_flag=True, help="Answer recorded commands in any order, and others with 6D00.")
 @_SLOT
-@json_option
+@replies
 @click.pass_context
-def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str, as_json: bool) -> None:
-    """Put TRACE into a slot of the running bench: it answers as the recorded card did."""
+def reader_replay(context: click.Context, trace: Path, lenient: bool, slot: str) -> Reply:
+    """Insert a trace, which answers as the recorded card did.
+
+    TRACE is put into a slot of the running bench.
+    """
     told = ask(context, "replay", trace=str(trace.resolve()), strict=not lenient, slot=slot)
-    answer(told, as_json, f"{told['card']} is in {told['reader']}")
+    return Reply(told, f"{told['card']} is in {told['reader']}")
 
 
 @reader.command("relay")
 @click.argument("source", metavar="READER")
 @_SLOT
-@json_option
+@replies
 @click.pass_context
-def reader_relay(context: click.Context, source: str, slot: str, as_json: bool) -> None:
-    """Show the card of a real READER in a slot of the running bench; `kazashi reader trace --out` records it.
+def reader_relay(context: click.Context, source: str, slot: str) -> Reply:
+    """Show a real reader's card in a slot.
 
-    While a card is relayed, whoever uses the slot uses the card. It is real: a wrong PIN costs one of its tries.
+    `kazashi reader trace --out` records it. While the card of READER is relayed, whoever uses the slot uses the card.
+    It is real: a wrong PIN costs one of its tries.
     """
     told = ask(context, "relay", reader=source, slot=slot)
     words = f"the card of {source} shows in {told['reader']}"
-    answer(told, as_json, words if told["seen"] else f"{words} as soon as there is one")
+    return Reply(told, words if told["seen"] else f"{words} as soon as there is one")
 
 
 @reader.command("script")
@@ -159,16 +152,17 @@ def reader_relay(context: click.Context, source: str, slot: str, as_json: bool) 
 @click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
 @click.pass_context
 def reader_script(context: click.Context, script: Any, name: str | None) -> None:
-    """Send the commands of SCRIPT (- for stdin) to the card in any reader; scripts of pcsc-tools' scriptor fit.
+    """Send a script's commands to the card in any reader.
 
-    They are sent as they are: a script with a wrong PIN costs a try.
+    SCRIPT is a file (- for stdin); scripts of pcsc-tools' scriptor fit. Commands are sent as they are: a script with a
+    wrong PIN costs a try.
     """
     from kazashi.assembly.readers import reader_named
     from kazashi.reader_bridge.pcsc import connected
     from kazashi.reader_bridge.script import read_script, run_script
 
     steps = read_script(script, script.name)
-    with connected(reader_named(world_of(context), name)) as card:
+    with connected(reader_named(world_if_any(context), name)) as card:
         for line in run_script(card, steps):
             click.echo(line)
 

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kazashi.tools.cli.commands.shared import json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, gathered, json_option, replies, world_if_any
 
 if TYPE_CHECKING:
     from kazashi.reader_bridge.check.compare import Comparison
+    from kazashi.reader_bridge.check.probe import Secrets
     from kazashi.reader_bridge.check.result import Report, Result
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where a report is written, in which forms."""
+
+    out: Path | None
+    html: Path | None
+    junit: Path | None
+
+    def write(self, report: Report) -> None:
+        from kazashi.reader_bridge.check.junit import junit
+        from kazashi.reader_bridge.check.page import report_page
+
+        for path, form in ((self.out, type(report).to_json), (self.html, report_page), (self.junit, junit)):
+            if path is not None:
+                path.write_text(form(report), encoding="utf-8")
+
+
+def _secrets(pin: str | None, password: str | None, risk: str) -> Secrets:
+    """What may be sent to the card. Raises UsageError."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
+    from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Secrets
+
+    if risk and risk != ACCEPTED_RISK:
+        raise UsageError(f"to send PINs to a card that is not ours, write exactly: --risk {ACCEPTED_RISK!r}")
+    if pin is not None and not FOUR_DIGITS.accepts(pin.encode()):
+        raise UsageError(f"--pin takes {FOUR_DIGITS.words}; nothing was sent")
+    if password is not None:
+        password = password.upper()
+        if not SIGNATURE_PASSWORD.accepts(password.encode()):
+            raise UsageError("--password takes 6 to 16 letters and digits; nothing was sent")
+    return Secrets(pin, password, risk_accepted=bool(risk))
 
 
 @click.command("check")
@@ -22,32 +58,34 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--emulated", is_flag=True, help="An emulated card in a reader of its own, instead of --reader.")
 @click.option("--contactless", is_flag=True, help="With --emulated: hold the card to a contactless reader.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only these groups of checks.")
-@click.option("--pin", metavar="DIGITS", help="The authentication PIN; without it none is ever sent.")
-@click.option("--password", metavar="WORD", help="The signature password; without it none is ever sent.")
-@click.option(
-    "--risk", metavar="WORDS", default="", help="What you must write to send PINs to a card that is not ours."
-)
-@click.option("--out", type=_FILE, metavar="FILE", help="Keep the report, for `kazashi reader compare`.")
-@click.option("--html", type=_FILE, metavar="FILE", help="The report as a page.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="The report as JUnit XML.")
+@gathered(
+    "secrets", _secrets,
+    click.option("--pin", metavar="DIGITS", help="The authentication PIN; without it none is ever sent."),
+    click.option("--password", metavar="WORD", help="The signature password; without it none is ever sent."),
+    click.option("--risk", metavar="WORDS", default="",
+                 help="What you must write to send PINs to a card that is not ours."),
+)  # fmt: skip
+@gathered(
+    "files", _Files,
+    click.option("--out", type=_FILE, metavar="FILE", help="Keep the report, for `kazashi reader compare`."),
+    click.option("--html", type=_FILE, metavar="FILE", help="The report as a page."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="The report as JUnit XML."),
+)  # fmt: skip
 @json_option
 @click.pass_context
 def reader_check(
     context: click.Context, name: str | None, emulated: bool, contactless: bool, groups: tuple[str, ...],
-    pin: str | None, password: str | None, risk: str, out: Path | None, html: Path | None, junit: Path | None,
-    as_json: bool,
+    secrets: Secrets, files: _Files, as_json: bool,
 ) -> int:  # fmt: skip
-    """Look at a reader and the card in it, real or emulated.
+    """Check a reader and the card in it, real or emulated.
 
-    Nothing is written to the card. No PIN is sent unless you give one, and to a card that is not ours only if you
-    also say in words that you accept the risk. Exit 1 where something is otherwise than an individual number card
-    has it.
+    Nothing is written to the card. No PIN is sent unless you give one, and to a card that is not ours only if you also
+    say in words that you accept the risk. Exit 1 where something is otherwise than an individual number card has it.
     """
     from contextlib import nullcontext
 
     from kazashi.assembly.errors import Exit, UsageError
     from kazashi.assembly.readers import emulated_reader, reader_named
-    from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Secrets
     from kazashi.reader_bridge.check.run import GROUPS, run_checks
 
     if unknown := set(groups) - set(GROUPS):
@@ -56,15 +94,12 @@ def reader_check(
         raise UsageError("--emulated and --reader contradict each other")
     if contactless and not emulated:
         raise UsageError("--contactless is for --emulated; a real card is held as it is held")
-    if risk and risk != ACCEPTED_RISK:
-        raise UsageError(f"to send PINs to a card that is not ours, write exactly: --risk {ACCEPTED_RISK!r}")
-    secrets = Secrets(_pin(pin), _password(password), risk_accepted=bool(risk))
-    where = emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_of(context), name))
+    where = (
+        emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_if_any(context), name))
+    )
     with where as reader:
         report = run_checks(reader, secrets, groups or GROUPS, lambda *told: None if as_json else _tell(*told))
-    for path, content in ((out, report.to_json), (html, lambda: _page(report)), (junit, lambda: _junit(report))):
-        if path is not None:
-            path.write_text(content(), encoding="utf-8")
+    files.write(report)
     click.echo(report.to_json() if as_json else _sum(report))
     if not report.complete:
         click.echo("kazashi: the run was cut off: the reader or its card went away or fell silent", err=True)
@@ -76,11 +111,12 @@ def reader_check(
 @click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--html", type=_FILE, metavar="FILE", help="The comparison as a page.")
-@json_option
-def reader_compare(a: Path, b: Path, html: Path | None, as_json: bool) -> int:
-    """Where two reports differ. Exit 1 if they do in more than time."""
-    import json
+@replies
+def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
+    """Show where two reports differ.
 
+    Exit 1 if they do in more than time.
+    """
     from kazashi.assembly.errors import Exit
     from kazashi.reader_bridge.check.compare import compare
     from kazashi.reader_bridge.check.page import comparison_page
@@ -90,48 +126,12 @@ def reader_compare(a: Path, b: Path, html: Path | None, as_json: bool) -> int:
     comparison = compare(first, second)
     if html is not None:
         html.write_text(comparison_page(comparison), encoding="utf-8")
-    if as_json:
-        told = [
-            {"check": pair.check, "a": pair.a and pair.a.outcome.value, "b": pair.b and pair.b.outcome.value,
-             "only_a": pair.only_a, "only_b": pair.only_b}
-            for pair in comparison.differing
-        ]  # fmt: skip
-        click.echo(json.dumps(told, ensure_ascii=False))
-    else:
-        click.echo(_differences(comparison))
-    return Exit.NEGATIVE if comparison.differing else Exit.OK
-
-
-def _pin(value: str | None) -> str | None:
-    from kazashi.assembly.errors import UsageError
-    from kazashi.card.pin import FOUR_DIGITS
-
-    if value is not None and not FOUR_DIGITS.accepts(value.encode()):
-        raise UsageError(f"--pin takes {FOUR_DIGITS.words}; nothing was sent")
-    return value
-
-
-def _password(value: str | None) -> str | None:
-    from kazashi.assembly.errors import UsageError
-    from kazashi.card.pin import SIGNATURE_PASSWORD
-
-    if value is None:
-        return None
-    if not SIGNATURE_PASSWORD.accepts(value.upper().encode()):
-        raise UsageError("--password takes 6 to 16 letters and digits; nothing was sent")
-    return value.upper()
-
-
-def _page(report: Report) -> str:
-    from kazashi.reader_bridge.check.page import report_page
-
-    return report_page(report)
-
-
-def _junit(report: Report) -> str:
-    from kazashi.reader_bridge.check.junit import junit
-
-    return junit(report)
+    rows = [
+        {"check": pair.check, "a": pair.a and pair.a.outcome.value, "b": pair.b and pair.b.outcome.value,
+         "only_a": pair.only_a, "only_b": pair.only_b}
+        for pair in comparison.differing
+    ]  # fmt: skip
+    return Reply(rows, _differences(comparison), Exit.NEGATIVE if comparison.differing else Exit.OK)
 
 
 _COLOURS = {"passed": "green", "failed": "red", "broken": "red", "observed": "yellow", "not applicable": None}

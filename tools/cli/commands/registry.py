@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import MISSING, fields
@@ -10,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, institutions_of, json_option, progress, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, new_world_of, progress, replies, table
 
 if TYPE_CHECKING:
     from kazashi.resident_registry.event import Event
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def registry() -> None:
-    """The resident registry (住民基本台帳): people, and what happens to them."""
+    """Manage the resident registry (住民基本台帳).
+
+    It holds people, and what happens to them.
+    """
 
 
 @registry.command("add")
@@ -37,13 +39,17 @@ def registry() -> None:
 @click.option("--residence-status", default="", help="在留資格.")
 @click.option("--stay-end", default="", help="Last day of the period of stay.")
 @click.option("--household", default="", help="A label that its members share.")
-@json_option
+@replies
 @click.pass_context
-def registry_add(context: click.Context, /, alias: str, as_json: bool, **given: str | None) -> None:
-    """Register somebody: a birth, or a first registration. Without options, a member of the cast."""
+def registry_add(context: click.Context, /, alias: str, **given: str | None) -> Reply:
+    """Register somebody.
+
+    A birth, or a first registration. Without options, a member of the cast.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import from_document
 
+    new_world_of(context)
     institutions = institutions_of(context)
     told = {key: value for key, value in given.items() if value}
     if told:
@@ -54,25 +60,28 @@ def registry_add(context: click.Context, /, alias: str, as_json: bool, **given: 
         institutions.registry.add(resident)
         institutions.juki_net.deliver()
     found = institutions.resident(alias)
-    _show(institutions.registry.find(found.code), as_json)
+    return _show(institutions.registry.find(found.code))
 
 
 @registry.command("show")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def registry_show(context: click.Context, who: str, as_json: bool) -> None:
-    """All that the registry holds of WHO: an alias, a record code or an individual number."""
-    _show(institutions_of(context).registry.find(who), as_json)
+def registry_show(context: click.Context, who: str) -> Reply:
+    """Show all that the registry holds of a person.
+
+    WHO is an alias, a resident record code or an individual number.
+    """
+    return _show(institutions_of(context).registry.find(who))
 
 
 @registry.command("list")
 @click.option("--municipality", help="Only that municipality's people.")
 @click.option("--limit", type=int, default=100, show_default=True)
-@json_option
+@replies
 @click.pass_context
-def registry_list(context: click.Context, municipality: str | None, limit: int, as_json: bool) -> None:
-    """The people of the registry."""
+def registry_list(context: click.Context, municipality: str | None, limit: int) -> Reply:
+    """Show the people of the registry."""
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import to_document
 
@@ -85,17 +94,18 @@ def registry_list(context: click.Context, municipality: str | None, limit: int, 
          "status": found.status.value, "name": str(found.name), "address": found.address}
         for found in people
     ]  # fmt: skip
-    answer(
-        [to_document(found) for found in people], as_json, table(rows, "Nobody yet; try: kazashi registry add hanako")
-    )
+    return Reply([to_document(found) for found in people], table(rows, "Nobody yet; try: kazashi registry add hanako"))
 
 
 @registry.command("history")
 @click.argument("who")
-@json_option
+@replies
 @click.pass_context
-def registry_history(context: click.Context, who: str, as_json: bool) -> None:
-    """Everything that happened to WHO, and everything that their certificates went through."""
+def registry_history(context: click.Context, who: str) -> Reply:
+    """Show everything that happened to a person.
+
+    And everything that the certificates of WHO went through.
+    """
     rows = [
         {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.word,
          "municipality": found.municipality, **({"detail": found.detail} if found.detail else {})}
@@ -106,14 +116,14 @@ def registry_history(context: click.Context, who: str, as_json: bool) -> None:
          "detail": ", ".join(f"{key} {value}" for key, value in row.get("detail", {}).items())}  # type: ignore[attr-defined]
         for row in rows
     ]  # fmt: skip
-    answer(rows, as_json, table(lines, ""))
+    return Reply(rows, table(lines, ""))
 
 
 @registry.command("municipalities")
 @click.option("--prefecture", help="Two digits: only that prefecture's.")
-@json_option
-def registry_municipalities(prefecture: str | None, as_json: bool) -> None:
-    """The municipalities and wards, with their codes and readings."""
+@replies
+def registry_municipalities(prefecture: str | None) -> Reply:
+    """Show the municipalities, with codes and readings."""
     from kazashi.resident_registry.municipality import municipalities
 
     rows = [
@@ -122,17 +132,20 @@ def registry_municipalities(prefecture: str | None, as_json: bool) -> None:
         for found in municipalities().values()
         if prefecture in (None, found.code.prefecture)
     ]  # fmt: skip
-    answer(rows, as_json, table(rows, "no municipality has such a code"))
+    return Reply(rows, table(rows, "no municipality has such a code"))
 
 
 @registry.command("rename")
 @click.argument("municipality")
 @click.argument("old")
 @click.argument("new")
-@json_option
+@replies
 @click.pass_context
-def registry_rename(context: click.Context, municipality: str, old: str, new: str, as_json: bool) -> None:
-    """Rename a place: each address in MUNICIPALITY that begins with OLD begins with NEW. Certificates stay."""
+def registry_rename(context: click.Context, municipality: str, old: str, new: str) -> Reply:
+    """Rename a place.
+
+    Each address in MUNICIPALITY that begins with OLD begins with NEW from then on. Certificates stay.
+    """
     from kazashi.assembly.errors import UsageError
 
     institutions = institutions_of(context)
@@ -141,17 +154,21 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
     except ValueError as error:
         raise UsageError(str(error)) from error
     institutions.settle()
-    answer({"people": concerned}, as_json, f"{concerned} people live at a place with another name now")
+    return Reply({"people": concerned}, f"{concerned} people live at a place with another name now")
 
 
 @registry.command("import")
 @click.argument("file", type=click.File("rb"))
-@json_option
+@replies
 @click.pass_context
-def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> None:
-    """Register everybody in FILE (- for stdin), or nobody: JSON lines or CSV with a header (see docs/registry.md)."""
+def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
+    """Register everybody in a file, or nobody.
+
+    FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md).
+    """
     from kazashi.resident_registry.import_file import documents_in
 
+    new_world_of(context)
     institutions = institutions_of(context)
     with tempfile.TemporaryFile() as spool:
         # Held first, so that the count for the bar is known and a pipe that breaks off registers nobody.
@@ -165,7 +182,7 @@ def registry_import(context: click.Context, file: IO[bytes], as_json: bool) -> N
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
-    answer({"registered": count}, as_json, f"{count} residents registered")
+    return Reply({"registered": count}, f"{count} residents registered")
 
 
 def _event_command(word: str) -> click.Command:
@@ -174,13 +191,10 @@ def _event_command(word: str) -> click.Command:
 
     kind = event_type(word)
 
-    def record(
-        context: click.Context, who: str, on: str | None, channel: str | None, as_json: bool, **given: str
-    ) -> None:
-        _record(context, kind, who, on, channel, as_json, given)
+    def record(context: click.Context, who: str, on: str | None, channel: str | None, **given: str) -> Reply:
+        return _record(context, kind, who, on, channel, given)
 
-    command: Callable[..., None] = click.pass_context(record)
-    command = json_option(command)
+    command: Callable[..., int] = replies(click.pass_context(record))
     command = click.option("--channel", type=click.Choice([found.value for found in Channel]),
                            help=f"How it comes to be known (default: {kind.channel.value}).")(command)  # fmt: skip
     command = click.option("--on", metavar="DATE", help="The day on which it happened (default: today).")(command)
@@ -193,9 +207,9 @@ def _event_command(word: str) -> click.Command:
 
 
 def _record(
-    context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None, as_json: bool,
+    context: click.Context, kind: type[Event], who: str, on: str | None, channel: str | None,
     given: dict[str, str],
-) -> None:  # fmt: skip
+) -> Reply:  # fmt: skip
     from datetime import date, datetime
 
     from kazashi.assembly.errors import UsageError
@@ -215,7 +229,7 @@ def _record(
         words += f"; it leaves for Juki-Net at {waiting.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
     for note in told["refused"]:
         words += f"\nThe card management did not renew: {note}"
-    answer(told, as_json, words)
+    return Reply(told, words)
 
 
 class _EventKinds(click.Group):
@@ -233,9 +247,8 @@ class _EventKinds(click.Group):
 registry.add_command(_EventKinds("event", help="Something happens to somebody. Each kind is a command of its own."))
 
 
-def _show(resident: Resident, as_json: bool) -> None:
+def _show(resident: Resident) -> Reply:
     from kazashi.resident_registry.resident import to_document
 
     document = {**to_document(resident), "address": resident.address}
-    answer(document, as_json, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))
-    sys.stdout.flush()
+    return Reply(document, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))

@@ -5,45 +5,47 @@ from __future__ import annotations
 import click
 
 from kazashi.assembly.served import serve_application
-from kazashi.tools.cli.commands.shared import world_of
-
-_HOST = "127.0.0.1"
-_SERVICES = click.option("--services", default="http://127.0.0.1:18601", show_default=True, metavar="URL",
-                         help="Where the authorities answer (kazashi up).")  # fmt: skip
-_AGENT = click.option("--agent", default="http://127.0.0.1:18610", show_default=True, metavar="URL",
-                      help="Where users' browsers find the local agent.")  # fmt: skip
+from kazashi.tools.cli.commands.shared import agent_option, new_world_of, port_option, services_option, world_of
+from kazashi.web import ports
 
 
 @click.command()
-@click.option("--port", type=int, default=18610, show_default=True)
+@port_option(ports.AGENT)
 def agent(port: int) -> None:
-    """Serve the local agent: it shows which site asks, takes the PIN, and has the card in the reader sign."""
+    """Serve the local agent between browsers and the card.
+
+    It shows which site asks, takes the PIN, and has the card in the reader sign.
+    """
     from kazashi.relying_party.login.agent import Agent
 
-    own = f"http://{_HOST}:{port}"
+    own = f"http://{ports.HOST}:{port}"
     click.echo(f"The agent answers at {own}", err=True)
     serve_application(Agent(own).application(), port)
 
 
 @click.command()
-@click.option("--port", type=int, default=18611, show_default=True)
+@port_option(ports.SITE)
 @click.option(
     "--proxy-secret",
     default="",
     envvar="KAZASHI_PROXY_SECRET",
     help="What a TLS server in front shows when it passes a client's certificate on (docs/relying-parties.md).",
 )
-@_SERVICES
-@_AGENT
+@services_option
+@agent_option
 @click.pass_context
 def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
-    """Serve a sample site, where people register and log in with their cards."""
+    """Serve a sample site to log in to with a card.
+
+    People register there with their cards first.
+    """
+    from kazashi.assembly.actors import SAMPLE_SITE
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.sample_site import SampleSite
     from kazashi.relying_party.platform.platform import Platform
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "sample-site")
+    verifier, linkage = over_http(world, services, SAMPLE_SITE.caller)
     origin = f"http://localhost:{port}"
     click.echo(f"The library is at {origin}", err=True)
     serve_application(
@@ -52,19 +54,23 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
 
 
 @click.command()
-@click.option("--port", type=int, default=18613, show_default=True)
-@_SERVICES
+@port_option(ports.PLATFORM)
+@services_option
 @click.pass_context
 def platform(context: click.Context, port: int, services: str) -> None:
-    """Serve the platform operator: verification and user ids for many tenants, over HTTP with OpenAPI at /docs."""
+    """Serve the platform operator over HTTP.
+
+    It verifies and gives user ids for many tenants; OpenAPI describes it at /docs.
+    """
+    from kazashi.assembly.actors import PLATFORM
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.platform.platform_http import application
     from kazashi.relying_party.verify.challenges import StoredChallenges
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "platform-operator")
-    click.echo(f"The platform is at http://{_HOST}:{port}, described at /docs", err=True)
+    verifier, linkage = over_http(world, services, PLATFORM.caller)
+    click.echo(f"The platform is at http://{ports.HOST}:{port}, described at /docs", err=True)
     serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
 
@@ -72,30 +78,37 @@ def platform(context: click.Context, port: int, services: str) -> None:
 @click.argument("name")
 @click.pass_context
 def tenant(context: click.Context, name: str) -> None:
-    """Register a tenant of the platform, NAME; answers its key, which is shown this once."""
+    """Register a tenant of the platform and print its key.
+
+    The key of NAME is shown this once.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     try:
-        click.echo(Platform(world_of(context), NoLinkage()).add_tenant(name))
+        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
 @click.command()
-@click.option("--port", type=int, default=18612, show_default=True)
-@_SERVICES
-@_AGENT
+@port_option(ports.PROVIDER)
+@services_option
+@agent_option
 @click.pass_context
 def provider(context: click.Context, port: int, services: str, agent: str) -> None:
-    """Serve an OpenID Connect provider, so that any web framework can log people in with their cards."""
+    """Serve an OpenID Connect provider.
+
+    Any web framework can log people in with their cards through it.
+    """
+    from kazashi.assembly.actors import OPENID_PROVIDER
     from kazashi.assembly.relying import over_http
     from kazashi.relying_party.login.provider import Provider
     from kazashi.relying_party.platform.platform import Platform
 
     world = world_of(context)
-    verifier, linkage = over_http(world, services, "openid-provider")
+    verifier, linkage = over_http(world, services, OPENID_PROVIDER.caller)
     issuer = f"http://localhost:{port}"
     click.echo(f"The provider's issuer is {issuer}", err=True)
     serve_application(Provider(world, verifier, Platform(world, linkage), issuer, agent).application(), port)
@@ -106,12 +119,14 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.argument("redirects", nargs=-1, required=True)
 @click.pass_context
 def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
-    """Register a client of the provider, NAME, with the addresses to send people back to; answers its secret, which is
-    shown this once."""
+    """Register a client of the OpenID Connect provider.
+
+    NAME may send people back to the addresses given. Prints its secret, which is shown this once.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.login.provider_store import ProviderStore
 
     try:
-        click.echo(ProviderStore(world_of(context)).add_client(name, redirects))
+        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects))
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from kazashi.web.ports import AGENT, AUTHORITIES, Port
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
     from kazashi.world.home import World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
+services_option = click.option("--services", default=AUTHORITIES.address, show_default=True, metavar="URL",
+                               help="Where the authorities answer (kazashi up).")  # fmt: skip
+agent_option = click.option("--agent", default=AGENT.address, show_default=True, metavar="URL",
+                            help="Where users' browsers find the local agent (kazashi agent).")  # fmt: skip
+
+
+def port_option(port: Port) -> Callable[[_Command], _Command]:
+    """The option that names another port than a server's own."""
+    return click.option("--port", type=int, default=port.number, show_default=True)
 
 
 def world_of(context: click.Context) -> World:
-    """The world that the program was told to work on, begun if need be."""
+    """The world that the program was told to work on. Raises WorldMissing and WorldUnusable."""
+    from kazashi.world.home import existing_world
+
+    return existing_world(context.obj)
+
+
+def new_world_of(context: click.Context) -> World:
+    """The same, begun if need be: for commands that set something up. Raises WorldUnusable."""
     from kazashi.world.home import open_world
 
     return open_world(context.obj)
 
 
+def world_if_any(context: click.Context) -> World | None:
+    """The same, where one has begun: for commands that also do without. Raises WorldUnusable."""
+    from kazashi.world.home import WorldMissing
+
+    try:
+        return world_of(context)
+    except WorldMissing:
+        return None
+
+
 def institutions_of(context: click.Context) -> Institutions:
-    """Its institutions."""
+    """The institutions of that world."""
     from kazashi.assembly.institutions import Institutions
 
     return Institutions(world_of(context))
@@ -39,9 +72,55 @@ def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any
     return request(control_path(world_of(context)), verb, **arguments)
 
 
-def answer(answer: object, as_json: bool, words: str) -> None:
-    """Answer in words or as JSON, on stdout."""
-    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else words)
+def gathered(
+    name: str, make: Callable[..., Any], *options: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that belong together: the command gets one value, `name`, that `make` makes of them."""
+    parameters = signature(make).parameters
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def called(*arguments: Any, **given: Any) -> Any:
+            value = make(**{parameter: given.pop(parameter) for parameter in parameters})
+            return command(*arguments, **given, **{name: value})
+
+        for option in reversed(options):
+            called = option(called)
+        return called
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command has to say: data for programs, words for people, and the exit status."""
+
+    data: object
+    words: str
+    status: int = 0
+
+    def show(self, as_json: bool) -> None:
+        """Print one or the other on stdout."""
+        if as_json:
+            click.echo(json.dumps(self.data, ensure_ascii=False))
+        elif self.words:
+            click.echo(self.words, nl=not self.words.endswith("\n"))
+
+
+def replies(command: Callable[..., Reply | None]) -> Callable[..., int]:
+    """The command gets the option --json, and the reply that it returns is printed as the user asked. It returns None
+    where it has written a file or binary data instead."""
+
+    @json_option
+    @wraps(command)
+    def shown(*arguments: Any, as_json: bool, **options: Any) -> int:
+        reply = command(*arguments, **options)
+        if reply is None:
+            return 0
+        reply.show(as_json)
+        return reply.status
+
+    return shown
 
 
 def table(rows: list[dict[str, Any]], empty: str) -> str:

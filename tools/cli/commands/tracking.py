@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, progress, table, world_of
+from kazashi.tools.cli.commands.shared import Reply, json_option, new_world_of, progress, replies, table
 
 _POPULATION = "population"
 _OUT = click.Path(dir_okay=False, path_type=Path)
@@ -15,7 +15,10 @@ _OUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def tracking() -> None:
-    """Who can link what about people who use their cards, measured on made-up lives."""
+    """Measure who can link what about card users.
+
+    The laboratory works on made-up lives.
+    """
 
 
 @tracking.command("populate")
@@ -23,12 +26,15 @@ def tracking() -> None:
 @click.option("--years", type=click.IntRange(1, 40), default=10, show_default=True)
 @click.option("--seed", default="tracking", show_default=True, help="The same seed, the same lives.")
 @click.option("--name", default=_POPULATION, show_default=True, help="What this population is called in the world.")
-@json_option
+@replies
 @click.pass_context
 def tracking_populate(
-    context: click.Context, residents: int, years: int, seed: str, name: str, as_json: bool
-) -> None:  # fmt: skip
-    """Make people and their lives, cards and uses of them, as Parquet files. A run that was cut off is gone on with."""
+    context: click.Context, residents: int, years: int, seed: str, name: str
+) -> Reply:  # fmt: skip
+    """Make people and their lives, cards and uses.
+
+    They are written as Parquet files. A run that was cut off is gone on with.
+    """
     from kazashi.studies.tracking import populated
     from kazashi.tracking_lab.laboratory import steps
     from kazashi.tracking_lab.plan import Plan
@@ -36,14 +42,14 @@ def tracking_populate(
 
     plan = Plan(residents, years, seed)
     with progress("chunks of lives and uses", steps(plan) or 1) as shown:
-        laboratory = populated(world_of(context), plan, name, shown)
+        laboratory = populated(new_world_of(context), plan, name, shown)
     sizes: dict[str, Any] = {"directory": str(laboratory.directory)}
     if residents:
         engine = open_engine(laboratory)
         for what in ("person", "certificate", "service", "uses"):
             sizes[what] = int(engine.query(f"SELECT count(*) AS n FROM {what}")["n"][0])
         engine.close()
-    answer(sizes, as_json, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
+    return Reply(sizes, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
 
 
 @tracking.command("import")
@@ -51,14 +57,15 @@ def tracking_populate(
 @click.option("--mapping", required=True, type=click.Path(path_type=Path), help="Which column is what (YAML or JSON).")
 @click.option("--name", default="logs", show_default=True, help="What these logs are called in the world.")
 @click.option("--individual-numbers", is_flag=True, help="Take columns that look like individual numbers.")
-@json_option
+@replies
 @click.pass_context
 def tracking_import(
-    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool, as_json: bool
-) -> None:
-    """Take your own logs (CSV, Parquet), so that the linkers run on them: `report --name logs`.
+    context: click.Context, files: tuple[Path, ...], mapping: Path, name: str, individual_numbers: bool
+) -> Reply:
+    """Import your own logs (CSV, Parquet) for the linkers.
 
-    The mapping says which column is the time, the service, the handle; docs/tracking.md shows one.
+    `report --name logs` then runs them. The mapping says which column is the time, the service, the handle;
+    docs/tracking.md shows one.
     """
     from dataclasses import asdict
 
@@ -67,13 +74,13 @@ def tracking_import(
     from kazashi.studies.tracking import laboratory_of
     from kazashi.tracking_lab.logs import Mapping, import_logs
 
-    laboratory = laboratory_of(world_of(context), name)
+    laboratory = laboratory_of(new_world_of(context), name)
     with Console(stderr=True).status("reading ..."):
         found = import_logs(laboratory, files, Mapping.read(mapping), individual_numbers=individual_numbers)
     lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
     lines += [f"left out, {why}: {count}" for why, count in found.left_out.items()]
     lines += [f"note: {note}" for note in found.notes]
-    answer(asdict(found), as_json, "\n".join(lines))
+    return Reply(asdict(found), "\n".join(lines))
 
 
 @tracking.command("report")
@@ -86,9 +93,9 @@ def tracking_import(
 def tracking_report(
     context: click.Context, name: str, html: Path, csv_file: Path | None, spark: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Examine a population, print the claims, and write one page with everything in it.
+    """Examine a population and write one page about it.
 
-    In a world without a population one of 1,000 people over ten years is made first.
+    Prints the claims. In a world without a population one of 1,000 people over ten years is made first.
     """
     from rich.console import Console
 
@@ -99,7 +106,7 @@ def tracking_report(
     from kazashi.tracking_lab.report import as_csv, as_html
     from kazashi.tracking_lab.report import as_json as in_json
 
-    world = world_of(context)
+    world = new_world_of(context)
     laboratory = laboratory_of(world, name)
     with Console(stderr=True).status("starting") as shown:
         engine = None if spark is None else Spark(spark)
@@ -124,9 +131,12 @@ def tracking_report(
 
 
 @tracking.command("exposure")
-@json_option
-def tracking_exposure(as_json: bool) -> None:
-    """Who holds which handle, and which ways lead to a code, in a small world in which cards are used everywhere."""
+@replies
+def tracking_exposure() -> Reply:
+    """Show who holds which handle, and ways to a code.
+
+    It looks at a small world in which cards are used everywhere.
+    """
     import tempfile
 
     from kazashi.studies.tracking_scene import exposed, scene, told
@@ -139,4 +149,4 @@ def tracking_exposure(as_json: bool) -> None:
     ]  # fmt: skip
     paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no way'}"
              for way in result["ways"]]  # fmt: skip
-    answer(result, as_json, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))
+    return Reply(result, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))

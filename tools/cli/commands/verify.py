@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from kazashi.assembly.errors import Exit
-from kazashi.tools.cli.commands.shared import answer, json_option, progress, world_of
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, world_if_any, world_of
 
 if TYPE_CHECKING:
     from kazashi.relying_party.verify.verdict import Verdict
@@ -39,7 +39,10 @@ def _sources(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def verify() -> None:
-    """Verdicts: good, bad, or indeterminate, with the reason. Exit status 1 for all that is not good."""
+    """Verify certificates, logins and documents.
+
+    A verdict is good, bad, or indeterminate, with the reason. Exit 1 for all that is not good.
+    """
 
 
 @verify.command("certificate")
@@ -47,16 +50,19 @@ def verify() -> None:
 @click.option("--kind", type=click.Choice(["signature", "authentication"]), help="The kind that is wanted.")
 @_AT
 @_sources
-@json_option
+@replies
 @click.pass_context
 def verify_certificate(
-    context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, as_json: bool, **sources: Any
-) -> int:
-    """The verdict on a certificate (DER or PEM; - for stdin)."""
+    context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, **sources: Any
+) -> Reply:
+    """Give the verdict on a certificate.
+
+    FILE is DER or PEM; - for stdin.
+    """
     from kazashi.jpki.profile import KINDS
 
     verifier = _verifier(context, **sources)
-    return _say(verifier.certificate(_der(file.read()), KINDS[kind] if kind else None, _instant(at)), as_json)
+    return _say(verifier.certificate(_der(file.read()), KINDS[kind] if kind else None, _instant(at)))
 
 
 @verify.command("document")
@@ -66,13 +72,16 @@ def verify_certificate(
 @click.option("--certificate", type=click.File("rb"), help="The certificate that goes with --signature.")
 @_AT
 @_sources
-@json_option
+@replies
 @click.pass_context
 def verify_document(
     context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
-    certificate: IO[bytes] | None, at: str | None, as_json: bool, **sources: Any,
-) -> int:  # fmt: skip
-    """The verdict on a signed document: CMS, PDF, XML, or any file with a bare signature."""
+    certificate: IO[bytes] | None, at: str | None, **sources: Any,
+) -> Reply:  # fmt: skip
+    """Give the verdict on a signed document.
+
+    FILE is CMS, PDF, XML, or any file with a bare signature.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.verify.documents import Documents
 
@@ -83,14 +92,17 @@ def verify_document(
         verdict = documents.raw(file.read(), signature.read(), _der(certificate.read()), when)
     else:
         verdict = documents.any(file.read(), content.read() if content else None, when)
-    return _say(verdict, as_json)
+    return _say(verdict)
 
 
 @verify.command("challenge")
 @click.option("--origin", required=True, help="Where the answer will come in: https://library.example")
 @click.pass_context
 def verify_challenge(context: click.Context, origin: str) -> None:
-    """Give out a challenge, as JSON: a card is to sign its `message` (in hexadecimal), by RSA with SHA-256."""
+    """Give out a challenge, as JSON.
+
+    A card is to sign its `message` (in hexadecimal), by RSA with SHA-256.
+    """
     from kazashi.relying_party.verify.challenges import StoredChallenges
 
     world = world_of(context)
@@ -105,11 +117,13 @@ def verify_challenge(context: click.Context, origin: str) -> None:
 @_FILE
 @click.option("--origin", required=True, help="Where the answer came in.")
 @_sources
-@json_option
+@replies
 @click.pass_context
-def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json: bool, **sources: Any) -> int:
-    """The verdict on an answer to a challenge: JSON with nonce, signature and certificate in hexadecimal. The challenge
-    is used up."""
+def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sources: Any) -> Reply:
+    """Give the verdict on an answer to a challenge.
+
+    The answer is JSON with nonce, signature and certificate in hexadecimal. The challenge is used up.
+    """
     from kazashi.relying_party.verify.authentication import Authentication, Response
     from kazashi.relying_party.verify.challenges import StoredChallenges
     from kazashi.relying_party.verify.finding import Finding, Refuted
@@ -123,24 +137,26 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, as_json
             raise Refuted(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
         response = Response.from_json(body)
     except Refuted as refuted:
-        return _say(Verdict.refuted(refuted, verifier.clock.now()), as_json)
-    return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response), as_json)
+        return _say(Verdict.refuted(refuted, verifier.clock.now()))
+    return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response))
 
 
 @verify.command("conformance")
 @click.option("--export", "directory", type=click.Path(file_okay=False, path_type=Path),
               help="Write the cases there, as files and cases.json, for any other library.")  # fmt: skip
-@json_option
-def verify_conformance(directory: Path | None, as_json: bool) -> int:
-    """Try our own library on the conformance pack, or write the pack out for another."""
+@replies
+def verify_conformance(directory: Path | None) -> Reply:
+    """Try our library on the conformance pack, or export it.
+
+    The pack is written out for any other library with --export.
+    """
     from kazashi.relying_party.conformance.pack import Pack
     from kazashi.world.key_source import SharedKeySource, generate
 
     pack = Pack(SharedKeySource([generate() for _ in range(7)]))
     if directory is not None:
         count = pack.export(directory)
-        answer({"cases": count, "directory": str(directory)}, as_json, f"{count} cases are in {directory}/cases.json")
-        return Exit.OK
+        return Reply({"cases": count, "directory": str(directory)}, f"{count} cases are in {directory}/cases.json")
     rows = []
     with progress("conformance", len(pack.cases)) as shown:
         for done, judged in enumerate(pack.judged(), start=1):
@@ -151,8 +167,8 @@ def verify_conformance(directory: Path | None, as_json: bool) -> int:
             shown(done)
     failed = [row for row in rows if not row["agrees"]]
     words = [f"{row['id']}: {row['outcome']} {row['finding'] or ''} {row['detail']}" for row in failed]
-    answer(rows, as_json, "\n".join([*words, f"{len(rows) - len(failed)} of {len(rows)} cases as they should be"]))
-    return Exit.NEGATIVE if failed else Exit.OK
+    words.append(f"{len(rows) - len(failed)} of {len(rows)} cases as they should be")
+    return Reply(rows, "\n".join(words), Exit.NEGATIVE if failed else Exit.OK)
 
 
 def _verifier(
@@ -167,30 +183,29 @@ def _verifier(
         ocsp_over_http,
     )
     from kazashi.relying_party.verify.verification import Verifier
+    from kazashi.world.clock import SystemClock
 
-    world = world_of(context)
     if roots is None or lists is None:
-        _publish(context)
+        tree = _published(context)
+        roots, lists = roots or tree / "ca", lists or str(tree)
+    world = world_if_any(context)
     found: list[Source] = [ocsp_over_http(ocsp.rstrip("/"), key)] if ocsp else []
-    if lists is None:
-        found.append(lists_in(world.publication, full=full))
-    elif lists.startswith("ldap"):
+    if lists.startswith("ldap"):
         found.append(lists_in_directory(lists))
     elif lists.startswith("http"):
         found.append(lists_over_http(lists.rstrip("/"), full=full))
     else:
         found.append(lists_in(Path(lists), full=full))
-    return Verifier(AnchorsInDirectory(roots or world.publication / "ca"), found, world.clock)
+    return Verifier(AnchorsInDirectory(roots), found, world.clock if world is not None else SystemClock())
 
 
-def _publish(context: click.Context) -> None:
-    """See to it that this world's authorities have begun, and have published what is due."""
-    from kazashi.tools.cli.commands.shared import institutions_of
-
+def _published(context: click.Context) -> Path:
+    """Where this world's authorities publish, once they have begun and have published what is due."""
     institutions = institutions_of(context)
     for authority in institutions.authorities.values():
         authority.issuing()
     institutions.settle()
+    return institutions.world.publication
 
 
 def _der(data: bytes) -> bytes:
@@ -212,7 +227,7 @@ def _instant(text: str | None) -> datetime | None:
         raise UsageError(str(error)) from error
 
 
-def _say(verdict: Verdict, as_json: bool) -> int:
+def _say(verdict: Verdict) -> Reply:
     from kazashi.relying_party.verify.finding import Outcome
 
     rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
@@ -223,5 +238,4 @@ def _say(verdict: Verdict, as_json: bool) -> int:
             rows.append(f"  {found.attributes.name}, {found.attributes.address}, {found.attributes.birth or ''}")
     if (evidence := verdict.evidence) is not None:
         rows.append(f"  by {evidence.source} of {evidence.produced.isoformat()}, {verdict.age} old")
-    answer(verdict.as_dict(), as_json, "\n".join(rows))
-    return Exit.OK if verdict.outcome is Outcome.GOOD else Exit.NEGATIVE
+    return Reply(verdict.as_dict(), "\n".join(rows), Exit.OK if verdict.outcome is Outcome.GOOD else Exit.NEGATIVE)

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import click
 
-from kazashi.tools.cli.commands.shared import answer, json_option, world_of
+from kazashi.tools.cli.commands.shared import Reply, replies, world_of
 
 
 @click.group()
 def world() -> None:
-    """The world directory: one bench's whole state."""
+    """Begin and show worlds: one bench's whole state."""
 
 
 @world.command("new")
@@ -27,10 +27,13 @@ def world() -> None:
               help="Minutes after midnight at which revocation lists are made.")  # fmt: skip
 @click.option("--opens", type=int, default=0, show_default=True, help="Hour at which the services to verifiers open.")
 @click.option("--closes", type=int, default=24, show_default=True, help="Hour at which they close.")
-@json_option
+@replies
 @click.pass_context
-def world_new(context: click.Context, /, seed: str | None, as_json: bool, **settled: str | int) -> None:
-    """Begin a world with these settings. A world that nobody began so begins with the defaults at its first use."""
+def world_new(context: click.Context, /, seed: str | None, **settled: str | int) -> Reply:
+    """Begin a world with these settings.
+
+    Otherwise the first command that sets something up (`kazashi up`, `kazashi card new`) begins one with the defaults.
+    """
     from kazashi.assembly.errors import UsageError
     from kazashi.world.chance import unforeseen
     from kazashi.world.home import default_directory, open_world
@@ -44,18 +47,18 @@ def world_new(context: click.Context, /, seed: str | None, as_json: bool, **sett
     except ValueError as error:
         raise UsageError(str(error)) from error
     open_world(directory, settings=settings)
-    _tell(context, as_json)
+    return _tell(context)
 
 
 @world.command("show")
-@json_option
+@replies
 @click.pass_context
-def world_show(context: click.Context, as_json: bool) -> None:
-    """Where the world is, and what it is settled on."""
-    _tell(context, as_json)
+def world_show(context: click.Context) -> Reply:
+    """Show where the world is and what it is settled on."""
+    return _tell(context)
 
 
-def _tell(context: click.Context, as_json: bool) -> None:
+def _tell(context: click.Context) -> Reply:
     found = world_of(context)
     told = {"directory": str(found.directory), **asdict(found.settings)}
-    answer(told, as_json, "\n".join(f"{name:12} {value}" for name, value in told.items()))
+    return Reply(told, "\n".join(f"{name:12} {value}" for name, value in told.items()))

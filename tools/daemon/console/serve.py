@@ -19,10 +19,10 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from kazashi.assembly.error_codes import code_of
-from kazashi.assembly.served import HOST
 from kazashi.tools.daemon.console.feed import Feed
 from kazashi.tools.daemon.console.gate import KEY_VARIABLE, Gate
 from kazashi.tools.daemon.console.view import View, vocabulary
+from kazashi.web.ports import HOST
 from kazashi.world.chance import unforeseen
 from kazashi.world.home import World, open_world
 

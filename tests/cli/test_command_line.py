@@ -17,33 +17,8 @@ import pytest
 from kazashi.card.image import read_image
 from kazashi.tools.cli.doctor import examine
 from kazashi.world.home import open_world
-from tests.support import send
-
-SELECT_JPKI = "00A4040C0AD392F000260100000001"
-
-
-class Program:
-    """The program, in one world."""
-
-    def __init__(self, world: Path) -> None:
-        self.world = world
-
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "kazashi", "--world", str(self.world), *arguments],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stderr}{done.stdout}"
-        return done
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
-
-    def error(self, code: str, status: int, *arguments: str) -> str:
-        said = self.run(*arguments, expect=status).stderr.strip()
-        assert said.endswith(f"[{code}]"), said
-        assert len(said.splitlines()) == 1, "one line"
-        return said
+from tests.cli.program import SELECT_JPKI, Program
+from tests.support import LIMIT, send
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +139,7 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
     )  # fmt: skip
     assert trace.stdout is not None
     lines: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT
     try:
         os.set_blocking(trace.stdout.fileno(), False)
         while not any("VERIFY" in line["words"] for line in lines) and time.monotonic() < deadline:
@@ -227,7 +202,7 @@ def test_demo(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "demo", "--json", "--report", str(report)],
-        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, check=False, timeout=LIMIT, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)

@@ -18,15 +18,13 @@ import pytest
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.trace import read_trace
+from tests.cli.program import SELECT_JPKI, Here, Program
 from tests.reader_bridge.test_dialled import dial, free_ports, knock
 from tests.reader_bridge.test_slots import insert
-from tests.support import send
-from tests.tools.test_authority_commands import Here
-from tests.tools.test_command_line import SELECT_JPKI, Program
+from tests.support import LIMIT, send
 
 pytestmark = pytest.mark.reader
 
-SECONDS = 20.0
 VERIFY = "002000980431323334"
 TRIES = "00200098"
 READ = "00B08A0010"
@@ -64,7 +62,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, pcscd: RunningPcscd) -> Iter
 
 
 def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + LIMIT
     while not happens():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -102,7 +100,7 @@ def test_a_trace_is_followed_into_a_file_which_is_never_written_over(bench: Benc
 
     until(is_followed, "nothing is recorded")
     follower.send_signal(signal.SIGINT)
-    said, complaint = follower.communicate(timeout=SECONDS)
+    said, complaint = follower.communicate(timeout=LIMIT)
     assert "VERIFY authentication PIN (0018) ****" in said
     assert "Traceback" not in complaint
     trace = read_trace(out)
@@ -134,7 +132,7 @@ def test_a_trace_file_is_shown_and_made_a_capture(bench: Bench, tmp_path: Path) 
     packets = bench.json("reader", "show", str(out), "--pcap", str(pcap))["packets"]
     done = subprocess.run(
         ["tshark", "-r", str(pcap), "-d", "iso14443.subdissector,iso7816", "-Y", "iso7816"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=LIMIT,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 2 * len(commands)
     assert packets == 2 * len(commands) + len(told["lines"]) - len(commands)
@@ -262,6 +260,6 @@ def test_a_bench_that_others_may_reach_says_so(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline()
         os.kill(process.pid, signal.SIGTERM)
-        _, complaint = process.communicate(timeout=SECONDS)
+        _, complaint = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     assert f"whoever reaches 0.0.0.0 port {port} can use the card there" in complaint

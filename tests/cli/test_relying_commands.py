@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from benchmarks import bench_relying_party
 from kazashi.world.clock import instant_of
 from kazashi.world.home import open_world
+from tests.cli.program import Program, begun, serial_of, told_in_one_line
 from tests.support import run
-from tests.tools.test_authority_commands import begun, serial_of, told_in_one_line
-from tests.tools.test_command_line import Program
 from tests.town import clock_of
 
 

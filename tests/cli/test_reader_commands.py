@@ -15,7 +15,8 @@ import pytest
 
 from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Kind
 from kazashi.reader_bridge.check.result import Outcome, Report
-from tests.tools.test_command_line import SELECT_JPKI, Program
+from tests.cli.program import SELECT_JPKI, Program
+from tests.support import LIMIT
 
 pytestmark = pytest.mark.reader
 
@@ -270,7 +271,7 @@ def test_a_script_is_carried_out_line_by_line(program: Program, reader: str, tmp
 def test_a_script_comes_through_stdin_as_well(program: Program, reader: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(program.world), "reader", "script", "-", "--reader", reader],
-        input=SELECT_JPKI, capture_output=True, text=True, check=False, timeout=60,
+        input=SELECT_JPKI, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "< 90 00 : success"

@@ -28,6 +28,7 @@ from kazashi.studies.tracking_scene import (
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.threats import over_stores
+from tests.support import LIMIT
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
@@ -35,7 +36,7 @@ ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 def say(world: Path, *words: str, expect: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(world), "tracking", *words],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout or done.stderr

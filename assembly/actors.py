@@ -1,0 +1,177 @@
+"""The actors of a world: the store of each, what it is called, and who holds it in the real world.
+
+This is the one list. What reads across stores (studies, `kazashi network rulings`, `kazashi points exposure`) and what
+registers callers of the verifier services takes names from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from kazashi.assembly.network import MUNICIPAL, NATIONAL
+from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
+from kazashi.jpki.profile import Kind
+from kazashi.pki import callers, ledger
+from kazashi.provision_network import core, eligibility, interface, intermediate, municipal, off_network, portal
+from kazashi.refund_points import centre, till
+from kazashi.refund_points import portal as refund_portal
+from kazashi.relying_party.login import provider_store, sample_site
+from kazashi.relying_party.mykey import mykey
+from kazashi.relying_party.platform import platform
+from kazashi.relying_party.verify import challenges
+from kazashi.resident_registry import juki_net, registry
+from kazashi.world.home import World
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a store in the real world. Whoever `issues` record codes, serial numbers or tokens, or passes them on,
+    has them by law; everybody else is shown a card."""
+
+    name: str
+    japanese: str
+    issues: bool = False
+
+
+J_LIS = Owner("J-LIS", "地方公共団体情報システム機構", issues=True)
+MUNICIPALITIES = Owner("municipal registry", "市町村", issues=True)
+PREFECTURES = Owner("prefectures", "都道府県", issues=True)
+CORE_OPERATOR = Owner("network's core", "総務省", issues=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An actor of a world: its store, its label in English and in Japanese, and its owner. `caller` is the name under
+    which it asks the authority's services to verifiers, if it does."""
+
+    store: str
+    label: str
+    japanese: str
+    owner: Owner
+    caller: str = ""
+
+
+SHOP = Actor(till.store_name("*", "*"), "the shop", "店舗の端末", Owner("shop", "店舗"))
+"""A till. Each has a disk of its own, outside the folder of stores; its name is made of the shop's and the till's."""
+
+CENTRE = Actor(centre.ACTOR, "the centre", "蓄積センター", Owner("refund point centre", "蓄積センター"))
+REFUND_PORTAL = Actor(
+    refund_portal.ACTOR,
+    "the refund portal",
+    "還付ポイントの申請サイト",
+    Owner("refund portal", "還付ポイントの申請サイト"),
+    "refund-portal",
+)
+PLATFORM = Actor(
+    platform.ACTOR,
+    "the platform operator",
+    "プラットフォーム事業者",
+    Owner("platform operator", "プラットフォーム事業者"),
+    "platform-operator",
+)
+AUTHORITY = Actor(callers.ACTOR, "the authority (J-LIS)", "署名検証者への提供サービス", J_LIS)
+CORE = Actor(core.ACTOR, "the information provision network's core", "コアシステム", CORE_OPERATOR)
+MYKEY = Actor(
+    mykey.ACTOR, "the MyKey platform", "マイキープラットフォーム", Owner("MyKey platform", "総務省"), "mykey-platform"
+)
+PORTAL = Actor(portal.ACTOR, "the portal", "マイナポータル", Owner("portal", "デジタル庁"), portal.INTERFACE_NAME)
+SAMPLE_SITE = Actor(
+    sample_site.ACTOR, "the sample site", "サンプルサイト (図書館)", Owner("sample site", "図書館"), "sample-site"
+)
+OPENID_PROVIDER = Actor(
+    provider_store.ACTOR,
+    "the OpenID provider",
+    "OpenIDプロバイダー",
+    Owner("OpenID provider", "プラットフォーム事業者"),
+    "openid-provider",
+)
+
+_OTHERS = (
+    Actor(registry.ACTOR, "the resident registry", "住民基本台帳", MUNICIPALITIES),
+    Actor(juki_net.PREFECTURES, "the prefectures' nodes", "都道府県サーバー", PREFECTURES),
+    Actor(juki_net.J_LIS, "Juki-Net's national node", "住基ネット全国サーバー", J_LIS),
+    Actor(ledger.store_name(Kind.SIGNATURE), "the signature authority", "署名用認証局", J_LIS),
+    Actor(ledger.store_name(Kind.AUTHENTICATION), "the authentication authority", "利用者証明用認証局", J_LIS),
+    Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
+    Actor(
+        municipal.ACTOR,
+        "the integrated address systems",
+        "団体内統合宛名システム",
+        Owner("municipal address systems", "市町村"),
+    ),
+    Actor(
+        interface.store_name(MUNICIPAL),
+        "the municipalities' interface system",
+        "市町村のインターフェイスシステム",
+        Owner("interface system (towns)", "市町村"),
+    ),
+    Actor(
+        interface.store_name(NATIONAL),
+        "the pension service's interface system",
+        "年金機構のインターフェイスシステム",
+        Owner("interface system (pension)", "日本年金機構"),
+    ),
+    Actor(
+        interface.store_name(portal.INTERFACE_NAME),
+        "the portal's interface system",
+        "マイナポータルのインターフェイスシステム",
+        Owner("interface system (portal)", "デジタル庁"),
+    ),
+    Actor(
+        intermediate.store_name(MUNICIPAL),
+        "the municipalities' intermediate platform",
+        "自治体中間サーバー・プラットフォーム",
+        Owner("intermediate platform", "地方公共団体情報システム機構"),
+    ),
+    Actor(
+        intermediate.store_name(NATIONAL),
+        "the pension service's intermediate server",
+        "年金機構の中間サーバー",
+        Owner("pension service", "日本年金機構"),
+    ),
+    Actor(
+        intermediate.store_name(portal.INTERFACE_NAME),
+        "the portal's intermediate server",
+        "マイナポータルの中間サーバー",
+        Owner("portal's answers", "デジタル庁"),
+    ),
+    Actor(
+        off_network.ACTOR,
+        "the providers past the network",
+        "ネットワークによらない提供の記録",
+        Owner("providers past the network", "各提供者"),
+    ),
+    Actor(
+        eligibility.ACTOR,
+        "the insurers' joint body",
+        "オンライン資格確認等システム",
+        Owner("insurers' joint body", "支払基金・国保中央会"),
+    ),
+    Actor(challenges.ACTOR, "a relying party", "署名検証者", Owner("relying party", "署名検証者")),
+)
+
+ACTORS = (
+    SHOP,
+    CENTRE,
+    REFUND_PORTAL,
+    PLATFORM,
+    AUTHORITY,
+    CORE,
+    MYKEY,
+    PORTAL,
+    SAMPLE_SITE,
+    OPENID_PROVIDER,
+    *_OTHERS,
+)
+
+
+def actors_of(world: World) -> list[Actor]:
+    """The actors that have a store in this world so far, in the order of the stores' names."""
+    if world.settings.storage:
+        engine = world.store(CORE.store, sa.MetaData()).engine
+        names = {*sa.inspect(engine).get_schema_names()} - {"information_schema", "public"}
+    else:
+        names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
+    return sorted((actor for actor in ACTORS if actor.store in names), key=lambda actor: actor.store)

@@ -1,0 +1,105 @@
+"""The one list of actors, against the stores that the program makes and the ruling that is read from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from kazashi.assembly.actors import ACTORS, AUTHORITY, MYKEY, SHOP, actors_of
+from kazashi.assembly.network import Network
+from kazashi.assembly.points import enrol_till, tills_directory
+from kazashi.pki.callers import Callers
+from kazashi.provision_network.eligibility import EligibilityDesk
+from kazashi.provision_network.municipal import AddressSystem
+from kazashi.provision_network.off_network import OffNetwork
+from kazashi.provision_network.portal import Portal
+from kazashi.refund_points.portal import RefundPortal
+from kazashi.refund_points.refunds import Refunds
+from kazashi.refund_points.serve import centre_of
+from kazashi.relying_party.login.provider_store import ProviderStore
+from kazashi.relying_party.login.sample_site import SampleSite
+from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.verify.challenges import StoredChallenges
+from kazashi.relying_party.verify.linkage import NoLinkage
+from kazashi.relying_party.verify.verification import Verifier
+from kazashi.tools.cli.checkout import modules
+from kazashi.world.home import World
+from kazashi.world.key_source import SharedKeySource
+from kazashi.world.storage import Store
+from tests.support import run
+from tests.town import new_institutions
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def openers() -> set[str]:
+    """The modules of the product in which an actor opens its store."""
+    readers = ("kazashi.world.", "kazashi.assembly.", "kazashi.studies.")
+    return {name for name, path in modules(ROOT) if name.startswith("kazashi.") and not name.startswith(readers)
+            and re.search(r"\bworld\.store\(|\bopen_store\(", path.read_text(encoding="utf-8"))}  # fmt: skip
+
+
+def test_every_store_that_the_program_makes_is_in_the_list(
+    keys: SharedKeySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[str] = set()
+    opens, begins = World.store, Store.__init__
+
+    def noted(world: World, actor: str, metadata: sa.MetaData) -> Store:
+        opened.add(sys._getframe(1).f_globals["__name__"])
+        return opens(world, actor, metadata)
+
+    def begun(store: Store, engine: sa.Engine, actor: str, metadata: sa.MetaData) -> None:
+        opened.add(sys._getframe(2).f_globals["__name__"])
+        begins(store, engine, actor, metadata)
+
+    monkeypatch.setattr(World, "store", noted)
+    monkeypatch.setattr(Store, "__init__", begun)
+    institutions = new_institutions(tmp_path / "w", keys)
+    institutions.issue_card("hanako", "hanako")
+    institutions.settle()
+    world, linkage, network = institutions.world, NoLinkage(), Network(institutions)
+    verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)
+    made: list[Any] = [
+        Callers(world), EligibilityDesk(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
+        ProviderStore(world), MyKeyPlatform(world, linkage), Platform(world, linkage), StoredChallenges(world),
+        SampleSite(world, verifier, Platform(world, linkage), "http://localhost:1", ""),
+        RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, "http://localhost:2", ""),
+        enrol_till(world, "rice-shop", "till-1"),
+    ]  # fmt: skip
+    assert made
+    Portal(world, network.portal, lambda _: pytest.fail("nobody sets up"), lambda _: [], linkage).open()
+    assert openers() <= opened, "this test opens each of them, and so should you"
+    names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
+    assert names == {actor.store for actor in ACTORS} - {SHOP.store}
+    assert actors_of(world) == sorted((actor for actor in ACTORS if actor is not SHOP), key=lambda actor: actor.store)
+    (till,) = tills_directory(world).glob("*.sqlite")
+    assert fnmatch(till.stem, SHOP.store)
+    world.close()
+
+
+def test_each_actor_has_a_label_and_an_owner_of_its_own() -> None:
+    assert len({actor.label for actor in ACTORS}) == len({actor.store for actor in ACTORS}) == len(ACTORS)
+    assert all(actor.japanese and actor.owner.name and actor.owner.japanese for actor in ACTORS)
+    callers = [actor.caller for actor in ACTORS if actor.caller]
+    assert len(set(callers)) == len(callers)
+
+
+def test_the_authority_s_own_log_is_not_held_against_the_ruling(tmp_path: Path) -> None:
+    """A person who has a MyKey ID has shown a card: the platform has a serial number, and the authority was asked."""
+    program = (sys.executable, "-m", "kazashi", "--world", str(tmp_path / "w"))
+    for words in ("card new hanako", "network setup", "mykey register hanako"):
+        run(*program, *words.split())
+    told = json.loads(run(*program, "network", "rulings", "--json", expect=1))
+    against = {found["reason"]: found["against"] for found in told}
+    assert against["v"] == [f"{MYKEY.store}.serial.serial: 1 rows"]
+    assert not [row for rows in against.values() for row in rows if row.startswith(AUTHORITY.store)]

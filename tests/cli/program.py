@@ -1,0 +1,87 @@
+"""The program as a user meets it, in a process of its own or, which spares a second for each command, in this one."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from kazashi.tools.cli.command_line import main
+from tests.support import LIMIT
+
+MORNING = "2026-11-24T10:00+09:00"
+SELECT_JPKI = "00A4040C0AD392F000260100000001"
+
+
+class Program:
+    """The program, in one world."""
+
+    def __init__(self, world: Path) -> None:
+        self.world = world
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "kazashi", "--world", str(self.world), *arguments],
+            capture_output=True, text=True, check=False, timeout=LIMIT,
+        )  # fmt: skip
+        assert done.returncode == expect, f"{arguments} exited with {done.returncode}: {done.stderr}{done.stdout}"
+        return done
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
+
+    def error(self, code: str, status: int, *arguments: str) -> str:
+        said = self.run(*arguments, expect=status).stderr.strip()
+        assert said.endswith(f"[{code}]"), said
+        assert len(said.splitlines()) == 1, "one line"
+        return said
+
+
+class Here(Program):
+    """The program, run in this process. What is a defect of it is raised here as it is."""
+
+    def run(self, *arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+        out, complaints = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with (
+            patch.object(sys, "argv", ["kazashi", "--world", str(self.world), *arguments]),
+            redirect_stdout(out),
+            redirect_stderr(complaints),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        said = []
+        for stream in (out, complaints):
+            stream.flush()
+            stream.seek(0)
+            said.append(stream.read())
+        status = int(ended.value.code or 0)
+        assert expect in (None, status), f"{arguments} exited with {status}: {said}"
+        return subprocess.CompletedProcess(arguments, status, *said)
+
+
+def begun(directory: Path, *settings: str) -> Program:
+    """A world whose clock stands at a morning in November."""
+    program = Here(directory)
+    program.run("world", "new", "--seed", "commands", *settings)
+    program.run("clock", "stand", MORNING)
+    return program
+
+
+def serial_of(program: Program, who: str, kind: str) -> str:
+    return str(next(row["serial"] for row in program.json("ca", "show", who) if row["kind"] == kind))
+
+
+def told_in_one_line(program: Program, *arguments: str) -> None:
+    """Whatever is wrong is told in one line that ends with its code; a defect would raise."""
+    done = Here(program.world).run(*arguments, expect=None)
+    assert done.returncode in (1, 2, 3), done.stdout
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("kazashi: ")
+    assert line.endswith("]")

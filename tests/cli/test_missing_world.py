@@ -1,0 +1,123 @@
+"""A command that only reads refuses where no world has begun, and leaves nothing there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from kazashi.tools.cli.command_line import kazashi
+from kazashi.world.home import WorldMissing
+from tests.cli import commands
+from tests.support import LIMIT
+
+BEGIN = {
+    "world new", "up", "card new", "registry add", "registry import", "network setup", "points enrol",
+    "tracking populate", "tracking import", "tracking report", "ca caller add", "tenant", "provider-client",
+}  # fmt: skip
+"""Commands that set something up, and begin a world for it."""
+
+WITHOUT = {
+    "agent", "bench", "ca lint", "demo", "doctor", "imports", "network decide", "network rules", "points policies",
+    "points simulate", "reader check", "reader compare", "reader script", "reader show", "registry municipalities",
+    "test", "tracking exposure", "verify conformance",
+}  # fmt: skip
+"""Commands that do without a world, or in one of their own."""
+
+
+def name_of(context: click.Context) -> str:
+    return context.command_path.removeprefix("kazashi").strip()
+
+
+def reading() -> list[tuple[str, click.Command]]:
+    """Every other command, by its name."""
+    return [(name, command) for context, command in commands() if not isinstance(command, click.Group)
+            for name in [name_of(context)] if name not in BEGIN | WITHOUT]  # fmt: skip
+
+
+def words_for(command: click.Command, file: Path) -> Iterator[str]:
+    """Arguments that the command takes for well-formed."""
+    for parameter in command.params:
+        if not parameter.required:
+            continue
+        value = {"serial": "70000001", "span": "1d"}.get(parameter.name or "", "x")
+        if isinstance(parameter.type, click.Choice):
+            value = str(parameter.type.choices[0])
+        elif isinstance(parameter.type, click.Path | click.File):
+            value = str(file)
+        elif parameter.type is click.INT:
+            value = "1"
+        if isinstance(parameter, click.Option):
+            if parameter.is_flag:
+                yield parameter.opts[0]
+                continue
+            yield parameter.opts[0]
+        yield value
+
+
+def test_the_lists_name_commands_that_are_there() -> None:
+    names = {name_of(context) for context, _ in commands()}
+    assert names >= BEGIN | WITHOUT
+    assert len(reading()) > 80
+
+
+@pytest.mark.parametrize(("name", "command"), reading(), ids=lambda found: found if isinstance(found, str) else "")
+def test_a_reading_command_makes_no_world(name: str, command: click.Command, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("{}")
+    missing = tmp_path / "typo"
+    arguments = ["--world", str(missing), *name.split(), *words_for(command, file)]
+    done = CliRunner().invoke(kazashi, arguments)
+    if name == "points till":  # which first asks for a terminal
+        assert "needs a terminal" in str(done.exception)
+    else:
+        assert isinstance(done.exception, WorldMissing), (arguments, done.output, done.exception)
+    assert not missing.exists()
+
+
+def test_a_mistyped_world_is_told_with_what_to_do(tmp_path: Path) -> None:
+    missing = tmp_path / "typo"
+    done = subprocess.run(
+        [sys.executable, "-m", "kazashi", "card", "show", "hanako"], capture_output=True, text=True, check=False,
+        timeout=LIMIT, env={**os.environ, "KAZASHI_WORLD": str(missing)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"kazashi: there is no world in {missing}; begin one with: kazashi world new,"
+        " or name another with --world [world-missing]\n"
+    )
+    assert not missing.exists()
+
+
+def test_an_empty_directory_stays_empty(tmp_path: Path) -> None:
+    done = CliRunner().invoke(kazashi, ["--world", str(tmp_path), "card", "list"])
+    assert isinstance(done.exception, WorldMissing)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["world new", "ca caller add library", "tenant library",
+                                   "provider-client app https://app.example/callback"])  # fmt: skip
+def test_a_command_that_sets_something_up_begins_a_world(words: str, tmp_path: Path) -> None:
+    world = tmp_path / "w"
+    done = CliRunner().invoke(kazashi, ["--world", str(world), *words.split()])
+    assert done.exception is None, done.exception
+    assert (world / "world.json").exists()
+    assert CliRunner().invoke(kazashi, ["--world", str(world), "world", "show"]).exception is None
+
+
+@pytest.mark.parametrize("words", ["doctor", "verify certificate FILE --roots ROOTS --lists LISTS"])
+def test_what_does_without_a_world_makes_none(words: str, tmp_path: Path) -> None:
+    for name in ("roots", "lists"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("x")
+    words = words.replace("FILE", f"{tmp_path}/file").replace("ROOTS", f"{tmp_path}/roots")
+    words = words.replace("LISTS", f"{tmp_path}/lists")
+    done = CliRunner().invoke(kazashi, ["--world", str(tmp_path / "typo"), *words.split()])
+    assert not isinstance(done.exception, WorldMissing)
+    assert not (tmp_path / "typo").exists()

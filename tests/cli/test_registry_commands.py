@@ -1,0 +1,179 @@
+"""`kazashi registry` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Program, told_in_one_line
+
+SOMEBODY = (
+    "--family",
+    "模擬",
+    "--birth",
+    "1990-01-01",
+    "--sex",
+    "1",
+    "--municipality",
+    "13113",
+    "--street",
+    "架空町１",
+)
+
+
+def test_people_are_added_and_shown(town: Program) -> None:
+    added = town.json("registry", "add", "ichiro", *SOMEBODY, "--given", "一郎", "--kana", "モギ　イチロウ",
+                      "--household", "h")  # fmt: skip
+    assert added["address"] == "東京都渋谷区架空町１"
+    assert len(added["record_code"]) == 11
+    assert len(added["individual_number"]) == 12
+    for who in ("ichiro", added["record_code"], added["individual_number"]):
+        assert town.json("registry", "show", who) == added
+    assert "架空町１" in town.run("registry", "show", "ichiro").stdout
+    foreign = town.json("registry", "add", "john", "--family", "ＤＯＥ", "--birth", "1990-01-01", "--sex", "1",
+                        "--municipality", "08220", "--street", "a", "--nationality", "GB", "--residence-status",
+                        "student", "--stay-end", "2030-03-31", "--common-name", "土江")  # fmt: skip
+    assert (foreign["nationality"], foreign["stay_end"], foreign["common_name"]) == ("GB", "2030-03-31", "土江")
+
+
+def test_people_are_listed(town: Program) -> None:
+    listed = town.json("registry", "list", "--limit", "2")
+    assert [found["alias"] for found in listed] == ["hanako", "taro"]
+    assert {found["municipality"] for found in town.json("registry", "list", "--municipality", "13113")} == {"13113"}
+    assert town.json("registry", "list", "--municipality", "47201") == []
+    assert "registry add" in town.run("registry", "list", "--municipality", "47201").stdout
+    assert "番号　花子" in town.run("registry", "list").stdout
+    town.error("usage", 2, "registry", "list", "--municipality", "99999")
+    town.error("usage", 2, "registry", "list", "--municipality", "x")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--family", "a", "--birth", "1990-01-01", "--sex", "1", "--municipality", "13113"),
+        (*SOMEBODY[:2], "--birth", "1990-02-30", *SOMEBODY[4:]), (*SOMEBODY[:2], "--birth", "soon", *SOMEBODY[4:]),
+        (*SOMEBODY, "--municipality", "99999"), (*SOMEBODY, "--municipality", "1"), (*SOMEBODY, "--stay-end", "x"),
+    ],
+)  # fmt: skip
+def test_people_that_cannot_be(town: Program, arguments: tuple[str, ...]) -> None:
+    town.error("usage", 2, "registry", "add", "nobody", *arguments)
+    town.error("no-such-resident", 2, "registry", "show", "nobody")
+
+
+def test_people_that_are_there_or_not_yet_born(town: Program) -> None:
+    assert "'taro' already" in town.error("event-refused", 1, "registry", "add", "taro", *SOMEBODY)
+    town.error("event-refused", 1, "registry", "add", "baby", *SOMEBODY, "--birth", "2026-11-25")
+    town.error("no-such-resident", 2, "registry", "add", "stranger")
+    town.run("registry", "add", "x", "--sex", "7", expect=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("registry", "show", "123456789012"),
+        ("registry", "event", "death", "123456789012"), ("registry", "history", "12345678901"),
+        ("ca", "show", "123456789012"),
+        ("registry", "add", "12345678901", *SOMEBODY),
+        ("registry", "add", "ancient", *SOMEBODY, "--birth", "1700-01-01"),
+        ("ca", "certificate", "signature", "F" * 20), ("ca", "ocsp", "signature", "F" * 20),
+        ("ca", "revoke", "signature", "F" * 20),
+    ],
+)  # fmt: skip
+def test_numbers_and_names_that_cannot_be(town: Program, arguments: tuple[str, ...]) -> None:
+    told_in_one_line(town, *arguments)
+
+
+def test_municipalities(town: Program) -> None:
+    assert len(town.json("registry", "municipalities")) == 1892
+    tokyo = town.json("registry", "municipalities", "--prefecture", "13")
+    assert len(tokyo) == 62
+    assert [tokyo[12][key] for key in ("code", "name", "romaji")] == ["13113", "渋谷区", "Shibuya-ku"]
+    assert tokyo[12].keys() == {"code", "prefecture", "name", "romaji", "prefecture romaji"}
+    assert "Shibuya-ku" in town.run("registry", "municipalities", "--prefecture", "13").stdout
+    assert town.json("registry", "municipalities", "--prefecture", "99") == []
+
+
+def test_events_and_their_history(town: Program) -> None:
+    town.run("registry", "add", "mover", *SOMEBODY)
+    told = town.json("registry", "event", "move-within", "mover", "--street", "架空町２", "--on", "2026-11-20")
+    assert told == {
+        "resident": "mover",
+        "event": "move-within",
+        "status": "resident",
+        "waits_until": None,
+        "refused": [],
+    }
+    town.run("registry", "event", "move-out", "mover", "--to", "08220", "--moves-on", "2026-11-24")
+    assert town.json("registry", "show", "mover")["status"] == "moving"
+    town.run(
+        "registry", "event", "move-in", "mover", "--municipality", "08220", "--street", "a", "--card-continued", "no"
+    )
+    said = town.run("registry", "event", "furigana", "mover", "--kana", "モギ").stdout
+    assert "it leaves for Juki-Net at 2026-11-24 20:00 in Japan" in said
+    told = town.json("registry", "event", "furigana", "mover", "--kana", "モ", "--channel", "counter")
+    assert told["waits_until"] is None, "the counter's takes the paper along"
+    history = town.json("registry", "history", "mover")
+    assert [found["event"] for found in history] == [
+        "registration", "move-within", "move-out", "move-in", "furigana", "furigana",
+    ]  # fmt: skip
+    assert [found["day"] for found in history[:2]] == ["2026-11-24", "2026-11-20"]
+    assert history[2]["detail"] == {"to": "08220", "moves_on": "2026-11-24"}
+    assert "moves_on 2026-11-24" in town.run("registry", "history", "mover").stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "arguments"),
+    [
+        ("event-refused", 1, ("move-within", "taro", "--street", "架空町９丁目９９番９９号")),
+        ("event-refused", 1, ("stay", "taro", "--until", "2030-01-01")),
+        ("event-refused", 1, ("death", "taro", "--on", "2026-11-25")),
+        ("event-refused", 1, ("death", "taro", "--on", "1900-01-01")),
+        ("event-refused", 1, ("stay", "taro", "--until", "soon")),
+        ("event-refused", 1, ("emigration", "taro", "--continued", "perhaps")),
+        ("event-refused", 1, ("furigana", "taro", "--kana", "taro")),
+        ("event-refused", 1, ("card-continuation", "taro")),
+        ("usage", 2, ("death", "taro", "--on", "soon")),
+        ("usage", 2, ("move-out", "taro", "--to", "99999", "--moves-on", "2026-11-24")),
+        ("usage", 2, ("correction", "taro", "--sex", "7")),
+        ("no-such-resident", 2, ("death", "nobody")),
+    ],
+)
+def test_events_that_are_refused(town: Program, code: str, status: int, arguments: tuple[str, ...]) -> None:
+    town.error(code, status, "registry", "event", *arguments)
+
+
+def test_events_that_are_no_commands(town: Program) -> None:
+    for arguments in (("lapse", "taro"), ("renaming", "taro"), ("move-within", "taro"), ("death",),
+                      ("death", "taro", "--channel", "pigeon"), ("death", "taro", "--street", "x")):  # fmt: skip
+        assert "Error" in town.run("registry", "event", *arguments, expect=2).stderr
+    assert [found["event"] for found in town.json("registry", "history", "taro")] == ["registration"]
+    assert "move-within" in town.run("registry", "event", "--help").stdout
+
+
+def test_an_import_is_whole_or_nothing(new: Program, tmp_path: Path) -> None:
+    good = [{"alias": f"p{number}", "family": "模擬", "birth": "1990-01-01", "sex": "1", "municipality": code,
+             "street": "a"} for number, code in enumerate(("13113", "08220"))]  # fmt: skip
+    (tmp_path / "good.jsonl").write_text("\n".join(json.dumps(line) for line in good))
+    (tmp_path / "bad.jsonl").write_text("\n".join(json.dumps(line) for line in [*good, {"family": "x"}]))
+    (tmp_path / "odd.jsonl").write_text(json.dumps(good[0]) + "\n5\n")
+    (tmp_path / "good.csv").write_text("alias,family,birth,sex,municipality,street\nc,模擬,1990-01-01,1,13113,a\n")
+    assert "line 3: birth is missing" in new.error(
+        "import-refused", 2, "registry", "import", str(tmp_path / "bad.jsonl")
+    )
+    new.error("import-refused", 2, "registry", "import", str(tmp_path / "odd.jsonl"))
+    assert new.json("registry", "list") == []
+    assert new.json("registry", "import", str(tmp_path / "good.jsonl")) == {"registered": 2}
+    assert "1 residents registered" in new.run("registry", "import", str(tmp_path / "good.csv")).stdout
+    assert sorted(found["alias"] for found in new.json("registry", "list")) == ["c", "p0", "p1"]
+    assert all(found["individual_number"] for found in new.json("registry", "list"))
+    assert "already" in new.error("import-refused", 2, "registry", "import", str(tmp_path / "good.jsonl"))
+    new.run("registry", "import", str(tmp_path / "nothere"), expect=2)
+    assert new.json("registry", "rename", "13113", "a", "b") == {"people": 2}
+    assert {found["alias"]: found["street"] for found in new.json("registry", "list")} == {
+        "p0": "b",
+        "p1": "a",
+        "c": "b",
+    }
+    new.error("usage", 2, "registry", "rename", "99999", "a", "b")

@@ -1,0 +1,85 @@
+"""An instance in the background, from outside: started, waited for, and its end waited for.
+
+What the instance itself needs is not imported here, so that these commands are quick.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from kazashi.assembly.control_path import control_path
+from kazashi.assembly.errors import AlreadyRunning
+from kazashi.reader_bridge import control
+from kazashi.reader_bridge.pcscd import PcscdUnavailable
+from kazashi.tools.daemon.plan import InstancePlan
+from kazashi.world.home import World
+
+LOG = "bench.log"
+_START_SECONDS = 60.0
+
+
+def detach(world: World, plan: InstancePlan) -> control.Answer:
+    """Run `kazashi up` in the background by a plan and wait until it answers; its words go to a log in the world.
+
+    Raises AlreadyRunning, and PcscdUnavailable with the bench's last words where it did not come up.
+    """
+    refuse_a_second(world)
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    log = world.run / LOG
+    with log.open("wb") as output, TemporaryFile() as handed_over:
+        handed_over.write(plan.to_json().encode())
+        handed_over.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kazashi", "--world", str(world.directory), "up", "--plan", "-"],
+            stdin=handed_over,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return control.request(control_path(world), "status")
+        except control.NotRunning:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+                raise PcscdUnavailable(f"the bench did not start: {words[-1]} (all of it in {log})") from None
+            time.sleep(0.02)
+
+
+def refuse_a_second(world: World) -> None:
+    """Raises AlreadyRunning where an instance runs in the world."""
+    try:
+        control.request(control_path(world), "status")
+    except control.NotRunning:
+        return
+    raise AlreadyRunning(
+        f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
+    )
+
+
+def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
+    """Wait until the process of a bench that was told to end is gone; False if that took too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if _is_zombie(pid):  # in a container whose first process reaps nobody, it stays in the table
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
