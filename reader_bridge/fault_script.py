@@ -16,6 +16,7 @@ from kazashi.card.file import PinFile
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
 from kazashi.reader_bridge.fault import (
+    GLITCHES,
     Fault,
     FaultPlan,
     Glitch,
@@ -140,7 +141,8 @@ class _Reader:
             raise self._wrong(entries[key], f"{kind} has no {key!r}")
         when = self._when(entries["when"]) if "when" in entries else When()
         if kind == "glitch":
-            of = self._choice(entries[kind], {"verify": "0020", "change": "0024|8032"})
+            patterns = {word: "|".join(f"{code:04X}" for code in codes) for word, codes in GLITCHES.items()}
+            of = self._choice(entries[kind], patterns)
             when = replace(when, matching=when.matching or re.compile(of))
         return Fault(kinds[kind](entries[kind], entries), when)
 

@@ -18,7 +18,6 @@ from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, 
 
 _DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
 _MESSAGE = b"reader check"
-_SUCCESS = b"\x90\x00"
 
 
 def _verify(probe: Probe, pin_file: int, value: str) -> bytes:
