@@ -73,7 +73,7 @@ class Chip:
         if self._session is None:
             return self.power_on()
         self._session.happened(Event.RESET)
-        if self._policy.reset is not Loss.NONE:
+        if self._policy.losses[Event.RESET] is not Loss.NONE:
             self._session = Session(self.card, self._chance, self._policy)
         return self.card.contact_atr
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kazashi.applets.install import load
-from kazashi.card.access import MEASURED_RESET
+from kazashi.card.access import ISO_RESET, MEASURED_RESET, Event, Loss, SecurityPolicy
 from kazashi.card.chip import Chip, NotPowered
 from kazashi.card.store import StoreFailure
 
@@ -190,6 +191,49 @@ def test_several_keys_are_verified_at_once_and_lost_with_the_application(chip: C
     ask(chip, TEXT, JPKI)
     assert ask(chip, SIGN) == "6982"
     assert ask(chip, "00B0810001") == "6982"
+
+
+HAPPENS: dict[Event, Callable[[Chip], object]] = {
+    Event.RESET: lambda chip: chip.reset(),
+    Event.APPLICATION_LEFT: lambda chip: ask(chip, TEXT),
+    Event.VERIFICATION_FAILED: lambda chip: ask(chip, JPKI, "002000980430303030"),
+}
+"""How a client brings about each event, once both PINs of the JPKI application are verified."""
+
+CELLS = [
+    (ISO_RESET, Event.RESET, (False, False)),
+    (MEASURED_RESET, Event.RESET, (True, True)),
+    *((policy, Event.APPLICATION_LEFT, (False, False)) for policy in (ISO_RESET, MEASURED_RESET)),
+    *((policy, Event.VERIFICATION_FAILED, (False, True)) for policy in (ISO_RESET, MEASURED_RESET)),
+    (
+        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.ALL}),
+        Event.VERIFICATION_FAILED,
+        (False, False),
+    ),
+    (
+        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.NONE}),
+        Event.VERIFICATION_FAILED,
+        (True, True),
+    ),
+]
+"""A policy, an event, and whether the authentication PIN and the signature password are still verified after it."""
+
+
+@pytest.mark.parametrize(("policy", "event", "left"), CELLS)
+def test_what_an_event_clears(image: Path, policy: SecurityPolicy, event: Event, left: tuple[bool, bool]) -> None:
+    chip = Chip(load(image), policy=policy)
+    chip.power_on()
+    ask(chip, JPKI, "002000980431323334", "0020009B06414243313233")
+    HAPPENS[event](chip)
+    ask(chip, JPKI)
+    usable = ask(chip, SIGN).endswith("9000"), ask(chip, "00B0810001").endswith("9000")
+    assert usable == left
+
+
+def test_every_policy_says_what_each_event_clears() -> None:
+    assert HAPPENS.keys() == set(Event)
+    for policy in (ISO_RESET, MEASURED_RESET):
+        assert policy.losses.keys() == set(Event)
 
 
 def test_power_and_reset(image: Path) -> None:
