@@ -40,7 +40,7 @@ _WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
 _UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class When:
     """Which commands a fault meets: all conditions that are set must hold.
 
@@ -151,7 +151,7 @@ class Fault:
     when: When
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
     """All that is wrong with one card and its reader.
 

@@ -581,7 +581,7 @@ def test_conditions_hold_all_at_once() -> None:
 def test_a_glitch_that_another_fault_forestalls_leaves_the_card_whole(contents: CardContents) -> None:
     """The card is torn out before it gets the VERIFY in which its power would have failed."""
     faults = (Fault(Glitch(0.0), When(command=2)), Fault(Tear(Moment.BEFORE, 0.0), When(command=2)))
-    card = in_process(contents, FaultPlan(faults))
+    card = in_process(contents, FaultPlan(faults=faults))
     assert card.transmit(SELECT_JPKI) == DONE
     with pytest.raises(CardGone):
         card.transmit(VERIFY)
@@ -592,7 +592,7 @@ def test_a_glitch_that_another_fault_forestalls_leaves_the_card_whole(contents: 
 def test_faults_meet_a_command_in_the_order_in_which_the_script_has_them(contents: CardContents) -> None:
     journal: list[str] = []
     faults = (Fault(Wait(1, 0.0), When()), Fault(Tear(Moment.DURING, 0.0), When()), Fault(Mute(0.0), When(command=2)))
-    card = in_process(contents, FaultPlan(faults), journal.append)
+    card = in_process(contents, FaultPlan(faults=faults), journal.append)
     for _ in range(2):
         with pytest.raises(CardGone):
             card.transmit(SELECT_JPKI)
