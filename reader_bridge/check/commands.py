@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kazashi.applets import card_surface, common_card, input_support, jpki
+from kazashi.applets.applet import TransparentEf
 from kazashi.reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
 from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
@@ -86,23 +87,23 @@ FILES = (
 )  # fmt: skip
 
 
-def _certificate(fid: int, what: str) -> Case:
+def _certificate(file: TransparentEf) -> Case:
     def look(probe: Probe, findings: Findings) -> None:
         probe.select(jpki.AID)
-        content = probe.file(fid)
+        content = probe.file(file)
         findings.require(content[:2] == b"\x30\x82", "it begins as a long DER sequence, 30 82")
         if content[:2] == b"\x30\x82":
             size = int.from_bytes(content[2:4]) + 4
             findings.require(size <= len(content), "the file holds all of it")
             findings.require(not content[size:].strip(b"\xff\x00"), "what follows is filler")
 
-    return Case(f"files.{what.replace(' ', '-')}", f"The {what} is a certificate", "docs/card.md", look)
+    return Case(f"files.{file.name.replace(' ', '-')}", f"The {file.name} is a certificate", "docs/card.md", look)
 
 
 CERTIFICATES = (
-    _certificate(jpki.AUTHENTICATION_CERTIFICATE, "authentication certificate"),
-    _certificate(jpki.AUTHENTICATION_AUTHORITY, "authentication authority"),
-    _certificate(jpki.SIGNATURE_AUTHORITY, "signature authority"),
+    _certificate(jpki.AUTHENTICATION_CERTIFICATE),
+    _certificate(jpki.AUTHENTICATION_AUTHORITY),
+    _certificate(jpki.SIGNATURE_AUTHORITY),
 )
 
 ERRORS = (
@@ -126,19 +127,19 @@ ERRORS = (
 
 
 def _queries(probe: Probe, findings: Findings) -> None:
-    for aid, fid, what, most in (
-        (jpki.AID, jpki.AUTHENTICATION_PIN, "authentication PIN", jpki.AUTHENTICATION_TRIES),
-        (jpki.AID, jpki.SIGNATURE_PIN, "signature password", jpki.SIGNATURE_TRIES),
-        (input_support.AID, input_support.PIN, "text PIN", input_support.PIN_TRIES),
-        (input_support.AID, input_support.NUMBER_A, "reference number A", input_support.NUMBER_TRIES),
-        (input_support.AID, input_support.NUMBER_B, "reference number B", input_support.NUMBER_TRIES),
-        (card_surface.AID, card_surface.NUMBER_A, "reference number A (visual)", input_support.NUMBER_TRIES),
-        (card_surface.AID, card_surface.NUMBER_B, "reference number B (visual)", input_support.NUMBER_TRIES),
-        (common_card.AID, common_card.JUKI_PIN, "juki PIN", common_card.JUKI_TRIES),
+    for aid, pin, what in (
+        (jpki.AID, jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_PIN.name),
+        (jpki.AID, jpki.SIGNATURE_PIN, jpki.SIGNATURE_PIN.name),
+        (input_support.AID, input_support.PIN, input_support.PIN.name),
+        (input_support.AID, input_support.NUMBER_A, input_support.NUMBER_A.name),
+        (input_support.AID, input_support.NUMBER_B, input_support.NUMBER_B.name),
+        (card_surface.AID, card_surface.NUMBER_A, "reference number A (visual)"),
+        (card_surface.AID, card_surface.NUMBER_B, "reference number B (visual)"),
+        (common_card.AID, common_card.JUKI_PIN, common_card.JUKI_PIN.name),
     ):
         probe.select(aid)
-        probe.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))
-        findings.expect(answered(probe.send("00200080")), f"63C[0-{most:X}]", what)
+        probe.transmit(bytes.fromhex("00A4020C02") + pin.to_bytes(2))
+        findings.expect(answered(probe.send("00200080")), f"63C[0-{pin.tries:X}]", what)
 
 
 def _query_costs_nothing(probe: Probe, findings: Findings) -> None:

@@ -67,7 +67,7 @@ def _wrong_pin(probe: Probe, findings: Findings) -> None:
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, wrong)), "63C2", "a wrong PIN")
     findings.expect(answered(_sign(probe, jpki.AUTHENTICATION_KEY)), "6982", "signing after it")
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN again")
-    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_TRIES, "all tries are back")
+    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_PIN.tries, "all tries are back")
 
 
 def _tries(probe: Probe, pin_file: int) -> int:

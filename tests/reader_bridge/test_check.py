@@ -261,7 +261,7 @@ def test_with_pins_our_card_signs_and_has_all_its_tries_at_the_end(
         "credentials.authentication", "credentials.signature", "credentials.wrong-pin",
     }  # fmt: skip
     host.close()
-    assert before[0][jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left == jpki.AUTHENTICATION_TRIES
+    assert before[0][jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left == jpki.AUTHENTICATION_PIN.tries
     assert read_image(image) == before
 
 
@@ -421,7 +421,7 @@ def test_a_mistyped_pin_costs_a_number_card_that_is_not_ours_one_try(host: Reade
     report = check(slot, Secrets("4321", risk_accepted=True), groups=["credentials"])
     assert outcomes(report)["credentials.authentication"] is Outcome.FAILED
     host.close()
-    assert tries_left(image) == jpki.AUTHENTICATION_TRIES - 1
+    assert tries_left(image) == jpki.AUTHENTICATION_PIN.tries - 1
 
 
 @needs_reader
