@@ -44,7 +44,7 @@ def read_binary(offset: int, length: int, *, file: int = CURRENT) -> bytes:
         if p1 & 0x80:
             raise OverflowError(f"an offset has 15 bits; {offset} has more")
         return _command(Instruction.READ_BINARY, p1, p2, le=length)
-    return _command(Instruction.READ_BINARY, _reference(file), *offset.to_bytes(1), le=length)
+    return _command(Instruction.READ_BINARY, _reference(file), offset.to_bytes(1)[0], le=length)
 
 
 def read_record(number: int, file: int) -> bytes:
@@ -54,7 +54,7 @@ def read_record(number: int, file: int) -> bytes:
 
 def get_data(tag: int) -> bytes:
     """GET DATA: the data object of a tag of two bytes."""
-    return _command(Instruction.GET_DATA, *tag.to_bytes(2), le=_LONGEST_ANSWER)
+    return _command(Instruction.GET_DATA, tag >> 8, tag & 0xFF, le=_LONGEST_ANSWER)
 
 
 def verify(reference: int, pin: bytes) -> bytes:

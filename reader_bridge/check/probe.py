@@ -11,17 +11,17 @@ from enum import Enum
 
 from smartcard.scard import SCARD_UNPOWER_CARD
 
-from kazashi.applets import jpki
+from kazashi.applets import card_manager, jpki
 from kazashi.card.identifiers import Aid
 from kazashi.card.instruction import CommandClass, Instruction
+from kazashi.card.request import read_binary, select, select_file
 from kazashi.card.status_word import Status
 from kazashi.reader_bridge.interface import GET_ATTRIB_RESPONSE, GET_UID
 from kazashi.reader_bridge.pcsc import CardHandle
 
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
-
-SELECT_FOREIGN = bytes.fromhex("00A4040C09A00000030800001000")
+SELECT_JPKI = select(jpki.AID)
+SELECT_CARD_MANAGER = select(card_manager.AID)
+SELECT_FOREIGN = select(Aid("A00000030800001000"))
 """PIV's name; nothing of an individual number card begins like it."""
 
 _SUCCESS = Status.SUCCESS.to_bytes(2)
@@ -144,17 +144,17 @@ class Probe:
 
     def select(self, aid: Aid) -> bytes:
         """Select an application by its name."""
-        return self.transmit(bytes((0x00, 0xA4, 0x04, 0x0C, len(bytes(aid)))) + bytes(aid))
+        return self.transmit(select(aid))
 
     def file(self, fid: int, most: int = 0x7F00) -> bytes:
         """A file of the current application from its beginning, up to `most` bytes of it, read in steps that every
         reader takes."""
-        if self.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))[-2:] != _SUCCESS:
+        if self.transmit(select_file(fid))[-2:] != _SUCCESS:
             return b""
         content = b""
         while len(content) < most:
             wanted = min(_STEP, most - len(content))
-            answer = self.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, wanted)))
+            answer = self.transmit(read_binary(len(content), wanted))
             if answer[-2:] != _SUCCESS or len(answer) == 2:
                 break
             content += answer[:-2]

@@ -22,9 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smartcard.scard import SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1, SCARD_UNPOWER_CARD
 
-from kazashi.applets import jpki
+from kazashi.applets import card_manager, input_support, jpki
 from kazashi.applets.install import install
 from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card import request
 from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
@@ -45,16 +46,16 @@ from tests.clients.test_opensc import certificate
 from tests.support import PcscError, Transmit, connected, run
 
 SECONDS = 10.0
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
-SELECT_WITH_FCI = bytes.fromhex("00A404000AD392F00026010000000100")
-VERIFY = bytes.fromhex("002000980431323334")
-VERIFY_WRONG = bytes.fromhex("002000980430303030")
-CHANGE = bytes.fromhex("002401980439393939")
-TRIES = bytes.fromhex("00200098")
-READ = bytes.fromhex("00B08A0000")
+SELECT_JPKI = request.select(jpki.AID)
+SELECT_CARD_MANAGER = request.select(card_manager.AID)
+SELECT_WITH_FCI = request.select_for_information(jpki.AID)
+VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
+VERIFY_WRONG = request.verify(jpki.AUTHENTICATION_PIN, b"0000")
+CHANGE = request.change_reference_data(jpki.AUTHENTICATION_PIN, b"9999")
+TRIES = request.tries_left(jpki.AUTHENTICATION_PIN)
+READ = request.read_binary(0, 256, file=jpki.AUTHENTICATION_CERTIFICATE)
 READ_EXTENDED = bytes.fromhex("00B08A00000000")
-SIGN = bytes.fromhex("802A009720" + "00" * 32 + "00")
+SIGN = request.compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes(32))
 DONE = b"\x90\x00"
 MESSAGE = b"kazashi" * 3
 
@@ -425,8 +426,8 @@ def test_tries_are_spent_on_the_card_before_anybody_looks(image: Path, host: Rea
     )
     with connected(reader) as transmit:
         assert (transmit(SELECT_JPKI), transmit(VERIFY)) == (DONE, b"\x69\x84"), "blocked now"
-        transmit(bytes.fromhex("00A4040C0AD3921000310001010408"))
-        assert transmit(bytes.fromhex("00200091")) == b"\x63\xc3", "a PIN that has fewer keeps them"
+        transmit(request.select(input_support.AID))
+        assert transmit(request.tries_left(input_support.PIN)) == b"\x63\xc3", "a PIN that has fewer keeps them"
 
 
 def stolen(host: ReaderHost) -> int:
@@ -636,7 +637,7 @@ READS = st.builds(
 )  # fmt: skip
 SELECTIONS = st.builds(
     lambda name, le: header(0x00, 0xA4, 0x04, 0x00, len(name)) + name + le,
-    st.sampled_from((jpki.AID, b"\xa0\0\0\1\x51\0\0", bytes.fromhex("D3921000310001010408"), b"\xd3")),
+    st.sampled_from((jpki.AID, b"\xa0\0\0\1\x51\0\0", input_support.AID, b"\xd3")),
     st.sampled_from((b"", b"\0", b"\x05")),
 )
 OTHERS = st.sampled_from([

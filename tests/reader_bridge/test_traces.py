@@ -30,10 +30,12 @@ from kazashi.applets import card_manager, card_surface, common_card, input_suppo
 from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
 from kazashi.applets.install import install, structure
 from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
 from kazashi.card.identifiers import Aid
 from kazashi.card.image import read_image
+from kazashi.card.request import select, verify
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.check.probe import Secrets
 from kazashi.reader_bridge.check.result import Outcome
@@ -56,20 +58,12 @@ from tests.support import PcscError, connected, run
 
 SECONDS = 10.0
 DONE = b"\x90\x00"
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-VERIFY = bytes.fromhex("002000980431323334")
-TRIES = bytes.fromhex("00200098")
-SIGN = bytes.fromhex("802A009720" + "11" * 32 + "00")
+SELECT_JPKI = request.select(jpki.AID)
+VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
+TRIES = request.tries_left(jpki.AUTHENTICATION_PIN)
+SIGN = request.compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes([0x11]) * 32)
 AT = 1.0
 """When things happened, in a form in which no digits of a secret turn up by chance."""
-
-
-def select(aid: Aid) -> bytes:
-    return b"\x00\xa4\x04\x0c" + bytes((len(aid),)) + aid
-
-
-def verify(short: int, pin: bytes) -> bytes:
-    return b"\x00\x20\x00" + bytes((0x80 | short, len(pin))) + pin
 
 
 def read(short: int) -> bytes:
