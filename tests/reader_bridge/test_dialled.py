@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
+from tests.reader_bridge.waiting import until
 from tests.support import send
 
 SECONDS = 10.0
@@ -50,13 +51,6 @@ def free_ports(count: int) -> int:
                 DialledEndpoint("x", "127.0.0.1", port).check()
             return first
     raise AssertionError("no free ports")
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happens():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 class Phone:

@@ -366,7 +366,6 @@ def _root_pem(stage: Stage, kind: Kind) -> None:
 
 
 def _tries_on_disk(stage: Stage) -> int:
-
     contents, _ = read_image(stage.image)
     return contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left
 
