@@ -4,77 +4,37 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from kazashi.applets.card_manager import atr_object
+from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.input_support import NUMBER_TRIES
 from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, digits_picture, photograph, text_picture
 from kazashi.applets.verifiable_certificate import LONG, VISUAL_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.contents import ApplicationContents
-from kazashi.card.file import Application, InternalFile, KeyFile, PinFile, SessionKeyRule, TransparentFile, by_id
-from kazashi.card.identifiers import Aid, FileId
-from kazashi.card.pin import FOURTEEN_DIGITS, SIX_DIGITS, TWELVE_DIGITS, PinState
+from kazashi.card.file import SessionKeyRule
+from kazashi.card.identifiers import Aid
+from kazashi.card.pin import FOURTEEN_DIGITS, SIX_DIGITS, TWELVE_DIGITS
 from kazashi.card.refusal import ConditionsNotSatisfied
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010402")
 
-AGE = FileId(0x0001)
-FACE = FileId(0x0002)
-BASIC_INFORMATION = FileId(0x0003)
-CERTIFICATE = FileId(0x0004)
-INDIVIDUAL_NUMBER = FileId(0x0005)
-UNKNOWN_DATA = FileId(0x0006)
-BIRTH_PIN = FileId(0x0011)
-NUMBER_B = FileId(0x0012)
-NUMBER_A = FileId(0x0013)
-KEY = FileId(0x001A)
-
 _SHA256_OF_96_BYTES = bytes.fromhex("3071300d060960864801650304020105000460")
 """The head of a DigestInfo that names SHA-256 and, unlike any other, holds three hashes."""
 
 
-def contents(data: Personalisation) -> ApplicationContents:
-    """What personalisation writes."""
-    holder, signer = data.holder, data.vouchers.municipality_visual
-    key = Tlv(0xDF12, public_key(data.keys.visual), LONG).encode()
-    age = Tlv(0xDF11, holder.birth.encode("ascii")).encode() + key
-    number = (
-        Tlv(0xDF41, digits_picture(holder.individual_number)).encode()
-        + Tlv(0xDF42, public_key(data.keys.visual), LONG).encode()
-    )
-    basic = Tlv.of(
-        0xFF30,
-        [
-            Tlv(0xDF31, bytes.fromhex("06030E01")),
-            Tlv(0xDF32, key_id(VISUAL_BASIC)),
-            Tlv(0xDF33, b"\0"),
-            Tlv(0xDF34, holder.municipality_code.encode("ascii")),
-            Tlv(0xDF35, key_id("9900025") + data.chance.randbytes(256), LONG),
-        ],
-        LONG,
-    )
-    return ApplicationContents(
-        data={
-            AGE: Tlv(0xFF10, age + Tlv(0xDF13, signer.sign(age), LONG).encode(), LONG).encode(),
-            FACE: face(data),
-            BASIC_INFORMATION: basic.encode(),
-            CERTIFICATE: certificate(data.vouchers.visual_issuer, signer.id, signer.key).encode(),
-            INDIVIDUAL_NUMBER: Tlv(0xFF40, number + Tlv(0xDF43, signer.sign(number), LONG).encode(), LONG).encode(),
-            UNKNOWN_DATA: b"\xff" * 16,
-        },
-        keys={KEY: data.keys.visual.pkcs8},
-        pins={
-            BIRTH_PIN: PinState(holder.birth_in_era_years.encode("ascii"), NUMBER_TRIES, NUMBER_TRIES),
-            NUMBER_B: PinState(data.card.reference_number_b(holder).encode("ascii"), NUMBER_TRIES, NUMBER_TRIES),
-            NUMBER_A: PinState(holder.individual_number.encode("ascii"), NUMBER_TRIES, NUMBER_TRIES),
-        },
-        objects=atr_object(data.card.contact_atr),
-    )
+def _signed(data: Personalisation, outer: int, content: bytes, signature: int) -> bytes:
+    """Content and its signature by the municipality's key, in one data object."""
+    value = data.vouchers.municipality_visual.sign(content)
+    return Tlv(outer, content + Tlv(signature, value, LONG).encode(), LONG).encode()
 
 
-def face(data: Personalisation) -> bytes:
-    """File 0002: nine objects behind a table of their offsets, the seventh of them the signature over the first six."""
+def _age(data: Personalisation) -> bytes:
+    birth = Tlv(0xDF11, data.holder.birth.encode("ascii")).encode()
+    return _signed(data, 0xFF10, birth + Tlv(0xDF12, public_key(data.keys.visual), LONG).encode(), 0xDF13)
+
+
+def _face(data: Personalisation) -> bytes:
+    """Nine objects behind a table of their offsets, the seventh of them the signature over the first six."""
     holder = data.holder
     objects = [
         Tlv(0xDF22, holder.birth.encode("ascii")),
@@ -97,39 +57,76 @@ def face(data: Personalisation) -> bytes:
     return Tlv(0xFF20, Tlv(0xDF21, offsets).encode() + b"".join(encoded), LONG).encode()
 
 
-def application(written: ApplicationContents) -> Application:
-    """The application around its contents."""
-    data = written.data
-    either_number = Verified(NUMBER_A, NUMBER_B)
-    return Application(
-        AID,
-        "visual",
-        by_id(
-            (
-                TransparentFile(AGE, "date of birth", data[AGE], Verified(BIRTH_PIN)),
-                TransparentFile(FACE, "card face", data[FACE], either_number),
-                TransparentFile(BASIC_INFORMATION, "basic information", data[BASIC_INFORMATION], FREE),
-                TransparentFile(CERTIFICATE, "card-verifiable certificate", data[CERTIFICATE], FREE),
-                TransparentFile(INDIVIDUAL_NUMBER, "individual number", data[INDIVIDUAL_NUMBER], Verified(NUMBER_A)),
-                TransparentFile(UNKNOWN_DATA, "unknown 0006", data[UNKNOWN_DATA], either_number),
-                PinFile(BIRTH_PIN, "birth PIN", SIX_DIGITS),
-                PinFile(NUMBER_B, "reference number B", FOURTEEN_DIGITS),
-                PinFile(NUMBER_A, "reference number A", TWELVE_DIGITS),
-                InternalFile(FileId(0x0014), "unknown 0014"),
-                InternalFile(FileId(0x0015), "unknown 0015"),
-                KeyFile(
-                    KEY,
-                    "card-face key",
-                    written.key(KEY),
-                    FREE,
-                    signs=True,
-                    authentication_refusal=ConditionsNotSatisfied,
-                ),
-                InternalFile(FileId(0x001C), "unknown 001C"),
-                InternalFile(FileId(0x001E), "unknown 001E"),
-            )
-        ),
-        written.objects,
-        default_key=KEY,
-        session_key=SessionKeyRule.REFUSED,
-    )
+def _basic_information(data: Personalisation) -> bytes:
+    return Tlv.of(
+        0xFF30,
+        [
+            Tlv(0xDF31, bytes.fromhex("06030E01")),
+            Tlv(0xDF32, key_id(VISUAL_BASIC)),
+            Tlv(0xDF33, b"\0"),
+            Tlv(0xDF34, data.holder.municipality_code.encode("ascii")),
+            Tlv(0xDF35, key_id("9900025") + data.chance.randbytes(256), LONG),
+        ],
+        LONG,
+    ).encode()
+
+
+def _certificate(data: Personalisation) -> bytes:
+    signer = data.vouchers.municipality_visual
+    return certificate(data.vouchers.visual_issuer, signer.id, signer.key).encode()
+
+
+def _individual_number(data: Personalisation) -> bytes:
+    picture = Tlv(0xDF41, digits_picture(data.holder.individual_number)).encode()
+    return _signed(data, 0xFF40, picture + Tlv(0xDF42, public_key(data.keys.visual), LONG).encode(), 0xDF43)
+
+
+BIRTH_PIN = PinEf(0x0011, "birth PIN", SIX_DIGITS, NUMBER_TRIES, lambda data: data.holder.birth_in_era_years)
+NUMBER_B = PinEf(
+    0x0012,
+    "reference number B",
+    FOURTEEN_DIGITS,
+    NUMBER_TRIES,
+    lambda data: data.card.reference_number_b(data.holder),
+)
+NUMBER_A = PinEf(0x0013, "reference number A", TWELVE_DIGITS, NUMBER_TRIES, lambda data: data.holder.individual_number)
+
+_EITHER_NUMBER = Verified(NUMBER_A, NUMBER_B)
+
+AGE = TransparentEf(0x0001, "date of birth", Verified(BIRTH_PIN), _age)
+FACE = TransparentEf(0x0002, "card face", _EITHER_NUMBER, _face)
+BASIC_INFORMATION = TransparentEf(0x0003, "basic information", FREE, _basic_information)
+CERTIFICATE = TransparentEf(0x0004, "card-verifiable certificate", FREE, _certificate)
+INDIVIDUAL_NUMBER = TransparentEf(0x0005, "individual number", Verified(NUMBER_A), _individual_number)
+UNKNOWN_DATA = TransparentEf(0x0006, "unknown 0006", _EITHER_NUMBER, blank)
+KEY = KeyEf(
+    0x001A,
+    "card-face key",
+    lambda data: data.keys.visual.pkcs8,
+    FREE,
+    signs=True,
+    authentication_refusal=ConditionsNotSatisfied,
+)
+
+APPLET = Applet(
+    AID,
+    "visual",
+    (
+        BASIC_INFORMATION,  # before the face: both draw on chance, and the same seed must give the same card
+        AGE,
+        FACE,
+        CERTIFICATE,
+        INDIVIDUAL_NUMBER,
+        UNKNOWN_DATA,
+        BIRTH_PIN,
+        NUMBER_B,
+        NUMBER_A,
+        InternalEf(0x0014, "unknown 0014"),
+        InternalEf(0x0015, "unknown 0015"),
+        KEY,
+        InternalEf(0x001C, "unknown 001C"),
+        InternalEf(0x001E, "unknown 001E"),
+    ),
+    default_key=KEY,
+    session_key=SessionKeyRule.REFUSED,
+)

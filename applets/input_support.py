@@ -4,45 +4,18 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from kazashi.applets.card_manager import atr_object
-from kazashi.applets.holder import Personalisation
-from kazashi.applets.jpki import filled, pin_state
+from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
+from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.contents import ApplicationContents
-from kazashi.card.file import (
-    Application,
-    InternalFile,
-    KeyFile,
-    PinChange,
-    PinFile,
-    SessionKeyRule,
-    TransparentFile,
-    by_id,
-)
-from kazashi.card.identifiers import Aid, FileId
-from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS, PinState
+from kazashi.card.file import PinChange, SessionKeyRule
+from kazashi.card.identifiers import Aid
+from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
 from kazashi.card.refusal import ConditionsNotSatisfied
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010408")
 
-INDIVIDUAL_NUMBER = FileId(0x0001)
-FOUR_ATTRIBUTES = FileId(0x0002)
-SIGNATURES = FileId(0x0003)
-CERTIFICATE = FileId(0x0004)
-BASIC_INFORMATION = FileId(0x0005)
-SESSION_PUBLIC_KEY = FileId(0x0006)
-PUBLIC_KEY = FileId(0x0007)
-UNKNOWN_DATA = FileId(0x0008)
-SESSION_KEY = FileId(0x0010)
-PIN = FileId(0x0011)
-BLOCKED_KEY = FileId(0x0012)
-KEY = FileId(0x0013)
-NUMBER_A = FileId(0x0014)
-NUMBER_B = FileId(0x0015)
-
-PIN_TRIES = 3
 NUMBER_TRIES = 10
 ATTRIBUTES_FILE_SIZE = 512
 BASIC_FILE_SIZE = 256
@@ -53,11 +26,16 @@ def individual_number(number: str) -> bytes:
     return Tlv(0xFF10, number.encode("ascii")).encode() + b"\xff\xff"
 
 
-def four_attributes(name: str, address: str, birth: str, sex: str) -> tuple[bytes, bytes]:
+def four_attributes(holder: Holder) -> tuple[bytes, bytes]:
     """File 0002 without filler, and the part of it that is signed: the objects behind the table of offsets."""
     objects = [
         Tlv(tag, value.encode("utf-8"))
-        for tag, value in ((0xDF22, name), (0xDF23, address), (0xDF24, birth), (0xDF25, sex))
+        for tag, value in (
+            (0xDF22, holder.name),
+            (0xDF23, holder.address),
+            (0xDF24, holder.birth),
+            (0xDF25, holder.sex),
+        )
     ]
     signed = b"".join(item.encode() for item in objects)
     table = Tlv(0xDF21, bytes(8))
@@ -69,13 +47,25 @@ def four_attributes(name: str, address: str, birth: str, sex: str) -> tuple[byte
     return Tlv(0xFF20, Tlv(0xDF21, offsets).encode() + signed).encode(), signed
 
 
-def contents(data: Personalisation) -> ApplicationContents:
-    """What personalisation writes."""
-    holder, signer = data.holder, data.vouchers.municipality_text
-    number = individual_number(holder.individual_number)
-    attributes, signed = four_attributes(holder.name, holder.address, holder.birth, holder.sex)
-    hashes = Tlv(0xDF31, sha256(number).digest()).encode() + Tlv(0xDF32, sha256(signed).digest()).encode()
-    own_key = Tlv(0xDF51, public_key(data.keys.text), LONG).encode()
+def _attributes_file(data: Personalisation) -> bytes:
+    attributes, _ = four_attributes(data.holder)
+    return filled(attributes, ATTRIBUTES_FILE_SIZE)
+
+
+def _signatures(data: Personalisation) -> bytes:
+    _, attributes = four_attributes(data.holder)
+    signed = ((0xDF31, individual_number(data.holder.individual_number)), (0xDF32, attributes))
+    hashes = b"".join(Tlv(tag, sha256(part).digest()).encode() for tag, part in signed)
+    signature = data.vouchers.municipality_text.sign(hashes)
+    return Tlv(0xFF30, hashes + Tlv(0xDF33, signature, LONG).encode(), LONG).encode()
+
+
+def _certificate(data: Personalisation) -> bytes:
+    signer = data.vouchers.municipality_text
+    return certificate(data.vouchers.text_issuer, signer.id, signer.key).encode()
+
+
+def _basic_information(data: Personalisation) -> bytes:
     basic = Tlv.of(
         0xFF40,
         [
@@ -85,65 +75,85 @@ def contents(data: Personalisation) -> ApplicationContents:
         ],
         LONG,
     )
-    return ApplicationContents(
-        data={
-            INDIVIDUAL_NUMBER: number,
-            FOUR_ATTRIBUTES: filled(attributes, ATTRIBUTES_FILE_SIZE),
-            SIGNATURES: Tlv(0xFF30, hashes + Tlv(0xDF33, signer.sign(hashes), LONG).encode(), LONG).encode(),
-            CERTIFICATE: certificate(data.vouchers.text_issuer, signer.id, signer.key).encode(),
-            BASIC_INFORMATION: filled(basic.encode(), BASIC_FILE_SIZE),
-            SESSION_PUBLIC_KEY: Tlv(0xA1, public_key(data.keys.text_session), LONG).encode(),
-            PUBLIC_KEY: Tlv(0xFF50, own_key + Tlv(0xDF52, signer.sign(own_key), LONG).encode(), LONG).encode(),
-            UNKNOWN_DATA: b"\xff" * 16,
-        },
-        keys={KEY: data.keys.text.pkcs8, SESSION_KEY: data.keys.text_session.pkcs8},
-        pins={
-            PIN: pin_state(data.pins.text, PIN_TRIES, data.pins.tries_left, "text"),
-            BLOCKED_KEY: PinState(b"", NUMBER_TRIES, 0),
-            NUMBER_A: PinState(holder.individual_number.encode("ascii"), NUMBER_TRIES, NUMBER_TRIES),
-            NUMBER_B: PinState(data.card.reference_number_b(holder).encode("ascii"), NUMBER_TRIES, NUMBER_TRIES),
-        },
-        objects=atr_object(data.card.contact_atr),
-    )
+    return filled(basic.encode(), BASIC_FILE_SIZE)
 
 
-def application(written: ApplicationContents) -> Application:
-    """The application around its contents."""
-    data = written.data
-    any_of_three = Verified(PIN, NUMBER_A, NUMBER_B)
-    return Application(
-        AID,
-        "text",
-        by_id(
-            (
-                TransparentFile(
-                    INDIVIDUAL_NUMBER, "individual number", data[INDIVIDUAL_NUMBER], Verified(PIN, NUMBER_A)
-                ),
-                TransparentFile(FOUR_ATTRIBUTES, "four attributes", data[FOUR_ATTRIBUTES], Verified(PIN, NUMBER_B)),
-                TransparentFile(SIGNATURES, "signatures", data[SIGNATURES], any_of_three),
-                TransparentFile(CERTIFICATE, "card-verifiable certificate", data[CERTIFICATE], FREE),
-                TransparentFile(BASIC_INFORMATION, "basic information", data[BASIC_INFORMATION], FREE),
-                TransparentFile(SESSION_PUBLIC_KEY, "session public key", data[SESSION_PUBLIC_KEY], any_of_three),
-                TransparentFile(PUBLIC_KEY, "application public key", data[PUBLIC_KEY], any_of_three),
-                TransparentFile(UNKNOWN_DATA, "unknown 0008", data[UNKNOWN_DATA], FREE),
-                InternalFile(SESSION_KEY, "session private key"),
-                PinFile(PIN, "text PIN", FOUR_DIGITS, PinChange.CHANGE_REFERENCE_DATA),
-                PinFile(BLOCKED_KEY, "a key that is always blocked", TWELVE_DIGITS),
-                KeyFile(
-                    KEY,
-                    "application key",
-                    written.key(KEY),
-                    FREE,
-                    signs=True,
-                    authentication_refusal=ConditionsNotSatisfied,
-                ),
-                PinFile(NUMBER_A, "reference number A", TWELVE_DIGITS),
-                PinFile(NUMBER_B, "reference number B", FOURTEEN_DIGITS),
-                InternalFile(FileId(0x001C), "unknown 001C"),
-                InternalFile(FileId(0x001E), "unknown 001E"),
-            )
-        ),
-        written.objects,
-        default_key=KEY,
-        session_key=SessionKeyRule.AFTER_VERIFICATION,
-    )
+def _public_key(data: Personalisation) -> bytes:
+    key = Tlv(0xDF51, public_key(data.keys.text), LONG).encode()
+    signature = data.vouchers.municipality_text.sign(key)
+    return Tlv(0xFF50, key + Tlv(0xDF52, signature, LONG).encode(), LONG).encode()
+
+
+PIN = PinEf(
+    0x0011,
+    "text PIN",
+    FOUR_DIGITS,
+    3,
+    lambda data: data.pins.text,
+    PinChange.CHANGE_REFERENCE_DATA,
+    counter="text",
+)
+BLOCKED_KEY = PinEf(0x0012, "a key that is always blocked", TWELVE_DIGITS, NUMBER_TRIES, lambda _: "")
+NUMBER_A = PinEf(0x0014, "reference number A", TWELVE_DIGITS, NUMBER_TRIES, lambda data: data.holder.individual_number)
+NUMBER_B = PinEf(
+    0x0015,
+    "reference number B",
+    FOURTEEN_DIGITS,
+    NUMBER_TRIES,
+    lambda data: data.card.reference_number_b(data.holder),
+)
+
+_ANY_OF_THREE = Verified(PIN, NUMBER_A, NUMBER_B)
+
+INDIVIDUAL_NUMBER = TransparentEf(
+    0x0001,
+    "individual number",
+    Verified(PIN, NUMBER_A),
+    lambda data: individual_number(data.holder.individual_number),
+)
+FOUR_ATTRIBUTES = TransparentEf(0x0002, "four attributes", Verified(PIN, NUMBER_B), _attributes_file)
+SIGNATURES = TransparentEf(0x0003, "signatures", _ANY_OF_THREE, _signatures)
+CERTIFICATE = TransparentEf(0x0004, "card-verifiable certificate", FREE, _certificate)
+BASIC_INFORMATION = TransparentEf(0x0005, "basic information", FREE, _basic_information)
+SESSION_PUBLIC_KEY = TransparentEf(
+    0x0006,
+    "session public key",
+    _ANY_OF_THREE,
+    lambda data: Tlv(0xA1, public_key(data.keys.text_session), LONG).encode(),
+)
+PUBLIC_KEY = TransparentEf(0x0007, "application public key", _ANY_OF_THREE, _public_key)
+UNKNOWN_DATA = TransparentEf(0x0008, "unknown 0008", FREE, blank)
+SESSION_KEY = InternalEf(0x0010, "session private key", key=lambda data: data.keys.text_session.pkcs8)
+KEY = KeyEf(
+    0x0013,
+    "application key",
+    lambda data: data.keys.text.pkcs8,
+    FREE,
+    signs=True,
+    authentication_refusal=ConditionsNotSatisfied,
+)
+
+APPLET = Applet(
+    AID,
+    "text",
+    (
+        INDIVIDUAL_NUMBER,
+        FOUR_ATTRIBUTES,
+        SIGNATURES,
+        CERTIFICATE,
+        BASIC_INFORMATION,
+        SESSION_PUBLIC_KEY,
+        PUBLIC_KEY,
+        UNKNOWN_DATA,
+        SESSION_KEY,
+        PIN,
+        BLOCKED_KEY,
+        KEY,
+        NUMBER_A,
+        NUMBER_B,
+        InternalEf(0x001C, "unknown 001C"),
+        InternalEf(0x001E, "unknown 001E"),
+    ),
+    default_key=KEY,
+    session_key=SessionKeyRule.AFTER_VERIFICATION,
+)

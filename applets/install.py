@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets.applet import CONTACT_ATR
 from kazashi.applets.holder import Personalisation
 from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
@@ -13,18 +14,19 @@ from kazashi.card.file import Application
 from kazashi.card.image import DamagedImage, ImageStore, read_image
 from kazashi.card.store import MemoryStore, Reference, Store
 
-_APPLICATIONS = (card_manager, jpki, input_support, card_surface, juki, common_card)
+APPLETS = tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card))
+"""All of them, in the order in which a partial AID finds them."""
 
 
 def personalise(data: Personalisation) -> CardContents:
     """What personalisation writes to a whole card."""
-    return {module.AID: module.contents(data) for module in _APPLICATIONS}
+    return {applet.aid: applet.contents(data) for applet in APPLETS}
 
 
 def install(contents: CardContents, store: Store | None = None) -> Card:
     """A card of these contents; its PINs live in `store`, or in memory. Raises KeyError where contents are missing."""
-    applications = tuple(module.application(contents[module.AID]) for module in _APPLICATIONS)
-    contact_atr = b"\x3b" + contents[card_manager.AID].objects[card_manager.CONTACT_ATR]
+    applications = tuple(applet.application(contents[applet.aid]) for applet in APPLETS)
+    contact_atr = b"\x3b" + contents[card_manager.AID].objects[CONTACT_ATR]
     if store is None:
         store = MemoryStore(
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
@@ -34,9 +36,8 @@ def install(contents: CardContents, store: Store | None = None) -> Card:
 
 def structure() -> tuple[Application, ...]:
     """The applications of a card that was never personalised: names, files and rules, and nothing in them."""
-    return tuple(
-        module.application(ApplicationContents(defaultdict(bytes), defaultdict(tuple))) for module in _APPLICATIONS
-    )
+    nothing = ApplicationContents(defaultdict(bytes), defaultdict(tuple))
+    return tuple(applet.application(nothing) for applet in APPLETS)
 
 
 def load(image: Path) -> Card:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from kazashi.applets.card_manager import atr_object
+from dataclasses import dataclass
+from typing import cast
+
+from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
 from kazashi.applets.holder import CardData, Certificates, Personalisation, Pins
 from kazashi.card.access import FREE, NEVER, Verified
 from kazashi.card.contents import ApplicationContents
-from kazashi.card.file import Application, InternalFile, KeyFile, PinChange, PinFile, TransparentFile, by_id
-from kazashi.card.identifiers import Aid, FileId
-from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD, PinState
+from kazashi.card.file import PinChange
+from kazashi.card.identifiers import Aid
+from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 
 AID = Aid("D392F000260100000001")
 
-SIGNATURE_CERTIFICATE = FileId(0x0001)
-SIGNATURE_AUTHORITY = FileId(0x0002)
-TOKEN_INFORMATION = FileId(0x0006)
-AVAILABILITY = FileId(0x0008)
-UNKNOWN_DATA = FileId(0x0009)
-AUTHENTICATION_CERTIFICATE = FileId(0x000A)
-AUTHENTICATION_AUTHORITY = FileId(0x000B)
-UNKNOWN_KEY = FileId(0x0010)
-TERMINAL_AUTHORITY_KEY = FileId(0x0016)
-AUTHENTICATION_KEY = FileId(0x0017)
-AUTHENTICATION_PIN = FileId(0x0018)
-SIGNATURE_KEY = FileId(0x001A)
-SIGNATURE_PIN = FileId(0x001B)
-
-AUTHENTICATION_TRIES = 3
-SIGNATURE_TRIES = 5
 CERTIFICATE_FILE_SIZE = 2048
 """Room for any ordinary certificate; a longer one gets the next multiple of 256."""
 
@@ -51,90 +38,116 @@ def token_information(serial: str) -> bytes:
     )
 
 
-def contents(data: Personalisation) -> ApplicationContents:
-    """What personalisation writes."""
-    return written(data.certificates, data.pins, data.card)
+def _certificate_file(der: bytes | None) -> bytes:
+    return filled(der or b"", CERTIFICATE_FILE_SIZE)
+
+
+def _availability(data: Personalisation) -> bytes:
+    held = (data.certificates.signature, data.certificates.authentication, None)
+    return bytes(_PRESENT if certificate else _ABSENT for certificate in held)
+
+
+def _signature_password(data: Personalisation) -> str:
+    return data.pins.signature if data.certificates.signature else ""
+
+
+AUTHENTICATION_PIN = PinEf(
+    0x0018,
+    "authentication PIN",
+    FOUR_DIGITS,
+    3,
+    lambda data: data.pins.authentication,
+    PinChange.CHANGE_REFERENCE_DATA,
+    counter="authentication",
+)
+SIGNATURE_PIN = PinEf(
+    0x001B,
+    "signature password",
+    SIGNATURE_PASSWORD,
+    5,
+    _signature_password,
+    PinChange.CHANGE_REFERENCE_DATA,
+    counter="signature",
+)
+
+SIGNATURE_CERTIFICATE = TransparentEf(
+    0x0001,
+    "signature certificate",
+    Verified(SIGNATURE_PIN),
+    lambda data: _certificate_file(data.certificates.signature),
+)
+SIGNATURE_AUTHORITY = TransparentEf(
+    0x0002,
+    "signature authority",
+    FREE,
+    lambda data: _certificate_file(data.certificates.signature_authority),
+    impersonal=True,
+)
+TOKEN_INFORMATION = TransparentEf(
+    0x0006, "token information", FREE, lambda data: token_information(data.card.serial)
+)  # fmt: skip
+AVAILABILITY = TransparentEf(0x0008, "certificate availability", FREE, _availability)
+UNKNOWN_DATA = TransparentEf(0x0009, "unknown 0009", NEVER, blank)
+AUTHENTICATION_CERTIFICATE = TransparentEf(
+    0x000A,
+    "authentication certificate",
+    FREE,
+    lambda data: _certificate_file(data.certificates.authentication),
+)
+AUTHENTICATION_AUTHORITY = TransparentEf(
+    0x000B,
+    "authentication authority",
+    FREE,
+    lambda data: _certificate_file(data.certificates.authentication_authority),
+    impersonal=True,
+)
+UNKNOWN_KEY = InternalEf(0x0010, "unknown key 0010", retry_query=True)
+TERMINAL_AUTHORITY_KEY = InternalEf(0x0016, "terminal certificate authority")
+AUTHENTICATION_KEY = KeyEf(
+    0x0017,
+    "authentication key",
+    lambda data: data.certificates.authentication_key,
+    Verified(AUTHENTICATION_PIN),
+    signs=True,
+)
+SIGNATURE_KEY = KeyEf(
+    0x001A, "signature key", lambda data: data.certificates.signature_key, Verified(SIGNATURE_PIN), signs=True
+)
+
+APPLET = Applet(
+    AID,
+    "JPKI",
+    (
+        SIGNATURE_CERTIFICATE,
+        SIGNATURE_AUTHORITY,
+        InternalEf(0x0005, "unknown 0005"),
+        TOKEN_INFORMATION,
+        AVAILABILITY,
+        UNKNOWN_DATA,
+        AUTHENTICATION_CERTIFICATE,
+        AUTHENTICATION_AUTHORITY,
+        UNKNOWN_KEY,
+        TERMINAL_AUTHORITY_KEY,
+        AUTHENTICATION_KEY,
+        AUTHENTICATION_PIN,
+        InternalEf(0x0019, "unknown 0019"),
+        SIGNATURE_KEY,
+        SIGNATURE_PIN,
+        InternalEf(0x001C, "unknown 001C"),
+        InternalEf(0x001E, "unknown 001E"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """The part of a personalisation that this application draws on."""
+
+    certificates: Certificates
+    pins: Pins
+    card: CardData
 
 
 def written(certificates: Certificates, pins: Pins, card: CardData) -> ApplicationContents:
-    """What is written of certificates and their keys, at personalisation and again at a renewal."""
-    signature_pin = pins.signature if certificates.signature else ""
-    files = {
-        SIGNATURE_CERTIFICATE: certificates.signature or b"",
-        SIGNATURE_AUTHORITY: certificates.signature_authority,
-        AUTHENTICATION_CERTIFICATE: certificates.authentication or b"",
-        AUTHENTICATION_AUTHORITY: certificates.authentication_authority,
-    }
-    keys = {AUTHENTICATION_KEY: certificates.authentication_key, SIGNATURE_KEY: certificates.signature_key}
-    return ApplicationContents(
-        data={
-            **{fid: filled(der, CERTIFICATE_FILE_SIZE) for fid, der in files.items()},
-            TOKEN_INFORMATION: token_information(card.serial),
-            AVAILABILITY: bytes(
-                _PRESENT if present else _ABSENT
-                for present in (certificates.signature, certificates.authentication, None)
-            ),
-            UNKNOWN_DATA: b"\xff" * 16,
-        },
-        keys={fid: key for fid, key in keys.items() if key is not None},
-        pins={
-            AUTHENTICATION_PIN: pin_state(pins.authentication, AUTHENTICATION_TRIES, pins.tries_left, "authentication"),
-            # Without a signature certificate the password was never set, and its counter stands at nothing.
-            SIGNATURE_PIN: pin_state(signature_pin, SIGNATURE_TRIES, pins.tries_left, "signature")
-            if signature_pin
-            else PinState(b"", SIGNATURE_TRIES, 0),
-        },
-        objects=atr_object(card.contact_atr),
-    )
-
-
-def application(contents: ApplicationContents) -> Application:
-    """The application around its contents."""
-    data = contents.data
-    authenticated, signed_in = Verified(AUTHENTICATION_PIN), Verified(SIGNATURE_PIN)
-    return Application(
-        AID,
-        "JPKI",
-        by_id(
-            (
-                TransparentFile(SIGNATURE_CERTIFICATE, "signature certificate", data[SIGNATURE_CERTIFICATE], signed_in),
-                TransparentFile(SIGNATURE_AUTHORITY, "signature authority", data[SIGNATURE_AUTHORITY], FREE),
-                InternalFile(FileId(0x0005), "unknown 0005"),
-                TransparentFile(TOKEN_INFORMATION, "token information", data[TOKEN_INFORMATION], FREE),
-                TransparentFile(AVAILABILITY, "certificate availability", data[AVAILABILITY], FREE),
-                TransparentFile(UNKNOWN_DATA, "unknown 0009", data[UNKNOWN_DATA], NEVER),
-                TransparentFile(
-                    AUTHENTICATION_CERTIFICATE, "authentication certificate", data[AUTHENTICATION_CERTIFICATE], FREE
-                ),
-                TransparentFile(
-                    AUTHENTICATION_AUTHORITY, "authentication authority", data[AUTHENTICATION_AUTHORITY], FREE
-                ),
-                InternalFile(UNKNOWN_KEY, "unknown key 0010", retry_query=True),
-                InternalFile(TERMINAL_AUTHORITY_KEY, "terminal certificate authority"),
-                KeyFile(
-                    AUTHENTICATION_KEY,
-                    "authentication key",
-                    contents.key(AUTHENTICATION_KEY),
-                    authenticated,
-                    signs=True,
-                ),
-                PinFile(AUTHENTICATION_PIN, "authentication PIN", FOUR_DIGITS, PinChange.CHANGE_REFERENCE_DATA),
-                InternalFile(FileId(0x0019), "unknown 0019"),
-                KeyFile(SIGNATURE_KEY, "signature key", contents.key(SIGNATURE_KEY), signed_in, signs=True),
-                PinFile(SIGNATURE_PIN, "signature password", SIGNATURE_PASSWORD, PinChange.CHANGE_REFERENCE_DATA),
-                InternalFile(FileId(0x001C), "unknown 001C"),
-                InternalFile(FileId(0x001E), "unknown 001E"),
-            )
-        ),
-        contents.objects,
-    )
-
-
-def filled(content: bytes, size: int) -> bytes:
-    """Content and the FF that fills its file up to `size`, or to the next multiple of 256 above it."""
-    return content.ljust(max(size, -(-len(content) // 256) * 256), b"\xff")
-
-
-def pin_state(value: str, tries: int, tries_left: dict[str, int], name: str) -> PinState:
-    """A PIN as it is first set: with all its tries, unless `tries_left` has fewer under its name."""
-    return PinState(value.encode("ascii"), tries, min(tries, tries_left.get(name, tries)))
+    """Return what a renewal writes: the same as personalisation, which knows more than this application needs."""
+    return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card)))

@@ -19,6 +19,7 @@ from kazashi.applets.install import load
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.key import PrivateKey
 from kazashi.card_management.order import image_path
@@ -35,11 +36,11 @@ GOAL_READS_PER_SECOND = 50_000
 GOAL_CARDS, GOAL_CARDS_MB = 1000, 200.0
 GOAL_PKCS11 = 20.0
 
-_SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-_SELECT_CERTIFICATE = bytes.fromhex("00A4020C02000A")
+_SELECT_JPKI = request.select(jpki.AID)
+_SELECT_CERTIFICATE = request.select_file(jpki.AUTHENTICATION_CERTIFICATE)
 _READ_4 = bytes.fromhex("00B0000004")
 _READ_256 = bytes.fromhex("00B0000000")
-_VERIFY = bytes.fromhex("002000980431323334")
+_VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
 _DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420") + bytes(32)
 _SIGN = bytes.fromhex("802A0097") + bytes((len(_DIGEST_INFO),)) + _DIGEST_INFO + b"\0"
 
@@ -245,13 +246,15 @@ def _reads_in_process(world: World) -> Measure:
 _MEMORY_PROGRAM = """
 import resource, sys
 from pathlib import Path
+from kazashi.applets import jpki
 from kazashi.applets.install import load
 from kazashi.card.chip import Chip
+from kazashi.card.request import read_binary, select
 chips = [Chip(load(Path(sys.argv[1]))) for _ in range(int(sys.argv[2]))]
 for chip in chips:
     chip.power_on()
-    chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
-    assert chip.transmit(bytes.fromhex("00B08A0004"))[-2:] == b"\\x90\\x00"
+    chip.transmit(select(jpki.AID))
+    assert chip.transmit(read_binary(0, 4, file=jpki.AUTHENTICATION_CERTIFICATE))[-2:] == b"\\x90\\x00"
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

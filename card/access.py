@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -59,9 +59,8 @@ NEVER = Never()
 
 
 class Event(Enum):
-    """What happens to a card that may cost it achieved facts."""
+    """What happens to a card under power that may cost it achieved facts."""
 
-    POWER_OFF = auto()
     RESET = auto()
     APPLICATION_LEFT = auto()
     VERIFICATION_FAILED = auto()
@@ -77,26 +76,28 @@ class Loss(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SecurityPolicy:
-    """Which event clears which facts.
+    """Which event clears which facts. `losses` has an entry for every event.
 
-    `reset` is the one point where sources differ: ISO 7816 has a reset clear everything, while a real contactless
-    card was measured to keep its status over SCARD_RESET_CARD and to lose it only with the field.
+    Power-off has none: the facts are volatile memory, so no policy could keep them.
     """
 
-    power_off: Loss = Loss.ALL
-    reset: Loss = Loss.ALL
-    application_left: Loss = Loss.ALL
-    verification_failed: Loss = Loss.THAT_FACT
+    losses: Mapping[Event, Loss]
 
     def after(self, event: Event, facts: Facts, concerned: FileId | None = None) -> Facts:
-        """The facts left after an event; `concerned` is the PIN file that the event is about, if any."""
-        loss: Loss = getattr(self, event.name.lower())
-        if loss is Loss.ALL:
-            return NOTHING
-        if loss is Loss.THAT_FACT and concerned is not None:
-            return facts - {concerned}
-        return facts
+        """Return the facts left after an event; `concerned` is the PIN file that the event is about, if any."""
+        match self.losses[event]:
+            case Loss.ALL:
+                return NOTHING
+            case Loss.THAT_FACT if concerned is not None:
+                return facts - {concerned}
+            case _:
+                return facts
 
 
-ISO_RESET = SecurityPolicy()
-MEASURED_RESET = SecurityPolicy(reset=Loss.NONE)
+ISO_RESET = SecurityPolicy(
+    {Event.RESET: Loss.ALL, Event.APPLICATION_LEFT: Loss.ALL, Event.VERIFICATION_FAILED: Loss.THAT_FACT}
+)
+"""A reset clears everything, as in ISO 7816-4."""
+
+MEASURED_RESET = SecurityPolicy({**ISO_RESET.losses, Event.RESET: Loss.NONE})
+"""A contactless card was measured to keep its status over SCARD_RESET_CARD and to lose it only with the field."""

@@ -23,6 +23,11 @@ class CommandApdu(NamedTuple):
     le: int | None = None
     extended: bool = False
 
+    @property
+    def instruction(self) -> int:
+        """Class and instruction as one number; an `Instruction` where it is a known one."""
+        return self.cla << 8 | self.ins
+
     @classmethod
     def parse(cls, raw: bytes) -> CommandApdu:
         """Read one command. Raises WrongLength where the length fields and the bytes disagree."""

@@ -9,9 +9,9 @@ from kazashi.card.access import ISO_RESET, Event, Loss, SecurityPolicy
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.card import Card
 from kazashi.card.commands import HANDLERS
+from kazashi.card.instruction import CommandClass
 from kazashi.card.refusal import (
     LogicalChannelNotSupported,
-    MemoryFailure,
     NoSecureMessagingSession,
     Refusal,
     SecureMessagingNotSupported,
@@ -19,15 +19,21 @@ from kazashi.card.refusal import (
     UnknownClass,
     UnknownInstruction,
     WrongLength,
-    status_of,
 )
 from kazashi.card.session import Chance, Session
-from kazashi.card.status_word import SUCCESS, StatusWord
+from kazashi.card.status_word import Status
 from kazashi.card.store import StoreFailure
 
 _log = logging.getLogger(__name__)
-_SUCCESS = SUCCESS.to_bytes(2)
-_INTERNAL_ERROR = StatusWord(0x6F00).to_bytes(2)
+_SUCCESS = Status.SUCCESS.to_bytes(2)
+_MEMORY_FAILURE = Status.MEMORY_FAILURE.to_bytes(2)
+_INTERNAL_ERROR = Status.INTERNAL_ERROR.to_bytes(2)
+
+_SECURE_MESSAGING: dict[int, type[Refusal]] = {
+    CommandClass.PROPRIETARY_SECURE_MESSAGING: SecureMessagingNotSupported,
+    CommandClass.SECURE_MESSAGING: NoSecureMessagingSession,
+    CommandClass.SECURE_MESSAGING_WITH_HEADER: SecureMessagingObjectMissing,
+}
 
 
 class NotPowered(RuntimeError):
@@ -67,7 +73,7 @@ class Chip:
         if self._session is None:
             return self.power_on()
         self._session.happened(Event.RESET)
-        if self._policy.reset is not Loss.NONE:
+        if self._policy.losses[Event.RESET] is not Loss.NONE:
             self._session = Session(self.card, self._chance, self._policy)
         return self.card.contact_atr
 
@@ -84,10 +90,10 @@ class Chip:
                 raise _unknown(raw[0])
             return handler(session, CommandApdu.parse(raw)) + _SUCCESS
         except Refusal as refusal:
-            return status_of(refusal).to_bytes(2)
+            return refusal.status.to_bytes(2)
         except StoreFailure:
             _log.warning("the card's durable store failed", exc_info=True)
-            return status_of(MemoryFailure()).to_bytes(2)
+            return _MEMORY_FAILURE
         except Exception:
             # A defect of ours must look to the client as a defect of a card does, and be seen in the log.
             _log.exception("command %s crashed", raw.hex())
@@ -96,12 +102,8 @@ class Chip:
 
 def _unknown(cla: int) -> Refusal:
     """Why no handler was found: the class is at fault unless it is one of the two that the card speaks."""
-    if cla in (0x00, 0x80):
+    if cla in (CommandClass.INTERINDUSTRY, CommandClass.PROPRIETARY):
         return UnknownInstruction()
     if cla & 0x70 == 0 and cla & 0x03:
         return LogicalChannelNotSupported()
-    return {
-        0x04: SecureMessagingNotSupported,
-        0x08: NoSecureMessagingSession,
-        0x0C: SecureMessagingObjectMissing,
-    }.get(cla, UnknownClass)()
+    return _SECURE_MESSAGING.get(cla, UnknownClass)()

@@ -6,7 +6,6 @@ write to a PIN is synced before its method answers.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import threading
@@ -17,19 +16,18 @@ from pathlib import Path
 
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.identifiers import Aid, FileId
+from kazashi.card.image_format import (
+    APPLICATION_ID,
+    FORMAT,
+    SCHEMA,
+    WrongDigest,
+    check_digest,
+    set_digest,
+    upgrade,
+    version,
+)
 from kazashi.card.pin import PinState
 from kazashi.card.store import Reference, StoreFailure
-
-APPLICATION_ID = 0x4B415A53  # "KAZS"
-FORMAT = 1
-
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE item (aid BLOB, kind TEXT, fid INTEGER, position INTEGER, content BLOB NOT NULL,
-                   PRIMARY KEY (aid, kind, fid, position)) WITHOUT ROWID;
-CREATE TABLE pin (aid BLOB, fid INTEGER, value BLOB NOT NULL, tries INTEGER NOT NULL, tries_left INTEGER NOT NULL
-                  CHECK (tries_left BETWEEN 0 AND tries), PRIMARY KEY (aid, fid)) WITHOUT ROWID;
-"""
 
 
 class ImageMissing(Exception):
@@ -42,6 +40,10 @@ class ImageExists(Exception):
 
 class DamagedImage(Exception):
     """The file is not a card image, or not one that can be trusted to be whole. It was left as it is."""
+
+
+class NewerImage(DamagedImage):
+    """The image was written by a later version of this program. It was left as it is."""
 
 
 class ImageStore:
@@ -108,22 +110,24 @@ class ImageStore:
 def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> None:
     """Write a new image, whole or not at all. Raises ImageExists rather than overwrite one.
 
-    `about` is free text about the card that reading programs may show; it is part of what the digest protects.
+    `about` is free text about the card that reading programs may show; it is part of what the digest protects. Raises
+    ValueError for text with control characters, which programs print differently.
     """
+    _check_text(about)
     if path.exists():
         raise ImageExists(f"{path} exists already")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)
     try:
         with _connected(unfinished) as database:
-            database.executescript(_SCHEMA)
+            database.executescript(SCHEMA)
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute("BEGIN")
             for position, (aid, application) in enumerate(contents.items()):
                 _insert_application(database, position, aid, application)
             database.executemany("INSERT INTO about VALUES (?, ?)", sorted(about.items()))
-            database.execute("INSERT INTO about VALUES ('digest', ?)", (_digest(database),))
+            set_digest(database)
             database.execute("COMMIT")
         unfinished.chmod(0o600)
         _sync(unfinished)
@@ -143,7 +147,9 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
     PINs stay as they are, tries included; one that was never set is set now. A chip that is loaded goes on with what it
     had.
     """
+    _check_text(about)
     with _connected(path) as database:
+        upgrade(database)
         key = bytes(aid)
         database.execute("BEGIN IMMEDIATE")
         (position,) = database.execute(
@@ -155,29 +161,49 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
         unset = {fid: pin for fid, pin in contents.pins.items() if fid not in held}
         _insert_application(database, position, aid, replace(contents, pins=unset))
         database.executemany("UPDATE about SET value = ? WHERE name = ?", [(new, name) for name, new in about.items()])
-        database.execute("UPDATE about SET value = ? WHERE name = 'digest'", (_digest(database),))
+        set_digest(database)
         database.execute("COMMIT")
 
 
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
-    """The contents of an image and what it says about itself. Raises ImageMissing and DamagedImage."""
+    """Return the contents of an image and what it says about itself. An image of a former format is upgraded first.
+
+    Raises ImageMissing, DamagedImage, and NewerImage for one of a later format.
+    """
     if not path.is_file():
         raise ImageMissing(f"there is no card image {path}")
     try:
         with _connected(path, read_only=True) as database:
-            if _pragma(database, "application_id") != APPLICATION_ID:
+            if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                 raise DamagedImage(f"{path} is not a card image")
-            if _pragma(database, "user_version") != FORMAT:
-                raise DamagedImage(f"{path} is a card image of another format; this program reads format {FORMAT}")
+            found = version(database)
+            if found > FORMAT:
+                raise NewerImage(
+                    f"{path} is a card image of format {found}, and this program reads formats up to {FORMAT}; use the"
+                    " version of Kazashi that wrote it, or a later one"
+                )
+            if found < 1:
+                raise DamagedImage(f"{path} is a card image of format {found}, which does not exist")
             problems = [row[0] for row in database.execute("PRAGMA quick_check")]
             if problems != ["ok"]:
                 raise DamagedImage(f"{path} is damaged: {problems[0]}")
-            about = dict(database.execute("SELECT name, value FROM about"))
-            if about.pop("digest", None) != _digest(database):
-                raise DamagedImage(f"{path} is damaged: its contents do not match their digest")
+            upgrade(database)
+            check_digest(database)
+            about = dict(database.execute("SELECT name, value FROM about WHERE name <> 'digest'"))
+            _check_text(about)
             return _read_contents(database), about
+    except WrongDigest as error:
+        raise DamagedImage(f"{path} is damaged: its contents do not match their digest") from error
+    except ValueError as error:
+        raise DamagedImage(f"{path} is damaged: {error}") from error
     except sqlite3.Error as error:
         raise DamagedImage(f"{path} cannot be read as a card image: {error}") from error
+
+
+def _check_text(about: dict[str, str]) -> None:
+    """Raise ValueError for control characters: SQLite's quote(), which the digest uses, ends a text at a NUL."""
+    if any(ord(character) < 0x20 for pair in about.items() for text in pair for character in text):
+        raise ValueError("what an image says about its card holds no control characters")
 
 
 def _insert_application(
@@ -217,19 +243,6 @@ def _read_contents(database: sqlite3.Connection) -> CardContents:
     return contents
 
 
-def _digest(database: sqlite3.Connection) -> str:
-    """SHA-256 over everything that never changes after personalisation."""
-    digest = hashlib.sha256()
-    for table in (
-        "SELECT name, value FROM about WHERE name <> 'digest' ORDER BY name",
-        "SELECT aid, kind, fid, position, content FROM item ORDER BY aid, kind, fid, position",
-        "SELECT aid, fid, tries FROM pin ORDER BY aid, fid",
-    ):
-        for row in database.execute(table):
-            digest.update(repr(row).encode())
-    return digest.hexdigest()
-
-
 def _open(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     # "rw" rather than the default: a store must not bring an empty card into being where the image has gone.
     create = "rwc" if path.name.endswith(".new") else "rw"
@@ -250,10 +263,6 @@ def _connected(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Conne
         yield database
     finally:
         database.close()
-
-
-def _pragma(database: sqlite3.Connection, name: str) -> int:
-    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _sync(path: Path) -> None:

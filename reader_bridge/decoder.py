@@ -9,36 +9,17 @@ from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
 from kazashi.card.apdu import CommandApdu, ResponseApdu
 from kazashi.card.file import Application
 from kazashi.card.identifiers import FileId
+from kazashi.card.instruction import Instruction
 from kazashi.card.refusal import WrongLength
-from kazashi.card.status_word import SUCCESS
+from kazashi.card.status_word import Status
 from kazashi.reader_bridge.vpcd import FORGETTING, Exchange
 
 MASK = "**"
 """What stands for a byte that is a PIN's or says something about the holder."""
 
-_INSTRUCTIONS = {
-    0x0020: "VERIFY",
-    0x0022: "MANAGE SECURITY ENVIRONMENT",
-    0x0024: "CHANGE REFERENCE DATA",
-    0x002A: "PERFORM SECURITY OPERATION",
-    0x002C: "RESET RETRY COUNTER",
-    0x0070: "MANAGE CHANNEL",
-    0x0082: "EXTERNAL AUTHENTICATE",
-    0x0084: "GET CHALLENGE",
-    0x0088: "INTERNAL AUTHENTICATE",
-    0x00A4: "SELECT",
-    0x00B0: "READ BINARY",
-    0x00B2: "READ RECORD",
-    0x00C0: "GET RESPONSE",
-    0x00CA: "GET DATA",
-    0x802A: "COMPUTE DIGITAL SIGNATURE",
-    0x8032: "CHANGE KEY",
-    0x80A2: "SET PUBLIC IC KEY",
-    0x80AE: "SET SESSION KEY",
-    0xFFCA: "GET UID (reader)",
-}
-_PIN_COMMANDS = {0x0020, 0x0024, 0x8032}
-_NAMING_BY_P2 = {*_PIN_COMMANDS, 0x0088, 0x802A}
+_PIN_COMMANDS = {Instruction.VERIFY, Instruction.CHANGE_REFERENCE_DATA, Instruction.CHANGE_KEY}
+_NAMING_BY_P2 = {*_PIN_COMMANDS, Instruction.INTERNAL_AUTHENTICATE, Instruction.COMPUTE_DIGITAL_SIGNATURE}
+_TITLES: dict[int, str] = {int(instruction): instruction.title for instruction in Instruction}
 
 
 class Decoded(NamedTuple):
@@ -90,16 +71,16 @@ class Decoder:
         return self.decode(exchange).words
 
     def _follow(self, command: CommandApdu, response: ResponseApdu | None) -> None:
-        succeeded = response is not None and response.status == SUCCESS
+        succeeded = response is not None and response.status == Status.SUCCESS
         named = self._named_file(command)
-        match command.cla << 8 | command.ins, command.p1:
-            case 0x00A4, 0x04 if succeeded:
+        match command.instruction, command.p1:
+            case Instruction.SELECT, 0x04 if succeeded:
                 # P2 02 is the next application that is called so, and nobody outside the card knows which that is.
                 self._application = self._named(command.data) if command.p2 & 0x03 == 0 else None
                 # The beginning of a name may be another application's on another card.
                 self._whole = self._application is not None and self._application.aid == command.data
                 self._file, self._sure = None, True
-            case 0x00A4, 0x02 if succeeded:
+            case Instruction.SELECT, 0x02 if succeeded:
                 self._file, self._sure = FileId(int.from_bytes(command.data[:2])), len(command.data) == 2
             case _ if named is not None:
                 # A command that names a file selects it; one that fails may or may not have done so.
@@ -107,12 +88,12 @@ class Decoder:
 
     def _named_file(self, command: CommandApdu) -> FileId | None:
         """The file that a command other than SELECT names by its short identifier."""
-        key = command.cla << 8 | command.ins
-        if key == 0x00B0 and command.p1 & 0x80:
+        key = command.instruction
+        if key == Instruction.READ_BINARY and command.p1 & 0x80:
             return FileId(command.p1 & 0x1F)
         if key in _NAMING_BY_P2 and command.p2 & 0x1F:
             return FileId(command.p2 & 0x1F)
-        if key == 0x00B2 and command.p2 >> 3:
+        if key == Instruction.READ_RECORD and command.p2 >> 3:
             return FileId(command.p2 >> 3)
         return None
 
@@ -120,22 +101,22 @@ class Decoder:
         return next((found for found in self._applications if name and found.aid.startswith(name)), None)
 
     def _asked(self, command: CommandApdu) -> str:
-        key = command.cla << 8 | command.ins
-        words = [_INSTRUCTIONS.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
+        key = command.instruction
+        words = [_TITLES.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
         match key:
-            case 0x00A4 if command.p1 == 0x04:
+            case Instruction.SELECT if command.p1 == 0x04:
                 found = self._named(command.data)
                 words.append(f"application {found.name if found else command.data.hex().upper()}")
-            case 0x00A4 if command.data:
+            case Instruction.SELECT if command.data:
                 words.append(self._file_in_words(FileId(int.from_bytes(command.data[:2]))))
-            case 0x00B0:
+            case Instruction.READ_BINARY:
                 offset = command.p2 if command.p1 & 0x80 else command.p1 << 8 | command.p2
                 words.append(f"{self._file_in_words(self._file)} from {offset}")
                 if command.le is not None:
                     words.append(f"up to {command.le}")
-            case 0x00B2:
+            case Instruction.READ_RECORD:
                 words.append(f"{self._file_in_words(self._file)} record {command.p1}")
-            case 0x00CA:
+            case Instruction.GET_DATA:
                 words.append(f"{command.p1:02X}{command.p2:02X}")
             case _ if key in _PIN_COMMANDS:
                 words.append(self._file_in_words(self._file))
@@ -161,14 +142,14 @@ class Decoder:
 
     def _is_nobodys(self, command: CommandApdu) -> bool:
         """Whether what is answered to a command says nothing about a holder."""
-        match command.cla << 8 | command.ins:
-            case 0x0084:
+        match command.instruction:
+            case Instruction.GET_CHALLENGE:
                 return True
-            case 0x00A4:
+            case Instruction.SELECT:
                 return self._application is not None
-            case 0x00B0 if self._application is not None and self._whole and self._sure:
+            case Instruction.READ_BINARY if self._application is not None and self._whole and self._sure:
                 return self._file in IMPERSONAL_FILES.get(self._application.aid, ())
-            case 0x00CA:
+            case Instruction.GET_DATA:
                 return command.p1 << 8 | command.p2 in IMPERSONAL_OBJECTS
         return False
 
@@ -177,7 +158,7 @@ def _command_shown(raw: bytes, command: CommandApdu | None) -> str:
     """A command with its data masked, unless they are a name. Of what is no command, only the header is shown."""
     if command is None:
         return raw[:4].hex().upper() + MASK * len(raw[4:])
-    if not command.data or (command.cla, command.ins) == (0x00, 0xA4):
+    if not command.data or command.instruction == Instruction.SELECT:
         return raw.hex().upper()
     begins = 7 if command.extended else 5
     ends = begins + len(command.data)

@@ -14,8 +14,9 @@ from enum import Enum
 from random import Random
 
 from kazashi.card.card import Card
+from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
-from kazashi.card.status_word import StatusWord
+from kazashi.card.status_word import Status, StatusWord
 from kazashi.card.store import Reference, Store, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
 
@@ -25,15 +26,21 @@ Tell = Callable[[str], None]
 Steal = Callable[[float], bool]
 """Has a second client take the reader for so many seconds; False where one has it already."""
 
-_VERIFY, _CHANGES = 0x0020, (0x0024, 0x8032)
-_ANSWERING = {bytes.fromhex(header) for header in ("00A4", "802A", "0088")}
+GLITCHES: dict[str, tuple[Instruction, ...]] = {
+    "verify": (Instruction.VERIFY,),
+    "change": (Instruction.CHANGE_REFERENCE_DATA, Instruction.CHANGE_KEY),
+}
+"""The commands that a glitch may meet, by the word that a script has for them."""
+
+_GLITCHED = {instruction for instructions in GLITCHES.values() for instruction in instructions}
+_ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
 """Commands that carry data and may be answered with data."""
 
-_WRONG_LENGTH = StatusWord(0x6700).to_bytes(2)
-_UNKNOWN_INSTRUCTION = StatusWord(0x6D00).to_bytes(2)
+_WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
+_UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class When:
     """Which commands a fault meets: all conditions that are set must hold.
 
@@ -144,7 +151,7 @@ class Fault:
     when: When
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
     """All that is wrong with one card and its reader.
 
@@ -263,7 +270,7 @@ class _FaultyCard(_Layer):
                 for _ in range(extensions):
                     self._tell(f"waiting time extension of {each:g} s")
                     time.sleep(each)
-            case Glitch() if int.from_bytes(command[:2]) in (_VERIFY, *_CHANGES) and len(command) > 5:
+            case Glitch() if int.from_bytes(command[:2]) in _GLITCHED and len(command) > 5:
                 self._store.armed = True
 
     def _after(self, kind: Kind, answer: bytes) -> bytes:
@@ -338,7 +345,7 @@ class _ChainedAnswers(_Layer):
         super().reset()
 
     def transmit(self, command: bytes) -> bytes:
-        if command[:2] == b"\x00\xc0":
+        if int.from_bytes(command[:2]) == Instruction.GET_RESPONSE:
             return self._fetch(command)
         self._waiting = b""
         answer = super().transmit(command)
@@ -364,9 +371,10 @@ class _T0Commands(_Layer):
     understood."""
 
     def transmit(self, command: bytes) -> bytes:
-        if len(command) == 5 and command[:2] == b"\x00\x20" and command[4] == 0:
+        instruction = int.from_bytes(command[:2])
+        if len(command) == 5 and instruction == Instruction.VERIFY and command[4] == 0:
             command = command[:4]
-        elif len(command) > 5 and len(command) == 5 + command[4] and command[:2] in _ANSWERING:
+        elif len(command) > 5 and len(command) == 5 + command[4] and instruction in _ANSWERING:
             command += b"\0"
         return super().transmit(command)
 

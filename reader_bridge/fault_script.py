@@ -16,6 +16,7 @@ from kazashi.card.file import PinFile
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
 from kazashi.reader_bridge.fault import (
+    GLITCHES,
     Fault,
     FaultPlan,
     Glitch,
@@ -106,13 +107,13 @@ class _Reader:
             t0 = word == "T=0"
             chaining = chaining or t0
         return FaultPlan(
-            tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
-            self._integer(top["seed"], 0, 2**63) if "seed" in top else 0,
-            atr,
-            chaining,
-            t0,
-            self._integer(top["limit"], 5, 65544) if "limit" in top else None,
-            self._tries(top["tries"]) if "tries" in top else {},
+            faults=tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
+            seed=self._integer(top["seed"], 0, 2**63) if "seed" in top else 0,
+            atr=atr,
+            chaining=chaining,
+            t0=t0,
+            limit=self._integer(top["limit"], 5, 65544) if "limit" in top else None,
+            tries=self._tries(top["tries"]) if "tries" in top else {},
         )
 
     def _fault(self, node: yaml.Node) -> Fault:
@@ -140,7 +141,8 @@ class _Reader:
             raise self._wrong(entries[key], f"{kind} has no {key!r}")
         when = self._when(entries["when"]) if "when" in entries else When()
         if kind == "glitch":
-            of = self._choice(entries[kind], {"verify": "0020", "change": "0024|8032"})
+            patterns = {word: "|".join(f"{code:04X}" for code in codes) for word, codes in GLITCHES.items()}
+            of = self._choice(entries[kind], patterns)
             when = replace(when, matching=when.matching or re.compile(of))
         return Fault(kinds[kind](entries[kind], entries), when)
 
@@ -154,10 +156,10 @@ class _Reader:
         if "chance" in entries:
             chance = self._number(entries["chance"], 0.0, 1.0)
         return When(
-            self._integer(entries["command"], 1, 2**31) if "command" in entries else None,
-            self._integer(entries["every"], 1, 2**31) if "every" in entries else None,
-            matching,
-            chance,
+            command=self._integer(entries["command"], 1, 2**31) if "command" in entries else None,
+            every=self._integer(entries["every"], 1, 2**31) if "every" in entries else None,
+            matching=matching,
+            chance=chance,
         )
 
     def _tries(self, node: yaml.Node) -> dict[Reference, int]:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kazashi.card.chip import Chip
-from kazashi.card.refusal import UnknownClass, status_of
-from kazashi.card.status_word import SUCCESS
+from kazashi.card.instruction import CommandClass, Instruction
+from kazashi.card.status_word import Status
 
-_SUCCESS = SUCCESS.to_bytes(2)
-_UNKNOWN_CLASS = status_of(UnknownClass()).to_bytes(2)
-_READER_CLASS = 0xFF
-_GET_UID = bytes.fromhex("FFCA000000")
-_GET_ATTRIB_RESPONSE = bytes.fromhex("FFCA010000")
+_SUCCESS = Status.SUCCESS.to_bytes(2)
+_UNKNOWN_CLASS = Status.UNKNOWN_CLASS.to_bytes(2)
+GET_UID = Instruction.GET_UID.to_bytes(2) + b"\0\0\0"
+GET_ATTRIB_RESPONSE = Instruction.GET_UID.to_bytes(2) + b"\1\0\0"
+"""The two commands that a contactless reader answers itself (PC/SC part 3, section 3.2.2.1.3)."""
 
 CONTACTLESS_ATQBS = {
     "plain": bytes.fromhex("000005E0B381A1"),
@@ -108,11 +108,11 @@ class ContactlessInterface(ContactInterface):
 
     def transmit(self, command: bytes) -> bytes:
         """Answer one command APDU."""
-        if command[:1] != bytes((_READER_CLASS,)):
+        if command[:1] != bytes((CommandClass.READER,)):
             return self.chip.transmit(command)
-        if command == _GET_UID:
+        if command == GET_UID:
             return self._pupi + _SUCCESS
-        if command == _GET_ATTRIB_RESPONSE:
+        if command == GET_ATTRIB_RESPONSE:
             return b"\0" + _SUCCESS
         return _UNKNOWN_CLASS
 

@@ -14,11 +14,9 @@ from smartcard.scard import (
     SCARD_E_NO_READERS_AVAILABLE,
     SCARD_E_NO_SERVICE,
     SCARD_E_NO_SMARTCARD,
-    SCARD_E_NOT_TRANSACTED,
     SCARD_E_READER_UNAVAILABLE,
     SCARD_E_SERVICE_STOPPED,
     SCARD_E_UNKNOWN_READER,
-    SCARD_F_COMM_ERROR,
     SCARD_LEAVE_CARD,
     SCARD_PCI_T0,
     SCARD_PCI_T1,
@@ -60,7 +58,6 @@ _GONE = {
         SCARD_W_UNPOWERED_CARD,
     )
 }
-_NOT_TAKEN = {SCARD_E_NOT_TRANSACTED & _UNSIGNED, SCARD_F_COMM_ERROR & _UNSIGNED}
 
 
 class PcscError(Exception):
@@ -75,11 +72,6 @@ class PcscError(Exception):
     def gone(self) -> bool:
         """Whether the card, the reader or the service is not there any more."""
         return self.code in _GONE
-
-    @property
-    def not_taken(self) -> bool:
-        """Whether the reader or the card failed to carry a command out."""
-        return self.code in _NOT_TAKEN
 
 
 class NoSuchReader(Exception):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from kazashi.card.refusal import UnknownInstruction, status_of
-from kazashi.card.status_word import StatusWord
+from kazashi.card.status_word import Status
 from kazashi.reader_bridge.trace import Recorded, Trace
 
-_NOT_RECORDED = status_of(UnknownInstruction()).to_bytes(2)
-_OUT_OF_ORDER = StatusWord(0x6F00).to_bytes(2)
+_NOT_RECORDED = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
+_OUT_OF_ORDER = Status.INTERNAL_ERROR.to_bytes(2)
 
 
 class ReplayedCard:

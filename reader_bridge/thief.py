@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 
+from kazashi.applets import card_manager
+from kazashi.card.request import select
 from kazashi.reader_bridge.pcsc import connected
-
-_SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
 
 
 def steal(reader: str, seconds: float) -> None:
@@ -19,7 +19,7 @@ def steal(reader: str, seconds: float) -> None:
     with connected(reader) as card:
         card.begin()
         try:
-            card.transmit(_SELECT_CARD_MANAGER)
+            card.transmit(select(card_manager.AID))
             time.sleep(seconds)
         finally:
             card.end()

@@ -44,6 +44,21 @@ class Control(Enum):
     ATR = 4
 
 
+class LinkState(Enum):
+    """What the host at the other end has done with the card."""
+
+    UNNOTICED = "the card was put in, and has never been given power"
+    OFF = "the card was given power, and has it no more"
+    STARTING = "the card has power, and its ATR was not asked for yet"
+    STARTED = "the ATR was sent, and nothing has come since"
+    RUNNING = "the card has power, and is in use"
+
+    @property
+    def powered(self) -> bool:
+        """Whether the card has power."""
+        return self in (LinkState.STARTING, LinkState.STARTED, LinkState.RUNNING)
+
+
 class Exchange(NamedTuple):
     """One command and its answer: when it came (seconds since the epoch), how long the card took, both as bytes.
 
@@ -89,12 +104,8 @@ class VpcdLink:
         self._view = memoryview(self._buffer)
         self._held = 0  # bytes received and not yet taken
         self._first_poll: float | None = None
-        self._hurried = False  # whether the next message must come within _SILENCE_SECONDS
-        self._noticed = False  # whether pcscd gave power since the card was put in
-        self._starting = False  # whether the ATR that follows power is still to be read
-        self._started = False  # whether it was read, and nothing has come since
+        self._state = LinkState.UNNOTICED
         self._patient = patient
-        self._powered = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
@@ -106,13 +117,13 @@ class VpcdLink:
         try:
             while True:
                 message = self._receive()
-                if self._started:
-                    self._started = False
+                if self._state is LinkState.STARTED:
+                    self._state = LinkState.RUNNING
                     on_power()
                 if len(message) != 1:
-                    if self._patient and not self._powered:
+                    if self._patient and not self._state.powered:
                         self._interface.power_on()
-                        self._powered = True
+                        self._state = LinkState.RUNNING
                         on_power()
                     self._answer(message)
                 elif message[0] == Control.ATR.value:
@@ -131,16 +142,17 @@ class VpcdLink:
         match code:
             case Control.POWER_OFF.value:
                 self._interface.power_off()
+                if self._state is not LinkState.UNNOTICED:
+                    self._state = LinkState.OFF
             case Control.POWER_ON.value:
                 self._interface.power_on()
-                self._noticed = True
+                self._state = LinkState.STARTING
             case Control.RESET.value:
                 self._interface.reset()
-                self._noticed = True
+                self._state = LinkState.STARTING
             case _:
                 _log.warning("vpcd sent the unknown control %02X", code)
                 return
-        self._starting = self._powered = code != Control.POWER_OFF.value
         if not self._patient:
             self._hurry()
         for observer in self._observers:
@@ -152,7 +164,6 @@ class VpcdLink:
         # its answer for ever, with the reader locked. Should it fall silent now, the card is taken out for a moment,
         # which the client is told of.
         self._sock.settimeout(_SILENCE_SECONDS)
-        self._hurried = True
 
     def _polled(self) -> None:
         """The ATR was asked for: after power, or to see whether there is a card.
@@ -161,13 +172,17 @@ class VpcdLink:
         the new one before pcscd has looked: pcscd then never learns of the change, and never gives the new card
         power. A card that is looked at again and again without power is therefore taken out once more.
         """
-        if self._starting:
-            self._starting = False
-            self._started = True
+        if self._state is LinkState.STARTING:
+            self._state = LinkState.STARTED
         if self._first_poll is None:
             self._first_poll = time.monotonic()
-        if not self._noticed and not self._patient and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
+        if self._unnoticed and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
             raise ReaderGone("pcscd has not noticed that there is a new card")
+
+    @property
+    def _unnoticed(self) -> bool:
+        """Whether pcscd, which gives power to every card that it notices, has not noticed this one."""
+        return self._state is LinkState.UNNOTICED and not self._patient
 
     def cut(self) -> None:
         """Take the card away at once, whatever it is doing. `serve` then ends."""
@@ -175,7 +190,7 @@ class VpcdLink:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, command: bytes) -> None:
-        if not self._noticed and not self._patient:
+        if self._unnoticed:
             raise ReaderGone("pcscd has not noticed that there is a new card")
         at, begun = time.time(), time.perf_counter()
         response = self._interface.transmit(command)
@@ -201,9 +216,8 @@ class VpcdLink:
                 raise ReaderGone("vpcd closed the connection")
             held += count
         end = 2 + (buffer[0] << 8 | buffer[1])
-        if self._hurried:
+        if self._sock.gettimeout() is not None:  # the message that was expected soon has come
             self._sock.settimeout(None)
-            self._hurried = False
         message = bytes(self._view[2:end])
         self._held = held - end
         if self._held:

@@ -24,6 +24,7 @@ from kazashi.assembly.network import Network, addresses
 from kazashi.assembly.points import enrol_till
 from kazashi.assembly.relying import card_verdict, direct_linkage
 from kazashi.card.chip import Chip
+from kazashi.card.request import select, select_file
 from kazashi.card_management.management import unfilled
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import Kind
@@ -202,7 +203,7 @@ def _read_in_passing(world: World) -> int:
     """The serial number of the authentication certificate that a card gives to whoever is near, without a PIN."""
     chip = Chip(load(image_path(world, PEOPLE[0])))
     chip.power_on()
-    for command in (b"\x00\xa4\x04\x0c" + bytes((len(jpki.AID),)) + jpki.AID, bytes.fromhex("00A4020C02000A")):
+    for command in (select(jpki.AID), select_file(jpki.AUTHENTICATION_CERTIFICATE)):
         answer = chip.transmit(command)
         if answer != b"\x90\x00":
             return 0

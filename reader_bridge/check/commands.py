@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from kazashi.applets import card_surface, common_card, input_support, jpki
+from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets.applet import TransparentEf
+from kazashi.card.request import CURRENT, select, select_file, select_for_information, tries_left
 from kazashi.reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
 from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
-_JPKI = "00A4040C0AD392F000260100000001"
-_TEXT = "00A4040C0AD3921000310001010408"
-_VISUAL = "00A4040C0AD3921000310001010402"
-_COMMON = "00A4040C0AD3921000310001010100"
-_MANAGER = "00A4040C07A0000001510000"
-_TOKEN = "00A4020C020006"
+_JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER = (
+    select(applet.AID).hex().upper() for applet in (jpki, input_support, card_surface, common_card, juki, card_manager)
+)
+_JPKI_FOR_INFORMATION = select_for_information(jpki.AID).hex().upper()
+_TOKEN = select_file(jpki.TOKEN_INFORMATION).hex().upper()
+_PIN_TRIES, _PASSWORD_TRIES = (tries_left(pin).hex().upper() for pin in (jpki.AUTHENTICATION_PIN, jpki.SIGNATURE_PIN))
 _FOREIGN = SELECT_FOREIGN.hex().upper()
 _REFUSED = "6[0-9A-F]{3}"
 
@@ -22,7 +24,7 @@ LENGTHS = (
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00B0000010", "16 bytes, 9000"), ("00B0000000", "160 bytes, 9000")),
     exchanges("apdu.case-3-short", "A short command that carries data", "ISO 7816-3, 12.1.3", (_JPKI, "9000")),
     exchanges("apdu.case-4-short", "A short command that carries data and expects some", "ISO 7816-3, 12.1.3",
-              ("00A404000AD392F00026010000000100", r"\d+ bytes, 9000")),
+              (_JPKI_FOR_INFORMATION, r"\d+ bytes, 9000")),
     exchanges("apdu.read-without-le", "READ BINARY without a length, as one client sends it", "docs/differences.md",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00B00000", "160 bytes, 9000")),
     exchanges("apdu.length-too-large", "A length field that promises more than there is", "ISO 7816-3, 12.1",
@@ -33,12 +35,11 @@ LENGTHS = (
 
 SELECTION = (
     exchanges("selection.whole-name", "Each application is selected by its name", "docs/card.md",
-              *((select, "9000") for select in (_JPKI, _TEXT, _VISUAL, _COMMON, "00A4040C0AD3921000310001010401",
-                                                _MANAGER))),
+              *((select, "9000") for select in (_JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER))),
     exchanges("selection.part-of-a-name", "The beginning of a name selects the first application that has it",
               "JICSAP 1.1, 4.2", ("00A4040C05D392F00026", "9000"), (_TOKEN, "9000")),
     exchanges("selection.control-information", "A SELECT that asks for data is answered with a template",
-              "ISO 7816-4, 7.4.3", ("00A404000AD392F00026010000000100", r"\d+ bytes, 9000")),
+              "ISO 7816-4, 7.4.3", (_JPKI_FOR_INFORMATION, r"\d+ bytes, 9000")),
     exchanges("selection.foreign-name", "The name of another card's application is not found", "ISO 7816-4",
               (_FOREIGN, "6A82"), needs=Needs.ANY_CARD),
     exchanges("selection.failure-changes-nothing", "A SELECT that fails leaves application and file as they were",
@@ -86,23 +87,23 @@ FILES = (
 )  # fmt: skip
 
 
-def _certificate(fid: int, what: str) -> Case:
+def _certificate(file: TransparentEf) -> Case:
     def look(probe: Probe, findings: Findings) -> None:
         probe.select(jpki.AID)
-        content = probe.file(fid)
+        content = probe.file(file)
         findings.require(content[:2] == b"\x30\x82", "it begins as a long DER sequence, 30 82")
         if content[:2] == b"\x30\x82":
             size = int.from_bytes(content[2:4]) + 4
             findings.require(size <= len(content), "the file holds all of it")
             findings.require(not content[size:].strip(b"\xff\x00"), "what follows is filler")
 
-    return Case(f"files.{what.replace(' ', '-')}", f"The {what} is a certificate", "docs/card.md", look)
+    return Case(f"files.{file.name.replace(' ', '-')}", f"The {file.name} is a certificate", "docs/card.md", look)
 
 
 CERTIFICATES = (
-    _certificate(jpki.AUTHENTICATION_CERTIFICATE, "authentication certificate"),
-    _certificate(jpki.AUTHENTICATION_AUTHORITY, "authentication authority"),
-    _certificate(jpki.SIGNATURE_AUTHORITY, "signature authority"),
+    _certificate(jpki.AUTHENTICATION_CERTIFICATE),
+    _certificate(jpki.AUTHENTICATION_AUTHORITY),
+    _certificate(jpki.SIGNATURE_AUTHORITY),
 )
 
 ERRORS = (
@@ -111,7 +112,7 @@ ERRORS = (
     exchanges("errors.instruction", "An instruction that the card does not know", "ISO 7816-4, 5.6",
               ("001C0000", "6D00"), needs=Needs.ANY_CARD),
     exchanges("errors.channel", "A logical channel that is not open", "ISO 7816-4, 5.4.1",
-              ("01A4040C0AD392F000260100000001", "6881")),
+              ("01" + _JPKI[2:], "6881")),
     exchanges("errors.no-file", "Reading without a file", "docs/card.md",
               (_JPKI, "9000"), ("00B0000004", "6986"), cold=True),
     exchanges("errors.record-of-a-transparent-file", "A record of a file that has none", "docs/card.md",
@@ -126,25 +127,25 @@ ERRORS = (
 
 
 def _queries(probe: Probe, findings: Findings) -> None:
-    for aid, fid, what, most in (
-        (jpki.AID, jpki.AUTHENTICATION_PIN, "authentication PIN", jpki.AUTHENTICATION_TRIES),
-        (jpki.AID, jpki.SIGNATURE_PIN, "signature password", jpki.SIGNATURE_TRIES),
-        (input_support.AID, input_support.PIN, "text PIN", input_support.PIN_TRIES),
-        (input_support.AID, input_support.NUMBER_A, "reference number A", input_support.NUMBER_TRIES),
-        (input_support.AID, input_support.NUMBER_B, "reference number B", input_support.NUMBER_TRIES),
-        (card_surface.AID, card_surface.NUMBER_A, "reference number A (visual)", input_support.NUMBER_TRIES),
-        (card_surface.AID, card_surface.NUMBER_B, "reference number B (visual)", input_support.NUMBER_TRIES),
-        (common_card.AID, common_card.JUKI_PIN, "juki PIN", common_card.JUKI_TRIES),
+    for aid, pin, what in (
+        (jpki.AID, jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_PIN.name),
+        (jpki.AID, jpki.SIGNATURE_PIN, jpki.SIGNATURE_PIN.name),
+        (input_support.AID, input_support.PIN, input_support.PIN.name),
+        (input_support.AID, input_support.NUMBER_A, input_support.NUMBER_A.name),
+        (input_support.AID, input_support.NUMBER_B, input_support.NUMBER_B.name),
+        (card_surface.AID, card_surface.NUMBER_A, "reference number A (visual)"),
+        (card_surface.AID, card_surface.NUMBER_B, "reference number B (visual)"),
+        (common_card.AID, common_card.JUKI_PIN, common_card.JUKI_PIN.name),
     ):
         probe.select(aid)
-        probe.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))
-        findings.expect(answered(probe.send("00200080")), f"63C[0-{most:X}]", what)
+        probe.transmit(select_file(pin))
+        findings.expect(answered(probe.transmit(tries_left(CURRENT))), f"63C[0-{pin.tries:X}]", what)
 
 
 def _query_costs_nothing(probe: Probe, findings: Findings) -> None:
     probe.select(jpki.AID)
-    probe.send("00A4020C020018")
-    asked = {answered(probe.send("00200080")) for _ in range(5)}
+    probe.transmit(select_file(jpki.AUTHENTICATION_PIN))
+    asked = {answered(probe.transmit(tries_left(CURRENT))) for _ in range(5)}
     findings.require(len(asked) == 1, "five questions in a row get one answer")
 
 
@@ -152,9 +153,9 @@ QUERIES = (
     Case("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries, verifies=True),
     Case("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing, verifies=True),
     exchanges("pins.short-identifier", "A PIN is asked for by its short identifier", "docs/card.md",
-              (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("0020009B", "63C[0-5]"), verifies=True),
+              (_JPKI, "9000"), (_PIN_TRIES, "63C[0-3]"), (_PASSWORD_TRIES, "63C[0-5]"), verifies=True),
     exchanges("pins.unverified", "After power-up no key may be used without its PIN, and no query opens one",
-              "docs/card.md", (_JPKI, "9000"), ("00200098", "63C[0-3]"), ("00B0810004", "6982"), cold=True,
+              "docs/card.md", (_JPKI, "9000"), (_PIN_TRIES, "63C[0-3]"), ("00B0810004", "6982"), cold=True,
               verifies=True),
 )  # fmt: skip
 

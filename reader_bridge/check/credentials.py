@@ -13,23 +13,28 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from kazashi.applets import jpki
+from kazashi.card.request import (
+    CURRENT,
+    DIGEST_INFO_SHA256,
+    compute_digital_signature,
+    select_file,
+    tries_left,
+    verify,
+)
 from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
 from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe
 
-_DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
 _MESSAGE = b"reader check"
-_SUCCESS = b"\x90\x00"
 
 
 def _verify(probe: Probe, pin_file: int, value: str) -> bytes:
-    probe.transmit(bytes.fromhex("00A4020C02") + pin_file.to_bytes(2))
-    return probe.transmit(bytes((0x00, 0x20, 0x00, 0x80, len(value))) + value.encode("ascii"))
+    probe.transmit(select_file(pin_file))
+    return probe.transmit(verify(CURRENT, value.encode("ascii")))
 
 
 def _sign(probe: Probe, key: int) -> bytes:
-    probe.transmit(bytes.fromhex("00A4020C02") + key.to_bytes(2))
-    info = _DIGEST_INFO + sha256(_MESSAGE).digest()
-    return probe.transmit(bytes((0x80, 0x2A, 0x00, 0x80, len(info))) + info + b"\0")
+    probe.transmit(select_file(key))
+    return probe.transmit(compute_digital_signature(CURRENT, DIGEST_INFO_SHA256 + sha256(_MESSAGE).digest()))
 
 
 def _signs(pin_file: int, key: int, certificate: int, secret: str) -> Callable[[Probe, Findings], None]:
@@ -68,12 +73,12 @@ def _wrong_pin(probe: Probe, findings: Findings) -> None:
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, wrong)), "63C2", "a wrong PIN")
     findings.expect(answered(_sign(probe, jpki.AUTHENTICATION_KEY)), "6982", "signing after it")
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN again")
-    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_TRIES, "all tries are back")
+    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_PIN.tries, "all tries are back")
 
 
 def _tries(probe: Probe, pin_file: int) -> int:
-    probe.transmit(bytes.fromhex("00A4020C02") + pin_file.to_bytes(2))
-    answer = probe.send("00200080")
+    probe.transmit(select_file(pin_file))
+    answer = probe.transmit(tries_left(CURRENT))
     return answer[1] & 0x0F if len(answer) == 2 and answer[0] == 0x63 else 0
 
 

@@ -11,27 +11,42 @@ from enum import Enum
 
 from smartcard.scard import SCARD_UNPOWER_CARD
 
-from kazashi.applets import jpki
+from kazashi.applets import card_manager, jpki
 from kazashi.card.identifiers import Aid
+from kazashi.card.instruction import CommandClass, Instruction
+from kazashi.card.request import read_binary, select, select_file
+from kazashi.card.status_word import Status
+from kazashi.reader_bridge.interface import GET_ATTRIB_RESPONSE, GET_UID
 from kazashi.reader_bridge.pcsc import CardHandle
 
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
-
-SELECT_FOREIGN = bytes.fromhex("00A4040C09A00000030800001000")
+SELECT_JPKI = select(jpki.AID)
+SELECT_CARD_MANAGER = select(card_manager.AID)
+SELECT_FOREIGN = select(Aid("A00000030800001000"))
 """PIV's name; nothing of an individual number card begins like it."""
 
-_SUCCESS = b"\x90\x00"
+_SUCCESS = Status.SUCCESS.to_bytes(2)
 _STEP = 0xF0
 _TOKEN_LABEL = b"JPKIAP"
 
 UNKNOWN_INSTRUCTION = 0x1C
 """One that no standard gives a meaning, so that no card does anything at it."""
 
-_READING = {0xA4, 0xB0, 0xB2, 0xCA, 0x84, 0xC0, UNKNOWN_INSTRUCTION}
-_STRANGE_CLASSES = {0x01, 0xF0}  # logical channel 1, and a class that belongs to nobody
-_RETRY_QUERY = 0x20
-_READER_COMMANDS = {bytes.fromhex("FFCA000000"), bytes.fromhex("FFCA010000")}
+_READING = {
+    UNKNOWN_INSTRUCTION,
+    *(
+        instruction.ins
+        for instruction in (
+            Instruction.SELECT,
+            Instruction.READ_BINARY,
+            Instruction.READ_RECORD,
+            Instruction.GET_DATA,
+            Instruction.GET_CHALLENGE,
+            Instruction.GET_RESPONSE,
+        )
+    ),
+}
+_READING_CLASSES = {CommandClass.INTERINDUSTRY, CommandClass.LOGICAL_CHANNEL_1, CommandClass.UNASSIGNED}
+_WITH_SECRETS = {Instruction.VERIFY, Instruction.COMPUTE_DIGITAL_SIGNATURE}
 _EMULATED = b"JPKI-EMU"
 """The organisation of every authority of ours. No real one is called so, and no real card holds such a certificate."""
 
@@ -75,16 +90,16 @@ class Secrets:
 
 def allowed(command: bytes, kind: Kind, secrets: Secrets) -> bool:
     """Whether a command may be sent to a card of that kind."""
-    if command in _READER_COMMANDS:
+    if command in (GET_UID, GET_ATTRIB_RESPONSE):
         return True
     if len(command) < 4:
         return False
-    cla, ins = command[0], command[1]
-    if cla in (0x00, *_STRANGE_CLASSES) and ins in _READING:
+    if command[0] in _READING_CLASSES and command[1] in _READING:
         return True
-    if cla == 0x00 and ins == _RETRY_QUERY and len(command) == 4:
+    instruction = int.from_bytes(command[:2])
+    if instruction == Instruction.VERIFY and len(command) == 4:
         return kind.is_number_card  # the empty VERIFY costs none there; other cards may take it for a wrong PIN
-    return secrets.may_go_to(kind) and (cla, ins) in {(0x00, 0x20), (0x80, 0x2A)}
+    return secrets.may_go_to(kind) and instruction in _WITH_SECRETS
 
 
 @dataclass
@@ -129,17 +144,17 @@ class Probe:
 
     def select(self, aid: Aid) -> bytes:
         """Select an application by its name."""
-        return self.transmit(bytes((0x00, 0xA4, 0x04, 0x0C, len(bytes(aid)))) + bytes(aid))
+        return self.transmit(select(aid))
 
     def file(self, fid: int, most: int = 0x7F00) -> bytes:
         """A file of the current application from its beginning, up to `most` bytes of it, read in steps that every
         reader takes."""
-        if self.transmit(bytes.fromhex("00A4020C02") + fid.to_bytes(2))[-2:] != _SUCCESS:
+        if self.transmit(select_file(fid))[-2:] != _SUCCESS:
             return b""
         content = b""
         while len(content) < most:
             wanted = min(_STEP, most - len(content))
-            answer = self.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, wanted)))
+            answer = self.transmit(read_binary(len(content), wanted))
             if answer[-2:] != _SUCCESS or len(answer) == 2:
                 break
             content += answer[:-2]

@@ -19,6 +19,7 @@ from kazashi.card.chip import Chip
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.identifiers import FileId
 from kazashi.card.image import read_image
+from kazashi.card.request import select, verify
 from kazashi.card.tlv import Tlv, parse
 from kazashi.card_management.order import image_path
 from kazashi.resident_registry.cast import CAST
@@ -282,7 +283,7 @@ def test_reference_number_b(about: dict[str, str]) -> None:
 def test_internal_authentication_proves_the_certified_key(hanako: CardContents) -> None:
     chip = Chip(install(hanako))
     chip.power_on()
-    chip.transmit(bytes.fromhex("00A4040C0A") + common_card.AID)
+    chip.transmit(select(common_card.AID))
     answer = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
     certificate, _ = parse(Tlv(0x7F21, hanako[card_manager.AID].objects[card_manager.CARD_CERTIFICATE], 3).encode())
     key = rsa_key(certificate.children()[0].value[32:])
@@ -303,8 +304,8 @@ SIGNATURES = {
 def test_what_each_way_of_signing_signs(hanako: CardContents, way: int) -> None:
     chip = Chip(install(hanako))
     chip.power_on()
-    chip.transmit(bytes.fromhex("00A4040C0A") + jpki.AID)
-    chip.transmit(bytes.fromhex("002000980431323334"))
+    chip.transmit(select(jpki.AID))
+    chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"1234"))
     message = b"kazashi"
     data = sha256(message).digest() if way in (2, 4) else message
     answer = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")

@@ -15,12 +15,14 @@ from kazashi.applets.install import install
 from kazashi.card.chip import Chip
 from kazashi.card.commands import HANDLERS
 from kazashi.card.image import read_image
-from kazashi.card.status_word import _MEANINGS
+from kazashi.card.status_word import Status
 from kazashi.card_management.order import image_path
 from kazashi.world.home import World
 
 COUNT = 1_000_000
-KNOWN = set(_MEANINGS) - {0x6281, 0x6283, 0x6988, 0x6F00} | {0x63C0 | left for left in range(16)}
+KNOWN = {int(status) for status in Status if status.sent and status is not Status.INTERNAL_ERROR} | {
+    0x63C0 | left for left in range(16)
+}
 
 
 @pytest.fixture

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kazashi.applets import card_surface, common_card, input_support, jpki
 from kazashi.applets.install import load
-from kazashi.card.access import MEASURED_RESET
+from kazashi.card.access import ISO_RESET, MEASURED_RESET, Event, Loss, SecurityPolicy
 from kazashi.card.chip import Chip, NotPowered
+from kazashi.card.request import compute_digital_signature, select, tries_left, verify
 from kazashi.card.store import StoreFailure
 
-JPKI = "00A4040C0AD392F000260100000001"
-TEXT = "00A4040C0AD3921000310001010408"
-VISUAL = "00A4040C0AD3921000310001010402"
-COMMON = "00A4040C0AD3921000310001010100"
-SIGN = "802A0097" + "20" + "00" * 32 + "00"
+JPKI, TEXT, VISUAL, COMMON = (
+    select(applet.AID).hex().upper() for applet in (jpki, input_support, card_surface, common_card)
+)
+RIGHT, WRONG, CHANGED = (verify(jpki.AUTHENTICATION_PIN, pin).hex().upper() for pin in (b"1234", b"0000", b"5678"))
+TRIES = tries_left(jpki.AUTHENTICATION_PIN).hex().upper()
+PASSWORD = verify(jpki.SIGNATURE_PIN, b"ABC123").hex().upper()
+SIGN = compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes(32)).hex().upper()
 
 
 def ask(chip: Chip, *commands: str) -> str:
@@ -162,29 +167,28 @@ def test_pin_queries_and_lengths(chip: Chip) -> None:
         "0020009804" + "31323334": "9000",
     }.items():
         assert ask(chip, command) == status, command
-    assert ask(chip, "00200098") == "63C3"
+    assert ask(chip, TRIES) == "63C3"
 
 
 def test_a_blocked_pin_stays_blocked(chip: Chip) -> None:
     ask(chip, JPKI)
-    wrong = "00200098" + "04" + "30303030"
-    assert [ask(chip, wrong) for _ in range(5)] == ["63C2", "63C1", "63C0", "6984", "6984"]
-    assert ask(chip, "002000980431323334") == "6984"
-    assert ask(chip, "00200098") == "63C0"
+    assert [ask(chip, WRONG) for _ in range(5)] == ["63C2", "63C1", "63C0", "6984", "6984"]
+    assert ask(chip, RIGHT) == "6984"
+    assert ask(chip, TRIES) == "63C0"
     chip.power_off()
     chip.power_on()
-    assert ask(chip, JPKI, "002000980431323334") == "6984"
+    assert ask(chip, JPKI, RIGHT) == "6984"
 
 
 def test_a_failed_verify_takes_the_status_and_an_empty_one_leaves_it(chip: Chip) -> None:
-    ask(chip, JPKI, "002000980431323334", "00200098")
+    ask(chip, JPKI, RIGHT, TRIES)
     assert ask(chip, SIGN)[-4:] == "9000"
-    ask(chip, "002000980430303030")
+    ask(chip, WRONG)
     assert ask(chip, SIGN) == "6982"
 
 
 def test_several_keys_are_verified_at_once_and_lost_with_the_application(chip: Chip) -> None:
-    ask(chip, JPKI, "002000980431323334", "0020009B06414243313233", JPKI)
+    ask(chip, JPKI, RIGHT, PASSWORD, JPKI)
     assert ask(chip, SIGN)[-4:] == "9000"
     assert ask(chip, "00B0810001") == "309000"
     ask(chip, TEXT, JPKI)
@@ -192,11 +196,54 @@ def test_several_keys_are_verified_at_once_and_lost_with_the_application(chip: C
     assert ask(chip, "00B0810001") == "6982"
 
 
+HAPPENS: dict[Event, Callable[[Chip], object]] = {
+    Event.RESET: lambda chip: chip.reset(),
+    Event.APPLICATION_LEFT: lambda chip: ask(chip, TEXT),
+    Event.VERIFICATION_FAILED: lambda chip: ask(chip, JPKI, WRONG),
+}
+"""How a client brings about each event, once both PINs of the JPKI application are verified."""
+
+CELLS = [
+    (ISO_RESET, Event.RESET, (False, False)),
+    (MEASURED_RESET, Event.RESET, (True, True)),
+    *((policy, Event.APPLICATION_LEFT, (False, False)) for policy in (ISO_RESET, MEASURED_RESET)),
+    *((policy, Event.VERIFICATION_FAILED, (False, True)) for policy in (ISO_RESET, MEASURED_RESET)),
+    (
+        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.ALL}),
+        Event.VERIFICATION_FAILED,
+        (False, False),
+    ),
+    (
+        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.NONE}),
+        Event.VERIFICATION_FAILED,
+        (True, True),
+    ),
+]
+"""A policy, an event, and whether the authentication PIN and the signature password are still verified after it."""
+
+
+@pytest.mark.parametrize(("policy", "event", "left"), CELLS)
+def test_what_an_event_clears(image: Path, policy: SecurityPolicy, event: Event, left: tuple[bool, bool]) -> None:
+    chip = Chip(load(image), policy=policy)
+    chip.power_on()
+    ask(chip, JPKI, RIGHT, PASSWORD)
+    HAPPENS[event](chip)
+    ask(chip, JPKI)
+    usable = ask(chip, SIGN).endswith("9000"), ask(chip, "00B0810001").endswith("9000")
+    assert usable == left
+
+
+def test_every_policy_says_what_each_event_clears() -> None:
+    assert HAPPENS.keys() == set(Event)
+    for policy in (ISO_RESET, MEASURED_RESET):
+        assert policy.losses.keys() == set(Event)
+
+
 def test_power_and_reset(image: Path) -> None:
     iso, measured = Chip(load(image)), Chip(load(image), policy=MEASURED_RESET)
     for chip, kept in ((iso, False), (measured, True)):
         chip.power_on()
-        ask(chip, JPKI, "002000980431323334")
+        ask(chip, JPKI, RIGHT)
         assert chip.reset() == bytes.fromhex("3BE000FF8131FE4514")
         if kept:
             assert ask(chip, SIGN)[-4:] == "9000"
@@ -213,7 +260,7 @@ def test_power_and_reset(image: Path) -> None:
 def test_changing_a_pin(chip: Chip) -> None:
     change = "00240198" + "04"
     assert ask(chip, JPKI, change + "35363738") == "6982"
-    ask(chip, "002000980430303030", "002000980431323334")
+    ask(chip, WRONG, RIGHT)
     for command, status in {
         "00240098" + "08" + "3132333435363738": "6A86",
         "00240298" + "04" + "35363738": "6A86",
@@ -229,9 +276,9 @@ def test_changing_a_pin(chip: Chip) -> None:
     assert ask(chip, SIGN)[-4:] == "9000", "it stays verified"
     chip.power_off()
     chip.power_on()
-    assert ask(chip, JPKI, "002000980431323334") == "63C2"
-    assert ask(chip, "002000980435363738") == "9000"
-    assert ask(chip, "0020009B06414243313233", "0024019B08" + "4A4B4C4D31323334") == "9000"
+    assert ask(chip, JPKI, RIGHT) == "63C2"
+    assert ask(chip, CHANGED) == "9000"
+    assert ask(chip, PASSWORD, "0024019B08" + "4A4B4C4D31323334") == "9000"
     assert ask(chip, "0024019B06" + "6162633132FF") == "6A80"
     # the numbers printed on the card are the issuer's to change
     assert ask(chip, TEXT, "002000910431323334", "002401940C" + "31" * 12) == "6982"
@@ -263,7 +310,7 @@ SIGNING = {
 
 @pytest.mark.parametrize("command", SIGNING)
 def test_signing(chip: Chip, command: str) -> None:
-    answer = ask(chip, JPKI, "002000980431323334", command)
+    answer = ask(chip, JPKI, RIGHT, command)
     assert answer[-4:] == SIGNING[command]
     assert len(answer) // 2 == (258 if SIGNING[command] == "9000" else 2)
 
@@ -355,15 +402,15 @@ def test_a_store_that_fails_is_a_memory_failure(chip: Chip, image: Path, monkeyp
         raise StoreFailure("disk full")
 
     monkeypatch.setattr(chip.card.store, "spend_try", refuse)
-    assert ask(chip, "002000980431323334") == "6581"
+    assert ask(chip, RIGHT) == "6581"
     assert ask(chip, SIGN) == "6982"
     monkeypatch.undo()
-    assert ask(chip, "00200098") == "63C3"
+    assert ask(chip, TRIES) == "63C3"
 
 
 def test_a_crash_is_answered_and_logged(
     chip: Chip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(chip.card.store, "pin", lambda reference: 1 / 0)
-    assert ask(chip, JPKI, "00200098") == "6F00"
-    assert "00200098" in caplog.text
+    assert ask(chip, JPKI, TRIES) == "6F00"
+    assert TRIES in caplog.text

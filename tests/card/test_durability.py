@@ -16,6 +16,7 @@ from kazashi.applets.install import load
 from kazashi.card.chip import Chip
 from kazashi.card.image import ImageStore, read_image
 from kazashi.card.pin import PinState
+from kazashi.card.request import select, tries_left, verify
 from kazashi.card.store import Reference
 
 REFERENCE = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
@@ -24,33 +25,37 @@ RIGHT = b"1234"
 SPEND = """
 import sys
 from pathlib import Path
+from kazashi.applets import jpki
 from kazashi.applets.install import load
 from kazashi.card.chip import Chip
+from kazashi.card.request import change_reference_data, select, verify
 chip = Chip(load(Path(sys.argv[1])))
 chip.power_on()
-chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
 say.write(b"ready\\n"); say.flush()
 for guess in range(10000):
-    answer = chip.transmit(bytes.fromhex("0020009804") + b"%04d" % guess)
+    answer = chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"%04d" % guess))
     say.write(answer.hex().encode() + b"\\n"); say.flush()
 """
 
 CHANGE = """
 import sys
 from pathlib import Path
+from kazashi.applets import jpki
 from kazashi.applets.install import load
 from kazashi.card.chip import Chip
+from kazashi.card.request import change_reference_data, select, verify
 chip = Chip(load(Path(sys.argv[1])))
 chip.power_on()
-chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
+chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
-assert chip.transmit(bytes.fromhex("0020009804") + sys.argv[2].encode()) == b"\\x90\\x00"
+assert chip.transmit(verify(jpki.AUTHENTICATION_PIN, sys.argv[2].encode())) == b"\\x90\\x00"
 say.write(b"ready\\n"); say.flush()
 for number in range(10000):
     value = b"%04d" % number
     say.write(b"> " + value + b"\\n"); say.flush()
-    assert chip.transmit(bytes.fromhex("0024019804") + value) == b"\\x90\\x00"
+    assert chip.transmit(change_reference_data(jpki.AUTHENTICATION_PIN, value)) == b"\\x90\\x00"
     say.write(b"< " + value + b"\\n"); say.flush()
 """
 
@@ -82,8 +87,8 @@ def test_a_kill_gives_no_try_back(image: Path, seed: int) -> None:
     assert left >= (told[-1] if told else 3) - 1, "at most the comparison that was under way costs a try"
     chip = Chip(load(image))
     chip.power_on()
-    chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
-    assert chip.transmit(bytes.fromhex("00200098")) == bytes((0x63, 0xC0 | left))
+    chip.transmit(select(jpki.AID))
+    assert chip.transmit(tries_left(jpki.AUTHENTICATION_PIN)) == bytes((0x63, 0xC0 | left))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -102,9 +107,11 @@ def test_a_kill_loses_no_changed_pin(image: Path, seed: int) -> None:
 DIE_DURING = """
 import os, signal, sys
 from pathlib import Path
+from kazashi.applets import jpki
 from kazashi.applets.install import load
 from kazashi.card import pin
 from kazashi.card.chip import Chip
+from kazashi.card.request import select, verify
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 chip = Chip(load(Path(sys.argv[1])))
@@ -113,8 +120,8 @@ if sys.argv[2] == "comparison":
 elif sys.argv[2] == "refill":
     type(chip.card.store).refill = die
 chip.power_on()
-chip.transmit(bytes.fromhex("00A4040C0AD392F000260100000001"))
-chip.transmit(bytes.fromhex("0020009804") + sys.argv[3].encode())
+chip.transmit(select(jpki.AID))
+chip.transmit(verify(jpki.AUTHENTICATION_PIN, sys.argv[3].encode()))
 """
 
 
@@ -130,8 +137,9 @@ def test_the_try_is_spent_on_disk_before_the_comparison(image: Path, moment: str
 def test_the_right_pin_restores_the_tries_on_disk(image: Path) -> None:
     chip = Chip(load(image))
     chip.power_on()
-    for command in ("00A4040C0AD392F000260100000001", "002000980430303030", "002000980431323334"):
-        chip.transmit(bytes.fromhex(command))
+    chip.transmit(select(jpki.AID))
+    for pin in (b"0000", RIGHT):
+        chip.transmit(verify(jpki.AUTHENTICATION_PIN, pin))
     assert on_disk(image) == PinState(RIGHT, 3, 3)
 
 

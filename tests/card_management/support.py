@@ -14,6 +14,7 @@ from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.contents import CardContents
 from kazashi.card.image import read_image
+from kazashi.card.request import select
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import Order, image_path, usual_order
 from kazashi.card_management.relay import DirectRelay, Fault, FaultyRelay
@@ -26,7 +27,7 @@ FILES = {
     SIGNATURE: (jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
     AUTHENTICATION: (jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
 }
-SELECT = bytes.fromhex("00A4040C0AD392F000260100000001")
+SELECT = select(jpki.AID)
 
 NAMES = count()
 """Numbers for the names of cards, none of them twice."""

@@ -15,6 +15,7 @@ from kazashi.applets.install import load
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
+from kazashi.card.request import verify
 from kazashi.card_management.management import SENDINGS, CaseState, CaseType, RenewalRefused
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Fault, RelayFailed
@@ -130,10 +131,10 @@ def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
     chip.power_on()
     for command, answer in (
         (SELECT, "9000"),
-        (bytes.fromhex("0020009804") + b"1234", "9000"),
+        (verify(jpki.AUTHENTICATION_PIN, b"1234"), "9000"),
         (bytes.fromhex("0024019804") + b"5678", "9000"),
-        (bytes.fromhex("0020009804") + b"0000", "63C2"),
-        (bytes.fromhex("0020009B06") + b"WRONG1", "63C4"),
+        (verify(jpki.AUTHENTICATION_PIN, b"0000"), "63C2"),
+        (verify(jpki.SIGNATURE_PIN, b"WRONG1"), "63C4"),
     ):
         assert chip.transmit(command) == bytes.fromhex(answer)
     before = read_image(path)[0][jpki.AID].pins
@@ -147,7 +148,7 @@ def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
     again = Chip(load(path))
     again.power_on()
     assert again.transmit(SELECT) == bytes.fromhex("9000")
-    assert again.transmit(bytes.fromhex("0020009804") + b"5678") == bytes.fromhex("9000")
+    assert again.transmit(verify(jpki.AUTHENTICATION_PIN, b"5678")) == bytes.fromhex("9000")
 
 
 def test_a_renewal_that_was_cut_off_is_finished_with_the_same_keys(various: Institutions) -> None:
@@ -207,5 +208,5 @@ def test_a_child_gets_no_signature_certificate_until_it_is_fifteen(town: Institu
     chip.power_on()
     chip.transmit(SELECT)
     password = Pins().signature.encode()
-    assert chip.transmit(bytes.fromhex("0020009B") + bytes([len(password)]) + password) == bytes.fromhex("9000")
+    assert chip.transmit(verify(jpki.SIGNATURE_PIN, password)) == bytes.fromhex("9000")
     assert read_image(path)[1]["signature password"] == Pins().signature, "and the bench tells it"

@@ -13,11 +13,15 @@ from unittest.mock import patch
 
 import pytest
 
+from kazashi.applets import jpki
+from kazashi.card.request import select, tries_left, verify
 from kazashi.tools.cli.command_line import main
 from tests.support import LIMIT
 
 MORNING = "2026-11-24T10:00+09:00"
-SELECT_JPKI = "00A4040C0AD392F000260100000001"
+SELECT_JPKI = select(jpki.AID).hex().upper()
+RIGHT, WRONG = (verify(jpki.AUTHENTICATION_PIN, pin).hex().upper() for pin in (b"1234", b"0000"))
+TRIES = tries_left(jpki.AUTHENTICATION_PIN).hex().upper()
 
 
 class Program:

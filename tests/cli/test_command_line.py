@@ -17,7 +17,7 @@ import pytest
 from kazashi.card.image import read_image
 from kazashi.tools.cli.doctor import examine
 from kazashi.world.home import open_world
-from tests.cli.program import SELECT_JPKI, Program
+from tests.cli.program import RIGHT, SELECT_JPKI, TRIES, WRONG, Program
 from tests.support import LIMIT, send
 
 
@@ -143,7 +143,7 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
     try:
         os.set_blocking(trace.stdout.fileno(), False)
         while not any("VERIFY" in line["words"] for line in lines) and time.monotonic() < deadline:
-            send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, "002000980431323334")
+            send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, RIGHT)
             lines += [json.loads(line) for line in trace.stdout.readlines() if line.endswith("\n")]
     finally:
         trace.kill()
@@ -156,7 +156,7 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
 
 @pytest.mark.reader
 def test_a_killed_bench_leaves_nothing_in_the_way(program: Program, bench: dict[str, Any]) -> None:
-    spent = send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, "002000980430303030")
+    spent = send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, WRONG)
     assert spent == ["9000", "63c2"]
     before = program.json("card", "show", "hanako")["tries left"]["JPKI authentication PIN"]
     assert before == "2 of 3"
@@ -164,9 +164,7 @@ def test_a_killed_bench_leaves_nothing_in_the_way(program: Program, bench: dict[
     program.error("not-running", 3, "status")
     again = program.json("up", "--detach", "--pcscd", "private")
     assert again["slots"][0]["seen"]
-    answers = send(
-        again["pcscd"]["environment"], again["slots"][0]["reader"], SELECT_JPKI, "00200098", "002000980431323334"
-    )
+    answers = send(again["pcscd"]["environment"], again["slots"][0]["reader"], SELECT_JPKI, TRIES, RIGHT)
     assert answers == ["9000", "63c2", "9000"], "no try came back"
 
 

@@ -18,15 +18,13 @@ import pytest
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.trace import read_trace
-from tests.cli.program import SELECT_JPKI, Here, Program
+from tests.cli.program import RIGHT as VERIFY
+from tests.cli.program import SELECT_JPKI, TRIES, WRONG, Here, Program
 from tests.reader_bridge.test_dialled import dial, free_ports, knock
 from tests.reader_bridge.test_slots import insert
 from tests.support import LIMIT, send
 
 pytestmark = pytest.mark.reader
-
-VERIFY = "002000980431323334"
-TRIES = "00200098"
 READ = "00B08A0010"
 HEADER = '{"format": "kazashi-trace", "version": 1, "reader": "x", "masked": true}\n'
 
@@ -216,9 +214,9 @@ def test_the_card_of_a_real_reader_shows_in_a_slot(bench: Bench, host: ReaderHos
     reader = insert(host, 0, image)
     said = bench.run("reader", "relay", reader, "--slot", "1").stdout
     assert said.strip() == f"the card of {reader} shows in {bench.readers[1]}"
-    assert bench.send(1, SELECT_JPKI, "002000980430303030", TRIES) == ["9000", "63c2", "63c2"]
+    assert bench.send(1, SELECT_JPKI, WRONG, TRIES) == ["9000", "63c2", "63c2"]
     commands = [entry.exchange.command.hex().upper() for entry in host.journal.since(0)[0] if entry.exchange.command]
-    assert commands == [SELECT_JPKI, "002000980430303030", TRIES], "it is the card itself that was asked"
+    assert commands == [SELECT_JPKI, WRONG, TRIES], "it is the card itself that was asked"
     bench.run("card", "remove", "1")
 
 

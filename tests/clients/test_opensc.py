@@ -11,6 +11,7 @@ from cryptography import x509
 
 from kazashi.applets import jpki
 from kazashi.assembly.opensc import pkcs11_module
+from kazashi.card import request
 from kazashi.card.identifiers import FileId
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
@@ -149,7 +150,7 @@ def test_nss_finds_token_and_key(world: World, reader: str, tmp_path: Path) -> N
 
 
 def test_scriptor(reader: str) -> None:
-    script = "00 A4 04 0C 0A D3 92 F0 00 26 01 00 00 00 01\n00 B0 8A 00 04\n"
+    script = f"{request.select(jpki.AID).hex(' ')}\n00 B0 8A 00 04\n"
     done = subprocess.run(
         ["scriptor", "-r", reader], input=script, capture_output=True, text=True, check=True, timeout=30
     )

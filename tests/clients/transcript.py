@@ -2,7 +2,8 @@
 
 client: who sends this          source: where that is known from          card: whose card (hanako)
 twice                           every command is transmitted twice, and the second answer is the one that counts
-> 00B0000004                    a command; {PIN} and the like stand for the holder's secrets
+> READ BINARY 0 4               a command, by name (`tests.clients.steps`) or in hexadecimal; {PIN} and the like stand
+                                for the holder's secrets
 < 3082 ?2 9000                  its answer: bytes, ?n for n bytes whatever they are, and the status word
 read FROM by STEP until 6B00    READ BINARY again and again with that Le; the last answer before may be short
 read FROM by STEP to END        the same with an exact last Le
@@ -14,6 +15,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from kazashi.card.request import read_binary
+from tests.clients.steps import Steps, in_hexadecimal
 
 Transmit = Callable[[bytes], bytes]
 
@@ -51,6 +55,7 @@ class Transcript:
                 once(command)
                 return once(command)
 
+        steps = Steps(secrets)
         sent, answer, asked = 0, None, ""
         for number, line in self.lines:
             where = f"{self.client}, line {number}: {line}"
@@ -59,11 +64,11 @@ class Transcript:
                 case ">":
                     assert answer is None, f"{where}: the command before has no expected answer"
                     asked = rest
-                    answer = transmit(bytes.fromhex(filled(rest, secrets)))
+                    answer = transmit(steps.command(rest))
                     sent += 1
                 case "<":
                     assert answer is not None, where
-                    assert matches(filled(rest, secrets), answer), (
+                    assert matches(in_hexadecimal(rest, secrets), answer), (
                         f"{where}: {asked} was answered {answer.hex().upper()}"
                     )
                     answer = None
@@ -73,11 +78,6 @@ class Transcript:
                     raise ValueError(where)
         assert answer is None, "the last command has no expected answer"
         return sent
-
-
-def filled(line: str, secrets: dict[str, str]) -> str:
-    """A line with the holder's secrets in their places."""
-    return re.sub(r"\{(\w+)\}", lambda found: secrets[found[1]], line)
 
 
 def matches(pattern: str, answer: bytes) -> bool:
@@ -96,7 +96,7 @@ def _read(transmit: Transmit, rest: str, where: str) -> int:
         length = step if how == "until" else min(step, int(end) - offset)
         if length == 0:
             return sent
-        answer = transmit(bytes((0x00, 0xB0, offset >> 8, offset & 0xFF, length & 0xFF)))
+        answer = transmit(read_binary(offset, length))
         sent += 1
         if answer[-2:] != b"\x90\x00":
             assert how == "until", f"{where}: offset {offset} was answered {answer.hex()}"

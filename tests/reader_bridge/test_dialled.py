@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 
 from kazashi.applets import jpki
 from kazashi.applets.install import load
+from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
@@ -30,13 +31,14 @@ from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
+from tests.reader_bridge.waiting import until
 from tests.support import send
 
 SECONDS = 10.0
 DONE = b"\x90\x00"
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-VERIFY = bytes.fromhex("002000980431323334")
-SIGN = bytes.fromhex("802A009720" + "00" * 32 + "00")
+SELECT_JPKI = request.select(jpki.AID)
+VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
+SIGN = request.compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes(32))
 READ_CERTIFICATE = bytes.fromhex("00B08A00000000")
 POWER_OFF, POWER_ON, RESET, ATR = (bytes((code,)) for code in (0, 1, 2, 4))
 
@@ -49,13 +51,6 @@ def free_ports(count: int) -> int:
                 DialledEndpoint("x", "127.0.0.1", port).check()
             return first
     raise AssertionError("no free ports")
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happens():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 class Phone:
@@ -178,7 +173,7 @@ def test_what_is_verified_stays_so_between_commands_of_a_host_that_never_powers(
 def test_answers_that_wait_to_be_fetched_wait_also_for_a_host_that_dialled(host: ReaderHost, image: Path) -> None:
     with dial(put(host, image, "protocol: T=1\nchaining: true")) as phone:
         phone.say(POWER_ON)
-        assert phone.ask(bytes.fromhex("00A404000AD392F00026010000000100")) == b"\x61\x0e"
+        assert phone.ask(request.select_for_information(jpki.AID)) == b"\x61\x0e"
         assert phone.ask(bytes.fromhex("00C0000000")) == bytes.fromhex("6F0C840AD392F0002601000000019000")
 
 

@@ -66,7 +66,7 @@ CHANGE = When(matching=re.compile("0024|8032"))
         (
             "{slow: 1 s, when: {command: 2, every: 2, matching: 80, chance: 1.0}}",
             Slow(1.0),
-            When(2, 2, re.compile("80"), 1.0),
+            When(command=2, every=2, matching=re.compile("80"), chance=1.0),
         ),
     ],
 )

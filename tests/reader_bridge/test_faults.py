@@ -1,147 +1,53 @@
-"""Cards and readers that fail on purpose: what clients make of each failure, on a real reader and in process."""
+"""Faults met by clients over a real pcscd."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from smartcard.scard import SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1, SCARD_UNPOWER_CARD
 
-from kazashi.applets import jpki
-from kazashi.applets.install import install
-from kazashi.assembly.opensc import pkcs11_module
-from kazashi.card.card import Card
-from kazashi.card.chip import Chip
-from kazashi.card.contents import CardContents
-from kazashi.card.identifiers import FileId
+from kazashi.applets import input_support, jpki
+from kazashi.card import request
 from kazashi.card.image import read_image
 from kazashi.card.pin import PinState
-from kazashi.card.store import Reference
-from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import pcsc
-from kazashi.reader_bridge.fault import Fault, FaultPlan, Glitch, Moment, Mute, StealReader, Tear, Wait, When
-from kazashi.reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
-from kazashi.reader_bridge.host import Presentation, ReaderHost
-from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
-from kazashi.reader_bridge.vpcd import FORGETTING
+from kazashi.reader_bridge.fault_script import ATRS
+from kazashi.reader_bridge.host import ReaderHost
 from kazashi.world.home import World
-from tests.card.test_any_bytes import commands
 from tests.clients.test_opensc import certificate
-from tests.support import PcscError, Transmit, connected, run
-
-SECONDS = 10.0
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-SELECT_CARD_MANAGER = bytes.fromhex("00A4040C07A0000001510000")
-SELECT_WITH_FCI = bytes.fromhex("00A404000AD392F00026010000000100")
-VERIFY = bytes.fromhex("002000980431323334")
-VERIFY_WRONG = bytes.fromhex("002000980430303030")
-CHANGE = bytes.fromhex("002401980439393939")
-TRIES = bytes.fromhex("00200098")
-READ = bytes.fromhex("00B08A0000")
-READ_EXTENDED = bytes.fromhex("00B08A00000000")
-SIGN = bytes.fromhex("802A009720" + "00" * 32 + "00")
-DONE = b"\x90\x00"
-MESSAGE = b"kazashi" * 3
-
-
-def put(host: ReaderHost, image: Path, *scripts: str) -> list[str]:
-    """A copy of the card with each script's faults, in the first slots in turn; answers the readers' names."""
-    for number, script in enumerate(scripts):
-        plan = parse_fault_script(script)
-        host.insert(host.slots[number], f"card {number}", copy(image, number), Presentation(faults=plan))
-    for number, _ in enumerate(scripts):
-        assert host.slots[number].wait_until_powered(SECONDS)
-    return [host.slots[number].endpoint.reader for number, _ in enumerate(scripts)]
-
-
-def copy(image: Path, number: int) -> Path:
-    path = image.with_name(f"slot-{number}.card")
-    return path if path.exists() else Path(shutil.copy(image, path))
-
-
-def pin_of(image: Path, number: int, fid: FileId = jpki.AUTHENTICATION_PIN) -> PinState:
-    """A slot's PIN, as it is on disk."""
-    return read_image(copy(image, number))[0][jpki.AID].pins[fid]
-
-
-def told(host: ReaderHost, number: int) -> list[str]:
-    """The faults of a slot's card so far."""
-    entries, _ = host.journal.since(0)
-    return [
-        entry.exchange.event
-        for entry in entries
-        if entry.slot == number and entry.exchange.event and entry.exchange.event not in FORGETTING
-    ]
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happens():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-def loses_power(host: ReaderHost, number: int) -> None:
-    until(lambda: not host.slots[number].wait_until_powered(0), "the card is still there")
-
-
-def answered(transmit: Transmit, command: bytes) -> bytes:
-    """An answer; none where the card is gone, which vpcd passes off as an empty answer."""
-    with suppress(PcscError):
-        return transmit(command)
-    return b""
-
-
-def asked(reader: str, *commands: bytes) -> list[bytes]:
-    with connected(reader) as transmit:
-        return [transmit(command) for command in commands]
-
-
-def sign(number: int, directory: Path, *, expect: int = 0) -> str:
-    """What pkcs11-tool says when it signs with the card in a slot. OpenSC counts four slots to a reader."""
-    (directory / "message").write_bytes(MESSAGE)
-    while True:
-        done = subprocess.run(
-            signing(number, directory, directory / "message"), capture_output=True, text=True, check=False, timeout=60
-        )
-        said = done.stdout + done.stderr
-        if "CKR_BUFFER_TOO_SMALL" not in said:  # a card came back between its counting the slots and its listing them
-            assert done.returncode == expect, said
-            return said
-
-
-def signing(number: int, directory: Path, message: Path) -> Sequence[str]:
-    return (
-        "pkcs11-tool", "--module", pkcs11_module(), "--slot", str(4 * number), "--login", "--pin", "1234", "--sign",
-        "--id", "01", "--mechanism", "SHA256-RSA-PKCS", "--input-file", str(message),
-        "--output-file", str(directory / "signature"),
-    )  # fmt: skip
-
-
-def verify(world: World, signature: bytes) -> None:
-    """Raises InvalidSignature."""
-    der = certificate(world, "hanako", jpki.AUTHENTICATION_CERTIFICATE)
-    key = x509.load_der_x509_certificate(der).public_key()
-    assert isinstance(key, RSAPublicKey)
-    key.verify(signature, MESSAGE, PKCS1v15(), SHA256())
-
-
-# On a real reader
+from tests.reader_bridge.faulty import (
+    CHANGE,
+    DONE,
+    MESSAGE,
+    READ,
+    READ_EXTENDED,
+    SECONDS,
+    SELECT_CARD_MANAGER,
+    SELECT_JPKI,
+    SELECT_WITH_FCI,
+    SIGN,
+    TRIES,
+    VERIFY,
+    VERIFY_WRONG,
+    answered,
+    asked,
+    loses_power,
+    pin_of,
+    put,
+    sign,
+    signing,
+    told,
+    verify,
+)
+from tests.reader_bridge.waiting import until
+from tests.support import PcscError, connected, run
 
 
 @pytest.mark.reader
@@ -425,8 +331,8 @@ def test_tries_are_spent_on_the_card_before_anybody_looks(image: Path, host: Rea
     )
     with connected(reader) as transmit:
         assert (transmit(SELECT_JPKI), transmit(VERIFY)) == (DONE, b"\x69\x84"), "blocked now"
-        transmit(bytes.fromhex("00A4040C0AD3921000310001010408"))
-        assert transmit(bytes.fromhex("00200091")) == b"\x63\xc3", "a PIN that has fewer keeps them"
+        transmit(request.select(input_support.AID))
+        assert transmit(request.tries_left(input_support.PIN)) == b"\x63\xc3", "a PIN that has fewer keeps them"
 
 
 def stolen(host: ReaderHost) -> int:
@@ -477,213 +383,3 @@ def test_a_thief_is_not_robbed_in_turn(image: Path, host: ReaderHost) -> None:
     until(lambda: stolen(host) > 0, "nobody took the reader")
     time.sleep(0.7)  # more than a thief's program needs to start
     assert stolen(host) == 1
-
-
-# In process
-
-
-@pytest.fixture(scope="module")
-def contents(world: World) -> CardContents:
-    return read_image(image_path(world, "hanako"))[0]
-
-
-@pytest.fixture(scope="module")
-def made(contents: CardContents) -> Callable[[FaultPlan], Interface]:
-    """Makes a card under power, for each plan anew."""
-    return lambda plan: in_process(contents, plan)
-
-
-def hold(card: Card) -> Interface:
-    """A card whose random bytes are always the same."""
-    return ContactInterface(Chip(card, chance=lambda count: bytes(count)))
-
-
-def in_process(contents: CardContents, plan: FaultPlan, tell: Callable[[str], None] = lambda _: None) -> Interface:
-    interface = plan.around(install(contents), hold, tell)
-    interface.power_on()
-    return interface
-
-
-def test_without_faults_a_card_answers_as_it_would_without_a_plan(contents: CardContents) -> None:
-    plain, planned = hold(install(contents)), in_process(contents, parse_fault_script("seed: 3"))
-    plain.power_on()
-    assert planned.atr == plain.atr
-    chance = Random(20260401)
-    for number in range(3000):
-        command = commands(chance)
-        assert planned.transmit(command) == plain.transmit(command), f"the {number}-th: {command.hex()}"
-        if number % 100 == 0:
-            for interface in (plain, planned):
-                interface.reset()
-    assert planned.present
-
-
-SEEDED = """
-seed: {}
-faults:
-  - {{status: 6F00, when: {{chance: 0.1}}}}
-  - {{truncate: 1, when: {{chance: 0.1}}}}
-  - {{overlong: 3, when: {{matching: 00B0, chance: 0.5}}}}
-  - {{tear: during, away: 0 s, when: {{every: 3, chance: 0.2}}}}
-  - {{glitch: verify, away: 0 s, when: {{chance: 0.3}}}}
-"""
-
-
-def fates(contents: CardContents, seed: int) -> tuple[list[bytes], list[str]]:
-    """What two hundred commands are answered (nothing when the card goes), and what is told of faults."""
-    journal: list[str] = []
-    card = in_process(contents, parse_fault_script(SEEDED.format(seed)), journal.append)
-    answers = []
-    for command in [SELECT_JPKI, READ, VERIFY, TRIES] * 50:
-        try:
-            answers.append(card.transmit(command))
-        except CardGone:
-            answers.append(b"")
-    return answers, journal
-
-
-def test_the_same_seed_brings_the_same_faults_and_another_brings_others(contents: CardContents) -> None:
-    first = fates(contents, 1)
-    assert first == fates(contents, 1)
-    assert first != fates(contents, 2)
-    assert len({words.split()[-1] for words in first[1]}) > 3, "each kind of them"
-
-
-def test_an_unkind_life_brings_few_faults(contents: CardContents) -> None:
-    plan = parse_fault_script(UNKIND)
-    chance = Random(plan.seed)
-    sequence = [SELECT_JPKI, VERIFY, READ, READ, SIGN, TRIES]
-    met = [
-        fault.kind
-        for number in range(1, 12_001)
-        for fault in plan.faults
-        if fault.when.holds(number, sequence[number % len(sequence)], chance)
-    ]
-    assert {type(kind) for kind in met} == {type(fault.kind) for fault in plan.faults}, "each comes some time"
-    assert len(met) / 12_000 < 0.06
-    assert sum(isinstance(kind, Tear | Mute) for kind in met) / 12_000 < 0.006
-    assert not any(isinstance(kind, Glitch | StealReader) for kind in met), "nothing that is lost for good"
-
-
-def test_conditions_hold_all_at_once() -> None:
-    never, always = Random(0), Random(0)
-    third = When(every=3)
-    assert [third.holds(number, READ, never) for number in range(1, 7)] == [False, False, True] * 2
-    assert When().holds(1, b"", always)
-    both = parse_fault_script("faults: [{slow: 1 s, when: {command: 2, matching: '00 b0 8?'}}]").faults[0].when
-    assert both.holds(2, READ, always)
-    assert not both.holds(3, READ, always)
-    assert not both.holds(2, bytes.fromhex("00B0000000"), always)
-    assert When(chance=1.0).holds(1, READ, always)
-    assert not When(chance=0.0).holds(1, READ, always)
-
-
-def test_a_glitch_that_another_fault_forestalls_leaves_the_card_whole(contents: CardContents) -> None:
-    """The card is torn out before it gets the VERIFY in which its power would have failed."""
-    faults = (Fault(Glitch(0.0), When(command=2)), Fault(Tear(Moment.BEFORE, 0.0), When(command=2)))
-    card = in_process(contents, FaultPlan(faults))
-    assert card.transmit(SELECT_JPKI) == DONE
-    with pytest.raises(CardGone):
-        card.transmit(VERIFY)
-    assert card.transmit(TRIES) == b"\x63\xc3"
-    assert card.transmit(VERIFY) == DONE
-
-
-def test_faults_meet_a_command_in_the_order_in_which_the_script_has_them(contents: CardContents) -> None:
-    journal: list[str] = []
-    faults = (Fault(Wait(1, 0.0), When()), Fault(Tear(Moment.DURING, 0.0), When()), Fault(Mute(0.0), When(command=2)))
-    card = in_process(contents, FaultPlan(faults), journal.append)
-    for _ in range(2):
-        with pytest.raises(CardGone):
-            card.transmit(SELECT_JPKI)
-    assert [words.split()[0] for words in journal] == ["waiting", "the", "waiting", "the", "and"]
-
-
-def test_no_more_tries_are_spent_than_the_plan_asks_for(contents: CardContents) -> None:
-    reference = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
-    card = install(contents)
-    for left, expected in ((5, 3), (2, 2), (3, 2), (0, 0)):
-        FaultPlan(tries={reference: left}).around(card, hold)
-        assert card.store.pin(reference).tries_left == expected
-
-
-def fetched(transmit: Transmit, command: bytes, most: int) -> bytes:
-    """The whole answer, as a client gets it that follows the rules and asks for `most` bytes at once."""
-    answer = transmit(command)
-    if answer[-2] == 0x6C:
-        answer = transmit(command[:4] + answer[-1:])
-    data = answer[:-2]
-    while answer[-2] == 0x61:
-        asked = min(answer[-1] or 256, most)
-        answer = transmit(b"\x00\xc0\x00\x00" + bytes((asked & 0xFF,)))
-        assert len(answer) <= asked + 2
-        data += answer[:-2]
-    return data + answer[-2:]
-
-
-def header(*values: int) -> bytes:
-    return bytes(values)
-
-
-LES = st.one_of(
-    st.just(b""),
-    st.binary(min_size=1, max_size=1),
-    st.binary(min_size=2, max_size=2).map(lambda length: b"\0" + length),
-)
-READS = st.builds(
-    lambda p1, p2, le: header(0x00, 0xB0, p1, p2) + le,
-    st.sampled_from((0x82, 0x8A, 0x86, 0x00, 0x01, 0x07)), st.integers(0, 255), LES,
-)  # fmt: skip
-SELECTIONS = st.builds(
-    lambda name, le: header(0x00, 0xA4, 0x04, 0x00, len(name)) + name + le,
-    st.sampled_from((jpki.AID, b"\xa0\0\0\1\x51\0\0", bytes.fromhex("D3921000310001010408"), b"\xd3")),
-    st.sampled_from((b"", b"\0", b"\x05")),
-)
-OTHERS = st.sampled_from([
-    VERIFY, VERIFY_WRONG, TRIES, SIGN, SIGN[:-1] + b"\x40", bytes.fromhex("00CA5F5100"), bytes.fromhex("00CA006600"),
-    bytes.fromhex("00CA7F2100"), bytes.fromhex("00CA7F21000000"), bytes.fromhex("0084000010"),
-    bytes.fromhex("0084000000"),
-    bytes.fromhex("00A4020C02000A"), bytes.fromhex("00A40200020006") + b"\0", bytes.fromhex("00B2010400"), b"\0",
-])  # fmt: skip
-
-
-@settings(max_examples=120, deadline=None)
-@given(sequence=st.lists(st.one_of(READS, SELECTIONS, OTHERS), max_size=12), most=st.integers(1, 256))
-def test_a_client_that_fetches_what_waits_gets_exactly_the_unchained_answer(
-    made: Callable[[FaultPlan], Interface], sequence: list[bytes], most: int
-) -> None:
-    plain, chained = made(FaultPlan()), made(FaultPlan(chaining=True))
-    for command in [SELECT_JPKI, *sequence]:
-        assert fetched(chained.transmit, command, most) == plain.transmit(command), command.hex()
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), limit=st.integers(20, 300))
-def test_a_short_reader_carries_what_fits_unchanged(
-    made: Callable[[FaultPlan], Interface], data: st.DataObject, limit: int
-) -> None:
-    plain, short = made(FaultPlan()), made(FaultPlan(limit=limit))
-    for command in [SELECT_JPKI, *data.draw(st.lists(st.one_of(READS, SELECTIONS, OTHERS), max_size=12))]:
-        if len(command) > limit or (len(command) >= 7 and command[4] == 0):
-            assert short.transmit(command) == b"\x67\x00", command.hex()
-        else:
-            assert short.transmit(command) == plain.transmit(command), command.hex()
-
-
-def test_what_waits_does_not_survive_a_cold_start(contents: CardContents) -> None:
-    card = in_process(contents, FaultPlan(chaining=True))
-    for again in (card.reset, card.power_on):
-        assert card.transmit(SELECT_WITH_FCI) == b"\x61\x0e"
-        again()
-        assert card.transmit(bytes.fromhex("00C0000000")) == b"\x6d\x00"
-
-
-def test_layers_lie_around_one_another(contents: CardContents) -> None:
-    """A reader of short commands in front of a card that chains and has another ATR; its faults come from inside."""
-    script = "protocol: T=0\nlimit: 256\nfaults: [{status: 6581, when: {matching: 00CA}}]"
-    card = in_process(contents, parse_fault_script(script))
-    assert card.atr == ATRS["T=0"]
-    assert card.transmit(SELECT_WITH_FCI) == b"\x61\x0e"
-    assert card.transmit(READ_EXTENDED) == b"\x67\x00"
-    assert card.transmit(bytes.fromhex("00CA5F5100")) == b"\x65\x81"
-    assert len(fetched(card.transmit, READ, 7)) == 258

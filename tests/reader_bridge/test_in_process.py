@@ -9,13 +9,15 @@ from smartcard.Exceptions import CardConnectionException, NoCardException
 from smartcard.scard import SCARD_LEAVE_CARD, SCARD_RESET_CARD, SCARD_UNPOWER_CARD
 from smartcard.util import toBytes
 
+from kazashi.applets import jpki
 from kazashi.applets.install import load
 from kazashi.card.chip import Chip
+from kazashi.card.request import select, verify
 from kazashi.reader_bridge.in_process import InProcessReader
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, ContactInterface, ContactlessInterface, contactless_atr
 
-SELECT = toBytes("00A4040C0AD392F000260100000001")
-VERIFY = toBytes("002000980431323334")
+SELECT = list(select(jpki.AID))
+VERIFY = list(verify(jpki.AUTHENTICATION_PIN, b"1234"))
 SIGN = toBytes("802A009720" + "00" * 32 + "00")
 
 

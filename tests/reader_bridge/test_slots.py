@@ -34,6 +34,7 @@ from smartcard.scard import (
 
 from kazashi.applets import jpki
 from kazashi.applets.install import load, structure
+from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
@@ -48,9 +49,9 @@ from tests.support import PcscError, check, connected, context, send
 
 pytestmark = pytest.mark.reader
 
-SELECT_JPKI = bytes.fromhex("00A4040C0AD392F000260100000001")
-VERIFY = bytes.fromhex("002000980431323334")
-SIGN = bytes.fromhex("802A009720" + "00" * 32 + "00")
+SELECT_JPKI = request.select(jpki.AID)
+VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
+SIGN = request.compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes(32))
 READ_CERTIFICATE = bytes.fromhex("00B08A00000000")
 SECONDS = 10.0
 

@@ -15,7 +15,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from kazashi.applets import jpki
 from kazashi.assembly.control_path import control_path
+from kazashi.card.request import select, verify
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.tools.daemon.console.feed import KEPT, Feed
@@ -25,7 +27,8 @@ from tests.cli.program import Program
 from tests.support import LIMIT, send
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
-SELECT_JPKI, VERIFY = "00A4040C0AD392F000260100000001", "0020009804"
+SELECT_JPKI = select(jpki.AID).hex()
+RIGHT, WRONG = (verify(jpki.AUTHENTICATION_PIN, pin).hex() for pin in (b"1234", b"9999"))
 GET_CHALLENGE = "0084000008"
 
 
@@ -132,14 +135,14 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 def test_what_a_client_sends_is_seen_and_tries_go_down(page: Page, browser: Browser, bench: dict[str, Any]) -> None:
     reader = bench["slots"][0]["reader"]
     trace = page.locator("#trace")
-    send(bench["pcscd"]["environment"], reader, SELECT_JPKI, VERIFY + "39393939")
+    send(bench["pcscd"]["environment"], reader, SELECT_JPKI, WRONG)
     expect(trace).to_contain_text("VERIFY authentication PIN (0018) **** -> 63C2 2 tries left")
     expect(lies(page, 0)).to_contain_text("2/3")
     page.locator("#bytes").check()
     expect(trace).to_contain_text("> 0020009804********")
     expect(trace).not_to_contain_text("39393939")
     shot(page, "trace")
-    send(bench["pcscd"]["environment"], reader, SELECT_JPKI, VERIFY + "31323334")
+    send(bench["pcscd"]["environment"], reader, SELECT_JPKI, RIGHT)
     expect(lies(page, 0)).to_contain_text("3/3")
     page.locator("#pause").click()
     page.locator("#clear").click()

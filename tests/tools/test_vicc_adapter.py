@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kazashi.applets import jpki
+from kazashi.card.request import select, verify
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.vicc import modules_directory, program
@@ -41,8 +43,8 @@ def test_stock_vicc_hosts_the_card(world: World, tmp_path: Path, pcscd: RunningP
             assert time.monotonic() < deadline
         assert run("opensc-tool", "--reader", endpoint.reader, "--name").strip() == "jpki"
         with connected(endpoint.reader) as transmit:
-            assert transmit(bytes.fromhex("00A4040C0AD392F000260100000001")) == b"\x90\x00"
-            assert transmit(bytes.fromhex("002000980430303030")) == b"\x63\xc2"
+            assert transmit(select(jpki.AID)) == b"\x90\x00"
+            assert transmit(verify(jpki.AUTHENTICATION_PIN, b"0000")) == b"\x63\xc2"
     finally:
         vicc.terminate()
         vicc.wait()

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from smartcard.Exceptions import CardConnectionException, NoCardException
 
+from kazashi.applets import jpki
+from kazashi.card.request import select, verify
 from kazashi.reader_bridge.fault_script import BadFaultScript
 from kazashi.tools.testing.workbench import Workbench
 from kazashi.world.key_source import SharedKeySource
 from tests.support import LIMIT, run
 
-SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
-VERIFY = [0x00, 0x20, 0x00, 0x98, 0x04]
+SELECT_JPKI = list(select(jpki.AID))
 
 PROJECT = """
 import subprocess
@@ -95,7 +96,7 @@ def test_a_card_in_process(bench: Workbench) -> None:
         connection = reader.createConnection()
         connection.connect()
         assert connection.transmit(SELECT_JPKI)[1:] == (0x90, 0x00)
-        assert connection.transmit([*VERIFY, *b"4321"])[1:] == (0x90, 0x00)
+        assert connection.transmit(list(verify(jpki.AUTHENTICATION_PIN, b"4321")))[1:] == (0x90, 0x00)
     with pytest.raises(CardConnectionException):
         connection.transmit(SELECT_JPKI)
 
@@ -107,7 +108,7 @@ def test_a_card_that_is_torn_out_in_process(bench: Workbench) -> None:
         connection.connect()
         connection.transmit(SELECT_JPKI)
         with pytest.raises(CardConnectionException, match="torn out"):
-            connection.transmit([*VERIFY, *b"0000"])
+            connection.transmit(list(verify(jpki.AUTHENTICATION_PIN, b"0000")))
         with pytest.raises(NoCardException, match="no card"):
             reader.createConnection().connect()
 

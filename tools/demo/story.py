@@ -11,10 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from kazashi.applets import jpki
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
 from kazashi.card.image import read_image
+from kazashi.card.request import read_binary, select, select_file
 from kazashi.jpki.profile import Kind
 from kazashi.pki.callers import Callers
 from kazashi.pki.directory import partition_entry
@@ -117,9 +119,9 @@ def _read_certificate(stage: Stage) -> str:
 def _refuse(stage: Stage) -> str:
     said = _run(
         "opensc-tool", "--reader", stage.reader,
-        "--send-apdu", "00A4040C0AD392F000260100000001",
-        "--send-apdu", "00A4020C020001",
-        "--send-apdu", "00B0000004",
+        "--send-apdu", select(jpki.AID).hex(),
+        "--send-apdu", select_file(jpki.SIGNATURE_CERTIFICATE).hex(),
+        "--send-apdu", read_binary(0, 4).hex(),
     )  # fmt: skip
     if _REFUSED not in said.rsplit("Received", 1)[-1]:
         raise StepFailed(f"the signature certificate was not refused: {said}")
@@ -364,8 +366,6 @@ def _root_pem(stage: Stage, kind: Kind) -> None:
 
 
 def _tries_on_disk(stage: Stage) -> int:
-    from kazashi.applets import jpki
-
     contents, _ = read_image(stage.image)
     return contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left
 

@@ -1,0 +1,177 @@
+"""The declared files against docs/card.md, and against the bytes that they made when this was written."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from kazashi.applets import card_surface, input_support, jpki
+from kazashi.applets.applet import Applet, Ef, PinEf, RecordEf, TransparentEf
+from kazashi.applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Pins, Vouchers
+from kazashi.applets.install import APPLETS, personalise, structure
+from kazashi.applets.verifiable_certificate import Signer, key_id
+from kazashi.card.access import FREE, Condition, Verified
+from kazashi.card.contents import ApplicationContents
+from kazashi.card.identifiers import FileId
+from kazashi.card.key import PrivateKey
+
+DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "card.md").read_text(encoding="utf-8")
+BY_NAME = {applet.name: applet for applet in APPLETS}
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of the first table below a title."""
+    table = re.search(r"^\|.*\n\|-.*\n((?:\|.*\n)+)", DOCUMENT.partition(f"# {title}\n")[2], re.MULTILINE)
+    assert table, title
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+
+
+def named_files(cell: str) -> list[tuple[Applet, FileId]]:
+    """The files in a cell such as `text 0014, 0015, visual 0012`."""
+    found: list[tuple[Applet, FileId]] = []
+    for part in cell.split(", "):
+        name, _, fid = part.rpartition(" ")
+        found.append((BY_NAME[name] if name else found[-1][0], FileId(int(fid, 16))))
+    return found
+
+
+def declared(kinds: tuple[type[Ef], ...]) -> list[tuple[Applet, Ef]]:
+    """The files of these kinds that somebody knows the use of."""
+    return [
+        (applet, file)
+        for applet in APPLETS
+        for file in applet.files
+        if isinstance(file, kinds) and not file.name.startswith("unknown") and file is not input_support.BLOCKED_KEY
+    ]
+
+
+def test_the_documented_applications_are_the_declared_ones() -> None:
+    documented = {(re.sub(r" \(.*", "", name), aid.strip("`")) for name, aid, _ in rows("The card")}
+    assert documented == {(applet.name, str(applet.aid)) for applet in APPLETS}
+
+
+def test_the_documented_pins_are_the_declared_ones() -> None:
+    documented = {
+        (applet.name, fid): (re.sub(r" \(.*", "", name), int(tries))
+        for name, where, _, tries, _ in rows("PINs")
+        for applet, fid in named_files(where)
+    }
+    pins = {(applet.name, FileId(file)): file for applet, file in declared((PinEf,))}
+    assert documented == {where: (pin.name, pin.tries) for where, pin in pins.items() if isinstance(pin, PinEf)}
+
+
+def condition(applet: Applet, words: str) -> Condition:
+    """The access rule that a cell says in words."""
+    if words == "free":
+        return FREE
+    pins = {
+        "password": {jpki.AID: jpki.SIGNATURE_PIN},
+        "birth PIN": {card_surface.AID: card_surface.BIRTH_PIN},
+        "PIN": {input_support.AID: input_support.PIN},
+        "A": {input_support.AID: input_support.NUMBER_A, card_surface.AID: card_surface.NUMBER_A},
+        "B": {input_support.AID: input_support.NUMBER_B, card_surface.AID: card_surface.NUMBER_B},
+    }
+    return Verified(*(pins[word][applet.aid] for word in words.split(", ")))
+
+
+def test_the_documented_files_and_their_access_rules_are_the_declared_ones() -> None:
+    documented: dict[tuple[str, FileId], Condition] = {}
+    for where, _, read in rows("Files"):
+        files, rules = named_files(where), read.split("; ")
+        for number, (applet, fid) in enumerate(files):
+            documented[applet.name, fid] = condition(applet, rules[number if len(rules) > 1 else 0])
+    assert documented == {
+        (applet.name, FileId(file)): file.read
+        for applet, file in declared((TransparentEf, RecordEf))
+        if isinstance(file, TransparentEf | RecordEf)
+    }
+
+
+def test_a_declared_file_is_its_identifier() -> None:
+    assert FileId(0x000A) == jpki.AUTHENTICATION_CERTIFICATE
+    assert f"{jpki.AUTHENTICATION_CERTIFICATE}" == "000A"
+    for application, applet in zip(structure(), APPLETS, strict=True):
+        assert [(fid, file.name) for fid, file in application.files.items()] == [
+            (FileId(file), file.name) for file in applet.files
+        ]
+
+
+P = int(
+    "D50A0D1261BC5DCC829A08E3C4D9802B5E367D935818950486F9FA7B7261531C"
+    "8F45338F0CD86DF8BE1275A57A621F9806465E59CD1C1E363C476351629FAEB0"
+    "28F3A45901617D9B7A8AD3F52E560CC35437797C8E6E4079A74AB64D83C9160E"
+    "E6489790BA68C683A291A62C95E3B83151345E6D4774F6A6CCA21BFC414707B5",
+    16,
+)
+Q = int(
+    "CAD544A526B64616D9D99AE902ED94F027A7D09C9529B85C30EC0C4F8DFE23B9"
+    "9EAFB8B1192D34CF0B7130034F68B8B72831DE067AF61D5FADEB084B319EFDC2"
+    "6F4455C87CCE8AA34ADA2E9FC4750F3B13308C94C6B7ACDEBDDD83F7C08140A6"
+    "9EA69220B20126136E64D4AC5ADAB81DCBA4E0EED5FF312718DA0F998BA9FD8D",
+    16,
+)
+"""A key for all purposes: signatures with PKCS#1 v1.5 are the same each time."""
+
+DRAWN = (card_surface.FACE, card_surface.INDIVIDUAL_NUMBER)
+"""Pictures, which may differ between versions of Pillow."""
+
+FULL = Certificates(b"\x30\x82" + b"s" * 1500, b"", b"r" * 1400, b"\x30\x82" + b"a" * 2200, b"", b"q" * 1400)
+
+
+def personalisation(seed: str, *, child: bool = False) -> Personalisation:
+    """What a card is made of, with one key for everything."""
+    private = rsa.RSAPrivateNumbers(
+        P, Q, pow(65537, -1, (P - 1) * (Q - 1)), pow(65537, -1, P - 1), pow(65537, -1, Q - 1), pow(Q, -1, P),
+        rsa.RSAPublicNumbers(65537, P * Q),
+    ).private_key()  # fmt: skip
+    key = PrivateKey(
+        private.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    signers = [Signer(key_id(f"900002{number}"), key) for number in range(6)]
+    given = FULL
+    if child:
+        given = Certificates(None, None, given.signature_authority, given.authentication, b"", b"q" * 1400)
+    return Personalisation(
+        Holder("番号　花子", "東京都千代田区一番町1番地", "19890508", "010508", "2", "123456789018", "13101"),
+        CardData("20331231", "1234", "412345678901234", bytes.fromhex("3BE000FF8131FE4514")),
+        given,
+        Vouchers(*signers),
+        ChipKeys(key, key, key, key),
+        Pins(tries_left={"authentication": 1, "signature": 2}),
+        Random(seed),
+    )
+
+
+def fingerprint(data: Personalisation) -> str:
+    """A hash of everything but pictures, and of where the stream of chance stands after it."""
+    digest = sha256()
+    for aid, written in personalise(data).items():
+        for fid in () if aid != card_surface.AID else DRAWN:
+            assert written.data.pop(FileId(fid))
+        assert all(type(fid) is FileId for fid in (*written.data, *written.records, *written.keys, *written.pins))
+        parts = (written.data, written.records, written.keys, written.pins, written.objects)
+        digest.update(repr([str(aid), *(sorted(part.items()) for part in parts)]).encode())
+    digest.update(data.chance.randbytes(8))
+    return digest.hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("seed", "child", "wanted"), [("one", False, "40756e3a06df826b"), ("two", True, "37e1e94ee292e8b1")]
+)
+def test_the_same_seed_makes_the_same_card(seed: str, child: bool, wanted: str) -> None:
+    assert fingerprint(personalisation(seed, child=child)) == wanted
+
+
+def test_a_renewal_writes_what_personalisation_wrote() -> None:
+    data = personalisation("one")
+    renewed = jpki.written(data.certificates, data.pins, data.card)
+    assert renewed == personalise(data)[jpki.AID]
+    assert isinstance(renewed, ApplicationContents)

@@ -1,0 +1,22 @@
+-- A card image as the first version of the format had it, its digest included.
+PRAGMA application_id = 0x4B415A53;
+PRAGMA user_version = 1;
+BEGIN TRANSACTION;
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES('card number','4');
+INSERT INTO about VALUES('digest','cf889fd9d70b2af4393c286c6dbe8a964eb15b9cd015a8c918ebf2179f938afa');
+INSERT INTO about VALUES('name','番号　花子');
+CREATE TABLE item (aid BLOB, kind TEXT, fid INTEGER, position INTEGER, content BLOB NOT NULL,
+                   PRIMARY KEY (aid, kind, fid, position)) WITHOUT ROWID;
+INSERT INTO item VALUES(X'a0000001510000','application',0,0,X'');
+INSERT INTO item VALUES(X'a0000001510000','object',66,0,X'697373756572');
+INSERT INTO item VALUES(X'd392f000260100000001','application',0,1,X'');
+INSERT INTO item VALUES(X'd392f000260100000001','data',1,0,X'308230823082308230823082308230823082');
+INSERT INTO item VALUES(X'd392f000260100000001','data',2,0,X'');
+INSERT INTO item VALUES(X'd392f000260100000001','key',4,0,X'6b6579');
+INSERT INTO item VALUES(X'd392f000260100000001','record',3,1,X'6f6e65');
+INSERT INTO item VALUES(X'd392f000260100000001','record',3,2,X'74776f');
+CREATE TABLE pin (aid BLOB, fid INTEGER, value BLOB NOT NULL, tries INTEGER NOT NULL, tries_left INTEGER NOT NULL
+                  CHECK (tries_left BETWEEN 0 AND tries), PRIMARY KEY (aid, fid)) WITHOUT ROWID;
+INSERT INTO pin VALUES(X'd392f000260100000001',5,X'31323334',3,2);
+COMMIT;

@@ -1,0 +1,173 @@
+"""The checks of a card that breaks, goes or hangs in the middle of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER
+from kazashi.reader_bridge.check.result import Outcome, Result
+from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible
+from kazashi.reader_bridge.fault_script import parse_fault_script
+from kazashi.reader_bridge.host import Presentation, ReaderHost
+from tests.reader_bridge.checking import (
+    PINS,
+    SECONDS,
+    Leaver,
+    Sleeper,
+    check,
+    crashes,
+    hold,
+    in_a_row,
+    needs_reader,
+    not_good,
+    of_image,
+    outcomes,
+    put,
+)
+
+
+def wait_for_threads(name: str) -> None:
+    """Until the thread of a check that was given up, or one that a check has left behind, has ended."""
+    for thread in threading.enumerate():
+        if name in thread.name:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+FAULTS = {
+    "answers that lack a byte": "faults: [{truncate: 1, when: {chance: 0.2}}]",
+    "tries of which half a status word is told": "faults: [{truncate: 1, when: {matching: 0020}}]",
+    "answers that lack everything": "faults: [{truncate: 300, when: {chance: 0.03}}]",
+    "answers that are too long": "faults: [{overlong: 3, when: {chance: 0.3}}]",
+    "wrong status words": "faults: [{status: 6F00, when: {every: 20}}]",
+    "T=0": "{protocol: T=0}",
+    "a reader of short commands": "{limit: 261}",
+    "no tries left": "tries: {JPKI authentication PIN: 0, JPKI signature password: 1}",
+}
+
+
+@needs_reader
+@pytest.mark.parametrize("names", [list(FAULTS)[:4], list(FAULTS)[4:]], ids=["answers", "readers"])
+def test_faults_are_findings_and_crash_no_check(host: ReaderHost, image: Path, names: list[str]) -> None:
+    for slot, name in zip(host.slots, names, strict=False):
+        own = Path(shutil.copy(image, image.with_name(f"{name}.card")))
+        host.insert(slot, name, own, Presentation(faults=parse_fault_script(FAULTS[name])))
+    for slot, name in zip(host.slots, names, strict=False):
+        assert slot.wait_until_powered(SECONDS)
+        groups = [group for group in GROUPS if group != "concurrency"]
+        report = check(slot, PINS, groups=groups, hangs_seconds=0.5)
+        assert not_good(report), name
+        assert not report.good, name
+        assert crashes(report) == {}, name
+        host.remove(slot)
+        wait_for_threads(report.results[-1].check)
+
+
+@needs_reader
+def test_a_card_that_is_taken_away_between_two_checks_ends_the_run(host: ReaderHost, image: Path) -> None:
+    told: list[Result] = []
+
+    def take(result: Result, number: int, _: int) -> None:
+        told.append(result)
+        if number == 10:
+            host.remove(slot)
+
+    slot = put(host, image)
+    begun = time.monotonic()
+    report = check(slot, progress=take)
+    assert time.monotonic() - begun < SECONDS
+    assert not report.complete
+    assert not report.good
+    assert list(report.results) == told
+    assert 10 < len(told) < len(CASES)
+    assert not not_good(replace(report, results=report.results[:10]))
+    assert report.results[-1].outcome is Outcome.BROKEN
+    assert re.search("card|reader", report.results[-1].detail, re.IGNORECASE)
+    assert not crashes(report)
+
+
+@needs_reader
+@pytest.mark.parametrize(
+    ("command", "count", "name"),
+    [
+        (bytes.fromhex("00CA123400"), 1, "errors.absent-object"),
+        (bytes.fromhex("00200080"), 3, "pins.asking-is-free"),
+        (bytes.fromhex("0084000008"), 7, "timing.challenge"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_card_that_is_torn_out_in_the_middle_of_a_check_ends_the_run(
+    host: ReaderHost, image: Path, command: bytes, count: int, name: str
+) -> None:
+    slot = hold(host, Leaver(of_image(image), in_a_row(command, count)))
+    begun = time.monotonic()
+    report = check(slot)
+    assert time.monotonic() - begun < SECONDS
+    assert not report.complete
+    assert not crashes(report)
+    found = outcomes(report)
+    names = list(found)
+    assert found[name] in (Outcome.FAILED, Outcome.BROKEN), "vpcd passes a lost card off as an empty answer"
+    assert not not_good(replace(report, results=report.results[: names.index(name)]))
+    assert report.results[-1].outcome is Outcome.BROKEN
+    assert len(names) - names.index(name) <= 2, "at most one more check is tried before the run ends"
+
+
+@needs_reader
+def test_a_card_that_is_torn_out_of_a_transaction_is_reported_and_no_thread_ends_in_a_traceback(
+    host: ReaderHost, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda thrown: stray.append(repr(thrown.exc_value)))
+    slot = hold(host, Leaver(of_image(image), in_a_row(SELECT_CARD_MANAGER, 50)))
+    report = check(slot, groups=["concurrency"])
+    host.remove(slot)
+    wait_for_threads("(ask)")
+    assert not stray
+    assert not report.complete
+    assert not crashes(report)
+    assert outcomes(report)["concurrency.transaction"] in (Outcome.FAILED, Outcome.BROKEN)
+
+
+@needs_reader
+def test_a_card_that_hangs_is_given_up(host: ReaderHost, image: Path) -> None:
+    sleeper = Sleeper(of_image(image), in_a_row(bytes.fromhex("0084000008"), 3))
+    slot = hold(host, sleeper)
+    begun = time.monotonic()
+    report = check(slot, groups=["atr", "selection", "timing"], hangs_seconds=0.5)
+    taken = time.monotonic() - begun
+    sleeper.woken.set()
+    assert taken < SECONDS / 2
+    assert not report.complete
+    last = report.results[-1]
+    assert (last.check, last.outcome) == ("timing.challenge", Outcome.BROKEN)
+    assert "0.5 s" in last.detail
+    assert len(report.results) > 10
+    assert not not_good(replace(report, results=report.results[:-1]))
+    wait_for_threads(last.check)
+
+
+@needs_reader
+def test_a_card_that_hangs_from_its_first_command_on_is_given_up(host: ReaderHost, image: Path) -> None:
+    sleeper = Sleeper(of_image(image), lambda _: True)
+    slot = hold(host, sleeper)
+    waking = threading.Timer(4, sleeper.woken.set)
+    waking.start()
+    begun = time.monotonic()
+    try:
+        with suppress(CheckImpossible):
+            assert not check(slot, hangs_seconds=0.5).complete
+        assert time.monotonic() - begun < 3
+    finally:
+        sleeper.woken.set()
+        waking.cancel()
+        waking.join()
+        wait_for_threads("(ask)")
