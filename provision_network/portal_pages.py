@@ -12,7 +12,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.provision_network.interface import Stage
-from kazashi.provision_network.network_http import Runner
 from kazashi.provision_network.portal import Look, OwnInformation, Portal
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
@@ -27,6 +26,7 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import alert, both, form, page
 from kazashi.world.clock import JST
 from kazashi.world.home import World
+from kazashi.world.worker import Worker
 
 _TITLE = "マイナポータル"
 _COOKIE = "portal"
@@ -59,7 +59,7 @@ class PortalPages:
     """The portal for browsers. `origin` is its own; `agent` where users' browsers find the local agent."""
 
     def __init__(
-        self, world: World, portal: Portal, verifier: Verifier, runner: Runner, origin: str, agent: str
+        self, world: World, portal: Portal, verifier: Verifier, runner: Worker, origin: str, agent: str
     ) -> None:
         self._world = world
         self._portal = portal
