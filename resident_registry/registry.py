@@ -21,6 +21,7 @@ from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
 from kazashi.resident_registry.resident import Resident, Status, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
+from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message, Outbox
 from kazashi.world.storage import Position
@@ -74,16 +75,12 @@ class Registry:
             sa.Column("registered_at", sa.BigInteger, nullable=False),
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
+        self._event, self._log = event_table(
+            metadata,
             sa.Column("day", sa.Text, nullable=False),
             sa.Column("person", sa.BigInteger, index=True),
-            sa.Column("word", sa.Text, nullable=False),
             sa.Column("municipality", sa.Text, nullable=False),
-            sa.Column("detail", sa.Text, nullable=False),
-        )  # fmt: skip
+        )
         self._deadline = sa.Table(
             "deadline", metadata,
             sa.Column("person", sa.BigInteger, primary_key=True),
@@ -95,7 +92,7 @@ class Registry:
             sa.Column("record_code", sa.Text, primary_key=True),
             sa.Column("municipality", sa.Text, nullable=False, index=True),
         )  # fmt: skip
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, metadata, [word_becomes_what])
 
     # Looking people up
 
@@ -129,7 +126,7 @@ class Registry:
                 sa.select(self._event).where(self._event.c.person == person.person).order_by(self._event.c.position)
             )
             return [registered, *(
-                Happened(row.position, from_epoch(row.at), date.fromisoformat(row.day), row.word, row.municipality,
+                Happened(row.position, from_epoch(row.at), date.fromisoformat(row.day), row.what, row.municipality,
                          json.loads(row.detail))
                 for row in rows
             )]  # fmt: skip
@@ -263,11 +260,9 @@ class Registry:
             due = epoch(in_japan(last + timedelta(days=1)))
             connection.execute(sa.insert(self._deadline), {"person": row.person, "what": what, "due": due})
         place = after.municipality.code
-        connection.execute(
-            sa.insert(self._event),
-            {"at": epoch(now), "day": day.isoformat(), "person": row.person, "word": event.word, "municipality": place,
-             "detail": json.dumps(event.as_dict(), ensure_ascii=False)},
-        )  # fmt: skip
+        self._log(
+            connection, now, event.word, event.as_dict(), day=day.isoformat(), person=row.person, municipality=place
+        )
         body = {
             "day": day.isoformat(),
             "record_code": resident.code,
@@ -282,7 +277,7 @@ class Registry:
 
     def _number_changes(self, connection: sa.Connection, person: int) -> int:
         event = self._event.c
-        here = (event.person == person) & (event.word == NumberChange.word)
+        here = (event.person == person) & (event.what == NumberChange.word)
         return int(connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0)
 
     def _insert(

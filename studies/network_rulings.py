@@ -108,7 +108,7 @@ def _left(world: World) -> list[str]:
     for actor in actors_of(world):
         if actor in _MAY_HOLD:
             continue
-        store = world.store(actor, sa.MetaData())
+        store = world.store_to_study(actor)
         inspector = sa.inspect(store.engine)
         schema = actor if world.settings.storage else None
         for table in sorted(inspector.get_table_names(schema=schema)):
@@ -122,7 +122,7 @@ def _left(world: World) -> list[str]:
 def actors_of(world: World) -> list[str]:
     """Everybody who has a store in this world."""
     if world.settings.storage:
-        store = world.store("provision_core", sa.MetaData())
+        store = world.store_to_study("provision_core")
         return sorted(name for name in sa.inspect(store.engine).get_schema_names()
                       if name not in ("information_schema", "public"))  # fmt: skip
     return sorted(path.stem for path in (world.directory / "stores").glob("*.sqlite"))

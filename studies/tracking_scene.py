@@ -208,7 +208,7 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
 
 
 def _column(world: World, actor: str, table: str, column: str) -> set[str]:
-    with world.store(actor, sa.MetaData()).reading() as connection:
+    with world.store_to_study(actor).reading() as connection:
         return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
 
 
@@ -237,7 +237,7 @@ class _Table:
 def _tables(world: World) -> Iterator[list[_Table]]:
     """All tables, store by store."""
     for actor in actors_of(world):
-        store = world.store(actor, sa.MetaData())
+        store = world.store_to_study(actor)
         metadata = sa.MetaData()
         with store.reading() as connection:
             metadata.reflect(connection)
