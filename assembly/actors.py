@@ -170,7 +170,7 @@ ACTORS = (
 def actors_of(world: World) -> list[Actor]:
     """The actors that have a store in this world so far, in the order of the stores' names."""
     if world.settings.storage:
-        engine = world.store(CORE.store, sa.MetaData()).engine
+        engine = world.store_to_study(CORE.store).engine
         names = {*sa.inspect(engine).get_schema_names()} - {"information_schema", "public"}
     else:
         names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}

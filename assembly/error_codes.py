@@ -64,7 +64,7 @@ from kazashi.tracking_lab.laboratory import PopulationUnusable
 from kazashi.tracking_lab.logs import LogsUnusable
 from kazashi.world.home import WorldMissing, WorldUnusable
 from kazashi.world.post import MessageGap
-from kazashi.world.storage import StoreFailed
+from kazashi.world.storage import StoreFailed, StoreTooNew
 from kazashi.world.token import TokenUnavailable
 
 CODES: dict[type[Exception], tuple[str, Exit]] = {
@@ -88,6 +88,7 @@ CODES: dict[type[Exception], tuple[str, Exit]] = {
     RelayFailed: ("relay-failed", Exit.ENVIRONMENT),
     MessageGap: ("message-gap", Exit.ENVIRONMENT),
     StoreFailed: ("store-failed", Exit.ENVIRONMENT),
+    StoreTooNew: ("store-too-new", Exit.ENVIRONMENT),
     StepFailed: ("step-failed", Exit.NEGATIVE),
     EventRefused: ("event-refused", Exit.NEGATIVE),
     RenewalRefused: ("renewal-refused", Exit.NEGATIVE),

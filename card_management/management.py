@@ -7,7 +7,7 @@ each, the card. Cut off anywhere, it goes on there: the keys are the same, and a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -38,7 +38,8 @@ from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.resident_registry.resident import Resident
-from kazashi.world.clock import JST, epoch
+from kazashi.world.clock import JST
+from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message
 from kazashi.world.schedule import AT_ONCE
@@ -120,15 +121,8 @@ class CardManagement:
             sa.Column("note", sa.Text, nullable=False),
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
-            sa.Column("what", sa.Text, nullable=False),
-            sa.Column("name", sa.Text, nullable=False),
-            sa.Column("detail", sa.Text, nullable=False),
-        )  # fmt: skip
-        self.store = world.store(ACTOR, metadata)
+        _, self._log = event_table(metadata, sa.Column("name", sa.Text, nullable=False))
+        self.store = world.store(ACTOR, metadata, [_details_as_json])
 
     # Orders
 
@@ -221,7 +215,9 @@ class CardManagement:
                 names = connection.scalars(active).all()
                 if state is not None and names:
                     connection.execute(sa.update(card).where(card.c.name.in_(names)).values(state=state.value))
-                    self._log(connection, state.value, names, notice.event.word)
+                    for name in names:
+                        note = {"note": notice.event.word}
+                        self._log(connection, self._world.clock.now(), state.value, note, name=name)
                 if renews:
                     for name in names:
                         if self._open_case(connection, name) is None:
@@ -234,7 +230,7 @@ class CardManagement:
         row = {"name": name, "holder": order.code, "what": what.value, "state": CaseState.OPEN.value, "note": "",
                "document": json.dumps(order.as_dict())}  # fmt: skip
         connection.execute(sa.insert(self._case), row)
-        self._log(connection, f"{what.value} ordered", [name], "")
+        self._log(connection, self._world.clock.now(), f"{what.value} ordered", {}, name=name)
         case = self._open_case(connection, name)
         assert case is not None
         return case
@@ -272,7 +268,9 @@ class CardManagement:
             if card is not None:
                 row = {"name": case.name, "holder": case.order.code, "state": CardState.ACTIVE.value, **card}
                 connection.execute(sa.insert(self._card), row)
-            self._log(connection, f"{case.what.value} {state.value}", [case.name], note)
+            detail = {"note": note} if note else {}
+            done = f"{case.what.value} {state.value}"
+            self._log(connection, self._world.clock.now(), done, detail, name=case.name)
 
     def _make(self, case: Case, workpiece: Workpiece) -> dict[str, str]:
         """Make the card of a case; answers its number and the day on which it expires."""
@@ -418,11 +416,13 @@ class CardManagement:
             authentication_authority=self._authorities[Kind.AUTHENTICATION].root(issued),
         )
 
-    def _log(self, connection: sa.Connection, what: str, names: Iterable[str], detail: str) -> None:
-        at = epoch(self._world.clock.now())
-        connection.execute(
-            sa.insert(self._event), [{"at": at, "what": what, "name": name, "detail": detail} for name in names]
-        )
+
+def _details_as_json(connection: sa.Connection) -> None:
+    """To version 2: what the log said beside an event was a note, and is an object now, as in every store."""
+    event = sa.table("event", sa.column("position"), sa.column("detail"))
+    for row in connection.execute(sa.select(event)).all():
+        detail = json.dumps({"note": row.detail} if row.detail else {}, ensure_ascii=False)
+        connection.execute(sa.update(event).where(event.c.position == row.position).values(detail=detail))
 
 
 _FILES = (

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kazashi.world.atomic_file import write_whole
 from kazashi.world.key_source import KeySource
 
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
@@ -42,13 +42,8 @@ class Workpiece:
         if held.keys() >= set(names):
             return held
         held |= {name: source.take() for name in names if name not in held}
-        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        unfinished.touch(mode=0o600)
-        with unfinished.open("w", encoding="ascii") as file:
-            json.dump({name: b64encode(key).decode("ascii") for name, key in held.items()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self._path)
+        text = json.dumps({name: b64encode(key).decode("ascii") for name, key in held.items()})
+        write_whole(self._path, text, mode=0o600)
         return held
 
     def finish(self) -> None:

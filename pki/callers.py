@@ -114,6 +114,7 @@ class Callers:
             sa.Column("ends", sa.BigInteger, nullable=False),
             sa.Column("withdrawn_at", sa.BigInteger),
         )  # fmt: skip
+        self._add_query = sa.insert(self._query)
         self._find = sa.select(self._caller.c.name).where(self._caller.c.key_digest == sa.bindparam("digest"))
         self.store = world.store(ACTOR, metadata)
 
@@ -148,6 +149,11 @@ class Callers:
 
     def log(self, queries: Sequence[Query]) -> None:
         """Write queries to the log, on disk when it returns."""
+        with self.store.transaction() as connection:
+            self.log_in(connection, queries)
+
+    def log_in(self, connection: sa.Connection, queries: Sequence[Query]) -> None:
+        """Write queries to the log within a transaction of this store."""
         rows = [
             {
                 "at": epoch(query.at), "caller": query.caller, "service": query.service, "kind": query.kind.word,
@@ -156,8 +162,7 @@ class Callers:
             }
             for query in queries
         ]  # fmt: skip
-        with self.store.transaction() as connection:
-            connection.execute(sa.insert(self._query), rows)
+        connection.execute(self._add_query, rows)
 
     def queries(self, caller: str | None = None) -> Iterator[tuple[Query, int]]:
         """The query log in order, with the fee of each."""

@@ -15,7 +15,7 @@ import asyncio
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from kazashi.pki.responder import Answer, Responder
 from kazashi.pki.services import ConsentRefused, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.world.group_commit import GroupCommit
 from kazashi.world.home import World
 from kazashi.world.storage import StoreFailed
 from kazashi.world.token import TokenUnavailable
@@ -54,36 +55,6 @@ MAX_STATEMENT = 1 << 16
 _CONTENT_TYPES = {".crl": "application/pkix-crl", ".cer": "application/pkix-cert"}
 
 
-class QueryWriter:
-    """Writes the query log for many requests at once: each waits until its own lines are on disk, and all that come in
-    while one batch is written make up the next."""
-
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
-        self._waiting: list[tuple[Sequence[Query], asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    async def write(self, queries: Sequence[Query]) -> None:
-        """Have queries on disk. Raises StoreFailed."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((queries, done))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all())
-        await done
-
-    async def _write_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            failure: Exception | None = None
-            try:
-                await asyncio.to_thread(self._callers.log, [query for queries, _ in batch for query in queries])
-            except Exception as error:
-                failure = error
-            for _, done in batch:
-                if not done.done():
-                    done.set_result(None) if failure is None else done.set_exception(failure)
-
-
 class OcspEndpoint:
     """OCSP by POST and GET, as an ASGI application of its own: it is asked thousands of times a second."""
 
@@ -91,7 +62,7 @@ class OcspEndpoint:
         self._clock = world.clock
         self._responders = {kind.word: (kind, Responder(authority)) for kind, authority in authorities.items()}
         self._callers = callers
-        self._writer = QueryWriter(callers)
+        self._commits = GroupCommit(callers.store)
         self._known: dict[str, tuple[float, str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,8 +93,9 @@ class OcspEndpoint:
             answer = responder.answer(data)
             if answer.asked:
                 now = self._clock.now()
-                await self._writer.write([Query(now, caller, OCSP, kind, _storable(asked.serial), asked.said)
-                                          for asked in answer.asked])  # fmt: skip
+                queries = [Query(now, caller, OCSP, kind, _storable(asked.serial), asked.said)
+                           for asked in answer.asked]  # fmt: skip
+                await self._commits.run_async(lambda connection: self._callers.log_in(connection, queries))
             return answer
         except NotRegistered:
             return responder.refusal(Refusal.UNAUTHORIZED)

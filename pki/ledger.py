@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,10 @@ import sqlalchemy as sa
 from kazashi.jpki.profile import Kind, Medium
 from kazashi.jpki.state import Reason, Standing, State
 from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.event_log import event_row, event_table
 from kazashi.world.home import World
 from kazashi.world.post import Inbox
-from kazashi.world.storage import Position, Unsigned64, insert_if_absent
+from kazashi.world.storage import Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
 """The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears
@@ -123,14 +123,7 @@ class Ledger:
             sa.Column("value", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self._begin_count = insert_if_absent(counter)
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
-            sa.Column("what", sa.Text, nullable=False),
-            sa.Column("serial", Unsigned64),
-            sa.Column("detail", sa.Text, nullable=False),
-        )  # fmt: skip
+        self._event, _ = event_table(metadata, sa.Column("serial", Unsigned64))
         self._count = (
             sa.update(counter).where(counter.c.name == sa.bindparam("n"))
             .values(value=counter.c.value + sa.bindparam("by")).returning(counter.c.value)
@@ -183,10 +176,8 @@ class Ledger:
         """Add to the event log: what, to which serial number, and the rest."""
         if entries:
             connection.execute(
-                sa.insert(self._event),
-                [{"at": epoch(at), "what": what, "serial": serial, "detail": json.dumps(detail)}
-                 for what, serial, detail in entries],
-            )  # fmt: skip
+                sa.insert(self._event), [event_row(at, what, detail, serial=serial) for what, serial, detail in entries]
+            )
 
     def standing(self, connection: sa.Connection, serial: int, at: datetime) -> Standing | None:
         """How a certificate stood, as it was known at an instant; None for a serial number that was never issued."""

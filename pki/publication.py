@@ -39,6 +39,7 @@ from kazashi.pki.crl import (
 from kazashi.pki.generation import Generation
 from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
 from kazashi.resident_registry.municipality import municipality
+from kazashi.world.atomic_file import Piece, write_whole
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan
 from kazashi.world.schedule import AT_ONCE
 from kazashi.world.storage import joined
@@ -47,8 +48,6 @@ VALID_FOR = timedelta(hours=48)
 """From thisUpdate to nextUpdate: one missed day passes."""
 
 _READ_AT_ONCE = 50_000
-
-Piece = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class Publication:
         for generation in self.authority.generations():
             path = self._tree / "ca" / self.authority.kind.word / f"{generation.name}.cer"
             if not path.exists():
-                _write(path, (generation.certificate,))
+                _write(path, generation.certificate)
 
     def _publish_generation(self, generation: Generation, now: datetime, progress: Callable[[int, int], None]) -> int:
         table = self._ledger.revocation_list
@@ -280,13 +279,6 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> Entries:
     return Entries(serials, at, reasons)
 
 
-def _write(path: Path, pieces: Sequence[Piece]) -> None:
-    """Replace a file, whole or not at all, and have it on disk."""
+def _write(path: Path, content: Piece | Sequence[Piece]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with unfinished.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_whole(path, content)

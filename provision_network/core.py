@@ -50,6 +50,7 @@ from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message, Outbox, Say
+from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position, insert_many
 
 ACTOR = "provision_core"
@@ -83,11 +84,7 @@ class Core:
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
         self._members = Membership(metadata)
-        self._secret = sa.Table(
-            "secret", metadata,
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("value", sa.LargeBinary, nullable=False),
-        )  # fmt: skip
+        self._secrets = Secrets(metadata)
         self._person = sa.Table(
             "person", metadata,
             sa.Column("linkage", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -125,15 +122,14 @@ class Core:
         token = None if keys == "software" else TokenCipher(keys, f"provision core {self._world.seed}")
         if token is not None:
             token.make()
+
+        def make() -> dict[str, bytes]:
+            begun = ServiceAuthority.begin(_NAME, self._world.clock.now())
+            made = {"authority-key": begun.key, "authority": begun.certificate}
+            return made if token is not None else {**made, "key": unforeseen(_KEY_BITS).to_bytes(_KEY_BITS // 8)}
+
         with self.store.alone() as connection:
-            held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
-            if not held:
-                begun = ServiceAuthority.begin(_NAME, self._world.clock.now())
-                held = {"authority-key": begun.key, "authority": begun.certificate}
-                if token is None:
-                    held["key"] = unforeseen(_KEY_BITS).to_bytes(_KEY_BITS // 8)
-                rows = [{"name": name, "value": value} for name, value in held.items()]
-                connection.execute(sa.insert(self._secret), rows)
+            held = self._secrets.begin(connection, "authority", make)
         cipher = SoftwareCipher(held["key"]) if token is None else token
         return ServiceAuthority(_NAME, held["authority-key"], held["authority"]), cipher
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -37,10 +36,11 @@ from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
 from kazashi.web.mutual_tls import Credentials, Line, Peer, peer_of
 from kazashi.world.clock import Clock
+from kazashi.world.group_commit import GroupCommit
 from kazashi.world.post import Message, MessageGap, NodeDown, Outbox, Receive
 from kazashi.world.storage import Store, StoreFailed
-from kazashi.world.together import Together
 from kazashi.world.token import TokenUnavailable
+from kazashi.world.worker import Worker
 
 LARGEST = 16 << 20
 """Bytes of a request."""
@@ -84,53 +84,23 @@ class _Question:
 _Handler = Callable[[Request, Peer, Any], Awaitable[Response]]
 
 
-class Runner:
-    """Brings what waits in an outbox to where it belongs, in a thread of its own: when it is called, and again after a
-    while where that failed. `work` is done before each round."""
+def _carrier(
+    outbox: Outbox, store: Store, clock: Clock, addresses: Callable[[], Mapping[str, str]], credentials: Credentials,
+    work: Callable[[], int] = lambda: 0,
+) -> Worker:  # fmt: skip
+    """Brings what waits in an outbox to where it belongs. `work` is done before each round."""
+    receivers = Receivers(addresses, credentials)
 
-    def __init__(
-        self, outbox: Outbox, store: Store, clock: Clock, addresses: Callable[[], Mapping[str, str]],
-        credentials: Credentials, work: Callable[[], int] = lambda: 0,
-    ) -> None:  # fmt: skip
-        self.trouble = ""
-        self._outbox, self._store, self._clock = outbox, store, clock
-        self._receivers = Receivers(addresses, credentials)
-        self._work = work
-        self._called = threading.Event()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+    def carry() -> int:
+        return work() + outbox.deliver(store, clock.now(), receivers, _BATCH)
 
-    def start(self) -> None:
-        """Begin with what waits already."""
-        self._called.set()
-        self._thread.start()
+    def report(trouble: str) -> None:
+        if trouble:
+            print(f"kazashi: {trouble}", file=sys.stderr, flush=True)
 
-    def call(self) -> None:
-        """Something waits."""
-        self._called.set()
-
-    def stop(self) -> None:
-        """End after the round that is under way."""
-        self._ended.set()
-        self._called.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._receivers.close()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            self._called.wait(_PAUSE_SECONDS)
-            self._called.clear()
-            try:
-                while not self._ended.wait(_GATHER_SECONDS):
-                    done = self._work()
-                    done += self._outbox.deliver(self._store, self._clock.now(), self._receivers, _BATCH)
-                    if not done:
-                        break
-                self.trouble = ""
-            except Exception as error:  # a full disk, a database that is away, a defect: everything is still due
-                self.trouble = str(error)
-                print(f"kazashi: {error}", file=sys.stderr, flush=True)
+    return Worker(
+        "runner", carry, pause=_PAUSE_SECONDS, gather=_GATHER_SECONDS, after=report, close=receivers.close
+    )  # fmt: skip
 
 
 class Receivers(dict[str, Receive]):
@@ -180,16 +150,16 @@ class Receivers(dict[str, Receive]):
         return self._lines[address]
 
 
-def core_application(core: Core, runner: Runner) -> Starlette:
+def core_application(core: Core, runner: Worker) -> Starlette:
     """The core as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
 
-    together = Together(core.store)
+    commits = GroupCommit(core.store)
 
     async def messages(_: Request, peer: Peer, body: Any) -> Response:
         if peer.unit != INTERFACE:
             return _refusal(NetworkRefused("not-entitled", "the core hears interface systems alone"), 403)
         taken = _messages(body, {peer.name}, CORE)
-        await run_in_threadpool(together.do, lambda connection: core.receive_in(connection, taken))
+        await run_in_threadpool(commits.run, lambda connection: core.receive_in(connection, taken))
         runner.call()
         return JSONResponse({})
 
@@ -210,16 +180,16 @@ def core_application(core: Core, runner: Runner) -> Starlette:
     return Starlette(routes=[Route(path, _guarded(handler), methods=["POST"]) for path, handler in handlers.items()])
 
 
-def interface_application(interface: Interface, runner: Runner) -> Starlette:
+def interface_application(interface: Interface, runner: Worker) -> Starlette:
     """An interface system as an ASGI application, served the same way."""
     ends: dict[int, asyncio.Event] = {}
-    together = Together(interface.store)
+    commits = GroupCommit(interface.store)
 
     async def messages(_: Request, peer: Peer, body: Any) -> Response:
         if peer.unit not in (INTERFACE, CORE):
             return _refusal(NetworkRefused("not-entitled", "messages come from the core and its interfaces"), 403)
         taken = _messages(body, {CORE} if peer.unit == CORE else {peer.name} - {CORE}, interface.name)
-        over = await run_in_threadpool(together.do, lambda connection: interface.receive_in(connection, taken))
+        over = await run_in_threadpool(commits.run, lambda connection: interface.receive_in(connection, taken))
         runner.call()
         for number in over & ends.keys():
             ends[number].set()
@@ -237,7 +207,7 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
         def begin() -> list[int]:
             server = interface.server(peer.name)
             codes = [server.code_of(question.address_number) for question in questions]
-            return together.do(lambda connection: [
+            return commits.run(lambda connection: [
                 interface.ask_in(connection, peer.name, code, one.purpose, [one.provider], consent=one.consent)
                 for code, one in zip(codes, questions, strict=True)
             ])  # fmt: skip
@@ -306,19 +276,19 @@ def interface_application(interface: Interface, runner: Runner) -> Starlette:
     ])  # fmt: skip
 
 
-def core_runner(core: Core, clock: Clock) -> Runner:
+def core_runner(core: Core, clock: Clock) -> Worker:
     """What brings the core's messages to interface systems."""
 
     def addresses() -> dict[str, str]:
         return {entry.name: entry.address for entry in core.interfaces()}
 
-    return Runner(core.outbox, core.store, clock, addresses, core.credentials(CORE, CORE))
+    return _carrier(core.outbox, core.store, clock, addresses, core.credentials(CORE, CORE))
 
 
-def interface_runner(interface: Interface, clock: Clock) -> Runner:
+def interface_runner(interface: Interface, clock: Clock) -> Worker:
     """What brings an interface system's messages to the core and to others, and answers notifications."""
     credentials, _ = interface.credentials()
-    return Runner(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
+    return _carrier(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
 
 
 def _guarded(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -8,7 +8,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.provision_network.interface import Stage
-from kazashi.provision_network.network_http import Runner
 from kazashi.provision_network.portal import Portal
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
@@ -20,6 +19,7 @@ from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
 from kazashi.world.home import World
+from kazashi.world.worker import Worker
 
 _SET_UP, _LOGIN = "setup", "login"
 _MOST_LOOKS = 10
@@ -61,7 +61,7 @@ class PortalPages(CardSite):
     )
 
     def __init__(
-        self, world: World, portal: Portal, verifier: Verifier, runner: Runner, origin: str, agent: str
+        self, world: World, portal: Portal, verifier: Verifier, runner: Worker, origin: str, agent: str
     ) -> None:
         self._portal = portal
         self._runner = runner

@@ -12,7 +12,6 @@ from starlette.applications import Starlette
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import (
-    Runner,
     core_application,
     core_runner,
     interface_application,
@@ -23,6 +22,7 @@ from kazashi.provision_network.terms import CORE
 from kazashi.web import ports
 from kazashi.web.mutual_tls import Credentials, serving
 from kazashi.world.home import World, open_world
+from kazashi.world.worker import Worker
 
 HOST = ports.CORE.host
 
@@ -32,7 +32,7 @@ def core_of(world: World) -> Core:
     return Core(world, RuleBook(table_of_affairs()))
 
 
-def application_of(world: World, what: str) -> tuple[Starlette, Runner, Credentials]:
+def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credentials]:
     """The application of the core, or of `interface:NAME`, its runner, and what it shows. Raises NetworkRefused for an
     interface system that is not enrolled."""
     if what == CORE:

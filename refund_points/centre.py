@@ -31,6 +31,7 @@ from kazashi.world.chance import unforeseen
 from kazashi.world.clock import JST, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position
 
 ACTOR = "refund_centre"
@@ -118,11 +119,7 @@ class Centre:
             sa.Column("shop", sa.Text, primary_key=True),
             sa.Column("secret", sa.LargeBinary, nullable=False),
         )  # fmt: skip
-        self._secret = sa.Table(
-            "secret", metadata,
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("value", sa.LargeBinary, nullable=False),
-        )  # fmt: skip
+        self._secrets = Secrets(metadata)
         self._refused = sa.Table(
             "refused", metadata,
             sa.Column("digest", sa.Text, primary_key=True),
@@ -148,23 +145,21 @@ class Centre:
         """The centre's keys and its policies, settled when it begins."""
         if policy is not None and policy not in POLICIES:
             raise PolicySettled(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
+
+        def make() -> dict[str, bytes]:
+            self.ledger.begin(connection)
+            begun = ServiceAuthority.begin(_NAME, self.clock.now())
+            return {
+                "authority-key": begun.key,
+                "authority": begun.certificate,
+                "sealing": X25519PrivateKey.generate().private_bytes_raw(),
+                "codes": unforeseen(256).to_bytes(32),
+                "policy": (policy or AuthenticationSerial.name).encode("ascii"),
+                "detail": (detail or Detail.AMOUNT).value.encode("ascii"),
+            }
+
         with self.store.alone() as connection:
-            held = {row.name: bytes(row.value) for row in connection.execute(sa.select(self._secret))}
-            if not held:
-                self.ledger.begin(connection)
-                begun = ServiceAuthority.begin(_NAME, self.clock.now())
-                held = {
-                    "authority-key": begun.key,
-                    "authority": begun.certificate,
-                    "sealing": X25519PrivateKey.generate().private_bytes_raw(),
-                    "codes": unforeseen(256).to_bytes(32),
-                    "policy": (policy or AuthenticationSerial.name).encode("ascii"),
-                    "detail": (detail or Detail.AMOUNT).value.encode("ascii"),
-                }
-                connection.execute(
-                    sa.insert(self._secret), [{"name": name, "value": value} for name, value in held.items()]
-                )
-        self._held = held
+            self._held = held = self._secrets.begin(connection, "authority", make)
         for asked, settled in ((policy, held["policy"]), (detail.value if detail else None, held["detail"])):
             if asked is not None and asked != settled.decode("ascii"):
                 raise PolicySettled(f"this centre was begun with {settled.decode('ascii')}, and stays with it")

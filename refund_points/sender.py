@@ -7,14 +7,13 @@ makes no sense is none.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kazashi.refund_points.centre import Answer
 from kazashi.refund_points.till import State, Till
-from kazashi.world.storage import StoreFailed
+from kazashi.world.worker import Worker
 
 BATCH = 500
 PAUSE_SECONDS = 5.0
@@ -78,49 +77,12 @@ def _answers(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[State, 
         raise CentreUnreachable(f"the centre answered what makes no sense: {error}") from error
 
 
-class Courier:
-    """Sends a till's records beside its sales, in a thread of its own: when it is called, and again after a while
-    where that failed. `trouble` says why nothing gets through, empty while it does."""
+def background_sender(till: Till, transport: Transport, changed: Callable[[], object] = lambda: None) -> Worker:
+    """Sends a till's records beside its sales: when it is called, and again after a while where that failed. `changed`
+    is called from its thread after each round."""
 
-    def __init__(
-        self, till: Till, transport: Transport, changed: Callable[[], object] = lambda: None,
-        pause: float = PAUSE_SECONDS,
-    ) -> None:  # fmt: skip
-        """`changed` is called from the thread whenever something was sent, or could not be."""
-        self.trouble = "nothing was sent yet"
-        self._till = till
-        self._transport = transport
-        self._changed = changed
-        self._pause = pause
-        self._called = threading.Event()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+    def send() -> None:
+        if not send_waiting(till, transport).any:
+            transport.send(till.name, [])
 
-    def start(self) -> None:
-        """Begin with what waits already."""
-        self._called.set()
-        self._thread.start()
-
-    def call(self) -> None:
-        """Something waits."""
-        self._called.set()
-
-    def stop(self, seconds: float | None = None) -> None:
-        """End after the round that is under way, which is waited for, but not longer than that."""
-        self._ended.set()
-        self._called.set()
-        self._thread.join(seconds)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            self._called.wait(self._pause)
-            self._called.clear()
-            if self._ended.is_set():
-                return
-            try:
-                if not send_waiting(self._till, self._transport).any:
-                    self._transport.send(self._till.name, [])
-                self.trouble = ""
-            except (CentreUnreachable, StoreFailed) as error:
-                self.trouble = str(error)
-            self._changed()
+    return Worker("sender", send, pause=PAUSE_SECONDS, after=lambda _: changed())

@@ -22,7 +22,7 @@ from textual.widgets import DataTable, Footer, Input, Label, Static
 from kazashi.refund_points.goods import CATALOGUE, Basket, BasketRefused, Item, Line, line_of
 from kazashi.refund_points.printing import receipt_text
 from kazashi.refund_points.reading import Card, SeveralCards
-from kazashi.refund_points.sender import Courier, Transport
+from kazashi.refund_points.sender import Transport, background_sender
 from kazashi.refund_points.till import Receipt, SaleRefused, State, Till
 from kazashi.relying_party.login.card_reader import CardMissing
 from kazashi.world.storage import StoreFailed
@@ -185,7 +185,7 @@ class Terminal(App[None]):
         self._lines: list[Line] = []
         self._last: int | None = None
         self._receipt = ""
-        self._courier = Courier(till, transport, lambda: self.post_message(Sent()))
+        self._sender = background_sender(till, transport, lambda: self.post_message(Sent()))
 
     def compose(self) -> ComposeResult:
         """Shelf, basket, and the line that is typed in."""
@@ -215,11 +215,11 @@ class Terminal(App[None]):
         self.query_one("#typed", Input).focus()
         self._show()
         self._show_line()
-        self._courier.start()
+        self._sender.start()
 
     def on_unmount(self) -> None:
         """What waits stays on disk."""
-        self._courier.stop(seconds=0)
+        self._sender.stop(seconds=0)
 
     def _entered(self, typed: str) -> None:
         """Goods, or a word and a receipt."""
@@ -306,7 +306,7 @@ class Terminal(App[None]):
         self._show()
         self._say(words)
         self._show_line()
-        self._courier.call()
+        self._sender.call()
 
     def _named(self, receipt: str) -> str:
         """A receipt by its number, or by its whole name."""
@@ -346,5 +346,5 @@ class Terminal(App[None]):
             return
         lying = states[State.REFUSED] + states[State.DAMAGED]
         waits = f"{states[State.WAITING]:,} records wait" if states[State.WAITING] else "nothing waits"
-        line = f"OFF LINE, {waits}" if self._courier.trouble else f"on line, {waits}"
+        line = f"OFF LINE, {waits}" if self._sender.trouble else f"on line, {waits}"
         self.query_one("#line", Label).update(line + (f", {lying:,} refused" if lying else ""))

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,10 +19,10 @@ from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import Numbering, ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.resident import Resident, from_document
-from kazashi.world.clock import epoch
+from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message, Outbox, Receive
-from kazashi.world.storage import Position, insert_if_absent
+from kazashi.world.storage import insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
 
@@ -64,16 +63,13 @@ class Prefectures:
         self._world = world
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
+        _, self._log = event_table(
+            metadata,
             sa.Column("prefecture", sa.Text, nullable=False),
             sa.Column("sender", sa.Text, nullable=False),
-            sa.Column("word", sa.Text, nullable=False),
             sa.Column("record_code", sa.Text),
-        )  # fmt: skip
-        self.store = world.store(PREFECTURES, metadata)
+        )
+        self.store = world.store(PREFECTURES, metadata, [_prefectures_to_2])
 
     def receive(self, messages: Sequence[Message]) -> None:
         """Take messages from municipalities, and send them on to J-LIS."""
@@ -81,13 +77,18 @@ class Prefectures:
         due = now + timedelta(minutes=self._world.settings.hop_minutes)
         with self.store.transaction() as connection:
             for message in self._inbox.fresh(connection, messages):
-                connection.execute(
-                    sa.insert(self._event),
-                    {"at": epoch(now), "prefecture": message.receiver, "sender": message.sender, "word": message.kind,
-                     "record_code": message.body.get("record_code")},
+                self._log(
+                    connection, now, message.kind, {}, prefecture=message.receiver, sender=message.sender,
+                    record_code=message.body.get("record_code"),
                 )  # fmt: skip
                 body = {**message.body, "from": message.sender}
                 self.outbox.put(connection, message.receiver, "j-lis", due, message.kind, body)
+
+
+def _prefectures_to_2(connection: sa.Connection) -> None:
+    """To version 2: the log has the columns that every store's has."""
+    word_becomes_what(connection)
+    connection.execute(sa.text("ALTER TABLE event ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,8 @@ class JLis:
         self._counter = sa.Table(
             "counter", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.BigInteger)
         )
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
-            sa.Column("word", sa.Text, nullable=False),
-            sa.Column("record_code", sa.Text, index=True),
-            sa.Column("detail", sa.Text, nullable=False),
-        )  # fmt: skip
-        self.store = world.store(J_LIS, metadata)
+        _, self._log = event_table(metadata, sa.Column("record_code", sa.Text, index=True))
+        self.store = world.store(J_LIS, metadata, [word_becomes_what])
 
     def grant_codes(self, municipality: str, count: int) -> list[ResidentRecordCode]:
         """Record codes for a municipality, none of which was ever granted before."""
@@ -137,7 +131,7 @@ class JLis:
                 .returning(counter.c.value)
             ).scalar_one()  # fmt: skip
             detail = {"municipality": municipality, "count": count}
-            self._log(connection, "codes granted", None, detail)
+            self._log(connection, self._world.clock.now(), "codes granted", detail)
         return [self._numbering.record_code(number) for number in range(value - count, value)]
 
     def identity(self, code: ResidentRecordCode) -> Resident:
@@ -171,7 +165,8 @@ class JLis:
                  "document": document}
             )  # fmt: skip
         connection.execute(sa.insert(self._identity), rows)
-        self._log(connection, "registration", None, {"from": message.body["from"], "count": len(rows)})
+        detail = {"from": message.body["from"], "count": len(rows)}
+        self._log(connection, self._world.clock.now(), "registration", detail)
         self._number(connection, message.body["from"], numbers)
 
     def _change(self, connection: sa.Connection, message: Message) -> None:
@@ -188,7 +183,8 @@ class JLis:
             columns |= {"individual_number": number, "number_changes": changes}
             self._number(connection, body["from"], [(new, number)])
         connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
-        self._log(connection, event.word, new, {"from": body["from"], "day": body["day"]})
+        detail = {"from": body["from"], "day": body["day"]}
+        self._log(connection, self._world.clock.now(), event.word, detail, record_code=new)
         told = TOLD[event]
         if told is None:
             return
@@ -200,10 +196,6 @@ class JLis:
     def _number(self, connection: sa.Connection, municipality: str, numbers: Sequence[tuple[str, str]]) -> None:
         due = self._world.clock.now() + timedelta(minutes=self._world.settings.hop_minutes)
         self.outbox.put(connection, "j-lis", municipality, due, "numbers", {"numbers": numbers})
-
-    def _log(self, connection: sa.Connection, word: str, code: str | None, detail: Mapping[str, Any]) -> None:
-        row = {"at": epoch(self._world.clock.now()), "word": word, "record_code": code, "detail": json.dumps(detail)}
-        connection.execute(sa.insert(self._event), row)
 
 
 class JukiNet:

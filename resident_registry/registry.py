@@ -22,6 +22,7 @@ from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, R
 from kazashi.resident_registry.refusal import EventRefused, RefusalReason
 from kazashi.resident_registry.resident import Resident, Status, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
+from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.post import Inbox, Message, Outbox
 from kazashi.world.storage import Position
@@ -75,16 +76,12 @@ class Registry:
             sa.Column("registered_at", sa.BigInteger, nullable=False),
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
-        self._event = sa.Table(
-            "event", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
+        self._event, self._log = event_table(
+            metadata,
             sa.Column("day", sa.Text, nullable=False),
             sa.Column("person", sa.BigInteger, index=True),
-            sa.Column("word", sa.Text, nullable=False),
             sa.Column("municipality", sa.Text, nullable=False),
-            sa.Column("detail", sa.Text, nullable=False),
-        )  # fmt: skip
+        )
         self._deadline = sa.Table(
             "deadline", metadata,
             sa.Column("person", sa.BigInteger, primary_key=True),
@@ -96,7 +93,7 @@ class Registry:
             sa.Column("record_code", sa.Text, primary_key=True),
             sa.Column("municipality", sa.Text, nullable=False, index=True),
         )  # fmt: skip
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, metadata, [word_becomes_what])
 
     # Looking people up
 
@@ -131,7 +128,7 @@ class Registry:
                 sa.select(self._event).where(self._event.c.person == person.person).order_by(self._event.c.position)
             )
             return [registered, *(
-                Happened(position=row.position, at=from_epoch(row.at), day=date.fromisoformat(row.day), word=row.word,
+                Happened(position=row.position, at=from_epoch(row.at), day=date.fromisoformat(row.day), word=row.what,
                          municipality=row.municipality, detail=json.loads(row.detail))
                 for row in rows
             )]  # fmt: skip
@@ -250,7 +247,10 @@ class Registry:
         here = self._person.c.person == row.person
         connection.execute(sa.update(self._person).where(here).values(_columns(to_document(after))))
         self._set_deadline(connection, row.person, after, event.deadline(day))
-        self._log(connection, row.person, after, event, day)
+        self._log(
+            connection, self._world.clock.now(), event.word, event.as_dict(),
+            day=day.isoformat(), person=row.person, municipality=after.municipality.code,
+        )  # fmt: skip
         self._report(connection, before, after, event, day, self._due(channel))
         return after
 
@@ -270,7 +270,7 @@ class Registry:
     def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
         if not isinstance(event, NumberChange):
             return
-        here = (self._event.c.person == person) & (self._event.c.word == NumberChange.word)
+        here = (self._event.c.person == person) & (self._event.c.what == NumberChange.word)
         changes = connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0
         if changes + 1 >= NUMBER_CHANGES:
             raise EventRefused(
@@ -286,13 +286,6 @@ class Registry:
             what, last = deadline
             due = epoch(in_japan(last + timedelta(days=1)))
             connection.execute(sa.insert(self._deadline), {"person": person, "what": what, "due": due})
-
-    def _log(self, connection: sa.Connection, person: int, after: Resident, event: Event, day: date) -> None:
-        connection.execute(
-            sa.insert(self._event),
-            {"at": epoch(self._world.clock.now()), "day": day.isoformat(), "person": person, "word": event.word,
-             "municipality": after.municipality.code, "detail": _json(event.as_dict())},
-        )  # fmt: skip
 
     def _report(
         self, connection: sa.Connection, before: Resident, after: Resident, event: Event, day: date, due: datetime

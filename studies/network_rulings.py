@@ -104,7 +104,7 @@ def _left(world: World) -> list[str]:
     is not an agency that a person shows the card to: the registry, its network, the core, and the authorities."""
     found = []
     for actor in (actor.store for actor in actors_of(world) if not actor.owner.issues):
-        store = world.store(actor, sa.MetaData())
+        store = world.store_to_study(actor)
         inspector = sa.inspect(store.engine)
         schema = actor if world.settings.storage else None
         for table in sorted(inspector.get_table_names(schema=schema)):

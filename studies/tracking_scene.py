@@ -195,7 +195,7 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
 
 
 def _column(world: World, actor: Actor, table: str, column: str) -> set[str]:
-    with world.store(actor.store, sa.MetaData()).reading() as connection:
+    with world.store_to_study(actor.store).reading() as connection:
         return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
 
 
@@ -224,7 +224,7 @@ class _Table:
 def _tables(world: World) -> Iterator[list[_Table]]:
     """All tables, store by store."""
     for actor in actors_of(world):
-        store = world.store(actor.store, sa.MetaData())
+        store = world.store_to_study(actor.store)
         metadata = sa.MetaData()
         with store.reading() as connection:
             metadata.reflect(connection)

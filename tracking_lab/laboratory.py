@@ -23,6 +23,7 @@ from kazashi.tracking_lab.lives import live, numbered
 from kazashi.tracking_lab.people import CHUNK
 from kazashi.tracking_lab.plan import NOWHERE, Plan
 from kazashi.tracking_lab.uses import use
+from kazashi.world.atomic_file import clear_unfinished, replace_whole, write_whole
 
 _PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
 TABLES = ("person", "event", "certificate", "service", "uses", "account")
@@ -75,11 +76,12 @@ class Laboratory:
             raise PopulationUnusable(f"{self.directory} holds another population; name an empty directory")
         for name in (*TABLES, "lives"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        put_whole(mark, lambda path: path.write_text(json.dumps(plan.as_dict(), ensure_ascii=False), encoding="utf-8"))
+            clear_unfinished(self.directory / name)
+        write_whole(mark, json.dumps(plan.as_dict(), ensure_ascii=False))
         if self.whole:
             progress(steps(plan))
             return
-        put_whole(self.directory / "service" / "all.parquet", _services(plan).write_parquet)
+        _put(self.directory / "service" / "all.parquet", _services(plan).write_parquet)
         done = 0
         with _workers(processes) as executor:
             for _ in executor(partial(_live, self.directory, plan), range(_chunks(plan))):
@@ -90,7 +92,7 @@ class Laboratory:
                 done += 1
                 progress(done)
         shutil.rmtree(self.directory / "lives")
-        put_whole(self.directory / _WHOLE, lambda path: path.write_text("", encoding="ascii"))
+        write_whole(self.directory / _WHOLE, "")
 
     def _issued_before(self, plan: Plan) -> list[Any]:
         """What serial numbers need to know of everybody: for each chunk, by kind and day, how many certificates were
@@ -137,7 +139,7 @@ def _live(directory: Path, plan: Plan, chunk: int) -> None:
         return
     found = live(plan, chunk)
     for target, frame in zip(targets, (found.people, found.events, found.certificates), strict=True):
-        put_whole(target, frame.write_parquet)
+        _put(target, frame.write_parquet)
 
 
 def _use(directory: Path, plan: Plan, chunk: int, before: Any) -> None:
@@ -152,18 +154,13 @@ def _use(directory: Path, plan: Plan, chunk: int, before: Any) -> None:
     uses = use(plan, chunk, certificates, people["town"].to_numpy())
     frames = (certificates, uses, accounts(plan, chunk, uses, people, events))
     for name, frame in zip(names, frames, strict=True):
-        put_whole(targets[name], frame.write_parquet)
+        _put(targets[name], frame.write_parquet)
 
 
-def put_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, and put it in its place once it is whole. Raises OSError where the disk does not take it; what is
-    finished stays, and a run that is begun anew goes on from there."""
-    unfinished = target.with_name(f".{target.name}.new")
+def _put(target: Path, write: Callable[[Path], object]) -> None:
+    """Write a table's file. Raises OSError where the disk does not take it; what is finished stays, and a run that is
+    begun anew goes on from there."""
     try:
-        write(unfinished)
-    except (OSError, pl.exceptions.ComputeError) as error:
-        unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise
+        replace_whole(target, write)
+    except pl.exceptions.ComputeError as error:
         raise OSError(f"{target} cannot be written; what is finished is kept, and gone on with: {error}") from error
-    unfinished.replace(target)

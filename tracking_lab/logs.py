@@ -20,8 +20,9 @@ import yaml
 
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.tracking_lab.accounts import ATTRIBUTES
-from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, put_whole
+from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable
 from kazashi.tracking_lab.plan import DAY, EPOCH
+from kazashi.world.atomic_file import write_whole
 
 SAMPLE, LOOKS_LIKE = 10_000, 0.5
 """How many values of a column are looked at, and what share of them makes it one of individual numbers: of twelve
@@ -155,8 +156,7 @@ def _imported(
     uses, services, handles, persons = sizes
     found = Imported(total, uses, services, handles, persons if mapping.person else 0, counts, notes)
     told = {"begins": begins, "truth": bool(mapping.person), "mapping": asdict(mapping), **asdict(found)}
-    text = json.dumps(told, ensure_ascii=False)
-    put_whole(directory / IMPORTED, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(directory / IMPORTED, json.dumps(told, ensure_ascii=False))
     return found
 
 

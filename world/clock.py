@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Protocol
+
+from kazashi.world.atomic_file import write_whole
 
 JST = timezone(timedelta(hours=9), "JST")
 
@@ -91,12 +92,7 @@ class WorldClock:
         return self._read[1], self._read[2]
 
     def _write(self, setting: dict[str, object]) -> None:
-        unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
-        with unfinished.open("w", encoding="ascii") as file:
-            json.dump(setting, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self._path)
+        write_whole(self._path, json.dumps(setting))
         self._read = (0, None, timedelta())
 
 

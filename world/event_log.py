@@ -1,32 +1,52 @@
-"""What the stores of relying parties have in common: the log of events."""
+"""The append-only event log that every actor's store has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from kazashi.world.clock import epoch
 from kazashi.world.storage import Position
 
-Log = Callable[[sa.Connection, datetime, str, dict[str, Any]], None]
+
+class Log(Protocol):
+    """The function that adds to a log."""
+
+    def __call__(
+        self, connection: sa.Connection, at: datetime, what: str, detail: Mapping[str, Any], **columns: object
+    ) -> None:
+        """Add an event, in the transaction of the command that it tells of."""
 
 
-def event_table(metadata: sa.MetaData) -> tuple[sa.Table, Log]:
-    """The append-only log of a store, and the function that adds to it within a transaction."""
+def event_table(metadata: sa.MetaData, *columns: sa.Column[Any]) -> tuple[sa.Table, Log]:
+    """The event log of a store, and the function that adds to it. `columns` are what an actor looks events up by, such
+    as a serial number; everything else stands in `detail`."""
     table = sa.Table(
         "event", metadata,
         sa.Column("position", Position, primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("what", sa.Text, nullable=False),
+        *columns,
         sa.Column("detail", sa.Text, nullable=False),
     )  # fmt: skip
 
-    def log(connection: sa.Connection, at: datetime, what: str, detail: dict[str, Any]) -> None:
-        row = {"at": epoch(at), "what": what, "detail": json.dumps(detail, ensure_ascii=False)}
-        connection.execute(sa.insert(table), row)
+    def log(
+        connection: sa.Connection, at: datetime, what: str, detail: Mapping[str, Any], **columns: object
+    ) -> None:  # fmt: skip
+        connection.execute(sa.insert(table), event_row(at, what, detail, **columns))
 
     return table, log
+
+
+def event_row(at: datetime, what: str, detail: Mapping[str, Any], **columns: object) -> dict[str, object]:
+    """An event as a row of the log, for a command that adds many at once."""
+    return {"at": epoch(at), "what": what, "detail": json.dumps(detail, ensure_ascii=False), **columns}
+
+
+def word_becomes_what(connection: sa.Connection) -> None:
+    """The migration of the stores whose log called `word` what all others call `what`."""
+    connection.execute(sa.text("ALTER TABLE event RENAME COLUMN word TO what"))

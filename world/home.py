@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import sqlalchemy as sa
 
+from kazashi.world.atomic_file import create_whole, is_unfinished, write_whole
 from kazashi.world.chance import stream
 from kazashi.world.clock import Clock, WorldClock
 from kazashi.world.key_source import KeySource, StockedKeySource
 from kazashi.world.settings import Settings
-from kazashi.world.storage import Store, open_store
+from kazashi.world.storage import Migration, Store, store_at
 
-FORMAT = 2
+FORMAT = 3
+"""Of the world's directory. 3: every store carries a version, which programs for format 2 would not look at."""
 _MARK = "world.json"
 
 
@@ -59,10 +63,16 @@ class World:
         """Where the authorities publish their certificates and revocation lists."""
         return self.directory / "publication"
 
-    def store(self, actor: str, metadata: sa.MetaData) -> Store:
-        """The actor's own store, with its tables. Raises StoreFailed."""
+    def store(self, actor: str, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> Store:
+        """The actor's own store, with its tables as `Store.prepare` says. Raises StoreTooNew and StoreFailed."""
+        store = self.store_to_study(actor)
+        store.prepare(metadata, migrations)
+        return store
+
+    def store_to_study(self, actor: str) -> Store:
+        """The store of any actor as it is, for a study that reads across stores."""
         if actor not in self._stores:
-            self._stores[actor] = open_store(self.directory / "stores", self.settings.storage, actor, metadata)
+            self._stores[actor] = store_at(self.directory / "stores", self.settings.storage, actor)
         return self._stores[actor]
 
     def close(self) -> None:
@@ -102,12 +112,19 @@ def open_world(
         if not mark.exists():
             _begin(directory, mark, settings or Settings(seed or secrets.token_hex(8)))
         written = json.loads(mark.read_text(encoding="utf-8"))
-        if (found := written.pop("format")) != FORMAT:
+        if (found := written.pop("format")) not in (2, FORMAT):
             raise WorldUnusable(
                 f"{directory} is a world of format {found}, and this program reads format {FORMAT};"
-                " name another directory with --world"
+                f" {'update Kazashi, or ' if found > FORMAT else ''}name another directory with --world"
             )
         settled = Settings(**written)
+        if found < FORMAT:  # all that differs is in the stores, and each of them is migrated when it is opened
+            write_whole(mark, _text(settled))
+            print(
+                f"kazashi: {directory} was a world of format {found} and is one of format {FORMAT} now;"
+                " older programs do not open it any more",
+                file=sys.stderr,
+            )
     except OSError as error:
         raise WorldUnusable(
             f"{directory} cannot be used as a world: {error.strerror}; name another directory with --world"
@@ -136,8 +153,7 @@ def existing_world(directory: Path | None = None) -> World:
 
 
 def _begin(directory: Path, mark: Path, settings: Settings) -> None:
-    unfinished = directory / f".{_MARK}.{os.getpid()}.new"
-    if directory.exists() and any(not entry.match(f".{_MARK}.*.new") for entry in directory.iterdir()):
+    if directory.exists() and any(not is_unfinished(entry, _MARK) for entry in directory.iterdir()):
         if mark.exists():  # another program has begun it since we looked
             return
         raise WorldUnusable(
@@ -145,10 +161,8 @@ def _begin(directory: Path, mark: Path, settings: Settings) -> None:
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    unfinished.write_text(json.dumps({"format": FORMAT, **settings.as_dict()}) + "\n", encoding="utf-8")
-    try:
-        os.link(unfinished, mark)  # of two programs that begin one world, the first to get here has named the seed
-    except FileExistsError:
-        pass
-    finally:
-        unfinished.unlink(missing_ok=True)
+    create_whole(mark, _text(settings))  # of two programs that begin one world, the first has named the seed
+
+
+def _text(settings: Settings) -> str:
+    return json.dumps({"format": FORMAT, **settings.as_dict()}) + "\n"

@@ -12,6 +12,8 @@ from typing import Protocol
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from kazashi.world.atomic_file import write_whole
+
 
 class KeySource(Protocol):
     """A source of RSA-2048 private keys."""
@@ -56,10 +58,7 @@ class StockedKeySource:
             return
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as workers:
             for key in workers.map(generate, range(count - held)):
-                unfinished = self._directory / f"{os.urandom(8).hex()}.new"
-                unfinished.touch(mode=0o600)
-                unfinished.write_bytes(key)
-                unfinished.rename(unfinished.with_suffix(".key"))
+                write_whole(self._directory / f"{os.urandom(8).hex()}.key", key, mode=0o600)
                 held += 1
                 progress(held)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A 64-bit key that the database counts up. SQLite does so for INTEGER alone, which has 64 bits there."""
+
+Migration = Callable[[sa.Connection], object]
+"""Takes a store's tables from one version to the next, in a transaction of that store."""
+
+_VERSION = sa.Table("schema_version", sa.MetaData(), sa.Column("version", sa.Integer, nullable=False))
+"""One row in every store. A store without it is of version 1: it was made before stores had versions."""
 
 _WRITES = "kazashi_writes"
 _WRAP = 1 << 64
@@ -44,20 +51,60 @@ class StoreFailed(Exception):
     """A store could not be read or did not take a write; what it holds is what it held before."""
 
 
+class StoreTooNew(Exception):
+    """A store was written by a newer program; nothing in it was changed."""
+
+
 class Store:
     """One actor's tables. Every write is durable when its transaction ends, and is all or nothing."""
 
-    def __init__(self, engine: sa.Engine, actor: str, metadata: sa.MetaData) -> None:
+    def __init__(self, engine: sa.Engine, actor: str) -> None:
         self.engine = engine
         self.actor = actor
         # SQLite lets writers wait by sleeping; those of one process rather wait in line.
         self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
-        with self.transaction() as connection:
-            if engine.dialect.name == "postgresql":
-                # Two programs that begin one store at once would both find no tables.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(actor))))
-                connection.execute(sa.schema.CreateSchema(actor, if_not_exists=True))
-            metadata.create_all(connection)
+        self._prepared = False
+
+    def prepare(self, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> None:
+        """Make the tables of a new store; bring those of an older one to this program's version, which is one more than
+        there are migrations, and say so on stderr. It is done once. Raises StoreTooNew and StoreFailed."""
+        if self._prepared:
+            return
+        version = 1 + len(migrations)
+        try:
+            with self.transaction() as connection:
+                found = self._version(connection, metadata, version)
+                for migrate in migrations[found - 1 :]:
+                    migrate(connection)
+                if found < version:
+                    connection.execute(sa.update(_VERSION).values(version=version))
+                metadata.create_all(connection)
+        except Exception:
+            self.engine.dispose()
+            raise
+        if found < version:
+            print(f"kazashi: the store of {self.actor} was taken from version {found} to {version}", file=sys.stderr)
+        self._prepared = True
+
+    def _version(self, connection: sa.Connection, metadata: sa.MetaData, ours: int) -> int:
+        """The version that the store has, noted down where it was not. Raises StoreTooNew."""
+        if self.engine.dialect.name == "postgresql":
+            # Two programs that begin one store at once would both find no tables.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(self.actor))))
+            connection.execute(sa.schema.CreateSchema(self.actor, if_not_exists=True))
+        inspector = sa.inspect(connection)
+        if inspector.has_table(_VERSION.name):
+            found = int(connection.execute(sa.select(_VERSION.c.version)).scalar_one())
+            if found > ours:
+                raise StoreTooNew(
+                    f"the store of {self.actor} has version {found}, and this program knows versions up to {ours};"
+                    " update Kazashi, or name another world with --world"
+                )
+            return found
+        found = 1 if any(inspector.has_table(name) for name in metadata.tables) else ours
+        _VERSION.create(connection)
+        connection.execute(sa.insert(_VERSION), {"version": found})
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -107,14 +154,24 @@ def _number_of(lock: str) -> int:
     return int.from_bytes(hashlib.sha256(lock.encode()).digest()[:7])
 
 
-def open_store(directory: Path, storage: str, actor: str, metadata: sa.MetaData) -> Store:
-    """The store of an actor of the world in `directory`; its tables are made if need be. Raises StoreFailed."""
+def open_store(
+    directory: Path, storage: str, actor: str, metadata: sa.MetaData, migrations: Sequence[Migration] = ()
+) -> Store:  # fmt: skip
+    """The store of an actor of the world in `directory`, with its tables as `Store.prepare` says. Raises StoreTooNew
+    and StoreFailed."""
+    store = store_at(directory, storage, actor)
+    store.prepare(metadata, migrations)
+    return store
+
+
+def store_at(directory: Path, storage: str, actor: str) -> Store:
+    """The same as it is, for a study that reads across stores: tables are neither made nor migrated."""
     if storage:
-        return Store(_postgresql(storage, actor), actor, metadata)
+        return Store(_postgresql(storage, actor), actor)
     path = directory / f"{actor}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    return Store(_sqlite(path), actor, metadata)
+    return Store(_sqlite(path), actor)
 
 
 def _sqlite(path: Path) -> sa.Engine:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from kazashi.world.chance import unforeseen
 from kazashi.world.clock import SystemClock, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.secret import Secrets
 
 ACTOR = "openid_provider"
 """The name of this actor's store."""
@@ -148,11 +149,7 @@ class ProviderStore:
             sa.Column("secret_digest", sa.LargeBinary, nullable=False),
             sa.Column("redirects", sa.Text, nullable=False),
         )  # fmt: skip
-        self._secret = sa.Table(
-            "secret", metadata,
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("value", sa.LargeBinary, nullable=False),
-        )  # fmt: skip
+        self._secrets = Secrets(metadata)
         self._grant = sa.Table(
             "grant_", metadata,
             sa.Column("digest", sa.LargeBinary, primary_key=True),
@@ -188,21 +185,10 @@ class ProviderStore:
             row = connection.execute(query).one_or_none()
         return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects))) if row is not None else None
 
-    def secret(self, name: str, make: Any) -> bytes:
+    def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A secret of the provider's own, made when it is first needed."""
-        query = sa.select(self._secret.c.value).where(self._secret.c.name == name)
-        with self.store.reading() as connection:
-            found = connection.scalar(query)
-        if found is None:
-            made = make()
-            try:
-                with self.store.transaction() as connection:
-                    connection.execute(sa.insert(self._secret), {"name": name, "value": made})
-                return bytes(made)
-            except IntegrityError:  # another process was first
-                with self.store.reading() as connection:
-                    found = connection.scalar(query)
-        return bytes(found or b"")
+        with self.store.alone() as connection:
+            return self._secrets.begin(connection, name, lambda: {name: make()})[name]
 
     def put(self, value: str, client: str, contents: Mapping[str, Any], seconds: int) -> None:
         """Keep a code or a token for some seconds; what has ended goes."""

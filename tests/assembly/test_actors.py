@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -54,13 +55,13 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     opened: set[str] = set()
     opens, begins = World.store, Store.__init__
 
-    def noted(world: World, actor: str, metadata: sa.MetaData) -> Store:
+    def noted(world: World, actor: str, *schema: Any) -> Store:
         opened.add(sys._getframe(1).f_globals["__name__"])
-        return opens(world, actor, metadata)
+        return opens(world, actor, *schema)
 
-    def begun(store: Store, engine: sa.Engine, actor: str, metadata: sa.MetaData) -> None:
-        opened.add(sys._getframe(2).f_globals["__name__"])
-        begins(store, engine, actor, metadata)
+    def begun(store: Store, engine: sa.Engine, actor: str) -> None:
+        opened.update(frame.frame.f_globals["__name__"] for frame in inspect.stack(context=0)[1:4])
+        begins(store, engine, actor)
 
     monkeypatch.setattr(World, "store", noted)
     monkeypatch.setattr(Store, "__init__", begun)

@@ -170,7 +170,7 @@ def same_everywhere(net: JukiNet, codes: dict[str, set[str]]) -> None:
         assert net.j_lis.identity(found.code) == without_what_stays_home(found)
         happened = [event.word for event in net.registry.history(found.code)][1:]
         for actor in ("j_lis", "prefectures"):
-            told = [row.word for row in log(net, actor) if row.record_code in codes[found.alias]]
+            told = [row.what for row in log(net, actor) if row.record_code in codes[found.alias]]
             assert told == happened, f"{actor} about {found.alias}"
 
 
@@ -239,7 +239,7 @@ def test_what_is_sent_from_another_municipality_overtakes_nothing(town: Institut
     registry.record("hanako", Immigration("47201", "架空１"))
     later(town, days=1)
     assert j_lis.identity(registry.find("hanako").code) == without_what_stays_home(registry.find("hanako"))
-    assert [row.word for row in log(town.juki_net, "j_lis") if row.record_code == registry.find("hanako").code] == [
+    assert [row.what for row in log(town.juki_net, "j_lis") if row.record_code == registry.find("hanako").code] == [
         "move-out", "move-in", "emigration", "name-change", "immigration",
     ]  # fmt: skip
 

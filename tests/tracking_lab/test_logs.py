@@ -15,7 +15,7 @@ from kazashi.tracking_lab.log_study import examine_logs
 from kazashi.tracking_lab.logs import LogsUnusable, Mapping, import_logs, looks_like_an_individual_number
 from kazashi.tracking_lab.plan import DAY, EPOCH, Plan
 from kazashi.tracking_lab.report import as_csv, as_html, as_json
-from tests.world.test_clock_and_schedule import on_a_small_disk
+from tests.world.test_storage import on_a_small_disk
 
 HEAD = "time,shop,serial,who"
 ROWS = [

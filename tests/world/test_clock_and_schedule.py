@@ -1,23 +1,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-import sqlalchemy as sa
 
-from kazashi.assembly.institutions import Institutions
-from kazashi.resident_registry.cast import CAST
-from kazashi.resident_registry.event import MoveWithin
 from kazashi.world.clock import (
     FixedClock,
     SystemClock,
@@ -29,11 +21,10 @@ from kazashi.world.clock import (
     instant_of,
 )
 from kazashi.world.home import WorldUnusable, open_world
-from kazashi.world.key_source import KeySource
 from kazashi.world.schedule import AT_ONCE, Job, Schedule
 from kazashi.world.settings import Settings
-from kazashi.world.storage import Store, StoreFailed, open_store
-from tests.town import MORNING, fresh_database, new_world
+from kazashi.world.storage import StoreFailed
+from tests.town import MORNING
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -336,161 +327,3 @@ def test_a_world_with_settings_that_make_no_sense(tmp_path: Path, change: dict[s
     mark.write_text(json.dumps({**json.loads(mark.read_text()), **change}))
     with pytest.raises(WorldUnusable, match="damaged"):
         open_world(tmp_path / "w")
-
-
-# Stores
-
-
-@pytest.fixture
-def numbers(tmp_path: Path, storage: str) -> Iterator[tuple[Store, sa.Table]]:
-    metadata = sa.MetaData()
-    table = sa.Table("number", metadata, sa.Column("number", sa.BigInteger, primary_key=True))
-    store = open_store(tmp_path / "stores", storage, "actor", metadata)
-    yield store, table
-    store.engine.dispose()
-
-
-def test_a_transaction_is_all_or_nothing(numbers: tuple[Store, sa.Table]) -> None:
-    store, table = numbers
-
-    def held() -> list[int]:
-        with store.reading() as connection:
-            return list(connection.scalars(sa.select(table.c.number).order_by(table.c.number)))
-
-    with store.transaction() as connection:
-        connection.execute(sa.insert(table), [{"number": 1}, {"number": 2}])
-    with suppress(KeyError), store.transaction() as connection:
-        connection.execute(sa.insert(table), {"number": 3})
-        raise KeyError
-    for doubled in ([4, 1], [5, 5]):
-        with pytest.raises(sa.exc.IntegrityError), store.transaction() as connection:
-            connection.execute(sa.insert(table), [{"number": number} for number in doubled])
-    assert held() == [1, 2]
-
-
-def test_an_error_of_the_database_is_told_in_one_line(numbers: tuple[Store, sa.Table]) -> None:
-    store, _ = numbers
-    for within in (store.transaction, store.reading):
-        with pytest.raises(StoreFailed, match="the store of actor failed: ") as failed, within() as connection:
-            connection.execute(sa.text("SELECT * FROM nowhere"))
-        assert "\n" not in str(failed.value)
-
-
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "actor.sqlite").write_bytes(b"somebody's letters" * 100)
-    with pytest.raises(StoreFailed, match="not a database"):
-        open_store(tmp_path, "", "actor", sa.MetaData())
-    assert (tmp_path / "actor.sqlite").read_bytes() == b"somebody's letters" * 100
-
-
-# A full disk
-
-FULL = """
-import json, os, sys
-from dataclasses import replace
-from pathlib import Path
-from kazashi.resident_registry.cast import CAST
-from kazashi.resident_registry.event import MoveWithin
-from tests.town import new_institutions
-from kazashi.assembly.error_codes import code_of
-from kazashi.world.key_source import SharedKeySource, generate
-from kazashi.world.storage import StoreFailed
-
-disk = Path(sys.argv[1])
-os.environ["SQLITE_TMPDIR"] = sys.argv[1]
-town = new_institutions(disk / "w", SharedKeySource([generate()]))
-town.issue_card("hanako", "hanako")
-town.settle()
-before = town.registry.find("hanako")
-filler = (disk / "filler").open("wb", buffering=0)
-try:
-    while True:
-        filler.write(b"x" * 4096)
-except OSError:
-    pass
-failed, moves = [], 0
-try:
-    for moves in range(10000):
-        town.registry.record("hanako", MoveWithin("町%d" % moves + "あ" * 50))
-except StoreFailed as error:
-    failed.append([code_of(error), str(error)])
-try:
-    town.registry.add(replace(CAST["taro"], street="あ" * 9000))
-except StoreFailed as error:
-    failed.append([code_of(error), str(error)])
-street, history = town.registry.find("hanako").street, len(town.registry.history("hanako"))
-people = town.registry.count()
-waiting = town.registry.outbox.waiting(town.registry.store)
-filler.truncate(0)
-town.registry.record("hanako", MoveWithin("after"))
-town.settle()
-after = town.juki_net.j_lis.identity(before.code).street
-print(json.dumps({"failed": failed, "moves": moves, "street": street, "history": history, "people": people,
-                  "waiting": waiting, "after": after}))
-"""
-
-
-def on_a_small_disk(directory: Path, size: str, program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program with a directory that is a small disk of its own, in a mount namespace of its own."""
-    directory.mkdir()
-    alone = ["unshare", "--mount"] + (["--map-root-user"] if os.geteuid() != 0 else [])
-    script = 'mount -t tmpfs -o size="$1" tmpfs "$2" && exec "$3" -c "$4" "$2"'
-    return subprocess.run(
-        [*alone, "sh", "-c", script, "sh", size, str(directory), sys.executable, program],
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-
-
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    done = on_a_small_disk(tmp_path / "disk", "12m", FULL)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [code for code, _ in told["failed"]] == ["store-failed"] * 2
-    for _, words in told["failed"]:
-        assert words.startswith("the store of registry failed: ")
-        assert "\n" not in words
-    moves = told["moves"]
-    assert told["street"].startswith(f"町{moves - 1}あ") if moves else told["street"] == CAST["hanako"].street
-    assert (told["history"], told["waiting"], told["people"]) == (moves + 1, moves, 1)
-    assert told["after"] == "after", "and with room again it goes on"
-    assert not list((tmp_path / "disk").iterdir()), "the disk was the program's own"
-
-
-# A database server that is away
-
-
-def test_a_server_that_was_never_there(tmp_path: Path) -> None:
-    storage = f"postgresql://nobody@/nothing?host={tmp_path}"
-    with pytest.raises(StoreFailed, match="the store of j_lis failed") as failed:
-        Institutions(new_world(tmp_path / "w", storage=storage)).registry.count()
-    assert "\n" not in str(failed.value)
-
-
-@contextmanager
-def administrator(url: str) -> Iterator[Callable[[str], None]]:
-    with psycopg.connect(url, autocommit=True) as connection:
-
-        def say(statement: str) -> None:
-            connection.execute(statement.encode())
-
-        yield say
-
-
-def test_connections_that_break(tmp_path: Path, keys: KeySource, postgresql: str) -> None:
-    with fresh_database(postgresql) as storage, administrator(postgresql) as say:
-        world = new_world(tmp_path / "w", keys, storage)
-        town = Institutions(world)
-        town.resident("hanako")
-        name = sa.make_url(storage).database
-        say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-        with pytest.raises(StoreFailed, match="the store of registry failed") as failed:
-            town.registry.record("hanako", MoveWithin("町１"))
-        assert "\n" not in str(failed.value)
-        town.registry.record("hanako", MoveWithin("町２"))
-        assert [found.word for found in town.registry.history("hanako")] == ["registration", "move-within"]
-        say(f"DROP DATABASE {name} WITH (FORCE)")
-        for _ in range(2):
-            with pytest.raises(StoreFailed):
-                town.registry.find("hanako")
-        world.close()
-        say(f"CREATE DATABASE {name}")

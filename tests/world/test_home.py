@@ -11,6 +11,8 @@ import pytest
 from kazashi.world.clock import FixedClock, end_of_day, today
 from kazashi.world.home import WorldUnusable, default_directory, open_world
 from kazashi.world.key_source import StockedKeySource, generate
+from kazashi.world.settings import Settings
+from tests.crash import killed_at
 
 
 def test_a_world_begins_and_stays(tmp_path: Path) -> None:
@@ -34,18 +36,39 @@ def test_a_foreign_directory(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["letters.txt"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 3}', '{"format": 2}', '{"format": "x"}'])
 def test_a_damaged_world(tmp_path: Path, content: str) -> None:
     (tmp_path / "world.json").write_text(content)
-    with pytest.raises(WorldUnusable, match="damaged"):
+    with pytest.raises(WorldUnusable, match="is damaged; restore it"):
         open_world(tmp_path)
     assert (tmp_path / "world.json").read_text() == content
 
 
-def test_another_format(tmp_path: Path) -> None:
-    (tmp_path / "world.json").write_text(json.dumps({"format": 99, "seed": "x"}))
-    with pytest.raises(WorldUnusable, match="format 99"):
+@pytest.mark.parametrize(
+    ("form", "remedy"), [(99, "update Kazashi, or name another directory"), (1, "3; name another")]
+)
+def test_another_format(tmp_path: Path, form: int, remedy: str) -> None:
+    content = json.dumps({"format": form, "seed": "x"})
+    (tmp_path / "world.json").write_text(content)
+    with pytest.raises(WorldUnusable, match=f"is a world of format {form}, and this program reads format .*{remedy}"):
         open_world(tmp_path)
+    assert (tmp_path / "world.json").read_text() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == ["world.json"]
+
+
+def test_an_older_world_that_is_killed_while_its_format_changes(tmp_path: Path) -> None:
+    older = json.dumps({"format": 2, "seed": "x", "evening": 7})
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        (tmp_path / "world.json").write_text(older)
+        killed = killed_at(moment, lambda: open_world(tmp_path))
+        assert json.loads((tmp_path / "world.json").read_text()) in (
+            [json.loads(older), {"format": 3, "seed": "x", "evening": 7}] if killed
+            else [{"format": 3, "seed": "x", "evening": 7}]
+        )  # fmt: skip
+        assert open_world(tmp_path).settings == Settings("x", evening=7)
+    assert moment > 1
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Group commit: writes that arrive while a transaction is being written share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from kazashi.world.storage import Store, StoreFailed
+
+_Result = TypeVar("_Result")
+
+
+class _Job:
+    """A write that a caller waits for."""
+
+    def __init__(self, action: Callable[[sa.Connection], Any]) -> None:
+        self.action = action
+        self.done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def outcome(self) -> Any:
+        """The action's result. Raises what the write raised."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class GroupCommit:
+    """Writes of one store by many threads or coroutines at once. Each is durable when its caller goes on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[_Job] = deque()
+        self._lock = Lock()
+        self._flushing: asyncio.Future[None] | None = None
+
+    def run(self, action: Callable[[sa.Connection], _Result]) -> _Result:
+        """Run an action in a transaction that it shares with the others that wait; returns its result. Raises what the
+        action raises, and StoreFailed; then nothing of it was written, and the others are not affected. An action may
+        be started twice."""
+        job = _Job(action)
+        self._waiting.append(job)
+        self._flush(job)
+        result: _Result = job.outcome()
+        return result
+
+    async def run_async(self, action: Callable[[sa.Connection], _Result]) -> _Result:
+        """The same for coroutines of one event loop: many wait for one thread."""
+        job = _Job(action)
+        self._waiting.append(job)
+        while not job.done:
+            if self._flushing is None or self._flushing.done():
+                self._flushing = asyncio.ensure_future(asyncio.to_thread(self._flush, job))
+            await asyncio.shield(self._flushing)  # a caller who gives up does not end the others' wait
+        result: _Result = job.outcome()
+        return result
+
+    def _flush(self, job: _Job) -> None:
+        """Write everything that waits, unless another caller has written this job meanwhile."""
+        with self._lock:
+            if not job.done:
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+
+    def _write(self, batch: list[_Job]) -> None:
+        error = self._commit(batch)
+        outage: Exception | None = None
+        for job in batch:
+            # An action that fails takes only itself down; a store that fails is not waited for again by each job.
+            job.error = outage or (self._commit([job]) if error and len(batch) > 1 else error)
+            outage = job.error if _is_outage(job.error) else None
+            job.done = True
+
+    def _commit(self, batch: list[_Job]) -> Exception | None:
+        try:
+            with self._store.transaction() as connection:
+                for job in batch:
+                    job.result = job.action(connection)
+        except Exception as error:
+            return error
+        return None
+
+
+def _is_outage(error: Exception | None) -> bool:
+    """Whether the store itself has failed: a full disk, a lock, a lost connection."""
+    return isinstance(error, StoreFailed) and isinstance(error.__cause__, OperationalError)

@@ -1,0 +1,64 @@
+"""Work beside a program's main thread: in rounds, when there is something to do, and again later where that failed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Worker:
+    """Does rounds of work in a thread of its own: when it is called, and every `pause` seconds. `trouble` says why the
+    last round failed; it is empty where the round succeeded."""
+
+    def __init__(
+        self, name: str, work: Callable[[], object], *, pause: float, gather: float = 0.0,
+        after: Callable[[str], object] = lambda _: None, close: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`work` does one round, and returns whether another is to follow at once; an exception ends a round, and what
+        it was about is tried again in the next. Each round begins after `gather` seconds, in which more to do may come.
+        `after` gets the trouble, and `close` releases what the work holds; both are called in the thread."""
+        self.trouble = "nothing was done yet"
+        self._work = work
+        self._pause = pause
+        self._gather = gather
+        self._after = after
+        self._close = close
+        self._called = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin with what waits already."""
+        self._called.set()
+        self._thread.start()
+
+    def call(self) -> None:
+        """Have a round done now."""
+        self._called.set()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """End after the round that is under way; wait for that, but not longer than `seconds`."""
+        self._ended.set()
+        self._called.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._called.wait(self._pause)
+                self._called.clear()
+                if self._ended.is_set():
+                    return
+                self._round()
+                self._after(self.trouble)
+        finally:
+            self._close()
+
+    def _round(self) -> None:
+        try:
+            while not self._ended.wait(self._gather) and self._work():
+                pass
+            self.trouble = ""
+        except Exception as error:  # a full disk, no connection, a defect: everything still waits
+            self.trouble = str(error) or type(error).__name__
