@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -17,9 +18,12 @@ import sqlalchemy as sa
 from kazashi.assembly.institutions import Institutions
 from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import MoveWithin
+from kazashi.world.clock import epoch
+from kazashi.world.event_log import event_row, event_table
 from kazashi.world.key_source import KeySource
+from kazashi.world.secret import Secrets
 from kazashi.world.storage import Store, StoreFailed, open_store
-from tests.town import fresh_database, new_world
+from tests.town import MORNING, fresh_database, new_world
 
 
 @pytest.fixture
@@ -175,3 +179,51 @@ def test_connections_that_break(tmp_path: Path, keys: KeySource, postgresql: str
                 town.registry.find("hanako")
         world.close()
         say(f"CREATE DATABASE {name}")
+
+
+# Secrets and the event log
+
+
+def test_secrets_are_drawn_once_by_whoever_comes_first(tmp_path: Path, storage: str) -> None:
+    metadata = sa.MetaData()
+    secrets = Secrets(metadata)
+    store = open_store(tmp_path, storage, "actor", metadata)
+    drawn: list[int] = []
+    seen: list[dict[str, bytes]] = []
+
+    def begin(number: int) -> None:
+        def make() -> dict[str, bytes]:
+            drawn.append(number)
+            return {"key": bytes([number]), "certificate": bytes([number, number])}
+
+        with store.alone() as connection:
+            seen.append(secrets.begin(connection, "key", make))
+
+    threads = [Thread(target=begin, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (first,) = drawn
+    assert seen == [{"key": bytes([first]), "certificate": bytes([first, first])}] * 8
+    with store.alone() as connection:
+        assert secrets.begin(connection, "salt", lambda: {"salt": b"s"}) == {**seen[0], "salt": b"s"}
+    store.engine.dispose()
+
+
+def test_an_event_is_written_with_what_it_tells_of_or_not_at_all(tmp_path: Path, storage: str) -> None:
+    metadata = sa.MetaData()
+    table, log = event_table(metadata, sa.Column("person", sa.Text))
+    store = open_store(tmp_path, storage, "actor", metadata)
+    with store.transaction() as connection:
+        log(connection, MORNING, "birth", {"name": "花子"}, person="1")
+        connection.execute(sa.insert(table), [event_row(MORNING, "move", {}, person="1")])
+    with suppress(KeyError), store.transaction() as connection:
+        log(connection, MORNING, "death", {})
+        raise KeyError
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(table).order_by(table.c.position)).all()
+    assert [(row.at, row.what, row.person, json.loads(row.detail)) for row in rows] == [
+        (epoch(MORNING), "birth", "1", {"name": "花子"}), (epoch(MORNING), "move", "1", {}),
+    ]  # fmt: skip
+    store.engine.dispose()
