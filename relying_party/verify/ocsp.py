@@ -34,6 +34,15 @@ _REASONS = {
     x509.ReasonFlags.certificate_hold: Reason.CERTIFICATE_HOLD,
 }
 
+_STATUSES = {
+    ocsp.OCSPResponseStatus.MALFORMED_REQUEST: "malformedRequest",
+    ocsp.OCSPResponseStatus.INTERNAL_ERROR: "internalError",
+    ocsp.OCSPResponseStatus.TRY_LATER: "tryLater",
+    ocsp.OCSPResponseStatus.SIG_REQUIRED: "sigRequired",
+    ocsp.OCSPResponseStatus.UNAUTHORIZED: "unauthorized",
+}
+"""The names of OCSPResponseStatus (RFC 6960, 4.2.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
@@ -61,7 +70,7 @@ def read_ocsp_answer(
     try:
         found = ocsp.load_der_ocsp_response(unverified_answer)
         if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_word(found.response_status.name)}")
+            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_STATUSES[found.response_status]}")
         _check_signature(found, anchor, now)
         single = _about(found, anchor, serial)
         if nonce is not None and _nonce(found) != nonce:
@@ -139,8 +148,3 @@ def _nonce(found: ocsp.OCSPResponse) -> bytes | None:
         return found.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
     except x509.ExtensionNotFound:
         return None
-
-
-def _word(name: str) -> str:
-    first, *rest = name.lower().split("_")
-    return first + "".join(part.capitalize() for part in rest)

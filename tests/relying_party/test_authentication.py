@@ -17,7 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kazashi.jpki.profile import Kind
-from kazashi.relying_party.conformance.authority import NOW, Bench, Holder, sign
+from kazashi.relying_party.conformance.authority import NOW, CertificateTemplate, Holder, TestAuthority, sign
 from kazashi.relying_party.verify.anchors import Anchors, read_anchor
 from kazashi.relying_party.verify.authentication import (
     LIFETIME,
@@ -78,31 +78,31 @@ def test_a_message_begins_as_nothing_else_does_that_is_signed(challenge: Challen
 class Door:
     """A site's door, and the clock above it."""
 
-    bench: Bench
+    ca: TestAuthority
     clock: FixedClock
     verifier: Verifier
 
     def holder(self, number: str = "03", kind: Kind = Kind.AUTHENTICATION) -> Holder:
         key = ec.generate_private_key(ec.SECP384R1()) if number == "next" else None
-        return self.bench.holder(self.bench.generation(kind, number), key=key)
+        return self.ca.holder(self.ca.generation(kind, number), CertificateTemplate(key=key))
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def lists(bench: Bench) -> dict[bytes, bytes]:
-    return {found.identifier: bench.list(found) for found in bench.generations.values()}
+def lists(ca: TestAuthority) -> dict[bytes, bytes]:
+    return {found.identifier: ca.list(found) for found in ca.generations.values()}
 
 
 @pytest.fixture
-def door(bench: Bench, lists: dict[bytes, bytes]) -> Door:
+def door(ca: TestAuthority, lists: dict[bytes, bytes]) -> Door:
     clock = FixedClock(NOW)
-    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in bench.generations.values())
+    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
     given = Lists("given", lambda _, anchor: lists[anchor.key_identifier])
-    return Door(bench, clock, Verifier(anchors, [given], clock))
+    return Door(ca, clock, Verifier(anchors, [given], clock))
 
 
 @pytest.fixture(params=["in memory", "in a store"])

@@ -20,7 +20,7 @@ from kazashi.jpki.profile import NEXT, Kind
 from kazashi.jpki.state import Reason
 from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
 from kazashi.pki.generation import Generation
-from kazashi.relying_party.conformance.authority import NOW, Bench, Holder
+from kazashi.relying_party.conformance.authority import NOW, Holder, ListTemplate, TestAuthority
 from kazashi.relying_party.verify import revocation_list
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
 from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
@@ -71,8 +71,8 @@ class Signing:
 def generations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Signing]]:
     """One that signs with RSA, and one with P-384."""
     town = new_institutions(tmp_path_factory.mktemp("read") / "w", SharedKeySource([generate() for _ in range(2)]))
-    authority = town.authorities[SIGNATURE]
-    found = [authority.issuing(), authority.issuing(profile=NEXT)]
+    ca = town.authorities[SIGNATURE]
+    found = [ca.issuing(), ca.issuing(profile=NEXT)]
     yield [Signing(generation, read_anchor(generation.certificate)) for generation in found]
     town.world.close()
 
@@ -204,13 +204,13 @@ def test_a_list_is_of_one_generation(generations: list[Signing]) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def holder(bench: Bench) -> Holder:
-    return bench.holder(bench.generation(Kind.SIGNATURE))
+def holder(ca: TestAuthority) -> Holder:
+    return ca.holder(ca.generation(Kind.SIGNATURE))
 
 
 def verdict(holder: Holder, data: bytes) -> Verdict:
@@ -221,24 +221,24 @@ def verdict(holder: Holder, data: bytes) -> Verdict:
 @pytest.mark.parametrize(
     "reason", [reason for reason in x509.ReasonFlags if reason is not x509.ReasonFlags.remove_from_crl]
 )
-def test_an_entry_revokes_whatever_its_reason_is(bench: Bench, holder: Holder, reason: x509.ReasonFlags) -> None:
+def test_an_entry_revokes_whatever_its_reason_is(ca: TestAuthority, holder: Holder, reason: x509.ReasonFlags) -> None:
     """RFC 5280 has reasons that JPKI does not use."""
     entry = (holder.certificate.serial_number, NOW - timedelta(days=1), reason)
-    found = verdict(holder, bench.list(holder.issuer, [entry]))
+    found = verdict(holder, ca.list(holder.issuer, [entry]))
     assert found.outcome is not Outcome.GOOD
     if reason.value in {known.word for known in Reason}:
         assert found.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("year", [1950, 1969, 1970, 2026])
-def test_an_entry_of_the_past_revokes_however_long_that_is_ago(bench: Bench, holder: Holder, year: int) -> None:
+def test_an_entry_of_the_past_revokes_however_long_that_is_ago(ca: TestAuthority, holder: Holder, year: int) -> None:
     """UTCTime begins in 1950."""
     entry = (holder.certificate.serial_number, datetime(year, 1, 2, tzinfo=UTC), None)
-    assert verdict(holder, bench.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
+    assert verdict(holder, ca.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
 
 
-def test_a_distribution_point_relative_to_the_issuer_is_not_understood(bench: Bench, holder: Holder) -> None:
+def test_a_distribution_point_relative_to_the_issuer_is_not_understood(ca: TestAuthority, holder: Holder) -> None:
     relative = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "Shibuya-ku CRLDP")])
     point = x509.IssuingDistributionPoint(None, relative, True, False, None, False, False)
-    found = verdict(holder, bench.list(holder.issuer, point=(point, True)))
+    found = verdict(holder, ca.list(holder.issuer, (), ListTemplate(point=(point, True))))
     assert (found.outcome, found.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
