@@ -32,6 +32,7 @@ from kazashi.relying_party.verify.authentication import Authentication, Challeng
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.documents import Documents
 from kazashi.relying_party.verify.ocsp import read_ocsp_answer
+from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.sources import OCSP, Lists, Source, Word
 from kazashi.relying_party.verify.verdict import Evidence, Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -51,9 +52,11 @@ class _GivenAnswer:
         self._answer = answer
         self._nonce = nonce
 
-    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+    def word(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> Word:
         """What the answer says."""
-        found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now)
+        found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now, policy)
         return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from asn1crypto import keys
 from cryptography import x509
@@ -17,12 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, usable, verifies
 from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.revocation_list import Entry
 
 NONCE_BYTES = 16
-
-_AHEAD = timedelta(minutes=5)
-"""By how much the responder's clock may be ahead of ours."""
 
 _REASONS = {
     x509.ReasonFlags.unspecified: Reason.UNSPECIFIED,
@@ -62,8 +60,9 @@ def ocsp_request(anchor: Anchor, certificate: x509.Certificate, nonce: bytes | N
 
 
 def read_ocsp_answer(
-    unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime
-) -> OcspAnswer:
+    unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime,
+    policy: VerificationPolicy = DEFAULT_POLICY,
+) -> OcspAnswer:  # fmt: skip
     """What an answer says of a certificate. Raises Refuted: NO_INFORMATION where it is a refusal, UNKNOWN_CERTIFICATE,
     STALE_INFORMATION, or UNTRUSTED_INFORMATION where it is not the authority's, not about that certificate, or not the
     answer to that nonce (None: none was sent)."""
@@ -78,7 +77,7 @@ def read_ocsp_answer(
         this_update, next_update = single.this_update_utc, single.next_update_utc
         if next_update is None:
             raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
-        if next_update < now or this_update > now + _AHEAD:
+        if next_update < now or this_update > now + policy.clock_tolerance:
             raise Refuted(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
             raise Refuted(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")

@@ -11,6 +11,7 @@ from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, BadAnchor
 from kazashi.relying_party.verify.certificate import HolderCertificate, read_certificate
 from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, Outcome, Refuted
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.sources import Source, Word
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.world.clock import Clock
@@ -23,9 +24,13 @@ class Verifier:
     certificates, and its authority's key is chosen by its identifier, never by name, which all generations share.
     """
 
-    def __init__(self, anchors: Anchors, sources: Sequence[Source], clock: Clock, profile: Profile = EMULATED) -> None:
+    def __init__(
+        self, anchors: Anchors, sources: Sequence[Source], clock: Clock, profile: Profile = EMULATED,
+        policy: VerificationPolicy = DEFAULT_POLICY,
+    ) -> None:  # fmt: skip
         self.anchors = anchors
         self.clock = clock
+        self.policy = policy
         self._sources = sources
         self._profile = profile
 
@@ -94,7 +99,7 @@ class Verifier:
         failures: list[Refuted] = []
         for source in self._sources:
             try:
-                return source.word(found, anchor, at, self.clock.now())
+                return source.word(found, anchor, at, self.clock.now(), self.policy)
             except Refuted as refuted:
                 if refuted.finding not in INDETERMINATE:
                     raise

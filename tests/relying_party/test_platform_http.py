@@ -36,9 +36,9 @@ from kazashi.relying_party.conformance.authority import Generation, Holder
 from kazashi.relying_party.conformance.documents import TEXT, signed_cms
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.platform.platform_http import MAX_BODY, application
-from kazashi.relying_party.verify.authentication import LIFETIME
 from kazashi.relying_party.verify.challenges import StoredChallenges
 from kazashi.relying_party.verify.linkage import Linkage, LinkageOverHttp, NoLinkage
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY
 from kazashi.web.origin import MAX_TEXT
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.relying_party.test_platform import TownLinkage, verifier
@@ -208,7 +208,7 @@ def test_an_answer_that_is_not_to_the_challenge_is_bad_and_uses_it_up(operator: 
         assert finding(shop.post(AUTHENTICATIONS, **{**answer, **change})) == word
         assert finding(shop.post(AUTHENTICATIONS, **answer)) == "unknown-challenge"
     late = answered(shop.challenge(), holder)
-    later(operator.town, seconds=LIFETIME.total_seconds() + 1)
+    later(operator.town, seconds=DEFAULT_POLICY.challenge_lifetime.total_seconds() + 1)
     assert finding(shop.post(AUTHENTICATIONS, **late)) == "stale-challenge"
     assert finding(shop.login(operator.holders["revoked", AUTHENTICATION])) == "revoked"
     assert shop.ask("GET", "/v1/exposure").json() == []

@@ -21,7 +21,6 @@ from kazashi.jpki.state import Reason
 from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
 from kazashi.pki.generation import Generation
 from kazashi.relying_party.conformance.authority import NOW, Holder, ListTemplate, TestAuthority
-from kazashi.relying_party.verify import revocation_list
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
 from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
 from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
@@ -98,11 +97,9 @@ def test_a_list_is_read_as_it_was_written(
     for signing in generations:
         data = signing.written(entries)
         whole = read_revocation_list(data, signing.anchor)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(revocation_list, "_PIECE", pieces[0])
-            patch.setattr(revocation_list, "_SEGMENT", pieces[1])
-            in_pieces = read_revocation_list(data, signing.anchor)
-            from_file = read_revocation_list(BytesIO(data), signing.anchor)
+        piece, segment = pieces
+        in_pieces = read_revocation_list(data, signing.anchor, piece=piece, segment=segment)
+        from_file = read_revocation_list(BytesIO(data), signing.anchor, piece=piece, segment=segment)
         for found in (whole, in_pieces, from_file):
             agrees(found, entries)
             assert (found.number, found.this_update, found.next_update) == (7, *UPDATES)
@@ -127,10 +124,8 @@ def test_a_list_in_a_file_is_read_as_one_in_memory(generations: list[Signing], t
     data = generations[0].written(entries)
     path = tmp_path / "list.crl"
     path.write_bytes(data)
-    with path.open("rb") as file, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation_list, "_PIECE", 1 << 16)
-        patch.setattr(revocation_list, "_SEGMENT", 1 << 13)
-        agrees(read_revocation_list(file, generations[0].anchor), entries)
+    with path.open("rb") as file:
+        agrees(read_revocation_list(file, generations[0].anchor, piece=1 << 16, segment=1 << 13), entries)
     agrees(read_revocation_list(data, generations[0].anchor), entries)
 
 
@@ -145,11 +140,8 @@ def refused(data: bytes, anchor: Anchor) -> None:
     with pytest.raises(Refuted) as whole:
         read_revocation_list(data, anchor)
     assert whole.value.finding is Finding.UNTRUSTED_INFORMATION
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation_list, "_PIECE", 64)
-        patch.setattr(revocation_list, "_SEGMENT", 5)
-        with pytest.raises(Refuted):
-            read_revocation_list(BytesIO(data), anchor)
+    with pytest.raises(Refuted):
+        read_revocation_list(BytesIO(data), anchor, piece=64, segment=5)
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["RSA", "P-384"])
