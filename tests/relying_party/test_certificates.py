@@ -99,7 +99,7 @@ def test_what_is_no_authority_of_ours_is_no_anchor(ca: TestAuthority, certificat
     for data in (b"", b"\x30\x00", b"-----BEGIN", certificate, root[:-1], root + b"\x00", broken):
         with pytest.raises(BadAnchor):
             read_anchor(data)
-    with pytest.raises(BadAnchor, match="no authority's certificate in"):
+    with pytest.raises(BadAnchor):
         AnchorsInDirectory(tmp_path / "nowhere")
     assert read_anchor(root).kind is Kind.SIGNATURE
     assert read_anchor(ca.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind is Kind.SIGNATURE

@@ -314,7 +314,7 @@ def test_a_linkage_that_ties_two_known_people_together_changes_nothing(stage: St
     newest = stage.certificate(AUTHENTICATION, other[AUTHENTICATION][-1])
     before = platform.exposure("shop"), serials(platform)
     for tenant in ("shop", "bank"):
-        with pytest.raises(LinkageConflict, match="two people"):
+        with pytest.raises(LinkageConflict):
             platform.identify(tenant, newest)
     assert (platform.exposure("shop"), serials(platform)) == before
     assert [platform.identify("shop", certificate).identifier for certificate in shown] == users
