@@ -163,7 +163,7 @@ class Authority:
                 self.ledger.log(connection, now, [("issued", row["serial"], {"request": row["request"]})
                                                   for row in rows.values()])  # fmt: skip
                 self._supersede(connection, [request for request, name in zip(requests, names, strict=True)
-                                             if name in rows], rows)  # fmt: skip
+                                             if name in rows])  # fmt: skip
         return [answered[name] if name in answered else bytes(rows[name]["certificate"]) for name in names]
 
     def _certify(self, request: Request, key: bytes, name: str, generation: Generation, serial: int) -> dict[str, Any]:
@@ -211,9 +211,7 @@ class Authority:
         if unused:
             self.ledger.count(connection, "serial", -len(unused), FIRST_SERIAL)
 
-    def _supersede(
-        self, connection: sa.Connection, requests: Sequence[Request], rows: dict[str, dict[str, Any]]
-    ) -> None:
+    def _supersede(self, connection: sa.Connection, requests: Sequence[Request]) -> None:
         replaced = [request.renews for request in requests if request.renews is not None]
         phones = [request for request in requests if request.medium is Medium.PHONE]
         if replaced or phones:

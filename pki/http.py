@@ -15,16 +15,16 @@ import asyncio
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kazashi.jpki.profile import KINDS, Kind
 from kazashi.pki.authority import Authority
@@ -36,14 +36,13 @@ from kazashi.pki.responder import Answer, Responder
 from kazashi.pki.services import ConsentRefused, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.web.guard import BodyTooLarge, Guard, Problem, bounded
+from kazashi.world.clock import JST
 from kazashi.world.group_commit import GroupCommit
 from kazashi.world.home import World
 from kazashi.world.storage import StoreFailed
 from kazashi.world.token import TokenUnavailable
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _KNOWN_FOR = 5.0
@@ -76,7 +75,7 @@ class OcspEndpoint:
         if rest.startswith("as/"):
             key, _, rest = rest.removeprefix("as/").partition("/")
         if scope["method"] == "POST":
-            data = await _body(receive, MAX_REQUEST)
+            data = await _body(scope, receive)
         elif scope["method"] == "GET":
             data = _decoded(rest)
         else:
@@ -125,16 +124,17 @@ def _bearer(scope: Scope) -> str:
     return ""
 
 
-async def _body(receive: Receive, limit: int) -> bytes | None:
-    """The request's body; None where it is longer than the limit."""
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            return None
-        if not message.get("more_body"):
-            return body
+async def _body(scope: Scope, receive: Receive) -> bytes | None:
+    """The OCSP request in a body; None where it is too large, which is a malformed request in OCSP (RFC 6960, 2.3)."""
+    receive, body = bounded(scope, receive, MAX_REQUEST), bytearray()
+    try:
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                return bytes(body)
+    except BodyTooLarge:
+        return None
 
 
 def _decoded(path: str) -> bytes | None:
@@ -165,6 +165,31 @@ async def _plain(send: Send, status: int, body: bytes, *headers: tuple[bytes, by
     await send({"type": "http.response.body", "body": body})
 
 
+class ServicesClosed(Exception):
+    """The services to verifiers are closed at this hour."""
+
+
+class NotPublished(Exception):
+    """No published file is at that place."""
+
+
+GUARD = Guard(
+    MAX_STATEMENT,
+    {
+        ServicesClosed: Problem(503, "closed"),
+        NotRegistered: Problem(401, "not-registered"),
+        NoSuchCertificate: Problem(404, "no-such-certificate"),
+        NoSuchResident: Problem(404, "no-such-certificate"),
+        NotPublished: Problem(404, "no-such-list"),
+        ConsentRefused: Problem(403, "consent-refused"),
+        StoreFailed: Problem(503, "store-failed"),
+        ValueError: Problem(400, "usage"),
+        RecursionError: Problem(400, "usage"),
+    },
+    lambda error, code, message: {"error": code, "message": message},
+)
+
+
 class ServicesEndpoint:
     """The services to verifiers as JSON."""
 
@@ -176,37 +201,26 @@ class ServicesEndpoint:
         """The addresses, under /services."""
         one = "/{kind:str}/{serial:str}"
         return [
-            Route(f"/status{one}", self._guarded(self.status)),
-            Route(f"/counterpart{one}", self._guarded(self.counterpart)),
-            Route(f"/renewal{one}", self._guarded(self.renewal)),
-            Route("/revocation-file/{kind:str}/{generation:str}", self._guarded(self.revocation_file)),
-            Route("/consents", self._guarded(self.consent), methods=["POST"]),
-            Route("/consents/{number:int}/withdrawal", self._guarded(self.withdraw), methods=["POST"]),
-            Route("/consents/{number:int}/latest-attributes", self._guarded(self.attributes)),
+            Route(f"/status{one}", self._for_callers(self.status)),
+            Route(f"/counterpart{one}", self._for_callers(self.counterpart)),
+            Route(f"/renewal{one}", self._for_callers(self.renewal)),
+            Route("/revocation-file/{kind:str}/{generation:str}", self._for_callers(self.revocation_file)),
+            Route("/consents", self._for_callers(self.consent), methods=["POST"]),
+            Route("/consents/{number:int}/withdrawal", self._for_callers(self.withdraw), methods=["POST"]),
+            Route("/consents/{number:int}/latest-attributes", self._for_callers(self.attributes)),
         ]
 
-    def _guarded(
-        self, action: Callable[[str, Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def guarded(request: Request) -> Response:
-            settings, hour = self._world.settings, _hour(self._world)
-            if not settings.opens <= hour < settings.closes:
-                return _error(503, "closed", f"the services answer from {settings.opens} to {settings.closes} o'clock")
-            try:
-                caller = await asyncio.to_thread(self._services.callers.name_of, _bearer(request.scope))
-                return await action(caller, request)
-            except NotRegistered as error:
-                return _error(401, "not-registered", str(error))
-            except (NoSuchCertificate, NoSuchResident) as error:
-                return _error(404, "no-such-certificate", str(error))
-            except ConsentRefused as error:
-                return _error(403, "consent-refused", str(error))
-            except StoreFailed as error:
-                return _error(503, "store-failed", str(error))
-            except (ValueError, RecursionError) as error:
-                return _error(400, "usage", str(error))
+    def _for_callers(self, action: Callable[[str, Request], Awaitable[Response]]) -> Endpoint:
+        """An action for registered callers, in opening hours. The caller is known before the body is read."""
 
-        return guarded
+        async def called(request: Request) -> Response:
+            opens, closes = self._world.settings.opens, self._world.settings.closes
+            if not opens <= self._world.clock.now().astimezone(JST).hour < closes:
+                raise ServicesClosed(f"the services answer from {opens} to {closes} o'clock")
+            caller = await asyncio.to_thread(self._services.callers.name_of, _bearer(request.scope))
+            return await action(caller, request)
+
+        return called
 
     async def status(self, caller: str, request: Request) -> Response:
         """How a certificate stands now."""
@@ -240,7 +254,7 @@ class ServicesEndpoint:
         kind = _kind(request)
         path = self._world.publication / list_path(kind, request.path_params["generation"], FULL_LIST)
         if not path.is_file():
-            return _error(404, "no-such-list", "there is no such generation, or its list was not made yet")
+            raise NotPublished("there is no such generation, or its list was not made yet")
         query = Query(self._world.clock.now(), caller, REVOCATION_FILE, kind, None, "")
         await asyncio.to_thread(self._services.callers.log, [query])
         return FileResponse(path, media_type=_CONTENT_TYPES[".crl"])
@@ -260,16 +274,6 @@ class ServicesEndpoint:
         """A holder's latest attributes."""
         number = _consent(request)
         return JSONResponse(await asyncio.to_thread(self._services.latest_attributes, caller, number))
-
-
-def _hour(world: World) -> int:
-    from kazashi.world.clock import JST
-
-    return world.clock.now().astimezone(JST).hour
-
-
-def _error(status: int, code: str, words: str) -> Response:
-    return JSONResponse({"error": code, "message": words}, status)
 
 
 def _kind(request: Request) -> Kind:
@@ -295,10 +299,7 @@ def _consent(request: Request) -> int:
 
 async def _signed(request: Request) -> SignedStatement:
     """What came as JSON: `statement` as text, `signature` and `certificate` as base64."""
-    data = await _body(request.receive, MAX_STATEMENT)
-    if data is None:
-        raise ValueError(f"a signed statement has at most {MAX_STATEMENT} bytes with all that belongs to it")
-    body = json.loads(data)
+    body = json.loads(await request.body())
     if not isinstance(body, dict):
         raise ValueError("the request is a JSON object with statement, signature and certificate")
     try:
@@ -312,7 +313,7 @@ async def _signed(request: Request) -> SignedStatement:
 
 
 def published(tree: Path) -> Endpoint:
-    """Serves the published files, and nothing beside them."""
+    """Serves the published files, and nothing beside them; raises NotPublished for anything else."""
 
     async def serve(request: Request) -> Response:
         try:
@@ -321,13 +322,13 @@ def published(tree: Path) -> Endpoint:
         except (OSError, ValueError):  # too long a name, or one with a NUL
             there = False
         if not there:
-            return _error(404, "no-such-list", "nothing is published there (yet)")
+            raise NotPublished("nothing is published there (yet)")
         return FileResponse(path, media_type=_CONTENT_TYPES[path.suffix], headers={"cache-control": "no-cache"})
 
     return serve
 
 
-def application(world: World) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+def application(world: World) -> ASGIApp:
     """The whole as one ASGI application."""
     authorities = {kind: Authority(world, kind) for kind in Kind}
     services = VerifierServices(world, authorities, JLis(world).identity)
@@ -340,6 +341,7 @@ def application(world: World) -> Callable[[Scope, Receive, Send], Awaitable[None
             Route("/ca/{path:path}", files),
         ]
     )
+    GUARD.protect(others)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/ocsp/"):

@@ -39,8 +39,16 @@ class Refusal(IntEnum):
     @property
     def word(self) -> str:
         """The name that RFC 6960 gives it."""
-        first, *rest = self.name.lower().split("_")
-        return first + "".join(part.capitalize() for part in rest)
+        return _NAMES[self]
+
+
+_NAMES = {
+    Refusal.MALFORMED_REQUEST: "malformedRequest",
+    Refusal.INTERNAL_ERROR: "internalError",
+    Refusal.TRY_LATER: "tryLater",
+    Refusal.SIG_REQUIRED: "sigRequired",
+    Refusal.UNAUTHORIZED: "unauthorized",
+}
 
 
 def refuse(refusal: Refusal) -> bytes:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,6 @@ from kazashi.world.storage import joined
 VALID_FOR = timedelta(hours=48)
 """From thisUpdate to nextUpdate: one missed day passes."""
 
-_READ_AT_ONCE = 50_000
-
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
@@ -58,14 +57,29 @@ class _Changes:
     added: Entries
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The lists of a generation that are made together: their rows before that, the revocations that they hold (up to a
+    position), and what has changed since the row `base`, list by list."""
+
+    generation: Generation
+    made_at: datetime
+    rows: Sequence[Any]
+    upto: int
+    base: Any
+    changes: Mapping[str, _Changes]
+
+
 _UNCHANGED = _Changes((), Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)))
 
 
 class Publication:
     """One authority's published files."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, *, read_at_once: int = 50_000) -> None:
+        """`read_at_once` is how many entries of everybody's list are read in one query."""
         self.authority = authority
+        self._read_at_once = read_at_once
         self._ledger = authority.ledger
         self._tree = authority.world.publication
 
@@ -128,6 +142,17 @@ class Publication:
                 _write(path, generation.certificate)
 
     def _publish_generation(self, generation: Generation, now: datetime, progress: Callable[[int, int], None]) -> int:
+        batch = self._begin(generation, now)
+        if batch is None:
+            return 0
+        with ThreadPoolExecutor(os.cpu_count()) as workers:  # signing, hashing and writing let go of the interpreter
+            for done, _ in enumerate(workers.map(partial(self._make, batch), batch.rows), start=1):
+                progress(done, len(batch.rows))
+        self._finish(batch)
+        return len(batch.rows)
+
+    def _begin(self, generation: Generation, now: datetime) -> _Batch | None:
+        """The lists that are due, with their next numbers taken; None where there are none."""
         table = self._ledger.revocation_list
         here = table.c.generation == generation.name
         with self._ledger.store.transaction() as connection:
@@ -137,48 +162,55 @@ class Publication:
                 if row.written == 0 or self._batch_after(from_epoch(row.this_update)) <= now
             ]
             if not rows:
-                return 0
+                return None
             names = [row.name for row in rows]
             # The numbers are taken before a list bears one: no number is ever seen on two different lists.
             chosen = here & table.c.name.in_(names) if len(names) < 500 else here
             connection.execute(sa.update(table).where(chosen).values(number=table.c.number + 1))
             upto = self._ledger.count(connection, "position", 0, 1) - 1
-        last = next((row for row in rows if row.name == FULL_LIST), rows[0])
         if any(row.written == 0 for row in rows):
             self._ledger.store.analyze()  # lists of single municipalities are about to be built whole
+        base = next((row for row in rows if row.name == FULL_LIST), rows[0])
         changes: Mapping[str, _Changes] = {}
         if any(row.written for row in rows):
-            changes = self._changes(generation.name, last.position, from_epoch(last.this_update), upto, now)
+            changes = self._changes(generation.name, base.position, from_epoch(base.this_update), upto, now)
+        return _Batch(generation, now, rows, upto, base, changes)
 
-        def make(row: Any) -> None:
-            same_base = row.written and (row.position, row.this_update) == (last.position, last.this_update)
-            entries: tuple[Piece, ...] | None = None
-            if row.name == AUTHORITY_LIST:
-                entries = ()
-            elif same_base:
-                entries = self._applied(generation, row.name, row.written, changes.get(row.name, _UNCHANGED))
-            if entries is None:
-                entries = self._whole(generation.name, row.name, upto, now)
-            signed = sign_list(
-                generation, self.authority.kind, self._scope(generation, row.name), row.number + 1,
-                (now, now + VALID_FOR), entries,
-            )  # fmt: skip
-            _write(self.path(generation.name, row.name), signed.pieces)
+    def _make(self, batch: _Batch, row: Any) -> None:
+        """Make one list of a batch, and replace the published one."""
+        signed = sign_list(
+            batch.generation, self.authority.kind, self._scope(batch.generation, row.name), row.number + 1,
+            (batch.made_at, batch.made_at + VALID_FOR), self._entries(batch, row),
+        )  # fmt: skip
+        self.write(self.path(batch.generation.name, row.name), signed.pieces)
 
-        with ThreadPoolExecutor(os.cpu_count()) as workers:  # signing, hashing and writing let go of the interpreter
-            for done, _ in enumerate(workers.map(make, rows), start=1):
-                progress(done, len(rows))
+    def write(self, path: Path, pieces: Sequence[Piece]) -> None:
+        """Replace a published file, whole or not at all, and have it on disk. Raises OSError."""
+        _write(path, pieces)
+
+    def _entries(self, batch: _Batch, row: Any) -> tuple[Piece, ...]:
+        """A list's entries: yesterday's with the changes since then where that list is there, else from the store."""
+        if row.name == AUTHORITY_LIST:
+            return ()
+        if row.written and (row.position, row.this_update) == (batch.base.position, batch.base.this_update):
+            changes = batch.changes.get(row.name, _UNCHANGED)
+            applied = self._applied(batch.generation, row.name, row.written, changes)
+            if applied is not None:
+                return applied
+        return self.entries_in_store(batch.generation.name, row.name, batch.upto, batch.made_at)
+
+    def _finish(self, batch: _Batch) -> None:
+        """Note what was made."""
+        table = self._ledger.revocation_list
         with self._ledger.store.transaction() as connection:
             connection.execute(
                 sa.update(table)
-                .where(here & (table.c.name == sa.bindparam("list")))
-                .values(written=sa.bindparam("made"), position=upto, this_update=epoch(now)),
-                [{"list": row.name, "made": row.number + 1} for row in rows],
+                .where((table.c.generation == batch.generation.name) & (table.c.name == sa.bindparam("list")))
+                .values(written=sa.bindparam("made"), position=batch.upto, this_update=epoch(batch.made_at)),
+                [{"list": row.name, "made": row.number + 1} for row in batch.rows],
             )
-            self._ledger.log(
-                connection, now, [("lists made", None, {"generation": generation.name, "lists": len(rows)})]
-            )
-        return len(rows)
+            details = {"generation": batch.generation.name, "lists": len(batch.rows)}
+            self._ledger.log(connection, batch.made_at, [("lists made", None, details)])
 
     def _scope(self, generation: Generation, name: str) -> Scope:
         kind = self.authority.kind
@@ -193,8 +225,8 @@ class Publication:
 
     # Entries
 
-    def _whole(self, generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
-        """The entries of a list as they follow from the store alone."""
+    def entries_in_store(self, generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
+        """A list's entries (DER) as they follow from the store alone, up to the revocation at position `upto`."""
         table = self._ledger.revocation.c
         condition = (
             (table.generation == generation) & (table.expires >= epoch(now))
@@ -215,9 +247,9 @@ class Publication:
             condition &= table.partition == name
             return tuple(read(0, upto))
         # Everybody's list is read by several at once: the database lets go of the interpreter too.
-        starts = range(0, upto, _READ_AT_ONCE)
+        starts = range(0, upto, self._read_at_once)
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            parts = readers.map(read, starts, (min(start + _READ_AT_ONCE, upto) for start in starts))
+            parts = readers.map(read, starts, (min(start + self._read_at_once, upto) for start in starts))
             return tuple(piece for part in parts for piece in part)
 
     def _changes(

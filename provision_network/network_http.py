@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -34,6 +35,7 @@ from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface, Stage
 from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
+from kazashi.web.guard import Guard, Problem
 from kazashi.web.mutual_tls import Credentials, Line, Peer, peer_of
 from kazashi.world.clock import Clock
 from kazashi.world.group_commit import GroupCommit
@@ -79,9 +81,6 @@ class _Question:
         """Raises KeyError, TypeError, ValueError and AttributeError."""
         purpose = Purpose(**{name: text_of(value) for name, value in body["purpose"].items()})
         return cls(text_of(body["address_number"]), purpose, text_of(body["provider"]), bool(body.get("consent")))
-
-
-_Handler = Callable[[Request, Peer, Any], Awaitable[Response]]
 
 
 def _carrier(
@@ -150,117 +149,182 @@ class Receivers(dict[str, Receive]):
         return self._lines[address]
 
 
-def core_application(core: Core, runner: Worker) -> Starlette:
-    """The core as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
+class NotEntitled(NetworkRefused):
+    """The certificate on the other end does not open this part of the network."""
 
-    commits = GroupCommit(core.store)
+    def __init__(self, words: str) -> None:
+        super().__init__("not-entitled", words)
 
-    async def messages(_: Request, peer: Peer, body: Any) -> Response:
-        if peer.unit != INTERFACE:
-            return _refusal(NetworkRefused("not-entitled", "the core hears interface systems alone"), 403)
-        taken = _messages(body, {peer.name}, CORE)
-        await run_in_threadpool(commits.run, lambda connection: core.receive_in(connection, taken))
-        runner.call()
+
+def _shape(error: Exception, code: str, message: str) -> Any:
+    return {"error": message, "denial": error.denial if isinstance(error, NetworkRefused) else code}
+
+
+GUARD = Guard(
+    LARGEST,
+    {
+        NotEntitled: Problem(403),
+        NetworkRefused: Problem(422),
+        ForeignCode: Problem(422, "foreign-code"),
+        MessageGap: Problem(409, "message-gap"),
+        **dict.fromkeys(
+            (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+            Problem(400, "bad-message", "that makes no sense: {}"),
+        ),
+        **dict.fromkeys((StoreFailed, TokenUnavailable), Problem(503, "unavailable")),
+    },
+    _shape,
+)
+
+
+class CoreService:
+    """The core's routes."""
+
+    def __init__(self, core: Core, runner: Worker) -> None:
+        self._core = core
+        self._runner = runner
+        self._commits = GroupCommit(core.store)
+
+    def application(self) -> Starlette:
+        """The core as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
+        return _guarded(
+            Route("/v1/messages", self.messages, methods=["POST"]),
+            Route("/v1/portal-code", self.portal_code, methods=["POST"]),
+            Route("/v1/records", self.records, methods=["POST"]),
+        )
+
+    async def messages(self, request: Request) -> Response:
+        """Take messages of the interface system that brings them."""
+        sender = _peer(request, {INTERFACE}, "the core hears interface systems alone").name
+        taken = _messages(await _json(request), {sender}, CORE)
+        await run_in_threadpool(self._commits.run, lambda connection: self._core.receive_in(connection, taken))
+        self._runner.call()
         return JSONResponse({})
 
-    async def portal_code(_: Request, peer: Peer, body: Any) -> Response:
-        if peer.unit != JUKI_NET:
-            return _refusal(NetworkRefused("not-entitled", "resident record codes come from Juki-Net alone"), 403)
-        found = await run_in_threadpool(core.portal_code, str(body["record_code"]))
-        return JSONResponse({"code": str(found)})
+    async def portal_code(self, request: Request) -> Response:
+        """A person's code at the portal."""
+        _peer(request, {JUKI_NET}, "resident record codes come from Juki-Net alone")
+        record_code = str((await _json(request))["record_code"])
+        code = await run_in_threadpool(self._core.portal_code, record_code)
+        return JSONResponse({"code": str(code)})
 
-    async def records(_: Request, peer: Peer, body: Any) -> Response:
-        portals = [one.interface for one in await run_in_threadpool(core.institutions) if one.kind == PORTAL_KIND]
-        if peer.unit != INTERFACE or peer.name not in portals:
-            return _refusal(NetworkRefused("not-entitled", "records are for the portal alone"), 403)
-        found = await run_in_threadpool(core.records, PortalCode.parse(body["code"]))
-        return JSONResponse({"records": [_told(record) for record in found]})
+    async def records(self, request: Request) -> Response:
+        """A person's provision records."""
+        words = "records are for the portal alone"
+        peer = _peer(request, {INTERFACE}, words)
+        institutions = await run_in_threadpool(self._core.institutions)
+        if peer.name not in {one.interface for one in institutions if one.kind == PORTAL_KIND}:
+            raise NotEntitled(words)
+        code = PortalCode.parse((await _json(request))["code"])
+        records = await run_in_threadpool(self._core.records, code)
+        return JSONResponse({"records": [_record_as_json(record) for record in records]})
 
-    handlers = {"/v1/messages": messages, "/v1/portal-code": portal_code, "/v1/records": records}
-    return Starlette(routes=[Route(path, _guarded(handler), methods=["POST"]) for path, handler in handlers.items()])
 
+class _ProcessEnds:
+    """Requests that wait until processes have ended."""
 
-def interface_application(interface: Interface, runner: Worker) -> Starlette:
-    """An interface system as an ASGI application, served the same way."""
-    ends: dict[int, asyncio.Event] = {}
-    commits = GroupCommit(interface.store)
+    def __init__(self, interface: Interface) -> None:
+        self._interface = interface
+        self._ends: dict[int, asyncio.Event] = {}
 
-    async def messages(_: Request, peer: Peer, body: Any) -> Response:
-        if peer.unit not in (INTERFACE, CORE):
-            return _refusal(NetworkRefused("not-entitled", "messages come from the core and its interfaces"), 403)
-        taken = _messages(body, {CORE} if peer.unit == CORE else {peer.name} - {CORE}, interface.name)
-        over = await run_in_threadpool(commits.run, lambda connection: interface.receive_in(connection, taken))
-        runner.call()
-        for number in over & ends.keys():
-            ends[number].set()
-        return JSONResponse({})
+    def announce(self, numbers: Set[int]) -> None:
+        """Wake the requests that wait for these processes."""
+        for number in numbers & self._ends.keys():
+            self._ends[number].set()
 
-    async def ask(request: Request, peer: Peer, body: Any) -> Response:
-        if peer.unit != SYSTEM:
-            return _refusal(NetworkRefused("not-entitled", "a body's own systems ask here"), 403)
-        several = "questions" in body
-        seconds_asked(request)
-        questions = [_Question.of(found) for found in (body["questions"] if several else [body])]
-        if not 1 <= len(questions) <= MOST_QUESTIONS:
-            raise ValueError(f"a list has 1 to {MOST_QUESTIONS} questions")
-
-        def begin() -> list[int]:
-            server = interface.server(peer.name)
-            codes = [server.code_of(question.address_number) for question in questions]
-            return commits.run(lambda connection: [
-                interface.ask_in(connection, peer.name, code, one.purpose, [one.provider], consent=one.consent)
-                for code, one in zip(codes, questions, strict=True)
-            ])  # fmt: skip
-
-        numbers = await run_in_threadpool(begin)
-        runner.call()
-        if "wait" not in request.query_params:
-            return JSONResponse({"processes": numbers} if several else {"process": numbers[0]}, 202)
-        await ended(request, numbers)
-        found = await run_in_threadpool(lambda: [state(number, peer.name) for number in numbers])
-        return JSONResponse({"answers": found} if several else found[0])
-
-    async def process(request: Request, peer: Peer, _: Any) -> Response:
-        if peer.unit != SYSTEM:
-            return _refusal(NetworkRefused("not-entitled", "a body's own systems ask here"), 403)
-        number = int(request.path_params["number"])
-        found = await run_in_threadpool(state, number, peer.name)
-        if found["stage"] in (Stage.SENT.value, Stage.ACCEPTED.value) and "wait" in request.query_params:
-            await ended(request, [number])
-            found = await run_in_threadpool(state, number, peer.name)
-        return JSONResponse(found)
-
-    async def ended(request: Request, numbers: Sequence[int]) -> None:
-        """Wait for processes' ends, as long as was asked for. One may have come before this: it is looked for now and
-        then."""
-        left = seconds_asked(request)
-        waiting = {number: ends.setdefault(number, asyncio.Event()) for number in numbers}
+    async def wait(self, numbers: Sequence[int], seconds: float) -> None:
+        """Wait until all of these processes have ended, for at most that long."""
+        waiting = {number: self._ends.setdefault(number, asyncio.Event()) for number in numbers}
         try:
-            while waiting and left > 0:
-                left -= _LOOK_SECONDS
+            while waiting and seconds > 0:
+                seconds -= _LOOK_SECONDS
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
                         for end in waiting.values():
                             await end.wait()
-                still = [number for number, end in waiting.items() if not end.is_set()]
-                over = await run_in_threadpool(over_of, still) if still else set()
-                waiting = {number: waiting[number] for number in still if number not in over}
+                waiting = {number: end for number, end in waiting.items() if not end.is_set()}
+                # A process may have ended before this request began to wait for it.
+                for number in await run_in_threadpool(self._ended, list(waiting)):
+                    del waiting[number]
         finally:
             for number in numbers:
-                ends.pop(number, None)
+                self._ends.pop(number, None)
 
-    def seconds_asked(request: Request) -> float:
-        """How long is waited at most. Raises ValueError."""
-        return min(float(request.query_params.get("wait", "0")), _LONGEST_WAIT)
+    def _ended(self, numbers: Sequence[int]) -> list[int]:
+        return [number for number in numbers if self._interface.asked(number).ended]
 
-    def over_of(numbers: Sequence[int]) -> set[int]:
-        return {number for number in numbers if interface.asked(number).ended}
 
-    def state(number: int, body: str) -> dict[str, Any]:
-        asked = interface.asked(number)
-        if asked.body != body:
-            raise NetworkRefused("unknown-process", f"{body} has no process {number}")
-        received = interface.server(body).received(number) if asked.stage is Stage.ANSWERED else None
+class InterfaceService:
+    """An interface system's routes."""
+
+    def __init__(self, interface: Interface, runner: Worker) -> None:
+        self._interface = interface
+        self._runner = runner
+        self._commits = GroupCommit(interface.store)
+        self._ends = _ProcessEnds(interface)
+
+    def application(self) -> Starlette:
+        """The interface system as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
+        return _guarded(
+            Route("/v1/messages", self.messages, methods=["POST"]),
+            Route("/v1/ask", self.ask, methods=["POST"]),
+            Route("/v1/processes/{number:int}", self.process),
+        )
+
+    async def messages(self, request: Request) -> Response:
+        """Take messages of the core, or of the interface system that brings them."""
+        peer = _peer(request, {INTERFACE, CORE}, "messages come from the core and its interfaces")
+        senders = {CORE} if peer.unit == CORE else {peer.name} - {CORE}
+        taken = _messages(await _json(request), senders, self._interface.name)
+        ended = await run_in_threadpool(
+            self._commits.run, lambda connection: self._interface.receive_in(connection, taken)
+        )
+        self._runner.call()
+        self._ends.announce(ended)
+        return JSONResponse({})
+
+    async def ask(self, request: Request) -> Response:
+        """Begin a process for each question, and wait for their ends if the request says so."""
+        body_name, seconds = _system(request), _seconds(request)
+        content = await _json(request)
+        several = "questions" in content
+        questions = [_Question.of(question) for question in (content["questions"] if several else [content])]
+        if not 1 <= len(questions) <= MOST_QUESTIONS:
+            raise ValueError(f"a list has 1 to {MOST_QUESTIONS} questions")
+        numbers = await run_in_threadpool(self._begin, body_name, questions)
+        self._runner.call()
+        if seconds is None:
+            return JSONResponse({"processes": numbers} if several else {"process": numbers[0]}, 202)
+        await self._ends.wait(numbers, seconds)
+        states = await run_in_threadpool(lambda: [self._state(number, body_name) for number in numbers])
+        return JSONResponse({"answers": states} if several else states[0])
+
+    async def process(self, request: Request) -> Response:
+        """The state of a process, once it has ended if the request waits for that."""
+        body_name, seconds = _system(request), _seconds(request)
+        number = int(request.path_params["number"])
+        state = await run_in_threadpool(self._state, number, body_name)
+        if state["stage"] in (Stage.SENT.value, Stage.ACCEPTED.value) and seconds is not None:
+            await self._ends.wait([number], seconds)
+            state = await run_in_threadpool(self._state, number, body_name)
+        return JSONResponse(state)
+
+    def _begin(self, body_name: str, questions: Sequence[_Question]) -> list[int]:
+        """The numbers of new processes, one for each question."""
+        server = self._interface.server(body_name)
+        codes = [server.code_of(question.address_number) for question in questions]
+        return self._commits.run(lambda connection: [
+            self._interface.ask_in(connection, body_name, code, one.purpose, [one.provider], consent=one.consent)
+            for code, one in zip(codes, questions, strict=True)
+        ])  # fmt: skip
+
+    def _state(self, number: int, body_name: str) -> dict[str, Any]:
+        """How far a body's process has come. Raises NetworkRefused for another body's."""
+        asked = self._interface.asked(number)
+        if asked.body != body_name:
+            raise NetworkRefused("unknown-process", f"{body_name} has no process {number}")
+        answered = asked.stage is Stage.ANSWERED
+        received = self._interface.server(body_name).received(number) if answered else None
         return {
             "process": number, "stage": asked.stage.value, "number": asked.number, "rule": asked.rule,
             "denial": asked.denial, "words": asked.words, "item": asked.item, "provider": asked.provider,
@@ -269,11 +333,15 @@ def interface_application(interface: Interface, runner: Worker) -> Starlette:
             else received.registered_at.isoformat(),
         }  # fmt: skip
 
-    return Starlette(routes=[
-        Route("/v1/messages", _guarded(messages), methods=["POST"]),
-        Route("/v1/ask", _guarded(ask), methods=["POST"]),
-        Route("/v1/processes/{number:int}", _guarded(process)),
-    ])  # fmt: skip
+
+def core_application(core: Core, runner: Worker) -> Starlette:
+    """The core as an ASGI application."""
+    return CoreService(core, runner).application()
+
+
+def interface_application(interface: Interface, runner: Worker) -> Starlette:
+    """An interface system as an ASGI application."""
+    return InterfaceService(interface, runner).application()
 
 
 def core_runner(core: Core, clock: Clock) -> Worker:
@@ -291,26 +359,34 @@ def interface_runner(interface: Interface, clock: Clock) -> Worker:
     return _carrier(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
 
 
-def _guarded(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
-    """A handler that is told who asks and what the body says; what goes wrong gets its status in one place."""
+def _guarded(*routes: Route) -> Starlette:
+    application = Starlette(routes=routes)
+    GUARD.protect(application)
+    return application
 
-    async def guarded(request: Request) -> Response:
-        try:
-            content = await request.body()
-            if len(content) > LARGEST:
-                raise ValueError(f"a request has at most {LARGEST} bytes")
-            body = await request.json() if content else {}
-            return await handler(request, peer_of(request.scope), body)
-        except (NetworkRefused, ForeignCode) as refused:
-            return _refusal(refused, 422)
-        except MessageGap as gap:
-            return JSONResponse({"error": str(gap), "denial": "message-gap"}, 409)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            return JSONResponse({"error": f"that makes no sense: {error}", "denial": "bad-message"}, 400)
-        except (StoreFailed, TokenUnavailable) as error:
-            return JSONResponse({"error": str(error), "denial": "unavailable"}, 503)
 
-    return guarded
+def _peer(request: Request, units: Set[str], words: str) -> Peer:
+    """Who asks. Raises NotEntitled, with those words, unless its certificate is of one of the units."""
+    peer = peer_of(request.scope)
+    if peer.unit not in units:
+        raise NotEntitled(words)
+    return peer
+
+
+def _system(request: Request) -> str:
+    """The body whose own system asks. Raises NotEntitled."""
+    return _peer(request, {SYSTEM}, "a body's own systems ask here").name
+
+
+def _seconds(request: Request) -> float | None:
+    """How long the request waits for the end of its processes; None where it does not wait. Raises ValueError."""
+    wait = request.query_params.get("wait")
+    return None if wait is None else min(float(wait), _LONGEST_WAIT)
+
+
+async def _json(request: Request) -> Any:
+    """A request's body as JSON; an empty object where there is none. Raises ValueError and RecursionError."""
+    return json.loads(await request.body() or "{}")
 
 
 def _messages(body: Any, senders: set[str], receiver: str) -> list[Message]:
@@ -324,12 +400,7 @@ def _messages(body: Any, senders: set[str], receiver: str) -> list[Message]:
     return taken
 
 
-def _refusal(error: Exception, status: int) -> JSONResponse:
-    denial = error.denial if isinstance(error, NetworkRefused) else "foreign-code"
-    return JSONResponse({"error": str(error), "denial": denial}, status)
-
-
-def _told(record: ProvisionRecord) -> dict[str, Any]:
+def _record_as_json(record: ProvisionRecord) -> dict[str, Any]:
     return {
         **asdict(record), "outcome": record.outcome.value, "requested_at": record.requested_at.isoformat(),
         "provided_at": record.provided_at.isoformat() if record.provided_at else None,

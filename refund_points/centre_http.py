@@ -28,6 +28,7 @@ from kazashi.refund_points.centre import MOST_RECORDS, Centre
 from kazashi.refund_points.sender import CentreUnreachable
 from kazashi.refund_points.till import Till
 from kazashi.web import mutual_tls
+from kazashi.web.guard import Guard, Problem
 from kazashi.web.mutual_tls import Credentials, client, peer_of
 from kazashi.world.storage import StoreFailed
 
@@ -39,38 +40,47 @@ _AT_WORK = 3
 would only wait for the interpreter, and for each other."""
 
 
+class MalformedBatch(Exception):
+    """A request's body is not a batch of records."""
+
+
+GUARD = Guard(
+    LARGEST,
+    {MalformedBatch: Problem(400, message="this is no batch: {}"), StoreFailed: Problem(503)},
+    lambda error, code, message: {"error": message},
+)
+
+
 def application(centre: Centre) -> Starlette:
     """The centre as an ASGI application; it must be served as `serving` says, so that it knows what till a connection
     is of."""
     at_work = CapacityLimiter(_AT_WORK)
 
     async def records(request: Request) -> Response:
-        till = peer_of(request.scope).name
-        try:
-            body = await request.body()
-            if len(body) > LARGEST:
-                raise ValueError(f"a batch has at most {LARGEST} bytes")
-            batch = json.loads(body)["records"]
-            if not isinstance(batch, list) or len(batch) > MOST_RECORDS:
-                raise ValueError(f"a batch is a list of at most {MOST_RECORDS} records")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            return JSONResponse({"error": f"this is no batch: {error}"}, 400)
-        try:
-            results = await run_sync(centre.receive, till, batch, limiter=at_work)
-        except StoreFailed as error:
-            return JSONResponse({"error": str(error)}, 503)
+        batch = _batch(await request.body())
+        results = await run_sync(centre.receive, peer_of(request.scope).name, batch, limiter=at_work)
         return JSONResponse({"results": [result.as_dict() for result in results]})
 
     async def status(request: Request) -> Response:
         till = peer_of(request.scope).name
-        try:
-            entry = await run_in_threadpool(centre.till, till)
-            missing = await run_in_threadpool(centre.missing, till)
-        except StoreFailed as error:
-            return JSONResponse({"error": str(error)}, 503)
+        entry = await run_in_threadpool(centre.till, till)
+        missing = await run_in_threadpool(centre.missing, till)
         return JSONResponse({"till": till, "state": entry.state if entry else "unknown", "missing": missing[:1000]})
 
-    return Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])
+    guarded = Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])
+    GUARD.protect(guarded)
+    return guarded
+
+
+def _batch(body: bytes) -> list[Any]:
+    """The records of a batch, unverified. Raises MalformedBatch."""
+    try:
+        batch = json.loads(body)["records"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedBatch(error) from error
+    if not isinstance(batch, list) or len(batch) > MOST_RECORDS:
+        raise MalformedBatch(f"a batch is a list of at most {MOST_RECORDS} records")
+    return batch
 
 
 def serving(centre: Centre, directory: Path, host: str, port: int) -> dict[str, Any]:

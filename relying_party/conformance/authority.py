@@ -47,6 +47,14 @@ def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
     return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
 
 
+SUBJECTS = {
+    Kind.AUTHENTICATION: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A")),
+    Kind.SIGNATURE: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.LOCALITY_NAME, PLACE[0]),
+                         (NameOID.LOCALITY_NAME, PLACE[1]), (NameOID.COMMON_NAME, "2026012812000013113000000042")),
+}  # fmt: skip
+"""The names of a holder, as the profile has them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One key of an authority, with its own certificate."""
@@ -113,8 +121,71 @@ class Material:
     content: bytes | None = None
 
 
-class Bench:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateTemplate:
+    """What a holder's certificate is made from. The defaults make one that keeps its profile; a case changes what it is
+    about.
+
+    `kind` is the issuer's, `key` the shared holder key, `subject` the profile's and `serial` the next number, unless
+    they are given. `change` alters the extensions, which have short names; `signed_by` signs in place of the issuer.
+    """
+
+    kind: Kind | None = None
+    key: Key | None = None
+    medium: Medium = Medium.CARD
+    subject: x509.Name | None = None
+    begins: datetime = BEGINS
+    ends: datetime = ENDS
+    serial: int | None = None
+    change: Callable[[dict[str, Extension]], Any] = lambda extensions: None
+    signed_by: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTemplate:
+    """What a revocation list is made from. The defaults make one municipality's list of half a day ago.
+
+    The list is everybody's where `place` is None. `point` is another distribution point than that of `place`, `extra`
+    are further extensions, and `entry_extension` is one of every entry. It holds for 48 hours unless `next_update` is
+    given.
+    """
+
+    place: tuple[str, str] | None = PLACE
+    point: Extension | None = None
+    this_update: datetime = NOW - timedelta(hours=12)
+    next_update: datetime | None = None
+    extra: Sequence[Extension] = ()
+    entry_extension: Extension | None = None
+    number: int = 7
+    signed_by: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTemplate:
+    """What an OCSP answer is made from. The defaults make one of five minutes ago that says good.
+
+    `at` and `reason` are those of a revocation. It has no nextUpdate where `lasts` is None. `responder` and `key` sign
+    instead of a responder of the issuer's, and `about` is another certificate that the answer is about.
+    """
+
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
+    at: datetime | None = None
+    reason: x509.ReasonFlags | None = None
+    this_update: datetime = NOW - timedelta(minutes=5)
+    lasts: timedelta | None = timedelta(minutes=15)
+    nonce: bytes | None = None
+    responder: x509.Certificate | None = None
+    key: Key | None = None
+    about: Holder | None = None
+
+
+GOOD_CERTIFICATE, GOOD_LIST, GOOD_ANSWER = CertificateTemplate(), ListTemplate(), AnswerTemplate()
+
+
+class TestAuthority:
     """The authorities of the pack, and what they make. Keys come from a key source; those of holders are shared."""
+
+    __test__ = False  # pytest takes classes of such a name for tests
 
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
@@ -206,31 +277,21 @@ class Bench:
         found["own key"] = (x509.SubjectKeyIdentifier.from_public_key(key), False)
         return found
 
-    def holder(
-        self, issuer: Generation, *, change: Callable[[dict[str, Extension]], Any] = lambda found: None,
-        kind: Kind | None = None, key: Any = None, medium: Medium = Medium.CARD, subject: x509.Name | None = None,
-        begins: datetime = BEGINS, ends: datetime = ENDS, serial: int | None = None,
-        signed_by: Generation | None = None,
-    ) -> Holder:  # fmt: skip
-        """A holder's certificate; `change` bends its extensions, `signed_by` signs in the issuer's stead."""
-        kind = kind or issuer.kind
-        key = key or self.holder_key
-        found = self.extensions(issuer, key.public_key(), kind, medium)
-        change(found)
-        if subject is None:
-            subject = name((NameOID.COUNTRY_NAME, "JP"), (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A"))
-            if kind is Kind.SIGNATURE:
-                subject = name((NameOID.COUNTRY_NAME, "JP"), (NameOID.LOCALITY_NAME, PLACE[0]),
-                               (NameOID.LOCALITY_NAME, PLACE[1]),
-                               (NameOID.COMMON_NAME, "2026012812000013113000000042"))  # fmt: skip
+    def holder(self, issuer: Generation, template: CertificateTemplate = GOOD_CERTIFICATE) -> Holder:
+        """A holder with a certificate."""
+        kind = template.kind or issuer.kind
+        key = template.key or self.holder_key
+        extensions = self.extensions(issuer, key.public_key(), kind, template.medium)
+        template.change(extensions)
         builder = (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(self.authority_name(issuer.kind))
-            .public_key(key.public_key()).serial_number(serial or self.serial())
-            .not_valid_before(begins).not_valid_after(ends)
+            x509.CertificateBuilder().subject_name(template.subject or SUBJECTS[kind])
+            .issuer_name(self.authority_name(issuer.kind))
+            .public_key(key.public_key()).serial_number(template.serial or self.serial())
+            .not_valid_before(template.begins).not_valid_after(template.ends)
         )  # fmt: skip
-        for extension, critical in found.values():
+        for extension, critical in extensions.values():
             builder = builder.add_extension(extension, critical)
-        signer = signed_by or issuer
+        signer = template.signed_by or issuer
         return Holder(key, builder.sign(signer.key, signer.algorithm), issuer)
 
     def changed(self, holder: Holder, change: Callable[[Any], Any]) -> bytes:
@@ -252,31 +313,30 @@ class Bench:
     # Revocation lists
 
     def list(
-        self, issuer: Generation, revoked: Sequence[tuple[int, datetime, x509.ReasonFlags | None]] = (), *,
-        place: tuple[str, str] | None = PLACE, point: Extension | None = None, this_update: datetime | None = None,
-        next_update: datetime | None = None, extra: Sequence[Extension] = (), signed_by: Generation | None = None,
-        entry_extension: Extension | None = None, number: int = 7,
+        self, issuer: Generation, revoked: Sequence[tuple[int, datetime, x509.ReasonFlags | None]] = (),
+        template: ListTemplate = GOOD_LIST,
     ) -> bytes:  # fmt: skip
-        """A list of one municipality's people (of everybody with `place=None`), as DER."""
-        this_update = this_update or NOW - timedelta(hours=12)
+        """A list with an entry (serial number, instant, reason) for each certificate that is revoked, as DER."""
+        next_update = template.next_update or template.this_update + timedelta(hours=48)
         builder = (
             x509.CertificateRevocationListBuilder().issuer_name(self.authority_name(issuer.kind))
-            .last_update(this_update).next_update(next_update or this_update + timedelta(hours=48))
+            .last_update(template.this_update).next_update(next_update)
             .add_extension(x509.AuthorityKeyIdentifier(issuer.identifier, None, None), False)
-            .add_extension(x509.CRLNumber(number), False)
+            .add_extension(x509.CRLNumber(template.number), False)
         )  # fmt: skip
-        if point is None and place is not None:
-            point = (issuing_point(self.partition(issuer.kind, place)), True)
-        for extension, critical in (*((point,) if point else ()), *extra):
+        point = template.point
+        if point is None and template.place is not None:
+            point = (issuing_point(self.partition(issuer.kind, template.place)), True)
+        for extension, critical in (*((point,) if point else ()), *template.extra):
             builder = builder.add_extension(extension, critical)
         for serial, at, reason in revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at)
             if reason is not None:
                 entry = entry.add_extension(x509.CRLReason(reason), False)
-            if entry_extension is not None:
-                entry = entry.add_extension(*entry_extension)
+            if template.entry_extension is not None:
+                entry = entry.add_extension(*template.entry_extension)
             builder = builder.add_revoked_certificate(entry.build())
-        signer = signed_by or issuer
+        signer = template.signed_by or issuer
         return bytes(builder.sign(signer.key, signer.algorithm).public_bytes(Encoding.DER))
 
     def bent_list(self, issuer: Generation, data: bytes, change: Callable[[Any], Any]) -> bytes:
@@ -302,28 +362,22 @@ class Bench:
             .add_extension(x509.OCSPNoCheck(), False).sign(issuer.key, issuer.algorithm)
         )  # fmt: skip
 
-    def answer(
-        self, holder: Holder, status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD, *, at: datetime | None = None,
-        reason: x509.ReasonFlags | None = None, this_update: datetime | None = None,
-        next_update: datetime | bool | None = True, nonce: bytes | None = None,
-        responder: x509.Certificate | None = None, key: Key | None = None, about: Holder | None = None,
-    ) -> bytes:  # fmt: skip
-        """An OCSP answer about a holder's certificate, by a responder that the authority has named."""
-        this_update = this_update or NOW - timedelta(minutes=5)
-        until = this_update + timedelta(minutes=15) if next_update is True else next_update or None
-        signer = responder or self.responder(holder.issuer)
-        about = about or holder
+    def answer(self, holder: Holder, template: AnswerTemplate = GOOD_ANSWER) -> bytes:
+        """An OCSP answer about a holder's certificate, as DER."""
+        until = template.this_update + template.lasts if template.lasts is not None else None
+        signer = template.responder or self.responder(holder.issuer)
+        about = template.about or holder
         builder = (
             ocsp.OCSPResponseBuilder()
-            .add_response(about.certificate, about.issuer.certificate, hashes.SHA256(), status, this_update, until, at,
-                          reason)
+            .add_response(about.certificate, about.issuer.certificate, hashes.SHA256(), template.status,
+                          template.this_update, until, template.at, template.reason)
             .responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
         )  # fmt: skip
         if signer is not holder.issuer.certificate:
             builder = builder.certificates([signer])
-        if nonce is not None:
-            builder = builder.add_extension(x509.OCSPNonce(nonce), False)
-        return builder.sign(key or self.responder_key, hashes.SHA256()).public_bytes(Encoding.DER)
+        if template.nonce is not None:
+            builder = builder.add_extension(x509.OCSPNonce(template.nonce), False)
+        return builder.sign(template.key or self.responder_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def attributes(values: Sequence[tuple[str, str]]) -> x509.SubjectAlternativeName:

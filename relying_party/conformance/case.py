@@ -1,15 +1,14 @@
-"""A case: the rule in its docstring, how its material is made, and the verdict that is right."""
+"""A case: the rule, how its material is made, and the verdict that is right."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kazashi.relying_party.conformance.authority import Bench, Material
+from kazashi.relying_party.conformance.authority import Material, TestAuthority
 from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, Outcome
 
-Builder = Callable[[Bench], Material]
+Builder = Callable[[TestAuthority], Material]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,12 @@ CASES: list[Case] = []
 """Every case, in the order in which the modules that hold them are read."""
 
 
-def case(finding: Finding | None = None) -> Callable[[Builder], Builder]:
-    """Make a function a case; its docstring is the rule, with the source in parentheses at its end."""
+def case(identifier: str, rule: str, finding: Finding | None = None) -> Callable[[Builder], Builder]:
+    """Make a function a case. `identifier` is `AREA/NAME` and stays the same for good; `rule` ends with its source in
+    parentheses."""
 
     def register(build: Builder) -> Builder:
-        rule = inspect.getdoc(build)
-        assert rule, f"{build.__name__} states no rule"
-        area = build.__module__.rpartition(".")[2].removeprefix("cases_")
-        CASES.append(Case(f"{area}/{build.__name__.replace('_', '-')}", " ".join(rule.split()), finding, build))
+        CASES.append(Case(identifier, rule, finding, build))
         return build
 
     return register

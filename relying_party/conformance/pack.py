@@ -21,22 +21,27 @@ from kazashi.relying_party.conformance import (
     cases_certificate,
     cases_document,
     cases_login,
+    cases_ocsp,
+    cases_profile,
     cases_revocation,
 )
-from kazashi.relying_party.conformance.authority import NOW, Bench, Material
+from kazashi.relying_party.conformance.authority import NOW, Material, TestAuthority
 from kazashi.relying_party.conformance.case import CASES, Case
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
 from kazashi.relying_party.verify.authentication import Authentication, Challenge, Response
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.documents import Documents
 from kazashi.relying_party.verify.ocsp import read_ocsp_answer
+from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.sources import OCSP, Lists, Source, Word
 from kazashi.relying_party.verify.verdict import Evidence, Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
 from kazashi.world.key_source import KeySource
 
-MODULES = (cases_certificate, cases_attributes, cases_revocation, cases_login, cases_document)
+MODULES = (
+    cases_certificate, cases_profile, cases_attributes, cases_revocation, cases_ocsp, cases_login, cases_document,
+)  # fmt: skip
 """The modules that hold the cases; reading them is what fills `CASES`."""
 
 
@@ -47,9 +52,11 @@ class _GivenAnswer:
         self._answer = answer
         self._nonce = nonce
 
-    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+    def word(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> Word:
         """What the answer says."""
-        found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now)
+        found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now, policy)
         return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
 
 
@@ -104,18 +111,18 @@ class Pack:
     """Every case, built once. Keys come from a key source; seven are taken."""
 
     def __init__(self, keys: KeySource) -> None:
-        self._bench = Bench(keys)
+        self._ca = TestAuthority(keys)
         self.cases: Sequence[Case] = tuple(CASES)
         self._roots = {
             f"{kind.word}-{number}": generation.certificate.public_bytes(Encoding.DER)
-            for (kind, number), generation in self._bench.generations.items()
+            for (kind, number), generation in self._ca.generations.items()
         }
         self.anchors = Anchors(read_anchor(root, name.rpartition("-")[2]) for name, root in self._roots.items())
 
     def judged(self) -> Iterator[Judged]:
         """Every case with its verdict, in order."""
         for case in self.cases:
-            material = case.build(self._bench)
+            material = case.build(self._ca)
             yield Judged(case, material, judge(material, self.anchors))
 
     def export(self, directory: Path) -> int:

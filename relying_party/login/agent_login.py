@@ -12,7 +12,7 @@ from starlette.responses import Response as StarletteResponse
 
 from kazashi.jpki.profile import Kind
 from kazashi.relying_party.login.agent import ask_address
-from kazashi.relying_party.verify.authentication import LIFETIME, Authentication, Response
+from kazashi.relying_party.verify.authentication import Authentication, Response
 from kazashi.relying_party.verify.finding import Refuted
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.web.pages import onward, refusal
@@ -98,7 +98,7 @@ class AgentLogin:
 
     def _drop_old(self, now: datetime) -> None:
         for state, begun in list(self._begun.items()):
-            if begun.at >= now - LIFETIME and len(self._begun) < _MOST_OPEN:
+            if begun.at >= now - self._authentication.lifetime and len(self._begun) < _MOST_OPEN:
                 break
             self._begun.pop(state)
             self._answered.pop(state, None)

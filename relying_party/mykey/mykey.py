@@ -44,6 +44,26 @@ class MyKeyRefused(Exception):
     """What was asked of the MyKey platform is not granted; the message says why, and nothing was changed."""
 
 
+class MalformedWish(MyKeyRefused):
+    """The identifier that was wished for, or the membership, has not the form of one."""
+
+
+class NotRegistered(MyKeyRefused):
+    """No identifier goes with the card, or not yet."""
+
+
+class NotAMember(MyKeyRefused):
+    """The person is not a member of the service."""
+
+
+class AlreadyAMember(MyKeyRefused):
+    """The service has the member, or another one with that number, already."""
+
+
+class TapUseNotOpen(MyKeyRefused):
+    """The person has not enrolled with PIN and date of birth yet."""
+
+
 class NotEntitled(MyKeyRefused):
     """The verdict on the certificate is not good, or it is not an authentication certificate."""
 
@@ -102,7 +122,7 @@ class MyKeyPlatform:
         random one. Raises NotEntitled, AlreadyRegistered, IdentifierTaken, MyKeyRefused and LinkageUnavailable."""
         serial = _entitled(verdict)
         if wish is not None and not _SHAPE.fullmatch(wish):
-            raise MyKeyRefused(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
+            raise MalformedWish(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
         chain = self._linkage.renewal(Kind.AUTHENTICATION, serial)
         with self.store.alone() as connection:
             if (found := self._of_chain(connection, chain)) is not None:
@@ -181,7 +201,7 @@ class MyKeyPlatform:
         """Tie the holder's identifier to a member number of a service. With the date of birth, tap use is open from
         then on. Raises NotEntitled and MyKeyRefused."""
         if not service or not member_number:
-            raise MyKeyRefused("a membership has a service and a member number")
+            raise MalformedWish("a membership has a service and a member number")
         try:
             with self.store.alone() as connection:
                 identifier = self._mine(connection, verdict)
@@ -195,7 +215,7 @@ class MyKeyPlatform:
                     connection.execute(sa.update(self._identifier).where(here).values(birth_digest=digest))
                 self._log(connection, self._now, "enrolled", {"identifier": identifier, "service": service})
         except IntegrityError as error:
-            raise MyKeyRefused(
+            raise AlreadyAMember(
                 f"{service} has this member, or somebody with the number {member_number}, already"
             ) from error
         return Membership(identifier, service, member_number)
@@ -207,7 +227,7 @@ class MyKeyPlatform:
             identifier = self._mine(connection, verdict)
             here = (table.c.identifier == identifier) & (table.c.service == service)
             if connection.execute(sa.delete(table).where(here)).rowcount == 0:
-                raise MyKeyRefused(f"{identifier} is no member of {service}")
+                raise NotAMember(f"{identifier} is no member of {service}")
             self._log(connection, self._now, "left", {"identifier": identifier, "service": service})
 
     def member(self, verdict: Verdict, service: str) -> Membership:
@@ -224,7 +244,7 @@ class MyKeyPlatform:
             identifier = self._mine(connection, verdict)
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
             if digest is None:
-                raise MyKeyRefused("tap use is not open yet: enrol once with PIN and date of birth")
+                raise TapUseNotOpen("tap use is not open yet: enrol once with PIN and date of birth")
             return self._membership(connection, identifier, service)
 
     def confirms_birth(self, identifier: str, birth: date) -> bool:
@@ -239,13 +259,13 @@ class MyKeyPlatform:
         here = (table.identifier == identifier) & (table.service == service)
         number = connection.scalar(sa.select(table.member_number).where(here))
         if number is None:
-            raise MyKeyRefused(f"{identifier} is no member of {service}")
+            raise NotAMember(f"{identifier} is no member of {service}")
         return Membership(identifier, service, str(number))
 
     def _mine(self, connection: sa.Connection, verdict: Verdict) -> str:
         identifier = self._of_chain(connection, [_entitled(verdict)])
         if identifier is None:
-            raise MyKeyRefused("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
+            raise NotRegistered("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
         return identifier
 
     @property

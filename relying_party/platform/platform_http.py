@@ -1,13 +1,4 @@
-"""The platform operator over HTTP, for tenants who show their key as `Authorization: Bearer KEY`. OpenAPI is at /docs.
-
-POST   /v1/challenges        a challenge for a login, or for a text to be signed
-POST   /v1/authentications   the verdict on the answer, and the tenant's user id
-POST   /v1/certificates      the verdict on a certificate
-POST   /v1/documents         the verdict on a signed document, and the signer's user id
-GET    /v1/users/{user}      whether the user has newer certificates by now
-DELETE /v1/users/{user}      forget the user: the same person is another one from then on
-GET    /v1/exposure          all that is stored of the tenant's users
-"""
+"""The platform operator over HTTP, for tenants who show their key as `Authorization: Bearer KEY`."""
 
 from __future__ import annotations
 
@@ -18,11 +9,13 @@ from binascii import Error as Base64Error
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kazashi.jpki.profile import KINDS
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchTenant, NoSuchUser, Platform
@@ -33,8 +26,22 @@ from kazashi.relying_party.verify.finding import Outcome, Refuted
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
+from kazashi.web.guard import Guard, Problem, printable
 from kazashi.web.origin import MAX_TEXT, origin_of
 from kazashi.world.storage import StoreFailed
+
+DESCRIPTION = """The platform operator over HTTP, for tenants who show their key as `Authorization: Bearer KEY`. \
+OpenAPI is at /docs.
+
+POST   /v1/challenges        a challenge for a login, or for a text to be signed
+POST   /v1/authentications   the verdict on the answer, and the tenant's user id
+POST   /v1/certificates      the verdict on a certificate
+POST   /v1/documents         the verdict on a signed document, and the signer's user id
+GET    /v1/users/{user}      whether the user has newer certificates by now
+DELETE /v1/users/{user}      forget the user: the same person is another one from then on
+GET    /v1/exposure          all that is stored of the tenant's users
+"""
+"""Of the API, in its OpenAPI document."""
 
 MAX_BODY = 24 << 20
 """Bytes of a request: a document of some 16 megabytes, in base64."""
@@ -42,6 +49,10 @@ MAX_BODY = 24 << 20
 Hexadecimal = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})*$", max_length=2 * MAX_CERTIFICATE)]
 Base64 = Annotated[str, StringConstraints(max_length=MAX_BODY)]
 KindWord = Literal["authentication", "signature"]
+
+
+class BadRequest(Exception):
+    """A request is well-formed JSON, and yet asks for something that there is not."""
 
 
 class _Model(BaseModel):
@@ -104,68 +115,78 @@ class Failure(_Model):
     detail: Any
 
 
+GUARD = Guard(
+    MAX_BODY,
+    {
+        NoSuchTenant: Problem(401, headers={"WWW-Authenticate": "Bearer"}),
+        NoSuchUser: Problem(404),
+        LinkageConflict: Problem(409),
+        LinkageUnavailable: Problem(503),
+        StoreFailed: Problem(503),
+        BadRequest: Problem(400),
+    },
+    lambda error, code, message: {"detail": message},
+)
+
+
+class _Access:
+    """Middleware that finds the tenant by the key that a request shows, before anything of its body is read."""
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app = app
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+            try:
+                shown = key.strip() if scheme.lower() == "bearer" else ""
+                scope.setdefault("state", {})["tenant"] = await asyncio.to_thread(self._platform.tenant, shown)
+            except (NoSuchTenant, StoreFailed) as error:
+                app = GUARD.response(error)
+        await app(scope, receive, send)
+
+
 def _tenant(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 ) -> str:
-    """Whose key was shown: it was looked at before the body was read."""
+    """The tenant that `_Access` has found. The security scheme is here for OpenAPI."""
     return str(request.state.tenant)
 
 
 Tenant = Annotated[str, Depends(_tenant)]
 
 
-def application(platform: Platform, verifier: Verifier, challenges: Challenges) -> FastAPI:
-    """The platform as an ASGI application."""
-    failures: dict[int | str, dict[str, Any]] = {
-        code: {"model": Failure} for code in (400, 401, 404, 409, 413, 422, 503)
-    }
-    api = FastAPI(title="Kazashi platform operator", version="1", description=__doc__ or "", responses=failures)
-    login, documents = Authentication(verifier, challenges), Documents(verifier)
+class PlatformApi:
+    """The operator's routes."""
 
-    def said(name: str, verdict: Verdict) -> VerdictGiven:
-        # The tenant is told who it is by its own user id, and never by a serial number that others see too.
-        told = verdict.as_dict()
-        if told["certificate"] is not None:
-            told["certificate"].pop("serial")
-        if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
-            return VerdictGiven(verdict=told)
-        user = platform.identify(name, verdict.certificate)
-        return VerdictGiven(verdict=told, user=user.identifier, new=user.new)
+    def __init__(self, platform: Platform, verifier: Verifier, challenges: Challenges) -> None:
+        self._platform = platform
+        self._verifier = verifier
+        self._login = Authentication(verifier, challenges)
+        self._documents = Documents(verifier)
 
-    @api.middleware("http")
-    async def limited(request: Request, proceed: Any) -> Any:
-        length = request.headers.get("content-length")
-        if request.method == "POST" and length is None:
-            return JSONResponse({"detail": "say how long the request is"}, 400)
-        if length is not None and (not length.isdigit() or int(length) > MAX_BODY):
-            return JSONResponse({"detail": f"a request has at most {MAX_BODY} bytes"}, 413)
-        if request.url.path.startswith("/v1/"):
-            scheme, _, key = request.headers.get("authorization", "").partition(" ")
-            try:
-                shown = key.strip() if scheme.lower() == "bearer" else ""
-                request.state.tenant = await asyncio.to_thread(platform.tenant, shown)
-            except NoSuchTenant as error:
-                return JSONResponse({"detail": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
-            except StoreFailed as error:
-                return JSONResponse({"detail": str(error)}, 503)
-        return await proceed(request)
+    def application(self) -> FastAPI:
+        """The operator as an ASGI application."""
+        failures: dict[int | str, dict[str, Any]] = {
+            code: {"model": Failure} for code in (400, 401, 404, 409, 413, 422, 503)
+        }
+        api = FastAPI(title="Kazashi platform operator", version="1", description=DESCRIPTION, responses=failures)
+        api.add_middleware(_Access, platform=self._platform)
+        GUARD.protect(api)
+        api.add_exception_handler(RequestValidationError, _invalid)
+        for_tenants = [Depends(_tenant)]
+        api.post("/v1/challenges", status_code=201, dependencies=for_tenants)(self.give_challenge)
+        api.post("/v1/authentications")(self.authenticate)
+        api.post("/v1/certificates", dependencies=for_tenants)(self.check_certificate)
+        api.post("/v1/documents")(self.check_document)
+        api.get("/v1/users/{user}")(self.user_status)
+        api.delete("/v1/users/{user}", status_code=204)(self.forget_user)
+        api.get("/v1/exposure")(self.exposure)
+        return api
 
-    for error, status in (
-        (NoSuchUser, 404), (LinkageConflict, 409), (LinkageUnavailable, 503), (StoreFailed, 503),
-    ):  # fmt: skip
-        api.add_exception_handler(error, _teller(status))
-
-    @api.exception_handler(RequestValidationError)
-    async def tell_wrong(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Without what was sent: half a surrogate, or a number that is none, cannot be sent back.
-        wrong = [
-            {"loc": [_printable(part) for part in found["loc"]], "msg": _printable(found["msg"])}
-            for found in error.errors()
-        ]
-        return JSONResponse({"detail": wrong}, 422)
-
-    @api.post("/v1/challenges", status_code=201)
-    def give_challenge(asked: ChallengeAsked, name: Tenant) -> ChallengeGiven:
+    def give_challenge(self, asked: ChallengeAsked) -> ChallengeGiven:
         """A challenge, good for one answer within five minutes."""
         try:
             if origin_of(asked.origin) != asked.origin:
@@ -174,57 +195,68 @@ def application(platform: Platform, verifier: Verifier, challenges: Challenges) 
             if "\0" in asked.text:
                 raise ValueError("a text has no NUL in it")
         except ValueError as error:
-            raise HTTPException(400, _printable(error)) from error
-        given = login.challenge(asked.origin, KINDS[asked.kind], asked.text)
+            raise BadRequest(error) from error
+        given = self._login.challenge(asked.origin, KINDS[asked.kind], asked.text)
         return ChallengeGiven(
             origin=given.origin, nonce=given.nonce.hex(), issued_at=given.issued_at, message=given.message.hex()
         )
 
-    @api.post("/v1/authentications")
-    def authenticate(answer: AnswerGiven, name: Tenant) -> VerdictGiven:
+    def authenticate(self, answer: AnswerGiven, tenant: Tenant) -> VerdictGiven:
         """The verdict on an answer. The challenge is used up, whatever the verdict is."""
         try:
             response = Response.from_json(answer.model_dump())
         except Refuted as refuted:
-            return said(name, Verdict.refuted(refuted, verifier.clock.now()))
-        return said(name, login.verdict(answer.origin, response))
+            return self._verdict(tenant, Verdict.refuted(refuted, self._verifier.clock.now()))
+        return self._verdict(tenant, self._login.verdict(answer.origin, response))
 
-    @api.post("/v1/certificates")
-    def check_certificate(given: CertificateGiven, name: Tenant) -> VerdictGiven:
+    def check_certificate(self, given: CertificateGiven) -> VerdictGiven:
         """The verdict on a certificate. It proves nothing of who sent it, and so names no user."""
         kind = KINDS[given.kind] if given.kind is not None else None
-        return VerdictGiven(verdict=verifier.certificate(_bytes(given.certificate), kind, _aware(given.at)).as_dict())
+        verdict = self._verifier.certificate(_bytes(given.certificate), kind, _aware(given.at))
+        return VerdictGiven(verdict=verdict.as_dict())
 
-    @api.post("/v1/documents")
-    def check_document(given: DocumentGiven, name: Tenant) -> VerdictGiven:
+    def check_document(self, given: DocumentGiven, tenant: Tenant) -> VerdictGiven:
         """The verdict on a signed document, and the signer's user id."""
         content = _bytes(given.content) if given.content is not None else None
-        return said(name, documents.any(_bytes(given.document), content, _aware(given.at)))
+        return self._verdict(tenant, self._documents.any(_bytes(given.document), content, _aware(given.at)))
 
-    @api.get("/v1/users/{user}")
-    def user_status(user: str, name: Tenant) -> dict[str, Any]:
+    def user_status(self, user: str, tenant: Tenant) -> dict[str, Any]:
         """Whether the authority knows a newer certificate of the user's by now, kind by kind."""
-        user = _user(user)
-        return {"user": user, "renewed": {kind.word: newer for kind, newer in platform.renewed(name, user).items()}}
+        renewed = self._platform.renewed(tenant, _user(user))
+        return {"user": user, "renewed": {kind.word: newer for kind, newer in renewed.items()}}
 
-    @api.delete("/v1/users/{user}", status_code=204)
-    def forget_user(user: str, name: Tenant) -> None:
+    def forget_user(self, user: str, tenant: Tenant) -> None:
         """Forget a user."""
-        platform.delete(name, _user(user))
+        self._platform.delete(tenant, _user(user))
 
-    @api.get("/v1/exposure")
-    def exposure(name: Tenant) -> list[dict[str, Any]]:
+    def exposure(self, tenant: Tenant) -> list[dict[str, Any]]:
         """All that is stored of the tenant's users: what would be lost with the platform's store."""
-        return [{**row, "serial": f"{row['serial']:X}"} for row in platform.exposure(name)]
+        return [{**row, "serial": f"{row['serial']:X}"} for row in self._platform.exposure(tenant)]
 
-    return api
+    def _verdict(self, tenant: str, verdict: Verdict) -> VerdictGiven:
+        """A verdict as a tenant gets it, with its own id of the user where the verdict is good, and without the serial
+        number that others see too."""
+        content = verdict.as_dict()
+        if content["certificate"] is not None:
+            content["certificate"].pop("serial")
+        if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
+            return VerdictGiven(verdict=content)
+        user = self._platform.identify(tenant, verdict.certificate)
+        return VerdictGiven(verdict=content, user=user.identifier, new=user.new)
 
 
-def _teller(status: int) -> Any:
-    async def tell(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status)
+def application(platform: Platform, verifier: Verifier, challenges: Challenges) -> FastAPI:
+    """The platform as an ASGI application."""
+    return PlatformApi(platform, verifier, challenges).application()
 
-    return tell
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """What is wrong with a request's JSON; without what was sent, which may be nothing that JSON can hold."""
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        {"loc": [printable(part) for part in found["loc"]], "msg": printable(found["msg"])} for found in error.errors()
+    ]
+    return JSONResponse({"detail": wrong}, 422)
 
 
 def _user(identifier: str) -> str:
@@ -234,19 +266,14 @@ def _user(identifier: str) -> str:
     return identifier
 
 
-def _printable(said: object) -> str:
-    """Words without what could not be sent."""
-    return str(said).encode("utf-8", "replace").decode("utf-8")
-
-
 def _bytes(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except (Base64Error, ValueError) as error:
-        raise HTTPException(400, f"this is no base64: {error}") from error
+        raise BadRequest(f"this is no base64: {error}") from error
 
 
 def _aware(at: datetime | None) -> datetime | None:
     if at is not None and at.tzinfo is None:
-        raise HTTPException(400, "an instant has a time zone")
+        raise BadRequest("an instant has a time zone")
     return at

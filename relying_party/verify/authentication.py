@@ -19,7 +19,6 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.chance import unforeseen
 from kazashi.world.clock import Clock, epoch, from_epoch
 
-LIFETIME = timedelta(minutes=5)
 _NONCE_BYTES = 32
 _CONTEXT = b"kazashi challenge 1"
 
@@ -86,6 +85,10 @@ class ChallengesInMemory:
         self._waiting: dict[bytes, Challenge] = {}
         self._alone = Lock()
 
+    def __len__(self) -> int:
+        """How many challenges wait."""
+        return len(self._waiting)
+
     def put(self, challenge: Challenge) -> None:
         """Keep a challenge."""
         with self._alone:
@@ -106,12 +109,10 @@ class ChallengesInMemory:
 class Authentication:
     """Gives challenges out, and verdicts on the answers."""
 
-    def __init__(
-        self, verifier: Verifier, challenges: Challenges | None = None, lifetime: timedelta = LIFETIME
-    ) -> None:
+    def __init__(self, verifier: Verifier, challenges: Challenges | None = None) -> None:
         self._verifier = verifier
         self.challenges = challenges if challenges is not None else ChallengesInMemory()
-        self._lifetime = lifetime
+        self.lifetime = verifier.policy.challenge_lifetime
 
     @property
     def _clock(self) -> Clock:
@@ -120,7 +121,7 @@ class Authentication:
     def challenge(self, origin: str, kind: Kind = Kind.AUTHENTICATION, text: str = "") -> Challenge:
         """A new challenge for answers that come in at `origin` (https://library.example)."""
         now = self._clock.now()
-        self.challenges.forget(now - self._lifetime)
+        self.challenges.forget(now - self.lifetime)
         given = new_challenge(origin, now, kind, text)
         self.challenges.put(given)
         return given
@@ -134,7 +135,7 @@ class Authentication:
                 raise Refuted(Finding.UNKNOWN_CHALLENGE, "it was never given out, or has been answered already")
             if challenge.origin != origin:
                 raise Refuted(Finding.WRONG_ORIGIN, f"it was given out at {challenge.origin}")
-            if not timedelta(0) <= now - challenge.issued_at <= self._lifetime:
+            if not timedelta(0) <= now - challenge.issued_at <= self.lifetime:
                 raise Refuted(Finding.STALE_CHALLENGE, f"it was given out at {challenge.issued_at}")
             found = self._verifier.read(response.unverified_certificate, challenge.kind)
             check_signature(found.key, response.signature, challenge.message)

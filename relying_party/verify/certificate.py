@@ -1,7 +1,7 @@
 """A holder's certificate: what it says, once every rule of its profile has been found kept.
 
-Each rule is a function with the rule and its source in its docstring; `RULES` has them all. A certificate that keeps
-them is a `HolderCertificate`, whose fields need no second look. Who signed it, and whether it is revoked, is another
+`RULES` has every rule, with a stable code. The docstring of its check gives its source. A certificate that keeps them
+is a `HolderCertificate`, whose fields need no second look. Who signed it, and whether it is revoked, is another
 matter (`kazashi.relying_party.verify.verification`).
 """
 
@@ -26,7 +26,7 @@ from kazashi.relying_party.verify.anchors import ECDSA_SHA384, RSA_SHA256, Publi
 from kazashi.relying_party.verify.attributes import FourAttributes, four_attributes
 from kazashi.relying_party.verify.finding import Finding, Refuted
 
-# `serial_number` below refuses what the library warns of, in words that reach whoever asked for the verdict.
+# A rule below refuses what the library warns of, in words that reach whoever asked for the verdict.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
 
 MAX_CERTIFICATE = 8192
@@ -36,7 +36,7 @@ _LONGEST = timedelta(days=366 * 11)
 """Six birthdays today; the next card's certificates last ten years, and up to one more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HolderCertificate:
     """A certificate that keeps its profile. `authority_key` is the identifier of the key that is said to have signed
     it; `partition` its distribution point, a name; `attributes` are there in a signature certificate."""
@@ -93,37 +93,56 @@ class _Unverified:
         return found.value if found is not None else None
 
 
-Rule = Callable[[_Unverified], str | None]
+Check = Callable[[_Unverified], str | None]
+"""Returns what is wrong with a certificate, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the profile. Its code stays the same for good; verdicts name the rule in its words."""
+
+    code: str
+    words: str
+    check: Check
+
+
 RULES: list[Rule] = []
-"""Every rule, in the order in which they are tried. A rule answers what is wrong, or None."""
+"""Every rule, in the order in which they are tried."""
 
 
-def _rule(function: Rule) -> Rule:
-    RULES.append(function)
-    return function
+def _rule(code: str, words: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        RULES.append(Rule(code, words, check))
+        return check
+
+    return register
 
 
-@_rule
-def version_three(found: _Unverified) -> str | None:
+def _off_profile(code: str, words: str, complaint: object) -> Refuted:
+    return Refuted(Finding.OFF_PROFILE, f"{words}: {complaint}", rule=code)
+
+
+@_rule("version-three", "version three")
+def _version_three(found: _Unverified) -> str | None:
     """Version 3 (RFC 5280, 4.1.2.1): only that has extensions."""
     return None if found.parsed.version is x509.Version.v3 else f"version {found.parsed.version.name}"
 
 
-@_rule
-def serial_number(found: _Unverified) -> str | None:
+@_rule("serial-number", "serial number")
+def _serial_number(found: _Unverified) -> str | None:
     """A positive serial number of at most 64 bits: the authority counts up (issue number, 発行の番号)."""
     return None if 0 < found.parsed.serial_number < 1 << 64 else "a serial number that no authority gives out"
 
 
-@_rule
-def signature_algorithm(found: _Unverified) -> str | None:
+@_rule("signature-algorithm", "signature algorithm")
+def _signature_algorithm(found: _Unverified) -> str | None:
     """sha256WithRSAEncryption, or ecdsa-with-SHA384 for the next card; SHA-1 ended in 2019."""
     algorithm = found.parsed.signature_algorithm_oid
     return None if algorithm in (RSA_SHA256, ECDSA_SHA384) else f"signed with {algorithm.dotted_string}"
 
 
-@_rule
-def one_algorithm(found: _Unverified) -> str | None:
+@_rule("one-algorithm", "one algorithm")
+def _one_algorithm(found: _Unverified) -> str | None:
     """The algorithm that is signed is the one that is named outside (RFC 5280, 4.1.1.2): the last field but one before
     the signature, and the third of the body, as bytes."""
     whole = found.parsed.public_bytes(Encoding.DER)
@@ -133,14 +152,14 @@ def one_algorithm(found: _Unverified) -> str | None:
     return None if algorithm in body[: body.index(found.parsed.issuer.public_bytes())] else "two algorithms"
 
 
-@_rule
-def whole_bytes(found: _Unverified) -> str | None:
+@_rule("whole-bytes", "whole bytes")
+def _whole_bytes(found: _Unverified) -> str | None:
     """The signature is whole bytes: with unused bits a certificate would have several forms (X.690, 11.2)."""
     return None if found.parsed.public_bytes(Encoding.DER)[-len(found.parsed.signature) - 1] == 0 else "unused bits"
 
 
-@_rule
-def holder_key(found: _Unverified) -> str | None:
+@_rule("holder-key", "holder key")
+def _holder_key(found: _Unverified) -> str | None:
     """RSA-2048 with exponent 65537, or P-384: the keys that cards make."""
     return None if usable(found.parsed.public_key()) is not None else "a key that no card makes"
 
@@ -161,8 +180,8 @@ _EXTENSIONS = {
 }  # fmt: skip
 
 
-@_rule
-def not_an_authority(found: _Unverified) -> str | None:
+@_rule("not-an-authority", "not an authority")
+def _not_an_authority(found: _Unverified) -> str | None:
     """No basicConstraints, and above all none that says CA (GHSA-58hw-cg5m-88rp): a holder is no authority."""
     constraints = found.value(ExtensionOID.BASIC_CONSTRAINTS)
     if constraints is None:
@@ -170,8 +189,8 @@ def not_an_authority(found: _Unverified) -> str | None:
     return "it claims to be an authority's" if constraints.ca else "basicConstraints, which no holder's has"
 
 
-@_rule
-def key_usage(found: _Unverified) -> str | None:
+@_rule("key-usage", "key usage")
+def _key_usage(found: _Unverified) -> str | None:
     """digitalSignature alone for authentication, digitalSignature and nonRepudiation for signatures."""
     usage = found.value(ExtensionOID.KEY_USAGE)
     if usage is None:
@@ -181,8 +200,8 @@ def key_usage(found: _Unverified) -> str | None:
     return None if fits else "another key usage than its kind has"
 
 
-@_rule
-def extended_key_usage(found: _Unverified) -> str | None:
+@_rule("extended-key-usage", "extended key usage")
+def _extended_key_usage(found: _Unverified) -> str | None:
     """clientAuth alone for authentication; a signature certificate has no extended usage."""
     usage = found.value(ExtensionOID.EXTENDED_KEY_USAGE)
     if found.kind is Kind.SIGNATURE:
@@ -190,8 +209,8 @@ def extended_key_usage(found: _Unverified) -> str | None:
     return None if usage is not None and list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH] else "not for clientAuth"
 
 
-@_rule
-def extensions_as_they_are(found: _Unverified) -> str | None:
+@_rule("extensions-as-they-are", "extensions as they are")
+def _extensions_as_they_are(found: _Unverified) -> str | None:
     """The kind's seven or eight extensions, no other, and critical where the profile has them so. What is critical and
     not understood must be refused (RFC 5280, 4.2)."""
     expected = _EXTENSIONS[found.kind]
@@ -204,8 +223,8 @@ def extensions_as_they_are(found: _Unverified) -> str | None:
     return f"no extension {min(oid.dotted_string for oid in missing)}" if missing else None
 
 
-@_rule
-def names_by_key(found: _Unverified) -> str | None:
+@_rule("names-by-key", "names by key")
+def _names_by_key(found: _Unverified) -> str | None:
     """The issuer's key is named by its identifier, and the holder's key has the one that follows from it (RFC 5280,
     4.2.1.2, method 1)."""
     authority = found.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
@@ -219,8 +238,8 @@ def names_by_key(found: _Unverified) -> str | None:
     return None if found.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER) == own else "another key's identifier"
 
 
-@_rule
-def subject(found: _Unverified) -> str | None:
+@_rule("subject", "subject")
+def _subject(found: _Unverified) -> str | None:
     """C=JP and a common name; a signature certificate has prefecture and municipality between them."""
     shape = [attribute.oid for attribute in found.parsed.subject]
     expected = [NameOID.COUNTRY_NAME, NameOID.COMMON_NAME]
@@ -231,8 +250,8 @@ def subject(found: _Unverified) -> str | None:
     return None
 
 
-@_rule
-def distribution_point(found: _Unverified) -> str | None:
+@_rule("distribution-point", "distribution point")
+def _distribution_point(found: _Unverified) -> str | None:
     """One distribution point, a directory entry of one municipality."""
     points = found.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)
     if len(points) != 1 or points[0].reasons is not None or points[0].crl_issuer is not None:
@@ -247,8 +266,8 @@ def distribution_point(found: _Unverified) -> str | None:
     return None if str(common_names[0].value).endswith(_PARTITION_ENDING) else "a distribution point of another name"
 
 
-@_rule
-def lifetime(found: _Unverified) -> str | None:
+@_rule("lifetime", "lifetime")
+def _lifetime(found: _Unverified) -> str | None:
     """It ends after it begins, within the years that a certificate can last, and both to the second."""
     lasts = found.parsed.not_valid_after_utc - found.parsed.not_valid_before_utc
     return None if timedelta() < lasts <= _LONGEST else "it lasts for longer than a certificate does, or not at all"
@@ -273,15 +292,21 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
         kind, medium = _kind(parsed, profile)
         unverified = _Unverified(parsed, kind)
         for rule in RULES:
-            if complaint := rule(unverified):
-                raise Refuted(Finding.OFF_PROFILE, f"{rule.__name__.replace('_', ' ')}: {complaint}")
+            if complaint := rule.check(unverified):
+                raise _off_profile(rule.code, rule.words, complaint)
         return HolderCertificate(
-            unverified_certificate, parsed, kind, medium, parsed.serial_number, parsed.not_valid_before_utc,
-            parsed.not_valid_after_utc, parsed.public_key(),  # type: ignore[arg-type]  # the rules have seen to it
-            unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).key_identifier,
-            unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
-            _attributes(unverified) if kind is Kind.SIGNATURE else None,
-        )  # fmt: skip
+            der=unverified_certificate,
+            parsed=parsed,
+            kind=kind,
+            medium=medium,
+            serial=parsed.serial_number,
+            not_before=parsed.not_valid_before_utc,
+            not_after=parsed.not_valid_after_utc,
+            key=parsed.public_key(),  # type: ignore[arg-type]  # the rules have seen to it
+            authority_key=unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).key_identifier,
+            partition=unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
+            attributes=_attributes(unverified) if kind is Kind.SIGNATURE else None,
+        )
     except _UNREADABLE as error:
         raise Refuted(Finding.MALFORMED, f"this is no certificate that could be read: {error}") from error
 
@@ -291,12 +316,12 @@ def _kind(parsed: x509.Certificate, profile: Profile) -> tuple[Kind, Medium]:
     try:
         policies = parsed.extensions.get_extension_for_class(x509.CertificatePolicies).value
     except x509.ExtensionNotFound as error:
-        raise Refuted(Finding.OFF_PROFILE, "certificate policies: there is none") from error
+        raise _off_profile("certificate-policies", "certificate policies", "there is none") from error
     if len(policies) != 1:
-        raise Refuted(Finding.OFF_PROFILE, f"certificate policies: {len(policies)}, where a profile has one")
+        raise _off_profile("certificate-policies", "certificate policies", f"{len(policies)}, where a profile has one")
     dotted = policies[0].policy_identifier.dotted_string
     if dotted not in _policies(profile):
-        raise Refuted(Finding.OFF_PROFILE, f"certificate policies: {dotted} is none of this service")
+        raise _off_profile("certificate-policies", "certificate policies", f"{dotted} is none of this service")
     return _policies(profile)[dotted]
 
 
@@ -304,12 +329,12 @@ def _attributes(found: _Unverified) -> FourAttributes:
     names = []
     for name in found.value(ExtensionOID.SUBJECT_ALTERNATIVE_NAME):
         if not isinstance(name, x509.OtherName):
-            raise Refuted(Finding.OFF_PROFILE, "four attributes: a name among them that is none of theirs")
+            raise _off_profile("four-attributes", "four attributes", "a name among them that is none of theirs")
         value = core.load(name.value, strict=True)
         if not isinstance(value, core.UTF8String):
-            raise Refuted(Finding.OFF_PROFILE, "four attributes: a value that is no UTF8String")
+            raise _off_profile("four-attributes", "four attributes", "a value that is no UTF8String")
         names.append((name.type_id.dotted_string, str(value.native)))
     try:
         return four_attributes(names)
     except ValueError as error:
-        raise Refuted(Finding.OFF_PROFILE, f"four attributes: {error}") from error
+        raise _off_profile("four-attributes", "four attributes", error) from error

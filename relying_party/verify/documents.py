@@ -45,6 +45,13 @@ logging.getLogger("pyhanko").addHandler(logging.NullHandler())  # what it has to
 _DIGESTS = {"sha256", "sha384", "sha512"}
 _SIGNATURES = {"rsassa_pkcs1v15", "sha256_rsa", "sha384_rsa", "sha512_rsa", "sha384_ecdsa"}
 
+_CHANGES = {
+    ModificationLevel.FORM_FILLING: "form_filling",
+    ModificationLevel.ANNOTATIONS: "annotations",
+    ModificationLevel.OTHER: "other",
+}
+"""What may have been done to a PDF after its last signature, beyond what a signature's own upkeep needs."""
+
 _T = TypeVar("_T")
 Checked = tuple[HolderCertificate, tuple[str, ...]]
 """Who signed, and what the signature covers, in words."""
@@ -190,7 +197,7 @@ class Documents:
             if status.coverage is not SignatureCoverageLevel.ENTIRE_REVISION or level is None:
                 raise Refuted(Finding.TAMPERED, "the signature does not cover all of the file")
             if level > ModificationLevel.LTA_UPDATES:
-                raise Refuted(Finding.TAMPERED, f"the file was changed after it was signed: {level.name.lower()}")
+                raise Refuted(Finding.TAMPERED, f"the file was changed after it was signed: {_CHANGES[level]}")
         if not last and not status.docmdp_ok:
             raise Refuted(Finding.TAMPERED, "what was added after a signature is more than that signature allows")
         return holder

@@ -61,12 +61,14 @@ INDETERMINATE = frozenset(
 
 
 class Refuted(Exception):
-    """What a check stops at: the finding, and in words. `Verdict.refuted` turns it into a verdict."""
+    """What a check stops at: the finding, its detail in words, and the code of the profile's rule that is broken, if it
+    is one. `Verdict.refuted` turns it into a verdict."""
 
-    def __init__(self, finding: Finding, detail: str) -> None:
+    def __init__(self, finding: Finding, detail: str, *, rule: str = "") -> None:
         super().__init__(f"{finding.value}: {detail}")
         self.finding = finding
         self.detail = detail
+        self.rule = rule
 
     @property
     def outcome(self) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from asn1crypto import keys
 from cryptography import x509
@@ -17,12 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, usable, verifies
 from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.revocation_list import Entry
 
 NONCE_BYTES = 16
-
-_AHEAD = timedelta(minutes=5)
-"""By how much the responder's clock may be ahead of ours."""
 
 _REASONS = {
     x509.ReasonFlags.unspecified: Reason.UNSPECIFIED,
@@ -33,6 +31,15 @@ _REASONS = {
     x509.ReasonFlags.cessation_of_operation: Reason.CESSATION_OF_OPERATION,
     x509.ReasonFlags.certificate_hold: Reason.CERTIFICATE_HOLD,
 }
+
+_STATUSES = {
+    ocsp.OCSPResponseStatus.MALFORMED_REQUEST: "malformedRequest",
+    ocsp.OCSPResponseStatus.INTERNAL_ERROR: "internalError",
+    ocsp.OCSPResponseStatus.TRY_LATER: "tryLater",
+    ocsp.OCSPResponseStatus.SIG_REQUIRED: "sigRequired",
+    ocsp.OCSPResponseStatus.UNAUTHORIZED: "unauthorized",
+}
+"""The names of OCSPResponseStatus (RFC 6960, 4.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +60,16 @@ def ocsp_request(anchor: Anchor, certificate: x509.Certificate, nonce: bytes | N
 
 
 def read_ocsp_answer(
-    unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime
-) -> OcspAnswer:
+    unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime,
+    policy: VerificationPolicy = DEFAULT_POLICY,
+) -> OcspAnswer:  # fmt: skip
     """What an answer says of a certificate. Raises Refuted: NO_INFORMATION where it is a refusal, UNKNOWN_CERTIFICATE,
     STALE_INFORMATION, or UNTRUSTED_INFORMATION where it is not the authority's, not about that certificate, or not the
     answer to that nonce (None: none was sent)."""
     try:
         found = ocsp.load_der_ocsp_response(unverified_answer)
         if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_word(found.response_status.name)}")
+            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_STATUSES[found.response_status]}")
         _check_signature(found, anchor, now)
         single = _about(found, anchor, serial)
         if nonce is not None and _nonce(found) != nonce:
@@ -69,7 +77,7 @@ def read_ocsp_answer(
         this_update, next_update = single.this_update_utc, single.next_update_utc
         if next_update is None:
             raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
-        if next_update < now or this_update > now + _AHEAD:
+        if next_update < now or this_update > now + policy.clock_tolerance:
             raise Refuted(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
             raise Refuted(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")
@@ -139,8 +147,3 @@ def _nonce(found: ocsp.OCSPResponse) -> bytes | None:
         return found.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
     except x509.ExtensionNotFound:
         return None
-
-
-def _word(name: str) -> str:
-    first, *rest = name.lower().split("_")
-    return first + "".join(part.capitalize() for part in rest)

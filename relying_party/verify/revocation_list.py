@@ -22,8 +22,8 @@ from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor
 from kazashi.relying_party.verify.finding import Finding, Refuted
 
-_PIECE = 1 << 19
-_SEGMENT = 1 << 18
+PIECE_BYTES = 1 << 19
+SEGMENT_ENTRIES = 1 << 18
 _LONGEST_ENTRY = 4096
 
 Bytes = npt.NDArray[np.uint8]
@@ -79,11 +79,15 @@ class RevocationList:
         return None
 
 
-def read_revocation_list(data: bytes | BinaryIO, anchor: Anchor) -> RevocationList:
-    """Read a list as DER, from a file where it is large. Raises Refuted with UNTRUSTED_INFORMATION for what is no list,
-    is not the authority's, or says what is not understood and must be."""
+def read_revocation_list(
+    data: bytes | BinaryIO, anchor: Anchor, *, piece: int = PIECE_BYTES, segment: int = SEGMENT_ENTRIES
+) -> RevocationList:
+    """Read a list as DER, from a file where it is large: so many bytes (`piece`) are read at once, and so many entries
+    (`segment`) are sorted together. Raises Refuted with UNTRUSTED_INFORMATION for what is no list, is not the
+    authority's, or says what is not understood and must be."""
+    file = BytesIO(data) if isinstance(data, bytes) else data
     try:
-        return _read(BytesIO(data) if isinstance(data, bytes) else data, anchor)
+        return _read(_Stream(file, anchor.digest, piece), anchor, segment)
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
         raise Refuted(Finding.UNTRUSTED_INFORMATION, f"no revocation list that could be read: {error}") from error
 
@@ -91,8 +95,9 @@ def read_revocation_list(data: bytes | BinaryIO, anchor: Anchor) -> RevocationLi
 class _Stream:
     """A file read in pieces, of which a part is kept and all of what is to be signed is digested."""
 
-    def __init__(self, file: BinaryIO, algorithm: hashes.HashAlgorithm) -> None:
+    def __init__(self, file: BinaryIO, algorithm: hashes.HashAlgorithm, piece: int) -> None:
         self._file = file
+        self._piece = piece
         self._digest = hashes.Hash(algorithm)
         self._held = b""
         self._left = 0
@@ -127,7 +132,7 @@ class _Stream:
 
     def rest(self) -> bytes:
         """All that is held but not taken yet, at least a piece of it."""
-        self._want(_PIECE)
+        self._want(self._piece)
         return self._held
 
     def digest(self) -> bytes:
@@ -135,7 +140,7 @@ class _Stream:
 
     def _want(self, count: int) -> None:
         if len(self._held) < count:
-            self._held += self._file.read(max(count - len(self._held), _PIECE))
+            self._held += self._file.read(max(count - len(self._held), self._piece))
 
 
 def _length(data: bytes, place: int, tag: int) -> tuple[int, int]:
@@ -151,8 +156,7 @@ def _length(data: bytes, place: int, tag: int) -> tuple[int, int]:
     return int.from_bytes(data[place + 2 : place + 2 + size]), place + 2 + size
 
 
-def _read(file: BinaryIO, anchor: Anchor) -> RevocationList:
-    stream = _Stream(file, anchor.digest)
+def _read(stream: _Stream, anchor: Anchor, segment: int) -> RevocationList:
     outer_length, _ = stream.header(0x30)
     body_length, header = _signed_header(stream)
     stream.begin_signed(body_length + len(header))
@@ -170,7 +174,7 @@ def _read(file: BinaryIO, anchor: Anchor) -> RevocationList:
     if stream.peek() == 0x30:
         size, value_header = stream.header(0x30)
         end -= len(value_header) + size
-        segments = list(_segments(stream, size))
+        segments = list(_segments(stream, size, segment))
     extensions = stream.take(end)
     digest = stream.digest()
     algorithm_size, algorithm_header = stream.header(0x30)
@@ -206,29 +210,35 @@ def _checked(
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another authority's")
     if body["signature"].dump() != algorithm:
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list names one algorithm inside and another outside")
-    number, partition, key = 0, None, None
-    seen = set()
-    for extension in body["crl_extensions"]:
-        kind = extension["extn_id"].native
-        if kind in seen:
-            raise ValueError(f"the extension {kind} is there twice")
-        seen.add(kind)
-        if kind == "crl_number":
-            number = int(extension["extn_value"].parsed.native)
-        elif kind == "authority_key_identifier":
-            key = extension["extn_value"].parsed["key_identifier"].native
-        elif kind == "issuing_distribution_point":
-            partition = _partition(extension)
-        elif extension["critical"].native:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, f"the list has a critical extension {kind}")
-    if key != anchor.key_identifier:
+    extensions = _extensions(body)
+    number, key, point = (extensions.get(name) for name in _UNDERSTOOD)
+    if key is None or key["extn_value"].parsed["key_identifier"].native != anchor.key_identifier:
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another generation's")
     if not anchor.signed_digest(signature, digest, x509.ObjectIdentifier(body["signature"]["algorithm"].dotted)):
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the authority's signature over the list does not hold")
     this_update, next_update = body["this_update"].native, body["next_update"].native
     if next_update is None:
         raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list does not say until when it holds")
-    return RevocationList(anchor, number, (this_update, next_update), partition, segments)
+    return RevocationList(
+        anchor, int(number["extn_value"].parsed.native) if number else 0, (this_update, next_update),
+        _partition(point) if point else None, segments,
+    )  # fmt: skip
+
+
+_UNDERSTOOD = ("crl_number", "authority_key_identifier", "issuing_distribution_point")
+
+
+def _extensions(body: Any) -> dict[str, Any]:
+    """A list's extensions by name, none of which is critical and not understood."""
+    extensions: dict[str, Any] = {}
+    for extension in body["crl_extensions"]:
+        name = extension["extn_id"].native
+        if name in extensions:
+            raise ValueError(f"the extension {name} is there twice")
+        if extension["critical"].native and name not in _UNDERSTOOD:
+            raise Refuted(Finding.UNTRUSTED_INFORMATION, f"the list has a critical extension {name}")
+        extensions[name] = extension
+    return extensions
 
 
 def _partition(extension: Any) -> x509.Name:
@@ -251,8 +261,8 @@ def _partition(extension: Any) -> x509.Name:
     ])  # fmt: skip
 
 
-def _segments(stream: _Stream, size: int) -> Iterator[_Segment]:
-    """The entries that `size` bytes hold, in sorted segments."""
+def _segments(stream: _Stream, size: int, most: int) -> Iterator[_Segment]:
+    """The entries that `size` bytes hold, in sorted segments of `most` entries or some more."""
     columns: list[tuple[Any, ...]] = []
     count = 0
     while size:
@@ -265,7 +275,7 @@ def _segments(stream: _Stream, size: int) -> Iterator[_Segment]:
         stream.take(end)
         size -= end
         count += len(starts)
-        if count >= _SEGMENT or not size:
+        if count >= most or not size:
             yield _sorted(columns)
             columns, count = [], 0
 

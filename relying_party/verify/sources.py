@@ -7,7 +7,7 @@ import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from kazashi.relying_party.verify.anchors import Anchor
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.finding import Finding, Refuted
 from kazashi.relying_party.verify.ocsp import NONCE_BYTES, ocsp_request, read_ocsp_answer
+from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
 from kazashi.relying_party.verify.verdict import Evidence
 from kazashi.world.chance import unforeseen
@@ -39,10 +40,6 @@ def web_client() -> httpx.Client:
     return client
 
 
-FRESH_FOR = timedelta(days=1)
-"""Lists are made daily: one that is older than this is asked for anew, and used on while it holds if that fails."""
-
-
 @dataclass(frozen=True, slots=True)
 class Word:
     """What a source says of a certificate: its revocation, if there is one, and what that rests on."""
@@ -54,7 +51,9 @@ class Word:
 class Source(Protocol):
     """Somebody who can say whether a certificate is revoked."""
 
-    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+    def word(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> Word:
         """What is known of a certificate as of the instant `at`, asked at the instant `now`. Raises Refuted."""
 
 
@@ -64,11 +63,13 @@ class Ocsp:
     def __init__(self, ask: Callable[[str, bytes], bytes]) -> None:
         self._ask = ask
 
-    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+    def word(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> Word:
         """What the responder says now; a revocation has its own date, and so tells of the past too."""
         nonce = unforeseen(8 * NONCE_BYTES).to_bytes(NONCE_BYTES)
         answer = self._ask(certificate.kind.word, ocsp_request(anchor, certificate.parsed, nonce))
-        found = read_ocsp_answer(answer, anchor, certificate.serial, nonce, now)
+        found = read_ocsp_answer(answer, anchor, certificate.serial, nonce, now, policy)
         if at > found.next_update:
             raise Refuted(Finding.STALE_INFORMATION, f"the answer holds until {found.next_update}")
         return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
@@ -94,19 +95,21 @@ Fetch = Callable[[HolderCertificate, Anchor], bytes | Path]
 
 
 class Lists:
-    """Revocation lists, read once and kept until they are a day old."""
+    """Revocation lists, read once and kept for as long as the policy says."""
 
     def __init__(self, name: str, fetch: Fetch) -> None:
         self._name = name
         self._fetch = fetch
         self._kept: dict[tuple[bytes, bytes], RevocationList] = {}
 
-    def word(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> Word:
+    def word(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> Word:
         """What the list says."""
-        found = self._list(certificate, anchor, at, now)
+        found = self._list(certificate, anchor, at, now, policy)
         if found.partition is not None and found.partition != certificate.partition:
             raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another municipality's")
-        if found.this_update > now + timedelta(minutes=5):
+        if found.this_update > now + policy.clock_tolerance:
             raise Refuted(Finding.STALE_INFORMATION, f"the list is of {found.this_update}, which is yet to come")
         if not at <= found.next_update:
             raise Refuted(Finding.STALE_INFORMATION, f"the list holds until {found.next_update}")
@@ -115,10 +118,12 @@ class Lists:
             raise Refuted(Finding.STALE_INFORMATION, "the list no longer speaks of certificates that had ended")
         return Word(revocation, Evidence(self._name, found.this_update, found.next_update))
 
-    def _list(self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime) -> RevocationList:
+    def _list(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
+    ) -> RevocationList:
         place = (anchor.key_identifier, certificate.partition.public_bytes() if self._name != FULL_LIST else b"")
         kept = self._kept.get(place)
-        if kept is not None and now < kept.this_update + FRESH_FOR:
+        if kept is not None and now < kept.this_update + policy.lists_fresh_for:
             return kept
         try:
             fetched = self._fetch(certificate, anchor)

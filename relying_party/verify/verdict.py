@@ -22,7 +22,7 @@ class Evidence:
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The outcome of a check at the instant `at`.
 
@@ -45,7 +45,9 @@ class Verdict:
     @classmethod
     def refuted(cls, refuted: Refuted, at: datetime, certificate: HolderCertificate | None = None) -> Verdict:
         """What a check that was stopped comes to."""
-        return cls(refuted.outcome, at, refuted.finding, refuted.detail, certificate=certificate)
+        return cls(
+            outcome=refuted.outcome, at=at, finding=refuted.finding, detail=refuted.detail, certificate=certificate
+        )
 
     def __bool__(self) -> NoReturn:
         """Refuse to be taken for a truth value."""

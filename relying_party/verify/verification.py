@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from kazashi.jpki.profile import EMULATED, Kind, Profile
@@ -10,6 +11,7 @@ from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, BadAnchor
 from kazashi.relying_party.verify.certificate import HolderCertificate, read_certificate
 from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, Outcome, Refuted
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.sources import Source, Word
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.world.clock import Clock
@@ -22,9 +24,13 @@ class Verifier:
     certificates, and its authority's key is chosen by its identifier, never by name, which all generations share.
     """
 
-    def __init__(self, anchors: Anchors, sources: Sequence[Source], clock: Clock, profile: Profile = EMULATED) -> None:
+    def __init__(
+        self, anchors: Anchors, sources: Sequence[Source], clock: Clock, profile: Profile = EMULATED,
+        policy: VerificationPolicy = DEFAULT_POLICY,
+    ) -> None:  # fmt: skip
         self.anchors = anchors
         self.clock = clock
+        self.policy = policy
         self._sources = sources
         self._profile = profile
 
@@ -77,23 +83,23 @@ class Verifier:
 
     def _verdict(self, found: HolderCertificate, anchor: Anchor, at: datetime) -> Verdict:
         word = self._word(found, anchor, at)
+        good = Verdict(outcome=Outcome.GOOD, at=at, evidence=word.evidence, certificate=found)
         revocation = word.revocation
         if revocation is None:
-            return Verdict(Outcome.GOOD, at, evidence=word.evidence, certificate=found)
-        held = revocation.reason is Reason.CERTIFICATE_HOLD
+            return good
+        finding = Finding.HELD if revocation.reason is Reason.CERTIFICATE_HOLD else Finding.REVOKED
+        since = replace(good, since=revocation.at, reason=revocation.reason)
         if revocation.at > at:
-            detail = f"it was {'held' if held else 'revoked'} later, at {revocation.at}"
-            return Verdict(Outcome.GOOD, at, None, detail, revocation.at, revocation.reason, word.evidence, found)
-        finding = Finding.HELD if held else Finding.REVOKED
-        detail = f"{'held' if held else 'revoked'} since {revocation.at}: {revocation.reason.word}"
-        return Verdict(Outcome.BAD, at, finding, detail, revocation.at, revocation.reason, word.evidence, found)
+            return replace(since, detail=f"it was {finding.value} later, at {revocation.at}")
+        detail = f"{finding.value} since {revocation.at}: {revocation.reason.word}"
+        return replace(since, outcome=Outcome.BAD, finding=finding, detail=detail)
 
     def _word(self, found: HolderCertificate, anchor: Anchor, at: datetime) -> Word:
         """What the first source says that knows. Raises Refuted, with what the most telling one has to say."""
         failures: list[Refuted] = []
         for source in self._sources:
             try:
-                return source.word(found, anchor, at, self.clock.now())
+                return source.word(found, anchor, at, self.clock.now(), self.policy)
             except Refuted as refuted:
                 if refuted.finding not in INDETERMINATE:
                     raise

@@ -25,7 +25,7 @@ from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 from tests.refund_points.bench import log_in
-from tests.relying_party.bench import PIN, Bench, bench
+from tests.relying_party.stack import PIN, Stack, running_stack
 from tests.support import LIMIT
 from tests.town import new_institutions
 
@@ -153,14 +153,14 @@ def test_the_first_matching(world: World, tmp_path: Path) -> None:
 class Everything:
     """A reader with a card, the agent, and a network of processes."""
 
-    bench: Bench
+    stack: Stack
     where: dict[str, str]
     processes: dict[str, ServedProcess]
 
     def start(self, part: str) -> None:
-        world = self.bench.institutions.world
-        log, services = world.run / f"{part.replace(':', '-')}.log", str(self.bench.services.status["http"])
-        self.processes[part] = served(world, part, self.where, log, services, self.bench.agent)
+        world = self.stack.institutions.world
+        log, services = world.run / f"{part.replace(':', '-')}.log", str(self.stack.services.status["http"])
+        self.processes[part] = served(world, part, self.where, log, services, self.stack.agent)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def everything(
     pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Everything]:
     institutions = new_institutions(tmp_path_factory.mktemp("portal") / "w", keys)
-    with bench(institutions, pcscd) as found:
+    with running_stack(institutions, pcscd) as found:
         network = Network(institutions)
         where = free_addresses()
         assert all(gate.ok for gate in network.rehearse(where))
@@ -185,7 +185,7 @@ def everything(
 
 @pytest.fixture
 def page(everything: Everything) -> Iterator[Page]:
-    context = everything.bench.browser.new_context(viewport={"width": 760, "height": 1400})
+    context = everything.stack.browser.new_context(viewport={"width": 760, "height": 1400})
     context.set_default_timeout(LIMIT * 1000)
     yield context.new_page()
     context.close()
@@ -231,7 +231,7 @@ def test_p4_services_that_keep_what_the_card_carries_are_named(everything: Every
     page.goto(everything.where["pages"])
     log_in(page, "#setup", PIN)
     page.wait_for_selector("#records")
-    institutions = everything.bench.institutions
+    institutions = everything.stack.institutions
     found = {one.reason: one.against for one in held_against_stores(institutions.world, Network(institutions))}
     assert "portal.serial.serial: 1 rows" in found["v"], "the way from a serial number to a code"
     assert not [row for row in found["v"] if "code:" in row], "and no record code anywhere"

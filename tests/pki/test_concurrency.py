@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -35,9 +34,11 @@ def shared(postgresql: str, tmp_path_factory: pytest.TempPathFactory, keys: Shar
     home = tmp_path_factory.mktemp("concurrency") / "w"
     with fresh_database(postgresql) as url:
         institutions = new_institutions(home, keys, url)
-        institutions.resident("hanako")
-        institutions.authorities[AUTHENTICATION].issuing()
         (home / "key").write_bytes(keys.take())
+        # There is something to revoke from the first, however late the issuers begin.
+        request, now = certification_request((home / "key").read_bytes()), institutions.world.clock.now()
+        resident = institutions.resident("hanako")
+        institutions.authorities[AUTHENTICATION].issue(Request(resident, request, now, now + timedelta(days=1000)))
         institutions.world.close()
         yield home
 
@@ -68,8 +69,6 @@ def revoke(home: Path, worker: int) -> list[int]:
     institutions, world = opened(home)
     authority, revocations = institutions.authorities[AUTHENTICATION], institutions.revocations[AUTHENTICATION]
     code, done = institutions.registry.find("hanako").code, set[int]()
-    while not authority.of_holder(code):  # on a busy machine the issuers may begin later
-        time.sleep(0.01)
     for _ in range(ROUNDS * 4):
         for issued in authority.of_holder(code)[::3]:
             try:

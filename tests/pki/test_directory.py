@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -185,12 +187,15 @@ def test_a_directory_that_was_ended_starts_again_with_everything(asked: Asked) -
     assert asked.search(entry_of(issued))["certificateRevocationList;binary"] == [asked.list_of(issued, SIGNATURE)]
 
 
-def test_a_directory_that_did_not_take_the_lists_takes_them_later(asked: Asked) -> None:
+def test_a_directory_that_did_not_take_the_lists_takes_them_later(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (issued,) = certificates(asked.town, "hanako", SIGNATURE)
     later(asked.town, days=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Directory, "_socket", property(lambda self: "ldapi://%2Fnowhere"))
-        with pytest.raises(DirectoryUnavailable, match="did not take"):
+    (tmp_path / "ldapmodify").symlink_to("/bin/false")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        with pytest.raises(DirectoryUnavailable):
             asked.load()
     assert asked.load() > 0
     assert asked.search(entry_of(issued))["certificateRevocationList;binary"] == [asked.list_of(issued, SIGNATURE)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,7 @@ from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import Kind
 from kazashi.jpki.state import Reason
 from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
+from kazashi.pki.http import MAX_STATEMENT
 from kazashi.pki.ledger import FULL_LIST, Issued
 from kazashi.pki.ocsp import MAX_REQUEST
 from kazashi.pki.publication import list_path
@@ -79,12 +80,14 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, path: str, *, method: str = "GET", body: bytes | None = None, key: str | None = None) -> Answer:
+    def ask(self, path: str, *, method: str = "GET", body: bytes | Iterable[bytes] | None = None,
+            key: str | None = None) -> Answer:  # fmt: skip
         """One request; `key` is the caller's own unless another one, or an empty one for none, is given."""
         key = self.key if key is None else key
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {key}"} if key else {})
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:
@@ -431,6 +434,16 @@ def test_json_that_is_none_or_says_nothing_is_a_bad_request(served: Served, body
     answer = served.ask("/services/consents", method="POST", body=body)
     assert (answer.status, answer.json["error"]) == (400, "usage")
     assert served.ask("/services/consents/1/withdrawal", method="POST", body=body).status == 400
+
+
+@pytest.mark.parametrize("path", ["/services/consents", "/services/consents/1/withdrawal"])
+def test_a_body_that_is_too_large_is_refused_to_callers_and_not_read_from_strangers(served: Served, path: str) -> None:
+    body = b"{" + b" " * MAX_STATEMENT
+    for sent in (body, iter([body[:-1], body[-1:]])):
+        answer = served.ask(path, method="POST", body=sent)
+        assert (answer.status, answer.json["error"]) == (413, "too-large")
+    assert served.ask(path, method="POST", body=body[:-1]).status == 400
+    assert served.ask(path, method="POST", body=body, key="nobody's").status == 401
 
 
 def test_a_statement_of_endless_depth_is_refused(served: Served) -> None:

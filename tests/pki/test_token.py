@@ -264,8 +264,6 @@ made = publication.made()
 town.world.clock.stand(now + timedelta(days=1))
 shutil.move(tokens, tokens.with_name("kept"))
 tokens.mkdir()
-from kazashi.world import token
-token._session.cache_clear()
 import pkcs11
 pkcs11.lib(MODULE).reinitialize()
 said = [refused(lambda: authority.issue(request("card 2", stock.take()))), refused(publication.publish)]

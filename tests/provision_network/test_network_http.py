@@ -21,7 +21,7 @@ from benchmarks.network_load import MUNICIPALITY, record_code
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface
-from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, SYSTEM
+from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, LARGEST, SYSTEM
 from kazashi.provision_network.portal import record_from
 from kazashi.provision_network.serve import core_of
 from kazashi.provision_network.terms import CORE
@@ -163,6 +163,16 @@ def test_an_interface_speaks_in_its_own_name_alone(served: Served) -> None:
     for wrong in hostile:
         assert line.post("/v1/messages", wrong)[0] == 400
     line.close()
+
+
+def test_a_request_that_is_too_large_is_refused(served: Served) -> None:
+    for line, path in (
+        (served.line(CORE, "towns", INTERFACE), "/v1/messages"), (served.line("towns", SHIBUYA, SYSTEM), "/v1/ask"),
+    ):  # fmt: skip
+        status, content = line.post(path, "x" * LARGEST)
+        assert (status, json.loads(content)["denial"]) == (413, "too-large")
+        assert line.post(path, {})[0] == 400, "the connection goes on"
+        line.close()
 
 
 def test_many_threads_on_one_line_get_their_own_answers(served: Served) -> None:

@@ -16,10 +16,11 @@ import pytest
 
 from kazashi.assembly.served import free_port
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.centre_http import HttpsTransport, server
+from kazashi.refund_points.centre_http import LARGEST, HttpsTransport, server
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
 from kazashi.refund_points.till import State, Till
+from kazashi.web.mutual_tls import Credentials, client
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import open_world
 from kazashi.world.settings import Settings
@@ -107,6 +108,14 @@ def test_what_is_no_batch_is_refused(served: Served, body: bytes) -> None:
     transport = served.transport(served.till)
     assert transport._client.post("/v1/records", content=body).status_code == 400
     assert transport._client.get("/v1/status").json() == {"till": served.till.name, "state": "active", "missing": []}
+
+
+def test_a_batch_that_is_too_large_is_refused(served: Served) -> None:
+    credentials = Credentials(*served.till.credentials(), served.centre.authority)
+    with client(credentials, served.address) as till:
+        answer = till.post("/v1/records", content=b" " * (LARGEST + 1))
+        assert (answer.status_code, list(answer.json())) == (413, ["error"])
+        assert till.post("/v1/records", content=b" " * LARGEST).status_code == 400
 
 
 def test_a_centre_that_is_away_or_talks_nonsense_takes_nothing(served: Served) -> None:

@@ -17,10 +17,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kazashi.jpki.profile import Kind
-from kazashi.relying_party.conformance.authority import NOW, Bench, Holder, sign
+from kazashi.relying_party.conformance.authority import NOW, CertificateTemplate, Holder, TestAuthority, sign
 from kazashi.relying_party.verify.anchors import Anchors, read_anchor
 from kazashi.relying_party.verify.authentication import (
-    LIFETIME,
     Authentication,
     Challenge,
     Challenges,
@@ -29,6 +28,7 @@ from kazashi.relying_party.verify.authentication import (
 )
 from kazashi.relying_party.verify.challenges import StoredChallenges
 from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
+from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.sources import Lists
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
@@ -37,6 +37,7 @@ from tests.town import new_world
 
 ORIGIN, ELSEWHERE = "https://library.example", "https://library.example.net"
 SECOND = timedelta(seconds=1)
+LIFETIME = DEFAULT_POLICY.challenge_lifetime
 
 CHALLENGES = st.builds(
     Challenge,
@@ -78,31 +79,31 @@ def test_a_message_begins_as_nothing_else_does_that_is_signed(challenge: Challen
 class Door:
     """A site's door, and the clock above it."""
 
-    bench: Bench
+    ca: TestAuthority
     clock: FixedClock
     verifier: Verifier
 
     def holder(self, number: str = "03", kind: Kind = Kind.AUTHENTICATION) -> Holder:
         key = ec.generate_private_key(ec.SECP384R1()) if number == "next" else None
-        return self.bench.holder(self.bench.generation(kind, number), key=key)
+        return self.ca.holder(self.ca.generation(kind, number), CertificateTemplate(key=key))
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def lists(bench: Bench) -> dict[bytes, bytes]:
-    return {found.identifier: bench.list(found) for found in bench.generations.values()}
+def lists(ca: TestAuthority) -> dict[bytes, bytes]:
+    return {found.identifier: ca.list(found) for found in ca.generations.values()}
 
 
 @pytest.fixture
-def door(bench: Bench, lists: dict[bytes, bytes]) -> Door:
+def door(ca: TestAuthority, lists: dict[bytes, bytes]) -> Door:
     clock = FixedClock(NOW)
-    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in bench.generations.values())
+    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
     given = Lists("given", lambda _, anchor: lists[anchor.key_identifier])
-    return Door(bench, clock, Verifier(anchors, [given], clock))
+    return Door(ca, clock, Verifier(anchors, [given], clock))
 
 
 @pytest.fixture(params=["in memory", "in a store"])
@@ -157,6 +158,17 @@ def test_a_challenge_is_good_until_its_last_second(door: Door, login: Authentica
     assert login.verdict(ORIGIN, answer(holder, late)).finding is Finding.STALE_CHALLENGE
 
 
+def test_how_long_a_challenge_is_good_is_the_verifiers_policy(door: Door) -> None:
+    clock = FixedClock(NOW)
+    login = Authentication(Verifier(Anchors([]), [], clock, policy=VerificationPolicy(challenge_lifetime=SECOND)))
+    holder, asked = door.holder(), [login.challenge(ORIGIN) for _ in range(2)]
+    found = []
+    for challenge, seconds in zip(asked, (1, 2), strict=True):
+        clock.stand(NOW + seconds * SECOND)
+        found.append(login.verdict(ORIGIN, answer(holder, challenge)).finding)
+    assert found == [Finding.WRONG_AUTHORITY, Finding.STALE_CHALLENGE], "nobody is trusted, and that is looked at later"
+
+
 def test_a_challenge_is_used_up_whatever_the_answer_was(door: Door, login: Authentication) -> None:
     holder = door.holder()
     wrong: dict[Finding, Callable[[Challenge], tuple[str, Response]]] = {
@@ -204,7 +216,7 @@ def test_what_waits_in_memory_is_bounded_by_the_time_it_may_wait(door: Door) -> 
         door.clock.stand(NOW + timedelta(minutes=minute))
         for _ in range(10):
             login.challenge(ORIGIN)
-    assert len(waiting._waiting) == 10 * (LIFETIME // timedelta(minutes=1) + 1)
+    assert len(waiting) == 10 * (LIFETIME // timedelta(minutes=1) + 1)
 
 
 @pytest.fixture

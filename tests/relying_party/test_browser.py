@@ -25,19 +25,19 @@ from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.relying_party.verify.authentication import new_challenge
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
-from tests.relying_party.bench import PASSWORD, PIN, Bench, apache, bench, nginx
+from tests.relying_party.stack import PASSWORD, PIN, Stack, apache, nginx, running_stack
 
 
 @pytest.fixture(scope="module")
-def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     world = open_world(tmp_path_factory.mktemp("browser") / "w", seed="browser", keys=keys)
-    with bench(Institutions(world), pcscd) as found:
+    with running_stack(Institutions(world), pcscd) as found:
         yield found
     world.close()
 
 
 @pytest.fixture
-def page(everything: Bench) -> Iterator[Page]:
+def page(everything: Stack) -> Iterator[Page]:
     """A page of a browser without cookies."""
     context = everything.browser.new_context()
     yield context.new_page()
@@ -50,7 +50,7 @@ def answer(page: Page, secret: str) -> None:
     page.click("button[name=ok]")
 
 
-def register(page: Page, everything: Bench) -> str:
+def register(page: Page, everything: Stack) -> str:
     """Register at the sample site; answers the user id."""
     page.goto(everything.site)
     page.click("#register")
@@ -58,7 +58,7 @@ def register(page: Page, everything: Bench) -> str:
     return page.inner_text("#user")
 
 
-def test_a_user_registers_and_logs_in(everything: Bench, page: Page) -> None:
+def test_a_user_registers_and_logs_in(everything: Stack, page: Page) -> None:
     user = register(page, everything)
     assert "番号　花子" in page.inner_text("main")
     assert "渋谷区" in page.inner_text("main")
@@ -72,7 +72,7 @@ def test_a_user_registers_and_logs_in(everything: Bench, page: Page) -> None:
     assert page.url == f"{everything.site}/"
 
 
-def test_the_site_never_sees_the_pin(everything: Bench, page: Page) -> None:
+def test_the_site_never_sees_the_pin(everything: Stack, page: Page) -> None:
     sent: list[tuple[str, str]] = []
     page.on("request", lambda request: sent.append((request.url, request.post_data or "")))
     register(page, everything)
@@ -82,7 +82,7 @@ def test_the_site_never_sees_the_pin(everything: Bench, page: Page) -> None:
     assert any(PASSWORD in body for url, body in sent if url.startswith(everything.agent))
 
 
-def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Bench, page: Page) -> None:
+def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Stack, page: Page) -> None:
     page.goto(everything.site)
     page.click("#login")
     answer(page, "9999")
@@ -100,7 +100,7 @@ def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Bench, page: 
     assert "cancelled" in page.inner_text("[role=alert]")
 
 
-def test_a_blocked_pin_is_said_to_be_blocked(everything: Bench, page: Page) -> None:
+def test_a_blocked_pin_is_said_to_be_blocked(everything: Stack, page: Page) -> None:
     everything.remove()
     everything.insert(everything.institutions.issue_card("taro", "taro"))
     page.goto(everything.site)
@@ -113,7 +113,7 @@ def test_a_blocked_pin_is_said_to_be_blocked(everything: Bench, page: Page) -> N
     everything.insert()
 
 
-def test_a_card_that_is_taken_away_is_asked_for(everything: Bench, page: Page) -> None:
+def test_a_card_that_is_taken_away_is_asked_for(everything: Stack, page: Page) -> None:
     register(page, everything)
     page.click("text=Log out")
     page.click("#login")
@@ -125,7 +125,7 @@ def test_a_card_that_is_taken_away_is_asked_for(everything: Bench, page: Page) -
     assert page.inner_text("#user")
 
 
-def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Bench, page: Page) -> None:
+def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Stack, page: Page) -> None:
     """Or an attacker could have the victim logged in as the attacker."""
     handles: list[str] = []
 
@@ -148,7 +148,7 @@ def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Bench, pa
     elsewhere.close()
 
 
-def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Bench) -> None:
+def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Stack) -> None:
     now = everything.institutions.world.clock.now()
     asked = ask_address(everything.agent, new_challenge(everything.site, now), f"{everything.site}/answer", "state")
     with httpx.Client() as client:
@@ -181,7 +181,7 @@ def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Bench) -> N
     ],
     ids=str,
 )  # fmt: skip
-def test_what_no_site_may_ask_is_not_shown(everything: Bench, change: dict[str, str]) -> None:
+def test_what_no_site_may_ask_is_not_shown(everything: Stack, change: dict[str, str]) -> None:
     good = {"origin": everything.site, "return_to": f"{everything.site}/answer", "nonce": "ab" * 32,
             "issued_at": "2026-11-24T10:00:00+00:00", "state": "s"}  # fmt: skip
     assert httpx.get(f"{everything.agent}/ask", params=good).status_code == 200
@@ -190,7 +190,7 @@ def test_what_no_site_may_ask_is_not_shown(everything: Bench, change: dict[str, 
     assert "pin" not in refused.text
 
 
-def test_the_agent_answers_under_its_own_name_only_and_not_in_frames(everything: Bench) -> None:
+def test_the_agent_answers_under_its_own_name_only_and_not_in_frames(everything: Stack) -> None:
     address = f"{everything.agent}/"
     assert httpx.get(address).status_code == 200
     good = {"origin": everything.site, "return_to": f"{everything.site}/answer", "nonce": "ab" * 32,
@@ -199,7 +199,7 @@ def test_the_agent_answers_under_its_own_name_only_and_not_in_frames(everything:
         assert httpx.get(f"{everything.agent}/ask", params=good, headers=headers).status_code == 400
 
 
-def test_a_third_partys_client_logs_in_by_openid_connect(everything: Bench, page: Page) -> None:
+def test_a_third_partys_client_logs_in_by_openid_connect(everything: Stack, page: Page) -> None:
     port = free_port()
     store = ProviderStore(everything.institutions.world)
     secret = store.add_client("apache", [f"http://localhost:{port}/private/callback"])
@@ -217,7 +217,7 @@ def test_a_third_partys_client_logs_in_by_openid_connect(everything: Bench, page
         assert told.headers["x-name"].encode("latin-1").decode() == "番号　花子"
 
 
-def test_a_plain_login_by_openid_connect_tells_a_pseudonym_only(everything: Bench, page: Page) -> None:
+def test_a_plain_login_by_openid_connect_tells_a_pseudonym_only(everything: Stack, page: Page) -> None:
     port = free_port()
     store = ProviderStore(everything.institutions.world)
     secret = store.add_client("plain", [f"http://localhost:{port}/private/callback"])
@@ -231,7 +231,7 @@ def test_a_plain_login_by_openid_connect_tells_a_pseudonym_only(everything: Benc
         assert told.headers.get("x-name", "(null)") in ("(null)", "")
 
 
-def curl(everything: Bench, address: str, *options: str) -> subprocess.CompletedProcess[str]:
+def curl(everything: Stack, address: str, *options: str) -> subprocess.CompletedProcess[str]:
     """curl, with the card behind OpenSC's PKCS#11 module as its client certificate."""
     token = "token=JPKI%20%28User%20Authentication%20PIN%29;id=%01"
     return subprocess.run(
@@ -243,7 +243,7 @@ def curl(everything: Bench, address: str, *options: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def test_tls_with_the_card_works_in_version_1_2_and_not_in_1_3(everything: Bench) -> None:
+def test_tls_with_the_card_works_in_version_1_2_and_not_in_1_3(everything: Stack) -> None:
     """OpenSC's JPKI driver signs by PKCS #1 v1.5 alone, and TLS 1.3 wants PSS."""
     root = x509.load_der_x509_certificate(everything.institutions.authorities[Kind.AUTHENTICATION].root())
     with nginx(everything, root.public_bytes(Encoding.PEM)) as address:
@@ -256,7 +256,7 @@ def test_tls_with_the_card_works_in_version_1_2_and_not_in_1_3(everything: Bench
     assert httpx.get(f"{everything.site}/tls", headers=forged).status_code == 403
 
 
-def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_told_so(everything: Bench, page: Page) -> None:
+def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_told_so(everything: Stack, page: Page) -> None:
     institutions = everything.institutions
     user = register(page, everything)
     page.click("text=Log out")

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kazashi.jpki.profile import Kind
-from kazashi.relying_party.conformance.authority import NOW, Bench
+from kazashi.relying_party.conformance.authority import NOW, TestAuthority
 from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
 from kazashi.relying_party.verify.sources import Lists
 from kazashi.relying_party.verify.verdict import Finding, Outcome
@@ -32,21 +32,21 @@ DIRECTORY_NAME, X400_ADDRESS, EDI_PARTY_NAME = 0xA4, 0xA3, 0xA5
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def verifier(bench: Bench) -> Verifier:
+def verifier(ca: TestAuthority) -> Verifier:
     """One that would say good of every certificate that is not revoked."""
-    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in bench.generations.values())
-    lists = {kind: bench.list(bench.generation(kind)) for kind in Kind}
+    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
+    lists = {kind: ca.list(ca.generation(kind)) for kind in Kind}
     return Verifier(anchors, [Lists("given", lambda found, _: lists[found.kind])], FixedClock(NOW))
 
 
 @pytest.fixture(scope="module", params=Kind, ids=lambda kind: kind.word)
-def certificate(bench: Bench, verifier: Verifier, request: pytest.FixtureRequest) -> bytes:
-    made = bench.holder(bench.generation(request.param)).der
+def certificate(ca: TestAuthority, verifier: Verifier, request: pytest.FixtureRequest) -> bytes:
+    made = ca.holder(ca.generation(request.param)).der
     assert verifier.certificate(made).outcome is Outcome.GOOD
     return made
 
@@ -63,9 +63,9 @@ def test_a_certificate_with_a_changed_byte_is_refused(
     assert verifier.certificate(bytes(changed)).outcome is Outcome.BAD
 
 
-def test_a_certificate_is_good_in_one_form_alone(bench: Bench, verifier: Verifier) -> None:
+def test_a_certificate_is_good_in_one_form_alone(ca: TestAuthority, verifier: Verifier) -> None:
     """A signature of whole bytes has no bits that do not count, though they be zero."""
-    made = (bench.holder(bench.generation(Kind.SIGNATURE)).der for _ in range(100))
+    made = (ca.holder(ca.generation(Kind.SIGNATURE)).der for _ in range(100))
     even = bytearray(next(der for der in made if der[-1] % 2 == 0))
     assert verifier.certificate(bytes(even)).outcome is Outcome.GOOD
     even[-RSA_SIGNATURE - 1] = 1
@@ -93,13 +93,13 @@ def test_a_name_of_a_kind_that_no_library_reads_is_refused(verifier: Verifier, c
         assert verifier.certificate(changed).outcome is Outcome.BAD
 
 
-def test_what_is_no_authority_of_ours_is_no_anchor(bench: Bench, certificate: bytes, tmp_path: Path) -> None:
-    root = bench.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.DER)
+def test_what_is_no_authority_of_ours_is_no_anchor(ca: TestAuthority, certificate: bytes, tmp_path: Path) -> None:
+    root = ca.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.DER)
     broken = bytes((*root[:-1], root[-1] ^ 1))
     for data in (b"", b"\x30\x00", b"-----BEGIN", certificate, root[:-1], root + b"\x00", broken):
         with pytest.raises(BadAnchor):
             read_anchor(data)
-    with pytest.raises(BadAnchor, match="no authority's certificate in"):
+    with pytest.raises(BadAnchor):
         AnchorsInDirectory(tmp_path / "nowhere")
     assert read_anchor(root).kind is Kind.SIGNATURE
-    assert read_anchor(bench.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind is Kind.SIGNATURE
+    assert read_anchor(ca.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind is Kind.SIGNATURE

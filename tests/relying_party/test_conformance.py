@@ -18,6 +18,8 @@ from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 
 from kazashi.relying_party.conformance.case import CASES, Case
 from kazashi.relying_party.conformance.pack import Judged, Pack
+from kazashi.relying_party.verify.certificate import RULES, read_certificate
+from kazashi.relying_party.verify.finding import Refuted
 from kazashi.relying_party.verify.verdict import Finding, Outcome
 from kazashi.world.key_source import SharedKeySource, generate
 
@@ -77,6 +79,17 @@ def test_every_area_has_what_is_good_and_what_is_bad() -> None:
     for area in areas:
         outcomes = {case.outcome for case in CASES if case.identifier.startswith(f"{area}/")}
         assert outcomes >= {Outcome.GOOD, Outcome.BAD}, area
+
+
+def test_every_rule_of_the_profile_is_broken_by_some_case(judged: dict[str, Judged]) -> None:
+    broken = set()
+    for found in judged.values():
+        if found.case.finding is Finding.OFF_PROFILE:
+            with pytest.raises(Refuted) as refuted:
+                read_certificate(found.material.certificate)
+            broken.add(refuted.value.rule)
+    assert broken == {rule.code for rule in RULES} | {"certificate-policies", "four-attributes"}
+    assert len({rule.code for rule in RULES}) == len(RULES)
 
 
 # The pack as others get it

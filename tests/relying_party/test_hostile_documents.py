@@ -23,10 +23,12 @@ from kazashi.jpki.profile import Kind
 from kazashi.relying_party.conformance.authority import (
     ATTRIBUTES,
     NOW,
-    Bench,
+    CertificateTemplate,
     Extension,
     Generation,
     Holder,
+    ListTemplate,
+    TestAuthority,
     attributes,
 )
 from kazashi.relying_party.conformance.documents import TEXT, bare_cms, pdf, signed_xml
@@ -43,26 +45,26 @@ DS = "{http://www.w3.org/2000/09/xmldsig#}"
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
-def documents_at(bench: Bench, days: int) -> Documents:
+def documents_at(ca: TestAuthority, days: int) -> Documents:
     """Documents looked at so many days after NOW, with a list of that day."""
-    now, issuer = NOW + timedelta(days=days), bench.generation(Kind.SIGNATURE)
-    listed = bench.list(issuer, this_update=now)
+    now, issuer = NOW + timedelta(days=days), ca.generation(Kind.SIGNATURE)
+    listed = ca.list(issuer, (), ListTemplate(this_update=now))
     anchors = Anchors([read_anchor(issuer.certificate.public_bytes(Encoding.DER))])
     return Documents(Verifier(anchors, [Lists("given", lambda *_: listed)], FixedClock(now)))
 
 
 @pytest.fixture(scope="module")
-def documents(bench: Bench) -> Documents:
-    return documents_at(bench, 0)
+def documents(ca: TestAuthority) -> Documents:
+    return documents_at(ca, 0)
 
 
 @pytest.fixture(scope="module")
-def holder(bench: Bench) -> Holder:
-    return bench.holder(bench.generation(Kind.SIGNATURE))
+def holder(ca: TestAuthority) -> Holder:
+    return ca.holder(ca.generation(Kind.SIGNATURE))
 
 
 # In another's name
@@ -79,12 +81,15 @@ def as_it_is(_: dict[str, Extension]) -> None:
 
 
 @pytest.fixture(scope="module", params=[as_it_is, longer], ids=["of one length", "longer"])
-def forged(bench: Bench, holder: Holder, request: pytest.FixtureRequest) -> Holder:
+def forged(ca: TestAuthority, holder: Holder, request: pytest.FixtureRequest) -> Holder:
     """A key of one's own, in a certificate that one has made oneself, with issuer and number of the holder's."""
     genuine = holder.issuer
-    forger = Generation(genuine.kind, genuine.name, bench.other_key, genuine.certificate)
-    return bench.holder(
-        genuine, change=request.param, key=bench.other_key, serial=holder.certificate.serial_number, signed_by=forger
+    forger = Generation(genuine.kind, genuine.name, ca.other_key, genuine.certificate)
+    return ca.holder(
+        genuine,
+        CertificateTemplate(
+            change=request.param, key=ca.other_key, serial=holder.certificate.serial_number, signed_by=forger
+        ),
     )
 
 
@@ -176,18 +181,20 @@ def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, 
 
 @pytest.mark.parametrize("days", [-900, 1400])
 @pytest.mark.parametrize("advanced", [True, False], ids=["XAdES", "plain"])
-def test_xml_is_judged_by_our_clock_and_not_by_the_machines(bench: Bench, days: int, advanced: bool) -> None:
+def test_xml_is_judged_by_our_clock_and_not_by_the_machines(ca: TestAuthority, days: int, advanced: bool) -> None:
     away = timedelta(days=days)
-    holder = bench.holder(bench.generation(Kind.SIGNATURE), begins=NOW + away, ends=NOW + away + timedelta(days=9))
+    holder = ca.holder(
+        ca.generation(Kind.SIGNATURE), CertificateTemplate(begins=NOW + away, ends=NOW + away + timedelta(days=9))
+    )
     signed = signed_xml(holder, advanced=advanced)
-    verdict = documents_at(bench, days + 5).xml(signed)
+    verdict = documents_at(ca, days + 5).xml(signed)
     assert verdict.outcome is Outcome.GOOD, verdict.detail
-    assert documents_at(bench, days + 10).xml(signed).finding is Finding.EXPIRED
+    assert documents_at(ca, days + 10).xml(signed).finding is Finding.EXPIRED
 
 
 @pytest.mark.parametrize("form", ["cms", "xml"])
-def test_a_document_of_an_ended_certificate_says_so(bench: Bench, documents: Documents, form: str) -> None:
-    holder = bench.holder(bench.generation(Kind.SIGNATURE), ends=NOW - timedelta(days=1))
+def test_a_document_of_an_ended_certificate_says_so(ca: TestAuthority, documents: Documents, form: str) -> None:
+    holder = ca.holder(ca.generation(Kind.SIGNATURE), CertificateTemplate(ends=NOW - timedelta(days=1)))
     verdict = documents.any(bare_cms(holder) if form == "cms" else signed_xml(holder), TEXT if form == "cms" else None)
     assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.EXPIRED), verdict.detail
 

@@ -15,12 +15,17 @@ from kazashi.pki.callers import Callers
 from kazashi.relying_party.mykey.mykey import (
     ALPHABET,
     LENGTH,
+    AlreadyAMember,
     AlreadyRegistered,
     IdentifierTaken,
+    MalformedWish,
     Membership,
     MyKeyPlatform,
     MyKeyRefused,
+    NotAMember,
     NotEntitled,
+    NotRegistered,
+    TapUseNotOpen,
 )
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.linkage import Linkage, NoLinkage
@@ -81,7 +86,7 @@ def test_an_identifier_has_eight_characters_of_digits_and_capitals(hanako: Insti
 @pytest.mark.parametrize("wish", ["", "HANAKO1", "HANAKO001", "hanako01", "HANAKO-1", "HANAKO1\n", "ＨＡＮＡＫＯ０１"])
 def test_a_wish_of_another_form_is_refused(hanako: Institutions, wish: str) -> None:
     platform = platform_of(hanako)
-    with pytest.raises(MyKeyRefused, match="8 characters"):
+    with pytest.raises(MalformedWish):
         platform.register(auth(hanako), wish)
     assert not any(platform.exposure().values())
 
@@ -90,10 +95,10 @@ def test_a_wish_is_granted_once_and_a_person_has_one_identifier(everywhere: Inst
     platform = platform_of(everywhere)
     assert platform.register(auth(everywhere), "HANAKO01") == "HANAKO01"
     before = platform.exposure()
-    with pytest.raises(IdentifierTaken, match="HANAKO01 is taken"):
+    with pytest.raises(IdentifierTaken):
         platform.register(auth(everywhere, "taro"), "HANAKO01")
     for wish in ("HANAKO02", "HANAKO01", None):
-        with pytest.raises(AlreadyRegistered, match="HANAKO01"):
+        with pytest.raises(AlreadyRegistered):
             platform.register(auth(everywhere), wish)
     assert platform.exposure() == before
     assert platform.register(auth(everywhere, "taro"), "HANAKO02") == "HANAKO02"
@@ -107,14 +112,14 @@ def test_an_identifier_stays_after_a_renewal_once_the_night_batch_ran(hanako: In
     renewed_by_time(hanako, "hanako")
     former, present = (issued.serial for issued in certificates(hanako, "hanako", AUTHENTICATION))
     assert (platform.find(former), platform.find(present)) == ("HANAKO01", None)
-    with pytest.raises(MyKeyRefused, match="known from the next day"):
+    with pytest.raises(NotRegistered):
         platform.member(auth(hanako), "library")
-    with pytest.raises(AlreadyRegistered, match="HANAKO01"):
+    with pytest.raises(AlreadyRegistered):
         platform.register(auth(hanako), "HANAKO02")
     assert platform.adopt_renewals() == 1
     assert platform.find(former) == platform.find(present) == "HANAKO01"
     assert platform.adopt_renewals() == 0
-    with pytest.raises(AlreadyRegistered, match="HANAKO01"):
+    with pytest.raises(AlreadyRegistered):
         platform.register(auth(hanako), "HANAKO02")
     assert [row["identifier"] for row in platform.exposure()["identifier"]] == ["HANAKO01", "TARO0001"]
 
@@ -160,7 +165,7 @@ def test_a_void_identifier_is_worth_nothing_and_never_given_out_again(everywhere
         lambda: platform.leave(auth(everywhere), "library"),
     ]  # fmt: skip
     for action in actions:
-        with pytest.raises(MyKeyRefused, match="no MyKey ID"):
+        with pytest.raises(NotRegistered):
             action()
     assert not platform.confirms_birth("HANAKO01", BIRTH)
     for who in ("hanako", "taro"):
@@ -169,7 +174,7 @@ def test_a_void_identifier_is_worth_nothing_and_never_given_out_again(everywhere
     assert platform.adopt_renewals() == 0
     assert platform.register(auth(everywhere), "HANAKO02") == "HANAKO02"
     platform.enrol(auth(everywhere), "library", "00012")
-    with pytest.raises(MyKeyRefused, match="tap use is not open"):
+    with pytest.raises(TapUseNotOpen):
         platform.tap(auth(everywhere), "library")
     assert platform.void(auth(everywhere)) == "HANAKO02", "a second one can be void beside the first"
     assert platform.register(auth(everywhere)) not in ("HANAKO01", "HANAKO02")
@@ -184,12 +189,12 @@ def test_a_member_number_is_one_members_at_a_service(everywhere: Institutions) -
     platform.register(auth(everywhere, "taro"), "TARO0001")
     assert platform.enrol(auth(everywhere), "library", "00012") == Membership("HANAKO01", "library", "00012")
     before = platform.exposure()
-    with pytest.raises(MyKeyRefused, match="00012"):
+    with pytest.raises(AlreadyAMember):
         platform.enrol(auth(everywhere, "taro"), "library", "00012", BIRTH)
-    with pytest.raises(MyKeyRefused, match="this member"):
+    with pytest.raises(AlreadyAMember):
         platform.enrol(auth(everywhere), "library", "00013", BIRTH)
     for service, number in (("", "00014"), ("library", "")):
-        with pytest.raises(MyKeyRefused, match="has a service and a member number"):
+        with pytest.raises(MalformedWish):
             platform.enrol(auth(everywhere, "taro"), service, number)
     assert platform.exposure() == before
     platform.enrol(auth(everywhere, "taro"), "gymnasium", "00012")
@@ -197,19 +202,19 @@ def test_a_member_number_is_one_members_at_a_service(everywhere: Institutions) -
     assert platform.member(auth(everywhere, "taro"), "library") == Membership("TARO0001", "library", "00013")
     platform.leave(auth(everywhere), "library")
     for action in (platform.leave, platform.member):
-        with pytest.raises(MyKeyRefused, match="no member of library"):
+        with pytest.raises(NotAMember):
             action(auth(everywhere), "library")
     assert platform.enrol(auth(everywhere), "library", "00012").member_number == "00012"
 
 
 def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hanako: Institutions) -> None:
     platform = platform_of(hanako)
-    with pytest.raises(MyKeyRefused, match="no MyKey ID"):
+    with pytest.raises(NotRegistered):
         platform.tap(auth(hanako), "library")
     platform.register(auth(hanako), "HANAKO01")
     platform.enrol(auth(hanako), "gymnasium", "7")
     for service in ("library", "gymnasium"):
-        with pytest.raises(MyKeyRefused, match="tap use is not open yet"):
+        with pytest.raises(TapUseNotOpen):
             platform.tap(auth(hanako), service)
     platform.enrol(auth(hanako), "library", "00012", BIRTH)
     assert platform.confirms_birth("HANAKO01", BIRTH)
@@ -217,10 +222,10 @@ def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hana
     member = Membership("HANAKO01", "library", "00012")
     assert platform.tap(auth(hanako), "library") == platform.member(auth(hanako), "library") == member
     assert platform.tap(auth(hanako), "gymnasium").member_number == "7"
-    with pytest.raises(MyKeyRefused, match="no member of theatre"):
+    with pytest.raises(NotAMember):
         platform.tap(auth(hanako), "theatre")
     renewed_by_time(hanako, "hanako")
-    with pytest.raises(MyKeyRefused, match="next day"):
+    with pytest.raises(NotRegistered):
         platform.tap(auth(hanako), "library")
     platform.adopt_renewals()
     assert platform.tap(auth(hanako), "library") == member
@@ -280,7 +285,7 @@ def test_a_verdict_that_is_not_good_entitles_to_nothing(
         lambda: platform.tap(verdict, "library"),
     ]  # fmt: skip
     for action in actions:
-        with pytest.raises(NotEntitled, match="not accepted"):
+        with pytest.raises(NotEntitled):
             action()
     assert platform.exposure() == before
 

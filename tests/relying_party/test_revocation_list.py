@@ -20,8 +20,7 @@ from kazashi.jpki.profile import NEXT, Kind
 from kazashi.jpki.state import Reason
 from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
 from kazashi.pki.generation import Generation
-from kazashi.relying_party.conformance.authority import NOW, Bench, Holder
-from kazashi.relying_party.verify import revocation_list
+from kazashi.relying_party.conformance.authority import NOW, Holder, ListTemplate, TestAuthority
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
 from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
 from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
@@ -71,8 +70,8 @@ class Signing:
 def generations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Signing]]:
     """One that signs with RSA, and one with P-384."""
     town = new_institutions(tmp_path_factory.mktemp("read") / "w", SharedKeySource([generate() for _ in range(2)]))
-    authority = town.authorities[SIGNATURE]
-    found = [authority.issuing(), authority.issuing(profile=NEXT)]
+    ca = town.authorities[SIGNATURE]
+    found = [ca.issuing(), ca.issuing(profile=NEXT)]
     yield [Signing(generation, read_anchor(generation.certificate)) for generation in found]
     town.world.close()
 
@@ -98,11 +97,9 @@ def test_a_list_is_read_as_it_was_written(
     for signing in generations:
         data = signing.written(entries)
         whole = read_revocation_list(data, signing.anchor)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(revocation_list, "_PIECE", pieces[0])
-            patch.setattr(revocation_list, "_SEGMENT", pieces[1])
-            in_pieces = read_revocation_list(data, signing.anchor)
-            from_file = read_revocation_list(BytesIO(data), signing.anchor)
+        piece, segment = pieces
+        in_pieces = read_revocation_list(data, signing.anchor, piece=piece, segment=segment)
+        from_file = read_revocation_list(BytesIO(data), signing.anchor, piece=piece, segment=segment)
         for found in (whole, in_pieces, from_file):
             agrees(found, entries)
             assert (found.number, found.this_update, found.next_update) == (7, *UPDATES)
@@ -127,10 +124,8 @@ def test_a_list_in_a_file_is_read_as_one_in_memory(generations: list[Signing], t
     data = generations[0].written(entries)
     path = tmp_path / "list.crl"
     path.write_bytes(data)
-    with path.open("rb") as file, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation_list, "_PIECE", 1 << 16)
-        patch.setattr(revocation_list, "_SEGMENT", 1 << 13)
-        agrees(read_revocation_list(file, generations[0].anchor), entries)
+    with path.open("rb") as file:
+        agrees(read_revocation_list(file, generations[0].anchor, piece=1 << 16, segment=1 << 13), entries)
     agrees(read_revocation_list(data, generations[0].anchor), entries)
 
 
@@ -145,11 +140,8 @@ def refused(data: bytes, anchor: Anchor) -> None:
     with pytest.raises(Refuted) as whole:
         read_revocation_list(data, anchor)
     assert whole.value.finding is Finding.UNTRUSTED_INFORMATION
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation_list, "_PIECE", 64)
-        patch.setattr(revocation_list, "_SEGMENT", 5)
-        with pytest.raises(Refuted):
-            read_revocation_list(BytesIO(data), anchor)
+    with pytest.raises(Refuted):
+        read_revocation_list(BytesIO(data), anchor, piece=64, segment=5)
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["RSA", "P-384"])
@@ -204,13 +196,13 @@ def test_a_list_is_of_one_generation(generations: list[Signing]) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(SharedKeySource([generate() for _ in range(7)]))
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def holder(bench: Bench) -> Holder:
-    return bench.holder(bench.generation(Kind.SIGNATURE))
+def holder(ca: TestAuthority) -> Holder:
+    return ca.holder(ca.generation(Kind.SIGNATURE))
 
 
 def verdict(holder: Holder, data: bytes) -> Verdict:
@@ -221,24 +213,24 @@ def verdict(holder: Holder, data: bytes) -> Verdict:
 @pytest.mark.parametrize(
     "reason", [reason for reason in x509.ReasonFlags if reason is not x509.ReasonFlags.remove_from_crl]
 )
-def test_an_entry_revokes_whatever_its_reason_is(bench: Bench, holder: Holder, reason: x509.ReasonFlags) -> None:
+def test_an_entry_revokes_whatever_its_reason_is(ca: TestAuthority, holder: Holder, reason: x509.ReasonFlags) -> None:
     """RFC 5280 has reasons that JPKI does not use."""
     entry = (holder.certificate.serial_number, NOW - timedelta(days=1), reason)
-    found = verdict(holder, bench.list(holder.issuer, [entry]))
+    found = verdict(holder, ca.list(holder.issuer, [entry]))
     assert found.outcome is not Outcome.GOOD
     if reason.value in {known.word for known in Reason}:
         assert found.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("year", [1950, 1969, 1970, 2026])
-def test_an_entry_of_the_past_revokes_however_long_that_is_ago(bench: Bench, holder: Holder, year: int) -> None:
+def test_an_entry_of_the_past_revokes_however_long_that_is_ago(ca: TestAuthority, holder: Holder, year: int) -> None:
     """UTCTime begins in 1950."""
     entry = (holder.certificate.serial_number, datetime(year, 1, 2, tzinfo=UTC), None)
-    assert verdict(holder, bench.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
+    assert verdict(holder, ca.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
 
 
-def test_a_distribution_point_relative_to_the_issuer_is_not_understood(bench: Bench, holder: Holder) -> None:
+def test_a_distribution_point_relative_to_the_issuer_is_not_understood(ca: TestAuthority, holder: Holder) -> None:
     relative = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "Shibuya-ku CRLDP")])
     point = x509.IssuingDistributionPoint(None, relative, True, False, None, False, False)
-    found = verdict(holder, bench.list(holder.issuer, point=(point, True)))
+    found = verdict(holder, ca.list(holder.issuer, (), ListTemplate(point=(point, True))))
     assert (found.outcome, found.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)

@@ -183,7 +183,7 @@ def test_a_verdict_says_why_since_when_by_what_and_how_old_that_was(scene: Scene
     verdict = scene.said[NEXT_DAY, source, "hanako signature"]
     assert verdict.at == scene.at[NEXT_DAY]
     assert verdict.since == scene.moved
-    assert verdict.detail == f"revoked since {scene.moved}: affiliationChanged"
+    assert verdict.reason is Reason.AFFILIATION_CHANGED
     assert verdict.evidence is not None
     produced = scene.at[NEXT_DAY] if source == OCSP else instant_of("2026-11-25T00:30+09:00")
     holds = GRID if source == OCSP else timedelta(hours=48)
@@ -207,7 +207,6 @@ def test_as_of_before_the_move_the_certificate_stays_good(scene: Scene, source: 
         verdict = asking.certificate(scene.certificates["hanako signature"], SIGNATURE, at)
         assert (verdict.outcome, verdict.finding, verdict.at) == (Outcome.GOOD, None, at)
         assert (verdict.since, verdict.reason) == (scene.moved, Reason.AFFILIATION_CHANGED)
-        assert "later" in verdict.detail
         assert verdict.age == timedelta()
     for at in (scene.moved, scene.moved + second):
         verdict = asking.certificate(scene.certificates["hanako signature"], SIGNATURE, at)
@@ -249,7 +248,7 @@ def test_a_stranger_is_told_nothing_by_ocsp(scene: Scene) -> None:
         scene.certificates["hanako signature"]
     )
     assert (verdict.outcome, verdict.finding) == (Outcome.INDETERMINATE, Finding.NO_INFORMATION)
-    assert "unauthorized" in verdict.detail
+    assert "unauthorized" in verdict.detail, "as RFC 6960 calls it"
     assert verdict.evidence is None
     assert verdict.certificate is not None
 
@@ -272,11 +271,14 @@ def test_the_first_source_that_knows_decides(scene: Scene) -> None:
 
 
 def test_where_no_source_knows_all_that_they_said_is_told(scene: Scene, tmp_path: Path) -> None:
-    asking = verifier(scene.town, ocsp_over_http(scene.http, "wrong"), lists_in(tmp_path))
-    verdict = asking.certificate(scene.certificates["hanako authentication"])
+    sources = (ocsp_over_http(scene.http, "wrong"), lists_in(tmp_path))
+    certificate = scene.certificates["hanako authentication"]
+    verdict = verifier(scene.town, *sources).certificate(certificate)
     assert (verdict.outcome, verdict.finding) == (Outcome.INDETERMINATE, Finding.NO_INFORMATION)
-    assert "unauthorized" in verdict.detail
-    assert "cannot be read" in verdict.detail
+    for source in sources:
+        alone = verifier(scene.town, source).certificate(certificate)
+        assert alone.detail
+        assert alone.detail in verdict.detail
     assert verifier(scene.town).certificate(scene.certificates["hanako authentication"]).finding is (
         Finding.NO_INFORMATION
     )
@@ -307,5 +309,5 @@ def test_a_server_that_speaks_of_something_else_knows_nothing(scene: Scene) -> N
 
 def test_a_verdict_is_no_truth_value(scene: Scene) -> None:
     for stage in (BEFORE, NEXT_DAY):
-        with pytest.raises(TypeError, match="outcome"):
+        with pytest.raises(TypeError):
             bool(scene.said[stage, OCSP, "hanako signature"])

@@ -25,7 +25,7 @@ PROXY_SECRET = "only for tests"
 
 
 @dataclass
-class Bench:
+class Stack:
     """What a browser test works on. Addresses have no slash at the end."""
 
     institutions: Institutions
@@ -50,7 +50,7 @@ class Bench:
 
 
 @contextmanager
-def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
+def running_stack(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Stack]:
     """Everything, started and stopped."""
     world = institutions.world
     # Servers that give up their rights must be able to read it.
@@ -75,7 +75,7 @@ def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         stack.callback(browser.close)
-        found = Bench(
+        found = Stack(
             institutions, host, image, services, directory, at_agent, f"http://localhost:{site.port}",
             f"http://localhost:{provider.port}", browser,
         )  # fmt: skip
@@ -134,17 +134,17 @@ OIDCRemoteUserClaim sub
 
 
 @contextmanager
-def apache(found: Bench, client: str, secret: str, scope: str, port: int) -> Iterator[str]:
+def apache(stack: Stack, client: str, secret: str, scope: str, port: int) -> Iterator[str]:
     """Debian's Apache with mod_auth_openidc as a client of the provider; answers its address."""
-    (found.directory / "www" / "private").mkdir(parents=True, exist_ok=True)
-    (found.directory / "www" / "private" / "index.html").write_text("members only", encoding="ascii")
-    settings = found.directory / f"{client}.conf"
+    (stack.directory / "www" / "private").mkdir(parents=True, exist_ok=True)
+    (stack.directory / "www" / "private" / "index.html").write_text("members only", encoding="ascii")
+    settings = stack.directory / f"{client}.conf"
     settings.write_text(
-        APACHE.format(directory=found.directory, port=port, modules="/usr/lib/apache2/modules", client=client,
-                      provider=found.provider, secret=secret, scope=scope), encoding="ascii",
+        APACHE.format(directory=stack.directory, port=port, modules="/usr/lib/apache2/modules", client=client,
+                      provider=stack.provider, secret=secret, scope=scope), encoding="ascii",
     )  # fmt: skip
     command = ("apache2", "-DFOREGROUND", "-f", str(settings))
-    with server(command, port, found.directory / "apache.out"):
+    with server(command, port, stack.directory / "apache.out"):
         yield f"http://localhost:{port}"
 
 
@@ -177,16 +177,16 @@ http {{
 
 
 @contextmanager
-def nginx(found: Bench, root: bytes) -> Iterator[str]:
+def nginx(stack: Stack, root: bytes) -> Iterator[str]:
     """nginx in front of the sample site, which asks clients for certificates under `root` (PEM)."""
     port = free_port()
-    (found.directory / "root.pem").write_bytes(root)
+    (stack.directory / "root.pem").write_bytes(root)
     subprocess.run(
-        ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", found.directory / "server.key", "-out",
-         found.directory / "server.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", stack.directory / "server.key", "-out",
+         stack.directory / "server.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
         check=True, capture_output=True,
     )  # fmt: skip
-    settings = found.directory / "nginx.conf"
-    settings.write_text(NGINX.format(directory=found.directory, port=port, site=found.site, secret=PROXY_SECRET))
-    with server(("nginx", "-c", str(settings)), port, found.directory / "nginx.out"):
+    settings = stack.directory / "nginx.conf"
+    settings.write_text(NGINX.format(directory=stack.directory, port=port, site=stack.site, secret=PROXY_SECRET))
+    with server(("nginx", "-c", str(settings)), port, stack.directory / "nginx.out"):
         yield f"https://localhost:{port}"
