@@ -204,7 +204,7 @@ def table_of_affairs() -> list[Row]:
 
 def read_table(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The lines of a table that comes along. Raises ValueError for one that is damaged."""
-    with (files("provision_network") / name).open(encoding="utf-8") as file:
+    with (files(__package__) / name).open(encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != columns:
             raise ValueError(f"{name} has the columns {', '.join(columns)}")

@@ -18,12 +18,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.network_load import MUNICIPALITY, record_code
+from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, SYSTEM
 from kazashi.provision_network.portal import record_from
-from kazashi.provision_network.serve import core_of
 from kazashi.provision_network.terms import CORE
 from kazashi.web.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
 from kazashi.world.clock import WorldClock
@@ -50,7 +50,7 @@ class Served:
     def start(self, what: str) -> None:
         part = CORE if what == CORE else f"interface:{what}"
         port = int(self.addresses[what].rpartition(":")[2])
-        arguments = ("kazashi.provision_network.serve", str(self.world.directory), part)
+        arguments = ("kazashi.assembly.network_server", str(self.world.directory), part)
         self.processes[what] = ServedProcess(what, arguments, port, self.world.run / f"{what}.log", tls=True)
 
     def ask(self, provider: str, wait: str = "15", **changed: Any) -> tuple[int, dict[str, Any]]:

@@ -16,11 +16,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.points import enrol_till, serve_centre
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess, serve
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import Till
 from kazashi.tools.daemon.services import Services
 from kazashi.world.home import World

@@ -17,10 +17,10 @@ import pytest
 
 from benchmarks import bench_points
 from kazashi.assembly.points import enrol_till, serve_centre, tills_here
+from kazashi.assembly.points_server import centre_of
 from kazashi.refund_points.centre_http import HttpsTransport
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import State
 from kazashi.studies.points_balance import balance
 from kazashi.studies.points_day import simulate

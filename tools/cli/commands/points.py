@@ -73,7 +73,7 @@ def points_enrol(
 def points_tills(context: click.Context, as_json: bool) -> None:
     """Every installation of a till that the centre has enrolled, and what waits on the disks that are here."""
     from kazashi.assembly.points import tills_here
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     world = world_of(context)
     here = {till.name: till.states() for till in tills_here(world)}
@@ -91,7 +91,7 @@ def points_tills(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def points_revoke(context: click.Context, till: str) -> None:
     """Take nothing more from TILL (SHOP/TILL/INSTALLATION), whatever it signs."""
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     centre_of(world_of(context)).revoke_till(till)
     click.echo(f"{till} is revoked")
@@ -104,7 +104,7 @@ def points_revoke(context: click.Context, till: str) -> None:
 @click.pass_context
 def points_centre(context: click.Context, port: int, workers: int) -> None:
     """Serve the accumulation centre over HTTPS, to tills that show their certificate."""
-    from kazashi.refund_points.serve import HOST, run
+    from kazashi.assembly.points_server import HOST, run
 
     click.echo(f"The centre answers tills at https://{HOST}:{port}", err=True)
     run(world_of(context), port, workers)
@@ -118,11 +118,11 @@ def points_centre(context: click.Context, port: int, workers: int) -> None:
 @click.pass_context
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
     """Serve the refund portal: points by year, applications, and how they stand."""
+    from kazashi.assembly.points_server import centre_of
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
     from kazashi.refund_points.portal import RefundPortal
     from kazashi.refund_points.refunds import Refunds
-    from kazashi.refund_points.serve import centre_of
 
     world = world_of(context)
     verifier, linkage = over_http(world, services, "refund-portal")
@@ -259,7 +259,7 @@ def points_send(context: click.Context, shop: str, till: str, centre: str, as_js
 def points_balance(context: click.Context, as_json: bool) -> int:
     """Hold every till's disk against the ledger: each point is found once, or named; exit 1 where one is not."""
     from kazashi.assembly.points import tills_here
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
     from kazashi.studies.points_balance import balance
 
     world = world_of(context)
@@ -273,7 +273,7 @@ def points_balance(context: click.Context, as_json: bool) -> int:
 @click.pass_context
 def points_ledger(context: click.Context, as_json: bool) -> None:
     """Every account: its code, its year, and the points in it."""
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
     answer(rows, as_json, table(rows, "nothing was accumulated yet"))
@@ -284,7 +284,7 @@ def points_ledger(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def points_refused(context: click.Context, as_json: bool) -> None:
     """What the centre has refused, and why; the records themselves with --json."""
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
     shown = [{name: row[name] for name in ("till", "reason", "words")} for row in rows]
@@ -297,7 +297,7 @@ def points_refused(context: click.Context, as_json: bool) -> None:
 def points_close_year(context: click.Context, year: int) -> None:
     """Take nothing more in for a YEAR that has passed: what comes later counts for the year in which it comes."""
     from kazashi.assembly.errors import UsageError
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     try:
         centre_of(world_of(context)).close_year(year)
@@ -414,8 +414,8 @@ def points_simulate(
 
 
 def _refunds(context: click.Context) -> Refunds:
+    from kazashi.assembly.points_server import centre_of
     from kazashi.refund_points.refunds import Refunds
-    from kazashi.refund_points.serve import centre_of
 
     return Refunds(centre_of(world_of(context)))
 
