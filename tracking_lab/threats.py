@@ -15,11 +15,11 @@ import polars as pl
 
 from kazashi.tracking_lab.accounts import registered
 from kazashi.tracking_lab.attributes import best, candidates
+from kazashi.tracking_lab.certificates import REASONS
 from kazashi.tracking_lab.countermeasures import handles, named
 from kazashi.tracking_lab.evidence import Evidence, run_row, same_person, told
 from kazashi.tracking_lab.exposure import Exposure
 from kazashi.tracking_lab.linkers import by_timing, exact_join, hashed, together
-from kazashi.tracking_lab.lives import REASONS
 from kazashi.tracking_lab.metrics import Linkage, Share, gap_entropy, pairwise, reidentified
 
 Results = dict[str, Any]
