@@ -22,7 +22,7 @@ def killed_at(moment: int, action: Callable[[], object]) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            _arm(moment)
+            arm(moment)
             action()
             os._exit(0)
         except BaseException:
@@ -36,7 +36,8 @@ def killed_at(moment: int, action: Callable[[], object]) -> bool:
     return False
 
 
-def _arm(moment: int) -> None:
+def arm(moment: int) -> None:
+    """Let this process get SIGKILL at that moment (1, 2, ...)."""
     passed = 0
 
     def step() -> None:

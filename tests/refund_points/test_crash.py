@@ -18,8 +18,8 @@ from kazashi.refund_points.till import SaleRefused, Till
 from kazashi.studies.points_balance import balance
 from kazashi.world.home import World, open_world
 from tests.crash import killed_at
-from tests.refund_points.test_points import LUNCH
 from tests.refund_points.test_refunds import ACCOUNT, HANAKO
+from tests.refund_points.tills import LUNCH
 from tests.town import new_world
 
 CARD = Card(7)

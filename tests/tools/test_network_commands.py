@@ -23,8 +23,9 @@ from kazashi.studies.network_rulings import held_against_stores
 from kazashi.tools.demo.story_network import _free_addresses
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource
+from tests.polling import LIMIT, until
 from tests.provision_network.test_uses_and_provisions import ALLOWED
-from tests.refund_points.bench import log_in
+from tests.refund_points.running_shop import log_in
 from tests.relying_party.bench import PIN, Bench, bench
 from tests.town import new_institutions
 
@@ -46,7 +47,7 @@ def say(world: World, *words: str, expect: int = 0) -> Any:
     """What a command answers, as JSON."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(world.directory), "network", *words, "--json"],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=2 * LIMIT,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
@@ -185,8 +186,16 @@ def everything(
 @pytest.fixture
 def page(everything: Everything) -> Iterator[Page]:
     context = everything.bench.browser.new_context(viewport={"width": 760, "height": 1400})
+    context.set_default_timeout(LIMIT * 1000)
     yield context.new_page()
     context.close()
+
+
+def own_information(page: Page) -> str:
+    """What the page shows of it, loaded anew."""
+    page.reload()
+    own = page.locator("#own")
+    return own.inner_text() if own.count() else ""
 
 
 def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> None:
@@ -204,12 +213,7 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     page.select_option("[name=provider]", "東京都港区")
     page.select_option("[name=item]", "地方税関係情報")
     page.click("#ask")
-    for _ in range(40):
-        if "総所得金額" in page.inner_text("main"):
-            break
-        page.wait_for_timeout(250)
-        page.reload()
-    assert "総所得金額" in page.inner_text("#own"), "one's own information is shown"
+    until(lambda: "総所得金額" in own_information(page), "one's own information is shown")
     assert "マイナポータル" in page.inner_text("#records"), "and the portal's own question has a record"
     assert "本人 you" in page.inner_text("#looks")
     ARTEFACTS.mkdir(exist_ok=True)
@@ -243,9 +247,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
         form={"provider": "どこにもない村", "item": "y"},
     )  # fmt: skip
     assert answer.status == 200
-    page.wait_for_timeout(500)
-    page.reload()
-    assert "It was refused" in page.inner_text("#own")
+    until(lambda: "It was refused" in own_information(page), "the refusal is shown")
 
 
 def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: Page) -> None:

@@ -35,7 +35,7 @@ ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 def say(world: Path, *words: str, expect: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(world), "tracking", *words],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout or done.stderr

@@ -191,10 +191,10 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_cores(tmp_path: Pat
 _KILLED = """
 import sys
 from pathlib import Path
-from tests.crash import _arm
+from tests.crash import arm
 from tests.tracking_lab.test_lives import PLAN
 from kazashi.tracking_lab.laboratory import Laboratory
-_arm(int(sys.argv[1]))
+arm(int(sys.argv[1]))
 Laboratory(Path(sys.argv[2])).populate(PLAN)
 """
 
