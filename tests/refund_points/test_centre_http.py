@@ -94,7 +94,7 @@ def test_a_till_is_who_its_certificate_says_and_nobody_else(served: Served) -> N
     transport = served.transport(served.till)
     assert send_waiting(served.till, transport).refused == 1
     assert balance(served.centre, "7") == 0
-    assert [row["reason"] for row in served.centre.refused()] == ["forged", "revoked-till"]
+    assert sorted(row["reason"] for row in served.centre.refused()) == ["forged", "revoked-till"]
 
 
 @pytest.mark.parametrize(
