@@ -17,12 +17,12 @@ _PARAMETER = re.compile(r"(?<!:):(\w+)")
 
 
 def quoted(name: str) -> str:
-    """A name of a table or column as an SQL identifier."""
+    """A name of a table or column as an identifier of DuckDB's."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as an SQL literal, for statements that take no parameters: views, and copies to files."""
+    """A text as a literal, for statements that take no parameters: views, and copies to files."""
     return "'" + text.replace("'", "''") + "'"
 
 
