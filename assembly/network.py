@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kazashi.assembly.errors import StepFailed, UsageError
 from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.network_server import HOST, core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
@@ -18,7 +19,6 @@ from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServ
 from kazashi.provision_network.network_http import SYSTEM
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME
 from kazashi.provision_network.rules import Purpose, Row, table_of_affairs
-from kazashi.provision_network.serve import core_of
 from kazashi.provision_network.terms import CORE, PORTAL_KIND
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.resident import Resident, Status
@@ -52,8 +52,8 @@ class Gate:
 def addresses(first: int = DESK_PORT.number) -> dict[str, str]:
     """Where each part answers: one port after another, the portal's messages, and last its pages."""
     names = (DESK, CORE, MUNICIPAL, NATIONAL, INTERFACE_NAME)
-    found = {name: f"https://localhost:{first + place}" for place, name in enumerate(names)}
-    return {**found, "pages": f"http://localhost:{first + len(names)}"}
+    found = {name: f"https://{HOST}:{first + place}" for place, name in enumerate(names)}
+    return {**found, "pages": f"http://{HOST}:{first + len(names)}"}
 
 
 def free_addresses() -> dict[str, str]:
@@ -278,6 +278,6 @@ def served(world: World, part: str, where: dict[str, str], log: Path, services: 
         address, arguments = where[DESK], ("kazashi.assembly.network_desk", str(world.directory))
     else:
         address = where[part.removeprefix("interface:")]
-        arguments = ("kazashi.provision_network.serve", str(world.directory), part)
+        arguments = ("kazashi.assembly.network_server", str(world.directory), part)
     port = int(address.rpartition(":")[2])
     return ServedProcess(f"the network's {part}", arguments, port, log, tls=part != "portal")

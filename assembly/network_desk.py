@@ -20,13 +20,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.network_server import HOST, core_of
 from kazashi.jpki.profile import Kind
 from kazashi.pki.ledger import NoSuchCertificate
 from kazashi.provision_network.codes import ForeignCode, PortalCode
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import INTERFACE, JUKI_NET
 from kazashi.provision_network.portal import INTERFACE_NAME, record_from
-from kazashi.provision_network.serve import HOST, core_of
 from kazashi.provision_network.terms import CORE, NetworkRefused
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.web.mutual_tls import Credentials, Line, peer_of, serving

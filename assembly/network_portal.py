@@ -8,13 +8,13 @@ import uvicorn
 
 from kazashi.assembly.actors import PORTAL
 from kazashi.assembly.network_desk import PortalLines
+from kazashi.assembly.network_server import HOST
 from kazashi.assembly.relying import over_http
 from kazashi.assembly.served import serve_application
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import interface_application, interface_runner
 from kazashi.provision_network.portal import INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.portal_pages import PortalPages
-from kazashi.provision_network.serve import HOST
 from kazashi.web.mutual_tls import serving
 from kazashi.world.home import World
 

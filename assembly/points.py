@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kazashi.assembly.errors import UsageError
+from kazashi.assembly.points_server import centre_of, mykey_platform_of
 from kazashi.assembly.readers import reach_bench
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.refund_points.goods import CATALOGUE, Basket, Item, line_of, read_shelf
 from kazashi.refund_points.reading import Card, read_card
-from kazashi.refund_points.serve import centre_of
+from kazashi.refund_points.record import TillName, check_till
 from kazashi.refund_points.till import Till, store_name
-from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
-from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.sources import lists_over_http
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.home import World
@@ -61,8 +59,9 @@ def put_aside(world: World, shop: str, name: str) -> None:
 def tills_here(world: World) -> list[Till]:
     """All tills that have been set up in this world."""
     centre = centre_of(world)
-    names = dict.fromkeys(tuple(entry.name.split("/")[:2]) for entry in centre.tills())
-    found = [_till(world, shop, name) for shop, name in names if _path(world, shop, name).exists()]
+    names = [TillName.parse(entry.name) for entry in centre.tills()]
+    here = dict.fromkeys((name.shop, name.till) for name in names)
+    found = [_till(world, shop, name) for shop, name in here if _path(world, shop, name).exists()]
     return [till for till in found if till.enrolled]
 
 
@@ -87,7 +86,7 @@ def shelf_of(goods: Path | None) -> Mapping[str, Item]:
 
 
 def serve_centre(
-    world: World, port: int | None = None, workers: int = 1, module: str = "kazashi.refund_points.serve"
+    world: World, port: int | None = None, workers: int = 1, module: str = "kazashi.assembly.points_server"
 ) -> ServedProcess:
     """A world's centre, or another module that serves in its place, as a process of its own with its log in the world.
     Raises ServicesUnavailable."""
@@ -102,6 +101,8 @@ def _path(world: World, shop: str, name: str) -> Path:
 
 
 def _till(world: World, shop: str, name: str) -> Till:
-    if not all(re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", word) for word in (shop, name)):
-        raise UsageError(f"{shop}/{name} cannot be a till's name: lower-case letters, digits, -")
-    return Till(tills_directory(world), shop, name, world.clock, MyKeyPlatform(world, NoLinkage()).find)
+    try:
+        check_till(shop, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return Till(tills_directory(world), shop, name, world.clock, mykey_platform_of(world).find)

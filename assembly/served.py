@@ -68,6 +68,11 @@ class ServedProcess:
         words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ServicesUnavailable(f"{what} did not start: {words[-1]} (all of it in {log})")
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.kill()

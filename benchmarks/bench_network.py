@@ -19,10 +19,10 @@ from random import Random
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
 from benchmarks.network_load import ask_all, start
+from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
-from kazashi.provision_network.serve import core_of
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource, generate

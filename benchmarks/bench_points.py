@@ -20,6 +20,7 @@ from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
 from benchmarks.till_load import LoadedTill, bring, loaded_tills
 from kazashi.assembly.points import enrol_till, serve_centre
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.postgresql import server
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
@@ -27,7 +28,6 @@ from kazashi.refund_points.goods import CATALOGUE, Basket, Line
 from kazashi.refund_points.ledger import FIRST, GRANTED
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.sender import send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.studies.points_day import BUSIEST_HOUR
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource, generate
@@ -79,7 +79,7 @@ def _centre(directory: Path, keys: SharedKeySource, size: Size, progress: Progre
         world = new_world(directory / "centre", keys, url)
         centre = centre_of(world)
         load = _Load(loaded_tills(centre, size.tills), world, size)
-        with _serving(world, "kazashi.refund_points.serve", size.workers) as port:
+        with _serving(world, "kazashi.assembly.points_server", size.workers) as port:
             progress("the centre's processes get warm")
             load.bring(port, 1)
             progress(f"{size.tills} tills at once")
@@ -89,7 +89,7 @@ def _centre(directory: Path, keys: SharedKeySource, size: Size, progress: Progre
             single = load.bring(port, 1, batch=1, batches=max(1, size.batch // 4))
             bare = load.bring(port, 1)
         rows = _fill(centre, size, progress)
-        with _serving(world, "kazashi.refund_points.serve", size.workers) as port:
+        with _serving(world, "kazashi.assembly.points_server", size.workers) as port:
             progress(f"the same with {rows:,} rows in the ledger")
             load.bring(port, 1)
             full = load.bring(port, size.batches)

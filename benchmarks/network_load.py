@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 
+from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import SYSTEM
 from kazashi.provision_network.rules import Purpose, table_of_affairs
-from kazashi.provision_network.serve import core_of
 from kazashi.provision_network.terms import CORE
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.web.mutual_tls import Credentials, Line
@@ -73,7 +73,7 @@ def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
     processes = []
     for what, port in zip((CORE, *behind), ports, strict=True):
         module = (
-            "kazashi.provision_network.serve",
+            "kazashi.assembly.network_server",
             str(world.directory),
             CORE if what == CORE else f"interface:{what}",
         )

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from kazashi.refund_points.serve import run
+from kazashi.assembly.points_server import run
 from kazashi.world.home import open_world
 
 _URL = "KAZASHI_PEER_DATABASE"

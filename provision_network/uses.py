@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import Self
 
 from kazashi.provision_network.rules import Decision, Denial, Row, read_table
 
@@ -26,15 +27,20 @@ class Deed(Enum):
 class OwnUse(Enum):
     """The four ways in which a municipality makes uses of its own (H1), and the clause that each is tested by."""
 
-    OUTSIDE_TABLE = "番号法9条2項"
-    INSIDE_THE_ORGAN = "番号法9条2項 "
-    OTHER_ORGAN = "番号法19条10号"
-    OTHER_MUNICIPALITY = "番号法19条8号"
+    clause: str
+    """The clause, as decisions name it."""
 
-    @property
-    def clause(self) -> str:
-        """The clause, as decisions name it."""
-        return self.value.strip()
+    OUTSIDE_TABLE = "outside-table", "番号法9条2項"
+    INSIDE_THE_ORGAN = "inside-the-organ", "番号法9条2項"
+    OTHER_ORGAN = "other-organ", "番号法19条10号"
+    OTHER_MUNICIPALITY = "other-municipality", "番号法19条8号"
+
+    def __new__(cls, code: str, clause: str) -> Self:
+        """`code` is the value: two ways stand on one clause, and a value that is given twice makes an alias."""
+        found = object.__new__(cls)
+        found._value_ = code
+        found.clause = clause
+        return found
 
 
 ORDINANCE_FIELDS = ("福祉", "保健・医療その他の社会保障", "地方税", "防災", "その他これらに類する事務")

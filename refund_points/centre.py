@@ -24,7 +24,7 @@ from kazashi.refund_points.codes import (
 )
 from kazashi.refund_points.enrolment import Detail, Enrolment
 from kazashi.refund_points.ledger import FIRST, GRANTED, Ledger
-from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, What, key_from_pem, public_pem
+from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, TillName, key_from_pem, public_pem
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.web.mutual_tls import Credentials, ServiceAuthority
 from kazashi.world.chance import unforeseen
@@ -89,6 +89,15 @@ class TillEntry:
     shop: str
     key: bytes
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A record that its till has signed, the account code that it counts for, and the SHA-256 of its bytes."""
+
+    record: Record
+    code: str
+    digest: str
 
 
 class Centre:
@@ -212,15 +221,12 @@ class Centre:
         with self.store.alone() as connection:
             here = (table.c.shop == shop) & (table.c.till == till)
             last = connection.scalar(sa.select(sa.func.max(table.c.installation)).where(here)) or 0
-            name = f"{shop}/{till}/{last + 1}"
+            try:
+                name = str(TillName(shop, till, last + 1))
+            except ValueError as error:
+                raise EnrolmentRefused(str(error)) from error
             if len(name) > _LONGEST_NAME:
                 raise EnrolmentRefused(f"{name} is too long for a certificate: {_LONGEST_NAME} letters in all")
-            try:
-                Record(name, 1, What.PURCHASE, 0, "x", "x", "x", 0, 0).check()
-            except RecordRefused as refused:
-                raise EnrolmentRefused(
-                    f"{shop}/{till} cannot be a till's name: lower-case letters, digits, -"
-                ) from refused
             active = here & (table.c.state == "active")
             connection.execute(sa.update(table).where(active).values(state="replaced"))
             row = {"shop": shop, "till": till, "installation": last + 1, "key": public_pem(public), "state": "active"}
@@ -241,23 +247,24 @@ class Centre:
 
     def till(self, name: str) -> TillEntry | None:
         """An installation by its name, as it is at this moment."""
-        shop, _, rest = name.partition("/")
-        till, _, installation = rest.partition("/")
+        try:
+            wanted = TillName.parse(name)
+        except ValueError:
+            return None
         table = self._till.c
-        query = sa.select(self._till).where(table.shop == shop, table.till == till)
+        query = sa.select(self._till).where(
+            table.shop == wanted.shop, table.till == wanted.till, table.installation == wanted.installation
+        )
         with self.store.reading() as connection:
-            rows = connection.execute(query).all()
-        for row in rows:
-            if str(row.installation) == installation:
-                return TillEntry(row.id, name, row.shop, bytes(row.key), row.state)
-        return None
+            row = connection.execute(query).one_or_none()
+        return None if row is None else TillEntry(row.id, name, row.shop, bytes(row.key), row.state)
 
     def tills(self) -> list[TillEntry]:
         """All installations."""
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(self._till).order_by(self._till.c.id)).all()
-        return [TillEntry(row.id, f"{row.shop}/{row.till}/{row.installation}", row.shop, bytes(row.key), row.state)
-                for row in rows]  # fmt: skip
+        return [TillEntry(row.id, str(TillName(row.shop, row.till, row.installation)), row.shop, bytes(row.key),
+                          row.state) for row in rows]  # fmt: skip
 
     def shops(self) -> list[str]:
         """The names of all shops."""
@@ -285,74 +292,74 @@ class Centre:
 
         Raises StoreFailed; nothing was taken in then. What is refused is kept with the reason.
         """
-        entry = self.till(till)
-        results: list[Result] = []
-        taken: list[tuple[int, Record, str, str]] = []  # place, record, account code, digest
-        refusals: list[dict[str, Any]] = []
-        now = self.clock.now()
-        for place, wire in enumerate(unverified):
-            results.append(Result(Answer.REFUSED))
-            try:
-                if entry is None or entry.state == "revoked":
-                    raise RecordRefused("revoked-till", f"nothing is taken from the till {till} any more")
-                signed = SignedRecord.from_wire(wire)
-                record = signed.verified(key_from_pem(entry.key))
-                if record.till != till:
-                    raise RecordRefused("other-till", f"the record is of {record.till}, and {till} has brought it")
-                if record.policy != self.policy.name:
-                    raise RecordRefused("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
-                code = self.policy.account(record.reading, record.shop)
-            except CodeRefused as refused:
-                results[place] = Result(Answer.REFUSED, "no-code", str(refused))
-                refusals.append(self._refusal(till, wire, results[place], now))
-            except RecordRefused as refused:
-                results[place] = Result(Answer.REFUSED, refused.reason, str(refused))
-                refusals.append(self._refusal(till, wire, results[place], now))
-            else:
-                taken.append((place, record, code, hashlib.sha256(signed.body).hexdigest()))
-        if taken or refusals:
-            assert entry is not None or not taken
-            with self.store.transaction() as connection:
-                if entry is not None and taken:
-                    self._take(connection, entry, unverified, taken, results, refusals, now)
-                self._keep_refused(connection, refusals)
+        if not unverified:
+            return []
+        entry, now = self.till(till), self.clock.now()
+        judged = [self._admitted(till, entry, wire) for wire in unverified]
+        admitted = [one for one in judged if isinstance(one, _Admitted)]
+        with self.store.transaction() as connection:
+            posted = iter(self._post(connection, entry, admitted, now) if entry is not None else ())
+            results = [one if isinstance(one, Result) else next(posted) for one in judged]
+            self._keep_refused(connection, [
+                _refusal(till, wire, result, now)
+                for wire, result in zip(unverified, results, strict=True) if result.answer is Answer.REFUSED
+            ])  # fmt: skip
         return results
 
-    def _take(
-        self, connection: sa.Connection, entry: TillEntry, unverified: Sequence[Mapping[str, Any]],
-        taken: Sequence[tuple[int, Record, str, str]], results: list[Result], refusals: list[dict[str, Any]],
-        now: datetime,
-    ) -> None:  # fmt: skip
+    def _admitted(self, till: str, entry: TillEntry | None, wire: Mapping[str, Any]) -> _Admitted | Result:
+        """A record that may be posted, or the result of one that is refused whatever the ledger holds."""
+        try:
+            if entry is None or entry.state == "revoked":
+                raise RecordRefused("revoked-till", f"nothing is taken from the till {till} any more")
+            signed = SignedRecord.from_wire(wire)
+            record = signed.verified(key_from_pem(entry.key))
+            if record.till != till:
+                raise RecordRefused("other-till", f"the record is of {record.till}, and {till} has brought it")
+            if record.policy != self.policy.name:
+                raise RecordRefused("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
+            code = self.policy.account(record.reading, record.shop)
+        except CodeRefused as refused:
+            return Result(Answer.REFUSED, "no-code", str(refused))
+        except RecordRefused as refused:
+            return Result(Answer.REFUSED, refused.reason, str(refused))
+        return _Admitted(record, code, hashlib.sha256(signed.body).hexdigest())
+
+    def _post(
+        self, connection: sa.Connection, entry: TillEntry, admitted: Sequence[_Admitted], now: datetime
+    ) -> list[Result]:
+        """Post records in the ledger that are not there yet. Returns one result to each."""
+        if not admitted:
+            return []
         closed = set(connection.scalars(sa.select(self._closed.c.year)))
-        years = [self._year(record, now, closed) for _, record, _, _ in taken]
+        years = [self._year(one.record, now, closed) for one in admitted]
         accounts = self.ledger.accounts(
-            connection, ((code, year) for (_, _, code, _), (year, _) in zip(taken, years, strict=True))
+            connection, ((one.code, year) for one, (year, _) in zip(admitted, years, strict=True))
         )
         rows, keeps = [], self.detail is Detail.LINES
-        for (_, record, code, digest), (year, doubtful) in zip(taken, years, strict=True):
-            person, gives = accounts[code, year], record.points >= 0
+        for one, (year, doubtful) in zip(admitted, years, strict=True):
+            record, person = one.record, accounts[one.code, year]
+            gives = record.points >= 0
             rows.append(
                 {"debit": GRANTED if gives else person, "credit": person if gives else GRANTED,
                  "points": abs(record.points), "at": epoch(now), "till": entry.id, "number": record.number,
-                 "digest": digest, "bought": record.at, "eligible": record.eligible, "receipt": record.receipt,
+                 "digest": one.digest, "bought": record.at, "eligible": record.eligible, "receipt": record.receipt,
                  "of": record.of, "doubtful": doubtful,
                  "lines": json.dumps(record.lines, ensure_ascii=False) if keeps and record.lines else None}
             )  # fmt: skip
         fresh = self.ledger.record(connection, rows)
-        keys = {(entry.id, record.number) for _, record, _, _ in taken}
-        there = self.ledger.digests(connection, keys - fresh)
-        counted: dict[tuple[int, int], str] = {}
-        for place, record, _, digest in taken:
-            key = (entry.id, record.number)
-            if key in fresh and key not in counted:
-                counted[key] = digest
-                results[place] = Result(Answer.ACCEPTED)
-            elif counted.get(key, there.get(key)) == digest:
-                results[place] = Result(Answer.AGAIN)
+        there = self.ledger.digests(connection, {(entry.id, one.record.number) for one in admitted} - fresh)
+        results = []
+        for one in admitted:
+            key = (entry.id, one.record.number)
+            if key in fresh and key not in there:
+                there[key] = one.digest
+                results.append(Result(Answer.ACCEPTED))
+            elif there.get(key) == one.digest:
+                results.append(Result(Answer.AGAIN))
             else:
-                words = f"another record has the number {record.number} of {entry.name}; set the till up anew"
-                results[place] = Result(Answer.REFUSED, "number-used", words)
-                refusals.append(self._refusal(entry.name, unverified[place], results[place], now))
+                words = f"another record has the number {one.record.number} of {entry.name}; set the till up anew"
+                results.append(Result(Answer.REFUSED, "number-used", words))
+        return results
 
     def _year(self, record: Record, now: datetime, closed: set[int]) -> tuple[int, bool]:
         """The year that a record counts for, in Japan's time, and whether its till's clock is not to be believed:
@@ -435,15 +442,16 @@ class Centre:
         return [{"till": row.till, "reason": row.reason, "words": row.words, "at": row.at, "body": bytes(row.body)}
                 for row in rows]  # fmt: skip
 
-    def _refusal(self, till: str, wire: Mapping[str, Any], result: Result, now: datetime) -> dict[str, Any]:
-        given = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
-        body, signature = (text[:20_000].encode(errors="replace") for text in given)
-        digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()
-        return {"digest": digest, "till": till, "reason": result.reason, "words": result.words, "body": body,
-                "signature": signature, "at": epoch(now)}  # fmt: skip
-
     def _keep_refused(self, connection: sa.Connection, refusals: Sequence[dict[str, Any]]) -> None:
         if refusals:
             columns = list(refusals[0])
             sql = f"INSERT INTO refused ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
             connection.execute(sa.text(sql + " ON CONFLICT DO NOTHING"), list(refusals))
+
+
+def _refusal(till: str, wire: Mapping[str, Any], result: Result, now: datetime) -> dict[str, Any]:
+    given = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
+    body, signature = (text[:20_000].encode(errors="replace") for text in given)
+    digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()
+    return {"digest": digest, "till": till, "reason": result.reason, "words": result.words, "body": body,
+            "signature": signature, "at": epoch(now)}  # fmt: skip

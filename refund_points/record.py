@@ -24,7 +24,8 @@ from kazashi.refund_points.goods import MOST_YEN, points_of
 MOST_BYTES = 8_192
 """The longest record. A till that has more lines to tell than fit tells the sum alone."""
 
-_TILL = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[a-z0-9][a-z0-9-]{0,39}/[1-9][0-9]{0,8}")
+_WORD = re.compile("[a-z0-9][a-z0-9-]{0,39}")
+_INSTALLATION = re.compile("[1-9][0-9]{0,8}")
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
 _MOST = 2**53 - 1
 
@@ -45,6 +46,39 @@ class What(Enum):
     """A purchase whose card was forgotten, and shown afterwards with the receipt."""
     RETURN = "return"
     """Goods that were brought back: yen and points are negative."""
+
+
+def check_till(shop: str, till: str) -> None:
+    """Whether a shop and its till can be called so. Raises ValueError."""
+    if not (_WORD.fullmatch(shop) and _WORD.fullmatch(till)):
+        raise ValueError(f"{shop}/{till} cannot be a till's name: lower-case letters, digits, -")
+
+
+@dataclass(frozen=True, slots=True)
+class TillName:
+    """The name of an installation of a till. As text it is SHOP/TILL/INSTALLATION, and installations count from 1.
+    Raises ValueError."""
+
+    shop: str
+    till: str
+    installation: int
+
+    def __post_init__(self) -> None:
+        check_till(self.shop, self.till)
+        if not _INSTALLATION.fullmatch(str(self.installation)):
+            raise ValueError(f"{self.installation} cannot be the number of an installation")
+
+    def __str__(self) -> str:
+        return f"{self.shop}/{self.till}/{self.installation}"
+
+    @classmethod
+    def parse(cls, text: str) -> TillName:
+        """The inverse of `str`. Raises ValueError."""
+        shop, _, rest = text.partition("/")
+        till, _, installation = rest.partition("/")
+        if not _INSTALLATION.fullmatch(installation):
+            raise ValueError(f"{text!r} is not a till's name: SHOP/TILL/INSTALLATION")
+        return cls(shop, till, int(installation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +135,10 @@ class Record:
             _check_text("a line's code", code)
             if not (_is_whole(count) and _is_whole(yen) and 0 < count <= MOST_YEN and 0 <= yen <= MOST_YEN):
                 raise RecordRefused("malformed", "a line has a code, a quantity, and yen")
-        if not _TILL.fullmatch(self.till):
-            raise RecordRefused("malformed", f"{self.till!r} is no till's name: SHOP/TILL/INSTALLATION")
+        try:
+            TillName.parse(self.till)
+        except ValueError as error:
+            raise RecordRefused("malformed", str(error)) from error
         for name, least, most in (("number", 1, _MOST), ("at", 0, _MOST), ("eligible", -MOST_YEN, MOST_YEN)):
             if not _is_whole(getattr(self, name)) or not least <= getattr(self, name) <= most:
                 raise RecordRefused("malformed", f"{name} is a whole number from {least} to {most}")

@@ -85,7 +85,7 @@ class Refunds:
     """The refunding side of a centre; its tables are in the centre's store."""
 
     def __init__(self, centre: Centre) -> None:
-        self._centre = centre
+        self.centre = centre
         self._ledger = centre.ledger
         metadata = sa.MetaData()
         self._person = sa.Table(
@@ -149,7 +149,7 @@ class Refunds:
     def come(self, person: str, serials: Iterable[int]) -> bool:
         """A person logs in whose chain of serial numbers is this: what is accumulated under their codes is his.
         False for somebody who has never registered. A code that is somebody's stays his."""
-        codes = self._centre.policy.accounts_of(serials, self._centre.shops())
+        codes = self.centre.policy.accounts_of(serials, self.centre.shops())
         with self.store.alone() as connection:
             if self._name(connection, person) is None:
                 return False
@@ -241,7 +241,7 @@ class Refunds:
         """Move points of a year to the person's accounts that went below nothing, as far as they go: what was refunded
         and returned afterwards is taken from the next refund, once."""
         debts = {held: -points for held, points in self._accounts(connection, person, None).items() if points < 0}
-        now = epoch(self._centre.clock.now())
+        now = epoch(self.centre.clock.now())
         for held, points in self._accounts(connection, person, year).items():
             for debt, owed in debts.items():
                 moved = min(points, owed)
@@ -286,7 +286,7 @@ class Refunds:
             number = connection.execute(
                 sa.insert(self._application).returning(self._application.c.number), row
             ).scalar_one()
-            left, now = standing.refundable, epoch(self._centre.clock.now())
+            left, now = standing.refundable, epoch(self.centre.clock.now())
             for held, balance in self._accounts(connection, person, year).items():
                 drawn = min(left, max(0, balance))
                 if drawn:
@@ -339,7 +339,7 @@ class Refunds:
             found = self._one(connection, number)
             if found.state is not ApplicationState.IN_FILE:
                 raise RefundRefused(f"the application {number} is {found.state.value}, and not with the bank")
-            state, now = ApplicationState.PAID if paid else ApplicationState.RETURNED, epoch(self._centre.clock.now())
+            state, now = ApplicationState.PAID if paid else ApplicationState.RETURNED, epoch(self.centre.clock.now())
             if paid:
                 self._ledger.move(connection, PAYABLE, PAID, found.yen, now, number)
             else:
@@ -370,12 +370,12 @@ class Refunds:
         return _application(row)
 
     def _file(self, applications: Sequence[Application]) -> bytes:
-        day = self._centre.clock.now().astimezone(JST).date()
+        day = self.centre.clock.now().astimezone(JST).date()
         payments = [Payment(one.account, one.yen, one.number) for one in applications]
         return payment_file(PAYER, PAYER_CODE, PAYER_ACCOUNT, day, payments)
 
     def _log(self, connection: sa.Connection, what: str, detail: dict[str, Any]) -> None:
-        self._centre.log(connection, self._centre.clock.now(), what, detail)
+        self.centre.log(connection, self.centre.clock.now(), what, detail)
 
 
 def _application(row: Any) -> Application:

@@ -77,33 +77,34 @@ def balance(centre: Centre, tills: Iterable[Till]) -> Balance:
     seen = set()
     for till in tills:
         seen.add(till.name)
-        taken = centre.taken(till.name)
-        for state, reason, record in till.records():
-            found.granted += record.points
-            found.records += 1
-            there = taken.pop(record.number, None)
-            if there == record.points:
-                found.found += there
-                continue
-            one = Open(till.name, record.number, record.points, reason or state.value)
-            if there is not None:
-                found.wrong.append(Open(till.name, record.number, record.points, f"the ledger has {there}"))
-                found.elsewhere += there
-            elif state is State.WAITING:
-                found.waiting.append(one)
-            elif state is State.ACKNOWLEDGED:
-                found.wrong.append(Open(till.name, record.number, record.points, "acknowledged, and not in the ledger"))
-            else:
-                found.refused.append(one)
-        for number, state, reason in till.unreadable():
-            found.records += 1
-            found.refused.append(
-                Open(till.name, number, 0, f"cannot be read any more ({state.value}) {reason}".strip())
-            )
-        found.elsewhere += sum(taken.values())
-    for entry in centre.tills():
-        if entry.name not in seen:
-            found.elsewhere += sum(centre.taken(entry.name).values())
+        _compare(found, till, centre.taken(till.name))
+    found.elsewhere += sum(sum(centre.taken(entry.name).values()) for entry in centre.tills() if entry.name not in seen)
     with centre.store.reading() as connection:
         found.ledger = centre.ledger.totals(connection)
     return found
+
+
+def _compare(found: Balance, till: Till, taken: dict[int, int]) -> None:
+    """Count each record of a till where it belongs; `taken` has the points of those in the ledger, by number."""
+    for state, reason, record in till.records():
+        found.granted += record.points
+        found.records += 1
+        there = taken.get(record.number)
+        if there == record.points:
+            found.found += taken.pop(record.number)
+            continue
+        listed, why = _difference(found, state, reason, there)
+        listed.append(Open(till.name, record.number, record.points, why))
+    for number, state, reason in till.unreadable():
+        found.records += 1
+        found.refused.append(Open(till.name, number, 0, f"cannot be read any more ({state.value}) {reason}".strip()))
+    found.elsewhere += sum(taken.values())
+
+
+def _difference(found: Balance, state: State, reason: str, there: int | None) -> tuple[list[Open], str]:
+    """The list for a record that the ledger does not have as its till has it, and why."""
+    if there is not None:
+        return found.wrong, f"the ledger has {there}"
+    if state is State.ACKNOWLEDGED:
+        return found.wrong, "acknowledged, and not in the ledger"
+    return found.waiting if state is State.WAITING else found.refused, reason or state.value

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from kazashi.assembly.points import enrol_till, open_till, serve_centre
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
@@ -23,7 +24,6 @@ from kazashi.refund_points.goods import CATALOGUE, Basket, Line
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.refunds import RefundRefused, Refunds
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import SaleRefused, State, Till
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.verify.attributes import FourAttributes

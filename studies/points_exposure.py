@@ -11,10 +11,10 @@ from typing import Any
 from kazashi.assembly.actors import AUTHORITY, CENTRE, CORE, PLATFORM, REFUND_PORTAL, SHOP
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.points import open_till
+from kazashi.assembly.points_server import centre_of
 from kazashi.pki.callers import Callers
 from kazashi.refund_points.portal import TENANT
 from kazashi.refund_points.refunds import Refunds
-from kazashi.refund_points.serve import centre_of
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.world.home import World

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from kazashi.provision_network.provisions import Party, Provision, cabinet_order
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.studies.network_matching import matched
 from kazashi.studies.network_rulings import held_against_stores
+from kazashi.studies.points_balance import Balance
 from kazashi.studies.points_day import simulate
 from kazashi.studies.tracking_scene import RUNS, exposed, scene, told, unseen
 from kazashi.tracking_lab.engine import Engine
-from kazashi.tracking_lab.evidence import told as told_share
 from kazashi.tracking_lab.laboratory import Laboratory, steps
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.plan import Plan
+from kazashi.tracking_lab.results import Claim, Examination, Result, ThreatRun
 from kazashi.tracking_lab.study import examine
 from kazashi.tracking_lab.threats import over_stores
 from kazashi.world.home import World, open_world
@@ -48,9 +49,24 @@ def populated(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The examination of a population with the runs over actors' stores among its threats, who holds what, and the
+    claims."""
+
+    examination: Examination
+    exposure: dict[str, Any]
+    claims: tuple[Claim, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, and for the page."""
+        claims = [claim.as_dict() for claim in self.claims]
+        return {**self.examination.as_dict(), "exposure": self.exposure, "claims": claims}
+
+
 def report(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> dict[str, Any]:  # fmt: skip
+) -> Report:  # fmt: skip
     """The examination of a population, with the claims of systems that a laboratory should be able to print. Raises
     PopulationUnusable."""
     found = examine(laboratory, progress, engine)
@@ -58,24 +74,22 @@ def report(
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):
             seen = exposed(institutions, network)
-            found["exposure"] = told(seen)
             more = [*over_stores(seen, RUNS), _unseen(unseen(institutions, network))]
-            found["threats"] = sorted([*found["threats"], *more], key=lambda run: (len(run["run"]), run["run"]))
             rulings = {one.reason: one.against for one in held_against_stores(institutions.world, network)}
         progress("a day of refund points")
         day = simulate(open_world(Path(name) / "day", settings=Settings(laboratory.plan.seed)), 5, 60, _DAY)
     progress("rules and matching")
-    found["claims"] = _claims(found, rulings, day, laboratory.plan.seed)
-    return found
+    threats = sorted([*found.threats, *more], key=lambda run: (len(run.id), run.id))
+    exposure = told(seen)
+    claims = tuple(_claims(found, exposure, rulings, day.balance))
+    return Report(replace(found, threats=tuple(threats)), exposure, claims)
 
 
-def _unseen(share: Share) -> dict[str, Any]:
+def _unseen(share: Share) -> ThreatRun:
     """X19, beside the runs: what goes past the network, investigators' questions among it, the portal shows nobody."""
-    return {
-        "run": "X19", "who": "the person concerned", "holding": "what the portal shows",
-        "results": {"flows that the person is not shown": told_share(share)},
-        "how": "studies/tracking_scene.py: unseen",
-    }  # fmt: skip
+    result = Result("hidden-flows", "flows that the person is not shown", share)
+    return ThreatRun("X19", "the person concerned", "what the portal shows", (result,),
+                     "studies/tracking_scene.py: unseen")  # fmt: skip
 
 
 def rule_errors() -> tuple[int, int]:
@@ -101,38 +115,54 @@ def rule_errors() -> tuple[int, int]:
     return wrong, tried
 
 
-def _claims(found: dict[str, Any], rulings: dict[str, list[str]], day: Any, seed: str) -> list[dict[str, Any]]:
+def _claims(
+    found: Examination, exposure: dict[str, Any], rulings: dict[str, list[str]], balance: Balance
+) -> Iterator[Claim]:  # fmt: skip
     wrong, tried = rule_errors()
-    by_name = {row["name"]: row for row in found["countermeasures"]}
-    chosen = ("raw serial number", "SHA-256 of the serial number", "HMAC by a platform", "sector's identifier (bPK)",
-              "restricted identification, chip's key")  # fmt: skip
-    recall = "; ".join(f"{name}: {by_name[name]['recall']['value']}" for name in chosen)
-    renewals = next(run["results"] for run in found["threats"] if run["run"] == "T5")
+    yield Claim("rules", "1. Rules: wrong decisions (X17)", f"{wrong} of {tried}", "studies/tracking.py: rule_errors")
+    chosen = ("raw-serial", "plain-hash", "keyed-pairwise", "sector-bpk", "restricted-chip-key")
+    rows = [found.comparison(measure) for measure in chosen]
+    yield Claim(
+        "linked-services", "2. Linked between services on one stream (X1)",
+        "; ".join(f"{row.measure.name}: {_digits(row.linkage.recall)}" for row in rows),
+        "tracking_lab/metrics.py: pairwise",
+    )  # fmt: skip
+    renewals = found.threat("T5")
+    chain, equal, timing = (
+        _digits(renewals.share(name)) for name in ("chain", "equality", "timing-and-attributes")
+    )  # fmt: skip
+    yield Claim(
+        "linked-renewals", "3. Renewals linked with and without the chain (X3)",
+        f"with: {chain}; without: {equal}; by timing and year of birth: {timing}", "tracking_lab/threats.py: T5",
+    )  # fmt: skip
     coalitions = "; ".join(
-        f"{row['name']}: {' or '.join(row['smallest coalitions']) or 'none'}" for row in found["countermeasures"]
+        f"{row.measure.name}: {' or '.join(map(str, row.coalitions)) or 'none'}" for row in found.comparisons
     )
-    paths = _shortest(found["exposure"]["ways"])
-    balance, match = day.balance, matched(seed, 2_000, 0.2)
-    return [
-        _claim("1. Rules: wrong decisions (X17)", f"{wrong} of {tried}", "studies/tracking.py: rule_errors"),
-        _claim("2. Linked between services on one stream (X1)", recall, "tracking_lab/metrics.py: pairwise"),
-        _claim("3. Renewals linked with and without the chain (X3)",
-               f"with: {renewals['with the chain told']['value']}; without: {renewals['by equality alone']['value']}; "
-               f"by timing and year of birth: {renewals['by timing, birth year']['value']}",
-               "tracking_lab/threats.py: T5"),
-        _claim("4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py"),
-        _claim("5. Ways from a service's handle to a code (X14)", "; ".join(paths) or "none",
-               "tracking_lab/exposure.py"),
-        _claim("6. The ruling of 2008, (iii) and (v): rows against them",
-               "; ".join([*rulings["iii"], *rulings["v"]]) or "none", "kazashi network rulings"),
-        _claim("7. Refund points of a day", f"{balance.granted:,} points granted, {balance.found:,} in the ledger, "
-               f"{len(balance.waiting)} late, balance {'good' if balance.good else 'BROKEN'}",
-               "kazashi points simulate"),
-        _claim("8. First matching at 20 % failure (X18)",
-               f"exact fails {match['exact match fails']:.3f}; matcher precision {match['matcher precision']:.3f}, "
-               f"recall {match['matcher recall']:.3f}, {match['left to people']} left to people",
-               "kazashi network match"),
-    ]  # fmt: skip
+    yield Claim("coalitions", "4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py")
+    yield Claim(
+        "ways", "5. Ways from a service's handle to a code (X14)", "; ".join(_shortest(exposure["ways"])) or "none",
+        "tracking_lab/exposure.py",
+    )  # fmt: skip
+    yield Claim(
+        "ruling-of-2008", "6. The ruling of 2008, (iii) and (v): rows against them",
+        "; ".join([*rulings["iii"], *rulings["v"]]) or "none", "kazashi network rulings",
+    )  # fmt: skip
+    yield Claim(
+        "refund-points", "7. Refund points of a day",
+        f"{balance.granted:,} points granted, {balance.found:,} in the ledger, {len(balance.waiting)} late, "
+        f"balance {'good' if balance.good else 'BROKEN'}", "kazashi points simulate",
+    )  # fmt: skip
+    match = matched(found.plan.seed, 2_000, 0.2)
+    yield Claim(
+        "first-matching", "8. First matching at 20 % failure (X18)",
+        f"exact fails {match['exact match fails']:.3f}; matcher precision {match['matcher precision']:.3f}, "
+        f"recall {match['matcher recall']:.3f}, {match['left to people']} left to people", "kazashi network match",
+    )  # fmt: skip
+
+
+def _digits(share: Share) -> float | None:
+    """A share as the JSON document has it."""
+    return round(share.value, 9) if share.total else None
 
 
 def _shortest(ways: list[dict[str, Any]]) -> list[str]:
@@ -147,7 +177,3 @@ def _shortest(ways: list[dict[str, Any]]) -> list[str]:
         crossed = " and ".join(dict.fromkeys(step.partition(":")[0] for step in way["steps"]))
         found.append(f"{handle} -> {way['target']}: {len(way['steps'])} over {crossed}")
     return found
-
-
-def _claim(claim: str, words: str, how: str) -> dict[str, str]:
-    return {"claim": claim, "words": words, "how": how}

@@ -22,6 +22,7 @@ from kazashi.assembly.actors import Actor, actors_of
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network, addresses
 from kazashi.assembly.points import enrol_till
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.relying import card_verdict, direct_linkage
 from kazashi.card.chip import Chip
 from kazashi.card.request import select, select_file
@@ -36,7 +37,6 @@ from kazashi.refund_points.goods import Basket, Category, Item, Line
 from kazashi.refund_points.portal import TENANT
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.refunds import Refunds
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.relying_party.platform.platform import Platform

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import polars as pl
 
@@ -31,32 +31,39 @@ def coalitions(
     nearly all. Actors are the services that most people use, at most so many of them, and whoever else holds
     something. `held` has `service`, `sector`, `asks`, `person`, `handle`, and the keys that others can turn handles
     into."""
-    busiest = (
-        held.group_by("service").agg(pl.col("person").n_unique()).sort("person", "service", descending=[True, False])
-    )
-    chosen = sorted(busiest["service"].head(most).to_list())
-    keys = ["handle", *dict.fromkeys(measure.reveals.values())]
-    tables = {key: _by_pair(held, key) for key in keys}
+    services = {f"service {number}": number for number in _busiest(held, most)}
     everywhere = sorted(held["service"].unique().to_list())
-    asking = sorted(held.filter("asks")["service"].unique().to_list())
+    asking = set(held.filter("asks")["service"]) if measure.online else set()
+    tables = {key: _by_pair(held, key) for key in dict.fromkeys(("handle", *measure.reveals.values()))}
     found: list[tuple[frozenset[str], float]] = []
-    others, names = list(measure.reveals), {f"service {number}": number for number in chosen}
-    for count in range(1, size + 1):
-        for some in combinations([*names, *others], count):
-            services = [names[name] for name in some if name in names]
-            helpers = [name for name in some if name in others]
-            if PLATFORM in helpers:  # it has derived every handle itself
-                services = everywhere
-            elif AUTHORITY in helpers and measure.online:  # it was asked about every use
-                services = sorted({*services, *asking})
-            key = next((key for key in ("person", "chain", "shown")
-                        if any(measure.reveals[name] == key for name in helpers)), "handle")  # fmt: skip
-            right, belongs = _counted(tables[key], services)
-            if belongs:
-                found.append((frozenset(some), right / belongs))
-    return _grouped(
-        minimal(found, threshold), names, held, {pair for pair in tables["handle"] if set(pair) <= {*chosen}}
-    )
+    for some in _sets([*services, *measure.reveals], size):
+        helpers = [name for name in some if name in measure.reveals]
+        seen = {services[name] for name in some if name in services}
+        if AUTHORITY in helpers:  # it was asked about every use there
+            seen |= asking
+        right, belongs = _counted(tables[_strongest(measure, helpers)], everywhere if PLATFORM in helpers else seen)
+        if belongs:
+            found.append((frozenset(some), right / belongs))
+    chosen = set(services.values())
+    pairs = {pair for pair in tables["handle"] if set(pair) <= chosen}
+    return _grouped(minimal(found, threshold), services, held, pairs)
+
+
+def _busiest(held: pl.DataFrame, most: int) -> list[int]:
+    """The services that most people use, at most so many, by number."""
+    people = held.group_by("service").agg(pl.col("person").n_unique())
+    return sorted(people.sort("person", "service", descending=[True, False])["service"].head(most).to_list())
+
+
+def _sets(actors: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Every set of up to so many actors, small ones first."""
+    return chain.from_iterable(combinations(actors, count) for count in range(1, size + 1))
+
+
+def _strongest(measure: Countermeasure, helpers: Iterable[str]) -> str:
+    """What those who hold keys and tables can turn handles into: the best of it, or the handle itself."""
+    revealed = {measure.reveals[name] for name in helpers}
+    return next((key for key in ("person", "chain", "shown") if key in revealed), "handle")
 
 
 def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, int]]:
@@ -75,8 +82,8 @@ def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, i
             for row in found.iter_rows(named=True)}  # fmt: skip
 
 
-def _counted(table: Mapping[tuple[int, int], tuple[int, int]], services: list[int]) -> tuple[int, int]:
-    found = [table[pair] for pair in combinations(services, 2) if pair in table]
+def _counted(table: Mapping[tuple[int, int], tuple[int, int]], services: Iterable[int]) -> tuple[int, int]:
+    found = [table[pair] for pair in combinations(sorted(services), 2) if pair in table]
     return sum(right for right, _ in found), sum(belongs for _, belongs in found)
 
 
@@ -89,8 +96,8 @@ def _grouped(
     for who in found:
         services = tuple(sorted(names[name] for name in who if name in names))
         groups.setdefault((len(services), tuple(sorted(who - names.keys()))), []).append(services)
-    found_ = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
-    return sorted(found_, key=lambda one: (one.services + len(one.others), one.others, one.which))
+    told = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
+    return sorted(told, key=lambda one: (one.services + len(one.others), one.others, one.which))
 
 
 def _which(
@@ -99,13 +106,12 @@ def _which(
     if not count:
         return ""
     words = f"{('one', 'two', 'three')[count - 1]} service{'s' * (count > 1)}"
-    if count == 2:
-        if len(some) == len(pairs):
-            return f"any {words}"
-        of_one = {pair for pair in pairs if sector[pair[0]] == sector[pair[1]]}
-        named: dict[frozenset[tuple[int, ...]], str] = {
-            frozenset(of_one): f"any {words} of one sector",
-            frozenset(pairs - of_one): f"any {words} of two sectors",
-        }
-        return named.get(frozenset(some), f"{words} ({len(some)} of {len(pairs)} pairs)")
-    return f"{words} ({len(some)} sets)"
+    if count != 2:
+        return f"{words} ({len(some)} sets)"
+    of_one = {pair for pair in pairs if sector[pair[0]] == sector[pair[1]]}
+    named: dict[frozenset[tuple[int, ...]], str] = {
+        frozenset(of_one): f"any {words} of one sector",
+        frozenset(pairs - of_one): f"any {words} of two sectors",
+        frozenset(pairs): f"any {words}",
+    }
+    return named.get(frozenset(some), f"{words} ({len(some)} of {len(pairs)} pairs)")

@@ -3,7 +3,7 @@ uses. The pseudonyms are those that relying parties really derive (`relying_part
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -33,11 +33,12 @@ certificates and their holders, whoever keeps the persons' own numbers, and so o
 
 @dataclass(frozen=True, slots=True)
 class Countermeasure:
-    """A way to know users. `of` names what a handle is made of: `shown` (a certificate), `chain` (those that follow
-    each other on one card), `person`, `service`, `sector`. `reveals` is what each other actor can turn handles into.
-    `online` says that services may ask the authority about a use; `people` bounds for how many it is worked out, where
-    it is slow."""
+    """A way to know users. `id` is for programs, `name` for people. `of` names what a handle is made of: `shown` (a
+    certificate), `chain` (those that follow each other on one card), `person`, `service`, `sector`. `reveals` is what
+    each other actor can turn handles into. `online` says that services may ask the authority about a use; `people`
+    bounds for how many it is worked out, where it is slow."""
 
+    id: str
     name: str
     source: str
     of: tuple[str, ...]
@@ -95,13 +96,14 @@ class _Blindly:
 
 
 _RAW = Countermeasure(
-    "raw serial number", "what a certificate shows", ("shown",),
+    "raw-serial", "raw serial number", "what a certificate shows", ("shown",),
     lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"}, "none",
 )  # fmt: skip
 
 COUNTERMEASURES: list[Countermeasure] = [
     _RAW,
     Countermeasure(
+        "raw-serial-chain",
         "raw serial number, chain told",
         "証明書新旧紐付け",
         ("chain",),
@@ -111,12 +113,14 @@ COUNTERMEASURES: list[Countermeasure] = [
     ),
     replace(
         _RAW,
+        id="raw-serial-lists",
         name="raw serial number, lists in place of OCSP",
         source="CRL",
         cost="a list a day at every service",
         online=False,
     ),
     Countermeasure(
+        "plain-hash",
         "SHA-256 of the serial number",
         "common practice",
         ("shown",),
@@ -125,6 +129,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "none",
     ),
     Countermeasure(
+        "salted-hash",
         "SHA-256 with a salt of each service",
         "common practice",
         ("shown", "service"),
@@ -133,6 +138,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "a salt at each service",
     ),
     Countermeasure(
+        "keyed-pairwise",
         "HMAC by a platform",
         "OpenID Connect pairwise, NIST SP 800-63C PPI",
         ("shown", "service"),
@@ -141,6 +147,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "custody of a key",
     ),
     Countermeasure(
+        "tenant-user-id",
         "tenant's user id from the authority's links",
         "platform operators in Japan",
         ("person", "service"),
@@ -149,6 +156,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "a platform that is trusted with everybody",
     ),
     Countermeasure(
+        "per-service-certificate",
         "a certificate for each service",
         "per-service certificates",
         ("shown", "service"),
@@ -157,6 +165,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "issuance and storage times the number of services",
     ),
     Countermeasure(
+        "sector-bpk",
         "sector's identifier (bPK)",
         "Austria, E-GovG",
         ("person", "sector"),
@@ -165,6 +174,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         "sectors are coarse; it is for life",
     ),
     Countermeasure(
+        "restricted-chip-key",
         "restricted identification, chip's key",
         "Germany, BSI TR-03110",
         ("chain", "sector"),
@@ -175,6 +185,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         people=2_000,
     ),
     Countermeasure(
+        "restricted-holder-key",
         "restricted identification, holder's key",
         "Germany, BSI TR-03110",
         ("person", "sector"),
@@ -185,6 +196,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         people=2_000,
     ),
     Countermeasure(
+        "blind-converter",
         "blind converter",
         "Camenisch and Lehmann 2015, 2017",
         ("person", "service"),
@@ -197,6 +209,9 @@ COUNTERMEASURES: list[Countermeasure] = [
 ]
 
 
+_BY_ID = {measure.id: measure for measure in COUNTERMEASURES}
+
+
 def handles(seen: pl.DataFrame, measure: Countermeasure) -> pl.DataFrame:
     """`seen` with a column `handle`: what each service keeps. Each pseudonym is derived once."""
     if measure.people is not None:
@@ -206,7 +221,6 @@ def handles(seen: pl.DataFrame, measure: Countermeasure) -> pl.DataFrame:
     return seen.join(subjects.with_columns(pl.Series("handle", made, pl.String)), on=list(measure.of))
 
 
-def named(names: Iterable[str] | None = None) -> list[Countermeasure]:
-    """All countermeasures, or those of some names. Raises KeyError."""
-    known = {measure.name: measure for measure in COUNTERMEASURES}
-    return list(known.values()) if names is None else [known[name] for name in names]
+def countermeasure(wanted: str) -> Countermeasure:
+    """The countermeasure of an id. Raises KeyError."""
+    return _BY_ID[wanted]

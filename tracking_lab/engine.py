@@ -1,15 +1,29 @@
 """Where SQL about a population runs: DuckDB in this process, or Apache Spark where one machine is too small.
 
-Queries are written in what both understand; the few words that differ are this module's.
+Queries are written in what both understand; the few words that differ are this module's. A value stands in a query as
+`:name` and is given beside it; names of tables and columns, and what takes no parameters, are quoted here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
+
+_PARAMETER = re.compile(r"(?<!:):(\w+)")
+
+
+def quoted(name: str) -> str:
+    """A name of a table or column as an identifier of DuckDB's."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a literal, for statements that take no parameters: views, and copies to files."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class EngineMissing(Exception):
@@ -27,8 +41,8 @@ class Engine(Protocol):
     def frame(self, name: str, frame: pl.DataFrame) -> None:
         """Let a table be a frame that is at hand."""
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """What a query answers."""
+    def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
+        """The rows of a query; each `:name` in it stands for the parameter of that name."""
 
     def text(self, number: str) -> str:
         """The engine's expression for a number as text."""
@@ -60,19 +74,19 @@ class DuckDb:
 
     def table(self, name: str, files: str) -> None:
         """Let a table be what is in Parquet files."""
-        literal = files.replace("'", "''")
-        self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet('{literal}')")
+        view = f"CREATE OR REPLACE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(files)})"
+        self._connection.execute(view)
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
         """Let a table be a frame that is at hand."""
         self._connection.register(name, frame.to_arrow())
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """What a query answers. Raises OSError where the disk is full."""
+    def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
+        """The rows of a query. Raises OSError where the disk is full."""
         import duckdb
 
         try:
-            found: pl.DataFrame = self._connection.sql(sql).pl()
+            found: pl.DataFrame = self._connection.sql(_PARAMETER.sub(r"$\1", sql), params=parameters).pl()
         except duckdb.IOException as error:
             raise OSError(f"the disk does not take what a query spills: {str(error).splitlines()[0]}") from error
         return found
@@ -123,9 +137,9 @@ class Spark:
         """Let a table be a frame that is at hand."""
         self._session.createDataFrame(frame.to_pandas()).createOrReplaceTempView(name)
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """What a query answers."""
-        found = pl.from_arrow(self._session.sql(sql).toArrow())
+    def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
+        """The rows of a query."""
+        found = pl.from_arrow(self._session.sql(sql, args=parameters).toArrow())
         assert isinstance(found, pl.DataFrame)
         return found
 
@@ -146,3 +160,8 @@ class Spark:
     def close(self) -> None:
         """End the session."""
         self._session.stop()
+
+
+def count(engine: Engine, table: str) -> int:
+    """How many rows a table has."""
+    return int(engine.query(f"SELECT count(*) AS n FROM {table}")["n"][0])

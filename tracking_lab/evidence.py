@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import polars as pl
 
 from kazashi.tracking_lab.engine import Engine
-from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.plan import DAY
 
 MOST = 3_000
@@ -30,18 +28,14 @@ class Evidence:
         """Every how many-th person is chosen."""
         return max(1, math.ceil(self.residents / MOST))
 
-    @property
-    def _chosen(self) -> str:
-        return f"person % {self._step} = 0"
-
     @cached_property
     def moments(self) -> pl.DataFrame:
         """Every use of the chosen: `service`, `kind`, `sector`, `asks`, `shown`, `moment` (seconds), and the judge's
         `person`, `medium`, `chain`, `generation`, `signature`."""
-        uses = self.engine.query(f"""
+        uses = self.engine.query("""
             SELECT u.service, s.kind, s.sector, s.asks, u.shown, u.person, u.moment
-            FROM uses u JOIN service s ON s.service = u.service WHERE u.{self._chosen}
-        """)
+            FROM uses u JOIN service s ON s.service = u.service WHERE u.person % :step = 0
+        """, step=self._step)  # fmt: skip
         chain = (pl.col("person").cast(pl.Int64) * 2 + pl.col("medium")) * 1000 + pl.col("chain")
         issued = self.certificates.select("shown", "medium", "chain", "generation", signature="kind")
         found = uses.join(issued, on="shown").with_columns(chain=chain)
@@ -63,7 +57,7 @@ class Evidence:
     @cached_property
     def certificates(self) -> pl.DataFrame:
         """The authorities' certificates of the chosen."""
-        return self.engine.query(f"SELECT * FROM certificate WHERE {self._chosen}").sort("shown")
+        return self.engine.query("SELECT * FROM certificate WHERE person % :step = 0", step=self._step).sort("shown")
 
     @cached_property
     def everybody(self) -> pl.DataFrame:
@@ -78,9 +72,9 @@ class Evidence:
     @cached_property
     def accounts(self) -> pl.DataFrame:
         """What services have written down of the chosen, each account with an `id` that says nothing."""
-        found = self.engine.query(f"""
-            SELECT a.*, s.kind FROM account a JOIN service s ON s.service = a.service WHERE a.{self._chosen}
-        """).sort("service", "person")
+        found = self.engine.query("""
+            SELECT a.*, s.kind FROM account a JOIN service s ON s.service = a.service WHERE a.person % :step = 0
+        """, step=self._step).sort("service", "person")  # fmt: skip
         return found.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
 
     def followers(self, reason: int, signature: bool, same_chain: bool) -> pl.DataFrame:
@@ -115,15 +109,3 @@ def same_person(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, by:
     known = pairs.join(owners[0], left_on=left, right_on=by)
     both = known.join(owners[1], left_on=right, right_on=by, suffix="_other")
     return both.filter(pl.col("person") == pl.col("person_other"))
-
-
-def run_row(name: str, who: str, holding: str, results: dict[str, Any], how: str) -> dict[str, Any]:
-    """A threat run for the report: who, holding what, what it comes to, and where to look how."""
-    return {"run": name, "who": who, "holding": holding, "results": results, "how": how}
-
-
-def told(share: Share) -> dict[str, Any]:
-    """A share for the report; its value is None where there was nothing to share."""
-    low, high = share.interval
-    return {"value": share.value if share.total else None, "low": low, "high": high, "count": share.count,
-            "total": share.total}  # fmt: skip

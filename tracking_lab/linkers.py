@@ -3,7 +3,8 @@ for the judge alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -26,10 +27,10 @@ FROM held a JOIN held b ON a.person = b.person AND a.service < b.service GROUP B
 """The judge's: how many persons any two services really share."""
 
 TOGETHER = """
-WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / {hour}) AS BIGINT) AS span
-           FROM uses WHERE service = {one}),
-     b AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / {hour}) AS BIGINT) AS span
-           FROM uses WHERE service = {other}),
+WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / :hour) AS BIGINT) AS span
+           FROM uses WHERE service = :one),
+     b AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / :hour) AS BIGINT) AS span
+           FROM uses WHERE service = :other),
      near AS (SELECT a.handle AS former, b.handle AS later, a.span AS span FROM a JOIN b ON b.span = a.span
               UNION ALL
               SELECT a.handle, b.handle, a.span FROM a JOIN b ON b.span = a.span + 1),
@@ -37,21 +38,33 @@ WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / {hour}) AS BIGIN
      often_a AS (SELECT handle, count(*) AS uses FROM a GROUP BY handle),
      often_b AS (SELECT handle, count(*) AS uses FROM b GROUP BY handle)
 SELECT m.former, m.later, m.times, o.uses AS uses, p.uses AS other_uses
-FROM met m JOIN often_a o ON o.handle = m.former JOIN often_b p ON p.handle = m.later WHERE m.times >= {least}
+FROM met m JOIN often_a o ON o.handle = m.former JOIN often_b p ON p.handle = m.later WHERE m.times >= :least
 """
 """T11: two observers compare when their users come, in the same hour or the next."""
 
 
-def exact_join(engine: Engine, handle: str = "shown") -> pl.DataFrame:
-    """How many handles each two services share: `one`, `other`, `linked`. `handle` is an expression over a use."""
-    return engine.query(EXACT.format(handle=handle)).sort("one", "other")
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What a service keeps of a use: an SQL expression over the columns of `uses`, and the parameters in it."""
+
+    sql: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def hashed(engine: Engine, salt: str = "", service: bool = False) -> str:
-    """The expression of a digest of what is shown: plain, with a salt for all, or with one of each service."""
-    parts = [f"'{salt}'"] * bool(salt) + [engine.text("service")] * service + [engine.text("shown")]
+SHOWN = Handle("shown")
+
+
+def exact_join(engine: Engine, handle: Handle = SHOWN) -> pl.DataFrame:
+    """How many handles each two services share: `one`, `other`, `linked`."""
+    return engine.query(EXACT.format(handle=handle.sql), **handle.parameters).sort("one", "other")
+
+
+def hashed(engine: Engine, salt: str = "", service: bool = False) -> Handle:
+    """The digest of what is shown: plain, with a salt for all, or with one of each service."""
+    parts = [":salt"] * bool(salt) + [engine.text("service")] * service + [engine.text("shown")]
     # Something stands between them, or service 1 and number 12 would be service 11 and number 2.
-    return engine.sha256(parts[0] if len(parts) == 1 else "concat(" + ", '/', ".join(parts) + ")")
+    text = parts[0] if len(parts) == 1 else "concat(" + ", '/', ".join(parts) + ")"
+    return Handle(engine.sha256(text), {"salt": salt} if salt else {})
 
 
 def shared_persons(engine: Engine) -> pl.DataFrame:
@@ -87,7 +100,7 @@ def together(engine: Engine, one: int, other: int, spans: int, least: int = 2) -
     """Trajectory matching: handles of two services whose users keep coming in the same hours, though nothing else is
     shared. `spans` is how many hours were watched. Answers pairs `former`, `later` that are each other's best, by how
     much more often they met than chance would have it, at least twice as often and `least` times."""
-    met = engine.query(TOGETHER.format(one=one, other=other, hour=HOUR, least=least))
+    met = engine.query(TOGETHER, one=one, other=other, hour=HOUR, least=least)
     expected = 2 * pl.col("uses") * pl.col("other_uses") / max(1, spans)
     ranked = met.with_columns(score=pl.col("times") * (pl.col("times") / expected).log()).filter(
         pl.col("times") >= 2 * expected
@@ -101,14 +114,15 @@ def together(engine: Engine, one: int, other: int, spans: int, least: int = 2) -
 def trajectories(engine: Engine, points: int, people: int, bin_days: int, seed: int) -> list[tuple[int, int]]:
     """X7: of so many people, how many 1, 2, ... `points` random points of their own trace single out, a point being a
     service and a span of days. Answers (singled out, tried) for each number; tried are those who have as many."""
-    found = engine.query(singling_out(points, people, bin_days, seed)).row(0, named=True)
+    found = engine.query(singling_out(points), points=points, people=people, span=bin_days * DAY, seed=seed).row(
+        0, named=True
+    )
     return [(int(found[f"alone{number}"] or 0), int(found[f"tried{number}"] or 0)) for number in range(1, points + 1)]
 
 
-def singling_out(points: int, people: int, bin_days: int, seed: int) -> str:
-    """The query of `trajectories`: columns `alone1`, `tried1` and so on."""
-    order = f"(CAST(service AS BIGINT) * 104729 + span * 1299709 + {seed}) % 1000003"
-    first = f"(CAST(person AS BIGINT) * 7919 + {seed}) % 1000003, person"
+def singling_out(points: int) -> str:
+    """The query of `trajectories`: columns `alone1`, `tried1` and so on up to so many points. Its parameters are
+    `points`, `people`, `span` (seconds) and `seed`."""
     numbers = range(1, points + 1)
     depths = ", ".join(f"sum(CASE WHEN place <= {number} THEN 1 ELSE 0 END) AS p{number}" for number in numbers)
     fits = ", ".join(f"sum(CASE WHEN p{number} = {number} THEN 1 ELSE 0 END) AS c{number}" for number in numbers)
@@ -116,14 +130,17 @@ def singling_out(points: int, people: int, bin_days: int, seed: int) -> str:
         f"sum(CASE WHEN c{number} = 1 THEN 1 ELSE 0 END) AS alone{number}, "
         f"sum(CASE WHEN c{number} > 0 THEN 1 ELSE 0 END) AS tried{number}" for number in numbers
     )  # fmt: skip
-    span = f"CAST(floor(u.moment / {bin_days * DAY}) AS BIGINT)"
+    span = "CAST(floor(u.moment / :span) AS BIGINT)"
     return f"""
-    WITH chosen AS (SELECT person FROM person ORDER BY {first} LIMIT {people}),
+    WITH chosen AS (SELECT person FROM person
+                    ORDER BY (CAST(person AS BIGINT) * 7919 + :seed) % 1000003, person LIMIT :people),
          trace AS (SELECT DISTINCT u.person, u.service, {span} AS span
                    FROM uses u JOIN chosen c ON u.person = c.person),
          drawn AS (SELECT person AS target, service, span, row_number() OVER (
-                       PARTITION BY person ORDER BY {order}, span, service) AS place FROM trace),
-         known AS (SELECT * FROM drawn WHERE place <= {points}),
+                       PARTITION BY person
+                       ORDER BY (CAST(service AS BIGINT) * 104729 + span * 1299709 + :seed) % 1000003, span, service
+                   ) AS place FROM trace),
+         known AS (SELECT * FROM drawn WHERE place <= :points),
          met AS (SELECT DISTINCT k.target, k.place, u.person FROM known k
                  JOIN uses u ON u.service = k.service AND {span} = k.span),
          depth AS (SELECT target, person, {depths} FROM met GROUP BY target, person),

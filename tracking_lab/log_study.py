@@ -5,24 +5,21 @@ With a column of who it really was, shares are told; without one, how much is li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
 from kazashi.tracking_lab.accounts import ATTRIBUTES
 from kazashi.tracking_lab.attributes import best, candidates
-from kazashi.tracking_lab.engine import DuckDb, Engine
-from kazashi.tracking_lab.evidence import run_row, same_person, told
-from kazashi.tracking_lab.findings import Finding
+from kazashi.tracking_lab.engine import DuckDb, Engine, count
+from kazashi.tracking_lab.evidence import same_person
 from kazashi.tracking_lab.laboratory import Laboratory
-from kazashi.tracking_lab.linkers import EXACT, by_timing, exact_join, singling_out, together
+from kazashi.tracking_lab.linkers import EXACT, by_timing, exact_join, together
 from kazashi.tracking_lab.logs import about, handles_look_like_digests
 from kazashi.tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
 from kazashi.tracking_lab.plan import DAY, HOUR
-from kazashi.tracking_lab.study import POINTS, TRIED, rounded, unicity
+from kazashi.tracking_lab.results import AttributeSet, Finding, LogExamination, Result, ThreatRun
+from kazashi.tracking_lab.study import singled_out_in_a_week, unicity, versions
 
 Progress = Callable[[str], object]
 _MOST = 200_000
@@ -31,8 +28,8 @@ _MOST = 200_000
 
 def examine_logs(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> dict[str, Any]:
-    """Everything that logs alone can tell, in the shape of the report. Raises PopulationUnusable."""
+) -> LogExamination:
+    """Everything that logs alone can tell. Raises PopulationUnusable."""
     logs = about(laboratory)
     opened = engine or DuckDb(spill=laboratory.directory / "spill")
     try:
@@ -46,83 +43,81 @@ def examine_logs(
             "FROM uses GROUP BY service, shown, person"
         ).sort("service", "shown")
         truth = bool(logs["truth"])
-        runs = [_t1(joins, held, names, truth), _t2(opened), _t4(opened)]
+        runs = [_shared_handles(joins, held, names, truth), _digests(opened), _questions(opened)]
         progress("timing")
-        runs += [_t5(held, truth), _t11(opened, held, names, truth)]
+        runs += [_changes_of_handle(held, truth), _same_hours(opened, held, names, truth)]
         progress("attributes")
         accounts = opened.query("SELECT * FROM account").sort("service", "person").with_row_index("id")
         accounts = accounts.with_columns(pl.col("id").cast(pl.String))
-        runs.append(_t15(opened, accounts, names, truth))
+        runs.append(_what_people_told(opened, accounts, names, truth))
         progress("trajectories")
-        found = {
-            "logs": {name: logs[name]
-                     for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")},
-            "truth": truth, "engine": opened.name,
-            "findings": [asdict(one) for one in _findings(joins, runs)],
-            "threats": [run for run in runs if run["results"]],
-            "unicity": unicity(opened),
-            "anonymity": _anonymity(accounts),
-            "sql": {"exact joins": EXACT.format(handle="shown").strip(),
-                    "who is singled out, within seven days": singling_out(POINTS, TRIED, 7, 1).strip()},
-            "versions": {name: version(name) for name in ("kazashi", "duckdb", "polars", "splink")},
-        }  # fmt: skip
-        result: dict[str, Any] = rounded(found)
-        return result
+        told = {name: logs[name] for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")}
+        return LogExamination(
+            told, truth, opened.name, tuple(_findings(joins, runs)), tuple(run for run in runs if run.results),
+            unicity(opened), tuple(_anonymity(accounts)),
+            sql={"exact joins": EXACT.format(handle="shown").strip(),
+                 "who is singled out, within seven days": singled_out_in_a_week()},
+            versions=versions("kazashi", "duckdb", "polars", "splink"),
+        )  # fmt: skip
     finally:
         opened.close()
 
 
-def _t1(joins: pl.DataFrame, held: pl.DataFrame, names: dict[int, str], truth: bool) -> dict[str, Any]:
+def _shared_handles(joins: pl.DataFrame, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
     most = joins.sort("linked", "one", "other", descending=[True, False, False]).head(5)
-    results: dict[str, Any] = {"handles that two services share": int(joins["linked"].sum())}
-    results |= {f"{names[row['one']]} + {names[row['other']]}": row["linked"] for row in most.iter_rows(named=True)}
+    results = [Result("handles-shared", "handles that two services share", int(joins["linked"].sum()))]
+    results += [
+        Result(f"handles-shared-{place}", f"{names[row['one']]} + {names[row['other']]}", row["linked"])
+        for place, row in enumerate(most.iter_rows(named=True), 1)
+    ]
     if truth:
         link = pairwise(held.head(_MOST), "shown")
-        results |= {"recall": told(link.recall), "precision": told(link.precision)}
-    return run_row("T1", "any two services", "their handles", results, "tracking_lab/linkers.py: EXACT")
+        results += [Result("recall", "recall", link.recall), Result("precision", "precision", link.precision)]
+    return ThreatRun("T1", "any two services", "their handles", tuple(results), "tracking_lab/linkers.py: EXACT")
 
 
-def _t2(engine: Engine) -> dict[str, Any]:
+def _digests(engine: Engine) -> ThreatRun:
     digests = handles_look_like_digests(engine.query("SELECT handle FROM handle LIMIT 10000"))
-    return run_row("T2", "whoever counts", "the handles", {"handles look like digests": digests},
-                "tracking_lab/logs.py: handles_look_like_digests")  # fmt: skip
+    result = Result("handles-look-like-digests", "handles look like digests", digests)
+    return ThreatRun("T2", "whoever counts", "the handles", (result,),
+                     "tracking_lab/logs.py: handles_look_like_digests")  # fmt: skip
 
 
-def _t4(engine: Engine) -> dict[str, Any]:
+def _questions(engine: Engine) -> ThreatRun:
     asked = engine.query("SELECT u.shown, u.moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks")
-    total = int(engine.query("SELECT count(*) AS n FROM uses")["n"][0])
-    results: dict[str, Any] = {"uses seen (X12)": told(Share(asked.height, total))}
+    results = [Result("uses-seen", "uses seen (X12)", Share(asked.height, count(engine, "uses")))]
     if asked.height:
-        results["entropy of the gaps between uses, bits"] = gap_entropy(asked)
-    return run_row("T4", "whoever is asked about each use", "the questions", results,
-                "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks")  # fmt: skip
+        results.append(Result("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)))
+    return ThreatRun("T4", "whoever is asked about each use", "the questions", tuple(results),
+                     "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks")  # fmt: skip
 
 
-def _t5(held: pl.DataFrame, truth: bool) -> dict[str, Any]:
+def _changes_of_handle(held: pl.DataFrame, truth: bool) -> ThreatRun:
     days = held.head(_MOST).select("service", "shown", first=pl.col("first") // DAY, last=pl.col("last") // DAY)
     pairs = by_timing(days, beside=()).unique()
-    results: dict[str, Any] = {"a handle that ends where another begins: pairs": pairs.height}
+    results = [Result("pairs", "a handle that ends where another begins: pairs", pairs.height)]
     if truth:
-        results |= _precision(pairs, held, held)
-    return run_row("T5", "one service, over changes of handle", "its own log", results,
-                "tracking_lab/linkers.py: by_timing")  # fmt: skip
+        results.append(_precision(pairs, held, held))
+    return ThreatRun("T5", "one service, over changes of handle", "its own log", tuple(results),
+                     "tracking_lab/linkers.py: by_timing")  # fmt: skip
 
 
-def _t11(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth: bool) -> dict[str, Any]:
+def _same_hours(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
     busy = _busiest(held)
     if len(busy) < 2:
-        return run_row("T11", "two observers", "hours", {}, "")
+        return ThreatRun("T11", "two observers", "hours", (), "")
     one, other = busy
     first, last = engine.query("SELECT min(moment) AS first, max(moment) AS last FROM uses").row(0)
     pairs = together(engine, one, other, max(1, (last - first) // HOUR))
-    results: dict[str, Any] = {"handles whose users come in the same hours: pairs": pairs.height}
+    results = [Result("pairs", "handles whose users come in the same hours: pairs", pairs.height)]
     if truth:
-        results |= _precision(pairs, held.filter(service=one), held.filter(service=other))
-    return run_row("T11", f"{names[one]} + {names[other]}", "hours alone", results, "tracking_lab/linkers.py: TOGETHER")
+        results.append(_precision(pairs, held.filter(service=one), held.filter(service=other)))
+    return ThreatRun("T11", f"{names[one]} + {names[other]}", "hours alone", tuple(results),
+                     "tracking_lab/linkers.py: TOGETHER")  # fmt: skip
 
 
-def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> dict[str, Any]:
-    return {"precision": told(Share(same_person(pairs, one, other).height, pairs.height))}
+def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> Result:
+    return Result("precision", "precision", Share(same_person(pairs, one, other).height, pairs.height))
 
 
 def _busiest(rows: pl.DataFrame) -> list[int]:
@@ -131,47 +126,42 @@ def _busiest(rows: pl.DataFrame) -> list[int]:
     return [int(number) for number in counted["service"].head(2)]
 
 
-def _t15(engine: Engine, accounts: pl.DataFrame, names: dict[int, str], truth: bool) -> dict[str, Any]:
+def _what_people_told(engine: Engine, accounts: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
     named = accounts.filter(pl.any_horizontal(pl.col(*ATTRIBUTES).is_not_null()))
     busy = _busiest(named)
     if len(busy) < 2:
-        return run_row("T15", "two services", "attributes", {}, "")
+        return ThreatRun("T15", "two services", "attributes", (), "")
     left, right = (named.filter(service=service).head(_MOST) for service in busy)
     links = best(candidates(engine, left, right))
-    results: dict[str, Any] = {"accounts linked by attributes": links.height, "of": min(left.height, right.height)}
+    results = [Result("accounts-linked", "accounts linked by attributes", links.height),
+               Result("accounts", "of", min(left.height, right.height))]  # fmt: skip
     if truth:
         hits = same_person(links, accounts, accounts, "id").height
         both = left.join(right, on="person", how="semi").height
-        results |= {"recall": told(Share(hits, both)), "precision": told(Share(hits, links.height))}
-    return run_row("T15", f"{names[busy[0]]} + {names[busy[1]]}", "what people told of themselves", results,
-                "Splink: tracking_lab/attributes.py")  # fmt: skip
+        results += [Result("recall", "recall", Share(hits, both)),
+                    Result("precision", "precision", Share(hits, links.height))]  # fmt: skip
+    return ThreatRun("T15", f"{names[busy[0]]} + {names[busy[1]]}", "what people told of themselves", tuple(results),
+                     "Splink: tracking_lab/attributes.py")  # fmt: skip
 
 
-def _anonymity(accounts: pl.DataFrame) -> list[dict[str, Any]]:
+def _anonymity(accounts: pl.DataFrame) -> Iterator[AttributeSet]:
     """X6 and X10 of the attributes that there are, one after the other put together."""
-    there = [name for name in ("sex", "town", "born", "given", "family", "street") if accounts[name].count()]
-    rows = []
-    for count in range(1, len(there) + 1):
-        names = there[:count]
+    there = tuple(name for name in ("sex", "town", "born", "given", "family", "street") if accounts[name].count())
+    for length in range(1, len(there) + 1):
+        names = there[:length]
         known = accounts.drop_nulls(names).unique(subset=["person"], keep="first", maintain_order=True)
         if known.height:
-            found = anonymity(known, names)
-            rows.append({
-                "attributes": ", ".join(names), "unique": told(found.unique), "median": found.median,
-                "sets": list(found.sets), "entropy": found.entropy_bits, "leaked bits": found.leaked_bits,
-                **record_risk(known, known, names),
-            })  # fmt: skip
-    return rows
+            yield AttributeSet(names, anonymity(known, names), record_risk(known, known, names))
 
 
-def _findings(joins: pl.DataFrame, runs: list[dict[str, Any]]) -> Iterator[Finding]:
-    by_run = {run["run"]: run["results"] for run in runs}
+def _findings(joins: pl.DataFrame, runs: Sequence[ThreatRun]) -> Iterator[Finding]:
+    by_id = {run.id: {one.id: one.value for one in run.results} for run in runs}
     if shared := int(joins["linked"].sum()):
         words = "services hold equal handles: tables join by equality"
         yield Finding("high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles of pairs of services")
-    if by_run["T2"]["handles look like digests"]:
+    if by_id["T2"]["handles-look-like-digests"]:
         words = "digests without a key give way to whoever counts what was issued"
         yield Finding("medium", "handles-look-like-digests", "Identifying", words, "T2")
-    if linked := by_run["T15"].get("accounts linked by attributes", 0):
+    if linked := by_id["T15"].get("accounts-linked", 0):
         words = "what people told of themselves links accounts"
         yield Finding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")

@@ -20,6 +20,7 @@ import yaml
 
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.tracking_lab.accounts import ATTRIBUTES
+from kazashi.tracking_lab.engine import literal, quoted
 from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable
 from kazashi.tracking_lab.plan import DAY, EPOCH
 from kazashi.world.atomic_file import write_whole
@@ -147,7 +148,7 @@ def _imported(
     begins = min(EPOCH, int(first) - int(first) % DAY)
     for name, query in _tables(mapping, begins).items():
         (directory / name).mkdir()
-        target = _literal(str(directory / name / "all.parquet"))
+        target = literal(str(directory / name / "all.parquet"))
         connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)")
     sizes = connection.execute(
         "SELECT count(*), count(DISTINCT service), count(DISTINCT handle), count(DISTINCT person) FROM good"
@@ -167,25 +168,21 @@ def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping:
         if not path.exists():
             raise LogsUnusable(f"there is no file {path}")
         parts.append(
-            f"SELECT * FROM read_parquet({_literal(str(path))})" if path.suffix == ".parquet"
-            else f"SELECT * FROM read_csv({_literal(str(path))}, header=true, all_varchar=true)"
+            f"SELECT * FROM read_parquet({literal(str(path))})" if path.suffix == ".parquet"
+            else f"SELECT * FROM read_csv({literal(str(path))}, header=true, all_varchar=true)"
         )  # fmt: skip
     union = " UNION ALL BY NAME ".join(parts)
     names = [row[0] for row in connection.execute(f"DESCRIBE {union}").fetchall()]
     if missing := [name for name in mapping.columns if name not in names]:
         raise LogsUnusable(f"there is no column {', '.join(missing)}; the files have {', '.join(names)}")
-    texts = ", ".join(f"CAST({_quoted(name)} AS VARCHAR) AS {_quoted(name)}" for name in names)
+    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in names)
     connection.execute(f"CREATE VIEW raw AS SELECT {texts} FROM ({union})")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_individual_numbers(connection: duckdb.DuckDBPyConnection) -> None:
     for name in [row[0] for row in connection.execute("DESCRIBE raw").fetchall()]:
         rows = connection.execute(
-            f"SELECT DISTINCT {_quoted(name)} FROM raw WHERE {_quoted(name)} IS NOT NULL LIMIT {SAMPLE}"
+            f"SELECT DISTINCT {quoted(name)} FROM raw WHERE {quoted(name)} IS NOT NULL LIMIT {SAMPLE}"
         ).fetchall()
         if rows and sum(looks_like_an_individual_number(row[0]) for row in rows) >= LOOKS_LIKE * len(rows):
             raise LogsUnusable(
@@ -205,21 +202,21 @@ def looks_like_an_individual_number(text: str) -> bool:
 
 def _rows(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> tuple[int, dict[str, int]]:
     """The rows that can be used, as the table `good`; answers how many there were, and how many were left out why."""
-    service = _literal(mapping.constant) if mapping.constant else f"nullif(trim({_quoted(mapping.service)}), '')"
+    service = literal(mapping.constant) if mapping.constant else f"nullif(trim({quoted(mapping.service)}), '')"
     offsets = "".join(
-        f" WHEN {_literal(name)} THEN {float(told['clock'])}"
+        f" WHEN {literal(name)} THEN {float(told['clock'])}"
         for name, told in mapping.services.items() if told.get("clock")
     )  # fmt: skip
     clock = f"CASE service {offsets} ELSE 0 END" if offsets else "0"
-    person = f"nullif(trim({_quoted(mapping.person)}), '')" if mapping.person else "NULL"
-    row = f"nullif(trim({_quoted(mapping.row)}), '')" if mapping.row else "NULL"
+    person = f"nullif(trim({quoted(mapping.person)}), '')" if mapping.person else "NULL"
+    row = f"nullif(trim({quoted(mapping.row)}), '')" if mapping.row else "NULL"
     attributes = "".join(
-        f", nullif(trim({_quoted(mapping.attributes[name])}), '') AS {name}" if name in mapping.attributes
+        f", nullif(trim({quoted(mapping.attributes[name])}), '') AS {name}" if name in mapping.attributes
         else f", CAST(NULL AS VARCHAR) AS {name}" for name in ATTRIBUTES
     )  # fmt: skip
     connection.execute(f"""
         CREATE TABLE lines AS SELECT row_number() OVER () AS line, {_moment(mapping)} AS written, {service} AS service,
-            nullif(trim({_quoted(mapping.handle)}), '') AS handle, {person} AS person, {row} AS row_id {attributes}
+            nullif(trim({quoted(mapping.handle)}), '') AS handle, {person} AS person, {row} AS row_id {attributes}
         FROM raw
     """)
     connection.execute(f"""
@@ -247,13 +244,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> tuple[int,
     return total, {name: number for name, number in left.items() if number}
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _moment(mapping: Mapping) -> str:
     """The SQL of a row's time, in seconds since 1970; null where it cannot be read. Raises LogsUnusable."""
-    column = f"trim({_quoted(mapping.moment)})"
+    column = f"trim({quoted(mapping.moment)})"
     sign, hours, minutes = mapping.zone[:1], mapping.zone[1:3], mapping.zone[4:6]
     if sign not in ("+", "-") or not (hours + minutes).isdigit() or len(mapping.zone) != 6:
         raise LogsUnusable(f"a zone is written like {_JAPAN}, and not {mapping.zone!r}")
@@ -261,7 +254,7 @@ def _moment(mapping: Mapping) -> str:
     if mapping.form == "epoch":
         return f"TRY_CAST({column} AS DOUBLE)"
     if mapping.form != "iso":
-        return f"epoch(try_strptime({column}, {_literal(mapping.form)})) - {east}"
+        return f"epoch(try_strptime({column}, {literal(mapping.form)})) - {east}"
     return (
         f"CASE WHEN regexp_matches({column}, '(Z|[+-][0-9][0-9]:?[0-9][0-9])$') "
         f"THEN epoch(TRY_CAST({column} AS TIMESTAMPTZ)) ELSE epoch(TRY_CAST({column} AS TIMESTAMP)) - {east} END"
@@ -288,7 +281,7 @@ def _number(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _tables(mapping: Mapping, begins: int) -> dict[str, str]:
     """The queries of a laboratory's tables."""
-    asks = ", ".join(_literal(name) for name, told in mapping.services.items() if told.get("asks")) or "NULL"
+    asks = ", ".join(literal(name) for name, told in mapping.services.items() if told.get("asks")) or "NULL"
     attributes = ", ".join(f"arg_min({name}, second) FILTER ({name} IS NOT NULL) AS {name}" for name in ATTRIBUTES)
     return {
         "uses": f"SELECT second - {begins} AS moment, service_number AS service, shown, person_number AS person "
@@ -305,7 +298,7 @@ def _tables(mapping: Mapping, begins: int) -> dict[str, str]:
 
 def _known(mapping: Mapping, what: str) -> str:
     """The SQL of what a mapping says of services."""
-    cases = "".join(f" WHEN {_literal(name)} THEN {_literal(str(told[what]))}"
+    cases = "".join(f" WHEN {literal(name)} THEN {literal(str(told[what]))}"
                     for name, told in mapping.services.items() if what in told)  # fmt: skip
     return f"CASE service{cases} ELSE 'unknown' END" if cases else "'unknown'"
 

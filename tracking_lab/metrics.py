@@ -268,19 +268,29 @@ def anonymeter(right: int, trials: int, control_right: int, control_trials: int)
     return (risk, half)
 
 
-def record_risk(sample: pl.DataFrame, population: pl.DataFrame, attributes: Sequence[str]) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class RecordRisk:
+    """X10: the risks of a release to somebody who knows that a person is in it, who does not, and who wants as many as
+    possible."""
+
+    prosecutor: float
+    journalist: float
+    marketer: float
+
+
+def record_risk(sample: pl.DataFrame, population: pl.DataFrame, attributes: Sequence[str]) -> RecordRisk:
     """X10: prosecutor, journalist and marketer risk of a release, from class sizes in sample and population (El Emam
     and Dankar, 2008)."""
     here = sample.group_by(*attributes).len(name="f")
     there = population.group_by(*attributes).len(name="F")
     both = here.join(there, on=list(attributes), how="left", nulls_equal=True)
     if not both.height:
-        return {"prosecutor": math.nan, "journalist": math.nan, "marketer": math.nan}
+        return RecordRisk(math.nan, math.nan, math.nan)
     marketer = float((both["f"] / both["F"]).sum()) / sample.height
     smallest_here, smallest_there = both["f"].min(), both["F"].min()
     assert isinstance(smallest_here, int)
     assert isinstance(smallest_there, int)
-    return {"prosecutor": 1 / smallest_here, "journalist": 1 / smallest_there, "marketer": marketer}
+    return RecordRisk(1 / smallest_here, 1 / smallest_there, marketer)
 
 
 @dataclass(frozen=True, slots=True)

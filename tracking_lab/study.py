@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from textwrap import dedent
-from typing import Any
 
 import polars as pl
 
 from kazashi.tracking_lab.coalitions import coalitions
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
-from kazashi.tracking_lab.engine import DuckDb, Engine
-from kazashi.tracking_lab.evidence import Evidence, told
+from kazashi.tracking_lab.engine import DuckDb, Engine, count
+from kazashi.tracking_lab.evidence import Evidence
 from kazashi.tracking_lab.findings import findings
 from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable
 from kazashi.tracking_lab.linkers import (
@@ -37,12 +36,22 @@ from kazashi.tracking_lab.metrics import (
     area_under_curve,
     clusters,
     hash_cost,
-    lifelong,
     pairwise,
     record_risk,
     time_to_link,
 )
-from kazashi.tracking_lab.plan import DAY, HOUR
+from kazashi.tracking_lab.plan import DAY, HOUR, Plan
+from kazashi.tracking_lab.results import (
+    AttributeSet,
+    Comparison,
+    Counterparts,
+    DictionaryAttack,
+    ExactJoins,
+    Examination,
+    Game,
+    LaterYear,
+    Unicity,
+)
 from kazashi.tracking_lab.threats import run_all
 from kazashi.world.chance import stream
 
@@ -52,17 +61,24 @@ _GUESSES_PER_SECOND = 1e9
 _NATION = 125_000_000 * 3 * 2
 """Serial numbers of a nation, an order of magnitude: people, times generations, times kinds."""
 
-SPANS, POINTS, TRIED = (1, 7, 30), 6, 1_500
-"""X7: days to a span, the most points that are known, and how many people are tried."""
+SPANS, POINTS, TRIED, SEED = (1, 7, 30), 6, 1_500, 1
+"""X7: days to a span, the most points that are known, how many people are tried, and the seed that chooses them."""
 
-_SQL = {
+
+def singled_out_in_a_week() -> str:
+    """The query of X7 for spans of seven days, for the report, with its parameters."""
+    parameters = f"-- points = {POINTS}, people = {TRIED}, span = {7 * DAY}, seed = {SEED}"
+    return f"{parameters}\n{dedent(singling_out(POINTS)).strip()}"
+
+
+_SQL = {name: dedent(sql).strip() for name, sql in {
     "exact joins (X1, T1, T2)": EXACT.format(handle="shown"),
     "persons that services share": OF_PERSONS,
-    "who comes in the same hours (T11)": TOGETHER.format(one="?", other="?", hour=HOUR, least=2),
-    "who is singled out, within seven days (X7)": singling_out(POINTS, TRIED, 7, 1),
+    "who comes in the same hours (T11)": f"-- hour = {HOUR}, least = 2; one and other are services\n{TOGETHER.strip()}",
+    "who is singled out, within seven days (X7)": singled_out_in_a_week(),
     "what the authority is asked (X12, T4)":
         "SELECT shown, moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks",
-}  # fmt: skip
+}.items()}  # fmt: skip
 
 ATTRIBUTES: tuple[tuple[str, ...], ...] = (
     ("birth_year",), ("birth_year", "sex"), ("birth_year", "sex", "town"), ("born", "sex", "town"),
@@ -84,98 +100,74 @@ def open_engine(laboratory: Laboratory, engine: Engine | None = None) -> Engine:
 
 def examine(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> dict[str, Any]:
-    """Everything, as plain values, on an engine (DuckDB in this process), which is closed. Raises
-    PopulationUnusable."""
+) -> Examination:  # fmt: skip
+    """Everything, on an engine (DuckDB in this process), which is closed. Raises PopulationUnusable."""
     plan = laboratory.plan
     if not plan.residents:
         raise PopulationUnusable("a population of nobody has nothing to link; make one with people in it")
     opened = open_engine(laboratory, engine)
     try:
-        progress("what services hold")
-        evidence = Evidence(opened, plan.residents, plan.days)
-        found: dict[str, Any] = {
-            "plan": plan.as_dict(), "engine": opened.name, "sizes": _sizes(opened),
-            "people examined": len(evidence.people),
-        }  # fmt: skip
-        progress("exact joins")
-        found["exact"] = _exact(opened)
-        progress("countermeasures")
-        found["countermeasures"] = [_compared(evidence, measure) for measure in COUNTERMEASURES]
-        progress("years")
-        found["years"] = _years(evidence, plan.years)
-        progress("signature and authentication")
-        found["counterparts"] = _counterparts(evidence)
-        progress("dictionaries")
-        found["dictionary"] = _dictionary(evidence)
-        progress("trajectories")
-        found["unicity"] = unicity(opened)
-        progress("attributes")
-        found["anonymity"] = [_anonymity(evidence.everybody, names) for names in ATTRIBUTES]
-        progress("games")
-        found["games"] = [_game(evidence, measure) for measure in COUNTERMEASURES if measure.people is None]
-        found["threats"] = run_all(evidence, progress)
-        found["findings"] = [asdict(one) for one in findings(found)]
-        found["sql"] = {name: dedent(sql).strip() for name, sql in _SQL.items()}
-        found["versions"] = {name: version(name) for name in ("kazashi", "duckdb", "numpy", "polars", "splink")}
-        result: dict[str, Any] = rounded(found)
-        return result
+        found = _examined(opened, plan, progress)
     finally:
         opened.close()
+    return replace(found, findings=tuple(findings(found)))
 
 
-def rounded(found: Any) -> Any:
-    """The same with nine digits: sums of fractions depend on the order in which threads add them up. What is not a
-    number is None."""
-    if isinstance(found, dict):
-        return {name: rounded(value) for name, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [rounded(value) for value in found]
-    if isinstance(found, float):
-        return round(found, 9) if math.isfinite(found) else None
-    return found
+def _examined(engine: Engine, plan: Plan, progress: Progress) -> Examination:
+    progress("what services hold")
+    evidence = Evidence(engine, plan.residents, plan.days)
+    sizes, people = {name: count(engine, name) for name in TABLES}, len(evidence.people)
+    progress("exact joins")
+    exact = _exact(engine)
+    progress("countermeasures")
+    comparisons = tuple(_compared(evidence, measure) for measure in COUNTERMEASURES)
+    progress("years")
+    years = tuple(_years(evidence, plan.years))
+    progress("signature and authentication")
+    counterparts = _counterparts(evidence)
+    progress("dictionaries")
+    attack = _dictionary(evidence)
+    progress("trajectories")
+    points = unicity(engine)
+    progress("attributes")
+    attributes = tuple(_attributes(evidence.everybody, names) for names in ATTRIBUTES)
+    progress("games")
+    games = tuple(_game(evidence, measure) for measure in COUNTERMEASURES if measure.people is None)
+    threats = tuple(run_all(evidence, progress))
+    return Examination(
+        plan, engine.name, sizes, people, exact, comparisons, years, counterparts, attack, points, attributes, games,
+        threats, sql=_SQL, versions=versions("kazashi", "duckdb", "numpy", "polars", "splink"),
+    )  # fmt: skip
 
 
-def _sizes(engine: Engine) -> dict[str, int]:
-    return {name: int(engine.query(f"SELECT count(*) AS n FROM {name}")["n"][0]) for name in TABLES}
+def versions(*names: str) -> dict[str, str]:
+    """The versions of installed distributions."""
+    return {name: version(name) for name in names}
 
 
-def _exact(engine: Engine) -> dict[str, Any]:
+def _exact(engine: Engine) -> ExactJoins:
     """X1 over everybody, of what is shown and of its digest: the same, because a digest hides nothing from equality."""
     belongs = shared_persons(engine)
     plain, digest = exact_join(engine), exact_join(engine, hashed(engine))
-    total = int(belongs["belong"].sum())
-    return {
-        "pairs of services": belongs.height, "persons shared": total,
-        "linked by serial number": int(plain["linked"].sum()), "the digest links the same": plain.equals(digest),
-    }  # fmt: skip
+    return ExactJoins(
+        belongs.height, int(belongs["belong"].sum()), int(plain["linked"].sum()), plain.equals(digest)
+    )  # fmt: skip
 
 
-def _compared(evidence: Evidence, measure: Countermeasure) -> dict[str, Any]:
-    """One countermeasure on the same stream: X1, X2, X3, X12, X13, X15, X16."""
+def _compared(evidence: Evidence, measure: Countermeasure) -> Comparison:
+    """One countermeasure on the same stream."""
     held = handles(evidence.logins, measure)
-    link, cluster = pairwise(held, "handle"), clusters(held, "handle")
-    kept = _kept(held)
+    people = held["person"].n_unique()
     moments = evidence.moments.filter(~pl.col("signature")).join(
         held.select("service", "shown", "handle"), on=["service", "shown"]
     )
     asked = moments.filter("asks") if measure.online else moments.clear()
-    waiting = time_to_link(moments, "handle")
-    mean, high, most = cluster.completeness
-    return {
-        "name": measure.name, "source": measure.source, "cost": measure.cost, "people": held["person"].n_unique(),
-        "precision": told(link.precision), "recall": told(link.recall), "f1": link.f1,
-        "b3 precision": cluster.precision, "b3 recall": cluster.recall, "adjusted rand": cluster.rand,
-        "variation of information": cluster.information, "completeness": mean, "completeness 95th percentile": high,
-        "completeness most": most, "renewals kept": told(kept),
-        "all renewals of ten years kept": lifelong(kept.value, 2), "false merges": link.wrong,
-        "false merges per million": 1e6 * link.wrong / (link.right + link.wrong) if link.right + link.wrong else 0.0,
-        "seen by the authority": told(Share(asked.height, moments.height)),
-        "bytes per person": held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
-        / max(1, held["person"].n_unique()),
-        "days to link": waiting.median_days, "uses to link": waiting.median_uses, "ever linked": told(waiting.linked),
-        "smallest coalitions": [str(who) for who in coalitions(held, measure)],
-    }  # fmt: skip
+    kept_bytes = held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
+    return Comparison(
+        measure, people, pairwise(held, "handle"), clusters(held, "handle"), _kept(held),
+        Share(asked.height, moments.height), kept_bytes / max(1, people), time_to_link(moments, "handle"),
+        tuple(coalitions(held, measure)),
+    )  # fmt: skip
 
 
 def _kept(held: pl.DataFrame) -> Share:
@@ -188,7 +180,7 @@ def _kept(held: pl.DataFrame) -> Share:
     return Share(changes.filter(pl.col("former") == pl.col("handle")).height, changes.height)
 
 
-def _years(evidence: Evidence, years: int) -> list[dict[str, Any]]:
+def _years(evidence: Evidence, years: int) -> Iterator[LaterYear]:
     """X3 over time: of accounts at services in the first year those whose users, back in a later one, are recognised
     by the serial number, by the chain of it, and by the authority's list of holders."""
     year = (pl.col("moment") // (365 * DAY)).clip(0, years - 1)
@@ -197,32 +189,28 @@ def _years(evidence: Evidence, years: int) -> list[dict[str, Any]]:
     ).unique()  # fmt: skip
     first = seen.filter(year=0)
     account = ["service", "person"]
-    rows = []
     for later in range(1, years):
         back = seen.filter(year=later).join(first.select(account).unique(), on=account, how="semi")
         total = back.select(account).unique().height
-        known = {
-            words: back.join(first.select(*account, key).unique(), on=[*account, key]).select(account).unique().height
-            for words, key in (("by equality", "shown"), ("with the chain", "chain"))
-        }
-        rows.append({"year": later, **{words: told(Share(count, total)) for words, count in known.items()}})
-    return rows
+        equal, chained = (
+            back.join(first.select(*account, key).unique(), on=[*account, key]).select(account).unique().height
+            for key in ("shown", "chain")
+        )
+        yield LaterYear(later, Share(equal, total), Share(chained, total))
 
 
-def _counterparts(evidence: Evidence) -> dict[str, Any]:
-    """X4: persons both of whose certificates were shown somewhere, linked by the authority's service or by nothing."""
+def _counterparts(evidence: Evidence) -> Counterparts:
     signs = evidence.seen.filter("signature").select("person", "medium", "shown").unique()
     logs_in = evidence.logins.select("person", "medium", "shown").unique()
     both = signs.select("person").unique().join(logs_in.select("person").unique(), on="person").height
     # The service tells the other certificate on the same card or phone, and nothing of other media.
     linked = signs.join(logs_in, on=["person", "medium"])["person"].n_unique()
     equal = signs.join(logs_in, on="shown").height
-    return {"persons with both": both, "link service on": told(Share(linked, both)),
-            "link service off": told(Share(equal, both))}  # fmt: skip
+    return Counterparts(both, Share(linked, both), Share(equal, both))
 
 
-def _dictionary(evidence: Evidence) -> dict[str, Any]:
-    """X11: digests without a key give way to whoever counts."""
+def _dictionary(evidence: Evidence) -> DictionaryAttack:
+    """Digests without a key give way to whoever counts."""
 
     def digest(number: int) -> str:
         return sha256(number.to_bytes(8)).hexdigest()
@@ -232,30 +220,28 @@ def _dictionary(evidence: Evidence) -> dict[str, Any]:
     issued = evidence.certificates.filter(~pl.col("kind"))
     found = dictionary(kept, issued, digest).height
     cost, nation = hash_cost(issued.height, _GUESSES_PER_SECOND), hash_cost(_NATION, _GUESSES_PER_SECOND)
-    return {"digests": kept.height, "found": told(Share(found, kept.height)), "bits": cost.bits,
-            "bits for a nation": nation.bits, "seconds for a nation": nation.seconds}  # fmt: skip
+    return DictionaryAttack(kept.height, Share(found, kept.height), cost, nation)
 
 
-def unicity(engine: Engine) -> list[dict[str, Any]]:
+def unicity(engine: Engine) -> tuple[Unicity, ...]:
     """X7 for each span of days and number of points."""
-    return [{"points": points, "days": span, "singled out": told(Share(alone, tried))}
-            for span in SPANS
-            for points, (alone, tried) in enumerate(trajectories(engine, POINTS, TRIED, span, 1), 1)]  # fmt: skip
+    return tuple(
+        Unicity(points, span, Share(alone, tried))
+        for span in SPANS
+        for points, (alone, tried) in enumerate(trajectories(engine, POINTS, TRIED, span, SEED), 1)
+    )
 
 
-def _anonymity(people: pl.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+def _attributes(people: pl.DataFrame, names: tuple[str, ...]) -> AttributeSet:
     """X6 and X10 of some attributes; the release is every tenth person."""
-    found = anonymity(people, names)
     tenth = people.filter(pl.col("person") % 10 == 0)
     alone = tenth.filter(pl.len().over(names) == 1)
     still = alone.select("person").join(people.filter(pl.len().over(names) == 1), on="person", how="semi")
-    return {"attributes": ", ".join(names), "unique": told(found.unique), "median": found.median,
-            "sets": list(found.sets), "entropy": found.entropy_bits, "least": found.least, "degree": found.degree,
-            "leaked bits": found.leaked_bits, "alone in a tenth": told(Share(alone.height, tenth.height)),
-            "and in all": told(Share(still.height, alone.height)), **record_risk(tenth, people, names)}  # fmt: skip
+    sample = (Share(alone.height, tenth.height), Share(still.height, alone.height))
+    return AttributeSet(names, anonymity(people, names), record_risk(tenth, people, names), sample)
 
 
-def _game(evidence: Evidence, measure: Countermeasure) -> dict[str, Any]:
+def _game(evidence: Evidence, measure: Countermeasure) -> Game:
     """X8, X9: told a person's handle at one service and either hers or a stranger's at another, tell which. The control
     attack throws a coin."""
     held = handles(evidence.logins, measure)
@@ -278,10 +264,9 @@ def _game(evidence: Evidence, measure: Countermeasure) -> dict[str, Any]:
             trials += 1
             scores[same].append(float(shown == one[place]))
     found, half = advantage(right, trials) if trials else (math.nan, math.nan)
-    area, low, high = area_under_curve(scores[True], scores[False], stream("bootstrap", measure.name))
+    area = area_under_curve(scores[True], scores[False], stream("bootstrap", measure.name))
     risk, wide = anonymeter(right, trials, control, trials) if trials else (math.nan, math.nan)
-    return {"name": measure.name, "trials": trials, "advantage": found, "within": half, "area": area, "area low": low,
-            "area high": high, "risk beyond guessing": risk, "risk within": wide}  # fmt: skip
+    return Game(measure, trials, found, half, area, risk, wide)
 
 
 def _equals_when_same(measure: Countermeasure) -> bool:

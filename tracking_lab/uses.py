@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kazashi.tracking_lab.lives import CARD, PHONE
+from kazashi.tracking_lab.certificates import CARD, PHONE
 from kazashi.tracking_lab.people import CHUNK, NEVER
 from kazashi.tracking_lab.plan import DAY, HOUR, Kind, Plan
 from kazashi.world.chance import stream

@@ -6,6 +6,8 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import select
+import socket
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -182,6 +184,8 @@ class Line:
 
     def _ask(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
         with self._turn:  # two threads would read each other's answers
+            if self._connection.sock is not None and _readable(self._connection.sock):
+                self._connection.close()  # nobody has asked: the server has ended an idle connection
             try:
                 self._connection.request(method, path, body, {"Content-Type": "application/json"})
                 answer = self._connection.getresponse()
@@ -189,6 +193,12 @@ class Line:
             except (OSError, http.client.HTTPException):
                 self._connection.close()
                 raise
+
+
+def _readable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from kazashi.assembly.actors import ACTORS, AUTHORITY, MYKEY, SHOP, actors_of
 from kazashi.assembly.network import Network
 from kazashi.assembly.points import enrol_till, tills_directory
+from kazashi.assembly.points_server import centre_of
 from kazashi.pki.callers import Callers
 from kazashi.provision_network.eligibility import EligibilityDesk
 from kazashi.provision_network.municipal import AddressSystem
@@ -23,7 +24,6 @@ from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
 from kazashi.refund_points.portal import RefundPortal
 from kazashi.refund_points.refunds import Refunds
-from kazashi.refund_points.serve import centre_of
 from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.relying_party.login.sample_site import SampleSite
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform

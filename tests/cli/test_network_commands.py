@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.studies.network_rulings import held_against_stores
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource
+from tests.polling import LIMIT, until
 from tests.provision_network.test_uses_and_provisions import ALLOWED
-from tests.refund_points.bench import log_in
+from tests.refund_points.running_shop import log_in
 from tests.relying_party.stack import PIN, Stack, running_stack
-from tests.support import LIMIT
 from tests.town import new_institutions
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
@@ -47,7 +46,7 @@ def say(world: World, *words: str, expect: int = 0) -> Any:
     """What a command answers, as JSON."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(world.directory), "network", *words, "--json"],
-        capture_output=True, text=True, check=False, timeout=LIMIT,
+        capture_output=True, text=True, check=False, timeout=2 * LIMIT,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
@@ -191,13 +190,11 @@ def page(everything: Everything) -> Iterator[Page]:
     context.close()
 
 
-def reload_until(page: Page, selector: str, words: str) -> None:
-    """Load a page anew until a part of it, which may not be there at first, shows these words."""
-    deadline = time.monotonic() + LIMIT
-    while words not in " ".join(page.locator(selector).all_inner_texts()):
-        assert time.monotonic() < deadline, page.inner_text("main")
-        page.wait_for_timeout(100)
-        page.reload()
+def own_information(page: Page) -> str:
+    """What the page shows of it, loaded anew."""
+    page.reload()
+    own = page.locator("#own")
+    return own.inner_text() if own.count() else ""
 
 
 def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> None:
@@ -215,8 +212,7 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     page.select_option("[name=provider]", "東京都港区")
     page.select_option("[name=item]", "地方税関係情報")
     page.click("#ask")
-    reload_until(page, "#own", "総所得金額")
-    assert "総所得金額" in page.inner_text("#own"), "one's own information is shown"
+    until(lambda: "総所得金額" in own_information(page), "one's own information is shown")
     assert "マイナポータル" in page.inner_text("#records"), "and the portal's own question has a record"
     assert "本人 you" in page.inner_text("#looks")
     ARTEFACTS.mkdir(exist_ok=True)
@@ -250,7 +246,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
         form={"provider": "どこにもない村", "item": "y"},
     )  # fmt: skip
     assert answer.status == 200
-    reload_until(page, "#own", "It was refused")
+    until(lambda: "It was refused" in own_information(page), "the refusal is shown")
 
 
 def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: Page) -> None:

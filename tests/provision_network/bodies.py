@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+import pytest
 
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
@@ -11,7 +15,7 @@ from kazashi.provision_network.exchange import Trace, carry
 from kazashi.provision_network.interface import Asked, Interface
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
 from kazashi.provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
-from kazashi.provision_network.terms import ProvisionRecord
+from kazashi.provision_network.terms import NetworkRefused, ProvisionRecord
 from kazashi.world.home import World
 from kazashi.world.post import Message
 
@@ -23,6 +27,14 @@ SHIBUYA, MINATO, PENSION = "渋谷区", "港区", "日本年金機構"
 TOWNS = [SHIBUYA, MINATO, "新宿区", "架空町"]
 MUNICIPAL, NATIONAL = "municipal", "pension"
 CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "74" and row.purpose.provider == PENSION)
+
+
+@contextmanager
+def denied(denial: str) -> Iterator[None]:
+    """What is done inside is refused by the network, for that reason."""
+    with pytest.raises(NetworkRefused) as refused:
+        yield
+    assert refused.value.denial == denial
 
 
 @dataclass

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.terms import NetworkRefused, Outcome, Role
+from kazashi.provision_network.terms import Outcome, Role
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
-from tests.provision_network.bodies import HANAKO, MINATO, NOW, PENSION, PURPOSE, ROWS, SHIBUYA, TARO
+from tests.provision_network.bodies import HANAKO, MINATO, NOW, PENSION, PURPOSE, ROWS, SHIBUYA, TARO, denied
 
 
 @pytest.fixture
@@ -41,9 +41,8 @@ def test_d7_a_request_is_converted_and_brought_to_one_provider(core: Core) -> No
     assert notified.code != ours
     assert notified.rule == "番号法19条7号, 別表第二 74"
     for several in ([], [MINATO, PENSION]):
-        with pytest.raises(NetworkRefused) as refused:
+        with denied("broadcast"):
             core.request(SHIBUYA, ours, PURPOSE, several)
-        assert refused.value.denial == "broadcast"
 
 
 def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said(core: Core) -> None:
@@ -53,15 +52,17 @@ def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said
     assert (record.requester, record.provider, record.item) == (SHIBUYA, MINATO, PURPOSE.item)
     assert (record.requested_at, record.provided_at, record.outcome) == (NOW, NOW, Outcome.PROVIDED)
     assert core.records(core.portal_code(TARO)) == [], "exactly the person's own"
-    names = {column.name for column in core._record.columns}
-    assert names == {"number", "record_code", "requester", "provider", "item", "requested_at", "provided_at", "outcome",
-                     "reason"}  # fmt: skip
+    with core.store.reading() as connection:
+        columns = connection.execute(sa.text("SELECT * FROM provision_record")).keys()
+    assert set(columns) == {
+        "number", "record_code", "requester", "provider", "item", "requested_at", "provided_at", "outcome", "reason",
+    }  # fmt: skip
 
 
 def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
     core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
     with core.store.reading() as connection:
-        row = connection.execute(sa.select(core._record)).mappings().one()
+        row = connection.execute(sa.text("SELECT * FROM provision_record")).mappings().one()
     text = " ".join(str(value.hex() if isinstance(value, bytes) else value) for value in row.values())
     for secret in (HANAKO, str(core.code_for(SHIBUYA, HANAKO)), str(core.code_for(MINATO, HANAKO)),
                    str(core.portal_code(HANAKO))):  # fmt: skip
@@ -71,39 +72,36 @@ def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
 def test_d8_a_provider_that_was_notified_provides_or_holds(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
     for outcome in (Outcome.DENIED, Outcome.NOTIFIED):
-        with pytest.raises(NetworkRefused, match="provides, or holds"):
+        with denied("duty-to-provide"):
             core.settle(MINATO, number, outcome)
     core.settle(MINATO, number, Outcome.HELD)
     assert core.records(core.portal_code(HANAKO))[0].provided_at is None
     core.settle(MINATO, number, Outcome.PROVIDED)
-    with pytest.raises(NetworkRefused, match="has answered"):
+    with denied("not-notified"):
         core.settle(MINATO, number, Outcome.HELD)
 
 
 def test_d9_nobody_provides_without_being_notified(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
     for provider, wrong in ((MINATO, number + 1), (PENSION, number)):
-        with pytest.raises(NetworkRefused) as refused:
+        with denied("not-notified"):
             core.settle(provider, wrong, Outcome.PROVIDED)
-        assert refused.value.denial == "not-notified"
 
 
 def test_d10_a_body_without_assessment_does_not_take_part(core: Core) -> None:
     code = core.code_for(SHIBUYA, HANAKO)
     for name in (SHIBUYA, MINATO):
         core.connect(name, "市町村長", assessed=False)
-        with pytest.raises(NetworkRefused, match="impact assessment") as refused:
+        with denied("no-assessment"):
             core.request(SHIBUYA, code, PURPOSE, [MINATO])
-        assert refused.value.denial == "no-assessment"
         core.connect(name, "市町村長", assessed=True)
     assert core.request(SHIBUYA, code, PURPOSE, [MINATO]).code == core.code_for(MINATO, HANAKO)
 
 
 def test_a11_a_body_takes_part_from_its_own_day_on(core: Core) -> None:
     core.connect(PENSION, "日本年金機構", assessed=True, starts=NOW + timedelta(days=1))
-    with pytest.raises(NetworkRefused) as refused:
+    with denied("not-started"):
         core.code_for(PENSION, HANAKO)
-    assert refused.value.denial == "not-started"
 
 
 def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_recorded(core: Core) -> None:
@@ -111,23 +109,21 @@ def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_record
 
     for wrong, denial in ((replace(PURPOSE, affair="好奇心"), "unknown-purpose"),
                           (replace(PURPOSE, item="病歴"), "not-listed")):  # fmt: skip
-        with pytest.raises(NetworkRefused) as refused:
+        with denied(denial):
             core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), wrong, [MINATO])
-        assert refused.value.denial == denial
     assert [(one.outcome, one.reason) for one in core.records(core.portal_code(HANAKO))] == [
         (Outcome.DENIED, "unknown-purpose"), (Outcome.DENIED, "not-listed"),
     ]  # fmt: skip
 
 
 def test_a_body_does_not_ask_as_another_kind_or_with_another_s_code(core: Core) -> None:
-    with pytest.raises(NetworkRefused) as refused:
+    with denied("another-body"):
         core.request(PENSION, core.code_for(PENSION, HANAKO), PURPOSE, [MINATO])
-    assert refused.value.denial == "another-body"
     with pytest.raises(ForeignCode):
         core.request(SHIBUYA, core.code_for(MINATO, HANAKO), PURPOSE, [MINATO])
     with pytest.raises(ForeignCode):
         core.request(SHIBUYA, InstitutionCode(bytes(16)), PURPOSE, [MINATO])
-    with pytest.raises(NetworkRefused, match="not on the network"):
+    with denied("unknown-institution"):
         core.request("nobody", core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
     assert core.records(core.portal_code(HANAKO)) == []
 
@@ -135,7 +131,7 @@ def test_a_body_does_not_ask_as_another_kind_or_with_another_s_code(core: Core) 
 def test_a7_a8_the_core_s_operator_alone_has_codes_converted_and_it_is_logged(core: Core) -> None:
     code = core.code_for(SHIBUYA, HANAKO)
     for role in (Role.PORTAL_OPERATOR, Role.INSTITUTION):
-        with pytest.raises(NetworkRefused, match="may not have codes converted"):
+        with denied("not-entitled"):
             core.convert(role, code, SHIBUYA, PENSION)
     assert core.convert(Role.CORE_OPERATOR, code, SHIBUYA, PENSION) == core.code_for(PENSION, HANAKO)
     with core.store.reading() as connection:

@@ -11,9 +11,9 @@ import pytest
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.relying import card_verdict, direct_linkage
 from kazashi.provision_network.eligibility import Check, EligibilityDesk, Insurance
-from kazashi.provision_network.terms import NetworkRefused
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.world.key_source import SharedKeySource
+from tests.provision_network.bodies import denied
 from tests.town import new_institutions
 
 KENPO = Insurance("06-1234", "架空健康保険組合", date(2026, 4, 1), None)
@@ -80,7 +80,7 @@ def test_a_verdict_that_is_not_good_gets_nothing(town: Institutions, desk: Eligi
 
     town.happen("hanako", "death", {})
     later(town, days=2)
-    with pytest.raises(NetworkRefused, match="certificate is bad"):
+    with denied("not-entitled"):
         desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
-    with pytest.raises(NetworkRefused, match="nobody is insured"):
+    with denied("not-insured"):
         desk.tie(card_verdict(town, "taro"), "06-9999")

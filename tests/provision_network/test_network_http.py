@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,17 +17,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.network_load import MUNICIPALITY, record_code
+from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface import Interface
 from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, LARGEST, SYSTEM
 from kazashi.provision_network.portal import record_from
-from kazashi.provision_network.serve import core_of
 from kazashi.provision_network.terms import CORE
 from kazashi.web.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
+from tests.polling import until
 from tests.provision_network.bodies import MINATO, NOW, PURPOSE, SHIBUYA
 
 SECRET = "所得 2,345,678円"
@@ -50,7 +50,7 @@ class Served:
     def start(self, what: str) -> None:
         part = CORE if what == CORE else f"interface:{what}"
         port = int(self.addresses[what].rpartition(":")[2])
-        arguments = ("kazashi.provision_network.serve", str(self.world.directory), part)
+        arguments = ("kazashi.assembly.network_server", str(self.world.directory), part)
         self.processes[what] = ServedProcess(what, arguments, port, self.world.run / f"{what}.log", tls=True)
 
     def ask(self, provider: str, wait: str = "15", **changed: Any) -> tuple[int, dict[str, Any]]:
@@ -228,10 +228,10 @@ def test_d1_nothing_is_readable_on_the_wire(served: Served, tmp_path: Path) -> N
     try:
         while "Capturing" not in (line := tshark.stderr.readline()):
             assert line, "tshark did not start to capture"
-        _until(lambda: _say_in_the_clear(clear, "所得 in the clear") or _held(capture, "所得 in the clear"))
+        until(lambda: _captured(capture, clear, "所得 in the clear"), "the capture has begun")
         _, found = served.ask(MINATO)
         assert found["content"] == SECRET
-        _until(lambda: _say_in_the_clear(clear, "the end") or _held(capture, "the end"))
+        until(lambda: _captured(capture, clear, "the end"), "the capture holds all that was said")
     finally:
         tshark.terminate()
         with tshark:
@@ -261,7 +261,22 @@ def test_killed_processes_go_on_where_they_were(served: Served) -> None:
         line.close()
 
 
-def _say_in_the_clear(port: int, words: str) -> bool:
+def test_a_line_whose_server_ended_the_connection_takes_the_next_question(served: Served) -> None:
+    desk = served.line(CORE, "J-LIS", JUKI_NET)
+    assert desk.post("/v1/portal-code", {"record_code": HANAKO})[0] == 200
+    served.processes[CORE].kill()
+    served.start(CORE)
+    assert desk.post("/v1/portal-code", {"record_code": HANAKO})[0] == 200
+    desk.close()
+
+
+def _captured(capture: Path, port: int, words: str) -> bool:
+    """Whether words that were said in the clear on a port, now once more, are in a capture."""
+    _say_in_the_clear(port, words)
+    return capture.exists() and words.encode() in capture.read_bytes()
+
+
+def _say_in_the_clear(port: int, words: str) -> None:
     with socket.socket() as server, socket.socket() as client:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", port))
@@ -271,15 +286,3 @@ def _say_in_the_clear(port: int, words: str) -> bool:
         client.sendall(words.encode())
         accepted.recv(100)
         accepted.close()
-    return False
-
-
-def _held(capture: Path, words: str) -> bool:
-    return capture.exists() and words.encode() in capture.read_bytes()
-
-
-def _until(done: Any) -> None:
-    end = time.monotonic() + 15
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.1)

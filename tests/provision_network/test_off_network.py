@@ -12,7 +12,7 @@ from kazashi.provision_network.terms import NetworkRefused
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
-from tests.provision_network.bodies import HANAKO, NOW, network_of
+from tests.provision_network.bodies import HANAKO, NOW, denied, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 
 
@@ -47,7 +47,7 @@ def test_i2_tax_offices_give_each_other_and_nobody_else(world: World) -> None:
     off = OffNetwork(world)
     assert off.give("国税庁", "渋谷区", ALLOWED[9], "所得税の申告").rule == "番号法19条9号"
     library = Provision(9, Party.TAX_AGENCY, Party.ANYBODY, purpose="国税・地方税の賦課徴収")
-    with pytest.raises(NetworkRefused, match="between tax authorities"):
+    with denied("no-basis"):
         off.give("国税庁", "図書館", library, "x")
 
 
@@ -64,9 +64,8 @@ def test_f7_i8_what_investigators_get_is_shown_nowhere_and_not_inspected(world: 
 def test_a_denial_is_logged_and_gives_nothing(world: World) -> None:
     off = OffNetwork(world)
     for item, denial in ((7, "network-only"), (99, "no-basis")):
-        with pytest.raises(NetworkRefused) as refused:
+        with denied(denial):
             off.give("渋谷区", "港区", Provision(item, Party.MUNICIPALITY, Party.MUNICIPALITY), "x")
-        assert refused.value.denial == denial
     assert [line.denial for line in off.given()] == ["network-only", "no-basis"]
 
 

@@ -108,6 +108,7 @@ def test_g5_what_was_received_is_used_for_what_it_was_received_for() -> None:
 
 def test_h1_each_case_of_own_use_has_its_clause() -> None:
     assert [case.clause for case in OwnUse] == ["番号法9条2項", "番号法9条2項", "番号法19条10号", "番号法19条8号"]
+    assert [case.value for case in OwnUse] == ["outside-table", "inside-the-organ", "other-organ", "other-municipality"]
     assert decide_provision(ALLOWED[10]).rule == OwnUse.OTHER_ORGAN.clause
 
 

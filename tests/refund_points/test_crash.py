@@ -10,16 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.assembly.points import enrol_till
+from kazashi.assembly.points_server import centre_of
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.refunds import ApplicationState, RefundRefused, Refunds
 from kazashi.refund_points.sender import send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import SaleRefused, Till
 from kazashi.studies.points_balance import balance
 from kazashi.world.home import World, open_world
 from tests.crash import killed_at
-from tests.refund_points.test_points import LUNCH
 from tests.refund_points.test_refunds import ACCOUNT, HANAKO
+from tests.refund_points.tills import LUNCH
 from tests.town import new_world
 
 CARD = Card(7)

@@ -17,16 +17,16 @@ import pytest
 
 from benchmarks import bench_points
 from kazashi.assembly.points import enrol_till, serve_centre, tills_here
+from kazashi.assembly.points_server import centre_of
 from kazashi.refund_points.centre_http import HttpsTransport
 from kazashi.refund_points.reading import Card
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import State
 from kazashi.studies.points_balance import balance
 from kazashi.studies.points_day import simulate
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
-from tests.refund_points.test_points import LUNCH
+from tests.refund_points.tills import LUNCH
 from tests.support import run
 from tests.town import fresh_database, new_world
 
@@ -157,7 +157,7 @@ def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path:
             sender.start()
         killed = 0
         while any(sender.is_alive() for sender in senders):
-            workers = _children(process._process.pid)
+            workers = _children(process.pid)
             if workers and killed < 6:  # uvicorn puts another in its place
                 with suppress(ProcessLookupError):
                     os.kill(workers[killed % len(workers)], signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -25,20 +24,12 @@ from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
-from tests.refund_points.test_points import Line2Centre, till_of, totals
+from tests.refund_points.tills import NOON, Line2Centre, till_of, totals
 
-NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
 HANAKO = FourAttributes("番号　花子", "東京都渋谷区架空町", date(1988, 4, 17), "319880417", "female", (), ())
 TARO = replace(HANAKO, name="番号　太郎", sex="male")
 ACCOUNT = Account("0005", "001", "1", "1234567", "バンゴウ ハナコ")
 FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
-
-
-@pytest.fixture
-def world(tmp_path: Path, storage: str) -> Iterator[World]:
-    world = open_world(tmp_path / "w", settings=Settings("points", storage=storage), clock=FixedClock(NOON))
-    yield world
-    world.close()
 
 
 @pytest.fixture
@@ -48,7 +39,7 @@ def refunds(world: World) -> Refunds:
 
 def earn(refunds: Refunds, world: World, serial: int, times: int = 1) -> Till:
     """Two thousand points, so many times."""
-    centre = refunds._centre
+    centre = refunds.centre
     till = till_of(world, centre)
     for _ in range(times):
         till.sell(FEAST, Card(serial))
@@ -77,7 +68,7 @@ def test_from_points_to_a_refund(refunds: Refunds, world: World) -> None:
     assert refunds.settle(application.number, paid=True).state is ApplicationState.PAID
     with pytest.raises(RefundRefused, match="paid, and not with the bank"):
         refunds.settle(application.number, paid=True)
-    assert totals(refunds._centre) == {"granted": -2_000, "payable": 0, "paid": 2_000, "people": 0}
+    assert totals(refunds.centre) == {"granted": -2_000, "payable": 0, "paid": 2_000, "people": 0}
 
 
 def test_what_the_bank_cannot_pay_comes_back(refunds: Refunds, world: World) -> None:
@@ -155,7 +146,7 @@ def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds
     refunds.payment_file()
     refunds.settle(application.number, paid=True)
     till.take_back(f"{till.name}/1", [1])
-    line = Line2Centre(refunds._centre)
+    line = Line2Centre(refunds.centre)
     send_waiting(till, line)
     assert refunds.years("u1")[0].owed == 2_000
     clock = world.clock
@@ -211,7 +202,7 @@ def test_two_that_apply_at_once_are_refunded_once(refunds: Refunds, world: World
         thread.join()
     assert len(refused) == 3
     assert [one.yen for one in refunds.applications("u1")] == [2_000]
-    assert totals(refunds._centre)["payable"] == 2_000
+    assert totals(refunds.centre)["payable"] == 2_000
 
 
 # The bank's file

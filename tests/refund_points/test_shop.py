@@ -21,7 +21,8 @@ from kazashi.refund_points.goods import points_of
 from kazashi.refund_points.till import State
 from kazashi.studies.points_balance import balance
 from kazashi.world.key_source import SharedKeySource
-from tests.refund_points.bench import SHOP, TILL, Bench, Screen, bench, log_in, program
+from tests.polling import LIMIT
+from tests.refund_points.running_shop import SHOP, TILL, RunningShop, Screen, log_in, program, running_shop
 from tests.town import certificates, clock_of, new_institutions
 
 PIN, PASSWORD = "1234", "ABC123"
@@ -29,22 +30,24 @@ ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 
 @pytest.fixture(scope="module")
-def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def everything(
+    pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningShop]:
     institutions = new_institutions(tmp_path_factory.mktemp("points") / "w", keys)
-    with bench(institutions, pcscd) as found:
+    with running_shop(institutions, pcscd) as found:
         yield found
     institutions.world.close()
 
 
 @pytest.fixture
-def shop(everything: Bench) -> Iterator[Bench]:
+def shop(everything: RunningShop) -> Iterator[RunningShop]:
     everything.clear()
     yield everything
     everything.clear()
 
 
 @pytest.fixture
-def screen(shop: Bench, tmp_path: Path) -> Iterator[Screen]:
+def screen(shop: RunningShop, tmp_path: Path) -> Iterator[Screen]:
     printer = shop.world.run / "printed"
     printer.unlink(missing_ok=True)
     command = program(shop.world, "points", "till", SHOP, TILL, "--centre", shop.centre_address, "--services",
@@ -56,19 +59,20 @@ def screen(shop: Bench, tmp_path: Path) -> Iterator[Screen]:
 
 
 @pytest.fixture
-def page(shop: Bench) -> Iterator[Page]:
+def page(shop: RunningShop) -> Iterator[Page]:
     context = shop.browser.new_context()
+    context.set_default_timeout(LIMIT * 1000)
     yield context.new_page()
     context.close()
 
 
-def say(shop: Bench, *words: str, expect: int = 0) -> str:
-    done = subprocess.run(program(shop.world, *words), capture_output=True, text=True, check=False, timeout=60)
+def say(shop: RunningShop, *words: str, expect: int = 0) -> str:
+    done = subprocess.run(program(shop.world, *words), capture_output=True, text=True, check=False, timeout=2 * LIMIT)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def settled(shop: Bench) -> None:
+def settled(shop: RunningShop) -> None:
     """Everything that waits is with the centre."""
     say(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
 
@@ -83,7 +87,7 @@ def receipt_on(shown: str) -> str:
 # The terminal
 
 
-def test_a_sale_at_the_terminal(shop: Bench, screen: Screen) -> None:
+def test_a_sale_at_the_terminal(shop: RunningShop, screen: Screen) -> None:
     screen.type("lunch")
     screen.type("2*tea")
     screen.type("beer")
@@ -118,7 +122,7 @@ def test_a_sale_at_the_terminal(shop: Bench, screen: Screen) -> None:
     screen.keys("Escape")
 
 
-def test_a_forgotten_card_and_goods_brought_back(shop: Bench, screen: Screen) -> None:
+def test_a_forgotten_card_and_goods_brought_back(shop: RunningShop, screen: Screen) -> None:
     screen.type("lunch")
     screen.type("milk")
     screen.keys("F2")
@@ -147,7 +151,7 @@ def test_a_forgotten_card_and_goods_brought_back(shop: Bench, screen: Screen) ->
     screen.until("has printed no receipt")
 
 
-def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: Bench, screen: Screen) -> None:
+def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: RunningShop, screen: Screen) -> None:
     before = len(shop.till.records())
     for typed, said in (("nonsense", "code 'nonsense'"), ("[/x]", "code '[/x]'"), ("x*tea", "'x' is no quantity"),
                         ("-3*tea", "not -3"), ("99999999*rice", "not 99999999"), ("9999*rice", "not 21597840"),
@@ -165,7 +169,7 @@ def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: Bench, screen: Sc
     assert len(shop.till.records()) == before
 
 
-def test_two_cards_and_a_revoked_one(shop: Bench, screen: Screen) -> None:
+def test_two_cards_and_a_revoked_one(shop: RunningShop, screen: Screen) -> None:
     taro = shop.institutions.issue_card("taro", "taro")
     revocations = shop.institutions.revocations[Kind.AUTHENTICATION]
     revocations.revoke(certificates(shop.institutions, "taro", Kind.AUTHENTICATION)[-1].serial, Reason.SUPERSEDED)
@@ -191,7 +195,7 @@ def test_two_cards_and_a_revoked_one(shop: Bench, screen: Screen) -> None:
         again.close()
 
 
-def test_the_centre_is_cut_off_and_the_till_sells_on(shop: Bench, screen: Screen) -> None:
+def test_the_centre_is_cut_off_and_the_till_sells_on(shop: RunningShop, screen: Screen) -> None:
     shop.cut()
     try:
         for _ in range(3):
@@ -212,7 +216,7 @@ def test_the_centre_is_cut_off_and_the_till_sells_on(shop: Bench, screen: Screen
     assert balance(shop.centre, [shop.till]).good
 
 
-def test_a_terminal_that_is_killed_has_lost_nothing(shop: Bench, screen: Screen) -> None:
+def test_a_terminal_that_is_killed_has_lost_nothing(shop: RunningShop, screen: Screen) -> None:
     shop.cut()
     try:
         screen.type("rice")
@@ -232,7 +236,7 @@ def test_a_terminal_that_is_killed_has_lost_nothing(shop: Bench, screen: Screen)
 # The command line
 
 
-def test_a_till_from_a_script(shop: Bench) -> None:
+def test_a_till_from_a_script(shop: RunningShop) -> None:
     options = ("--services", shop.services)
     shop.tap()
     sold = json.loads(say(shop, "points", "sell", SHOP, TILL, "lunch", "2*tea", *options, "--json"))
@@ -260,7 +264,7 @@ def test_a_till_from_a_script(shop: Bench) -> None:
 # The portal
 
 
-def test_from_login_to_refund(shop: Bench, page: Page) -> None:
+def test_from_login_to_refund(shop: RunningShop, page: Page) -> None:
     shop.tap()
     for _ in range(4):
         say(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
@@ -316,7 +320,7 @@ def test_from_login_to_refund(shop: Bench, page: Page) -> None:
     assert "refund-refused" in say(shop, "points", "pool", people[0]["person"], "nobody", expect=1)
 
 
-def test_nobody_applies_without_being_logged_in(shop: Bench, page: Page) -> None:
+def test_nobody_applies_without_being_logged_in(shop: RunningShop, page: Page) -> None:
     for origin in ("http://localhost:1", shop.portal):
         answer = page.request.post(f"{shop.portal}/apply", form={"year": "2026"}, headers={"Origin": origin})
         assert answer.status == 403
@@ -324,7 +328,7 @@ def test_nobody_applies_without_being_logged_in(shop: Bench, page: Page) -> None
     assert page.request.get(f"{shop.portal}/end/nonsense").status == 400
 
 
-def test_a_session_ends_after_half_an_hour(shop: Bench, page: Page) -> None:
+def test_a_session_ends_after_half_an_hour(shop: RunningShop, page: Page) -> None:
     shop.tap()
     page.goto(shop.portal)
     log_in(page, "#login", PIN)
@@ -335,7 +339,7 @@ def test_a_session_ends_after_half_an_hour(shop: Bench, page: Page) -> None:
     assert page.query_selector("#login") is not None
 
 
-def test_who_knows_what_of_one_basket(shop: Bench) -> None:
+def test_who_knows_what_of_one_basket(shop: RunningShop) -> None:
     receipt = next(r for _, _, r in shop.till.records() if r.eligible == 20 * 2_160).receipt
     found = json.loads(say(shop, "points", "exposure", receipt, "--json"))
     serial = certificates(shop.institutions, "hanako", Kind.AUTHENTICATION)[-1].serial
@@ -352,7 +356,7 @@ def test_who_knows_what_of_one_basket(shop: Bench) -> None:
     assert "usage" in say(shop, "points", "exposure", "9999", expect=2)
 
 
-def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: Bench, page: Page) -> None:
+def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: RunningShop, page: Page) -> None:
     institutions = shop.institutions
     clock_of(shop.world).stand(clock_of(shop.world).now().replace(year=2031, month=10, day=1))
     institutions.settle()

@@ -230,25 +230,26 @@ def test_own_logs_are_examined_with_the_truth_and_without(tmp_path: Path) -> Non
                    services={"shop 0": {"asks": True}})  # fmt: skip
     import_logs(lab, [path], told)
     with_truth = examine_logs(lab)
-    runs = {run["run"]: run["results"] for run in with_truth["threats"]}
-    assert runs["T1"]["precision"]["value"] == 1
-    assert runs["T1"]["recall"]["value"] > 0.7
-    assert 0 < runs["T4"]["uses seen (X12)"]["value"] < 0.5
-    assert runs["T15"]["precision"]["value"] > 0.9
-    assert runs["T15"]["recall"]["value"] > 0.8
-    assert {one["code"] for one in with_truth["findings"]} == {"handles-are-shared", "attributes-link"}
-    page = as_html(with_truth)
+    runs = {run.id: run for run in with_truth.threats}
+    assert runs["T1"].share("precision").value == 1
+    assert runs["T1"].share("recall").value > 0.7
+    assert 0 < runs["T4"].share("uses-seen").value < 0.5
+    assert runs["T15"].share("precision").value > 0.9
+    assert runs["T15"].share("recall").value > 0.8
+    assert {one.code for one in with_truth.findings} == {"handles-are-shared", "attributes-link"}
+    document = with_truth.as_dict()
+    page = as_html(document)
     for name in ("findings", "threats", "unicity", "anonymity"):
         assert f'<table id="{name}"' in page
     assert "countermeasures" not in page
-    assert as_csv(with_truth).startswith("run,who,result,value\nT1,")
-    assert as_json(examine_logs(lab)) == as_json(with_truth), "the same logs, the same bytes"
+    assert as_csv(document).startswith("run,who,result,value\nT1,")
+    assert as_json(examine_logs(lab).as_dict()) == as_json(document), "the same logs, the same bytes"
     import_logs(lab, [path], Mapping("time", "serial", "shop", form="epoch"))
     blind = examine_logs(lab)
-    runs = {run["run"]: run["results"] for run in blind["threats"]}
-    assert "recall" not in runs["T1"]
+    runs = {run.id: run for run in blind.threats}
+    assert "recall" not in {one.id for one in runs["T1"].results}
     assert "T15" not in runs, "nothing was told of anybody"
-    assert "nobody knows who is who" in as_html(blind)
+    assert "nobody knows who is who" in as_html(blind.as_dict())
 
 
 def test_a_name_with_a_quote_in_it_is_a_name(tmp_path: Path) -> None:
@@ -262,4 +263,4 @@ def test_digests_are_recognised_by_their_look(tmp_path: Path) -> None:
     rows = [f"2026-05-01T09:00:00,rice,{number:064x},x" for number in range(3)]
     lab = lab_of(tmp_path)
     import_logs(lab, written(tmp_path, *rows), MAPPING)
-    assert "handles-look-like-digests" in {one["code"] for one in examine_logs(lab)["findings"]}
+    assert "handles-look-like-digests" in {one.code for one in examine_logs(lab).findings}

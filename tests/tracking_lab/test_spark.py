@@ -25,7 +25,6 @@ def test_spark_examines_a_population_as_duckdb_does(tmp_path: Path) -> None:
     lab.populate(Plan(150, 8, "spark"))
     found = examine(lab)
     on_spark = examine(lab, engine=Spark(settings=SMALL))
-    assert (found.pop("engine"), on_spark.pop("engine")) == ("duckdb", "spark")
-    assert found == on_spark
-    linked = next(run["results"] for run in found["threats"] if run["run"] == "T15")
-    assert linked["login + insurance, recall"]["count"] > 10, "there was something to link"
+    assert (found.engine, on_spark.engine) == ("duckdb", "spark")
+    assert on_spark.as_dict() == {**found.as_dict(), "engine": "spark"}
+    assert found.threat("T15").share("login-insurance-recall").count > 10, "there was something to link"

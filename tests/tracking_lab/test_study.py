@@ -12,7 +12,7 @@ import pytest
 from kazashi.tracking_lab.accounts import ATTRIBUTES
 from kazashi.tracking_lab.attributes import best, candidates
 from kazashi.tracking_lab.coalitions import coalitions
-from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, handles, named
+from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, countermeasure, handles
 from kazashi.tracking_lab.engine import DuckDb
 from kazashi.tracking_lab.exposure import exposure_of
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
@@ -20,6 +20,7 @@ from kazashi.tracking_lab.linkers import by_timing, dictionary, together, trajec
 from kazashi.tracking_lab.metrics import pairwise
 from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.report import as_csv, as_html, as_json
+from kazashi.tracking_lab.results import Examination
 from kazashi.tracking_lab.study import examine, open_engine
 from kazashi.tracking_lab.threats import StoreRun, over_stores
 
@@ -34,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 
 @pytest.fixture(scope="module")
-def found(lab: Laboratory) -> dict[str, Any]:
+def found(lab: Laboratory) -> Examination:
     return examine(lab)
 
 
@@ -45,17 +46,17 @@ SEEN = pl.DataFrame({
 })  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "right", "missed", "smallest"), [
-    ("raw serial number", 2, 0, ["any two services"]),
-    ("raw serial number, lists in place of OCSP", 2, 0, ["any two services"]),
-    ("HMAC by a platform", 0, 2, [PLATFORM]),
-    ("tenant's user id from the authority's links", 0, 2, [PLATFORM]),
-    ("sector's identifier (bPK)", 2, 0, ["any two services"]),
-    ("a certificate for each service", 0, 2, [f"any two services + {AUTHORITY}"]),
-    ("blind converter", 0, 2, ["any two services + blind converter"]),
+@pytest.mark.parametrize(("wanted", "right", "missed", "smallest"), [
+    ("raw-serial", 2, 0, ["any two services"]),
+    ("raw-serial-lists", 2, 0, ["any two services"]),
+    ("keyed-pairwise", 0, 2, [PLATFORM]),
+    ("tenant-user-id", 0, 2, [PLATFORM]),
+    ("sector-bpk", 2, 0, ["any two services"]),
+    ("per-service-certificate", 0, 2, [f"any two services + {AUTHORITY}"]),
+    ("blind-converter", 0, 2, ["any two services + blind converter"]),
 ])  # fmt: skip
-def test_countermeasures_by_hand(name: str, right: int, missed: int, smallest: list[str]) -> None:
-    (measure,) = named([name])
+def test_countermeasures_by_hand(wanted: str, right: int, missed: int, smallest: list[str]) -> None:
+    measure = countermeasure(wanted)
     held = handles(SEEN.with_columns(asks=pl.lit(False)), measure)
     link = pairwise(held, "handle")
     assert (link.right, link.wrong, link.missed) == (right, 0, missed)
@@ -63,7 +64,7 @@ def test_countermeasures_by_hand(name: str, right: int, missed: int, smallest: l
 
 
 def test_an_authority_that_is_asked_about_every_use_needs_nobody_else() -> None:
-    (raw,) = named(["raw serial number"])
+    raw = countermeasure("raw-serial")
     asked = handles(SEEN.with_columns(asks=pl.lit(True)), raw)
     assert [str(who) for who in coalitions(asked, raw)] == [AUTHORITY, "any two services"]
 
@@ -73,79 +74,89 @@ def test_sectors_divide_what_services_can_link() -> None:
         "service": [1, 2, 3], "sector": ["private", "private", "tax"], "shown": [7, 7, 7], "chain": [1, 1, 1],
         "person": [1, 1, 1], "asks": [False] * 3,
     })  # fmt: skip
-    (bpk,) = named(["sector's identifier (bPK)"])
+    bpk = countermeasure("sector-bpk")
     found = [str(who) for who in coalitions(handles(three, bpk), bpk)]
     assert found == ["any two services of one sector", f"any two services of two sectors + {REGISTER}"]
 
 
-def test_at_least_ten_countermeasures_on_one_stream(found: dict[str, Any]) -> None:
-    rows = {row["name"]: row for row in found["countermeasures"]}
-    assert len(rows) == len(COUNTERMEASURES) == 12
-    assert rows["raw serial number"]["recall"]["value"] > 0.98
-    assert rows["raw serial number"]["precision"]["value"] == 1
-    for name in ("HMAC by a platform", "a certificate for each service", "blind converter"):
-        assert rows[name]["recall"]["value"] == 0
-    assert 0 < rows["sector's identifier (bPK)"]["recall"]["value"] < 0.6, "within a sector, and not across"
-    assert rows["raw serial number"]["renewals kept"]["value"] == 0
-    assert rows["tenant's user id from the authority's links"]["renewals kept"]["value"] == 1
-    assert all(row["cost"] for row in rows.values())
+def test_at_least_ten_countermeasures_on_one_stream(found: Examination) -> None:
+    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 12
+    recall = {one.measure.id: one.linkage.recall.value for one in found.comparisons}
+    assert recall["raw-serial"] > 0.98
+    assert found.comparison("raw-serial").linkage.precision.value == 1
+    assert recall["keyed-pairwise"] == recall["per-service-certificate"] == recall["blind-converter"] == 0
+    assert 0 < recall["sector-bpk"] < 0.6, "within a sector, and not across"
+    assert found.comparison("raw-serial").kept.value == 0
+    assert found.comparison("tenant-user-id").kept.value == 1
+    assert all(one.measure.cost for one in found.comparisons)
 
 
-def test_perfect_pseudonyms_give_no_advantage_and_raw_serials_do(found: dict[str, Any]) -> None:
-    games = {row["name"]: row for row in found["games"]}
-    perfect, raw = games["HMAC by a platform"], games["raw serial number"]
-    assert perfect["advantage"] <= perfect["within"]
-    assert perfect["area"] == 0.5
-    assert abs(perfect["risk beyond guessing"]) <= perfect["risk within"] * 1.5
-    assert raw["advantage"] > 0.4
-    assert raw["area low"] > 0.7
-    assert raw["risk beyond guessing"] - raw["risk within"] > 0.3
+def test_perfect_pseudonyms_give_no_advantage_and_raw_serials_do(found: Examination) -> None:
+    perfect, raw = found.game("keyed-pairwise"), found.game("raw-serial")
+    assert perfect.advantage <= perfect.within
+    assert perfect.area[0] == 0.5
+    assert abs(perfect.risk) <= perfect.risk_within * 1.5
+    assert raw.advantage > 0.4
+    assert raw.area[1] > 0.7, "the lower bound"
+    assert raw.risk - raw.risk_within > 0.3
 
 
-def runs_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {run["run"]: run["results"] for run in found["threats"]}
+def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found: Examination) -> None:
+    share = found.threat("T5").share
+    assert share("chain").total > 50
+    assert share("chain").value == 1
+    assert share("equality").value == 0
+    assert share("timing-and-attributes").value > share("timing").value
+    least, _ = share("timing-and-attributes-precision").interval
+    _, most = share("timing-and-attributes-control").interval
+    assert least > most
 
 
-def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found: dict[str, Any]) -> None:
-    renewals = runs_of(found)["T5"]
-    assert renewals["with the chain told"]["total"] > 50
-    assert renewals["with the chain told"]["value"] == 1
-    assert renewals["by equality alone"]["value"] == 0
-    assert renewals["by timing, birth year"]["value"] > renewals["by timing"]["value"]
-    assert (
-        renewals["by timing, birth year: precision"]["low"]
-        > (renewals["by timing, birth year: precision of the control"]["high"])
-    )
+def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: Examination) -> None:
+    assert [run.id for run in found.threats] == [
+        "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16",
+    ]  # fmt: skip
+    assert all(run.who and run.holding and run.how for run in found.threats)
+    assert all(len({one.id for one in run.results}) == len(run.results) for run in found.threats)
+
+    def value(run: str, result: str) -> float:
+        return found.threat(run).share(result).value
+
+    digests = found.threat("T2").value
+    assert value("T1", "precision") == 1
+    assert digests("plain-digest-links-the-same") is True
+    assert digests("common-salt-links-the-same") is True
+    assert digests("links-by-service-salt") == 0
+    assert value("T2", "dictionary-recall") == value("T1", "recall")
+    assert value("T2", "keyed-recall") == 0
+    assert value("T3", "user-id-recall") == 1
+    assert 0.2 < value("T4", "uses-seen") < 0.5, "of the services some ask, and others take lists"
+    assert found.threat("T6").share("chain").count == 0, "a lost card's successor is in no chain"
+    assert value("T9", "member-number-recall") == 0
+    assert value("T9", "table-recall") > 0.9
+    assert value("T14", "token-recall") == 1
+    assert value("T15", "login-insurance-recall") > 0.8
+    assert found.threat("T15").share("login-insurance-precision").interval[0] > 0.8
+    assert value("T15", "login-points-recall") == 0, "birth date, sex and town are not enough to be sure"
+    assert value("T15", "address-list-rank-1") > 0.8
+    most, mean = found.threat("T16").value("services-most"), found.threat("T16").value("services-mean")
+    assert isinstance(most, int)
+    assert isinstance(mean, float)
+    assert most >= mean > 1
 
 
-def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: dict[str, Any]) -> None:
-    runs = runs_of(found)
-    assert list(runs) == ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16"]
-    assert all(run["who"] and run["holding"] and run["how"] for run in found["threats"])
-    assert runs["T1"]["precision"]["value"] == 1
-    assert runs["T2"]["SHA-256 links what the number links"]
-    assert runs["T2"]["so does a salt that all share"]
-    assert runs["T2"]["links by a salt of each service"] == 0
-    assert runs["T2"]["the same after a dictionary, recall"]["value"] == runs["T1"]["recall"]["value"]
-    assert runs["T2"]["HMAC with a platform's key, recall"]["value"] == 0
-    assert runs["T3"]["tenant's user ids, recall"]["value"] == 1
-    assert 0.2 < runs["T4"]["uses seen (X12)"]["value"] < 0.5, "of the services some ask, and others take lists"
-    assert runs["T6"]["with the chain told"]["value"] in (0, None), "a lost card's successor is in no chain"
-    assert runs["T9"]["member numbers alone, recall"]["value"] == 0
-    assert runs["T9"]["with the table, recall"]["value"] > 0.9
-    assert runs["T14"]["by the token, recall"]["value"] == 1
-    assert runs["T15"]["login + insurance, recall"]["value"] > 0.8
-    assert runs["T15"]["login + insurance, precision"]["low"] > 0.8
-    assert runs["T15"]["login + points, recall"]["value"] == 0, "birth date, sex and town are not enough to be sure"
-    assert runs["T15"]["by an address list, RR@1 (X5)"]["value"] > 0.8
-    assert runs["T16"]["most"] >= runs["T16"]["services that answer: mean"] > 1
+def test_a_result_that_is_not_a_share_is_not_taken_for_one(found: Examination) -> None:
+    with pytest.raises(TypeError):
+        found.threat("T16").share("services-most")
+    with pytest.raises(KeyError):
+        found.threat("T16").share("nothing")
 
 
-def test_years_tell_renewal_from_chain(found: dict[str, Any]) -> None:
-    first, last = found["years"][0], found["years"][-1]
-    assert first["by equality"]["value"] > 0.95
-    assert last["by equality"]["value"] == 0
-    assert last["with the chain"]["value"] > 0.5
+def test_years_tell_renewal_from_chain(found: Examination) -> None:
+    first, last = found.years[0], found.years[-1]
+    assert first.by_equality.value > 0.95
+    assert last.by_equality.value == 0
+    assert last.with_chain.value > 0.5
 
 
 def test_attributes_link_and_controls_do_not() -> None:
@@ -218,20 +229,21 @@ def test_unicity_by_hand() -> None:
     engine.close()
 
 
-def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, found: dict[str, Any]) -> None:
-    page, again = as_html(found), as_html(examine(lab))
-    assert page == again
-    assert as_json(found) == as_json(examine(lab))
+def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, found: Examination) -> None:
+    document, again = found.as_dict(), examine(lab).as_dict()
+    page = as_html(document)
+    assert page == as_html(again)
+    assert as_json(document) == as_json(again)
     assert "http" not in page, "self-contained"
-    assert as_csv(found).count("\n") == 13
+    assert as_csv(document).count("\n") == 13
     for name in ("findings", "countermeasures", "years", "coalitions", "threats", "unicity", "anonymity", "games"):
         assert f'<table id="{name}"' in page
 
 
-def test_findings_have_severity_code_and_evidence(found: dict[str, Any]) -> None:
-    codes = {one["code"]: one for one in found["findings"]}
+def test_findings_have_severity_code_and_evidence(found: Examination) -> None:
+    codes = {one.code: one for one in found.findings}
     assert {"serial-links-services", "digest-links-the-same", "digest-is-no-secret"} <= codes.keys()
-    assert all(one["severity"] in ("high", "medium", "low") and one["evidence"] for one in codes.values())
+    assert all(one.severity in ("high", "medium", "low") and one.evidence for one in codes.values())
 
 
 def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
@@ -246,7 +258,7 @@ def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
         open_engine(cut)
     one = Laboratory(tmp_path / "one")
     one.populate(Plan(1, 5))
-    assert examine(one)["sizes"]["person"] == 1
+    assert examine(one).sizes["person"] == 1
 
 
 def test_exposure_by_hand() -> None:
@@ -263,7 +275,7 @@ def test_exposure_by_hand() -> None:
     assert found.path("serial", "code", frozenset(("authority",))) == [], "not without the core"
     run = StoreRun("T0", "a test", "serial", "code", frozenset(("authority", "core")))
     (row,) = over_stores(found, [run])
-    assert row["results"] == {"serial -> code": "authority: serial -> record / core: record -> code"}
+    assert (row.id, row.value("way")) == ("T0", "authority: serial -> record / core: record -> code")
 
 
 def test_tables_of_one_actor_are_joined_and_prove_conversions_only() -> None:

@@ -19,12 +19,12 @@ from kazashi.applets.install import load
 from kazashi.assembly.actors import actors_of
 from kazashi.assembly.error_codes import code_of
 from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.network_server import core_of
 from kazashi.assembly.points import open_till, tills_here
+from kazashi.assembly.points_server import centre_of
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import image_path
-from kazashi.provision_network.serve import core_of
 from kazashi.refund_points.centre import Answer
-from kazashi.refund_points.serve import centre_of
 from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.world.home import World, open_world
 from kazashi.world.storage import Migration, Store, StoreTooNew, open_store

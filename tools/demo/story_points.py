@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.points import enrol_till, register_reader, serve_centre
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess, serve
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
 from kazashi.refund_points.goods import CATALOGUE, Basket, Line
 from kazashi.refund_points.refunds import Refunds
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import Receipt, State, Till
 from kazashi.studies.points_balance import balance
 from kazashi.studies.points_exposure import exposure

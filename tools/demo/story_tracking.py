@@ -19,12 +19,13 @@ def examine(stage: Stage) -> str:
     laboratory.populate(Plan(_RESIDENTS, seed="demo"))
     found = report(laboratory)
     written = stage.directory / "tracking.html"
-    written.write_text(as_html(found), encoding="utf-8")
+    written.write_text(as_html(found.as_dict()), encoding="utf-8")
     page = visit_of(stage).page
     page.goto(written.as_uri())
     claims, severe = page.locator("#claims tr").count() - 1, page.locator("#findings .high").count()
-    rows = {row["name"]: row["recall"]["value"] for row in found["countermeasures"]}
-    raw, keyed = rows["raw serial number"], rows["HMAC by a platform"]
+    raw, keyed = (
+        found.examination.comparison(measure).linkage.recall.value for measure in ("raw-serial", "keyed-pairwise")
+    )
     if claims != 8 or not severe or raw < 0.9 or keyed:
         raise StepFailed(f"the page has {claims} claims, {severe} severe findings; {raw} and {keyed} are linked")
     return (

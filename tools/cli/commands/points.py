@@ -87,7 +87,7 @@ def points_enrol(
 def points_tills(context: click.Context) -> Reply:
     """Show every enrolled till and what waits on its disk."""
     from kazashi.assembly.points import tills_here
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     world = world_of(context)
     here = {till.name: till.states() for till in tills_here(world)}
@@ -108,7 +108,7 @@ def points_revoke(context: click.Context, till: str) -> None:
 
     TILL is SHOP/TILL/INSTALLATION; whatever it signs is refused.
     """
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     centre_of(world_of(context)).revoke_till(till)
     click.echo(f"{till} is revoked")
@@ -124,7 +124,7 @@ def points_centre(context: click.Context, port: int, workers: int) -> None:
 
     Tills show their certificate.
     """
-    from kazashi.refund_points.serve import run
+    from kazashi.assembly.points_server import run
 
     click.echo(f"The centre answers tills at https://{CENTRE.host}:{port}", err=True)
     run(world_of(context), port, workers)
@@ -141,11 +141,11 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
     It shows points by year, applications, and how they stand.
     """
     from kazashi.assembly.actors import REFUND_PORTAL as ACTOR
+    from kazashi.assembly.points_server import centre_of
     from kazashi.assembly.relying import over_http
     from kazashi.assembly.served import serve_application
     from kazashi.refund_points.portal import RefundPortal
     from kazashi.refund_points.refunds import Refunds
-    from kazashi.refund_points.serve import centre_of
 
     world = world_of(context)
     verifier, linkage = over_http(world, services, ACTOR.caller)
@@ -294,7 +294,7 @@ def points_balance(context: click.Context) -> Reply:
     Each point is found once, or named; exit 1 where one is not.
     """
     from kazashi.assembly.points import tills_here
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
     from kazashi.studies.points_balance import balance
 
     world = world_of(context)
@@ -307,7 +307,7 @@ def points_balance(context: click.Context) -> Reply:
 @click.pass_context
 def points_ledger(context: click.Context) -> Reply:
     """Show every account: its code, its year, its points."""
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
     return Reply(rows, table(rows, "nothing was accumulated yet"))
@@ -321,7 +321,7 @@ def points_refused(context: click.Context) -> Reply:
 
     The records themselves come with --json.
     """
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
     shown = [{name: row[name] for name in ("till", "reason", "words")} for row in rows]
@@ -337,7 +337,7 @@ def points_close_year(context: click.Context, year: int) -> None:
     What comes later counts for the year in which it comes.
     """
     from kazashi.assembly.errors import UsageError
-    from kazashi.refund_points.serve import centre_of
+    from kazashi.assembly.points_server import centre_of
 
     try:
         centre_of(world_of(context)).close_year(year)
@@ -466,8 +466,8 @@ def points_simulate(
 
 
 def _refunds(context: click.Context) -> Refunds:
+    from kazashi.assembly.points_server import centre_of
     from kazashi.refund_points.refunds import Refunds
-    from kazashi.refund_points.serve import centre_of
 
     return Refunds(centre_of(world_of(context)))
 

@@ -36,6 +36,7 @@ def tracking_populate(
     They are written as Parquet files. A run that was cut off is gone on with.
     """
     from kazashi.studies.tracking import populated
+    from kazashi.tracking_lab.engine import count
     from kazashi.tracking_lab.laboratory import steps
     from kazashi.tracking_lab.plan import Plan
     from kazashi.tracking_lab.study import open_engine
@@ -47,7 +48,7 @@ def tracking_populate(
     if residents:
         engine = open_engine(laboratory)
         for what in ("person", "certificate", "service", "uses"):
-            sizes[what] = int(engine.query(f"SELECT count(*) AS n FROM {what}")["n"][0])
+            sizes[what] = count(engine, what)
         engine.close()
     return Reply(sizes, "\n".join(f"{name}: {value}" for name, value in sizes.items()))
 
@@ -99,15 +100,17 @@ def tracking_report(
     """
     from rich.console import Console
 
-    from kazashi.studies.tracking import RESIDENTS, YEARS, laboratory_of, populated, report
+    from kazashi.studies.tracking import RESIDENTS, YEARS, Report, laboratory_of, populated, report
     from kazashi.tracking_lab.engine import Spark
     from kazashi.tracking_lab.log_study import examine_logs
     from kazashi.tracking_lab.plan import Plan
     from kazashi.tracking_lab.report import as_csv, as_html
     from kazashi.tracking_lab.report import as_json as in_json
+    from kazashi.tracking_lab.results import LogExamination
 
     world = new_world_of(context)
     laboratory = laboratory_of(world, name)
+    found: Report | LogExamination
     with Console(stderr=True).status("starting") as shown:
         engine = None if spark is None else Spark(spark)
         if laboratory.imported:
@@ -117,16 +120,17 @@ def tracking_report(
                 shown.update("a population ...")
                 laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
             found = report(laboratory, lambda what: shown.update(f"{what} ..."), engine)
-    html.write_text(as_html(found), encoding="utf-8")
+    document = found.as_dict()
+    html.write_text(as_html(document), encoding="utf-8")
     if csv_file is not None:
-        csv_file.write_text(as_csv(found), encoding="utf-8")
+        csv_file.write_text(as_csv(document), encoding="utf-8")
     if as_json:
-        click.echo(in_json(found), nl=False)
-    elif laboratory.imported:
-        click.echo("\n".join(f"{one['severity']}: {one['words']} ({one['evidence']})" for one in found["findings"])
+        click.echo(in_json(document), nl=False)
+    elif isinstance(found, LogExamination):
+        click.echo("\n".join(f"{one.severity}: {one.words} ({one.evidence})" for one in found.findings)
                    or "nothing links")  # fmt: skip
     else:
-        click.echo("\n".join(f"{claim['claim']}\n    {claim['words']}" for claim in found["claims"]))
+        click.echo("\n".join(f"{claim.claim}\n    {claim.words}" for claim in found.claims))
     click.echo(f"The page is in {html}", err=True)
 
 

@@ -1,5 +1,5 @@
-"""The process that serves a world's accumulation centre:
-`python -m kazashi.refund_points.serve WORLD --port P --workers N`.
+"""A world's accumulation centre, and the process that serves it:
+`python -m kazashi.assembly.points_server WORLD --port P --workers N`.
 
 Several workers share one port and one database; what one has taken in the others know, because it is on disk.
 """
@@ -23,9 +23,14 @@ from kazashi.world.home import World, open_world
 _WORLD = "KAZASHI_SERVED_WORLD"
 
 
+def mykey_platform_of(world: World) -> MyKeyPlatform:
+    """A world's MyKey platform, as tills and the centre ask it whose card one is: that needs no linkage."""
+    return MyKeyPlatform(world, NoLinkage())
+
+
 def centre_of(world: World, **settled: Any) -> Centre:
-    """A world's centre. It may ask the MyKey platform whose card one is; nothing more than that is needed of it."""
-    return Centre(world, mykey=MyKeyPlatform(world, NoLinkage()), **settled)
+    """A world's centre, with what is settled when it begins."""
+    return Centre(world, mykey=mykey_platform_of(world), **settled)
 
 
 def worker() -> Any:
@@ -33,7 +38,7 @@ def worker() -> Any:
     return application(centre_of(open_world(Path(os.environ[_WORLD]))))
 
 
-def run(world: World, port: int, workers: int, factory: str = "kazashi.refund_points.serve:worker") -> None:
+def run(world: World, port: int, workers: int, factory: str = "kazashi.assembly.points_server:worker") -> None:
     """Serve until told to end; `factory` makes each worker's application."""
     os.environ[_WORLD] = str(world.directory)
     world.run.mkdir(mode=0o700, exist_ok=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,21 +15,21 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.points import enrol_till, serve_centre
+from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess, serve
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.serve import centre_of
 from kazashi.refund_points.till import Till
 from kazashi.tools.daemon.services import Services
 from kazashi.world.home import World
+from tests.polling import LIMIT, until
 
 SHOP, TILL = "rice-shop", "till-1"
-_PATIENCE = 15.0
 
 
 @dataclass
-class Bench:
+class RunningShop:
     """What the tests work on."""
 
     institutions: Institutions
@@ -58,7 +57,7 @@ class Bench:
         """Put a card on a reader: hanako's, unless another is named."""
         where, image = self.host.slots[slot], image or self.image
         self.host.insert(where, image.stem, image, Presentation(contactless=True))
-        assert where.wait_until_powered(10)
+        assert where.wait_until_powered(LIMIT)
 
     def clear(self) -> None:
         """Take every card away."""
@@ -76,7 +75,7 @@ class Bench:
 
 
 @contextmanager
-def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
+def running_shop(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[RunningShop]:
     """Everything, started and stopped."""
     world = institutions.world
     with ExitStack() as stack:
@@ -95,7 +94,7 @@ def bench(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Bench]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         stack.callback(browser.close)
         enrol_till(world, SHOP, TILL)
-        found = Bench(
+        found = RunningShop(
             institutions, host, centre_of(world), serve_centre(world), services.status["http"],
             f"http://localhost:{portal.port}", browser, image,
         )  # fmt: skip
@@ -136,10 +135,14 @@ class Screen:
 
     def until(self, *words: str) -> str:
         """The screen, once it shows all of these words."""
-        deadline = time.monotonic() + _PATIENCE
-        while not all(word in (shown := self.shown()) for word in words):
-            assert time.monotonic() < deadline, f"the screen does not show {words}:\n{shown}"
-            time.sleep(0.05)
+        shown = ""
+
+        def shows() -> bool:
+            nonlocal shown
+            shown = self.shown()
+            return all(word in shown for word in words)
+
+        until(shows, f"the screen shows {words}")
         return shown
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
-"""The processes of the network: `python -m kazashi.provision_network.serve WORLD core --port P`, and the same with
-`interface:NAME`."""
+"""A world's core, and the processes of the network:
+`python -m kazashi.assembly.network_server WORLD core --port P`, and the same with `interface:NAME`."""
 
 from __future__ import annotations
 

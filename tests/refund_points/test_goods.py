@@ -1,0 +1,46 @@
+"""Goods and baskets: which lines earn points, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kazashi.refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
+from tests.refund_points.tills import LUNCH
+
+
+def test_the_plan_s_own_example() -> None:
+    assert points_of(1_100) == 20
+    assert Basket((Line(Item("x", "弁当", 1_100, Category.FOOD)),)).points == 20
+
+
+def test_only_eligible_lines_earn_points() -> None:
+    assert (LUNCH.total, LUNCH.eligible, LUNCH.points) == (880 + 300 + 228, 1_180, 21)
+    assert {category.value for category in Category if category.eligible} == {"food", "drink", "eating-out"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: Item("x", "x", -1, Category.FOOD), lambda: Item("x", "x", 0, Category.FOOD),
+     lambda: Item("x", "x", MOST_YEN + 1, Category.FOOD), lambda: Item("x", "x", True, Category.FOOD),
+     lambda: Line(CATALOGUE["tea"], 0), lambda: Line(CATALOGUE["tea"], -1),
+     lambda: Basket(()), lambda: Basket((Line(CATALOGUE["tea"], MOST_YEN),)),
+     lambda: Basket((Line(CATALOGUE["tea"]),) * 1001)],
+)  # fmt: skip
+def test_baskets_that_make_no_sense_are_refused(wrong: Callable[[], object]) -> None:
+    with pytest.raises(BasketRefused):
+        wrong()
+
+
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_returning_everything_in_any_order_takes_away_what_was_given(prices: list[int], chance: Random) -> None:
+    left, points = sum(prices), points_of(sum(prices))
+    chance.shuffle(prices)
+    for price in prices:
+        points += points_of(left - price) - points_of(left)
+        left -= price
+    assert (left, points) == (0, 0)

@@ -1,0 +1,53 @@
+"""A centre, tills that send to it in this process, and what they sell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.reading import Card
+from kazashi.refund_points.record import Record, What
+from kazashi.refund_points.sender import CentreUnreachable
+from kazashi.refund_points.till import Till
+from kazashi.world.home import World
+
+NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
+LUNCH = Basket((Line(CATALOGUE["lunch"]), Line(CATALOGUE["tea"], 2), Line(CATALOGUE["beer"])))
+HANAKO, TARO = Card(0x1234ABCD), Card(0x1234ABCE)
+RECORD = Record("rice-shop/till-1/1", 1, What.PURCHASE, 1, "rice-shop/till-1/1/1", "mykey", "AAAA0001", 1_100, 20)
+
+
+class Line2Centre:
+    """A way to the centre that can be cut."""
+
+    def __init__(self, centre: Centre) -> None:
+        self.centre = centre
+        self.cut = False
+
+    def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
+        if self.cut:
+            raise CentreUnreachable("cut")
+        return [result.as_dict() for result in self.centre.receive(till, records)]
+
+
+def till_of(world: World, centre: Centre, shop: str = "rice-shop", name: str = "till-1", **more: Any) -> Till:
+    till = Till(world.directory / "tills", shop, name, world.clock, **more)
+    if not till.enrolled:
+        till.enrol(centre.enrol(shop, name, till.begin()))
+    return till
+
+
+def balance(centre: Centre, code: str, year: int = 2026) -> int:
+    with centre.store.reading() as connection:
+        found = centre.ledger.known(connection, [(code, year)])
+        return sum(centre.ledger.balances(connection, list(found.values())).values())
+
+
+def totals(centre: Centre) -> dict[str, int]:
+    with centre.store.reading() as connection:
+        found = centre.ledger.totals(connection)
+    assert sum(found.values()) == 0, "what one has was taken from another"
+    return found
