@@ -186,6 +186,7 @@ def everything(
 @pytest.fixture
 def page(everything: Everything) -> Iterator[Page]:
     context = everything.bench.browser.new_context(viewport={"width": 760, "height": 1400})
+    context.set_default_timeout(LIMIT * 1000)
     yield context.new_page()
     context.close()
 

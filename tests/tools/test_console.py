@@ -25,6 +25,7 @@ from tests.cli.program import Program
 from tests.support import LIMIT, send
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+GET_CHALLENGE = "0084000008"
 SELECT_JPKI, VERIFY = "00A4040C0AD392F000260100000001", "0020009804"
 
 
@@ -128,7 +129,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(lies(page, 1)).to_contain_text("empty")
 
 
-def test_what_a_client_sends_is_seen_and_tries_go_down(page: Page, bench: dict[str, Any]) -> None:
+def test_what_a_client_sends_is_seen_and_tries_go_down(page: Page, browser: Browser, bench: dict[str, Any]) -> None:
     reader = bench["slots"][0]["reader"]
     trace = page.locator("#trace")
     send(bench["pcscd"]["environment"], reader, SELECT_JPKI, VERIFY + "39393939")
@@ -142,9 +143,13 @@ def test_what_a_client_sends_is_seen_and_tries_go_down(page: Page, bench: dict[s
     expect(lies(page, 0)).to_contain_text("3/3")
     page.locator("#pause").click()
     page.locator("#clear").click()
-    send(bench["pcscd"]["environment"], reader, SELECT_JPKI)
-    page.wait_for_timeout(400)
+    other = browser.new_context(locale="en-GB").new_page()
+    other.goto(bench["console"])
+    other.wait_for_selector("#people tr[data-who]")
+    send(bench["pcscd"]["environment"], reader, SELECT_JPKI, GET_CHALLENGE)
+    expect(other.locator("#trace")).to_contain_text("GET CHALLENGE")
     assert page.locator("#trace li").count() == 0, "nothing is shown while it is paused"
+    other.context.close()
     page.locator("#pause").click()
     send(bench["pcscd"]["environment"], reader, SELECT_JPKI)
     expect(trace).to_contain_text("SELECT application JPKI")
@@ -219,7 +224,9 @@ def test_a_slow_press_is_not_lost_when_the_page_is_drawn_anew(page: Page) -> Non
     page.locator("[data-at=pick-1]").select_option("taro")
     page.locator("[data-at=insert-1]").hover()
     page.mouse.down()
-    page.wait_for_timeout(2_500)  # the state is asked for every two seconds
+    for _ in range(2):  # once the state is asked for anew, what was told before is drawn
+        with page.expect_response("**/state", timeout=LIMIT * 1000):
+            pass
     page.mouse.up()
     expect(lies(page, 1)).to_contain_text("taro")
     page.locator("[data-at=remove-1]").click()
