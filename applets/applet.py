@@ -7,7 +7,7 @@ around them.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from typing import TypeVar
@@ -37,7 +37,7 @@ Making = Callable[[Personalisation], _Value]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Ef(FileId):
+class Ef(FileId, ABC):
     """An elementary file as declared. `name` is what traces call it."""
 
     fid: InitVar[int]

@@ -12,6 +12,7 @@ from kazashi.card.status_word import Status
 
 _SUCCESS = Status.SUCCESS.to_bytes(2)
 _UNKNOWN_CLASS = Status.UNKNOWN_CLASS.to_bytes(2)
+_READER_CLASS = CommandClass.READER.to_bytes(1)
 GET_UID = Instruction.GET_UID.to_bytes(2) + b"\0\0\0"
 GET_ATTRIB_RESPONSE = Instruction.GET_UID.to_bytes(2) + b"\1\0\0"
 """The two commands that a contactless reader answers itself (PC/SC part 3, section 3.2.2.1.3)."""
@@ -108,7 +109,7 @@ class ContactlessInterface(ContactInterface):
 
     def transmit(self, command: bytes) -> bytes:
         """Answer one command APDU."""
-        if command[:1] != bytes((CommandClass.READER,)):
+        if command[:1] != _READER_CLASS:
             return self.chip.transmit(command)
         if command == GET_UID:
             return self._pupi + _SUCCESS

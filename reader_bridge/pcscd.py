@@ -116,12 +116,19 @@ def configured_endpoints(directory: Path) -> list[Endpoint]:
 
 
 def start_pcscd(
-    directory: Path, readers: Sequence[str], *, private: bool, first_port: int = FIRST_PORT, log: Path | None = None
+    directory: Path,
+    readers: Sequence[str],
+    *,
+    private: bool,
+    first_port: int = FIRST_PORT,
+    dials: str | None = None,
+    log: Path | None = None,
 ) -> RunningPcscd:
     """Start a pcscd with one two-slot reader for each name; it ends with this process. Raises PcscdUnavailable.
 
     `directory` is for its socket and configuration. `private` keeps it out of the system's way; otherwise it takes
-    the system's place, which needs root. Call from the main thread: the kernel ends it when the calling thread ends.
+    the system's place, which needs root. With `dials`, vpcd does not listen: it dials that host, at two ports for each
+    reader from `first_port` on. Call from the main thread: the kernel ends it when the calling thread ends.
     """
     if not 1 <= len(readers) <= MAX_READERS:
         raise PcscdUnavailable(f"pcscd takes 1 to {MAX_READERS} two-slot readers, not {len(readers)}")
@@ -132,9 +139,9 @@ def start_pcscd(
     socket_path = socket_directory / SOCKET_NAME
     if len(str(socket_path)) > _MAX_SOCKET_PATH:
         raise PcscdUnavailable(f"{socket_path} is too long for a socket; choose a world with a shorter path")
-    ports = _free_ports(len(readers), first_port)
+    ports = free_ports(len(readers), first_port) if dials is None else range(first_port, 65534, 2)[: len(readers)]
     configuration = directory / "reader.conf.d"
-    _write_configuration(configuration, readers, ports)
+    _write_configuration(configuration, readers, ports, dials or "/dev/null")
     try:
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
@@ -173,7 +180,7 @@ def _slots(name: str, port: int) -> list[Endpoint]:
     return [Endpoint(f"{name} 00 {number:02d}", "127.0.0.1", port + number) for number in range(2)]
 
 
-def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequence[int]) -> None:
+def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequence[int], host: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     drivers = directory.with_name("drivers")
@@ -185,13 +192,13 @@ def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequenc
         # place. A copy under another name is loaded apart; a link would not be.
         driver = Path(shutil.copyfile(DRIVER, drivers / f"vpcd-{number:02d}.so"))
         (directory / f"{number:02d}").write_text(
-            f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#06x}\nLIBPATH {driver}\nCHANNELID {port:#06x}\n',
+            f'FRIENDLYNAME "{name}"\nDEVICENAME {host}:{port:#06x}\nLIBPATH {driver}\nCHANNELID {port:#06x}\n',
             encoding="utf-8",
         )
 
 
-def _free_ports(count: int, first: int) -> list[int]:
-    """`count` ports, each with its successor free."""
+def free_ports(count: int, first: int) -> list[int]:
+    """Return `count` ports from `first` on, each with its successor free. Raises PcscdUnavailable."""
     found: list[int] = []
     for port in range(first, 65534, 2):
         if _bindable(port) and _bindable(port + 1):

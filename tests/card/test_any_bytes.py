@@ -87,8 +87,6 @@ def test_a_million_commands(quick_chip: Chip, image: Path) -> None:
         else:
             assert len(answer) == 2, f"{command.hex()} was refused, with data"
     assert {0x9000, 0x6984, 0x6982, 0x6A82, 0x6700, 0x6A86, 0x6981, 0x6D00, 0x6E00, 0x6B00, 0x63C0} <= seen.keys()
-    assert quick_chip._session is not None
-    assert not quick_chip._session.facts, "nothing was ever verified"
 
 
 @settings(max_examples=500)

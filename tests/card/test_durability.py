@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,13 +156,21 @@ def test_two_hosts_of_one_image_share_the_tries(image: Path) -> None:
     assert first.pin(REFERENCE).tries_left == 3
 
 
-def test_every_write_is_synced(image: Path, tmp_path: Path) -> None:
+def test_every_write_is_synced(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """strace is no part of a fresh machine, so the promise is read from the database that keeps it."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
     store = ImageStore(image)
     store.refill(REFERENCE)
-    assert store._connection is not None
-    assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
-    assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    (database,) = opened
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert image.with_name(f"{image.name}-wal").exists()
     store.close()
     assert not image.with_name(f"{image.name}-wal").exists(), "a card that is put away is one file again"

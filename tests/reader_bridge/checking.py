@@ -26,6 +26,7 @@ from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interfac
 from kazashi.reader_bridge.pcsc import CardHandle, CardStatus
 from kazashi.reader_bridge.slot import Slot
 from tests.reader_bridge.test_slots import insert
+from tests.reader_bridge.waiting import LIMIT
 
 SECONDS = 10.0
 NO_PINS = Secrets()
@@ -151,7 +152,7 @@ def put(host: ReaderHost, image: Path, presentation: Presentation | None = None)
 def hold(host: ReaderHost, interface: Interface, slot: Slot | None = None) -> Slot:
     slot = slot or host.slots[next(NUMBERS)]
     host.hold(slot, "held", interface)
-    assert slot.wait_until_powered(SECONDS)
+    assert slot.wait_until_powered(LIMIT)
     return slot
 
 

@@ -24,10 +24,9 @@ from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.vpcd import FORGETTING
 from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
-from tests.reader_bridge.waiting import until
+from tests.reader_bridge.waiting import LIMIT, until
 from tests.support import PcscError, Transmit, connected
 
-SECONDS = 10.0
 SELECT_JPKI = request.select(jpki.AID)
 SELECT_CARD_MANAGER = request.select(card_manager.AID)
 SELECT_WITH_FCI = request.select_for_information(jpki.AID)
@@ -48,7 +47,7 @@ def put(host: ReaderHost, image: Path, *scripts: str) -> list[str]:
         plan = parse_fault_script(script)
         host.insert(host.slots[number], f"card {number}", copy(image, number), Presentation(faults=plan))
     for number, _ in enumerate(scripts):
-        assert host.slots[number].wait_until_powered(SECONDS)
+        assert host.slots[number].wait_until_powered(LIMIT)
     return [host.slots[number].endpoint.reader for number, _ in enumerate(scripts)]
 
 

@@ -31,7 +31,6 @@ from tests.reader_bridge.checking import (
     AT_RISK,
     NUMBERS,
     PINS,
-    SECONDS,
     Agreeable,
     Stranger,
     check,
@@ -48,6 +47,7 @@ from tests.reader_bridge.checking import (
     tries_left,
 )
 from tests.reader_bridge.test_slots import wait_for
+from tests.reader_bridge.waiting import LIMIT
 
 
 @needs_reader
@@ -216,7 +216,7 @@ def stock_vicc(pcscd: RunningPcscd, directory: Path) -> Iterator[str]:
             yield endpoint.reader
         finally:
             vicc.terminate()
-            vicc.wait(SECONDS)
+            vicc.wait(LIMIT)
             wait_for(endpoint.reader, SCARD_STATE_EMPTY)
 
 

@@ -32,13 +32,14 @@ from tests.reader_bridge.checking import (
     outcomes,
     put,
 )
+from tests.reader_bridge.waiting import LIMIT
 
 
 def wait_for_threads(name: str) -> None:
     """Until the thread of a check that was given up, or one that a check has left behind, has ended."""
     for thread in threading.enumerate():
         if name in thread.name:
-            thread.join(SECONDS)
+            thread.join(LIMIT)
             assert not thread.is_alive()
 
 
@@ -61,7 +62,7 @@ def test_faults_are_findings_and_crash_no_check(host: ReaderHost, image: Path, n
         own = Path(shutil.copy(image, image.with_name(f"{name}.card")))
         host.insert(slot, name, own, Presentation(faults=parse_fault_script(FAULTS[name])))
     for slot, name in zip(host.slots, names, strict=False):
-        assert slot.wait_until_powered(SECONDS)
+        assert slot.wait_until_powered(LIMIT)
         groups = [group for group in GROUPS if group != "concurrency"]
         report = check(slot, PINS, groups=groups, hangs_seconds=0.5)
         assert not_good(report), name

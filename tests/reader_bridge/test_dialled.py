@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,6 @@ from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
-from kazashi.reader_bridge import pcscd
 from kazashi.reader_bridge.endpoint import DialledEndpoint, PortTaken, dialled_endpoint
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
@@ -31,10 +29,9 @@ from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
-from tests.reader_bridge.waiting import until
+from tests.reader_bridge.waiting import LIMIT, until
 from tests.support import send
 
-SECONDS = 10.0
 DONE = b"\x90\x00"
 SELECT_JPKI = request.select(jpki.AID)
 VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
@@ -83,7 +80,7 @@ class Phone:
         except TimeoutError:
             return True
         finally:
-            self._sock.settimeout(SECONDS)
+            self._sock.settimeout(LIMIT)
         return False
 
     def is_turned_away(self) -> bool:
@@ -103,7 +100,7 @@ class Phone:
 
 
 def knock(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    return socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
 
 
 def dial(port: int, delay: float = 0.0) -> Phone:
@@ -275,29 +272,19 @@ def test_what_is_no_address_is_told_so(address: str) -> None:
 
 
 @pytest.mark.reader
-def test_a_pcscd_whose_vpcd_dials_sees_the_cards(
-    world: World, host: ReaderHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pcscd_whose_vpcd_dials_sees_the_cards(world: World, host: ReaderHost, tmp_path: Path) -> None:
     """vpcd dials two ports for each entry, and takes pcscd along where nobody answers at one of them."""
     names = ("hanako", "taro")
     for slot, name in zip(host.slots, names, strict=True):
         image = Path(shutil.copy(image_path(world, name), tmp_path / f"{name}.card"))
         host.insert(slot, name, image, Presentation())
         until(partial(is_listened_to, slot.endpoint.port), "nobody listens")
-    configure = pcscd._write_configuration
-
-    def dialling(directory: Path, *arguments: Any) -> None:
-        configure(directory, *arguments)
-        for file in directory.iterdir():
-            file.write_text(file.read_text().replace("/dev/null:", "127.0.0.1:"))
-
-    monkeypatch.setattr(pcscd, "_write_configuration", dialling)
-    monkeypatch.setattr(pcscd, "_free_ports", lambda *_: [host.slots[0].endpoint.port])
-    running = start_pcscd(tmp_path, ["Dialling"], private=True)
+    first = host.slots[0].endpoint.port
+    running = start_pcscd(tmp_path, ["Dialling"], private=True, first_port=first, dials="127.0.0.1")
     try:
         environment = running.client_environment()
         for number, name in enumerate(names):
-            assert host.slots[number].wait_until_powered(SECONDS)
+            assert host.slots[number].wait_until_powered(LIMIT)
             reader = running.endpoints[number].reader
             said = subprocess.run(
                 ["opensc-tool", "--reader", reader, "--name"],

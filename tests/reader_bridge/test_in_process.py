@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 from smartcard.Exceptions import CardConnectionException, NoCardException
-from smartcard.scard import SCARD_LEAVE_CARD, SCARD_RESET_CARD, SCARD_UNPOWER_CARD
+from smartcard.scard import (
+    SCARD_E_UNSUPPORTED_FEATURE,
+    SCARD_LEAVE_CARD,
+    SCARD_RESET_CARD,
+    SCARD_UNPOWER_CARD,
+    SCARD_W_REMOVED_CARD,
+)
 from smartcard.util import toBytes
 
 from kazashi.applets import jpki
@@ -37,7 +43,7 @@ def test_a_client_of_pyscard(reader: InProcessReader) -> None:
     assert (data[:2], status) == ([0x30, 0x82], [0x90, 0x00])
     assert str(connection.getReader()) == "Kazashi in process"
     connection.disconnect()
-    with pytest.raises(CardConnectionException, match="not connected"):
+    with pytest.raises(CardConnectionException):
         connection.transmit(SELECT)
 
 
@@ -61,14 +67,15 @@ def test_an_empty_reader_and_a_card_that_goes(reader: InProcessReader) -> None:
     connection = reader.createConnection()
     connection.connect()
     reader.remove()
-    with pytest.raises(CardConnectionException, match="removed"):
+    with pytest.raises(CardConnectionException) as removed:
         connection.transmit(SELECT)
+    assert removed.value.hresult == SCARD_W_REMOVED_CARD
     with pytest.raises(NoCardException):
         reader.createConnection().connect()
-    with pytest.raises(CardConnectionException, match="no controls"):
-        connection.control(1, [])
-    with pytest.raises(CardConnectionException, match="no attributes"):
-        connection.getAttrib(1)
+    for unsupported, arguments in ((connection.control, (1, [])), (connection.getAttrib, (1,))):
+        with pytest.raises(CardConnectionException) as refused:
+            unsupported(*arguments)
+        assert refused.value.hresult == SCARD_E_UNSUPPORTED_FEATURE
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -77,14 +78,18 @@ def test_ports_in_use_are_passed_over(tmp_path: Path) -> None:
         taken.bind(("", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = pcscd._free_ports(1, port)
+        found = pcscd.free_ports(1, port)
         assert found[0] > port
     with pytest.raises(PcscdUnavailable, match="free ports"):
-        pcscd._free_ports(5, 65530)
+        pcscd.free_ports(5, 65530)
 
 
 def test_a_pcscd_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pcscd, "_IN_NAMESPACE", "echo no rights today >&2; exit 1")
+    """Where the kernel grants no namespace, `unshare` says so and ends."""
+    program = tmp_path / "unshare"
+    program.write_text("#!/bin/sh\necho no rights today >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(PcscdUnavailable, match="no rights today"):
         start(tmp_path, "r")
 

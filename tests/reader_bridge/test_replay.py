@@ -33,14 +33,13 @@ from tests.reader_bridge.test_slots import insert, wait_for
 from tests.reader_bridge.tracing import (
     AT,
     DONE,
-    SECONDS,
     SELECT_JPKI,
     SIGN,
     TRIES,
     VERIFY,
     written,
 )
-from tests.reader_bridge.waiting import until
+from tests.reader_bridge.waiting import LIMIT, until
 from tests.support import PcscError, connected, run
 
 
@@ -61,7 +60,7 @@ def test_a_recording_of_opensc_is_played_to_opensc(world: World, image: Path, ho
     trace = written(tmp_path / "t", recorded(host, 0, 0), unmasked=True)
     lenient, strict = replayed(host, 1, trace, strict=False), replayed(host, 2, trace, strict=True)
     for number in (1, 2):
-        assert host.slots[number].wait_until_powered(SECONDS)
+        assert host.slots[number].wait_until_powered(LIMIT)
     readers = [slot.endpoint.reader for slot in host.slots]
 
     for _ in range(2):
@@ -81,7 +80,7 @@ def test_a_recording_of_opensc_is_played_to_opensc(world: World, image: Path, ho
     with connected(readers[2]) as transmit:
         assert [transmit(SELECT_JPKI) for _ in range(2)] == [b"\x6f\x00"] * 2, "the recording is at its end"
     host.reset(host.slots[2])
-    assert host.slots[2].wait_until_powered(SECONDS)
+    assert host.slots[2].wait_until_powered(LIMIT)
     assert run("pkcs15-tool", "--reader", readers[2], "--list-certificates") == listing, "put in anew"
 
 
@@ -132,7 +131,7 @@ def relayed(image: Path, host: ReaderHost) -> Iterator[str]:
     """The reader in which slot 2 shows the card of slot 0."""
     reader = insert(host, 0, image)
     host.hold(host.slots[2], "relay", RelayedCard(reader))
-    assert host.slots[2].wait_until_powered(SECONDS)
+    assert host.slots[2].wait_until_powered(LIMIT)
     yield host.slots[2].endpoint.reader
     host.remove(host.slots[2])
 
@@ -170,7 +169,7 @@ def test_a_relayed_card_goes_and_comes_back_with_the_one_that_it_is(
             transmit(TRIES)
     insert(host, 0, image)
     wait_for(relayed, SCARD_STATE_PRESENT)
-    assert host.slots[2].wait_until_powered(SECONDS)
+    assert host.slots[2].wait_until_powered(LIMIT)
     with connected(relayed) as transmit:
         assert (transmit(SELECT_JPKI), transmit(VERIFY)) == (DONE, DONE)
     host.remove(host.slots[0])
@@ -182,7 +181,7 @@ def test_a_card_that_is_torn_out_under_a_relay_does_not_hang_it(image: Path, hos
     plan = parse_fault_script("faults: [{tear: during, away: 50 ms, when: {matching: 802A}}]")
     reader = insert(host, 0, image, Presentation(faults=plan))
     host.hold(host.slots[2], "relay", RelayedCard(reader))
-    assert host.slots[2].wait_until_powered(SECONDS)
+    assert host.slots[2].wait_until_powered(LIMIT)
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -193,12 +192,12 @@ def test_a_card_that_is_torn_out_under_a_relay_does_not_hang_it(image: Path, hos
 
     client = threading.Thread(target=ask, daemon=True)
     client.start()
-    client.join(SECONDS)
+    client.join(LIMIT)
     assert not client.is_alive()
     assert answers in ([DONE, DONE], [DONE, DONE, b""])
     until(lambda: not host.slots[2].wait_until_powered(0), "the relayed card is still there")
     for number in (0, 2):
-        assert host.slots[number].wait_until_powered(SECONDS)
+        assert host.slots[number].wait_until_powered(LIMIT)
     with connected(host.slots[2].endpoint.reader) as transmit:
         assert transmit(SELECT_JPKI) == DONE
 
@@ -207,7 +206,7 @@ def test_a_card_that_is_torn_out_under_a_relay_does_not_hang_it(image: Path, hos
 def test_a_card_that_speaks_t_0_alone_is_relayed_too(image: Path, host: ReaderHost) -> None:
     reader = insert(host, 0, image, Presentation(faults=parse_fault_script("protocol: T=0")))
     host.hold(host.slots[2], "relay", RelayedCard(reader))
-    assert host.slots[2].wait_until_powered(SECONDS)
+    assert host.slots[2].wait_until_powered(LIMIT)
     said = run("opensc-tool", "--reader", host.slots[2].endpoint.reader, "--atr", "--name")
     assert said.split() == ["3b:60:00:00", "jpki"]
 

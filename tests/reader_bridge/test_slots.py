@@ -45,6 +45,7 @@ from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
 from kazashi.reader_bridge.slot import Slot, SlotBusy
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
+from tests.reader_bridge.waiting import LIMIT
 from tests.support import PcscError, check, connected, context, send
 
 pytestmark = pytest.mark.reader
@@ -68,13 +69,13 @@ def certificate(image: Path) -> bytes:
 def insert(host: ReaderHost, number: int, image: Path, presentation: Presentation | None = None) -> str:
     slot = host.slots[number]
     host.insert(slot, image.stem, image, presentation or Presentation())
-    assert slot.wait_until_powered(SECONDS)
+    assert slot.wait_until_powered(LIMIT)
     return slot.endpoint.reader
 
 
 def wait_for(reader: str, state: int) -> None:
     """Wait until pcscd tells that a reader is in a state."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + LIMIT
     with context() as established:
         seen = SCARD_STATE_UNAWARE
         while time.monotonic() < deadline:
@@ -87,10 +88,10 @@ def wait_for(reader: str, state: int) -> None:
 def answered_again(host: ReaderHost, reader: str, command: bytes) -> bytes:
     """The answer to a command, once the card is back that our end has just taken out of the first reader. pcscd looks
     at a virtual reader every 400 ms, and a client that asks more often keeps it from seeing that the card was gone."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         wait_for(reader, SCARD_STATE_PRESENT)
-        assert host.slots[0].wait_until_powered(SECONDS)
+        assert host.slots[0].wait_until_powered(LIMIT)
         with contextlib.suppress(PcscError), connected(reader) as transmit:
             if answer := transmit(command):  # vpcd passes a lost card off as an empty answer
                 return answer
@@ -170,8 +171,8 @@ def test_a_card_is_torn_out_while_commands_are_under_way(world: World, tmp_path:
         client.start()
         threading.Event().wait(0.003 * moment)  # the moment is what is varied
         host.remove(host.slots[0])
-        assert told.wait(SECONDS)
-        client.join(SECONDS)
+        assert told.wait(LIMIT)
+        client.join(LIMIT)
         assert not client.is_alive()
 
 
@@ -184,7 +185,7 @@ def test_removal_and_insertion_are_told_to_those_who_wait(world: World, tmp_path
     insert(host, 0, image)
     wait_for(reader, SCARD_STATE_PRESENT)
     host.reset(host.slots[0])
-    assert host.slots[0].wait_until_powered(SECONDS)
+    assert host.slots[0].wait_until_powered(LIMIT)
     with connected(reader) as transmit:
         assert transmit(b"\0\xa4\0\0") == b"\x6a\x86", "a cold start"
 
@@ -234,7 +235,7 @@ def test_exclusive_use_and_transactions(world: World, tmp_path: Path, host: Read
             assert _transmit(mine, SELECT_JPKI) == (0, b"\x90\x00")
         assert not answered, "the other waits for the end of the transaction"
         check(SCardEndTransaction(mine, SCARD_LEAVE_CARD))
-        other.join(SECONDS)
+        other.join(LIMIT)
         assert answered == [(0, b"\x90\x00")]
         SCardDisconnect(mine, SCARD_LEAVE_CARD)
         SCardDisconnect(theirs, SCARD_LEAVE_CARD)
@@ -255,7 +256,7 @@ def test_contactless(world: World, tmp_path: Path, host: ReaderHost) -> None:
         assert transmit(SELECT_JPKI) == b"\x90\x00"
         assert transmit(bytes.fromhex("00CA5F5100")) == bytes.fromhex("E000FF8131FE45149000")
     host.reset(host.slots[0])
-    assert host.slots[0].wait_until_powered(SECONDS)
+    assert host.slots[0].wait_until_powered(LIMIT)
     with connected(reader) as transmit:
         assert transmit(bytes.fromhex("FFCA000000")) != uid
 
@@ -290,13 +291,13 @@ def test_slots_by_name_number_and_card(world: World, tmp_path: Path, host: Reade
     assert host.find("1") is host.find("Kazashi A 00 01") is host.find("hanako") is host.slots[1]
     assert host.first_empty() is host.slots[0]
     for wrong in ("7", "Kazashi", "nobody"):
-        with pytest.raises(NoSuchSlot, match="the slots are"):
+        with pytest.raises(NoSuchSlot):
             host.find(wrong)
-    with pytest.raises(SlotBusy, match="remove it first"):
+    with pytest.raises(SlotBusy):
         host.insert(host.slots[1], "taro", taro, Presentation())
-    with pytest.raises(SlotBusy, match="already"):
+    with pytest.raises(SlotBusy):
         host.insert(host.slots[0], "hanako", hanako, Presentation())
-    with pytest.raises(NoSuchSlot, match="no card"):
+    with pytest.raises(NoSuchSlot):
         host.remove(host.slots[0])
 
 
@@ -310,7 +311,7 @@ def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Pa
             bytes.fromhex("00CA123400"),
         ):  # fmt: skip
             transmit(command)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + LIMIT
     decoder = Decoder(structure())
     lines: list[str] = []
     while not lines or not lines[-1].startswith("GET DATA"):
@@ -356,7 +357,7 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
     slot, reader = Slot(first.endpoints[0]), first.endpoints[0].reader
     try:
         slot.insert(ContactInterface(Chip(load(image))))
-        assert slot.wait_until_powered(SECONDS)
+        assert slot.wait_until_powered(LIMIT)
         client = subprocess.Popen(
             [sys.executable, "-c", CLIENT, reader],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -366,12 +367,12 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
         assert first.process is not None
         first.process.kill()
         first.process.wait()
-        said, _ = client.communicate("go on\n", timeout=SECONDS)
+        said, _ = client.communicate("go on\n", timeout=LIMIT)
         assert said.startswith("told:")
         second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
         try:
             assert second.endpoints == first.endpoints
-            deadline = time.monotonic() + SECONDS
+            deadline = time.monotonic() + LIMIT
             while not slot.wait_until_powered(0.1):
                 assert time.monotonic() < deadline, "the card did not find the new pcscd"
             assert send(environment, reader, "00A40000") == ["6a86"]
