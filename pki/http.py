@@ -33,7 +33,7 @@ from kazashi.pki.ledger import FULL_LIST, NoSuchCertificate
 from kazashi.pki.ocsp import MAX_REQUEST, Refusal
 from kazashi.pki.publication import list_path
 from kazashi.pki.responder import Answer, Responder
-from kazashi.pki.services import ConsentRefused, SignedStatement, VerifierServices
+from kazashi.pki.services import ConsentRefused, NoConsent, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.web.guard import BodyTooLarge, Guard, Problem, bounded
@@ -293,7 +293,7 @@ def _certificate(request: Request) -> tuple[Kind, int]:
 def _consent(request: Request) -> int:
     number = int(request.path_params["number"])
     if number >= 1 << 63:
-        raise ConsentRefused(f"there is no consent {number}")
+        raise NoConsent(f"there is no consent {number}")
     return number
 
 

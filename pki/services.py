@@ -37,6 +37,22 @@ class ConsentRefused(Exception):
     """A consent, or a use of one, is not accepted; the message says why, and no attribute was given out."""
 
 
+class NoConsent(ConsentRefused):
+    """There is no such consent of this holder, or to this caller."""
+
+
+class ConsentOver(ConsentRefused):
+    """The consent was withdrawn, or has ended."""
+
+
+class NoGoodCertificate(ConsentRefused):
+    """The holder has no signature certificate that is good, or has signed with one that is not."""
+
+
+class StatementRefused(ConsentRefused):
+    """What came as a signed statement is not one of a holder's, or says something else than it must."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedStatement:
     """What a holder has signed: a JSON text as bytes, the signature over it (PKCS#1 v1.5 with SHA-256), and the
@@ -108,7 +124,7 @@ class VerifierServices:
         with self.callers.store.transaction() as connection:
             row = connection.execute(sa.select(table).where(here)).one_or_none()
             if row is None or self._authorities[Kind.SIGNATURE].find(row.serial).holder != holder.holder:
-                raise ConsentRefused(f"there is no consent {number} of this holder to withdraw")
+                raise NoConsent(f"there is no consent {number} of this holder to withdraw")
             connection.execute(sa.update(table).where(here).values(withdrawn_at=epoch(self._world.clock.now())))
 
     def latest_attributes(self, caller: str, number: int) -> dict[str, Any]:
@@ -120,14 +136,16 @@ class VerifierServices:
         with self.callers.store.reading() as connection:
             row = connection.execute(sa.select(table).where(here)).one_or_none()
         if row is None:
-            raise ConsentRefused(f"there is no consent {number} to this caller")
+            raise NoConsent(f"there is no consent {number} to this caller")
         if row.withdrawn_at is not None or from_epoch(row.ends) < now:
-            raise ConsentRefused(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has ended'}")
+            raise ConsentOver(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has ended'}")
         authority = self._authorities[Kind.SIGNATURE]
         revocations = authority.revocations
         holder = authority.find(row.serial).holder
         if not any(revocations.standing(found.serial).state is State.GOOD for found in authority.of_holder(holder)):
-            raise ConsentRefused("the holder has no signature certificate that is good; a new one must be issued first")
+            raise NoGoodCertificate(
+                "the holder has no signature certificate that is good; a new one must be issued first"
+            )
         resident = self._identity(ResidentRecordCode(holder))
         self._log(caller, ATTRIBUTES, Kind.SIGNATURE, None, f"consent {number}")
         return {
@@ -146,24 +164,24 @@ class VerifierServices:
             certificate = x509.load_der_x509_certificate(signed.certificate)
             statement = json.loads(signed.statement)
         except (ValueError, RecursionError) as error:
-            raise ConsentRefused("the certificate or the statement cannot be read") from error
+            raise StatementRefused("the certificate or the statement cannot be read") from error
         authority = self._authorities[Kind.SIGNATURE]
         try:
             known = authority.find(certificate.serial_number)
             standing = authority.revocations.standing(known.serial)
         except NoSuchCertificate as error:
-            raise ConsentRefused("the certificate is none of the signature authority's") from error
+            raise StatementRefused("the certificate is none of the signature authority's") from error
         key = certificate.public_key()
         if known.certificate != signed.certificate or not isinstance(key, rsa.RSAPublicKey):
-            raise ConsentRefused("the certificate is none of the signature authority's")
+            raise StatementRefused("the certificate is none of the signature authority's")
         if standing.state is not State.GOOD:
-            raise ConsentRefused(f"the certificate is {standing.state.value}; sign with one that is good")
+            raise NoGoodCertificate(f"the certificate is {standing.state.value}; sign with one that is good")
         try:
             key.verify(signed.signature, signed.statement, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature as error:
-            raise ConsentRefused("the signature is not the holder's over this statement") from error
+            raise StatementRefused("the signature is not the holder's over this statement") from error
         if not isinstance(statement, dict) or (statement.get("purpose"), statement.get("caller")) != (purpose, caller):
-            raise ConsentRefused(f"the statement must say purpose {purpose!r} and caller {caller!r}")
+            raise StatementRefused(f"the statement must say purpose {purpose!r} and caller {caller!r}")
         return statement, known
 
     def _log(self, caller: str, service: str, kind: Kind, serial: int | None, said: str) -> None:

@@ -1,1 +1,1 @@
-"""The ground under every HTTP surface: mutual TLS, pages, origins."""
+"""The ground under every HTTP surface: the guard, mutual TLS, pages, origins."""

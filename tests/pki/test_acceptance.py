@@ -44,8 +44,11 @@ from kazashi.pki.responder import GRID, Responder
 from kazashi.pki.services import (
     CONSENT_PURPOSE,
     WITHDRAWAL_PURPOSE,
-    ConsentRefused,
+    ConsentOver,
+    NoConsent,
+    NoGoodCertificate,
     SignedStatement,
+    StatementRefused,
     VerifierServices,
 )
 from kazashi.pki.validity import certificate_end, renewal_opens
@@ -364,22 +367,22 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
         certificate = certificates(town, "hanako", SIGNATURE)[-1].certificate
         return SignedStatement(statement, key.sign(statement, padding.PKCS1v15(), hashes.SHA256()), certificate)
 
-    with pytest.raises(ConsentRefused, match="no consent"):
+    with pytest.raises(NoConsent):
         services.latest_attributes("bank", 1)
-    with pytest.raises(ConsentRefused, match="must say"):
+    with pytest.raises(StatementRefused):
         services.consent("shop", signed(CONSENT_PURPOSE))
-    with pytest.raises(ConsentRefused, match="signature"):
+    with pytest.raises(StatementRefused):
         services.consent("bank", replace(signed(CONSENT_PURPOSE), statement=b"{}"))
     number = services.consent("bank", signed(CONSENT_PURPOSE))
     told = services.latest_attributes("bank", number)
     assert told["address"] == "東京都渋谷区架空町９丁目９９番９９号"
-    with pytest.raises(ConsentRefused, match="no consent"):
+    with pytest.raises(NoConsent):
         services.latest_attributes("shop", number)
     town.registry.record("hanako", MoveWithin("架空町１丁目"))
     town.settle()
-    with pytest.raises(ConsentRefused, match="no signature certificate that is good"):
+    with pytest.raises(NoGoodCertificate):
         services.latest_attributes("bank", number)
-    with pytest.raises(ConsentRefused, match="revoked"):
+    with pytest.raises(NoGoodCertificate):
         services.consent("bank", signed(CONSENT_PURPOSE))
     assert town.cards.renew("hanako") == [SIGNATURE]
     told = services.latest_attributes("bank", number)
@@ -393,7 +396,7 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
             assert f"{issued.serial:x}" not in text.lower()
             assert str(issued.serial) not in text
     services.withdraw("bank", number, signed(WITHDRAWAL_PURPOSE))
-    with pytest.raises(ConsentRefused, match="withdrawn"):
+    with pytest.raises(ConsentOver):
         services.latest_attributes("bank", number)
     given = [found for found, _ in services.callers.queries() if found.service == ATTRIBUTES]
     assert [(found.caller, found.serial) for found in given] == [("bank", None)] * 2
@@ -416,7 +419,7 @@ def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
     services.latest_attributes("bank", number)
     with services.callers.store.transaction() as connection:
         connection.execute(table.update().values(ends=epoch(town.world.clock.now()) - 1))
-    with pytest.raises(ConsentRefused, match="has ended"):
+    with pytest.raises(ConsentOver):
         services.latest_attributes("bank", number)
 
 

@@ -46,7 +46,7 @@ _ORDINARY = ("INFO", "DEBUG")
 
 
 @dataclass
-class Bench:
+class Samples:
     """A town whose certificates are of every sort, with its certificates by name and a place for files."""
 
     institutions: Institutions
@@ -90,33 +90,33 @@ def phone_request(institutions: Institutions, who: str, key: bytes, medium_id: s
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     keys: KeySource = SharedKeySource([generate() for _ in range(23)])
     institutions = new_institutions(tmp_path_factory.mktemp("readers") / "w", keys)
-    bench = Bench(institutions, tmp_path_factory.mktemp("files"))
+    samples = Samples(institutions, tmp_path_factory.mktemp("files"))
     for alias in ALIASES:
         institutions.issue_card(alias, alias)
         for kind in Kind:
             if held := certificates(institutions, alias, kind):
-                bench.certificates[f"{alias} {kind.word}"] = (kind, held[-1].certificate)
+                samples.certificates[f"{alias} {kind.word}"] = (kind, held[-1].certificate)
     for kind in Kind:
         authority = institutions.authorities[kind]
         on_phone = phone_request(institutions, "taro", keys.take(), "phone 1", Medium.PHONE)
         of_next = phone_request(institutions, "taro", new_p384_key(), "next 1", Medium.CARD)
-        bench.certificates[f"phone {kind.word}"] = (kind, authority.issue(on_phone))
-        bench.certificates[f"next {kind.word}"] = (kind, authority.issue(of_next, NEXT))
+        samples.certificates[f"phone {kind.word}"] = (kind, authority.issue(on_phone))
+        samples.certificates[f"next {kind.word}"] = (kind, authority.issue(of_next, NEXT))
     institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
     institutions.settle()
-    institutions.revocations[AUTHENTICATION].revoke(serial(bench, "phone authentication"), Reason.CERTIFICATE_HOLD)
-    institutions.revocations[SIGNATURE].revoke(serial(bench, "next signature"), Reason.KEY_COMPROMISE)
-    institutions.revocations[SIGNATURE].revoke(serial(bench, "taro signature"), Reason.UNSPECIFIED)
+    institutions.revocations[AUTHENTICATION].revoke(serial(samples, "phone authentication"), Reason.CERTIFICATE_HOLD)
+    institutions.revocations[SIGNATURE].revoke(serial(samples, "next signature"), Reason.KEY_COMPROMISE)
+    institutions.revocations[SIGNATURE].revoke(serial(samples, "taro signature"), Reason.UNSPECIFIED)
     later(institutions, days=1)
-    yield bench
+    yield samples
     institutions.world.close()
 
 
-def serial(bench: Bench, name: str) -> int:
-    return x509.load_der_x509_certificate(bench.certificates[name][1]).serial_number
+def serial(samples: Samples, name: str) -> int:
+    return x509.load_der_x509_certificate(samples.certificates[name][1]).serial_number
 
 
 REVOKED = ("hanako signature", "phone authentication", "next signature", "taro signature")
@@ -126,42 +126,44 @@ NAMES = [
 ]
 
 
-def verify(bench: Bench, name: str, *roots: bytes, crl: bytes, expect: int | None = 0) -> str:
+def verify(samples: Samples, name: str, *roots: bytes, crl: bytes, expect: int | None = 0) -> str:
     """What `openssl verify` says of a certificate, with a revocation list, as of the world's time."""
-    certificate = bench.certificates[name][1]
-    return run(
-        "openssl", "verify", "-crl_check", "-attime", bench.now, "-CAfile", bench.pem("CERTIFICATE", "roots", *roots),
-        "-CRLfile", bench.pem("X509 CRL", "list", crl), bench.pem("CERTIFICATE", "leaf", certificate), expect=expect,
-    )  # fmt: skip
+    certificate = samples.certificates[name][1]
+    files = {
+        "-CAfile": samples.pem("CERTIFICATE", "roots", *roots), "-CRLfile": samples.pem("X509 CRL", "list", crl),
+    }  # fmt: skip
+    options = [word for option in files.items() for word in option]
+    leaf = samples.pem("CERTIFICATE", "leaf", certificate)
+    return run("openssl", "verify", "-crl_check", "-attime", samples.now, *options, leaf, expect=expect)
 
 
-def test_the_bench_has_a_certificate_of_every_sort(bench: Bench) -> None:
-    assert sorted(bench.certificates) == sorted(NAMES)
-    assert {found.name for found in bench.institutions.authorities[SIGNATURE].generations()} == {"02", "03", "next"}
+def test_there_is_a_certificate_of_every_sort(samples: Samples) -> None:
+    assert sorted(samples.certificates) == sorted(NAMES)
+    assert {found.name for found in samples.institutions.authorities[SIGNATURE].generations()} == {"02", "03", "next"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(bench: Bench, name: str) -> None:
-    _, certificate = bench.certificates[name]
-    text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in", bench.der("leaf", certificate))
-    assert f"({serial(bench, name):#x})" in text
+def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(samples: Samples, name: str) -> None:
+    _, certificate = samples.certificates[name]
+    text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in", samples.der("leaf", certificate))
+    assert f"({serial(samples, name):#x})" in text
     assert "O = JPKI-EMU" in text
     assert f"Signature Algorithm: {'ecdsa-with-SHA384' if name.startswith('next') else 'sha256With'}" in text
     if name in REVOKED:
-        assert "certificate revoked" in verify(bench, name, bench.issuer(name), crl=bench.listed(name), expect=2)
+        assert "certificate revoked" in verify(samples, name, samples.issuer(name), crl=samples.listed(name), expect=2)
     elif name.startswith("expired"):
-        assert "has expired" in verify(bench, name, bench.issuer(name), crl=bench.listed(name), expect=2)
+        assert "has expired" in verify(samples, name, samples.issuer(name), crl=samples.listed(name), expect=2)
     else:
-        assert verify(bench, name, bench.issuer(name), crl=bench.listed(name)).strip().endswith("OK")
+        assert verify(samples, name, samples.issuer(name), crl=samples.listed(name)).strip().endswith("OK")
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_openssl_verifies_every_root_and_every_list(bench: Bench, kind: Kind) -> None:
-    publication = bench.institutions.publications[kind]
+def test_openssl_verifies_every_root_and_every_list(samples: Samples, kind: Kind) -> None:
+    publication = samples.institutions.publications[kind]
     seen = 0
-    for generation in bench.institutions.authorities[kind].generations():
-        root = bench.pem("CERTIFICATE", "root", generation.certificate)
-        verified = run("openssl", "verify", "-attime", bench.now, "-check_ss_sig", "-CAfile", root, root)
+    for generation in samples.institutions.authorities[kind].generations():
+        root = samples.pem("CERTIFICATE", "root", generation.certificate)
+        verified = run("openssl", "verify", "-attime", samples.now, "-check_ss_sig", "-CAfile", root, root)
         assert verified.strip().endswith("OK")
         for name in (FULL_LIST, AUTHORITY_LIST, publication.names(generation.name)[0]):
             path = str(publication.path(generation.name, name))
@@ -174,49 +176,52 @@ def test_openssl_verifies_every_root_and_every_list(bench: Bench, kind: Kind) ->
     assert seen == 9
 
 
-def test_openssl_shows_the_reasons_of_the_entries(bench: Bench) -> None:
-    path = bench.institutions.publications[SIGNATURE].path("03", FULL_LIST)
+def test_openssl_shows_the_reasons_of_the_entries(samples: Samples) -> None:
+    path = samples.institutions.publications[SIGNATURE].path("03", FULL_LIST)
     text = run("openssl", "crl", "-inform", "DER", "-noout", "-text", "-in", str(path))
     entries = {int(part.split()[0], 16): part for part in text.split("Serial Number: ")[1:]}
-    assert entries.keys() == {serial(bench, "hanako signature"), serial(bench, "taro signature")}
-    assert "Affiliation Changed" in entries[serial(bench, "hanako signature")]
-    assert "Reason Code" not in entries[serial(bench, "taro signature")], "an unspecified reason is not written"
+    assert entries.keys() == {serial(samples, "hanako signature"), serial(samples, "taro signature")}
+    assert "Affiliation Changed" in entries[serial(samples, "hanako signature")]
+    assert "Reason Code" not in entries[serial(samples, "taro signature")], "an unspecified reason is not written"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_certtool_reads_a_certificate(bench: Bench, name: str) -> None:
-    _, certificate = bench.certificates[name]
-    text = run("certtool", "--certificate-info", "--inder", "--infile", bench.der("leaf", certificate))
-    assert f"Serial Number (hex): {serial(bench, name):x}" in text
+def test_certtool_reads_a_certificate(samples: Samples, name: str) -> None:
+    _, certificate = samples.certificates[name]
+    text = run("certtool", "--certificate-info", "--inder", "--infile", samples.der("leaf", certificate))
+    assert f"Serial Number (hex): {serial(samples, name):x}" in text
     assert "CRL Distribution points" in text
     assert "error" not in text.lower()
     assert ("Signature Algorithm: ECDSA-SHA384" in text) == name.startswith("next")
 
 
 @pytest.fixture(scope="module")
-def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     """A town at the machine's own time: GnuTLS's programs verify as of no other."""
     institutions = new_institutions(
         tmp_path_factory.mktemp("current") / "w", SharedKeySource([generate() for _ in range(11)])
     )
-    bench = Bench(institutions, tmp_path_factory.mktemp("files"))
+    samples = Samples(institutions, tmp_path_factory.mktemp("files"))
     now = SystemClock().now()
     clock_of(institutions.world).stand(now - timedelta(hours=1))
     institutions.issue_card("hanako", "hanako")
     for kind in Kind:
-        bench.certificates[f"hanako {kind.word}"] = (kind, certificates(institutions, "hanako", kind)[-1].certificate)
+        samples.certificates[f"hanako {kind.word}"] = (
+            kind,
+            certificates(institutions, "hanako", kind)[-1].certificate,
+        )
         request = phone_request(institutions, "hanako", new_p384_key(), "next 1", Medium.CARD)
-        bench.certificates[f"next {kind.word}"] = (kind, institutions.authorities[kind].issue(request, NEXT))
-    institutions.revocations[AUTHENTICATION].revoke(serial(bench, "next authentication"), Reason.CERTIFICATE_HOLD)
+        samples.certificates[f"next {kind.word}"] = (kind, institutions.authorities[kind].issue(request, NEXT))
+    institutions.revocations[AUTHENTICATION].revoke(serial(samples, "next authentication"), Reason.CERTIFICATE_HOLD)
     institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
     institutions.settle()
     clock_of(institutions.world).stand(now)
-    yield bench
+    yield samples
     institutions.world.close()
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_certtool_verifies_the_lists(current: Bench, kind: Kind) -> None:
+def test_certtool_verifies_the_lists(current: Samples, kind: Kind) -> None:
     publication = current.institutions.publications[kind]
     for generation in publication.authority.generations():
         root = current.pem("CERTIFICATE", "root", generation.certificate)
@@ -236,7 +241,7 @@ def test_certtool_verifies_the_lists(current: Bench, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
-def test_certtool_verifies_a_certificate_with_the_full_list(current: Bench, name: str) -> None:
+def test_certtool_verifies_a_certificate_with_the_full_list(current: Samples, name: str) -> None:
     kind, certificate = current.certificates[name]
     generation = current.institutions.authorities[kind].find(serial(current, name)).generation
     listed = current.institutions.publications[kind].path(generation, FULL_LIST).read_bytes()
@@ -253,15 +258,15 @@ CURRENTLY_REVOKED = ("hanako signature", "next signature", "next authentication"
 """A move reaches whatever signature certificate the holder has."""
 
 
-def validate(bench: Bench, name: str, *lists: bytes) -> asn1_x509.Certificate:
+def validate(samples: Samples, name: str, *lists: bytes) -> asn1_x509.Certificate:
     """The root at the end of the path that pyhanko finds, where it accepts a certificate with these lists."""
-    kind, certificate = bench.certificates[name]
+    kind, certificate = samples.certificates[name]
     context = ValidationContext(
         trust_roots=[
             asn1_x509.Certificate.load(found.certificate)
-            for found in bench.institutions.authorities[kind].generations()
+            for found in samples.institutions.authorities[kind].generations()
         ],
-        moment=bench.institutions.world.clock.now(), crls=list(lists), revocation_mode="hard-fail",
+        moment=samples.institutions.world.clock.now(), crls=list(lists), revocation_mode="hard-fail",
         allow_fetching=False,
     )  # fmt: skip
     validator = CertificateValidator(asn1_x509.Certificate.load(certificate), validation_context=context)
@@ -272,16 +277,16 @@ def validate(bench: Bench, name: str, *lists: bytes) -> asn1_x509.Certificate:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REVOKED and not name.startswith("expired")])
-def test_pyhanko_accepts_a_good_certificate_with_its_list_and_not_without(bench: Bench, name: str) -> None:
-    assert validate(bench, name, bench.listed(name)).dump() == bench.issuer(name)
+def test_pyhanko_accepts_a_good_certificate_with_its_list_and_not_without(samples: Samples, name: str) -> None:
+    assert validate(samples, name, samples.listed(name)).dump() == samples.issuer(name)
     with pytest.raises(InsufficientRevinfoError):
-        validate(bench, name)
+        validate(samples, name)
 
 
 @pytest.mark.parametrize("name", REVOKED)
-def test_pyhanko_refuses_a_revoked_certificate(bench: Bench, name: str) -> None:
+def test_pyhanko_refuses_a_revoked_certificate(samples: Samples, name: str) -> None:
     with pytest.raises(RevokedError):
-        validate(bench, name, bench.listed(name))
+        validate(samples, name, samples.listed(name))
 
 
 def check(key: CertificatePublicKeyTypes, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm) -> None:
@@ -294,9 +299,9 @@ def check(key: CertificatePublicKeyTypes, signature: bytes, signed: bytes, algor
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_cryptography_reads_the_lists(bench: Bench, kind: Kind) -> None:
-    publication = bench.institutions.publications[kind]
-    for generation in bench.institutions.authorities[kind].generations():
+def test_cryptography_reads_the_lists(samples: Samples, kind: Kind) -> None:
+    publication = samples.institutions.publications[kind]
+    for generation in samples.institutions.authorities[kind].generations():
         issuer = x509.load_der_x509_certificate(generation.certificate)
         for name in publication.names(generation.name):
             listed = x509.load_der_x509_crl(publication.path(generation.name, name).read_bytes())
@@ -315,27 +320,27 @@ def test_cryptography_reads_the_lists(bench: Bench, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_partition_list_bears_the_name_that_the_certificate_gives(bench: Bench, name: str) -> None:
-    certificate = x509.load_der_x509_certificate(bench.certificates[name][1])
+def test_a_partition_list_bears_the_name_that_the_certificate_gives(samples: Samples, name: str) -> None:
+    certificate = x509.load_der_x509_certificate(samples.certificates[name][1])
     wanted = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name
-    listed = x509.load_der_x509_crl(bench.listed(name))
+    listed = x509.load_der_x509_crl(samples.listed(name))
     assert wanted is not None
     assert listed.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value.full_name == wanted
     assert (listed.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None) == (name in REVOKED)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asn1crypto_writes_a_certificate_as_it_read_it(bench: Bench, name: str) -> None:
-    _, certificate = bench.certificates[name]
+def test_asn1crypto_writes_a_certificate_as_it_read_it(samples: Samples, name: str) -> None:
+    _, certificate = samples.certificates[name]
     parsed = asn1_x509.Certificate.load(certificate, strict=True)
-    assert parsed.native["tbs_certificate"]["serial_number"] == serial(bench, name)
+    assert parsed.native["tbs_certificate"]["serial_number"] == serial(samples, name)
     assert parsed.dump(force=True) == certificate
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_asn1crypto_writes_a_list_as_it_read_it(bench: Bench, kind: Kind) -> None:
-    publication = bench.institutions.publications[kind]
-    for generation in bench.institutions.authorities[kind].generations():
+def test_asn1crypto_writes_a_list_as_it_read_it(samples: Samples, kind: Kind) -> None:
+    publication = samples.institutions.publications[kind]
+    for generation in samples.institutions.authorities[kind].generations():
         for name in publication.names(generation.name):
             content = publication.path(generation.name, name).read_bytes()
             parsed = asn1_crl.CertificateList.load(content, strict=True)
@@ -346,10 +351,10 @@ def test_asn1crypto_writes_a_list_as_it_read_it(bench: Bench, kind: Kind) -> Non
 # OCSP
 
 
-def ocsp_request(bench: Bench, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None) -> bytes:
-    certificate = x509.load_der_x509_certificate(bench.certificates[name][1])
+def ocsp_request(samples: Samples, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None) -> bytes:
+    certificate = x509.load_der_x509_certificate(samples.certificates[name][1])
     builder = ocsp.OCSPRequestBuilder().add_certificate(
-        certificate, x509.load_der_x509_certificate(bench.issuer(name)), algorithm
+        certificate, x509.load_der_x509_certificate(samples.issuer(name)), algorithm
     )
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
@@ -367,27 +372,27 @@ FORMS: Sequence[tuple[hashes.HashAlgorithm, bytes | None]] = (
 @pytest.mark.parametrize(("algorithm", "nonce"), FORMS)
 @pytest.mark.parametrize("name", ASKED)
 def test_every_reader_takes_an_ocsp_response(
-    bench: Bench, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None
+    samples: Samples, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None
 ) -> None:
-    asked = ocsp_request(bench, name, algorithm, nonce)
-    response = Responder(bench.institutions.authorities[bench.certificates[name][0]]).answer(asked).response
+    asked = ocsp_request(samples, name, algorithm, nonce)
+    response = Responder(samples.institutions.authorities[samples.certificates[name][0]]).answer(asked).response
     parsed = ocsp.load_der_ocsp_response(response)
     assert parsed.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
     wanted = ocsp.OCSPCertStatus.REVOKED if name in REVOKED else ocsp.OCSPCertStatus.GOOD
-    assert (parsed.certificate_status, parsed.serial_number) == (wanted, serial(bench, name))
+    assert (parsed.certificate_status, parsed.serial_number) == (wanted, serial(samples, name))
     assert parsed.hash_algorithm.name == algorithm.name
     (signer,) = parsed.certificates
-    signer.verify_directly_issued_by(x509.load_der_x509_certificate(bench.issuer(name)))
+    signer.verify_directly_issued_by(x509.load_der_x509_certificate(samples.issuer(name)))
     assert parsed.signature_hash_algorithm is not None
     check(signer.public_key(), parsed.signature, parsed.tbs_response_bytes, parsed.signature_hash_algorithm)
     assert [found.value for found in parsed.extensions] == ([x509.OCSPNonce(nonce)] if nonce else [])
     again = asn1_ocsp.OCSPResponse.load(response, strict=True)
     assert again.native["response_status"] == "successful"
     assert again.dump(force=True) == response
-    root = bench.pem("CERTIFICATE", "root", bench.issuer(name))
+    root = samples.pem("CERTIFICATE", "root", samples.issuer(name))
     said = run(
-        "openssl", "ocsp", "-respin", bench.der("response", response), "-reqin", bench.der("request", asked),
-        "-issuer", root, "-CAfile", root, "-attime", bench.now, "-validity_period", "999999999", "-resp_text",
+        "openssl", "ocsp", "-respin", samples.der("response", response), "-reqin", samples.der("request", asked),
+        "-issuer", root, "-CAfile", root, "-attime", samples.now, "-validity_period", "999999999", "-resp_text",
     )  # fmt: skip
     assert "Response verify OK" in said
     assert f"Cert Status: {'revoked' if name in REVOKED else 'good'}" in said
@@ -395,7 +400,7 @@ def test_every_reader_takes_an_ocsp_response(
 
 
 @pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
-def test_ocsptool_asks_and_verifies_the_answer(current: Bench, name: str) -> None:
+def test_ocsptool_asks_and_verifies_the_answer(current: Samples, name: str) -> None:
     root = current.pem("CERTIFICATE", "root", current.issuer(name))
     leaf = current.pem("CERTIFICATE", "leaf", current.certificates[name][1])
     asked = current.files / "asked.der"
@@ -418,55 +423,55 @@ def remarks(form: str, path: Path) -> set[str]:
     return {found.code for found in lint(form, path) if found.severity not in _ORDINARY}
 
 
-def linted(bench: Bench, form: str, contents: dict[str, bytes]) -> dict[str, set[str]]:
+def linted(samples: Samples, form: str, contents: dict[str, bytes]) -> dict[str, set[str]]:
     """The remarks on several files at a time."""
-    paths = {name: Path(bench.der(f"lint {name}", content)) for name, content in contents.items()}
+    paths = {name: Path(samples.der(f"lint {name}", content)) for name, content in contents.items()}
     with ThreadPoolExecutor(2) as workers:
         found = workers.map(lambda path: remarks(form, path), paths.values())
         return dict(zip(paths, found, strict=True))
 
 
-def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(bench: Bench) -> None:
+def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(samples: Samples) -> None:
     names = ("rare-kanji signature", "child authentication", "expired authentication", "long-address signature",
              "phone signature", "phone authentication", "next signature", "next authentication")  # fmt: skip
-    assert linted(bench, "certificate", {name: bench.certificates[name][1] for name in names}) == dict.fromkeys(
+    assert linted(samples, "certificate", {name: samples.certificates[name][1] for name in names}) == dict.fromkeys(
         names, EXPECTED
     )
 
 
-def test_pkilint_finds_in_roots_what_it_finds_in_the_real_ones(bench: Bench) -> None:
+def test_pkilint_finds_in_roots_what_it_finds_in_the_real_ones(samples: Samples) -> None:
     roots = {
         f"{kind.word} {found.name}": found.certificate
         for kind in Kind
-        for found in bench.institutions.authorities[kind].generations()
+        for found in samples.institutions.authorities[kind].generations()
     }
     real = Path(__file__).parent / "roots"
     known = [pem.unarmor((real / f"{name}_ca_2023.pem").read_bytes())[2] for name in ("sign", "auth")]
-    theirs = linted(bench, "certificate", {f"real {number}": root for number, root in enumerate(known)})
+    theirs = linted(samples, "certificate", {f"real {number}": root for number, root in enumerate(known)})
     (wanted,) = {frozenset(found) for found in theirs.values()}
     assert len(roots) == 6
-    assert linted(bench, "certificate", roots) == {name: set(wanted) for name in roots}
+    assert linted(samples, "certificate", roots) == {name: set(wanted) for name in roots}
 
 
-def test_pkilint_finds_nothing_in_lists_and_responses(bench: Bench) -> None:
+def test_pkilint_finds_nothing_in_lists_and_responses(samples: Samples) -> None:
     lists = {
-        f"{generation} {name}": bench.institutions.publications[SIGNATURE].path(generation, name).read_bytes()
+        f"{generation} {name}": samples.institutions.publications[SIGNATURE].path(generation, name).read_bytes()
         for generation, name in (("03", "13113"), ("03", FULL_LIST), ("03", AUTHORITY_LIST), ("next", "13113"))
     }
-    assert linted(bench, "crl", lists) == {name: set() for name in lists}
+    assert linted(samples, "crl", lists) == {name: set() for name in lists}
     responses, signers = {}, {}
     for name, (algorithm, nonce) in zip(ASKED, (*FORMS, *FORMS), strict=False):
-        responder = Responder(bench.institutions.authorities[bench.certificates[name][0]])
-        responses[name] = responder.answer(ocsp_request(bench, name, algorithm, nonce)).response
+        responder = Responder(samples.institutions.authorities[samples.certificates[name][0]])
+        responses[name] = responder.answer(ocsp_request(samples, name, algorithm, nonce)).response
         signers[name] = ocsp.load_der_ocsp_response(responses[name]).certificates[0].public_bytes(_DER)
-    assert linted(bench, "ocsp", responses) == {name: set() for name in responses}
+    assert linted(samples, "ocsp", responses) == {name: set() for name in responses}
     two = {name: signers[name] for name in ("taro authentication", "next signature")}
-    assert linted(bench, "certificate", two) == {name: set() for name in two}
+    assert linted(samples, "certificate", two) == {name: set() for name in two}
 
 
-def test_both_profiles_are_told_apart_by_their_algorithm_alone(bench: Bench) -> None:
+def test_both_profiles_are_told_apart_by_their_algorithm_alone(samples: Samples) -> None:
     def shape(profile: Profile, name: str) -> list[str]:
-        kind, certificate = bench.certificates[name]
+        kind, certificate = samples.certificates[name]
         parsed = asn1_x509.Certificate.load(certificate)
         assert profile.policy(kind, Medium.CARD) in str(parsed.certificate_policies_value.native)
         return [found["extn_id"].native for found in parsed["tbs_certificate"]["extensions"]]
