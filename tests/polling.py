@@ -8,7 +8,7 @@ from collections.abc import Callable
 LIMIT = 300.0
 """Seconds after which nothing is expected any more. It is generous: a busy machine is not an error."""
 
-_PAUSE = 0.05
+_PAUSE = 0.01
 
 
 def until(happens: Callable[[], object], what: str) -> None:

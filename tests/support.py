@@ -15,11 +15,10 @@ from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_SHARE_SHARED
 
 from kazashi.reader_bridge import pcsc
 from kazashi.reader_bridge.pcsc import PcscError, check, context
+from tests.polling import LIMIT
 
 __all__ = ["PcscError", "check", "connected", "context"]
 
-LIMIT = 300.0
-"""Seconds for what takes a few on an idle machine. Only what hangs takes so long."""
 
 Transmit = Callable[[bytes], bytes]
 

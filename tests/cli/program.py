@@ -16,7 +16,7 @@ import pytest
 from kazashi.applets import jpki
 from kazashi.card.request import select, tries_left, verify
 from kazashi.tools.cli.command_line import main
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 MORNING = "2026-11-24T10:00+09:00"
 SELECT_JPKI = select(jpki.AID).hex().upper()

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kazashi.world.clock import epoch, instant_of
 from tests.cli.program import MORNING, Here, Program, serial_of, told_in_one_line
-from tests.support import LIMIT, run
+from tests.polling import LIMIT
+from tests.support import run
 
 
 def test_generations_and_roots(new: Program, tmp_path: Path) -> None:

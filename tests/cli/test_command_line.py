@@ -18,7 +18,8 @@ from kazashi.card.image import read_image
 from kazashi.tools.cli.doctor import examine
 from kazashi.world.home import open_world
 from tests.cli.program import RIGHT, SELECT_JPKI, TRIES, WRONG, Program
-from tests.support import LIMIT, send
+from tests.polling import LIMIT
+from tests.support import send
 
 
 @pytest.fixture(scope="module")

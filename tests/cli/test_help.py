@@ -10,7 +10,7 @@ import click
 import pytest
 
 from tests.cli import commands
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 
 def started(*arguments: str, expect: int = 0, environment: dict[str, str] | None = None) -> str:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from kazashi.tools.cli.command_line import kazashi
 from kazashi.world.home import WorldMissing
 from tests.cli import commands
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 BEGIN = {
     "world new", "up", "card new", "registry add", "registry import", "network setup", "points enrol",

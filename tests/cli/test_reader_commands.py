@@ -16,7 +16,7 @@ import pytest
 from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Kind
 from kazashi.reader_bridge.check.result import Outcome, Report
 from tests.cli.program import SELECT_JPKI, Program
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 pytestmark = pytest.mark.reader
 

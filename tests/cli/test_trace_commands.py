@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.trace import read_trace
 from tests.cli.program import RIGHT as VERIFY
 from tests.cli.program import SELECT_JPKI, TRIES, WRONG, Here, Program
+from tests.polling import LIMIT, until
 from tests.reader_bridge.test_dialled import dial, free_ports, knock
 from tests.reader_bridge.test_slots import insert
-from tests.support import LIMIT, send
+from tests.support import send
 
 pytestmark = pytest.mark.reader
 READ = "00B08A0010"
@@ -57,13 +57,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory, pcscd: RunningPcscd) -> Iter
     bench = Bench(tmp_path_factory.mktemp("trace") / "w")
     yield bench
     bench.run("down")
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not happens():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_what_was_is_shown_in_words_and_no_pin_among_them(bench: Bench) -> None:

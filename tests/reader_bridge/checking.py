@@ -25,8 +25,8 @@ from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
 from kazashi.reader_bridge.pcsc import CardHandle, CardStatus
 from kazashi.reader_bridge.slot import Slot
+from tests.polling import LIMIT
 from tests.reader_bridge.test_slots import insert
-from tests.reader_bridge.waiting import LIMIT
 
 SECONDS = 10.0
 NO_PINS = Secrets()

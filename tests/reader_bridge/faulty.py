@@ -24,7 +24,7 @@ from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.vpcd import FORGETTING
 from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
-from tests.reader_bridge.waiting import LIMIT, until
+from tests.polling import LIMIT, until
 from tests.support import PcscError, Transmit, connected
 
 SELECT_JPKI = request.select(jpki.AID)

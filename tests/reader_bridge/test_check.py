@@ -27,6 +27,7 @@ from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.trace import TraceWriter, read_trace
 from kazashi.reader_bridge.vicc import modules_directory, program
+from tests.polling import LIMIT
 from tests.reader_bridge.checking import (
     AT_RISK,
     NUMBERS,
@@ -47,7 +48,6 @@ from tests.reader_bridge.checking import (
     tries_left,
 )
 from tests.reader_bridge.test_slots import wait_for
-from tests.reader_bridge.waiting import LIMIT
 
 
 @needs_reader

@@ -17,6 +17,7 @@ from kazashi.reader_bridge.check.result import Outcome, Result
 from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
+from tests.polling import LIMIT
 from tests.reader_bridge.checking import (
     PINS,
     SECONDS,
@@ -32,7 +33,6 @@ from tests.reader_bridge.checking import (
     outcomes,
     put,
 )
-from tests.reader_bridge.waiting import LIMIT
 
 
 def wait_for_threads(name: str) -> None:

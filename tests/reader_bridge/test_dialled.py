@@ -29,7 +29,7 @@ from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
-from tests.reader_bridge.waiting import LIMIT, until
+from tests.polling import LIMIT, until
 from tests.support import send
 
 DONE = b"\x90\x00"

@@ -22,6 +22,7 @@ from kazashi.reader_bridge.fault_script import ATRS
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
+from tests.polling import LIMIT, until
 from tests.reader_bridge.faulty import (
     CHANGE,
     DONE,
@@ -45,7 +46,6 @@ from tests.reader_bridge.faulty import (
     told,
     verify,
 )
-from tests.reader_bridge.waiting import LIMIT, until
 from tests.support import PcscError, connected, run
 
 

@@ -29,6 +29,7 @@ from kazashi.reader_bridge.trace import BadTrace, Recorded, Trace, read_trace
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
+from tests.polling import LIMIT, until
 from tests.reader_bridge.test_slots import insert, wait_for
 from tests.reader_bridge.tracing import (
     AT,
@@ -39,7 +40,6 @@ from tests.reader_bridge.tracing import (
     VERIFY,
     written,
 )
-from tests.reader_bridge.waiting import LIMIT, until
 from tests.support import PcscError, connected, run
 
 

@@ -45,7 +45,7 @@ from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
 from kazashi.reader_bridge.slot import Slot, SlotBusy
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
-from tests.reader_bridge.waiting import LIMIT
+from tests.polling import LIMIT
 from tests.support import PcscError, check, connected, context, send
 
 pytestmark = pytest.mark.reader

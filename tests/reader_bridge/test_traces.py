@@ -23,13 +23,13 @@ from kazashi.reader_bridge.pcap import write_pcap
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.trace import BadTrace, Trace, TraceWriter, read_trace
 from kazashi.reader_bridge.vpcd import Exchange
+from tests.polling import until
 from tests.reader_bridge.tracing import (
     AT,
     DONE,
     TRIES,
     written,
 )
-from tests.reader_bridge.waiting import until
 
 EXCHANGES = st.lists(st.one_of(
     st.builds(

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import bench_pki
 from benchmarks.bench_worlds import Size
 from benchmarks.measure import at_least, at_most
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 NAMES = {
     "APDU round trip through pcscd",

@@ -24,7 +24,8 @@ from kazashi.tools.daemon.console.feed import KEPT, Feed
 from kazashi.tools.daemon.console.view import vocabulary
 from kazashi.world.home import open_world
 from tests.cli.program import Program
-from tests.support import LIMIT, send
+from tests.polling import LIMIT
+from tests.support import send
 
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 SELECT_JPKI = select(jpki.AID).hex()

@@ -14,7 +14,8 @@ import yaml
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.world.home import World
-from tests.support import LIMIT, run
+from tests.polling import LIMIT
+from tests.support import run
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.reader_bridge.pcscd import DRIVER
-from tests.support import LIMIT
+from tests.polling import LIMIT
 
 # $1 the directory for pcscd's socket, $2 the configuration, $3 the interpreter, $4 the world
 SCRIPT = """

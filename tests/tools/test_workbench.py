@@ -15,7 +15,8 @@ from kazashi.card.request import select, verify
 from kazashi.reader_bridge.fault_script import BadFaultScript
 from kazashi.tools.testing.workbench import Workbench
 from kazashi.world.key_source import SharedKeySource
-from tests.support import LIMIT, run
+from tests.polling import LIMIT
+from tests.support import run
 
 SELECT_JPKI = list(select(jpki.AID))
 
