@@ -108,7 +108,7 @@ def credentials_of(world: World) -> tuple[Credentials, str]:
 
 def main() -> None:
     """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve J-LIS's desk between certificates and codes.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
     asked = parser.parse_args()

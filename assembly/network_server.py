@@ -58,7 +58,7 @@ def run(world: World, what: str, port: int) -> None:
 
 def main() -> None:
     """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve the core or an interface system of a provision network.")
     parser.add_argument("world", type=Path)
     parser.add_argument("what")
     parser.add_argument("--port", type=int, required=True)

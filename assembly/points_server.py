@@ -49,7 +49,7 @@ def run(world: World, port: int, workers: int, factory: str = "kazashi.assembly.
 
 def main() -> None:
     """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve a world's accumulation centre to tills.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, default=CENTRE.number)
     parser.add_argument("--workers", type=int, default=1)

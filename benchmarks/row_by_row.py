@@ -53,7 +53,7 @@ def worker() -> Any:
 
 def main() -> None:
     """Serve until told to end."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve a centre that writes row by row, to compare with.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)

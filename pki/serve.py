@@ -24,7 +24,7 @@ def application() -> Any:
 
 def main() -> None:
     """Serve until told to end."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve a world's authorities over HTTP.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, default=AUTHORITIES.number)
     parser.add_argument("--workers", type=int, default=1)

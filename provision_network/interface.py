@@ -136,7 +136,7 @@ class Interface:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("value", sa.Text, nullable=False),
         )  # fmt: skip
-        self._early = early = sa.Table(
+        early = sa.Table(
             "early_answer", metadata,
             sa.Column("process", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("number", sa.BigInteger, nullable=False),

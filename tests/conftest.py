@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kazashi.applets.install import load
 from kazashi.assembly.institutions import Institutions
@@ -21,6 +22,32 @@ from kazashi.world.home import World, open_world
 from kazashi.world.key_source import SharedKeySource, generate
 from tests import WORKER
 from tests.town import fresh_database, new_institutions
+
+LANES = ("crash", "load", "reader", "browser")
+"""The marks of tests that need more than this process, those first that take longest: a worker that begins one last
+would still be at it when all others have ended. A process that is copied for a crash is also best copied while small."""
+
+settings.register_profile("ordinary", derandomize=True)
+settings.register_profile("long", derandomize=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every run looks at the same examples, but for the long one, which looks at others each time."""
+    settings.load_profile("long" if config.option.markexpr == "long" else "ordinary")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of the lanes come first."""
+
+    def place(item: pytest.Item) -> int:
+        marks = {mark.name for mark in item.iter_markers()}
+        return next((place for place, lane in enumerate(LANES) if lane in marks), len(LANES))
+
+    first: dict[str, int] = {}
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        first[file] = min(first.get(file, len(LANES)), place(item))
+    items.sort(key=lambda item: first[item.nodeid.partition("::")[0]])
 
 
 @pytest.fixture(scope="session")

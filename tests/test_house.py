@@ -7,11 +7,12 @@ import json
 import re
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from kazashi.assembly.error_codes import CODES, REMOTE_ONLY
+from kazashi.assembly.error_codes import CODES, REMOTE_ONLY, code_of
 from kazashi.card.refusal import Refusal, TriesLeft
 from kazashi.card.status_word import Status
 from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
@@ -175,9 +176,26 @@ def test_every_refusal_has_a_status_word() -> None:
         assert isinstance(kind.status, Status), kind
 
 
+def test_nothing_is_read_from_the_names_and_docstrings_of_code() -> None:
+    """A better name or sentence in the code must not change what users see, nor must `python -OO`."""
+    for name, path in PRODUCT.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("__name__", "__doc__", "__subclasses__", "getdoc", "__qualname__"), name
+            if isinstance(node, ast.Name):
+                assert node.id != "__doc__", name
+
+
+def test_every_code_is_an_exception_s_and_every_exception_of_ours_that_has_one_is_found() -> None:
+    for row in CODES:
+        exception = getattr(import_module(row.module), row.exception)
+        assert issubclass(exception, Exception)
+        assert code_of(exception.__new__(exception)) == row.code
+
+
 def test_every_error_is_documented() -> None:
     words = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    for code in [code for code, _ in CODES.values()] + list(REMOTE_ONLY):
+    for code in [row.code for row in CODES] + list(REMOTE_ONLY):
         assert f"`{code}`" in words, f"docs/errors.md has no line for {code}"
     for status in Status:
         assert f"`{status}`" in words, f"docs/errors.md has no line for {status}"

@@ -58,8 +58,7 @@ def with_session(uri: str, action: Callable[[Any], Any]) -> Any:
     except (pkcs11.exceptions.PKCS11Error, RuntimeError, OSError) as error:
         _session.cache_clear()
         raise TokenUnavailable(
-            f"the token {TokenAddress.parse(uri).token!r} with the authority's keys failed:"
-            f" {type(error).__name__} {error}".rstrip()
+            f"the token {TokenAddress.parse(uri).token!r} with the authority's keys failed: {error!r}"
         ) from error
 
 

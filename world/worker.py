@@ -61,4 +61,4 @@ class Worker:
                 pass
             self.trouble = ""
         except Exception as error:  # a full disk, no connection, a defect: everything still waits
-            self.trouble = str(error) or type(error).__name__
+            self.trouble = str(error) or repr(error)

@@ -125,7 +125,7 @@ def _looked(case: Case, reader: str, kind: Kind, secrets: Secrets, findings: Fin
         detail = str(error) if there else f"{error} The card has left the reader, or the reader is away."
         return case.result(findings, Outcome.BROKEN, detail), there
     except Exception as error:  # a check's own defect must not take the others' findings with it
-        return case.result(findings, Outcome.BROKEN, f"{type(error).__name__}: {error}"), True
+        return case.result(findings, Outcome.BROKEN, repr(error)), True
     if findings.wrong:
         return case.result(findings, Outcome.FAILED, "; ".join(findings.wrong)), True
     return case.result(findings, Outcome.OBSERVED if findings.only_observes else Outcome.PASSED, ""), True

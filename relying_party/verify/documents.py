@@ -132,7 +132,7 @@ class Documents:
         except SignatureValidationError as error:
             return Verdict.refuted(Refuted(Finding.MALFORMED, str(error)), when)
         except Exception as error:  # what a hostile file makes a reader of files stumble over has no common name
-            words = f"it cannot be read: {type(error).__name__}: {error}"
+            words = f"it cannot be read: {error!r}"
             return Verdict.refuted(Refuted(Finding.MALFORMED, words), when)
         return replace(self._verifier.verdict(found, when), signed=signed)
 

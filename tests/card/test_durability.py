@@ -21,6 +21,8 @@ from kazashi.card.pin import PinState
 from kazashi.card.request import select, tries_left, verify
 from kazashi.card.store import Reference
 
+pytestmark = pytest.mark.crash
+
 REFERENCE = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
 RIGHT = b"1234"
 

@@ -28,6 +28,8 @@ from tests.refund_points.running_shop import log_in
 from tests.relying_party.stack import PIN, Stack, running_stack
 from tests.town import new_institutions
 
+pytestmark = pytest.mark.browser
+
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 

@@ -29,6 +29,8 @@ from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.threats import over_stores
 
+pytestmark = pytest.mark.browser
+
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 

@@ -78,7 +78,7 @@ class Environment:
         """Install something with pip; returns the names that are new in site-packages."""
         before = set(self.site_packages.iterdir())
         done = run(sys.executable, "-m", "pip", "--python", self.python, "install", "--no-deps", "--no-index",
-                   "--no-build-isolation", "--quiet", *what)  # fmt: skip
+                   "--no-build-isolation", "--ignore-installed", "--quiet", *what)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return {path.name for path in set(self.site_packages.iterdir()) - before} - {"__pycache__"}
 

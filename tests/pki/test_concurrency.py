@@ -25,6 +25,8 @@ from kazashi.world.home import World, open_world
 from kazashi.world.key_source import SharedKeySource
 from tests.town import AUTHENTICATION, fresh_database, later, new_institutions
 
+pytestmark = pytest.mark.load
+
 ROUNDS = 25
 
 

@@ -24,6 +24,8 @@ from kazashi.world.key_source import SharedKeySource
 from tests.crash import killed_at
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, new_institutions, standing
 
+pytestmark = pytest.mark.crash
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
 from kazashi.provision_network.interface import Interface, Stage
@@ -26,6 +28,8 @@ from tests.provision_network.bodies import (
     Network,
     network_of,
 )
+
+pytestmark = pytest.mark.crash
 
 SECRET = "所得 2,345,678円"
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from kazashi.assembly.points import enrol_till
@@ -21,6 +22,8 @@ from tests.crash import killed_at
 from tests.refund_points.test_refunds import ACCOUNT, HANAKO
 from tests.refund_points.tills import LUNCH
 from tests.town import new_world
+
+pytestmark = pytest.mark.crash
 
 CARD = Card(7)
 POINTS = 21 + 21 + 21 - 16

@@ -30,6 +30,8 @@ from tests.refund_points.tills import LUNCH
 from tests.support import run
 from tests.town import fresh_database, new_world
 
+pytestmark = pytest.mark.load
+
 READD = Path(__file__).parent.parent.parent / "refund_points" / "readd.sql"
 DAY = date(2026, 11, 24)
 

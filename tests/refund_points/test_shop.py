@@ -25,6 +25,8 @@ from tests.polling import LIMIT
 from tests.refund_points.running_shop import SHOP, TILL, RunningShop, Screen, log_in, program, running_shop
 from tests.town import certificates, clock_of, new_institutions
 
+pytestmark = pytest.mark.browser
+
 PIN, PASSWORD = "1234", "ABC123"
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 

@@ -27,6 +27,8 @@ from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
 from tests.relying_party.stack import PASSWORD, PIN, Stack, apache, nginx, running_stack
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

@@ -33,7 +33,7 @@ from tests.town import MORNING, SIGNATURE, new_institutions
 
 LAST_INSTANT = epoch(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC))
 UPDATES = (MORNING, MORNING + timedelta(hours=48))
-LONGEST_ENTRY = 40
+LONGEST_ENTRY = 48
 """Bytes of an entry with nine bytes of serial number and a reason, rounded up."""
 
 Told = tuple[int, int, Reason]

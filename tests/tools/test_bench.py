@@ -11,6 +11,8 @@ from benchmarks.bench_worlds import Size
 from benchmarks.measure import at_least, at_most
 from tests.polling import LIMIT
 
+pytestmark = pytest.mark.load
+
 NAMES = {
     "APDU round trip through pcscd",
     "APDU round trip over the floor",

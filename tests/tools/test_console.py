@@ -27,6 +27,8 @@ from tests.cli.program import Program
 from tests.polling import LIMIT
 from tests.support import send
 
+pytestmark = pytest.mark.browser
+
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 SELECT_JPKI = select(jpki.AID).hex()
 RIGHT, WRONG = (verify(jpki.AUTHENTICATION_PIN, pin).hex() for pin in (b"1234", b"9999"))

@@ -40,6 +40,8 @@ from kazashi.world.key_source import SharedKeySource, generate
 from kazashi.world.settings import Settings
 from tests.town import clock_of
 
+pytestmark = pytest.mark.load
+
 PLAN = Plan(14, 9, "both ways", moves=0.2, renames=0.06, losses=0.06, phones=0.5, forgets=0.2, first_days=60,
             municipalities=4)  # fmt: skip
 TOWNS = ("13113", "14104", "27127", "01101")

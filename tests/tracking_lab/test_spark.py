@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kazashi.tracking_lab.engine import Spark
 from kazashi.tracking_lab.laboratory import Laboratory
 from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.study import examine
+
+pytestmark = pytest.mark.load
 
 SMALL = {
     "spark.sql.shuffle.partitions": "1",

@@ -16,6 +16,8 @@ from kazashi.world.key_source import SharedKeySource
 from tests.crash import killed_at
 from tests.town import MORNING
 
+pytestmark = pytest.mark.crash
+
 OLD, NEW = b"old" * 10_000, b"new" * 20_000
 
 

@@ -17,6 +17,8 @@ from kazashi.world.storage import Store, StoreFailed, open_store
 from kazashi.world.worker import Worker
 from tests.crash import killed_at
 
+pytestmark = pytest.mark.crash
+
 METADATA = sa.MetaData()
 NUMBER = sa.Table("number", METADATA, sa.Column("number", sa.BigInteger, primary_key=True))
 

@@ -14,6 +14,8 @@ from kazashi.world.key_source import StockedKeySource, generate
 from kazashi.world.settings import Settings
 from tests.crash import killed_at
 
+pytestmark = pytest.mark.crash
+
 
 def test_a_world_begins_and_stays(tmp_path: Path) -> None:
     first = open_world(tmp_path / "w", seed="abc")

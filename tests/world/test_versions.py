@@ -30,6 +30,8 @@ from kazashi.world.home import World, open_world
 from kazashi.world.storage import Migration, Store, StoreTooNew, open_store
 from tests.crash import killed_at
 
+pytestmark = pytest.mark.crash
+
 DATA = Path(__file__).parent / "data"
 MIGRATED = ("card_management", "j_lis", "prefectures", "registry")
 

@@ -90,7 +90,7 @@ async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:
 
 def main() -> None:
     """Serve until told to end."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Serve the console of one world.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
     asked = parser.parse_args()
