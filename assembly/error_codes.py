@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 from kazashi.assembly.errors import Exit
+from kazashi.reader_bridge.control import Refused
 
 
 class ErrorCode(NamedTuple):
@@ -107,12 +108,10 @@ CODES = (
 REMOTE_ONLY = ("bad-request", "internal")
 """Codes that only the control socket answers."""
 
-_REFUSED = ErrorCode("kazashi.reader_bridge.control", "Refused", "", Exit.NEGATIVE)
-
 
 def code_of(error: Exception) -> str | None:
     """The code of an error, None for one that is a defect."""
-    if _REFUSED.fits(error):
+    if isinstance(error, Refused):
         return str(error.code)
     return next((row.code for row in CODES if row.fits(error)), None)
 

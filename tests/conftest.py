@@ -24,8 +24,8 @@ from tests import WORKER
 from tests.town import fresh_database, new_institutions
 
 LANES = ("crash", "load", "reader", "browser")
-"""The marks of tests that need more than this process, those first that take longest: a worker that begins one last
-would still be at it when all others have ended. A process that is copied for a crash is also best copied while small."""
+"""The marks of tests that need more than this process, those first that take longest: a worker that began one last
+would still be at it when all others have ended. A process that is copied for a crash is best copied while small."""
 
 settings.register_profile("ordinary", derandomize=True)
 settings.register_profile("long", derandomize=False)
