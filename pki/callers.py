@@ -14,7 +14,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import Kind
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.home import World
 from kazashi.world.storage import Position, Unsigned64
@@ -120,7 +120,7 @@ class Callers:
 
     def register(self, name: str) -> str:
         """Register a caller; answers its key, which is shown this once. Raises CallerExists."""
-        key = f"{unforeseen(192):048x}"
+        key = new_token()
         row = {"name": name, "key_digest": _digest(key), "registered_at": epoch(self._world.clock.now())}
         try:
             with self.store.transaction() as connection:

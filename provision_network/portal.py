@@ -21,7 +21,7 @@ from kazashi.provision_network.interface import Asked, Interface, Stage
 from kazashi.provision_network.intermediate import Received
 from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord, text_of
 from kazashi.relying_party.verify.linkage import Linkage
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
@@ -178,7 +178,7 @@ class Portal:
     def ask(self, subject: str, provider: str, item: str) -> int:
         """Ask a body for one's own information (自己情報表示): an exchange like others, with a record. Raises
         NetworkRefused, and ValueError for what is no text."""
-        code, reference = self._code(subject), f"{unforeseen(128):032x}"
+        code, reference = self._code(subject), new_token(128)
         row = {"reference": reference, "folder": int(subject), "provider": text_of(provider), "item": text_of(item)}
         with self.store.transaction() as connection:  # first, so that an answer is always somebody's
             connection.execute(sa.insert(self._own), row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,7 @@ from tests import WORKER
 from tests.town import fresh_database, new_institutions
 
 LANES = ("crash", "load", "reader", "browser")
-"""The marks of tests that need more than this process, those first that take longest: a worker that began one last
-would still be at it when all others have ended. A process that is copied for a crash is best copied while small."""
+"""The marks of tests that need more than this process, and take longest."""
 
 settings.register_profile("ordinary", derandomize=True)
 settings.register_profile("long", derandomize=False)
@@ -37,17 +37,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of the lanes come first."""
-
-    def place(item: pytest.Item) -> int:
-        marks = {mark.name for mark in item.iter_markers()}
-        return next((place for place, lane in enumerate(LANES) if lane in marks), len(LANES))
-
-    first: dict[str, int] = {}
+    """Files of the lanes come first and take turns, so that what waits for a reader runs beside what computes."""
+    lanes: dict[str, list[str]] = {lane: [] for lane in LANES}
+    files = dict.fromkeys(item.nodeid.partition("::")[0] for item in items)
+    marks = {file: set[str]() for file in files}
     for item in items:
-        file = item.nodeid.partition("::")[0]
-        first[file] = min(first.get(file, len(LANES)), place(item))
-    items.sort(key=lambda item: first[item.nodeid.partition("::")[0]])
+        marks[item.nodeid.partition("::")[0]] |= {mark.name for mark in item.iter_markers()}
+    for file in files:
+        for lane in LANES:
+            if lane in marks[file]:
+                lanes[lane].append(file)
+                break
+    turns = [file for turn in zip_longest(*lanes.values()) for file in turn if file is not None]
+    place = {file: number for number, file in enumerate(dict.fromkeys([*turns, *files]))}
+    items.sort(key=lambda item: place[item.nodeid.partition("::")[0]])
 
 
 @pytest.fixture(scope="session")

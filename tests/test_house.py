@@ -19,6 +19,8 @@ from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
 from kazashi.web.ports import PORTS, RANGE
 from tests.support import run
 
+pytestmark = pytest.mark.unit
+
 ROOT = Path(__file__).parent.parent
 
 _GROUND = {"world", "web", "jpki"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import HTMLResponse
 
 from kazashi.web.templates import environment
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 
 Bilingual = tuple[str, str]
 """A sentence in Japanese, and the same in English."""
@@ -22,7 +22,7 @@ class Pages:
     ) -> HTMLResponse:  # fmt: skip
         """A page. Nothing is loaded, framed, or sent anywhere but to `form_action`; styles and scripts need the nonce
         that the template is given."""
-        nonce = f"{unforeseen(128):032x}"
+        nonce = new_token(128)
         policy = (
             f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action {form_action}; "
             "frame-ancestors 'none'; base-uri 'none'"

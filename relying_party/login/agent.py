@@ -28,7 +28,7 @@ from kazashi.relying_party.login.card_reader import CardMissing, PinFormat, PinW
 from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.web.origin import MAX_TEXT, origin_of
 from kazashi.web.pages import Bilingual, Pages, refusal, welcome
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 
 _COOKIE = "kazashi-agent"
 _MOST_WAITING = 100
@@ -134,7 +134,7 @@ class Agent:
             asked = read_ask(request.query_params)
         except AskRefused as refused:
             return _refused(refused)
-        session = request.cookies.get(_COOKIE, "") or f"{unforeseen(192):048x}"
+        session = request.cookies.get(_COOKIE, "") or new_token()
         return self._form(asked, session)
 
     async def answer(self, request: Request) -> Response:
@@ -166,7 +166,7 @@ class Agent:
         return _back(asked, {"signature": signed.signature.hex(), "certificate": signed.certificate.hex()})
 
     def _form(self, asked: Asked, session: str, *trouble: Bilingual, status: int = 200) -> Response:
-        ticket = f"{unforeseen(192):048x}"
+        ticket = new_token()
         while len(self._waiting) >= _MOST_WAITING:
             self._waiting.pop(next(iter(self._waiting)))
         self._waiting[ticket] = (session, asked)

@@ -16,7 +16,7 @@ from kazashi.relying_party.verify.authentication import Authentication, Response
 from kazashi.relying_party.verify.finding import Refuted
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.web.pages import onward, refusal
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 
 _MOST_OPEN = 10_000
 
@@ -59,7 +59,7 @@ class AgentLogin:
     ) -> str:  # fmt: skip
         """The address to send the browser to."""
         challenge = self._authentication.challenge(self._origin, kind, text)
-        state = f"{unforeseen(160):040x}"
+        state = new_token(160)
         self._drop_old(challenge.issued_at)
         self._begun[state] = Begun(session, challenge.issued_at, purpose)
         return ask_address(self._agent, challenge, self._return_to, state)

@@ -30,7 +30,7 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
 from kazashi.world.storage import Store
@@ -228,4 +228,4 @@ class Sessions:
 
 
 def _new_session() -> str:
-    return f"{unforeseen(192):048x}"
+    return new_token()

@@ -46,7 +46,7 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Pages, refusal, welcome
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token, unforeseen
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
 
@@ -97,7 +97,7 @@ class _Server(AuthorizationServer):
         self.kept = store
         self.register_token_generator(
             "default",
-            BearerTokenGenerator(lambda **_: f"{unforeseen(256):064x}", expires_generator=lambda *_: TOKEN_SECONDS),
+            BearerTokenGenerator(lambda **_: new_token(256), expires_generator=lambda *_: TOKEN_SECONDS),
         )
 
     def query_client(self, client_id: str) -> Client | None:
@@ -124,7 +124,7 @@ class _CodeGrant(AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = ["client_secret_basic", "client_secret_post"]
 
     def generate_authorization_code(self) -> str:
-        return f"{unforeseen(256):064x}"
+        return new_token(256)
 
     def save_authorization_code(self, code: str, request: Any) -> None:
         asked = request.payload.data
@@ -238,7 +238,7 @@ class Provider:
             grant = await asyncio.to_thread(self._grant, asked)
         except OAuth2Error as error:
             return _refused(error)
-        session = request.cookies.get(_COOKIE, "") or f"{unforeseen(192):048x}"
+        session = request.cookies.get(_COOKIE, "") or new_token()
         scope = grant.client.get_allowed_scope(asked.payload.scope).split()
         told = [word for word in scope if word in _CLAIM_WORDS]
         kind, text = Kind.AUTHENTICATION, ""

@@ -18,7 +18,7 @@ from authlib.oidc.core import AuthorizationCodeMixin
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.web.origin import origin_of
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.clock import SystemClock, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
@@ -168,7 +168,7 @@ class ProviderStore:
             raise ValueError("a client has a name, and an address to send people back to")
         for address in redirects:
             origin_of(address)
-        secret = f"{unforeseen(256):064x}"
+        secret = new_token(256)
         row = {"name": name, "secret_digest": _digest(secret), "redirects": json.dumps(list(redirects))}
         try:
             with self.store.transaction() as connection:

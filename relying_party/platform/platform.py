@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from kazashi.jpki.profile import KINDS, Kind
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import Linkage
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
@@ -93,7 +93,7 @@ class Platform:
         """Register a service; answers its key, which is shown this once. Raises TenantExists and ValueError."""
         if not name.strip():
             raise ValueError("a tenant has a name")
-        key = f"{unforeseen(192):048x}"
+        key = new_token()
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._tenant), {"name": name, "key_digest": _digest(key)})
@@ -122,7 +122,7 @@ class Platform:
             with self.store.alone() as connection:
                 person = self._known(connection, linked or [asked])
                 if person is None and linked is not None:
-                    person = f"{unforeseen(_ID_BITS):040x}"
+                    person = new_token(_ID_BITS)
                 if person is not None:
                     self._note(connection, person, linked or [asked])
                     return self._user_of(connection, tenant, person)
@@ -210,7 +210,7 @@ class Platform:
         identifier = connection.scalar(sa.select(table.c.identifier).where(here))
         if identifier is not None:
             return User(str(identifier), new=False)
-        identifier = f"{unforeseen(_ID_BITS):040x}"
+        identifier = new_token(_ID_BITS)
         row = {"tenant": tenant, "person": person, "identifier": identifier, "since": epoch(self._now)}
         connection.execute(sa.insert(table), row)
         self._log(connection, self._now, "user added", {"tenant": tenant})

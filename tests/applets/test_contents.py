@@ -25,6 +25,8 @@ from kazashi.card_management.order import image_path
 from kazashi.resident_registry.cast import CAST
 from kazashi.world.home import World
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def hanako(world: World) -> CardContents:

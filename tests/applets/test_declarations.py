@@ -21,6 +21,8 @@ from kazashi.card.contents import ApplicationContents
 from kazashi.card.identifiers import FileId
 from kazashi.card.key import PrivateKey
 
+pytestmark = pytest.mark.unit
+
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "card.md").read_text(encoding="utf-8")
 BY_NAME = {applet.name: applet for applet in APPLETS}
 

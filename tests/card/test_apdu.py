@@ -8,6 +8,8 @@ from kazashi.card.apdu import CommandApdu, ResponseApdu
 from kazashi.card.refusal import WrongLength
 from kazashi.card.status_word import StatusWord
 
+pytestmark = pytest.mark.unit
+
 BYTE = st.integers(0, 255)
 
 CASES = {

@@ -14,6 +14,8 @@ from kazashi.card.chip import Chip, NotPowered
 from kazashi.card.request import compute_digital_signature, select, tries_left, verify
 from kazashi.card.store import StoreFailure
 
+pytestmark = pytest.mark.unit
+
 JPKI, TEXT, VISUAL, COMMON = (
     select(applet.AID).hex().upper() for applet in (jpki, input_support, card_surface, common_card)
 )

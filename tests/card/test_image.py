@@ -12,6 +12,8 @@ from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, ImageSto
 from kazashi.card.pin import PinState
 from kazashi.card.store import Reference, StoreFailure
 
+pytestmark = pytest.mark.unit
+
 CONTENTS = {
     Aid("A0000001510000"): ApplicationContents(objects={0x42: b"issuer"}),
     Aid("D392F000260100000001"): ApplicationContents(

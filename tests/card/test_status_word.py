@@ -13,6 +13,8 @@ from kazashi.card.instruction import Instruction
 from kazashi.card.refusal import TriesLeft, WrongLength
 from kazashi.card.status_word import Status, StatusWord
 
+pytestmark = pytest.mark.unit
+
 ERRORS = Path(__file__).parent.parent.parent / "docs" / "errors.md"
 TRIES = "| 63C0 to 63CF | 0 to 15 tries left | VERIFY failed, or the empty VERIFY of a PIN |"
 

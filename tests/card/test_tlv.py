@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from kazashi.card.tlv import Tlv, encode_tag, parse, parse_all
 
+pytestmark = pytest.mark.unit
+
 ONE_BYTE_TAGS = st.integers(0, 255).filter(lambda tag: tag & 0x1F != 0x1F)
 TWO_BYTE_TAGS = st.builds(lambda first, second: first << 8 | second, st.integers(1, 7).map(lambda n: n << 5 | 0x1F),
                           st.integers(0, 0x7F))  # fmt: skip

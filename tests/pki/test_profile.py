@@ -22,6 +22,8 @@ from kazashi.resident_registry.cast import CAST
 from kazashi.world.home import World
 from tests.support import run
 
+pytestmark = pytest.mark.unit
+
 ROOTS = Path(__file__).parent / "roots"
 REAL_ROOT = {Kind.SIGNATURE: "sign_ca_2023.pem", Kind.AUTHENTICATION: "auth_ca_2023.pem"}
 

@@ -12,6 +12,8 @@ from kazashi.pki.validity import anniversary_end, card_end, certificate_end
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.world.clock import JST
 
+pytestmark = pytest.mark.unit
+
 NEVER = date(9999, 12, 31)
 
 

@@ -21,6 +21,8 @@ from kazashi.provision_network.codes import (
     SoftwareCipher,
 )
 
+pytestmark = pytest.mark.unit
+
 KEY = bytes(range(32))
 NUMBERS = st.integers(1, 2**56 - 1)
 INSTITUTIONS = st.integers(1, 2**32 - 1)

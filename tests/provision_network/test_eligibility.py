@@ -16,6 +16,8 @@ from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.bodies import denied
 from tests.town import new_institutions
 
+pytestmark = pytest.mark.unit
+
 KENPO = Insurance("06-1234", "架空健康保険組合", date(2026, 4, 1), None)
 
 

@@ -22,6 +22,8 @@ from kazashi.provision_network.matching import (
 from kazashi.studies.network_matching import crowd, matched
 from kazashi.world.chance import stream
 
+pytestmark = pytest.mark.unit
+
 PEOPLE = crowd("tests", 2_000)
 SOMEBODY = Attributes("髙橋　花子", "タカハシ　ハナコ", "19900115", "2", "東京都架空区本町１丁目２番３号")
 

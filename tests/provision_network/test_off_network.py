@@ -15,6 +15,8 @@ from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, NOW, denied, network_of
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:

@@ -22,6 +22,8 @@ from kazashi.provision_network.rules import (
     table_of_affairs,
 )
 
+pytestmark = pytest.mark.unit
+
 ROWS = table_of_affairs()
 DAY = date(2018, 4, 1)
 OWN = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")

@@ -37,6 +37,8 @@ from kazashi.provision_network.uses import (
     table_of_uses,
 )
 
+pytestmark = pytest.mark.unit
+
 IMPLEMENTER, PERSON, INVESTIGATOR = Party.IMPLEMENTER, Party.PERSON, Party.INVESTIGATOR
 CASE = {"case": "平成30年検第1号", "reason": "所在の確認", "approved_by": "総務課長"}
 

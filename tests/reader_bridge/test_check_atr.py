@@ -17,6 +17,8 @@ from tests.reader_bridge.checking import (
     StubCard,
 )
 
+pytestmark = pytest.mark.unit
+
 INTERFACE_BYTES = {
     "plain": ({1}, True, 8), "extended": ({1}, True, 8), "short": ({1}, True, 7), "reader-made-1": ({1}, True, 11),
     "reader-made-2": ({1}, True, 11), "contactless-plain": ({0, 1}, True, 4), "contactless-second": ({0, 1}, True, 4),

@@ -17,6 +17,8 @@ from tests.reader_bridge.checking import (
     reads,
 )
 
+pytestmark = pytest.mark.unit
+
 BODIES = (b"", b"\0", b"\0\x80", b"\0\x80\0", b"\0\x80\x041234", b"\0\x80\0\0\x041234")
 HEADS = [
     b"\0\x20", b"\0\x24", b"\0\x2c", b"\0\x88", b"\x80\x2a", b"\x80\x32", b"\x80\xa2", b"\x80\xae", b"\x01\x20",

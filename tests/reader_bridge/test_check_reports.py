@@ -18,6 +18,8 @@ from kazashi.reader_bridge.check.junit import junit
 from kazashi.reader_bridge.check.page import comparison_page, report_page
 from kazashi.reader_bridge.check.result import BadReport, Outcome, Report, Result
 
+pytestmark = pytest.mark.unit
+
 RESULT = Result("files.one", "files", "A file", "docs/card.md", Outcome.PASSED, ("00B0000004: 9000",), ("9000",))
 OTHER_RESULT = Result(
     "timing.two", "timing", "A time", "measured", Outcome.OBSERVED, ("SELECT: 9000",), measured={"median ms": 1.5}

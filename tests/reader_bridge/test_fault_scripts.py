@@ -32,6 +32,8 @@ from kazashi.reader_bridge.fault import (
 from kazashi.reader_bridge.fault_script import ATRS, UNKIND, BadFaultScript, parse_fault_script, read_fault_script
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
 
+pytestmark = pytest.mark.unit
+
 VERIFY = When(matching=re.compile("0020"))
 CHANGE = When(matching=re.compile("0024|8032"))
 

@@ -32,6 +32,8 @@ from tests.reader_bridge.faulty import (
 )
 from tests.support import Transmit
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture(scope="module")
 def made(contents: CardContents) -> Callable[[FaultPlan], Interface]:

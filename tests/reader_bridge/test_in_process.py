@@ -22,6 +22,8 @@ from kazashi.card.request import select, verify
 from kazashi.reader_bridge.in_process import InProcessReader
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, ContactInterface, ContactlessInterface, contactless_atr
 
+pytestmark = pytest.mark.unit
+
 SELECT = list(select(jpki.AID))
 VERIFY = list(verify(jpki.AUTHENTICATION_PIN, b"1234"))
 SIGN = toBytes("802A009720" + "00" * 32 + "00")

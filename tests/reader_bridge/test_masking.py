@@ -32,6 +32,8 @@ from tests.reader_bridge.tracing import (
     written,
 )
 
+pytestmark = pytest.mark.unit
+
 
 def secrets(world: World, contents: CardContents, session: list[Exchange]) -> dict[str, bytes]:
     """What must not be in a masked trace: what the image says of the holder, pieces of personal files, a signature."""

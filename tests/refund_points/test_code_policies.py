@@ -17,6 +17,8 @@ from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
 from tests.refund_points.tills import HANAKO, LUNCH, NOON, RECORD, Line2Centre, balance, till_of
 
+pytestmark = pytest.mark.unit
+
 
 def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(local: World) -> None:
     def identifier(serial: int) -> str | None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from kazashi.refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
 from tests.refund_points.tills import LUNCH
 
+pytestmark = pytest.mark.unit
+
 
 def test_the_plan_s_own_example() -> None:
     assert points_of(1_100) == 20

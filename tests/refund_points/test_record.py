@@ -14,6 +14,8 @@ from kazashi.refund_points.goods import points_of
 from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, TillKey, What
 from tests.refund_points.tills import RECORD
 
+pytestmark = pytest.mark.unit
+
 
 def test_a_record_is_read_back_as_it_was_signed() -> None:
     key = TillKey.generate()

@@ -35,6 +35,8 @@ from kazashi.world.clock import FixedClock
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import new_world
 
+pytestmark = pytest.mark.unit
+
 ORIGIN, ELSEWHERE = "https://library.example", "https://library.example.net"
 SECOND = timedelta(seconds=1)
 LIFETIME = DEFAULT_POLICY.challenge_lifetime

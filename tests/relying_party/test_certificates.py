@@ -20,6 +20,7 @@ from kazashi.world.key_source import SharedKeySource, generate
 
 # What `cryptography` remarks on while it reads what it then refuses, or we do.
 pytestmark = [
+    pytest.mark.unit,
     pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive"),
     pytest.mark.filterwarnings("ignore:Attribute's length must be"),
 ]

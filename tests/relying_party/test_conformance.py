@@ -24,7 +24,10 @@ from kazashi.relying_party.verify.verdict import Finding, Outcome
 from kazashi.world.key_source import SharedKeySource, generate
 
 # `kazashi.relying_party.verify.certificate` silences this for its callers, and pytest undoes that for every test.
-pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive"),
+]
 
 FILES = ("certificate", "ocsp", "document", "content")
 """What of an exported case is the name of a file."""

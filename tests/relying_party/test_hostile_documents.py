@@ -41,6 +41,8 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
 from kazashi.world.key_source import SharedKeySource, generate
 
+pytestmark = pytest.mark.unit
+
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 
 

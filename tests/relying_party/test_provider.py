@@ -36,6 +36,8 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import new_institutions
 
+pytestmark = pytest.mark.unit
+
 ISSUER, AGENT = "http://localhost:18612", "http://127.0.0.1:18610"
 HOME, OTHER = "https://app.example/callback", "https://other.example/callback"
 VERIFIER = "v" * 43

@@ -45,6 +45,8 @@ from kazashi.relying_party.pseudonyms.pseudonyms import (
     source_block,
 )
 
+pytestmark = pytest.mark.unit
+
 SERIAL = 0x70000123
 SECRET = bytes(range(32))
 DES_KEY = bytes.fromhex("0123456789abcdef23456789abcdef01456789abcdef0123")

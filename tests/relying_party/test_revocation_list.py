@@ -31,6 +31,8 @@ from kazashi.world.clock import FixedClock, epoch, from_epoch
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import MORNING, SIGNATURE, new_institutions
 
+pytestmark = pytest.mark.unit
+
 LAST_INSTANT = epoch(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC))
 UPDATES = (MORNING, MORNING + timedelta(hours=48))
 LONGEST_ENTRY = 48

@@ -7,6 +7,8 @@ import pytest
 from kazashi.resident_registry.municipality import MunicipalityCode, municipalities, municipality
 from kazashi.resident_registry.romaji import romaji
 
+pytestmark = pytest.mark.unit
+
 ROMAJI = re.compile(r"([A-Z][a-z]+-gun-|[A-Z][a-z]+-shi-)?[A-Z][a-z]+-(shi|ku|machi|cho|son|mura)")
 PREFECTURE = re.compile(r"[A-Z][a-z]+-(to|do|fu|ken)")
 

@@ -19,6 +19,8 @@ from kazashi.resident_registry.number import (
     corporate_check_digit,
 )
 
+pytestmark = pytest.mark.unit
+
 PEOPLE = 2000
 WEIGHTS = (3, 2, 7, 6, 5, 4, 3, 2)
 

@@ -13,6 +13,8 @@ from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.number import IndividualNumber, check_digit
 
+pytestmark = pytest.mark.unit
+
 WEIGHTS = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
 
 

@@ -27,6 +27,8 @@ from kazashi.tracking_lab.metrics import (
 )
 from kazashi.world.chance import stream
 
+pytestmark = pytest.mark.unit
+
 # Two services; anna (1) and ben (2) are at both, cleo (3) at the first alone.
 SEEN = pl.DataFrame({
     "service": [1, 1, 1, 2, 2], "person": [1, 2, 3, 1, 2], "right": ["a", "b", "c", "a", "b"],

@@ -17,6 +17,8 @@ from kazashi.tools.cli.checkout import checkout, folders, modules
 from kazashi.world.key_source import SharedKeySource
 from tests.web.gallery import pages_of
 
+pytestmark = pytest.mark.unit
+
 ROOT = checkout()
 PRODUCT = {name: path for name, path in modules(ROOT) if name.partition(".")[0] == "kazashi"}
 TEMPLATES = {path for folder in folders(ROOT).values() for path in folder.rglob("templates/**/*.html")}

@@ -37,7 +37,7 @@ from kazashi.tools.daemon.console.gate import KEY_VARIABLE
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.tools.daemon.services import Services
 from kazashi.web.ports import HOST
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.home import World
 
 _CONSOLE_LOG = "console.log"
@@ -195,7 +195,7 @@ class ConsoleProcess:
 
     def __init__(self, world: World, port: int) -> None:
         """Serve it. Raises ServicesUnavailable."""
-        key = f"{unforeseen(128):032x}"
+        key = new_token(128)
         self.link = f"http://{HOST}:{port}/?key={key}"
         arguments = ("kazashi.tools.daemon.console.serve", str(world.directory))
         environment = {**os.environ, KEY_VARIABLE: key}

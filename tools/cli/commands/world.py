@@ -35,7 +35,7 @@ def world_new(context: click.Context, /, seed: str | None, **settled: str | int)
     Otherwise the first command that sets something up (`kazashi up`, `kazashi card new`) begins one with the defaults.
     """
     from kazashi.assembly.errors import UsageError
-    from kazashi.world.chance import unforeseen
+    from kazashi.world.chance import new_token
     from kazashi.world.home import default_directory, open_world
     from kazashi.world.settings import Settings
 
@@ -43,7 +43,7 @@ def world_new(context: click.Context, /, seed: str | None, **settled: str | int)
     if (directory / "world.json").exists():
         raise UsageError(f"{directory} is a world already; name another directory with --world")
     try:
-        settings = Settings(seed or f"{unforeseen(64):016x}", **settled)  # type: ignore[arg-type]
+        settings = Settings(seed or new_token(64), **settled)  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(str(error)) from error
     open_world(directory, settings=settings)

@@ -23,7 +23,7 @@ from kazashi.tools.daemon.console.feed import Feed
 from kazashi.tools.daemon.console.gate import KEY_VARIABLE, Gate
 from kazashi.tools.daemon.console.view import View, vocabulary
 from kazashi.web.ports import HOST
-from kazashi.world.chance import unforeseen
+from kazashi.world.chance import new_token
 from kazashi.world.home import World, open_world
 
 _FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "console.css"}
@@ -74,7 +74,7 @@ def application(world: World, key: str, port: int) -> Gate:
         Route("/trace", trace),
         Route("/do", do, methods=["POST"]),
     ]
-    return Gate(Starlette(routes=routes), key, f"{unforeseen(192):048x}", port)
+    return Gate(Starlette(routes=routes), key, new_token(), port)
 
 
 async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:

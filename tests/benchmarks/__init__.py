@@ -1,0 +1,1 @@
+"""The measurements, and the faults that tests must find."""
