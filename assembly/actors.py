@@ -168,10 +168,12 @@ ACTORS = (
 
 
 def actors_of(world: World) -> list[Actor]:
-    """The actors that have a store in this world so far, in the order of the stores' names."""
+    """The actors that have a store in this world so far, in the order of the stores' names. A store that the list does
+    not know is an actor's that nobody has named: what is asked of all actors is asked of it, too."""
     if world.settings.storage:
         engine = world.store_to_study(CORE.store).engine
         names = {*sa.inspect(engine).get_schema_names()} - {"information_schema", "public"}
     else:
         names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
-    return sorted((actor for actor in ACTORS if actor.store in names), key=lambda actor: actor.store)
+    known = {actor.store: actor for actor in ACTORS}
+    return [known.get(name) or Actor(name, name, name, Owner(name, name)) for name in sorted(names)]

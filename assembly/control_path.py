@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kazashi.world.home import World
-
-CONTROL_SOCKET = "control.sock"
+from kazashi.world.home import CONTROL_SOCKET, World
 
 
 def control_path(world: World) -> Path:

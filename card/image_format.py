@@ -48,10 +48,14 @@ def version(database: sqlite3.Connection) -> int:
 
 def check_digest(database: sqlite3.Connection) -> None:
     """Raise WrongDigest where the contents do not match the digest, by the rule of the image's own format."""
-    rule = {1: _digest_of_format_1}.get(version(database), digest)
+    found = version(database)
+    rule = {1: _digest_of_format_1}.get(found, digest)
     stored = database.execute("SELECT value FROM about WHERE name = 'digest'").fetchone()
     if stored is None or stored[0] != rule(database):
+        if version(database) != found:  # another process has upgraded the image meanwhile
+            return check_digest(database)
         raise WrongDigest
+    return None
 
 
 def set_digest(database: sqlite3.Connection) -> None:

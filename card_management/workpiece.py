@@ -11,9 +11,10 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
-from kazashi.world.atomic_file import write_whole
+from kazashi.world.atomic_file import clear_unfinished, write_whole
 from kazashi.world.key_source import KeySource
 
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
@@ -31,6 +32,7 @@ class Workpiece:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._path.parent / ".cases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            clear_unfinished(self._path.parent, escape(self._path.name))  # of a process that was killed
             yield
 
     def keys(self, names: Sequence[str], source: KeySource) -> dict[str, bytes]:

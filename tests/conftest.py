@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -26,6 +28,9 @@ from tests.town import fresh_database, new_institutions
 
 LANES = ("crash", "load", "reader", "browser")
 """The marks of tests that need more than this process, and take longest."""
+
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
+"""A file system in memory, and how many bytes must be free there."""
 
 settings.register_profile("ordinary", derandomize=True)
 settings.register_profile("long", derandomize=False)
@@ -51,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     turns = [file for turn in zip_longest(*lanes.values()) for file in turn if file is not None]
     place = {file: number for number, file in enumerate(dict.fromkeys([*turns, *files]))}
     items.sort(key=lambda item: place[item.nodeid.partition("::")[0]])
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for a test: in memory where there is room, because a world syncs every step to the disk. Tests with
+    readers and browsers, which look into it from other programs, have theirs on the disk."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if marks & {"reader", "browser"} or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:30])
+        return
+    with TemporaryDirectory(prefix="kazashi-", dir=MEMORY, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

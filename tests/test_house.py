@@ -141,6 +141,12 @@ def test_nothing_is_imported_by_the_name_of_its_folder() -> None:
         if path.is_file():
             found = named.search(path.read_text(encoding="utf-8"))
             assert found is None, f"{path}: {found and found.group()}"
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                names = [str(value.value) for value in node.args[:1] if isinstance(value, ast.Constant)]
+            assert not {name.partition(".")[0] for name in names} & BARE, path
 
 
 def test_no_package_is_an_attic() -> None:

@@ -6,13 +6,22 @@ Two users of one machine give each other room with `KAZASHI_FIRST_PORT`, to whic
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 """Where servers listen."""
 
-_FIRST = int(os.environ.get("KAZASHI_FIRST_PORT", "18600"))
-RANGE = range(_FIRST, _FIRST + 20)
+_COUNT = 20
+
+
+def _range(first: str) -> range:
+    if not first.isdecimal() or not 1024 <= int(first) <= 65536 - _COUNT:
+        sys.exit(f"kazashi: KAZASHI_FIRST_PORT is {first!r}; give a number from 1024 to {65536 - _COUNT} [usage]")
+    return range(int(first), int(first) + _COUNT)
+
+
+RANGE = _range(os.environ.get("KAZASHI_FIRST_PORT", "18600"))
 """All ports of an instance."""
 
 

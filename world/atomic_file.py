@@ -57,9 +57,10 @@ def is_unfinished(path: Path, name: str) -> bool:
     return path.match(f".{name}.*.new")
 
 
-def clear_unfinished(directory: Path) -> None:
-    """Remove what killed programs left in a directory in which no other program writes."""
-    for path in directory.glob(".*.new"):
+def clear_unfinished(directory: Path, name: str = "*") -> None:
+    """Remove what killed programs left of files, or of those of that name, in a directory in which no other program
+    writes them."""
+    for path in directory.glob(f".{name}.*.new"):
         path.unlink()
 
 

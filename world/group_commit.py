@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
@@ -65,8 +66,16 @@ class GroupCommit:
     def _flush(self, job: _Job) -> None:
         """Write everything that waits, unless another caller has written this job meanwhile."""
         with self._lock:
-            if not job.done:
-                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+            if job.done:
+                return
+            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            try:
+                self._write(batch)
+            except BaseException:  # the program is ending; nobody may take their write for committed
+                for left in batch:
+                    if not left.done:
+                        left.error, left.done = StoreFailed("the program ended before the write was committed"), True
+                raise
 
     def _write(self, batch: list[_Job]) -> None:
         error = self._commit(batch)
@@ -87,6 +96,19 @@ class GroupCommit:
         return None
 
 
+_SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+_POSTGRESQL_OUTAGES = ("08", "53", "57")
+"""Classes of SQLSTATE (PostgreSQL, appendix A): connection lost, no resources, operator intervention."""
+
+
 def _is_outage(error: Exception | None) -> bool:
-    """Whether the store itself has failed: a full disk, a lock, a lost connection."""
-    return isinstance(error, StoreFailed) and isinstance(error.__cause__, OperationalError)
+    """Whether the store itself has failed: a full disk, a lock, a lost connection. Databases report an action's own
+    mistakes, such as malformed JSON, under the same class of exception."""
+    cause = error.__cause__ if isinstance(error, StoreFailed) else None
+    if not isinstance(cause, OperationalError):
+        return False
+    code, state = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF, getattr(cause.orig, "sqlstate", None) or ""
+    return cause.connection_invalidated or code in _SQLITE_OUTAGES or state.startswith(_POSTGRESQL_OUTAGES)

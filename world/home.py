@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ from kazashi.world.storage import Migration, Store, store_at
 
 FORMAT = 3
 """Of the world's directory. 3: every store carries a version, which programs for format 2 would not look at."""
+CONTROL_SOCKET = "control.sock"
+"""Where a running instance takes commands, in `World.run`."""
+
+_RUN = "run"
 _MARK = "world.json"
 
 
@@ -56,7 +61,7 @@ class World:
     @property
     def run(self) -> Path:
         """What belongs to the running bench: sockets, logs, process numbers."""
-        return self.directory / "run"
+        return self.directory / _RUN
 
     @property
     def publication(self) -> Path:
@@ -118,6 +123,11 @@ def open_world(
                 f" {'update Kazashi, or ' if found > FORMAT else ''}name another directory with --world"
             )
         settled = Settings(**written)
+        if found < FORMAT and _is_listened_on(directory / _RUN / CONTROL_SOCKET):
+            raise WorldUnusable(
+                f"an instance of an earlier version runs in {directory}; end it with the program that started it"
+                " (kazashi down), then try again"
+            )
         if found < FORMAT:  # all that differs is in the stores, and each of them is migrated when it is opened
             write_whole(mark, _text(settled))
             print(
@@ -139,6 +149,16 @@ def open_world(
         clock or WorldClock(directory / "clock.json"),
         keys or StockedKeySource(directory / "keys"),
     )
+
+
+def _is_listened_on(path: Path) -> bool:
+    """Whether a program takes connections at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def existing_world(directory: Path | None = None) -> World:

@@ -69,7 +69,9 @@ class SampleSite(CardSite):
     def home(self, person: str) -> Response:
         """Who is logged in."""
         with self.store.reading() as connection:
-            reader = connection.execute(sa.select(self._reader).where(self._reader.c.user == person)).one()
+            reader = connection.execute(sa.select(self._reader).where(self._reader.c.user == person)).one_or_none()
+        if reader is None:
+            return self.front()
         return _PAGES.page("library.html", reader=reader)
 
     async def tls(self, request: Request) -> Response:

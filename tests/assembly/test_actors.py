@@ -104,3 +104,13 @@ def test_the_authority_s_own_log_is_not_held_against_the_ruling(tmp_path: Path) 
     against = {found["reason"]: found["against"] for found in told}
     assert against["v"] == [f"{MYKEY.store}.serial.serial: 1 rows"]
     assert not [row for rows in against.values() for row in rows if row.startswith(AUTHORITY.store)]
+
+
+def test_a_store_that_the_list_does_not_know_is_asked_like_all_others(keys: SharedKeySource, tmp_path: Path) -> None:
+    world = new_institutions(tmp_path / "w", keys).world
+    metadata = sa.MetaData()
+    table = sa.Table("holder", metadata, sa.Column("serial", sa.BigInteger))
+    with world.store("newcomer", metadata).transaction() as connection:
+        connection.execute(sa.insert(table), {"serial": 1})
+    (newcomer,) = [actor for actor in actors_of(world) if actor.store == "newcomer"]
+    assert not newcomer.owner.issues

@@ -21,7 +21,7 @@ from kazashi.card.image import read_image
 from kazashi.card.pin import PinState
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
-from kazashi.reader_bridge.vpcd import FORGETTING
+from kazashi.reader_bridge.vpcd import EVENTS, FORGETTING, Control
 from kazashi.world.home import World
 from tests.clients.test_opensc import certificate
 from tests.polling import LIMIT, until
@@ -71,8 +71,16 @@ def told(host: ReaderHost, number: int) -> list[str]:
     ]
 
 
-def loses_power(host: ReaderHost, number: int) -> None:
-    until(lambda: not host.slots[number].wait_until_powered(0), "the card is still there")
+def comes_back(host: ReaderHost, number: int) -> None:
+    """Wait until a slot's card has got power after its latest fault. The journal tells so for good; whether the card
+    has power at this moment would tell of the time before the fault, or after it."""
+
+    def powered_again() -> bool:
+        events = [entry.exchange.event for entry in host.journal.since(0)[0] if entry.slot == number]
+        faults = [place for place, event in enumerate(events) if event and event not in FORGETTING]
+        return bool(faults) and EVENTS[Control.POWER_ON] in events[faults[-1] :]
+
+    until(powered_again, "the card has power again")
 
 
 def answered(transmit: Transmit, command: bytes) -> bytes:

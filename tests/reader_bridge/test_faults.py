@@ -38,7 +38,7 @@ from tests.reader_bridge.faulty import (
     VERIFY_WRONG,
     answered,
     asked,
-    loses_power,
+    comes_back,
     pin_of,
     put,
     sign,
@@ -55,15 +55,14 @@ def test_a_torn_card_comes_back_by_itself_and_spent_a_try_only_if_it_got_the_com
 ) -> None:
     left = {"before": 3, "during": 2, "after": 2}
     readers = put(host, image, *(f"faults: [{{tear: {moment}, away: 50 ms, when: {{command: 2}}}}]" for moment in left))
-    for number, (reader, moment) in enumerate(zip(readers, left, strict=True)):
+    for reader, moment in zip(readers, left, strict=True):
         with connected(reader) as transmit:
             assert transmit(SELECT_JPKI) == DONE
             assert answered(transmit, VERIFY_WRONG) == (b"\x63\xc2" if moment == "after" else b"")
-            loses_power(host, number)
             with pytest.raises(PcscError):
                 transmit(TRIES)
     for number, (reader, count) in enumerate(zip(readers, left.values(), strict=True)):
-        assert host.slots[number].wait_until_powered(LIMIT)
+        comes_back(host, number)
         assert asked(reader, SELECT_JPKI, TRIES) == [DONE, bytes((0x63, 0xC0 | count))]
         assert pin_of(image, number).tries_left == count
         assert len(told(host, number)) == 1
@@ -85,9 +84,8 @@ def test_a_card_comes_back_from_every_way_to_lose_it(image: Path, host: ReaderHo
         client.join(LIMIT)
         assert answers == [DONE, b""], ways[number]
         assert time.monotonic() - begun[number] >= (lasts[1] if number == 1 else 0.0)
-        loses_power(host, number)
     for number, (reader, seconds) in enumerate(zip(readers, lasts, strict=True)):
-        assert host.slots[number].wait_until_powered(LIMIT)
+        comes_back(host, number)
         assert time.monotonic() - begun[number] >= seconds
         assert asked(reader, SELECT_JPKI, VERIFY) == [DONE, DONE], ways[number]
     assert told(host, 1) == ["the card is mute for 0.15 s", "and is taken out"]
@@ -110,15 +108,13 @@ def test_power_that_fails_costs_verify_its_try_for_good_and_leaves_a_change_undo
     with connected(verifying) as transmit:
         assert (transmit(SELECT_JPKI), answered(transmit, VERIFY)) == (DONE, b"")
     assert pin_of(image, 0) == PinState(b"1234", 3, 2), "the PIN was right"
-    loses_power(host, 0)
     with connected(changing) as transmit:
         assert (transmit(SELECT_JPKI), transmit(VERIFY), answered(transmit, CHANGE)) == (DONE, DONE, b"")
     assert pin_of(image, 1) == PinState(b"1234", 3, 3), "the old PIN"
-    loses_power(host, 1)
-    assert host.slots[0].wait_until_powered(LIMIT)
+    comes_back(host, 0)
     assert asked(verifying, SELECT_JPKI, TRIES, VERIFY) == [DONE, b"\x63\xc2", DONE], "a query costs nothing"
     assert pin_of(image, 0) == PinState(b"1234", 3, 3), "and what worked at last gives the tries back"
-    assert host.slots[1].wait_until_powered(LIMIT)
+    comes_back(host, 1)
     assert asked(changing, SELECT_JPKI, VERIFY, CHANGE) == [DONE] * 3
     assert pin_of(image, 1) == PinState(b"9999", 3, 3)
 
@@ -188,11 +184,10 @@ def test_opensc_says_that_it_lost_the_card_and_finds_it_once_it_is_back(
     for number, _ in enumerate(readers):
         said = sign(number, tmp_path, expect=1)
         assert ("C_Login failed" if number == 3 else "C_SignFinal failed") in said
-        loses_power(host, number)
         assert not (tmp_path / "signature").exists() or not (tmp_path / "signature").read_bytes()
     assert pin_of(image, 3).tries_left == 2
     for number, reader in enumerate(readers):
-        assert host.slots[number].wait_until_powered(LIMIT)
+        comes_back(host, number)
         said = run("pkcs15-tool", "--reader", reader, "--list-pins")
         assert f"Tries left     : {2 if number == 3 else 3}" in said
 

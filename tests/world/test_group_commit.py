@@ -262,3 +262,38 @@ def test_a_worker_that_never_began_and_one_that_is_in_the_middle(work: Work) -> 
     go_on.set()
     worker.stop()
     assert work.rounds == 1, "the round that was under way was finished, and none begun after it"
+
+
+def test_an_action_that_the_database_refuses_takes_down_no_other(store: Store) -> None:
+    """Malformed JSON is an OperationalError of SQLite's, as a full disk is."""
+    group = GroupCommit(store)
+    begun, go_on = Event(), Event()
+
+    def slow(connection: sa.Connection) -> int:
+        begun.set()
+        assert go_on.wait(60)
+        return put(0)(connection)
+
+    def refused(connection: sa.Connection) -> object:
+        return connection.scalar(sa.text("SELECT json('nonsense{')" if store.engine.dialect.name == "sqlite"
+                                         else "SELECT CAST('nonsense{' AS json)"))  # fmt: skip
+
+    errors: list[Exception] = []
+
+    def refuse() -> None:
+        try:
+            group.run(refused)
+        except StoreFailed as error:
+            errors.append(error)
+
+    threads = [Thread(target=group.run, args=(slow,))]
+    threads[0].start()
+    assert begun.wait(60)
+    threads += [Thread(target=refuse), *(Thread(target=group.run, args=(put(number),)) for number in (1, 2, 3))]
+    for thread in threads[1:]:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 1
+    assert held(store) == [0, 1, 2, 3]

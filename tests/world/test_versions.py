@@ -3,6 +3,7 @@ had versions (world format 2): a person with three events, a card, a till with a
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tarfile
@@ -26,7 +27,7 @@ from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import image_path
 from kazashi.refund_points.centre import Answer
 from kazashi.relying_party.login.provider_store import ProviderStore
-from kazashi.world.home import World, open_world
+from kazashi.world.home import CONTROL_SOCKET, FORMAT, World, WorldUnusable, open_world
 from kazashi.world.storage import Migration, Store, StoreTooNew, open_store
 from tests.crash import killed_at
 
@@ -106,6 +107,23 @@ def test_an_older_world_is_opened_and_keeps_all_that_it_held(before: Path, capfd
 
 def code_of_hanako(town: Institutions) -> Any:
     return town.registry.find("hanako").code
+
+
+def test_a_world_in_which_an_older_instance_runs_is_left_as_it_is(tmp_path: Path) -> None:
+    directory = tmp_path / "w"
+    open_world(directory, seed="older").close()
+    mark = directory / "world.json"
+    older = mark.read_text(encoding="utf-8").replace(f'"format": {FORMAT}', '"format": 2')
+    mark.write_text(older, encoding="utf-8")
+    (directory / "run").mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as instance:
+        instance.bind(str(directory / "run" / CONTROL_SOCKET))
+        instance.listen()
+        with pytest.raises(WorldUnusable, match="kazashi down"):
+            open_world(directory)
+        assert mark.read_text(encoding="utf-8") == older
+    open_world(directory).close()
+    assert mark.read_text(encoding="utf-8") != older
 
 
 def test_what_was_under_way_goes_on(world: World) -> None:

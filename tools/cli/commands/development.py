@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
 
 QUICK = "unit"
 LONG = "long"
-
-_MEMORY = Path("/dev/shm")
-_ROOM = 4 << 30
-"""Bytes that a test run's files may need; they need a quarter of that."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -49,8 +43,11 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
     if not quick:
         checks.append(([*python, "mypy", "--config-file", str(root / "setup.cfg")], linked(root)))
     environment = _environment()
-    lane = ["-m", QUICK] if quick else ["-m", LONG] if also_long else ["-m", f"not {LONG}"]
-    for command, directory in [*([] if arguments else checks), ([*python, "pytest", *lane, *arguments], root)]:
+    lane = QUICK if quick else LONG if also_long else "" if arguments else f"not {LONG}"
+    for command, directory in [
+        *([] if arguments else checks),
+        ([*python, "pytest", *(["-m", lane] if lane else []), *arguments], root),
+    ]:
         status = subprocess.run(command, cwd=directory, env=environment, check=False).returncode
         if status:
             return status
@@ -59,11 +56,8 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
 
 def _environment() -> dict[str, str]:
     """The environment of a test run. The tests start hundreds of programs, each of which would be compiled anew if
-    bytecode were not kept, and make thousands of files, which are in memory where there is room."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    if "TMPDIR" not in environment and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
-        environment["TMPDIR"] = str(_MEMORY)
-    return environment
+    bytecode were not kept."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @click.command()
@@ -74,10 +68,10 @@ def bench(area: str, as_json: bool) -> int:
 
     AREA is card, reader, pki, relying-party, points, network or tracking; the peers are measured in the same run.
     """
-    from kazashi.tools.cli.checkout import checkout
+    from kazashi.tools.cli.checkout import checkout, linked
 
     command = [sys.executable, "-m", "benchmarks", area, *["--json"] * as_json]
-    return subprocess.run(command, cwd=checkout(), check=False).returncode
+    return subprocess.run(command, cwd=linked(checkout()), check=False).returncode
 
 
 @click.command()

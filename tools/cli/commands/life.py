@@ -63,8 +63,8 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
         Reply(status, status_in_words(status)).show(as_json)
         sys.stdout.flush()
 
-    world = new_world_of(context)
     plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
+    world = new_world_of(context)
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
     if detach:
