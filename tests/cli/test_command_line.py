@@ -96,7 +96,8 @@ def test_a_damaged_card(tmp_path: Path) -> None:
     image.write_bytes(image.read_bytes()[:3000])
     damaged = image.read_bytes()
     program.error("card-damaged", 3, "card", "show", "taro")
-    assert "damaged" in program.run("card", "list").stdout
+    (listed,) = program.json("card", "list")
+    assert listed["damage"], "the list says so, and goes on"
     said = program.error("pcscd-unavailable", 3, "up", "--detach", "--pcscd", "private", "--card", "taro")
     assert "card-damaged" in said, "the reason is told, not only that it did not come up"
     program.error("card-damaged", 3, "up", "--pcscd", "private", "--card", "taro")
