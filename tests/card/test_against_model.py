@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -18,8 +17,6 @@ from kazashi.card.image import read_image
 from kazashi.card.store import Reference
 from kazashi.card_management.order import image_path
 from kazashi.world.home import World
-
-pytestmark = pytest.mark.unit
 
 NAMES = {
     "manager": "A0000001510000",

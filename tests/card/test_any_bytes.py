@@ -19,8 +19,6 @@ from kazashi.card.status_word import Status
 from kazashi.card_management.order import image_path
 from kazashi.world.home import World
 
-pytestmark = pytest.mark.unit
-
 COUNT = 1_000_000
 KNOWN = {int(status) for status in Status if status.sent and status is not Status.INTERNAL_ERROR} | {
     0x63C0 | left for left in range(16)

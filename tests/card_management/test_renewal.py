@@ -37,8 +37,6 @@ from tests.card_management.support import (
 )
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, loaded, standing
 
-pytestmark = pytest.mark.unit
-
 
 def test_a_renewal_that_cannot_be_met_is_refused_and_stands_in_nobody_s_way(town: Institutions) -> None:
     for who in ("short-stay", "taro", "hanako"):

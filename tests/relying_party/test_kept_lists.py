@@ -19,8 +19,6 @@ from kazashi.tools.daemon.services import Services
 from tests.relying_party.test_verification import verifier
 from tests.town import AUTHENTICATION, MORNING, certificates, clock_of, later
 
-pytestmark = pytest.mark.unit
-
 
 def listed(town: Institutions, source: Lists) -> Verdict:
     (issued,) = certificates(town, "hanako", AUTHENTICATION)
