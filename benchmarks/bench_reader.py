@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.measure import Measure, at_most, timings_ms
+from benchmarks.measure import Measure, at_least, at_most, timings_ms
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
@@ -144,12 +144,12 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
         os.kill(pid, signal.SIGTERM)  # which ends the stream, too
         watching.join()
     rate = sent / _FLOOD_SECONDS
-    if rate < GOAL_APDUS_PER_SECOND * 0.98:
-        raise StepFailed(f"only {rate:.0f} commands a second could be sent")
     lag = sorted(lags)[int(len(lags) * 0.99)]
     name = f"console behind {rate:,.0f} APDUs/s, 99 of 100"
     left_out = f"the goal; {seen[1]} of {seen[0] + seen[1]} lines left out"
+    offered = "APDUs sent while the console follows"
     return [
+        at_least(offered, "1/s", rate, GOAL_APDUS_PER_SECOND, "the goal", rate / GOAL_APDUS_PER_SECOND, 0.98),
         at_most(name, "s", lag, GOAL_LAG_SECONDS, left_out, lag / GOAL_LAG_SECONDS, 1),
         at_most("console's growth meanwhile", "MB", growth, GOAL_GROWTH_MB, "the goal", growth / GOAL_GROWTH_MB, 1),
     ]

@@ -30,7 +30,8 @@ from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import Kind
 from kazashi.jpki.state import Reason
 from kazashi.pki.certificate import Request
-from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
+from kazashi.pki.crl import EVERYTHING, sign_list
+from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.relying_party.pseudonyms.converter import BlindlyConverted
 from kazashi.relying_party.pseudonyms.pseudonyms import KeyedPairwise, Subject
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory

@@ -1,14 +1,11 @@
-"""Revocation lists (RFC 5280, section 5) as DER, built whole from columns of numbers or out of yesterday's list."""
+"""Revocation lists (RFC 5280, section 5) as DER, built whole from their entries or out of yesterday's list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-
-import numpy as np
-import numpy.typing as npt
 
 from kazashi.jpki.profile import Kind
 from kazashi.jpki.state import Reason
@@ -17,24 +14,8 @@ from kazashi.pki.generation import Generation
 from kazashi.pki.signing_key import SigningKey
 from kazashi.world.clock import from_epoch
 
-Numbers = npt.NDArray[np.int64]
-
-_CHUNK = 1 << 16
-_NO_REASON = int(Reason.UNSPECIFIED)
+NO_REASON = int(Reason.UNSPECIFIED)
 """Absence of the extension says the same, and RFC 5280 wants it absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """Entries in columns, all of one length: serial numbers (64 bits, unsigned ones taken as they are in a signed
-    column), instants in seconds since 1970 up to 2049, reasons."""
-
-    serials: Numbers
-    at: Numbers
-    reasons: Numbers
-
-    def __len__(self) -> int:
-        return len(self.serials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,78 +47,8 @@ def encode_entry(serial: int, at: int, reason: int) -> bytes:
     """One entry as DER, the same bytes as among many; `serial` as in a signed column."""
     code = asn1.sequence(der.extension(der.REASON_CODE, asn1.integer(reason, asn1.ENUMERATED)))
     return asn1.sequence(
-        asn1.integer(serial % (1 << 64)), asn1.utc_time(from_epoch(at)), code if reason != _NO_REASON else b""
+        asn1.integer(serial % (1 << 64)), asn1.utc_time(from_epoch(at)), code if reason != NO_REASON else b""
     )
-
-
-def encode_entries(entries: Entries) -> Iterator[bytes]:
-    """The entries as DER, one after the other, in pieces.
-
-    Entries of one shape (the width of the serial number, with a reason or without) are written together as the rows of
-    a matrix; a million of them take a tenth of a second.
-    """
-    for start in range(0, len(entries), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        yield _encode(entries.serials[part].view(np.uint64), entries.at[part], entries.reasons[part])
-
-
-def _encode(serials: npt.NDArray[np.uint64], at: Numbers, reasons: Numbers) -> bytes:
-    octets = serials.astype(">u8").view(np.uint8).reshape(-1, 8)
-    # The width of a positive INTEGER: a bit more than its highest bit, rounded up to bytes.
-    width = np.ones(len(serials), np.int64)
-    for size in range(1, 9):
-        width[serials >> np.uint64(8 * size - 1) != 0] = size + 1
-    shape = width * 2 + (reasons != _NO_REASON)
-    shapes = np.unique(shape)
-    if len(shapes) == 1:
-        return _rows(octets, at, reasons, int(shapes[0])).tobytes()
-    pieces = [b""] * len(serials)
-    for found in shapes:
-        chosen = np.flatnonzero(shape == found)
-        rows = _rows(octets[chosen], at[chosen], reasons[chosen], int(found))
-        for place, row in zip(chosen, rows, strict=True):
-            pieces[place] = row.tobytes()
-    return b"".join(pieces)
-
-
-def _rows(octets: npt.NDArray[np.uint8], at: Numbers, reasons: Numbers, shape: int) -> npt.NDArray[np.uint8]:
-    width, with_reason = divmod(shape, 2)
-    template = np.frombuffer(_template(width, bool(with_reason)), np.uint8)
-    rows = np.tile(template, (len(octets), 1))
-    serial = 4
-    if width == 9:
-        rows[:, serial + 1 : serial + 9] = octets
-    else:
-        rows[:, serial : serial + width] = octets[:, 8 - width :]
-    rows[:, serial + width + 2 : serial + width + 14] = _digits(at)
-    if with_reason:
-        rows[:, -1] = reasons
-    return rows
-
-
-def _template(width: int, with_reason: bool) -> bytes:
-    reason = der.extension(der.REASON_CODE, asn1.integer(1, asn1.ENUMERATED)) if with_reason else b""
-    return asn1.sequence(
-        asn1.tlv(asn1.INTEGER, bytes(width)),
-        asn1.tlv(asn1.UTC_TIME, b"000000000000Z"),
-        asn1.sequence(reason) if reason else b"",
-    )
-
-
-def _digits(at: Numbers) -> npt.NDArray[np.uint8]:
-    """yymmddHHMMSS as ASCII, a row for each instant."""
-    days, seconds = np.divmod(at, 86400)
-    dates = days.astype("datetime64[D]")
-    months = dates.astype("datetime64[M]")
-    year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
-    month = months.astype(np.int64) % 12 + 1
-    day = (dates - months).astype(np.int64) + 1
-    rows = np.empty((len(at), 12), np.uint8)
-    parts = (year % 100, month, day, seconds // 3600, seconds // 60 % 60, seconds % 60)
-    for place, value in enumerate(parts):
-        rows[:, 2 * place] = value // 10 + 48
-        rows[:, 2 * place + 1] = value % 10 + 48
-    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import Kind
@@ -27,10 +26,8 @@ from kazashi.pki.asn1 import MalformedDer
 from kazashi.pki.authority import Authority
 from kazashi.pki.crl import (
     EVERYTHING,
-    Entries,
     Scope,
     authority_scope,
-    encode_entries,
     encode_entry,
     partition_scope,
     read_list,
@@ -54,7 +51,8 @@ class _Changes:
     """What a day brings to one list: entries that leave it, as DER, and entries that come to it."""
 
     removed: Sequence[bytes]
-    added: Entries
+    added: Sequence[tuple[Any, ...]]
+    """Serial number, instant and reason of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class _Batch:
     changes: Mapping[str, _Changes]
 
 
-_UNCHANGED = _Changes((), Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)))
+_UNCHANGED = _Changes((), ())
 
 
 class Publication:
@@ -233,6 +231,8 @@ class Publication:
             & (table.ended_position.is_(None) | (table.ended_position > upto))
         )  # fmt: skip
 
+        from kazashi.pki.crl_entries import encode_entries, entries_of_text  # numpy takes a while to import
+
         def read(after: int, last: int) -> list[bytes]:
             rows = (
                 sa.select(sa.type_coerce(table.serial, sa.BigInteger).label("serial"), table.at, table.reason)
@@ -241,7 +241,7 @@ class Publication:
             )  # fmt: skip
             with self._ledger.store.reading() as connection:
                 texts = connection.execute(sa.select(*(joined(column) for column in rows.c))).one()
-            return list(encode_entries(Entries(*(np.fromstring(text or "", np.int64, sep=",") for text in texts))))
+            return list(encode_entries(entries_of_text(*(text or "" for text in texts))))
 
         if name != FULL_LIST:
             condition &= table.partition == name
@@ -283,16 +283,21 @@ class Publication:
         for row in coming:
             arriving[row[0]].append(row)
             arriving[FULL_LIST].append(row)
-        return {name: _Changes(removed[name], _columns(arriving[name])) for name in removed.keys() | arriving.keys()}
+        return {
+            name: _Changes(removed[name], [row[2:] for row in arriving[name]])
+            for name in removed.keys() | arriving.keys()
+        }
 
     def _applied(self, generation: Generation, name: str, number: int, changes: _Changes) -> tuple[Piece, ...] | None:
         """The entries of yesterday's list with the day's changes; None where that list is not there as it was made."""
+        from kazashi.pki.crl_entries import encode_entries, entries_of_rows
+
         try:
             data = self.path(generation.name, name).read_bytes()
             found = read_list(data)
             if found.number != number:
                 return None
-            return (*without(data, found.entries, changes.removed), *encode_entries(changes.added))
+            return (*without(data, found.entries, changes.removed), *encode_entries(entries_of_rows(changes.added)))
         except (OSError, MalformedDer, KeyError):
             return None
 
@@ -304,11 +309,6 @@ def list_path(kind: Kind, generation: str, name: str) -> Path:
         return base / f"{name}.crl"
     place = municipality(name)
     return base / place.prefecture_romaji / f"{place.romaji}.crl"
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> Entries:
-    serials, at, reasons = (np.array([row[column] for row in rows], np.int64) for column in (2, 3, 4))
-    return Entries(serials, at, reasons)
 
 
 def _write(path: Path, content: Piece | Sequence[Piece]) -> None:

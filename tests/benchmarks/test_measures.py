@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -30,43 +31,44 @@ def test_goals() -> None:
     assert not at_most("a", "ms", 1, 5, "b", 1.6, 1.5).met
 
 
+def measured(area: str) -> list[dict[str, Any]]:
+    """What `kazashi bench AREA` measures. It exits with 1 where a goal is not met, as on a busy machine."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kazashi", "bench", area, "--json"],
+        capture_output=True, text=True, check=False, timeout=LIMIT,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout, done.stderr
+    measures: list[dict[str, Any]] = json.loads(done.stdout)
+    for measure in measures:
+        compared, goal = measure["goal"].split()
+        assert measure["met"] == (
+            measure["ratio"] >= float(goal) if compared == ">=" else measure["ratio"] <= float(goal)
+        )
+    assert done.returncode == (0 if all(measure["met"] for measure in measures) else 1)
+    return measures
+
+
 @pytest.mark.reader
 def test_every_measure_of_the_card_is_taken() -> None:
     """What the figures are is for `kazashi bench` to say, on a machine that does nothing else; here, that they are."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kazashi", "bench", "card", "--json"],
-        capture_output=True, text=True, check=False, timeout=LIMIT,
-    )  # fmt: skip
-    measures = json.loads(done.stdout)
+    measures = measured("card")
     assert {measure["name"] for measure in measures} == NAMES
     for measure in measures:
         assert measure.keys() == {"name", "unit", "ours", "peer", "peer_name", "ratio", "goal", "met"}
         assert measure["ours"] > 0
         assert measure["peer"] > 0
         assert measure["ratio"] > 0
-        compared, goal = measure["goal"].split()
-        assert measure["met"] == (
-            measure["ratio"] >= float(goal) if compared == ">=" else measure["ratio"] <= float(goal)
-        )
-    assert done.returncode == (0 if all(measure["met"] for measure in measures) else 1)
 
 
 @pytest.mark.reader
 def test_every_measure_of_the_workbench_is_taken() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kazashi", "bench", "reader", "--json"],
-        capture_output=True, text=True, check=False, timeout=LIMIT,
-    )  # fmt: skip
-    tracing, checking, behind, growth = json.loads(done.stdout)
+    tracing, checking, offered, behind, growth = measured("reader")
     assert tracing["name"] == "APDU round trip while traced"
-    assert min(tracing["ours"], tracing["peer"], checking["ours"], behind["ours"]) > 0
+    assert min(tracing["ours"], tracing["peer"], checking["ours"], offered["ours"], behind["ours"]) > 0
     assert checking["ratio"] == pytest.approx(checking["ours"] / 60)
     assert "lines left out" in behind["peer_name"]
     assert growth["unit"] == "MB"
-    met = [measure["met"] for measure in (tracing, checking, behind, growth)]
-    assert met == [measure["ratio"] <= float(measure["goal"].removeprefix("<= "))
-                   for measure in (tracing, checking, behind, growth)]  # fmt: skip
-    assert done.returncode == (0 if all(met) else 1)
 
 
 PKI_NAMES = (

@@ -24,7 +24,8 @@ from kazashi.jpki.profile import Medium
 from kazashi.jpki.state import Reason
 from kazashi.pki import asn1
 from kazashi.pki.certificate import Request
-from kazashi.pki.crl import Entries, encode_entries, read_list, without
+from kazashi.pki.crl import read_list, without
+from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.publication import Publication, list_path
 from kazashi.pki.responder import Responder

@@ -54,7 +54,8 @@ def test_a_torn_card_comes_back_by_itself_and_spent_a_try_only_if_it_got_the_com
     image: Path, host: ReaderHost
 ) -> None:
     left = {"before": 3, "during": 2, "after": 2}
-    readers = put(host, image, *(f"faults: [{{tear: {moment}, away: 50 ms, when: {{command: 2}}}}]" for moment in left))
+    scripts = (f"faults: [{{tear: {moment}, away: 1 s, when: {{command: 2}}}}]" for moment in left)
+    readers = put(host, image, *scripts)  # away for longer than pcscd takes to look, or the client is not told
     for reader, moment in zip(readers, left, strict=True):
         with connected(reader) as transmit:
             assert transmit(SELECT_JPKI) == DONE

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from kazashi.jpki.profile import NEXT, Kind
 from kazashi.jpki.state import Reason
-from kazashi.pki.crl import EVERYTHING, Entries, encode_entries, sign_list
+from kazashi.pki.crl import EVERYTHING, sign_list
+from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.pki.generation import Generation
 from kazashi.relying_party.conformance.authority import NOW, Holder, ListTemplate, TestAuthority
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor

@@ -1,0 +1,113 @@
+"""Many entries of a revocation list as DER at once, out of columns of numbers.
+
+A module of its own, because numpy takes longer to import than most commands take to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kazashi.pki import asn1, der
+from kazashi.pki.crl import NO_REASON
+
+Numbers = npt.NDArray[np.int64]
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Entries in columns, all of one length: serial numbers (64 bits, unsigned ones taken as they are in a signed
+    column), instants in seconds since 1970 up to 2049, reasons."""
+
+    serials: Numbers
+    at: Numbers
+    reasons: Numbers
+
+    def __len__(self) -> int:
+        return len(self.serials)
+
+
+def entries_of_rows(rows: Sequence[tuple[Any, ...]]) -> Entries:
+    """The entries in rows of serial number, instant and reason."""
+    return Entries(*(np.array([row[column] for row in rows], np.int64) for column in range(3)))
+
+
+def entries_of_text(serials: str, at: str, reasons: str) -> Entries:
+    """The entries in three columns, each a text of whole numbers with commas between them (`storage.joined`)."""
+    return Entries(*(np.fromstring(column, np.int64, sep=",") for column in (serials, at, reasons)))
+
+
+def encode_entries(entries: Entries) -> Iterator[bytes]:
+    """The entries as DER, one after the other, in pieces.
+
+    Entries of one shape (the width of the serial number, with a reason or without) are written together as the rows of
+    a matrix; a million of them take a tenth of a second.
+    """
+    for start in range(0, len(entries), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        yield _encode(entries.serials[part].view(np.uint64), entries.at[part], entries.reasons[part])
+
+
+def _encode(serials: npt.NDArray[np.uint64], at: Numbers, reasons: Numbers) -> bytes:
+    octets = serials.astype(">u8").view(np.uint8).reshape(-1, 8)
+    # The width of a positive INTEGER: a bit more than its highest bit, rounded up to bytes.
+    width = np.ones(len(serials), np.int64)
+    for size in range(1, 9):
+        width[serials >> np.uint64(8 * size - 1) != 0] = size + 1
+    shape = width * 2 + (reasons != NO_REASON)
+    shapes = np.unique(shape)
+    if len(shapes) == 1:
+        return _rows(octets, at, reasons, int(shapes[0])).tobytes()
+    pieces = [b""] * len(serials)
+    for found in shapes:
+        chosen = np.flatnonzero(shape == found)
+        rows = _rows(octets[chosen], at[chosen], reasons[chosen], int(found))
+        for place, row in zip(chosen, rows, strict=True):
+            pieces[place] = row.tobytes()
+    return b"".join(pieces)
+
+
+def _rows(octets: npt.NDArray[np.uint8], at: Numbers, reasons: Numbers, shape: int) -> npt.NDArray[np.uint8]:
+    width, with_reason = divmod(shape, 2)
+    template = np.frombuffer(_template(width, bool(with_reason)), np.uint8)
+    rows = np.tile(template, (len(octets), 1))
+    serial = 4
+    if width == 9:
+        rows[:, serial + 1 : serial + 9] = octets
+    else:
+        rows[:, serial : serial + width] = octets[:, 8 - width :]
+    rows[:, serial + width + 2 : serial + width + 14] = _digits(at)
+    if with_reason:
+        rows[:, -1] = reasons
+    return rows
+
+
+def _template(width: int, with_reason: bool) -> bytes:
+    reason = der.extension(der.REASON_CODE, asn1.integer(1, asn1.ENUMERATED)) if with_reason else b""
+    return asn1.sequence(
+        asn1.tlv(asn1.INTEGER, bytes(width)),
+        asn1.tlv(asn1.UTC_TIME, b"000000000000Z"),
+        asn1.sequence(reason) if reason else b"",
+    )
+
+
+def _digits(at: Numbers) -> npt.NDArray[np.uint8]:
+    """yymmddHHMMSS as ASCII, a row for each instant."""
+    days, seconds = np.divmod(at, 86400)
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    month = months.astype(np.int64) % 12 + 1
+    day = (dates - months).astype(np.int64) + 1
+    rows = np.empty((len(at), 12), np.uint8)
+    parts = (year % 100, month, day, seconds // 3600, seconds // 60 % 60, seconds % 60)
+    for place, value in enumerate(parts):
+        rows[:, 2 * place] = value // 10 + 48
+        rows[:, 2 * place + 1] = value % 10 + 48
+    return rows
