@@ -15,6 +15,7 @@ from kazashi.jpki.profile import Kind
 from kazashi.pki.authority import Authority
 from kazashi.pki.publication import Publication
 from kazashi.pki.revocation import Revocations
+from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import Channel, Renewal, event_type
 from kazashi.resident_registry.juki_net import JukiNet
 from kazashi.resident_registry.registry import NoSuchResident, Registry
@@ -96,8 +97,6 @@ class Institutions:
         try:
             return self.registry.find(who)
         except NoSuchResident:
-            from kazashi.resident_registry.cast import CAST  # it takes a while to put together
-
             if who not in CAST:
                 raise
         registered = self.registry.add(CAST[who])
