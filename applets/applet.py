@@ -29,7 +29,7 @@ from kazashi.card.file import (
 )
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.pin import PinFormat, PinState
-from kazashi.card.refusal import Refusal, SecurityStatusNotSatisfied
+from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 
 _Value = TypeVar("_Value")
 Making = Callable[[Personalisation], _Value]
@@ -122,7 +122,7 @@ class KeyEf(Ef):
     use: Condition = NEVER
     signs: bool = False
     authenticates: bool = False
-    authentication_refusal: type[Refusal] = SecurityStatusNotSatisfied
+    authentication_refusal: type[CommandRejected] = SecurityStatusNotSatisfied
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
         """Write the key, if there is one."""

@@ -13,7 +13,7 @@ from kazashi.card.access import FREE, Verified
 from kazashi.card.file import SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOURTEEN_DIGITS, SIX_DIGITS, TWELVE_DIGITS
-from kazashi.card.refusal import ConditionsNotSatisfied
+from kazashi.card.rejection import ConditionsNotSatisfied
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010402")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from kazashi.applets.verifiable_certificate import Signer
+from kazashi.applets.verifiable_certificate import CertificateSigner
 from kazashi.card.key import PrivateKey
 
 
@@ -37,7 +37,7 @@ class CardData:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificates:
+class CardCertificates:
     """What the JPKI application holds, as DER and PKCS#8; None for a certificate and key that the holder lacks."""
 
     signature: bytes | None
@@ -49,15 +49,15 @@ class Certificates:
 
 
 @dataclass(frozen=True, slots=True)
-class Vouchers:
+class CardSigners:
     """The signers outside the card: the anchors, and the municipality's keys that they certify."""
 
-    chip_root: Signer
-    text_issuer: Signer
-    visual_issuer: Signer
-    municipality_chip: Signer
-    municipality_text: Signer
-    municipality_visual: Signer
+    chip_root: CertificateSigner
+    text_issuer: CertificateSigner
+    visual_issuer: CertificateSigner
+    municipality_chip: CertificateSigner
+    municipality_text: CertificateSigner
+    municipality_visual: CertificateSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Personalisation:
 
     holder: Holder
     card: CardData
-    certificates: Certificates
-    vouchers: Vouchers
+    certificates: CardCertificates
+    vouchers: CardSigners
     keys: ChipKeys
     pins: Pins
     chance: Random

@@ -12,7 +12,7 @@ from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
 from kazashi.card.image import DamagedImage, ImageStore, read_image
-from kazashi.card.store import MemoryStore, Reference, Store
+from kazashi.card.store import CardStore, MemoryStore, Reference
 
 APPLETS = tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card))
 """All of them, in the order in which a partial AID finds them."""
@@ -23,7 +23,7 @@ def personalise(data: Personalisation) -> CardContents:
     return {applet.aid: applet.contents(data) for applet in APPLETS}
 
 
-def install(contents: CardContents, store: Store | None = None) -> Card:
+def install(contents: CardContents, store: CardStore | None = None) -> Card:
     """A card of these contents; its PINs live in `store`, or in memory. Raises KeyError where contents are missing."""
     applications = tuple(applet.application(contents[applet.aid]) for applet in APPLETS)
     contact_atr = b"\x3b" + contents[card_manager.AID].objects[CONTACT_ATR]
@@ -40,7 +40,7 @@ def structure() -> tuple[Application, ...]:
     return tuple(applet.application(nothing) for applet in APPLETS)
 
 
-def load(image: Path) -> Card:
+def load_card(image: Path) -> Card:
     """The card in an image file. Raises ImageMissing and DamagedImage."""
     contents, _ = read_image(image)
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
-from kazashi.applets.holder import CardData, Certificates, Personalisation, Pins
+from kazashi.applets.holder import CardCertificates, CardData, Personalisation, Pins
 from kazashi.card.access import FREE, NEVER, Verified
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import PinChange
@@ -143,11 +143,11 @@ APPLET = Applet(
 class _Renewal:
     """The part of a personalisation that this application draws on."""
 
-    certificates: Certificates
+    certificates: CardCertificates
     pins: Pins
     card: CardData
 
 
-def written(certificates: Certificates, pins: Pins, card: CardData) -> ApplicationContents:
+def written(certificates: CardCertificates, pins: Pins, card: CardData) -> ApplicationContents:
     """Return what a renewal writes: the same as personalisation, which knows more than this application needs."""
     return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card)))

@@ -42,7 +42,7 @@ def public_key(key: PrivateKey) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class CertificateSigner:
     """A key that signs on the card's behalf outside it, with the identifier by which its certificate is found."""
 
     id: bytes
@@ -53,7 +53,7 @@ class Signer:
         return self.key.sign_digest(sha256(message).digest())
 
 
-def certificate(issuer: Signer, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
+def certificate(issuer: CertificateSigner, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
     """A certificate of 568 bytes. The signature covers the 297-byte value of its body, not the body's header."""
     body = issuer.id + subject_id + public_key(subject_key)
     return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)

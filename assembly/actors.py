@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from kazashi.assembly.network import MUNICIPAL, NATIONAL
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
-from kazashi.jpki.profile import Kind
-from kazashi.pki import callers, ledger
-from kazashi.provision_network import core, eligibility, interface, intermediate, municipal, off_network, portal
+from kazashi.jpki.profile import CertificateType
+from kazashi.pki import callers, certificate_database
+from kazashi.provision_network import core, eligibility, interface_system, intermediate, municipal, off_network, portal
 from kazashi.refund_points import centre, till
 from kazashi.refund_points import portal as refund_portal
 from kazashi.relying_party.login import provider_store, sample_site
@@ -92,8 +92,13 @@ _OTHERS = (
     Actor(registry.ACTOR, "the resident registry", "住民基本台帳", MUNICIPALITIES),
     Actor(juki_net.PREFECTURES, "the prefectures' nodes", "都道府県サーバー", PREFECTURES),
     Actor(juki_net.J_LIS, "Juki-Net's national node", "住基ネット全国サーバー", J_LIS),
-    Actor(ledger.store_name(Kind.SIGNATURE), "the signature authority", "署名用認証局", J_LIS),
-    Actor(ledger.store_name(Kind.AUTHENTICATION), "the authentication authority", "利用者証明用認証局", J_LIS),
+    Actor(certificate_database.store_name(CertificateType.SIGNATURE), "the signature authority", "署名用認証局", J_LIS),
+    Actor(
+        certificate_database.store_name(CertificateType.AUTHENTICATION),
+        "the authentication authority",
+        "利用者証明用認証局",
+        J_LIS,
+    ),
     Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
     Actor(
         municipal.ACTOR,
@@ -102,19 +107,19 @@ _OTHERS = (
         Owner("municipal address systems", "市町村"),
     ),
     Actor(
-        interface.store_name(MUNICIPAL),
+        interface_system.store_name(MUNICIPAL),
         "the municipalities' interface system",
         "市町村のインターフェイスシステム",
         Owner("interface system (towns)", "市町村"),
     ),
     Actor(
-        interface.store_name(NATIONAL),
+        interface_system.store_name(NATIONAL),
         "the pension service's interface system",
         "年金機構のインターフェイスシステム",
         Owner("interface system (pension)", "日本年金機構"),
     ),
     Actor(
-        interface.store_name(portal.INTERFACE_NAME),
+        interface_system.store_name(portal.INTERFACE_NAME),
         "the portal's interface system",
         "マイナポータルのインターフェイスシステム",
         Owner("interface system (portal)", "デジタル庁"),

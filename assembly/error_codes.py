@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 from kazashi.assembly.errors import Exit
-from kazashi.reader_bridge.control import Refused
+from kazashi.reader_bridge.control import ControlRejected
 
 
 class ErrorCode(NamedTuple):
@@ -44,37 +44,37 @@ CODES = (
     ErrorCode("kazashi.assembly.errors", "ServicesUnavailable", "services-unavailable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.world.token", "TokenUnavailable", "token-unavailable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.card_management.relay", "RelayFailed", "relay-failed", Exit.ENVIRONMENT),
-    ErrorCode("kazashi.world.post", "MessageGap", "message-gap", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.world.outbox", "MessageGap", "message-gap", Exit.ENVIRONMENT),
     ErrorCode("kazashi.world.storage", "StoreFailed", "store-failed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.world.storage", "StoreTooNew", "store-too-new", Exit.ENVIRONMENT),
     ErrorCode("kazashi.assembly.errors", "StepFailed", "step-failed", Exit.NEGATIVE),
-    ErrorCode("kazashi.resident_registry.refusal", "EventRefused", "event-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.card_management.management", "RenewalRefused", "renewal-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.jpki.state", "TransitionRefused", "transition-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.resident_registry.rejection", "EventRejected", "event-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.card_management.management", "RenewalRejected", "renewal-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.jpki.state", "TransitionRejected", "transition-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.pki.certificate", "NoProofOfPossession", "no-proof-of-possession", Exit.NEGATIVE),
     ErrorCode("kazashi.pki.authority", "RequestConflict", "request-conflict", Exit.NEGATIVE),
-    ErrorCode("kazashi.pki.callers", "NotRegistered", "not-registered", Exit.NEGATIVE),
-    ErrorCode("kazashi.pki.services", "ConsentRefused", "consent-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.relying_party.mykey.mykey", "NotEntitled", "not-entitled", Exit.NEGATIVE),
+    ErrorCode("kazashi.pki.callers", "CallerNotRegistered", "not-registered", Exit.NEGATIVE),
+    ErrorCode("kazashi.pki.services", "ConsentRejected", "consent-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.relying_party.mykey.mykey", "CertificateNotAccepted", "not-entitled", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "AlreadyRegistered", "already-registered", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "IdentifierTaken", "identifier-taken", Exit.NEGATIVE),
-    ErrorCode("kazashi.relying_party.mykey.mykey", "MyKeyRefused", "mykey-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.relying_party.mykey.mykey", "MyKeyRejected", "mykey-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "LinkageConflict", "linkage-conflict", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "NoSuchTenant", "no-such-tenant", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.verify.linkage", "LinkageUnavailable", "linkage-unavailable", Exit.ENVIRONMENT),
-    ErrorCode("kazashi.refund_points.till", "SaleRefused", "sale-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.refund_points.codes", "CodeRefused", "code-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.refund_points.refunds", "RefundRefused", "refund-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.refund_points.zengin", "PaymentRefused", "payment-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.refund_points.till", "SaleRejected", "sale-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.refund_points.codes", "CodeRejected", "code-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.refund_points.refunds", "RefundRejected", "refund-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.refund_points.zengin", "PaymentRejected", "payment-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.tracking_lab.engine", "EngineMissing", "engine-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.tracking_lab.logs", "LogsUnusable", "logs-unusable", Exit.USAGE),
     ErrorCode("kazashi.tracking_lab.laboratory", "PopulationUnusable", "population-unusable", Exit.USAGE),
-    ErrorCode("kazashi.provision_network.terms", "NetworkRefused", "network-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.provision_network.terms", "NetworkRejected", "network-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.provision_network.codes", "ForeignCode", "foreign-code", Exit.NEGATIVE),
     ErrorCode("kazashi.refund_points.reading", "SeveralCards", "several-cards", Exit.NEGATIVE),
-    ErrorCode("kazashi.refund_points.centre", "EnrolmentRefused", "enrolment-refused", Exit.USAGE),
+    ErrorCode("kazashi.refund_points.centre", "EnrolmentRejected", "enrolment-refused", Exit.USAGE),
     ErrorCode("kazashi.refund_points.centre", "PolicySettled", "policy-settled", Exit.USAGE),
-    ErrorCode("kazashi.refund_points.goods", "BasketRefused", "basket-refused", Exit.USAGE),
+    ErrorCode("kazashi.refund_points.goods", "BasketRejected", "basket-refused", Exit.USAGE),
     ErrorCode("kazashi.refund_points.enrolment", "EnrolmentDamaged", "enrolment-damaged", Exit.ENVIRONMENT),
     ErrorCode("kazashi.refund_points.sender", "CentreUnreachable", "centre-unreachable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.relying_party.login.card_reader", "CardMissing", "no-card-at-hand", Exit.ENVIRONMENT),
@@ -86,9 +86,9 @@ CODES = (
     ErrorCode("kazashi.relying_party.platform.platform", "TenantExists", "tenant-exists", Exit.USAGE),
     ErrorCode("kazashi.relying_party.login.provider_store", "ClientExists", "client-exists", Exit.USAGE),
     ErrorCode("kazashi.relying_party.platform.platform", "NoSuchUser", "no-such-user", Exit.USAGE),
-    ErrorCode("kazashi.resident_registry.registry", "ImportRefused", "import-refused", Exit.USAGE),
+    ErrorCode("kazashi.resident_registry.registry", "ImportRejected", "import-refused", Exit.USAGE),
     ErrorCode("kazashi.resident_registry.registry", "NoSuchResident", "no-such-resident", Exit.USAGE),
-    ErrorCode("kazashi.pki.ledger", "NoSuchCertificate", "no-such-certificate", Exit.USAGE),
+    ErrorCode("kazashi.pki.certificate_database", "NoSuchCertificate", "no-such-certificate", Exit.USAGE),
     ErrorCode("kazashi.card_management.management", "NoSuchCard", "no-such-card", Exit.USAGE),
     ErrorCode("kazashi.pki.callers", "CallerExists", "caller-exists", Exit.USAGE),
     ErrorCode("kazashi.pki.lint", "NotLintable", "not-lintable", Exit.USAGE),
@@ -111,7 +111,7 @@ REMOTE_ONLY = ("bad-request", "internal")
 
 def code_of(error: Exception) -> str | None:
     """The code of an error, None for one that is a defect."""
-    if isinstance(error, Refused):
+    if isinstance(error, ControlRejected):
         return str(error.code)
     return next((row.code for row in CODES if row.fits(error)), None)
 

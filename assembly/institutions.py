@@ -11,15 +11,15 @@ from typing import Any
 from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
 from kazashi.card_management.relay import DirectRelay
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
 from kazashi.pki.publication import Publication
 from kazashi.pki.revocation import Revocations
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import Channel, Renewal, event_type
 from kazashi.resident_registry.juki_net import JukiNet
 from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.resident import Resident
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import World
 from kazashi.world.schedule import Job, Schedule
@@ -33,17 +33,17 @@ class Institutions:
         self.world = world
 
     @cached_property
-    def authorities(self) -> dict[Kind, Authority]:
+    def authorities(self) -> dict[CertificateType, Authority]:
         """Both authorities."""
-        return {kind: Authority(self.world, kind) for kind in Kind}
+        return {kind: Authority(self.world, kind) for kind in CertificateType}
 
     @cached_property
-    def revocations(self) -> dict[Kind, Revocations]:
+    def revocations(self) -> dict[CertificateType, Revocations]:
         """What changes the standing of their certificates."""
         return {kind: authority.revocations for kind, authority in self.authorities.items()}
 
     @cached_property
-    def publications(self) -> dict[Kind, Publication]:
+    def publications(self) -> dict[CertificateType, Publication]:
         """What they publish."""
         return {kind: Publication(authority) for kind, authority in self.authorities.items()}
 
@@ -53,8 +53,8 @@ class Institutions:
         return JukiNet(
             self.world,
             {
-                "authority:signature": lambda told: self.revocations[Kind.SIGNATURE].receive(told),
-                "authority:authentication": lambda told: self.revocations[Kind.AUTHENTICATION].receive(told),
+                "authority:signature": lambda told: self.revocations[CertificateType.SIGNATURE].receive(told),
+                "authority:authentication": lambda told: self.revocations[CertificateType.AUTHENTICATION].receive(told),
                 "card-management": lambda told: self.cards.receive(told),
             },
         )
@@ -77,7 +77,7 @@ class Institutions:
             Job("deadlines", registry.next_lapse, registry.lapse),
             Job("Juki-Net", self.juki_net.next_due, self.juki_net.deliver),
             Job("card management", self.cards.due, self.cards.resume),
-            *(Job(f"{kind.word} lists", found.due, found.publish) for kind, found in self.publications.items()),
+            *(Job(f"{kind.code} lists", found.due, found.publish) for kind, found in self.publications.items()),
         ]
         return Schedule(self.world.run / "schedule.lock", jobs)
 
@@ -97,9 +97,9 @@ class Institutions:
         try:
             return self.registry.find(who)
         except NoSuchResident:
-            if who not in CAST:
+            if who not in SAMPLE_RESIDENTS:
                 raise
-        registered = self.registry.add(CAST[who])
+        registered = self.registry.add(SAMPLE_RESIDENTS[who])
         self.juki_net.deliver()
         return registered
 
@@ -114,16 +114,16 @@ class Institutions:
         rows = []
         for kind, authority in self.authorities.items():
             for found in authority.of_holder(holder):
-                standing = self.revocations[kind].standing(found.serial)
+                standing = self.revocations[kind].status(found.serial)
                 row = {
-                    "kind": kind.word, "serial": f"{found.serial:X}", "generation": found.generation,
+                    "kind": kind.code, "serial": f"{found.serial:X}", "generation": found.generation,
                     "medium": found.medium.value, "state": standing.state.value,
-                    "reason": standing.reason.word if standing.reason is not None else None,
+                    "reason": standing.reason.asn1_name if standing.reason is not None else None,
                     "since": standing.since.isoformat() if standing.since else None,
                     "not_before": found.not_before.isoformat(), "not_after": found.not_after.isoformat(),
                 }  # fmt: skip
                 if mark is not None:
-                    row["ocsp"] = self.revocations[kind].standing(found.serial, mark).state.value
+                    row["ocsp"] = self.revocations[kind].status(found.serial, mark).state.value
                 rows.append(row)
         return rows
 
@@ -131,7 +131,7 @@ class Institutions:
         self, who: str, word: str, given: dict[str, Any], day: date | None = None, channel: Channel | None = None
     ) -> dict[str, Any]:
         """Something happens to somebody, and all that follows at once; answers what became of it. `given` are the
-        fields of the event of that word. Raises NoSuchResident, EventRefused, and ValueError for values that make no
+        fields of the event of that word. Raises NoSuchResident, EventRejected, and ValueError for values that make no
         sense."""
         event = event_type(word).from_dict(given)
         after = self.registry.record(self.registry.find(who).code, event, day, channel)
@@ -140,7 +140,7 @@ class Institutions:
         renewals = [found for found in self.cards.cases(after.code) if found.what is CaseType.RENEWAL][-1:]
         refused = [found.note for found in renewals if found.state is CaseState.REFUSED]
         return {
-            "resident": after.alias or after.code, "event": event.word, "status": after.status.value,
+            "resident": after.alias or after.code, "event": event.code, "status": after.status.value,
             "waits_until": waiting.isoformat() if waiting else None,
             "refused": refused if isinstance(event, Renewal) else [],
         }  # fmt: skip

@@ -13,15 +13,15 @@ from kazashi.assembly.network_server import HOST, core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.exchange import Trace, carry
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.exchange import FlowTrace, carry
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer
 from kazashi.provision_network.network_http import SYSTEM
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME
 from kazashi.provision_network.rules import Purpose, Row, table_of_affairs
 from kazashi.provision_network.terms import CORE, PORTAL_KIND
 from kazashi.resident_registry.municipality import municipality
-from kazashi.resident_registry.resident import Resident, Status
+from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.web.mutual_tls import Credentials
 from kazashi.web.ports import DESK as DESK_PORT
 from kazashi.world.home import World
@@ -41,7 +41,7 @@ _MOST_PEOPLE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class RehearsalStage:
     """A stage of the rehearsal (総合運用テスト): what it was, whether it held, and what was seen."""
 
     stage: str
@@ -77,31 +77,31 @@ class Network:
         self.institutions = institutions
         self.world = institutions.world
         self.core = core_of(self.world)
-        self.municipal = Interface(self.world, MUNICIPAL)
-        self.national = Interface(self.world, NATIONAL)
-        self.portal = Interface(self.world, INTERFACE_NAME)
+        self.municipal = InterfaceSystem(self.world, MUNICIPAL)
+        self.national = InterfaceSystem(self.world, NATIONAL)
+        self.portal = InterfaceSystem(self.world, INTERFACE_NAME)
 
     @property
-    def interfaces(self) -> list[Interface]:
+    def interfaces(self) -> list[InterfaceSystem]:
         """All interface systems."""
         return [self.municipal, self.national, self.portal]
 
-    def carry(self, trace: Trace | None = None) -> int:
+    def carry(self, trace: FlowTrace | None = None) -> int:
         """Carry every message to the end of its way, in this process."""
         return carry(self.world, self.core, self.interfaces, trace.watch if trace is not None else lambda _: None)
 
     def people(self) -> list[Resident]:
         """Everybody in the registry who lives somewhere and has a number."""
-        found = self.institutions.registry.people(limit=_MOST_PEOPLE)
-        return [one for one in found if one.status is Status.RESIDENT and one.individual_number is not None]
+        found = self.institutions.registry.residents(limit=_MOST_PEOPLE)
+        return [one for one in found if one.status is ResidencyStatus.RESIDENT and one.individual_number is not None]
 
     def linkage(self, body: str) -> NumberLinkageServer:
-        """A municipality's hub. Raises NetworkRefused for one that is not on the network."""
+        """A municipality's hub. Raises NetworkRejected for one that is not on the network."""
         return NumberLinkageServer(AddressSystem(self.world, body), self.municipal)
 
     # The rehearsal
 
-    def rehearse(self, where: dict[str, str]) -> Iterator[Gate]:
+    def rehearse(self, where: dict[str, str]) -> Iterator[RehearsalStage]:
         """The stages of the overall operation test, in their order, up to the first gate that does not hold. Every one
         may be done again."""
         stages: Sequence[tuple[str, Callable[[], str]]] = (
@@ -114,9 +114,9 @@ class Network:
         )
         for stage, action in stages:
             try:
-                yield Gate(stage, True, action())
+                yield RehearsalStage(stage, True, action())
             except StepFailed as error:
-                yield Gate(stage, False, str(error))
+                yield RehearsalStage(stage, False, str(error))
                 return
 
     def _test_data(self) -> str:
@@ -209,7 +209,7 @@ class Network:
 
     # One question
 
-    def child_allowance(self, person: Resident, trace: Trace | None = None) -> dict[str, str | None]:
+    def child_allowance(self, person: Resident, trace: FlowTrace | None = None) -> dict[str, str | None]:
         """What a municipality asks when somebody applies for the child allowance: taxes where the person lived on the
         first of January, and the pension insurance. Raises StepFailed."""
         hub, answers = self.linkage(body_of(person)), {}
@@ -248,14 +248,14 @@ def pension_number(person: Resident) -> str:
 
 def tax_of(world: World, person: Resident) -> str:
     """Somebody's made-up taxes."""
-    income = world.chance("network", "tax", str(person.code)).randrange(150, 900) * 10_000
+    income = world.random_stream("network", "tax", str(person.code)).randrange(150, 900) * 10_000
     return f"総所得金額 {income:,}円"
 
 
 def pension_of(world: World, person: Resident) -> str:
     """Somebody's made-up pension insurance."""
     kinds = ("厚生年金保険", "国民年金 第1号", "国民年金 第3号")
-    return f"{world.chance('network', 'pension', str(person.code)).choice(kinds)} 加入中"
+    return f"{world.random_stream('network', 'pension', str(person.code)).choice(kinds)} 加入中"
 
 
 def system_credentials(core: Core, body: str) -> Credentials:
@@ -275,7 +275,7 @@ def served(world: World, part: str, where: dict[str, str], log: Path, services: 
         arguments = ("kazashi", "--world", str(world.directory), "network", "portal", "--services", services, "--agent",
                      agent, "--desk", where[DESK], "--messages", messages)  # fmt: skip
     elif part == DESK:
-        address, arguments = where[DESK], ("kazashi.assembly.network_desk", str(world.directory))
+        address, arguments = where[DESK], ("kazashi.assembly.j_lis_office", str(world.directory))
     else:
         address = where[part.removeprefix("interface:")]
         arguments = ("kazashi.assembly.network_server", str(world.directory), part)

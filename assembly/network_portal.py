@@ -7,11 +7,11 @@ import threading
 import uvicorn
 
 from kazashi.assembly.actors import PORTAL
-from kazashi.assembly.network_desk import PortalLines
+from kazashi.assembly.j_lis_office import PortalLines
 from kazashi.assembly.network_server import HOST
 from kazashi.assembly.relying import over_http
 from kazashi.assembly.served import serve_application
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.network_http import interface_application, interface_runner
 from kazashi.provision_network.portal import INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.portal_pages import PortalPages
@@ -22,8 +22,8 @@ from kazashi.world.home import World
 def serve_portal(
     world: World, desk: str, messages_port: int, port: int, services: str, agent: str, generations: str
 ) -> None:  # fmt: skip
-    """Serve until told to end. Raises NetworkRefused before the network is set up."""
-    interface = Interface(world, INTERFACE_NAME)
+    """Serve until told to end. Raises NetworkRejected before the network is set up."""
+    interface = InterfaceSystem(world, INTERFACE_NAME)
     lines = PortalLines(interface, desk)
     verifier, linkage = over_http(world, services, PORTAL.caller)
     portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations))

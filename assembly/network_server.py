@@ -10,7 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.network_http import (
     core_application,
     core_runner,
@@ -33,13 +33,13 @@ def core_of(world: World) -> Core:
 
 
 def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credentials]:
-    """The application of the core, or of `interface:NAME`, its runner, and what it shows. Raises NetworkRefused for an
+    """The application of the core, or of `interface:NAME`, its runner, and what it shows. Raises NetworkRejected for an
     interface system that is not enrolled."""
     if what == CORE:
         core = core_of(world)
         runner = core_runner(core, world.clock)
         return core_application(core, runner), runner, core.credentials(CORE, CORE, HOST)
-    interface = Interface(world, what.partition(":")[2])
+    interface = InterfaceSystem(world, what.partition(":")[2])
     runner = interface_runner(interface, world.clock)
     return interface_application(interface, runner), runner, interface.credentials()[0]
 

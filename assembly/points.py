@@ -11,7 +11,7 @@ from kazashi.assembly.points_server import centre_of, mykey_platform_of
 from kazashi.assembly.readers import reach_bench
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.refund_points.goods import CATALOGUE, Basket, Item, line_of, read_shelf
-from kazashi.refund_points.reading import Card, read_card
+from kazashi.refund_points.reading import CardReading, read_card
 from kazashi.refund_points.record import TillName, check_till
 from kazashi.refund_points.till import Till, store_name
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -65,7 +65,7 @@ def tills_here(world: World) -> list[Till]:
     return [till for till in found if till.enrolled]
 
 
-def register_reader(world: World, services: str, reader: str | None) -> Callable[[], Card | None]:
+def register_reader(world: World, services: str, reader: str | None) -> Callable[[], CardReading | None]:
     """How a till looks at the card at its register: in any reader whose name begins so. It goes by the published
     revocation lists, which it keeps; nobody is asked about a card."""
     reach_bench(world, reader)
@@ -75,13 +75,13 @@ def register_reader(world: World, services: str, reader: str | None) -> Callable
 
 
 def basket_of(lines: Iterable[str], goods: Path | None) -> Basket:
-    """A basket as it is typed: CODE or QUANTITY*CODE. Raises BasketRefused."""
+    """A basket as it is typed: CODE or QUANTITY*CODE. Raises BasketRejected."""
     shelf = shelf_of(goods)
     return Basket(tuple(line_of(text, shelf) for text in lines))
 
 
 def shelf_of(goods: Path | None) -> Mapping[str, Item]:
-    """A shop's own shelf out of a CSV file, or the one that comes along. Raises BasketRefused."""
+    """A shop's own shelf out of a CSV file, or the one that comes along. Raises BasketRejected."""
     return CATALOGUE if goods is None else read_shelf(goods)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.callers import CallerExists, Callers
 from kazashi.pki.services import VerifierServices
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -35,11 +35,11 @@ class DirectLinkage:
     services: VerifierServices
     caller: str
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         """The chain of a serial number."""
         return self.services.renewal(self.caller, kind, serial)
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         """The other certificate's serial number."""
         return self.services.counterpart(self.caller, kind, serial)
 
@@ -56,8 +56,8 @@ def card_verdict(institutions: Institutions, who: str) -> Verdict:
     """The verdict on the authentication certificate on somebody's card, by the published lists. Raises NoSuchResident,
     and UsageError where there is no card."""
     tree = institutions.world.publication
-    found = institutions.authorities[Kind.AUTHENTICATION].of_holder(institutions.registry.find(who).code)
+    found = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(institutions.registry.find(who).code)
     if not found:
         raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
-    return verifier.certificate(found[-1].certificate, Kind.AUTHENTICATION)
+    return verifier.certificate(found[-1].certificate, CertificateType.AUTHENTICATION)

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.measure import Measure, at_least, at_most, median_ms, timings_ms
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
@@ -104,7 +104,7 @@ def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progre
         transmit(_SELECT_JPKI)
         transmit(_VERIFY)
         signing = median_ms(lambda: transmit(_SIGN), 300)
-    contents = load(image_path(world, "hanako")).applications[1].files[jpki.AUTHENTICATION_KEY]
+    contents = load_card(image_path(world, "hanako")).applications[1].files[jpki.AUTHENTICATION_KEY]
     key: PrivateKey = contents.key  # type: ignore[union-attr, assignment]
     bare = median_ms(lambda: key.sign_verbatim(_DIGEST_INFO), 300)
     progress("OpenSC's pkcs11-tool, our host")
@@ -221,7 +221,7 @@ def _pkcs11_sign(directory: Path) -> None:
 
 
 def _reads_in_process(world: World) -> Measure:
-    chip = Chip(load(image_path(world, "hanako")))
+    chip = Chip(load_card(image_path(world, "hanako")))
     chip.power_on()
     chip.transmit(_SELECT_JPKI)
     chip.transmit(_SELECT_CERTIFICATE)

@@ -21,7 +21,7 @@ from benchmarks.measure import Measure, at_least, at_most
 from benchmarks.network_load import ask_all, start
 from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.world.home import open_world
@@ -29,7 +29,7 @@ from kazashi.world.key_source import SharedKeySource, generate
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class NetworkSize:
     """How much is measured: conversions and decisions; the towns of the network (a national body comes with them), the
     people that each has, and questions; residents who get codes, and bodies that they get them for."""
 
@@ -48,9 +48,9 @@ _ALONE = 10
 """Systems that ask at once, one question at a time."""
 
 
-def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None) -> list[Measure]:
     """Every measure of the provision network."""
-    size = size or Size()
+    size = size or NetworkSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         progress("conversions")
@@ -61,7 +61,7 @@ def measure(progress: Progress = lambda _: None, size: Size | None = None) -> li
         return found
 
 
-def _conversions(directory: Path, size: Size) -> Iterator[Measure]:
+def _conversions(directory: Path, size: NetworkSize) -> Iterator[Measure]:
     coder = Coder(SoftwareCipher(secrets.token_bytes(32)))
     codes = coder.issue([LinkageCode(number) for number in range(1, size.conversions + 1)], 1)
     begun = time.perf_counter()
@@ -85,7 +85,7 @@ def _table(path: Path, codes: Sequence[InstitutionCode], coder: Coder) -> float:
         return len(rows) / (time.perf_counter() - begun)
 
 
-def _decisions(size: Size) -> Measure:
+def _decisions(size: NetworkSize) -> Measure:
     rows = table_of_affairs()
     rules, day = RuleBook(rows), date(2026, 11, 24)
     asked = list(islice(cycle(row.purpose for row in rows), size.conversions))
@@ -101,7 +101,7 @@ def _decisions(size: Size) -> Measure:
                    microseconds / 5, 1)  # fmt: skip
 
 
-def _exchanges(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+def _exchanges(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[Measure]:
     keys = SharedKeySource([generate()])
     world = new_world(directory / "network", keys)
     load = start(world, size.towns, size.people)
@@ -125,7 +125,7 @@ def _exchanges(directory: Path, size: Size, progress: Progress) -> Iterator[Meas
         yield at_most(f"{name}: p95", "ms", p95, 100, "the goal", p95 / 100, 1)
 
 
-def _codes(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[Measure]:
     """Everybody's codes for every body: the core makes them, and each body keeps its own on its own disk."""
     keys = SharedKeySource([generate()])
     world = new_world(directory / "codes", keys)
@@ -163,7 +163,7 @@ def _issue(directory: Path, body: str, place: int, residents: int) -> int:
     world = open_world(directory)
     codes = [str(ResidentRecordCode.around(f"{number + 1:010d}")) for number in range(residents)]
     issued = core_of(world).issue([body], codes)[body]
-    interface = Interface(world, f"body{place}")
+    interface = InterfaceSystem(world, f"body{place}")
     interface.add(body).take_codes((f"{number:010d}", code) for number, code in enumerate(issued))
     world.close()
     size = sum(path.stat().st_size for path in (directory / "stores").glob(f"intermediate_body{place}.sqlite*"))

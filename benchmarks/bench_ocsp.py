@@ -16,16 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from benchmarks.bench_worlds import LIFE_DAYS, Progress, Size, new_world, run
+from benchmarks.bench_worlds import LIFE_DAYS, Progress, WorldSize, new_world, run
 from benchmarks.measure import Measure, at_least, at_most
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.postgresql import server
 from kazashi.assembly.served import free_port
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
 from kazashi.pki.callers import Callers
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.responder import Responder
 from kazashi.tools.daemon.services import Services
 from kazashi.world.home import World
@@ -44,7 +44,7 @@ class _Load:
     broken: int
 
 
-def measure_ocsp(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def measure_ocsp(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     """Requests a second, and how long they take."""
     home = directory / "ocsp"
     world = new_world(home, keys)
@@ -79,14 +79,14 @@ def measure_ocsp(directory: Path, keys: SharedKeySource, size: Size, progress: P
     )  # fmt: skip
 
 
-def _asked_about(directory: Path, world: World, keys: SharedKeySource, size: Size) -> tuple[Path, Path]:
+def _asked_about(directory: Path, world: World, keys: SharedKeySource, size: WorldSize) -> tuple[Path, Path]:
     """Certificates, and two files of requests about them: one request for each, and many with nonces."""
     institutions = Institutions(world)
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
-    authority, now = institutions.authorities[Kind.AUTHENTICATION], world.clock.now()
+    authority, now = institutions.authorities[CertificateType.AUTHENTICATION], world.clock.now()
     request = certification_request(keys.take())
     issued = authority.issue_many(
-        [Request(resident, request, now, now + timedelta(days=LIFE_DAYS), identifier=f"{number}")
+        [CertificateRequest(resident, request, now, now + timedelta(days=LIFE_DAYS), identifier=f"{number}")
          for number in range(size.asked)]
     )  # fmt: skip
     issuer = x509.load_der_x509_certificate(authority.root())
@@ -144,7 +144,7 @@ def _openssl_responder(directory: Path, world: World) -> Iterator[int]:
     """`openssl ocsp` with the same certificates and the same responder's key."""
     home = directory / "openssl-ocsp"
     home.mkdir()
-    authority = Authority(world, Kind.AUTHENTICATION)
+    authority = Authority(world, CertificateType.AUTHENTICATION)
     key, certificate = authority.responder(authority.issuing())
     (home / "responder.der").write_bytes(certificate)
     (home / "key.der").write_bytes(key.pkcs8)

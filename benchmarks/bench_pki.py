@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from benchmarks.bench_ocsp import measure_ocsp
 from benchmarks.bench_registry import measure_registry
-from benchmarks.bench_worlds import LIFE_DAYS, MORNING, Progress, Size, new_world, run, stand
+from benchmarks.bench_worlds import LIFE_DAYS, MORNING, Progress, WorldSize, new_world, run, stand
 from benchmarks.measure import Measure, at_least, at_most, peak_megabytes
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.publication import Publication
 from kazashi.resident_registry.municipality import municipalities
 from kazashi.world.clock import epoch
@@ -33,9 +33,9 @@ from kazashi.world.key_source import SharedKeySource, generate
 _SERIAL = 0x70010000
 
 
-def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+def measure(progress: Progress = lambda _: None, size: WorldSize | None = None) -> list[Measure]:
     """Every measure of the authorities and the registry, in worlds of their own."""
-    size = size or Size()
+    size = size or WorldSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         keys = SharedKeySource([generate() for _ in range(8)])
@@ -51,18 +51,18 @@ def measure(progress: Progress = lambda _: None, size: Size | None = None) -> li
 # Revocation lists
 
 
-def _one_list(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _one_list(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     count = size.entries
     progress(f"one list of {count:,} entries")
     home = directory / "list"
     world = new_world(home, keys)
-    _fill(Authority(world, Kind.SIGNATURE), count, ["13113"], lists=False)
-    _fill(Authority(world, Kind.AUTHENTICATION), 0, ["13113"], lists=False)
+    _fill(Authority(world, CertificateType.SIGNATURE), count, ["13113"], lists=False)
+    _fill(Authority(world, CertificateType.AUTHENTICATION), 0, ["13113"], lists=False)
     world.close()
     whole, memory = _in_a_process(_publish, home)
     progress("the day after")
     world = new_world(home, keys)
-    _day_passes(Authority(world, Kind.SIGNATURE), count, max(1, count // 1000), ["13113"])
+    _day_passes(Authority(world, CertificateType.SIGNATURE), count, max(1, count // 1000), ["13113"])
     stand(world, days=1)
     world.close()
     daily, memory_daily = _in_a_process(_publish, home)
@@ -76,20 +76,20 @@ def _one_list(directory: Path, keys: SharedKeySource, size: Size, progress: Prog
     yield at_most(f"{what}, memory", "MB", peak, 500, "the goal", peak / 500, 1)
 
 
-def _nightly(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _nightly(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     places = list(municipalities())[: size.partitions]
     seconds: dict[int, tuple[float, float]] = {}
     for count in (size.revocations // 10, size.revocations):
         home = directory / f"nightly-{count}"
         progress(f"{count:,} revocations in {len(places):,} partitions of both authorities: filling the stores")
         world = new_world(home, keys)
-        for kind in Kind:
+        for kind in CertificateType:
             _fill(Authority(world, kind), count // 2, places, lists=True)
         world.close()
         progress(f"{count:,} revocations: every list whole from the store")
         whole, _ = _in_a_process(_publish, home)
         world = new_world(home, keys)
-        for kind in Kind:
+        for kind in CertificateType:
             _day_passes(Authority(world, kind), count // 2, max(1, count // 2000), places)
         stand(world, days=1)
         world.close()
@@ -143,7 +143,7 @@ def _day_passes(authority: Authority, base: int, count: int, places: list[Any]) 
 def _publish(home: Path) -> tuple[float, float]:
     """Make every list that is due; answers the seconds that it took and the process's greatest size in megabytes."""
     world = open_world(home)
-    publications = [Publication(Authority(world, kind)) for kind in Kind]
+    publications = [Publication(Authority(world, kind)) for kind in CertificateType]
     municipalities()
     begun = time.perf_counter()
     for publication in publications:
@@ -196,15 +196,15 @@ def _openssl_list(directory: Path, count: int) -> float:
 # Issuance
 
 
-def _issuance(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _issuance(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     progress("issuing certificates, keys given")
     institutions = Institutions(new_world(directory / "issuance", keys))
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
-    authority, now = institutions.authorities[Kind.AUTHENTICATION], institutions.world.clock.now()
+    authority, now = institutions.authorities[CertificateType.AUTHENTICATION], institutions.world.clock.now()
     authority.issuing()
     request = certification_request(keys.take())
     batches = [
-        [Request(resident, request, now, now + timedelta(days=LIFE_DAYS), identifier=f"{start + place}")
+        [CertificateRequest(resident, request, now, now + timedelta(days=LIFE_DAYS), identifier=f"{start + place}")
          for place in range(100)]
         for start in range(0, size.issued, 100)
     ]  # fmt: skip

@@ -24,9 +24,9 @@ from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.postgresql import server
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
-from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.ledger import FIRST, GRANTED
-from kazashi.refund_points.reading import Card
+from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import send_waiting
 from kazashi.studies.points_day import BUSIEST_HOUR
 from kazashi.world.home import World
@@ -40,7 +40,7 @@ NATION = 300_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class PointsSize:
     """How much is measured: taps; tills at once, the records of a batch, and how many batches each sends; customers;
     the rows of the large ledger; what a till that was cut off has waiting; workers of the centre."""
 
@@ -54,16 +54,16 @@ class Size:
     workers: int = os.cpu_count() or 1
 
 
-def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+def measure(progress: Progress = lambda _: None, size: PointsSize | None = None) -> list[Measure]:
     """Every measure of the refund points."""
-    size = size or Size()
+    size = size or PointsSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         keys = SharedKeySource([generate() for _ in range(8)])
         return [*_taps(directory, size, progress), *_centre(directory, keys, size, progress)]
 
 
-def _taps(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
+def _taps(directory: Path, size: PointsSize, progress: Progress) -> Iterator[Measure]:
     progress("taps")
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         held, seen = process.submit(taps, directory, size.taps).result()
@@ -74,11 +74,11 @@ def _taps(directory: Path, size: Size, progress: Progress) -> Iterator[Measure]:
     yield at_most(name, "ms", ms, _POLL_MS, "pcscd asks virtual readers this often", ms / _POLL_MS, 1.5)
 
 
-def _centre(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: Progress) -> Iterator[Measure]:
     with server() as url:
         world = new_world(directory / "centre", keys, url)
         centre = centre_of(world)
-        load = _Load(loaded_tills(centre, size.tills), world, size)
+        load = _TillLoad(loaded_tills(centre, size.tills), world, size)
         with _serving(world, "kazashi.assembly.points_server", size.workers) as port:
             progress("the centre's processes get warm")
             load.bring(port, 1)
@@ -119,10 +119,10 @@ def _on_paper(rate: float, row_bytes: float) -> Iterator[Measure]:
     yield at_most(f"{name}, ledger and indexes", "GB/day", size, 1000, "a terabyte", size / 1000, 1)
 
 
-class _Load:
+class _TillLoad:
     """Tills that go on where they stopped."""
 
-    def __init__(self, tills: list[LoadedTill], world: World, size: Size) -> None:
+    def __init__(self, tills: list[LoadedTill], world: World, size: PointsSize) -> None:
         self._tills, self._world, self._size = tills, world, size
         self._next = 1
 
@@ -148,7 +148,7 @@ def _serving(world: World, module: str, workers: int) -> Iterator[int]:
         process.stop()
 
 
-def _fill(centre: Centre, size: Size, progress: Progress) -> int:
+def _fill(centre: Centre, size: PointsSize, progress: Progress) -> int:
     """Rows as tills would have brought them over months; answers how many there are then."""
     step = 1_000_000
     with centre.store.transaction() as connection:
@@ -186,11 +186,11 @@ def _row_bytes(centre: Centre) -> float:
         return float(connection.scalar(sa.text(sql)) or 0)
 
 
-def _catch_up(world: World, port: int, size: Size) -> float:
+def _catch_up(world: World, port: int, size: PointsSize) -> float:
     till = enrol_till(world, "far-shop", "till-1")
-    basket = Basket((Line(CATALOGUE["lunch"]),))
+    basket = Basket((ReceiptLine(CATALOGUE["lunch"]),))
     for number in range(size.backlog):
-        till.sell(basket, Card(0x70000000 + number % 997))
+        till.sell(basket, CardReading(0x70000000 + number % 997))
     transport = HttpsTransport.of(till, f"https://localhost:{port}")
     begun = time.perf_counter()
     sent = send_waiting(till, transport)

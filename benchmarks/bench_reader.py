@@ -22,7 +22,7 @@ from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.traces import Decoders, follow
 from kazashi.reader_bridge import control
-from kazashi.reader_bridge.check.probe import SELECT_JPKI, Secrets
+from kazashi.reader_bridge.check.probe import SELECT_JPKI, CardPins
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.pcsc import CardHandle, connected
 from kazashi.tools.daemon import background
@@ -105,7 +105,7 @@ def _tracing(world: World, reader: str) -> Measure:
 
 
 def _checking(reader: str) -> Measure:
-    report = run_checks(reader, Secrets("1234", "ABC123"))
+    report = run_checks(reader, CardPins("1234", "ABC123"))
     if not report.good:
         raise StepFailed("the emulated card does not pass its own check")
     name = f"reader check, all {len(report.results)} of it"

@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from benchmarks.bench_worlds import Progress, Size, new_world
+from benchmarks.bench_worlds import Progress, WorldSize, new_world
 from benchmarks.measure import Measure, at_most
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.responder import GRID, Responder
 from kazashi.resident_registry.event import MoveWithin
 from kazashi.resident_registry.municipality import municipalities
@@ -23,7 +23,7 @@ from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.key_source import SharedKeySource
 
 
-def measure_registry(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     """Loading, events, and from a move to OCSP's word."""
     small = Institutions(new_world(directory / "village", keys))
     small.registry.import_people(_people(1000))
@@ -93,7 +93,7 @@ def _event_to_answer(institutions: Institutions) -> tuple[float, float]:
     """From recording a move to OCSP's word that the signature certificate is revoked: the seconds of work, and the
     seconds that pass in the world."""
     institutions.issue_card("mover", "p0")
-    authority = institutions.authorities[Kind.SIGNATURE]
+    authority = institutions.authorities[CertificateType.SIGNATURE]
     certificate = authority.of_holder(institutions.registry.find("p0").code)[-1]
     request = (
         ocsp.OCSPRequestBuilder()

@@ -27,9 +27,9 @@ from benchmarks.bench_worlds import LIFE_DAYS, Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.crl import EVERYTHING, sign_list
 from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.relying_party.pseudonyms.converter import BlindlyConverted
@@ -38,14 +38,14 @@ from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.authentication import Authentication, Response
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.world.chance import unforeseen
 from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.rng import secure_random
 
 ORIGIN = "https://library.example"
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class RelyingPartySize:
     """How much is measured: logins, entries of the one list, pseudonyms, translations, logins in the browser; and how
     many entries the municipality's list has in which verdicts look, a two-thousandth part of ten million."""
 
@@ -57,9 +57,9 @@ class Size:
     revoked: int = 5000
 
 
-def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+def measure(progress: Progress = lambda _: None, size: RelyingPartySize | None = None) -> list[Measure]:
     """Every measure of the relying parties."""
-    size = size or Size()
+    size = size or RelyingPartySize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         keys = SharedKeySource([generate() for _ in range(8)])
@@ -71,14 +71,14 @@ def measure(progress: Progress = lambda _: None, size: Size | None = None) -> li
         ]
 
 
-def _verdicts(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, progress: Progress) -> Iterator[Measure]:
     progress(f"{size.logins:,} holders, and {size.revoked:,} whose certificates are revoked")
     institutions = Institutions(new_world(directory / "verdicts", keys))
     key_bytes = keys.take()
     key = serialization.load_der_private_key(key_bytes, None)
     assert isinstance(key, rsa.RSAPrivateKey)
     certificates = _issued(institutions, certification_request(key_bytes), size.logins + size.revoked)
-    revocations = institutions.revocations[Kind.AUTHENTICATION]
+    revocations = institutions.revocations[CertificateType.AUTHENTICATION]
     for revoked in certificates[size.logins :]:
         revocations.revoke(x509.load_der_x509_certificate(revoked).serial_number, Reason.SUPERSEDED)
     certificates = certificates[: size.logins]
@@ -108,9 +108,9 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: Size, progress: Prog
 def _issued(institutions: Institutions, request: bytes, count: int) -> list[bytes]:
     """As many authentication certificates on one key."""
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
-    authority, now = institutions.authorities[Kind.AUTHENTICATION], institutions.world.clock.now()
+    authority, now = institutions.authorities[CertificateType.AUTHENTICATION], institutions.world.clock.now()
     ends = now + timedelta(days=LIFE_DAYS)
-    requests = [Request(resident, request, now, ends, identifier=f"{number}") for number in range(count)]
+    requests = [CertificateRequest(resident, request, now, ends, identifier=f"{number}") for number in range(count)]
     return [
         certificate
         for start in range(0, count, 500)
@@ -121,9 +121,9 @@ def _issued(institutions: Institutions, request: bytes, count: int) -> list[byte
 def _unassisted(institutions: Institutions, responses: list[tuple[bytes, Response]]) -> float:
     """Verdicts a second by pyhanko-certvalidator, which is handed root and list, and by `cryptography` for the
     signature over the challenge."""
-    root = asn1_x509.Certificate.load(institutions.authorities[Kind.AUTHENTICATION].root())
-    generation = institutions.authorities[Kind.AUTHENTICATION].issuing().name
-    path = institutions.publications[Kind.AUTHENTICATION].path(generation, "13113")
+    root = asn1_x509.Certificate.load(institutions.authorities[CertificateType.AUTHENTICATION].root())
+    generation = institutions.authorities[CertificateType.AUTHENTICATION].issuing().name
+    path = institutions.publications[CertificateType.AUTHENTICATION].path(generation, "13113")
     known = asn1_crl.CertificateList.load(path.read_bytes())
     moment = institutions.world.clock.now()
 
@@ -147,16 +147,23 @@ def _unassisted(institutions: Institutions, responses: list[tuple[bytes, Respons
     return asyncio.run(every())
 
 
-def _large_list(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _large_list(
+    directory: Path, keys: SharedKeySource, size: RelyingPartySize, progress: Progress
+) -> Iterator[Measure]:
     progress(f"a list of {size.entries:,} entries")
     institutions = Institutions(new_world(directory / "large", keys))
-    generation = institutions.authorities[Kind.SIGNATURE].issuing()
+    generation = institutions.authorities[CertificateType.SIGNATURE].issuing()
     now = institutions.world.clock.now()
     numbers = np.arange(size.entries, dtype=np.int64)
     at = np.full(size.entries, int(now.timestamp()), np.int64) - numbers % 31_536_000
     entries = Entries(numbers + FIRST_SERIAL, at, np.where(numbers % 3 == 0, 5, 3))
     signed = sign_list(
-        generation, Kind.SIGNATURE, EVERYTHING, 1, (now, now + timedelta(hours=48)), tuple(encode_entries(entries))
+        generation,
+        CertificateType.SIGNATURE,
+        EVERYTHING,
+        1,
+        (now, now + timedelta(hours=48)),
+        tuple(encode_entries(entries)),
     )
     path = directory / "large.crl"
     with path.open("wb") as file:
@@ -172,16 +179,16 @@ def _large_list(directory: Path, keys: SharedKeySource, size: Size, progress: Pr
     yield at_most(f"{what}: read and checked", "s", read, 60, "a minute", read / 60, 1)
 
 
-def _pseudonyms(size: Size, progress: Progress) -> Iterator[Measure]:
+def _pseudonyms(size: RelyingPartySize, progress: Progress) -> Iterator[Measure]:
     progress("pseudonyms")
-    pairwise = KeyedPairwise(unforeseen(256).to_bytes(32))
+    pairwise = KeyedPairwise(secure_random(256).to_bytes(32))
     subjects = [Subject(0x70000000 + number) for number in range(size.pseudonyms)]
     begun = time.perf_counter()
     for subject in subjects:
         pairwise.pseudonym(subject, "library.example")
     rate = size.pseudonyms / (time.perf_counter() - begun)
     yield at_least("pairwise pseudonyms", "1/s", rate, 200_000, "the goal", rate / 200_000, 1)
-    converted = BlindlyConverted(unforeseen(256).to_bytes(32), ("library", "bank"), lambda: unforeseen(320))
+    converted = BlindlyConverted(secure_random(256).to_bytes(32), ("library", "bank"), lambda: secure_random(320))
     own = converted.pseudonym(Subject(0, b"somebody"), "library")
     begun = time.perf_counter()
     for _ in range(size.translations):
@@ -190,7 +197,7 @@ def _pseudonyms(size: Size, progress: Progress) -> Iterator[Measure]:
     yield at_least("blind translations", "1/s", translated, rate, "pairwise pseudonyms", translated / rate, 0)
 
 
-def _browser(directory: Path, keys: SharedKeySource, size: Size, progress: Progress) -> Iterator[Measure]:
+def _browser(directory: Path, keys: SharedKeySource, size: RelyingPartySize, progress: Progress) -> Iterator[Measure]:
     progress("logins in the browser")
     from playwright.sync_api import sync_playwright
 

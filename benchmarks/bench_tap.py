@@ -13,9 +13,9 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.points import enrol_till
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
-from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.printing import receipt_text
-from kazashi.refund_points.reading import Card, read_card
+from kazashi.refund_points.reading import CardReading, read_card
 from kazashi.relying_party.login.card_reader import CardMissing, card_answers
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.sources import lists_in
@@ -38,9 +38,9 @@ def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
     till = enrol_till(world, "rice-shop", "till-1")
     tree = world.publication
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], world.clock)
-    basket = Basket((Line(CATALOGUE["lunch"]), Line(CATALOGUE["tea"], 2)))
+    basket = Basket((ReceiptLine(CATALOGUE["lunch"]), ReceiptLine(CATALOGUE["tea"], 2)))
 
-    def look() -> Card | None:
+    def look() -> CardReading | None:
         try:
             return read_card(verifier)
         except CardMissing:  # it is on its way in

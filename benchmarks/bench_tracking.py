@@ -31,16 +31,16 @@ ON_DISK = 1_200
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class TrackingSize:
     """How much is measured: residents, and the next power of ten, where the disk holds it."""
 
     residents: int = 1_000_000
     next_power: int = 10_000_000
 
 
-def measure(progress: Progress = lambda _: None, size: Size | None = None) -> list[Measure]:
+def measure(progress: Progress = lambda _: None, size: TrackingSize | None = None) -> list[Measure]:
     """Every measure of the laboratory."""
-    size = size or Size()
+    size = size or TrackingSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         progress(f"{size.residents:,} residents over ten years")
@@ -64,7 +64,7 @@ def measure(progress: Progress = lambda _: None, size: Size | None = None) -> li
         return found
 
 
-def _next_power(directory: Path, size: Size, made: float, joined: float) -> list[Measure]:
+def _next_power(directory: Path, size: TrackingSize, made: float, joined: float) -> list[Measure]:
     """The same for ten times as many: what it costs beside ten times the cost, and a nation on paper."""
     times = size.next_power / size.residents
     seconds, laboratory = _populated(directory / "next", size.next_power)

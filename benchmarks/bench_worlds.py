@@ -20,7 +20,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class WorldSize:
     """How much is measured: entries of the one list; revocations of the nightly batch, and in how many partitions;
     residents; certificates issued, and certificates asked about; seconds of load."""
 

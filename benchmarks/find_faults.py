@@ -32,7 +32,7 @@ _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycac
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Mutation:
     """One wrong line: where it goes in, what it replaces, and the tests that find it."""
 
     name: str
@@ -45,7 +45,7 @@ class Fault:
     found_before_by: str
 
 
-def read_fault(file: Path) -> Fault:
+def read_fault(file: Path) -> Mutation:
     """A fault from its patch. Raises ValueError for a patch of another form."""
     head, _, body = file.read_text(encoding="utf-8").partition("\n--- a/")
     path, _, hunk = body.partition("\n+++ b/")
@@ -56,7 +56,7 @@ def read_fault(file: Path) -> Fault:
     if not path or len(right) != 1 or len(wrong) > 1 or "Found-by" not in fields:
         raise ValueError(f"{file} is not a patch of one line with the test that finds it")
     found_by = fields["Found-by"]
-    return Fault(
+    return Mutation(
         name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
         found_by=found_by, path_before=fields.get("Before", path),
         found_before_by=fields.get("Found-before-by", found_by),
@@ -66,7 +66,7 @@ def read_fault(file: Path) -> Fault:
 _FIELDS = ("Found-by", "Before", "Found-before-by")
 
 
-def put_in(fault: Fault, file: Path) -> str:
+def put_in(fault: Mutation, file: Path) -> str:
     """Put the wrong line in; returns the right text. Raises ValueError where the right line is not there just once."""
     text = file.read_text(encoding="utf-8")
     if text.count(f"{fault.right}\n") != 1:

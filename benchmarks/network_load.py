@@ -13,12 +13,12 @@ from itertools import zip_longest
 from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.network_http import SYSTEM
 from kazashi.provision_network.rules import Purpose, table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.resident_registry.number import ResidentRecordCode
-from kazashi.web.mutual_tls import Credentials, Line
+from kazashi.web.mutual_tls import Credentials, JsonConnection
 from kazashi.world.home import World
 
 MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
@@ -91,7 +91,7 @@ def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
 def _enrol(
     world: World, core: Core, name: str, bodies: Sequence[str], addresses: dict[str, str], people: int, item: str
 ) -> None:  # fmt: skip
-    interface = Interface(world, name)
+    interface = InterfaceSystem(world, name)
     certificate = core.enrol(name, interface.begin(), addresses[name])
     interface.enrolled(certificate, core.authority.certificate, addresses[CORE])
     codes = [record_code(place) for place in range(people)]
@@ -115,15 +115,15 @@ def ask_all(
     by_system: dict[str, list[Question]] = {}
     for question in questions:
         by_system.setdefault(question.requester, []).append(question)
-    groups: list[list[tuple[Line, list[Question]]]] = [[] for _ in range(at_once)]
+    groups: list[list[tuple[JsonConnection, list[Question]]]] = [[] for _ in range(at_once)]
     for body, asked in sorted(by_system.items(), key=lambda found: -len(found[1])):
-        line = Line(load.credentials[body], asked[0].address)
+        line = JsonConnection(load.credentials[body], asked[0].address)
         line.open()
         min(groups, key=lambda group: sum(len(found) for _, found in group)).append((line, asked))
     taken: list[float] = []
     wrong: list[str] = []
 
-    def systems(group: list[tuple[Line, list[Question]]]) -> None:
+    def systems(group: list[tuple[JsonConnection, list[Question]]]) -> None:
         try:
             for line, asked in group:
                 for begin in range(0, len(asked), together):
@@ -144,7 +144,7 @@ def ask_all(
     return sorted(taken), len(taken) / seconds
 
 
-def _ask(line: Line, questions: Sequence[Question]) -> list[float]:
+def _ask(line: JsonConnection, questions: Sequence[Question]) -> list[float]:
     body = {"questions": [
         {"address_number": one.address_number, "provider": one.provider, "purpose": asdict(one.purpose)}
         for one in questions

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.enrolment import Enrolment
 from kazashi.refund_points.goods import points_of
-from kazashi.refund_points.record import Record, TillKey, What, public_pem
+from kazashi.refund_points.record import PointRecord, PostingType, TillKey, public_pem
 from kazashi.world.clock import Clock, epoch
 
 _SECONDS = 120.0
@@ -37,7 +37,7 @@ class LoadedTill:
                 yen = 100 + number % 3000
                 # Neighbours in a till's journal are no neighbours in the ledger.
                 serial = 0x70000000 + hash((name, number)) % customers
-                record = Record(name, number, What.PURCHASE, at, f"{name}/{number}", self.enrolment.policy,
+                record = PointRecord(name, number, PostingType.PURCHASE, at, f"{name}/{number}", self.enrolment.policy,
                                 f"{serial:X}", yen, points_of(yen))  # fmt: skip
                 wire.append(self.key.sign(record).to_wire())
             found.append(json.dumps({"records": wire}).encode())

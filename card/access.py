@@ -58,7 +58,7 @@ FREE = Free()
 NEVER = Never()
 
 
-class Event(Enum):
+class SessionEvent(Enum):
     """What happens to a card under power that may cost it achieved facts."""
 
     RESET = auto()
@@ -81,9 +81,9 @@ class SecurityPolicy:
     Power-off has none: the facts are volatile memory, so no policy could keep them.
     """
 
-    losses: Mapping[Event, Loss]
+    losses: Mapping[SessionEvent, Loss]
 
-    def after(self, event: Event, facts: Facts, concerned: FileId | None = None) -> Facts:
+    def after(self, event: SessionEvent, facts: Facts, concerned: FileId | None = None) -> Facts:
         """Return the facts left after an event; `concerned` is the PIN file that the event is about, if any."""
         match self.losses[event]:
             case Loss.ALL:
@@ -95,9 +95,13 @@ class SecurityPolicy:
 
 
 ISO_RESET = SecurityPolicy(
-    {Event.RESET: Loss.ALL, Event.APPLICATION_LEFT: Loss.ALL, Event.VERIFICATION_FAILED: Loss.THAT_FACT}
+    {
+        SessionEvent.RESET: Loss.ALL,
+        SessionEvent.APPLICATION_LEFT: Loss.ALL,
+        SessionEvent.VERIFICATION_FAILED: Loss.THAT_FACT,
+    }
 )
 """A reset clears everything, as in ISO 7816-4."""
 
-MEASURED_RESET = SecurityPolicy({**ISO_RESET.losses, Event.RESET: Loss.NONE})
+MEASURED_RESET = SecurityPolicy({**ISO_RESET.losses, SessionEvent.RESET: Loss.NONE})
 """A contactless card was measured to keep its status over SCARD_RESET_CARD and to lose it only with the field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kazashi.card.refusal import WrongLength
+from kazashi.card.rejection import WrongLength
 from kazashi.card.status_word import StatusWord
 
 

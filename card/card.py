@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kazashi.card.file import Application
-from kazashi.card.store import Store
+from kazashi.card.store import CardStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,5 +14,5 @@ class Card:
     card manager, current after power-up. `contact_atr` is the ATR that the contacts answer, TS included."""
 
     applications: tuple[Application, ...]
-    store: Store
+    store: CardStore
     contact_atr: bytes

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 
-from kazashi.card.access import ISO_RESET, Event, Loss, SecurityPolicy
+from kazashi.card.access import ISO_RESET, Loss, SecurityPolicy, SessionEvent
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.card import Card
 from kazashi.card.commands import HANDLERS
 from kazashi.card.instruction import CommandClass
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
+    CommandRejected,
     LogicalChannelNotSupported,
     NoSecureMessagingSession,
-    Refusal,
     SecureMessagingNotSupported,
     SecureMessagingObjectMissing,
     UnknownClass,
@@ -32,7 +32,7 @@ _INTERNAL_ERROR = Status.INTERNAL_ERROR.to_bytes(2)
 # Keys that are plain numbers are found twice as fast as members of an enumeration, and this is every command's way.
 _HANDLERS = {int(instruction): handler for instruction, handler in HANDLERS.items()}
 
-_SECURE_MESSAGING: dict[int, type[Refusal]] = {
+_SECURE_MESSAGING: dict[int, type[CommandRejected]] = {
     CommandClass.PROPRIETARY_SECURE_MESSAGING: SecureMessagingNotSupported,
     CommandClass.SECURE_MESSAGING: NoSecureMessagingSession,
     CommandClass.SECURE_MESSAGING_WITH_HEADER: SecureMessagingObjectMissing,
@@ -75,8 +75,8 @@ class Chip:
         """A warm reset; answers the ATR. Where the policy has a reset clear nothing, the selection stays too."""
         if self._session is None:
             return self.power_on()
-        self._session.happened(Event.RESET)
-        if self._policy.losses[Event.RESET] is not Loss.NONE:
+        self._session.happened(SessionEvent.RESET)
+        if self._policy.losses[SessionEvent.RESET] is not Loss.NONE:
             self._session = Session(self.card, self._chance, self._policy)
         return self.card.contact_atr
 
@@ -92,7 +92,7 @@ class Chip:
             if handler is None:
                 raise _unknown(raw[0])
             return handler(session, CommandApdu.parse(raw)) + _SUCCESS
-        except Refusal as refusal:
+        except CommandRejected as refusal:
             return refusal.status.to_bytes(2)
         except StoreFailure:
             _log.warning("the card's durable store failed", exc_info=True)
@@ -103,7 +103,7 @@ class Chip:
             return _INTERNAL_ERROR
 
 
-def _unknown(cla: int) -> Refusal:
+def _unknown(cla: int) -> CommandRejected:
     """Why no handler was found: the class is at fault unless it is one of the two that the card speaks."""
     if cla in (CommandClass.INTERINDUSTRY, CommandClass.PROPRIETARY):
         return UnknownInstruction()

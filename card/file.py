@@ -10,7 +10,7 @@ from kazashi.card.access import NEVER, Condition
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.key import PrivateKey
 from kazashi.card.pin import PinFormat
-from kazashi.card.refusal import Refusal, SecurityStatusNotSatisfied
+from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class KeyFile:
     use: Condition = NEVER
     signs: bool = False
     authenticates: bool = False
-    authentication_refusal: type[Refusal] = SecurityStatusNotSatisfied
+    authentication_refusal: type[CommandRejected] = SecurityStatusNotSatisfied
 
 
 @dataclass(frozen=True, slots=True)

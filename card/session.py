@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kazashi.card.access import NOTHING, Event, SecurityPolicy
+from kazashi.card.access import NOTHING, SecurityPolicy, SessionEvent
 from kazashi.card.card import Card
 from kazashi.card.file import Application, ElementaryFile
 from kazashi.card.identifiers import FileId
-from kazashi.card.refusal import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
-from kazashi.card.store import Reference, Store
+from kazashi.card.rejection import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
+from kazashi.card.store import CardStore, Reference
 
 Chance = Callable[[int], bytes]
 """A source of that many random bytes."""
@@ -30,18 +30,18 @@ class Session:
         self.challenge_given = False
 
     @property
-    def store(self) -> Store:
+    def store(self) -> CardStore:
         """The card's durable state."""
         return self.card.store
 
-    def happened(self, event: Event, concerned: FileId | None = None) -> None:
+    def happened(self, event: SessionEvent, concerned: FileId | None = None) -> None:
         """Let an event clear what it clears."""
         self.facts = self.policy.after(event, self.facts, concerned)
 
     def enter(self, application: Application) -> None:
         """Make an application current. Entering the one that is current keeps its facts and drops the current file."""
         if application is not self.application:
-            self.happened(Event.APPLICATION_LEFT)
+            self.happened(SessionEvent.APPLICATION_LEFT)
             self.application = application
         self.file = None
 

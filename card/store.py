@@ -20,7 +20,7 @@ class StoreFailure(Exception):
     """The store did not take a write; what it holds is what it held before."""
 
 
-class Store(Protocol):
+class CardStore(Protocol):
     """Where the PINs and their retry counters live.
 
     Every write is durable when its method answers, and is all or nothing. Every method raises StoreFailure where the

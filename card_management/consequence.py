@@ -39,7 +39,7 @@ TABLE: Mapping[type[Event], CardConsequence] = {
     events.Correction: NOTHING,
     events.CharacterCorrection: NOTHING,
     events.Furigana: NOTHING,
-    events.Renaming: NOTHING,
+    events.PlaceRenamed: NOTHING,
     events.Death: _ENDED,
     events.Emigration: _ENDED,
     events.Immigration: NOTHING,
@@ -48,10 +48,10 @@ TABLE: Mapping[type[Event], CardConsequence] = {
     events.CodeChange: NOTHING,
     events.LossReport: CardConsequence(CardState.STOPPED),
     events.Theft: _ENDED,
-    events.Found: CardConsequence(CardState.ACTIVE, renews=True),
+    events.CardFound: CardConsequence(CardState.ACTIVE, renews=True),
     events.CardReturn: _ENDED,
     events.Renewal: CardConsequence(renews=True),
-    events.Stay: NOTHING,
+    events.StayExtension: NOTHING,
 }
 """By event; an emigration here is one that ends the use of the card. A card that has ended stays so."""
 

@@ -17,21 +17,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.applets import jpki
-from kazashi.applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Vouchers
+from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Holder, Personalisation
 from kazashi.applets.install import personalise
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
 from kazashi.card.key import PrivateKey
-from kazashi.card_management.anchor import Anchors
 from kazashi.card_management.consequence import CardState, consequence
+from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
 from kazashi.card_management.order import Order, image_path
 from kazashi.card_management.relay import Relay, RelayFailed
-from kazashi.card_management.workpiece import KEYS_OF_A_CARD, Workpiece
-from kazashi.jpki.profile import Kind
-from kazashi.jpki.state import State
+from kazashi.card_management.signers import SignerStore
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import Authority
-from kazashi.pki.certificate import Request
-from kazashi.pki.ledger import Issued
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import Issued
 from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.notice import Notice
@@ -41,7 +41,7 @@ from kazashi.resident_registry.resident import Resident
 from kazashi.world.clock import JST
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
-from kazashi.world.post import Inbox, Message
+from kazashi.world.outbox import Inbox, Message
 from kazashi.world.schedule import AT_ONCE
 from kazashi.world.storage import Position
 
@@ -50,7 +50,7 @@ SENDINGS = 5
 """How often a request is sent before the case is laid aside."""
 
 
-class RenewalRefused(Exception):
+class RenewalRejected(Exception):
     """The card's certificates cannot be renewed now; the message says why."""
 
 
@@ -77,7 +77,7 @@ class CaseState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class IssuanceCase:
     """An order in the card management's store. `renews` says of a renewal, once that is settled, which kinds of
     certificate it is about and the serial number that each takes the place of."""
 
@@ -94,7 +94,8 @@ class CardManagement:
     """Issues cards and renews what is on them."""
 
     def __init__(
-        self, world: World, identity: Callable[[ResidentRecordCode], Resident], authorities: dict[Kind, Authority],
+        self, world: World, identity: Callable[[ResidentRecordCode], Resident],
+        authorities: dict[CertificateType, Authority],
         relay: Relay,
     ) -> None:  # fmt: skip
         self._world = world
@@ -102,7 +103,7 @@ class CardManagement:
         self._authorities = authorities
         self._relay = relay
         metadata = sa.MetaData()
-        self._anchors, self._inbox = Anchors(metadata), Inbox(metadata)
+        self._signers, self._inbox = SignerStore(metadata), Inbox(metadata)
         self._card = sa.Table(
             "card", metadata,
             sa.Column("name", sa.Text, primary_key=True),
@@ -140,15 +141,15 @@ class CardManagement:
         self._carry_out(case)
         return path
 
-    def renew(self, name: str) -> list[Kind]:
+    def renew(self, name: str) -> list[CertificateType]:
         """New certificates on a card, for those that have ended, are worth nothing any more, or end within three
-        months; answers which. Raises NoSuchCard, RenewalRefused, and as `issue` does."""
+        months; answers which. Raises NoSuchCard, RenewalRejected, and as `issue` does."""
         with self.store.transaction() as connection:
             card = connection.execute(sa.select(self._card).where(self._card.c.name == name)).one_or_none()
             if card is None:
                 raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
             if card.state != CardState.ACTIVE.value:
-                raise RenewalRefused(f"the card {name!r} is {card.state}, and nothing is put on it any more")
+                raise RenewalRejected(f"the card {name!r} is {card.state}, and nothing is put on it any more")
             wanted = self._renewable(card.number, self._identity(ResidentRecordCode(card.holder)))
             case = self._open_case(connection, name) or self._open(
                 connection, name, CaseType.RENEWAL, Order(ResidentRecordCode(card.holder), self._world.clock.now())
@@ -156,7 +157,7 @@ class CardManagement:
         self._carry_out(case)
         return wanted
 
-    def cases(self, holder: str | None = None) -> list[Case]:
+    def cases(self, holder: str | None = None) -> list[IssuanceCase]:
         """The cases of a person, or all of them, in order."""
         query = sa.select(self._case).order_by(self._case.c.position)
         if holder is not None:
@@ -183,7 +184,7 @@ class CardManagement:
                 done += 1
             except (RelayFailed, NoSuchResident):  # no way there now, or the registration is still on its way
                 continue
-            except RenewalRefused:  # and closed
+            except RenewalRejected:  # and closed
                 continue
         return done
 
@@ -195,9 +196,9 @@ class CardManagement:
             raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
         return CardState(state)
 
-    def vouchers(self, municipality: MunicipalityCode) -> Vouchers:
+    def vouchers(self, municipality: MunicipalityCode) -> CardSigners:
         """The signers of the card-verifiable certificates on a municipality's cards; made at their first use."""
-        return self._anchors.vouchers(self.store, self._world.keys, municipality)
+        return self._signers.signers(self.store, self._world.keys, municipality)
 
     # Notices
 
@@ -216,7 +217,7 @@ class CardManagement:
                 if state is not None and names:
                     connection.execute(sa.update(card).where(card.c.name.in_(names)).values(state=state.value))
                     for name in names:
-                        note = {"note": notice.event.word}
+                        note = {"note": notice.event.code}
                         self._log(connection, self._world.clock.now(), state.value, note, name=name)
                 if renews:
                     for name in names:
@@ -226,7 +227,7 @@ class CardManagement:
 
     # Inside
 
-    def _open(self, connection: sa.Connection, name: str, what: CaseType, order: Order) -> Case:
+    def _open(self, connection: sa.Connection, name: str, what: CaseType, order: Order) -> IssuanceCase:
         row = {"name": name, "holder": order.code, "what": what.value, "state": CaseState.OPEN.value, "note": "",
                "document": json.dumps(order.as_dict())}  # fmt: skip
         connection.execute(sa.insert(self._case), row)
@@ -235,17 +236,17 @@ class CardManagement:
         assert case is not None
         return case
 
-    def _by_position(self, position: int) -> Case:
+    def _by_position(self, position: int) -> IssuanceCase:
         with self.store.reading() as connection:
             return _case_of(connection.execute(sa.select(self._case).where(self._case.c.position == position)).one())
 
-    def _open_case(self, connection: sa.Connection, name: str) -> Case | None:
+    def _open_case(self, connection: sa.Connection, name: str) -> IssuanceCase | None:
         here = (self._case.c.name == name) & (self._case.c.state == CaseState.OPEN.value)
         row = connection.execute(sa.select(self._case).where(here)).one_or_none()
         return None if row is None else _case_of(row)
 
-    def _carry_out(self, case: Case) -> None:
-        workpiece = Workpiece(self._world.cards / f".{case.name}.{case.position}.keys")
+    def _carry_out(self, case: IssuanceCase) -> None:
+        workpiece = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
         with workpiece.held():
             # Whoever ordered carries a case out, and so does the running bench: the second finds it done.
             if (current := self._by_position(case.position)).state is not CaseState.OPEN:
@@ -254,14 +255,14 @@ class CardManagement:
                 card = self._make(current, workpiece) if case.what is CaseType.NEW else None
                 if card is None:
                     self._renew(current, workpiece)
-            except (ValueError, ImageMissing, DamagedImage, RenewalRefused) as error:
+            except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
                 # What cannot be carried out now never can be, and must not stand in the way of other cases.
                 self._close(case, CaseState.REFUSED, str(error))
-                raise RenewalRefused(str(error)) from error
+                raise RenewalRejected(str(error)) from error
             self._close(case, CaseState.DONE, "", card)
             workpiece.finish()
 
-    def _close(self, case: Case, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
+    def _close(self, case: IssuanceCase, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
         here = self._case.c.position == case.position
         with self.store.transaction() as connection:
             connection.execute(sa.update(self._case).where(here).values(state=state.value, note=note))
@@ -272,12 +273,12 @@ class CardManagement:
             done = f"{case.what.value} {state.value}"
             self._log(connection, self._world.clock.now(), done, detail, name=case.name)
 
-    def _make(self, case: Case, workpiece: Workpiece) -> dict[str, str]:
+    def _make(self, case: IssuanceCase, workpiece: KeysInProgress) -> dict[str, str]:
         """Make the card of a case; answers its number and the day on which it expires."""
         order, resident = case.order, self._identity(case.order.code)
         day = order.issued.astimezone(JST).date()
         ends = card_end(day, resident.birth)
-        chance = self._world.chance("card", case.name, order.issued.isoformat())
+        chance = self._world.random_stream("card", case.name, order.issued.isoformat())
         card = CardData(
             expiry=f"{ends:%Y%m%d}",
             security_code=f"{chance.randrange(10**4):04d}",
@@ -285,9 +286,13 @@ class CardManagement:
             contact_atr=order.contact_atr,
         )
         keys = workpiece.keys(KEYS_OF_A_CARD, self._world.keys)
-        kinds = [kind for kind in Kind if kind is Kind.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE]
+        kinds = [
+            kind
+            for kind in CertificateType
+            if kind is CertificateType.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE
+        ]
         not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
-        request = Request(
+        request = CertificateRequest(
             resident=resident,
             certification_request=b"",
             not_before=order.issued,
@@ -298,7 +303,7 @@ class CardManagement:
         data = Personalisation(
             holder=_holder(resident),
             card=card,
-            certificates=self._certificates(certificates, {kind: keys[kind.word] for kind in kinds}, order.issued),
+            certificates=self._certificates(certificates, {kind: keys[kind.code] for kind in kinds}, order.issued),
             vouchers=self.vouchers(resident.municipality.code),
             keys=ChipKeys(
                 text=PrivateKey(keys["text"]),
@@ -315,27 +320,27 @@ class CardManagement:
             write_image(path, personalise(data), _about(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
 
-    def _renewable(self, number: str, resident: Resident) -> list[Kind]:
-        """Which kinds of certificate a card may have anew. Raises RenewalRefused where it is none."""
+    def _renewable(self, number: str, resident: Resident) -> list[CertificateType]:
+        """Which kinds of certificate a card may have anew. Raises RenewalRejected where it is none."""
         day = self._world.clock.now().astimezone(JST).date()
         wanted, opens = [], []
-        for kind in Kind:
-            if kind is Kind.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
+        for kind in CertificateType:
+            if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
                 continue
             held = self._latest(kind, number)
             if (
                 held is None
-                or self._authorities[kind].revocations.standing(held.serial).state is not State.GOOD
+                or self._authorities[kind].revocations.status(held.serial).state is not CertificateState.GOOD
                 or renewal_opens(held.not_after) <= day
             ):
                 wanted.append(kind)
             else:
                 opens.append(renewal_opens(held.not_after))
         if not wanted:
-            raise RenewalRefused(f"both certificates are good, and can be renewed from {min(opens)} on")
+            raise RenewalRejected(f"both certificates are good, and can be renewed from {min(opens)} on")
         return wanted
 
-    def _renew(self, case: Case, workpiece: Workpiece) -> None:
+    def _renew(self, case: IssuanceCase, workpiece: KeysInProgress) -> None:
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
         resident = self._identity(case.order.code)
@@ -343,20 +348,20 @@ class CardManagement:
         last_day = datetime.strptime(ends, "%Y%m%d").date()
         issued = case.order.issued
         if last_day < issued.astimezone(JST).date():
-            raise RenewalRefused(f"the card {case.name!r} itself ended on {last_day}; order a new one")
+            raise RenewalRejected(f"the card {case.name!r} itself ended on {last_day}; order a new one")
         held = contents[jpki.AID]
-        certificates: dict[Kind, bytes] = {}
-        keys: dict[Kind, bytes] = {}
+        certificates: dict[CertificateType, bytes] = {}
+        keys: dict[CertificateType, bytes] = {}
         for kind, certificate_file, key_file in _FILES:
             if held.keys.get(key_file):
                 certificates[kind], keys[kind] = unfilled(held.data[certificate_file]), held.keys[key_file]
         renews = self._settled(case, number, resident)
         made = workpiece.keys(list(renews), self._world.keys)
-        for kind in (found for found in Kind if found.word in renews):
-            serial = renews[kind.word]
+        for kind in (found for found in CertificateType if found.code in renews):
+            serial = renews[kind.code]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
             not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
-            request = Request(
+            request = CertificateRequest(
                 resident=resident,
                 certification_request=b"",
                 not_before=issued,
@@ -364,15 +369,17 @@ class CardManagement:
                 medium_id=number,
                 renews=serial,
             )
-            certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.word]
+            certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
         # A child's card gets its first signature certificate, and with it a password, when the child has grown up.
-        password = about["signature password"] or (case.order.pins.signature if Kind.SIGNATURE in certificates else "")
+        password = about["signature password"] or (
+            case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""
+        )
         changed = {"signature password": password}
         rewrite_application(path, jpki.AID, replace(renewed, objects=held.objects), changed)
 
-    def _settled(self, case: Case, number: str, resident: Resident) -> dict[str, int | None]:
+    def _settled(self, case: IssuanceCase, number: str, resident: Resident) -> dict[str, int | None]:
         """Which kinds a renewal is about, and which certificate each takes the place of. Settled once, because what the
         case has already brought is good, and would not be renewed by itself."""
         if case.renews is not None:
@@ -380,7 +387,7 @@ class CardManagement:
         renews: dict[str, int | None] = {}
         for kind in self._renewable(number, resident):
             before = self._latest(kind, number)
-            renews[kind.word] = before.serial if before else None
+            renews[kind.code] = before.serial if before else None
         document = json.dumps({**case.order.as_dict(), "renews": renews})
         with self.store.transaction() as connection:
             connection.execute(
@@ -388,16 +395,18 @@ class CardManagement:
             )
         return renews
 
-    def _latest(self, kind: Kind, number: str) -> Issued | None:
+    def _latest(self, kind: CertificateType, number: str) -> Issued | None:
         """The card's last certificate of a kind."""
         issued = self._authorities[kind].of_medium(number)
         return issued[-1] if issued else None
 
-    def _certified(self, case: Case, kind: Kind, keys: dict[str, bytes], request: Request) -> bytes:
+    def _certified(
+        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest
+    ) -> bytes:
         request = replace(
             request,
-            certification_request=certification_request(keys[kind.word]),
-            identifier=f"case {case.position} {kind.word}",
+            certification_request=certification_request(keys[kind.code]),
+            identifier=f"case {case.position} {kind.code}",
         )
         for _ in range(SENDINGS - 1):
             try:
@@ -406,14 +415,16 @@ class CardManagement:
                 continue
         return self._relay.send(kind, request)
 
-    def _certificates(self, certificates: dict[Kind, bytes], keys: dict[Kind, bytes], issued: datetime) -> Certificates:
-        return Certificates(
-            signature=certificates.get(Kind.SIGNATURE),
-            signature_key=keys.get(Kind.SIGNATURE),
-            signature_authority=self._authorities[Kind.SIGNATURE].root(issued),
-            authentication=certificates.get(Kind.AUTHENTICATION),
-            authentication_key=keys.get(Kind.AUTHENTICATION),
-            authentication_authority=self._authorities[Kind.AUTHENTICATION].root(issued),
+    def _certificates(
+        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime
+    ) -> CardCertificates:
+        return CardCertificates(
+            signature=certificates.get(CertificateType.SIGNATURE),
+            signature_key=keys.get(CertificateType.SIGNATURE),
+            signature_authority=self._authorities[CertificateType.SIGNATURE].root(issued),
+            authentication=certificates.get(CertificateType.AUTHENTICATION),
+            authentication_key=keys.get(CertificateType.AUTHENTICATION),
+            authentication_authority=self._authorities[CertificateType.AUTHENTICATION].root(issued),
         )
 
 
@@ -426,14 +437,14 @@ def _details_as_json(connection: sa.Connection) -> None:
 
 
 _FILES = (
-    (Kind.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
-    (Kind.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+    (CertificateType.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+    (CertificateType.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
 )
 
 
-def _case_of(row: Any) -> Case:
+def _case_of(row: Any) -> IssuanceCase:
     document = json.loads(row.document)
-    return Case(
+    return IssuanceCase(
         position=row.position,
         name=row.name,
         what=CaseType(row.what),

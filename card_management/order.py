@@ -9,7 +9,7 @@ from typing import Any
 
 from kazashi.applets.holder import Pins
 from kazashi.card.atr import DEFAULT_CONTACT_ATR
-from kazashi.card_management.cast import CIRCUMSTANCES, ORDINARY
+from kazashi.card_management.circumstances import CIRCUMSTANCES, ORDINARY
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World

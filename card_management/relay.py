@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 
 
 class RelayFailed(Exception):
@@ -22,22 +22,22 @@ class RelayFailed(Exception):
 class Relay(Protocol):
     """Carries a request to an authority and the certificate back."""
 
-    def send(self, kind: Kind, request: Request) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
         """The certificate as DER. Raises RelayFailed, and what the authority raises."""
 
 
 class DirectRelay:
     """A relay that loses nothing."""
 
-    def __init__(self, authorities: Mapping[Kind, Authority]) -> None:
+    def __init__(self, authorities: Mapping[CertificateType, Authority]) -> None:
         self._authorities = authorities
 
-    def send(self, kind: Kind, request: Request) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
         """The certificate as DER."""
         return self._authorities[kind].issue(request)
 
 
-class Fault(Enum):
+class RelayFault(Enum):
     """What can happen to one request."""
 
     NONE = "none"
@@ -49,18 +49,18 @@ class Fault(Enum):
 class FaultyRelay:
     """A relay that fails by a script, one fault to each request, and is sound once the script has ended."""
 
-    def __init__(self, inner: Relay, script: Iterable[Fault]) -> None:
+    def __init__(self, inner: Relay, script: Iterable[RelayFault]) -> None:
         self._inner = inner
         self._script = iter(script)
 
-    def send(self, kind: Kind, request: Request) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
         """The certificate as DER, or RelayFailed."""
-        fault = next(self._script, Fault.NONE)
-        if fault is Fault.REQUEST_LOST:
+        fault = next(self._script, RelayFault.NONE)
+        if fault is RelayFault.REQUEST_LOST:
             raise RelayFailed("the request was lost on its way to the authority")
         certificate = self._inner.send(kind, request)
-        if fault is Fault.REPLY_LOST:
+        if fault is RelayFault.REPLY_LOST:
             raise RelayFailed("the authority's reply was lost on its way back")
-        if fault is Fault.SENT_TWICE:
+        if fault is RelayFault.SENT_TWICE:
             return self._inner.send(kind, request)
         return certificate

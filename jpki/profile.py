@@ -18,21 +18,21 @@ OTHER_NAME_ARC = "1.2.392.200149.8.5.5"
 
 @dataclass(frozen=True, slots=True)
 class _KindFacts:
-    word: str
+    code: str
     unit: str
     unit_ja: str
 
 
-class Kind(Enum):
+class CertificateType(Enum):
     """The two kinds of certificate, each with an authority of its own."""
 
     SIGNATURE = _KindFacts("signature", "JPKI for digital signature", "公的個人認証サービス署名用")
     AUTHENTICATION = _KindFacts("authentication", "JPKI for user authentication", "公的個人認証サービス利用者証明用")
 
     @property
-    def word(self) -> str:
+    def code(self) -> str:
         """The kind in a word."""
-        return self.value.word
+        return self.value.code
 
     @property
     def unit(self) -> str:
@@ -45,12 +45,12 @@ class Kind(Enum):
         return self.value.unit_ja
 
     @property
-    def other(self) -> Kind:
+    def other(self) -> CertificateType:
         """The other kind."""
-        return Kind.AUTHENTICATION if self is Kind.SIGNATURE else Kind.SIGNATURE
+        return CertificateType.AUTHENTICATION if self is CertificateType.SIGNATURE else CertificateType.SIGNATURE
 
 
-KINDS = {kind.word: kind for kind in Kind}
+CERTIFICATE_TYPES = {kind.code: kind for kind in CertificateType}
 """The kinds by their word."""
 
 
@@ -62,10 +62,10 @@ class Medium(Enum):
 
 
 _POLICIES = {
-    (Kind.SIGNATURE, Medium.CARD): "1.20",
-    (Kind.AUTHENTICATION, Medium.CARD): "3.30",
-    (Kind.SIGNATURE, Medium.PHONE): "1.40",
-    (Kind.AUTHENTICATION, Medium.PHONE): "3.50",
+    (CertificateType.SIGNATURE, Medium.CARD): "1.20",
+    (CertificateType.AUTHENTICATION, Medium.CARD): "3.30",
+    (CertificateType.SIGNATURE, Medium.PHONE): "1.40",
+    (CertificateType.AUTHENTICATION, Medium.PHONE): "3.50",
 }
 """The last two arcs of the policy. Those of phones are weakly sourced (signature) and our own (authentication)."""
 
@@ -110,7 +110,7 @@ class Profile:
         if self.organisation in ("JPKI", "JPKI-TEST"):
             raise ValueError("the organisations JPKI and JPKI-TEST are real; choose another")
 
-    def policy(self, kind: Kind, medium: Medium) -> str:
+    def policy(self, kind: CertificateType, medium: Medium) -> str:
         """The certificate policy of a kind on a medium."""
         return f"{self.policy_arc}.{_POLICIES[kind, medium]}"
 

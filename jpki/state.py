@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
 
-from kazashi.jpki.profile import Kind, Medium
+from kazashi.jpki.profile import CertificateType, Medium
 
 
 class Reason(IntEnum):
@@ -26,17 +26,17 @@ class Reason(IntEnum):
     """Held, because card or PIN is reported lost."""
 
     @property
-    def word(self) -> str:
+    def asn1_name(self) -> str:
         """The name that RFC 5280 gives it."""
         first, *rest = self.name.split("_")
         return {"CA": "cA"}.get(first, first.lower()) + "".join(part.capitalize() for part in rest)
 
 
-REASONS = {reason.word: reason for reason in Reason}
+REASONS = {reason.asn1_name: reason for reason in Reason}
 """The reasons by their name."""
 
 
-class State(Enum):
+class CertificateState(Enum):
     """What a certificate is worth."""
 
     GOOD = "good"
@@ -45,30 +45,30 @@ class State(Enum):
     EXPIRED = "expired"
 
 
-class TransitionRefused(Exception):
+class TransitionRejected(Exception):
     """A certificate does not go from the state that it is in to the one asked for; nothing was changed."""
 
 
-def may_follow(state: State, wanted: State, kind: Kind, medium: Medium) -> bool:
+def may_follow(state: CertificateState, wanted: CertificateState, kind: CertificateType, medium: Medium) -> bool:
     """Whether a certificate may go from one state to another.
 
     A hold is never lifted from a card's certificate: card and PIN may have been anybody's meanwhile. A phone's owner
     proves to the phone who it is, and may have the authentication certificate back.
     """
-    if wanted is State.GOOD:
-        return state is State.HELD and medium is Medium.PHONE and kind is Kind.AUTHENTICATION
-    if wanted is State.HELD:
-        return state is State.GOOD
-    return wanted is State.REVOKED and state in (State.GOOD, State.HELD)
+    if wanted is CertificateState.GOOD:
+        return state is CertificateState.HELD and medium is Medium.PHONE and kind is CertificateType.AUTHENTICATION
+    if wanted is CertificateState.HELD:
+        return state is CertificateState.GOOD
+    return wanted is CertificateState.REVOKED and state in (CertificateState.GOOD, CertificateState.HELD)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CertificateStatus:
     """How a certificate stood at an instant. `since` and `reason` are there for one that is held or revoked."""
 
     serial: int
     generation: str
-    state: State
+    state: CertificateState
     not_after: datetime
     since: datetime | None = None
     reason: Reason | None = None

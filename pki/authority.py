@@ -9,17 +9,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import EMULATED, NEXT, Algorithm, Kind, Medium, Profile
+from kazashi.jpki.profile import EMULATED, NEXT, Algorithm, CertificateType, Medium, Profile
 from kazashi.pki import der
-from kazashi.pki.certificate import Request, end_entity_extensions, responder_extensions, root_extensions, subject
+from kazashi.pki.certificate import (
+    CertificateRequest,
+    end_entity_extensions,
+    responder_extensions,
+    root_extensions,
+    subject,
+)
+from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST, CertificateDatabase, Issued, NoSuchCertificate
 from kazashi.pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
-from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST, Issued, Ledger, NoSuchCertificate
 from kazashi.pki.revocation import Revocations
 from kazashi.pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
 from kazashi.pki.validity import anniversary_end
-from kazashi.world.chance import unforeseen
 from kazashi.world.clock import end_of_day, epoch, from_epoch, today
 from kazashi.world.home import World
+from kazashi.world.rng import secure_random
 
 FIRST_SERIAL = 0x70000001
 """Four bytes like the real ones, and far above any number that the real authorities have come to."""
@@ -43,11 +49,11 @@ class Authority:
     authority's own certificates share; or random ones, where the world is set up so.
     """
 
-    def __init__(self, world: World, kind: Kind, profile: Profile = EMULATED) -> None:
+    def __init__(self, world: World, kind: CertificateType, profile: Profile = EMULATED) -> None:
         self.kind = kind
         self.world = world
         self.profiles = {EMULATED.algorithm: profile, NEXT.algorithm: NEXT}
-        self.ledger = Ledger(world, kind)
+        self.ledger = CertificateDatabase(world, kind)
         self.revocations = Revocations(self.ledger, world.clock)
         self._generations: dict[str, Generation] = {}
 
@@ -126,15 +132,15 @@ class Authority:
 
     def _label(self, generation: str) -> str:
         # A token may serve several worlds; the seed is in the label so that none takes up another's key.
-        return f"{self.kind.word}-{generation}-{self.world.seed}"
+        return f"{self.kind.code}-{generation}-{self.world.seed}"
 
     # Issuing
 
-    def issue(self, request: Request, profile: Profile = EMULATED) -> bytes:
+    def issue(self, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Certify a key; answers the certificate as DER. Raises as `issue_many` does."""
         return self.issue_many([request], profile)[0]
 
-    def issue_many(self, requests: Sequence[Request], profile: Profile = EMULATED) -> list[bytes]:
+    def issue_many(self, requests: Sequence[CertificateRequest], profile: Profile = EMULATED) -> list[bytes]:
         """Certify keys, all of them or none; answers the certificates as DER.
 
         A request that was answered before is answered with the same certificate. A certificate that another takes the
@@ -166,9 +172,11 @@ class Authority:
                                              if name in rows])  # fmt: skip
         return [answered[name] if name in answered else bytes(rows[name]["certificate"]) for name in names]
 
-    def _certify(self, request: Request, key: bytes, name: str, generation: Generation, serial: int) -> dict[str, Any]:
+    def _certify(
+        self, request: CertificateRequest, key: bytes, name: str, generation: Generation, serial: int
+    ) -> dict[str, Any]:
         profile = generation.profile
-        chance = self.world.chance("common name", self.kind.word, str(serial))
+        chance = self.world.random_stream("common name", self.kind.code, str(serial))
         not_after = min(request.not_after, generation.ends)
         body = der.to_be_signed(
             serial, profile.algorithm, der.authority_name(profile, self.kind),
@@ -184,7 +192,7 @@ class Authority:
             "certificate": der.signed(body, profile.algorithm, generation.key.sign(body)),
         }  # fmt: skip
 
-    def _answered(self, connection: sa.Connection, requests: dict[str, Request]) -> dict[str, bytes]:
+    def _answered(self, connection: sa.Connection, requests: dict[str, CertificateRequest]) -> dict[str, bytes]:
         table = self.ledger.certificate.c
         query = sa.select(table.request, table.request_digest, table.certificate).where(
             table.request.in_(list(requests))
@@ -203,7 +211,7 @@ class Authority:
     def _serials(self, connection: sa.Connection, count: int) -> list[int]:
         if self.world.settings.serials == "random":
             self.ledger.count(connection, "serial", count, 0)  # one issuer at a time here as well
-            return [unforeseen(SERIAL_BITS) or 1 for _ in range(count)]
+            return [secure_random(SERIAL_BITS) or 1 for _ in range(count)]
         first = self.ledger.count(connection, "serial", count, FIRST_SERIAL)
         return list(range(first, first + count))
 
@@ -211,7 +219,7 @@ class Authority:
         if unused:
             self.ledger.count(connection, "serial", -len(unused), FIRST_SERIAL)
 
-    def _supersede(self, connection: sa.Connection, requests: Sequence[Request]) -> None:
+    def _supersede(self, connection: sa.Connection, requests: Sequence[CertificateRequest]) -> None:
         replaced = [request.renews for request in requests if request.renews is not None]
         phones = [request for request in requests if request.medium is Medium.PHONE]
         if replaced or phones:
@@ -254,7 +262,7 @@ class Authority:
         with self.ledger.store.reading() as connection:
             found = self.ledger.issued(connection, self.ledger.certificate.c.serial == serial)
         if not found:
-            raise NoSuchCertificate(f"the {self.kind.word} authority has issued no certificate {serial:X}")
+            raise NoSuchCertificate(f"the {self.kind.code} authority has issued no certificate {serial:X}")
         return found[0]
 
     def of_holder(self, record_code: str) -> list[Issued]:

@@ -13,10 +13,10 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind
-from kazashi.world.chance import new_token
+from kazashi.jpki.profile import CertificateType
 from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 from kazashi.world.storage import Position, Unsigned64
 
 ACTOR = "verifier_services"
@@ -47,7 +47,7 @@ TARIFFS = (
 let the former price come back."""
 
 
-def fee(service: str, kind: Kind, day: date) -> int:
+def fee(service: str, kind: CertificateType, day: date) -> int:
     """What a query costs on a day, in yen."""
     tariff = next(found for found in reversed(TARIFFS) if found.since <= day) if day >= TARIFFS[0].since else None
     if tariff is None or service in (COUNTERPART, RENEWAL):
@@ -56,10 +56,10 @@ def fee(service: str, kind: Kind, day: date) -> int:
         return tariff.attributes
     if service == REVOCATION_FILE:
         return tariff.revocation_file
-    return tariff.signature_check if kind is Kind.SIGNATURE else tariff.authentication_check
+    return tariff.signature_check if kind is CertificateType.SIGNATURE else tariff.authentication_check
 
 
-class NotRegistered(Exception):
+class CallerNotRegistered(Exception):
     """Somebody asked who is not a registered caller; nothing was answered."""
 
 
@@ -74,7 +74,7 @@ class Query:
     at: datetime
     caller: str
     service: str
-    kind: Kind
+    kind: CertificateType
     serial: int | None
     said: str
 
@@ -135,11 +135,11 @@ class Callers:
             return connection.execute(sa.delete(self._caller).where(self._caller.c.name == name)).rowcount > 0
 
     def name_of(self, key: str) -> str:
-        """The caller who has that key. Raises NotRegistered."""
+        """The caller who has that key. Raises CallerNotRegistered."""
         with self.store.reading() as connection:
             name = connection.scalar(self._find, {"digest": _digest(key)})
         if name is None:
-            raise NotRegistered("the caller is not registered; see: kazashi ca caller add")
+            raise CallerNotRegistered("the caller is not registered; see: kazashi ca caller add")
         return str(name)
 
     def names(self) -> list[str]:
@@ -156,7 +156,7 @@ class Callers:
         """Write queries to the log within a transaction of this store."""
         rows = [
             {
-                "at": epoch(query.at), "caller": query.caller, "service": query.service, "kind": query.kind.word,
+                "at": epoch(query.at), "caller": query.caller, "service": query.service, "kind": query.kind.code,
                 "serial": query.serial, "said": query.said,
                 "fee": fee(query.service, query.kind, query.at.astimezone(JST).date()),
             }
@@ -169,7 +169,7 @@ class Callers:
         statement = sa.select(self._query).order_by(self._query.c.position)
         if caller is not None:
             statement = statement.where(self._query.c.caller == caller)
-        kinds = {kind.word: kind for kind in Kind}
+        kinds = {kind.code: kind for kind in CertificateType}
         with self.store.reading() as connection:
             for row in connection.execute(statement):
                 query = Query(from_epoch(row.at), row.caller, row.service, kinds[row.kind], row.serial, row.said)

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kazashi.jpki.profile import OTHER_NAME_ARC, Algorithm, Kind, Medium, Profile
+from kazashi.jpki.profile import OTHER_NAME_ARC, Algorithm, CertificateType, Medium, Profile
 from kazashi.pki import asn1, der
 from kazashi.pki.characters import substituted
 from kazashi.resident_registry.resident import Resident, Sex
@@ -32,7 +32,7 @@ class NoProofOfPossession(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CertificateRequest:
     """A request for a certificate: for whom, on which key, valid from when to when.
 
     `certification_request` is a PKCS#10 as DER, signed with the key itself: the proof of possession. `medium_id` names
@@ -83,10 +83,10 @@ class Request:
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def subject(kind: Kind, request: Request, serial: int, chance: Random) -> bytes:
+def subject(kind: CertificateType, request: CertificateRequest, serial: int, chance: Random) -> bytes:
     """The holder's distinguished name. Its common name tells office and day, and is new with every certificate."""
     municipality = request.resident.municipality
-    if kind is Kind.AUTHENTICATION:
+    if kind is CertificateType.AUTHENTICATION:
         return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, chance)))
     instant = request.not_before.astimezone(JST)
     return der.name(
@@ -97,7 +97,7 @@ def subject(kind: Kind, request: Request, serial: int, chance: Random) -> bytes:
     )
 
 
-def _authentication_common_name(request: Request, serial: int, chance: Random) -> str:
+def _authentication_common_name(request: CertificateRequest, serial: int, chance: Random) -> str:
     """23 characters: a running number, 4, the year's low byte in hexadecimal, month in hexadecimal, day in base 36,
     four letters, the municipality, 003A. The fields are those seen in public; how the real ones are filled is not."""
     day = request.not_before.astimezone(JST)
@@ -107,8 +107,8 @@ def _authentication_common_name(request: Request, serial: int, chance: Random) -
 
 
 _USAGE = {
-    Kind.AUTHENTICATION: der.extension(der.KEY_USAGE, asn1.bits(b"\x80", 7), critical=True),
-    Kind.SIGNATURE: der.extension(der.KEY_USAGE, asn1.bits(b"\xc0", 6), critical=True),
+    CertificateType.AUTHENTICATION: der.extension(der.KEY_USAGE, asn1.bits(b"\x80", 7), critical=True),
+    CertificateType.SIGNATURE: der.extension(der.KEY_USAGE, asn1.bits(b"\xc0", 6), critical=True),
 }
 """digitalSignature; digitalSignature and nonRepudiation."""
 
@@ -116,7 +116,7 @@ _CLIENT = der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.CLIEN
 
 
 def end_entity_extensions(
-    profile: Profile, kind: Kind, request: Request, public_key: bytes, issuer: bytes
+    profile: Profile, kind: CertificateType, request: CertificateRequest, public_key: bytes, issuer: bytes
 ) -> Sequence[bytes]:
     """The extensions in the order in which the kind's profile has them; `issuer` is the one that names the authority's
     key."""
@@ -128,13 +128,13 @@ def end_entity_extensions(
         der.distribution_point(partition),
     )
     identifiers = (issuer, der.subject_key_identifier(public_key))
-    if kind is Kind.AUTHENTICATION:
+    if kind is CertificateType.AUTHENTICATION:
         return (_USAGE[kind], _CLIENT, *shared, der.ocsp_location(profile.ocsp_uri), *identifiers)
     return (_USAGE[kind], der.other_names(_four_attributes(profile, request.resident)), *shared, *identifiers)
 
 
 @lru_cache(maxsize=16)
-def _issuer_alternative_name(profile: Profile, kind: Kind) -> bytes:
+def _issuer_alternative_name(profile: Profile, kind: CertificateType) -> bytes:
     return der.extension(der.ISSUER_ALT_NAME, der.authority_alternative_name(profile, kind))
 
 
@@ -159,7 +159,7 @@ _AUTHORITY_USAGE = der.extension(der.KEY_USAGE, asn1.bits(b"\x06", 1), critical=
 _AUTHORITY_CONSTRAINTS = der.extension(der.BASIC_CONSTRAINTS, asn1.sequence(asn1.TRUE), critical=True)
 
 
-def root_extensions(profile: Profile, kind: Kind, public_key: bytes) -> Sequence[bytes]:
+def root_extensions(profile: Profile, kind: CertificateType, public_key: bytes) -> Sequence[bytes]:
     """The five extensions of an authority's own certificate, in their order."""
     return (
         _AUTHORITY_USAGE,
@@ -173,7 +173,7 @@ def root_extensions(profile: Profile, kind: Kind, public_key: bytes) -> Sequence
 def responder_extensions(issuer: bytes, public_key: bytes) -> Sequence[bytes]:
     """The extensions of an OCSP responder's certificate: it signs answers, and need not be asked about itself."""
     return (
-        _USAGE[Kind.AUTHENTICATION],
+        _USAGE[CertificateType.AUTHENTICATION],
         der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.OCSP_SIGNING))),
         der.extension("1.3.6.1.5.5.7.48.1.5", asn1.tlv(asn1.NULL)),
         issuer,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.resident_registry import event as events
 from kazashi.resident_registry.event import Event
@@ -21,9 +21,9 @@ class Consequence(NamedTuple):
     signature: Reason | None
     authentication: Reason | None
 
-    def of(self, kind: Kind) -> Reason | None:
+    def of(self, kind: CertificateType) -> Reason | None:
         """What happens to certificates of a kind."""
-        return self.signature if kind is Kind.SIGNATURE else self.authentication
+        return self.signature if kind is CertificateType.SIGNATURE else self.authentication
 
 
 NOTHING = Consequence(None, None)
@@ -40,7 +40,7 @@ TABLE: Mapping[type[Event], Consequence] = {
     events.Correction: _CHANGED,
     events.CharacterCorrection: NOTHING,
     events.Furigana: NOTHING,
-    events.Renaming: NOTHING,
+    events.PlaceRenamed: NOTHING,
     events.Death: _ENDED,
     events.Emigration: _ENDED,
     events.Immigration: _CHANGED,
@@ -49,10 +49,10 @@ TABLE: Mapping[type[Event], Consequence] = {
     events.CodeChange: NOTHING,
     events.LossReport: Consequence(Reason.CERTIFICATE_HOLD, Reason.CERTIFICATE_HOLD),
     events.Theft: Consequence(Reason.KEY_COMPROMISE, Reason.KEY_COMPROMISE),
-    events.Found: NOTHING,
+    events.CardFound: NOTHING,
     events.CardReturn: _ENDED,
     events.Renewal: NOTHING,  # the old certificate is superseded when the new one is issued
-    events.Stay: NOTHING,
+    events.StayExtension: NOTHING,
 }
 """By event; an emigration here is one that ends the use of the card."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.pki import asn1, der
 from kazashi.pki.generation import Generation
@@ -52,7 +52,7 @@ def encode_entry(serial: int, at: int, reason: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class RevocationList:
+class SignedCrl:
     """A signed list in pieces, which put together are its DER: a list of hundreds of megabytes is held once."""
 
     pieces: tuple[bytes | bytearray | memoryview, ...]
@@ -63,12 +63,12 @@ class RevocationList:
 
 def sign_list(
     generation: Generation,
-    kind: Kind,
+    kind: CertificateType,
     scope: Scope,
     number: int,
     updates: tuple[datetime, datetime],
     entries: tuple[bytes | bytearray | memoryview, ...],
-) -> RevocationList:
+) -> SignedCrl:
     """A version 2 list of a generation: thisUpdate and nextUpdate in `updates`, `entries` as DER. Raises
     TokenUnavailable."""
     algorithm = der.SIGNATURE_ALGORITHM[generation.profile.algorithm]
@@ -92,7 +92,7 @@ def sign_list(
     head = asn1.header(asn1.SEQUENCE, length) + before + listed
     signature = _signature(generation.key, algorithm, head, entries, after)
     outer = asn1.header(asn1.SEQUENCE, len(head) + size + len(after) + len(signature))
-    return RevocationList((outer + head, *entries, after + signature))
+    return SignedCrl((outer + head, *entries, after + signature))
 
 
 def _signature(

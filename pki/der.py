@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
-from kazashi.jpki.profile import Algorithm, Kind, Medium, Profile
+from kazashi.jpki.profile import Algorithm, CertificateType, Medium, Profile
 from kazashi.pki import asn1
 
 _ATTRIBUTES = {"C": "2.5.4.6", "O": "2.5.4.10", "OU": "2.5.4.11", "L": "2.5.4.7", "CN": "2.5.4.3"}
@@ -29,13 +29,13 @@ Relative = tuple[str, str]
 """One attribute of a name: its short type (C, O, OU, L, CN) and its value."""
 
 
-def authority_attributes(profile: Profile, kind: Kind) -> tuple[Relative, ...]:
+def authority_attributes(profile: Profile, kind: CertificateType) -> tuple[Relative, ...]:
     """The authority's own name."""
     return (("C", "JP"), ("O", profile.organisation), ("OU", kind.unit), ("OU", profile.operator))
 
 
 def partition_attributes(
-    profile: Profile, kind: Kind, prefecture_romaji: str, municipality_romaji: str
+    profile: Profile, kind: CertificateType, prefecture_romaji: str, municipality_romaji: str
 ) -> tuple[Relative, ...]:
     """The directory entry of one municipality's revocation list."""
     return (
@@ -65,7 +65,7 @@ def name(*attributes: Relative) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def authority_name(profile: Profile, kind: Kind) -> bytes:
+def authority_name(profile: Profile, kind: CertificateType) -> bytes:
     """The authority's own name."""
     return name(*authority_attributes(profile, kind))
 
@@ -81,7 +81,7 @@ def extension(oid: str, value: bytes, *, critical: bool = False) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def authority_alternative_name(profile: Profile, kind: Kind) -> bytes:
+def authority_alternative_name(profile: Profile, kind: CertificateType) -> bytes:
     """The authority's Japanese name, as GeneralNames: the same in its own certificate and in all that it issues."""
     return asn1.sequence(
         directory_name(
@@ -107,7 +107,7 @@ def distribution_point(attributes: tuple[Relative, ...]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def policies(profile: Profile, kind: Kind, medium: Medium) -> bytes:
+def policies(profile: Profile, kind: CertificateType, medium: Medium) -> bytes:
     """The extension with the one certificate policy, with the address of the practice statement."""
     qualifier = asn1.sequence(asn1.oid("1.3.6.1.5.5.7.2.1"), asn1.tlv(asn1.IA5, profile.cps_uri.encode("ascii")))
     policy = asn1.sequence(asn1.oid(profile.policy(kind, medium)), asn1.sequence(qualifier))
@@ -115,7 +115,7 @@ def policies(profile: Profile, kind: Kind, medium: Medium) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def authority_key_identifier(profile: Profile, kind: Kind, key_identifier: bytes, serial: int) -> bytes:
+def authority_key_identifier(profile: Profile, kind: CertificateType, key_identifier: bytes, serial: int) -> bytes:
     """The extension that names the generation by key, by issuer and by serial number."""
     return extension(
         AUTHORITY_KEY_IDENTIFIER,

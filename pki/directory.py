@@ -12,9 +12,9 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 
-from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.jpki.profile import EMULATED, CertificateType
 from kazashi.pki import der
-from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.publication import Publication
 from kazashi.resident_registry.municipality import municipality
 from kazashi.web.ports import DIRECTORY, HOST
@@ -160,7 +160,7 @@ def _entries(publications: Iterable[Publication]) -> dict[str, dict[str, bytes]]
     return entries
 
 
-def partition_entry(kind: Kind, code: str) -> str:
+def partition_entry(kind: CertificateType, code: str) -> str:
     """The entry of a municipality's lists, as LDAP writes names."""
     place = municipality(code)
     return distinguished_name(der.partition_attributes(EMULATED, kind, place.prefecture_romaji, place.romaji))

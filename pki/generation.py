@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from kazashi.jpki.profile import Kind, Profile
+from kazashi.jpki.profile import CertificateType, Profile
 from kazashi.pki import asn1, der
 from kazashi.pki.signing_key import SigningKey
 from kazashi.world.clock import JST
@@ -29,7 +29,7 @@ class Generation:
     serial: int
     profile: Profile
     key: SigningKey
-    keys: str
+    key_location: str
     certificate: bytes
     begins: datetime
     ends: datetime
@@ -47,7 +47,7 @@ class Generation:
         """What tells this generation from the others, whose name is the same."""
         return der.key_identifier(self.public_key)
 
-    def identifies(self, kind: Kind) -> bytes:
+    def identifies(self, kind: CertificateType) -> bytes:
         """The authorityKeyIdentifier extension of all that this generation signs."""
         return der.authority_key_identifier(self.profile, kind, self.key_identifier, self.serial)
 

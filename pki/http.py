@@ -26,14 +26,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kazashi.jpki.profile import KINDS, Kind
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.pki.authority import Authority
-from kazashi.pki.callers import OCSP, REVOCATION_FILE, Callers, NotRegistered, Query
-from kazashi.pki.ledger import FULL_LIST, NoSuchCertificate
-from kazashi.pki.ocsp import MAX_REQUEST, Refusal
+from kazashi.pki.callers import OCSP, REVOCATION_FILE, CallerNotRegistered, Callers, Query
+from kazashi.pki.certificate_database import FULL_LIST, NoSuchCertificate
+from kazashi.pki.ocsp import MAX_REQUEST, OcspErrorStatus
 from kazashi.pki.publication import list_path
-from kazashi.pki.responder import Answer, Responder
-from kazashi.pki.services import ConsentRefused, NoConsent, SignedStatement, VerifierServices
+from kazashi.pki.responder import OcspResponse, Responder
+from kazashi.pki.services import ConsentRejected, NoConsent, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.web.guard import BodyTooLarge, Guard, Problem, bounded
@@ -57,9 +57,9 @@ _CONTENT_TYPES = {".crl": "application/pkix-crl", ".cer": "application/pkix-cert
 class OcspEndpoint:
     """OCSP by POST and GET, as an ASGI application of its own: it is asked thousands of times a second."""
 
-    def __init__(self, world: World, authorities: dict[Kind, Authority], callers: Callers) -> None:
+    def __init__(self, world: World, authorities: dict[CertificateType, Authority], callers: Callers) -> None:
         self._clock = world.clock
-        self._responders = {kind.word: (kind, Responder(authority)) for kind, authority in authorities.items()}
+        self._responders = {kind.code: (kind, Responder(authority)) for kind, authority in authorities.items()}
         self._callers = callers
         self._commits = GroupCommit(callers.store)
         self._known: dict[str, tuple[float, str]] = {}
@@ -84,11 +84,11 @@ class OcspEndpoint:
         answer = await self._answer(kind, responder, key, data)
         await _respond(send, answer, cacheable=scope["method"] == "GET")
 
-    async def _answer(self, kind: Kind, responder: Responder, key: str, data: bytes | None) -> Answer:
+    async def _answer(self, kind: CertificateType, responder: Responder, key: str, data: bytes | None) -> OcspResponse:
         try:
             caller = self._caller(key)
             if data is None:
-                return responder.refusal(Refusal.MALFORMED_REQUEST)
+                return responder.refusal(OcspErrorStatus.MALFORMED_REQUEST)
             answer = responder.answer(data)
             if answer.asked:
                 now = self._clock.now()
@@ -96,10 +96,10 @@ class OcspEndpoint:
                            for asked in answer.asked]  # fmt: skip
                 await self._commits.run_async(lambda connection: self._callers.log_in(connection, queries))
             return answer
-        except NotRegistered:
-            return responder.refusal(Refusal.UNAUTHORIZED)
+        except CallerNotRegistered:
+            return responder.refusal(OcspErrorStatus.UNAUTHORIZED)
         except (StoreFailed, TokenUnavailable):
-            return responder.refusal(Refusal.TRY_LATER)
+            return responder.refusal(OcspErrorStatus.TRY_LATER)
 
     def _caller(self, key: str) -> str:
         now = asyncio.get_running_loop().time()
@@ -147,7 +147,7 @@ def _decoded(path: str) -> bytes | None:
         return None
 
 
-async def _respond(send: Send, answer: Answer, *, cacheable: bool) -> None:
+async def _respond(send: Send, answer: OcspResponse, *, cacheable: bool) -> None:
     headers = [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(answer.response))]
     if answer.this_update is not None and answer.next_update is not None and cacheable:
         headers += [
@@ -177,11 +177,11 @@ GUARD = Guard(
     MAX_STATEMENT,
     {
         ServicesClosed: Problem(503, "closed"),
-        NotRegistered: Problem(401, "not-registered"),
+        CallerNotRegistered: Problem(401, "not-registered"),
         NoSuchCertificate: Problem(404, "no-such-certificate"),
         NoSuchResident: Problem(404, "no-such-certificate"),
         NotPublished: Problem(404, "no-such-list"),
-        ConsentRefused: Problem(403, "consent-refused"),
+        ConsentRejected: Problem(403, "consent-refused"),
         StoreFailed: Problem(503, "store-failed"),
         ValueError: Problem(400, "usage"),
         RecursionError: Problem(400, "usage"),
@@ -230,7 +230,7 @@ class ServicesEndpoint:
             {
                 "serial": f"{serial:X}",
                 "state": found.state.value,
-                "reason": found.reason.word if found.reason is not None else None,
+                "reason": found.reason.asn1_name if found.reason is not None else None,
                 "since": found.since.isoformat() if found.since else None,
                 "not_after": found.not_after.isoformat(),
                 "at": self._world.clock.now().isoformat(),
@@ -241,13 +241,13 @@ class ServicesEndpoint:
         """The other certificate of the same card."""
         kind, serial = _certificate(request)
         found = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
-        return JSONResponse({"kind": kind.other.word, "serial": None if found is None else f"{found:X}"})
+        return JSONResponse({"kind": kind.other.code, "serial": None if found is None else f"{found:X}"})
 
     async def renewal(self, caller: str, request: Request) -> Response:
         """The chain of certificates that took each other's place."""
         kind, serial = _certificate(request)
         chain = await asyncio.to_thread(self._services.renewal, caller, kind, serial)
-        return JSONResponse({"kind": kind.word, "serials": [f"{found:X}" for found in chain]})
+        return JSONResponse({"kind": kind.code, "serials": [f"{found:X}" for found in chain]})
 
     async def revocation_file(self, caller: str, request: Request) -> Response:
         """The list of everybody."""
@@ -276,14 +276,14 @@ class ServicesEndpoint:
         return JSONResponse(await asyncio.to_thread(self._services.latest_attributes, caller, number))
 
 
-def _kind(request: Request) -> Kind:
+def _kind(request: Request) -> CertificateType:
     word = request.path_params["kind"]
-    if word not in KINDS:
-        raise ValueError(f"the kinds of certificate are {' and '.join(KINDS)}, unlike {word!r}")
-    return KINDS[word]
+    if word not in CERTIFICATE_TYPES:
+        raise ValueError(f"the kinds of certificate are {' and '.join(CERTIFICATE_TYPES)}, unlike {word!r}")
+    return CERTIFICATE_TYPES[word]
 
 
-def _certificate(request: Request) -> tuple[Kind, int]:
+def _certificate(request: Request) -> tuple[CertificateType, int]:
     digits = request.path_params["serial"]
     if len(digits) > 16 or not digits.isascii() or not digits.isalnum():
         raise ValueError("a serial number is written in up to 16 hexadecimal digits")
@@ -330,7 +330,7 @@ def published(tree: Path) -> Endpoint:
 
 def application(world: World) -> ASGIApp:
     """The whole as one ASGI application."""
-    authorities = {kind: Authority(world, kind) for kind in Kind}
+    authorities = {kind: Authority(world, kind) for kind in CertificateType}
     services = VerifierServices(world, authorities, JLis(world).identity)
     ocsp = OcspEndpoint(world, authorities, services.callers)
     files = published(world.publication)

@@ -21,7 +21,7 @@ class NotLintable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """One finding: how severe (`ERROR`, `WARNING`, `NOTICE`, `INFO`), pkilint's code, and where in the structure."""
 
     severity: str
@@ -30,7 +30,7 @@ class Finding:
     message: str
 
 
-def lint(form: str, path: Path) -> list[Finding]:
+def lint(form: str, path: Path) -> list[LintFinding]:
     """What pkilint finds in a file, DER or PEM. Raises NotLintable."""
     command = [sys.executable, "-P", "-m", *FORMS[form], "--format", "JSON", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -40,7 +40,7 @@ def lint(form: str, path: Path) -> list[Finding]:
         words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise NotLintable(f"pkilint cannot read {path} as a {form}: {words}") from error
     return [
-        Finding(described["severity"], described["code"], result["node_path"], described["message"] or "")
+        LintFinding(described["severity"], described["code"], result["node_path"], described["message"] or "")
         for result in results
         for described in result["finding_descriptions"]
     ]

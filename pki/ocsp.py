@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from kazashi.jpki.profile import Algorithm, Kind
+from kazashi.jpki.profile import Algorithm, CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.pki import asn1, der
 from kazashi.pki.generation import Generation
@@ -27,7 +27,7 @@ _HASHES = {"1.3.14.3.2.26": "sha1", "2.16.840.1.101.3.4.2.1": "sha256"}
 _HASH_OF = {asn1.oid(dotted): name for dotted, name in _HASHES.items()}
 
 
-class Refusal(IntEnum):
+class OcspErrorStatus(IntEnum):
     """The answers that are no answer (OCSPResponseStatus)."""
 
     MALFORMED_REQUEST = 1
@@ -37,21 +37,21 @@ class Refusal(IntEnum):
     UNAUTHORIZED = 6
 
     @property
-    def word(self) -> str:
+    def asn1_name(self) -> str:
         """The name that RFC 6960 gives it."""
         return _NAMES[self]
 
 
 _NAMES = {
-    Refusal.MALFORMED_REQUEST: "malformedRequest",
-    Refusal.INTERNAL_ERROR: "internalError",
-    Refusal.TRY_LATER: "tryLater",
-    Refusal.SIG_REQUIRED: "sigRequired",
-    Refusal.UNAUTHORIZED: "unauthorized",
+    OcspErrorStatus.MALFORMED_REQUEST: "malformedRequest",
+    OcspErrorStatus.INTERNAL_ERROR: "internalError",
+    OcspErrorStatus.TRY_LATER: "tryLater",
+    OcspErrorStatus.SIG_REQUIRED: "sigRequired",
+    OcspErrorStatus.UNAUTHORIZED: "unauthorized",
 }
 
 
-def refuse(refusal: Refusal) -> bytes:
+def refuse(refusal: OcspErrorStatus) -> bytes:
     """An unsigned response that says why there is no other."""
     return asn1.sequence(asn1.integer(refusal, asn1.ENUMERATED))
 
@@ -142,7 +142,7 @@ def _nonce(extensions: asn1.Reader) -> bytes | None:
     return nonce
 
 
-def identifies(generation: Generation, kind: Kind, hash_name: str) -> tuple[bytes, bytes]:
+def identifies(generation: Generation, kind: CertificateType, hash_name: str) -> tuple[bytes, bytes]:
     """The hashes of name and key by which requests name a generation as issuer."""
     key = asn1.Reader(generation.public_key).inside(asn1.SEQUENCE)
     key.skip()
@@ -165,7 +165,7 @@ def revoked(since: datetime, reason: Reason) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class ResponderKey:
     """Who signs answers about a generation's certificates: the responder's key, its identifier, and its certificate."""
 
     algorithm: Algorithm
@@ -175,7 +175,7 @@ class Signer:
 
 
 def sign_response(
-    signer: Signer,
+    signer: ResponderKey,
     statuses: Sequence[tuple[CertificateId, bytes]],
     times: tuple[datetime, datetime, datetime],
     nonce: bytes | None,

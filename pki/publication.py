@@ -20,10 +20,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki import der
 from kazashi.pki.asn1 import MalformedDer
 from kazashi.pki.authority import Authority
+from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.crl import (
     EVERYTHING,
     Scope,
@@ -35,7 +36,6 @@ from kazashi.pki.crl import (
     without,
 )
 from kazashi.pki.generation import Generation
-from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
 from kazashi.resident_registry.municipality import municipality
 from kazashi.world.atomic_file import Piece, write_whole
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan
@@ -135,7 +135,7 @@ class Publication:
 
     def _publish_certificates(self) -> None:
         for generation in self.authority.generations():
-            path = self._tree / "ca" / self.authority.kind.word / f"{generation.name}.cer"
+            path = self._tree / "ca" / self.authority.kind.code / f"{generation.name}.cer"
             if not path.exists():
                 _write(path, generation.certificate)
 
@@ -302,9 +302,9 @@ class Publication:
             return None
 
 
-def list_path(kind: Kind, generation: str, name: str) -> Path:
+def list_path(kind: CertificateType, generation: str, name: str) -> Path:
     """Where in the tree a list is: a pure function of what a certificate's distribution point says."""
-    base = Path("crl") / kind.word / generation
+    base = Path("crl") / kind.code / generation
     if name in (FULL_LIST, AUTHORITY_LIST):
         return base / f"{name}.crl"
     place = municipality(name)

@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 
 from kazashi.pki import asn1
 from kazashi.pki.authority import Authority
+from kazashi.pki.certificate_database import CertificateDatabase
 from kazashi.pki.der import key_identifier
 from kazashi.pki.generation import Generation
-from kazashi.pki.ledger import Ledger
 from kazashi.pki.ocsp import (
     GOOD,
     UNKNOWN,
     CertificateId,
+    OcspErrorStatus,
     OcspRequest,
-    Refusal,
-    Signer,
+    ResponderKey,
     identifies,
     read_request,
     refuse,
@@ -37,7 +37,7 @@ _MOST_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryLogEntry:
     """What the query log keeps of one certificate asked about: its serial number and what was said of it."""
 
     serial: int
@@ -45,12 +45,12 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OcspResponse:
     """A response as DER, and what it said of whom; nothing was asked about anybody where it is a refusal."""
 
     response: bytes
-    asked: tuple[Asked, ...] = ()
-    refusal: Refusal | None = None
+    asked: tuple[QueryLogEntry, ...] = ()
+    refusal: OcspErrorStatus | None = None
     this_update: datetime | None = None
     next_update: datetime | None = None
 
@@ -60,27 +60,27 @@ class Responder:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._ledger: Ledger = authority.ledger
+        self._ledger: CertificateDatabase = authority.ledger
         self._slot = 0
-        self._kept: dict[bytes, Answer] = {}
+        self._kept: dict[bytes, OcspResponse] = {}
         self._known: dict[tuple[str, int], tuple[bytes, str]] = {}
-        self._signers: dict[str, Signer] = {}
+        self._signers: dict[str, ResponderKey] = {}
         self._issuers: dict[tuple[str, bytes, bytes], Generation] = {}
 
-    def refusal(self, refusal: Refusal) -> Answer:
+    def refusal(self, refusal: OcspErrorStatus) -> OcspResponse:
         """An answer that is none."""
-        return Answer(refuse(refusal), refusal=refusal)
+        return OcspResponse(refuse(refusal), refusal=refusal)
 
     def is_open(self, now: datetime) -> bool:
         """Whether the service answers at this hour."""
         settings = self._authority.world.settings
         return settings.opens <= now.astimezone(JST).hour < settings.closes
 
-    def answer(self, data: bytes) -> Answer:
+    def answer(self, data: bytes) -> OcspResponse:
         """Answer a registered caller's request, as DER. Raises StoreFailed and TokenUnavailable."""
         now = self._authority.world.clock.now()
         if not self.is_open(now):
-            return self.refusal(Refusal.TRY_LATER)
+            return self.refusal(OcspErrorStatus.TRY_LATER)
         slot = epoch(now) // int(GRID.total_seconds())
         if slot != self._slot:
             self._slot = slot
@@ -91,7 +91,7 @@ class Responder:
         try:
             request = read_request(data)
         except asn1.MalformedDer:
-            return self.refusal(Refusal.MALFORMED_REQUEST)
+            return self.refusal(OcspErrorStatus.MALFORMED_REQUEST)
         answer = self._answer(request, now, from_epoch(slot * int(GRID.total_seconds())))
         # Who is unknown may be certified at any moment; all else stands until the next mark.
         everybody_known = all(asked.said != "unknown" for asked in answer.asked)
@@ -99,7 +99,7 @@ class Responder:
             self._kept[data] = answer
         return answer
 
-    def _answer(self, request: OcspRequest, now: datetime, mark: datetime) -> Answer:
+    def _answer(self, request: OcspRequest, now: datetime, mark: datetime) -> OcspResponse:
         issuers = [self._issuer(certificate) for certificate in request.certificates]
         found = [
             self._status(certificate.serial, issuer, now, mark)
@@ -110,9 +110,10 @@ class Responder:
         times = (now, mark, mark + GRID)
         response = sign_response(self._signer(generation), statuses, times, request.nonce)
         asked = tuple(
-            Asked(certificate.serial, said) for certificate, (_, said) in zip(request.certificates, found, strict=True)
+            QueryLogEntry(certificate.serial, said)
+            for certificate, (_, said) in zip(request.certificates, found, strict=True)
         )
-        return Answer(response, asked, None, mark, mark + GRID)
+        return OcspResponse(response, asked, None, mark, mark + GRID)
 
     def _status(self, serial: int, issuer: Generation | None, now: datetime, mark: datetime) -> tuple[bytes, str]:
         """What is said of a certificate, as DER and as a word."""
@@ -121,11 +122,11 @@ class Responder:
         if known := self._known.get((issuer.name, serial)):
             return known
         with self._ledger.store.reading() as connection:
-            standing = self._ledger.standing(connection, serial, mark)
+            standing = self._ledger.status(connection, serial, mark)
         if standing is None or standing.generation != issuer.name or now > standing.not_after + KEPT_AFTER_EXPIRY:
             return UNKNOWN, "unknown"
         if standing.since is not None and standing.reason is not None:
-            said = (revoked(standing.since, standing.reason), standing.reason.word)
+            said = (revoked(standing.since, standing.reason), standing.reason.asn1_name)
         else:
             said = (GOOD, "good")
         if len(self._known) < _MOST_KEPT:
@@ -140,9 +141,9 @@ class Responder:
                     self._issuers[name, name_hash, key_hash] = generation
         return self._issuers.get((certificate.hash_name, certificate.name_hash, certificate.key_hash))
 
-    def _signer(self, generation: Generation) -> Signer:
+    def _signer(self, generation: Generation) -> ResponderKey:
         if generation.name not in self._signers:
             key, certificate = self._authority.responder(generation)
             identifier = key_identifier(key.public_key)
-            self._signers[generation.name] = Signer(generation.profile.algorithm, key, identifier, certificate)
+            self._signers[generation.name] = ResponderKey(generation.profile.algorithm, key, identifier, certificate)
         return self._signers[generation.name]

@@ -11,19 +11,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import Medium
-from kazashi.jpki.state import Reason, Standing, State, TransitionRefused, may_follow
-from kazashi.pki.certificate import Request
+from kazashi.jpki.state import CertificateState, CertificateStatus, Reason, TransitionRejected, may_follow
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import CertificateDatabase, Issued, NoSuchCertificate
 from kazashi.pki.consequence import consequence
-from kazashi.pki.ledger import Issued, Ledger, NoSuchCertificate
 from kazashi.resident_registry.notice import Notice
 from kazashi.world.clock import Clock, epoch
-from kazashi.world.post import Message
+from kazashi.world.outbox import Message
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
     certificate: Issued
-    before: Standing
+    before: CertificateStatus
     reason: Reason | None
     """None lifts a hold."""
 
@@ -32,27 +32,27 @@ class Revocations:
     """Changes the standing of an authority's certificates. Every change is durable when its method answers, and is seen
     by OCSP from the next mark of the grid, by the revocation lists from the next batch."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: CertificateDatabase, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
 
-    def standing(self, serial: int, at: datetime | None = None) -> Standing:
+    def status(self, serial: int, at: datetime | None = None) -> CertificateStatus:
         """How a certificate stands at an instant (now). Raises NoSuchCertificate."""
         with self._ledger.store.reading() as connection:
-            found = self._ledger.standing(connection, serial, at or self._clock.now())
+            found = self._ledger.status(connection, serial, at or self._clock.now())
         if found is None:
-            raise NoSuchCertificate(f"the {self._ledger.kind.word} authority has issued no certificate {serial:X}")
+            raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
         return found
 
-    def revoke(self, serial: int, reason: Reason, by: str = "") -> Standing:
+    def revoke(self, serial: int, reason: Reason, by: str = "") -> CertificateStatus:
         """Revoke a certificate, or hold it where the reason is the hold's. Raises NoSuchCertificate and
-        TransitionRefused."""
-        wanted = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
+        TransitionRejected."""
+        wanted = CertificateState.HELD if reason is Reason.CERTIFICATE_HOLD else CertificateState.REVOKED
         return self._one(serial, wanted, reason, by)
 
-    def release(self, serial: int, by: str = "") -> Standing:
-        """Lift the hold from a phone's authentication certificate. Raises NoSuchCertificate, TransitionRefused."""
-        return self._one(serial, State.GOOD, None, by)
+    def release(self, serial: int, by: str = "") -> CertificateStatus:
+        """Lift the hold from a phone's authentication certificate. Raises NoSuchCertificate, TransitionRejected."""
+        return self._one(serial, CertificateState.GOOD, None, by)
 
     def compromise(self, generation: str) -> int:
         """Revoke all that a generation has issued, its key having leaked; answers how many certificates that were."""
@@ -75,9 +75,11 @@ class Revocations:
                 reason = consequence(notice.event, notice.details).of(self._ledger.kind)
                 if reason is not None:
                     concerned = self._ledger.issued(connection, table.c.holder == code)
-                    self._revoke_all(connection, concerned, partial(_always, reason), notice.event.word)
+                    self._revoke_all(connection, concerned, partial(_always, reason), notice.event.code)
 
-    def superseded(self, connection: sa.Connection, replaced: Sequence[int], phones: Sequence[Request]) -> None:
+    def superseded(
+        self, connection: sa.Connection, replaced: Sequence[int], phones: Sequence[CertificateRequest]
+    ) -> None:
         """In the transaction that issues their successors: supersede the certificates that others take the place of, a
         phone's that follow a card's, and those of a phone that another phone takes the place of."""
         table = self._ledger.certificate.c
@@ -94,40 +96,45 @@ class Revocations:
             ]
         # A certificate on hold stays as it is: that it was held is what its entry says for good.
         self._revoke_all(
-            connection, olds, lambda before: Reason.SUPERSEDED if before.state is State.GOOD else None, "renewal"
+            connection,
+            olds,
+            lambda before: Reason.SUPERSEDED if before.state is CertificateState.GOOD else None,
+            "renewal",
         )
 
-    def _one(self, serial: int, wanted: State, reason: Reason | None, by: str) -> Standing:
+    def _one(self, serial: int, wanted: CertificateState, reason: Reason | None, by: str) -> CertificateStatus:
         ledger, now = self._ledger, self._clock.now()
         with ledger.store.transaction() as connection:
             self._one_at_a_time(connection)
             found = ledger.issued(connection, ledger.certificate.c.serial == serial)
-            before = ledger.standing(connection, serial, now)
+            before = ledger.status(connection, serial, now)
             if not found or before is None:
-                raise NoSuchCertificate(f"the {self._ledger.kind.word} authority has issued no certificate {serial:X}")
+                raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
             if not may_follow(before.state, wanted, self._ledger.kind, found[0].medium):
-                held = " (a hold is lifted from a phone's authentication certificate only)" * (wanted is State.GOOD)
-                raise TransitionRefused(
+                held = " (a hold is lifted from a phone's authentication certificate only)" * (
+                    wanted is CertificateState.GOOD
+                )
+                raise TransitionRejected(
                     f"certificate {serial:X} is {before.state.value}, and cannot become {wanted.value}{held}"
                 )
             self._apply(connection, [_Change(found[0], before, reason)], by)
-            after = ledger.standing(connection, serial, now)
+            after = ledger.status(connection, serial, now)
             assert after is not None
             return after
 
     def _revoke_all(
         self, connection: sa.Connection, certificates: Sequence[Issued],
-        reason_for: Callable[[Standing], Reason | None], by: str,
+        reason_for: Callable[[CertificateStatus], Reason | None], by: str,
     ) -> int:  # fmt: skip
         """Revoke or hold those of the certificates that can be; answers how many."""
         self._one_at_a_time(connection)
         now, changes = self._clock.now(), []
         for certificate in certificates:
-            before = self._ledger.standing(connection, certificate.serial, now)
+            before = self._ledger.status(connection, certificate.serial, now)
             reason = reason_for(before) if before is not None else None
             if before is None or reason is None:
                 continue
-            wanted = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
+            wanted = CertificateState.HELD if reason is Reason.CERTIFICATE_HOLD else CertificateState.REVOKED
             if may_follow(before.state, wanted, self._ledger.kind, certificate.medium):
                 changes.append(_Change(certificate, before, reason))
         self._apply(connection, changes, by)
@@ -148,7 +155,7 @@ class Revocations:
         log: list[tuple[str, int | None, dict[str, Any]]] = []
         for place, change in enumerate(changes, start=position):
             certificate, before = change.certificate, change.before
-            if before.state is State.HELD:
+            if before.state is CertificateState.HELD:
                 connection.execute(
                     sa.update(table)
                     .where((table.c.serial == certificate.serial) & table.c.ended_position.is_(None))
@@ -169,12 +176,12 @@ class Revocations:
                 if change.reason is Reason.CERTIFICATE_HOLD
                 else "revoked"
             )
-            reason = change.reason.word if change.reason is not None else ""
+            reason = change.reason.asn1_name if change.reason is not None else ""
             log.append((word, certificate.serial, {"reason": reason, "by": by}))
         if rows:
             connection.execute(sa.insert(table), rows)
         self._ledger.log(connection, now, log)
 
 
-def _always(reason: Reason, _: Standing) -> Reason:
+def _always(reason: Reason, _: CertificateStatus) -> Reason:
     return reason

@@ -18,13 +18,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from kazashi.jpki.profile import Kind
-from kazashi.jpki.state import Standing, State
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateState, CertificateStatus
 from kazashi.pki.authority import Authority
 from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
-from kazashi.pki.ledger import Issued, NoSuchCertificate
+from kazashi.pki.certificate_database import Issued, NoSuchCertificate
 from kazashi.resident_registry.number import ResidentRecordCode
-from kazashi.resident_registry.resident import Resident, Status
+from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
 from kazashi.world.home import World
 
@@ -33,23 +33,23 @@ CONSENT_YEARS = 10
 CONSENT_PURPOSE, WITHDRAWAL_PURPOSE = "consent to the latest attributes", "withdrawal of consent"
 
 
-class ConsentRefused(Exception):
+class ConsentRejected(Exception):
     """A consent, or a use of one, is not accepted; the message says why, and no attribute was given out."""
 
 
-class NoConsent(ConsentRefused):
+class NoConsent(ConsentRejected):
     """There is no such consent of this holder, or to this caller."""
 
 
-class ConsentOver(ConsentRefused):
+class ConsentOver(ConsentRejected):
     """The consent was withdrawn, or has ended."""
 
 
-class NoGoodCertificate(ConsentRefused):
+class NoGoodCertificate(ConsentRejected):
     """The holder has no signature certificate that is good, or has signed with one that is not."""
 
 
-class StatementRefused(ConsentRefused):
+class StatementRejected(ConsentRejected):
     """What came as a signed statement is not one of a holder's, or says something else than it must."""
 
 
@@ -70,20 +70,23 @@ class VerifierServices:
     """What registered callers are told."""
 
     def __init__(
-        self, world: World, authorities: Mapping[Kind, Authority], identity: Callable[[ResidentRecordCode], Resident]
+        self,
+        world: World,
+        authorities: Mapping[CertificateType, Authority],
+        identity: Callable[[ResidentRecordCode], Resident],
     ) -> None:
         self._world = world
         self._authorities = authorities
         self._identity = identity
         self.callers = Callers(world)
 
-    def status(self, caller: str, kind: Kind, serial: int) -> Standing:
+    def status(self, caller: str, kind: CertificateType, serial: int) -> CertificateStatus:
         """How a certificate stands now. Raises NoSuchCertificate."""
-        standing = self._authorities[kind].revocations.standing(serial)
+        standing = self._authorities[kind].revocations.status(serial)
         self._log(caller, STATUS, kind, serial, standing.state.value)
         return standing
 
-    def counterpart(self, caller: str, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, caller: str, kind: CertificateType, serial: int) -> int | None:
         """The serial number of the other certificate on the same card or phone, the latest one; None where there is
         none (article 18, 証明書紐付け). Raises NoSuchCertificate."""
         known = self._authorities[kind].find(serial)
@@ -92,7 +95,7 @@ class VerifierServices:
         self._log(caller, COUNTERPART, kind, serial, "" if found is None else f"{found:X}")
         return found
 
-    def renewal(self, caller: str, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, caller: str, kind: CertificateType, serial: int) -> list[int]:
         """The serial numbers, oldest first, of all certificates of a kind that took each other's place on the holder's
         card or phone (新旧紐付け). Raises NoSuchCertificate."""
         authority = self._authorities[kind]
@@ -103,7 +106,7 @@ class VerifierServices:
 
     def consent(self, caller: str, signed: SignedStatement) -> int:
         """Take a holder's consent that a caller may be told the latest attributes; answers its number. It lasts ten
-        years from the day after. Raises ConsentRefused."""
+        years from the day after. Raises ConsentRejected."""
         statement, holder = self._checked(caller, signed, CONSENT_PURPOSE)
         now = self._world.clock.now()
         first = now.astimezone(JST).date() + timedelta(days=1)
@@ -117,19 +120,20 @@ class VerifierServices:
             return int(connection.scalar(sa.insert(consent).returning(consent.c.consent), row) or 0)
 
     def withdraw(self, caller: str, number: int, signed: SignedStatement) -> None:
-        """Take a holder's withdrawal of a consent. Raises ConsentRefused."""
+        """Take a holder's withdrawal of a consent. Raises ConsentRejected."""
         _, holder = self._checked(caller, signed, WITHDRAWAL_PURPOSE)
         table = self.callers.consent
         here = (table.c.consent == number) & (table.c.caller == caller) & table.c.withdrawn_at.is_(None)
         with self.callers.store.transaction() as connection:
             row = connection.execute(sa.select(table).where(here)).one_or_none()
-            if row is None or self._authorities[Kind.SIGNATURE].find(row.serial).holder != holder.holder:
+            if row is None or self._authorities[CertificateType.SIGNATURE].find(row.serial).holder != holder.holder:
                 raise NoConsent(f"there is no consent {number} of this holder to withdraw")
             connection.execute(sa.update(table).where(here).values(withdrawn_at=epoch(self._world.clock.now())))
 
     def latest_attributes(self, caller: str, number: int) -> dict[str, Any]:
         """The four attributes of a holder, with the furigana and whether the holder has left the country. No serial
-        number is among them. Raises ConsentRefused without a consent, and while the holder has no signature certificate
+        number is among them. Raises ConsentRejected without a consent, and while the holder has no signature
+        certificate
         that is good."""
         table, now = self.callers.consent, self._world.clock.now()
         here = (table.c.consent == number) & (table.c.caller == caller)
@@ -139,22 +143,24 @@ class VerifierServices:
             raise NoConsent(f"there is no consent {number} to this caller")
         if row.withdrawn_at is not None or from_epoch(row.ends) < now:
             raise ConsentOver(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has ended'}")
-        authority = self._authorities[Kind.SIGNATURE]
+        authority = self._authorities[CertificateType.SIGNATURE]
         revocations = authority.revocations
         holder = authority.find(row.serial).holder
-        if not any(revocations.standing(found.serial).state is State.GOOD for found in authority.of_holder(holder)):
+        if not any(
+            revocations.status(found.serial).state is CertificateState.GOOD for found in authority.of_holder(holder)
+        ):
             raise NoGoodCertificate(
                 "the holder has no signature certificate that is good; a new one must be issued first"
             )
         resident = self._identity(ResidentRecordCode(holder))
-        self._log(caller, ATTRIBUTES, Kind.SIGNATURE, None, f"consent {number}")
+        self._log(caller, ATTRIBUTES, CertificateType.SIGNATURE, None, f"consent {number}")
         return {
             "name": str(resident.name),
             "furigana": resident.name.kana,
             "address": resident.address,
             "birth": str(resident.birth),
             "sex": resident.sex.value,
-            "emigrated": resident.status is Status.ABROAD,
+            "emigrated": resident.status is ResidencyStatus.ABROAD,
         }
 
     def _checked(self, caller: str, signed: SignedStatement, purpose: str) -> tuple[dict[str, Any], Issued]:
@@ -164,27 +170,27 @@ class VerifierServices:
             certificate = x509.load_der_x509_certificate(signed.certificate)
             statement = json.loads(signed.statement)
         except (ValueError, RecursionError) as error:
-            raise StatementRefused("the certificate or the statement cannot be read") from error
-        authority = self._authorities[Kind.SIGNATURE]
+            raise StatementRejected("the certificate or the statement cannot be read") from error
+        authority = self._authorities[CertificateType.SIGNATURE]
         try:
             known = authority.find(certificate.serial_number)
-            standing = authority.revocations.standing(known.serial)
+            standing = authority.revocations.status(known.serial)
         except NoSuchCertificate as error:
-            raise StatementRefused("the certificate is none of the signature authority's") from error
+            raise StatementRejected("the certificate is none of the signature authority's") from error
         key = certificate.public_key()
         if known.certificate != signed.certificate or not isinstance(key, rsa.RSAPublicKey):
-            raise StatementRefused("the certificate is none of the signature authority's")
-        if standing.state is not State.GOOD:
+            raise StatementRejected("the certificate is none of the signature authority's")
+        if standing.state is not CertificateState.GOOD:
             raise NoGoodCertificate(f"the certificate is {standing.state.value}; sign with one that is good")
         try:
             key.verify(signed.signature, signed.statement, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature as error:
-            raise StatementRefused("the signature is not the holder's over this statement") from error
+            raise StatementRejected("the signature is not the holder's over this statement") from error
         if not isinstance(statement, dict) or (statement.get("purpose"), statement.get("caller")) != (purpose, caller):
-            raise StatementRefused(f"the statement must say purpose {purpose!r} and caller {caller!r}")
+            raise StatementRejected(f"the statement must say purpose {purpose!r} and caller {caller!r}")
         return statement, known
 
-    def _log(self, caller: str, service: str, kind: Kind, serial: int | None, said: str) -> None:
+    def _log(self, caller: str, service: str, kind: CertificateType, serial: int | None, said: str) -> None:
         self.callers.log([Query(self._world.clock.now(), caller, service, kind, serial, said)])
 
 

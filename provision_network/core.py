@@ -36,20 +36,20 @@ from kazashi.provision_network.terms import (
     LONGEST,
     OWN_INFORMATION,
     PORTAL_KIND,
-    NetworkRefused,
-    Notified,
-    Outcome,
+    NetworkRejected,
+    Notification,
     ProvisionRecord,
+    RequestOutcome,
     Role,
     number_of,
     text_of,
 )
 from kazashi.web.mutual_tls import Credentials, ServiceAuthority
-from kazashi.world.chance import unforeseen
 from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
-from kazashi.world.post import Inbox, Message, Outbox, Say
+from kazashi.world.outbox import Inbox, Message, Outbox, Send
+from kazashi.world.rng import secure_random
 from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position, insert_many
 
@@ -71,7 +71,7 @@ class _Hearing:
 
     connection: sa.Connection
     members: dict[str, Institution]
-    say: Say
+    say: Send
 
 
 class Core:
@@ -105,7 +105,7 @@ class Core:
         self._add_record = sa.insert(self._record).returning(self._record.c.number)
         self._settle_record = sa.update(self._record).where(
             self._record.c.number == sa.bindparam("n"), self._record.c.provider == sa.bindparam("p"),
-            self._record.c.outcome.in_((Outcome.NOTIFIED.value, Outcome.HELD.value)),
+            self._record.c.outcome.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value)),
         ).values(outcome=sa.bindparam("o"), provided_at=sa.bindparam("at"))  # fmt: skip
         self._undisclosed = sa.Table(
             "undisclosed", metadata,
@@ -126,7 +126,7 @@ class Core:
         def make() -> dict[str, bytes]:
             begun = ServiceAuthority.begin(_NAME, self._world.clock.now())
             made = {"authority-key": begun.key, "authority": begun.certificate}
-            return made if token is not None else {**made, "key": unforeseen(_KEY_BITS).to_bytes(_KEY_BITS // 8)}
+            return made if token is not None else {**made, "key": secure_random(_KEY_BITS).to_bytes(_KEY_BITS // 8)}
 
         with self.store.alone() as connection:
             held = self._secrets.begin(connection, "authority", make)
@@ -136,11 +136,11 @@ class Core:
     # Who takes part
 
     def enrol(self, interface: str, key: ec.EllipticCurvePublicKey, address: str) -> bytes:
-        """Put an interface system on the network; answers its certificate (PEM). Raises NetworkRefused for a name that
+        """Put an interface system on the network; answers its certificate (PEM). Raises NetworkRejected for a name that
         it cannot have."""
         now = self._world.clock.now()
         if not interface or interface == CORE or not interface.isidentifier():
-            raise NetworkRefused("bad-name", f"an interface system is not called {interface!r}")
+            raise NetworkRejected("bad-name", f"an interface system is not called {interface!r}")
         with self.store.alone() as connection:
             self._members.put_interface(connection, interface, address)
             self._log(connection, now, "interface enrolled", {"interface": interface})
@@ -159,10 +159,10 @@ class Core:
         interface: str = "", key: str = "",
     ) -> Institution:  # fmt: skip
         """Put a body on the network, or change what is known of it. Several in one `group` share one code for a person,
-        as the medical insurers do. One with an `interface` has a public key (JWK), too. Raises NetworkRefused."""
+        as the medical insurers do. One with an `interface` has a public key (JWK), too. Raises NetworkRejected."""
         now = self._world.clock.now()
         if interface and not _is_key(key):
-            raise NetworkRefused("bad-key", f"{name} has no key under which answers could be sealed for it")
+            raise NetworkRejected("bad-key", f"{name} has no key under which answers could be sealed for it")
         with self.store.alone() as connection:
             found = self._members.put_institution(
                 connection, name, kind, group or name, assessed=assessed, starts=starts or now, interface=interface,
@@ -186,7 +186,7 @@ class Core:
             for body in self._members.institutions(connection).values() if body.interface and which(body)
         }  # fmt: skip
         told = list(members.items())
-        with self.outbox.letters(connection, CORE, self._world.clock.now()) as say:
+        with self.outbox.batch(connection, CORE, self._world.clock.now()) as say:
             for entry in entries:
                 for begin in range(0, len(told) if to in (None, entry.name) else 0, _MEMBERS):
                     say(entry.name, "members", {"members": dict(told[begin : begin + _MEMBERS])})
@@ -202,27 +202,27 @@ class Core:
             return list(self._members.institutions(connection).values())
 
     def _known(self, members: dict[str, Institution], name: str) -> Institution:
-        """A body that may take part now. Raises NetworkRefused."""
+        """A body that may take part now. Raises NetworkRejected."""
         found = members.get(name)
         if found is None:
-            raise NetworkRefused("unknown-institution", f"{name} is not on the network")
+            raise NetworkRejected("unknown-institution", f"{name} is not on the network")
         if not found.assessed:
-            raise NetworkRefused("no-assessment", f"{name} has not done its impact assessment (特定個人情報保護評価)")
+            raise NetworkRejected("no-assessment", f"{name} has not done its impact assessment (特定個人情報保護評価)")
         if found.starts > self._world.clock.now():
-            raise NetworkRefused("not-started", f"{name} takes part from {found.starts:%Y-%m-%d} on")
+            raise NetworkRejected("not-started", f"{name} takes part from {found.starts:%Y-%m-%d} on")
         return found
 
     # Codes
 
     def code_for(self, institution: str, resident_record_code: str) -> InstitutionCode:
-        """A person's code for a body that is entitled to it. Raises NetworkRefused."""
+        """A person's code for a body that is entitled to it. Raises NetworkRejected."""
         return self.issue([institution], [resident_record_code])[institution][0]
 
     def issue(
         self, institutions: Sequence[str], resident_record_codes: Sequence[str]
     ) -> dict[str, list[InstitutionCode]]:  # fmt: skip
         """Persons' codes for bodies that are entitled to them, in the same order: the way from the resident registry's
-        network, which is the only one that knows the resident record code. Raises NetworkRefused."""
+        network, which is the only one that knows the resident record code. Raises NetworkRejected."""
         with self.store.alone() as connection:
             members = self._members.institutions(connection)
             bodies = {name: self._known(members, name).group for name in institutions}
@@ -245,7 +245,7 @@ class Core:
             rows = connection.execute(sa.select(table).where(table.c.resident_record_code.in_(chunk)))
             known = {row.resident_record_code: row.linkage for row in rows}
             # At random, so that it tells nothing of the code that it goes with, and that code may be changed.
-            fresh = {code: unforeseen(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
+            fresh = {code: secure_random(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
             if fresh:
                 new = [(number, code) for code, number in fresh.items()]
                 insert_many(connection, table, ("linkage", "resident_record_code"), new)
@@ -262,9 +262,9 @@ class Core:
 
     def convert(self, role: Role, code: InstitutionCode, source: str, target: str) -> InstitutionCode:
         """One body's code for a person as another's. The core's operator alone may have that, and it is logged. Raises
-        NetworkRefused and ForeignCode."""
+        NetworkRejected and ForeignCode."""
         if role is not Role.CORE_OPERATOR:
-            raise NetworkRefused("not-entitled", f"a {role.value} may not have codes converted")
+            raise NetworkRejected("not-entitled", f"a {role.value} may not have codes converted")
         with self.store.transaction() as connection:
             members = self._members.institutions(connection)
             ours, theirs = self._known(members, source), self._known(members, target)
@@ -282,19 +282,19 @@ class Core:
     def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
         """The same within a transaction of the core's store."""
         members = self._members.institutions(connection)
-        with self.outbox.letters(connection, CORE, self._world.clock.now()) as say:
+        with self.outbox.batch(connection, CORE, self._world.clock.now()) as say:
             hearing = _Hearing(connection, members, say)
             for message in self._inbox.fresh(connection, messages):
                 try:
                     self._heard.get(message.kind, Core._unheard)(self, hearing, message)
-                except (NetworkRefused, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
+                except (NetworkRejected, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
                     self._refuse(hearing, message, error)
 
     def _unheard(self, _: _Hearing, message: Message) -> None:
-        raise NetworkRefused("unknown-message", f"nothing is called {message.kind[:40]!r} here")
+        raise NetworkRejected("unknown-message", f"nothing is called {message.kind[:40]!r} here")
 
     def _refuse(self, hearing: _Hearing, message: Message, error: Exception) -> None:
-        if isinstance(error, NetworkRefused):
+        if isinstance(error, NetworkRejected):
             denial = error.denial
         else:
             denial = "foreign-code" if isinstance(error, ForeignCode) else "bad-message"
@@ -309,34 +309,34 @@ class Core:
     def request(
         self, requester: str, code: InstitutionCode, purpose: Purpose, providers: list[str], *, consent: bool = False,
         ordinary: bool = False, process: int = 0,
-    ) -> Notified:  # fmt: skip
+    ) -> Notification:  # fmt: skip
         """The second and third step of five: decide, convert, and say what the one provider is notified of. What is
-        denied by a rule is recorded too. Raises NetworkRefused and ForeignCode."""
+        denied by a rule is recorded too. Raises NetworkRejected and ForeignCode."""
         with self.store.transaction() as connection:
             members = self._members.institutions(connection)
             found = self._request(connection, members, requester, code, purpose, providers, process, consent, ordinary)
-        if isinstance(found, NetworkRefused):
+        if isinstance(found, NetworkRejected):
             raise found
         return found
 
     def _request(
         self, connection: sa.Connection, members: dict[str, Institution], requester: str, code: InstitutionCode,
         purpose: Purpose, providers: list[str], process: int, consent: bool, ordinary: bool,
-    ) -> Notified | NetworkRefused:  # fmt: skip
+    ) -> Notification | NetworkRejected:  # fmt: skip
         if len(providers) != 1:
-            raise NetworkRefused("broadcast", "a request goes to one provider")
+            raise NetworkRejected("broadcast", "a request goes to one provider")
         ours, theirs = self._known(members, requester), self._known(members, providers[0])
         linkage = self._coder.linkage(code, ours.group)
         if (ours.kind, theirs.kind) != (purpose.requester, purpose.provider):
             words = f"{ours.name} is {ours.kind}, and {theirs.name} is {theirs.kind}"
-            raise NetworkRefused("another-body", words)
+            raise NetworkRejected("another-body", words)
         day = self._world.clock.now().astimezone(JST).date()
         decision = self.rules.decide(purpose, day, consent=consent, provider_name=theirs.name, ordinary=ordinary)
         number = self._note(connection, linkage, requester, theirs.name, purpose.item, decision)
         if decision.denial is not None:
-            return NetworkRefused(decision.denial.value, decision.words)
+            return NetworkRejected(decision.denial.value, decision.words)
         converted = self._coder.institution(linkage, theirs.group)
-        return Notified(number, converted, theirs.name, requester, process, purpose.item, decision.rule)
+        return Notification(number, converted, theirs.name, requester, process, purpose.item, decision.rule)
 
     def _on_request(self, hearing: _Hearing, message: Message) -> None:
         body = message.body
@@ -349,14 +349,14 @@ class Core:
             hearing.connection, hearing.members, body["requester"], code, purpose, list(body["providers"]),
             number_of(body["process"]), bool(body.get("consent")), bool(body.get("ordinary")),
         )  # fmt: skip
-        if isinstance(found, NetworkRefused):
+        if isinstance(found, NetworkRejected):
             raise found
         self._notify(hearing, message.sender, found)
 
     def _reached(self, members: dict[str, Institution], name: str) -> None:
-        """Raises NetworkRefused for a provider that stands behind no interface system."""
+        """Raises NetworkRejected for a provider that stands behind no interface system."""
         if (known := members.get(name)) is not None and not known.interface:
-            raise NetworkRefused("not-connected", f"{name} is behind no interface system yet")
+            raise NetworkRejected("not-connected", f"{name} is behind no interface system yet")
 
     def _on_own_information(self, hearing: _Hearing, message: Message) -> None:
         """The portal asks for somebody's own information: an exchange like others, with a record (F3)."""
@@ -365,17 +365,17 @@ class Core:
         ours, theirs = (self._known(hearing.members, body[name]) for name in ("requester", "provider"))
         self._reached(hearing.members, theirs.name)
         if ours.kind != PORTAL_KIND:
-            raise NetworkRefused("not-entitled", "the portal alone asks for a person's own information")
+            raise NetworkRejected("not-entitled", "the portal alone asks for a person's own information")
         linkage = self._coder.linkage(PortalCode.parse(body["code"]))
         decision, item = Decision(OWN_INFORMATION, None, "one's own information"), text_of(body["item"])
         number = self._note(hearing.connection, linkage, ours.name, theirs.name, item, decision)
         code = self._coder.institution(linkage, theirs.group)
-        found = Notified(
+        found = Notification(
             number, code, theirs.name, ours.name, number_of(body["process"]), item, decision.rule
         )  # fmt: skip
         self._notify(hearing, message.sender, found)
 
-    def _notify(self, hearing: _Hearing, requester: str, found: Notified) -> None:
+    def _notify(self, hearing: _Hearing, requester: str, found: Notification) -> None:
         """The Minister's notification to the provider (21条2項), and a word to the requester."""
         hearing.say(hearing.members[found.provider].interface, "notification", found.as_dict())
         accepted = {"process": found.process, "number": found.number, "rule": found.rule}
@@ -384,7 +384,7 @@ class Core:
     def _on_settled(self, hearing: _Hearing, message: Message) -> None:
         body = message.body
         _speaks_for(hearing.members, message.sender, body["provider"])
-        self._settle(hearing.connection, body["provider"], number_of(body["number"]), Outcome(body["outcome"]))
+        self._settle(hearing.connection, body["provider"], number_of(body["number"]), RequestOutcome(body["outcome"]))
 
     def _on_disputed(self, hearing: _Hearing, message: Message) -> None:
         """A requester says that an answer was another than it asked for."""
@@ -416,7 +416,7 @@ class Core:
         self, connection: sa.Connection, linkage: LinkageCode, requester: str, provider: str, item: str,
         decision: Decision,
     ) -> int:  # fmt: skip
-        outcome = Outcome.NOTIFIED if decision.allowed else Outcome.DENIED
+        outcome = RequestOutcome.NOTIFIED if decision.allowed else RequestOutcome.DENIED
         row = {
             "record_code": self._coder.record(linkage).value, "requester": requester, "provider": provider,
             "item": item, "requested_at": epoch(self._world.clock.now()), "outcome": outcome.value,
@@ -424,31 +424,32 @@ class Core:
         }  # fmt: skip
         return int(connection.execute(self._add_record, row).scalar_one())
 
-    def settle(self, provider: str, number: int, outcome: Outcome) -> None:
+    def settle(self, provider: str, number: int, outcome: RequestOutcome) -> None:
         """What the provider says it has done: provided, or held for a human's look. It cannot refuse. Raises
-        NetworkRefused."""
+        NetworkRejected."""
         with self.store.alone() as connection:
             self._settle(connection, provider, number, outcome)
 
-    def _settle(self, connection: sa.Connection, provider: str, number: int, outcome: Outcome) -> None:
-        if outcome not in (Outcome.PROVIDED, Outcome.HELD):
-            raise NetworkRefused("duty-to-provide", "a provider that was notified provides, or holds")
-        at = epoch(self._world.clock.now()) if outcome is Outcome.PROVIDED else None
+    def _settle(self, connection: sa.Connection, provider: str, number: int, outcome: RequestOutcome) -> None:
+        if outcome not in (RequestOutcome.PROVIDED, RequestOutcome.HELD):
+            raise NetworkRejected("duty-to-provide", "a provider that was notified provides, or holds")
+        at = epoch(self._world.clock.now()) if outcome is RequestOutcome.PROVIDED else None
         values = {"n": number, "p": provider, "o": outcome.value, "at": at}
         if not connection.execute(self._settle_record, values).rowcount:
             words = f"{provider} was not notified of a request {number}, or has answered"
-            raise NetworkRefused("not-notified", words)
+            raise NetworkRejected("not-notified", words)
 
     # Records
 
     def records(self, code: PortalCode) -> list[ProvisionRecord]:
-        """A person's records, as the portal asks for them, oldest first. Raises ForeignCode, and NetworkRefused where a
+        """A person's records, as the portal asks for them, oldest first. Raises ForeignCode, and NetworkRejected
+        where a
         body has said that they must not be shown."""
         wanted = self._record_code(code)
         table, hidden = self._record, self._undisclosed
         with self.store.reading() as connection:
             if connection.scalar(sa.select(sa.func.count()).where(hidden.c.record_code == wanted)):
-                raise NetworkRefused("undisclosed", "these records are not shown (不開示該当フラグ)")
+                raise NetworkRejected("undisclosed", "these records are not shown (不開示該当フラグ)")
             rows = connection.execute(sa.select(table).where(table.c.record_code == wanted).order_by(table.c.number))
             return [_provision_record(row) for row in rows]
 
@@ -460,7 +461,7 @@ class Core:
         table = self._record.c
         with self.store.reading() as connection:
             rows = connection.execute(
-                sa.select(table.reason, sa.func.count()).where(table.outcome != Outcome.DENIED.value)
+                sa.select(table.reason, sa.func.count()).where(table.outcome != RequestOutcome.DENIED.value)
                 .group_by(table.reason)
             ).all()  # fmt: skip
         found: dict[str, int] = {}
@@ -481,11 +482,11 @@ def _is_key(text: str) -> bool:
 def _speaks_for(members: dict[str, Institution], interface: str, body: str) -> None:
     known = members.get(body)
     if known is None or known.interface != interface:
-        raise NetworkRefused("not-entitled", f"{interface} does not speak for {body}")
+        raise NetworkRejected("not-entitled", f"{interface} does not speak for {body}")
 
 
 def _provision_record(row: Any) -> ProvisionRecord:
     return ProvisionRecord(
         row.number, row.requester, row.provider, row.item, from_epoch(row.requested_at),
-        from_epoch(row.provided_at) if row.provided_at is not None else None, Outcome(row.outcome), row.reason,
+        from_epoch(row.provided_at) if row.provided_at is not None else None, RequestOutcome(row.outcome), row.reason,
     )  # fmt: skip

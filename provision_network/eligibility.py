@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind
-from kazashi.provision_network.terms import NetworkRefused
+from kazashi.jpki.profile import CertificateType
+from kazashi.provision_network.terms import NetworkRejected
 from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.relying_party.verify.verdict import Verdict
@@ -58,7 +58,7 @@ class Eligibility:
     words: str
 
 
-class EligibilityDesk:
+class EligibilityService:
     """The joint body's service."""
 
     def __init__(self, world: World, linkage: Linkage) -> None:
@@ -92,22 +92,22 @@ class EligibilityDesk:
             connection.execute(sa.insert(table), row)
 
     def tie(self, verdict: Verdict, insured_number: str) -> None:
-        """Use of the card as an insurance card begins. Raises NetworkRefused."""
+        """Use of the card as an insurance card begins. Raises NetworkRejected."""
         serial = _serial(verdict)
         with self.store.alone() as connection:
             if self._insurance(connection, insured_number) is None:
-                raise NetworkRefused("not-insured", f"nobody is insured under {insured_number}")
+                raise NetworkRejected("not-insured", f"nobody is insured under {insured_number}")
             connection.execute(sa.delete(self.card).where(self.card.c.serial == serial))
             connection.execute(sa.insert(self.card), {"serial": serial, "insured_number": insured_number})
 
     def check(self, verdict: Verdict, clinic: str, how: Check) -> Eligibility:
-        """Who insures the card's holder; the clinic's question is logged. Raises NetworkRefused for a verdict that is
+        """Who insures the card's holder; the clinic's question is logged. Raises NetworkRejected for a verdict that is
         not good, and LinkageUnavailable."""
         serial = _serial(verdict)
         with self.store.reading() as connection:
             known = self._tied(connection, [serial])
         if known is None:  # a renewed certificate: the authority says what came before
-            chain = self._linkage.renewal(Kind.AUTHENTICATION, serial)
+            chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
             with self.store.transaction() as connection:
                 known = self._tied(connection, chain)
                 if known is not None:
@@ -139,8 +139,12 @@ class EligibilityDesk:
 
 
 def _serial(verdict: Verdict) -> int:
-    """The serial number, where the verdict is good and on an authentication certificate. Raises NetworkRefused."""
+    """The serial number, where the verdict is good and on an authentication certificate. Raises NetworkRejected."""
     certificate = verdict.certificate
-    if verdict.outcome is not Outcome.GOOD or certificate is None or certificate.kind is not Kind.AUTHENTICATION:
-        raise NetworkRefused("not-entitled", f"the card's certificate is {verdict.outcome.value}: {verdict.detail}")
+    if (
+        verdict.outcome is not Outcome.GOOD
+        or certificate is None
+        or certificate.kind is not CertificateType.AUTHENTICATION
+    ):
+        raise NetworkRejected("not-entitled", f"the card's certificate is {verdict.outcome.value}: {verdict.detail}")
     return certificate.serial

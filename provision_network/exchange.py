@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.terms import CORE
 from kazashi.world.home import World
-from kazashi.world.post import Message, Receive
+from kazashi.world.outbox import Message, Receive
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FlowStep:
     """A step of a flow: who hands what to whom. `tells` names what was in it; a content is never kept here."""
 
     sender: str
@@ -32,10 +32,10 @@ class Step:
 
 
 @dataclass
-class Trace:
+class FlowTrace:
     """What went where, of requests and answers. The words that tell how far a process has come are left out."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[FlowStep] = field(default_factory=list)
 
     def watch(self, message: Message) -> None:
         """Take a message that is handed over."""
@@ -43,16 +43,16 @@ class Trace:
         match message.kind:
             case "request" | "own-information":
                 item = body["item"] if message.kind == "own-information" else body["purpose"]["item"]
-                self.steps.append(Step(body["requester"], CORE, (item, f"code of {body['requester']}")))
+                self.steps.append(FlowStep(body["requester"], CORE, (item, f"code of {body['requester']}")))
             case "notification" if message.sender == CORE:
                 ours, theirs = f"code of {body['requester']}", f"code of {body['provider']}"
-                self.steps.append(Step(CORE, CORE, (ours, theirs)))
-                self.steps.append(Step(CORE, body["provider"], (body["item"], theirs)))
+                self.steps.append(FlowStep(CORE, CORE, (ours, theirs)))
+                self.steps.append(FlowStep(CORE, body["provider"], (body["item"], theirs)))
                 self._providers[body["number"]] = (body["provider"], body["requester"], body["item"])
             case "answer" if body.get("number") in self._providers:
                 provider, requester, item = self._providers[body["number"]]
-                self.steps.append(Step(provider, provider, (f"code of {provider}", f"content of {item}")))
-                self.steps.append(Step(provider, requester, (f"content of {item}",)))
+                self.steps.append(FlowStep(provider, provider, (f"code of {provider}", f"content of {item}")))
+                self.steps.append(FlowStep(provider, requester, (f"content of {item}",)))
 
     def seen_by(self, who: str) -> set[str]:
         """Everything that somebody was told or had in hand."""
@@ -62,7 +62,7 @@ class Trace:
 
 
 def carry(
-    world: World, core: Core, interfaces: Sequence[Interface], watch: Callable[[Message], object] = lambda _: None
+    world: World, core: Core, interfaces: Sequence[InterfaceSystem], watch: Callable[[Message], object] = lambda _: None
 ) -> int:
     """Carry all messages to the end of their way, and have everybody answer what can be answered; answers how many
     were handed over. Raises what a store raises; everything then waits where it is."""

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from kazashi.provision_network.codes import InstitutionCode
-from kazashi.provision_network.terms import OWN_INFORMATION, NetworkRefused, Notified
+from kazashi.provision_network.terms import OWN_INFORMATION, NetworkRejected, Notification
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
@@ -60,11 +60,11 @@ class Received:
     received_at: datetime
 
 
-class Held(Exception):
+class ProvisionOnHold(Exception):
     """The item is answered by a human only, who has not looked yet (自動応答不可). It can be held, and not refused."""
 
 
-class FalseAnswer(Exception):
+class InvalidAnswer(Exception):
     """What came is no answer to what was asked: it cannot be opened, or is about another item."""
 
 
@@ -136,13 +136,13 @@ class IntermediatePlatform:
         """The server of one body: the only way to copies."""
         return IntermediateServer(self, self._world, owner)
 
-    def answers(self, asked: Sequence[Notified]) -> list[Copy | Held | NetworkRefused]:
+    def answers(self, asked: Sequence[Notification]) -> list[Copy | ProvisionOnHold | NetworkRejected]:
         """What is provided to requests of which bodies here were notified: for each a copy of the body that was asked
         and of nobody else, or why there is none. What only a human answers is held until one has."""
         with self.store.reading() as connection:
             found = [self._found(connection, notified) for notified in asked]
         waiting = [{"owner": notified.provider, "number": notified.number, "released": False}
-                   for notified, one in zip(asked, found, strict=True) if isinstance(one, Held)]  # fmt: skip
+                   for notified, one in zip(asked, found, strict=True) if isinstance(one, ProvisionOnHold)]  # fmt: skip
         if waiting:
             with self.store.alone() as connection:
                 connection.execute(insert_if_absent(self.held), waiting)
@@ -155,15 +155,15 @@ class IntermediatePlatform:
         with self.store.reading() as connection:
             return set(connection.scalars(query))
 
-    def _found(self, connection: sa.Connection, notified: Notified) -> Copy | Held | NetworkRefused:
+    def _found(self, connection: sa.Connection, notified: Notification) -> Copy | ProvisionOnHold | NetworkRejected:
         mine = {"o": notified.provider, "c": notified.code.value, "i": notified.item, "n": notified.number}
         row = connection.execute(self._copy_of, mine).one_or_none()
         own = notified.rule == OWN_INFORMATION
         if row is None or (own and connection.scalar(self._withheld, {"o": mine["o"], "c": mine["c"]})):
             words = f"{notified.provider} has no copy of {notified.item} for that person"
-            return NetworkRefused("no-copy", words)
+            return NetworkRejected("no-copy", words)
         if row.by_hand and not connection.scalar(self._released, {"o": mine["o"], "n": mine["n"]}):
-            return Held(f"{notified.item} waits for a human at {notified.provider}")
+            return ProvisionOnHold(f"{notified.item} waits for a human at {notified.provider}")
         return Copy(row.item, row.content, from_epoch(row.registered_at))
 
     def keep(self, answers: Sequence[dict[str, Any]]) -> None:
@@ -207,11 +207,11 @@ class IntermediateServer:
                 insert_many(connection, table, ("owner", "address_number", "code", "withheld"), chunk)
 
     def code_of(self, address_number: str) -> InstitutionCode:
-        """A person's code. Raises NetworkRefused where there is none yet."""
+        """A person's code. Raises NetworkRejected where there is none yet."""
         with self._platform.store.reading() as connection:
             code = connection.scalar(self._platform.code_of, {"o": self.owner, "a": address_number})
         if code is None:
-            raise NetworkRefused("no-code", f"{self.owner} has no code for {address_number} yet")
+            raise NetworkRejected("no-code", f"{self.owner} has no code for {address_number} yet")
         return InstitutionCode(bytes(code))
 
     def without_code(self, address_numbers: Iterable[str]) -> list[str]:
@@ -257,7 +257,7 @@ class IntermediateServer:
         at = epoch(self._world.clock.now())
         for _, _, item, content in copies:
             if len(content) > LONGEST_CONTENT or not _storable(content):
-                raise NetworkRefused(
+                raise NetworkRejected(
                     "bad-copy", f"a copy of {item} has up to {LONGEST_CONTENT} letters, and none that no text has"
                 )
         rows = [{"owner": self.owner, "code": code.value, "item": item, "address_number": address, "content": content,
@@ -269,11 +269,12 @@ class IntermediateServer:
             connection.execute(old, [{"c": row["code"], "i": row["item"]} for row in rows])
             connection.execute(sa.insert(table), rows)
 
-    def answer(self, notified: Notified) -> Copy:
-        """What is provided to a request of which the core has notified this body. Raises Held, and NetworkRefused where
+    def answer(self, notified: Notification) -> Copy:
+        """What is provided to a request of which the core has notified this body. Raises Held, and NetworkRejected
+        where
         there is no such copy, or it is withheld from the portal."""
         if notified.provider != self.owner:
-            raise NetworkRefused("no-copy", f"{self.owner} was not asked")
+            raise NetworkRejected("no-copy", f"{self.owner} was not asked")
         (found,) = self._platform.answers([notified])
         if isinstance(found, Exception):
             raise found
@@ -287,13 +288,13 @@ class IntermediateServer:
             return list(connection.scalars(query))
 
     def release(self, number: int) -> None:
-        """A human has looked: the request may be answered. Raises NetworkRefused where none of that number waits
+        """A human has looked: the request may be answered. Raises NetworkRejected where none of that number waits
         here."""
         held = self._platform.held
         with self._platform.store.alone() as connection:
             here = (held.c.owner == self.owner) & (held.c.number == number) & sa.not_(held.c.released)
             if not connection.execute(sa.update(held).where(here).values(released=True)).rowcount:
-                raise NetworkRefused("not-held", f"no request {number} waits at {self.owner}")
+                raise NetworkRejected("not-held", f"no request {number} waits at {self.owner}")
 
     # What travels is sealed from body to body: neither the core nor an interface system on the way can open it.
 
@@ -301,7 +302,7 @@ class IntermediateServer:
         """The key (JWK) under which answers to this body are sealed."""
         return json.dumps(self._own_key().as_dict(private=False))
 
-    def seal(self, notified: Notified, found: Copy | None, key: str) -> str:
+    def seal(self, notified: Notification, found: Copy | None, key: str) -> str:
         """An answer for the requester whose key that is, as compact JWE."""
         answer = {
             "process": notified.process, "number": notified.number, "provider": self.owner, "item": notified.item,
@@ -311,19 +312,19 @@ class IntermediateServer:
         return jwe.encrypt_compact(_HEADER, json.dumps(answer, ensure_ascii=False), _imported(key))
 
     def opened(self, process: int, number: int, provider: str, item: str, unverified: str) -> dict[str, Any]:
-        """An answer to what was asked, opened, as the platform keeps it. Raises FalseAnswer."""
+        """An answer to what was asked, opened, as the platform keeps it. Raises InvalidAnswer."""
         try:
             opened = json.loads(jwe.decrypt_compact(unverified, self._own_key()).plaintext or b"")
             told = (opened["process"], opened["provider"], opened["item"])
             content, at = opened["content"], opened["registered_at"]
         except (JoseError, AttributeError, ValueError, KeyError, TypeError) as error:
-            raise FalseAnswer("it cannot be opened") from error
+            raise InvalidAnswer("it cannot be opened") from error
         if told != (process, provider, item) or opened.get("number") != number:
-            raise FalseAnswer("it is an answer to something else")
+            raise InvalidAnswer("it is an answer to something else")
         if not isinstance(content, str | None) or (content is not None and not _storable(content)):
-            raise FalseAnswer("its content is no text")
+            raise InvalidAnswer("its content is no text")
         if not isinstance(at, int | None) or (at is not None and not 0 <= at < _FAR):
-            raise FalseAnswer("its copy is of no time")
+            raise InvalidAnswer("its copy is of no time")
         return {"owner": self.owner, "process": process, "provider": provider, "item": item, "content": content,
                 "registered_at": at, "received_at": epoch(self._world.clock.now())}  # fmt: skip
 

@@ -34,7 +34,7 @@ class Attributes:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class MatchRecord:
     """A record of a body: its own number, and what it has written down of a person."""
 
     number: str
@@ -89,12 +89,12 @@ def calibrated(people: Sequence[Attributes], share: float, seed: Callable[[], Ra
     return high
 
 
-def match_exactly(records: Sequence[Record], people: dict[str, Attributes]) -> Matched:
+def match_exactly(records: Sequence[MatchRecord], people: dict[str, Attributes]) -> Matched:
     """Pairs whose four attributes are the same, letter for letter; the others are work."""
     return _match(records, people, lambda found: found)
 
 
-def match(records: Sequence[Record], people: dict[str, Attributes]) -> Matched:
+def match(records: Sequence[MatchRecord], people: dict[str, Attributes]) -> Matched:
     """Pairs that are the same once writing is evened out, or agree in birth, sex and either the reading of the name or
     the address, with nobody else to confuse them with."""
     evened = _match(records, people, _evened)
@@ -138,7 +138,7 @@ def found_after(wrong: dict[str, str], truth: dict[str, str], use: Callable[[str
 
 
 def _match(
-    records: Sequence[Record], people: dict[str, Attributes], evened: Callable[[Attributes], Attributes]
+    records: Sequence[MatchRecord], people: dict[str, Attributes], evened: Callable[[Attributes], Attributes]
 ) -> Matched:  # fmt: skip
     by_attributes = defaultdict(list)
     for identifier, person in people.items():

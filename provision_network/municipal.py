@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 import sqlalchemy as sa
 
 from kazashi.provision_network.codes import InstitutionCode
-from kazashi.provision_network.interface import Asked, Interface
+from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest
 from kazashi.provision_network.intermediate import Received
 from kazashi.provision_network.rules import Purpose
-from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.terms import NetworkRejected
 from kazashi.provision_network.uses import Deed, Use, decide_use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.event_log import event_table
@@ -82,35 +82,36 @@ class AddressSystem:
             connection.execute(sa.delete(self._business).where(gone))
 
     def tie(self, business: str, local_number: str, address_number: str) -> None:
-        """An office's own number for a person is that address number's. Raises NetworkRefused where it is another's."""
+        """An office's own number for a person is that address number's. Raises NetworkRejected where it is
+        another's."""
         table = self._business
         with self.store.alone() as connection:
             here = ((table.c.body == self.body) & (table.c.business == business)
                     & (table.c.local_number == local_number))  # fmt: skip
             known = connection.scalar(sa.select(table.c.addressee).where(here))
             if known not in (None, _read(address_number)):
-                raise NetworkRefused("wrong-tie", f"{business} {local_number} is tied to somebody else")
+                raise NetworkRejected("wrong-tie", f"{business} {local_number} is tied to somebody else")
             if known is None:
                 row = {"body": self.body, "business": business, "local_number": local_number,
                        "addressee": _read(address_number)}  # fmt: skip
                 connection.execute(sa.insert(table), row)
 
     def resolve(self, business: str, local_number: str) -> str:
-        """The address number of an office's own. Raises NetworkRefused where it is not tied."""
+        """The address number of an office's own. Raises NetworkRejected where it is not tied."""
         table = self._business
         here = (table.c.body == self.body) & (table.c.business == business) & (table.c.local_number == local_number)
         with self.store.reading() as connection:
             found = connection.scalar(sa.select(table.c.addressee).where(here))
         if found is None:
-            raise NetworkRefused("not-tied", f"{business} {local_number} is tied to nobody at {self.body}")
+            raise NetworkRejected("not-tied", f"{business} {local_number} is tied to nobody at {self.body}")
         return _written(found)
 
     def search(self, number: IndividualNumber, use: Use) -> str | None:
         """Somebody's address number by the individual number, for a use that article 9 allows; it is logged. Raises
-        NetworkRefused for one that it does not."""
+        NetworkRejected for one that it does not."""
         decision = decide_use(use)
         if not decision.allowed or use.deed is not Deed.SEARCH:
-            raise NetworkRefused("no-basis", decision.words if not decision.allowed else "that use is no search")
+            raise NetworkRejected("no-basis", decision.words if not decision.allowed else "that use is no search")
         table = self._addressee
         here = (table.c.body == self.body) & (table.c.individual_number == number) & sa.not_(table.c.left_us)
         with self.store.transaction() as connection:
@@ -134,7 +135,7 @@ class AddressSystem:
 class NumberLinkageServer:
     """The hub of one municipality: all that an office has to do with the network goes over it (E5)."""
 
-    def __init__(self, addresses: AddressSystem, interface: Interface) -> None:
+    def __init__(self, addresses: AddressSystem, interface: InterfaceSystem) -> None:
         self.addresses = addresses
         self._interface = interface
         self._server = interface.server(addresses.body)
@@ -150,7 +151,7 @@ class NumberLinkageServer:
     def register(
         self, business: str, local_number: str, item: str, content: str, *, by_hand: bool = False
     ) -> None:  # fmt: skip
-        """An office has something new of a person: a copy for whoever may ask (副本登録). Raises NetworkRefused."""
+        """An office has something new of a person: a copy for whoever may ask (副本登録). Raises NetworkRejected."""
         self.addresses.note(business, "register")
         address = self.addresses.resolve(business, local_number)
         self._server.register(self._server.code_of(address), address, item, content, by_hand=by_hand)
@@ -158,17 +159,17 @@ class NumberLinkageServer:
     def ask(
         self, business: str, local_number: str, purpose: Purpose, provider: str, *, consent: bool = False
     ) -> int:  # fmt: skip
-        """An office asks another body; answers the number of the process. Raises NetworkRefused."""
+        """An office asks another body; answers the number of the process. Raises NetworkRejected."""
         self.addresses.note(business, "ask")
         code = self._server.code_of(self.addresses.resolve(business, local_number))
         return self._interface.ask(self.addresses.body, code, purpose, [provider], consent=consent)
 
-    def fetch(self, business: str, process: int) -> tuple[Asked, Received | None]:
-        """How far that has come, and what was answered. Raises NetworkRefused."""
+    def fetch(self, business: str, process: int) -> tuple[OutgoingRequest, Received | None]:
+        """How far that has come, and what was answered. Raises NetworkRejected."""
         self.addresses.note(business, "fetch")
         asked = self._interface.asked(process)
         if asked.body != self.addresses.body:
-            raise NetworkRefused("unknown-process", f"{self.addresses.body} has no process {process}")
+            raise NetworkRejected("unknown-process", f"{self.addresses.body} has no process {process}")
         return asked, self._server.received(process)
 
     def depart(self, address_number: str) -> None:
@@ -179,7 +180,7 @@ class NumberLinkageServer:
     def protect(self, address_number: str, *, on: bool = True) -> None:
         """A person who must not be found: neither records nor own information are shown in the portal."""
         code = self._server.code_of(address_number)
-        self._interface.undisclosed(self.addresses.body, code, on=on)
+        self._interface.set_undisclosed(self.addresses.body, code, on=on)
         self._server.withhold(address_number, on=on)
 
 

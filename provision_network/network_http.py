@@ -32,14 +32,14 @@ from starlette.routing import Route
 
 from kazashi.provision_network.codes import ForeignCode, PortalCode
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.interface import Interface, Stage
+from kazashi.provision_network.interface_system import InterfaceSystem, RequestStage
 from kazashi.provision_network.rules import Purpose
-from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRefused, ProvisionRecord, text_of
+from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected, ProvisionRecord, text_of
 from kazashi.web.guard import Guard, Problem
-from kazashi.web.mutual_tls import Credentials, Line, Peer, peer_of
+from kazashi.web.mutual_tls import Credentials, JsonConnection, Peer, peer_of
 from kazashi.world.clock import Clock
 from kazashi.world.group_commit import GroupCommit
-from kazashi.world.post import Message, MessageGap, NodeDown, Outbox, Receive
+from kazashi.world.outbox import Message, MessageGap, NodeDown, Outbox, Receive
 from kazashi.world.storage import Store, StoreFailed
 from kazashi.world.token import TokenUnavailable
 from kazashi.world.worker import Worker
@@ -110,7 +110,7 @@ class Receivers(dict[str, Receive]):
         super().__init__()
         self._addresses = addresses
         self._credentials = credentials
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, JsonConnection] = {}
         self._resting: dict[str, float] = {}
 
     def __missing__(self, name: str) -> Receive:
@@ -139,17 +139,17 @@ class Receivers(dict[str, Receive]):
         for found in self._lines.values():
             found.close()
 
-    def _line(self, name: str) -> Line:
+    def _line(self, name: str) -> JsonConnection:
         address = self._addresses().get(name, "")
         if address not in self._lines:
             try:
-                self._lines[address] = Line(self._credentials, address, _PATIENCE)
+                self._lines[address] = JsonConnection(self._credentials, address, _PATIENCE)
             except (ValueError, OSError) as error:
                 raise NodeDown(f"nobody knows where {name} answers: {error}") from error
         return self._lines[address]
 
 
-class NotEntitled(NetworkRefused):
+class ClientNotAllowed(NetworkRejected):
     """The certificate on the other end does not open this part of the network."""
 
     def __init__(self, words: str) -> None:
@@ -157,14 +157,14 @@ class NotEntitled(NetworkRefused):
 
 
 def _shape(error: Exception, code: str, message: str) -> Any:
-    return {"error": message, "denial": error.denial if isinstance(error, NetworkRefused) else code}
+    return {"error": message, "denial": error.denial if isinstance(error, NetworkRejected) else code}
 
 
 GUARD = Guard(
     LARGEST,
     {
-        NotEntitled: Problem(403),
-        NetworkRefused: Problem(422),
+        ClientNotAllowed: Problem(403),
+        NetworkRejected: Problem(422),
         ForeignCode: Problem(422, "foreign-code"),
         MessageGap: Problem(409, "message-gap"),
         **dict.fromkeys(
@@ -214,7 +214,7 @@ class CoreService:
         peer = _peer(request, {INTERFACE}, words)
         institutions = await run_in_threadpool(self._core.institutions)
         if peer.name not in {one.interface for one in institutions if one.kind == PORTAL_KIND}:
-            raise NotEntitled(words)
+            raise ClientNotAllowed(words)
         code = PortalCode.parse((await _json(request))["code"])
         records = await run_in_threadpool(self._core.records, code)
         return JSONResponse({"records": [_record_as_json(record) for record in records]})
@@ -223,7 +223,7 @@ class CoreService:
 class _ProcessEnds:
     """Requests that wait until processes have ended."""
 
-    def __init__(self, interface: Interface) -> None:
+    def __init__(self, interface: InterfaceSystem) -> None:
         self._interface = interface
         self._ends: dict[int, asyncio.Event] = {}
 
@@ -257,7 +257,7 @@ class _ProcessEnds:
 class InterfaceService:
     """An interface system's routes."""
 
-    def __init__(self, interface: Interface, runner: Worker) -> None:
+    def __init__(self, interface: InterfaceSystem, runner: Worker) -> None:
         self._interface = interface
         self._runner = runner
         self._commits = GroupCommit(interface.store)
@@ -304,7 +304,7 @@ class InterfaceService:
         body_name, seconds = _system(request), _seconds(request)
         number = int(request.path_params["number"])
         state = await run_in_threadpool(self._state, number, body_name)
-        if state["stage"] in (Stage.SENT.value, Stage.ACCEPTED.value) and seconds is not None:
+        if state["stage"] in (RequestStage.SENT.value, RequestStage.ACCEPTED.value) and seconds is not None:
             await self._ends.wait([number], seconds)
             state = await run_in_threadpool(self._state, number, body_name)
         return JSONResponse(state)
@@ -319,11 +319,11 @@ class InterfaceService:
         ])  # fmt: skip
 
     def _state(self, number: int, body_name: str) -> dict[str, Any]:
-        """How far a body's process has come. Raises NetworkRefused for another body's."""
+        """How far a body's process has come. Raises NetworkRejected for another body's."""
         asked = self._interface.asked(number)
         if asked.body != body_name:
-            raise NetworkRefused("unknown-process", f"{body_name} has no process {number}")
-        answered = asked.stage is Stage.ANSWERED
+            raise NetworkRejected("unknown-process", f"{body_name} has no process {number}")
+        answered = asked.stage is RequestStage.ANSWERED
         received = self._interface.server(body_name).received(number) if answered else None
         return {
             "process": number, "stage": asked.stage.value, "number": asked.number, "rule": asked.rule,
@@ -339,7 +339,7 @@ def core_application(core: Core, runner: Worker) -> Starlette:
     return CoreService(core, runner).application()
 
 
-def interface_application(interface: Interface, runner: Worker) -> Starlette:
+def interface_application(interface: InterfaceSystem, runner: Worker) -> Starlette:
     """An interface system as an ASGI application."""
     return InterfaceService(interface, runner).application()
 
@@ -353,7 +353,7 @@ def core_runner(core: Core, clock: Clock) -> Worker:
     return _carrier(core.outbox, core.store, clock, addresses, core.credentials(CORE, CORE))
 
 
-def interface_runner(interface: Interface, clock: Clock) -> Worker:
+def interface_runner(interface: InterfaceSystem, clock: Clock) -> Worker:
     """What brings an interface system's messages to the core and to others, and answers notifications."""
     credentials, _ = interface.credentials()
     return _carrier(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
@@ -366,15 +366,15 @@ def _guarded(*routes: Route) -> Starlette:
 
 
 def _peer(request: Request, units: Set[str], words: str) -> Peer:
-    """Who asks. Raises NotEntitled, with those words, unless its certificate is of one of the units."""
+    """Who asks. Raises ClientNotAllowed, with those words, unless its certificate is of one of the units."""
     peer = peer_of(request.scope)
     if peer.unit not in units:
-        raise NotEntitled(words)
+        raise ClientNotAllowed(words)
     return peer
 
 
 def _system(request: Request) -> str:
-    """The body whose own system asks. Raises NotEntitled."""
+    """The body whose own system asks. Raises ClientNotAllowed."""
     return _peer(request, {SYSTEM}, "a body's own systems ask here").name
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.provisions import (
     IN_FORCE,
-    Handle,
+    PersonField,
     Policy,
     Provision,
     commission_inspects,
@@ -19,7 +19,7 @@ from kazashi.provision_network.provisions import (
     portal_shows,
 )
 from kazashi.provision_network.rules import Decision
-from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.terms import NetworkRejected
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.home import World
 from kazashi.world.storage import Position
@@ -39,7 +39,7 @@ class Given:
     provider: str
     receiver: str
     item: int
-    handle: Handle
+    handle: PersonField
     what: str
     rule: str
     denial: str
@@ -69,9 +69,9 @@ class OffNetwork:
 
     def give(
         self, provider: str, receiver: str, provision: Provision, what: str,
-        handle: Handle = Handle.INDIVIDUAL_NUMBER,
+        handle: PersonField = PersonField.INDIVIDUAL_NUMBER,
     ) -> Decision:  # fmt: skip
-        """Give something, if the law allows it; either way it is logged. Raises NetworkRefused where it does not."""
+        """Give something, if the law allows it; either way it is logged. Raises NetworkRejected where it does not."""
         decision = decide_provision(provision, self._policy)
         facts = {name: getattr(value, "value", value) for name, value in asdict(provision).items() if value}
         row = {
@@ -83,7 +83,7 @@ class OffNetwork:
         with self.store.transaction() as connection:
             connection.execute(sa.insert(self._given), row)
         if decision.denial is not None:
-            raise NetworkRefused(decision.denial.value, decision.words)
+            raise NetworkRejected(decision.denial.value, decision.words)
         return decision
 
     def given(self, provider: str | None = None) -> list[Given]:
@@ -93,15 +93,15 @@ class OffNetwork:
             query = query.where(self._given.c.provider == provider)
         with self.store.reading() as connection:
             return [
-                Given(row.position, from_epoch(row.at), row.provider, row.receiver, row.item, Handle(row.handle),
+                Given(row.position, from_epoch(row.at), row.provider, row.receiver, row.item, PersonField(row.handle),
                       row.what, row.rule, row.denial)
                 for row in connection.execute(query)
             ]  # fmt: skip
 
     def inspected(self, role: str) -> list[Given]:
-        """What the Commission sees. Raises NetworkRefused for anybody else."""
+        """What the Commission sees. Raises NetworkRejected for anybody else."""
         if role != COMMISSION:
-            raise NetworkRefused("not-entitled", f"{role} does not inspect")
+            raise NetworkRejected("not-entitled", f"{role} does not inspect")
         return [line for line in self.given() if commission_inspects(line.item)]
 
     def shown_in_portal(self) -> list[Given]:

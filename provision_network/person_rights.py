@@ -10,7 +10,7 @@ AIM_NOT_LAW = ("自己情報コントロール権",)
 """Aims of the outline of 2011 that stand in no article of the Act (G22)."""
 
 
-class Request(Enum):
+class PersonRequest(Enum):
     """What somebody asks, and the article that it stands on: three kinds, and one that has none (G21)."""
 
     DISCLOSURE = "番号法29条"
@@ -19,7 +19,7 @@ class Request(Enum):
     STOP_MATCHING = ""
 
 
-def decide_request(request: Request) -> Decision:
+def decide_request(request: PersonRequest) -> Decision:
     """Whether the law knows a request. That information be no longer matched is nobody's right."""
     if not request.value:
         return Decision("", Denial.NO_BASIS, "no legal basis: the Act does not speak of matching itself")

@@ -15,16 +15,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.codes import PortalCode
-from kazashi.provision_network.interface import Asked, Interface, Stage
+from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
-from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord, text_of
+from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome, text_of
 from kazashi.relying_party.verify.linkage import Linkage
-from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 from kazashi.world.storage import Position, Unsigned64, insert_if_absent
 
 ACTOR = "portal"
@@ -34,10 +34,10 @@ BODY, INTERFACE_NAME = "マイナポータル", "portal"
 
 CodeDesk = Callable[[int], PortalCode]
 """J-LIS's desk: the portal's code for the holder of an authentication certificate, by its serial number. Raises
-LinkageUnavailable where it does not answer, and NetworkRefused for a serial number that it does not know."""
+LinkageUnavailable where it does not answer, and NetworkRejected for a serial number that it does not know."""
 
 Records = Callable[[PortalCode], Sequence[ProvisionRecord]]
-"""The core's answer to the portal. Raises LinkageUnavailable, and NetworkRefused where nothing must be shown."""
+"""The core's answer to the portal. Raises LinkageUnavailable, and NetworkRejected where nothing must be shown."""
 
 
 class Generations(Enum):
@@ -68,7 +68,7 @@ class Look:
 class OwnInformation:
     """One's own information that was asked for, and what has come."""
 
-    asked: Asked
+    asked: OutgoingRequest
     received: Received | None
 
 
@@ -76,7 +76,7 @@ class Portal:
     """The portal of one world."""
 
     def __init__(
-        self, world: World, interface: Interface, desk: CodeDesk, records: Records, linkage: Linkage,
+        self, world: World, interface: InterfaceSystem, desk: CodeDesk, records: Records, linkage: Linkage,
         generations: Generations = Generations.FOLLOWED,
     ) -> None:  # fmt: skip
         self._world = world
@@ -124,7 +124,7 @@ class Portal:
     def set_up(self, serial: int) -> str:
         """The initial setup (初期設定), of a certificate on which the verdict was good: the code comes from the core,
         over J-LIS, and is tied to the serial number. A person who has a folder gets that one. Answers the folder.
-        Raises NetworkRefused and LinkageUnavailable."""
+        Raises NetworkRejected and LinkageUnavailable."""
         code, now = self._desk(serial), self._world.clock.now()
         with self.store.alone() as connection:
             here = self._folder.c.code == code.value
@@ -141,7 +141,9 @@ class Portal:
         found = self._tied([serial])
         if found is not None or self._generations is Generations.BEGUN_ANEW:
             return found
-        before = self._tied([one for one in self._linkage.renewal(Kind.AUTHENTICATION, serial) if one != serial])
+        before = self._tied(
+            [one for one in self._linkage.renewal(CertificateType.AUTHENTICATION, serial) if one != serial]
+        )
         if before is not None:
             with self.store.transaction() as connection:
                 connection.execute(insert_if_absent(self._serial), {"serial": serial, "folder": int(before)})
@@ -164,20 +166,20 @@ class Portal:
         with self.store.reading() as connection:
             code = connection.scalar(sa.select(self._folder.c.code).where(self._folder.c.folder == int(folder)))
         if code is None:
-            raise NetworkRefused("unknown-folder", f"there is no folder {folder}")
+            raise NetworkRejected("unknown-folder", f"there is no folder {folder}")
         return PortalCode(bytes(code))
 
     # Looking
 
     def records(self, actor: str, subject: str) -> list[ProvisionRecord]:
-        """A person's provision records (情報提供等記録表示). Who looked is logged first. Raises NetworkRefused and
+        """A person's provision records (情報提供等記録表示). Who looked is logged first. Raises NetworkRejected and
         LinkageUnavailable."""
         self._looked(actor, subject, "records")
         return list(self._records(self._code(subject)))
 
     def ask(self, subject: str, provider: str, item: str) -> int:
         """Ask a body for one's own information (自己情報表示): an exchange like others, with a record. Raises
-        NetworkRefused, and ValueError for what is no text."""
+        NetworkRejected, and ValueError for what is no text."""
         code, reference = self._code(subject), new_token(128)
         row = {"reference": reference, "folder": int(subject), "provider": text_of(provider), "item": text_of(item)}
         with self.store.transaction() as connection:  # first, so that an answer is always somebody's
@@ -194,7 +196,7 @@ class Portal:
         for row in rows:  # what was cut off before it was asked is asked now
             process = self._interface.ask_own(BODY, code, row.provider, row.item, row.reference)
             asked = self._interface.asked(process)
-            received = self._interface.answer_to(process) if asked.stage is Stage.ANSWERED else None
+            received = self._interface.answer_to(process) if asked.stage is RequestStage.ANSWERED else None
             found.append(OwnInformation(asked, received))
         return found
 
@@ -224,6 +226,7 @@ def record_from(told: dict[str, Any]) -> ProvisionRecord:
     """A record as the core tells it over HTTP. Raises KeyError and ValueError."""
     provided = told["provided_at"]
     return ProvisionRecord(**{
-        **told, "outcome": Outcome(told["outcome"]), "requested_at": datetime.fromisoformat(told["requested_at"]),
+        **told, "outcome": RequestOutcome(told["outcome"]),
+        "requested_at": datetime.fromisoformat(told["requested_at"]),
         "provided_at": datetime.fromisoformat(provided) if provided else None,
     })  # fmt: skip

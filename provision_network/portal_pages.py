@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.provision_network.interface import Stage
+from kazashi.provision_network.interface_system import RequestStage
 from kazashi.provision_network.portal import Portal
 from kazashi.provision_network.rules import table_of_affairs
-from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
+from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
 from kazashi.relying_party.platform.platform import User
 from kazashi.relying_party.verify.certificate import HolderCertificate
@@ -26,16 +26,16 @@ _MOST_LOOKS = 10
 _PAGES = Pages("kazashi.provision_network")
 
 _OUTCOMES = {
-    Outcome.NOTIFIED: ("照会中", "asked"),
-    Outcome.PROVIDED: ("提供済み", "provided"),
-    Outcome.HELD: ("職員が確認中", "held: a person looks at it"),
-    Outcome.DENIED: ("提供せず", "denied"),
+    RequestOutcome.NOTIFIED: ("照会中", "asked"),
+    RequestOutcome.PROVIDED: ("提供済み", "provided"),
+    RequestOutcome.HELD: ("職員が確認中", "held: a person looks at it"),
+    RequestOutcome.DENIED: ("提供せず", "denied"),
 }
 _STAGES = {
-    Stage.SENT: ("照会中です。", "Asked; the page shows it once it has come."),
-    Stage.ACCEPTED: ("照会中です。", "Asked; the page shows it once it has come."),
-    Stage.REFUSED: ("照会できません。", "It was refused."),
-    Stage.DISPUTED: ("回答に誤りがありました。", "The answer was to something else."),
+    RequestStage.SENT: ("照会中です。", "Asked; the page shows it once it has come."),
+    RequestStage.ACCEPTED: ("照会中です。", "Asked; the page shows it once it has come."),
+    RequestStage.REFUSED: ("照会できません。", "It was refused."),
+    RequestStage.DISPUTED: ("回答に誤りがありました。", "The answer was to something else."),
 }
 NOT_SHOWN = (
     ("提供された情報の内容", "what was said in an exchange: only that it was asked, by whom, when, and for which item"),
@@ -83,13 +83,13 @@ class PortalPages(CardSite):
         serial = verdict.certificate.serial
         try:
             return self._portal.set_up(serial) if purpose == _SET_UP else self._portal.folder_of(serial)
-        except NetworkRefused as refused:
+        except NetworkRejected as refused:
             raise LinkageUnavailable(str(refused)) from refused
 
     def _ask(self, folder: str, given: Mapping[str, str]) -> Response:
         try:
             self._portal.ask(folder, given.get("provider", ""), given.get("item", ""))
-        except (NetworkRefused, ValueError) as refused:
+        except (NetworkRejected, ValueError) as refused:
             return self._folder(folder, ("照会できません。", str(refused)), status=400)
         self._runner.call()
         return RedirectResponse("/", 303)
@@ -100,7 +100,7 @@ class PortalPages(CardSite):
         unavailable: list[Bilingual] = []
         try:
             records = self._portal.records(folder, folder)
-        except NetworkRefused as refused:
+        except NetworkRejected as refused:
             unavailable = [("表示できません。", str(refused))]
         except LinkageUnavailable as error:
             unavailable = [("いまは表示できません。", str(error))]

@@ -22,7 +22,7 @@ class Law(Enum):
     OF_2015 = "2015"
 
 
-class Handle(Enum):
+class PersonField(Enum):
     """What a record can have about a person."""
 
     INDIVIDUAL_NUMBER = "個人番号"
@@ -32,10 +32,10 @@ class Handle(Enum):
     MYKEY_ID = "マイキーID"
 
 
-def is_specific(handles: set[Handle]) -> bool:
+def is_specific(handles: set[PersonField]) -> bool:
     """Whether a record is specific personal information (特定個人情報): it has the individual number, or a code that
     corresponds to it and is used in its place. The resident record code is neither (2条8項, A4)."""
-    return bool(handles & {Handle.INDIVIDUAL_NUMBER, Handle.PROVISION_CODE})
+    return bool(handles & {PersonField.INDIVIDUAL_NUMBER, PersonField.PROVISION_CODE})
 
 
 class Party(Enum):

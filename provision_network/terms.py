@@ -18,7 +18,7 @@ LONGEST = 200
 """Letters of a text in a message."""
 
 
-class NetworkRefused(Exception):
+class NetworkRejected(Exception):
     """The network does not do that; `denial` is the reason's word. That it was refused is recorded, and nothing
     else."""
 
@@ -52,7 +52,7 @@ class Role(Enum):
     INSTITUTION = "institution"
 
 
-class Outcome(Enum):
+class RequestOutcome(Enum):
     """Where a request stands. A provider that was notified provides, or holds; it cannot refuse (22条)."""
 
     NOTIFIED = "notified"
@@ -62,7 +62,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Notified:
+class Notification:
     """What the core hands to a provider: the request's number, the person as the provider calls him, what is asked and
     by whom, under which number of the requester's own. `rule` is the provision that allows it."""
 
@@ -82,7 +82,7 @@ class Notified:
         }  # fmt: skip
 
     @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> Notified:
+    def from_dict(cls, body: dict[str, Any]) -> Notification:
         """And back. Raises ForeignCode."""
         return cls(**{**body, "code": InstitutionCode.parse(body["code"])})
 
@@ -97,5 +97,5 @@ class ProvisionRecord:
     item: str
     requested_at: datetime
     provided_at: datetime | None
-    outcome: Outcome
+    outcome: RequestOutcome
     reason: str

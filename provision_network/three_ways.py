@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from kazashi.provision_network.exchange import Trace
+from kazashi.provision_network.exchange import FlowTrace
 
 OPERATOR = "whoever runs the database"
 
@@ -84,7 +84,7 @@ def ask_by_number(requester: str, number: str, rows: Mapping[tuple[str, str], Ma
     return seen
 
 
-def seen_by_tokens(answer: Mapping[str, str], trace: Trace, code_of: Callable[[str], str]) -> Seen:
+def seen_by_tokens(answer: Mapping[str, str], trace: FlowTrace, code_of: Callable[[str], str]) -> Seen:
     """The same over the network: read from what went over it. `code_of` is a body's code for the person."""
     seen = Seen(Way.BY_TOKENS, dict(answer))
     for step in trace.steps:

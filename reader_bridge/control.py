@@ -24,7 +24,7 @@ class NotRunning(Exception):
     """Nothing listens at the control socket."""
 
 
-class Refused(Exception):
+class ControlRejected(Exception):
     """The bench answered that it cannot; `code` is its error code."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -67,13 +67,14 @@ class ControlServer:
 
 
 def request(path: Path, verb: str, **arguments: object) -> Answer:
-    """One request and its answer. Raises NotRunning and Refused."""
+    """One request and its answer. Raises NotRunning and ControlRejected."""
     with contextlib.closing(stream(path, verb, **arguments)) as answers:
         return next(answers)
 
 
 def stream(path: Path, verb: str, **arguments: object) -> Generator[Answer, None, None]:
-    """One request and all its answers, for as long as the caller cares to read. Raises NotRunning and Refused."""
+    """One request and all its answers, for as long as the caller cares to read. Raises NotRunning and
+    ControlRejected."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             with _short(path) as address:
@@ -88,7 +89,7 @@ def stream(path: Path, verb: str, **arguments: object) -> Generator[Answer, None
                 answered = True
                 answer: Answer = json.loads(line)
                 if not answer.pop("ok"):
-                    raise Refused(answer["error"], answer["message"])
+                    raise ControlRejected(answer["error"], answer["message"])
                 yield answer
     if not answered:
         raise NotRunning("the bench ended before it answered")

@@ -10,7 +10,7 @@ from kazashi.card.apdu import CommandApdu, ResponseApdu
 from kazashi.card.file import Application
 from kazashi.card.identifiers import FileId
 from kazashi.card.instruction import Instruction
-from kazashi.card.refusal import WrongLength
+from kazashi.card.rejection import WrongLength
 from kazashi.card.status_word import Status
 from kazashi.reader_bridge.vpcd import FORGETTING, Exchange
 

@@ -23,7 +23,7 @@ class Endpoint:
     host: str
     port: int
 
-    patient = False
+    tolerates_silence = False
     """vpcd is watched over: what it does not do in time has gone wrong."""
 
     def meet(self, stop: threading.Event) -> socket.socket | None:
@@ -48,7 +48,7 @@ class DialledEndpoint:
     host: str
     port: int
 
-    patient = True
+    tolerates_silence = True
 
     def check(self) -> None:
         """Raises PortTaken where we could not listen."""

@@ -17,7 +17,7 @@ from kazashi.card.card import Card
 from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
 from kazashi.card.status_word import Status, StatusWord
-from kazashi.card.store import Reference, Store, StoreFailure
+from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
 
 Tell = Callable[[str], None]
@@ -133,21 +133,21 @@ class Glitch:
 
 
 @dataclass(frozen=True, slots=True)
-class StealReader:
+class ContendForReader:
     """After its answer, a second client takes the reader for so many seconds and leaves another application
     selected."""
 
     seconds: float
 
 
-Kind = Tear | Mute | Slow | Wait | Truncate | Overlong | WrongStatus | Glitch | StealReader
+FaultType = Tear | Mute | Slow | Wait | Truncate | Overlong | WrongStatus | Glitch | ContendForReader
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What happens, and to which commands."""
 
-    kind: Kind
+    kind: FaultType
     when: When
 
 
@@ -171,7 +171,7 @@ class FaultPlan:
     @property
     def steals(self) -> bool:
         """Whether it needs a reader that a second client can take."""
-        return any(isinstance(fault.kind, StealReader) for fault in self.faults)
+        return any(isinstance(fault.kind, ContendForReader) for fault in self.faults)
 
     def around(
         self, card: Card, hold: Callable[[Card], Interface], tell: Tell = lambda _: None, steal: Steal = lambda _: False
@@ -255,7 +255,7 @@ class _FaultyCard(_Layer):
             answer = self._after(kind, answer)
         return answer
 
-    def _before(self, kind: Kind, command: bytes) -> None:
+    def _before(self, kind: FaultType, command: bytes) -> None:
         match kind:
             case Tear(Moment.BEFORE, away):
                 self._leave(away, "the card is torn out before it gets the command")
@@ -273,7 +273,7 @@ class _FaultyCard(_Layer):
             case Glitch() if int.from_bytes(command[:2]) in _GLITCHED and len(command) > 5:
                 self._store.armed = True
 
-    def _after(self, kind: Kind, answer: bytes) -> bytes:
+    def _after(self, kind: FaultType, answer: bytes) -> bytes:
         match kind:
             case Tear(Moment.DURING, away):
                 self._leave(away, "the card is torn out before it answers")
@@ -289,7 +289,7 @@ class _FaultyCard(_Layer):
             case WrongStatus(status):
                 self._tell(f"the status word is {status} instead of {answer[-2:].hex().upper()}")
                 return status.to_bytes(2)
-            case StealReader(seconds):
+            case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")
         return answer
@@ -304,7 +304,7 @@ class _GlitchingStore:
     """A card's store that fails at the writes which a power failure would cut off, once it is armed. The try that
     VERIFY spends comes before, and stays spent."""
 
-    def __init__(self, inner: Store) -> None:
+    def __init__(self, inner: CardStore) -> None:
         self._inner = inner
         self.armed = False
 

@@ -17,15 +17,15 @@ from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
 from kazashi.reader_bridge.fault import (
     GLITCHES,
+    ContendForReader,
     Fault,
     FaultPlan,
+    FaultType,
     Glitch,
-    Kind,
     Moment,
     Mute,
     Overlong,
     Slow,
-    StealReader,
     Tear,
     Truncate,
     Wait,
@@ -117,7 +117,7 @@ class _Reader:
         )
 
     def _fault(self, node: yaml.Node) -> Fault:
-        kinds: dict[str, Callable[[yaml.Node, dict[str, yaml.Node]], Kind]] = {
+        kinds: dict[str, Callable[[yaml.Node, dict[str, yaml.Node]], FaultType]] = {
             "tear": lambda value, rest: Tear(
                 Moment(self._choice(value, {moment.value: moment.value for moment in Moment})),
                 self._seconds_of(rest, "away", 0.5),
@@ -129,7 +129,7 @@ class _Reader:
             "overlong": lambda value, _: Overlong(self._integer(value, 1, 65000)),
             "status": lambda value, _: WrongStatus(StatusWord(int(self._matched(value, "[0-9A-Fa-f]{4}"), 16))),
             "glitch": lambda _, rest: Glitch(self._seconds_of(rest, "away", 0.5)),
-            "steal": lambda value, _: StealReader(self._seconds(value)),
+            "steal": lambda value, _: ContendForReader(self._seconds(value)),
         }
         extras = {"tear": {"away"}, "wait": {"each"}, "glitch": {"away"}}
         entries = self._mapping(node, {*kinds, "when", "away", "each"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.access import ISO_RESET, MEASURED_RESET
 from kazashi.card.card import Card
 from kazashi.card.chip import Chip
@@ -98,7 +98,7 @@ class ReaderHost:
         for other, inserted in self._inserted.items():
             if inserted.image == image:
                 raise SlotBusy(f"the card {name} lies in {other.endpoint.reader} already")
-        card = load(image)
+        card = load_card(image)
         if presentation.faults is None:
             interface = presentation.interface(card)
         else:
@@ -154,7 +154,14 @@ class ReaderHost:
         """Have a second client take a reader; not while one does, or its own commands would bring the next."""
         if any(thief.poll() is None for thief in self._thieves):
             return False
-        command = [sys.executable, "-P", "-m", "kazashi.reader_bridge.thief", slot.endpoint.reader, str(seconds)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "kazashi.reader_bridge.contending_client",
+            slot.endpoint.reader,
+            str(seconds),
+        ]
         environment = dict(self._environment) if self._environment is not None else None
         self._thieves = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
         return True

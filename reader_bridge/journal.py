@@ -14,7 +14,7 @@ from kazashi.reader_bridge.vpcd import Exchange
 KEPT = 10_000
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One exchange: its running number over all slots, from 1, and the slot's number."""
 
     number: int
@@ -26,7 +26,7 @@ class Journal:
     """The last KEPT exchanges of all slots. Methods may be called from any thread."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._entries: deque[Entry] = deque(maxlen=kept)
+        self._entries: deque[JournalEntry] = deque(maxlen=kept)
         self._lock = threading.Lock()
         self._last = 0
 
@@ -34,14 +34,14 @@ class Journal:
         """Note an exchange."""
         with self._lock:
             self._last = number = self._last + 1
-            self._entries.append(Entry(number, slot, exchange))
+            self._entries.append(JournalEntry(number, slot, exchange))
 
     @property
     def last(self) -> int:
         """The number of the newest entry, 0 where there is none."""
         return self._last
 
-    def since(self, number: int) -> tuple[list[Entry], int]:
+    def since(self, number: int) -> tuple[list[JournalEntry], int]:
         """The entries after that number which are still kept, and how many are not kept any more."""
         with self._lock:
             wanted = self._last - number

@@ -21,16 +21,16 @@ class BadScript(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScriptStep:
     """One thing to do: send `command`, or reset the card where it is empty. `line` is where the script says so."""
 
     line: int
     command: bytes
 
 
-def read_script(lines: Iterable[str], name: str = "the script") -> list[Step]:
+def read_script(lines: Iterable[str], name: str = "the script") -> list[ScriptStep]:
     """The steps of a script. Raises BadScript, which names the line."""
-    steps: list[Step] = []
+    steps: list[ScriptStep] = []
     held = ""
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()
@@ -44,18 +44,18 @@ def read_script(lines: Iterable[str], name: str = "the script") -> list[Step]:
         if word == "exit":
             return steps
         if word == "reset":
-            steps.append(Step(number, b""))
+            steps.append(ScriptStep(number, b""))
             continue
         digits = re.sub(r"\s", "", text)
         if not re.fullmatch(r"([0-9A-Fa-f]{2})+", digits):
             raise BadScript(f"{name} line {number} is no command in hexadecimal: {text.strip()}")
-        steps.append(Step(number, bytes.fromhex(digits)))
+        steps.append(ScriptStep(number, bytes.fromhex(digits)))
     if held:
         raise BadScript(f"{name} ends in the middle of a command that a backslash continues")
     return steps
 
 
-def run_script(card: CardHandle, steps: Iterable[Step]) -> Iterator[str]:
+def run_script(card: CardHandle, steps: Iterable[ScriptStep]) -> Iterator[str]:
     """Carry the steps out; yields what was sent and what came, a line each. Raises PcscError."""
     for step in steps:
         if not step.command:

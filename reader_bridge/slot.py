@@ -79,7 +79,9 @@ class _Holder(threading.Thread):
                     if sock is not None:
                         sock.close()
                     return
-                self._link = VpcdLink(sock, self._interface, self._observers, patient=self._endpoint.patient)
+                self._link = VpcdLink(
+                    sock, self._interface, self._observers, tolerates_silence=self._endpoint.tolerates_silence
+                )
             try:
                 self._link.serve(self.powered.set)
             except ReaderGone:

@@ -95,7 +95,12 @@ class VpcdLink:
     """
 
     def __init__(
-        self, sock: socket.socket, interface: Interface, observers: tuple[Observer, ...], *, patient: bool = False
+        self,
+        sock: socket.socket,
+        interface: Interface,
+        observers: tuple[Observer, ...],
+        *,
+        tolerates_silence: bool = False,
     ) -> None:
         self._sock = sock
         self._interface = interface
@@ -105,7 +110,7 @@ class VpcdLink:
         self._held = 0  # bytes received and not yet taken
         self._first_poll: float | None = None
         self._state = LinkState.UNNOTICED
-        self._patient = patient
+        self._patient = tolerates_silence
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:

@@ -18,19 +18,26 @@ from kazashi.refund_points.codes import (
     AuthenticationSerial,
     CodeByCentre,
     CodePolicy,
-    CodeRefused,
+    CodeRejected,
     KeyedByShop,
     MyKeyId,
 )
 from kazashi.refund_points.enrolment import Detail, Enrolment
 from kazashi.refund_points.ledger import FIRST, GRANTED, Ledger
-from kazashi.refund_points.record import Record, RecordRefused, SignedRecord, TillName, key_from_pem, public_pem
+from kazashi.refund_points.record import (
+    PointRecord,
+    PointRecordRejected,
+    SignedRecord,
+    TillName,
+    key_from_pem,
+    public_pem,
+)
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
 from kazashi.web.mutual_tls import Credentials, ServiceAuthority
-from kazashi.world.chance import unforeseen
 from kazashi.world.clock import JST, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.rng import secure_random
 from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position
 
@@ -50,7 +57,7 @@ _LONGEST_NAME = 64
 """Of a common name (X.520)."""
 
 
-class EnrolmentRefused(Exception):
+class EnrolmentRejected(Exception):
     """The centre does not enrol that till; the message says why."""
 
 
@@ -58,7 +65,7 @@ class PolicySettled(Exception):
     """The centre was begun with another policy, or no policy has that name; the ledger's codes are of one alone."""
 
 
-class Answer(Enum):
+class RecordOutcome(Enum):
     """What became of a record."""
 
     ACCEPTED = "accepted"
@@ -68,10 +75,10 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RecordResult:
     """The centre's answer to one record; `number` is what the batch called it."""
 
-    answer: Answer
+    answer: RecordOutcome
     reason: str = ""
     words: str = ""
 
@@ -95,7 +102,7 @@ class TillEntry:
 class _Admitted:
     """A record that its till has signed, the account code that it counts for, and the SHA-256 of its bytes."""
 
-    record: Record
+    record: PointRecord
     code: str
     digest: str
 
@@ -162,7 +169,7 @@ class Centre:
                 "authority-key": begun.key,
                 "authority": begun.certificate,
                 "sealing": X25519PrivateKey.generate().private_bytes_raw(),
-                "codes": unforeseen(256).to_bytes(32),
+                "codes": secure_random(256).to_bytes(32),
                 "policy": (policy or AuthenticationSerial.name).encode("ascii"),
                 "detail": (detail or Detail.AMOUNT).value.encode("ascii"),
             }
@@ -212,11 +219,11 @@ class Centre:
 
     def enrol(self, shop: str, till: str, key: bytes) -> Enrolment:
         """Enrol an installation of a till with its public key (PEM); an earlier one is replaced: what it recorded is
-        still taken, and it is told from the new one by name. Raises EnrolmentRefused."""
+        still taken, and it is told from the new one by name. Raises EnrolmentRejected."""
         try:
             public = key_from_pem(key)
         except (ValueError, TypeError) as error:
-            raise EnrolmentRefused(f"this is no till's key: {error}") from error
+            raise EnrolmentRejected(f"this is no till's key: {error}") from error
         table = self._till
         with self.store.alone() as connection:
             here = (table.c.shop == shop) & (table.c.till == till)
@@ -224,9 +231,9 @@ class Centre:
             try:
                 name = str(TillName(shop, till, last + 1))
             except ValueError as error:
-                raise EnrolmentRefused(str(error)) from error
+                raise EnrolmentRejected(str(error)) from error
             if len(name) > _LONGEST_NAME:
-                raise EnrolmentRefused(f"{name} is too long for a certificate: {_LONGEST_NAME} letters in all")
+                raise EnrolmentRejected(f"{name} is too long for a certificate: {_LONGEST_NAME} letters in all")
             active = here & (table.c.state == "active")
             connection.execute(sa.update(table).where(active).values(state="replaced"))
             row = {"shop": shop, "till": till, "installation": last + 1, "key": public_pem(public), "state": "active"}
@@ -237,10 +244,10 @@ class Centre:
         return Enrolment(name, pem, self.authority, self.policy.name, self.detail, self._material(shop))
 
     def revoke_till(self, name: str) -> None:
-        """Take nothing more from an installation. Raises EnrolmentRefused for one that is not known."""
+        """Take nothing more from an installation. Raises EnrolmentRejected for one that is not known."""
         found = self.till(name)
         if found is None:
-            raise EnrolmentRefused(f"no till is called {name}")
+            raise EnrolmentRejected(f"no till is called {name}")
         with self.store.transaction() as connection:
             connection.execute(sa.update(self._till).where(self._till.c.id == found.id).values(state="revoked"))
             self.log(connection, self.clock.now(), "till revoked", {"till": name})
@@ -281,11 +288,11 @@ class Centre:
 
     def _shop_secret(self, connection: sa.Connection, shop: str) -> None:
         sql = "INSERT INTO shop (shop, secret) VALUES (:shop, :secret) ON CONFLICT DO NOTHING"
-        connection.execute(sa.text(sql), {"shop": shop, "secret": unforeseen(256).to_bytes(32)})
+        connection.execute(sa.text(sql), {"shop": shop, "secret": secure_random(256).to_bytes(32)})
 
     # Records
 
-    def receive(self, till: str, unverified: Sequence[Mapping[str, Any]]) -> list[Result]:
+    def receive(self, till: str, unverified: Sequence[Mapping[str, Any]]) -> list[RecordResult]:
         """Take a batch in that came over a connection which a till's certificate has opened. Whatever is repeated,
         in any order, or was cut off before, counts once. Answers one result to each record, once all that was
         accepted is on disk.
@@ -299,34 +306,34 @@ class Centre:
         admitted = [one for one in judged if isinstance(one, _Admitted)]
         with self.store.transaction() as connection:
             posted = iter(self._post(connection, entry, admitted, now) if entry is not None else ())
-            results = [one if isinstance(one, Result) else next(posted) for one in judged]
+            results = [one if isinstance(one, RecordResult) else next(posted) for one in judged]
             self._keep_refused(connection, [
                 _refusal(till, wire, result, now)
-                for wire, result in zip(unverified, results, strict=True) if result.answer is Answer.REFUSED
+                for wire, result in zip(unverified, results, strict=True) if result.answer is RecordOutcome.REFUSED
             ])  # fmt: skip
         return results
 
-    def _admitted(self, till: str, entry: TillEntry | None, wire: Mapping[str, Any]) -> _Admitted | Result:
+    def _admitted(self, till: str, entry: TillEntry | None, wire: Mapping[str, Any]) -> _Admitted | RecordResult:
         """A record that may be posted, or the result of one that is refused whatever the ledger holds."""
         try:
             if entry is None or entry.state == "revoked":
-                raise RecordRefused("revoked-till", f"nothing is taken from the till {till} any more")
+                raise PointRecordRejected("revoked-till", f"nothing is taken from the till {till} any more")
             signed = SignedRecord.from_wire(wire)
             record = signed.verified(key_from_pem(entry.key))
             if record.till != till:
-                raise RecordRefused("other-till", f"the record is of {record.till}, and {till} has brought it")
+                raise PointRecordRejected("other-till", f"the record is of {record.till}, and {till} has brought it")
             if record.policy != self.policy.name:
-                raise RecordRefused("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
+                raise PointRecordRejected("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
             code = self.policy.account(record.reading, record.shop)
-        except CodeRefused as refused:
-            return Result(Answer.REFUSED, "no-code", str(refused))
-        except RecordRefused as refused:
-            return Result(Answer.REFUSED, refused.reason, str(refused))
+        except CodeRejected as refused:
+            return RecordResult(RecordOutcome.REFUSED, "no-code", str(refused))
+        except PointRecordRejected as refused:
+            return RecordResult(RecordOutcome.REFUSED, refused.reason, str(refused))
         return _Admitted(record, code, hashlib.sha256(signed.body).hexdigest())
 
     def _post(
         self, connection: sa.Connection, entry: TillEntry, admitted: Sequence[_Admitted], now: datetime
-    ) -> list[Result]:
+    ) -> list[RecordResult]:
         """Post records in the ledger that are not there yet. Returns one result to each."""
         if not admitted:
             return []
@@ -353,15 +360,15 @@ class Centre:
             key = (entry.id, one.record.number)
             if key in fresh and key not in there:
                 there[key] = one.digest
-                results.append(Result(Answer.ACCEPTED))
+                results.append(RecordResult(RecordOutcome.ACCEPTED))
             elif there.get(key) == one.digest:
-                results.append(Result(Answer.AGAIN))
+                results.append(RecordResult(RecordOutcome.AGAIN))
             else:
                 words = f"another record has the number {one.record.number} of {entry.name}; set the till up anew"
-                results.append(Result(Answer.REFUSED, "number-used", words))
+                results.append(RecordResult(RecordOutcome.REFUSED, "number-used", words))
         return results
 
-    def _year(self, record: Record, now: datetime, closed: set[int]) -> tuple[int, bool]:
+    def _year(self, record: PointRecord, now: datetime, closed: set[int]) -> tuple[int, bool]:
         """The year that a record counts for, in Japan's time, and whether its till's clock is not to be believed:
         then the centre's own clock decides. What arrives after its year was closed counts for the year in which it
         arrives."""
@@ -449,7 +456,7 @@ class Centre:
             connection.execute(sa.text(sql + " ON CONFLICT DO NOTHING"), list(refusals))
 
 
-def _refusal(till: str, wire: Mapping[str, Any], result: Result, now: datetime) -> dict[str, Any]:
+def _refusal(till: str, wire: Mapping[str, Any], result: RecordResult, now: datetime) -> dict[str, Any]:
     given = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
     body, signature = (text[:20_000].encode(errors="replace") for text in given)
     digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()

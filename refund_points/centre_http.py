@@ -107,7 +107,7 @@ class HttpsTransport:
 
     @classmethod
     def of(cls, till: Till, address: str) -> HttpsTransport:
-        """The way of a till that is enrolled. Raises SaleRefused and CentreUnreachable."""
+        """The way of a till that is enrolled. Raises SaleRejected and CentreUnreachable."""
         return cls(address, till.enrolment.authority, *till.credentials())
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:

@@ -29,12 +29,12 @@ _SEALED = re.compile("[0-9a-f]{120}")
 _SEALING = b"kazashi refund points"
 
 
-class CodeRefused(Exception):
+class CodeRejected(Exception):
     """A card gives no code under a policy, or what came is no reading of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
+class PurchaseExposure:
     """What each party learns of a purchase under a policy, in words that a review can print."""
 
     shop: str
@@ -46,13 +46,13 @@ class CodePolicy(Protocol):
     """A way from a card to a reading, and from there to an account code."""
 
     name: str
-    exposure: Exposure
+    exposure: PurchaseExposure
 
     def read(self, serial: int, shop: str) -> str:
-        """What a till of that shop sends for a card. Raises CodeRefused."""
+        """What a till of that shop sends for a card. Raises CodeRejected."""
 
     def account(self, reading: str, shop: str) -> str:
-        """The account code of a reading. Raises CodeRefused for what is none."""
+        """The account code of a reading. Raises CodeRejected for what is none."""
 
     def accounts_of(self, serials: Iterable[int], shops: Iterable[str]) -> list[str]:
         """All account codes that the holder of these serial numbers may have with these shops."""
@@ -62,7 +62,7 @@ class AuthenticationSerial:
     """The authentication certificate's serial number as it is."""
 
     name = "authentication-serial"
-    exposure = Exposure(
+    exposure = PurchaseExposure(
         "the serial number, for as long as the certificate lives",
         "shops that compare their journals find the same person by equality, and revocation lists name it",
         "the serial number: with the renewal linkage, the person for life",
@@ -86,7 +86,7 @@ class KeyedByShop:
     """A keyed hash of the serial number with each shop's own secret, which the centre has too."""
 
     name = "keyed-by-shop"
-    exposure = Exposure(
+    exposure = PurchaseExposure(
         "a code of its own for each card; the certificate itself passes through the till",
         "nothing in common, unless they lay their secrets together",
         "which purchases are one card's only when its holder comes to the portal: before that, one account to a shop",
@@ -101,7 +101,7 @@ class KeyedByShop:
         try:
             return KeyedPairwise(self._secret_of(shop)).pseudonym(Subject(serial), shop)
         except KeyError:
-            raise CodeRefused(f"the shop {shop} has no secret here") from None
+            raise CodeRejected(f"the shop {shop} has no secret here") from None
 
     def account(self, reading: str, shop: str) -> str:
         """The shop's name goes along, so that two shops' codes never meet by chance."""
@@ -118,7 +118,7 @@ class CodeByCentre:
     it."""
 
     name = "code-by-centre"
-    exposure = Exposure(
+    exposure = PurchaseExposure(
         "nothing that it could recognise; the certificate itself passes through the till",
         "nothing in common: every tap is sealed anew",
         "the serial number for a moment; a keyed code in its ledger",
@@ -145,13 +145,13 @@ class CodeByCentre:
     def account(self, reading: str, shop: str) -> str:
         """The keyed hash of the serial number within."""
         if self._private is None:
-            raise CodeRefused("only the centre opens a sealed reading")
+            raise CodeRejected("only the centre opens a sealed reading")
         raw = bytes.fromhex(_matching(_SEALED, reading))
         try:
             key = _sealing_key(self._private.exchange(X25519PublicKey.from_public_bytes(raw[:32])))
             serial = int.from_bytes(AESGCM(key).decrypt(bytes(12), raw[32:], shop.encode()))
         except (InvalidTag, ValueError):  # ValueError: a key that makes no secret with any other
-            raise CodeRefused("the sealed reading was not made for this centre, or not by this shop") from None
+            raise CodeRejected("the sealed reading was not made for this centre, or not by this shop") from None
         return self._code(serial)
 
     def accounts_of(self, serials: Iterable[int], shops: Iterable[str]) -> list[str]:
@@ -160,7 +160,7 @@ class CodeByCentre:
 
     def _code(self, serial: int) -> str:
         if len(self._secret) < MINIMUM_KEY:
-            raise CodeRefused("only the centre has the secret of the codes")
+            raise CodeRejected("only the centre has the secret of the codes")
         return hmac.new(self._secret, serial.to_bytes(12), hashlib.sha256).hexdigest()
 
 
@@ -168,7 +168,7 @@ class MyKeyId:
     """The MyKey ID: the till asks the MyKey platform whose card it is."""
 
     name = "mykey"
-    exposure = Exposure(
+    exposure = PurchaseExposure(
         "the MyKey ID, which outlives every certificate",
         "shops that compare their journals find the same person by equality, for life",
         "the MyKey ID; who that is, the MyKey platform knows by the serial number",
@@ -182,7 +182,7 @@ class MyKeyId:
         """Eight characters."""
         found = self._find(serial)
         if found is None:
-            raise CodeRefused("the card has no MyKey ID yet; register one, then tap again")
+            raise CodeRejected("the card has no MyKey ID yet; register one, then tap again")
         return found
 
     def account(self, reading: str, shop: str) -> str:
@@ -206,5 +206,5 @@ def _sealing_key(shared: bytes) -> bytes:
 
 def _matching(shape: re.Pattern[str], reading: str) -> str:
     if not shape.fullmatch(reading):
-        raise CodeRefused(f"{reading[:60]!r} is no reading of this policy")
+        raise CodeRejected(f"{reading[:60]!r} is no reading of this policy")
     return reading

@@ -20,7 +20,7 @@ MOST_YEN = 10_000_000
 MOST_LINES = 1_000
 
 
-class BasketRefused(Exception):
+class BasketRejected(Exception):
     """What is in the basket makes no sense; the message says why."""
 
 
@@ -50,11 +50,11 @@ class Item:
 
     def __post_init__(self) -> None:
         if not isinstance(self.price, int) or isinstance(self.price, bool) or not 0 < self.price <= MOST_YEN:
-            raise BasketRefused(f"{self.name}: a price is 1 to {MOST_YEN} yen, not {self.price!r}")
+            raise BasketRejected(f"{self.name}: a price is 1 to {MOST_YEN} yen, not {self.price!r}")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReceiptLine:
     """A line of a receipt: goods, and how many of them."""
 
     item: Item
@@ -62,7 +62,7 @@ class Line:
 
     def __post_init__(self) -> None:
         if not isinstance(self.quantity, int) or isinstance(self.quantity, bool) or not 0 < self.quantity <= MOST_YEN:
-            raise BasketRefused(f"{self.item.name}: a quantity is 1 or more, not {self.quantity!r}")
+            raise BasketRejected(f"{self.item.name}: a quantity is 1 or more, not {self.quantity!r}")
 
     @property
     def yen(self) -> int:
@@ -72,15 +72,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """What is bought at once. Raises BasketRefused for one that is empty or sums up to too much."""
+    """What is bought at once. Raises BasketRejected for one that is empty or sums up to too much."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ReceiptLine, ...]
 
     def __post_init__(self) -> None:
         if not 0 < len(self.lines) <= MOST_LINES:
-            raise BasketRefused(f"a receipt has 1 to {MOST_LINES} lines, not {len(self.lines)}")
+            raise BasketRejected(f"a receipt has 1 to {MOST_LINES} lines, not {len(self.lines)}")
         if self.total > MOST_YEN:
-            raise BasketRefused(f"a receipt sums up to {MOST_YEN} yen at most, not {self.total}")
+            raise BasketRejected(f"a receipt sums up to {MOST_YEN} yen at most, not {self.total}")
 
     @property
     def total(self) -> int:
@@ -129,42 +129,42 @@ _COLUMNS = ["code", "name", "price", "category"]
 
 def read_shelf(path: Path) -> Mapping[str, Item]:
     """A shop's own shelf: a CSV file with the columns code, name, price (yen, tax included) and category. Raises
-    BasketRefused with the line that is wrong."""
+    BasketRejected with the line that is wrong."""
     found: dict[str, Item] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if rows.fieldnames is None or list(rows.fieldnames) != _COLUMNS:
-                raise BasketRefused(f"{path}: the first line is {','.join(_COLUMNS)}")
+                raise BasketRejected(f"{path}: the first line is {','.join(_COLUMNS)}")
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
                 if None in row or None in row.values():
-                    raise BasketRefused(f"{where}: a code, a name, a price and a category")
+                    raise BasketRejected(f"{where}: a code, a name, a price and a category")
                 code, name = row["code"].strip(), row["name"].strip()
                 if not (0 < len(code) <= _LONGEST and code.isprintable() and not {" ", "*"} & set(code)):
-                    raise BasketRefused(f"{where}: a code has 1 to {_LONGEST} letters, no blanks and no *")
+                    raise BasketRejected(f"{where}: a code has 1 to {_LONGEST} letters, no blanks and no *")
                 if not (0 < len(name) <= _LONGEST and name.isprintable()):
-                    raise BasketRefused(f"{where}: a name has 1 to {_LONGEST} letters")
+                    raise BasketRejected(f"{where}: a name has 1 to {_LONGEST} letters")
                 try:
                     item = Item(code, name, int(row["price"]), Category(row["category"]))
-                except (ValueError, BasketRefused) as error:
-                    raise BasketRefused(f"{where}: {error}") from error
+                except (ValueError, BasketRejected) as error:
+                    raise BasketRejected(f"{where}: {error}") from error
                 if item.code in found:
-                    raise BasketRefused(f"{where}: {item.code} is there twice")
+                    raise BasketRejected(f"{where}: {item.code} is there twice")
                 found[item.code] = item
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BasketRefused(f"{path} cannot be read: {error}") from error
+        raise BasketRejected(f"{path} cannot be read: {error}") from error
     return found
 
 
-def line_of(text: str, shelf: Mapping[str, Item]) -> Line:
-    """A line as it is typed or scanned: CODE, or QUANTITY*CODE. Raises BasketRefused."""
+def line_of(text: str, shelf: Mapping[str, Item]) -> ReceiptLine:
+    """A line as it is typed or scanned: CODE, or QUANTITY*CODE. Raises BasketRejected."""
     quantity, _, code = text.strip().rpartition("*")
     try:
         item = shelf[code.strip()]
     except KeyError:
-        raise BasketRefused(f"nothing on the shelf has the code {code.strip()!r}") from None
+        raise BasketRejected(f"nothing on the shelf has the code {code.strip()!r}") from None
     try:
-        return Line(item, int(quantity) if quantity else 1)
+        return ReceiptLine(item, int(quantity) if quantity else 1)
     except ValueError:
-        raise BasketRefused(f"{quantity!r} is no quantity; say 3*{code}") from None
+        raise BasketRejected(f"{quantity!r} is no quantity; say 3*{code}") from None

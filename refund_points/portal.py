@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import Kind
-from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRefused, Refunds
-from kazashi.refund_points.zengin import Account, PaymentRefused
+from kazashi.jpki.profile import CertificateType
+from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRejected, Refunds
+from kazashi.refund_points.zengin import Account, PaymentRejected
 from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
 from kazashi.relying_party.platform.platform import Platform, User
 from kazashi.relying_party.verify.linkage import Linkage
@@ -78,24 +78,26 @@ class RefundPortal(CardSite):
         serials = self._serials(verdict.certificate.kind, verdict.certificate.serial)
         if purpose == _REGISTER and verdict.certificate.attributes is not None:
             self._refunds.register(user.identifier, verdict.certificate.attributes)
-        if not self._refunds.come(user.identifier, serials):
+        if not self._refunds.log_in(user.identifier, serials):
             return None
         with self.store.transaction() as connection:
             self._log(connection, self._world.clock.now(), purpose, {"user": user.identifier})
         return user.identifier
 
-    def _serials(self, kind: Kind, serial: int) -> list[int]:
+    def _serials(self, kind: CertificateType, serial: int) -> list[int]:
         """All authentication certificates that have followed each other up to the one on the card."""
-        found: int | None = serial if kind is Kind.AUTHENTICATION else self._linkage.counterpart(kind, serial)
-        return [] if found is None else self._linkage.renewal(Kind.AUTHENTICATION, found)
+        found: int | None = (
+            serial if kind is CertificateType.AUTHENTICATION else self._linkage.counterpart(kind, serial)
+        )
+        return [] if found is None else self._linkage.renewal(CertificateType.AUTHENTICATION, found)
 
     def _apply(self, person: str, given: Mapping[str, str]) -> Response:
         try:
             account = Account(*(given.get(name, "") for name in ("bank", "branch", "kind", "number", "holder")))
             if not (year := given.get("year", "")).isdecimal() or len(year) > 4:
-                raise RefundRefused("say of which year")
+                raise RefundRejected("say of which year")
             self._refunds.apply(person, int(year), account, given.get("name", ""))
-        except (RefundRefused, PaymentRefused) as refused:
+        except (RefundRejected, PaymentRejected) as refused:
             return self._points(person, given, ("受け付けられません。", str(refused)), status=400)
         return RedirectResponse("/", 303)  # so that loading the page again does not apply again
 

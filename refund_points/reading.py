@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.login.card_reader import certificates_at_hand
 from kazashi.relying_party.verify.finding import Finding, Outcome
 from kazashi.relying_party.verify.verdict import Verdict
@@ -22,7 +22,7 @@ class SeveralCards(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class CardReading:
     """A card as a till has seen it: its authentication certificate's serial number; why it gives no points, empty
     where it does; whether the till could not learn if it is revoked."""
 
@@ -31,7 +31,7 @@ class Card:
     unchecked: bool = False
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Card:
+    def of(cls, verdict: Verdict) -> CardReading:
         """What a verdict on the authentication certificate says to a till. One that is indeterminate is taken, and
         marked: a till without a network does not turn customers away."""
         if verdict.certificate is None:
@@ -43,10 +43,10 @@ class Card:
         return cls(serial, unchecked=verdict.outcome is Outcome.INDETERMINATE)
 
 
-def read_card(verifier: Verifier, reader: str = "") -> Card | None:
+def read_card(verifier: Verifier, reader: str = "") -> CardReading | None:
     """The card at the register, in any reader whose name begins so; None where there is none. Raises SeveralCards, and
     CardMissing where PC/SC is away or a card was taken out too early."""
     found = certificates_at_hand(reader)
     if len(found) > 1:
         raise SeveralCards("there are two cards at the register; leave the one that is to get the points")
-    return Card.of(verifier.certificate(found[0], Kind.AUTHENTICATION)) if found else None
+    return CardReading.of(verifier.certificate(found[0], CertificateType.AUTHENTICATION)) if found else None

@@ -30,7 +30,7 @@ _ALGORITHM = ec.ECDSA(hashes.SHA256())
 _MOST = 2**53 - 1
 
 
-class RecordRefused(Exception):
+class PointRecordRejected(Exception):
     """What came is no record, or not one of the till that is said to have signed it. `reason` is a short word."""
 
     def __init__(self, reason: str, words: str) -> None:
@@ -38,7 +38,7 @@ class RecordRefused(Exception):
         self.reason = reason
 
 
-class What(Enum):
+class PostingType(Enum):
     """What a record is about."""
 
     PURCHASE = "purchase"
@@ -82,7 +82,7 @@ class TillName:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PointRecord:
     """One grant of points, or one taking away. `till` is SHOP/TILL/INSTALLATION, `number` counts from 1 in each
     installation, without a gap, `at` is the till's clock (seconds since 1970), `receipt` what was printed, `reading`
     what the card gave under `policy`, `eligible` in yen with tax, `of` the receipt that a later showing or a return
@@ -91,7 +91,7 @@ class Record:
 
     till: str
     number: int
-    what: What
+    what: PostingType
     at: int
     receipt: str
     policy: str
@@ -113,46 +113,48 @@ class Record:
         return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
     @classmethod
-    def from_bytes(cls, body: bytes) -> Record:
-        """The inverse of `to_bytes`; everything is looked at. Raises RecordRefused."""
+    def from_bytes(cls, body: bytes) -> PointRecord:
+        """The inverse of `to_bytes`; everything is looked at. Raises PointRecordRejected."""
         if len(body) > MOST_BYTES:
-            raise RecordRefused("too-long", f"a record has at most {MOST_BYTES} bytes")
+            raise PointRecordRejected("too-long", f"a record has at most {MOST_BYTES} bytes")
         try:
             document: dict[str, Any] = json.loads(body)
-            what = What(document.pop("what"))
+            what = PostingType(document.pop("what"))
             lines = tuple((str(code), _whole(count), _whole(yen)) for code, count, yen in document.pop("lines"))
             found = cls(what=what, lines=lines, **document)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise RecordRefused("malformed", f"this is no record: {error}") from error
+            raise PointRecordRejected("malformed", f"this is no record: {error}") from error
         found.check()
         return found
 
     def check(self) -> None:
-        """Look at every field. Raises RecordRefused."""
+        """Look at every field. Raises PointRecordRejected."""
         for name in ("till", "receipt", "policy", "reading", "of"):
             _check_text(name, getattr(self, name))
         for code, count, yen in self.lines:
             _check_text("a line's code", code)
             if not (_is_whole(count) and _is_whole(yen) and 0 < count <= MOST_YEN and 0 <= yen <= MOST_YEN):
-                raise RecordRefused("malformed", "a line has a code, a quantity, and yen")
+                raise PointRecordRejected("malformed", "a line has a code, a quantity, and yen")
         try:
             TillName.parse(self.till)
         except ValueError as error:
-            raise RecordRefused("malformed", str(error)) from error
+            raise PointRecordRejected("malformed", str(error)) from error
         for name, least, most in (("number", 1, _MOST), ("at", 0, _MOST), ("eligible", -MOST_YEN, MOST_YEN)):
             if not _is_whole(getattr(self, name)) or not least <= getattr(self, name) <= most:
-                raise RecordRefused("malformed", f"{name} is a whole number from {least} to {most}")
+                raise PointRecordRejected("malformed", f"{name} is a whole number from {least} to {most}")
         if not _is_whole(self.points) or not isinstance(self.unchecked, bool):
-            raise RecordRefused("malformed", "points are a whole number, and unchecked is yes or no")
-        if self.what is What.RETURN:
+            raise PointRecordRejected("malformed", "points are a whole number, and unchecked is yes or no")
+        if self.what is PostingType.RETURN:
             # How much exactly depends on what else was returned of that receipt: between the two roundings.
             most = points_of(-self.eligible) if self.eligible <= 0 else -1
             if self.eligible > 0 or not -most - 1 <= self.points <= 0 or not self.of:
-                raise RecordRefused("wrong-sum", "a return takes away the points of what is returned, of a receipt")
+                raise PointRecordRejected(
+                    "wrong-sum", "a return takes away the points of what is returned, of a receipt"
+                )
         elif self.eligible < 0 or self.points != points_of(self.eligible):
-            raise RecordRefused("wrong-sum", f"{self.eligible} yen do not give {self.points} points")
-        if self.what is What.SHOWN_LATER and not self.of:
-            raise RecordRefused("malformed", "a card that is shown later belongs to a receipt")
+            raise PointRecordRejected("wrong-sum", f"{self.eligible} yen do not give {self.points} points")
+        if self.what is PostingType.SHOWN_LATER and not self.of:
+            raise PointRecordRejected("malformed", "a card that is shown later belongs to a receipt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +170,19 @@ class SignedRecord:
 
     @classmethod
     def from_wire(cls, unverified: Mapping[str, Any]) -> SignedRecord:
-        """From JSON. Raises RecordRefused."""
+        """From JSON. Raises PointRecordRejected."""
         try:
             return cls(unverified["body"].encode(), base64.b64decode(unverified["signature"], validate=True))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RecordRefused("malformed", f"this is no signed record: {error}") from error
+            raise PointRecordRejected("malformed", f"this is no signed record: {error}") from error
 
-    def verified(self, key: ec.EllipticCurvePublicKey) -> Record:
-        """The record, its signature having been checked. Raises RecordRefused."""
+    def verified(self, key: ec.EllipticCurvePublicKey) -> PointRecord:
+        """The record, its signature having been checked. Raises PointRecordRejected."""
         try:
             key.verify(self.signature, self.body, _ALGORITHM)
         except InvalidSignature:
-            raise RecordRefused("forged", "the signature is not this till's over these bytes") from None
-        return Record.from_bytes(self.body)
+            raise PointRecordRejected("forged", "the signature is not this till's over these bytes") from None
+        return PointRecord.from_bytes(self.body)
 
 
 class TillKey:
@@ -214,12 +216,12 @@ class TillKey:
         """The public half."""
         return self._private.public_key()
 
-    def sign(self, record: Record) -> SignedRecord:
-        """Sign a record. Raises RecordRefused for one that makes no sense."""
+    def sign(self, record: PointRecord) -> SignedRecord:
+        """Sign a record. Raises PointRecordRejected for one that makes no sense."""
         record.check()
         body = record.to_bytes()
         if len(body) > MOST_BYTES:
-            raise RecordRefused("too-long", f"a record has at most {MOST_BYTES} bytes")
+            raise PointRecordRejected("too-long", f"a record has at most {MOST_BYTES} bytes")
         return SignedRecord(body, self._private.sign(body, _ALGORITHM))
 
 
@@ -239,7 +241,7 @@ def key_from_pem(pem: bytes) -> ec.EllipticCurvePublicKey:
 
 def _check_text(what: str, value: object) -> None:
     if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
-        raise RecordRefused("malformed", f"{what} is a short text")
+        raise PointRecordRejected("malformed", f"{what} is a short text")
 
 
 def _is_whole(value: object) -> bool:

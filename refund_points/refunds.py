@@ -31,7 +31,7 @@ PAYER, PAYER_CODE = "ｶﾝﾌﾟﾎﾟｲﾝﾄ ﾁｸｾｷｾﾝﾀ-", "00000
 PAYER_ACCOUNT = Account("0000", "000", "1", "0000001", PAYER)
 
 
-class RefundRefused(Exception):
+class RefundRejected(Exception):
     """The centre does not do that; the message says why, and nothing was changed."""
 
 
@@ -46,7 +46,7 @@ class ApplicationState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class YearBalance:
     """A person's points of one year. `balance` is what the tills have granted and taken back, `refundable` what may
     be applied for now, `applied` and `paid` what has been, `capped` what is beyond the cap, `owed` what was paid and
     then returned."""
@@ -61,7 +61,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class RefundApplication:
     """An application: its number, the year, the yen, where it stands."""
 
     number: int
@@ -146,7 +146,7 @@ class Refunds:
                 connection.execute(sa.insert(self._person), row)
             self._log(connection, "registered", {"person": person})
 
-    def come(self, person: str, serials: Iterable[int]) -> bool:
+    def log_in(self, person: str, serials: Iterable[int]) -> bool:
         """A person logs in whose chain of serial numbers is this: what is accumulated under their codes is his.
         False for somebody who has never registered. A code that is somebody's stays his."""
         codes = self.centre.policy.accounts_of(serials, self.centre.shops())
@@ -185,14 +185,14 @@ class Refunds:
             return list(connection.scalars(sa.select(table.code).where(table.person == person).order_by(table.code)))
 
     def pool(self, person: str, with_person: str) -> None:
-        """Two households become one. Raises RefundRefused for somebody who is not registered."""
+        """Two households become one. Raises RefundRejected for somebody who is not registered."""
         table = self._person
         with self.store.alone() as connection:
             found = dict.fromkeys((person, with_person), "")
             for one in found:
                 household = connection.scalar(sa.select(table.c.household).where(table.c.person == one))
                 if household is None:
-                    raise RefundRefused(f"{one} is not registered")
+                    raise RefundRejected(f"{one} is not registered")
                 found[one] = household
             joined = sa.update(table).where(table.c.household == found[with_person])
             connection.execute(joined.values(household=found[person]))
@@ -200,7 +200,7 @@ class Refunds:
 
     # Points
 
-    def years(self, person: str) -> list[Standing]:
+    def years(self, person: str) -> list[YearBalance]:
         """A person's points, year by year, the latest first."""
         with self.store.reading() as connection:
             return [self._standing(connection, person, year) for year in self._years(connection, person)]
@@ -222,7 +222,7 @@ class Refunds:
             query = query.where(account.c.year == year)
         return self._ledger.balances(connection, list(connection.scalars(query.order_by(account.c.id))))
 
-    def _standing(self, connection: sa.Connection, person: str, year: int) -> Standing:
+    def _standing(self, connection: sa.Connection, person: str, year: int) -> YearBalance:
         here = sum(self._accounts(connection, person, year).values())
         owed = -sum(
             min(0, sum(self._accounts(connection, person, other).values())) for other in self._years(connection, person)
@@ -235,7 +235,7 @@ class Refunds:
         applied = own.get(ApplicationState.APPLIED, 0) + own.get(ApplicationState.IN_FILE, 0)
         paid = own.get(ApplicationState.PAID, 0)
         capped = max(0, here) - refundable - min(owed, max(0, here))
-        return Standing(year, here + applied + paid, refundable, applied, paid, max(0, capped), owed)
+        return YearBalance(year, here + applied + paid, refundable, applied, paid, max(0, capped), owed)
 
     def _settle_debts(self, connection: sa.Connection, person: str, year: int) -> None:
         """Move points of a year to the person's accounts that went below nothing, as far as they go: what was refunded
@@ -264,22 +264,22 @@ class Refunds:
 
     # Applications
 
-    def apply(self, person: str, year: int, account: Account, holder_name: str) -> Application:
+    def apply(self, person: str, year: int, account: Account, holder_name: str) -> RefundApplication:
         """Apply for all that is refundable of a year, to an account of one's own: its holder's name is that on the
-        certificate. Raises RefundRefused and PaymentRefused."""
+        certificate. Raises RefundRejected and PaymentRejected."""
         account.check()
         with self.store.alone() as connection:
             name = self._name(connection, person)
             if name is None:
-                raise RefundRefused("nobody has registered here with the signature certificate yet")
+                raise RefundRejected("nobody has registered here with the signature certificate yet")
             if _plain(name) != _plain(holder_name):
-                raise RefundRefused(
+                raise RefundRejected(
                     f"the account is of {holder_name}, and points are refunded to one's own only: {name}"
                 )
             self._settle_debts(connection, person, year)
             standing = self._standing(connection, person, year)
             if standing.refundable == 0:
-                raise RefundRefused(f"nothing of {year} can be refunded now")
+                raise RefundRejected(f"nothing of {year} can be refunded now")
             row = {"person": person, "year": year, "yen": standing.refundable, "state": ApplicationState.APPLIED.value,
                    "bank": account.bank, "branch": account.branch, "kind": account.kind, "account": account.number,
                    "holder": account.holder}  # fmt: skip
@@ -293,13 +293,13 @@ class Refunds:
                     self._ledger.move(connection, held, PAYABLE, drawn, now, number)
                     left -= drawn
             if left:
-                raise RefundRefused("the accounts of this year do not hold that much")
+                raise RefundRejected("the accounts of this year do not hold that much")
             self._log(connection, "applied", {"person": person, "year": year, "yen": standing.refundable})
-        return Application(number, person, year, standing.refundable, ApplicationState.APPLIED, account)
+        return RefundApplication(number, person, year, standing.refundable, ApplicationState.APPLIED, account)
 
     def payment_file(self) -> PaymentFile:
         """The bank's file of all that was applied for and is in no file yet. It has a number of its own, by which
-        `again` makes the same one. Raises RefundRefused where there is nothing to pay, and PaymentRefused."""
+        `again` makes the same one. Raises RefundRejected where there is nothing to pay, and PaymentRejected."""
         table = self._application
         with self.store.alone() as connection:
             waiting = table.c.state == ApplicationState.APPLIED.value
@@ -308,7 +308,7 @@ class Refunds:
                 for row in connection.execute(sa.select(table).where(waiting).order_by(table.c.number))
             ]
             if not found:
-                raise RefundRefused("nothing waits for payment")
+                raise RefundRejected("nothing waits for payment")
             found = found[:MOST_PAYMENTS]
             number = (connection.scalar(sa.select(sa.func.max(table.c.file))) or 0) + 1
             content = self._file(found)
@@ -321,24 +321,24 @@ class Refunds:
 
     def again(self, file: int) -> PaymentFile:
         """A file once more, of which nothing was settled yet: one that was lost on the way to the bank. Raises
-        RefundRefused."""
+        RefundRejected."""
         table = self._application
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(table).where(table.c.file == file).order_by(table.c.number))
             found = [_application(row) for row in rows]
         if not found:
-            raise RefundRefused(f"there is no file {file}")
+            raise RefundRejected(f"there is no file {file}")
         if any(one.state is not ApplicationState.IN_FILE for one in found):
-            raise RefundRefused(f"the bank has answered for file {file} already")
+            raise RefundRejected(f"the bank has answered for file {file} already")
         return PaymentFile(file, self._file(found), len(found))
 
-    def settle(self, number: int, *, paid: bool) -> Application:
+    def settle(self, number: int, *, paid: bool) -> RefundApplication:
         """What the bank has said of a payment: paid, or returned, and then the points are back. Once. Raises
-        RefundRefused."""
+        RefundRejected."""
         with self.store.alone() as connection:
             found = self._one(connection, number)
             if found.state is not ApplicationState.IN_FILE:
-                raise RefundRefused(f"the application {number} is {found.state.value}, and not with the bank")
+                raise RefundRejected(f"the application {number} is {found.state.value}, and not with the bank")
             state, now = ApplicationState.PAID if paid else ApplicationState.RETURNED, epoch(self.centre.clock.now())
             if paid:
                 self._ledger.move(connection, PAYABLE, PAID, found.yen, now, number)
@@ -354,22 +354,22 @@ class Refunds:
             table = self._application
             connection.execute(sa.update(table).where(table.c.number == number).values(state=state.value))
             self._log(connection, state.value, {"application": number})
-        return Application(number, found.person, found.year, found.yen, state, found.account)
+        return RefundApplication(number, found.person, found.year, found.yen, state, found.account)
 
-    def applications(self, person: str) -> list[Application]:
+    def applications(self, person: str) -> list[RefundApplication]:
         """A person's applications, the latest first."""
         table = self._application
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(table).where(table.c.person == person).order_by(table.c.number.desc()))
             return [_application(row) for row in rows]
 
-    def _one(self, connection: sa.Connection, number: int) -> Application:
+    def _one(self, connection: sa.Connection, number: int) -> RefundApplication:
         row = connection.execute(sa.select(self._application).where(self._application.c.number == number)).one_or_none()
         if row is None:
-            raise RefundRefused(f"there is no application {number}")
+            raise RefundRejected(f"there is no application {number}")
         return _application(row)
 
-    def _file(self, applications: Sequence[Application]) -> bytes:
+    def _file(self, applications: Sequence[RefundApplication]) -> bytes:
         day = self.centre.clock.now().astimezone(JST).date()
         payments = [Payment(one.account, one.yen, one.number) for one in applications]
         return payment_file(PAYER, PAYER_CODE, PAYER_ACCOUNT, day, payments)
@@ -378,9 +378,9 @@ class Refunds:
         self.centre.log(connection, self.centre.clock.now(), what, detail)
 
 
-def _application(row: Any) -> Application:
+def _application(row: Any) -> RefundApplication:
     account = Account(row.bank, row.branch, row.kind, row.account, row.holder)
-    return Application(row.number, row.person, row.year, row.yen, ApplicationState(row.state), account)
+    return RefundApplication(row.number, row.person, row.year, row.yen, ApplicationState(row.state), account)
 
 
 def _plain(name: str) -> str:

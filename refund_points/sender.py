@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kazashi.refund_points.centre import Answer
-from kazashi.refund_points.till import State, Till
+from kazashi.refund_points.centre import RecordOutcome
+from kazashi.refund_points.till import RecordState, Till
 from kazashi.world.worker import Worker
 
 BATCH = 500
 PAUSE_SECONDS = 5.0
 
 _STATES = {
-    Answer.ACCEPTED.value: State.ACKNOWLEDGED,
-    Answer.AGAIN.value: State.ACKNOWLEDGED,
-    Answer.REFUSED.value: State.REFUSED,
+    RecordOutcome.ACCEPTED.value: RecordState.ACKNOWLEDGED,
+    RecordOutcome.AGAIN.value: RecordState.ACKNOWLEDGED,
+    RecordOutcome.REFUSED.value: RecordState.REFUSED,
 }
 
 
@@ -38,7 +38,7 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SendResult:
     """What one round came to: how many records the centre has taken, and how many it has refused."""
 
     acknowledged: int = 0
@@ -50,7 +50,7 @@ class Sent:
         return bool(self.acknowledged or self.refused)
 
 
-def send_waiting(till: Till, transport: Transport, batch: int = BATCH) -> Sent:
+def send_waiting(till: Till, transport: Transport, batch: int = BATCH) -> SendResult:
     """Bring everything that waits to the centre. What was settled until something fails stays settled. Raises
     CentreUnreachable and StoreFailed."""
     acknowledged = refused = 0
@@ -58,13 +58,13 @@ def send_waiting(till: Till, transport: Transport, batch: int = BATCH) -> Sent:
         unverified = transport.send(till.name, [found.signed.to_wire() for found in waiting])
         answers = _answers(unverified, [found.number for found in waiting])
         till.settle(answers)
-        taken = sum(state is State.ACKNOWLEDGED for state, _ in answers.values())
+        taken = sum(state is RecordState.ACKNOWLEDGED for state, _ in answers.values())
         acknowledged += taken
         refused += len(answers) - taken
-    return Sent(acknowledged, refused)
+    return SendResult(acknowledged, refused)
 
 
-def _answers(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[State, str]]:
+def _answers(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[RecordState, str]]:
     """The centre's answers, once they make sense: as many as there were records, each with an answer that is one."""
     try:
         if len(unverified) != len(numbers):

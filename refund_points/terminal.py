@@ -19,11 +19,11 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Label, Static
 
-from kazashi.refund_points.goods import CATALOGUE, Basket, BasketRefused, Item, Line, line_of
+from kazashi.refund_points.goods import CATALOGUE, Basket, BasketRejected, Item, ReceiptLine, line_of
 from kazashi.refund_points.printing import receipt_text
-from kazashi.refund_points.reading import Card, SeveralCards
+from kazashi.refund_points.reading import CardReading, SeveralCards
 from kazashi.refund_points.sender import Transport, background_sender
-from kazashi.refund_points.till import Receipt, SaleRefused, State, Till
+from kazashi.refund_points.till import Receipt, RecordState, SaleRejected, Till
 from kazashi.relying_party.login.card_reader import CardMissing
 from kazashi.world.storage import StoreFailed
 
@@ -34,7 +34,7 @@ _WORDS = {"f3": "later", "f4": "return"}
 """Keys that begin a line with a word."""
 
 
-class Tap(ModalScreen[Card | None]):
+class Tap(ModalScreen[CardReading | None]):
     """Waits for a card. Ends with the card, or with None for a sale without one; Esc goes back to the basket, and then
     nobody is told. `last` is the card of the sale before: one that still lies there is not the next customer's."""
 
@@ -45,7 +45,7 @@ class Tap(ModalScreen[Card | None]):
     ]
 
     def __init__(
-        self, look: Callable[[], Card | None], words: str, last: int | None, *, card_needed: bool = False
+        self, look: Callable[[], CardReading | None], words: str, last: int | None, *, card_needed: bool = False
     ) -> None:
         super().__init__()
         self._look = look
@@ -103,7 +103,7 @@ class Tap(ModalScreen[Card | None]):
             self.app.call_from_thread(self._tell, trouble)
             self._ended.wait(_LOOK_SECONDS)
 
-    def _found(self, card: Card) -> None:
+    def _found(self, card: CardReading) -> None:
         if not self._ended.is_set():
             self.dismiss(card)
 
@@ -143,7 +143,7 @@ class Typed(Input):
         self.cursor_position = len(self.value)
 
 
-class Sent(Message):
+class SendFinished(Message):
     """Something was sent to the centre, or could not be."""
 
 
@@ -174,7 +174,7 @@ class Terminal(App[None]):
     """
 
     def __init__(
-        self, till: Till, look: Callable[[], Card | None], transport: Transport,
+        self, till: Till, look: Callable[[], CardReading | None], transport: Transport,
         shelf: Mapping[str, Item] = CATALOGUE, printer: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -182,10 +182,10 @@ class Terminal(App[None]):
         self._look = look
         self._shelf = shelf
         self._printer = printer
-        self._lines: list[Line] = []
+        self._lines: list[ReceiptLine] = []
         self._last: int | None = None
         self._receipt = ""
-        self._sender = background_sender(till, transport, lambda: self.post_message(Sent()))
+        self._sender = background_sender(till, transport, lambda: self.post_message(SendFinished()))
 
     def compose(self) -> ComposeResult:
         """Shelf, basket, and the line that is typed in."""
@@ -238,18 +238,18 @@ class Terminal(App[None]):
                     self._lines.append(line_of("".join(words), self._shelf))
                     self._show()
                     self._say("")
-        except (BasketRefused, ValueError) as error:
+        except (BasketRejected, ValueError) as error:
             self._say(str(error))
 
     def action_pay(self) -> None:
         """The customer pays, and holds the card over the reader, or does not."""
         try:
             basket = Basket(tuple(self._lines))
-        except BasketRefused as error:
+        except BasketRejected as error:
             self._say(str(error))
             return
 
-        def sold(card: Card | None) -> None:
+        def sold(card: CardReading | None) -> None:
             if card is not None:
                 self._last = card.serial
             self._lines.clear()
@@ -268,14 +268,14 @@ class Terminal(App[None]):
         self._show()
 
     def _show_later(self, receipt: str) -> None:
-        def shown(card: Card | None) -> None:
+        def shown(card: CardReading | None) -> None:
             if card is not None:
                 self._last = card.serial
                 self._do(lambda: self._till.show_later(receipt, card))
 
         self.push_screen(Tap(self._look, receipt, self._last, card_needed=True), shown)
 
-    def _do(self, act: Callable[[], Receipt], back: Sequence[Line] = ()) -> None:
+    def _do(self, act: Callable[[], Receipt], back: Sequence[ReceiptLine] = ()) -> None:
         """Do what ends in a receipt, beside the screen: the disk has it before it is printed. `back` is what lies in
         the basket again where it failed."""
         self._receipt = ""
@@ -284,7 +284,7 @@ class Terminal(App[None]):
         def work() -> None:
             try:
                 receipt = act()
-            except (SaleRefused, StoreFailed) as error:
+            except (SaleRejected, StoreFailed) as error:
                 self.call_from_thread(self._failed, str(error), back)
                 return
             text, words = receipt_text(receipt), ""
@@ -296,7 +296,7 @@ class Terminal(App[None]):
 
         self.run_worker(work, thread=True)
 
-    def _failed(self, words: str, back: Sequence[Line]) -> None:
+    def _failed(self, words: str, back: Sequence[ReceiptLine]) -> None:
         self._lines[:0] = back
         self._show()
         self._say(words)
@@ -327,7 +327,7 @@ class Terminal(App[None]):
             try:
                 basket = Basket(tuple(self._lines))
                 words = f"合計 Total ¥{basket.total:,}    還付ポイント Points {basket.points:,}"
-            except BasketRefused as error:
+            except BasketRejected as error:
                 words = str(error)
         self.query_one("#sum", Label).update(words)
 
@@ -344,7 +344,7 @@ class Terminal(App[None]):
         except StoreFailed as error:
             self._say(str(error))
             return
-        lying = states[State.REFUSED] + states[State.DAMAGED]
-        waits = f"{states[State.WAITING]:,} records wait" if states[State.WAITING] else "nothing waits"
+        lying = states[RecordState.REFUSED] + states[RecordState.DAMAGED]
+        waits = f"{states[RecordState.WAITING]:,} records wait" if states[RecordState.WAITING] else "nothing waits"
         line = f"OFF LINE, {waits}" if self._sender.trouble else f"on line, {waits}"
         self.query_one("#line", Label).update(line + (f", {lying:,} refused" if lying else ""))

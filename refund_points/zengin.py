@@ -24,7 +24,7 @@ _KIND, _CODE = "21", "0"
 _DATA, _TRAILER, _END = "2", "8", "9"
 
 
-class PaymentRefused(Exception):
+class PaymentRejected(Exception):
     """An account or a sum that no payment file can hold; the message says which."""
 
 
@@ -39,14 +39,14 @@ class Account:
     holder: str
 
     def check(self) -> None:
-        """Look at every part. Raises PaymentRefused."""
+        """Look at every part. Raises PaymentRejected."""
         for what, value, digits in (("bank", self.bank, 4), ("branch", self.branch, 3), ("number", self.number, 7)):
             if not re.fullmatch(f"[0-9]{{{digits}}}", value):
-                raise PaymentRefused(f"the {what} has {digits} digits, unlike {value!r}")
+                raise PaymentRejected(f"the {what} has {digits} digits, unlike {value!r}")
         if self.kind not in ("1", "2"):
-            raise PaymentRefused("the account is an ordinary one (1) or a current one (2)")
+            raise PaymentRejected("the account is an ordinary one (1) or a current one (2)")
         if not kana(self.holder).strip():
-            raise PaymentRefused("the holder's name is missing")
+            raise PaymentRejected("the holder's name is missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,20 @@ class Payment:
 
 
 def kana(text: str) -> str:
-    """A name as the banks have it. Raises PaymentRefused for one that katakana cannot write."""
+    """A name as the banks have it. Raises PaymentRejected for one that katakana cannot write."""
     found = jaconv.z2h(jaconv.hira2kata(text), kana=True, digit=True, ascii=True).upper().replace("ｰ", "-")
     found = found.translate(_SMALL)
     if not _ALLOWED.fullmatch(found):
-        raise PaymentRefused(f"{text!r} cannot be written in half-width katakana")
+        raise PaymentRejected(f"{text!r} cannot be written in half-width katakana")
     return found
 
 
 def payment_file(payer: str, payer_code: str, account: Account, day: date, payments: Sequence[Payment]) -> bytes:
-    """A whole file, with CR LF after each record. Raises PaymentRefused."""
+    """A whole file, with CR LF after each record. Raises PaymentRejected."""
     if not re.fullmatch("[0-9]{10}", payer_code):
-        raise PaymentRefused(f"a payer's code has ten digits, unlike {payer_code!r}")
+        raise PaymentRejected(f"a payer's code has ten digits, unlike {payer_code!r}")
     if not 0 < len(payments) <= MOST_PAYMENTS:
-        raise PaymentRefused(f"a file holds 1 to {MOST_PAYMENTS:,} payments")
+        raise PaymentRejected(f"a file holds 1 to {MOST_PAYMENTS:,} payments")
     account.check()
     header = (
         f"1{_KIND}{_CODE}{payer_code}" + _text(payer, 40) + f"{day:%m%d}{account.bank}" + " " * 15 + account.branch
@@ -81,7 +81,7 @@ def payment_file(payer: str, payer_code: str, account: Account, day: date, payme
     records = [header, *map(_data, payments)]
     total = sum(payment.yen for payment in payments)
     if total > 999_999_999_999:
-        raise PaymentRefused(f"a file sums up to twelve digits, not {total}")
+        raise PaymentRejected(f"a file sums up to twelve digits, not {total}")
     records.append(f"{_TRAILER}{len(payments):06}{total:012}" + " " * 101)
     records.append(_END + " " * 119)
     encoded = [record.encode("shift_jis") for record in records]
@@ -92,7 +92,7 @@ def payment_file(payer: str, payer_code: str, account: Account, day: date, payme
 def _data(payment: Payment) -> str:
     payment.account.check()
     if not 0 < payment.yen <= MOST_YEN or not 0 <= payment.reference < 10**10:
-        raise PaymentRefused(f"{payment.yen} yen under {payment.reference} cannot be paid")
+        raise PaymentRejected(f"{payment.yen} yen under {payment.reference} cannot be paid")
     account = payment.account
     return (
         f"{_DATA}{account.bank}" + " " * 15 + account.branch + " " * 15 + "0000" + account.kind + account.number

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.municipality import municipality
-from kazashi.resident_registry.refusal import EventRefused, RefusalReason
-from kazashi.resident_registry.resident import JAPAN, Residence, Resident, Sex, Status
+from kazashi.resident_registry.rejection import EventRejected, RejectionReason
+from kazashi.resident_registry.resident import JAPAN, Residence, ResidencyStatus, Resident, Sex
 
 MOVE_IN_DAYS = 14
 """Within how many days after the move somebody who moved must notify it."""
@@ -46,14 +46,14 @@ class Event:
     A new event is a subclass, a line in EVENTS, and an entry in the table of each institution that acts on events.
     """
 
-    word: ClassVar[str]
+    code: ClassVar[str]
     """Its name in commands, messages and logs."""
     japanese: ClassVar[str]
     """The term of the law; empty where the law has none."""
     about: ClassVar[str]
     """What it is, for users."""
     channel: ClassVar[Channel] = Channel.COUNTER
-    allowed: ClassVar[tuple[Status, ...]] = (Status.RESIDENT,)
+    allowed: ClassVar[tuple[ResidencyStatus, ...]] = (ResidencyStatus.RESIDENT,)
     """The statuses of the people to whom it can happen."""
     recorded_by_registry: ClassVar[bool] = False
     """Whether the registry alone records it: nobody can report it of a person."""
@@ -63,11 +63,11 @@ class Event:
     """Whether it is taken after that deadline has passed, too."""
 
     def apply(self, resident: Resident, day: date) -> Resident:
-        """The person after the event. Raises EventRefused, and ValueError for values that make no sense."""
+        """The person after the event. Raises EventRejected, and ValueError for values that make no sense."""
         if resident.status not in self.allowed:
             needed = " or ".join(_STATUS[status] for status in self.allowed)
-            raise EventRefused(
-                RefusalReason.WRONG_STATUS,
+            raise EventRejected(
+                RejectionReason.WRONG_STATUS,
                 f"{resident.alias or resident.name} is {_STATUS[resident.status]}; this event needs {needed}",
             )
         return self._after(resident, day)
@@ -90,16 +90,16 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The event with these fields. Raises EventRefused for a field that it does not take, or needs and lacks."""
+        """The event with these fields. Raises EventRejected for a field that it does not take, or needs and lacks."""
         known = {found.name: found for found in fields(cls)}
         if unknown := values.keys() - known.keys():
-            raise EventRefused(
-                RefusalReason.UNKNOWN_FIELD,
-                f"{cls.word} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}",
+            raise EventRejected(
+                RejectionReason.UNKNOWN_FIELD,
+                f"{cls.code} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}",
             )
         missing = [name for name, found in known.items() if found.default is MISSING and values.get(name) in (None, "")]
         if missing:
-            raise EventRefused(RefusalReason.MISSING_FIELD, f"{cls.word} needs {', '.join(missing)}")
+            raise EventRejected(RejectionReason.MISSING_FIELD, f"{cls.code} needs {', '.join(missing)}")
         return cls(**{name: _converted(str(known[name].type), name, value) for name, value in values.items()})
 
 
@@ -108,31 +108,34 @@ def _converted(kind: str, name: str, value: Any) -> Any:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: {value!r} is no date; write 2027-01-31") from None
+            raise EventRejected(
+                RejectionReason.WRONG_VALUE, f"{name}: {value!r} is no date; write 2027-01-31"
+            ) from None
     if kind.startswith(("str", "date")) and not isinstance(value, date if kind.startswith("date") else str):
-        raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: {value!r} is not what it takes")
+        raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not what it takes")
     if kind == "bool" and not isinstance(value, bool):
         if value not in ("yes", "no"):
-            raise EventRefused(RefusalReason.WRONG_VALUE, f"{name}: say yes or no, not {value!r}")
+            raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: say yes or no, not {value!r}")
         return value == "yes"
     return value
 
 
 def _numbered(resident: Resident) -> None:
     if resident.individual_number is None:
-        raise EventRefused(
-            RefusalReason.NUMBER_PENDING, "the individual number is still on its way from J-LIS; wait until it has come"
+        raise EventRejected(
+            RejectionReason.NUMBER_PENDING,
+            "the individual number is still on its way from J-LIS; wait until it has come",
         )
 
 
 _STATUS = {
-    Status.RESIDENT: "a current resident",
-    Status.MOVING: "a person between municipalities",
-    Status.ABROAD: "a person abroad",
-    Status.DEAD: "deceased",
-    Status.DELETED: "deleted from the registry",
+    ResidencyStatus.RESIDENT: "a current resident",
+    ResidencyStatus.MOVING: "a person between municipalities",
+    ResidencyStatus.ABROAD: "a person abroad",
+    ResidencyStatus.DEAD: "deceased",
+    ResidencyStatus.DELETED: "deleted from the registry",
 }
-_LIVING = (Status.RESIDENT, Status.MOVING, Status.ABROAD)
+_LIVING = (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING, ResidencyStatus.ABROAD)
 
 
 def _moved(resident: Resident, day: date, **changes: Any) -> Resident:
@@ -143,7 +146,7 @@ def _moved(resident: Resident, day: date, **changes: Any) -> Resident:
 
 @dataclass(frozen=True, slots=True)
 class MoveWithin(Event):
-    word = "move-within"
+    code = "move-within"
     japanese = "転居"
     about = f"A move within the municipality ({japanese})."
 
@@ -151,13 +154,13 @@ class MoveWithin(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.street == resident.street:
-            raise EventRefused(RefusalReason.UNCHANGED, "the new address is the one that is registered")
+            raise EventRejected(RejectionReason.UNCHANGED, "the new address is the one that is registered")
         return _moved(resident, day, street=self.street)
 
 
 @dataclass(frozen=True, slots=True)
 class MoveOut(Event):
-    word = "move-out"
+    code = "move-out"
     japanese = "転出"
     about = f"The notice of a move to another municipality ({japanese})."
 
@@ -166,14 +169,14 @@ class MoveOut(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if municipality(self.to).code == resident.municipality.code:
-            raise EventRefused(
-                RefusalReason.UNCHANGED, "that is where the person lives; a move within a municipality is move-within"
+            raise EventRejected(
+                RejectionReason.UNCHANGED, "that is where the person lives; a move within a municipality is move-within"
             )
         if abs((self.moves_on - day).days) > 365:
-            raise EventRefused(
-                RefusalReason.WRONG_DAY, f"a move on {self.moves_on} is too far from its notice on {day}"
+            raise EventRejected(
+                RejectionReason.WRONG_DAY, f"a move on {self.moves_on} is too far from its notice on {day}"
             )
-        return replace(resident, status=Status.MOVING)
+        return replace(resident, status=ResidencyStatus.MOVING)
 
     def deadline(self, day: date) -> tuple[str, date]:
         """The move in must be notified in time, or the card lapses."""
@@ -182,10 +185,10 @@ class MoveOut(Event):
 
 @dataclass(frozen=True, slots=True)
 class MoveIn(Event):
-    word = "move-in"
+    code = "move-in"
     japanese = "転入"
     about = f"The notice of a move from another municipality ({japanese})."
-    allowed = (Status.MOVING,)
+    allowed = (ResidencyStatus.MOVING,)
     meets = "move-in"
     may_be_late = True
 
@@ -197,7 +200,7 @@ class MoveIn(Event):
     def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
             resident, day,
-            municipality=municipality(self.municipality), street=self.street, status=Status.RESIDENT,
+            municipality=municipality(self.municipality), street=self.street, status=ResidencyStatus.RESIDENT,
             household=self.household or resident.household,
         )  # fmt: skip
 
@@ -212,7 +215,7 @@ class MoveIn(Event):
 
 @dataclass(frozen=True, slots=True)
 class CardContinuation(Event):
-    word = "card-continuation"
+    code = "card-continuation"
     japanese = "継続利用"
     about = f"The card is continued at the new municipality ({japanese})."
     meets = "card-continuation"
@@ -220,10 +223,10 @@ class CardContinuation(Event):
 
 @dataclass(frozen=True, slots=True)
 class Lapse(Event):
-    word = "lapse"
+    code = "lapse"
     japanese = "失効"
     about = f"The card lapses, because something was not done in time ({japanese}). The registry tells it of itself."
-    allowed = tuple(Status)
+    allowed = tuple(ResidencyStatus)
     recorded_by_registry = True
 
     why: str = _note("what was not done in time")
@@ -231,14 +234,14 @@ class Lapse(Event):
 
 @dataclass(frozen=True, slots=True)
 class NameChange(Event):
-    word = "name-change"
+    code = "name-change"
     japanese = "氏名の変更"
     about = (
         "Another name. It comes by marriage, or is a common name (通称) or a former surname (旧氏); `-` takes "
         "away one of the last two."
     )
     channel = Channel.PAPER
-    allowed = (Status.RESIDENT, Status.ABROAD)
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
     family: str = _note("the new family name", "")
     given: str = _note("the new given name", "")
@@ -248,10 +251,10 @@ class NameChange(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.common_name and resident.nationality == JAPAN:
-            raise EventRefused(RefusalReason.WRONG_NATIONALITY, "only a foreign resident has a common name")
+            raise EventRejected(RejectionReason.WRONG_NATIONALITY, "only a foreign resident has a common name")
         if self.former_surname and resident.nationality != JAPAN:
-            raise EventRefused(
-                RefusalReason.WRONG_NATIONALITY, "only a Japanese national has a former surname registered"
+            raise EventRejected(
+                RejectionReason.WRONG_NATIONALITY, "only a Japanese national has a former surname registered"
             )
         return _renamed(resident, self.as_dict())
 
@@ -259,13 +262,13 @@ class NameChange(Event):
 def _renamed(resident: Resident, changes: dict[str, Any]) -> Resident:
     name = replace(resident.name, **{key: "" if value == "-" else value for key, value in changes.items()})
     if name == resident.name:
-        raise EventRefused(RefusalReason.UNCHANGED, "that is the name that is registered")
+        raise EventRejected(RejectionReason.UNCHANGED, "that is the name that is registered")
     return replace(resident, name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class Correction(Event):
-    word = "correction"
+    code = "correction"
     japanese = "記載の修正"
     about = f"The date of birth or the sex is corrected ({japanese})."
 
@@ -275,16 +278,16 @@ class Correction(Event):
     def _after(self, resident: Resident, day: date) -> Resident:
         birth = BirthDate.parse(self.birth) if self.birth else resident.birth
         if birth.counted_from > day:
-            raise EventRefused(RefusalReason.WRONG_DAY, f"nobody was born on {self.birth}, after {day}")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"nobody was born on {self.birth}, after {day}")
         sex = Sex(self.sex) if self.sex else resident.sex
         if (birth, sex) == (resident.birth, resident.sex):
-            raise EventRefused(RefusalReason.UNCHANGED, "that is what is registered")
+            raise EventRejected(RejectionReason.UNCHANGED, "that is what is registered")
         return replace(resident, birth=birth, sex=sex)
 
 
 @dataclass(frozen=True, slots=True)
 class CharacterCorrection(Event):
-    word = "character-correction"
+    code = "character-correction"
     japanese = "軽微な修正"
     about = "A minor correction (軽微な修正). The name stays, in another form of its characters."
     channel = Channel.PAPER
@@ -298,23 +301,23 @@ class CharacterCorrection(Event):
 
 @dataclass(frozen=True, slots=True)
 class Furigana(Event):
-    word = "furigana"
+    code = "furigana"
     japanese = "振り仮名"
     about = "The reading of the name (振り仮名). It is entered or corrected."
     channel = Channel.PAPER
-    allowed = (Status.RESIDENT, Status.ABROAD)
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
     kana: str = _note("the reading in katakana")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if not all("ァ" <= character <= "ヺ" or character in "ー・　" for character in self.kana):
-            raise EventRefused(RefusalReason.WRONG_VALUE, "a reading is written in full-width katakana")
+            raise EventRejected(RejectionReason.WRONG_VALUE, "a reading is written in full-width katakana")
         return replace(resident, name=replace(resident.name, kana=self.kana))
 
 
 @dataclass(frozen=True, slots=True)
-class Renaming(Event):
-    word = "renaming"
+class PlaceRenamed(Event):
+    code = "renaming"
     japanese = "町名地番の変更"
     about = f"The authority renames a town or its streets ({japanese}); nobody moves."
     channel = Channel.PAPER
@@ -328,19 +331,19 @@ class Renaming(Event):
 
 @dataclass(frozen=True, slots=True)
 class Death(Event):
-    word = "death"
+    code = "death"
     japanese = "死亡"
     about = f"A death ({japanese})."
     channel = Channel.PAPER
     allowed = _LIVING
 
     def _after(self, resident: Resident, day: date) -> Resident:
-        return replace(resident, status=Status.DEAD)
+        return replace(resident, status=ResidencyStatus.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Emigration(Event):
-    word = "emigration"
+    code = "emigration"
     japanese = "国外転出"
     about = (
         f"A move abroad ({japanese}). With continued use (since 2024-05-27) card and authentication certificate stay."
@@ -350,43 +353,47 @@ class Emigration(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.continued and resident.nationality != JAPAN:
-            raise EventRefused(
-                RefusalReason.WRONG_NATIONALITY,
+            raise EventRejected(
+                RejectionReason.WRONG_NATIONALITY,
                 "only a Japanese national, who stays in a family register, can keep the card abroad",
             )
-        return replace(resident, status=Status.ABROAD)
+        return replace(resident, status=ResidencyStatus.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Immigration(Event):
-    word = "immigration"
+    code = "immigration"
     japanese = "国外からの転入"
     about = f"A move back from abroad ({japanese})."
-    allowed = (Status.ABROAD,)
+    allowed = (ResidencyStatus.ABROAD,)
 
     municipality: str = _note("the code of the municipality")
     street: str = _note("the address after the municipality's name")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
-            resident, day, municipality=municipality(self.municipality), street=self.street, status=Status.RESIDENT
+            resident,
+            day,
+            municipality=municipality(self.municipality),
+            street=self.street,
+            status=ResidencyStatus.RESIDENT,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion(Event):
-    word = "deletion"
+    code = "deletion"
     japanese = "職権消除"
     about = f"The record is deleted ex officio ({japanese})."
-    allowed = (Status.RESIDENT, Status.MOVING)
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING)
 
     def _after(self, resident: Resident, day: date) -> Resident:
-        return replace(resident, status=Status.DELETED)
+        return replace(resident, status=ResidencyStatus.DELETED)
 
 
 @dataclass(frozen=True, slots=True)
 class NumberChange(Event):
-    word = "number-change"
+    code = "number-change"
     japanese = "個人番号の変更請求"
     about = (
         "Another individual number (個人番号の変更請求). It is asked for because the old one leaked. "
@@ -400,7 +407,7 @@ class NumberChange(Event):
 
 @dataclass(frozen=True, slots=True)
 class CodeChange(Event):
-    word = "code-change"
+    code = "code-change"
     japanese = "住民票コードの変更請求"
     about = "Another resident record code (住民票コードの変更請求). No reason need be given."
 
@@ -411,7 +418,7 @@ class CodeChange(Event):
 
 @dataclass(frozen=True, slots=True)
 class LossReport(Event):
-    word = "loss-report"
+    code = "loss-report"
     japanese = "一時停止"
     about = "The loss of card or PIN (一時停止). The call centre hears of it at any hour."
     channel = Channel.CALL_CENTRE
@@ -420,23 +427,23 @@ class LossReport(Event):
 
 @dataclass(frozen=True, slots=True)
 class Theft(Event):
-    word = "theft"
+    code = "theft"
     japanese = ""
     about = "Key or card in strange hands, told at the counter."
     allowed = _LIVING
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Event):
-    word = "found"
+class CardFound(Event):
+    code = "found"
     japanese = ""
     about = "A card is found again. The counter lifts the stop on the card, and certificates are made anew."
-    allowed = (Status.RESIDENT, Status.ABROAD)
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
 class CardReturn(Event):
-    word = "return"
+    code = "return"
     japanese = "返納"
     about = f"The card is handed back ({japanese})."
     allowed = _LIVING
@@ -444,18 +451,18 @@ class CardReturn(Event):
 
 @dataclass(frozen=True, slots=True)
 class Renewal(Event):
-    word = "renewal"
+    code = "renewal"
     japanese = "電子証明書の更新"
     about = (
         "New certificates on the same card (電子証明書の更新). "
         "They are issued from three months before the old ones end."
     )
-    allowed = (Status.RESIDENT, Status.ABROAD)
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
 
 @dataclass(frozen=True, slots=True)
-class Stay(Event):
-    word = "stay"
+class StayExtension(Event):
+    code = "stay"
     japanese = "在留期間更新"
     about = "The period of stay is extended (在留期間更新). It is a foreign resident's."
     channel = Channel.PAPER
@@ -465,9 +472,9 @@ class Stay(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if resident.nationality == JAPAN:
-            raise EventRefused(RefusalReason.WRONG_NATIONALITY, "a Japanese national has no period of stay")
+            raise EventRejected(RejectionReason.WRONG_NATIONALITY, "a Japanese national has no period of stay")
         if self.until <= day:
-            raise EventRefused(RefusalReason.WRONG_DAY, f"a period of stay that ends on {self.until} is over")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"a period of stay that ends on {self.until} is over")
         return replace(
             resident, stay_end=self.until, residence_status=self.residence_status or resident.residence_status
         )
@@ -475,19 +482,19 @@ class Stay(Event):
 
 EVENTS: tuple[type[Event], ...] = (
     MoveWithin, MoveOut, MoveIn, CardContinuation, Lapse, NameChange, Correction, CharacterCorrection, Furigana,
-    Renaming, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, LossReport, Theft, Found, CardReturn,
-    Renewal, Stay,
+    PlaceRenamed, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, LossReport, Theft, CardFound,
+    CardReturn, Renewal, StayExtension,
 )  # fmt: skip
 """Every event, in the order in which users see them."""
 
-_BY_WORD = {event.word: event for event in EVENTS}
+_BY_CODE = {event.code: event for event in EVENTS}
 
 
-def event_type(word: str) -> type[Event]:
-    """The event of that name. Raises EventRefused where there is none."""
-    if word not in _BY_WORD:
-        raise EventRefused(
-            RefusalReason.UNKNOWN_EVENT,
-            f"unknown event {word!r}; the events are listed by: kazashi registry event --help",
+def event_type(code: str) -> type[Event]:
+    """The event of that name. Raises EventRejected where there is none."""
+    if code not in _BY_CODE:
+        raise EventRejected(
+            RejectionReason.UNKNOWN_EVENT,
+            f"unknown event {code!r}; the events are listed by: kazashi registry event --help",
         )
-    return _BY_WORD[word]
+    return _BY_CODE[code]

@@ -21,7 +21,7 @@ from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.resident import Resident, from_document
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
-from kazashi.world.post import Inbox, Message, Outbox, Receive
+from kazashi.world.outbox import Inbox, Message, Outbox, Receive
 from kazashi.world.storage import insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
@@ -39,7 +39,7 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.Correction: (),
     events.CharacterCorrection: None,
     events.Furigana: None,
-    events.Renaming: None,
+    events.PlaceRenamed: None,
     events.Death: (),
     events.Emigration: ("continued",),
     events.Immigration: (),
@@ -48,10 +48,10 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.CodeChange: (),
     events.LossReport: (),
     events.Theft: (),
-    events.Found: (),
+    events.CardFound: (),
     events.CardReturn: (),
     events.Renewal: (),
-    events.Stay: (),
+    events.StayExtension: (),
 }
 """The fields of each event that the subscribers are told; None for an event that they are not told of."""
 
@@ -184,14 +184,14 @@ class JLis:
             self._number(connection, body["from"], [(new, number)])
         connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
         detail = {"from": body["from"], "day": body["day"]}
-        self._log(connection, self._world.clock.now(), event.word, detail, record_code=new)
+        self._log(connection, self._world.clock.now(), event.code, detail, record_code=new)
         told = TOLD[event]
         if told is None:
             return
         details = {name: value for name, value in body["event"].items() if name in told}
         notice = Notice(event, date.fromisoformat(body["day"]), new, old, details)
         for subscriber in SUBSCRIBERS:
-            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), event.word, notice.body)
+            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), event.code, notice.body)
 
     def _number(self, connection: sa.Connection, municipality: str, numbers: Sequence[tuple[str, str]]) -> None:
         due = self._world.clock.now() + timedelta(minutes=self._world.settings.hop_minutes)

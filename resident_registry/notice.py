@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from kazashi.resident_registry.event import Event, event_type
 from kazashi.resident_registry.number import ResidentRecordCode
-from kazashi.world.post import Body, Message
+from kazashi.world.outbox import Body, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Notice:
 
     @classmethod
     def from_message(cls, message: Message) -> Self:
-        """The notice in a message. Raises EventRefused, KeyError or ValueError where it is malformed."""
+        """The notice in a message. Raises EventRejected, KeyError or ValueError where it is malformed."""
         details = dict(message.body)
         return cls(
             event=event_type(message.kind),

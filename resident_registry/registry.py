@@ -16,15 +16,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, Renaming
+from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, PlaceRenamed
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
-from kazashi.resident_registry.refusal import EventRefused, RefusalReason
-from kazashi.resident_registry.resident import Resident, Status, from_document, to_document
+from kazashi.resident_registry.rejection import EventRejected, RejectionReason
+from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
-from kazashi.world.post import Inbox, Message, Outbox
+from kazashi.world.outbox import Inbox, Message, Outbox
 from kazashi.world.storage import Position
 
 ACTOR = "registry"
@@ -41,18 +41,18 @@ class NoSuchResident(Exception):
     """Nobody in the registry answers to that alias, record code or individual number."""
 
 
-class ImportRefused(Exception):
+class ImportRejected(Exception):
     """A file of residents has a line that makes no sense; none of its lines was registered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class LoggedEvent:
     """One line of the event log."""
 
     position: int
     at: datetime
     day: date
-    word: str
+    code: str
     municipality: str
     detail: dict[str, Any]
 
@@ -102,11 +102,11 @@ class Registry:
         with self.store.reading() as connection:
             return self._load(self._row(connection, who))
 
-    def people(self, of: str | None = None, limit: int = 100) -> list[Resident]:
+    def residents(self, municipality_code: str | None = None, limit: int = 100) -> list[Resident]:
         """The people of a municipality, or of all, in the order of their registration."""
         query = sa.select(self._person).order_by(self._person.c.person).limit(limit)
-        if of is not None:
-            query = query.where(self._person.c.municipality == municipality(of).code)
+        if municipality_code is not None:
+            query = query.where(self._person.c.municipality == municipality(municipality_code).code)
         with self.store.reading() as connection:
             return [self._load(row) for row in connection.execute(query)]
 
@@ -115,20 +115,21 @@ class Registry:
         with self.store.reading() as connection:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(self._person)) or 0)
 
-    def history(self, who: str) -> list[Happened]:
+    def history(self, who: str) -> list[LoggedEvent]:
         """Everything that happened to a person, in order. Raises NoSuchResident."""
         with self.store.reading() as connection:
             person = self._row(connection, who)
             at = from_epoch(person.registered_at)
-            registered = Happened(
-                position=0, at=at, day=at.astimezone(JST).date(), word="registration",
+            registered = LoggedEvent(
+                position=0, at=at, day=at.astimezone(JST).date(), code="registration",
                 municipality=self._first_municipality(person), detail={},
             )  # fmt: skip
             rows = connection.execute(
                 sa.select(self._event).where(self._event.c.person == person.person).order_by(self._event.c.position)
             )
             return [registered, *(
-                Happened(position=row.position, at=from_epoch(row.at), day=date.fromisoformat(row.day), word=row.what,
+                LoggedEvent(position=row.position, at=from_epoch(row.at), day=date.fromisoformat(row.day),
+                            code=row.what,
                          municipality=row.municipality, detail=json.loads(row.detail))
                 for row in rows
             )]  # fmt: skip
@@ -138,7 +139,7 @@ class Registry:
     def add(self, resident: Resident) -> Resident:
         """Register a person: a birth, a first registration, a move from abroad. Answers the person with a record code.
 
-        Raises EventRefused where the alias is taken or the birth lies ahead.
+        Raises EventRejected where the alias is taken or the birth lies ahead.
         """
         self._check_new(resident, today(self._world.clock))
         code = self._free_codes(resident.municipality.code, 1)[0]
@@ -149,7 +150,7 @@ class Registry:
     def record(self, who: str, event: Event, day: date | None = None, channel: Channel | None = None) -> Resident:
         """Record what happened to a person on a day (today); answers the person after it.
 
-        Raises NoSuchResident, EventRefused and ValueError; then nothing was changed.
+        Raises NoSuchResident, EventRejected and ValueError; then nothing was changed.
         """
         code = self._new_code(who) if isinstance(event, CodeChange) else None
         with self.store.transaction() as connection:
@@ -164,8 +165,8 @@ class Registry:
         with self.store.transaction() as connection:
             for row in connection.execute(query).all():
                 resident = self._load(row)
-                if resident.status is Status.RESIDENT and resident.street.startswith(old):
-                    event = Renaming(new + resident.street.removeprefix(old))
+                if resident.status is ResidencyStatus.RESIDENT and resident.street.startswith(old):
+                    event = PlaceRenamed(new + resident.street.removeprefix(old))
                     self._record(connection, row, event, day, event.channel)
                     concerned += 1
         return concerned
@@ -175,7 +176,7 @@ class Registry:
     ) -> int:
         """Register many people, of whom each comes with the number of its line; answers how many.
 
-        All of them are registered, or none: raises ImportRefused with the line that makes no sense.
+        All of them are registered, or none: raises ImportRejected with the line that makes no sense.
         """
         done = 0
         with self.store.transaction() as connection:
@@ -187,9 +188,9 @@ class Registry:
                     codes += self._grant_codes(code, sum(1 for _ in ours))
                 try:
                     self._insert(connection, [resident for _, resident in batch], codes)
-                except EventRefused as error:
+                except EventRejected as error:
                     lines = f"lines {min(line for line, _ in batch)} to {max(line for line, _ in batch)}"
-                    raise ImportRefused(f"{lines}: {error}; nothing was registered") from error
+                    raise ImportRejected(f"{lines}: {error}; nothing was registered") from error
                 done += len(batch)
                 progress(done)
         return done
@@ -248,7 +249,7 @@ class Registry:
         connection.execute(sa.update(self._person).where(here).values(_columns(to_document(after))))
         self._set_deadline(connection, row.person, after, event.deadline(day))
         self._log(
-            connection, self._world.clock.now(), event.word, event.as_dict(),
+            connection, self._world.clock.now(), event.code, event.as_dict(),
             day=day.isoformat(), person=row.person, municipality=after.municipality.code,
         )  # fmt: skip
         self._report(connection, before, after, event, day, self._due(channel))
@@ -257,30 +258,30 @@ class Registry:
     def _check_day(self, resident: Resident, day: date) -> None:
         now = today(self._world.clock)
         if day > now:
-            raise EventRefused(RefusalReason.WRONG_DAY, f"{day} has not come yet; it is {now} in this world")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"{day} has not come yet; it is {now} in this world")
         if day < resident.birth.counted_from:
-            raise EventRefused(
-                RefusalReason.WRONG_DAY, f"{resident.alias or resident.name} had not been born yet on {day}"
+            raise EventRejected(
+                RejectionReason.WRONG_DAY, f"{resident.alias or resident.name} had not been born yet on {day}"
             )
 
     def _meet_deadline(self, connection: sa.Connection, person: int, event: Event) -> None:
         if event.meets and not self._clear_deadline(connection, person, event.meets) and not event.may_be_late:
-            raise EventRefused(RefusalReason.NOT_AWAITED, f"no {event.meets} is awaited")
+            raise EventRejected(RejectionReason.NOT_AWAITED, f"no {event.meets} is awaited")
 
     def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
         if not isinstance(event, NumberChange):
             return
-        here = (self._event.c.person == person) & (self._event.c.what == NumberChange.word)
+        here = (self._event.c.person == person) & (self._event.c.what == NumberChange.code)
         changes = connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0
         if changes + 1 >= NUMBER_CHANGES:
-            raise EventRefused(
-                RefusalReason.NUMBERS_USED_UP, f"an individual number is changed at most {NUMBER_CHANGES - 1} times"
+            raise EventRejected(
+                RejectionReason.NUMBERS_USED_UP, f"an individual number is changed at most {NUMBER_CHANGES - 1} times"
             )
 
     def _set_deadline(
         self, connection: sa.Connection, person: int, after: Resident, deadline: tuple[str, date] | None
     ) -> None:
-        if after.status not in (Status.RESIDENT, Status.MOVING):
+        if after.status not in (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING):
             self._clear_deadline(connection, person, None)
         elif deadline is not None:
             what, last = deadline
@@ -294,14 +295,14 @@ class Registry:
         place = after.municipality.code
         if before.municipality.code != place:
             # What the former municipality has waiting was before this, and must not come after it.
-            self.outbox.hasten(connection, f"municipality:{before.municipality.code}", self._world.clock.now())
+            self.outbox.flush_by(connection, f"municipality:{before.municipality.code}", self._world.clock.now())
         body = {
             "day": day.isoformat(),
             "record_code": before.code,
             "person": _identity(to_document(after)),
             "event": _identity(event.as_dict()),
         }
-        self._tell(connection, place, due, event.word, body)
+        self._tell(connection, place, due, event.code, body)
 
     def _insert(
         self, connection: sa.Connection, people: Sequence[Resident], codes: Sequence[ResidentRecordCode]
@@ -318,7 +319,7 @@ class Registry:
         except IntegrityError as error:
             taken = next((found.alias for found in people if self._is_taken(connection, found.alias)), "")
             words = f"there is a resident {taken!r} already" if taken else "two residents have one alias"
-            raise EventRefused(RefusalReason.ALIAS, f"{words}; choose another alias") from error
+            raise EventRejected(RejectionReason.ALIAS, f"{words}; choose another alias") from error
         for place, ours in groupby(documents, key=itemgetter("municipality")):
             # Each document goes as text: the nodes that only pass it on need not take it apart.
             told = [(document["record_code"], _json(_identity(document, "record_code"))) for document in ours]
@@ -361,23 +362,23 @@ class Registry:
             try:
                 resident = from_document(document)
                 self._check_new(resident, now)
-            except (ValueError, EventRefused, TypeError) as error:
-                raise ImportRefused(f"line {line}: {error}; nothing was registered") from error
+            except (ValueError, EventRejected, TypeError) as error:
+                raise ImportRejected(f"line {line}: {error}; nothing was registered") from error
             yield line, resident
 
     def _check_new(self, resident: Resident, now: date) -> None:
         if resident.birth.counted_from > now:
-            raise EventRefused(
-                RefusalReason.WRONG_DAY, f"nobody was born on {resident.birth} yet; it is {now} in this world"
+            raise EventRejected(
+                RejectionReason.WRONG_DAY, f"nobody was born on {resident.birth} yet; it is {now} in this world"
             )
         if resident.alias.isdigit():
-            raise EventRefused(
-                RefusalReason.ALIAS,
+            raise EventRejected(
+                RejectionReason.ALIAS,
                 f"the alias {resident.alias} could be taken for a number; choose one with a letter in it",
             )
         if resident.record_code is not None or resident.individual_number is not None:
-            raise EventRefused(
-                RefusalReason.BRINGS_NUMBERS,
+            raise EventRejected(
+                RejectionReason.BRINGS_NUMBERS,
                 "record codes and individual numbers are given by the registry, and not brought along",
             )
 

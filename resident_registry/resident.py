@@ -25,7 +25,7 @@ class Sex(Enum):
     NOT_APPLICABLE = "9"
 
 
-class Status(Enum):
+class ResidencyStatus(Enum):
     """Where a person stands in the registry."""
 
     RESIDENT = "resident"
@@ -91,7 +91,7 @@ class Resident:
     nationality: str = JAPAN
     residence_status: str = ""
     household: str = ""
-    status: Status = Status.RESIDENT
+    status: ResidencyStatus = ResidencyStatus.RESIDENT
     record_code: ResidentRecordCode | None = None
     individual_number: IndividualNumber | None = None
     since: date | None = None
@@ -137,7 +137,7 @@ def to_document(resident: Resident) -> dict[str, Any]:
         "nationality": resident.nationality if resident.nationality != JAPAN else "",
         "residence_status": resident.residence_status,
         "household": resident.household,
-        "status": resident.status.value if resident.status is not Status.RESIDENT else "",
+        "status": resident.status.value if resident.status is not ResidencyStatus.RESIDENT else "",
         "record_code": resident.record_code,
         "individual_number": resident.individual_number,
         "since": resident.since and resident.since.isoformat(),
@@ -185,7 +185,7 @@ def from_document(document: Mapping[str, Any]) -> Resident:
         nationality=text("nationality") or JAPAN,
         residence_status=text("residence_status"),
         household=text("household"),
-        status=Status(get("status") or "resident"),
+        status=ResidencyStatus(get("status") or "resident"),
         record_code=ResidentRecordCode(document["record_code"]) if get("record_code") else None,
         individual_number=IndividualNumber(document["individual_number"]) if get("individual_number") else None,
         since=day("since"),

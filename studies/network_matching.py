@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from kazashi.provision_network.matching import Attributes, Record, calibrated, match, match_exactly, noisy, quality
-from kazashi.world.chance import stream
+from kazashi.provision_network.matching import Attributes, MatchRecord, calibrated, match, match_exactly, noisy, quality
+from kazashi.world.rng import stream
 
 _FAMILIES = (
     ("佐藤", "サトウ"), ("髙橋", "タカハシ"), ("渡邊", "ワタナベ"), ("齋藤", "サイトウ"), ("小澤", "オザワ"),
@@ -37,7 +37,7 @@ def matched(seed: str, count: int, failing: float, work_list: Path | None = None
     everybody = list(people.values())
     rate = calibrated(everybody, failing, lambda: stream(seed, "matching", "noise"))
     chance = stream(seed, "matching", "noise")
-    records = [Record(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
+    records = [MatchRecord(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
     truth = {f"r{place}": identifier for place, identifier in enumerate(people)}
     exact, found = match_exactly(records, people), match(records, people)
     if work_list is not None:
@@ -50,7 +50,7 @@ def matched(seed: str, count: int, failing: float, work_list: Path | None = None
     }  # fmt: skip
 
 
-def _write(path: Path, records: dict[str, Record], work: dict[str, int]) -> None:
+def _write(path: Path, records: dict[str, MatchRecord], work: dict[str, int]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("record", "name", "kana", "birth", "sex", "address", "candidates"))

@@ -25,7 +25,7 @@ _CARD_BORNE = {"serial", "resident_record_code", "record_code"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RulingFinding:
     """A reason, and the rows that speak against it."""
 
     reason: str
@@ -38,14 +38,14 @@ class Finding:
         return not self.against
 
 
-def held_against_stores(world: World, network: Network) -> list[Finding]:
+def held_against_stores(world: World, network: Network) -> list[RulingFinding]:
     """The five reasons, in the ruling's order."""
     return [
-        Finding("i", "what Juki-Net holds is not highly secret", _secret(network)),
-        Finding("ii", "nothing is disclosed without a basis in law", _without_basis(world, network)),
-        Finding("iii", "no body can bring together what is handled in different sectors", _joined(network)),
-        Finding("iv", "use off purpose is punished", _unpunished(world, network)),
-        Finding("v", "what the card carries is not left in the computers of agencies", _left(world)),
+        RulingFinding("i", "what Juki-Net holds is not highly secret", _secret(network)),
+        RulingFinding("ii", "nothing is disclosed without a basis in law", _without_basis(world, network)),
+        RulingFinding("iii", "no body can bring together what is handled in different sectors", _joined(network)),
+        RulingFinding("iv", "use off purpose is punished", _unpunished(world, network)),
+        RulingFinding("v", "what the card carries is not left in the computers of agencies", _left(world)),
     ]
 
 

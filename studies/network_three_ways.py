@@ -12,7 +12,7 @@ from kazashi.assembly.network import (
     pension_of,
     tax_of,
 )
-from kazashi.provision_network.exchange import Trace
+from kazashi.provision_network.exchange import FlowTrace
 from kazashi.provision_network.three_ways import Seen, ask_by_number, ask_common_database, seen_by_tokens
 from kazashi.resident_registry.resident import Resident
 
@@ -25,7 +25,7 @@ def ask_three_ways(network: Network, person: Resident) -> list[Seen]:
         number = str(one.individual_number)
         rows[town, number] = {TAX_ITEM: tax_of(network.world, one)}
         rows[PENSION, number] = {PENSION_ITEM: pension_of(network.world, one)}
-    number, trace = str(person.individual_number), Trace()
+    number, trace = str(person.individual_number), FlowTrace()
     answers = {item: content or "" for item, content in network.child_allowance(person, trace).items()}
 
     def code_of(body: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.till import State, Till
+from kazashi.refund_points.till import RecordState, Till
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ def _compare(found: Balance, till: Till, taken: dict[int, int]) -> None:
     found.elsewhere += sum(taken.values())
 
 
-def _difference(found: Balance, state: State, reason: str, there: int | None) -> tuple[list[Open], str]:
+def _difference(found: Balance, state: RecordState, reason: str, there: int | None) -> tuple[list[Open], str]:
     """The list for a record that the ledger does not have as its till has it, and why."""
     if there is not None:
         return found.wrong, f"the ledger has {there}"
-    if state is State.ACKNOWLEDGED:
+    if state is RecordState.ACKNOWLEDGED:
         return found.wrong, "acknowledged, and not in the ledger"
-    return found.waiting if state is State.WAITING else found.refused, reason or state.value
+    return found.waiting if state is RecordState.WAITING else found.refused, reason or state.value

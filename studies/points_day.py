@@ -20,11 +20,11 @@ from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
-from kazashi.refund_points.goods import CATALOGUE, Basket, Line
-from kazashi.refund_points.reading import Card
-from kazashi.refund_points.refunds import RefundRefused, Refunds
+from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
+from kazashi.refund_points.reading import CardReading
+from kazashi.refund_points.refunds import RefundRejected, Refunds
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import SaleRefused, State, Till
+from kazashi.refund_points.till import RecordState, SaleRejected, Till
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.studies.points_balance import Balance, balance
@@ -53,7 +53,7 @@ _COUNTERS = 4
 
 
 @dataclass
-class Report:
+class DayReport:
     """What happened. `hours` has, to an hour: purchases, and how many records waited at its end."""
 
     shops: int
@@ -93,7 +93,7 @@ class Report:
 
 def simulate(
     world: World, shops: int, customers: int, day: date, progress: Callable[[int], None] = lambda _: None
-) -> Report:
+) -> DayReport:
     """Let a day pass in a new world, and the refund season after it. `progress` is told how many of `steps()` quarters
     are over. Raises ServicesUnavailable."""
     town = _Town(world, shops, customers, day)
@@ -138,16 +138,18 @@ class _LossyWay:
 class _Town:
     def __init__(self, world: World, shops: int, customers: int, day: date) -> None:
         self._world, self._day = world, day
-        self._chance: Random = world.chance("points day")
-        self.report = Report(shops, customers)
+        self._chance: Random = world.random_stream("points day")
+        self.report = DayReport(shops, customers)
         self._put_clock(0)
         self._cards = [
-            Card(_FIRST_SERIAL + number, "its certificate is revoked" if self._chance.random() < _REVOKED else "")
+            CardReading(
+                _FIRST_SERIAL + number, "its certificate is revoked" if self._chance.random() < _REVOKED else ""
+            )
             for number in range(customers)
         ]
         self.tills: dict[str, Till] = {}
         self._ways: dict[str, _LossyWay] = {}
-        self._forgotten: list[tuple[str, str, Card]] = []
+        self._forgotten: list[tuple[str, str, CardReading]] = []
         self.centre: Centre = centre_of(world)
         self._process: ServedProcess | None = serve_centre(world)
         self._port = self._process.port
@@ -170,7 +172,7 @@ class _Town:
         self._show_forgotten()
         self._send()
         sold, _ = self.report.hours.get(hour, (0, 0))
-        waiting = sum(till.states()[State.WAITING] for till in self.tills.values())
+        waiting = sum(till.states()[RecordState.WAITING] for till in self.tills.values())
         self.report.hours[hour] = (sold + count, waiting)
 
     def evening(self) -> None:
@@ -182,7 +184,7 @@ class _Town:
         reached = [self.tills[shop] for shop, way in self._ways.items() if not way.cut]
         for _ in range(_EVENING):  # a till tries again, as tills do: a line of before the centre's restart is dead
             self._send()
-            if not any(till.states()[State.WAITING] for till in reached):
+            if not any(till.states()[RecordState.WAITING] for till in reached):
                 break
 
     def refund_season(self) -> None:
@@ -213,11 +215,11 @@ class _Town:
         person, name = f"person-{number}", f"架空　{number}"
         born = date(1940 + number % 80, 1 + number % 12, 1 + number % 28)
         refunds.register(person, FourAttributes(name, "架空町１丁目", born, f"3{born:%Y%m%d}", "male", (), ()))
-        refunds.come(person, [self._cards[number].serial])
+        refunds.log_in(person, [self._cards[number].serial])
         account = Account("0005", "001", "1", f"{number % 10_000_000:07}", f"カクウ {number}")
         try:
             refunds.apply(person, self._day.year, account, name)
-        except RefundRefused:  # no points, or one that returned more than was bought
+        except RefundRejected:  # no points, or one that returned more than was bought
             return False
         return True
 
@@ -256,7 +258,7 @@ class _Town:
         chance, report = self._chance, self.report
         shop, card = chance.choice(list(self.tills)), chance.choice(self._cards)
         goods = chance.sample(list(CATALOGUE.values()), chance.randint(1, 5))
-        basket = Basket(tuple(Line(item, chance.choice((1, 1, 1, 2, 3))) for item in goods))
+        basket = Basket(tuple(ReceiptLine(item, chance.choice((1, 1, 1, 2, 3))) for item in goods))
         forgotten = chance.random() < _FORGOTTEN
         receipt = self.tills[shop].sell(basket, None if forgotten else card)
         report.purchases += 1
@@ -270,7 +272,7 @@ class _Town:
     def _show_forgotten(self) -> None:
         while self._forgotten and self._chance.random() < 0.8:
             shop, receipt, card = self._forgotten.pop(0)
-            with suppress(SaleRefused):  # nothing on it earns points, or the card is revoked
+            with suppress(SaleRejected):  # nothing on it earns points, or the card is revoked
                 self.tills[shop].show_later(receipt, card)
                 self.report.shown_later += 1
 

@@ -22,7 +22,7 @@ from kazashi.world.home import World
 
 def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     """What each of them has on its disk about a receipt, SHOP/TILL/INSTALLATION/NUMBER. Raises UsageError and
-    SaleRefused."""
+    SaleRejected."""
     parts = receipt.split("/")
     if len(parts) != 4:
         raise UsageError(f"{receipt!r} is no receipt: SHOP/TILL/INSTALLATION/NUMBER")

@@ -17,13 +17,13 @@ from kazashi.studies.network_matching import matched
 from kazashi.studies.network_rulings import held_against_stores
 from kazashi.studies.points_balance import Balance
 from kazashi.studies.points_day import simulate
-from kazashi.studies.tracking_scene import RUNS, exposed, scene, told, unseen
+from kazashi.studies.tracking_stores import RUNS, exposed, scene, told, unseen
 from kazashi.tracking_lab.engine import Engine
 from kazashi.tracking_lab.laboratory import Laboratory, steps
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.plan import Plan
-from kazashi.tracking_lab.results import Claim, Examination, Result, ThreatRun
-from kazashi.tracking_lab.study import examine
+from kazashi.tracking_lab.results import Claim, Examination, ThreatResult, ThreatRun
+from kazashi.tracking_lab.study import examine_population
 from kazashi.tracking_lab.threats import over_stores
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -50,7 +50,7 @@ def populated(
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrackingReport:
     """The examination of a population with the runs over actors' stores among its threats, who holds what, and the
     claims."""
 
@@ -66,10 +66,10 @@ class Report:
 
 def report(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> Report:  # fmt: skip
+) -> TrackingReport:  # fmt: skip
     """The examination of a population, with the claims of systems that a laboratory should be able to print. Raises
     PopulationUnusable."""
-    found = examine(laboratory, progress, engine)
+    found = examine_population(laboratory, progress, engine)
     progress("a world in which cards are used everywhere")
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):
@@ -82,14 +82,14 @@ def report(
     threats = sorted([*found.threats, *more], key=lambda run: (len(run.id), run.id))
     exposure = told(seen)
     claims = tuple(_claims(found, exposure, rulings, day.balance))
-    return Report(replace(found, threats=tuple(threats)), exposure, claims)
+    return TrackingReport(replace(found, threats=tuple(threats)), exposure, claims)
 
 
 def _unseen(share: Share) -> ThreatRun:
     """X19, beside the runs: what goes past the network, investigators' questions among it, the portal shows nobody."""
-    result = Result("hidden-flows", "flows that the person is not shown", share)
+    result = ThreatResult("hidden-flows", "flows that the person is not shown", share)
     return ThreatRun("X19", "the person concerned", "what the portal shows", (result,),
-                     "studies/tracking_scene.py: unseen")  # fmt: skip
+                     "studies/tracking_stores.py: unseen")  # fmt: skip
 
 
 def rule_errors() -> tuple[int, int]:

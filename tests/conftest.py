@@ -13,14 +13,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.postgresql import server
 from kazashi.card.chip import Chip
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World, open_world
 from kazashi.world.key_source import SharedKeySource, generate
 from tests import WORKER
@@ -32,8 +32,8 @@ LANES = ("crash", "load", "reader", "browser")
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 """A file system in memory, and how many bytes must be free there."""
 
-settings.register_profile("ordinary", derandomize=True)
-settings.register_profile("long", derandomize=False)
+settings.register_profile("ordinary", derandomize=True, deadline=None)  # a busy machine is not an error
+settings.register_profile("long", derandomize=False, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,7 +80,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Wo
     """A world with the whole cast's cards. Its images are never written to; tests take copies."""
     world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
     institutions = Institutions(world)
-    for alias in CAST:
+    for alias in SAMPLE_RESIDENTS:
         institutions.issue_card(alias, alias)
     return world
 
@@ -94,7 +94,7 @@ def image(world: World, tmp_path: Path) -> Path:
 @pytest.fixture
 def chip(image: Path) -> Chip:
     """The default card under power, with its durable store."""
-    chip = Chip(load(image))
+    chip = Chip(load_card(image))
     chip.power_on()
     return chip
 

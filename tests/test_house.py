@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.assembly.error_codes import CODES, REMOTE_ONLY, code_of
-from kazashi.card.refusal import Refusal, TriesLeft
+from kazashi.card.rejection import CommandRejected, TriesLeft
 from kazashi.card.status_word import Status
 from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
 from kazashi.web.ports import PORTS, RANGE
@@ -176,11 +176,11 @@ def test_modules_stay_readable_at_one_sitting() -> None:
 
 
 def test_every_refusal_has_a_status_word() -> None:
-    def subclasses(kind: type[Refusal]) -> set[type[Refusal]]:
+    def subclasses(kind: type[CommandRejected]) -> set[type[CommandRejected]]:
         direct = set(kind.__subclasses__())
         return direct.union(*(subclasses(found) for found in direct)) if direct else direct
 
-    for kind in subclasses(Refusal) - {TriesLeft}:
+    for kind in subclasses(CommandRejected) - {TriesLeft}:
         assert isinstance(kind.status, Status), kind
 
 

@@ -13,16 +13,16 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import Kind
-from kazashi.jpki.state import Standing
-from kazashi.pki.ledger import Issued
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateStatus
+from kazashi.pki.certificate_database import Issued
 from kazashi.world.clock import WorldClock, instant_of
 from kazashi.world.home import World, open_world
 from kazashi.world.key_source import KeySource
 from kazashi.world.settings import Settings
 
 MORNING = instant_of("2026-11-24T10:00+09:00")
-SIGNATURE, AUTHENTICATION = Kind.SIGNATURE, Kind.AUTHENTICATION
+SIGNATURE, AUTHENTICATION = CertificateType.SIGNATURE, CertificateType.AUTHENTICATION
 
 
 def new_world(directory: Path, keys: KeySource | None = None, storage: str = "", **settings: object) -> World:
@@ -50,14 +50,14 @@ def later(institutions: Institutions, **span: float) -> datetime:
     return until
 
 
-def certificates(institutions: Institutions, who: str, kind: Kind) -> list[Issued]:
+def certificates(institutions: Institutions, who: str, kind: CertificateType) -> list[Issued]:
     """Somebody's certificates of a kind, in the order of their issue."""
     return institutions.authorities[kind].of_holder(institutions.registry.find(who).code)
 
 
-def standing(institutions: Institutions, who: str, kind: Kind) -> Standing:
+def standing(institutions: Institutions, who: str, kind: CertificateType) -> CertificateStatus:
     """How somebody's last certificate of a kind stands now."""
-    return institutions.revocations[kind].standing(certificates(institutions, who, kind)[-1].serial)
+    return institutions.revocations[kind].status(certificates(institutions, who, kind)[-1].serial)
 
 
 def loaded(issued: Issued) -> x509.Certificate:

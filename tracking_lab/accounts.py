@@ -9,23 +9,23 @@ import polars as pl
 
 from kazashi.tracking_lab.names import FAMILIES, GIVEN, VARIANTS
 from kazashi.tracking_lab.people import AT_THE_REGISTRY
-from kazashi.tracking_lab.plan import DAY, Kind, Plan
-from kazashi.world.chance import stream
+from kazashi.tracking_lab.plan import DAY, Plan, ServiceType
+from kazashi.world.rng import stream
 
 ATTRIBUTES = ("family", "given", "born", "sex", "town", "street")
 
-COLLECTS: dict[Kind, tuple[str, ...]] = {
-    Kind.LOGIN: ATTRIBUTES,
-    Kind.SIGNING: ATTRIBUTES,
-    Kind.TAP: (),
-    Kind.POINTS: ("born", "sex", "town"),
-    Kind.LIBRARY: ATTRIBUTES,
-    Kind.INSURANCE: ("family", "given", "born", "sex"),
-    Kind.PORTAL: ATTRIBUTES,
+COLLECTS: dict[ServiceType, tuple[str, ...]] = {
+    ServiceType.LOGIN: ATTRIBUTES,
+    ServiceType.SIGNING: ATTRIBUTES,
+    ServiceType.TAP: (),
+    ServiceType.POINTS: ("born", "sex", "town"),
+    ServiceType.LIBRARY: ATTRIBUTES,
+    ServiceType.INSURANCE: ("family", "given", "born", "sex"),
+    ServiceType.PORTAL: ATTRIBUTES,
 }
 """Which attributes a kind of service keeps. Invented, but that a signature brings the four (基本4情報) with it."""
 
-TYPED = (Kind.LOGIN, Kind.POINTS, Kind.LIBRARY)
+TYPED = (ServiceType.LOGIN, ServiceType.POINTS, ServiceType.LIBRARY)
 """Where people fill in a form; elsewhere attributes come from certificate or registry."""
 
 _SLIPS = {"street as numbers": 0.4, "old or wrong street": 0.15, "no street": 0.15, "birth date": 0.1,
@@ -49,7 +49,7 @@ def accounts(
     )
     rows = _as_typed(rows.with_columns(kind=kind), plan.noise, rng)
     kept = [
-        pl.when(pl.col("kind").is_in([int(kind) for kind in Kind if name in COLLECTS[kind]])).then(pl.col(name))
+        pl.when(pl.col("kind").is_in([int(kind) for kind in ServiceType if name in COLLECTS[kind]])).then(pl.col(name))
         .alias(name) for name in ATTRIBUTES
     ]  # fmt: skip
     return rows.select("service", "person", "since", *kept)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.jpki.profile import EMULATED, CertificateType
 from kazashi.pki.consequence import TABLE
 from kazashi.resident_registry.event import CardReturn, Death, Event, MoveIn, MoveWithin, NameChange, Theft
 from kazashi.tracking_lab.people import NEVER
@@ -47,14 +47,14 @@ _ENDS: Mapping[type[Event], EndReason] = {
 }
 
 CARD, PHONE = 0, 1
-_SLOTS = tuple((kind, medium) for kind in Kind for medium in (CARD, PHONE))
+_SLOTS = tuple((kind, medium) for kind in CertificateType for medium in (CARD, PHONE))
 _SCHEMA: dict[Any, Any] = {
     "person": pl.UInt32, "kind": pl.Boolean, "medium": pl.UInt8, "chain": pl.UInt16, "generation": pl.UInt8,
     "begins": pl.Int32, "ends": pl.Int32, "ended": pl.Int32, "reason": pl.UInt8,
 }  # fmt: skip
 
 
-class Certificates:
+class PopulationCertificates:
     """The certificates of `count` people over so many `days`. `who` and `day` are arrays of one length: places of
     people, and a day for each. A person has at most one good certificate of a kind and medium."""
 
@@ -68,19 +68,19 @@ class Certificates:
 
     # How they stand
 
-    def ever(self, kind: Kind, medium: int, who: Any) -> Any:
+    def ever(self, kind: CertificateType, medium: int, who: Any) -> Any:
         """Whether people have had one."""
         return self._begins[_slot(kind, medium)][who] != NEVER
 
-    def last_day(self, kind: Kind, medium: int, who: Any) -> Any:
+    def last_day(self, kind: CertificateType, medium: int, who: Any) -> Any:
         """The last day of the latest by what stands in it; -1 where there was none."""
         return self._ends[_slot(kind, medium)][who]
 
-    def good(self, kind: Kind, medium: int, who: Any) -> Any:
+    def good(self, kind: CertificateType, medium: int, who: Any) -> Any:
         """Whether the latest was neither revoked nor replaced; it may have expired."""
         return self._good[_slot(kind, medium)][who]
 
-    def valid(self, kind: Kind, medium: int, who: Any, day: Any) -> Any:
+    def valid(self, kind: CertificateType, medium: int, who: Any, day: Any) -> Any:
         """Whether there is one that is good and has not expired."""
         return self.good(kind, medium, who) & (self.last_day(kind, medium, who) >= day)
 
@@ -90,13 +90,13 @@ class Certificates:
         """What is issued from now on is not told to follow what was."""
         self._chain[:, who] += 1
 
-    def issue(self, kind: Kind, medium: int, who: Any, day: Any, end: Any) -> None:
+    def issue(self, kind: CertificateType, medium: int, who: Any, day: Any, end: Any) -> None:
         """One that is good up to `end`; it supersedes a former one."""
         slot = _slot(kind, medium)
         self._close(slot, who, day, EndReason.SUPERSEDED)
         self._begins[slot][who], self._ends[slot][who], self._good[slot][who] = day, end, True
 
-    def supersede(self, kind: Kind, medium: int, who: Any, day: Any) -> None:
+    def supersede(self, kind: CertificateType, medium: int, who: Any, day: Any) -> None:
         """What is good is replaced, and nothing follows it yet."""
         self._close(_slot(kind, medium), who, day, EndReason.SUPERSEDED)
 
@@ -136,7 +136,7 @@ class Certificates:
         end = self._ends[slot][who]
         expired = end < np.minimum(day, self._days)
         return pl.DataFrame({
-            "person": who.astype(np.uint32), "kind": np.full(len(who), kind is Kind.SIGNATURE),
+            "person": who.astype(np.uint32), "kind": np.full(len(who), kind is CertificateType.SIGNATURE),
             "medium": np.full(len(who), medium, np.uint8), "chain": self._chain[medium][who],
             "generation": self._generation[slot][who], "begins": self._begins[slot][who], "ends": end,
             "ended": np.where(expired, end + 1, day).astype(np.int32),
@@ -144,7 +144,7 @@ class Certificates:
         })  # fmt: skip
 
 
-def _slot(kind: Kind, medium: int) -> int:
+def _slot(kind: CertificateType, medium: int) -> int:
     return _SLOTS.index((kind, medium))
 
 

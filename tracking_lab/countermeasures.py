@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from kazashi.relying_party.pseudonyms.converter import Converter, Service
+from kazashi.relying_party.pseudonyms.converter import Converter, PseudonymService
 from kazashi.relying_party.pseudonyms.pseudonyms import (
     AustrianBpk,
     GermanRestrictedIdentification,
@@ -21,7 +21,7 @@ from kazashi.relying_party.pseudonyms.pseudonyms import (
     Subject,
     sector_key,
 )
-from kazashi.world.chance import stream, unforeseen
+from kazashi.world.rng import secure_random, stream
 
 _KEY = sha256(b"a made-up key of the laboratory").digest()
 
@@ -84,13 +84,13 @@ class _Blindly:
 
     def __init__(self) -> None:
         self._converter = Converter(_KEY)
-        self._services: dict[int, Service] = {}
+        self._services: dict[int, PseudonymService] = {}
 
     def __call__(self, row: dict[str, Any]) -> str:
         number = row["service"]
         if number not in self._services:
             secret = sha256(_KEY + number.to_bytes(4)).digest()
-            self._services[number] = Service(str(number), secret, lambda: unforeseen(256))
+            self._services[number] = PseudonymService(str(number), secret, lambda: secure_random(256))
         core = self._converter.core(row["person"].to_bytes(8), str(number))
         return self._services[number].pseudonym(core)
 

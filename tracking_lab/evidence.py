@@ -16,7 +16,7 @@ MOST = 3_000
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PopulationTables:
     """A population's tables behind an engine, and those of the people who were chosen: every n-th."""
 
     engine: Engine

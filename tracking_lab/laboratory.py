@@ -20,7 +20,7 @@ import polars as pl
 
 from kazashi.tracking_lab.accounts import accounts
 from kazashi.tracking_lab.certificates import numbered
-from kazashi.tracking_lab.lives import live
+from kazashi.tracking_lab.lifetimes import live
 from kazashi.tracking_lab.people import CHUNK
 from kazashi.tracking_lab.plan import NOWHERE, Plan
 from kazashi.tracking_lab.uses import use

@@ -18,7 +18,7 @@ from kazashi.tracking_lab.linkers import EXACT, by_timing, exact_join, together
 from kazashi.tracking_lab.logs import about, handles_look_like_digests
 from kazashi.tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
 from kazashi.tracking_lab.plan import DAY, HOUR
-from kazashi.tracking_lab.results import AttributeSet, Finding, LogExamination, Result, ThreatRun
+from kazashi.tracking_lab.results import AttributeSet, LogExamination, PrivacyFinding, ThreatResult, ThreatRun
 from kazashi.tracking_lab.study import singled_out_in_a_week, unicity, versions
 
 Progress = Callable[[str], object]
@@ -65,29 +65,32 @@ def examine_logs(
 
 def _shared_handles(joins: pl.DataFrame, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
     most = joins.sort("linked", "one", "other", descending=[True, False, False]).head(5)
-    results = [Result("handles-shared", "handles that two services share", int(joins["linked"].sum()))]
+    results = [ThreatResult("handles-shared", "handles that two services share", int(joins["linked"].sum()))]
     results += [
-        Result(f"handles-shared-{place}", f"{names[row['one']]} + {names[row['other']]}", row["linked"])
+        ThreatResult(f"handles-shared-{place}", f"{names[row['one']]} + {names[row['other']]}", row["linked"])
         for place, row in enumerate(most.iter_rows(named=True), 1)
     ]
     if truth:
         link = pairwise(held.head(_MOST), "shown")
-        results += [Result("recall", "recall", link.recall), Result("precision", "precision", link.precision)]
+        results += [
+            ThreatResult("recall", "recall", link.recall),
+            ThreatResult("precision", "precision", link.precision),
+        ]
     return ThreatRun("T1", "any two services", "their handles", tuple(results), "tracking_lab/linkers.py: EXACT")
 
 
 def _digests(engine: Engine) -> ThreatRun:
     digests = handles_look_like_digests(engine.query("SELECT handle FROM handle LIMIT 10000"))
-    result = Result("handles-look-like-digests", "handles look like digests", digests)
+    result = ThreatResult("handles-look-like-digests", "handles look like digests", digests)
     return ThreatRun("T2", "whoever counts", "the handles", (result,),
                      "tracking_lab/logs.py: handles_look_like_digests")  # fmt: skip
 
 
 def _questions(engine: Engine) -> ThreatRun:
     asked = engine.query("SELECT u.shown, u.moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks")
-    results = [Result("uses-seen", "uses seen (X12)", Share(asked.height, count(engine, "uses")))]
+    results = [ThreatResult("uses-seen", "uses seen (X12)", Share(asked.height, count(engine, "uses")))]
     if asked.height:
-        results.append(Result("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)))
+        results.append(ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)))
     return ThreatRun("T4", "whoever is asked about each use", "the questions", tuple(results),
                      "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks")  # fmt: skip
 
@@ -95,7 +98,7 @@ def _questions(engine: Engine) -> ThreatRun:
 def _changes_of_handle(held: pl.DataFrame, truth: bool) -> ThreatRun:
     days = held.head(_MOST).select("service", "shown", first=pl.col("first") // DAY, last=pl.col("last") // DAY)
     pairs = by_timing(days, beside=()).unique()
-    results = [Result("pairs", "a handle that ends where another begins: pairs", pairs.height)]
+    results = [ThreatResult("pairs", "a handle that ends where another begins: pairs", pairs.height)]
     if truth:
         results.append(_precision(pairs, held, held))
     return ThreatRun("T5", "one service, over changes of handle", "its own log", tuple(results),
@@ -109,15 +112,15 @@ def _same_hours(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth
     one, other = busy
     first, last = engine.query("SELECT min(moment) AS first, max(moment) AS last FROM uses").row(0)
     pairs = together(engine, one, other, max(1, (last - first) // HOUR))
-    results = [Result("pairs", "handles whose users come in the same hours: pairs", pairs.height)]
+    results = [ThreatResult("pairs", "handles whose users come in the same hours: pairs", pairs.height)]
     if truth:
         results.append(_precision(pairs, held.filter(service=one), held.filter(service=other)))
     return ThreatRun("T11", f"{names[one]} + {names[other]}", "hours alone", tuple(results),
                      "tracking_lab/linkers.py: TOGETHER")  # fmt: skip
 
 
-def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> Result:
-    return Result("precision", "precision", Share(same_person(pairs, one, other).height, pairs.height))
+def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> ThreatResult:
+    return ThreatResult("precision", "precision", Share(same_person(pairs, one, other).height, pairs.height))
 
 
 def _busiest(rows: pl.DataFrame) -> list[int]:
@@ -133,13 +136,13 @@ def _what_people_told(engine: Engine, accounts: pl.DataFrame, names: dict[int, s
         return ThreatRun("T15", "two services", "attributes", (), "")
     left, right = (named.filter(service=service).head(_MOST) for service in busy)
     links = best(candidates(engine, left, right))
-    results = [Result("accounts-linked", "accounts linked by attributes", links.height),
-               Result("accounts", "of", min(left.height, right.height))]  # fmt: skip
+    results = [ThreatResult("accounts-linked", "accounts linked by attributes", links.height),
+               ThreatResult("accounts", "of", min(left.height, right.height))]  # fmt: skip
     if truth:
         hits = same_person(links, accounts, accounts, "id").height
         both = left.join(right, on="person", how="semi").height
-        results += [Result("recall", "recall", Share(hits, both)),
-                    Result("precision", "precision", Share(hits, links.height))]  # fmt: skip
+        results += [ThreatResult("recall", "recall", Share(hits, both)),
+                    ThreatResult("precision", "precision", Share(hits, links.height))]  # fmt: skip
     return ThreatRun("T15", f"{names[busy[0]]} + {names[busy[1]]}", "what people told of themselves", tuple(results),
                      "Splink: tracking_lab/attributes.py")  # fmt: skip
 
@@ -154,14 +157,16 @@ def _anonymity(accounts: pl.DataFrame) -> Iterator[AttributeSet]:
             yield AttributeSet(names, anonymity(known, names), record_risk(known, known, names))
 
 
-def _findings(joins: pl.DataFrame, runs: Sequence[ThreatRun]) -> Iterator[Finding]:
+def _findings(joins: pl.DataFrame, runs: Sequence[ThreatRun]) -> Iterator[PrivacyFinding]:
     by_id = {run.id: {one.id: one.value for one in run.results} for run in runs}
     if shared := int(joins["linked"].sum()):
         words = "services hold equal handles: tables join by equality"
-        yield Finding("high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles of pairs of services")
+        yield PrivacyFinding(
+            "high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles of pairs of services"
+        )
     if by_id["T2"]["handles-look-like-digests"]:
         words = "digests without a key give way to whoever counts what was issued"
-        yield Finding("medium", "handles-look-like-digests", "Identifying", words, "T2")
+        yield PrivacyFinding("medium", "handles-look-like-digests", "Identifying", words, "T2")
     if linked := by_id["T15"].get("accounts-linked", 0):
         words = "what people told of themselves links accounts"
-        yield Finding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")
+        yield PrivacyFinding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")

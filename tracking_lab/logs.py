@@ -39,7 +39,7 @@ class LogsUnusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class LogMapping:
     """Which column is what.
 
     `moment`   the column of the time; `form` is `iso` (2026-04-01T09:00:00+09:00), `epoch` (seconds), or a form as of
@@ -65,7 +65,7 @@ class Mapping:
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Mapping:
+    def read(cls, path: Path) -> LogMapping:
         """A mapping from a YAML or JSON file. Raises LogsUnusable."""
         try:
             told = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -103,7 +103,7 @@ class Imported:
 
 
 def import_logs(
-    laboratory: Laboratory, files: Sequence[Path], mapping: Mapping, *, individual_numbers: bool = False,
+    laboratory: Laboratory, files: Sequence[Path], mapping: LogMapping, *, individual_numbers: bool = False,
     memory: str = "4GB",
 ) -> Imported:  # fmt: skip
     """Take logs into a laboratory, in place of what was imported there before. Raises LogsUnusable, PopulationUnusable
@@ -132,7 +132,7 @@ def import_logs(
 
 
 def _imported(
-    connection: duckdb.DuckDBPyConnection, directory: Path, files: Sequence[Path], mapping: Mapping, allowed: bool
+    connection: duckdb.DuckDBPyConnection, directory: Path, files: Sequence[Path], mapping: LogMapping, allowed: bool
 ) -> Imported:  # fmt: skip
     _read(connection, files, mapping)
     if not allowed:
@@ -161,7 +161,7 @@ def _imported(
     return found
 
 
-def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping: Mapping) -> None:
+def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping: LogMapping) -> None:
     """All files as one view, every column as text. Raises LogsUnusable."""
     parts = []
     for path in files:
@@ -200,7 +200,7 @@ def looks_like_an_individual_number(text: str) -> bool:
         return False
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> tuple[int, dict[str, int]]:
+def _rows(connection: duckdb.DuckDBPyConnection, mapping: LogMapping) -> tuple[int, dict[str, int]]:
     """The rows that can be used, as the table `good`; answers how many there were, and how many were left out why."""
     service = literal(mapping.constant) if mapping.constant else f"nullif(trim({quoted(mapping.service)}), '')"
     offsets = "".join(
@@ -244,7 +244,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> tuple[int,
     return total, {name: number for name, number in left.items() if number}
 
 
-def _moment(mapping: Mapping) -> str:
+def _moment(mapping: LogMapping) -> str:
     """The SQL of a row's time, in seconds since 1970; null where it cannot be read. Raises LogsUnusable."""
     column = f"trim({quoted(mapping.moment)})"
     sign, hours, minutes = mapping.zone[:1], mapping.zone[1:3], mapping.zone[4:6]
@@ -279,7 +279,7 @@ def _number(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
-def _tables(mapping: Mapping, begins: int) -> dict[str, str]:
+def _tables(mapping: LogMapping, begins: int) -> dict[str, str]:
     """The queries of a laboratory's tables."""
     asks = ", ".join(literal(name) for name, told in mapping.services.items() if told.get("asks")) or "NULL"
     attributes = ", ".join(f"arg_min({name}, second) FILTER ({name} IS NOT NULL) AS {name}" for name in ATTRIBUTES)
@@ -296,7 +296,7 @@ def _tables(mapping: Mapping, begins: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _known(mapping: Mapping, what: str) -> str:
+def _known(mapping: LogMapping, what: str) -> str:
     """The SQL of what a mapping says of services."""
     cases = "".join(f" WHEN {literal(name)} THEN {literal(str(told[what]))}"
                     for name, told in mapping.services.items() if what in told)  # fmt: skip
@@ -322,7 +322,7 @@ def _clocks(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return found
 
 
-def _silent(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> list[str]:
+def _silent(connection: duckdb.DuckDBPyConnection, mapping: LogMapping) -> list[str]:
     known = {row[0] for row in connection.execute("SELECT service FROM numbered_service").fetchall()}
     return [f"{name} is in the mapping and in no row" for name in mapping.services if name not in known]
 

@@ -45,7 +45,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Linkage:
+class PairCounts:
     """Precision and recall of pairs (X1): pairs that were rightly linked, wrongly, and not."""
 
     right: int
@@ -69,7 +69,7 @@ class Linkage:
         return 2 * self.right / total if total else math.nan
 
 
-def pairwise(seen: pl.DataFrame, key: str) -> Linkage:
+def pairwise(seen: pl.DataFrame, key: str) -> PairCounts:
     """X1 over all pairs of services: `seen` has columns `service`, `person` and the key by which services join. A pair
     is a person at two services; it is linked where both hold the same key for him."""
     held = seen.select("service", "person", key=pl.col(key)).drop_nulls().unique()
@@ -78,7 +78,7 @@ def pairwise(seen: pl.DataFrame, key: str) -> Linkage:
     joined = held.join(held, on="key", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
     pairs = joined.select("service", "person", "service_other", "person_other").unique()
     right = pairs.filter(pl.col("person") == pl.col("person_other")).height
-    return Linkage(right, pairs.height - right, belongs - right)
+    return PairCounts(right, pairs.height - right, belongs - right)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ NOWHERE = np.iinfo(np.uint16).max
 """The town of a service that is everywhere."""
 
 
-class Kind(IntEnum):
+class ServiceType(IntEnum):
     """A kind of service, by what a person does there."""
 
     LOGIN = 0
@@ -38,7 +38,7 @@ class Kind(IntEnum):
     @property
     def signs(self) -> bool:
         """Whether the signature certificate is shown there, with the four attributes in it."""
-        return self is Kind.SIGNING
+        return self is ServiceType.SIGNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Habit:
     local: bool
 
 
-HABITS: dict[Kind, Habit] = {
-    Kind.LOGIN: Habit(20, 0.5, 2, 1.2, "private", asks=True, local=False),
-    Kind.SIGNING: Habit(4, 0.35, 1, 0.5, "tax", asks=True, local=False),
-    Kind.TAP: Habit(10, 0.2, 1, 3.0, "private", asks=False, local=True),
-    Kind.POINTS: Habit(60, 0.5, 3, 4.0, "private", asks=False, local=True),
-    Kind.LIBRARY: Habit(5, 0.15, 1, 6.0, "culture", asks=False, local=True),
-    Kind.INSURANCE: Habit(80, 0.8, 2, 1.4, "health", asks=True, local=False),
-    Kind.PORTAL: Habit(0, 0.4, 1, 0.8, "administration", asks=True, local=False),
+HABITS: dict[ServiceType, Habit] = {
+    ServiceType.LOGIN: Habit(20, 0.5, 2, 1.2, "private", asks=True, local=False),
+    ServiceType.SIGNING: Habit(4, 0.35, 1, 0.5, "tax", asks=True, local=False),
+    ServiceType.TAP: Habit(10, 0.2, 1, 3.0, "private", asks=False, local=True),
+    ServiceType.POINTS: Habit(60, 0.5, 3, 4.0, "private", asks=False, local=True),
+    ServiceType.LIBRARY: Habit(5, 0.15, 1, 6.0, "culture", asks=False, local=True),
+    ServiceType.INSURANCE: Habit(80, 0.8, 2, 1.4, "health", asks=True, local=False),
+    ServiceType.PORTAL: Habit(0, 0.4, 1, 0.8, "administration", asks=True, local=False),
 }
 """Invented, so that some eleven uses come to a person and year. What services of a kind see does not hang on them."""
 
@@ -98,7 +98,7 @@ class Plan:
     noise: float = 0.2
     first_days: int = 365
     municipalities: int = 0
-    habits: dict[Kind, Habit] = field(default_factory=lambda: dict(HABITS))
+    habits: dict[ServiceType, Habit] = field(default_factory=lambda: dict(HABITS))
 
     def __post_init__(self) -> None:
         if self.residents < 0 or not 1 <= self.years <= 40:
@@ -119,7 +119,7 @@ class Plan:
         reached = np.cumsum(zipf_weights(self.towns))
         found: list[Service] = []
         for kind, habit in self.habits.items():
-            count = 1 if kind is Kind.PORTAL else max(2, round(habit.per_100_000 * self.residents / 100_000))
+            count = 1 if kind is ServiceType.PORTAL else max(2, round(habit.per_100_000 * self.residents / 100_000))
             for place in range(count):
                 town = int(np.searchsorted(reached, (place + 0.5) / count)) if habit.local else NOWHERE
                 found.append(Service(len(found), kind, habit.sector, town, habit.asks))
@@ -133,7 +133,7 @@ class Plan:
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Plan:
         """The plan of `as_dict`. Raises TypeError and KeyError for what is none."""
-        habits = {Kind[name.upper()]: Habit(**habit) for name, habit in told["habits"].items()}
+        habits = {ServiceType[name.upper()]: Habit(**habit) for name, habit in told["habits"].items()}
         return cls(**{**told, "habits": habits})
 
 
@@ -142,7 +142,7 @@ class Service:
     """A service: its number, and the town that it is in (or NOWHERE)."""
 
     number: int
-    kind: Kind
+    kind: ServiceType
     sector: str
     town: int
     asks: bool

@@ -14,7 +14,7 @@ from kazashi.tracking_lab.metrics import (
     Anonymity,
     Clusters,
     HashCost,
-    Linkage,
+    PairCounts,
     RecordRisk,
     Share,
     TimeToLink,
@@ -26,7 +26,7 @@ Value = Share | int | float | bool | str
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ThreatResult:
     """One thing that a threat run comes to: an id, words, and a share, a number, yes or no, or a text."""
 
     id: str
@@ -41,7 +41,7 @@ class ThreatRun:
     id: str
     who: str
     holding: str
-    results: tuple[Result, ...]
+    results: tuple[ThreatResult, ...]
     how: str
 
     def value(self, wanted: str) -> Value:
@@ -76,7 +76,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PrivacyFinding:
     """How bad, a code, words, and what proves it. `heading` is LINDDUN's."""
 
     severity: str
@@ -105,13 +105,13 @@ class ExactJoins:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CountermeasureResult:
     """One countermeasure on the same stream: X1, X2, X3 and X16 (`kept`), X12 (`seen_by_authority`), X15 (`waiting`),
     X13."""
 
     measure: Countermeasure
     people: int
-    linkage: Linkage
+    linkage: PairCounts
     clusters: Clusters
     kept: Share
     seen_by_authority: Share
@@ -252,7 +252,7 @@ class Examination:
     sizes: Mapping[str, int]
     people: int
     exact: ExactJoins
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CountermeasureResult, ...]
     years: tuple[LaterYear, ...]
     counterparts: Counterparts
     dictionary: DictionaryAttack
@@ -262,9 +262,9 @@ class Examination:
     threats: tuple[ThreatRun, ...]
     sql: Mapping[str, str]
     versions: Mapping[str, str]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[PrivacyFinding, ...] = ()
 
-    def comparison(self, wanted: str) -> Comparison:
+    def comparison(self, wanted: str) -> CountermeasureResult:
         """That of a countermeasure, by its id. Raises KeyError."""
         return {one.measure.id: one for one in self.comparisons}[wanted]
 
@@ -297,7 +297,7 @@ class LogExamination:
     logs: Mapping[str, Any]
     truth: bool
     engine: str
-    findings: tuple[Finding, ...]
+    findings: tuple[PrivacyFinding, ...]
     threats: tuple[ThreatRun, ...]
     unicity: tuple[Unicity, ...]
     attributes: tuple[AttributeSet, ...]

@@ -14,7 +14,7 @@ import polars as pl
 from kazashi.tracking_lab.coalitions import coalitions
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
 from kazashi.tracking_lab.engine import DuckDb, Engine, count
-from kazashi.tracking_lab.evidence import Evidence
+from kazashi.tracking_lab.evidence import PopulationTables
 from kazashi.tracking_lab.findings import findings
 from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable
 from kazashi.tracking_lab.linkers import (
@@ -43,7 +43,7 @@ from kazashi.tracking_lab.metrics import (
 from kazashi.tracking_lab.plan import DAY, HOUR, Plan
 from kazashi.tracking_lab.results import (
     AttributeSet,
-    Comparison,
+    CountermeasureResult,
     Counterparts,
     DictionaryAttack,
     ExactJoins,
@@ -53,7 +53,7 @@ from kazashi.tracking_lab.results import (
     Unicity,
 )
 from kazashi.tracking_lab.threats import run_all
-from kazashi.world.chance import stream
+from kazashi.world.rng import stream
 
 _GUESSES_PER_SECOND = 1e9
 """SHA-256 on one graphics card, an order of magnitude."""
@@ -98,7 +98,7 @@ def open_engine(laboratory: Laboratory, engine: Engine | None = None) -> Engine:
     return found
 
 
-def examine(
+def examine_population(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
 ) -> Examination:  # fmt: skip
     """Everything, on an engine (DuckDB in this process), which is closed. Raises PopulationUnusable."""
@@ -115,7 +115,7 @@ def examine(
 
 def _examined(engine: Engine, plan: Plan, progress: Progress) -> Examination:
     progress("what services hold")
-    evidence = Evidence(engine, plan.residents, plan.days)
+    evidence = PopulationTables(engine, plan.residents, plan.days)
     sizes, people = {name: count(engine, name) for name in TABLES}, len(evidence.people)
     progress("exact joins")
     exact = _exact(engine)
@@ -154,7 +154,7 @@ def _exact(engine: Engine) -> ExactJoins:
     )  # fmt: skip
 
 
-def _compared(evidence: Evidence, measure: Countermeasure) -> Comparison:
+def _compared(evidence: PopulationTables, measure: Countermeasure) -> CountermeasureResult:
     """One countermeasure on the same stream."""
     held = handles(evidence.logins, measure)
     people = held["person"].n_unique()
@@ -163,7 +163,7 @@ def _compared(evidence: Evidence, measure: Countermeasure) -> Comparison:
     )
     asked = moments.filter("asks") if measure.online else moments.clear()
     kept_bytes = held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
-    return Comparison(
+    return CountermeasureResult(
         measure, people, pairwise(held, "handle"), clusters(held, "handle"), _kept(held),
         Share(asked.height, moments.height), kept_bytes / max(1, people), time_to_link(moments, "handle"),
         tuple(coalitions(held, measure)),
@@ -180,7 +180,7 @@ def _kept(held: pl.DataFrame) -> Share:
     return Share(changes.filter(pl.col("former") == pl.col("handle")).height, changes.height)
 
 
-def _years(evidence: Evidence, years: int) -> Iterator[LaterYear]:
+def _years(evidence: PopulationTables, years: int) -> Iterator[LaterYear]:
     """X3 over time: of accounts at services in the first year those whose users, back in a later one, are recognised
     by the serial number, by the chain of it, and by the authority's list of holders."""
     year = (pl.col("moment") // (365 * DAY)).clip(0, years - 1)
@@ -199,7 +199,7 @@ def _years(evidence: Evidence, years: int) -> Iterator[LaterYear]:
         yield LaterYear(later, Share(equal, total), Share(chained, total))
 
 
-def _counterparts(evidence: Evidence) -> Counterparts:
+def _counterparts(evidence: PopulationTables) -> Counterparts:
     signs = evidence.seen.filter("signature").select("person", "medium", "shown").unique()
     logs_in = evidence.logins.select("person", "medium", "shown").unique()
     both = signs.select("person").unique().join(logs_in.select("person").unique(), on="person").height
@@ -209,7 +209,7 @@ def _counterparts(evidence: Evidence) -> Counterparts:
     return Counterparts(both, Share(linked, both), Share(equal, both))
 
 
-def _dictionary(evidence: Evidence) -> DictionaryAttack:
+def _dictionary(evidence: PopulationTables) -> DictionaryAttack:
     """Digests without a key give way to whoever counts."""
 
     def digest(number: int) -> str:
@@ -241,7 +241,7 @@ def _attributes(people: pl.DataFrame, names: tuple[str, ...]) -> AttributeSet:
     return AttributeSet(names, anonymity(people, names), record_risk(tenth, people, names), sample)
 
 
-def _game(evidence: Evidence, measure: Countermeasure) -> Game:
+def _game(evidence: PopulationTables, measure: Countermeasure) -> Game:
     """X8, X9: told a person's handle at one service and either hers or a stranger's at another, tell which. The control
     attack throws a coin."""
     held = handles(evidence.logins, measure)

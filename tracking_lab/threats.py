@@ -16,18 +16,18 @@ from kazashi.tracking_lab.accounts import registered
 from kazashi.tracking_lab.attributes import best, candidates
 from kazashi.tracking_lab.certificates import EndReason
 from kazashi.tracking_lab.countermeasures import countermeasure, handles
-from kazashi.tracking_lab.evidence import Evidence, same_person
+from kazashi.tracking_lab.evidence import PopulationTables, same_person
 from kazashi.tracking_lab.exposure import Exposure
 from kazashi.tracking_lab.linkers import by_timing, exact_join, hashed, together
-from kazashi.tracking_lab.metrics import Linkage, Share, gap_entropy, pairwise, reidentified
-from kazashi.tracking_lab.results import Result, ThreatRun
+from kazashi.tracking_lab.metrics import PairCounts, Share, gap_entropy, pairwise, reidentified
+from kazashi.tracking_lab.results import ThreatResult, ThreatRun
 
-Results = tuple[Result, ...]
+Results = tuple[ThreatResult, ...]
 
 HOURS_OPEN = 14
 
 
-def run_all(evidence: Evidence, progress: Callable[[str], object] = lambda _: None) -> list[ThreatRun]:
+def run_all(evidence: PopulationTables, progress: Callable[[str], object] = lambda _: None) -> list[ThreatRun]:
     """Every run on a population, in their order."""
     found = []
     for run in _RUNS:
@@ -36,59 +36,61 @@ def run_all(evidence: Evidence, progress: Callable[[str], object] = lambda _: No
     return found
 
 
-def _under(evidence: Evidence, measure: str, key: str = "handle") -> Linkage:
+def _under(evidence: PopulationTables, measure: str, key: str = "handle") -> PairCounts:
     """What links under a countermeasure, by its id."""
     return pairwise(handles(evidence.logins, countermeasure(measure)), key)
 
 
-def _serial_numbers(evidence: Evidence) -> Results:
+def _serial_numbers(evidence: PopulationTables) -> Results:
     link = pairwise(evidence.logins, "shown")
-    return (Result("recall", "recall", link.recall), Result("precision", "precision", link.precision))
+    return (ThreatResult("recall", "recall", link.recall), ThreatResult("precision", "precision", link.precision))
 
 
-def _digests(evidence: Evidence) -> Results:
+def _digests(evidence: PopulationTables) -> Results:
     engine = evidence.engine
     plain = exact_join(engine)
     salted = exact_join(engine, hashed(engine, service=True))
     return (
-        Result("plain-digest-links-the-same", "SHA-256 links what the number links",
+        ThreatResult("plain-digest-links-the-same", "SHA-256 links what the number links",
                plain.equals(exact_join(engine, hashed(engine)))),
-        Result("common-salt-links-the-same", "so does a salt that all share",
+        ThreatResult("common-salt-links-the-same", "so does a salt that all share",
                plain.equals(exact_join(engine, hashed(engine, salt="common")))),
-        Result("links-by-service-salt", "links by a salt of each service", int(salted["linked"].sum())),
-        Result("dictionary-recall", "the same after a dictionary, recall",
+        ThreatResult("links-by-service-salt", "links by a salt of each service", int(salted["linked"].sum())),
+        ThreatResult("dictionary-recall", "the same after a dictionary, recall",
                _under(evidence, "salted-hash", "shown").recall),
-        Result("keyed-recall", "HMAC with a platform's key, recall", _under(evidence, "keyed-pairwise").recall),
+        ThreatResult("keyed-recall", "HMAC with a platform's key, recall", _under(evidence, "keyed-pairwise").recall),
     )  # fmt: skip
 
 
-def _with_the_platform_s_key(evidence: Evidence) -> Results:
+def _with_the_platform_s_key(evidence: PopulationTables) -> Results:
     return (
-        Result("keyed-recall", "HMAC, recall", _under(evidence, "keyed-pairwise", "shown").recall),
-        Result("user-id-recall", "tenant's user ids, recall", _under(evidence, "tenant-user-id", "person").recall),
+        ThreatResult("keyed-recall", "HMAC, recall", _under(evidence, "keyed-pairwise", "shown").recall),
+        ThreatResult(
+            "user-id-recall", "tenant's user ids, recall", _under(evidence, "tenant-user-id", "person").recall
+        ),
     )
 
 
-def _ocsp_requests(evidence: Evidence) -> Results:
+def _ocsp_requests(evidence: PopulationTables) -> Results:
     moments = evidence.moments
     asked = moments.filter("asks")
     people = Share(asked["person"].n_unique(), moments["person"].n_unique())
     return (
-        Result("uses-seen", "uses seen (X12)", Share(asked.height, moments.height)),
-        Result("people-seen", "people seen", people),
-        Result("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)),
+        ThreatResult("uses-seen", "uses seen (X12)", Share(asked.height, moments.height)),
+        ThreatResult("people-seen", "people seen", people),
+        ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)),
     )
 
 
-def _renewals(evidence: Evidence) -> Results:
+def _renewals(evidence: PopulationTables) -> Results:
     return _successors(evidence, EndReason.SUPERSEDED, signature=False, same_chain=True, beside=("birth_year",))
 
 
-def _lost_cards(evidence: Evidence) -> Results:
+def _lost_cards(evidence: PopulationTables) -> Results:
     return _successors(evidence, EndReason.THEFT, signature=False, same_chain=False, beside=("birth_year",))
 
 
-def _moves(evidence: Evidence) -> Results:
+def _moves(evidence: PopulationTables) -> Results:
     results = _successors(
         evidence, EndReason.MOVE_WITHIN, signature=True, same_chain=True, beside=("born", "sex", "given")
     )
@@ -98,11 +100,11 @@ def _moves(evidence: Evidence) -> Results:
         (pl.col("begins") <= pl.col("at")) & (pl.col("ended") > pl.col("at"))
     )  # fmt: skip
     outlives = Share(lives["shown"].n_unique(), moved.height)
-    return (*results, Result("authentication-outlives", "authentication certificate outlives the move", outlives))
+    return (*results, ThreatResult("authentication-outlives", "authentication certificate outlives the move", outlives))
 
 
 def _successors(
-    evidence: Evidence, reason: EndReason, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
+    evidence: PopulationTables, reason: EndReason, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
 ) -> Results:  # fmt: skip
     """X3 at single services: with the chain told, by equality, and by timing without and with attributes beside."""
     wanted = evidence.followers(reason, signature, same_chain)
@@ -114,15 +116,15 @@ def _successors(
     equal = wanted.filter(pl.col("former") == pl.col("later")).height
     words = f"by timing, {', '.join(beside)}".replace("_", " ")
     return (
-        Result("chain", "with the chain told", Share(told_of, wanted.height)),
-        Result("equality", "by equality alone", Share(equal, wanted.height)),
+        ThreatResult("chain", "with the chain told", Share(told_of, wanted.height)),
+        ThreatResult("equality", "by equality alone", Share(equal, wanted.height)),
         *_by_timing(evidence, wanted, evidence.by_day(signature), (), "timing", "by timing"),
         *_by_timing(evidence, wanted, evidence.by_day(signature, *beside), beside, "timing-and-attributes", words),
     )
 
 
 def _by_timing(
-    evidence: Evidence, wanted: pl.DataFrame, seen: pl.DataFrame, beside: tuple[str, ...], name: str, words: str
+    evidence: PopulationTables, wanted: pl.DataFrame, seen: pl.DataFrame, beside: tuple[str, ...], name: str, words: str
 ) -> Results:  # fmt: skip
     """Recall and precision of pairs that timing guesses, and precision of the same pairs shuffled."""
 
@@ -133,17 +135,17 @@ def _by_timing(
     found = guessed.join(wanted, on=["former", "later"]).height
     chance = guessed.with_columns(pl.col("later").shuffle(1))
     return (
-        Result(name, words, Share(found, wanted.height)),
-        Result(f"{name}-precision", f"{words}: precision", right(guessed)),
-        Result(f"{name}-control", f"{words}: precision of the control", right(chance)),
+        ThreatResult(name, words, Share(found, wanted.height)),
+        ThreatResult(f"{name}-precision", f"{words}: precision", right(guessed)),
+        ThreatResult(f"{name}-control", f"{words}: precision of the control", right(chance)),
     )
 
 
-def _signatures_and_logins(evidence: Evidence) -> Results:
+def _signatures_and_logins(evidence: PopulationTables) -> Results:
     found = _by_attributes(evidence, "signing", "login")
     return (
-        Result("recall", "recall", found.recall), Result("precision", "precision", found.precision),
-        Result("control", "precision of the control", found.control),
+        ThreatResult("recall", "recall", found.recall), ThreatResult("precision", "precision", found.precision),
+        ThreatResult("control", "precision of the control", found.control),
     )  # fmt: skip
 
 
@@ -156,7 +158,7 @@ class _Attributes:
     control: Share
 
 
-def _by_attributes(evidence: Evidence, one: str, other: str) -> _Attributes:
+def _by_attributes(evidence: PopulationTables, one: str, other: str) -> _Attributes:
     """The accounts of two kinds of service, linked by what people have told of themselves."""
     accounts = evidence.accounts
     left, right = (_first_of_each(accounts.filter(kind=kind)) for kind in (one, other))
@@ -172,18 +174,18 @@ def _first_of_each(accounts: pl.DataFrame) -> pl.DataFrame:
     return accounts.sort("since", "id").unique(subset=["person"], keep="first", maintain_order=True).sort("id")
 
 
-def _member_numbers(evidence: Evidence) -> Results:
+def _member_numbers(evidence: PopulationTables) -> Results:
     there = evidence.logins.filter(pl.col("kind").is_in(["library", "points"]))
     held = handles(there, countermeasure("tenant-user-id"))  # a member number of each service's own
     table = pairwise(held, "chain")
     return (
-        Result("member-number-recall", "member numbers alone, recall", pairwise(held, "handle").recall),
-        Result("table-recall", "with the table, recall", table.recall),
-        Result("table-precision", "with the table, precision", table.precision),
+        ThreatResult("member-number-recall", "member numbers alone, recall", pairwise(held, "handle").recall),
+        ThreatResult("table-recall", "with the table, recall", table.recall),
+        ThreatResult("table-precision", "with the table, precision", table.precision),
     )
 
 
-def _gate_and_shop(evidence: Evidence) -> Results:
+def _gate_and_shop(evidence: PopulationTables) -> Results:
     engine = evidence.engine
     places = engine.query("""
         SELECT t.service AS gate, p.service AS shop, count(DISTINCT u.person) AS people
@@ -202,34 +204,34 @@ def _gate_and_shop(evidence: Evidence) -> Results:
     both = len(set(at_gate["person"]) & set(at_shop["person"]))
     serials = at_gate.join(at_shop, on="shown")["person"].n_unique()
     return (
-        Result("people", "people at gate and shop", both),
-        Result("serial-recall", "by serial number, recall", Share(serials, both)),
-        Result("hours-recall", "by hours alone, recall", Share(right["person"].n_unique(), both)),
-        Result("hours-precision", "by hours alone, precision", Share(right.height, guessed.height)),
+        ThreatResult("people", "people at gate and shop", both),
+        ThreatResult("serial-recall", "by serial number, recall", Share(serials, both)),
+        ThreatResult("hours-recall", "by hours alone, recall", Share(right["person"].n_unique(), both)),
+        ThreatResult("hours-precision", "by hours alone, precision", Share(right.height, guessed.height)),
     )
 
 
-def _insurers(evidence: Evidence) -> Results:
+def _insurers(evidence: PopulationTables) -> Results:
     insurers = evidence.logins.filter(kind="insurance")
     return (
-        Result("token-recall", "by the token, recall", pairwise(insurers, "person").recall),
-        Result("serial-recall", "by serial numbers, recall", pairwise(insurers, "shown").recall),
+        ThreatResult("token-recall", "by the token, recall", pairwise(insurers, "person").recall),
+        ThreatResult("serial-recall", "by serial numbers, recall", pairwise(insurers, "shown").recall),
     )
 
 
-def _what_people_told(evidence: Evidence) -> Results:
-    results: list[Result] = []
+def _what_people_told(evidence: PopulationTables) -> Results:
+    results: list[ThreatResult] = []
     for one, other in (("login", "library"), ("login", "insurance"), ("login", "points")):
         found, name, words = _by_attributes(evidence, one, other), f"{one}-{other}", f"{one} + {other}"
         results += [
-            Result(f"{name}-recall", f"{words}, recall", found.recall),
-            Result(f"{name}-precision", f"{words}, precision", found.precision),
-            Result(f"{name}-control", f"{words}, precision of the control", found.control),
+            ThreatResult(f"{name}-recall", f"{words}, recall", found.recall),
+            ThreatResult(f"{name}-precision", f"{words}, precision", found.precision),
+            ThreatResult(f"{name}-control", f"{words}, precision of the control", found.control),
         ]
     return (*results, *_against_an_address_list(evidence))
 
 
-def _against_an_address_list(evidence: Evidence) -> Results:
+def _against_an_address_list(evidence: PopulationTables) -> Results:
     """X5: accounts at logins against the registry's address list of the first day."""
     targets = _first_of_each(evidence.accounts.filter(kind="login"))
     listed = registered(evidence.people).with_columns(id=pl.col("person").cast(pl.String))
@@ -241,20 +243,20 @@ def _against_an_address_list(evidence: Evidence) -> Results:
     sure = best(ranked)
     right = Share(int(sure["right"].sum()) if sure.height else 0, sure.height)
     return (
-        *(Result(f"address-list-rank-{first}", f"by an address list, RR@{first} (X5)",
+        *(ThreatResult(f"address-list-rank-{first}", f"by an address list, RR@{first} (X5)",
                  reidentified(ranked, targets.height, first)) for first in (1, 5)),
-        Result("address-list-precision", "by an address list, precision", right),
+        ThreatResult("address-list-precision", "by an address list, precision", right),
     )  # fmt: skip
 
 
-def _an_investigator(evidence: Evidence) -> Results:
+def _an_investigator(evidence: PopulationTables) -> Results:
     answering = evidence.logins.group_by("shown").agg(services=pl.col("service").n_unique())["services"]
     uses = evidence.moments.filter(~pl.col("signature")).group_by("shown").len()["len"]
     return (
-        Result("services-mean", "services that answer: mean", _float(answering.mean())),
-        Result("services-95th-percentile", "95th percentile", _float(answering.quantile(0.95))),
-        Result("services-most", "most", int(_float(answering.max()))),
-        Result("uses-mean", "uses that one number tells of: mean", _float(uses.mean())),
+        ThreatResult("services-mean", "services that answer: mean", _float(answering.mean())),
+        ThreatResult("services-95th-percentile", "95th percentile", _float(answering.quantile(0.95))),
+        ThreatResult("services-most", "most", int(_float(answering.max()))),
+        ThreatResult("uses-mean", "uses that one number tells of: mean", _float(uses.mean())),
     )
 
 
@@ -270,7 +272,7 @@ class _Run:
     who: str
     holding: str
     how: str
-    results: Callable[[Evidence], Results]
+    results: Callable[[PopulationTables], Results]
 
 
 _RUNS = (
@@ -321,7 +323,7 @@ def over_stores(exposure: Exposure, runs: Iterable[StoreRun]) -> list[ThreatRun]
     for run in runs:
         steps = exposure.path(run.source, run.target, run.actors)
         way = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no way"
-        result = Result("way", f"{run.source} -> {run.target}", way)
+        result = ThreatResult("way", f"{run.source} -> {run.target}", way)
         found.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
                                "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
     return found

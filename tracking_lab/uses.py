@@ -14,14 +14,14 @@ import polars as pl
 
 from kazashi.tracking_lab.certificates import CARD, PHONE
 from kazashi.tracking_lab.people import CHUNK, NEVER
-from kazashi.tracking_lab.plan import DAY, HOUR, Kind, Plan
-from kazashi.world.chance import stream
+from kazashi.tracking_lab.plan import DAY, HOUR, Plan, ServiceType
+from kazashi.world.rng import stream
 
 _OPENS, _CLOSES = 6 * HOUR, 20 * HOUR
 _ON_PHONE = 0.5
 """The share of logins and points for which people who have a phone use that (invented)."""
 
-_WITH_PHONES = (Kind.LOGIN, Kind.POINTS, Kind.PORTAL)
+_WITH_PHONES = (ServiceType.LOGIN, ServiceType.POINTS, ServiceType.PORTAL)
 _ON_THE_WAY = (5 * 60, 40 * 60)
 """Seconds after which an errand goes on, at least and at most (invented)."""
 
@@ -56,7 +56,7 @@ def tries(plan: Plan, chunk: int, certificates: pl.DataFrame, towns: Any) -> pl.
         goes = np.flatnonzero(rng.random(count) < habit.share)
         who = np.repeat(goes, habit.services)
         where = _chosen(there, towns[who], rng)
-        if kind is Kind.TAP:
+        if kind is ServiceType.TAP:
             tap[who] = where
         times = rng.poisson(habit.per_year * plan.years, len(who))
         who, where = np.repeat(who, times), np.repeat(where, times)
@@ -64,11 +64,11 @@ def tries(plan: Plan, chunk: int, certificates: pl.DataFrame, towns: Any) -> pl.
         # The mean of three is highest at midday, and has no tails.
         second = (_OPENS + rng.random((3, len(who))).mean(axis=0) * (_CLOSES - _OPENS - 1)).astype(np.int64)
         frames.append(_tried(kind, who, where, day, second, shown, rng))
-        if kind is Kind.POINTS:
+        if kind is ServiceType.POINTS:
             on = np.flatnonzero((tap[who] != _NO_SERVICE) & (rng.random(len(who)) < plan.errands))
             after = second[on] + rng.integers(*_ON_THE_WAY, len(on))
             on, after = on[after < _CLOSES], after[after < _CLOSES]
-            frames.append(_tried(Kind.TAP, who[on], tap[who[on]], day[on], after, shown, rng))
+            frames.append(_tried(ServiceType.TAP, who[on], tap[who[on]], day[on], after, shown, rng))
     found = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
     return found.with_columns(pl.col("person") + first)
 
@@ -84,7 +84,7 @@ def _chosen(there: Any, towns: Any, rng: np.random.Generator) -> Any:
 
 
 def _tried(
-    kind: Kind, who: Any, where: Any, day: Any, second: Any, shown: dict[tuple[bool, int], _Shown],
+    kind: ServiceType, who: Any, where: Any, day: Any, second: Any, shown: dict[tuple[bool, int], _Shown],
     rng: np.random.Generator,
 ) -> pl.DataFrame:  # fmt: skip
     phone = rng.random(len(who)) < (_ON_PHONE if kind in _WITH_PHONES else 0)

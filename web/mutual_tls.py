@@ -150,7 +150,7 @@ def client(credentials: Credentials, address: str) -> httpx.Client:
     return httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
 
 
-class Line:
+class JsonConnection:
     """One connection to such a server that is kept, for JSON there and back. It takes a fraction of what a client of
     general use takes, where small messages go all the time."""
 

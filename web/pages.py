@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import HTMLResponse
 
 from kazashi.web.templates import environment
-from kazashi.world.chance import new_token
+from kazashi.world.rng import new_token
 
 Bilingual = tuple[str, str]
 """A sentence in Japanese, and the same in English."""

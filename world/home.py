@@ -15,9 +15,9 @@ from random import Random
 import sqlalchemy as sa
 
 from kazashi.world.atomic_file import create_whole, is_unfinished, write_whole
-from kazashi.world.chance import stream
 from kazashi.world.clock import Clock, WorldClock
 from kazashi.world.key_source import KeySource, StockedKeySource
+from kazashi.world.rng import stream
 from kazashi.world.settings import Settings
 from kazashi.world.storage import Migration, Store, store_at
 
@@ -86,7 +86,7 @@ class World:
             _, store = self._stores.popitem()
             store.engine.dispose()
 
-    def chance(self, *purpose: str) -> Random:
+    def random_stream(self, *purpose: str) -> Random:
         """The world's stream of that purpose, from its beginning."""
         return stream(self.seed, *purpose)
 

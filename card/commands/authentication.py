@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import KeyFile
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
     ConditionsNotSatisfied,
     IncompatibleFile,
     ReferenceNotFound,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import SessionKeyRule
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
     FunctionNotSupported,
     SecurityStatusNotSatisfied,
-    SessionKeyRefused,
+    SessionKeyRejected,
     WrongLength,
     WrongParameters,
 )
@@ -30,7 +30,7 @@ def set_session_key(session: Session, command: CommandApdu) -> bytes:
     """`80 AE`: would open secure messaging in the text application, which this card does not offer."""
     rule = session.application.session_key
     if rule is SessionKeyRule.REFUSED:
-        raise SessionKeyRefused
+        raise SessionKeyRejected
     if rule is SessionKeyRule.ISSUER_ONLY or not session.facts:
         raise SecurityStatusNotSatisfied
     if len(command.data) != 256:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import RecordFile, TransparentFile
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
     FunctionNotSupported,
     IncompatibleFile,
     OffsetBeyondEnd,

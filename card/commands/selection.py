@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import Application
-from kazashi.card.refusal import FileOrApplicationNotFound, WrongLength, WrongParameters
+from kazashi.card.rejection import FileOrApplicationNotFound, WrongLength, WrongParameters
 from kazashi.card.session import Session
 from kazashi.card.tlv import Tlv
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import ElementaryFile, KeyFile
 from kazashi.card.key import PrivateKey
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
     ConditionsNotSatisfied,
     IncompatibleFile,
     ReferenceNotFound,

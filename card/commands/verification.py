@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kazashi.card.access import Event
+from kazashi.card.access import SessionEvent
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import InternalFile, PinChange, PinFile
 from kazashi.card.pin import MAX_LENGTH
-from kazashi.card.refusal import (
+from kazashi.card.rejection import (
     IncompatibleFile,
     NoRetryLimit,
     PinBlocked,
@@ -43,7 +43,7 @@ def _compare(session: Session, file: PinFile, offered: bytes) -> None:
         raise PinBlocked
     state = store.spend_try(reference)
     if not state.matches(offered):
-        session.happened(Event.VERIFICATION_FAILED, file.fid)
+        session.happened(SessionEvent.VERIFICATION_FAILED, file.fid)
         raise TriesLeft(state.tries_left)
     store.refill(reference)
     session.facts |= {file.fid}

@@ -27,7 +27,7 @@ from smartcard.scard import (
 )
 
 from kazashi.card.atr import CONTACT_ATRS
-from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, NotApplicable, answered
 from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Probe
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
 from kazashi.reader_bridge.pcsc import PcscError, connect, context
@@ -300,8 +300,8 @@ class AtrForm:
 
 
 def _case(name: str, title: str, source: str, look: Callable[[Probe, Findings], None],
-          needs: Needs = Needs.ANY_CARD, cold: bool = False) -> Case:  # fmt: skip
-    return Case(name, title, source, look, needs, cold)
+          needs: Needs = Needs.ANY_CARD, cold: bool = False) -> CheckCase:  # fmt: skip
+    return CheckCase(name, title, source, look, needs, cold)
 
 
 _PCSC = "PC/SC part 5"

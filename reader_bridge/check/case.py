@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from kazashi.reader_bridge.check.probe import Probe
-from kazashi.reader_bridge.check.result import Outcome, Result
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckResult
 
 
 class Needs(Enum):
@@ -59,7 +59,7 @@ Look = Callable[[Probe, Findings], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CheckCase:
     """One check. `cold` has the card begin without anything selected; `verifies` says that it sends VERIFY, be it an
     empty one: then the card is looked at anew first, because another may lie there by now."""
 
@@ -76,9 +76,9 @@ class Case:
         """The first part of the name."""
         return self.name.partition(".")[0]
 
-    def result(self, findings: Findings, outcome: Outcome, detail: str) -> Result:
+    def result(self, findings: Findings, outcome: CheckOutcome, detail: str) -> CheckResult:
         """What came of it."""
-        return Result(
+        return CheckResult(
             self.name, self.group, self.title, self.source, outcome, tuple(findings.observed),
             tuple(findings.expected), detail, {name: round(value, 3) for name, value in findings.measured.items()},
         )  # fmt: skip
@@ -93,7 +93,7 @@ def answered(response: bytes) -> str:
 
 
 def exchanges(name: str, title: str, source: str, *steps: tuple[str, str], cold: bool = False,
-              needs: Needs = Needs.NUMBER_CARD, verifies: bool = False) -> Case:  # fmt: skip
+              needs: Needs = Needs.NUMBER_CARD, verifies: bool = False) -> CheckCase:  # fmt: skip
     """A check that sends commands in turn and compares each answer, in the form of `answered`, with a pattern."""
 
     def look(probe: Probe, findings: Findings) -> None:
@@ -102,4 +102,4 @@ def exchanges(name: str, title: str, source: str, *steps: tuple[str, str], cold:
                 answered(probe.send(command)), wanted, command if len(command) <= 40 else command[:36] + "..."
             )
 
-    return Case(name, title, source, look, needs, cold, verifies)
+    return CheckCase(name, title, source, look, needs, cold, verifies)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
 from kazashi.applets.applet import TransparentEf
 from kazashi.card.request import CURRENT, select, select_file, select_for_information, tries_left
-from kazashi.reader_bridge.check.case import Case, Findings, Needs, answered, exchanges
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, answered, exchanges
 from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
 _JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER = (
@@ -87,7 +87,7 @@ FILES = (
 )  # fmt: skip
 
 
-def _certificate(file: TransparentEf) -> Case:
+def _certificate(file: TransparentEf) -> CheckCase:
     def look(probe: Probe, findings: Findings) -> None:
         probe.select(jpki.AID)
         content = probe.file(file)
@@ -97,7 +97,7 @@ def _certificate(file: TransparentEf) -> Case:
             findings.require(size <= len(content), "the file holds all of it")
             findings.require(not content[size:].strip(b"\xff\x00"), "what follows is filler")
 
-    return Case(f"files.{file.name.replace(' ', '-')}", f"The {file.name} is a certificate", "docs/card.md", look)
+    return CheckCase(f"files.{file.name.replace(' ', '-')}", f"The {file.name} is a certificate", "docs/card.md", look)
 
 
 CERTIFICATES = (
@@ -150,8 +150,8 @@ def _query_costs_nothing(probe: Probe, findings: Findings) -> None:
 
 
 QUERIES = (
-    Case("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries, verifies=True),
-    Case("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing, verifies=True),
+    CheckCase("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries, verifies=True),
+    CheckCase("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing, verifies=True),
     exchanges("pins.short-identifier", "A PIN is asked for by its short identifier", "docs/card.md",
               (_JPKI, "9000"), (_PIN_TRIES, "63C[0-3]"), (_PASSWORD_TRIES, "63C[0-5]"), verifies=True),
     exchanges("pins.unverified", "After power-up no key may be used without its PIN, and no query opens one",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from kazashi.reader_bridge.check.result import Outcome, Report, Result
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport, CheckResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,8 @@ class Pair:
 
     check: str
     title: str
-    a: Result | None
-    b: Result | None
+    a: CheckResult | None
+    b: CheckResult | None
     only_a: tuple[str, ...] = ()
     only_b: tuple[str, ...] = ()
 
@@ -42,8 +42,8 @@ class Pair:
 class Comparison:
     """Two reports and their checks, side by side, in the order in which they ran."""
 
-    a: Report
-    b: Report
+    a: CheckReport
+    b: CheckReport
     pairs: tuple[Pair, ...]
 
     @property
@@ -52,7 +52,7 @@ class Comparison:
         return tuple(pair for pair in self.pairs if pair.differs)
 
 
-def compare(a: Report, b: Report) -> Comparison:
+def compare(a: CheckReport, b: CheckReport) -> Comparison:
     """Put two reports beside each other. A check that means nothing for one of the cards still shows the difference."""
     of_a, of_b = ({result.check: result for result in report.results} for report in (a, b))
     return Comparison(
@@ -60,7 +60,7 @@ def compare(a: Report, b: Report) -> Comparison:
     )
 
 
-def _pair(name: str, a: Result | None, b: Result | None) -> Pair:
+def _pair(name: str, a: CheckResult | None, b: CheckResult | None) -> Pair:
     either = a or b
     assert either is not None
     seen_a, seen_b = _seen(a), _seen(b)
@@ -70,8 +70,8 @@ def _pair(name: str, a: Result | None, b: Result | None) -> Pair:
     return Pair(name, either.title, a, b, only_a, only_b)
 
 
-def _seen(result: Result | None) -> tuple[str, ...]:
-    return result.observed if result is not None and result.outcome is not Outcome.NOT_APPLICABLE else ()
+def _seen(result: CheckResult | None) -> tuple[str, ...]:
+    return result.observed if result is not None and result.outcome is not CheckOutcome.NOT_APPLICABLE else ()
 
 
 def _beyond(seen: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from kazashi.card.request import (
     tries_left,
     verify,
 )
-from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable, answered
-from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, Kind, Probe
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, NotApplicable, answered
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, SELECT_JPKI, CardType, Probe
 
 _MESSAGE = b"reader check"
 
@@ -61,7 +61,7 @@ def _signs(pin_file: int, key: int, certificate: int, secret: str) -> Callable[[
 
 
 def _wrong_pin(probe: Probe, findings: Findings) -> None:
-    if probe.kind is not Kind.EMULATED:
+    if probe.kind is not CardType.EMULATED:
         raise NotApplicable("a wrong PIN is sent to an emulated card only")
     probe.transmit(SELECT_JPKI)
     if _tries(probe, jpki.AUTHENTICATION_PIN) < 2:
@@ -95,13 +95,14 @@ def _fits(der: bytes, signature: bytes) -> bool:
 
 
 CASES = (
-    Case("credentials.authentication", "The authentication PIN opens its key, and the signature fits the certificate",
+    CheckCase("credentials.authentication", "The authentication PIN opens its key, which fits the certificate",
          "docs/card.md",
          _signs(jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_KEY, jpki.AUTHENTICATION_CERTIFICATE, "authentication"),
          Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
-    Case("credentials.signature", "The password opens certificate and key of the signature", "docs/card.md",
+    CheckCase("credentials.signature", "The password opens certificate and key of the signature", "docs/card.md",
          _signs(jpki.SIGNATURE_PIN, jpki.SIGNATURE_KEY, jpki.SIGNATURE_CERTIFICATE, "signature"),
          Needs.SIGNATURE_PASSWORD, cold=True, verifies=True),
-    Case("credentials.wrong-pin", "A wrong PIN costs a try, and the right one brings all of them back", "docs/card.md",
+    CheckCase("credentials.wrong-pin", "A wrong PIN costs a retry, the right one restores the counter",
+              "docs/card.md",
          _wrong_pin, Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
 )  # fmt: skip

@@ -5,30 +5,30 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from kazashi.reader_bridge.check.result import Outcome, Report
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 
 _UNKNOWN_TO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(report: Report) -> str:
+def junit(report: CheckReport) -> str:
     """The report as one test suite; what broke is an error, what failed a failure, what does not apply is skipped."""
     suite = ET.Element(
         "testsuite",
         name=f"kazashi reader check: {report.reader}",
         tests=str(len(report.results) + (not report.complete)),
-        failures=str(report.count(Outcome.FAILED)),
-        errors=str(report.count(Outcome.BROKEN) + (not report.complete)),
-        skipped=str(report.count(Outcome.NOT_APPLICABLE)),
+        failures=str(report.count(CheckOutcome.FAILED)),
+        errors=str(report.count(CheckOutcome.BROKEN) + (not report.complete)),
+        skipped=str(report.count(CheckOutcome.NOT_APPLICABLE)),
         time=f"{report.seconds:.3f}",
         timestamp=report.at,
     )
     for result in report.results:
         case = ET.SubElement(suite, "testcase", classname=result.group, name=f"{result.check}: {result.title}")
-        if result.outcome is Outcome.FAILED:
+        if result.outcome is CheckOutcome.FAILED:
             ET.SubElement(case, "failure", message=result.detail).text = "\n".join(result.observed)
-        elif result.outcome is Outcome.BROKEN:
+        elif result.outcome is CheckOutcome.BROKEN:
             ET.SubElement(case, "error", message=result.detail).text = "\n".join(result.observed)
-        elif result.outcome is Outcome.NOT_APPLICABLE:
+        elif result.outcome is CheckOutcome.NOT_APPLICABLE:
             ET.SubElement(case, "skipped", message=result.detail)
         if result.observed or result.measured:
             measured = [f"{name}: {value}" for name, value in result.measured.items()]

@@ -7,14 +7,14 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kazashi.reader_bridge.check.compare import Comparison
-from kazashi.reader_bridge.check.result import Outcome, Report
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 
 _WORDS = {
-    Outcome.PASSED: "as expected",
-    Outcome.FAILED: "otherwise than expected",
-    Outcome.OBSERVED: "observed",
-    Outcome.NOT_APPLICABLE: "does not apply",
-    Outcome.BROKEN: "could not be carried out",
+    CheckOutcome.PASSED: "as expected",
+    CheckOutcome.FAILED: "otherwise than expected",
+    CheckOutcome.OBSERVED: "observed",
+    CheckOutcome.NOT_APPLICABLE: "does not apply",
+    CheckOutcome.BROKEN: "could not be carried out",
 }
 
 _ENVIRONMENT = Environment(
@@ -24,7 +24,7 @@ _ENVIRONMENT = Environment(
 """Every value is escaped."""
 
 
-def report_page(report: Report) -> str:
+def report_page(report: CheckReport) -> str:
     """One report as an HTML page."""
     grouped = groupby(report.results, key=lambda result: result.group)
     return _rendered("report.html", report=report, groups=[(group, list(results)) for group, results in grouped])
@@ -40,4 +40,4 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def _rendered(template: str, **values: object) -> str:
-    return _ENVIRONMENT.get_template(template).render(values, Outcome=Outcome, words=_WORDS)
+    return _ENVIRONMENT.get_template(template).render(values, Outcome=CheckOutcome, words=_WORDS)

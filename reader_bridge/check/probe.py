@@ -54,7 +54,7 @@ ACCEPTED_RISK = "this card may be blocked for good and I accept that"
 """What somebody must write to have PINs sent to a card that is not ours."""
 
 
-class Kind(Enum):
+class CardType(Enum):
     """What the card is."""
 
     EMULATED = "an emulated individual number card"
@@ -64,31 +64,31 @@ class Kind(Enum):
     @property
     def is_number_card(self) -> bool:
         """Whether the individual number card's files are to be expected."""
-        return self is not Kind.OTHER
+        return self is not CardType.OTHER
 
 
 class NoAnswer(Exception):
     """The card answered nothing, not even a status word: so vpcd tells of a card that has gone."""
 
 
-class Refused(Exception):
+class CommandForbidden(Exception):
     """A check asked for a command that must not reach this card: a defect of the check."""
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
+class CardPins:
     """PINs that may be sent. `risk_accepted` says that they may go to a card that is not ours as well."""
 
     authentication: str | None = None
     signature: str | None = None
     risk_accepted: bool = False
 
-    def may_go_to(self, kind: Kind) -> bool:
+    def may_go_to(self, kind: CardType) -> bool:
         """Whether any PIN may be sent to such a card at all."""
-        return kind is Kind.EMULATED or (kind is Kind.NUMBER_CARD and self.risk_accepted)
+        return kind is CardType.EMULATED or (kind is CardType.NUMBER_CARD and self.risk_accepted)
 
 
-def allowed(command: bytes, kind: Kind, secrets: Secrets) -> bool:
+def allowed(command: bytes, kind: CardType, secrets: CardPins) -> bool:
     """Whether a command may be sent to a card of that kind."""
     if command in (GET_UID, GET_ATTRIB_RESPONSE):
         return True
@@ -108,13 +108,13 @@ class Probe:
 
     reader: str
     card: CardHandle
-    kind: Kind = Kind.OTHER
-    secrets: Secrets = Secrets()
+    kind: CardType = CardType.OTHER
+    secrets: CardPins = CardPins()
 
     def transmit(self, command: bytes) -> bytes:
         """One command and its answer. Raises PcscError, NoAnswer, and Refused for what must not be sent."""
         if not allowed(command, self.kind, self.secrets):
-            raise Refused(f"{command.hex().upper()} must not be sent to {self.kind.value}")
+            raise CommandForbidden(f"{command.hex().upper()} must not be sent to {self.kind.value}")
         answer = self.card.transmit(command)
         if len(answer) < 2:
             raise NoAnswer(f"the card answered {len(answer)} bytes to {command[:5].hex().upper()}: it may be gone")
@@ -132,15 +132,15 @@ class Probe:
         """Settle what the card is. A number card has the application, its token information, and not an application of
         another card's name: one that agrees to everything is none. It is ours if an authority of ours issued it, which
         every reader of the card can see."""
-        self.kind = Kind.OTHER
+        self.kind = CardType.OTHER
         if self.transmit(SELECT_JPKI)[-2:] != _SUCCESS or self.transmit(SELECT_FOREIGN)[-2:] == _SUCCESS:
             return
         self.transmit(SELECT_JPKI)
         if not self.file(jpki.TOKEN_INFORMATION, 16).startswith(_TOKEN_LABEL):
             return
-        self.kind = Kind.NUMBER_CARD
+        self.kind = CardType.NUMBER_CARD
         if _EMULATED in self.file(jpki.AUTHENTICATION_AUTHORITY, _STEP):
-            self.kind = Kind.EMULATED
+            self.kind = CardType.EMULATED
 
     def select(self, aid: Aid) -> bytes:
         """Select an application by its name."""

@@ -11,7 +11,7 @@ FORMAT = "kazashi-reader-check"
 VERSION = 1
 
 
-class Outcome(Enum):
+class CheckOutcome(Enum):
     """How a check ended."""
 
     PASSED = "passed"
@@ -31,14 +31,14 @@ class BadReport(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """One check. `observed` holds what compares between readers; `measured` holds milliseconds, which vary."""
 
     check: str
     group: str
     title: str
     source: str
-    outcome: Outcome
+    outcome: CheckOutcome
     observed: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     detail: str = ""
@@ -46,7 +46,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """One run. `card` is what the card was taken for; `complete` is False where the run was cut off."""
 
     reader: str
@@ -54,17 +54,17 @@ class Report:
     atr: str
     at: str
     seconds: float
-    results: tuple[Result, ...]
+    results: tuple[CheckResult, ...]
     complete: bool = True
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: CheckOutcome) -> int:
         """How many checks ended so."""
         return sum(result.outcome is outcome for result in self.results)
 
     @property
     def good(self) -> bool:
         """Whether the run came to its end, and nothing failed or broke."""
-        return self.complete and not self.count(Outcome.FAILED) and not self.count(Outcome.BROKEN)
+        return self.complete and not self.count(CheckOutcome.FAILED) and not self.count(CheckOutcome.BROKEN)
 
     def to_json(self) -> str:
         """As a JSON document."""
@@ -74,7 +74,7 @@ class Report:
         return json.dumps({"format": FORMAT, "version": VERSION, **document}, ensure_ascii=False, indent=1)
 
     @classmethod
-    def from_json(cls, text: str, name: str = "the report") -> Report:
+    def from_json(cls, text: str, name: str = "the report") -> CheckReport:
         """The inverse of `to_json`. Raises BadReport, which calls the document `name`."""
         try:
             document: dict[str, Any] = json.loads(text)
@@ -93,12 +93,12 @@ class Report:
         return report
 
 
-def _result(document: dict[str, Any]) -> Result:
+def _result(document: dict[str, Any]) -> CheckResult:
     """A result from JSON. Raises ValueError, KeyError and TypeError."""
-    found = Result(
+    found = CheckResult(
         **{
             **document,
-            "outcome": Outcome(document["outcome"]),
+            "outcome": CheckOutcome(document["outcome"]),
             "observed": tuple(_of(str, line) for line in _of(list, document["observed"])),
             "expected": tuple(_of(str, line) for line in _of(list, document["expected"])),
         }

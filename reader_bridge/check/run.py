@@ -9,12 +9,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from kazashi.reader_bridge.check import behaviour, commands, credentials
-from kazashi.reader_bridge.check.case import Case, Findings, Needs, NotApplicable
-from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, Kind, NoAnswer, Probe, Secrets
-from kazashi.reader_bridge.check.result import Outcome, Report, Result
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, NotApplicable
+from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER, CardPins, CardType, NoAnswer, Probe
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport, CheckResult
 from kazashi.reader_bridge.pcsc import PcscError, connected
 
-CASES: tuple[Case, ...] = tuple(
+CASES: tuple[CheckCase, ...] = tuple(
     sorted(
         (*behaviour.CASES, *commands.CASES, *credentials.CASES),
         key=lambda case: (
@@ -32,7 +32,7 @@ HANGS_SECONDS = 20.0
 
 _BACK_SECONDS, _LOOK_SECONDS = 1.5, 0.1
 
-Progress = Callable[[Result, int, int], None]
+Progress = Callable[[CheckResult, int, int], None]
 
 
 class CheckImpossible(Exception):
@@ -41,11 +41,11 @@ class CheckImpossible(Exception):
 
 def run_checks(
     reader: str,
-    secrets: Secrets = Secrets(),  # noqa: B008 (a frozen value)
+    secrets: CardPins = CardPins(),  # noqa: B008 (a frozen value)
     groups: Iterable[str] = GROUPS,
     progress: Progress = lambda *_: None,
     hangs_seconds: float = HANGS_SECONDS,
-) -> Report:
+) -> CheckReport:
     """Look at a reader and the card in it. `progress` is told each result, its number and how many there will be.
 
     Raises CheckImpossible where there is nothing to look at. A reader that disappears on the way ends the run; the
@@ -55,7 +55,7 @@ def run_checks(
     cases = [case for case in CASES if case.group in wanted]
     begun, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     atr, kind = _identified(reader, hangs_seconds)
-    results: list[Result] = []
+    results: list[CheckResult] = []
     for case in cases:
         result, goes_on = _watched(case, reader, kind, secrets, hangs_seconds)
         results.append(result)
@@ -63,12 +63,12 @@ def run_checks(
         if not goes_on:
             break
     seconds = round(time.monotonic() - begun, 3)
-    return Report(reader, kind.value, atr, at, seconds, tuple(results), complete=len(results) == len(cases))
+    return CheckReport(reader, kind.value, atr, at, seconds, tuple(results), complete=len(results) == len(cases))
 
 
-def _identified(reader: str, seconds: float) -> tuple[str, Kind]:
+def _identified(reader: str, seconds: float) -> tuple[str, CardType]:
     """The ATR of the card and what it is. Raises CheckImpossible."""
-    found: list[tuple[str, Kind] | Exception] = []
+    found: list[tuple[str, CardType] | Exception] = []
 
     def look() -> None:
         try:
@@ -90,10 +90,12 @@ def _identified(reader: str, seconds: float) -> tuple[str, Kind]:
     return found[0]
 
 
-def _watched(case: Case, reader: str, kind: Kind, secrets: Secrets, seconds: float) -> tuple[Result, bool]:
+def _watched(
+    case: CheckCase, reader: str, kind: CardType, secrets: CardPins, seconds: float
+) -> tuple[CheckResult, bool]:
     """One check's result, and whether the reader can be asked anything more."""
     findings = Findings()
-    done: list[tuple[Result, bool]] = []
+    done: list[tuple[CheckResult, bool]] = []
     thread = threading.Thread(
         target=lambda: done.append(_looked(case, reader, kind, secrets, findings)), name=case.name, daemon=True
     )
@@ -102,36 +104,40 @@ def _watched(case: Case, reader: str, kind: Kind, secrets: Secrets, seconds: flo
     if done:
         return done[0]
     detail = f"no answer within {seconds:g} s; the run ends here, because the reader is still busy with it"
-    return case.result(findings, Outcome.BROKEN, detail), False
+    return case.result(findings, CheckOutcome.BROKEN, detail), False
 
 
-def _looked(case: Case, reader: str, kind: Kind, secrets: Secrets, findings: Findings) -> tuple[Result, bool]:
+def _looked(
+    case: CheckCase, reader: str, kind: CardType, secrets: CardPins, findings: Findings
+) -> tuple[CheckResult, bool]:
     if why := _not_applicable(case.needs, kind, secrets):
-        return case.result(findings, Outcome.NOT_APPLICABLE, why), True
+        return case.result(findings, CheckOutcome.NOT_APPLICABLE, why), True
     try:
         with connected(reader) as card:
             probe = Probe(reader, card, kind, secrets)
             if case.verifies:
                 probe.identify()
                 if why := _not_applicable(case.needs, probe.kind, secrets):
-                    return case.result(findings, Outcome.NOT_APPLICABLE, f"another card lies there by now: {why}"), True
+                    return case.result(
+                        findings, CheckOutcome.NOT_APPLICABLE, f"another card lies there by now: {why}"
+                    ), True
             if case.cold:
                 probe.cold_start()
             case.look(probe, findings)
     except NotApplicable as why:
-        return case.result(findings, Outcome.NOT_APPLICABLE, str(why)), True
+        return case.result(findings, CheckOutcome.NOT_APPLICABLE, str(why)), True
     except (PcscError, NoAnswer) as error:
         there = _still_there(reader)
         detail = str(error) if there else f"{error} The card has left the reader, or the reader is away."
-        return case.result(findings, Outcome.BROKEN, detail), there
+        return case.result(findings, CheckOutcome.BROKEN, detail), there
     except Exception as error:  # a check's own defect must not take the others' findings with it
-        return case.result(findings, Outcome.BROKEN, repr(error)), True
+        return case.result(findings, CheckOutcome.BROKEN, repr(error)), True
     if findings.wrong:
-        return case.result(findings, Outcome.FAILED, "; ".join(findings.wrong)), True
-    return case.result(findings, Outcome.OBSERVED if findings.only_observes else Outcome.PASSED, ""), True
+        return case.result(findings, CheckOutcome.FAILED, "; ".join(findings.wrong)), True
+    return case.result(findings, CheckOutcome.OBSERVED if findings.only_observes else CheckOutcome.PASSED, ""), True
 
 
-def _not_applicable(needs: Needs, kind: Kind, secrets: Secrets) -> str:
+def _not_applicable(needs: Needs, kind: CardType, secrets: CardPins) -> str:
     """Why a check means nothing here; empty where it does."""
     if needs is not Needs.ANY_CARD and not kind.is_number_card:
         return "the card is no individual number card"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from kazashi.jpki.profile import EMULATED, Kind, Medium
+from kazashi.jpki.profile import EMULATED, CertificateType, Medium
 from kazashi.relying_party.verify.attributes import ADDRESS, ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
 from kazashi.world.key_source import KeySource
 
@@ -48,18 +48,19 @@ def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
 
 
 SUBJECTS = {
-    Kind.AUTHENTICATION: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A")),
-    Kind.SIGNATURE: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.LOCALITY_NAME, PLACE[0]),
+    CertificateType.AUTHENTICATION: name((NameOID.COUNTRY_NAME, "JP"),
+                                         (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A")),
+    CertificateType.SIGNATURE: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.LOCALITY_NAME, PLACE[0]),
                          (NameOID.LOCALITY_NAME, PLACE[1]), (NameOID.COMMON_NAME, "2026012812000013113000000042")),
 }  # fmt: skip
 """The names of a holder, as the profile has them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class AuthorityKey:
     """One key of an authority, with its own certificate."""
 
-    kind: Kind
+    kind: CertificateType
     name: str
     key: Key
     certificate: x509.Certificate
@@ -87,12 +88,12 @@ def sign(key: Key, body: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class HolderKey:
     """Somebody's key and certificate."""
 
     key: Key
     certificate: x509.Certificate
-    issuer: Generation
+    issuer: AuthorityKey
 
     @property
     def der(self) -> bytes:
@@ -101,7 +102,7 @@ class Holder:
 
 
 @dataclass
-class Material:
+class CaseInput:
     """What a case hands to the verifier, and what is to be said of it.
 
     `kind` is the kind of certificate that is wanted. Revocation is to be looked up in the `lists` and `ocsp` answers
@@ -110,7 +111,7 @@ class Material:
     """
 
     certificate: bytes = b""
-    kind: Kind | None = None
+    kind: CertificateType | None = None
     at: datetime = NOW
     lists: Sequence[bytes] = ()
     ocsp: bytes | None = None
@@ -130,7 +131,7 @@ class CertificateTemplate:
     they are given. `change` alters the extensions, which have short names; `signed_by` signs in place of the issuer.
     """
 
-    kind: Kind | None = None
+    kind: CertificateType | None = None
     key: Key | None = None
     medium: Medium = Medium.CARD
     subject: x509.Name | None = None
@@ -138,7 +139,7 @@ class CertificateTemplate:
     ends: datetime = ENDS
     serial: int | None = None
     change: Callable[[dict[str, Extension]], Any] = lambda extensions: None
-    signed_by: Generation | None = None
+    signed_by: AuthorityKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,7 @@ class ListTemplate:
     extra: Sequence[Extension] = ()
     entry_extension: Extension | None = None
     number: int = 7
-    signed_by: Generation | None = None
+    signed_by: AuthorityKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,7 @@ class AnswerTemplate:
     nonce: bytes | None = None
     responder: x509.Certificate | None = None
     key: Key | None = None
-    about: Holder | None = None
+    about: HolderKey | None = None
 
 
 GOOD_CERTIFICATE, GOOD_LIST, GOOD_ANSWER = CertificateTemplate(), ListTemplate(), AnswerTemplate()
@@ -192,10 +193,10 @@ class TestAuthority:
         self._serial = 0x70000100
         self.generations = {
             (kind, number): self._root(kind, number, self.key())
-            for kind in Kind for number in ("02", "03")
+            for kind in CertificateType for number in ("02", "03")
         }  # fmt: skip
         self.generations |= {(kind, "next"): self._root(kind, "next", ec.generate_private_key(ec.SECP384R1()))
-                             for kind in Kind}  # fmt: skip
+                             for kind in CertificateType}  # fmt: skip
         self.holder_key, self.other_key, self.responder_key = self.key(), self.key(), self.key()
 
     def key(self) -> rsa.RSAPrivateKey:
@@ -204,7 +205,7 @@ class TestAuthority:
         assert isinstance(key, rsa.RSAPrivateKey)
         return key
 
-    def generation(self, kind: Kind, number: str = "03") -> Generation:
+    def generation(self, kind: CertificateType, number: str = "03") -> AuthorityKey:
         """An authority's generation: 02, 03, or next with P-384."""
         return self.generations[kind, number]
 
@@ -215,14 +216,16 @@ class TestAuthority:
 
     # Certificates
 
-    def authority_name(self, kind: Kind, organisation: str = EMULATED.organisation) -> x509.Name:
+    def authority_name(self, kind: CertificateType, organisation: str = EMULATED.organisation) -> x509.Name:
         """The authority's name, the same in all generations."""
         return name(
             (NameOID.COUNTRY_NAME, "JP"), (NameOID.ORGANIZATION_NAME, organisation),
             (NameOID.ORGANIZATIONAL_UNIT_NAME, kind.unit), (NameOID.ORGANIZATIONAL_UNIT_NAME, EMULATED.operator),
         )  # fmt: skip
 
-    def _root(self, kind: Kind, number: str, key: Key, organisation: str = EMULATED.organisation) -> Generation:
+    def _root(
+        self, kind: CertificateType, number: str, key: Key, organisation: str = EMULATED.organisation
+    ) -> AuthorityKey:
         own = self.authority_name(kind, organisation)
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = (
@@ -233,13 +236,13 @@ class TestAuthority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         )  # fmt: skip
         digest = hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey) else hashes.SHA384()
-        return Generation(kind, number, key, builder.sign(key, digest))
+        return AuthorityKey(kind, number, key, builder.sign(key, digest))
 
-    def foreign_root(self, kind: Kind) -> Generation:
+    def foreign_root(self, kind: CertificateType) -> AuthorityKey:
         """A root like the authority's that nobody trusts."""
         return self._root(kind, "foreign", self.other_key, "JPKI-OTHER")
 
-    def partition(self, kind: Kind, place: tuple[str, str] = PLACE) -> x509.Name:
+    def partition(self, kind: CertificateType, place: tuple[str, str] = PLACE) -> x509.Name:
         """The directory entry of a municipality's lists."""
         return name(
             (NameOID.COUNTRY_NAME, "JP"), (NameOID.ORGANIZATION_NAME, EMULATED.organisation),
@@ -248,11 +251,11 @@ class TestAuthority:
             (NameOID.ORGANIZATIONAL_UNIT_NAME, place[0]), (NameOID.COMMON_NAME, f"{place[1]} CRLDP"),
         )  # fmt: skip
 
-    def extensions(self, issuer: Generation, key: Any, kind: Kind | None = None,
+    def extensions(self, issuer: AuthorityKey, key: Any, kind: CertificateType | None = None,
                    medium: Medium = Medium.CARD) -> dict[str, Extension]:  # fmt: skip
         """A holder's extensions as the profile has them, by short names, in order."""
         kind = kind or issuer.kind
-        signs = kind is Kind.SIGNATURE
+        signs = kind is CertificateType.SIGNATURE
         own_name = [x509.DirectoryName(self.authority_name(issuer.kind))]
         found: dict[str, Extension] = {
             "usage": (x509.KeyUsage(True, signs, False, False, False, False, False, False, False), True),
@@ -277,7 +280,7 @@ class TestAuthority:
         found["own key"] = (x509.SubjectKeyIdentifier.from_public_key(key), False)
         return found
 
-    def holder(self, issuer: Generation, template: CertificateTemplate = GOOD_CERTIFICATE) -> Holder:
+    def holder(self, issuer: AuthorityKey, template: CertificateTemplate = GOOD_CERTIFICATE) -> HolderKey:
         """A holder with a certificate."""
         kind = template.kind or issuer.kind
         key = template.key or self.holder_key
@@ -292,15 +295,15 @@ class TestAuthority:
         for extension, critical in extensions.values():
             builder = builder.add_extension(extension, critical)
         signer = template.signed_by or issuer
-        return Holder(key, builder.sign(signer.key, signer.algorithm), issuer)
+        return HolderKey(key, builder.sign(signer.key, signer.algorithm), issuer)
 
-    def changed(self, holder: Holder, change: Callable[[Any], Any]) -> bytes:
+    def changed(self, holder: HolderKey, change: Callable[[Any], Any]) -> bytes:
         """A certificate's body after a change (to asn1crypto's form of it), not signed."""
         body = asn1_x509.Certificate.load(holder.der)["tbs_certificate"].copy()
         change(body)
         return bytes(body.dump(force=True))
 
-    def resigned(self, holder: Holder, change: Callable[[Any], Any]) -> bytes:
+    def resigned(self, holder: HolderKey, change: Callable[[Any], Any]) -> bytes:
         """A certificate whose body was changed, signed anew."""
         return self.put_together(self.changed(holder, change), holder.issuer.sign)
 
@@ -313,7 +316,7 @@ class TestAuthority:
     # Revocation lists
 
     def list(
-        self, issuer: Generation, revoked: Sequence[tuple[int, datetime, x509.ReasonFlags | None]] = (),
+        self, issuer: AuthorityKey, revoked: Sequence[tuple[int, datetime, x509.ReasonFlags | None]] = (),
         template: ListTemplate = GOOD_LIST,
     ) -> bytes:  # fmt: skip
         """A list with an entry (serial number, instant, reason) for each certificate that is revoked, as DER."""
@@ -339,7 +342,7 @@ class TestAuthority:
         signer = template.signed_by or issuer
         return bytes(builder.sign(signer.key, signer.algorithm).public_bytes(Encoding.DER))
 
-    def bent_list(self, issuer: Generation, data: bytes, change: Callable[[Any], Any]) -> bytes:
+    def bent_list(self, issuer: AuthorityKey, data: bytes, change: Callable[[Any], Any]) -> bytes:
         """A list whose body was changed (as asn1crypto has it), signed anew."""
         body = asn1_crl.CertificateList.load(data)["tbs_cert_list"].copy()
         change(body)
@@ -348,7 +351,7 @@ class TestAuthority:
     # OCSP
 
     def responder(
-        self, issuer: Generation, *, begins: datetime = BEGINS, ends: datetime = NOW + timedelta(days=60),
+        self, issuer: AuthorityKey, *, begins: datetime = BEGINS, ends: datetime = NOW + timedelta(days=60),
         usage: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.OCSP_SIGNING,),
     ) -> x509.Certificate:  # fmt: skip
         """A certificate for answering in the authority's name."""
@@ -362,7 +365,7 @@ class TestAuthority:
             .add_extension(x509.OCSPNoCheck(), False).sign(issuer.key, issuer.algorithm)
         )  # fmt: skip
 
-    def answer(self, holder: Holder, template: AnswerTemplate = GOOD_ANSWER) -> bytes:
+    def answer(self, holder: HolderKey, template: AnswerTemplate = GOOD_ANSWER) -> bytes:
         """An OCSP answer about a holder's certificate, as DER."""
         until = template.this_update + template.lasts if template.lasts is not None else None
         signer = template.responder or self.responder(holder.issuer)

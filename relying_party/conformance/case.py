@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kazashi.relying_party.conformance.authority import Material, TestAuthority
+from kazashi.relying_party.conformance.authority import CaseInput, TestAuthority
 from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, Outcome
 
-Builder = Callable[[TestAuthority], Material]
+Builder = Callable[[TestAuthority], CaseInput]
 
 
 @dataclass(frozen=True, slots=True)

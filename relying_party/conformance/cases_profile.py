@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kazashi.jpki.profile import EMULATED, Kind, Medium
+from kazashi.jpki.profile import EMULATED, CertificateType, Medium
 from kazashi.relying_party.conformance.authority import (
     ENDS,
     NOW,
+    AuthorityKey,
+    CaseInput,
     CertificateTemplate,
     Extension,
-    Generation,
-    Material,
     TestAuthority,
     name,
     points,
@@ -30,7 +30,7 @@ from kazashi.relying_party.conformance.case import case
 from kazashi.relying_party.conformance.cases_certificate import asked, bent, with_value, without
 from kazashi.relying_party.verify.finding import Finding
 
-AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
+AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
 SECOND = timedelta(seconds=1)
 Change = Callable[[dict[str, Extension]], Any]
 
@@ -51,9 +51,9 @@ def usage(
     "article 2)",
     Finding.WRONG_KIND,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return Material(holder.der, AUTHENTICATION, lists=[ca.list(holder.issuer)])
+    return CaseInput(holder.der, AUTHENTICATION, lists=[ca.list(holder.issuer)])
 
 
 @case(
@@ -61,9 +61,9 @@ def _(ca: TestAuthority) -> Material:
     "A document is signed with the signature certificate: the other says of nobody who it is. (act on JPKI, article 2)",
     Finding.WRONG_KIND,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    return Material(holder.der, SIGNATURE, lists=[ca.list(holder.issuer)])
+    return CaseInput(holder.der, SIGNATURE, lists=[ca.list(holder.issuer)])
 
 
 @case(
@@ -71,7 +71,7 @@ def _(ca: TestAuthority) -> Material:
     "The policy says what a certificate is for, and is always there. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, without("policies"))
 
 
@@ -80,7 +80,7 @@ def _(ca: TestAuthority) -> Material:
     "Only JPKI's policies count. (JPKI profile; RFC 5280, 6.1.1 (c))",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("policies", policies("1.3.6.1.4.1.32473.1.1"), critical=True))
 
 
@@ -89,13 +89,13 @@ def _(ca: TestAuthority) -> Material:
     "One policy to a certificate: with two it would pass for either kind. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
-    both = policies(*(EMULATED.policy(kind, Medium.CARD) for kind in Kind))
+def _(ca: TestAuthority) -> CaseInput:
+    both = policies(*(EMULATED.policy(kind, Medium.CARD) for kind in CertificateType))
     return bent(ca, AUTHENTICATION, with_value("policies", both, critical=True))
 
 
 @case("certificate/policies-not-critical", "The policy is critical. (JPKI profile)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     mine = policies(EMULATED.policy(AUTHENTICATION, Medium.CARD))
     return bent(ca, AUTHENTICATION, with_value("policies", mine, critical=False))
 
@@ -105,7 +105,7 @@ def _(ca: TestAuthority) -> Material:
     "A policy that does not go with the usages is a certificate of neither kind. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     other = policies(EMULATED.policy(SIGNATURE, Medium.CARD))
     material = bent(ca, AUTHENTICATION, with_value("policies", other, critical=True))
     material.kind = None
@@ -120,7 +120,7 @@ def _(ca: TestAuthority) -> Material:
     "The key usage is always there. (JPKI profile; GHSA-58hw-cg5m-88rp)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, without("usage"))
 
 
@@ -129,7 +129,7 @@ def _(ca: TestAuthority) -> Material:
     "The key usage is critical. (JPKI profile; RFC 5280, 4.2.1.3)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("usage", usage(), critical=False))
 
 
@@ -138,7 +138,7 @@ def _(ca: TestAuthority) -> Material:
     "A key for encryption signs nothing. (JPKI profile; RFC 5280, 4.2.1.3)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("usage", usage(signs=False, enciphers=True), critical=True))
 
 
@@ -147,7 +147,7 @@ def _(ca: TestAuthority) -> Material:
     "Nobody can be held to what a login's key signs: it signs what it is given. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("usage", usage(commits=True), critical=True))
 
 
@@ -156,7 +156,7 @@ def _(ca: TestAuthority) -> Material:
     "A holder's key certifies nobody. (RFC 5280, 4.2.1.3)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("usage", usage(certifies=True), critical=True))
 
 
@@ -165,7 +165,7 @@ def _(ca: TestAuthority) -> Material:
     "A document is signed with a key whose signatures bind. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, SIGNATURE, with_value("usage", usage(), critical=True))
 
 
@@ -174,7 +174,7 @@ def _(ca: TestAuthority) -> Material:
     "An authentication certificate says clientAuth. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, without("extended usage"))
 
 
@@ -183,7 +183,7 @@ def _(ca: TestAuthority) -> Material:
     "A server's usage is no client's. (RFC 5280, 4.2.1.12)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     return bent(ca, AUTHENTICATION, with_value("extended usage", value, critical=False))
 
@@ -193,7 +193,7 @@ def _(ca: TestAuthority) -> Material:
     "clientAuth alone: no anyExtendedKeyUsage beside it. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
     return bent(ca, AUTHENTICATION, with_value("extended usage", value, critical=False))
 
@@ -203,7 +203,7 @@ def _(ca: TestAuthority) -> Material:
     "A signature certificate has no extended usage. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     return bent(ca, SIGNATURE, with_value("extended usage", value, critical=False))
 
@@ -213,7 +213,7 @@ def _(ca: TestAuthority) -> Material:
     "basicConstraints with CA would let any holder certify others. (GHSA-58hw-cg5m-88rp; RFC 5280, 4.2.1.9)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("constraints", x509.BasicConstraints(True, None), critical=True))
 
 
@@ -222,7 +222,7 @@ def _(ca: TestAuthority) -> Material:
     "A holder's certificate has no basicConstraints. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, with_value("constraints", x509.BasicConstraints(False, None), critical=True))
 
 
@@ -231,9 +231,9 @@ def _(ca: TestAuthority) -> Material:
     "A certificate that another holder has signed is not the authority's, though it says so. (GHSA-58hw-cg5m-88rp)",
     Finding.BROKEN_CERTIFICATE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
-    forger = Generation(issuer.kind, issuer.name, ca.holder_key, issuer.certificate)
+    forger = AuthorityKey(issuer.kind, issuer.name, ca.holder_key, issuer.certificate)
     return asked(ca, ca.holder(issuer, CertificateTemplate(key=ca.other_key, signed_by=forger)))
 
 
@@ -245,7 +245,7 @@ def _(ca: TestAuthority) -> Material:
     "What is critical and not understood is refused. (RFC 5280, 4.2)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
     return bent(ca, AUTHENTICATION, with_value("unknown", value, critical=True))
 
@@ -255,13 +255,13 @@ def _(ca: TestAuthority) -> Material:
     "The authority issues no extension beside its profile's. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
     return bent(ca, AUTHENTICATION, with_value("unknown", value, critical=False))
 
 
 @case("certificate/an-extension-twice", "Each extension is there once. (RFC 5280, 4.2)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, ca.resigned(holder, lambda body: body["extensions"].append(body["extensions"][1])))
 
@@ -271,7 +271,7 @@ def _(ca: TestAuthority) -> Material:
     "Without the key's identifier the generation would have to be guessed. (RFC 5280, 4.2.1.1)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, without("authority key"))
 
 
@@ -280,7 +280,7 @@ def _(ca: TestAuthority) -> Material:
     "The identifier is there, not the serial number alone: old generations count from one. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
     value = x509.AuthorityKeyIdentifier(
         None, [x509.DirectoryName(ca.authority_name(AUTHENTICATION))], issuer.certificate.serial_number
@@ -293,7 +293,7 @@ def _(ca: TestAuthority) -> Material:
     "The names in the identifier are those of the issuer. (RFC 5280, 4.2.1.1)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.AuthorityKeyIdentifier(
         ca.generation(AUTHENTICATION).identifier, [x509.DirectoryName(ca.authority_name(SIGNATURE))], 1
     )
@@ -305,7 +305,7 @@ def _(ca: TestAuthority) -> Material:
     "The holder's key identifier follows from the key. (RFC 5280, 4.2.1.2, method 1)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = x509.SubjectKeyIdentifier.from_public_key(ca.other_key.public_key())
     return bent(ca, AUTHENTICATION, with_value("own key", value, critical=False))
 
@@ -315,7 +315,7 @@ def _(ca: TestAuthority) -> Material:
     "Every certificate names its municipality's list. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return bent(ca, AUTHENTICATION, without("distribution point"))
 
 
@@ -324,13 +324,13 @@ def _(ca: TestAuthority) -> Material:
     "A list's address in a certificate is never followed: the point is a directory entry. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = points(x509.UniformResourceIdentifier("http://127.0.0.1/list.crl"))
     return bent(ca, AUTHENTICATION, with_value("distribution point", value, critical=False))
 
 
 @case("certificate/two-distribution-points", "One municipality to a certificate. (JPKI profile)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = points(*(x509.DirectoryName(ca.partition(AUTHENTICATION, place))
                      for place in (("Tokyo-to", "Shibuya-ku"), ("Osaka-fu", "Sakai-shi-Kita-ku"))))  # fmt: skip
     return bent(ca, AUTHENTICATION, with_value("distribution point", value, critical=False))
@@ -341,7 +341,7 @@ def _(ca: TestAuthority) -> Material:
     "The other authority's list says nothing of this certificate, and never will. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     value = points(x509.DirectoryName(ca.partition(SIGNATURE)))
     return bent(ca, AUTHENTICATION, with_value("distribution point", value, critical=False))
 
@@ -352,13 +352,13 @@ def _(ca: TestAuthority) -> Material:
 @case(
     "certificate/a-subject-without-a-common-name", "The subject has a common name. (JPKI profile)", Finding.OFF_PROFILE
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     subject = name((NameOID.COUNTRY_NAME, "JP"))
     return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(subject=subject)))
 
 
 @case("certificate/a-subject-of-another-country", "The subject is in Japan. (JPKI profile)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     subject = name((NameOID.COUNTRY_NAME, "XX"), (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A"))
     return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(subject=subject)))
 
@@ -367,7 +367,7 @@ def _(ca: TestAuthority) -> Material:
 
 
 @case("certificate/a-key-of-1024-bits", "Cards make keys of 2048 bits. (JPKI profile)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(
         ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=rsa.generate_private_key(65537, 1024)))
     )
@@ -376,7 +376,7 @@ def _(ca: TestAuthority) -> Material:
 @case(
     "certificate/a-key-with-exponent-three", "Cards make keys with exponent 65537. (JPKI profile)", Finding.OFF_PROFILE
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(
         ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=rsa.generate_private_key(3, 2048)))
     )
@@ -387,13 +387,13 @@ def _(ca: TestAuthority) -> Material:
     "Of curves the next card has P-384 alone. (Digital Agency, next card)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(
         ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=ec.generate_private_key(ec.SECP256R1())))
     )
 
 
-def _signed_otherwise(ca: TestAuthority, algorithm: dict[str, Any], signer: Callable[[Any, bytes], bytes]) -> Material:
+def _signed_otherwise(ca: TestAuthority, algorithm: dict[str, Any], signer: Callable[[Any, bytes], bytes]) -> CaseInput:
     """A certificate that its authority has signed with another algorithm, and says so inside and outside."""
     holder = ca.holder(ca.generation(AUTHENTICATION))
     identifier = algos.SignedDigestAlgorithm(algorithm)
@@ -402,7 +402,7 @@ def _signed_otherwise(ca: TestAuthority, algorithm: dict[str, Any], signer: Call
 
 
 @case("certificate/signed-with-sha-1", "SHA-1 binds nobody any more. (JPKI profile; CRYPTREC)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _signed_otherwise(ca, {"algorithm": "sha1_rsa", "parameters": core.Null()},
                              lambda key, data: key.sign(data, padding.PKCS1v15(), hashes.SHA1()))  # fmt: skip
 
@@ -412,7 +412,7 @@ def _(ca: TestAuthority) -> Material:
     "The authority signs with PKCS #1 v1.5; a signature of another form is not its. (JPKI profile)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     parameters = {"hash_algorithm": {"algorithm": "sha256"}, "salt_length": 32,
                   "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}}}  # fmt: skip
     return _signed_otherwise(
@@ -426,20 +426,20 @@ def _(ca: TestAuthority) -> Material:
     "The algorithm that is signed is the one that is used. (RFC 5280, 4.1.1.2)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     inside = algos.SignedDigestAlgorithm({"algorithm": "sha512_rsa", "parameters": core.Null()})
     return asked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("signature", inside)))
 
 
 @case("certificate/serial-number-zero", "Serial numbers are positive. (RFC 5280, 4.1.2.2)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("serial_number", 0)))
 
 
 @case("certificate/a-negative-serial-number", "Serial numbers are positive. (RFC 5280, 4.1.2.2)", Finding.OFF_PROFILE)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("serial_number", -5)))
 
@@ -449,7 +449,7 @@ def _(ca: TestAuthority) -> Material:
     "The authority counts: nobody has a number of more than 64 bits. (JPKI, issue number)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=1 << 150)))
 
 
@@ -458,7 +458,7 @@ def _(ca: TestAuthority) -> Material:
     "A certificate has version 3, or its extensions mean nothing. (RFC 5280, 4.1.2.1)",
     Finding.MALFORMED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("version", "v2")))
 
@@ -468,7 +468,7 @@ def _(ca: TestAuthority) -> Material:
     "Version 1 has no extensions, and those that are there must not be believed. (RFC 5280, 4.1.2.1)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("version", "v1")))
 
@@ -478,7 +478,7 @@ def _(ca: TestAuthority) -> Material:
     "A signature is whole bytes: with unused bits one certificate would have several forms. (X.690, 11.2)",
     Finding.OFF_PROFILE,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     made = (ca.holder(ca.generation(AUTHENTICATION)) for _ in count())
     holder = next(found for found in made if found.der[-1] % 2 == 0)  # the bit that does not count is zero
     place = len(holder.der) - len(holder.certificate.signature) - 1
@@ -486,13 +486,13 @@ def _(ca: TestAuthority) -> Material:
 
 
 @case("certificate/bytes-behind-it", "A certificate ends where it ends. (X.690)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, holder.der + b"\x00")
 
 
 @case("certificate/cut-off", "Half a certificate is none. (X.690)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, holder.der[:700])
 
@@ -502,13 +502,13 @@ def _(ca: TestAuthority) -> Material:
     "What is many times as long as any certificate is not read at all. (prudence)",
     Finding.MALFORMED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     return asked(ca, holder, holder.der + bytes(1 << 20))
 
 
 @case("certificate/nothing", "Nothing is no certificate. (X.690)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(ca, ca.holder(ca.generation(AUTHENTICATION)), b"\x00")
 
 
@@ -516,5 +516,5 @@ def _(ca: TestAuthority) -> Material:
     "certificate/lasts-until-tomorrow",
     "A certificate that ends soon is as good as any other until then. (RFC 5280, 4.1.2.5)",
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return asked(ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=min(ENDS, NOW + timedelta(days=1)))))

@@ -8,33 +8,35 @@ from typing import Any
 from asn1crypto import algos, core
 from cryptography import x509
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.conformance.authority import (
     ELSEWHERE,
     ENDS,
     NOW,
+    CaseInput,
     CertificateTemplate,
     Extension,
-    Holder,
+    HolderKey,
     ListTemplate,
-    Material,
     TestAuthority,
     issuing_point,
 )
 from kazashi.relying_party.conformance.case import case
 from kazashi.relying_party.verify.finding import Finding
 
-AUTHENTICATION, SIGNATURE = Kind.AUTHENTICATION, Kind.SIGNATURE
+AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)
 NONCE = bytes(range(16))
 Reason = x509.ReasonFlags
 
 
-def _listed(ca: TestAuthority, holder: Holder, *lists: bytes, **more: Any) -> Material:
-    return Material(holder.der, holder.issuer.kind, lists=lists, **more)
+def _listed(ca: TestAuthority, holder: HolderKey, *lists: bytes, **more: Any) -> CaseInput:
+    return CaseInput(holder.der, holder.issuer.kind, lists=lists, **more)
 
 
-def _revoked(ca: TestAuthority, reason: Reason | None, at: datetime = EARLIER, kind: Kind = AUTHENTICATION) -> Material:
+def _revoked(
+    ca: TestAuthority, reason: Reason | None, at: datetime = EARLIER, kind: CertificateType = AUTHENTICATION
+) -> CaseInput:
     holder = ca.holder(ca.generation(kind))
     entry = (holder.certificate.serial_number, at, reason)
     return _listed(ca, holder, ca.list(holder.issuer, [(0x70000001, at, None), entry]))
@@ -48,7 +50,7 @@ def _revoked(ca: TestAuthority, reason: Reason | None, at: datetime = EARLIER, k
     "An entry without a reason revokes as well. (RFC 5280, 5.3.1)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, None)
 
 
@@ -57,7 +59,7 @@ def _(ca: TestAuthority) -> Material:
     "keyCompromise: the card was stolen, or its key is known. (act on JPKI, article 12)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.key_compromise)
 
 
@@ -66,7 +68,7 @@ def _(ca: TestAuthority) -> Material:
     "cACompromise: the authority's own key is known, and with it everything it has issued is void. (article 13)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.ca_compromise)
 
 
@@ -75,7 +77,7 @@ def _(ca: TestAuthority) -> Material:
     "affiliationChanged: the holder has moved or changes name, and the signature certificate dies. (article 12)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.affiliation_changed, kind=SIGNATURE)
 
 
@@ -84,7 +86,7 @@ def _(ca: TestAuthority) -> Material:
     "superseded: the certificate was renewed, and its successor is the one to use. (article 12)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.superseded)
 
 
@@ -93,7 +95,7 @@ def _(ca: TestAuthority) -> Material:
     "cessationOfOperation: the holder has died or left the country, or has given the card back. (article 12)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.cessation_of_operation)
 
 
@@ -102,7 +104,7 @@ def _(ca: TestAuthority) -> Material:
     "certificateHold: the card is reported lost. What is held is not good. (RFC 5280, 5.3.1)",
     Finding.HELD,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.certificate_hold)
 
 
@@ -111,26 +113,26 @@ def _(ca: TestAuthority) -> Material:
     "A revocation counts from the second that it names. (RFC 5280, 5.3)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _revoked(ca, Reason.superseded, NOW)
 
 
 @case("revocation/revoked-later", "As of an instant before its revocation a certificate was good. (RFC 5280, 5.1.2.6)")
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     material = _revoked(ca, Reason.affiliation_changed, EARLIER, SIGNATURE)
     material.at = EARLIER - timedelta(seconds=1)
     return material
 
 
 @case("revocation/one-of-a-thousand", "An entry is found wherever it stands. (RFC 5280, 5.1.2.6)", Finding.REVOKED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005000 + 8 * number % 1001 - 500, EARLIER, Reason.superseded) for number in range(1001)]
     return _listed(ca, holder, ca.list(holder.issuer, entries))
 
 
 @case("revocation/none-of-a-thousand", "Others' entries revoke nobody else. (RFC 5280, 5.1.2.6)")
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005001 + 3 * number, EARLIER, Reason.superseded) for number in range(1000)]
     return _listed(ca, holder, ca.list(holder.issuer, entries))
@@ -141,7 +143,7 @@ def _(ca: TestAuthority) -> Material:
     "Numbers of the upper half of 64 bits have nine bytes in DER. (X.690, 8.3)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     serial = 0xF000000000000001
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=serial))
     return _listed(ca, holder, ca.list(holder.issuer, [(5, EARLIER, None), (serial, EARLIER, Reason.superseded)]))
@@ -155,7 +157,7 @@ def _(ca: TestAuthority) -> Material:
     "A list is about one municipality's people: absence from another's says nothing. (RFC 5280, 6.3.3 (b))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=ELSEWHERE)))
 
@@ -165,7 +167,7 @@ def _(ca: TestAuthority) -> Material:
     "A generation's list is about what that generation has issued, though all have one name. (RFC 5280, 6.3.3 (f))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(ca.generation(SIGNATURE, "02")))
 
@@ -175,7 +177,7 @@ def _(ca: TestAuthority) -> Material:
     "Each authority counts its own serial numbers. (RFC 5280, 6.3.3 (b))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(ca.generation(AUTHENTICATION)))
 
@@ -185,7 +187,7 @@ def _(ca: TestAuthority) -> Material:
     "A list that names one key must be signed with it. (RFC 5280, 6.3.3 (g))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(signed_by=ca.generation(SIGNATURE, "02"))))
 
@@ -195,7 +197,7 @@ def _(ca: TestAuthority) -> Material:
     "A list from which an entry was taken is not the authority's. (RFC 5280, 6.3.3 (g))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     material = _revoked(ca, Reason.superseded)
     serial = b"\x02\x04" + x509.load_der_x509_certificate(material.certificate).serial_number.to_bytes(4)
     material.lists = [material.lists[0].replace(serial, b"\x02\x04\x70\x00\x00\x02", 1)]
@@ -203,19 +205,19 @@ def _(ca: TestAuthority) -> Material:
 
 
 @case("revocation/everybodys-list", "A list without a distribution point is about everybody. (RFC 5280, 5.2.5)")
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=None)))
 
 
 @case("revocation/revoked-in-everybodys-list", "And revokes as any other. (RFC 5280, 5.2.5)", Finding.REVOKED)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     entry = (holder.certificate.serial_number, EARLIER, Reason.affiliation_changed)
     return _listed(ca, holder, ca.list(holder.issuer, [entry], ListTemplate(place=None)))
 
 
-def _with_point(ca: TestAuthority, critical: bool = True, **scope: Any) -> Material:
+def _with_point(ca: TestAuthority, critical: bool = True, **scope: Any) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     point = issuing_point(ca.partition(SIGNATURE), **scope)
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(point=(point, critical))))
@@ -226,7 +228,7 @@ def _with_point(ca: TestAuthority, critical: bool = True, **scope: Any) -> Mater
     "The distribution point is critical, or readers would take the part for the whole. (RFC 5280, 5.2.5)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_point(ca, critical=False)
 
 
@@ -235,7 +237,7 @@ def _(ca: TestAuthority) -> Material:
     "A list of authorities' certificates says nothing of holders'. (RFC 5280, 6.3.3 (b)(2))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_point(ca, authorities=True)
 
 
@@ -244,7 +246,7 @@ def _(ca: TestAuthority) -> Material:
     "A list for some reasons leaves the others open. (RFC 5280, 6.3.3 (d))",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_point(ca, reasons=frozenset({Reason.key_compromise}))
 
 
@@ -253,11 +255,11 @@ def _(ca: TestAuthority) -> Material:
     "An indirect list is another issuer's matter, which JPKI does not have. (RFC 5280, 5.3.3)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_point(ca, indirect=True)
 
 
-def _with_extension(ca: TestAuthority, *extensions: Extension) -> Material:
+def _with_extension(ca: TestAuthority, *extensions: Extension) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(extra=extensions)))
 
@@ -267,7 +269,7 @@ def _with_extension(ca: TestAuthority, *extensions: Extension) -> Material:
     "Changes alone are no list: what was revoked before is not in them. (RFC 5280, 5.2.4)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_extension(ca, (x509.DeltaCRLIndicator(6), True))
 
 
@@ -276,18 +278,18 @@ def _(ca: TestAuthority) -> Material:
     "What is critical and not understood is refused. (RFC 5280, 5.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
     return _with_extension(ca, (unknown, True))
 
 
 @case("revocation/a-list-with-an-unknown-extension", "What is not critical may be passed over. (RFC 5280, 5.2)")
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
     return _with_extension(ca, (unknown, False))
 
 
-def _with_entry_extension(ca: TestAuthority, value: x509.ExtensionType, critical: bool) -> Material:
+def _with_entry_extension(ca: TestAuthority, value: x509.ExtensionType, critical: bool) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     entries = [(0x70000001, EARLIER, None), (holder.certificate.serial_number, EARLIER, Reason.superseded)]
     return _listed(ca, holder, ca.list(holder.issuer, entries, ListTemplate(entry_extension=(value, critical))))
@@ -298,7 +300,7 @@ def _with_entry_extension(ca: TestAuthority, value: x509.ExtensionType, critical
     "An entry that is not understood spoils the list. (RFC 5280, 5.3)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     name = [x509.DirectoryName(ca.authority_name(AUTHENTICATION))]
     return _with_entry_extension(ca, x509.CertificateIssuer(name), True)
 
@@ -308,14 +310,14 @@ def _(ca: TestAuthority) -> Material:
     "An entry may say more, as since when the key was known. (RFC 5280, 5.3.2)",
     Finding.REVOKED,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _with_entry_extension(ca, x509.InvalidityDate(EARLIER.replace(tzinfo=None)), False)
 
 
 # When
 
 
-def _of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> Material:
+def _of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=ends))
     return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(this_update=this_update)))
 
@@ -325,12 +327,12 @@ def _of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> Mate
     "After its nextUpdate a list says nothing any more. (RFC 5280, 6.3.3 (a))",
     Finding.STALE_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _of(ca, NOW - timedelta(hours=49))
 
 
 @case("revocation/a-list-in-its-last-second", "Until its nextUpdate it does. (RFC 5280, 5.1.2.5)")
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _of(ca, NOW - timedelta(hours=48))
 
 
@@ -339,7 +341,7 @@ def _(ca: TestAuthority) -> Material:
     "A list that is not made yet, or a clock that is wrong. (RFC 5280, 5.1.2.4)",
     Finding.STALE_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _of(ca, NOW + timedelta(hours=12))
 
 
@@ -349,7 +351,7 @@ def _(ca: TestAuthority) -> Material:
     "(RFC 5280, 3.3)",
     Finding.STALE_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     material = _of(ca, NOW - timedelta(hours=12), ends=NOW - timedelta(days=2))
     material.at = NOW - timedelta(days=3)
     return material
@@ -359,7 +361,7 @@ def _(ca: TestAuthority) -> Material:
     "revocation/a-later-list-speaks-of-earlier-times",
     "Today's list says how a certificate that is still valid stood last month. (RFC 5280, 5.3)",
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     material = _of(ca, NOW - timedelta(hours=12))
     material.at = NOW - timedelta(days=30)
     return material
@@ -373,7 +375,7 @@ def _(ca: TestAuthority) -> Material:
     "A list says until when it holds. (RFC 5280, 5.1.2.5)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     data = ca.bent_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("next_update", None))
     return _listed(ca, holder, data)
@@ -384,7 +386,7 @@ def _(ca: TestAuthority) -> Material:
     "A list of version 1 has no distribution point that could be understood. (RFC 5280, 5.1.2.1)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     data = ca.bent_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("version", "v1"))
     return _listed(ca, holder, data)
@@ -395,7 +397,7 @@ def _(ca: TestAuthority) -> Material:
     "The algorithm inside is the one outside. (RFC 5280, 5.1.1.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     other = algos.SignedDigestAlgorithm({"algorithm": "sha512_rsa", "parameters": core.Null()})
     data = ca.bent_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("signature", other))
@@ -403,22 +405,22 @@ def _(ca: TestAuthority) -> Material:
 
 
 @case("revocation/a-list-cut-off", "Half a list is none. (X.690)", Finding.UNTRUSTED_INFORMATION)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer, [(9, EARLIER, None)] * 40)[:700])
 
 
 @case("revocation/a-list-with-bytes-behind-it", "A list ends where it ends. (X.690)", Finding.UNTRUSTED_INFORMATION)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     return _listed(ca, holder, ca.list(holder.issuer) + b"\x00")
 
 
 @case("revocation/no-list-at-all", "A page that says sorry is no list. (X.690)", Finding.UNTRUSTED_INFORMATION)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _listed(ca, ca.holder(ca.generation(SIGNATURE)), b"<html>503</html>")
 
 
 @case("revocation/no-source", "Without word on revocation nothing is good. (RFC 5280, 6.3)", Finding.NO_INFORMATION)
-def _(ca: TestAuthority) -> Material:
+def _(ca: TestAuthority) -> CaseInput:
     return _listed(ca, ca.holder(ca.generation(SIGNATURE)))

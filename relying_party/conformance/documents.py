@@ -24,7 +24,7 @@ from signxml.algorithms import SignatureConstructionMethod
 from signxml.signer import XMLSigner
 from signxml.xades.xades import XAdESSigner
 
-from kazashi.relying_party.conformance.authority import Holder
+from kazashi.relying_party.conformance.authority import HolderKey
 from kazashi.relying_party.verify.xml_signature import InUtf8
 
 TEXT = "架空町図書館　利用申込書\n".encode()
@@ -40,7 +40,7 @@ class _AdvancedSigner(InUtf8, XAdESSigner):
     pass
 
 
-def _signer(holder: Holder) -> signers.SimpleSigner:
+def _signer(holder: HolderKey) -> signers.SimpleSigner:
     key = holder.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     store = SimpleCertificateStore()
     return signers.SimpleSigner(
@@ -49,14 +49,14 @@ def _signer(holder: Holder) -> signers.SimpleSigner:
     )  # fmt: skip
 
 
-def signed_cms(holder: Holder, content: bytes = TEXT, *, detached: bool = True, digest: str = "sha256") -> bytes:
+def signed_cms(holder: HolderKey, content: bytes = TEXT, *, detached: bool = True, digest: str = "sha256") -> bytes:
     """CAdES-like SignedData, its content in it or apart."""
     found = asyncio.run(_signer(holder).async_sign_general_data(content, digest_algorithm=digest, detached=detached))
     return bytes(found.dump())
 
 
 def bare_cms(
-    holder: Holder, content: bytes = TEXT, *, attributes: bool = True, pss: bool = False, certificate: bool = True,
+    holder: HolderKey, content: bytes = TEXT, *, attributes: bool = True, pss: bool = False, certificate: bool = True,
     digest: str = "sha256", signers: int = 1, more: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
     """SignedData put together by hand, and bent as wanted."""
@@ -113,7 +113,7 @@ def pdf() -> bytes:
     return out.getvalue()
 
 
-def signed_pdf(holder: Holder, data: bytes | None = None, field: str = "Signature1") -> bytes:
+def signed_pdf(holder: HolderKey, data: bytes | None = None, field: str = "Signature1") -> bytes:
     """A PDF with a PAdES signature."""
     writer = IncrementalPdfFileWriter(BytesIO(data if data is not None else pdf()))
     settings = signers.PdfSignatureMetadata(field_name=field, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256")
@@ -135,7 +135,7 @@ def changed_pdf(signed: bytes) -> bytes:
     return out.getvalue()
 
 
-def signed_xml(holder: Holder, *, advanced: bool = True, data: bytes = XML, enveloping: bool = False) -> bytes:
+def signed_xml(holder: HolderKey, *, advanced: bool = True, data: bytes = XML, enveloping: bool = False) -> bytes:
     """An XML document with a signature in it, XAdES as tax returns have it, or around it."""
     own = holder.certificate
     method = SignatureConstructionMethod.enveloping if enveloping else SignatureConstructionMethod.enveloped
@@ -144,7 +144,7 @@ def signed_xml(holder: Holder, *, advanced: bool = True, data: bytes = XML, enve
     return bytes(etree.tostring(found, encoding="utf-8", xml_declaration=True))
 
 
-def signed_element(holder: Holder) -> bytes:
+def signed_element(holder: HolderKey) -> bytes:
     """A document of which one element is signed, by its name."""
     root = etree.fromstring(XML)
     root[1].set("Id", "amount")

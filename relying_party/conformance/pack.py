@@ -25,7 +25,7 @@ from kazashi.relying_party.conformance import (
     cases_profile,
     cases_revocation,
 )
-from kazashi.relying_party.conformance.authority import NOW, Material, TestAuthority
+from kazashi.relying_party.conformance.authority import NOW, CaseInput, TestAuthority
 from kazashi.relying_party.conformance.case import CASES, Case
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
 from kazashi.relying_party.verify.authentication import Authentication, Challenge, Response
@@ -33,7 +33,7 @@ from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.documents import Documents
 from kazashi.relying_party.verify.ocsp import read_ocsp_answer
 from kazashi.relying_party.verify.policy import VerificationPolicy
-from kazashi.relying_party.verify.sources import OCSP, Lists, Source, Word
+from kazashi.relying_party.verify.sources import OCSP, Lists, RevocationStatus, Source
 from kazashi.relying_party.verify.verdict import Evidence, Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
@@ -52,19 +52,19 @@ class _GivenAnswer:
         self._answer = answer
         self._nonce = nonce
 
-    def word(
+    def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
-    ) -> Word:
+    ) -> RevocationStatus:
         """What the answer says."""
         found = read_ocsp_answer(self._answer, anchor, certificate.serial, self._nonce, now, policy)
-        return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
+        return RevocationStatus(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
 
 
 def _given_list(data: bytes) -> Lists:
     return Lists("given-list", lambda certificate, anchor: data)
 
 
-def judge(material: Material, anchors: Anchors) -> Verdict:
+def evaluate(material: CaseInput, anchors: Anchors) -> Verdict:
     """Our library's verdict on a case's material."""
     sources: list[Source] = []
     if material.ocsp is not None:
@@ -80,7 +80,7 @@ def judge(material: Material, anchors: Anchors) -> Verdict:
     return verifier.certificate(material.certificate, material.kind, material.at)
 
 
-def _login(material: Material, verifier: Verifier) -> Verdict:
+def _login(material: CaseInput, verifier: Verifier) -> Verdict:
     asked = material.challenge
     login = Authentication(verifier)
     nonce = bytes.fromhex(asked["nonce"])
@@ -94,11 +94,11 @@ def _login(material: Material, verifier: Verifier) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluated:
     """A case and what our library says of it."""
 
     case: Case
-    material: Material
+    material: CaseInput
     verdict: Verdict
 
     @property
@@ -107,23 +107,23 @@ class Judged:
         return (self.verdict.outcome, self.verdict.finding) == (self.case.outcome, self.case.finding)
 
 
-class Pack:
+class ConformancePack:
     """Every case, built once. Keys come from a key source; seven are taken."""
 
     def __init__(self, keys: KeySource) -> None:
         self._ca = TestAuthority(keys)
         self.cases: Sequence[Case] = tuple(CASES)
         self._roots = {
-            f"{kind.word}-{number}": generation.certificate.public_bytes(Encoding.DER)
+            f"{kind.code}-{number}": generation.certificate.public_bytes(Encoding.DER)
             for (kind, number), generation in self._ca.generations.items()
         }
         self.anchors = Anchors(read_anchor(root, name.rpartition("-")[2]) for name, root in self._roots.items())
 
-    def judged(self) -> Iterator[Judged]:
+    def evaluated(self) -> Iterator[Evaluated]:
         """Every case with its verdict, in order."""
         for case in self.cases:
             material = case.build(self._ca)
-            yield Judged(case, material, judge(material, self.anchors))
+            yield Evaluated(case, material, evaluate(material, self.anchors))
 
     def export(self, directory: Path) -> int:
         """Write the pack to a directory; answers how many cases. Raises OSError."""
@@ -132,13 +132,13 @@ class Pack:
         files.mkdir(exist_ok=True)
         for name, root in self._roots.items():
             (directory / "roots" / f"{name}.cer").write_bytes(root)
-        entries = [self._exported(judged.case, judged.material, directory) for judged in self.judged()]
+        entries = [self._exported(judged.case, judged.material, directory) for judged in self.evaluated()]
         (directory / "cases.json").write_text(
             json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
         return len(entries)
 
-    def _exported(self, case: Case, material: Material, directory: Path) -> dict[str, Any]:
+    def _exported(self, case: Case, material: CaseInput, directory: Path) -> dict[str, Any]:
         def write(data: bytes | None, ending: str) -> str | None:
             if data is None:
                 return None
@@ -151,7 +151,7 @@ class Pack:
             "rule": case.rule,
             "outcome": case.outcome.value,
             "finding": case.finding.value if case.finding else None,
-            "kind": material.kind.word if material.kind else None,
+            "kind": material.kind.code if material.kind else None,
             "at": material.at.isoformat(),
             "now": NOW.isoformat(),
             "certificate": write(material.certificate, ".cer"),

@@ -23,24 +23,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import KINDS, Kind
-from kazashi.relying_party.login.card_reader import CardMissing, PinFormat, PinWrong, sign_with_card
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
+from kazashi.relying_party.login.card_reader import CardMissing, MalformedPin, PinWrong, sign_with_card
 from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.web.origin import MAX_TEXT, origin_of
 from kazashi.web.pages import Bilingual, Pages, refusal, welcome
-from kazashi.world.chance import new_token
+from kazashi.world.rng import new_token
 
 _COOKIE = "kazashi-agent"
 _MOST_WAITING = 100
 _PAGES = Pages("kazashi.relying_party.login")
 
 
-class AskRefused(Exception):
+class SiteRequestRejected(Exception):
     """A site's request makes no sense, or is not one that a user should ever see."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SiteRequest:
     """What a site asks for, and where the answer goes."""
 
     challenge: Challenge
@@ -52,28 +52,28 @@ def ask_address(agent: str, challenge: Challenge, return_to: str, state: str) ->
     """Where a site sends the browser."""
     return f"{agent}/ask?" + urlencode(
         {"origin": challenge.origin, "nonce": challenge.nonce.hex(), "issued_at": challenge.issued_at.isoformat(),
-         "kind": challenge.kind.word, "text": challenge.text, "return_to": return_to, "state": state}
+         "kind": challenge.kind.code, "text": challenge.text, "return_to": return_to, "state": state}
     )  # fmt: skip
 
 
-def read_ask(unverified: Mapping[str, str]) -> Asked:
-    """A site's request. Raises AskRefused."""
+def read_ask(unverified: Mapping[str, str]) -> SiteRequest:
+    """A site's request. Raises SiteRequestRejected."""
     try:
         origin, return_to = unverified["origin"], unverified["return_to"]
         nonce, state = unverified["nonce"], unverified.get("state", "")
-        kind, text = KINDS[unverified.get("kind", "authentication")], unverified.get("text", "")
+        kind, text = CERTIFICATE_TYPES[unverified.get("kind", "authentication")], unverified.get("text", "")
         issued_at = datetime.fromisoformat(unverified["issued_at"])
         if origin_of(origin) != origin or origin_of(return_to) != origin:
-            raise AskRefused("the answer would not go back to the site that asks")
+            raise SiteRequestRejected("the answer would not go back to the site that asks")
     except (KeyError, ValueError) as error:
-        raise AskRefused(f"the request is incomplete or malformed: {error}") from error
+        raise SiteRequestRejected(f"the request is incomplete or malformed: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{32,128}", nonce) or issued_at.tzinfo is None:
-        raise AskRefused("the challenge is not one")
+        raise SiteRequestRejected("the challenge is not one")
     if len(return_to) > 2000 or len(state) > 500 or len(text) > MAX_TEXT:
-        raise AskRefused("the request is too long")
-    if (kind is Kind.SIGNATURE) != bool(text.strip()):
-        raise AskRefused("a signature is over a text that can be read, and a login is over none")
-    return Asked(Challenge(origin, bytes.fromhex(nonce), issued_at, kind, text), return_to, state)
+        raise SiteRequestRejected("the request is too long")
+    if (kind is CertificateType.SIGNATURE) != bool(text.strip()):
+        raise SiteRequestRejected("a signature is over a text that can be read, and a login is over none")
+    return SiteRequest(Challenge(origin, bytes.fromhex(nonce), issued_at, kind, text), return_to, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class _Words:
 
 
 _WORDS = {
-    Kind.AUTHENTICATION: _Words(
+    CertificateType.AUTHENTICATION: _Words(
         ("このサイトが、カードでのログインを求めています。", "This site asks you to log in with your card."),
         ("氏名や住所は伝わりません。", "The site is not told your name or address."),
         ("利用者証明用暗証番号(数字4桁)", "PIN of the authentication certificate (4 digits)"),
         "numeric",
     ),
-    Kind.SIGNATURE: _Words(
+    CertificateType.SIGNATURE: _Words(
         ("このサイトが、次の文への電子署名を求めています。", "This site asks you to sign this text:"),
         ("氏名・住所・生年月日・性別が伝わります。", "The site is told your name, address, birth date and sex."),
         ("署名用パスワード(英数字6〜16文字)", "Signature password (6 to 16 letters and digits)"),
@@ -107,7 +107,7 @@ class Agent:
 
     def __init__(self, own: str) -> None:
         self.own = own
-        self._waiting: dict[str, tuple[str, Asked]] = {}
+        self._waiting: dict[str, tuple[str, SiteRequest]] = {}
 
     def application(self) -> Starlette:
         """The agent as an ASGI application."""
@@ -130,9 +130,9 @@ class Agent:
         try:
             self._check_host(request)
             if request.headers.get("sec-fetch-dest", "document") != "document":
-                raise AskRefused("a page in a frame may not ask for a PIN")
+                raise SiteRequestRejected("a page in a frame may not ask for a PIN")
             asked = read_ask(request.query_params)
-        except AskRefused as refused:
+        except SiteRequestRejected as refused:
             return _refused(refused)
         session = request.cookies.get(_COOKIE, "") or new_token()
         return self._form(asked, session)
@@ -142,20 +142,22 @@ class Agent:
         try:
             self._check_host(request)
             if request.headers.get("origin") != self.own:
-                raise AskRefused("the PIN was not sent from the agent's own page")
+                raise SiteRequestRejected("the PIN was not sent from the agent's own page")
             fields = await request.form(max_files=0, max_fields=10, max_part_size=1024)
             session = request.cookies.get(_COOKIE, "")
             bound, asked = self._waiting.pop(str(fields.get("ticket", "")), ("", None))
             if asked is None or not session or bound != session:
-                raise AskRefused("this page was sent already, or is from another session; begin again at the site")
-        except AskRefused as refused:
+                raise SiteRequestRejected(
+                    "this page was sent already, or is from another session; begin again at the site"
+                )
+        except SiteRequestRejected as refused:
             return _refused(refused)
         if "cancel" in fields:
             return _back(asked, {"error": "cancelled"})
         try:
             pin = str(fields.get("pin", ""))
             signed = await asyncio.to_thread(sign_with_card, asked.challenge.kind, pin, asked.challenge.message)
-        except PinFormat as error:
+        except MalformedPin as error:
             words = ("暗証番号の形が違います。", f"This cannot be the PIN ({error}); the card was not asked.")
             return self._form(asked, session, words)
         except PinWrong as error:
@@ -165,7 +167,7 @@ class Agent:
             return self._form(asked, session, words)
         return _back(asked, {"signature": signed.signature.hex(), "certificate": signed.certificate.hex()})
 
-    def _form(self, asked: Asked, session: str, *trouble: Bilingual, status: int = 200) -> Response:
+    def _form(self, asked: SiteRequest, session: str, *trouble: Bilingual, status: int = 200) -> Response:
         ticket = new_token()
         while len(self._waiting) >= _MOST_WAITING:
             self._waiting.pop(next(iter(self._waiting)))
@@ -182,7 +184,7 @@ class Agent:
     def _check_host(self, request: Request) -> None:
         """A name that somebody else's server made point here is not the agent's."""
         if f"http://{request.headers.get('host', '')}" != self.own:
-            raise AskRefused("the agent is asked under another name than its own")
+            raise SiteRequestRejected("the agent is asked under another name than its own")
 
 
 def _wrong(left: int) -> Bilingual:
@@ -192,11 +194,11 @@ def _wrong(left: int) -> Bilingual:
     return f"暗証番号が違います。あと{left}回でロックされます。", f"The PIN is wrong. Tries left: {left}."
 
 
-def _back(asked: Asked, answer: dict[str, Any]) -> Response:
+def _back(asked: SiteRequest, answer: dict[str, Any]) -> Response:
     """Send the browser back to the site, by a form that sends itself: an answer in an address would be in logs."""
     fields = {"nonce": asked.challenge.nonce.hex(), "state": asked.state, **answer}
     return _PAGES.page("back.html", form_action=asked.challenge.origin, return_to=asked.return_to, fields=fields)
 
 
-def _refused(refused: AskRefused) -> Response:
+def _refused(refused: SiteRequestRejected) -> Response:
     return refusal(("このお願いは受けられません。", f"Refused: {refused}"))

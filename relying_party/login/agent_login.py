@@ -10,23 +10,23 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.login.agent import ask_address
 from kazashi.relying_party.verify.authentication import Authentication, Response
-from kazashi.relying_party.verify.finding import Refuted
+from kazashi.relying_party.verify.finding import VerificationFailed
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.web.pages import onward, refusal
-from kazashi.world.chance import new_token
+from kazashi.world.rng import new_token
 
 _MOST_OPEN = 10_000
 
 
-class AnswerRefused(Exception):
+class AnswerRejected(Exception):
     """What came back from the agent does not belong to a login that this browser has begun."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedLogin:
     """A login on its way: in which browser it was begun, when, and what is to happen afterwards."""
 
     session: str
@@ -35,7 +35,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedLogin:
     """A login that has come back. `verdict` is None where the user has cancelled."""
 
     verdict: Verdict | None
@@ -51,17 +51,17 @@ class AgentLogin:
         self._origin = origin
         self._agent = agent
         self._return_to = f"{origin}{return_path}"
-        self._begun: dict[str, Begun] = {}
+        self._begun: dict[str, StartedLogin] = {}
         self._answered: dict[str, Mapping[str, str]] = {}
 
     def begin(
-        self, session: str, purpose: Any = None, kind: Kind = Kind.AUTHENTICATION, text: str = ""
+        self, session: str, purpose: Any = None, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
     ) -> str:  # fmt: skip
         """The address to send the browser to."""
         challenge = self._authentication.challenge(self._origin, kind, text)
         state = new_token(160)
         self._drop_old(challenge.issued_at)
-        self._begun[state] = Begun(session, challenge.issued_at, purpose)
+        self._begun[state] = StartedLogin(session, challenge.issued_at, purpose)
         return ask_address(self._agent, challenge, self._return_to, state)
 
     async def receive(self, request: Request) -> StarletteResponse:
@@ -69,32 +69,32 @@ class AgentLogin:
         fields = await request.form(max_files=0, max_fields=10, max_part_size=1 << 16)
         try:
             handle = self.answered({name: str(value) for name, value in fields.items()})
-        except AnswerRefused as refused:
+        except AnswerRejected as refused:
             return refusal(("受け付けられません。", str(refused)))
         return onward(f"/end/{handle}")
 
     def answered(self, unverified: Mapping[str, str]) -> str:
         """Keep what the agent's page has sent; answers the handle under which the browser finds it. Raises
-        AnswerRefused."""
+        AnswerRejected."""
         state = unverified.get("state", "")
         if state not in self._begun or state in self._answered:
-            raise AnswerRefused("no such login was begun here, or it was answered already")
+            raise AnswerRejected("no such login was begun here, or it was answered already")
         self._answered[state] = unverified
         return state
 
-    def end(self, session: str, handle: str) -> Ended:
-        """The verdict, for the browser that has begun the login. Raises AnswerRefused."""
+    def end(self, session: str, handle: str) -> FinishedLogin:
+        """The verdict, for the browser that has begun the login. Raises AnswerRejected."""
         begun, unverified = self._begun.get(handle), self._answered.get(handle)
         if begun is None or unverified is None or begun.session != session:
-            raise AnswerRefused("this login was begun in another browser, or has ended already")
+            raise AnswerRejected("this login was begun in another browser, or has ended already")
         del self._begun[handle], self._answered[handle]
         if "error" in unverified:
-            return Ended(None, begun.purpose)
+            return FinishedLogin(None, begun.purpose)
         try:
             response = Response.from_json(unverified)
-        except Refuted as refuted:
-            return Ended(Verdict.refuted(refuted, begun.at), begun.purpose)
-        return Ended(self._authentication.verdict(self._origin, response), begun.purpose)
+        except VerificationFailed as refuted:
+            return FinishedLogin(Verdict.refuted(refuted, begun.at), begun.purpose)
+        return FinishedLogin(self._authentication.verdict(self._origin, response), begun.purpose)
 
     def _drop_old(self, now: datetime) -> None:
         for state, begun in list(self._begun.items()):

@@ -24,7 +24,7 @@ from smartcard.scard import (
 )
 from smartcard.System import readers
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 
 _APPLICATION = bytes.fromhex("D392F000260100000001")
 _SELECT_APPLICATION = bytes((0x00, 0xA4, 0x04, 0x0C, len(_APPLICATION))) + _APPLICATION
@@ -40,7 +40,7 @@ class CardMissing(Exception):
     """There is no JPKI card in any reader, or it was taken out."""
 
 
-class PinFormat(Exception):
+class MalformedPin(Exception):
     """What was typed cannot be the PIN; the card was not asked."""
 
 
@@ -61,8 +61,8 @@ class _Files:
 
 
 _FILES = {
-    Kind.AUTHENTICATION: _Files(0x000A, 0x0017, 0x0018, re.compile(r"[0-9]{4}")),
-    Kind.SIGNATURE: _Files(0x0001, 0x001A, 0x001B, re.compile(r"[A-Z0-9]{6,16}")),
+    CertificateType.AUTHENTICATION: _Files(0x000A, 0x0017, 0x0018, re.compile(r"[0-9]{4}")),
+    CertificateType.SIGNATURE: _Files(0x0001, 0x001A, 0x001B, re.compile(r"[A-Z0-9]{6,16}")),
 }
 
 
@@ -74,12 +74,15 @@ class Signed:
     certificate: bytes
 
 
-def sign_with_card(kind: Kind, pin: str, message: bytes) -> Signed:
-    """Have the first JPKI card in any reader sign a message, with SHA-256. Raises CardMissing, PinFormat, PinWrong."""
+def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
+    """Have the first JPKI card in any reader sign a message, with SHA-256. Raises CardMissing, MalformedPin,
+    PinWrong."""
     files = _FILES[kind]
     pin = pin.strip().upper()
     if not files.shape.fullmatch(pin):
-        raise PinFormat("four digits" if kind is Kind.AUTHENTICATION else "six to sixteen letters and digits")
+        raise MalformedPin(
+            "four digits" if kind is CertificateType.AUTHENTICATION else "six to sixteen letters and digits"
+        )
     with _card() as transmit:
         _verify(transmit, files, pin)
         certificate = _read(transmit, files.certificate)
@@ -93,10 +96,10 @@ def certificates_at_hand(reader: str = "") -> list[bytes]:
     """The authentication certificate (DER) of every JPKI card in any reader whose name begins so; no PIN is needed for
     it. Raises CardMissing where PC/SC or a card fails."""
     with _failures_told():
-        return [_read(transmit, _FILES[Kind.AUTHENTICATION].certificate) for transmit in _cards(reader)]
+        return [_read(transmit, _FILES[CertificateType.AUTHENTICATION].certificate) for transmit in _cards(reader)]
 
 
-def tries_left(kind: Kind) -> int:
+def tries_left(kind: CertificateType) -> int:
     """How many tries the PIN has left. Raises CardMissing."""
     with _card() as transmit:
         _select(transmit, _FILES[kind].pin)

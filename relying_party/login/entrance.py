@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import Kind
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRefused
+from kazashi.jpki.profile import CertificateType
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.platform.platform import LinkageConflict, User
 from kazashi.relying_party.verify.authentication import Authentication
@@ -30,9 +30,9 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
-from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 from kazashi.world.storage import Store
 
 _SESSION = timedelta(minutes=30)
@@ -135,7 +135,7 @@ class CardSite(ABC):
         if signed is None:
             return self.front(status=404)
         session = self._session(request) or _new_session()
-        kind = Kind.SIGNATURE if signed else Kind.AUTHENTICATION
+        kind = CertificateType.SIGNATURE if signed else CertificateType.AUTHENTICATION
         address = await asyncio.to_thread(self._login.begin, session, purpose, kind, signed)
         return self._with_session(RedirectResponse(address, 303), session)
 
@@ -146,7 +146,7 @@ class CardSite(ABC):
     def _ended(self, session: str, handle: str) -> Response:
         try:
             ended = self._login.end(session, handle)
-        except AnswerRefused as refused:
+        except AnswerRejected as refused:
             return self.front(("受け付けられません。", str(refused)), status=400)
         if ended.verdict is None:
             return self.front(("取りやめました。", "You have cancelled."))

@@ -37,6 +37,6 @@ def explained(verdict: Verdict) -> tuple[Bilingual, ...]:
     """A verdict in plain words: what it is, and the reason where one is known."""
     finding = verdict.finding or Finding.MALFORMED
     said = WORDS.get(finding, ("このカードは受け付けられません。", f"This card is not accepted ({finding})."))
-    if verdict.reason is not None and verdict.reason.word in _REASONS:
-        return said, _REASONS[verdict.reason.word]
+    if verdict.reason is not None and verdict.reason.asn1_name in _REASONS:
+        return said, _REASONS[verdict.reason.asn1_name]
     return (said,)

@@ -25,8 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import Kind
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRefused
+from kazashi.jpki.profile import CertificateType
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.provider_store import (
     CODE_SECONDS,
@@ -46,9 +46,9 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Pages, refusal, welcome
-from kazashi.world.chance import new_token, unforeseen
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
+from kazashi.world.rng import new_token, secure_random
 
 TENANT = "openid-provider"
 _PAGES = Pages("kazashi.relying_party.login")
@@ -175,7 +175,7 @@ class Provider:
         self._kept = ProviderStore(world)
         self._key = RSAKey.import_key(self._kept.secret("key", world.keys.take), {"use": "sig", "alg": "RS256"})
         self._key.ensure_kid()
-        self._pairwise = OidcPairwise(self._kept.secret("salt", lambda: unforeseen(256).to_bytes(32)))
+        self._pairwise = OidcPairwise(self._kept.secret("salt", lambda: secure_random(256).to_bytes(32)))
         self._login = AgentLogin(Authentication(verifier), issuer, agent, "/answer")
         self._server = _Server(self._kept)
         self._server.register_grant(_CodeGrant, [CodeChallenge(required=True), _OpenId(issuer, self._key)])
@@ -241,9 +241,9 @@ class Provider:
         session = request.cookies.get(_COOKIE, "") or new_token()
         scope = grant.client.get_allowed_scope(asked.payload.scope).split()
         told = [word for word in scope if word in _CLAIM_WORDS]
-        kind, text = Kind.AUTHENTICATION, ""
+        kind, text = CertificateType.AUTHENTICATION, ""
         if told:
-            kind = Kind.SIGNATURE
+            kind = CertificateType.SIGNATURE
             text = _consent(grant.client.name, told)
         address = await asyncio.to_thread(self._login.begin, session, str(fields["query"]), kind, text)
         response = RedirectResponse(address, 303)
@@ -256,7 +256,7 @@ class Provider:
             ended = await asyncio.to_thread(
                 self._login.end, request.cookies.get(_COOKIE, ""), request.path_params["handle"]
             )
-        except AnswerRefused as refused:
+        except AnswerRejected as refused:
             return refusal(("受け付けられません。", str(refused)))
         asked = _Asked("GET", f"{self._issuer}/authorize", {}, _pairs(ended.purpose), [])
         try:

@@ -18,10 +18,10 @@ from authlib.oidc.core import AuthorizationCodeMixin
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.web.origin import origin_of
-from kazashi.world.chance import new_token
 from kazashi.world.clock import SystemClock, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 from kazashi.world.secret import Secrets
 
 ACTOR = "openid_provider"

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
 from kazashi.relying_party.platform.platform import Platform, User
 from kazashi.relying_party.verify.verdict import Verdict
@@ -88,7 +88,7 @@ class SampleSite(CardSite):
         return await asyncio.to_thread(self._through_tls, certificate.public_bytes(Encoding.DER))
 
     def _through_tls(self, certificate: bytes) -> Response:
-        user = self.user_of(self._verifier.certificate(certificate, Kind.AUTHENTICATION))
+        user = self.user_of(self._verifier.certificate(certificate, CertificateType.AUTHENTICATION))
         return user if isinstance(user, Response) else _PAGES.page("library_tls.html", user=user.identifier)
 
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:

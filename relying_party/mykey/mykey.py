@@ -20,13 +20,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.world.chance import unforeseen
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.rng import secure_random
 from kazashi.world.storage import Unsigned64
 
 ACTOR = "mykey"
@@ -40,44 +40,44 @@ PROPOSALS = 3
 _SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
 
 
-class MyKeyRefused(Exception):
+class MyKeyRejected(Exception):
     """What was asked of the MyKey platform is not granted; the message says why, and nothing was changed."""
 
 
-class MalformedWish(MyKeyRefused):
+class MalformedIdentifier(MyKeyRejected):
     """The identifier that was wished for, or the membership, has not the form of one."""
 
 
-class NotRegistered(MyKeyRefused):
+class MyKeyNotFound(MyKeyRejected):
     """No identifier goes with the card, or not yet."""
 
 
-class NotAMember(MyKeyRefused):
+class NotAMember(MyKeyRejected):
     """The person is not a member of the service."""
 
 
-class AlreadyAMember(MyKeyRefused):
+class AlreadyAMember(MyKeyRejected):
     """The service has the member, or another one with that number, already."""
 
 
-class TapUseNotOpen(MyKeyRefused):
+class TapUseNotOpen(MyKeyRejected):
     """The person has not enrolled with PIN and date of birth yet."""
 
 
-class NotEntitled(MyKeyRefused):
+class CertificateNotAccepted(MyKeyRejected):
     """The verdict on the certificate is not good, or it is not an authentication certificate."""
 
 
-class AlreadyRegistered(MyKeyRefused):
+class AlreadyRegistered(MyKeyRejected):
     """The person has an identifier already."""
 
 
-class IdentifierTaken(MyKeyRefused):
+class IdentifierTaken(MyKeyRejected):
     """Somebody else has that identifier, or has had it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class MyKeyEntry:
     """A line of the table of correspondence."""
 
     identifier: str
@@ -119,11 +119,12 @@ class MyKeyPlatform:
 
     def register(self, verdict: Verdict, wish: str | None = None) -> str:
         """Give the holder of an authentication certificate with a good verdict an identifier: the one wished for, or a
-        random one. Raises NotEntitled, AlreadyRegistered, IdentifierTaken, MyKeyRefused and LinkageUnavailable."""
+        random one. Raises CertificateNotAccepted, AlreadyRegistered, IdentifierTaken, MyKeyRejected and
+        LinkageUnavailable."""
         serial = _entitled(verdict)
         if wish is not None and not _SHAPE.fullmatch(wish):
-            raise MalformedWish(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
-        chain = self._linkage.renewal(Kind.AUTHENTICATION, serial)
+            raise MalformedIdentifier(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
+        chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
         with self.store.alone() as connection:
             if (found := self._of_chain(connection, chain)) is not None:
                 raise AlreadyRegistered(f"this person has the MyKey ID {found} already; one person has one")
@@ -143,7 +144,7 @@ class MyKeyPlatform:
 
     def propose(self) -> str:
         """A random identifier, which nobody has been given."""
-        number = unforeseen(64)
+        number = secure_random(64)
         letters = []
         for _ in range(LENGTH):
             number, letter = divmod(number, len(ALPHABET))
@@ -161,7 +162,7 @@ class MyKeyPlatform:
 
     def void(self, verdict: Verdict) -> str:
         """Make the holder's identifier worth nothing, with all memberships; it is never given out again. Answers it.
-        Raises NotEntitled and MyKeyRefused."""
+        Raises CertificateNotAccepted and MyKeyRejected."""
         with self.store.alone() as connection:
             identifier = self._mine(connection, verdict)
             here = self._identifier.c.identifier == identifier
@@ -181,7 +182,7 @@ class MyKeyPlatform:
             rows = connection.execute(sa.select(people.identifier, people.head).where(people.head.is_not(None)))
             heads = [tuple(row) for row in rows]
         for identifier, head in heads:
-            chain = self._linkage.renewal(Kind.AUTHENTICATION, head)
+            chain = self._linkage.renewal(CertificateType.AUTHENTICATION, head)
             with self.store.alone() as connection:
                 # What another identifier has stays there: somebody may have registered while the chain was cut.
                 known = set(connection.scalars(sa.select(table.serial).where(table.serial.in_(chain))))
@@ -197,11 +198,11 @@ class MyKeyPlatform:
 
     # Services
 
-    def enrol(self, verdict: Verdict, service: str, member_number: str, birth: date | None = None) -> Membership:
+    def enrol(self, verdict: Verdict, service: str, member_number: str, birth: date | None = None) -> MyKeyEntry:
         """Tie the holder's identifier to a member number of a service. With the date of birth, tap use is open from
-        then on. Raises NotEntitled and MyKeyRefused."""
+        then on. Raises CertificateNotAccepted and MyKeyRejected."""
         if not service or not member_number:
-            raise MalformedWish("a membership has a service and a member number")
+            raise MalformedIdentifier("a membership has a service and a member number")
         try:
             with self.store.alone() as connection:
                 identifier = self._mine(connection, verdict)
@@ -218,10 +219,10 @@ class MyKeyPlatform:
             raise AlreadyAMember(
                 f"{service} has this member, or somebody with the number {member_number}, already"
             ) from error
-        return Membership(identifier, service, member_number)
+        return MyKeyEntry(identifier, service, member_number)
 
     def leave(self, verdict: Verdict, service: str) -> None:
-        """End a membership. Raises NotEntitled, and MyKeyRefused where there is none."""
+        """End a membership. Raises CertificateNotAccepted, and MyKeyRejected where there is none."""
         table = self._member
         with self.store.alone() as connection:
             identifier = self._mine(connection, verdict)
@@ -230,15 +231,17 @@ class MyKeyPlatform:
                 raise NotAMember(f"{identifier} is no member of {service}")
             self._log(connection, self._now, "left", {"identifier": identifier, "service": service})
 
-    def member(self, verdict: Verdict, service: str) -> Membership:
-        """The member whose card was read and whose PIN was verified. Raises NotEntitled and MyKeyRefused."""
+    def member(self, verdict: Verdict, service: str) -> MyKeyEntry:
+        """The member whose card was read and whose PIN was verified. Raises CertificateNotAccepted and
+        MyKeyRejected."""
         with self.store.reading() as connection:
             return self._membership(connection, self._mine(connection, verdict), service)
 
-    def tap(self, verdict: Verdict, service: str) -> Membership:
+    def tap(self, verdict: Verdict, service: str) -> MyKeyEntry:
         """The member whose card was held over a reader, without a PIN: the verdict is on the certificate alone. It is
-        open to those who have enrolled with PIN and date of birth once. Nothing is written down. Raises NotEntitled and
-        MyKeyRefused."""
+        open to those who have enrolled with PIN and date of birth once. Nothing is written down. Raises
+        CertificateNotAccepted and
+        MyKeyRejected."""
         table = self._identifier.c
         with self.store.reading() as connection:
             identifier = self._mine(connection, verdict)
@@ -254,18 +257,18 @@ class MyKeyPlatform:
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
         return digest is not None and bytes(digest) == _birth_digest(identifier, birth)
 
-    def _membership(self, connection: sa.Connection, identifier: str, service: str) -> Membership:
+    def _membership(self, connection: sa.Connection, identifier: str, service: str) -> MyKeyEntry:
         table = self._member.c
         here = (table.identifier == identifier) & (table.service == service)
         number = connection.scalar(sa.select(table.member_number).where(here))
         if number is None:
             raise NotAMember(f"{identifier} is no member of {service}")
-        return Membership(identifier, service, str(number))
+        return MyKeyEntry(identifier, service, str(number))
 
     def _mine(self, connection: sa.Connection, verdict: Verdict) -> str:
         identifier = self._of_chain(connection, [_entitled(verdict)])
         if identifier is None:
-            raise NotRegistered("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
+            raise MyKeyNotFound("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
         return identifier
 
     @property
@@ -284,9 +287,9 @@ class MyKeyPlatform:
 def _entitled(verdict: Verdict) -> int:
     """The serial number of an authentication certificate of which the verdict is good."""
     found = verdict.certificate
-    if verdict.outcome is not Outcome.GOOD or found is None or found.kind is not Kind.AUTHENTICATION:
+    if verdict.outcome is not Outcome.GOOD or found is None or found.kind is not CertificateType.AUTHENTICATION:
         why = f"{verdict.finding}: {verdict.detail}" if verdict.finding else "it is no authentication certificate"
-        raise NotEntitled(f"the card is not accepted: {why}")
+        raise CertificateNotAccepted(f"the card is not accepted: {why}")
     return found.serial
 
 

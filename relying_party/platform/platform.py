@@ -17,13 +17,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from kazashi.jpki.profile import KINDS, Kind
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import Linkage
-from kazashi.world.chance import new_token
 from kazashi.world.clock import epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 from kazashi.world.storage import Unsigned64
 
 ACTOR = "platform"
@@ -31,7 +31,7 @@ ACTOR = "platform"
 
 _ID_BITS = 160
 
-Serial = tuple[Kind, int]
+Serial = tuple[CertificateType, int]
 
 
 class NoSuchTenant(Exception):
@@ -142,7 +142,7 @@ class Platform:
                 connection.execute(sa.delete(self._certificate).where(self._certificate.c.person == person))
             self._log(connection, self._now, "user deleted", {"tenant": tenant})
 
-    def renewed(self, tenant: str, identifier: str) -> dict[Kind, bool]:
+    def renewed(self, tenant: str, identifier: str) -> dict[CertificateType, bool]:
         """For each kind of certificate that the user has shown: whether the authority knows a newer one by now. Raises
         NoSuchUser and LinkageUnavailable."""
         table, user = self._certificate.c, self._user.c
@@ -152,7 +152,7 @@ class Platform:
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
             rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person)).all()
-        known = [(KINDS[row.kind], row.serial) for row in rows]
+        known = [(CERTIFICATE_TYPES[row.kind], row.serial) for row in rows]
         asked = dict(reversed(known))
         return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in asked.items()}
 
@@ -183,9 +183,9 @@ class Platform:
         """The person to whom serial numbers are known to belong. Raises LinkageConflict where there are two."""
         table = self._certificate.c
         people: set[str] = set()
-        for kind in Kind:
+        for kind in CertificateType:
             wanted = [serial for found, serial in serials if found is kind]
-            here = (table.kind == kind.word) & table.serial.in_(wanted)
+            here = (table.kind == kind.code) & table.serial.in_(wanted)
             people |= set(connection.scalars(sa.select(table.person).where(here)))
         if len(people) > 1:
             raise LinkageConflict("the authority ties together what is known as two people")
@@ -197,9 +197,9 @@ class Platform:
         rows = connection.execute(sa.select(table).where(table.c.person == person))
         known = {(row.kind, row.serial) for row in rows}
         fresh = [
-            {"kind": kind.word, "serial": serial, "person": person}
+            {"kind": kind.code, "serial": serial, "person": person}
             for kind, serial in dict.fromkeys(serials)
-            if (kind.word, serial) not in known
+            if (kind.code, serial) not in known
         ]
         if fresh:
             connection.execute(sa.insert(table), fresh)

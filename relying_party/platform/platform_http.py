@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kazashi.jpki.profile import KINDS
+from kazashi.jpki.profile import CERTIFICATE_TYPES
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchTenant, NoSuchUser, Platform
 from kazashi.relying_party.verify.authentication import Authentication, Challenges, Response
 from kazashi.relying_party.verify.certificate import MAX_CERTIFICATE
 from kazashi.relying_party.verify.documents import Documents
-from kazashi.relying_party.verify.finding import Outcome, Refuted
+from kazashi.relying_party.verify.finding import Outcome, VerificationFailed
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -196,7 +196,7 @@ class PlatformApi:
                 raise ValueError("a text has no NUL in it")
         except ValueError as error:
             raise BadRequest(error) from error
-        given = self._login.challenge(asked.origin, KINDS[asked.kind], asked.text)
+        given = self._login.challenge(asked.origin, CERTIFICATE_TYPES[asked.kind], asked.text)
         return ChallengeGiven(
             origin=given.origin, nonce=given.nonce.hex(), issued_at=given.issued_at, message=given.message.hex()
         )
@@ -205,13 +205,13 @@ class PlatformApi:
         """The verdict on an answer. The challenge is used up, whatever the verdict is."""
         try:
             response = Response.from_json(answer.model_dump())
-        except Refuted as refuted:
+        except VerificationFailed as refuted:
             return self._verdict(tenant, Verdict.refuted(refuted, self._verifier.clock.now()))
         return self._verdict(tenant, self._login.verdict(answer.origin, response))
 
     def check_certificate(self, given: CertificateGiven) -> VerdictGiven:
         """The verdict on a certificate. It proves nothing of who sent it, and so names no user."""
-        kind = KINDS[given.kind] if given.kind is not None else None
+        kind = CERTIFICATE_TYPES[given.kind] if given.kind is not None else None
         verdict = self._verifier.certificate(_bytes(given.certificate), kind, _aware(given.at))
         return VerdictGiven(verdict=verdict.as_dict())
 
@@ -223,7 +223,7 @@ class PlatformApi:
     def user_status(self, user: str, tenant: Tenant) -> dict[str, Any]:
         """Whether the authority knows a newer certificate of the user's by now, kind by kind."""
         renewed = self._platform.renewed(tenant, _user(user))
-        return {"user": user, "renewed": {kind.word: newer for kind, newer in renewed.items()}}
+        return {"user": user, "renewed": {kind.code: newer for kind, newer in renewed.items()}}
 
     def forget_user(self, user: str, tenant: Tenant) -> None:
         """Forget a user."""

@@ -65,7 +65,7 @@ class Converter:
         return Blinded(blinded.shared * quotient, blinded.hidden * quotient)
 
 
-class Service:
+class PseudonymService:
     """A service with a key pair for what is sent to it, and one of its own that makes cores into pseudonyms."""
 
     def __init__(self, name: str, secret: bytes, chance: Callable[[], int]) -> None:
@@ -112,7 +112,7 @@ class BlindlyConverted:
     def __init__(self, secret: bytes, services: Iterable[str], chance: Callable[[], int]) -> None:
         self.converter = Converter(secret)
         self.services = {
-            name: Service(name, hmac.digest(secret, framed(b"service", name.encode()), "sha256"), chance)
+            name: PseudonymService(name, hmac.digest(secret, framed(b"service", name.encode()), "sha256"), chance)
             for name in services
         }
 

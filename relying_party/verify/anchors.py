@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -30,7 +30,7 @@ class Anchor:
     """One generation of an authority. `name` is its distinguished name as DER; `generation` what its files are called
     by."""
 
-    kind: Kind
+    kind: CertificateType
     generation: str
     key_identifier: bytes
     name: bytes
@@ -96,7 +96,7 @@ def read_anchor(certificate: bytes, generation: str = "") -> Anchor:
         pem = certificate.lstrip().startswith(b"-----")
         found = (x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate)(certificate)
         units = [unit.value for unit in found.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)]
-        kind = next((kind for kind in Kind if kind.unit in units), None)
+        kind = next((kind for kind in CertificateType if kind.unit in units), None)
         key = usable(found.public_key())
         identifier = found.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -128,7 +128,7 @@ class Anchors:
         """The generation that has that key."""
         return self._by_key.get(key_identifier)
 
-    def of_kind(self, kind: Kind) -> list[Anchor]:
+    def of_kind(self, kind: CertificateType) -> list[Anchor]:
         """The generations of one authority."""
         return [anchor for anchor in self._by_key.values() if anchor.kind is kind]
 

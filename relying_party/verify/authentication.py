@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.verify.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, verifies
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.world.chance import unforeseen
 from kazashi.world.clock import Clock, epoch, from_epoch
+from kazashi.world.rng import secure_random
 
 _NONCE_BYTES = 32
 _CONTEXT = b"kazashi challenge 1"
@@ -31,14 +31,14 @@ class Challenge:
     origin: str
     nonce: bytes
     issued_at: datetime
-    kind: Kind = Kind.AUTHENTICATION
+    kind: CertificateType = CertificateType.AUTHENTICATION
     text: str = ""
 
     @property
     def message(self) -> bytes:
         """The bytes that are signed. Each part has its length before it, so that no two challenges are alike, and the
         context keeps an answer from being taken for a signature under anything else."""
-        words = (self.kind.word, self.origin, str(epoch(self.issued_at)), self.text)
+        words = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text)
         parts = (_CONTEXT, self.nonce, *(word.encode() for word in words))
         return b"".join(len(part).to_bytes(4) + part for part in parts)
 
@@ -53,16 +53,20 @@ class Response:
 
     @classmethod
     def from_json(cls, unverified: Mapping[str, Any]) -> Response:
-        """Out of `{"nonce": hex, "signature": hex, "certificate": hex}`. Raises Refuted."""
+        """Out of `{"nonce": hex, "signature": hex, "certificate": hex}`. Raises VerificationFailed."""
         try:
             return cls(*(bytes.fromhex(unverified[name]) for name in ("nonce", "signature", "certificate")))
         except (KeyError, TypeError, ValueError) as error:
-            raise Refuted(Finding.MALFORMED, "an answer has nonce, signature, certificate, in hexadecimal") from error
+            raise VerificationFailed(
+                Finding.MALFORMED, "an answer has nonce, signature, certificate, in hexadecimal"
+            ) from error
 
 
-def new_challenge(origin: str, now: datetime, kind: Kind = Kind.AUTHENTICATION, text: str = "") -> Challenge:
+def new_challenge(
+    origin: str, now: datetime, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
+) -> Challenge:
     """A challenge that nobody can foresee."""
-    return Challenge(origin, unforeseen(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)), kind, text)
+    return Challenge(origin, secure_random(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)), kind, text)
 
 
 class Challenges(Protocol):
@@ -118,7 +122,9 @@ class Authentication:
     def _clock(self) -> Clock:
         return self._verifier.clock
 
-    def challenge(self, origin: str, kind: Kind = Kind.AUTHENTICATION, text: str = "") -> Challenge:
+    def challenge(
+        self, origin: str, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
+    ) -> Challenge:
         """A new challenge for answers that come in at `origin` (https://library.example)."""
         now = self._clock.now()
         self.challenges.forget(now - self.lifetime)
@@ -132,21 +138,24 @@ class Authentication:
         try:
             challenge = self.challenges.take(response.nonce)
             if challenge is None:
-                raise Refuted(Finding.UNKNOWN_CHALLENGE, "it was never given out, or has been answered already")
+                raise VerificationFailed(
+                    Finding.UNKNOWN_CHALLENGE, "it was never given out, or has been answered already"
+                )
             if challenge.origin != origin:
-                raise Refuted(Finding.WRONG_ORIGIN, f"it was given out at {challenge.origin}")
+                raise VerificationFailed(Finding.WRONG_ORIGIN, f"it was given out at {challenge.origin}")
             if not timedelta(0) <= now - challenge.issued_at <= self.lifetime:
-                raise Refuted(Finding.STALE_CHALLENGE, f"it was given out at {challenge.issued_at}")
+                raise VerificationFailed(Finding.STALE_CHALLENGE, f"it was given out at {challenge.issued_at}")
             found = self._verifier.read(response.unverified_certificate, challenge.kind)
             check_signature(found.key, response.signature, challenge.message)
-        except Refuted as refuted:
+        except VerificationFailed as refuted:
             return Verdict.refuted(refuted, now)
         return self._verifier.verdict(found, now)
 
 
 def check_signature(key: PublicKey, signature: bytes, message: bytes) -> None:
-    """Raises Refuted where the signature is not the key's over the message, in the form that cards make: PKCS #1 v1.5
+    """Raises VerificationFailed where the signature is not the key's over the message, in the form that cards make:
+    PKCS #1 v1.5
     with SHA-256, or ECDSA with SHA-384."""
     algorithm = RSA_SHA256 if isinstance(key, rsa.RSAPublicKey) else ECDSA_SHA384
     if not verifies(key, signature, message, algorithm):
-        raise Refuted(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key over this")
+        raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key over this")

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from kazashi.jpki.profile import EMULATED, Kind, Medium, Profile
+from kazashi.jpki.profile import EMULATED, CertificateType, Medium, Profile
 from kazashi.relying_party.verify.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, usable
 from kazashi.relying_party.verify.attributes import FourAttributes, four_attributes
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
 # A rule below refuses what the library warns of, in words that reach whoever asked for the verdict.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
@@ -43,7 +43,7 @@ class HolderCertificate:
 
     der: bytes
     parsed: x509.Certificate
-    kind: Kind
+    kind: CertificateType
     medium: Medium
     serial: int
     not_before: datetime
@@ -63,7 +63,7 @@ class HolderCertificate:
     def as_dict(self) -> dict[str, Any]:
         """The certificate as JSON has it."""
         return {
-            "kind": self.kind.word,
+            "kind": self.kind.code,
             "medium": self.medium.value,
             "serial": f"{self.serial:X}",
             "not_before": self.not_before.isoformat(),
@@ -82,7 +82,7 @@ class _Unverified:
 
     __slots__ = ("extensions", "kind", "parsed")
 
-    def __init__(self, parsed: x509.Certificate, kind: Kind) -> None:
+    def __init__(self, parsed: x509.Certificate, kind: CertificateType) -> None:
         self.parsed = parsed
         self.kind = kind
         self.extensions = {extension.oid: extension for extension in parsed.extensions}
@@ -118,8 +118,8 @@ def _rule(code: str, words: str) -> Callable[[Check], Check]:
     return register
 
 
-def _off_profile(code: str, words: str, complaint: object) -> Refuted:
-    return Refuted(Finding.OFF_PROFILE, f"{words}: {complaint}", rule=code)
+def _off_profile(code: str, words: str, complaint: object) -> VerificationFailed:
+    return VerificationFailed(Finding.OFF_PROFILE, f"{words}: {complaint}", rule=code)
 
 
 @_rule("version-three", "version three")
@@ -165,13 +165,13 @@ def _holder_key(found: _Unverified) -> str | None:
 
 
 _EXTENSIONS = {
-    Kind.AUTHENTICATION: {
+    CertificateType.AUTHENTICATION: {
         ExtensionOID.KEY_USAGE: True, ExtensionOID.EXTENDED_KEY_USAGE: False, ExtensionOID.CERTIFICATE_POLICIES: True,
         ExtensionOID.ISSUER_ALTERNATIVE_NAME: False, ExtensionOID.CRL_DISTRIBUTION_POINTS: False,
         ExtensionOID.AUTHORITY_INFORMATION_ACCESS: False, ExtensionOID.AUTHORITY_KEY_IDENTIFIER: False,
         ExtensionOID.SUBJECT_KEY_IDENTIFIER: False,
     },
-    Kind.SIGNATURE: {
+    CertificateType.SIGNATURE: {
         ExtensionOID.KEY_USAGE: True, ExtensionOID.SUBJECT_ALTERNATIVE_NAME: False,
         ExtensionOID.CERTIFICATE_POLICIES: True, ExtensionOID.ISSUER_ALTERNATIVE_NAME: False,
         ExtensionOID.CRL_DISTRIBUTION_POINTS: False, ExtensionOID.AUTHORITY_KEY_IDENTIFIER: False,
@@ -196,7 +196,11 @@ def _key_usage(found: _Unverified) -> str | None:
     if usage is None:
         return "no key usage"
     others = (usage.key_encipherment, usage.data_encipherment, usage.key_agreement, usage.key_cert_sign, usage.crl_sign)
-    fits = usage.digital_signature and usage.content_commitment is (found.kind is Kind.SIGNATURE) and not any(others)
+    fits = (
+        usage.digital_signature
+        and usage.content_commitment is (found.kind is CertificateType.SIGNATURE)
+        and not any(others)
+    )
     return None if fits else "another key usage than its kind has"
 
 
@@ -204,7 +208,7 @@ def _key_usage(found: _Unverified) -> str | None:
 def _extended_key_usage(found: _Unverified) -> str | None:
     """clientAuth alone for authentication; a signature certificate has no extended usage."""
     usage = found.value(ExtensionOID.EXTENDED_KEY_USAGE)
-    if found.kind is Kind.SIGNATURE:
+    if found.kind is CertificateType.SIGNATURE:
         return None if usage is None else "an extended key usage, which a signature certificate does not have"
     return None if usage is not None and list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH] else "not for clientAuth"
 
@@ -243,7 +247,7 @@ def _subject(found: _Unverified) -> str | None:
     """C=JP and a common name; a signature certificate has prefecture and municipality between them."""
     shape = [attribute.oid for attribute in found.parsed.subject]
     expected = [NameOID.COUNTRY_NAME, NameOID.COMMON_NAME]
-    if found.kind is Kind.SIGNATURE:
+    if found.kind is CertificateType.SIGNATURE:
         expected[1:1] = [NameOID.LOCALITY_NAME, NameOID.LOCALITY_NAME]
     if shape != expected or found.parsed.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)[0].value != "JP":
         return "a subject of another shape"
@@ -274,8 +278,8 @@ def _lifetime(found: _Unverified) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _policies(profile: Profile) -> dict[str, tuple[Kind, Medium]]:
-    return {profile.policy(kind, medium): (kind, medium) for kind in Kind for medium in Medium}
+def _policies(profile: Profile) -> dict[str, tuple[CertificateType, Medium]]:
+    return {profile.policy(kind, medium): (kind, medium) for kind in CertificateType for medium in Medium}
 
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
@@ -283,10 +287,11 @@ _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion,
 
 
 def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED) -> HolderCertificate:
-    """Take a certificate (DER) apart and hold it against its profile. Raises Refuted, with MALFORMED, WRONG_KIND (where
+    """Take a certificate (DER) apart and hold it against its profile. Raises VerificationFailed, with MALFORMED,
+    WRONG_KIND (where
     its policy is none of the profile's) or OFF_PROFILE."""
     if len(unverified_certificate) > MAX_CERTIFICATE:
-        raise Refuted(Finding.MALFORMED, f"a certificate has at most {MAX_CERTIFICATE} bytes")
+        raise VerificationFailed(Finding.MALFORMED, f"a certificate has at most {MAX_CERTIFICATE} bytes")
     try:
         parsed = x509.load_der_x509_certificate(unverified_certificate)
         kind, medium = _kind(parsed, profile)
@@ -305,13 +310,13 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
             key=parsed.public_key(),  # type: ignore[arg-type]  # the rules have seen to it
             authority_key=unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).key_identifier,
             partition=unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
-            attributes=_attributes(unverified) if kind is Kind.SIGNATURE else None,
+            attributes=_attributes(unverified) if kind is CertificateType.SIGNATURE else None,
         )
     except _UNREADABLE as error:
-        raise Refuted(Finding.MALFORMED, f"this is no certificate that could be read: {error}") from error
+        raise VerificationFailed(Finding.MALFORMED, f"this is no certificate that could be read: {error}") from error
 
 
-def _kind(parsed: x509.Certificate, profile: Profile) -> tuple[Kind, Medium]:
+def _kind(parsed: x509.Certificate, profile: Profile) -> tuple[CertificateType, Medium]:
     """What the certificate is for, by its policy."""
     try:
         policies = parsed.extensions.get_extension_for_class(x509.CertificatePolicies).value

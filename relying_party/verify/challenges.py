@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import KINDS
+from kazashi.jpki.profile import CERTIFICATE_TYPES
 from kazashi.relying_party.verify.authentication import Challenge, new_challenge
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.home import World
@@ -40,7 +40,7 @@ class StoredChallenges:
     def put(self, challenge: Challenge) -> None:
         """Keep a challenge."""
         row = {"nonce": challenge.nonce, "origin": challenge.origin, "issued_at": epoch(challenge.issued_at),
-               "kind": challenge.kind.word, "text": challenge.text}  # fmt: skip
+               "kind": challenge.kind.code, "text": challenge.text}  # fmt: skip
         with self.store.transaction() as connection:
             connection.execute(sa.insert(self._challenge), row)
 
@@ -52,7 +52,7 @@ class StoredChallenges:
             row = connection.execute(taken).one_or_none()
         if row is None:
             return None
-        return Challenge(row.origin, nonce, from_epoch(row.issued_at), KINDS[row.kind], row.text)
+        return Challenge(row.origin, nonce, from_epoch(row.issued_at), CERTIFICATE_TYPES[row.kind], row.text)
 
     def forget(self, before: datetime) -> None:
         """Drop those that were given out before an instant."""

@@ -29,10 +29,10 @@ from pyhanko.sign.validation.errors import DisallowedAlgorithmError, SignatureVa
 from pyhanko.sign.validation.status import SignatureCoverageLevel, SignatureStatus
 from pyhanko_certvalidator import ValidationContext
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.verify.authentication import check_signature
 from kazashi.relying_party.verify.certificate import HolderCertificate
-from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
+from kazashi.relying_party.verify.finding import Finding, Outcome, VerificationFailed
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.relying_party.verify.xml_signature import read_signed_xml
@@ -71,7 +71,7 @@ class Documents:
         """A bare signature (PKCS #1 v1.5 with SHA-256, or ECDSA with SHA-384) over a file."""
 
         def check(_: datetime) -> Checked:
-            found = self._verifier.read(unverified_certificate, Kind.SIGNATURE)
+            found = self._verifier.read(unverified_certificate, CertificateType.SIGNATURE)
             check_signature(found.key, signature, data)
             return found, ("the whole file",)
 
@@ -90,12 +90,14 @@ class Documents:
             reader = PdfFileReader(BytesIO(unverified))
             signatures = reader.embedded_signatures
             if not signatures:
-                raise Refuted(Finding.NOT_SIGNED, "the file has no signature")
+                raise VerificationFailed(Finding.NOT_SIGNED, "the file has no signature")
             checked = [self._pdf_signature(found, when, last=found is signatures[-1]) for found in signatures]
             for holder in checked[:-1]:
                 verdict = self._verifier.verdict(holder, when)
                 if verdict.outcome is not Outcome.GOOD:
-                    raise Refuted(verdict.finding or Finding.MALFORMED, f"an earlier signature: {verdict.detail}")
+                    raise VerificationFailed(
+                        verdict.finding or Finding.MALFORMED, f"an earlier signature: {verdict.detail}"
+                    )
             return checked[-1], ("the whole file",)
 
         return self._verdict(len(unverified), at, check)
@@ -105,7 +107,7 @@ class Documents:
 
         def check(_: datetime) -> Checked:
             signed = read_signed_xml(unverified)
-            found = self._verifier.read(signed.unverified_certificate, Kind.SIGNATURE)
+            found = self._verifier.read(signed.unverified_certificate, CertificateType.SIGNATURE)
             return found, signed.verify(found)
 
         return self._verdict(len(unverified), at, check)
@@ -123,30 +125,32 @@ class Documents:
         when = at or self._verifier.clock.now()
         try:
             if size > MAX_DOCUMENT:
-                raise Refuted(Finding.MALFORMED, f"a document has at most {MAX_DOCUMENT} bytes")
+                raise VerificationFailed(Finding.MALFORMED, f"a document has at most {MAX_DOCUMENT} bytes")
             found, signed = check(when)
-        except Refuted as refuted:
+        except VerificationFailed as refuted:
             return Verdict.refuted(refuted, when)
         except DisallowedAlgorithmError as error:
-            return Verdict.refuted(Refuted(Finding.WRONG_ALGORITHM, str(error)), when)
+            return Verdict.refuted(VerificationFailed(Finding.WRONG_ALGORITHM, str(error)), when)
         except SignatureValidationError as error:
-            return Verdict.refuted(Refuted(Finding.MALFORMED, str(error)), when)
+            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, str(error)), when)
         except Exception as error:  # what a hostile file makes a reader of files stumble over has no common name
             words = f"it cannot be read: {error!r}"
-            return Verdict.refuted(Refuted(Finding.MALFORMED, words), when)
+            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, words), when)
         return replace(self._verifier.verdict(found, when), signed=signed)
 
     def _cms(self, unverified: bytes, content: bytes | None, when: datetime) -> Checked:
         data = pem.unarmor(unverified)[2] if pem.detect(unverified) else unverified
         info = cms.ContentInfo.load(data, strict=True)
         if info["content_type"].native != "signed_data":
-            raise Refuted(Finding.NOT_SIGNED, f"it is {info['content_type'].native}, and not signed data")
+            raise VerificationFailed(Finding.NOT_SIGNED, f"it is {info['content_type'].native}, and not signed data")
         signed = info["content"]
         inside = signed["encap_content_info"]["content"].native
         if inside is not None and content is not None and inside != content:
-            raise Refuted(Finding.TAMPERED, "it was signed with another content in it than the one given")
+            raise VerificationFailed(Finding.TAMPERED, "it was signed with another content in it than the one given")
         if inside is None and content is None:
-            raise Refuted(Finding.MALFORMED, "the signature is detached: the file that it is over is needed too")
+            raise VerificationFailed(
+                Finding.MALFORMED, "the signature is detached: the file that it is over is needed too"
+            )
         found = self._signer(signed)
         if inside is None:
             assert content is not None
@@ -159,19 +163,21 @@ class Documents:
     def _signer(self, signed: Any) -> HolderCertificate:
         """The one signer's certificate, where it is signed as a card signs."""
         if len(signed["signer_infos"]) != 1:
-            raise Refuted(Finding.NOT_SIGNED, f"there are {len(signed['signer_infos'])} signers, where one is wanted")
+            raise VerificationFailed(
+                Finding.NOT_SIGNED, f"there are {len(signed['signer_infos'])} signers, where one is wanted"
+            )
         signer = signed["signer_infos"][0]
         if not signer["signed_attrs"].native:
             # Without them a signature over attributes could be passed off as one over a file that reads like them.
-            raise Refuted(Finding.MALFORMED, "the signature has no signed attributes")
+            raise VerificationFailed(Finding.MALFORMED, "the signature has no signed attributes")
         digest, algorithm = signer["digest_algorithm"]["algorithm"].native, signer["signature_algorithm"]
         if digest not in _DIGESTS or algorithm["algorithm"].native not in _SIGNATURES:
-            raise Refuted(
+            raise VerificationFailed(
                 Finding.WRONG_ALGORITHM, f"signed with {algorithm['algorithm'].native} over {digest}, as no card does"
             )
         wanted = signer["sid"]
         if wanted.name != "issuer_and_serial_number":
-            raise Refuted(Finding.MALFORMED, "the signer is not named by issuer and serial number")
+            raise VerificationFailed(Finding.MALFORMED, "the signer is not named by issuer and serial number")
         named = [
             choice.chosen for choice in signed["certificates"]
             if isinstance(choice.chosen, asn1_x509.Certificate)
@@ -179,13 +185,13 @@ class Documents:
             and choice.chosen.serial_number == wanted.chosen["serial_number"].native
         ]  # fmt: skip
         if len(named) != 1:  # of two, one would be looked at here, and the signature checked with the other's key
-            raise Refuted(Finding.MALFORMED, f"{len(named)} certificates in it are said to be the signer's")
-        return self._verifier.read(named[0].dump(), Kind.SIGNATURE)
+            raise VerificationFailed(Finding.MALFORMED, f"{len(named)} certificates in it are said to be the signer's")
+        return self._verifier.read(named[0].dump(), CertificateType.SIGNATURE)
 
     def _trust(self, when: datetime) -> ValidationContext:
         """The signature authority's generations, for the library's own look at the path. Revocation is ours to tell."""
         roots = [asn1_x509.Certificate.load(found.certificate.public_bytes(Encoding.DER))
-                 for found in self._verifier.anchors.of_kind(Kind.SIGNATURE)]  # fmt: skip
+                 for found in self._verifier.anchors.of_kind(CertificateType.SIGNATURE)]  # fmt: skip
         return ValidationContext(trust_roots=roots, allow_fetching=False, moment=when, revocation_mode="soft-fail")
 
     def _pdf_signature(self, found: Any, when: datetime, *, last: bool) -> HolderCertificate:
@@ -195,20 +201,24 @@ class Documents:
         if last and status.coverage is not SignatureCoverageLevel.ENTIRE_FILE:
             level = status.modification_level
             if status.coverage is not SignatureCoverageLevel.ENTIRE_REVISION or level is None:
-                raise Refuted(Finding.TAMPERED, "the signature does not cover all of the file")
+                raise VerificationFailed(Finding.TAMPERED, "the signature does not cover all of the file")
             if level > ModificationLevel.LTA_UPDATES:
-                raise Refuted(Finding.TAMPERED, f"the file was changed after it was signed: {_CHANGES[level]}")
+                raise VerificationFailed(
+                    Finding.TAMPERED, f"the file was changed after it was signed: {_CHANGES[level]}"
+                )
         if not last and not status.docmdp_ok:
-            raise Refuted(Finding.TAMPERED, "what was added after a signature is more than that signature allows")
+            raise VerificationFailed(
+                Finding.TAMPERED, "what was added after a signature is more than that signature allows"
+            )
         return holder
 
 
 def _check_status(status: SignatureStatus, holder: HolderCertificate) -> None:
     """The library's word on a signature, which must be with the key of the very certificate that we judge."""
     if not status.intact:
-        raise Refuted(Finding.TAMPERED, "the content is not what was signed")
+        raise VerificationFailed(Finding.TAMPERED, "the content is not what was signed")
     if not status.valid or status.signing_cert.dump() != holder.der:
-        raise Refuted(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key")
+        raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key")
 
 
 def _run(coroutine: Coroutine[Any, Any, _T]) -> _T:

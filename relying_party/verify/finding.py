@@ -60,7 +60,7 @@ INDETERMINATE = frozenset(
 )
 
 
-class Refuted(Exception):
+class VerificationFailed(Exception):
     """What a check stops at: the finding, its detail in words, and the code of the profile's rule that is broken, if it
     is one. `Verdict.refuted` turns it into a verdict."""
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.verify.sources import web_client
 
 
@@ -17,10 +17,10 @@ class LinkageUnavailable(Exception):
 class Linkage(Protocol):
     """The two queries. Both raise LinkageUnavailable."""
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         """The serial numbers that took each other's place on the holder's card or phone, oldest first (新旧紐付け)."""
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         """The serial number of the other certificate on the same card or phone (証明書紐付け)."""
 
 
@@ -31,18 +31,18 @@ class LinkageOverHttp:
         self._services = services
         self._headers = {"Authorization": f"Bearer {key}"}
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         """The chain of a serial number."""
         return [int(found, 16) for found in self._ask("renewal", kind, serial)["serials"]]
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         """The other certificate's serial number."""
         found = self._ask("counterpart", kind, serial)["serial"]
         return None if found is None else int(found, 16)
 
-    def _ask(self, service: str, kind: Kind, serial: int) -> dict[str, Any]:
+    def _ask(self, service: str, kind: CertificateType, serial: int) -> dict[str, Any]:
         try:
-            address = f"{self._services}/services/{service}/{kind.word}/{serial:X}"
+            address = f"{self._services}/services/{service}/{kind.code}/{serial:X}"
             response = web_client().get(address, headers=self._headers)
             response.raise_for_status()
             return dict(response.json())
@@ -53,10 +53,10 @@ class LinkageOverHttp:
 class NoLinkage:
     """Nobody says anything: every serial number stands alone. Shows what follows when the chain is cut."""
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         """The serial number, alone."""
         return [serial]
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         """Nothing."""
         return None

@@ -16,9 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, usable, verifies
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
-from kazashi.relying_party.verify.revocation_list import Entry
+from kazashi.relying_party.verify.revocation_list import RevokedEntry
 
 NONCE_BYTES = 16
 
@@ -46,7 +46,7 @@ _STATUSES = {
 class OcspAnswer:
     """What the authority says: the revocation, if there is one, and from when until when that holds."""
 
-    revocation: Entry | None
+    revocation: RevokedEntry | None
     this_update: datetime
     next_update: datetime
 
@@ -63,31 +63,38 @@ def read_ocsp_answer(
     unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime,
     policy: VerificationPolicy = DEFAULT_POLICY,
 ) -> OcspAnswer:  # fmt: skip
-    """What an answer says of a certificate. Raises Refuted: NO_INFORMATION where it is a refusal, UNKNOWN_CERTIFICATE,
+    """What an answer says of a certificate. Raises VerificationFailed: NO_INFORMATION where it is a refusal,
+    UNKNOWN_CERTIFICATE,
     STALE_INFORMATION, or UNTRUSTED_INFORMATION where it is not the authority's, not about that certificate, or not the
     answer to that nonce (None: none was sent)."""
     try:
         found = ocsp.load_der_ocsp_response(unverified_answer)
         if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise Refuted(Finding.NO_INFORMATION, f"the responder answers {_STATUSES[found.response_status]}")
+            raise VerificationFailed(
+                Finding.NO_INFORMATION, f"the responder answers {_STATUSES[found.response_status]}"
+            )
         _check_signature(found, anchor, now)
         single = _about(found, anchor, serial)
         if nonce is not None and _nonce(found) != nonce:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer is to another question: the nonce differs")
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, "the answer is to another question: the nonce differs"
+            )
         this_update, next_update = single.this_update_utc, single.next_update_utc
         if next_update is None:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
         if next_update < now or this_update > now + policy.clock_tolerance:
-            raise Refuted(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
+            raise VerificationFailed(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
-            raise Refuted(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")
+            raise VerificationFailed(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")
         revocation = None
         if single.certificate_status is ocsp.OCSPCertStatus.REVOKED and single.revocation_time_utc is not None:
             reason = single.revocation_reason or x509.ReasonFlags.unspecified
-            revocation = Entry(single.revocation_time_utc, _REASONS.get(reason, Reason.UNSPECIFIED))
+            revocation = RevokedEntry(single.revocation_time_utc, _REASONS.get(reason, Reason.UNSPECIFIED))
         return OcspAnswer(revocation, this_update, next_update)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, f"this is no OCSP answer that could be read: {error}") from error
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, f"this is no OCSP answer that could be read: {error}"
+        ) from error
 
 
 def _check_signature(found: ocsp.OCSPResponse, anchor: Anchor, now: datetime) -> None:
@@ -103,13 +110,19 @@ def _check_signature(found: ocsp.OCSPResponse, anchor: Anchor, now: datetime) ->
         if certificate.issuer.public_bytes() != anchor.name or not anchor.signed(
             certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_algorithm_oid
         ):
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not this authority's")
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not this authority's"
+            )
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not valid now")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not valid now")
         if not _may_answer(certificate):
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the certificate that signed the answer is no responder's")
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, "the certificate that signed the answer is no responder's"
+            )
         return
-    raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer's signature is by nobody whom the authority names")
+    raise VerificationFailed(
+        Finding.UNTRUSTED_INFORMATION, "the answer's signature is by nobody whom the authority names"
+    )
 
 
 def _is_responder(certificate: x509.Certificate, found: ocsp.OCSPResponse) -> bool:
@@ -139,7 +152,7 @@ def _about(found: ocsp.OCSPResponse, anchor: Anchor, serial: int) -> ocsp.OCSPSi
         named = tuple(hashlib.new(algorithm, part, usedforsecurity=False).digest() for part in (anchor.name, bits))
         if (single.issuer_name_hash, single.issuer_key_hash) == named:
             return single
-    raise Refuted(Finding.UNTRUSTED_INFORMATION, "the answer is about another certificate")
+    raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the answer is about another certificate")
 
 
 def _nonce(found: ocsp.OCSPResponse) -> bytes | None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
 PIECE_BYTES = 1 << 19
 SEGMENT_ENTRIES = 1 << 18
@@ -33,7 +33,7 @@ _REASON_ONLY = bytes.fromhex("300C300A0603551D1504030A01")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RevokedEntry:
     """One revoked certificate."""
 
     at: datetime
@@ -69,13 +69,15 @@ class RevocationList:
         """How many entries there are."""
         return sum(len(segment.serials) for segment in self._segments)
 
-    def find(self, serial: int) -> Entry | None:
+    def find(self, serial: int) -> RevokedEntry | None:
         """The entry of a serial number."""
         wanted = np.uint64(serial)
         for segment in self._segments:
             place = int(segment.serials.searchsorted(wanted))
             if place < len(segment.serials) and segment.serials[place] == wanted:
-                return Entry(datetime.fromtimestamp(int(segment.at[place]), UTC), Reason(int(segment.reasons[place])))
+                return RevokedEntry(
+                    datetime.fromtimestamp(int(segment.at[place]), UTC), Reason(int(segment.reasons[place]))
+                )
         return None
 
 
@@ -83,13 +85,16 @@ def read_revocation_list(
     data: bytes | BinaryIO, anchor: Anchor, *, piece: int = PIECE_BYTES, segment: int = SEGMENT_ENTRIES
 ) -> RevocationList:
     """Read a list as DER, from a file where it is large: so many bytes (`piece`) are read at once, and so many entries
-    (`segment`) are sorted together. Raises Refuted with UNTRUSTED_INFORMATION for what is no list, is not the
+    (`segment`) are sorted together. Raises VerificationFailed with UNTRUSTED_INFORMATION for what is no list, is not
+    the
     authority's, or says what is not understood and must be."""
     file = BytesIO(data) if isinstance(data, bytes) else data
     try:
         return _read(_Stream(file, anchor.digest, piece), anchor, segment)
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, f"no revocation list that could be read: {error}") from error
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, f"no revocation list that could be read: {error}"
+        ) from error
 
 
 class _Stream:
@@ -207,18 +212,20 @@ def _checked(
     if body["version"].native != "v2":
         raise ValueError("a version 2 list was expected")
     if body["issuer"].dump() != anchor.name:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another authority's")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another authority's")
     if body["signature"].dump() != algorithm:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list names one algorithm inside and another outside")
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, "the list names one algorithm inside and another outside"
+        )
     extensions = _extensions(body)
     number, key, point = (extensions.get(name) for name in _UNDERSTOOD)
     if key is None or key["extn_value"].parsed["key_identifier"].native != anchor.key_identifier:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another generation's")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another generation's")
     if not anchor.signed_digest(signature, digest, x509.ObjectIdentifier(body["signature"]["algorithm"].dotted)):
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the authority's signature over the list does not hold")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the authority's signature over the list does not hold")
     this_update, next_update = body["this_update"].native, body["next_update"].native
     if next_update is None:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list does not say until when it holds")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list does not say until when it holds")
     return RevocationList(
         anchor, int(number["extn_value"].parsed.native) if number else 0, (this_update, next_update),
         _partition(point) if point else None, segments,
@@ -236,7 +243,7 @@ def _extensions(body: Any) -> dict[str, Any]:
         if name in extensions:
             raise ValueError(f"the extension {name} is there twice")
         if extension["critical"].native and name not in _UNDERSTOOD:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, f"the list has a critical extension {name}")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, f"the list has a critical extension {name}")
         extensions[name] = extension
     return extensions
 
@@ -247,11 +254,13 @@ def _partition(extension: Any) -> x509.Name:
     narrowed = [name for name in ("only_contains_ca_certs", "only_contains_attribute_certs", "indirect_crl")
                 if point[name].native]  # fmt: skip
     if not extension["critical"].native or narrowed or point["only_some_reasons"].native is not None:
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is not of holders' certificates")
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, "the list's distribution point is not of holders' certificates"
+        )
     full = point["distribution_point"].native is not None and point["distribution_point"].name == "full_name"
     names = point["distribution_point"].chosen if full else []
     if len(names) != 1 or names[0].name != "directory_name":
-        raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is no directory entry")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is no directory entry")
     name = names[0].chosen
     return x509.Name([
         x509.RelativeDistinguishedName([
@@ -380,7 +389,7 @@ def _one(data: bytes) -> tuple[int, int, int]:
         if extension["extn_id"].native == "crl_reason":
             reason = _REASONS[extension["extn_value"].parsed.native]
         elif extension["critical"].native:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "an entry of the list has a critical extension")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "an entry of the list has a critical extension")
     return serial, int(entry["revocation_date"].native.timestamp()), int(reason)
 
 

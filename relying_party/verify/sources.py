@@ -19,12 +19,12 @@ from cryptography.x509.oid import NameOID
 
 from kazashi.relying_party.verify.anchors import Anchor
 from kazashi.relying_party.verify.certificate import HolderCertificate
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 from kazashi.relying_party.verify.ocsp import NONCE_BYTES, ocsp_request, read_ocsp_answer
 from kazashi.relying_party.verify.policy import VerificationPolicy
-from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
+from kazashi.relying_party.verify.revocation_list import RevocationList, RevokedEntry, read_revocation_list
 from kazashi.relying_party.verify.verdict import Evidence
-from kazashi.world.chance import unforeseen
+from kazashi.world.rng import secure_random
 
 OCSP, PARTITION_LIST, FULL_LIST, DIRECTORY = "ocsp", "partition-list", "full-list", "directory"
 
@@ -41,20 +41,21 @@ def web_client() -> httpx.Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class RevocationStatus:
     """What a source says of a certificate: its revocation, if there is one, and what that rests on."""
 
-    revocation: Entry | None
+    revocation: RevokedEntry | None
     evidence: Evidence
 
 
 class Source(Protocol):
     """Somebody who can say whether a certificate is revoked."""
 
-    def word(
+    def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
-    ) -> Word:
-        """What is known of a certificate as of the instant `at`, asked at the instant `now`. Raises Refuted."""
+    ) -> RevocationStatus:
+        """What is known of a certificate as of the instant `at`, asked at the instant `now`. Raises
+        VerificationFailed."""
 
 
 class Ocsp:
@@ -63,16 +64,16 @@ class Ocsp:
     def __init__(self, ask: Callable[[str, bytes], bytes]) -> None:
         self._ask = ask
 
-    def word(
+    def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
-    ) -> Word:
+    ) -> RevocationStatus:
         """What the responder says now; a revocation has its own date, and so tells of the past too."""
-        nonce = unforeseen(8 * NONCE_BYTES).to_bytes(NONCE_BYTES)
-        answer = self._ask(certificate.kind.word, ocsp_request(anchor, certificate.parsed, nonce))
+        nonce = secure_random(8 * NONCE_BYTES).to_bytes(NONCE_BYTES)
+        answer = self._ask(certificate.kind.code, ocsp_request(anchor, certificate.parsed, nonce))
         found = read_ocsp_answer(answer, anchor, certificate.serial, nonce, now, policy)
         if at > found.next_update:
-            raise Refuted(Finding.STALE_INFORMATION, f"the answer holds until {found.next_update}")
-        return Word(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
+            raise VerificationFailed(Finding.STALE_INFORMATION, f"the answer holds until {found.next_update}")
+        return RevocationStatus(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
 
 
 def ocsp_over_http(services: str, key: str) -> Ocsp:
@@ -84,14 +85,14 @@ def ocsp_over_http(services: str, key: str) -> Ocsp:
             response = web_client().post(f"{services}/ocsp/{kind}", content=request, headers=headers)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            raise Refuted(Finding.NO_INFORMATION, f"OCSP at {services} does not answer: {error}") from error
+            raise VerificationFailed(Finding.NO_INFORMATION, f"OCSP at {services} does not answer: {error}") from error
         return response.content
 
     return Ocsp(ask)
 
 
 Fetch = Callable[[HolderCertificate, Anchor], bytes | Path]
-"""Gets the list in which a certificate would stand, as DER or as a file. Raises Refuted."""
+"""Gets the list in which a certificate would stand, as DER or as a file. Raises VerificationFailed."""
 
 
 class Lists:
@@ -102,21 +103,25 @@ class Lists:
         self._fetch = fetch
         self._kept: dict[tuple[bytes, bytes], RevocationList] = {}
 
-    def word(
+    def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
-    ) -> Word:
+    ) -> RevocationStatus:
         """What the list says."""
         found = self._list(certificate, anchor, at, now, policy)
         if found.partition is not None and found.partition != certificate.partition:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, "the list is another municipality's")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another municipality's")
         if found.this_update > now + policy.clock_tolerance:
-            raise Refuted(Finding.STALE_INFORMATION, f"the list is of {found.this_update}, which is yet to come")
+            raise VerificationFailed(
+                Finding.STALE_INFORMATION, f"the list is of {found.this_update}, which is yet to come"
+            )
         if not at <= found.next_update:
-            raise Refuted(Finding.STALE_INFORMATION, f"the list holds until {found.next_update}")
+            raise VerificationFailed(Finding.STALE_INFORMATION, f"the list holds until {found.next_update}")
         revocation = found.find(certificate.serial)
         if revocation is None and certificate.not_after < found.this_update:
-            raise Refuted(Finding.STALE_INFORMATION, "the list no longer speaks of certificates that had ended")
-        return Word(revocation, Evidence(self._name, found.this_update, found.next_update))
+            raise VerificationFailed(
+                Finding.STALE_INFORMATION, "the list no longer speaks of certificates that had ended"
+            )
+        return RevocationStatus(revocation, Evidence(self._name, found.this_update, found.next_update))
 
     def _list(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
@@ -132,14 +137,16 @@ class Lists:
                     found = read_revocation_list(file, anchor)
             else:
                 found = read_revocation_list(fetched, anchor)
-        except (Refuted, OSError) as error:
+        except (VerificationFailed, OSError) as error:
             if kept is not None and at <= kept.next_update:
                 return kept
-            if isinstance(error, Refuted):
+            if isinstance(error, VerificationFailed):
                 raise
-            raise Refuted(Finding.NO_INFORMATION, f"the list cannot be read: {error}") from error
+            raise VerificationFailed(Finding.NO_INFORMATION, f"the list cannot be read: {error}") from error
         if kept is not None and found.number < kept.number:
-            raise Refuted(Finding.UNTRUSTED_INFORMATION, f"list {found.number} comes after list {kept.number}")
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, f"list {found.number} comes after list {kept.number}"
+            )
         self._kept[place] = found
         return found
 
@@ -154,7 +161,9 @@ def lists_over_http(services: str, *, full: bool = False, patience: float = PATI
             response = web_client().get(address, timeout=patience)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            raise Refuted(Finding.NO_INFORMATION, f"there is no list to be had at {address}: {error}") from error
+            raise VerificationFailed(
+                Finding.NO_INFORMATION, f"there is no list to be had at {address}: {error}"
+            ) from error
         return response.content
 
     return Lists(FULL_LIST if full else PARTITION_LIST, fetch)
@@ -172,8 +181,8 @@ def _path(certificate: HolderCertificate, anchor: Anchor, *, full: bool) -> str:
     """Where a list is published: a pure function of what the certificate's distribution point says."""
     where = "full" if full else "/".join(certificate.municipality)
     if "." in where:
-        raise Refuted(Finding.NO_INFORMATION, f"no municipality is called {where}")
-    return f"crl/{certificate.kind.word}/{anchor.generation}/{where}.crl"
+        raise VerificationFailed(Finding.NO_INFORMATION, f"no municipality is called {where}")
+    return f"crl/{certificate.kind.code}/{anchor.generation}/{where}.crl"
 
 
 def lists_in_directory(uri: str) -> Lists:
@@ -187,10 +196,10 @@ def lists_in_directory(uri: str) -> Lists:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Refuted(Finding.NO_INFORMATION, f"ldapsearch cannot be asked: {error}") from error
+            raise VerificationFailed(Finding.NO_INFORMATION, f"ldapsearch cannot be asked: {error}") from error
         if done.returncode:
             said = " ".join(done.stderr.split()) or f"status {done.returncode}"
-            raise Refuted(Finding.NO_INFORMATION, f"the directory {uri} does not say: {said}")
+            raise VerificationFailed(Finding.NO_INFORMATION, f"the directory {uri} does not say: {said}")
         values = (b64decode(line.partition(":: ")[2]) for line in done.stdout.splitlines() if ":: " in line)
         return _of_generation(values, anchor, entry)
 
@@ -211,4 +220,4 @@ def _of_generation(values: Iterable[bytes], anchor: Anchor, entry: str) -> bytes
             continue
         if key == anchor.key_identifier:
             return bytes(value)
-    raise Refuted(Finding.NO_INFORMATION, f"the directory has no list of this generation at {entry}")
+    raise VerificationFailed(Finding.NO_INFORMATION, f"the directory has no list of this generation at {entry}")

@@ -10,7 +10,7 @@ from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.finding import Finding as Finding
 from kazashi.relying_party.verify.finding import Outcome as Outcome
-from kazashi.relying_party.verify.finding import Refuted
+from kazashi.relying_party.verify.finding import VerificationFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ class Verdict:
     """What of a document the signature covers, in words."""
 
     @classmethod
-    def refuted(cls, refuted: Refuted, at: datetime, certificate: HolderCertificate | None = None) -> Verdict:
+    def refuted(
+        cls, refuted: VerificationFailed, at: datetime, certificate: HolderCertificate | None = None
+    ) -> Verdict:
         """What a check that was stopped comes to."""
         return cls(
             outcome=refuted.outcome, at=at, finding=refuted.finding, detail=refuted.detail, certificate=certificate
@@ -67,7 +69,7 @@ class Verdict:
             "detail": self.detail,
             "at": self.at.isoformat(),
             "since": self.since.isoformat() if self.since else None,
-            "reason": self.reason.word if self.reason is not None else None,
+            "reason": self.reason.asn1_name if self.reason is not None else None,
             "source": self.evidence.source if self.evidence else None,
             "source_produced": self.evidence.produced.isoformat() if self.evidence else None,
             "source_age_seconds": int(self.age.total_seconds()) if self.age is not None else None,

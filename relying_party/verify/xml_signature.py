@@ -20,7 +20,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from kazashi.relying_party.verify.certificate import HolderCertificate
-from kazashi.relying_party.verify.finding import Finding, Refuted
+from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 _XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
@@ -66,7 +66,7 @@ class SignedXml:
     unverified_certificate: bytes
 
     def verify(self, certificate: HolderCertificate) -> tuple[str, ...]:
-        """Check the signature with that certificate; answers what it covers, in words. Raises Refuted."""
+        """Check the signature with that certificate; answers what it covers, in words. Raises VerificationFailed."""
         covered = self._covered()
         self._check_nothing_beside()
         self._check_algorithms()
@@ -89,21 +89,25 @@ class SignedXml:
                     expect_config=SignatureConfiguration(**settings),  # type: ignore[arg-type]
                 )
         except InvalidDigest as error:
-            raise Refuted(Finding.TAMPERED, f"what was signed was changed: {error}") from error
+            raise VerificationFailed(Finding.TAMPERED, f"what was signed was changed: {error}") from error
         except InvalidSignature as error:
-            raise Refuted(Finding.WRONG_SIGNATURE, f"the signature is not by the certificate's key: {error}") from error
+            raise VerificationFailed(
+                Finding.WRONG_SIGNATURE, f"the signature is not by the certificate's key: {error}"
+            ) from error
         except (InvalidInput, SignXMLException) as error:
-            raise Refuted(Finding.MALFORMED, f"the signature cannot be read: {error}") from error
+            raise VerificationFailed(Finding.MALFORMED, f"the signature cannot be read: {error}") from error
         return covered
 
     def _covered(self) -> tuple[str, ...]:
-        """What the references name. Raises Refuted unless the whole document is among it."""
+        """What the references name. Raises VerificationFailed unless the whole document is among it."""
         names, whole = [], False
         for reference in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference"):
             uri = reference.get("URI")
             transforms = [found.get("Algorithm") for found in reference.iter(f"{_DS}Transform")]
             if unknown := set(transforms) - _TRANSFORMS:
-                raise Refuted(Finding.MALFORMED, f"a transform that may choose a part of the document: {min(unknown)}")
+                raise VerificationFailed(
+                    Finding.MALFORMED, f"a transform that may choose a part of the document: {min(unknown)}"
+                )
             if uri == "":
                 names.append("the whole document")
                 whole = True
@@ -112,33 +116,38 @@ class SignedXml:
             whole = whole or target is self.root or self._is_own_object(target)
             names.append(f"the element {etree.QName(target).localname} ({uri})")
         if not names:
-            raise Refuted(Finding.NOT_SIGNED, "the signature covers nothing")
+            raise VerificationFailed(Finding.NOT_SIGNED, "the signature covers nothing")
         if not whole:
-            raise Refuted(Finding.TAMPERED, f"the signature covers {' and '.join(names)}, and not the whole document")
+            raise VerificationFailed(
+                Finding.TAMPERED, f"the signature covers {' and '.join(names)}, and not the whole document"
+            )
         return tuple(names)
 
     def _check_nothing_beside(self) -> None:
-        """Nothing that a reader of the document could come upon is left out of what is signed. Raises Refuted."""
+        """Nothing that a reader of the document could come upon is left out of what is signed. Raises
+        VerificationFailed."""
         if next(self.root.iter(etree.Comment), None) is not None:
             # Canonical XML leaves comments out: one that is put into a sum cuts it in two for many a reader.
-            raise Refuted(Finding.TAMPERED, "there is a comment in it, which is never signed")
+            raise VerificationFailed(Finding.TAMPERED, "there is a comment in it, which is never signed")
         names = [found.get("URI") for found in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference")]
         for found in self.signature.findall(f"{_DS}Object"):
             signed = f"#{found.get('Id')}" in names
             if not signed and [child.tag for child in found] != [f"{_XADES}QualifyingProperties"]:
-                raise Refuted(Finding.TAMPERED, "there is an object in the signature that is not signed")
+                raise VerificationFailed(Finding.TAMPERED, "there is an object in the signature that is not signed")
         strange = [found for found in self.signature.iterfind(f"{_DS}KeyInfo//*")
                    if etree.QName(found).namespace not in _KEY_NAMESPACES]  # fmt: skip
         if strange:
-            raise Refuted(Finding.TAMPERED, f"there is a {etree.QName(strange[0]).localname} among the keys")
+            raise VerificationFailed(Finding.TAMPERED, f"there is a {etree.QName(strange[0]).localname} among the keys")
 
     def _named(self, uri: str | None) -> etree._Element:
         if uri is None or not uri.startswith("#") or len(uri) == 1:
-            raise Refuted(Finding.MALFORMED, f"the signature covers something outside the document: {uri}")
+            raise VerificationFailed(Finding.MALFORMED, f"the signature covers something outside the document: {uri}")
         found = [element for element in self.root.iter(etree.Element)
                  if any(element.get(name) == uri[1:] for name in _IDS)]  # fmt: skip
         if len(found) != 1:
-            raise Refuted(Finding.TAMPERED, f"{len(found)} elements are called {uri[1:]}, where one was signed")
+            raise VerificationFailed(
+                Finding.TAMPERED, f"{len(found)} elements are called {uri[1:]}, where one was signed"
+            )
         return found[0]
 
     def _is_own_object(self, element: etree._Element) -> bool:
@@ -151,25 +160,27 @@ class SignedXml:
         used = [method.get("Algorithm") if method is not None else None, *digests]
         known = {str(found.value) for found in _METHODS} | {str(found.value) for found in _DIGESTS}
         if unknown := [str(name) for name in used if name not in known]:
-            raise Refuted(Finding.WRONG_ALGORITHM, f"signed with {unknown[0]}, as no card does")
+            raise VerificationFailed(Finding.WRONG_ALGORITHM, f"signed with {unknown[0]}, as no card does")
 
 
 def read_signed_xml(unverified: bytes) -> SignedXml:
-    """Find a document's signature, and the certificate in it. Raises Refuted."""
+    """Find a document's signature, and the certificate in it. Raises VerificationFailed."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(unverified, parser)
     except etree.XMLSyntaxError as error:
-        raise Refuted(Finding.MALFORMED, f"it is no XML document: {error}") from error
+        raise VerificationFailed(Finding.MALFORMED, f"it is no XML document: {error}") from error
     if root.getroottree().docinfo.doctype:
-        raise Refuted(Finding.MALFORMED, "it has a document type, which could change what it says")
+        raise VerificationFailed(Finding.MALFORMED, "it has a document type, which could change what it says")
     signatures = [root] if root.tag == f"{_DS}Signature" else list(root.iter(f"{_DS}Signature"))
     if len(signatures) != 1:
-        raise Refuted(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, where one is wanted")
+        raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, where one is wanted")
     certificates = [found.text or "" for found in signatures[0].findall(f"{_DS}KeyInfo//{_DS}X509Certificate")]
     if len(certificates) != 1:
-        raise Refuted(Finding.MALFORMED, f"there are {len(certificates)} certificates in it, where one is wanted")
+        raise VerificationFailed(
+            Finding.MALFORMED, f"there are {len(certificates)} certificates in it, where one is wanted"
+        )
     try:
         return SignedXml(unverified, root, signatures[0], b64decode("".join(certificates[0].split()), validate=True))
     except binascii.Error as error:
-        raise Refuted(Finding.MALFORMED, "the certificate in it is no base64") from error
+        raise VerificationFailed(Finding.MALFORMED, "the certificate in it is no base64") from error

@@ -22,7 +22,7 @@ from kazashi.card.image import read_image
 from kazashi.card.request import select, verify
 from kazashi.card.tlv import Tlv, parse
 from kazashi.card_management.order import image_path
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World
 
 pytestmark = pytest.mark.unit
@@ -137,7 +137,7 @@ def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:
     ]
 
 
-@pytest.mark.parametrize("alias", CAST)
+@pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
 def test_offsets_hashes_and_signatures_of_the_text_application(world: World, alias: str) -> None:
     written = read_image(image_path(world, alias))[0][input_support.AID]
     outer, content = attributes(written)
@@ -145,9 +145,9 @@ def test_offsets_hashes_and_signatures_of_the_text_application(world: World, ali
     offsets = [int.from_bytes(table.value[place : place + 2]) for place in range(0, 8, 2)]
     found = [parse(content, offset)[0] for offset in offsets]
     assert [item.tag for item in found] == [0xDF22, 0xDF23, 0xDF24, 0xDF25]
-    assert found[0].value.decode() == str(CAST[alias].name)
-    assert found[1].value.decode() == CAST[alias].address
-    assert found[2].value.decode() == str(CAST[alias].birth)
+    assert found[0].value.decode() == str(SAMPLE_RESIDENTS[alias].name)
+    assert found[1].value.decode() == SAMPLE_RESIDENTS[alias].address
+    assert found[2].value.decode() == str(SAMPLE_RESIDENTS[alias].birth)
     assert len(content) % 256 == 0
 
     signatures, end = parse(written.data[input_support.SIGNATURES])
@@ -186,7 +186,7 @@ def test_other_files_of_the_text_application(hanako: CardContents) -> None:
 
 
 def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: CardContents) -> None:
-    signers = Institutions(world).cards.vouchers(CAST["hanako"].municipality.code)
+    signers = Institutions(world).cards.vouchers(SAMPLE_RESIDENTS["hanako"].municipality.code)
     for application, issuer, place in (
         (input_support, signers.text_issuer, input_support.CERTIFICATE),
         (card_surface, signers.visual_issuer, card_surface.CERTIFICATE),
@@ -205,7 +205,7 @@ def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: 
     assert verified(intermediate, signature.value, body.value)
 
 
-@pytest.mark.parametrize("alias", CAST)
+@pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
 def test_the_card_face(world: World, alias: str) -> None:
     contents, about = read_image(image_path(world, alias))
     written = contents[card_surface.AID]
@@ -218,7 +218,10 @@ def test_the_card_face(world: World, alias: str) -> None:
     assert [parse(content, offset)[0] for offset in offsets] == items
     assert [item.tag for item in items] == list(range(0xDF22, 0xDF2B))
     birth, sex, key, name, address, photograph, signature, expiry, code = items
-    assert (birth.value.decode(), sex.value.decode()) == (str(CAST[alias].birth), CAST[alias].sex.value)
+    assert (birth.value.decode(), sex.value.decode()) == (
+        str(SAMPLE_RESIDENTS[alias].birth),
+        SAMPLE_RESIDENTS[alias].sex.value,
+    )
     assert expiry.value.decode() == about["expiry"]
     for picture, size in ((name, None), (address, None), (code, (24, 12))):
         opened = Image.open(BytesIO(picture.value))

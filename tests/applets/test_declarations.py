@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kazashi.applets import card_surface, input_support, jpki
 from kazashi.applets.applet import Applet, Ef, PinEf, RecordEf, TransparentEf
-from kazashi.applets.holder import CardData, Certificates, ChipKeys, Holder, Personalisation, Pins, Vouchers
+from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Holder, Personalisation, Pins
 from kazashi.applets.install import APPLETS, personalise, structure
-from kazashi.applets.verifiable_certificate import Signer, key_id
+from kazashi.applets.verifiable_certificate import CertificateSigner, key_id
 from kazashi.card.access import FREE, Condition, Verified
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.identifiers import FileId
@@ -123,7 +123,7 @@ Q = int(
 DRAWN = (card_surface.FACE, card_surface.INDIVIDUAL_NUMBER)
 """Pictures, which may differ between versions of Pillow."""
 
-FULL = Certificates(b"\x30\x82" + b"s" * 1500, b"", b"r" * 1400, b"\x30\x82" + b"a" * 2200, b"", b"q" * 1400)
+FULL = CardCertificates(b"\x30\x82" + b"s" * 1500, b"", b"r" * 1400, b"\x30\x82" + b"a" * 2200, b"", b"q" * 1400)
 
 
 def personalisation(seed: str, *, child: bool = False) -> Personalisation:
@@ -137,15 +137,15 @@ def personalisation(seed: str, *, child: bool = False) -> Personalisation:
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
-    signers = [Signer(key_id(f"900002{number}"), key) for number in range(6)]
+    signers = [CertificateSigner(key_id(f"900002{number}"), key) for number in range(6)]
     given = FULL
     if child:
-        given = Certificates(None, None, given.signature_authority, given.authentication, b"", b"q" * 1400)
+        given = CardCertificates(None, None, given.signature_authority, given.authentication, b"", b"q" * 1400)
     return Personalisation(
         Holder("番号　花子", "東京都千代田区一番町1番地", "19890508", "010508", "2", "123456789018", "13101"),
         CardData("20331231", "1234", "412345678901234", bytes.fromhex("3BE000FF8131FE4514")),
         given,
-        Vouchers(*signers),
+        CardSigners(*signers),
         ChipKeys(key, key, key, key),
         Pins(tries_left={"authentication": 1, "signature": 2}),
         Random(seed),

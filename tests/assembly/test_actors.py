@@ -18,7 +18,7 @@ from kazashi.assembly.network import Network
 from kazashi.assembly.points import enrol_till, tills_directory
 from kazashi.assembly.points_server import centre_of
 from kazashi.pki.callers import Callers
-from kazashi.provision_network.eligibility import EligibilityDesk
+from kazashi.provision_network.eligibility import EligibilityService
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
@@ -71,7 +71,7 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     world, linkage, network = institutions.world, NoLinkage(), Network(institutions)
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)
     made: list[Any] = [
-        Callers(world), EligibilityDesk(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
+        Callers(world), EligibilityService(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
         ProviderStore(world), MyKeyPlatform(world, linkage), Platform(world, linkage), StoredChallenges(world),
         SampleSite(world, verifier, Platform(world, linkage), "http://localhost:1", ""),
         RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, "http://localhost:2", ""),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.find_faults import FAULTS, Fault, read_fault
+from benchmarks.find_faults import FAULTS, Mutation, read_fault
 
 ROOT = Path(__file__).parents[2]
 FOUND = [read_fault(path) for path in sorted(FAULTS.glob("*.patch"))]
@@ -20,7 +20,7 @@ def test_there_are_twenty() -> None:
 
 @pytest.mark.unit
 @pytest.mark.parametrize("fault", FOUND, ids=[fault.name for fault in FOUND])
-def test_a_fault_s_line_is_in_the_code_once_and_its_tests_are_there(fault: Fault) -> None:
+def test_a_fault_s_line_is_in_the_code_once_and_its_tests_are_there(fault: Mutation) -> None:
     assert (ROOT / fault.path).read_text(encoding="utf-8").count(f"{fault.right}\n") == 1
     assert fault.wrong != fault.right
     for test in fault.found_by.split():

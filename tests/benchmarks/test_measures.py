@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import bench_pki
-from benchmarks.bench_worlds import Size
+from benchmarks.bench_worlds import WorldSize
 from benchmarks.measure import at_least, at_most
 from tests.polling import LIMIT
 
@@ -80,7 +80,7 @@ PKI_NAMES = (
 
 
 def test_every_measure_of_the_authorities_is_taken() -> None:
-    size = Size(3000, 20_000, partitions=20, residents=300, issued=100, asked=50, seconds=1)
+    size = WorldSize(3000, 20_000, partitions=20, residents=300, issued=100, asked=50, seconds=1)
     measures = bench_pki.measure(size=size)
     assert len(measures) == len(PKI_NAMES)
     for found, name in zip(measures, PKI_NAMES, strict=True):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kazashi.card.apdu import CommandApdu, ResponseApdu
-from kazashi.card.refusal import WrongLength
+from kazashi.card.rejection import WrongLength
 from kazashi.card.status_word import StatusWord
 
 pytestmark = pytest.mark.unit

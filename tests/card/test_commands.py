@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kazashi.applets import card_surface, common_card, input_support, jpki
-from kazashi.applets.install import load
-from kazashi.card.access import ISO_RESET, MEASURED_RESET, Event, Loss, SecurityPolicy
+from kazashi.applets.install import load_card
+from kazashi.card.access import ISO_RESET, MEASURED_RESET, Loss, SecurityPolicy, SessionEvent
 from kazashi.card.chip import Chip, NotPowered
 from kazashi.card.request import compute_digital_signature, select, tries_left, verify
 from kazashi.card.store import StoreFailure
@@ -198,26 +198,26 @@ def test_several_keys_are_verified_at_once_and_lost_with_the_application(chip: C
     assert ask(chip, "00B0810001") == "6982"
 
 
-HAPPENS: dict[Event, Callable[[Chip], object]] = {
-    Event.RESET: lambda chip: chip.reset(),
-    Event.APPLICATION_LEFT: lambda chip: ask(chip, TEXT),
-    Event.VERIFICATION_FAILED: lambda chip: ask(chip, JPKI, WRONG),
+HAPPENS: dict[SessionEvent, Callable[[Chip], object]] = {
+    SessionEvent.RESET: lambda chip: chip.reset(),
+    SessionEvent.APPLICATION_LEFT: lambda chip: ask(chip, TEXT),
+    SessionEvent.VERIFICATION_FAILED: lambda chip: ask(chip, JPKI, WRONG),
 }
 """How a client brings about each event, once both PINs of the JPKI application are verified."""
 
 CELLS = [
-    (ISO_RESET, Event.RESET, (False, False)),
-    (MEASURED_RESET, Event.RESET, (True, True)),
-    *((policy, Event.APPLICATION_LEFT, (False, False)) for policy in (ISO_RESET, MEASURED_RESET)),
-    *((policy, Event.VERIFICATION_FAILED, (False, True)) for policy in (ISO_RESET, MEASURED_RESET)),
+    (ISO_RESET, SessionEvent.RESET, (False, False)),
+    (MEASURED_RESET, SessionEvent.RESET, (True, True)),
+    *((policy, SessionEvent.APPLICATION_LEFT, (False, False)) for policy in (ISO_RESET, MEASURED_RESET)),
+    *((policy, SessionEvent.VERIFICATION_FAILED, (False, True)) for policy in (ISO_RESET, MEASURED_RESET)),
     (
-        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.ALL}),
-        Event.VERIFICATION_FAILED,
+        SecurityPolicy({**ISO_RESET.losses, SessionEvent.VERIFICATION_FAILED: Loss.ALL}),
+        SessionEvent.VERIFICATION_FAILED,
         (False, False),
     ),
     (
-        SecurityPolicy({**ISO_RESET.losses, Event.VERIFICATION_FAILED: Loss.NONE}),
-        Event.VERIFICATION_FAILED,
+        SecurityPolicy({**ISO_RESET.losses, SessionEvent.VERIFICATION_FAILED: Loss.NONE}),
+        SessionEvent.VERIFICATION_FAILED,
         (True, True),
     ),
 ]
@@ -225,8 +225,10 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("policy", "event", "left"), CELLS)
-def test_what_an_event_clears(image: Path, policy: SecurityPolicy, event: Event, left: tuple[bool, bool]) -> None:
-    chip = Chip(load(image), policy=policy)
+def test_what_an_event_clears(
+    image: Path, policy: SecurityPolicy, event: SessionEvent, left: tuple[bool, bool]
+) -> None:
+    chip = Chip(load_card(image), policy=policy)
     chip.power_on()
     ask(chip, JPKI, RIGHT, PASSWORD)
     HAPPENS[event](chip)
@@ -236,13 +238,13 @@ def test_what_an_event_clears(image: Path, policy: SecurityPolicy, event: Event,
 
 
 def test_every_policy_says_what_each_event_clears() -> None:
-    assert HAPPENS.keys() == set(Event)
+    assert HAPPENS.keys() == set(SessionEvent)
     for policy in (ISO_RESET, MEASURED_RESET):
-        assert policy.losses.keys() == set(Event)
+        assert policy.losses.keys() == set(SessionEvent)
 
 
 def test_power_and_reset(image: Path) -> None:
-    iso, measured = Chip(load(image)), Chip(load(image), policy=MEASURED_RESET)
+    iso, measured = Chip(load_card(image)), Chip(load_card(image), policy=MEASURED_RESET)
     for chip, kept in ((iso, False), (measured, True)):
         chip.power_on()
         ask(chip, JPKI, RIGHT)
@@ -392,7 +394,7 @@ def test_a_challenge_is_answered_once(chip: Chip) -> None:
 
 
 def test_challenges_come_from_the_chance_that_the_chip_is_handed(image: Path) -> None:
-    chip = Chip(load(image), chance=lambda count: b"\x5a" * count)
+    chip = Chip(load_card(image), chance=lambda count: b"\x5a" * count)
     chip.power_on()
     assert ask(chip, "0084000004") == "5A5A5A5A9000"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.image import ImageStore, read_image
 from kazashi.card.pin import PinState
@@ -89,7 +89,7 @@ def test_a_kill_gives_no_try_back(image: Path, seed: int) -> None:
     left = on_disk(image).tries_left
     assert left <= (told[-1] if told else 3)
     assert left >= (told[-1] if told else 3) - 1, "at most the comparison that was under way costs a try"
-    chip = Chip(load(image))
+    chip = Chip(load_card(image))
     chip.power_on()
     chip.transmit(select(jpki.AID))
     assert chip.transmit(tries_left(jpki.AUTHENTICATION_PIN)) == bytes((0x63, 0xC0 | left))
@@ -139,7 +139,7 @@ def test_the_try_is_spent_on_disk_before_the_comparison(image: Path, moment: str
 
 
 def test_the_right_pin_restores_the_tries_on_disk(image: Path) -> None:
-    chip = Chip(load(image))
+    chip = Chip(load_card(image))
     chip.power_on()
     chip.transmit(select(jpki.AID))
     for pin in (b"0000", RIGHT):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, ImageStore, read_image, write_image
@@ -71,26 +71,26 @@ def test_a_foreign_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.card"
     path.write_bytes(content)
     with pytest.raises(DamagedImage, match=r"a\.card"):
-        load(path)
+        load_card(path)
     assert path.read_bytes() == content
 
 
 def test_a_truncated_image(image: Path) -> None:
     image.write_bytes(image.read_bytes()[:-5000])
     with pytest.raises(DamagedImage):
-        load(image)
+        load_card(image)
 
 
 def test_an_image_of_another_card(tmp_path: Path) -> None:
     path = tmp_path / "a.card"
     write_image(path, CONTENTS, {})
     with pytest.raises(DamagedImage):
-        load(path)
+        load_card(path)
 
 
 def test_a_missing_image(tmp_path: Path) -> None:
     with pytest.raises(ImageMissing):
-        load(tmp_path / "none.card")
+        load_card(tmp_path / "none.card")
     assert not list(tmp_path.iterdir())
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.image import DamagedImage, ImageStore, NewerImage, read_image, rewrite_application, write_image
@@ -143,7 +143,7 @@ def test_a_renewal_upgrades_too(old_image: Path) -> None:
 def test_a_damaged_image_of_format_1_is_left_as_it_was(old_image: Path, damage: str) -> None:
     sqlite(old_image, f"{damage};")
     before = old_image.read_bytes()
-    for reading in (lambda: read_image(old_image), lambda: load(old_image)):
+    for reading in (lambda: read_image(old_image), lambda: load_card(old_image)):
         with pytest.raises(DamagedImage):
             reading()
     assert old_image.read_bytes() == before
@@ -194,7 +194,7 @@ def test_a_later_format_is_refused_and_left_alone(image: Path) -> None:
     sqlite(image, f"PRAGMA user_version = {FORMAT + 1};")
     before = image.read_bytes()
     with pytest.raises(NewerImage) as refused:
-        load(image)
+        load_card(image)
     assert str(image) in str(refused.value)
     assert f"format {FORMAT + 1}" in str(refused.value)
     assert image.read_bytes() == before
@@ -203,7 +203,7 @@ def test_a_later_format_is_refused_and_left_alone(image: Path) -> None:
 def test_a_format_that_never_was(image: Path) -> None:
     sqlite(image, "PRAGMA user_version = 0;")
     with pytest.raises(DamagedImage) as refused:
-        load(image)
+        load_card(image)
     assert not isinstance(refused.value, NewerImage)
 
 

@@ -10,7 +10,7 @@ import pytest
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.commands import HANDLERS
 from kazashi.card.instruction import Instruction
-from kazashi.card.refusal import TriesLeft, WrongLength
+from kazashi.card.rejection import TriesLeft, WrongLength
 from kazashi.card.status_word import Status, StatusWord
 
 pytestmark = pytest.mark.unit

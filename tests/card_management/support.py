@@ -17,8 +17,8 @@ from kazashi.card.image import read_image
 from kazashi.card.request import select
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import Order, image_path, usual_order
-from kazashi.card_management.relay import DirectRelay, Fault, FaultyRelay
-from kazashi.jpki.profile import Kind
+from kazashi.card_management.relay import DirectRelay, FaultyRelay, RelayFault
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import FIRST_SERIAL, Authority
 from kazashi.world.clock import instant_of
 from tests.town import AUTHENTICATION, SIGNATURE
@@ -37,21 +37,21 @@ def contents(institutions: Institutions, name: str) -> CardContents:
     return read_image(image_path(institutions.world, name))[0]
 
 
-def on_card(institutions: Institutions, name: str, kind: Kind) -> x509.Certificate | None:
+def on_card(institutions: Institutions, name: str, kind: CertificateType) -> x509.Certificate | None:
     """The certificate in a card's image; None where there is none."""
     return certificate_in(contents(institutions, name), kind)
 
 
-def certificate_in(found: CardContents, kind: Kind) -> x509.Certificate | None:
+def certificate_in(found: CardContents, kind: CertificateType) -> x509.Certificate | None:
     data = found[jpki.AID].data[FILES[kind][0]]
     return x509.load_der_x509_certificate(data[: int.from_bytes(data[2:4]) + 4]) if data.strip(b"\0\xff") else None
 
 
-def key_on_card(institutions: Institutions, name: str, kind: Kind) -> rsa.RSAPublicKey:
+def key_on_card(institutions: Institutions, name: str, kind: CertificateType) -> rsa.RSAPublicKey:
     return key_in(contents(institutions, name), kind)
 
 
-def key_in(found: CardContents, kind: Kind) -> rsa.RSAPublicKey:
+def key_in(found: CardContents, kind: CertificateType) -> rsa.RSAPublicKey:
     key = serialization.load_der_private_key(
         found[jpki.AID].keys[FILES[kind][1]], None, unsafe_skip_rsa_key_validation=True
     )
@@ -74,7 +74,7 @@ def order_of(institutions: Institutions, who: str, issued: str) -> Order:
     return replace(usual_order(institutions.world, institutions.resident(who)), issued=instant_of(issued))
 
 
-def with_faults(institutions: Institutions, faults: Iterable[Fault]) -> CardManagement:
+def with_faults(institutions: Institutions, faults: Iterable[RelayFault]) -> CardManagement:
     """The town's card management over a relay that fails."""
     relay = FaultyRelay(DirectRelay(institutions.authorities), faults)
     return CardManagement(institutions.world, institutions.juki_net.j_lis.identity, institutions.authorities, relay)

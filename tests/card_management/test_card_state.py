@@ -9,16 +9,16 @@ import pytest
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.management import NoSuchCard, RenewalRefused
+from kazashi.card_management.management import NoSuchCard, RenewalRejected
 from kazashi.jpki.state import Reason
 from kazashi.resident_registry.event import (
+    CardFound,
     CardReturn,
     Channel,
     Death,
     Deletion,
     Emigration,
     Event,
-    Found,
     LossReport,
     MoveWithin,
     NumberChange,
@@ -36,11 +36,11 @@ from tests.town import SIGNATURE, certificates, new_institutions
         ((MoveWithin("架空町１丁目"),), CardState.ACTIVE),
         ((LossReport(),), CardState.STOPPED),
         ((LossReport(), LossReport()), CardState.STOPPED),
-        ((LossReport(), Found()), CardState.ACTIVE),
-        ((LossReport(), Found(), LossReport()), CardState.STOPPED),
+        ((LossReport(), CardFound()), CardState.ACTIVE),
+        ((LossReport(), CardFound(), LossReport()), CardState.STOPPED),
         ((Theft(),), CardState.ENDED),
         ((LossReport(), Theft()), CardState.ENDED),
-        ((Theft(), Found()), CardState.ENDED),
+        ((Theft(), CardFound()), CardState.ENDED),
         ((CardReturn(), LossReport()), CardState.ENDED),
         ((CardReturn(), Renewal()), CardState.ENDED),
         ((Death(),), CardState.ENDED),
@@ -61,7 +61,7 @@ def test_what_becomes_of_the_card(town: Institutions, events: tuple[Event, ...],
     assert town.cards.due() is None
     if state is not CardState.ACTIVE:
         count_before = len(certificates(town, "hanako", SIGNATURE))
-        with pytest.raises(RenewalRefused, match=f"is {state.value}"):
+        with pytest.raises(RenewalRejected, match=f"is {state.value}"):
             town.cards.renew("hanako")
         assert len(certificates(town, "hanako", SIGNATURE)) == count_before
 
@@ -76,7 +76,7 @@ def test_a_new_card_after_an_ended_one(town: Institutions) -> None:
     town.registry.record("hanako", LossReport())
     town.settle()
     assert [town.cards.card_state(name) for name in ("old", "new")] == [CardState.ENDED, CardState.STOPPED]
-    assert [town.revocations[SIGNATURE].standing(found.serial).reason for found in certificates(
+    assert [town.revocations[SIGNATURE].status(found.serial).reason for found in certificates(
         town, "hanako", SIGNATURE)] == [Reason.CESSATION_OF_OPERATION, Reason.CERTIFICATE_HOLD]  # fmt: skip
 
 

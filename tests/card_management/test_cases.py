@@ -28,11 +28,11 @@ from kazashi.card.image import ImageExists, read_image
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.management import SENDINGS, CaseState, CaseType, NoSuchCard
 from kazashi.card_management.order import image_path, usual_order
-from kazashi.card_management.relay import Fault, RelayFailed
-from kazashi.jpki.profile import NEXT, Kind
+from kazashi.card_management.relay import RelayFailed, RelayFault
+from kazashi.jpki.profile import NEXT, CertificateType
 from kazashi.pki.authority import FIRST_SERIAL, RequestConflict
-from kazashi.pki.certificate import NoProofOfPossession, Request
-from kazashi.resident_registry.cast import CAST
+from kazashi.pki.certificate import CertificateRequest, NoProofOfPossession
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.key_source import KeySource, generate
 from kazashi.world.schedule import AT_ONCE
 from tests.card_management.support import (
@@ -55,7 +55,7 @@ from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, later, 
 def test_keys_are_made_on_the_card_and_certified(various: Institutions, who: str) -> None:
     path = various.issue_card(who, who)
     assert path == image_path(various.world, who)
-    for kind in Kind:
+    for kind in CertificateType:
         (issued,) = certificates(various, who, kind)
         certificate = on_card(various, who, kind)
         assert certificate == loaded(issued)
@@ -79,14 +79,14 @@ def test_a_card_says_who_holds_it_and_until_when(town: Institutions) -> None:
 
 def test_a_card_waits_for_the_registration_to_arrive(tmp_path: Path, keys: KeySource) -> None:
     town = new_institutions(tmp_path / "w", keys, hop_minutes=10)
-    added = town.registry.add(CAST["hanako"])
+    added = town.registry.add(SAMPLE_RESIDENTS["hanako"])
     order = usual_order(town.world, added)
     with pytest.raises(Exception, match="J-LIS does not know the resident") as refused:
         town.cards.issue("hanako", order)
     assert code_of(refused.value) == "no-such-resident"
     later(town, hours=1)
     assert image_path(town.world, "hanako").exists(), "and is made once it has arrived"
-    assert [len(certificates(town, "hanako", kind)) for kind in Kind] == [1, 1]
+    assert [len(certificates(town, "hanako", kind)) for kind in CertificateType] == [1, 1]
     town.world.close()
 
 
@@ -139,7 +139,7 @@ def test_without_proof_of_possession_no_certificate_and_no_serial(
 ) -> None:
     person = town.resident("hanako")
     authority = town.authorities[SIGNATURE]
-    good = Request(person, certification_request(generate()), MORNING, MORNING + timedelta(days=9))
+    good = CertificateRequest(person, certification_request(generate()), MORNING, MORNING + timedelta(days=9))
     with pytest.raises(NoProofOfPossession, match=words):
         authority.issue_many([good, replace(good, certification_request=made())])
     assert not everything_issued(authority), "nor the one beside it"
@@ -151,7 +151,7 @@ def test_without_proof_of_possession_no_certificate_and_no_serial(
 def test_the_next_card_s_authority_takes_its_own_algorithm_alone(town: Institutions) -> None:
     person, authority = town.resident("hanako"), town.authorities[SIGNATURE]
     made = of_key(ec.generate_private_key(ec.SECP384R1()))
-    asked = Request(person, made, MORNING, MORNING + timedelta(days=9))
+    asked = CertificateRequest(person, made, MORNING, MORNING + timedelta(days=9))
     assert x509.load_der_x509_certificate(authority.issue(asked, NEXT)).public_key()
     with pytest.raises(NoProofOfPossession, match="certifies p-384"):
         authority.issue(replace(asked, certification_request=certification_request(generate())), NEXT)
@@ -162,7 +162,7 @@ def test_the_next_card_s_authority_takes_its_own_algorithm_alone(town: Instituti
 
 def test_a_request_is_answered_once_however_often_it_is_sent(institutions: Institutions) -> None:
     person, authority = institutions.resident("hanako"), institutions.authorities[SIGNATURE]
-    asked = Request(
+    asked = CertificateRequest(
         person, certification_request(generate()), MORNING, MORNING + timedelta(days=9), identifier="case 1"
     )
     first = authority.issue(asked)
@@ -179,7 +179,7 @@ def test_a_request_is_answered_once_however_often_it_is_sent(institutions: Insti
     no_serial_is_missing_or_double(institutions)
 
 
-def issued_whatever_comes(institutions: Institutions, name: str, who: str, faults: Sequence[Fault]) -> int:
+def issued_whatever_comes(institutions: Institutions, name: str, who: str, faults: Sequence[RelayFault]) -> int:
     """Order a card over a relay that fails, and resume until it is there; answers how often the case was laid aside."""
     cards = with_faults(institutions, faults)
     aside = 0
@@ -192,7 +192,7 @@ def issued_whatever_comes(institutions: Institutions, name: str, who: str, fault
     return aside
 
 
-def issued_so_far(institutions: Institutions) -> dict[Kind, int]:
+def issued_so_far(institutions: Institutions) -> dict[CertificateType, int]:
     counted = {}
     for kind, authority in institutions.authorities.items():
         with authority.ledger.store.reading() as connection:
@@ -201,7 +201,7 @@ def issued_so_far(institutions: Institutions) -> dict[Kind, int]:
     return counted
 
 
-def the_card_is_whole(institutions: Institutions, name: str, before: dict[Kind, int]) -> None:
+def the_card_is_whole(institutions: Institutions, name: str, before: dict[CertificateType, int]) -> None:
     found, about = read_image(image_path(institutions.world, name))
     for kind, authority in institutions.authorities.items():
         (issued,) = authority.of_medium(about["card number"])
@@ -211,7 +211,7 @@ def the_card_is_whole(institutions: Institutions, name: str, before: dict[Kind, 
 
 
 def test_every_order_of_up_to_three_faults(town: Institutions) -> None:
-    for number, faults in enumerate(found for length in (1, 2, 3) for found in product(Fault, repeat=length)):
+    for number, faults in enumerate(found for length in (1, 2, 3) for found in product(RelayFault, repeat=length)):
         before = issued_so_far(town)
         aside = issued_whatever_comes(town, f"card{number}", "hanako", faults)
         assert aside == 0, "three faults are got over within one go"
@@ -221,17 +221,17 @@ def test_every_order_of_up_to_three_faults(town: Institutions) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(faults=st.lists(st.sampled_from([*Fault, Fault.REQUEST_LOST, Fault.REPLY_LOST]), max_size=30))
-def test_any_order_of_faults(long_lived: Institutions, faults: list[Fault]) -> None:
+@given(faults=st.lists(st.sampled_from([*RelayFault, RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST]), max_size=30))
+def test_any_order_of_faults(long_lived: Institutions, faults: list[RelayFault]) -> None:
     before = issued_so_far(long_lived)
     name = f"any{next(NAMES)}"
     issued_whatever_comes(long_lived, name, "taro", faults)
     the_card_is_whole(long_lived, name, before)
 
 
-@pytest.mark.parametrize("fault", [Fault.REQUEST_LOST, Fault.REPLY_LOST])
+@pytest.mark.parametrize("fault", [RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST])
 def test_a_case_without_an_answer_stays_open_and_is_taken_up_where_it_stands(
-    tmp_path: Path, storage: str, many_keys: KeySource, fault: Fault
+    tmp_path: Path, storage: str, many_keys: KeySource, fault: RelayFault
 ) -> None:
     town = new_institutions(tmp_path / "w", many_keys, storage)
     cards = with_faults(town, [fault] * (SENDINGS * 2))
@@ -248,14 +248,14 @@ def test_a_case_without_an_answer_stays_open_and_is_taken_up_where_it_stands(
     (workpiece,) = town.world.cards.glob(".hanako.*.keys")
     assert workpiece.stat().st_mode & 0o077 == 0
     made = workpiece.read_bytes()
-    assert len(certificates(town, "hanako", SIGNATURE)) == (1 if fault is Fault.REPLY_LOST else 0)
+    assert len(certificates(town, "hanako", SIGNATURE)) == (1 if fault is RelayFault.REPLY_LOST else 0)
     early = certificates(town, "hanako", SIGNATURE)
-    assert with_faults(town, [Fault.REQUEST_LOST] * SENDINGS).resume() == 0
+    assert with_faults(town, [RelayFault.REQUEST_LOST] * SENDINGS).resume() == 0
     assert workpiece.read_bytes() == made
     assert town.cards.resume() == 1
     assert [found.state for found in town.cards.cases()] == [CaseState.DONE]
     assert certificates(town, "hanako", SIGNATURE)[: len(early)] == early
-    the_card_is_whole(town, "hanako", dict.fromkeys(Kind, 0))
+    the_card_is_whole(town, "hanako", dict.fromkeys(CertificateType, 0))
     no_serial_is_missing_or_double(town)
     on_chip = contents(town, "hanako")[jpki.AID].keys[jpki.SIGNATURE_KEY]
     assert b64encode(on_chip) in made, "the key that was made first"
@@ -266,12 +266,12 @@ def test_a_case_without_an_answer_stays_open_and_is_taken_up_where_it_stands(
 
 
 def test_a_case_left_open_is_finished_by_the_clock(town: Institutions) -> None:
-    cards = with_faults(town, [Fault.REPLY_LOST] * SENDINGS)
+    cards = with_faults(town, [RelayFault.REPLY_LOST] * SENDINGS)
     with pytest.raises(RelayFailed):
         cards.issue("hanako", usual_order(town.world, town.resident("hanako")))
     town.settle()
     assert image_path(town.world, "hanako").exists()
-    the_card_is_whole(town, "hanako", dict.fromkeys(Kind, 0))
+    the_card_is_whole(town, "hanako", dict.fromkeys(CertificateType, 0))
     no_serial_is_missing_or_double(town)
 
 
@@ -292,7 +292,9 @@ def test_two_programs_that_carry_out_one_case_make_one_card(tmp_path: Path, stor
     town = new_institutions(tmp_path / "w", keys, storage)
     for name, who in (("a", "hanako"), ("b", "taro"), ("c", "leap-day")):
         with pytest.raises(RelayFailed):
-            with_faults(town, [Fault.REQUEST_LOST] * SENDINGS).issue(name, usual_order(town.world, town.resident(who)))
+            with_faults(town, [RelayFault.REQUEST_LOST] * SENDINGS).issue(
+                name, usual_order(town.world, town.resident(who))
+            )
     programs = [
         subprocess.Popen(
             [sys.executable, "-c", RESUME, str(town.world.directory)],
@@ -313,7 +315,7 @@ def test_two_programs_that_carry_out_one_case_make_one_card(tmp_path: Path, stor
     assert [case.state for case in town.cards.cases()] == [CaseState.DONE] * 3
     for name, who in (("a", "hanako"), ("b", "taro"), ("c", "leap-day")):
         assert town.cards.card_state(name) is CardState.ACTIVE
-        for kind in Kind:
+        for kind in CertificateType:
             (issued,) = certificates(town, who, kind)
             assert on_card(town, name, kind) == loaded(issued)
     no_serial_is_missing_or_double(town)
@@ -324,8 +326,8 @@ def test_two_programs_that_carry_out_one_case_make_one_card(tmp_path: Path, stor
 
 
 def test_an_order_that_cannot_be_met_is_refused_and_stands_in_nobody_s_way(town: Institutions) -> None:
-    town.registry.add(replace(CAST["hanako"], alias="far", street="あ" * 250))
-    town.registry.add(replace(CAST["single-name"], alias="over", stay_end=date(2026, 11, 1)))
+    town.registry.add(replace(SAMPLE_RESIDENTS["hanako"], alias="far", street="あ" * 250))
+    town.registry.add(replace(SAMPLE_RESIDENTS["single-name"], alias="over", stay_end=date(2026, 11, 1)))
     town.juki_net.deliver()
     for who in ("far", "over"):
         with pytest.raises(Exception, match=r"200 characters|ends after it begins") as refused:

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from kazashi.applets import jpki
 from kazashi.applets.holder import Pins
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card.request import verify
-from kazashi.card_management.management import SENDINGS, CaseState, CaseType, RenewalRefused
+from kazashi.card_management.management import SENDINGS, CaseState, CaseType, RenewalRejected
 from kazashi.card_management.order import image_path
-from kazashi.card_management.relay import Fault, RelayFailed
-from kazashi.jpki.profile import Kind
-from kazashi.jpki.state import Reason, State
+from kazashi.card_management.relay import RelayFailed, RelayFault
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateState, Reason
 from kazashi.resident_registry.birth_date import BirthDate
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import MoveWithin, Renewal
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import instant_of
 from tests.card_management.support import (
     NAMES,
@@ -48,7 +48,7 @@ def test_a_renewal_that_cannot_be_met_is_refused_and_stands_in_nobody_s_way(town
     town.settle()
     assert [case.state for case in town.cards.cases()][3:] == [CaseState.REFUSED, CaseState.REFUSED, CaseState.DONE]
     assert all(case.note for case in town.cards.cases()[3:5])
-    assert standing(town, "hanako", SIGNATURE).state is State.GOOD
+    assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
 
 
 def test_a_renewal_comes_within_the_last_three_months_and_counts_from_the_old_end(various: Institutions) -> None:
@@ -56,19 +56,19 @@ def test_a_renewal_comes_within_the_last_three_months_and_counts_from_the_old_en
     order = order_of(various, "hanako", "2022-11-24T10:00+09:00")
     path = various.issue_card("hanako", "hanako", order)
     before, about = read_image(path)
-    with pytest.raises(RenewalRefused, match="both certificates are good, and can be renewed from 2027-01-17 on"):
+    with pytest.raises(RenewalRejected, match="both certificates are good, and can be renewed from 2027-01-17 on"):
         various.cards.renew("hanako")
     assert [case.what for case in various.cards.cases()] == [CaseType.NEW], "it was not even begun"
     various.advance(instant_of("2027-01-17"))
-    assert set(various.cards.renew("hanako")) == set(Kind)
-    for kind in Kind:
+    assert set(various.cards.renew("hanako")) == set(CertificateType)
+    for kind in CertificateType:
         old, new = certificates(various, "hanako", kind)
         assert new.not_after == instant_of("2032-04-17T23:59:59+09:00")
         assert (new.predecessor, new.medium_id) == (old.serial, old.medium_id)
         assert on_card(various, "hanako", kind) == loaded(new)
         assert key_on_card(various, "hanako", kind) == loaded(new).public_key() != loaded(old).public_key()
-        assert various.revocations[kind].standing(old.serial).reason is Reason.SUPERSEDED
-        assert standing(various, "hanako", kind).state is State.GOOD
+        assert various.revocations[kind].status(old.serial).reason is Reason.SUPERSEDED
+        assert standing(various, "hanako", kind).state is CertificateState.GOOD
     after, about_now = read_image(path)
     assert about_now == about
     assert {aid: found for aid, found in after.items() if aid != jpki.AID} == {
@@ -77,7 +77,7 @@ def test_a_renewal_comes_within_the_last_three_months_and_counts_from_the_old_en
     assert after[jpki.AID].pins == before[jpki.AID].pins
     assert after[jpki.AID].objects == before[jpki.AID].objects
     assert not list(various.world.cards.glob(".*.keys"))
-    with pytest.raises(RenewalRefused, match="2032-01-17"):
+    with pytest.raises(RenewalRejected, match="2032-01-17"):
         various.cards.renew("hanako")
     no_serial_is_missing_or_double(various)
 
@@ -85,13 +85,13 @@ def test_a_renewal_comes_within_the_last_three_months_and_counts_from_the_old_en
 def test_an_expired_certificate_is_renewed_as_well(town: Institutions) -> None:
     clock_of(town.world).stand(instant_of("2026-04-18"))
     town.issue_card("hanako", "hanako", order_of(town, "hanako", "2022-03-01"))
-    assert standing(town, "hanako", SIGNATURE).state is State.EXPIRED
+    assert standing(town, "hanako", SIGNATURE).state is CertificateState.EXPIRED
     town.cards.renew("hanako")
     old, new = certificates(town, "hanako", SIGNATURE)
     assert (old.not_after, new.not_after) == (
         instant_of("2026-04-17T23:59:59+09:00"), instant_of("2031-04-17T23:59:59+09:00"),
     )  # fmt: skip
-    assert standing(town, "hanako", SIGNATURE).state is State.GOOD
+    assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
 
 
 def test_nothing_outlasts_the_card(town: Institutions) -> None:
@@ -101,7 +101,7 @@ def test_nothing_outlasts_the_card(town: Institutions) -> None:
     town.cards.renew("hanako")
     assert certificates(town, "hanako", SIGNATURE)[-1].not_after == instant_of("2036-04-17T23:59:59+09:00")
     clock_of(town.world).stand(instant_of("2036-04-18"))
-    with pytest.raises(RenewalRefused, match="itself ended on 2036-04-17"):
+    with pytest.raises(RenewalRejected, match="itself ended on 2036-04-17"):
         town.cards.renew("hanako")
     assert read_image(path)[1]["expiry"] == "20360417"
 
@@ -113,7 +113,7 @@ def test_after_a_move_the_signature_certificate_alone_is_made_anew(various: Inst
     various.settle()
     assert various.cards.renew("hanako") == [SIGNATURE]
     old, new = certificates(various, "hanako", SIGNATURE)
-    assert various.revocations[SIGNATURE].standing(old.serial).reason is Reason.AFFILIATION_CHANGED, "it stays so"
+    assert various.revocations[SIGNATURE].status(old.serial).reason is Reason.AFFILIATION_CHANGED, "it stays so"
     assert on_card(various, "hanako", SIGNATURE) == loaded(new)
     assert new.not_after == old.not_after
     assert len(certificates(various, "hanako", AUTHENTICATION)) == 1
@@ -121,13 +121,13 @@ def test_after_a_move_the_signature_certificate_alone_is_made_anew(various: Inst
     assert after.keys[jpki.AUTHENTICATION_KEY] == before.keys[jpki.AUTHENTICATION_KEY]
     assert after.data[jpki.AUTHENTICATION_CERTIFICATE] == before.data[jpki.AUTHENTICATION_CERTIFICATE]
     assert after.keys[jpki.SIGNATURE_KEY] != before.keys[jpki.SIGNATURE_KEY]
-    with pytest.raises(RenewalRefused, match="both certificates are good"):
+    with pytest.raises(RenewalRejected, match="both certificates are good"):
         various.cards.renew("hanako")
 
 
 def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
     path = town.issue_card("hanako", "hanako")
-    chip = Chip(load(path))
+    chip = Chip(load_card(path))
     chip.power_on()
     for command, answer in (
         (SELECT, "9000"),
@@ -145,7 +145,7 @@ def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
     assert after == before
     state = after[jpki.AUTHENTICATION_PIN]
     assert (state.value, state.tries_left, after[jpki.SIGNATURE_PIN].tries_left) == (b"5678", 2, 4)
-    again = Chip(load(path))
+    again = Chip(load_card(path))
     again.power_on()
     assert again.transmit(SELECT) == bytes.fromhex("9000")
     assert again.transmit(verify(jpki.AUTHENTICATION_PIN, b"5678")) == bytes.fromhex("9000")
@@ -157,7 +157,7 @@ def test_a_renewal_that_was_cut_off_is_finished_with_the_same_keys(various: Inst
     various.registry.record("hanako", MoveWithin("架空町１丁目"))
     various.settle()
     with pytest.raises(RelayFailed):
-        with_faults(various, [Fault.REPLY_LOST] * SENDINGS).renew("hanako")
+        with_faults(various, [RelayFault.REPLY_LOST] * SENDINGS).renew("hanako")
     assert path.read_bytes() == untouched
     assert len(certificates(various, "hanako", SIGNATURE)) == 2, "issued, and lost on its way"
     assert various.cards.resume() == 1
@@ -169,8 +169,8 @@ def test_a_renewal_that_was_cut_off_is_finished_with_the_same_keys(various: Inst
 
 
 @settings(max_examples=12, deadline=None)
-@given(faults=st.lists(st.sampled_from([*Fault, Fault.REQUEST_LOST, Fault.REPLY_LOST]), max_size=16))
-def test_any_order_of_faults_at_a_renewal(long_lived: Institutions, faults: list[Fault]) -> None:
+@given(faults=st.lists(st.sampled_from([*RelayFault, RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST]), max_size=16))
+def test_any_order_of_faults_at_a_renewal(long_lived: Institutions, faults: list[RelayFault]) -> None:
     name = f"renewed{next(NAMES)}"
     long_lived.issue_card(name, "leap-day")
     number = read_image(image_path(long_lived.world, name))[1]["card number"]
@@ -185,11 +185,11 @@ def test_any_order_of_faults_at_a_renewal(long_lived: Institutions, faults: list
         old, new = authority.of_medium(number)
         assert new.predecessor == old.serial
         assert on_card(long_lived, name, kind) == loaded(new)
-        assert long_lived.revocations[kind].standing(new.serial).state is State.GOOD
+        assert long_lived.revocations[kind].status(new.serial).state is CertificateState.GOOD
 
 
 def test_a_child_gets_no_signature_certificate_until_it_is_fifteen(town: Institutions) -> None:
-    town.registry.add(replace(CAST["child"], alias="x", birth=BirthDate(2012, 1, 1)))
+    town.registry.add(replace(SAMPLE_RESIDENTS["child"], alias="x", birth=BirthDate(2012, 1, 1)))
     town.juki_net.deliver()
     path = town.issue_card("x", "x")
     assert read_image(path)[1]["expiry"] == "20310101", "a minor's card lasts five birthdays"
@@ -197,14 +197,14 @@ def test_a_child_gets_no_signature_certificate_until_it_is_fifteen(town: Institu
     assert not certificates(town, "x", SIGNATURE)
     assert on_card(town, "x", AUTHENTICATION) is not None
     clock_of(town.world).stand(instant_of("2026-12-30T23:59:59+09:00"))
-    with pytest.raises(RenewalRefused, match="can be renewed from 2030-10-01"):
+    with pytest.raises(RenewalRejected, match="can be renewed from 2030-10-01"):
         town.cards.renew("x")
     clock_of(town.world).stand(instant_of("2026-12-31"))
     assert town.cards.renew("x") == [SIGNATURE], "the law completes a year on the eve of the birthday"
     (issued,) = certificates(town, "x", SIGNATURE)
     assert on_card(town, "x", SIGNATURE) == loaded(issued)
     assert (issued.predecessor, len(certificates(town, "x", AUTHENTICATION))) == (None, 1)
-    chip = Chip(load(path))
+    chip = Chip(load_card(path))
     chip.power_on()
     chip.transmit(SELECT)
     password = Pins().signature.encode()

@@ -268,7 +268,7 @@ def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: 
 
 
 def test_every_measure_of_the_network_is_taken() -> None:
-    size = bench_network.Size(conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2)
+    size = bench_network.NetworkSize(conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2)
     measures = bench_network.measure(size=size)
     assert len(measures) == 12
     for found in measures:

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Kind
-from kazashi.reader_bridge.check.result import Outcome, Report
+from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardType
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 from tests.cli.program import SELECT_JPKI, Program
 from tests.polling import LIMIT
 
@@ -61,16 +61,16 @@ def side_by_side(do: Callable[[Case], None], cases: Iterable[Case]) -> None:
         list(pool.map(do, cases))
 
 
-def report_in(path: Path) -> Report:
-    return Report.from_json(path.read_text(encoding="utf-8"), str(path))
+def report_in(path: Path) -> CheckReport:
+    return CheckReport.from_json(path.read_text(encoding="utf-8"), str(path))
 
 
 def test_a_check_of_an_emulated_reader_finds_nothing_wrong(reports: Path) -> None:
     report = report_in(reports / "contact.json")
     assert report.good
-    assert report.card == Kind.EMULATED.value
+    assert report.card == CardType.EMULATED.value
     assert report.atr == CONTACT_ATR
-    assert {result.outcome for result in report.results} == {Outcome.PASSED, Outcome.OBSERVED}
+    assert {result.outcome for result in report.results} == {CheckOutcome.PASSED, CheckOutcome.OBSERVED}
     lines = (reports / "contact.txt").read_text().splitlines()
     for result, line in zip(report.results, lines, strict=False):
         assert line.startswith(result.outcome.value)
@@ -78,7 +78,7 @@ def test_a_check_of_an_emulated_reader_finds_nothing_wrong(reports: Path) -> Non
         assert result.title in line
     assert lines[-2] == f"{report.reader}: {report.card}, ATR {report.atr}"
     assert lines[-1].startswith(
-        f"{report.count(Outcome.PASSED)} passed, {report.count(Outcome.OBSERVED)} observed, in "
+        f"{report.count(CheckOutcome.PASSED)} passed, {report.count(CheckOutcome.OBSERVED)} observed, in "
     )
     assert len(lines) == len(report.results) + 2
 
@@ -101,7 +101,7 @@ def test_a_check_told_in_json_is_the_report_and_nothing_else(reports: Path) -> N
     report = report_in(reports / "contactless.json")
     assert report.good
     assert report.atr == CONTACTLESS_ATR
-    assert report.count(Outcome.NOT_APPLICABLE) == 3, "no PIN was given"
+    assert report.count(CheckOutcome.NOT_APPLICABLE) == 3, "no PIN was given"
 
 
 def test_a_comparison_names_what_differs_between_contact_and_contactless(
@@ -219,10 +219,10 @@ def test_what_is_otherwise_than_expected_ends_with_1_and_a_run_that_is_cut_off_w
     assert "broken" in done.stdout
     report = report_in(out)
     assert not report.complete
-    assert report.results[0].outcome is Outcome.PASSED
-    assert report.results[-1].outcome is Outcome.BROKEN
+    assert report.results[0].outcome is CheckOutcome.PASSED
+    assert report.results[-1].outcome is CheckOutcome.BROKEN
     errors = int(ET.parse(junit).getroot().attrib["errors"])
-    assert errors == report.count(Outcome.BROKEN) + 1, "the run is one as well"
+    assert errors == report.count(CheckOutcome.BROKEN) + 1, "the run is one as well"
 
 
 FAULTS = """

@@ -192,7 +192,9 @@ NAMES = (
 
 @pytest.mark.reader
 def test_every_measure_of_relying_parties_is_taken() -> None:
-    measures = bench_relying_party.measure(size=bench_relying_party.Size(20, 20_000, 1000, 5, 1, revoked=50))
+    measures = bench_relying_party.measure(
+        size=bench_relying_party.RelyingPartySize(20, 20_000, 1000, 5, 1, revoked=50)
+    )
     assert len(measures) == len(NAMES)
     for found, name in zip(measures, NAMES, strict=True):
         assert name in found.name

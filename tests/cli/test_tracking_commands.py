@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import bench_tracking
 from kazashi.studies.tracking import rule_errors
-from kazashi.studies.tracking_scene import (
+from kazashi.studies.tracking_stores import (
     ANYBODY,
     CODE,
     MYKEY,
@@ -123,7 +123,7 @@ def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
 
 
 def test_every_measure_of_the_laboratory_is_taken() -> None:
-    measures = bench_tracking.measure(size=bench_tracking.Size(100, 300))
+    measures = bench_tracking.measure(size=bench_tracking.TrackingSize(100, 300))
     pseudonyms = ["us"] * len(COUNTERMEASURES)
     assert [found.unit for found in measures] == ["s", "s", "s", "MB", "s", *pseudonyms, "s", "s", "MB", "h", "h"]
     for found in measures:

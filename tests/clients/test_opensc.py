@@ -15,7 +15,7 @@ from kazashi.card import request
 from kazashi.card.identifiers import FileId
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.world.home import World
 from tests.support import run
@@ -66,14 +66,14 @@ def test_certificates_that_need_no_pin(world: World, reader: str, tmp_path: Path
     assert read == x509.load_der_x509_certificate(certificate(world, "hanako", fid))
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", CertificateType)
 @pytest.mark.parametrize(
     "mechanism", ["RSA-PKCS", "SHA1-RSA-PKCS", "SHA256-RSA-PKCS", "SHA384-RSA-PKCS", "SHA512-RSA-PKCS"]
 )
 def test_pkcs11_signs_and_openssl_verifies(
-    world: World, reader: str, tmp_path: Path, kind: Kind, mechanism: str
+    world: World, reader: str, tmp_path: Path, kind: CertificateType, mechanism: str
 ) -> None:
-    authentication = kind is Kind.AUTHENTICATION
+    authentication = kind is CertificateType.AUTHENTICATION
     message, signature = tmp_path / "message", tmp_path / "signature"
     message.write_bytes(b"kazashi" * 3)
     run(

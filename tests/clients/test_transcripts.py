@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.applets import card_surface, common_card, jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
@@ -40,7 +40,7 @@ def fresh(world: World, transcript: Transcript, directory: Path) -> Path:
 def test_in_process(path: Path, world: World, tmp_path: Path) -> None:
     transcript = Transcript.load(path)
     image = fresh(world, transcript, tmp_path)
-    chip = Chip(load(image))
+    chip = Chip(load_card(image))
     chip.power_on()
     assert transcript.play(chip.transmit, secrets(image)) > 0
 

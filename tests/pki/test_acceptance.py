@@ -30,13 +30,13 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import Kind, Medium
-from kazashi.jpki.state import Reason, State, TransitionRefused
+from kazashi.jpki.profile import CertificateType, Medium
+from kazashi.jpki.state import CertificateState, Reason, TransitionRejected
 from kazashi.pki.asn1 import MalformedDer
 from kazashi.pki.callers import ATTRIBUTES, OCSP, Callers
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import FULL_LIST, Issued
 from kazashi.pki.http import OcspEndpoint
-from kazashi.pki.ledger import FULL_LIST, Issued
 from kazashi.pki.lint import NotLintable, lint
 from kazashi.pki.ocsp import read_request
 from kazashi.pki.publication import Publication
@@ -48,13 +48,13 @@ from kazashi.pki.services import (
     NoConsent,
     NoGoodCertificate,
     SignedStatement,
-    StatementRefused,
+    StatementRejected,
     VerifierServices,
 )
 from kazashi.pki.validity import certificate_end, renewal_opens
 from kazashi.resident_registry.birth_date import BirthDate
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import Death, LossReport, MoveWithin
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.pki.test_profile import REAL_ROOT, ROOTS, extensions, tags
@@ -67,7 +67,7 @@ def whole_cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institution
     """Every member of the cast with a card; nothing has happened to anybody. Tests leave it as it is."""
     keys = SharedKeySource([generate() for _ in range(11)])
     institutions = new_institutions(tmp_path_factory.mktemp("cast") / "w", keys)
-    for alias in CAST:
+    for alias in SAMPLE_RESIDENTS:
         institutions.issue_card(alias, alias)
     institutions.settle()
     yield institutions
@@ -80,12 +80,14 @@ def file(place: Path, label: str, *contents: bytes) -> str:
     return str(place)
 
 
-def published(institutions: Institutions, issued: Issued, kind: Kind, name: str = "") -> x509.CertificateRevocationList:
+def published(
+    institutions: Institutions, issued: Issued, kind: CertificateType, name: str = ""
+) -> x509.CertificateRevocationList:
     path = institutions.publications[kind].path(issued.generation, name or issued.partition)
     return x509.load_der_x509_crl(path.read_bytes())
 
 
-def listed(institutions: Institutions, issued: Issued, kind: Kind) -> bool:
+def listed(institutions: Institutions, issued: Issued, kind: CertificateType) -> bool:
     """Whether a certificate is on its municipality's list, and on that of everybody, which must agree."""
     found = {
         published(institutions, issued, kind, name).get_revoked_certificate_by_serial_number(issued.serial) is not None
@@ -95,7 +97,7 @@ def listed(institutions: Institutions, issued: Issued, kind: Kind) -> bool:
     return found.pop()
 
 
-def query(institutions: Institutions, issued: Issued, kind: Kind) -> bytes:
+def query(institutions: Institutions, issued: Issued, kind: CertificateType) -> bytes:
     """An OCSP request about a certificate, as DER."""
     roots = {found.name: found.certificate for found in institutions.authorities[kind].generations()}
     issuer = x509.load_der_x509_certificate(roots[issued.generation])
@@ -107,7 +109,7 @@ def query(institutions: Institutions, issued: Issued, kind: Kind) -> bytes:
     )
 
 
-def asked(institutions: Institutions, issued: Issued, kind: Kind) -> ocsp.OCSPResponse:
+def asked(institutions: Institutions, issued: Issued, kind: CertificateType) -> ocsp.OCSPResponse:
     return ocsp.load_der_ocsp_response(
         Responder(institutions.authorities[kind]).answer(query(institutions, issued, kind)).response
     )
@@ -118,8 +120,8 @@ def to_next_mark(institutions: Institutions) -> None:
     institutions.advance(from_epoch((epoch(institutions.world.clock.now()) // seconds + 1) * seconds))
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutions, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutions, kind: CertificateType) -> None:
     real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
     ours = whole_cast.authorities[kind].root()
     assert extensions(ours) == extensions(real)
@@ -134,7 +136,7 @@ def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutio
 
 
 def test_02_authentication_certificates_have_the_known_extensions_and_size(whole_cast: Institutions) -> None:
-    for alias in CAST:
+    for alias in SAMPLE_RESIDENTS:
         (issued,) = certificates(whole_cast, alias, AUTHENTICATION)
         assert extensions(issued.certificate) == [
             ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
@@ -146,7 +148,7 @@ def test_02_authentication_certificates_have_the_known_extensions_and_size(whole
 
 
 def test_03_signature_certificates_have_six_names_whose_flags_are_as_long_as_the_text(whole_cast: Institutions) -> None:
-    for alias in CAST:
+    for alias in SAMPLE_RESIDENTS:
         if alias == "child":
             assert certificates(whole_cast, alias, SIGNATURE) == []
             continue
@@ -196,7 +198,7 @@ def test_04_a_certificate_ends_on_the_fifth_birthday_or_with_card_or_stay(
 def test_05_the_name_alone_picks_the_wrong_generation_and_the_key_identifier_the_right_one(
     whole_cast: Institutions, tmp_path: Path
 ) -> None:
-    for kind in Kind:
+    for kind in CertificateType:
         roots = {found.name: found.certificate for found in whole_cast.authorities[kind].generations()}
         assert roots.keys() == {"02", "03"}
         former, present = (x509.load_der_x509_certificate(roots[name]) for name in ("02", "03"))
@@ -228,37 +230,39 @@ def test_06_what_befalls_the_holder_befalls_the_certificates(town: Institutions,
     town.registry.record("leap-day", LossReport())
     phone = {}
     now = town.world.clock.now()
-    for kind in Kind:
-        request = Request(
+    for kind in CertificateType:
+        request = CertificateRequest(
             town.resident("sex-unstated"), certification_request(keys.take()), now, now + timedelta(days=400),
             Medium.PHONE, "phone 1", identifier="phone 1",
         )  # fmt: skip
         phone[kind] = x509.load_der_x509_certificate(town.authorities[kind].issue(request)).serial_number
         town.revocations[kind].revoke(phone[kind], Reason.CERTIFICATE_HOLD)
     later(town, days=1)
-    found = {(who, kind): standing(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in Kind}
-    assert {key: (value.state, value.reason) for key, value in found.items()} == {
-        ("hanako", SIGNATURE): (State.REVOKED, Reason.AFFILIATION_CHANGED),
-        ("hanako", AUTHENTICATION): (State.GOOD, None),
-        ("taro", SIGNATURE): (State.REVOKED, Reason.CESSATION_OF_OPERATION),
-        ("taro", AUTHENTICATION): (State.REVOKED, Reason.CESSATION_OF_OPERATION),
-        ("leap-day", SIGNATURE): (State.HELD, Reason.CERTIFICATE_HOLD),
-        ("leap-day", AUTHENTICATION): (State.HELD, Reason.CERTIFICATE_HOLD),
+    found = {
+        (who, kind): standing(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in CertificateType
     }
-    for kind in Kind:
+    assert {key: (value.state, value.reason) for key, value in found.items()} == {
+        ("hanako", SIGNATURE): (CertificateState.REVOKED, Reason.AFFILIATION_CHANGED),
+        ("hanako", AUTHENTICATION): (CertificateState.GOOD, None),
+        ("taro", SIGNATURE): (CertificateState.REVOKED, Reason.CESSATION_OF_OPERATION),
+        ("taro", AUTHENTICATION): (CertificateState.REVOKED, Reason.CESSATION_OF_OPERATION),
+        ("leap-day", SIGNATURE): (CertificateState.HELD, Reason.CERTIFICATE_HOLD),
+        ("leap-day", AUTHENTICATION): (CertificateState.HELD, Reason.CERTIFICATE_HOLD),
+    }
+    for kind in CertificateType:
         held = certificates(town, "leap-day", kind)[-1]
         assert listed(town, held, kind)
-        with pytest.raises(TransitionRefused):
+        with pytest.raises(TransitionRejected):
             town.revocations[kind].release(held.serial)
         assert listed(town, town.authorities[kind].find(phone[kind]), kind)
-    with pytest.raises(TransitionRefused):
+    with pytest.raises(TransitionRejected):
         town.revocations[SIGNATURE].release(phone[SIGNATURE])
-    assert town.revocations[AUTHENTICATION].release(phone[AUTHENTICATION]).state is State.GOOD
+    assert town.revocations[AUTHENTICATION].release(phone[AUTHENTICATION]).state is CertificateState.GOOD
     assert listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION), "until tomorrow"
     later(town, days=1)
     assert not listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION)
     assert listed(town, town.authorities[SIGNATURE].find(phone[SIGNATURE]), SIGNATURE)
-    for kind in Kind:
+    for kind in CertificateType:
         assert listed(town, certificates(town, "leap-day", kind)[-1], kind), "a card's hold stays"
 
 
@@ -290,7 +294,7 @@ def test_07_ocsp_knows_at_the_next_mark_and_the_list_on_the_next_day(town: Insti
 
 
 def test_08_the_list_of_another_municipality_is_refused(whole_cast: Institutions, tmp_path: Path) -> None:
-    for kind in Kind:
+    for kind in CertificateType:
         (issued,) = certificates(whole_cast, "hanako", kind)
         publication: Publication = whole_cast.publications[kind]
         root = whole_cast.authorities[kind].root()
@@ -369,9 +373,9 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
 
     with pytest.raises(NoConsent):
         services.latest_attributes("bank", 1)
-    with pytest.raises(StatementRefused):
+    with pytest.raises(StatementRejected):
         services.consent("shop", signed(CONSENT_PURPOSE))
-    with pytest.raises(StatementRefused):
+    with pytest.raises(StatementRejected):
         services.consent("bank", replace(signed(CONSENT_PURPOSE), statement=b"{}"))
     number = services.consent("bank", signed(CONSENT_PURPOSE))
     told = services.latest_attributes("bank", number)
@@ -391,7 +395,7 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
         "birth": "19880417", "sex": "2", "emigrated": False,
     }  # fmt: skip
     text = json.dumps(told)
-    for kind in Kind:
+    for kind in CertificateType:
         for issued in certificates(town, "hanako", kind):
             assert f"{issued.serial:x}" not in text.lower()
             assert str(issued.serial) not in text
@@ -425,19 +429,19 @@ def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
 
 def test_12_openssl_and_pkilint_read_every_certificate_of_the_cast(whole_cast: Institutions, tmp_path: Path) -> None:
     paths = []
-    for kind in Kind:
+    for kind in CertificateType:
         roots = [found.certificate for found in whole_cast.authorities[kind].generations()]
-        authorities = file(tmp_path / f"{kind.word}-roots.pem", "CERTIFICATE", *roots)
-        for alias in CAST:
+        authorities = file(tmp_path / f"{kind.code}-roots.pem", "CERTIFICATE", *roots)
+        for alias in SAMPLE_RESIDENTS:
             for issued in certificates(whole_cast, alias, kind):
-                paths.append(tmp_path / f"{alias}-{kind.word}.der")
+                paths.append(tmp_path / f"{alias}-{kind.code}.der")
                 paths[-1].write_bytes(issued.certificate)
                 leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
                 text = run("openssl", "x509", "-noout", "-text", "-in", leaf)
                 assert f"CN={issued_name(issued)}" in text.replace("CN = ", "CN=")
                 then = str(epoch(issued.not_before))
                 run("openssl", "verify", "-x509_strict", "-attime", then, "-CAfile", authorities, leaf)
-    assert len(paths) == 2 * len(CAST) - 1
+    assert len(paths) == 2 * len(SAMPLE_RESIDENTS) - 1
     said, decoder, seen = run(sys.executable, "-c", LINT_MANY, *map(str, paths)).strip(), json.JSONDecoder(), 0
     while said:
         document, end = decoder.raw_decode(said)

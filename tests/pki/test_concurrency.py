@@ -16,10 +16,10 @@ from cryptography.x509 import ocsp
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.state import Reason, TransitionRefused
+from kazashi.jpki.state import Reason, TransitionRejected
 from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.pki.callers import Callers, Query
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.responder import Responder
 from kazashi.world.home import World, open_world
 from kazashi.world.key_source import SharedKeySource
@@ -40,7 +40,9 @@ def shared(postgresql: str, tmp_path_factory: pytest.TempPathFactory, keys: Shar
         # There is something to revoke from the first, however late the issuers begin.
         request, now = certification_request((home / "key").read_bytes()), institutions.world.clock.now()
         resident = institutions.resident("hanako")
-        institutions.authorities[AUTHENTICATION].issue(Request(resident, request, now, now + timedelta(days=1000)))
+        institutions.authorities[AUTHENTICATION].issue(
+            CertificateRequest(resident, request, now, now + timedelta(days=1000))
+        )
         institutions.world.close()
         yield home
 
@@ -60,7 +62,7 @@ def issue(home: Path, worker: int) -> list[int]:
     serials = []
     for number in range(ROUNDS):
         for name in (f"worker {worker} request {number}", f"everybody's request {number}"):
-            asked = Request(resident, request, now, now + timedelta(days=1000), identifier=name)
+            asked = CertificateRequest(resident, request, now, now + timedelta(days=1000), identifier=name)
             serials.append(x509.load_der_x509_certificate(authority.issue(asked)).serial_number)
     world.close()
     return serials
@@ -76,7 +78,7 @@ def revoke(home: Path, worker: int) -> list[int]:
             try:
                 revocations.revoke(issued.serial, Reason.KEY_COMPROMISE, f"worker {worker}")
                 done.add(issued.serial)
-            except TransitionRefused:
+            except TransitionRejected:
                 continue
     world.close()
     return sorted(done)

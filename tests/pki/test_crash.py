@@ -16,7 +16,7 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
 from kazashi.card_management.management import CaseState, CaseType, unfilled
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.resident_registry.event import MoveWithin
 from kazashi.world.home import open_world
@@ -109,7 +109,7 @@ def test_issuance(prepared: Path, keys: SharedKeySource) -> None:
         if not cases:  # killed before the order was written: it was never accepted, and is given again
             institutions.issue_card("taro", "taro")
         check_card(institutions, "taro")
-        for kind in Kind:
+        for kind in CertificateType:
             assert len(certificates(institutions, "taro", kind)) == 1
         institutions.settle()
         assert all(publication.path("03", "13113").exists() for publication in institutions.publications.values())
@@ -123,7 +123,7 @@ def test_issuance(prepared: Path, keys: SharedKeySource) -> None:
 
 def test_a_move_and_its_way_to_the_authorities(prepared: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
-        moved = [found for found in institutions.registry.history("hanako") if found.word == "move-within"]
+        moved = [found for found in institutions.registry.history("hanako") if found.code == "move-within"]
         assert len(moved) <= 1
         code = institutions.registry.find("hanako").code
         assert institutions.juki_net.j_lis.identity(code).address == institutions.registry.find("hanako").address

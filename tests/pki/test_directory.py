@@ -14,10 +14,10 @@ from cryptography import x509
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import free_port
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
+from kazashi.pki.certificate_database import AUTHORITY_LIST, Issued
 from kazashi.pki.directory import Directory, DirectoryUnavailable, partition_entry
-from kazashi.pki.ledger import AUTHORITY_LIST, Issued
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, new_institutions
@@ -51,7 +51,7 @@ class Asked:
         """The same search, which must end with an error."""
         run("ldapsearch", "-x", "-LLL", "-H", self.directory.uri, "-b", entry, "-s", "base", expect=code)
 
-    def list_of(self, issued: Issued, kind: Kind) -> bytes:
+    def list_of(self, issued: Issued, kind: CertificateType) -> bytes:
         return self.town.publications[kind].path(issued.generation, issued.partition).read_bytes()
 
     def load(self) -> int:
@@ -81,8 +81,10 @@ def entry_of(issued: Issued) -> str:
 
 
 @pytest.mark.parametrize("alias", ["hanako", "long-name"])
-@pytest.mark.parametrize("kind", Kind)
-def test_the_distribution_point_of_a_certificate_is_where_its_list_is(asked: Asked, alias: str, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_the_distribution_point_of_a_certificate_is_where_its_list_is(
+    asked: Asked, alias: str, kind: CertificateType
+) -> None:
     (issued,) = certificates(asked.town, alias, kind)
     entry = entry_of(issued)
     assert entry.lower() == partition_entry(kind, issued.partition).lower()
@@ -92,8 +94,8 @@ def test_the_distribution_point_of_a_certificate_is_where_its_list_is(asked: Ask
     assert {crl.issuer for crl in listed} == {loaded(issued).issuer}
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_two_generations_have_two_lists_in_one_entry(asked: Asked, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_two_generations_have_two_lists_in_one_entry(asked: Asked, kind: CertificateType) -> None:
     (present,), (former,) = (certificates(asked.town, alias, kind) for alias in ("long-name", "expired"))
     assert (present.generation, former.generation) == ("03", "02")
     assert entry_of(present) == entry_of(former)
@@ -103,8 +105,8 @@ def test_two_generations_have_two_lists_in_one_entry(asked: Asked, kind: Kind) -
     assert only == asked.list_of(certificates(asked.town, "hanako", kind)[0], kind)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_an_authoritys_entry_holds_its_certificates_and_their_list(asked: Asked, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_an_authoritys_entry_holds_its_certificates_and_their_list(asked: Asked, kind: CertificateType) -> None:
     generations = asked.town.authorities[kind].generations()
     (point,) = (
         x509.load_der_x509_certificate(generations[-1].certificate)
@@ -123,7 +125,7 @@ def test_an_authoritys_entry_holds_its_certificates_and_their_list(asked: Asked,
 def test_the_whole_tree_can_be_walked(asked: Asked) -> None:
     text = run("ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", asked.directory.uri, "-b", "c=JP", "dn")
     names = {line.removeprefix("dn: ") for line in text.splitlines() if line.startswith("dn: ")}
-    for kind in Kind:
+    for kind in CertificateType:
         for code in ("13113", "14104"):
             assert partition_entry(kind, code).lower() in {name.lower() for name in names}
     assert sum(name.lower().startswith("cn=") for name in names) == 4
@@ -174,7 +176,7 @@ def test_a_municipality_whose_first_certificate_is_issued_gets_an_entry(asked: A
     asked.town.issue_card("leap-day", "leap-day")
     asked.town.settle()
     assert asked.load() == 2
-    for kind in Kind:
+    for kind in CertificateType:
         (issued,) = certificates(asked.town, "leap-day", kind)
         assert asked.search(entry_of(issued))["certificateRevocationList;binary"] == [asked.list_of(issued, kind)]
 

@@ -27,11 +27,11 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import free_port
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
+from kazashi.pki.certificate_database import FULL_LIST, Issued
 from kazashi.pki.http import MAX_STATEMENT
-from kazashi.pki.ledger import FULL_LIST, Issued
 from kazashi.pki.ocsp import MAX_REQUEST
 from kazashi.pki.publication import list_path
 from kazashi.pki.responder import GRID
@@ -118,7 +118,7 @@ def caller(served: Served, request: pytest.FixtureRequest) -> Iterator[tuple[str
     served.callers.strike_off(name)
 
 
-def request(served: Served, issued: Issued, kind: Kind, nonce: bytes | None = None) -> bytes:
+def request(served: Served, issued: Issued, kind: CertificateType, nonce: bytes | None = None) -> bytes:
     issuer = x509.load_der_x509_certificate(served.town.authorities[kind].root())
     builder = ocsp.OCSPRequestBuilder().add_certificate(loaded(issued), issuer, hashes.SHA1())
     if nonce is not None:
@@ -126,18 +126,18 @@ def request(served: Served, issued: Issued, kind: Kind, nonce: bytes | None = No
     return builder.build().public_bytes(Encoding.DER)
 
 
-def of(served: Served, who: str, kind: Kind) -> Issued:
+def of(served: Served, who: str, kind: CertificateType) -> Issued:
     return certificates(served.town, who, kind)[-1]
 
 
 # OCSP
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_ocsp_is_asked_by_post(served: Served, caller: tuple[str, str], kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_ocsp_is_asked_by_post(served: Served, caller: tuple[str, str], kind: CertificateType) -> None:
     name, key = caller
     issued = of(served, "taro", kind)
-    answer = served.ask(f"/ocsp/{kind.word}", method="POST", body=request(served, issued, kind), key=key)
+    answer = served.ask(f"/ocsp/{kind.code}", method="POST", body=request(served, issued, kind), key=key)
     wanted = ocsp.OCSPCertStatus.REVOKED if kind is SIGNATURE else ocsp.OCSPCertStatus.GOOD
     assert (answer.ocsp.certificate_status, answer.ocsp.serial_number) == (wanted, issued.serial)
     assert "cache-control" not in answer.headers
@@ -327,8 +327,8 @@ def test_status_counterpart_and_revocation_file_are_told_and_billed(served: Serv
     good = served.ask(f"/services/status/authentication/{other.serial:x}", key=key).json
     assert (good["state"], good["reason"], good["since"]) == ("good", None, None)
     for kind, issued, wanted in ((SIGNATURE, revoked, other), (AUTHENTICATION, other, revoked)):
-        told = served.ask(f"/services/counterpart/{kind.word}/{issued.serial:X}", key=key).json
-        assert told == {"kind": kind.other.word, "serial": f"{wanted.serial:X}"}
+        told = served.ask(f"/services/counterpart/{kind.code}/{issued.serial:X}", key=key).json
+        assert told == {"kind": kind.other.code, "serial": f"{wanted.serial:X}"}
     listed = served.ask("/services/revocation-file/signature/03", key=key)
     assert listed.body == served.town.publications[SIGNATURE].path("03", FULL_LIST).read_bytes()
     assert served.ask("/services/revocation-file/signature/09", key=key).status == 404

@@ -23,10 +23,10 @@ from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import Medium
 from kazashi.jpki.state import Reason
 from kazashi.pki import asn1
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.crl import read_list, without
 from kazashi.pki.crl_entries import Entries, encode_entries
-from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.publication import Publication, list_path
 from kazashi.pki.responder import Responder
 from kazashi.world.clock import epoch
@@ -135,7 +135,7 @@ def phone_certificates(institutions: Institutions, keys: KeySource, lasts: list[
     """Serial numbers of phones' authentication certificates in two municipalities, which last so many days."""
     now = institutions.world.clock.now()
     requests = [
-        Request(
+        CertificateRequest(
             institutions.resident(("hanako", "leap-day")[place % 2]), certification_request(keys.take()), now,
             now + timedelta(days=days), Medium.PHONE, f"phone {place % 2}", identifier=f"request {next(_NUMBERS)}",
         )
@@ -204,7 +204,7 @@ def test_lists_brought_up_day_by_day_are_those_that_are_built_whole(
     for steps in days:
         for place, step in steps:
             serial = serials[place % len(serials)]
-            if step not in _ALLOWED.get(revocations.standing(serial).state.value, ()):
+            if step not in _ALLOWED.get(revocations.status(serial).state.value, ()):
                 continue
             if step == "release":
                 revocations.release(serial)
@@ -227,7 +227,7 @@ def test_an_entry_leaves_when_its_certificate_has_expired(town: Institutions, ke
         seen.append(serials_of(publication.path("03", FULL_LIST)))
         assert agrees_with_the_store(publication) > 0
     assert seen == [[short, long]] * 3 + [[long]] * 2
-    assert town.revocations[AUTHENTICATION].standing(short).reason is Reason.KEY_COMPROMISE, "the record stays"
+    assert town.revocations[AUTHENTICATION].status(short).reason is Reason.KEY_COMPROMISE, "the record stays"
 
 
 def test_a_list_of_nobody_has_no_entries_at_all(town: Institutions, keys: SharedKeySource) -> None:

@@ -31,18 +31,18 @@ from kazashi.pki.ocsp import (
     MAX_NONCE,
     MAX_REQUEST,
     CertificateId,
-    Refusal,
+    OcspErrorStatus,
     identifies,
     read_request,
     refuse,
 )
-from kazashi.pki.responder import GRID, Answer, Responder
+from kazashi.pki.responder import GRID, OcspResponse, Responder
 from kazashi.world.clock import end_of_day, epoch, from_epoch, instant_of
 from kazashi.world.key_source import SharedKeySource, generate
 from kazashi.world.token import TokenUnavailable
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
 
-MALFORMED = refuse(Refusal.MALFORMED_REQUEST)
+MALFORMED = refuse(OcspErrorStatus.MALFORMED_REQUEST)
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
 SHA1, SHA256 = hashes.SHA1(), hashes.SHA256()
 NAMES = {"sha1": SHA1, "sha256": SHA256}
@@ -113,11 +113,11 @@ def request_of_many(institutions: Institutions, serials: Sequence[int], nonce: b
     return bytes(asn1_ocsp.OCSPRequest({"tbs_request": body}).dump())
 
 
-def ask(institutions: Institutions, data: bytes) -> Answer:
+def ask(institutions: Institutions, data: bytes) -> OcspResponse:
     return Responder(institutions.authorities[AUTHENTICATION]).answer(data)
 
 
-def parsed(answer: Answer) -> ocsp.OCSPResponse:
+def parsed(answer: OcspResponse) -> ocsp.OCSPResponse:
     return ocsp.load_der_ocsp_response(answer.response)
 
 
@@ -233,7 +233,7 @@ WRONG = {
 def test_what_is_no_request_is_malformed(still: Institutions, data: bytes) -> None:
     answer = ask(still, data)
     assert answer.response == MALFORMED == bytes.fromhex("30030a0101")
-    assert (answer.asked, answer.refusal) == ((), Refusal.MALFORMED_REQUEST)
+    assert (answer.asked, answer.refusal) == ((), OcspErrorStatus.MALFORMED_REQUEST)
 
 
 def test_an_extension_that_is_not_critical_is_passed_over(still: Institutions) -> None:
@@ -245,23 +245,23 @@ def test_an_extension_that_is_not_critical_is_passed_over(still: Institutions) -
 @pytest.mark.parametrize(
     ("refusal", "status"),
     [
-        (Refusal.MALFORMED_REQUEST, ocsp.OCSPResponseStatus.MALFORMED_REQUEST),
-        (Refusal.INTERNAL_ERROR, ocsp.OCSPResponseStatus.INTERNAL_ERROR),
-        (Refusal.TRY_LATER, ocsp.OCSPResponseStatus.TRY_LATER),
-        (Refusal.SIG_REQUIRED, ocsp.OCSPResponseStatus.SIG_REQUIRED),
-        (Refusal.UNAUTHORIZED, ocsp.OCSPResponseStatus.UNAUTHORIZED),
+        (OcspErrorStatus.MALFORMED_REQUEST, ocsp.OCSPResponseStatus.MALFORMED_REQUEST),
+        (OcspErrorStatus.INTERNAL_ERROR, ocsp.OCSPResponseStatus.INTERNAL_ERROR),
+        (OcspErrorStatus.TRY_LATER, ocsp.OCSPResponseStatus.TRY_LATER),
+        (OcspErrorStatus.SIG_REQUIRED, ocsp.OCSPResponseStatus.SIG_REQUIRED),
+        (OcspErrorStatus.UNAUTHORIZED, ocsp.OCSPResponseStatus.UNAUTHORIZED),
     ],
 )
-def test_refusals_are_read_by_others(refusal: Refusal, status: ocsp.OCSPResponseStatus) -> None:
+def test_refusals_are_read_by_others(refusal: OcspErrorStatus, status: ocsp.OCSPResponseStatus) -> None:
     assert ocsp.load_der_ocsp_response(refuse(refusal)).response_status is status
     assert asn1_ocsp.OCSPResponse.load(refuse(refusal)).native["response_bytes"] is None
-    assert refusal.word.lower() == status.name.replace("_", "").lower()
+    assert refusal.asn1_name.lower() == status.name.replace("_", "").lower()
 
 
 _FUZZ = settings(max_examples=400, deadline=None)
 
 
-def well_formed(answer: Answer) -> None:
+def well_formed(answer: OcspResponse) -> None:
     """An answer to anything is either the word `malformedRequest` or a response that others read."""
     if answer.response == MALFORMED:
         return
@@ -331,9 +331,9 @@ def test_every_reason_is_told(still: Institutions) -> None:
         assert response.certificate_status is REVOKED
         assert response.revocation_time_utc == MORNING
         told[reason] = None if response.revocation_reason is None else response.revocation_reason.value
-        assert answer.asked[0].said == reason.word
-        assert REASONS[reason.word] is reason
-    assert told == {reason: reason.word if reason else None for reason in Reason}
+        assert answer.asked[0].said == reason.asn1_name
+        assert REASONS[reason.asn1_name] is reason
+    assert told == {reason: reason.asn1_name if reason else None for reason in Reason}
 
 
 def test_an_issuer_of_others_is_unknown(still: Institutions) -> None:
@@ -484,7 +484,7 @@ def test_a_token_that_is_away_means_try_later_and_not_a_failure_of_the_server(st
         patch.setattr(still.authorities[AUTHENTICATION], "responder", away)
         asyncio.run(endpoint(scope, receive, send))
     assert sent[0]["status"] == 200
-    assert sent[1]["body"] == refuse(Refusal.TRY_LATER)
+    assert sent[1]["body"] == refuse(OcspErrorStatus.TRY_LATER)
     assert list(callers.queries()) == []
     asyncio.run(endpoint(scope, receive, send))
     assert ocsp.load_der_ocsp_response(sent[3]["body"]).certificate_status is GOOD

@@ -16,20 +16,20 @@ from cryptography.x509.oid import ExtensionOID
 from kazashi.applets import jpki
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import REAL_POLICY_ARC, Kind, Profile
+from kazashi.jpki.profile import REAL_POLICY_ARC, CertificateType, Profile
 from kazashi.pki.authority import FIRST_SERIAL, Authority
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World
 from tests.support import run
 
 pytestmark = pytest.mark.unit
 
 ROOTS = Path(__file__).parent / "roots"
-REAL_ROOT = {Kind.SIGNATURE: "sign_ca_2023.pem", Kind.AUTHENTICATION: "auth_ca_2023.pem"}
+REAL_ROOT = {CertificateType.SIGNATURE: "sign_ca_2023.pem", CertificateType.AUTHENTICATION: "auth_ca_2023.pem"}
 
 
-def certificate(world: World, alias: str, kind: Kind) -> bytes:
-    fid = jpki.SIGNATURE_CERTIFICATE if kind is Kind.SIGNATURE else jpki.AUTHENTICATION_CERTIFICATE
+def certificate(world: World, alias: str, kind: CertificateType) -> bytes:
+    fid = jpki.SIGNATURE_CERTIFICATE if kind is CertificateType.SIGNATURE else jpki.AUTHENTICATION_CERTIFICATE
     content = read_image(image_path(world, alias))[0][jpki.AID].data[fid]
     return content[: int.from_bytes(content[2:4]) + 4]
 
@@ -41,8 +41,8 @@ def extensions(der: bytes) -> list[tuple[str, bool]]:
     ]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_root_has_the_structure_of_the_real_one(world: World, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_a_root_has_the_structure_of_the_real_one(world: World, kind: CertificateType) -> None:
     real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
     ours = Authority(world, kind).root()
     assert extensions(ours) == extensions(real)
@@ -84,9 +84,9 @@ def tags(der: bytes) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("alias", CAST)
+@pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
 def test_an_authentication_certificate(world: World, alias: str) -> None:
-    der = certificate(world, alias, Kind.AUTHENTICATION)
+    der = certificate(world, alias, CertificateType.AUTHENTICATION)
     assert extensions(der) == [
         ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
         ("2.5.29.31", False), ("1.3.6.1.5.5.7.1.1", False), ("2.5.29.35", False), ("2.5.29.14", False),
@@ -95,16 +95,16 @@ def test_an_authentication_certificate(world: World, alias: str) -> None:
     common_name = loaded.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
     assert len(common_name) == 23
     assert common_name[5] == "4"
-    assert str(common_name).endswith(f"{CAST[alias].municipality.code}003A")
+    assert str(common_name).endswith(f"{SAMPLE_RESIDENTS[alias].municipality.code}003A")
     assert len(loaded.subject.rdns) == 2
     assert 1500 <= len(der) <= 1650
-    address = str(CAST[alias].name).encode()
+    address = str(SAMPLE_RESIDENTS[alias].name).encode()
     assert address not in der, "no name in it"
 
 
-@pytest.mark.parametrize("alias", [alias for alias in CAST if alias != "child"])
+@pytest.mark.parametrize("alias", [alias for alias in SAMPLE_RESIDENTS if alias != "child"])
 def test_a_signature_certificate(world: World, alias: str) -> None:
-    der = certificate(world, alias, Kind.SIGNATURE)
+    der = certificate(world, alias, CertificateType.SIGNATURE)
     assert extensions(der) == [
         ("2.5.29.15", True), ("2.5.29.17", False), ("2.5.29.32", True), ("2.5.29.18", False),
         ("2.5.29.31", False), ("2.5.29.35", False), ("2.5.29.14", False),
@@ -122,7 +122,7 @@ def test_a_signature_certificate(world: World, alias: str) -> None:
     assert len(values["1"]) == len(values["2"])
     assert len(values["5"]) == len(values["6"])
     assert set(values["2"] + values["6"]) <= {"0", "1"}
-    assert values["4"][1:] == str(CAST[alias].birth)
+    assert values["4"][1:] == str(SAMPLE_RESIDENTS[alias].birth)
     assert values["3"] in "123"
     if alias == "rare-kanji":
         assert (values["1"], values["2"]) == ("●●　●次郎", "110100")
@@ -133,11 +133,11 @@ def test_a_signature_certificate(world: World, alias: str) -> None:
         assert values["5"] == "東京都渋谷区架空町９丁目９９番９９号"
     common_name = str(loaded.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
     assert len(common_name) == 28
-    assert common_name[14:19] == CAST[alias].municipality.code
+    assert common_name[14:19] == SAMPLE_RESIDENTS[alias].municipality.code
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_what_both_have_in_common(world: World, kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_what_both_have_in_common(world: World, kind: CertificateType, tmp_path: Path) -> None:
     der, root = certificate(world, "hanako", kind), Authority(world, kind).root()
     loaded, issuer = x509.load_der_x509_certificate(der), x509.load_der_x509_certificate(root)
     public = issuer.public_key()
@@ -164,8 +164,8 @@ def test_what_both_have_in_common(world: World, kind: Kind, tmp_path: Path) -> N
 
 
 def test_serials_have_no_gap_and_no_double(world: World) -> None:
-    for kind in Kind:
-        database = sqlite3.connect(world.directory / "stores" / f"authority_{kind.word}.sqlite")
+    for kind in CertificateType:
+        database = sqlite3.connect(world.directory / "stores" / f"authority_{kind.code}.sqlite")
         serials = [
             row[0]
             for row in database.execute(
@@ -180,7 +180,7 @@ def test_serials_have_no_gap_and_no_double(world: World) -> None:
 
 
 def test_the_expired_card_is_of_an_earlier_generation(world: World) -> None:
-    loaded = x509.load_der_x509_certificate(certificate(world, "expired", Kind.AUTHENTICATION))
+    loaded = x509.load_der_x509_certificate(certificate(world, "expired", CertificateType.AUTHENTICATION))
     now = world.clock.now()
     assert loaded.not_valid_after_utc < now
     content = read_image(image_path(world, "expired"))[0][jpki.AID].data[jpki.AUTHENTICATION_AUTHORITY]
@@ -188,7 +188,9 @@ def test_the_expired_card_is_of_an_earlier_generation(world: World) -> None:
     assert root.subject == loaded.issuer
     loaded.verify_directly_issued_by(root)
     with pytest.raises(InvalidSignature):
-        loaded.verify_directly_issued_by(x509.load_der_x509_certificate(Authority(world, Kind.AUTHENTICATION).root()))
+        loaded.verify_directly_issued_by(
+            x509.load_der_x509_certificate(Authority(world, CertificateType.AUTHENTICATION).root())
+        )
 
 
 def test_real_organisations_are_refused() -> None:

@@ -25,10 +25,10 @@ from pyhanko_certvalidator.errors import InsufficientRevinfoError, RevokedError
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium, Profile
+from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium, Profile
 from kazashi.jpki.state import Reason
-from kazashi.pki.certificate import Request
-from kazashi.pki.ledger import AUTHORITY_LIST, FULL_LIST
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.lint import lint
 from kazashi.pki.responder import Responder
 from kazashi.pki.signing_key import new_p384_key
@@ -51,7 +51,7 @@ class Samples:
 
     institutions: Institutions
     files: Path
-    certificates: dict[str, tuple[Kind, bytes]] = field(default_factory=dict)
+    certificates: dict[str, tuple[CertificateType, bytes]] = field(default_factory=dict)
 
     @property
     def now(self) -> str:
@@ -81,10 +81,12 @@ class Samples:
         return str(path)
 
 
-def phone_request(institutions: Institutions, who: str, key: bytes, medium_id: str, medium: Medium) -> Request:
+def phone_request(
+    institutions: Institutions, who: str, key: bytes, medium_id: str, medium: Medium
+) -> CertificateRequest:
     """A request for a certificate that lasts four years."""
     now = institutions.world.clock.now()
-    return Request(
+    return CertificateRequest(
         institutions.resident(who), certification_request(key), now, now + timedelta(days=4 * 365), medium, medium_id
     )
 
@@ -96,15 +98,15 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     samples = Samples(institutions, tmp_path_factory.mktemp("files"))
     for alias in ALIASES:
         institutions.issue_card(alias, alias)
-        for kind in Kind:
+        for kind in CertificateType:
             if held := certificates(institutions, alias, kind):
-                samples.certificates[f"{alias} {kind.word}"] = (kind, held[-1].certificate)
-    for kind in Kind:
+                samples.certificates[f"{alias} {kind.code}"] = (kind, held[-1].certificate)
+    for kind in CertificateType:
         authority = institutions.authorities[kind]
         on_phone = phone_request(institutions, "taro", keys.take(), "phone 1", Medium.PHONE)
         of_next = phone_request(institutions, "taro", new_p384_key(), "next 1", Medium.CARD)
-        samples.certificates[f"phone {kind.word}"] = (kind, authority.issue(on_phone))
-        samples.certificates[f"next {kind.word}"] = (kind, authority.issue(of_next, NEXT))
+        samples.certificates[f"phone {kind.code}"] = (kind, authority.issue(on_phone))
+        samples.certificates[f"next {kind.code}"] = (kind, authority.issue(of_next, NEXT))
     institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
     institutions.settle()
     institutions.revocations[AUTHENTICATION].revoke(serial(samples, "phone authentication"), Reason.CERTIFICATE_HOLD)
@@ -121,8 +123,8 @@ def serial(samples: Samples, name: str) -> int:
 
 REVOKED = ("hanako signature", "phone authentication", "next signature", "taro signature")
 NAMES = [
-    *(f"{alias} {kind.word}" for alias in ALIASES for kind in Kind if (alias, kind) != ("child", SIGNATURE)),
-    *(f"{what} {kind.word}" for what in ("phone", "next") for kind in Kind),
+    *(f"{alias} {kind.code}" for alias in ALIASES for kind in CertificateType if (alias, kind) != ("child", SIGNATURE)),
+    *(f"{what} {kind.code}" for what in ("phone", "next") for kind in CertificateType),
 ]
 
 
@@ -157,8 +159,8 @@ def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(sa
         assert verify(samples, name, samples.issuer(name), crl=samples.listed(name)).strip().endswith("OK")
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_openssl_verifies_every_root_and_every_list(samples: Samples, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_openssl_verifies_every_root_and_every_list(samples: Samples, kind: CertificateType) -> None:
     publication = samples.institutions.publications[kind]
     seen = 0
     for generation in samples.institutions.authorities[kind].generations():
@@ -205,13 +207,13 @@ def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     now = SystemClock().now()
     clock_of(institutions.world).stand(now - timedelta(hours=1))
     institutions.issue_card("hanako", "hanako")
-    for kind in Kind:
-        samples.certificates[f"hanako {kind.word}"] = (
+    for kind in CertificateType:
+        samples.certificates[f"hanako {kind.code}"] = (
             kind,
             certificates(institutions, "hanako", kind)[-1].certificate,
         )
         request = phone_request(institutions, "hanako", new_p384_key(), "next 1", Medium.CARD)
-        samples.certificates[f"next {kind.word}"] = (kind, institutions.authorities[kind].issue(request, NEXT))
+        samples.certificates[f"next {kind.code}"] = (kind, institutions.authorities[kind].issue(request, NEXT))
     institutions.revocations[AUTHENTICATION].revoke(serial(samples, "next authentication"), Reason.CERTIFICATE_HOLD)
     institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
     institutions.settle()
@@ -220,8 +222,8 @@ def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     institutions.world.close()
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_certtool_verifies_the_lists(current: Samples, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_certtool_verifies_the_lists(current: Samples, kind: CertificateType) -> None:
     publication = current.institutions.publications[kind]
     for generation in publication.authority.generations():
         root = current.pem("CERTIFICATE", "root", generation.certificate)
@@ -240,7 +242,7 @@ def test_certtool_verifies_the_lists(current: Samples, kind: Kind) -> None:
             assert "Verification output: Verified" not in said
 
 
-@pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
+@pytest.mark.parametrize("name", [f"{who} {kind.code}" for who in ("hanako", "next") for kind in CertificateType])
 def test_certtool_verifies_a_certificate_with_the_full_list(current: Samples, name: str) -> None:
     kind, certificate = current.certificates[name]
     generation = current.institutions.authorities[kind].find(serial(current, name)).generation
@@ -298,8 +300,8 @@ def check(key: CertificatePublicKeyTypes, signature: bytes, signed: bytes, algor
         key.verify(signature, signed, ec.ECDSA(algorithm))
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_cryptography_reads_the_lists(samples: Samples, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_cryptography_reads_the_lists(samples: Samples, kind: CertificateType) -> None:
     publication = samples.institutions.publications[kind]
     for generation in samples.institutions.authorities[kind].generations():
         issuer = x509.load_der_x509_certificate(generation.certificate)
@@ -337,8 +339,8 @@ def test_asn1crypto_writes_a_certificate_as_it_read_it(samples: Samples, name: s
     assert parsed.dump(force=True) == certificate
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_asn1crypto_writes_a_list_as_it_read_it(samples: Samples, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CertificateType)
+def test_asn1crypto_writes_a_list_as_it_read_it(samples: Samples, kind: CertificateType) -> None:
     publication = samples.institutions.publications[kind]
     for generation in samples.institutions.authorities[kind].generations():
         for name in publication.names(generation.name):
@@ -399,7 +401,7 @@ def test_every_reader_takes_an_ocsp_response(
     assert ("OCSP Nonce" in said) == (nonce is not None)
 
 
-@pytest.mark.parametrize("name", [f"{who} {kind.word}" for who in ("hanako", "next") for kind in Kind])
+@pytest.mark.parametrize("name", [f"{who} {kind.code}" for who in ("hanako", "next") for kind in CertificateType])
 def test_ocsptool_asks_and_verifies_the_answer(current: Samples, name: str) -> None:
     root = current.pem("CERTIFICATE", "root", current.issuer(name))
     leaf = current.pem("CERTIFICATE", "leaf", current.certificates[name][1])
@@ -441,8 +443,8 @@ def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(samples: Sampl
 
 def test_pkilint_finds_in_roots_what_it_finds_in_the_real_ones(samples: Samples) -> None:
     roots = {
-        f"{kind.word} {found.name}": found.certificate
-        for kind in Kind
+        f"{kind.code} {found.name}": found.certificate
+        for kind in CertificateType
         for found in samples.institutions.authorities[kind].generations()
     }
     real = Path(__file__).parent / "roots"
@@ -476,5 +478,5 @@ def test_both_profiles_are_told_apart_by_their_algorithm_alone(samples: Samples)
         assert profile.policy(kind, Medium.CARD) in str(parsed.certificate_policies_value.native)
         return [found["extn_id"].native for found in parsed["tbs_certificate"]["extensions"]]
 
-    for kind in Kind:
-        assert shape(NEXT, f"next {kind.word}") == shape(EMULATED, f"rare-kanji {kind.word}")
+    for kind in CertificateType:
+        assert shape(NEXT, f"next {kind.code}") == shape(EMULATED, f"rare-kanji {kind.code}")

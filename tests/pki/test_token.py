@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.world.token import TokenAddress, TokenUnavailable
 from tests.support import run
 
@@ -97,9 +97,9 @@ class Token:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
-    def rows(self, kind: Kind, query: str, world: str = "w") -> list[tuple[Any, ...]]:
+    def rows(self, kind: CertificateType, query: str, world: str = "w") -> list[tuple[Any, ...]]:
         """What an authority's store has."""
-        database = sqlite3.connect(self.home / world / "stores" / f"authority_{kind.word}.sqlite")
+        database = sqlite3.connect(self.home / world / "stores" / f"authority_{kind.code}.sqlite")
         try:
             return database.execute(query).fetchall()
         finally:
@@ -108,7 +108,11 @@ class Token:
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that a failed issue must leave as it was."""
         tables = ("counter", "generation", "certificate", "responder", "revocation", "event")
-        return {f"{kind.word} {table}": self.rows(kind, f"SELECT * FROM {table}") for kind in Kind for table in tables}
+        return {
+            f"{kind.code} {table}": self.rows(kind, f"SELECT * FROM {table}")
+            for kind in CertificateType
+            for table in tables
+        }
 
 
 @pytest.fixture
@@ -130,14 +134,14 @@ for kind in Kind:
         if found.medium_id == "card 1":
             town.revocations[kind].revoke(found.serial, Reason.KEY_COMPROMISE)
 later(town, days=1)
-print(json.dumps({kind.word: {found.generation: [found.serial, found.certificate.hex()]
+print(json.dumps({kind.code: {found.generation: [found.serial, found.certificate.hex()]
                               for found in certificates(town, "hanako", kind)} for kind in Kind}))
 """
 
 
 def test_certificates_and_lists_are_signed_in_the_token(token: Token) -> None:
     issued = token.play(ISSUE)
-    for kind in Kind:
+    for kind in CertificateType:
         generations = token.rows(kind, "SELECT name, keys, key, certificate FROM generation ORDER BY name")
         assert [(name, keys, key) for name, keys, key, _ in generations] == [
             ("03", token.address(), b""), ("next", token.address(), b""),
@@ -145,12 +149,12 @@ def test_certificates_and_lists_are_signed_in_the_token(token: Token) -> None:
         for name, _, _, content in generations:
             root = x509.load_der_x509_certificate(content)
             assert isinstance(root.public_key(), rsa.RSAPublicKey if name == "03" else ec.EllipticCurvePublicKey)
-            serial, text = issued[kind.word][name]
+            serial, text = issued[kind.code][name]
             leaf = x509.load_der_x509_certificate(bytes.fromhex(text))
             leaf.verify_directly_issued_by(root)
             tree = token.home / "w" / "publication"
             listed = x509.load_der_x509_crl(
-                (tree / "crl" / kind.word / name / "Tokyo-to" / "Shibuya-ku.crl").read_bytes()
+                (tree / "crl" / kind.code / name / "Tokyo-to" / "Shibuya-ku.crl").read_bytes()
             )
             assert listed.is_signature_valid(root.public_key())  # type: ignore[arg-type]
             assert (listed.get_revoked_certificate_by_serial_number(serial) is not None) == (name == "03")
@@ -180,7 +184,7 @@ def test_the_pin_may_be_in_a_file_and_another_process_finds_the_keys_again(token
     address = token.address(pin=f"pin-source=file:{secret}")
     issue = "print(json.dumps(town.authorities[SIGNATURE].issue(request(NAME, stock.take())).hex()))"
     first, second = (token.play(issue.replace("NAME", repr(name)), address) for name in ("card 1", "card 2"))
-    ((root,),) = token.rows(Kind.SIGNATURE, "SELECT certificate FROM generation")
+    ((root,),) = token.rows(CertificateType.SIGNATURE, "SELECT certificate FROM generation")
     for content in (first, second):
         x509.load_der_x509_certificate(bytes.fromhex(content)).verify_directly_issued_by(
             x509.load_der_x509_certificate(root)
@@ -203,7 +207,7 @@ GO_ON = """
 serials = {}
 for kind in Kind:
     town.authorities[kind].issue(request("card 2", stock.take()))
-    serials[kind.word] = [found.serial for found in certificates(town, "hanako", kind)]
+    serials[kind.code] = [found.serial for found in certificates(town, "hanako", kind)]
 town.settle()
 print(json.dumps(serials))
 """
@@ -290,7 +294,7 @@ def test_two_worlds_on_one_token_do_not_take_each_others_keys(token: Token) -> N
     roots = []
     for world, seed in (("w", "town"), ("v", "village")):
         token.play("town.authorities[SIGNATURE].root()\nprint(json.dumps(None))", world=world, seed=seed)
-        ((root,),) = token.rows(Kind.SIGNATURE, "SELECT certificate FROM generation", world)
+        ((root,),) = token.rows(CertificateType.SIGNATURE, "SELECT certificate FROM generation", world)
         roots.append(x509.load_der_x509_certificate(root))
     assert roots[0].subject == roots[1].subject
     assert roots[0].public_key() != roots[1].public_key()
@@ -321,5 +325,5 @@ def test_a_module_that_is_not_there_is_a_token_that_is_not_there(token: Token) -
     address = token.address().replace(MODULE, "/nowhere/none.so")
     said = token.play("print(json.dumps(refused(town.authorities[SIGNATURE].root)))", address)
     assert "'kazashi' with the authority's keys failed" in said
-    assert token.rows(Kind.SIGNATURE, "SELECT count(*) FROM generation") == [(0,)]
-    assert token.rows(Kind.SIGNATURE, "SELECT * FROM counter") == []
+    assert token.rows(CertificateType.SIGNATURE, "SELECT count(*) FROM generation") == [(0,)]
+    assert token.rows(CertificateType.SIGNATURE, "SELECT * FROM counter") == []

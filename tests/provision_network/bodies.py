@@ -11,13 +11,13 @@ import pytest
 
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.exchange import Trace, carry
-from kazashi.provision_network.interface import Asked, Interface
+from kazashi.provision_network.exchange import FlowTrace, carry
+from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
 from kazashi.provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
-from kazashi.provision_network.terms import NetworkRefused, ProvisionRecord
+from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord
 from kazashi.world.home import World
-from kazashi.world.post import Message
+from kazashi.world.outbox import Message
 
 NOW = datetime(2018, 4, 2, 3, tzinfo=UTC)
 HANAKO, TARO = "12345678903", "98765432101"
@@ -32,7 +32,7 @@ CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "74" and row.p
 @contextmanager
 def denied(denial: str) -> Iterator[None]:
     """What is done inside is refused by the network, for that reason."""
-    with pytest.raises(NetworkRefused) as refused:
+    with pytest.raises(NetworkRejected) as refused:
         yield
     assert refused.value.denial == denial
 
@@ -44,17 +44,17 @@ class Network:
     world: World
     core: Core
     platform: IntermediatePlatform
-    interfaces: list[Interface]
-    trace: Trace = field(default_factory=Trace)
+    interfaces: list[InterfaceSystem]
+    trace: FlowTrace = field(default_factory=FlowTrace)
     seen: list[Message] = field(default_factory=list)
     """All messages that were handed over."""
 
     @property
-    def municipal(self) -> Interface:
+    def municipal(self) -> InterfaceSystem:
         return self.interfaces[0]
 
     @property
-    def national(self) -> Interface:
+    def national(self) -> InterfaceSystem:
         return self.interfaces[1]
 
     def server(self, town: str) -> IntermediateServer:
@@ -70,7 +70,9 @@ class Network:
 
         return carry(self.world, self.core, self.interfaces, watch)
 
-    def ask(self, body: str = SHIBUYA, provider: str = MINATO, purpose: Purpose = PURPOSE, **more: bool) -> Asked:
+    def ask(
+        self, body: str = SHIBUYA, provider: str = MINATO, purpose: Purpose = PURPOSE, **more: bool
+    ) -> OutgoingRequest:
         """Ask, and let everything go its way; answers how far it has come."""
         process = self.municipal.ask(body, self.code(body), purpose, [provider], **more)
         self.carry()
@@ -83,7 +85,7 @@ class Network:
 def network_of(world: World, *ordinances: OrdinanceAffair, ordinary: bool = False) -> Network:
     """A network with four towns and the pension service, in which everybody knows of everybody."""
     core = Core(world, RuleBook(ROWS, ordinances, ordinary=ordinary))
-    interfaces = [Interface(world, MUNICIPAL), Interface(world, NATIONAL)]
+    interfaces = [InterfaceSystem(world, MUNICIPAL), InterfaceSystem(world, NATIONAL)]
     for interface, behind in zip(interfaces, (TOWNS, [PENSION]), strict=True):
         for body in behind:
             interface.add(body)

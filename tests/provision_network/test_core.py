@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.terms import Outcome, Role
+from kazashi.provision_network.terms import RequestOutcome, Role
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -47,10 +47,10 @@ def test_d7_a_request_is_converted_and_brought_to_one_provider(core: Core) -> No
 
 def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said(core: Core) -> None:
     notified = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
-    core.settle(MINATO, notified.number, Outcome.PROVIDED)
+    core.settle(MINATO, notified.number, RequestOutcome.PROVIDED)
     (record,) = core.records(core.portal_code(HANAKO))
     assert (record.requester, record.provider, record.item) == (SHIBUYA, MINATO, PURPOSE.item)
-    assert (record.requested_at, record.provided_at, record.outcome) == (NOW, NOW, Outcome.PROVIDED)
+    assert (record.requested_at, record.provided_at, record.outcome) == (NOW, NOW, RequestOutcome.PROVIDED)
     assert core.records(core.portal_code(TARO)) == [], "exactly the person's own"
     with core.store.reading() as connection:
         columns = connection.execute(sa.text("SELECT * FROM provision_record")).keys()
@@ -71,21 +71,21 @@ def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
 
 def test_d8_a_provider_that_was_notified_provides_or_holds(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
-    for outcome in (Outcome.DENIED, Outcome.NOTIFIED):
+    for outcome in (RequestOutcome.DENIED, RequestOutcome.NOTIFIED):
         with denied("duty-to-provide"):
             core.settle(MINATO, number, outcome)
-    core.settle(MINATO, number, Outcome.HELD)
+    core.settle(MINATO, number, RequestOutcome.HELD)
     assert core.records(core.portal_code(HANAKO))[0].provided_at is None
-    core.settle(MINATO, number, Outcome.PROVIDED)
+    core.settle(MINATO, number, RequestOutcome.PROVIDED)
     with denied("not-notified"):
-        core.settle(MINATO, number, Outcome.HELD)
+        core.settle(MINATO, number, RequestOutcome.HELD)
 
 
 def test_d9_nobody_provides_without_being_notified(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
     for provider, wrong in ((MINATO, number + 1), (PENSION, number)):
         with denied("not-notified"):
-            core.settle(provider, wrong, Outcome.PROVIDED)
+            core.settle(provider, wrong, RequestOutcome.PROVIDED)
 
 
 def test_d10_a_body_without_assessment_does_not_take_part(core: Core) -> None:
@@ -112,7 +112,7 @@ def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_record
         with denied(denial):
             core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), wrong, [MINATO])
     assert [(one.outcome, one.reason) for one in core.records(core.portal_code(HANAKO))] == [
-        (Outcome.DENIED, "unknown-purpose"), (Outcome.DENIED, "not-listed"),
+        (RequestOutcome.DENIED, "unknown-purpose"), (RequestOutcome.DENIED, "not-listed"),
     ]  # fmt: skip
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
-from kazashi.provision_network.interface import Interface, Stage
+from kazashi.provision_network.interface_system import InterfaceSystem, RequestStage
 from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.terms import Outcome
+from kazashi.provision_network.terms import RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import open_world
 from kazashi.world.settings import Settings
@@ -37,7 +37,7 @@ SECRET = "所得 2,345,678円"
 def at(home: Path) -> Network:
     """The network of a world as it stands on disk."""
     world = open_world(home, clock=FixedClock(NOW))
-    interfaces = [Interface(world, MUNICIPAL), Interface(world, NATIONAL)]
+    interfaces = [InterfaceSystem(world, MUNICIPAL), InterfaceSystem(world, NATIONAL)]
     return Network(world, Core(world, RuleBook(ROWS)), interfaces[0].platform, interfaces)
 
 
@@ -78,11 +78,11 @@ def test_nothing_is_lost_or_doubled_wherever_it_is_killed(tmp_path: Path) -> Non
         # A request that was on disk, and whose number was not noted yet, is asked once more under another number.
         more = len(paper.read_text().split()) != len(network.records())
         assert more is (network.records()[-1].number == 3)
-        assert {one.stage for one in asked} == {Stage.ANSWERED}
+        assert {one.stage for one in asked} == {RequestStage.ANSWERED}
         received = network.municipal.answer_to(int(paper.read_text().split()[0]))
         assert received is not None
         assert received.content == SECRET
-        assert {record.outcome for record in network.records()} == {Outcome.PROVIDED}
+        assert {record.outcome for record in network.records()} == {RequestOutcome.PROVIDED}
         waiting = [network.core.outbox.waiting(network.core.store)]
         waiting += [interface.outbox.waiting(interface.store) for interface in network.interfaces]
         assert waiting == [0, 0, 0]

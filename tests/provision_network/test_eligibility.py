@@ -10,7 +10,7 @@ import pytest
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.relying import card_verdict, direct_linkage
-from kazashi.provision_network.eligibility import Check, EligibilityDesk, Insurance
+from kazashi.provision_network.eligibility import Check, EligibilityService, Insurance
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.bodies import denied
@@ -32,14 +32,14 @@ def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
 
 
 @pytest.fixture
-def desk(town: Institutions) -> EligibilityDesk:
-    found = EligibilityDesk(town.world, direct_linkage(town, "insurers"))
+def desk(town: Institutions) -> EligibilityService:
+    found = EligibilityService(town.world, direct_linkage(town, "insurers"))
     found.insure(KENPO, b"shared code")
     found.tie(card_verdict(town, "hanako"), KENPO.insured_number)
     return found
 
 
-def test_med1_med2_a_visit_with_the_card_alone(town: Institutions, desk: EligibilityDesk) -> None:
+def test_med1_med2_a_visit_with_the_card_alone(town: Institutions, desk: EligibilityService) -> None:
     for how in Check:
         found = desk.check(card_verdict(town, "hanako"), "架空医院", how)
         assert (found.insurance, found.valid) == (KENPO, True)
@@ -47,7 +47,7 @@ def test_med1_med2_a_visit_with_the_card_alone(town: Institutions, desk: Eligibi
     assert (unknown.insurance, unknown.valid) == (None, False)
 
 
-def test_med1_insurance_that_has_ended_is_not_valid(town: Institutions, desk: EligibilityDesk) -> None:
+def test_med1_insurance_that_has_ended_is_not_valid(town: Institutions, desk: EligibilityService) -> None:
     desk.insure(Insurance(KENPO.insured_number, KENPO.insurer, KENPO.begins, date(2026, 10, 31)))
     found = desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
     assert not found.valid
@@ -56,7 +56,7 @@ def test_med1_insurance_that_has_ended_is_not_valid(town: Institutions, desk: El
     assert not desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN).valid, "not yet"
 
 
-def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institutions, desk: EligibilityDesk) -> None:
+def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institutions, desk: EligibilityService) -> None:
     from kazashi.world.clock import instant_of
     from tests.town import clock_of
 
@@ -65,19 +65,19 @@ def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institut
     town.cards.renew("hanako")
     town.settle()
     renewed = card_verdict(town, "hanako")
-    blind = EligibilityDesk(town.world, NoLinkage())
+    blind = EligibilityService(town.world, NoLinkage())
     assert blind.check(renewed, "架空医院", Check.PIN).insurance is None
     assert desk.check(renewed, "架空医院", Check.PIN).insurance == KENPO
     assert blind.check(renewed, "架空医院", Check.PIN).insurance == KENPO, "it is tied from now on"
 
 
-def test_med3_med4_b16_the_joint_body_has_a_number_of_its_own_and_none_else_s(desk: EligibilityDesk) -> None:
+def test_med3_med4_b16_the_joint_body_has_a_number_of_its_own_and_none_else_s(desk: EligibilityService) -> None:
     columns = {column.name for table in (desk.insured, desk.card) for column in table.columns}
     assert "individual_number" not in columns
     assert columns == {"insured_number", "insurer", "begins", "ends", "code", "serial"}
 
 
-def test_a_verdict_that_is_not_good_gets_nothing(town: Institutions, desk: EligibilityDesk) -> None:
+def test_a_verdict_that_is_not_good_gets_nothing(town: Institutions, desk: EligibilityService) -> None:
     from tests.town import later
 
     town.happen("hanako", "death", {})

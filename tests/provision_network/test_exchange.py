@@ -15,13 +15,13 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.exchange import carry
-from kazashi.provision_network.interface import Stage
-from kazashi.provision_network.intermediate import FalseAnswer, Held
+from kazashi.provision_network.interface_system import RequestStage
+from kazashi.provision_network.intermediate import InvalidAnswer, ProvisionOnHold
 from kazashi.provision_network.rules import OrdinanceAffair, Purpose
-from kazashi.provision_network.terms import CORE, NetworkRefused, Notified, Outcome
+from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
-from kazashi.world.post import Message, MessageGap, NodeDown
+from kazashi.world.outbox import Message, MessageGap, NodeDown
 from kazashi.world.settings import Settings
 from kazashi.world.storage import Store
 from tests.provision_network.bodies import (
@@ -76,7 +76,7 @@ def content_of(network: Network, process: int) -> str:
 
 def test_d7_five_steps_and_the_answer_passes_the_core_by(network: Network) -> None:
     asked = network.ask()
-    assert asked.stage is Stage.ANSWERED
+    assert asked.stage is RequestStage.ANSWERED
     assert asked.rule == "番号法19条7号, 別表第二 74"
     assert content_of(network, asked.process) == f"{SECRET} {MINATO}"
     assert [(step.sender, step.receiver) for step in network.trace.steps] == [
@@ -92,7 +92,7 @@ def test_d7_no_broadcast(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO, "新宿区"])
     network.carry()
     asked = network.municipal.asked(process)
-    assert (asked.stage, asked.denial) == (Stage.REFUSED, "broadcast")
+    assert (asked.stage, asked.denial) == (RequestStage.REFUSED, "broadcast")
     assert network.municipal.notified() == {}
 
 
@@ -100,7 +100,7 @@ def test_g19_7_the_table_s_affairs_go_over_the_network_and_are_seen_in_the_porta
     network.ask()
     (record,) = network.records()
     assert (record.requester, record.provider, record.item, record.outcome) == (
-        SHIBUYA, MINATO, PURPOSE.item, Outcome.PROVIDED,
+        SHIBUYA, MINATO, PURPOSE.item, RequestOutcome.PROVIDED,
     )  # fmt: skip
     assert record.reason.startswith("番号法19条7号")
     assert network.records(TARO) == []
@@ -110,8 +110,8 @@ def test_g19_8_h4_h7_affairs_by_ordinance_go_over_the_network_too_and_are_publis
     own = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
     affair = OrdinanceAffair("架空町-1", own, "9", True, True, True, True, True)
     network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=False))
-    assert network.ask(purpose=own).stage is Stage.ANSWERED
-    assert network.ask().stage is Stage.ANSWERED
+    assert network.ask(purpose=own).stage is RequestStage.ANSWERED
+    assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 2
     assert network.core.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
     assert [found["identifier"] for found in network.core.rules.published()] == ["架空町-1"]
@@ -119,7 +119,7 @@ def test_g19_8_h4_h7_affairs_by_ordinance_go_over_the_network_too_and_are_publis
 
 def test_d3_the_core_holds_no_content_after_any_number_of_exchanges(network: Network) -> None:
     for asker, asked in permutations(TOWNS, 2):
-        assert network.ask(asker, asked).stage is Stage.ANSWERED
+        assert network.ask(asker, asked).stage is RequestStage.ANSWERED
     assert len(network.records()) == 12
     held = everything_in(network.core.store)
     assert len(held) > 50
@@ -137,7 +137,7 @@ def test_d1_answers_are_sealed_from_body_to_body(network: Network) -> None:
     for plain in ("2,345,678", HANAKO):
         assert not [text for text in texts if plain in text]
     sealed = next(one.body["sealed"] for one in messages if one.kind == "answer")
-    with pytest.raises(FalseAnswer, match="cannot be opened"):
+    with pytest.raises(InvalidAnswer, match="cannot be opened"):
         network.server("新宿区").opened(process, 1, MINATO, PURPOSE.item, sealed)
 
 
@@ -175,7 +175,7 @@ def test_a_person_of_whom_the_provider_has_nothing_is_answered_so(network: Netwo
     received = network.municipal.answer_to(process)
     assert received is not None
     assert (received.content, received.registered_at) == (None, None)
-    assert network.records(TARO)[0].outcome is Outcome.PROVIDED
+    assert network.records(TARO)[0].outcome is RequestOutcome.PROVIDED
 
 
 def test_e2_a_copy_has_no_column_for_the_number(network: Network) -> None:
@@ -187,21 +187,21 @@ def test_e2_a_copy_has_no_column_for_the_number(network: Network) -> None:
 
 def test_e3_no_municipality_reads_another_s(network: Network) -> None:
     for reader, owner in permutations(TOWNS, 2):
-        stolen = Notified(1, network.code(owner), owner, SHIBUYA, 1, PURPOSE.item, "none")
+        stolen = Notification(1, network.code(owner), owner, SHIBUYA, 1, PURPOSE.item, "none")
         with denied("no-copy"):
             network.server(reader).answer(stolen)
-        with pytest.raises(NetworkRefused):
+        with pytest.raises(NetworkRejected):
             network.server(reader).code_of(f"{owner}-1")
         assert network.server(reader).without_copy([f"{owner}-1"]) == [f"{owner}-1"]
         network.server(reader).withhold(f"{owner}-1", on=True)
         network.server(reader).forget(f"{owner}-1")
     assert network.platform.operator_sees() == dict.fromkeys(TOWNS, 1), "whoever runs the platform could: that remains"
-    own = Notified(1, network.code(MINATO), MINATO, SHIBUYA, 1, PURPOSE.item, "番号法附則6条3項 (自己情報表示)")
+    own = Notification(1, network.code(MINATO), MINATO, SHIBUYA, 1, PURPOSE.item, "番号法附則6条3項 (自己情報表示)")
     assert network.server(MINATO).answer(own).content.startswith(SECRET)
 
 
 def test_a10_a_resident_of_one_town_is_found_by_another_over_the_network_alone(network: Network) -> None:
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         network.server(SHIBUYA).code_of("港区-1")
     assert content_of(network, network.ask().process) == f"{SECRET} {MINATO}"
 
@@ -210,24 +210,24 @@ def test_e8_a_flagged_item_never_leaves_without_a_human(network: Network) -> Non
     code = network.code(MINATO)
     network.server(MINATO).register(code, "港区-1", PURPOSE.item, SECRET, by_hand=True)
     asked = network.ask()
-    assert asked.stage is Stage.ACCEPTED
+    assert asked.stage is RequestStage.ACCEPTED
     assert network.trace.steps[-1].receiver == MINATO, "nothing has gone to the requester"
     (record,) = network.records()
-    assert (record.outcome, network.server(MINATO).waiting()) == (Outcome.HELD, [record.number])
-    with pytest.raises(Held):
+    assert (record.outcome, network.server(MINATO).waiting()) == (RequestOutcome.HELD, [record.number])
+    with pytest.raises(ProvisionOnHold):
         network.server(MINATO).answer(network.municipal.notified()[record.number][0])
     for wrong in (record.number + 1, -1):
-        with pytest.raises(NetworkRefused):
+        with pytest.raises(NetworkRejected):
             network.municipal.release(MINATO, wrong)
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         network.municipal.release(SHIBUYA, record.number)
     assert network.carry() == 0, "it waits"
     network.municipal.release(MINATO, record.number)
     network.carry()
     assert content_of(network, asked.process) == SECRET
     assert network.server(MINATO).waiting() == []
-    assert network.records()[0].outcome is Outcome.PROVIDED
-    assert not hasattr(Outcome, "REFUSED")
+    assert network.records()[0].outcome is RequestOutcome.PROVIDED
+    assert not hasattr(RequestOutcome, "REFUSED")
 
 
 def test_e9_who_has_no_code_or_copy_yet_is_listed(network: Network) -> None:
@@ -256,7 +256,7 @@ def refused(network: Network, **changed: Any) -> str:
     process = network.municipal.ask(**told)
     network.carry()
     asked = network.municipal.asked(process)
-    assert asked.stage is Stage.REFUSED
+    assert asked.stage is RequestStage.REFUSED
     assert asked.words
     assert network.municipal.answer_to(process) is None
     return asked.denial
@@ -285,7 +285,7 @@ def test_what_is_refused_is_answered_and_recorded(network: Network) -> None:
 
 
 def test_a3_other_information_goes_over_the_network_once_that_is_opened(world: World) -> None:
-    assert network_of(world, ordinary=True).ask(ordinary=True).stage is Stage.ANSWERED
+    assert network_of(world, ordinary=True).ask(ordinary=True).stage is RequestStage.ANSWERED
 
 
 def test_replayed_and_reordered_messages_change_nothing(network: Network) -> None:
@@ -312,7 +312,7 @@ def test_a_provider_that_lies_about_the_item_is_found_out(network: Network) -> N
     server.seal = lambda notified, found, key: seal(replace(notified, item="別の項目"), found, key)  # type: ignore[method-assign]
     network.carry()
     asked = network.municipal.asked(process)
-    assert (asked.stage, asked.words) == (Stage.DISPUTED, "it is an answer to something else")
+    assert (asked.stage, asked.words) == (RequestStage.DISPUTED, "it is an answer to something else")
     assert network.municipal.answer_to(process) is None
     assert "disputed" in everything_in(network.core.store)
 
@@ -320,9 +320,9 @@ def test_a_provider_that_lies_about_the_item_is_found_out(network: Network) -> N
 def test_d9_an_answer_without_the_core_s_word_is_not_taken(network: Network) -> None:
     """A provider answers what the core has refused, or before it was accepted: one is dropped, the other waits."""
     lawless = replace(PURPOSE, affair="好奇心")
-    for purpose, stage in ((lawless, Stage.REFUSED), (PURPOSE, Stage.DISPUTED)):
+    for purpose, stage in ((lawless, RequestStage.REFUSED), (PURPOSE, RequestStage.DISPUTED)):
         process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [MINATO])
-        forged = Notified(0, network.code(MINATO), MINATO, SHIBUYA, process, purpose.item, "none")
+        forged = Notification(0, network.code(MINATO), MINATO, SHIBUYA, process, purpose.item, "none")
         copy = network.server(MINATO).answer(forged)
         sealed = network.server(MINATO).seal(forged, copy, network.server(SHIBUYA).public_key())
         with network.municipal.store.transaction() as connection:
@@ -377,7 +377,7 @@ def test_messages_that_make_no_sense_hold_up_nothing_that_follows(network: Netwo
         for kind, body in to_interface:
             network.core.outbox.put(connection, CORE, MUNICIPAL, NOW, kind, body)
     carry(network.world, network.core, network.interfaces)
-    assert network.ask().stage is Stage.ANSWERED
+    assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 1
     with denied("bad-message"):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), replace(PURPOSE, item="a\0b"), [MINATO])
@@ -393,7 +393,7 @@ def test_a_body_that_was_not_asked_does_not_answer(network: Network) -> None:
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "notification", {"number": 9})
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {**told, "process": 999})
     network.carry()
-    assert network.municipal.asked(process).stage is Stage.ACCEPTED
+    assert network.municipal.asked(process).stage is RequestStage.ACCEPTED
     said = " ".join(everything_in(network.municipal.store))
     assert all(words in said for words in ("does not speak for", "is not the core", "nothing is to be answered"))
 
@@ -407,18 +407,18 @@ def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network.national, "receive", away)
         network.carry()
-    assert network.municipal.asked(process).stage is Stage.ACCEPTED
+    assert network.municipal.asked(process).stage is RequestStage.ACCEPTED
     network.carry()
-    assert network.municipal.asked(process).stage is Stage.ANSWERED
+    assert network.municipal.asked(process).stage is RequestStage.ANSWERED
 
 
 def test_n8_an_interface_with_too_much_waiting_takes_no_more(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kazashi.provision_network.interface.MOST_OPEN", 3)
+    monkeypatch.setattr("kazashi.provision_network.interface_system.MOST_OPEN", 3)
     for _ in range(3):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     with denied("busy"):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     assert network.municipal.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO]), "another body's go on"
     network.carry()
-    assert network.ask().stage is Stage.ANSWERED
+    assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kazashi.provision_network.matching import (
     FAILED_IN_2006,
     Attributes,
-    Record,
+    MatchRecord,
     calibrated,
     found_after,
     match,
@@ -20,7 +20,7 @@ from kazashi.provision_network.matching import (
     quality,
 )
 from kazashi.studies.network_matching import crowd, matched
-from kazashi.world.chance import stream
+from kazashi.world.rng import stream
 
 pytestmark = pytest.mark.unit
 
@@ -28,11 +28,11 @@ PEOPLE = crowd("tests", 2_000)
 SOMEBODY = Attributes("髙橋　花子", "タカハシ　ハナコ", "19900115", "2", "東京都架空区本町１丁目２番３号")
 
 
-def noise(share: float) -> tuple[list[Record], dict[str, str]]:
+def noise(share: float) -> tuple[list[MatchRecord], dict[str, str]]:
     everybody = list(PEOPLE.values())
     rate = calibrated(everybody, share, lambda: stream("tests", "noise"))
     chance = stream("tests", "noise")
-    records = [Record(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
+    records = [MatchRecord(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
     return records, {f"r{place}": identifier for place, identifier in enumerate(PEOPLE)}
 
 
@@ -60,14 +60,14 @@ def test_without_noise_everything_matches() -> None:
 ])  # fmt: skip
 def test_the_same_person_written_otherwise_is_found(written: Attributes) -> None:
     people = {"hanako": SOMEBODY, "taro": replace(SOMEBODY, birth="19800101", kana="ヤマダ　タロウ")}
-    assert match([Record("1", written)], people).pairs == {"1": "hanako"}
+    assert match([MatchRecord("1", written)], people).pairs == {"1": "hanako"}
 
 
 def test_who_could_be_two_people_is_left_to_somebody() -> None:
     people = {"one": SOMEBODY, "twin": replace(SOMEBODY, name="髙橋　月子", kana="タカハシ　ツキコ")}
     unclear = replace(SOMEBODY, name="高橋", kana="タカハシ")
-    assert match([Record("1", unclear)], people).work_list == {"1": 2}
-    assert match([Record("1", replace(SOMEBODY, birth="20000101"))], {}).work_list == {"1": 0}
+    assert match([MatchRecord("1", unclear)], people).work_list == {"1": 2}
+    assert match([MatchRecord("1", replace(SOMEBODY, birth="20000101"))], {}).work_list == {"1": 0}
 
 
 def test_i1_by_number_everything_matches_where_attributes_do_not() -> None:
@@ -93,7 +93,7 @@ def test_n2_how_long_a_wrong_tie_stays() -> None:
 def test_noise_of_rate_zero_changes_nothing_and_quality_is_a_share(place: int, rate: float) -> None:
     chance = stream(str(place), "noise")
     assert noisy(SOMEBODY, 0, chance) == SOMEBODY
-    record = Record("1", noisy(SOMEBODY, rate, chance))
+    record = MatchRecord("1", noisy(SOMEBODY, rate, chance))
     found = quality(match([record], {"hanako": SOMEBODY}), {"1": "hanako"})
     assert all(0 <= value <= 1 for value in (found.precision, found.recall, found.by_hand, found.f1))
 

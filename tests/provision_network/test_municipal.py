@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from kazashi.provision_network.interface import Stage
+from kazashi.provision_network.interface_system import RequestStage
 from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
-from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.terms import NetworkRejected
 from kazashi.provision_network.uses import Deed, Use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.clock import FixedClock
@@ -59,7 +59,7 @@ def test_e4_b11_two_offices_numbers_are_one_person(network: Network) -> None:
     with denied("wrong-tie"):
         addresses.tie(TAX, "77", addresses.admit(OTHER))
     assert hub(network, MINATO).addresses.here() == [], "another town's are its own"
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         hub(network, MINATO).addresses.resolve(TAX, "77")
 
 
@@ -69,7 +69,7 @@ def test_b11_a_move_ends_the_address_number_and_a_return_begins_another(network:
     found.register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
     found.depart(address)
     assert found.addresses.here() == []
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         found.addresses.resolve(TAX, f"t-{HANAKO}")
     assert network.platform.operator_sees() == {}, "nothing is left to be provided"
     assert found.addresses.admit(NUMBER) != address
@@ -83,11 +83,11 @@ def test_e5_offices_reach_the_network_over_the_hub_alone(network: Network) -> No
     process = shibuya.ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
     network.carry()
     asked, received = shibuya.fetch(TAX, process)
-    assert (asked.stage, received and received.content) == (Stage.ANSWERED, "所得 1円")
+    assert (asked.stage, received and received.content) == (RequestStage.ANSWERED, "所得 1円")
     with shibuya.addresses.store.reading() as connection:
         said = list(connection.scalars(sa.text("SELECT what FROM event ORDER BY position")))
     assert said == ["register", "ask", "fetch"]
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         shibuya.ask(CHILD, "unknown", PURPOSE, MINATO)
 
 
@@ -171,6 +171,6 @@ def test_whoever_must_not_be_found_is_not_shown(network: Network) -> None:
 
 
 def test_a_town_that_has_never_heard_of_a_code_cannot_hide_records(network: Network) -> None:
-    network.municipal.undisclosed(SHIBUYA, network.code(MINATO), on=True)
+    network.municipal.set_undisclosed(SHIBUYA, network.code(MINATO), on=True)
     network.ask()
     assert len(network.records()) == 1

@@ -20,11 +20,11 @@ from benchmarks.network_load import MUNICIPALITY, record_code
 from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, LARGEST, SYSTEM
 from kazashi.provision_network.portal import record_from
 from kazashi.provision_network.terms import CORE
-from kazashi.web.mutual_tls import Credentials, Line, ServiceAuthority, pem_of
+from kazashi.web.mutual_tls import Credentials, JsonConnection, ServiceAuthority, pem_of
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -44,8 +44,8 @@ class Served:
     addresses: dict[str, str]
     processes: dict[str, ServedProcess]
 
-    def line(self, to: str, name: str, unit: str) -> Line:
-        return Line(self.core.credentials(name, unit), self.addresses[to])
+    def line(self, to: str, name: str, unit: str) -> JsonConnection:
+        return JsonConnection(self.core.credentials(name, unit), self.addresses[to])
 
     def start(self, what: str) -> None:
         part = CORE if what == CORE else f"interface:{what}"
@@ -72,7 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         ports.append(free_port(ports))
     addresses = {name: f"https://localhost:{port}" for name, port in zip((CORE, *names), ports, strict=True)}
     for name, bodies in names.items():
-        interface = Interface(world, name)
+        interface = InterfaceSystem(world, name)
         certificate = core.enrol(name, interface.begin(), addresses[name])
         interface.enrolled(certificate, core.authority.certificate, addresses[CORE])
         for body in bodies:
@@ -144,7 +144,7 @@ def test_nobody_gets_in_without_a_certificate_of_the_network(served: Served) -> 
     stranger = ServiceAuthority.begin("Kazashi information provision network", NOW)
     forged = Credentials(stranger.issue("towns", key.public_key(), NOW, unit=INTERFACE), pem_of(key),
                          served.core.authority.certificate)  # fmt: skip
-    line = Line(forged, served.addresses[CORE])
+    line = JsonConnection(forged, served.addresses[CORE])
     with pytest.raises((ssl.SSLError, ConnectionError, OSError)):
         line.post("/v1/messages", {"messages": []})
     line.close()
@@ -204,7 +204,7 @@ def test_f5_j_lis_s_desk_alone_names_people_to_the_core_and_records_are_the_port
     towns = served.line(CORE, "towns", INTERFACE)
     assert towns.post("/v1/records", {"code": json.loads(content)["code"]})[0] == 403
     towns.close()
-    key = Interface(served.world, "port").server(MINATO).public_key()
+    key = InterfaceSystem(served.world, "port").server(MINATO).public_key()
     served.core.connect("マイナポータル", "情報提供等記録開示システム", assessed=True, interface="portal", key=key)
     portal = served.line(CORE, "portal", INTERFACE)
     served.ask(MINATO)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kazashi.provision_network.off_network import COMMISSION, OffNetwork, hidden_share
-from kazashi.provision_network.provisions import Handle, Party, Provision
-from kazashi.provision_network.terms import NetworkRefused
+from kazashi.provision_network.provisions import Party, PersonField, Provision
+from kazashi.provision_network.terms import NetworkRejected
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -26,12 +26,12 @@ def world(tmp_path: Path) -> World:
 def test_c2_c5_juki_net_s_routes_are_logged_as_their_own_items(world: World) -> None:
     off = OffNetwork(world)
     off.give("地方公共団体情報システム機構", "市町村長", ALLOWED[4], "本人確認情報")
-    off.give("東京都知事", "地方公共団体情報システム機構", ALLOWED[6], "本人確認情報", Handle.RESIDENT_RECORD_CODE)
-    with pytest.raises(NetworkRefused):
+    off.give("東京都知事", "地方公共団体情報システム機構", ALLOWED[6], "本人確認情報", PersonField.RESIDENT_RECORD_CODE)
+    with pytest.raises(NetworkRejected):
         off.give("地方公共団体情報システム機構", "図書館", Provision(4, Party.J_LIS, Party.ANYBODY), "本人確認情報")
     assert [(line.item, line.handle, bool(line.denial)) for line in off.given()] == [
-        (4, Handle.INDIVIDUAL_NUMBER, False), (6, Handle.RESIDENT_RECORD_CODE, False),
-        (4, Handle.INDIVIDUAL_NUMBER, True),
+        (4, PersonField.INDIVIDUAL_NUMBER, False), (6, PersonField.RESIDENT_RECORD_CODE, False),
+        (4, PersonField.INDIVIDUAL_NUMBER, True),
     ]  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_i3_insurers_give_each_other_health_checks_by_number_and_the_portal_show
     provision = Provision(3, Party.PERSON, Party.IMPLEMENTER, identity_checked=True)
     off.give("旧保険者", "新保険者", provision, "特定健康診査")
     (line,) = off.given("旧保険者")
-    assert line.handle is Handle.INDIVIDUAL_NUMBER
+    assert line.handle is PersonField.INDIVIDUAL_NUMBER
     assert network.records(HANAKO) == [], "no record of the network's"
     assert off.shown_in_portal() == []
 
@@ -59,7 +59,7 @@ def test_f7_i8_what_investigators_get_is_shown_nowhere_and_not_inspected(world: 
     off.give("渋谷区", COMMISSION, ALLOWED[12], "特定個人情報ファイル")
     assert off.shown_in_portal() == []
     assert [line.item for line in off.inspected(COMMISSION)] == [12]
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         off.inspected("総務省")
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.codes import PortalCode
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
-from kazashi.provision_network.terms import PORTAL_KIND, NetworkRefused, Outcome
+from kazashi.provision_network.terms import PORTAL_KIND, NetworkRejected, RequestOutcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable, NoLinkage
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -43,22 +43,22 @@ class Scene:
 
     def desk(self, serial: int) -> PortalCode:
         if serial not in self.holders:
-            raise NetworkRefused("unknown-certificate", "no such certificate")
+            raise NetworkRejected("unknown-certificate", "no such certificate")
         return self.network.core.portal_code(self.holders[serial])
 
 
 class Chain:
     """The authority's word that NEW has taken OLD's place."""
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         return [OLD, NEW] if serial in (OLD, NEW) else [serial]
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         return None
 
 
 class Silent(Chain):
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         raise LinkageUnavailable("away")
 
 
@@ -66,7 +66,7 @@ class Silent(Chain):
 def scene(tmp_path: Path, storage: str) -> Iterator[Scene]:
     world = open_world(tmp_path / "w", settings=Settings("network", storage=storage), clock=FixedClock(NOW))
     network = network_of(world)
-    interface = Interface(world, INTERFACE_NAME)
+    interface = InterfaceSystem(world, INTERFACE_NAME)
     key = interface.add(BODY).public_key()
     certificate = network.core.enrol(INTERFACE_NAME, interface.begin(), "https://localhost/portal")
     interface.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
@@ -85,7 +85,7 @@ def test_f1_f4_a_resident_sees_exactly_her_own_records_and_no_content(scene: Sce
     mine, other = portal.set_up(OLD), portal.set_up(OTHER)
     scene.network.ask()
     (record,) = portal.records(mine, mine)
-    assert (record.item, record.outcome) == (PURPOSE.item, Outcome.PROVIDED)
+    assert (record.item, record.outcome) == (PURPOSE.item, RequestOutcome.PROVIDED)
     assert "2,345,678" not in str(record)
     assert portal.records(other, other) == []
 
@@ -157,7 +157,7 @@ def test_f6_a_second_setup_finds_the_folder(scene: Scene) -> None:
     portal = scene.portal()
     assert portal.set_up(OLD) == portal.set_up(OLD) == portal.set_up(NEW)
     assert portal.set_up(OTHER) != portal.set_up(OLD)
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         portal.set_up(0x9999)
 
 
@@ -199,7 +199,7 @@ def test_f8_every_look_is_logged_and_somebody_else_s_is_an_alarm(scene: Scene) -
     with portal.store.reading() as connection:
         said = list(connection.scalars(sa.text("SELECT what FROM event")))
     assert [words for words in said if words.startswith("ALARM")] == ["ALARM: somebody else has looked"]
-    with pytest.raises(NetworkRefused):
+    with pytest.raises(NetworkRejected):
         portal.records(folder, "999")
 
 

@@ -7,16 +7,16 @@ from itertools import combinations
 
 import pytest
 
-from kazashi.provision_network.person_rights import AIM_NOT_LAW, Request, decide_request
+from kazashi.provision_network.person_rights import AIM_NOT_LAW, PersonRequest, decide_request
 from kazashi.provision_network.provisions import (
     COMMISSION_RULES,
     INVESTIGATIONS,
     SECRECY_CLEARANCE,
-    Handle,
     Inquiry,
     Law,
     OnLine,
     Party,
+    PersonField,
     Policy,
     Provision,
     cabinet_order,
@@ -126,12 +126,12 @@ def test_g24_the_two_tables_are_independent() -> None:
 
 
 def test_a4_what_is_specific_personal_information() -> None:
-    alone = {handle: is_specific({handle}) for handle in Handle}
+    alone = {handle: is_specific({handle}) for handle in PersonField}
     assert alone == {
-        Handle.INDIVIDUAL_NUMBER: True, Handle.PROVISION_CODE: True, Handle.RESIDENT_RECORD_CODE: False,
-        Handle.CERTIFICATE_SERIAL: False, Handle.MYKEY_ID: False,
+        PersonField.INDIVIDUAL_NUMBER: True, PersonField.PROVISION_CODE: True, PersonField.RESIDENT_RECORD_CODE: False,
+        PersonField.CERTIFICATE_SERIAL: False, PersonField.MYKEY_ID: False,
     }  # fmt: skip
-    for pair in combinations(Handle, 2):
+    for pair in combinations(PersonField, 2):
         assert is_specific(set(pair)) is any(alone[one] for one in pair)
     assert not is_specific(set())
 
@@ -234,13 +234,13 @@ def test_a13_the_commission_inspects_all_but_what_investigators_got() -> None:
 
 
 def test_g21_three_requests_and_none_to_stop_matching() -> None:
-    rules = {request: decide_request(request) for request in Request}
+    rules = {request: decide_request(request) for request in PersonRequest}
     assert [request for request, decision in rules.items() if decision.allowed] == [
-        Request.DISCLOSURE, Request.CORRECTION, Request.STOP_USE,
+        PersonRequest.DISCLOSURE, PersonRequest.CORRECTION, PersonRequest.STOP_USE,
     ]  # fmt: skip
-    assert "no legal basis" in rules[Request.STOP_MATCHING].words
+    assert "no legal basis" in rules[PersonRequest.STOP_MATCHING].words
 
 
 def test_g22_control_over_one_s_information_is_an_aim_and_no_article() -> None:
     assert AIM_NOT_LAW == ("自己情報コントロール権",)
-    assert not any(aim in request.value for aim in AIM_NOT_LAW for request in Request)
+    assert not any(aim in request.value for aim in AIM_NOT_LAW for request in PersonRequest)

@@ -14,12 +14,12 @@ import pytest
 from smartcard.scard import SCARD_PROTOCOL_T1
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.image import ImageStore, read_image
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.check.probe import Secrets
-from kazashi.reader_bridge.check.result import Outcome, Report
+from kazashi.reader_bridge.check.probe import CardPins
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
@@ -29,8 +29,8 @@ from tests.polling import LIMIT
 from tests.reader_bridge.test_slots import insert
 
 SECONDS = 10.0
-NO_PINS = Secrets()
-PINS = Secrets("1234", "ABC123")
+NO_PINS = CardPins()
+PINS = CardPins("1234", "ABC123")
 AT_RISK = replace(PINS, risk_accepted=True)
 READING = {0xA4, 0xB0, 0xB2, 0xCA, 0x84, 0xC0, 0x1C}
 READER_COMMANDS = (bytes.fromhex("FFCA000000"), bytes.fromhex("FFCA010000"))
@@ -135,7 +135,7 @@ def in_a_row(wanted: bytes, count: int) -> Callable[[bytes], bool]:
 
 
 def of_image(image: Path) -> Interface:
-    return ContactInterface(Chip(load(image)))
+    return ContactInterface(Chip(load_card(image)))
 
 
 NUMBERS = cycle(range(4))
@@ -156,7 +156,7 @@ def hold(host: ReaderHost, interface: Interface, slot: Slot | None = None) -> Sl
     return slot
 
 
-def check(slot: Slot, secrets: Secrets = NO_PINS, **options: Any) -> Report:
+def check(slot: Slot, secrets: CardPins = NO_PINS, **options: Any) -> CheckReport:
     return run_checks(slot.endpoint.reader, secrets, **options)
 
 
@@ -169,19 +169,19 @@ def sent(host: ReaderHost, slot: Slot, begun: int) -> list[bytes]:
     return [entry.exchange.command for entry in entries if entry.slot == number and not entry.exchange.event]
 
 
-def outcomes(report: Report) -> dict[str, Outcome]:
+def outcomes(report: CheckReport) -> dict[str, CheckOutcome]:
     return {result.check: result.outcome for result in report.results}
 
 
-def not_good(report: Report) -> dict[str, str]:
+def not_good(report: CheckReport) -> dict[str, str]:
     return {
         result.check: f"{result.outcome.value}: {result.detail}"
         for result in report.results
-        if result.outcome not in (Outcome.PASSED, Outcome.OBSERVED)
+        if result.outcome not in (CheckOutcome.PASSED, CheckOutcome.OBSERVED)
     }
 
 
-def crashes(report: Report) -> dict[str, str]:
+def crashes(report: CheckReport) -> dict[str, str]:
     """Results that are a defect of a check: their detail begins with an exception's name."""
     return {result.check: result.detail for result in report.results if re.match(r"\w+: ", result.detail)}
 

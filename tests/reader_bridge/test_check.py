@@ -16,8 +16,8 @@ from kazashi.applets import jpki
 from kazashi.applets.install import structure
 from kazashi.card.image import read_image
 from kazashi.reader_bridge.check.compare import compare
-from kazashi.reader_bridge.check.probe import SELECT_JPKI, Kind, Secrets
-from kazashi.reader_bridge.check.result import Outcome, Result
+from kazashi.reader_bridge.check.probe import SELECT_JPKI, CardPins, CardType
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckResult
 from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible, run_checks
 from kazashi.reader_bridge.decoder import Decoder
 from kazashi.reader_bridge.fault_script import ATRS
@@ -62,7 +62,7 @@ def test_nothing_is_wrong_with_our_card_and_nothing_of_it_changes(
     report = check(slot)
     assert report.complete
     assert report.good
-    assert report.card == Kind.EMULATED.value
+    assert report.card == CardType.EMULATED.value
     assert report.atr == ATRS["contactless-plain" if contactless else "plain"].hex().upper()
     assert not_good(report).keys() == {case.name for case in CASES if case.group == "credentials"}
     assert all("no" in why and "was given" in why for why in not_good(report).values())
@@ -93,7 +93,7 @@ def test_with_pins_our_card_signs_and_has_all_its_tries_at_the_end(
 
 @needs_reader
 def test_a_report_holds_no_secret(host: ReaderHost, image: Path) -> None:
-    text = check(put(host, image), Secrets("9876", "ABC123"), groups=["pins", "credentials"]).to_json()
+    text = check(put(host, image), CardPins("9876", "ABC123"), groups=["pins", "credentials"]).to_json()
     for secret in ("9876", "ABC123"):
         assert secret not in text
         assert secret.encode().hex().upper() not in text
@@ -101,15 +101,15 @@ def test_a_report_holds_no_secret(host: ReaderHost, image: Path) -> None:
 
 @needs_reader
 def test_a_mistyped_pin_does_not_block_an_emulated_card(host: ReaderHost, image: Path) -> None:
-    report = check(put(host, image), Secrets("4321"), groups=["credentials"])
-    assert outcomes(report)["credentials.authentication"] is Outcome.FAILED
+    report = check(put(host, image), CardPins("4321"), groups=["credentials"])
+    assert outcomes(report)["credentials.authentication"] is CheckOutcome.FAILED
     host.close()
     assert tries_left(image) >= 1
 
 
 @needs_reader
 def test_only_the_groups_that_are_asked_for_run_and_each_is_told_as_it_ends(host: ReaderHost, image: Path) -> None:
-    told: list[tuple[Result, int, int]] = []
+    told: list[tuple[CheckResult, int, int]] = []
     report = check(put(host, image), groups=["pins", "atr"], progress=lambda *progress: told.append(progress))
     assert report.complete
     assert {result.group for result in report.results} == {"atr", "pins"}
@@ -138,7 +138,7 @@ def test_a_number_card_that_is_not_ours_gets_no_pin(host: ReaderHost, image: Pat
     slot = hold(host, Stranger(of_image(image)))
     report = check(slot, PINS)
     assert report.good
-    assert report.card == Kind.NUMBER_CARD.value
+    assert report.card == CardType.NUMBER_CARD.value
     assert set(not_good(report).values()) == {"not applicable: no PIN is sent to a card that is not ours"}
     assert not_good(report).keys() == {case.name for case in CASES if case.group == "credentials"}
     commands = sent(host, slot, begun)
@@ -156,8 +156,8 @@ def test_with_the_risk_accepted_a_number_card_gets_the_right_pins_and_no_wrong_o
     slot = hold(host, Stranger(of_image(image)))
     report = check(slot, AT_RISK, groups=["credentials"])
     assert report.good, not_good(report)
-    assert outcomes(report)["credentials.authentication"] is Outcome.PASSED
-    assert outcomes(report)["credentials.signature"] is Outcome.PASSED
+    assert outcomes(report)["credentials.authentication"] is CheckOutcome.PASSED
+    assert outcomes(report)["credentials.signature"] is CheckOutcome.PASSED
     assert not_good(report) == {"credentials.wrong-pin": "not applicable: a wrong PIN is sent to an emulated card only"}
     pins = [command[5:] for command in sent(host, slot, begun) if command[1] == 0x20 and len(command) > 4]
     assert pins == [b"1234", b"ABC123"]
@@ -166,8 +166,8 @@ def test_with_the_risk_accepted_a_number_card_gets_the_right_pins_and_no_wrong_o
 @needs_reader
 def test_a_mistyped_pin_costs_a_number_card_that_is_not_ours_one_try(host: ReaderHost, image: Path) -> None:
     slot = hold(host, Stranger(of_image(image)))
-    report = check(slot, Secrets("4321", risk_accepted=True), groups=["credentials"])
-    assert outcomes(report)["credentials.authentication"] is Outcome.FAILED
+    report = check(slot, CardPins("4321", risk_accepted=True), groups=["credentials"])
+    assert outcomes(report)["credentials.authentication"] is CheckOutcome.FAILED
     host.close()
     assert tries_left(image) == jpki.AUTHENTICATION_PIN.tries - 1
 
@@ -178,7 +178,7 @@ def test_a_card_that_takes_the_place_of_ours_during_the_run_gets_no_pin(host: Re
     slot = put(host, image)
     begun = 0
 
-    def swap(result: Result, *_: int) -> None:
+    def swap(result: CheckResult, *_: int) -> None:
         nonlocal begun
         if result.check == "atr.protocol":
             host.remove(slot)
@@ -197,7 +197,7 @@ def test_a_card_that_agrees_to_every_select_is_no_number_card(host: ReaderHost, 
     begun = host.journal.last
     slot = hold(host, Agreeable(of_image(image)))
     report = check(slot, AT_RISK, groups=["pins", "credentials"])
-    assert report.card == Kind.OTHER.value
+    assert report.card == CardType.OTHER.value
     assert b"\x00\x20" not in {command[:2] for command in sent(host, slot, begun)}
 
 
@@ -226,12 +226,12 @@ def test_stock_vicc_s_card_is_another_card(pcscd: RunningPcscd, tmp_path: Path) 
     with stock_vicc(pcscd, tmp_path) as reader:
         report = run_checks(reader, PINS, [group for group in GROUPS if group not in VICC_DIES_OF])
     assert report.complete, not_good(report)
-    assert report.card == Kind.OTHER.value
+    assert report.card == CardType.OTHER.value
     assert not crashes(report)
-    assert outcomes(report)["atr.form"] is Outcome.PASSED
+    assert outcomes(report)["atr.form"] is CheckOutcome.PASSED
     for case in CASES:
         if case.group in ("files", "credentials", "pins"):
-            assert outcomes(report)[case.name] is Outcome.NOT_APPLICABLE
+            assert outcomes(report)[case.name] is CheckOutcome.NOT_APPLICABLE
 
 
 VICC_DIES_OF = ("reader", "errors", "extended")
@@ -244,10 +244,10 @@ def test_a_card_that_crashes_under_the_checks_is_reported(pcscd: RunningPcscd, t
         report = run_checks(reader, PINS)
     assert not report.complete
     assert not report.good
-    assert report.card == Kind.OTHER.value
+    assert report.card == CardType.OTHER.value
     assert not crashes(report)
-    assert outcomes(report)["atr.form"] is Outcome.PASSED
-    assert report.results[-1].outcome is Outcome.BROKEN
+    assert outcomes(report)["atr.form"] is CheckOutcome.PASSED
+    assert report.results[-1].outcome is CheckOutcome.BROKEN
     assert report.results[-1].detail
 
 
@@ -269,7 +269,7 @@ def test_a_replayed_card_is_found_as_the_recorded_one_was_and_one_that_is_asked_
 
     lenient = ReplayedCard(trace, strict=False)
     replayed = check(hold(host, lenient), PINS)
-    assert replayed.card == Kind.EMULATED.value
+    assert replayed.card == CardType.EMULATED.value
     assert outcomes(replayed) == outcomes(report)
     assert not compare(report, replayed).differing
     assert lenient.deviations == 0
@@ -278,12 +278,12 @@ def test_a_replayed_card_is_found_as_the_recorded_one_was_and_one_that_is_asked_
     slot = hold(host, strict)
     replayed = check(slot, PINS, groups=[group for group in GROUPS if group != "selection"])
     assert replayed.complete
-    assert replayed.card == Kind.EMULATED.value
-    assert outcomes(replayed)["apdu.case-1"] is Outcome.PASSED, "up to here it is the recorded order"
-    assert outcomes(replayed)["files.availability"] is Outcome.FAILED
+    assert replayed.card == CardType.EMULATED.value
+    assert outcomes(replayed)["apdu.case-1"] is CheckOutcome.PASSED, "up to here it is the recorded order"
+    assert outcomes(replayed)["files.availability"] is CheckOutcome.FAILED
     assert not crashes(replayed)
     assert strict.deviations
     replayed = check(slot, groups=["atr", "errors"])
     assert replayed.complete
-    assert replayed.card == Kind.OTHER.value, "it has lost its place, and answers nothing"
+    assert replayed.card == CardType.OTHER.value, "it has lost its place, and answers nothing"
     assert not crashes(replayed)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.reader_bridge.check.probe import SELECT_CARD_MANAGER
-from kazashi.reader_bridge.check.result import Outcome, Result
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckResult
 from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
@@ -74,9 +74,9 @@ def test_faults_are_findings_and_crash_no_check(host: ReaderHost, image: Path, n
 
 @needs_reader
 def test_a_card_that_is_taken_away_between_two_checks_ends_the_run(host: ReaderHost, image: Path) -> None:
-    told: list[Result] = []
+    told: list[CheckResult] = []
 
-    def take(result: Result, number: int, _: int) -> None:
+    def take(result: CheckResult, number: int, _: int) -> None:
         told.append(result)
         if number == 10:
             host.remove(slot)
@@ -90,7 +90,7 @@ def test_a_card_that_is_taken_away_between_two_checks_ends_the_run(host: ReaderH
     assert list(report.results) == told
     assert 10 < len(told) < len(CASES)
     assert not not_good(replace(report, results=report.results[:10]))
-    assert report.results[-1].outcome is Outcome.BROKEN
+    assert report.results[-1].outcome is CheckOutcome.BROKEN
     assert re.search("card|reader", report.results[-1].detail, re.IGNORECASE)
     assert not crashes(report)
 
@@ -116,9 +116,9 @@ def test_a_card_that_is_torn_out_in_the_middle_of_a_check_ends_the_run(
     assert not crashes(report)
     found = outcomes(report)
     names = list(found)
-    assert found[name] in (Outcome.FAILED, Outcome.BROKEN), "vpcd passes a lost card off as an empty answer"
+    assert found[name] in (CheckOutcome.FAILED, CheckOutcome.BROKEN), "vpcd passes a lost card off as an empty answer"
     assert not not_good(replace(report, results=report.results[: names.index(name)]))
-    assert report.results[-1].outcome is Outcome.BROKEN
+    assert report.results[-1].outcome is CheckOutcome.BROKEN
     assert len(names) - names.index(name) <= 2, "at most one more check is tried before the run ends"
 
 
@@ -135,7 +135,7 @@ def test_a_card_that_is_torn_out_of_a_transaction_is_reported_and_no_thread_ends
     assert not stray
     assert not report.complete
     assert not crashes(report)
-    assert outcomes(report)["concurrency.transaction"] in (Outcome.FAILED, Outcome.BROKEN)
+    assert outcomes(report)["concurrency.transaction"] in (CheckOutcome.FAILED, CheckOutcome.BROKEN)
 
 
 @needs_reader
@@ -149,7 +149,7 @@ def test_a_card_that_hangs_is_given_up(host: ReaderHost, image: Path) -> None:
     assert taken < SECONDS / 2
     assert not report.complete
     last = report.results[-1]
-    assert (last.check, last.outcome) == ("timing.challenge", Outcome.BROKEN)
+    assert (last.check, last.outcome) == ("timing.challenge", CheckOutcome.BROKEN)
     assert "0.5 s" in last.detail
     assert len(report.results) > 10
     assert not not_good(replace(report, results=report.results[:-1]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kazashi.reader_bridge.check.probe import Kind, Probe, Refused, Secrets, allowed
+from kazashi.reader_bridge.check.probe import CardPins, CardType, CommandForbidden, Probe, allowed
 from tests.reader_bridge.checking import (
     AT_RISK,
     PINS,
@@ -29,53 +29,53 @@ ANY_COMMAND = st.one_of(
     st.builds(lambda head, body: head + body, st.sampled_from(HEADS), st.sampled_from(BODIES)),
     st.builds(lambda head, body: head + body, st.sampled_from(HEADS), st.binary(max_size=24)),
 )
-FOREIGN = st.sampled_from([Kind.OTHER, Kind.NUMBER_CARD])
-NO_RISK = st.builds(Secrets, st.none() | st.text(), st.none() | st.text(), st.just(False))
+FOREIGN = st.sampled_from([CardType.OTHER, CardType.NUMBER_CARD])
+NO_RISK = st.builds(CardPins, st.none() | st.text(), st.none() | st.text(), st.just(False))
 
 
 @given(ANY_COMMAND, FOREIGN, NO_RISK)
 def test_whatever_the_bytes_a_card_that_is_not_ours_is_only_looked_at(
-    command: bytes, kind: Kind, secrets: Secrets
+    command: bytes, kind: CardType, secrets: CardPins
 ) -> None:
     if allowed(command, kind, secrets):
-        assert reads(command, asks_for_tries=kind is Kind.NUMBER_CARD)
+        assert reads(command, asks_for_tries=kind is CardType.NUMBER_CARD)
 
 
 def test_of_all_classes_and_instructions_no_other_passes_to_a_card_that_is_not_ours() -> None:
     passed = set()
-    for kind, cla, ins, body in product((Kind.OTHER, Kind.NUMBER_CARD), range(256), range(256), BODIES):
+    for kind, cla, ins, body in product((CardType.OTHER, CardType.NUMBER_CARD), range(256), range(256), BODIES):
         command = bytes((cla, ins)) + body
         if allowed(command, kind, PINS):
-            assert reads(command, asks_for_tries=kind is Kind.NUMBER_CARD), command.hex()
+            assert reads(command, asks_for_tries=kind is CardType.NUMBER_CARD), command.hex()
             passed.add((kind, ins))
     assert passed == {
-        *product((Kind.OTHER, Kind.NUMBER_CARD), READING), (Kind.NUMBER_CARD, 0x20),
+        *product((CardType.OTHER, CardType.NUMBER_CARD), READING), (CardType.NUMBER_CARD, 0x20),
     }  # fmt: skip
 
 
 def test_accepted_risk_lets_pins_and_signatures_pass_to_number_cards_and_nothing_else() -> None:
     for cla, ins, body in product(range(256), range(256), BODIES):
         command = bytes((cla, ins)) + body
-        assert allowed(command, Kind.OTHER, AT_RISK) is allowed(command, Kind.OTHER, Secrets()), command.hex()
-        if allowed(command, Kind.NUMBER_CARD, AT_RISK) and not allowed(command, Kind.NUMBER_CARD, PINS):
+        assert allowed(command, CardType.OTHER, AT_RISK) is allowed(command, CardType.OTHER, CardPins()), command.hex()
+        if allowed(command, CardType.NUMBER_CARD, AT_RISK) and not allowed(command, CardType.NUMBER_CARD, PINS):
             assert command[:2] in (b"\x00\x20", b"\x80\x2a"), command.hex()
-    assert allowed(b"\x00\x20\x00\x80\x041234", Kind.NUMBER_CARD, AT_RISK)
+    assert allowed(b"\x00\x20\x00\x80\x041234", CardType.NUMBER_CARD, AT_RISK)
 
 
-@given(ANY_COMMAND, st.sampled_from(Kind), st.sampled_from([Secrets(), PINS, AT_RISK]))
-def test_no_card_is_ever_changed(command: bytes, kind: Kind, secrets: Secrets) -> None:
+@given(ANY_COMMAND, st.sampled_from(CardType), st.sampled_from([CardPins(), PINS, AT_RISK]))
+def test_no_card_is_ever_changed(command: bytes, kind: CardType, secrets: CardPins) -> None:
     if allowed(command, kind, secrets):
         assert command[:2] not in (b"\x00\x24", b"\x80\x32", b"\x00\x2c", b"\x00\xd6", b"\x00\xe4")
 
 
-@given(ANY_COMMAND, st.sampled_from(Kind), st.sampled_from([Secrets(), PINS, AT_RISK]))
-def test_what_is_not_allowed_does_not_reach_the_card(command: bytes, kind: Kind, secrets: Secrets) -> None:
+@given(ANY_COMMAND, st.sampled_from(CardType), st.sampled_from([CardPins(), PINS, AT_RISK]))
+def test_what_is_not_allowed_does_not_reach_the_card(command: bytes, kind: CardType, secrets: CardPins) -> None:
     card = StubCard()
     probe = Probe("reader", card, kind, secrets)
     if allowed(command, kind, secrets):
         assert probe.transmit(command) == b"\x90\x00"
         assert card.sent == [command]
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(CommandForbidden):
             probe.transmit(command)
         assert not card.sent

@@ -16,37 +16,41 @@ from hypothesis import strategies as st
 from kazashi.reader_bridge.check.compare import compare
 from kazashi.reader_bridge.check.junit import junit
 from kazashi.reader_bridge.check.page import comparison_page, report_page
-from kazashi.reader_bridge.check.result import BadReport, Outcome, Report, Result
+from kazashi.reader_bridge.check.result import BadReport, CheckOutcome, CheckReport, CheckResult
 
 pytestmark = pytest.mark.unit
 
-RESULT = Result("files.one", "files", "A file", "docs/card.md", Outcome.PASSED, ("00B0000004: 9000",), ("9000",))
-OTHER_RESULT = Result(
-    "timing.two", "timing", "A time", "measured", Outcome.OBSERVED, ("SELECT: 9000",), measured={"median ms": 1.5}
+RESULT = CheckResult(
+    "files.one", "files", "A file", "docs/card.md", CheckOutcome.PASSED, ("00B0000004: 9000",), ("9000",)
 )
-REPORT = Report("Reader 00 00", "a card", "3B00", "2030-01-02T03:04:05+00:00", 0.5, (RESULT, OTHER_RESULT))
+OTHER_RESULT = CheckResult(
+    "timing.two", "timing", "A time", "measured", CheckOutcome.OBSERVED, ("SELECT: 9000",), measured={"median ms": 1.5}
+)
+REPORT = CheckReport("Reader 00 00", "a card", "3B00", "2030-01-02T03:04:05+00:00", 0.5, (RESULT, OTHER_RESULT))
 
 TEXTS = st.text(max_size=12)
 LINES = st.lists(TEXTS, max_size=3).map(tuple)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RESULTS = st.builds(
-    Result, TEXTS, TEXTS, TEXTS, TEXTS, st.sampled_from(Outcome), LINES, LINES, TEXTS,
+    CheckResult, TEXTS, TEXTS, TEXTS, TEXTS, st.sampled_from(CheckOutcome), LINES, LINES, TEXTS,
     st.dictionaries(TEXTS, FINITE, max_size=2),
 )  # fmt: skip
-REPORTS = st.builds(Report, TEXTS, TEXTS, TEXTS, TEXTS, FINITE, st.lists(RESULTS, max_size=4).map(tuple), st.booleans())
+REPORTS = st.builds(
+    CheckReport, TEXTS, TEXTS, TEXTS, TEXTS, FINITE, st.lists(RESULTS, max_size=4).map(tuple), st.booleans()
+)
 
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_a_report_is_read_back_as_it_was_written(report: Report) -> None:
-    assert Report.from_json(report.to_json()) == report
+def test_a_report_is_read_back_as_it_was_written(report: CheckReport) -> None:
+    assert CheckReport.from_json(report.to_json()) == report
 
 
 def test_a_report_that_breaks_off_anywhere_is_none() -> None:
     text = REPORT.to_json()
     for end in range(len(text)):
         with pytest.raises(BadReport):
-            Report.from_json(text[:end])
+            CheckReport.from_json(text[:end])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,7 @@ def test_a_report_that_breaks_off_anywhere_is_none() -> None:
 )
 def test_what_is_no_report_is_told_by_its_name(text: str) -> None:
     with pytest.raises(BadReport, match="of-mine"):
-        Report.from_json(text, "of-mine")
+        CheckReport.from_json(text, "of-mine")
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -93,35 +97,37 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("what", WRONG)
 def test_a_report_with_something_wrong_in_it_is_none(what: str) -> None:
     document = json.loads(REPORT.to_json())
-    assert Report.from_json(json.dumps(document)) == REPORT
+    assert CheckReport.from_json(json.dumps(document)) == REPORT
     WRONG[what](document)
     with pytest.raises(BadReport):
-        Report.from_json(json.dumps(document))
+        CheckReport.from_json(json.dumps(document))
 
 
 def test_a_run_is_good_if_it_came_to_its_end_and_nothing_failed() -> None:
     assert REPORT.good
     assert not replace(REPORT, complete=False).good
-    for outcome in Outcome:
+    for outcome in CheckOutcome:
         report = replace(REPORT, results=(RESULT, replace(OTHER_RESULT, outcome=outcome)))
-        assert report.good is (outcome not in (Outcome.FAILED, Outcome.BROKEN))
-        assert report.count(outcome) == (2 if outcome is Outcome.PASSED else 1)
+        assert report.good is (outcome not in (CheckOutcome.FAILED, CheckOutcome.BROKEN))
+        assert report.count(outcome) == (2 if outcome is CheckOutcome.PASSED else 1)
 
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_junit_is_well_formed_and_its_counts_agree(report: Report) -> None:
+def test_junit_is_well_formed_and_its_counts_agree(report: CheckReport) -> None:
     suite = ET.fromstring(junit(report))
     found = Counter(element.tag for element in suite.iter())
     assert suite.tag == "testsuite"
     assert int(suite.attrib["tests"]) == found["testcase"] == len(report.results) + (not report.complete)
-    assert int(suite.attrib["failures"]) == found["failure"] == report.count(Outcome.FAILED)
-    assert int(suite.attrib["errors"]) == found["error"] == report.count(Outcome.BROKEN) + (not report.complete)
-    assert int(suite.attrib["skipped"]) == found["skipped"] == report.count(Outcome.NOT_APPLICABLE)
+    assert int(suite.attrib["failures"]) == found["failure"] == report.count(CheckOutcome.FAILED)
+    assert int(suite.attrib["errors"]) == found["error"] == report.count(CheckOutcome.BROKEN) + (not report.complete)
+    assert int(suite.attrib["skipped"]) == found["skipped"] == report.count(CheckOutcome.NOT_APPLICABLE)
 
 
 def test_junit_says_what_failed_and_why() -> None:
-    failed = replace(RESULT, outcome=Outcome.FAILED, detail="<b> & 'not' \"so\"", observed=("one & two", "<three>"))
+    failed = replace(
+        RESULT, outcome=CheckOutcome.FAILED, detail="<b> & 'not' \"so\"", observed=("one & two", "<three>")
+    )
     suite = ET.fromstring(junit(replace(REPORT, results=(failed, OTHER_RESULT), complete=False)))
     first, second, end = suite.findall("testcase")
     failure = first.find("failure")
@@ -140,11 +146,11 @@ EVIL = "<script>alert('\"&')</script>"
 
 def test_no_page_lets_through_what_it_was_given() -> None:
     results = tuple(
-        Result(EVIL, EVIL, EVIL, EVIL, outcome, (EVIL,), (EVIL,), EVIL, {EVIL: 1.0, "median ms": 2.0})
-        for outcome in Outcome
+        CheckResult(EVIL, EVIL, EVIL, EVIL, outcome, (EVIL,), (EVIL,), EVIL, {EVIL: 1.0, "median ms": 2.0})
+        for outcome in CheckOutcome
     )
     for one in results:
-        evil = Report(EVIL, EVIL, EVIL, EVIL, 1.0, (one,), complete=False)
+        evil = CheckReport(EVIL, EVIL, EVIL, EVIL, 1.0, (one,), complete=False)
         harmless = replace(REPORT, results=(replace(RESULT, check=EVIL, measured={"median ms": 1.0}),))
         for page in (
             report_page(evil), comparison_page(compare(evil, harmless)), comparison_page(compare(harmless, evil)),
@@ -158,7 +164,7 @@ def test_no_page_lets_through_what_it_was_given() -> None:
 def test_the_page_of_a_report_shows_every_check_and_how_it_ended() -> None:
     results = tuple(
         replace(RESULT, check=f"files.{number}", outcome=outcome, detail=f"because of {number}")
-        for number, outcome in enumerate(Outcome)
+        for number, outcome in enumerate(CheckOutcome)
     )
     page = report_page(replace(REPORT, results=results))
     for result in results:
@@ -170,7 +176,7 @@ def test_the_page_of_a_report_shows_every_check_and_how_it_ended() -> None:
 
 
 def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
-    other = replace(REPORT, reader="Other 00 00", results=(replace(RESULT, outcome=Outcome.FAILED), OTHER_RESULT))
+    other = replace(REPORT, reader="Other 00 00", results=(replace(RESULT, outcome=CheckOutcome.FAILED), OTHER_RESULT))
     page = comparison_page(compare(REPORT, other))
     differences, _, rest = page.partition("<h2>Time</h2>")
     assert "What differs (1 of 2)" in differences
@@ -188,7 +194,7 @@ def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_a_report_differs_in_nothing_from_itself(report: Report) -> None:
+def test_a_report_differs_in_nothing_from_itself(report: CheckReport) -> None:
     assert compare(report, report).differing == ()
 
 
@@ -196,15 +202,17 @@ FEW_LINES = st.lists(st.sampled_from(["00B0000004: 6981", "00B0000004: 6982", "0
 
 
 @given(RESULTS, FEW_LINES, FEW_LINES)
-def test_a_changed_observation_is_a_difference(result: Result, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+def test_a_changed_observation_is_a_difference(
+    result: CheckResult, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
     """Also where the same answers come in another order."""
     first, second = (replace(REPORT, results=(replace(result, observed=seen),)) for seen in (before, after))
-    compared = result.outcome is not Outcome.NOT_APPLICABLE
+    compared = result.outcome is not CheckOutcome.NOT_APPLICABLE
     assert bool(compare(first, second).differing) is (compared and before != after)
 
 
-@given(RESULTS, st.sampled_from(Outcome))
-def test_a_changed_outcome_is_a_difference(result: Result, outcome: Outcome) -> None:
+@given(RESULTS, st.sampled_from(CheckOutcome))
+def test_a_changed_outcome_is_a_difference(result: CheckResult, outcome: CheckOutcome) -> None:
     comparison = compare(
         replace(REPORT, results=(result,)), replace(REPORT, results=(replace(result, outcome=outcome),))
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
@@ -231,7 +231,7 @@ def test_a_card_waits_for_a_port_that_is_taken_and_is_there_once_it_is_free(imag
     told: list[Exchange] = []
     slot = Slot(DialledEndpoint("x", "127.0.0.1", port), told.append)
     with socket.create_server(("127.0.0.1", port)):
-        slot.insert(ContactInterface(Chip(load(image))))
+        slot.insert(ContactInterface(Chip(load_card(image))))
         assert not slot.wait_until_powered(0.3)
     with dial(port) as phone:
         assert phone.ask(SELECT_JPKI) == DONE

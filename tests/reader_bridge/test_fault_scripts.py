@@ -14,15 +14,15 @@ from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
 from kazashi.reader_bridge.fault import (
+    ContendForReader,
     Fault,
     FaultPlan,
+    FaultType,
     Glitch,
-    Kind,
     Moment,
     Mute,
     Overlong,
     Slow,
-    StealReader,
     Tear,
     Truncate,
     Wait,
@@ -57,7 +57,7 @@ CHANGE = When(matching=re.compile("0024|8032"))
         ("{glitch: change, away: 1 s}", Glitch(1.0), CHANGE),
         ("{glitch: verify, when: {command: 3}}", Glitch(0.5), When(command=3, matching=re.compile("0020"))),
         ("{glitch: verify, when: {matching: '0020??98'}}", Glitch(0.5), When(matching=re.compile("0020..98"))),
-        ("{steal: 5 ms}", StealReader(0.005), When()),
+        ("{steal: 5 ms}", ContendForReader(0.005), When()),
         ("{slow: 1 s, when: {}}", Slow(1.0), When()),
         ("{slow: 1 s, when: {command: 1}}", Slow(1.0), When(command=1)),
         ("{slow: 1 s, when: {every: 7}}", Slow(1.0), When(every=7)),
@@ -72,7 +72,7 @@ CHANGE = When(matching=re.compile("0024|8032"))
         ),
     ],
 )
-def test_every_fault_is_read(line: str, kind: Kind, when: When) -> None:
+def test_every_fault_is_read(line: str, kind: FaultType, when: When) -> None:
     assert parse_fault_script(f"faults:\n  - {line}\n").faults == (Fault(kind, when),)
 
 

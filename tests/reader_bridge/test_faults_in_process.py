@@ -15,7 +15,7 @@ from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.fault import Fault, FaultPlan, Glitch, Moment, Mute, StealReader, Tear, Wait, When
+from kazashi.reader_bridge.fault import ContendForReader, Fault, FaultPlan, Glitch, Moment, Mute, Tear, Wait, When
 from kazashi.reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
 from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
 from tests.card.test_any_bytes import commands
@@ -110,7 +110,7 @@ def test_an_unkind_life_brings_few_faults(contents: CardContents) -> None:
     assert {type(kind) for kind in met} == {type(fault.kind) for fault in plan.faults}, "each comes some time"
     assert len(met) / 12_000 < 0.06
     assert sum(isinstance(kind, Tear | Mute) for kind in met) / 12_000 < 0.006
-    assert not any(isinstance(kind, Glitch | StealReader) for kind in met), "nothing that is lost for good"
+    assert not any(isinstance(kind, Glitch | ContendForReader) for kind in met), "nothing that is lost for good"
 
 
 def test_conditions_hold_all_at_once() -> None:

@@ -16,7 +16,7 @@ from smartcard.scard import (
 from smartcard.util import toBytes
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.request import select, verify
 from kazashi.reader_bridge.in_process import InProcessReader
@@ -32,7 +32,7 @@ SIGN = toBytes("802A009720" + "00" * 32 + "00")
 @pytest.fixture
 def reader(image: Path) -> InProcessReader:
     reader = InProcessReader()
-    reader.insert(ContactInterface(Chip(load(image))))
+    reader.insert(ContactInterface(Chip(load_card(image))))
     return reader
 
 
@@ -95,7 +95,7 @@ def test_the_atrs_of_contactless_readers(name: str, atr: str) -> None:
 
 def test_pseudo_commands(image: Path) -> None:
     drawn = iter([b"\1\2\3\4", b"\5\6\7\x08", b"\x09\x0a\x0b\x0c"])
-    card = ContactlessInterface(Chip(load(image)), chance=lambda _: next(drawn))
+    card = ContactlessInterface(Chip(load_card(image)), chance=lambda _: next(drawn))
     card.power_on()
     assert card.transmit(bytes.fromhex("FFCA000000")) == bytes.fromhex("050607089000")
     card.reset()

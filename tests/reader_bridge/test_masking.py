@@ -21,7 +21,7 @@ from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.decoder import MASK, Decoded, Decoder
 from kazashi.reader_bridge.trace import read_trace
 from kazashi.reader_bridge.vpcd import EVENTS, INSERTED, REMOVED, Exchange
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World
 from tests.reader_bridge.tracing import (
     AT,
@@ -92,7 +92,7 @@ def test_a_masked_trace_still_says_what_was_done(
 
 
 def test_what_a_masked_trace_shows_is_the_same_on_many_cards(world: World) -> None:
-    cards = [read_image(image_path(world, alias))[0] for alias in CAST]
+    cards = [read_image(image_path(world, alias))[0] for alias in SAMPLE_RESIDENTS]
     for aid, fids in IMPERSONAL_FILES.items():
         for fid in fids:
             kinds = {card[aid].data[next(found for found in card[aid].data if found == fid)] for card in cards}

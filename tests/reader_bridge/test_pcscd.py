@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
@@ -17,7 +17,7 @@ from kazashi.reader_bridge import pcscd
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd
 from kazashi.reader_bridge.slot import Slot
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World
 from tests.support import send
 
@@ -32,10 +32,10 @@ def test_sixteen_slots_with_sixteen_cards(world: World, tmp_path: Path) -> None:
     slots = [Slot(endpoint) for endpoint in running.endpoints]
     try:
         assert len(slots) == 16
-        for slot, name in zip(slots, CAST, strict=False):
+        for slot, name in zip(slots, SAMPLE_RESIDENTS, strict=False):
             image = Path(shutil.copy(image_path(world, name), tmp_path / f"{name}.card"))
-            slot.insert(ContactInterface(Chip(load(image))))
-        for slot, name in zip(slots, CAST, strict=False):
+            slot.insert(ContactInterface(Chip(load_card(image))))
+        for slot, name in zip(slots, SAMPLE_RESIDENTS, strict=False):
             assert slot.wait_until_powered(20), slot.endpoint.reader
             (answer,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
             assert answer == card_id(image_path(world, name)) + "9000", "each slot has its own card"

@@ -17,8 +17,8 @@ from smartcard.scard import SCARD_STATE_EMPTY, SCARD_STATE_PRESENT
 from kazashi.applets import jpki
 from kazashi.assembly.opensc import pkcs11_module
 from kazashi.card.request import verify
-from kazashi.reader_bridge.check.probe import Secrets
-from kazashi.reader_bridge.check.result import Outcome
+from kazashi.reader_bridge.check.probe import CardPins
+from kazashi.reader_bridge.check.result import CheckOutcome
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
@@ -150,10 +150,10 @@ def test_a_relayed_card_is_the_card_to_opensc_and_to_every_check(world: World, r
     key = x509.load_der_x509_certificate(der).public_key()
     assert isinstance(key, RSAPublicKey)
     key.verify((tmp_path / "signature").read_bytes(), b"kazashi" * 3, PKCS1v15(), SHA256())
-    report = run_checks(relayed, Secrets("1234", "ABC123"))
+    report = run_checks(relayed, CardPins("1234", "ABC123"))
     assert report.complete
-    assert not [result for result in report.results if result.outcome in (Outcome.FAILED, Outcome.BROKEN)]
-    assert sum(result.outcome is Outcome.PASSED for result in report.results) > 50
+    assert not [result for result in report.results if result.outcome in (CheckOutcome.FAILED, CheckOutcome.BROKEN)]
+    assert sum(result.outcome is CheckOutcome.PASSED for result in report.results) > 50
 
 
 @pytest.mark.reader

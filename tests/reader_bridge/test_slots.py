@@ -33,7 +33,7 @@ from smartcard.scard import (
 )
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load, structure
+from kazashi.applets.install import load_card, structure
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
@@ -356,7 +356,7 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
     environment = {**os.environ, **first.client_environment()}
     slot, reader = Slot(first.endpoints[0]), first.endpoints[0].reader
     try:
-        slot.insert(ContactInterface(Chip(load(image))))
+        slot.insert(ContactInterface(Chip(load_card(image))))
         assert slot.wait_until_powered(LIMIT)
         client = subprocess.Popen(
             [sys.executable, "-c", CLIENT, reader],

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from kazashi.refund_points.centre import Answer, Centre, EnrolmentRefused
-from kazashi.refund_points.codes import CodeRefused
+from kazashi.refund_points.centre import Centre, EnrolmentRejected, RecordOutcome
+from kazashi.refund_points.codes import CodeRejected
 from kazashi.refund_points.enrolment import Detail
-from kazashi.refund_points.goods import Basket, Category, Item, Line, points_of
-from kazashi.refund_points.record import Record, SignedRecord, TillKey, What, public_pem
+from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine, points_of
+from kazashi.refund_points.record import PointRecord, PostingType, SignedRecord, TillKey, public_pem
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import SaleRefused, State, Till
+from kazashi.refund_points.till import RecordState, SaleRejected, Till
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World
 from tests.refund_points.tills import HANAKO, LUNCH, NOON, TARO, Line2Centre, balance, till_of, totals
@@ -40,7 +40,7 @@ def test_what_is_repeated_and_reordered_counts_once(world: World) -> None:
         centre.receive(till.name, batch)
     assert (balance(centre, "1234ABCD"), balance(centre, "1234ABCE")) == (63, 21)
     assert totals(centre) == {"granted": -84, "payable": 0, "paid": 0, "people": 84}
-    assert {result.answer for result in centre.receive(till.name, records)} == {Answer.AGAIN}
+    assert {result.answer for result in centre.receive(till.name, records)} == {RecordOutcome.AGAIN}
     assert send_waiting(till, Line2Centre(centre)).acknowledged == 4
 
 
@@ -73,7 +73,7 @@ def test_a_cut_line_and_nonsense_leave_everything_waiting(shop: tuple[World, Cen
     for nonsense in answers:
         with pytest.raises(CentreUnreachable, match="no sense"):
             send_waiting(till, Nonsense(nonsense))
-    assert till.states()[State.WAITING] == 1
+    assert till.states()[RecordState.WAITING] == 1
     line.cut = False
     assert send_waiting(till, line).acknowledged == 1
 
@@ -86,14 +86,14 @@ def test_forged_and_foreign_records_are_refused_and_kept(world: World) -> None:
     own, foreign = till.waiting()[0].signed, other.waiting()[0].signed
     forged = SignedRecord(own.body.replace(b'"points":21', b'"points":20'), own.signature)
     stranger = TillKey.generate()
-    record = Record.from_bytes(own.body)
+    record = PointRecord.from_bytes(own.body)
     batch: list[Any] = [
         forged.to_wire(), foreign.to_wire(), stranger.sign(record).to_wire(), {"body": 5, "signature": ""}, {}, None,
         "text",
         {"body": "{}", "signature": "AAAA"},
     ]  # fmt: skip
     results = centre.receive(till.name, batch)
-    assert {result.answer for result in results} == {Answer.REFUSED}
+    assert {result.answer for result in results} == {RecordOutcome.REFUSED}
     assert all(result.reason and result.words for result in results)
     assert results[0].reason == results[1].reason == results[2].reason == "forged"
     assert totals(centre)["people"] == 0
@@ -107,10 +107,18 @@ def test_a_number_is_not_used_twice(world: World) -> None:
     centre = Centre(world, "authentication-serial")
     key = TillKey.generate()
     name = centre.enrol("rice-shop", "till-1", public_pem(key.public)).name
-    first = Record(
-        name, 1, What.PURCHASE, int(NOON.timestamp()), f"{name}/1", "authentication-serial", "1234ABCD", 1_100, 20
+    first = PointRecord(
+        name,
+        1,
+        PostingType.PURCHASE,
+        int(NOON.timestamp()),
+        f"{name}/1",
+        "authentication-serial",
+        "1234ABCD",
+        1_100,
+        20,
     )
-    assert centre.receive(name, [key.sign(first).to_wire()])[0].answer is Answer.ACCEPTED
+    assert centre.receive(name, [key.sign(first).to_wire()])[0].answer is RecordOutcome.ACCEPTED
     second = key.sign(replace(first, reading="1234ABCE")).to_wire()
     for batch in ([second], [second, second]):
         assert {result.reason for result in centre.receive(name, batch)} == {"number-used"}
@@ -118,7 +126,7 @@ def test_a_number_is_not_used_twice(world: World) -> None:
         key.sign(replace(first, number=2)).to_wire(),
         key.sign(replace(first, number=2, eligible=0, points=0)).to_wire(),
     ]
-    assert [result.answer for result in centre.receive(name, both)] == [Answer.ACCEPTED, Answer.REFUSED]
+    assert [result.answer for result in centre.receive(name, both)] == [RecordOutcome.ACCEPTED, RecordOutcome.REFUSED]
 
 
 def test_a_till_that_is_set_up_anew_never_sends_a_number_twice(world: World, tmp_path: Path) -> None:
@@ -134,7 +142,8 @@ def test_a_till_that_is_set_up_anew_never_sends_a_number_twice(world: World, tmp
     assert send_waiting(anew, Line2Centre(centre)).acknowledged == 1
     # The old disk turns up, and what was on it still counts.
     assert (
-        centre.receive("rice-shop/till-1/1", [found.signed.to_wire() for found in waiting])[0].answer is Answer.ACCEPTED
+        centre.receive("rice-shop/till-1/1", [found.signed.to_wire() for found in waiting])[0].answer
+        is RecordOutcome.ACCEPTED
     )
     assert (balance(centre, "1234ABCD"), balance(centre, "1234ABCE")) == (21, 21)
     centre.revoke_till("rice-shop/till-1/1")
@@ -147,10 +156,10 @@ def test_a_till_s_second_enrolment_does_not_spoil_the_first(local: World) -> Non
     first, second = (Till(local.directory / "tills", "rice-shop", "till-1", local.clock) for _ in range(2))
     begun = first.begin()
     also = second.begin()
-    with pytest.raises(SaleRefused, match="another one was begun"):
+    with pytest.raises(SaleRejected, match="another one was begun"):
         first.enrol(centre.enrol("rice-shop", "till-1", begun))
     second.enrol(centre.enrol("rice-shop", "till-1", also))
-    with pytest.raises(SaleRefused, match="enrolled already"):
+    with pytest.raises(SaleRejected, match="enrolled already"):
         second.begin()
     assert Till(local.directory / "tills", "rice-shop", "till-1", local.clock).name == "rice-shop/till-1/2"
 
@@ -158,7 +167,7 @@ def test_a_till_s_second_enrolment_does_not_spoil_the_first(local: World) -> Non
 def test_a_list_that_is_too_long_to_tell_does_not_cost_the_points(local: World) -> None:
     centre = Centre(local, detail=Detail.LINES)
     till = till_of(local, centre)
-    goods = tuple(Line(Item(f"49{number:011}", "x", 110, Category.FOOD)) for number in range(900))
+    goods = tuple(ReceiptLine(Item(f"49{number:011}", "x", 110, Category.FOOD)) for number in range(900))
     assert till.sell(Basket(goods), HANAKO).points == points_of(99_000)
     (record,) = (record for _, _, record in till.records())
     assert (record.eligible, record.lines) == (99_000, ())
@@ -176,10 +185,10 @@ def test_a_start_of_the_centre_disturbs_nobody_who_opens_an_account(world: World
 def test_a_sealed_reading_with_a_key_that_makes_no_secret_is_refused(local: World) -> None:
     centre = Centre(local, "code-by-centre")
     till_of(local, centre)
-    with pytest.raises(CodeRefused):
+    with pytest.raises(CodeRejected):
         centre.policy.account("00" * 60, "rice-shop")
     (result,) = centre.receive("rice-shop/till-1/1", [{"body": "\ud800", "signature": "\ud800"}])
-    assert result.answer is Answer.REFUSED
+    assert result.answer is RecordOutcome.REFUSED
     assert len(centre.refused()) == 1
 
 
@@ -195,9 +204,9 @@ def test_names_that_no_till_can_have_are_refused(local: World) -> None:
         ("..", "x"),
         ("x" * 40, "x" * 40),
     ):
-        with pytest.raises(EnrolmentRefused):
+        with pytest.raises(EnrolmentRejected):
             centre.enrol(shop, till, key)
-    with pytest.raises(EnrolmentRefused):
+    with pytest.raises(EnrolmentRejected):
         centre.enrol("x", "y", b"no key")
     assert centre.tills() == []
 

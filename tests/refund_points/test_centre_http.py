@@ -15,9 +15,9 @@ import pytest
 from kazashi.assembly.served import free_port
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import LARGEST, HttpsTransport, server
-from kazashi.refund_points.reading import Card
+from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import State, Till
+from kazashi.refund_points.till import RecordState, Till
 from kazashi.web.mutual_tls import Credentials, client
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -62,10 +62,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def test_a_till_brings_its_records(served: Served) -> None:
     for _ in range(30):
-        served.till.sell(LUNCH, Card(7))
+        served.till.sell(LUNCH, CardReading(7))
     transport = served.transport(served.till)
     assert send_waiting(served.till, transport, batch=7).acknowledged == 30
-    assert served.till.states()[State.ACKNOWLEDGED] == 30
+    assert served.till.states()[RecordState.ACKNOWLEDGED] == 30
     assert balance(served.centre, "7") == 30 * 21
 
 
@@ -85,11 +85,11 @@ def test_nobody_comes_in_without_a_certificate_of_the_centre(served: Served, tmp
 
 def test_a_till_is_who_its_certificate_says_and_nobody_else(served: Served) -> None:
     other = till_of(served.world, served.centre, "tea-shop")
-    other.sell(LUNCH, Card(7))
+    other.sell(LUNCH, CardReading(7))
     records = [found.signed.to_wire() for found in other.waiting()]
     (answer,) = served.transport(served.till).send(other.name, records)
     assert answer["reason"] == "forged"
-    served.till.sell(LUNCH, Card(7))
+    served.till.sell(LUNCH, CardReading(7))
     served.centre.revoke_till(served.till.name)
     transport = served.transport(served.till)
     assert send_waiting(served.till, transport).refused == 1
@@ -116,10 +116,10 @@ def test_a_batch_that_is_too_large_is_refused(served: Served) -> None:
 
 
 def test_a_centre_that_is_away_or_talks_nonsense_takes_nothing(served: Served) -> None:
-    served.till.sell(LUNCH, Card(7))
+    served.till.sell(LUNCH, CardReading(7))
     for address in (f"https://localhost:{free_port()}", f"{served.address}/nothing-here"):
         with pytest.raises(CentreUnreachable):
             send_waiting(served.till, served.transport(served.till, address))
-    assert served.till.states()[State.WAITING] == 1
+    assert served.till.states()[RecordState.WAITING] == 1
     with pytest.raises(CentreUnreachable, match="cannot be used"):
         HttpsTransport(served.address, b"", b"", b"")

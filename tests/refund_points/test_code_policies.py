@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from kazashi.refund_points.centre import Answer, Centre, PolicySettled
-from kazashi.refund_points.codes import CodeByCentre, CodeRefused, KeyedByShop
+from kazashi.refund_points.centre import Centre, PolicySettled, RecordOutcome
+from kazashi.refund_points.codes import CodeByCentre, CodeRejected, KeyedByShop
 from kazashi.refund_points.enrolment import Detail, Enrolment, EnrolmentDamaged
 from kazashi.refund_points.record import TillKey, public_pem
 from kazashi.refund_points.sender import send_waiting
@@ -54,13 +54,13 @@ def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> N
     code = centre.policy.account(reading, "rice-shop")
     assert code == centre.policy.accounts_of([7], [])[0]
     for wrong in (reading[:-1], reading[:-1] + ("0" if reading[-1] != "0" else "1"), "", "zz"):
-        with pytest.raises(CodeRefused):
+        with pytest.raises(CodeRejected):
             centre.policy.account(wrong, "rice-shop")
-    with pytest.raises(CodeRefused):
+    with pytest.raises(CodeRejected):
         centre.policy.account(reading, "tea-shop")
     assert isinstance(till_s, CodeByCentre)
     for secret in (lambda: till_s.account(reading, "rice-shop"), lambda: till_s.accounts_of([7], [])):
-        with pytest.raises(CodeRefused, match="only the centre"):
+        with pytest.raises(CodeRejected, match="only the centre"):
             secret()
 
 
@@ -69,7 +69,7 @@ def test_a_shop_has_its_own_secret_and_no_other(local: World) -> None:
     policy = till_of(local, centre).enrolment.reading_policy()
     till_of(local, centre, "tea-shop")
     assert isinstance(policy, KeyedByShop)
-    with pytest.raises(CodeRefused, match="no secret"):
+    with pytest.raises(CodeRejected, match="no secret"):
         policy.read(7, "tea-shop")
 
 
@@ -95,7 +95,7 @@ def test_a_centre_that_keeps_amounts_keeps_no_lines_that_come_all_the_same(local
     key = TillKey.generate()
     name = centre.enrol("rice-shop", "till-1", public_pem(key.public)).name
     told = replace(RECORD, till=name, policy=centre.policy.name, lines=(("lunch", 1, 1_100),))
-    assert centre.receive(name, [key.sign(told).to_wire()])[0].answer is Answer.ACCEPTED
+    assert centre.receive(name, [key.sign(told).to_wire()])[0].answer is RecordOutcome.ACCEPTED
     with centre.store.reading() as connection:
         assert connection.scalar(sa.select(centre.ledger.posting.c.lines)) is None
 

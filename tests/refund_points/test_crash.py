@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
-from kazashi.refund_points.reading import Card
-from kazashi.refund_points.refunds import ApplicationState, RefundRefused, Refunds
+from kazashi.refund_points.reading import CardReading
+from kazashi.refund_points.refunds import ApplicationState, RefundRejected, Refunds
 from kazashi.refund_points.sender import send_waiting
-from kazashi.refund_points.till import SaleRefused, Till
+from kazashi.refund_points.till import SaleRejected, Till
 from kazashi.studies.points_balance import balance
 from kazashi.world.home import World, open_world
 from tests.crash import killed_at
@@ -25,7 +25,7 @@ from tests.town import new_world
 
 pytestmark = pytest.mark.crash
 
-CARD = Card(7)
+CARD = CardReading(7)
 POINTS = 21 + 21 + 21 - 16
 
 
@@ -49,19 +49,19 @@ def story(world: World, paper: Path) -> None:
         with paper.open("a", encoding="ascii") as file:
             file.write(f"{receipt.name}\n")
     names = [f"{till.name}/{number}" for number in (1, 2)]
-    with suppress(SaleRefused):
+    with suppress(SaleRejected):
         till.show_later(names[1], CARD)
-    with suppress(SaleRefused):
+    with suppress(SaleRejected):
         till.take_back(names[0], [1])
     send_waiting(till, Direct(), batch=2)
     refunds.register("hanako", HANAKO)
-    assert refunds.come("hanako", [CARD.serial])
-    with suppress(RefundRefused):
+    assert refunds.log_in("hanako", [CARD.serial])
+    with suppress(RefundRejected):
         refunds.apply("hanako", 2026, ACCOUNT, HANAKO.name)
-    with suppress(RefundRefused):
+    with suppress(RefundRejected):
         refunds.payment_file()
     for application in refunds.applications("hanako"):
-        with suppress(RefundRefused):
+        with suppress(RefundRejected):
             refunds.settle(application.number, paid=True)
 
 

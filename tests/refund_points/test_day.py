@@ -19,9 +19,9 @@ from benchmarks import bench_points
 from kazashi.assembly.points import enrol_till, serve_centre, tills_here
 from kazashi.assembly.points_server import centre_of
 from kazashi.refund_points.centre_http import HttpsTransport
-from kazashi.refund_points.reading import Card
+from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import State
+from kazashi.refund_points.till import RecordState
 from kazashi.studies.points_balance import balance
 from kazashi.studies.points_day import simulate
 from kazashi.world.home import World, open_world
@@ -80,7 +80,7 @@ def test_the_sql_adds_up_every_code(tmp_path: Path, policy: str) -> None:
     tills = [enrol_till(world, shop, "till-1", policy=policy) for shop in ("rice-shop", "tea-shop")]
     centre = centre_of(world)
     for number in range(6):
-        tills[number % 2].sell(LUNCH, Card(100 + number % 3))
+        tills[number % 2].sell(LUNCH, CardReading(100 + number % 3))
     tills[0].take_back("rice-shop/till-1/1/1", [1])
 
     class Direct:
@@ -89,7 +89,7 @@ def test_the_sql_adds_up_every_code(tmp_path: Path, policy: str) -> None:
 
     for till in tills:
         send_waiting(till, Direct())
-    tills[1].sell(LUNCH, Card(100))  # still on its way
+    tills[1].sell(LUNCH, CardReading(100))  # still on its way
     ledger = {(code, year): points for code, year, points in centre.accounts()}
     there = readded(world, tmp_path / "sums.sqlite")
     if policy == "code-by-centre":
@@ -128,8 +128,8 @@ def test_the_command_says_how_the_day_went(tmp_path: Path) -> None:
 def test_a_balance_that_does_not_balance_is_said_to(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
-    till.sell(LUNCH, Card(7))
-    till.settle({1: (State.ACKNOWLEDGED, "")})  # and the centre has never seen it
+    till.sell(LUNCH, CardReading(7))
+    till.settle({1: (RecordState.ACKNOWLEDGED, "")})  # and the centre has never seen it
     found = balance(centre, [till])
     assert not found.good
     assert [one.why for one in found.wrong] == ["acknowledged, and not in the ledger"]
@@ -143,12 +143,12 @@ def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path:
         tills = [enrol_till(world, f"shop-{number}", "till-1") for number in range(4)]
         for till in tills:
             for number in range(60):
-                till.sell(LUNCH, Card(number % 7))
+                till.sell(LUNCH, CardReading(number % 7))
         process = serve_centre(world, workers=3)
 
         def bring(number: int) -> None:
             till = tills[number]
-            while till.states()[State.WAITING]:
+            while till.states()[RecordState.WAITING]:
                 way = HttpsTransport.of(till, f"https://localhost:{process.port}")
                 with suppress(CentreUnreachable):
                     send_waiting(till, way, batch=4)
@@ -182,7 +182,7 @@ def _children(pid: int) -> list[int]:
 
 @pytest.mark.reader
 def test_every_measure_of_the_points_is_taken() -> None:
-    size = bench_points.Size(
+    size = bench_points.PointsSize(
         taps=2, tills=4, batch=5, batches=2, customers=20, ledger=2000, backlog=20, workers=1,
     )  # fmt: skip
     measures = bench_points.measure(size=size)
@@ -199,7 +199,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
     for _ in range(3):
-        till.sell(LUNCH, Card(7))
+        till.sell(LUNCH, CardReading(7))
     with till.store.transaction() as connection:
         connection.exec_driver_sql("UPDATE record SET body = x'00ff' WHERE number = 1")
         connection.exec_driver_sql("UPDATE record SET body = 'text' WHERE number = 2")
@@ -211,7 +211,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     open_elsewhere = enrol_till(world, "rice-shop", "till-1")
-    open_elsewhere.sell(LUNCH, Card(7))
+    open_elsewhere.sell(LUNCH, CardReading(7))
     command = [
         sys.executable,
         "-m",
@@ -230,7 +230,7 @@ def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     assert run(*command).startswith("rice-shop/till-1/2 "), "what is set up stays so"
     till = enrol_till(world, "rice-shop", "till-1")
     assert not till.records()
-    assert till.sell(LUNCH, Card(7)).name == "rice-shop/till-1/2/1"
+    assert till.sell(LUNCH, CardReading(7)).name == "rice-shop/till-1/2/1"
     (aside,) = (world.directory / "tills").glob("aside-*.sqlite")
     assert run("sqlite3", str(aside), "SELECT count(*) FROM record").strip() == "1"
     world.close()

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kazashi.refund_points.goods import CATALOGUE, MOST_YEN, Basket, BasketRefused, Category, Item, Line, points_of
+from kazashi.refund_points.goods import (
+    CATALOGUE,
+    MOST_YEN,
+    Basket,
+    BasketRejected,
+    Category,
+    Item,
+    ReceiptLine,
+    points_of,
+)
 from tests.refund_points.tills import LUNCH
 
 pytestmark = pytest.mark.unit
@@ -17,7 +26,7 @@ pytestmark = pytest.mark.unit
 
 def test_the_plan_s_own_example() -> None:
     assert points_of(1_100) == 20
-    assert Basket((Line(Item("x", "弁当", 1_100, Category.FOOD)),)).points == 20
+    assert Basket((ReceiptLine(Item("x", "弁当", 1_100, Category.FOOD)),)).points == 20
 
 
 def test_only_eligible_lines_earn_points() -> None:
@@ -29,12 +38,12 @@ def test_only_eligible_lines_earn_points() -> None:
     "wrong",
     [lambda: Item("x", "x", -1, Category.FOOD), lambda: Item("x", "x", 0, Category.FOOD),
      lambda: Item("x", "x", MOST_YEN + 1, Category.FOOD), lambda: Item("x", "x", True, Category.FOOD),
-     lambda: Line(CATALOGUE["tea"], 0), lambda: Line(CATALOGUE["tea"], -1),
-     lambda: Basket(()), lambda: Basket((Line(CATALOGUE["tea"], MOST_YEN),)),
-     lambda: Basket((Line(CATALOGUE["tea"]),) * 1001)],
+     lambda: ReceiptLine(CATALOGUE["tea"], 0), lambda: ReceiptLine(CATALOGUE["tea"], -1),
+     lambda: Basket(()), lambda: Basket((ReceiptLine(CATALOGUE["tea"], MOST_YEN),)),
+     lambda: Basket((ReceiptLine(CATALOGUE["tea"]),) * 1001)],
 )  # fmt: skip
 def test_baskets_that_make_no_sense_are_refused(wrong: Callable[[], object]) -> None:
-    with pytest.raises(BasketRefused):
+    with pytest.raises(BasketRejected):
         wrong()
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.goods import Basket, Category, Item, Line
-from kazashi.refund_points.reading import Card
-from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRefused, Refunds
+from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
+from kazashi.refund_points.reading import CardReading
+from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRejected, Refunds
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import SaleRefused, Till
-from kazashi.refund_points.zengin import Account, Payment, PaymentRefused, kana, payment_file
+from kazashi.refund_points.till import SaleRejected, Till
+from kazashi.refund_points.zengin import Account, Payment, PaymentRejected, kana, payment_file
 from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -29,7 +29,7 @@ from tests.refund_points.tills import NOON, Line2Centre, till_of, totals
 HANAKO = FourAttributes("番号　花子", "東京都渋谷区架空町", date(1988, 4, 17), "319880417", "female", (), ())
 TARO = replace(HANAKO, name="番号　太郎", sex="male")
 ACCOUNT = Account("0005", "001", "1", "1234567", "バンゴウ ハナコ")
-FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
+FEAST = Basket((ReceiptLine(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
 
 
 @pytest.fixture
@@ -42,31 +42,31 @@ def earn(refunds: Refunds, world: World, serial: int, times: int = 1) -> Till:
     centre = refunds.centre
     till = till_of(world, centre)
     for _ in range(times):
-        till.sell(FEAST, Card(serial))
+        till.sell(FEAST, CardReading(serial))
     send_waiting(till, Line2Centre(centre))
     return till
 
 
 def test_from_points_to_a_refund(refunds: Refunds, world: World) -> None:
     earn(refunds, world, 7)
-    assert not refunds.come("u1", [7]), "nobody knows yet who that is"
+    assert not refunds.log_in("u1", [7]), "nobody knows yet who that is"
     refunds.register("u1", HANAKO)
-    assert refunds.come("u1", [7])
+    assert refunds.log_in("u1", [7])
     (standing,) = refunds.years("u1")
     assert (standing.year, standing.balance, standing.refundable, standing.capped) == (2026, 2_000, 2_000, 0)
     application = refunds.apply("u1", 2026, ACCOUNT, "番号 花子")
     assert (application.yen, application.state) == (2_000, ApplicationState.APPLIED)
-    with pytest.raises(RefundRefused, match="nothing of 2026"):
+    with pytest.raises(RefundRejected, match="nothing of 2026"):
         refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
     file = refunds.payment_file()
     assert file.payments == 1
     assert refunds.again(file.number) == file, "a file that was lost is made again, the same"
-    with pytest.raises(RefundRefused, match="no file 2"):
+    with pytest.raises(RefundRejected, match="no file 2"):
         refunds.again(2)
-    with pytest.raises(RefundRefused, match="nothing waits"):
+    with pytest.raises(RefundRejected, match="nothing waits"):
         refunds.payment_file()
     assert refunds.settle(application.number, paid=True).state is ApplicationState.PAID
-    with pytest.raises(RefundRefused, match="paid, and not with the bank"):
+    with pytest.raises(RefundRejected, match="paid, and not with the bank"):
         refunds.settle(application.number, paid=True)
     assert totals(refunds.centre) == {"granted": -2_000, "payable": 0, "paid": 2_000, "people": 0}
 
@@ -74,7 +74,7 @@ def test_from_points_to_a_refund(refunds: Refunds, world: World) -> None:
 def test_what_the_bank_cannot_pay_comes_back(refunds: Refunds, world: World) -> None:
     earn(refunds, world, 7)
     refunds.register("u1", HANAKO)
-    refunds.come("u1", [7])
+    refunds.log_in("u1", [7])
     first = refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
     refunds.payment_file()
     refunds.settle(first.number, paid=False)
@@ -86,7 +86,7 @@ def test_the_cap_and_a_household_that_shares_it(refunds: Refunds, world: World) 
     earn(refunds, world, 7, 4)
     for person, serial, who in (("u1", 7, HANAKO), ("u2", 8, TARO)):
         refunds.register(person, who)
-        refunds.come(person, [serial])
+        refunds.log_in(person, [serial])
     (standing,) = refunds.years("u1")
     assert (standing.balance, standing.refundable, standing.capped) == (8_000, CAP, 4_000)
     refunds.pool("u1", "u2")
@@ -95,15 +95,15 @@ def test_the_cap_and_a_household_that_shares_it(refunds: Refunds, world: World) 
     earn(refunds, world, 8)
     assert refunds.years("u2")[0].refundable == 0, "the household has had its share"
     assert refunds.years("u2")[0].capped == 2_000
-    with pytest.raises(RefundRefused, match="not registered"):
+    with pytest.raises(RefundRejected, match="not registered"):
         refunds.pool("u1", "nobody")
 
 
 def test_an_account_of_another_name_is_refused(refunds: Refunds, world: World) -> None:
     earn(refunds, world, 7)
     refunds.register("u1", HANAKO)
-    refunds.come("u1", [7])
-    with pytest.raises(RefundRefused, match="one's own only"):
+    refunds.log_in("u1", [7])
+    with pytest.raises(RefundRejected, match="one's own only"):
         refunds.apply("u1", 2026, ACCOUNT, "番号　太郎")
     for wrong in (
         {"bank": "5"},
@@ -113,35 +113,35 @@ def test_an_account_of_another_name_is_refused(refunds: Refunds, world: World) -
         {"holder": ""},
         {"holder": "花子"},
     ):
-        with pytest.raises(PaymentRefused):
+        with pytest.raises(PaymentRejected):
             refunds.apply("u1", 2026, replace(ACCOUNT, **wrong), "番号　花子")
     assert refunds.applications("u1") == []
-    with pytest.raises(RefundRefused, match="nobody has registered"):
+    with pytest.raises(RefundRejected, match="nobody has registered"):
         refunds.apply("u9", 2026, ACCOUNT, "番号　花子")
 
 
 def test_a_renewed_and_a_lost_card_keep_their_points(refunds: Refunds, world: World) -> None:
     earn(refunds, world, 7)
     refunds.register("u1", HANAKO)
-    refunds.come("u1", [7])
+    refunds.log_in("u1", [7])
     earn(refunds, world, 8)
-    refunds.come("u1", [7, 8])
+    refunds.log_in("u1", [7, 8])
     assert refunds.years("u1")[0].balance == 4_000, "renewed: the same user, a longer chain"
-    refunds.come("u2", [9])
+    refunds.log_in("u2", [9])
     refunds.register("u2", HANAKO)
-    refunds.come("u2", [9])
+    refunds.log_in("u2", [9])
     earn(refunds, world, 9)
     assert refunds.years("u2")[0].balance == 6_000, "lost and made anew: another user, the same person"
     assert refunds.name("u1") is None
     refunds.register("u3", TARO)
-    refunds.come("u3", [7])
+    refunds.log_in("u3", [7])
     assert refunds.years("u3") == [], "what is somebody's stays his"
 
 
 def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds: Refunds, world: World) -> None:
     till = earn(refunds, world, 7)
     refunds.register("u1", HANAKO)
-    refunds.come("u1", [7])
+    refunds.log_in("u1", [7])
     application = refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
     refunds.payment_file()
     refunds.settle(application.number, paid=True)
@@ -153,7 +153,7 @@ def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds
     assert isinstance(clock, FixedClock)
     clock.stand(datetime(2027, 5, 1, 3, tzinfo=UTC))
     for _ in range(2):
-        till.sell(FEAST, Card(7))
+        till.sell(FEAST, CardReading(7))
     send_waiting(till, line)
     latest = refunds.years("u1")[0]
     assert (latest.year, latest.balance, latest.refundable, latest.owed) == (2027, 4_000, 2_000, 2_000)
@@ -161,7 +161,7 @@ def test_a_return_after_the_refund_is_owed_and_settled_with_the_next_one(refunds
     latest, first = refunds.years("u1")
     assert (latest.balance, latest.refundable, latest.owed, first.balance) == (2_000, 0, 0, 2_000)
     clock.stand(datetime(2028, 5, 1, 3, tzinfo=UTC))
-    till.sell(FEAST, Card(7))
+    till.sell(FEAST, CardReading(7))
     send_waiting(till, line)
     assert refunds.apply("u1", 2028, ACCOUNT, "番号　花子").yen == 2_000, "what was owed is taken once"
 
@@ -172,13 +172,13 @@ def test_a_file_holds_what_was_in_no_file_before(refunds: Refunds, world: World)
     files = []
     for person, serial, who in (("u1", 7, HANAKO), ("u2", 8, TARO)):
         refunds.register(person, who)
-        refunds.come(person, [serial])
+        refunds.log_in(person, [serial])
         refunds.apply(person, 2026, ACCOUNT, who.name)
         files.append(refunds.payment_file())
     assert [(file.number, file.payments) for file in files] == [(1, 1), (2, 1)]
     assert [refunds.again(number) for number in (1, 2)] == files, "the second does not pay the first one's people"
     refunds.settle(1, paid=True)
-    with pytest.raises(RefundRefused, match="has answered for file 1"):
+    with pytest.raises(RefundRejected, match="has answered for file 1"):
         refunds.again(1)
     assert refunds.again(2) == files[1]
 
@@ -186,13 +186,13 @@ def test_a_file_holds_what_was_in_no_file_before(refunds: Refunds, world: World)
 def test_two_that_apply_at_once_are_refunded_once(refunds: Refunds, world: World) -> None:
     earn(refunds, world, 7)
     refunds.register("u1", HANAKO)
-    refunds.come("u1", [7])
-    refused: list[RefundRefused] = []
+    refunds.log_in("u1", [7])
+    refused: list[RefundRejected] = []
 
     def apply() -> None:
         try:
             refunds.apply("u1", 2026, ACCOUNT, "番号　花子")
-        except RefundRefused as error:
+        except RefundRejected as error:
             refused.append(error)
 
     threads = [Thread(target=apply) for _ in range(4)]
@@ -233,7 +233,7 @@ def test_the_file_has_the_banks_shape() -> None:
 )  # fmt: skip
 def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
     if written is None:
-        with pytest.raises(PaymentRefused):
+        with pytest.raises(PaymentRejected):
             kana(name)
     else:
         assert kana(name) == written
@@ -242,9 +242,9 @@ def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
 def test_sums_that_no_file_holds_are_refused() -> None:
     for payments in ([], [Payment(ACCOUNT, 0, 1)], [Payment(ACCOUNT, -1, 1)], [Payment(ACCOUNT, 10**10, 1)],
                      [Payment(ACCOUNT, 1, 10**10)], [Payment(ACCOUNT, 9_999_999_999, 1)] * 101):  # fmt: skip
-        with pytest.raises(PaymentRefused):
+        with pytest.raises(PaymentRejected):
             payment_file("X", "0000000001", ACCOUNT, date(2027, 3, 1), payments)
-    with pytest.raises(PaymentRefused):
+    with pytest.raises(PaymentRejected):
         payment_file("X", "1", ACCOUNT, date(2027, 3, 1), [Payment(ACCOUNT, 1, 1)])
 
 
@@ -271,7 +271,7 @@ class PointsMachine(RuleBasedStateMachine):
         self.tills = [till_of(self.world, self.centre, shop) for shop in ("rice-shop", "tea-shop")]
         for number, who in ((1, HANAKO), (2, TARO)):
             self.refunds.register(f"u{number}", who)
-            self.refunds.come(f"u{number}", [number])
+            self.refunds.log_in(f"u{number}", [number])
         self.receipts: list[tuple[Till, str]] = []
 
     def teardown(self) -> None:
@@ -286,23 +286,25 @@ class PointsMachine(RuleBasedStateMachine):
         price=st.sampled_from([54, 55, 1_100, 54_999, 330_000]),
     )
     def sell(self, till: int, card: int | None, price: int) -> None:
-        basket = Basket((Line(Item("x", "x", price, Category.FOOD)), Line(Item("y", "y", 100, Category.ALCOHOL))))
-        receipt = self.tills[till].sell(basket, Card(card) if card else None)
+        basket = Basket(
+            (ReceiptLine(Item("x", "x", price, Category.FOOD)), ReceiptLine(Item("y", "y", 100, Category.ALCOHOL)))
+        )
+        receipt = self.tills[till].sell(basket, CardReading(card) if card else None)
         self.receipts.append((self.tills[till], receipt.name))
 
     @precondition(lambda self: self.receipts)
     @rule(data=st.data())
     def take_back(self, data: st.DataObject) -> None:
         till, receipt = data.draw(st.sampled_from(self.receipts))
-        with suppress(SaleRefused):
+        with suppress(SaleRejected):
             till.take_back(receipt, [data.draw(st.integers(1, 2))])
 
     @precondition(lambda self: self.receipts)
     @rule(data=st.data(), card=st.integers(1, 2))
     def show_later(self, data: st.DataObject, card: int) -> None:
         till, receipt = data.draw(st.sampled_from(self.receipts))
-        with suppress(SaleRefused):
-            till.show_later(receipt, Card(card))
+        with suppress(SaleRejected):
+            till.show_later(receipt, CardReading(card))
 
     @rule(till=st.integers(0, 1), batch=st.integers(1, 3), cut=st.booleans())
     def send(self, till: int, batch: int, cut: bool) -> None:
@@ -318,12 +320,12 @@ class PointsMachine(RuleBasedStateMachine):
     @rule(person=st.integers(1, 2))
     def apply(self, person: int) -> None:
         name = HANAKO.name if person == 1 else TARO.name
-        with suppress(RefundRefused):
+        with suppress(RefundRejected):
             self.refunds.apply(f"u{person}", 2026, ACCOUNT, name)
 
     @rule(paid=st.booleans())
     def pay(self, paid: bool) -> None:
-        with suppress(RefundRefused):
+        with suppress(RefundRejected):
             self.refunds.payment_file()
         for person in ("u1", "u2"):
             for one in self.refunds.applications(person):

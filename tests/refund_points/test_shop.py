@@ -14,11 +14,11 @@ import pytest
 from playwright.sync_api import Page
 
 from kazashi.assembly.points import open_till
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.refund_points.goods import points_of
-from kazashi.refund_points.till import State
+from kazashi.refund_points.till import RecordState
 from kazashi.studies.points_balance import balance
 from kazashi.world.key_source import SharedKeySource
 from tests.polling import LIMIT
@@ -173,8 +173,10 @@ def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: RunningShop, scre
 
 def test_two_cards_and_a_revoked_one(shop: RunningShop, screen: Screen) -> None:
     taro = shop.institutions.issue_card("taro", "taro")
-    revocations = shop.institutions.revocations[Kind.AUTHENTICATION]
-    revocations.revoke(certificates(shop.institutions, "taro", Kind.AUTHENTICATION)[-1].serial, Reason.SUPERSEDED)
+    revocations = shop.institutions.revocations[CertificateType.AUTHENTICATION]
+    revocations.revoke(
+        certificates(shop.institutions, "taro", CertificateType.AUTHENTICATION)[-1].serial, Reason.SUPERSEDED
+    )
     shop.institutions.advance(shop.world.clock.now() + timedelta(days=1))
     screen.keys("F10")
     screen.close()
@@ -211,7 +213,7 @@ def test_the_centre_is_cut_off_and_the_till_sells_on(shop: RunningShop, screen: 
                 screen.keys("Space")
             screen.until("next customer")
         screen.until("OFF LINE, 3 records wait")
-        assert shop.till.states()[State.WAITING] == 3
+        assert shop.till.states()[RecordState.WAITING] == 3
     finally:
         shop.mend()
     screen.until("on line, nothing waits")
@@ -344,7 +346,7 @@ def test_a_session_ends_after_half_an_hour(shop: RunningShop, page: Page) -> Non
 def test_who_knows_what_of_one_basket(shop: RunningShop) -> None:
     receipt = next(r for _, _, r in shop.till.records() if r.eligible == 20 * 2_160).receipt
     found = json.loads(say(shop, "points", "exposure", receipt, "--json"))
-    serial = certificates(shop.institutions, "hanako", Kind.AUTHENTICATION)[-1].serial
+    serial = certificates(shop.institutions, "hanako", CertificateType.AUTHENTICATION)[-1].serial
     assert found["the shop"]["the card's code"] == f"{serial:X}"
     assert found["the shop"]["goods"] == "お米 5kg"
     assert found["the centre"]["account code"] == f"{serial:X}"
@@ -362,7 +364,7 @@ def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: Runn
     institutions = shop.institutions
     clock_of(shop.world).stand(clock_of(shop.world).now().replace(year=2031, month=10, day=1))
     institutions.settle()
-    assert Kind.AUTHENTICATION in institutions.cards.renew("hanako")
+    assert CertificateType.AUTHENTICATION in institutions.cards.renew("hanako")
     institutions.settle()
     institutions.advance(shop.world.clock.now() + timedelta(days=1))
     shop.tap()

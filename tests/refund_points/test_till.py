@@ -10,9 +10,9 @@ import pytest
 
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.goods import points_of
-from kazashi.refund_points.reading import Card
+from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import send_waiting
-from kazashi.refund_points.till import SaleRefused, State, Till
+from kazashi.refund_points.till import RecordState, SaleRejected, Till
 from kazashi.world.home import World
 from tests.refund_points.tills import HANAKO, LUNCH, TARO, Line2Centre, balance, totals
 
@@ -28,11 +28,11 @@ def test_a_sale_with_and_without_a_card(shop: tuple[World, Centre, Till]) -> Non
 
 def test_a_card_that_is_not_good_does_not_stop_the_sale(shop: tuple[World, Centre, Till]) -> None:
     _, _, till = shop
-    receipt = till.sell(LUNCH, Card(1, "its certificate is revoked"))
+    receipt = till.sell(LUNCH, CardReading(1, "its certificate is revoked"))
     assert receipt.points is None
     assert "revoked" in receipt.note
     assert not till.waiting()
-    assert till.sell(LUNCH, Card(1, unchecked=True)).points == 21
+    assert till.sell(LUNCH, CardReading(1, unchecked=True)).points == 21
     assert till.records()[0][2].unchecked
 
 
@@ -40,9 +40,9 @@ def test_a_forgotten_card_is_shown_later_and_once(shop: tuple[World, Centre, Til
     _, _, till = shop
     receipt = till.sell(LUNCH)
     assert till.show_later(receipt.name, HANAKO).points == 21
-    with pytest.raises(SaleRefused, match="already"):
+    with pytest.raises(SaleRejected, match="already"):
         till.show_later(receipt.name, TARO)
-    with pytest.raises(SaleRefused, match="no receipt"):
+    with pytest.raises(SaleRejected, match="no receipt"):
         till.show_later("rice-shop/till-1/1/99", HANAKO)
 
 
@@ -50,11 +50,11 @@ def test_goods_are_returned_once_and_take_their_points_along(shop: tuple[World, 
     _, centre, till = shop
     receipt = till.sell(LUNCH, HANAKO)
     assert till.take_back(receipt.name, [2]).points == points_of(880) - points_of(1_180)
-    with pytest.raises(SaleRefused, match="returned already"):
+    with pytest.raises(SaleRejected, match="returned already"):
         till.take_back(receipt.name, [2])
     back = till.take_back(receipt.name, [1, 3])
     assert back.total == -(880 + 228)
-    with pytest.raises(SaleRefused, match="returned already"):
+    with pytest.raises(SaleRejected, match="returned already"):
         till.take_back(back.name, [1])
     send_waiting(till, Line2Centre(centre))
     assert balance(centre, "1234ABCD") == 0
@@ -70,7 +70,7 @@ def test_a_return_before_the_card_is_shown_leaves_the_rest(shop: tuple[World, Ce
 
 def test_a_till_that_is_not_enrolled_does_not_sell(local: World) -> None:
     till = Till(local.directory / "tills", "rice-shop", "till-9", local.clock)
-    with pytest.raises(SaleRefused, match="not enrolled"):
+    with pytest.raises(SaleRejected, match="not enrolled"):
         till.sell(LUNCH)
 
 
@@ -122,6 +122,11 @@ def test_a_tampered_queue_is_noticed_and_kept(shop: tuple[World, Centre, Till]) 
         )
     database.close()
     send_waiting(till, Line2Centre(centre))
-    assert till.states() == {State.WAITING: 0, State.ACKNOWLEDGED: 1, State.REFUSED: 0, State.DAMAGED: 2}
+    assert till.states() == {
+        RecordState.WAITING: 0,
+        RecordState.ACKNOWLEDGED: 1,
+        RecordState.REFUSED: 0,
+        RecordState.DAMAGED: 2,
+    }
     assert balance(centre, "1234ABCD") == 21
     assert centre.missing(till.name) == [1, 2]

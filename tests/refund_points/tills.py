@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kazashi.refund_points.centre import Centre
-from kazashi.refund_points.goods import CATALOGUE, Basket, Line
-from kazashi.refund_points.reading import Card
-from kazashi.refund_points.record import Record, What
+from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
+from kazashi.refund_points.reading import CardReading
+from kazashi.refund_points.record import PointRecord, PostingType
 from kazashi.refund_points.sender import CentreUnreachable
 from kazashi.refund_points.till import Till
 from kazashi.world.home import World
 
 NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
-LUNCH = Basket((Line(CATALOGUE["lunch"]), Line(CATALOGUE["tea"], 2), Line(CATALOGUE["beer"])))
-HANAKO, TARO = Card(0x1234ABCD), Card(0x1234ABCE)
-RECORD = Record("rice-shop/till-1/1", 1, What.PURCHASE, 1, "rice-shop/till-1/1/1", "mykey", "AAAA0001", 1_100, 20)
+LUNCH = Basket((ReceiptLine(CATALOGUE["lunch"]), ReceiptLine(CATALOGUE["tea"], 2), ReceiptLine(CATALOGUE["beer"])))
+HANAKO, TARO = CardReading(0x1234ABCD), CardReading(0x1234ABCE)
+RECORD = PointRecord(
+    "rice-shop/till-1/1", 1, PostingType.PURCHASE, 1, "rice-shop/till-1/1/1", "mykey", "AAAA0001", 1_100, 20
+)
 
 
 class Line2Centre:

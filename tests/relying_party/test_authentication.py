@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kazashi.jpki.profile import Kind
-from kazashi.relying_party.conformance.authority import NOW, CertificateTemplate, Holder, TestAuthority, sign
+from kazashi.jpki.profile import CertificateType
+from kazashi.relying_party.conformance.authority import NOW, CertificateTemplate, HolderKey, TestAuthority, sign
 from kazashi.relying_party.verify.anchors import Anchors, read_anchor
 from kazashi.relying_party.verify.authentication import (
     Authentication,
@@ -27,7 +27,7 @@ from kazashi.relying_party.verify.authentication import (
     Response,
 )
 from kazashi.relying_party.verify.challenges import StoredChallenges
-from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
+from kazashi.relying_party.verify.finding import Finding, Outcome, VerificationFailed
 from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.sources import Lists
 from kazashi.relying_party.verify.verification import Verifier
@@ -48,7 +48,7 @@ CHALLENGES = st.builds(
     st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
         lambda at: at.replace(microsecond=0)
     ),
-    st.sampled_from(Kind),
+    st.sampled_from(CertificateType),
     st.text(max_size=12),
 )
 
@@ -85,7 +85,7 @@ class Door:
     clock: FixedClock
     verifier: Verifier
 
-    def holder(self, number: str = "03", kind: Kind = Kind.AUTHENTICATION) -> Holder:
+    def holder(self, number: str = "03", kind: CertificateType = CertificateType.AUTHENTICATION) -> HolderKey:
         key = ec.generate_private_key(ec.SECP384R1()) if number == "next" else None
         return self.ca.holder(self.ca.generation(kind, number), CertificateTemplate(key=key))
 
@@ -118,7 +118,7 @@ def login(door: Door, tmp_path: Any, request: pytest.FixtureRequest) -> Iterator
     world.close()
 
 
-def answer(holder: Holder, challenge: Challenge) -> Response:
+def answer(holder: HolderKey, challenge: Challenge) -> Response:
     return Response(challenge.nonce, sign(holder.key, challenge.message), holder.der)
 
 
@@ -133,15 +133,15 @@ def test_a_holder_logs_in(door: Door, login: Authentication, number: str) -> Non
 
 
 def test_a_holder_signs_a_text_with_the_other_key(door: Door, login: Authentication) -> None:
-    holder = door.holder(kind=Kind.SIGNATURE)
-    challenge = login.challenge(ORIGIN, Kind.SIGNATURE, "架空町図書館の利用を申し込みます")
+    holder = door.holder(kind=CertificateType.SIGNATURE)
+    challenge = login.challenge(ORIGIN, CertificateType.SIGNATURE, "架空町図書館の利用を申し込みます")
     assert login.verdict(ORIGIN, answer(holder, challenge)).outcome is Outcome.GOOD
-    other = login.challenge(ORIGIN, Kind.SIGNATURE, "すべてに同意します")
+    other = login.challenge(ORIGIN, CertificateType.SIGNATURE, "すべてに同意します")
     wrong = Challenge(ORIGIN, other.nonce, other.issued_at, other.kind, challenge.text)
     assert login.verdict(ORIGIN, answer(holder, wrong)).finding is Finding.WRONG_SIGNATURE
     assert login.verdict(ORIGIN, answer(holder, login.challenge(ORIGIN))).finding is Finding.WRONG_KIND
     of_a_login = door.holder()
-    asked = login.challenge(ORIGIN, Kind.SIGNATURE, "申込み")
+    asked = login.challenge(ORIGIN, CertificateType.SIGNATURE, "申込み")
     assert login.verdict(ORIGIN, answer(of_a_login, asked)).finding is Finding.WRONG_KIND
 
 
@@ -257,7 +257,7 @@ def test_an_answer_is_read_out_of_json() -> None:
 @pytest.mark.parametrize("name", WELL_FORMED)
 @pytest.mark.parametrize("value", [None, 5, 1.5, True, [], {}, ["00"], "0", "zz", "０１", "\ud800", "0x00", b"00"])
 def test_an_answer_with_anything_else_in_it_is_malformed(name: str, value: object) -> None:
-    with pytest.raises(Refuted) as refuted:
+    with pytest.raises(VerificationFailed) as refuted:
         Response.from_json({**WELL_FORMED, name: value})
     assert refuted.value.finding is Finding.MALFORMED
     assert refuted.value.outcome is Outcome.BAD
@@ -265,7 +265,7 @@ def test_an_answer_with_anything_else_in_it_is_malformed(name: str, value: objec
 
 @pytest.mark.parametrize("name", WELL_FORMED)
 def test_an_answer_that_lacks_something_is_malformed(name: str) -> None:
-    with pytest.raises(Refuted):
+    with pytest.raises(VerificationFailed):
         Response.from_json({key: value for key, value in WELL_FORMED.items() if key != name})
 
 
@@ -282,7 +282,7 @@ def test_whatever_json_there_is_is_an_answer_or_malformed(value: Any) -> None:
     finding: Finding | None = None
     try:
         response = Response.from_json(value)
-    except Refuted as refuted:
+    except VerificationFailed as refuted:
         finding = refuted.finding
     assert (response is None) == (finding is Finding.MALFORMED)
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Route
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
 from kazashi.assembly.served import free_port
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.relying_party.login.agent import ask_address
@@ -247,7 +247,7 @@ def curl(everything: Stack, address: str, *options: str) -> subprocess.Completed
 
 def test_tls_with_the_card_works_in_version_1_2_and_not_in_1_3(everything: Stack) -> None:
     """OpenSC's JPKI driver signs by PKCS #1 v1.5 alone, and TLS 1.3 wants PSS."""
-    root = x509.load_der_x509_certificate(everything.institutions.authorities[Kind.AUTHENTICATION].root())
+    root = x509.load_der_x509_certificate(everything.institutions.authorities[CertificateType.AUTHENTICATION].root())
     with nginx(everything, root.public_bytes(Encoding.PEM)) as address:
         through = curl(everything, f"{address}/tls", "--tls-max", "1.2")
         assert through.returncode == 0, through.stderr
@@ -262,9 +262,9 @@ def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_told_so(everything
     institutions = everything.institutions
     user = register(page, everything)
     page.click("text=Log out")
-    authority = institutions.authorities[Kind.AUTHENTICATION]
+    authority = institutions.authorities[CertificateType.AUTHENTICATION]
     old = authority.of_holder(institutions.registry.find("hanako").code)[-1]
-    institutions.revocations[Kind.AUTHENTICATION].revoke(old.serial, Reason.KEY_COMPROMISE)
+    institutions.revocations[CertificateType.AUTHENTICATION].revoke(old.serial, Reason.KEY_COMPROMISE)
     institutions.advance(institutions.world.clock.now() + timedelta(minutes=15))
     page.click("#login")
     answer(page, PIN)

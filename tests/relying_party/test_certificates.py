@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.conformance.authority import NOW, TestAuthority
 from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
 from kazashi.relying_party.verify.sources import Lists
@@ -41,11 +41,11 @@ def ca() -> TestAuthority:
 def verifier(ca: TestAuthority) -> Verifier:
     """One that would say good of every certificate that is not revoked."""
     anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
-    lists = {kind: ca.list(ca.generation(kind)) for kind in Kind}
+    lists = {kind: ca.list(ca.generation(kind)) for kind in CertificateType}
     return Verifier(anchors, [Lists("given", lambda found, _: lists[found.kind])], FixedClock(NOW))
 
 
-@pytest.fixture(scope="module", params=Kind, ids=lambda kind: kind.word)
+@pytest.fixture(scope="module", params=CertificateType, ids=lambda kind: kind.code)
 def certificate(ca: TestAuthority, verifier: Verifier, request: pytest.FixtureRequest) -> bytes:
     made = ca.holder(ca.generation(request.param)).der
     assert verifier.certificate(made).outcome is Outcome.GOOD
@@ -66,7 +66,7 @@ def test_a_certificate_with_a_changed_byte_is_refused(
 
 def test_a_certificate_is_good_in_one_form_alone(ca: TestAuthority, verifier: Verifier) -> None:
     """A signature of whole bytes has no bits that do not count, though they be zero."""
-    made = (ca.holder(ca.generation(Kind.SIGNATURE)).der for _ in range(100))
+    made = (ca.holder(ca.generation(CertificateType.SIGNATURE)).der for _ in range(100))
     even = bytearray(next(der for der in made if der[-1] % 2 == 0))
     assert verifier.certificate(bytes(even)).outcome is Outcome.GOOD
     even[-RSA_SIGNATURE - 1] = 1
@@ -95,12 +95,15 @@ def test_a_name_of_a_kind_that_no_library_reads_is_refused(verifier: Verifier, c
 
 
 def test_what_is_no_authority_of_ours_is_no_anchor(ca: TestAuthority, certificate: bytes, tmp_path: Path) -> None:
-    root = ca.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.DER)
+    root = ca.generation(CertificateType.SIGNATURE).certificate.public_bytes(Encoding.DER)
     broken = bytes((*root[:-1], root[-1] ^ 1))
     for data in (b"", b"\x30\x00", b"-----BEGIN", certificate, root[:-1], root + b"\x00", broken):
         with pytest.raises(BadAnchor):
             read_anchor(data)
     with pytest.raises(BadAnchor):
         AnchorsInDirectory(tmp_path / "nowhere")
-    assert read_anchor(root).kind is Kind.SIGNATURE
-    assert read_anchor(ca.generation(Kind.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind is Kind.SIGNATURE
+    assert read_anchor(root).kind is CertificateType.SIGNATURE
+    assert (
+        read_anchor(ca.generation(CertificateType.SIGNATURE).certificate.public_bytes(Encoding.PEM)).kind
+        is CertificateType.SIGNATURE
+    )

@@ -17,9 +17,9 @@ from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 
 from kazashi.relying_party.conformance.case import CASES, Case
-from kazashi.relying_party.conformance.pack import Judged, Pack
+from kazashi.relying_party.conformance.pack import ConformancePack, Evaluated
 from kazashi.relying_party.verify.certificate import RULES, read_certificate
-from kazashi.relying_party.verify.finding import Refuted
+from kazashi.relying_party.verify.finding import VerificationFailed
 from kazashi.relying_party.verify.verdict import Finding, Outcome
 from kazashi.world.key_source import SharedKeySource, generate
 
@@ -38,24 +38,24 @@ Exported = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def pack() -> Pack:
-    return Pack(SharedKeySource([generate() for _ in range(7)]))
+def pack() -> ConformancePack:
+    return ConformancePack(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture(scope="module")
-def judged(pack: Pack) -> dict[str, Judged]:
-    return {found.case.identifier: found for found in pack.judged()}
+def judged(pack: ConformancePack) -> dict[str, Evaluated]:
+    return {found.case.identifier: found for found in pack.evaluated()}
 
 
 @pytest.fixture(scope="module")
-def exported(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(pack: ConformancePack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pack")
     assert pack.export(directory) == len(pack.cases)
     return directory
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.identifier)
-def test_a_case_is_judged_as_it_should_be(judged: dict[str, Judged], case: Case) -> None:
+def test_a_case_is_judged_as_it_should_be(judged: dict[str, Evaluated], case: Case) -> None:
     verdict = judged[case.identifier].verdict
     assert (verdict.outcome, verdict.finding) == (case.outcome, case.finding), verdict.detail
     assert judged[case.identifier].agrees
@@ -84,11 +84,11 @@ def test_every_area_has_what_is_good_and_what_is_bad() -> None:
         assert outcomes >= {Outcome.GOOD, Outcome.BAD}, area
 
 
-def test_every_rule_of_the_profile_is_broken_by_some_case(judged: dict[str, Judged]) -> None:
+def test_every_rule_of_the_profile_is_broken_by_some_case(judged: dict[str, Evaluated]) -> None:
     broken = set()
     for found in judged.values():
         if found.case.finding is Finding.OFF_PROFILE:
-            with pytest.raises(Refuted) as refuted:
+            with pytest.raises(VerificationFailed) as refuted:
                 read_certificate(found.material.certificate)
             broken.add(refuted.value.rule)
     assert broken == {rule.code for rule in RULES} | {"certificate-policies", "four-attributes"}

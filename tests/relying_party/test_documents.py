@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium
+from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium
 from kazashi.jpki.state import Reason
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.signing_key import SoftwareKey, new_p384_key
-from kazashi.relying_party.conformance.authority import Generation, Holder, Key
+from kazashi.relying_party.conformance.authority import AuthorityKey, HolderKey, Key
 from kazashi.relying_party.conformance.documents import TEXT, XML, signed_pdf, signed_xml
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.documents import MAX_DOCUMENT, Documents
@@ -42,7 +42,7 @@ class Desk:
 
     place: Path
     documents: Documents
-    holders: dict[str, Holder]
+    holders: dict[str, HolderKey]
     before: datetime
 
     @property
@@ -63,17 +63,23 @@ class Desk:
         return signed.read_bytes()
 
 
-def issue(town: Institutions, who: str, pkcs8: bytes, *, next_card: bool = False) -> Holder:
+def issue(town: Institutions, who: str, pkcs8: bytes, *, next_card: bool = False) -> HolderKey:
     """Somebody with a signature certificate of the town's authority and a key that we keep."""
     authority, now = town.authorities[SIGNATURE], town.world.clock.now()
     medium = Medium.CARD if next_card else Medium.PHONE
-    request = Request(town.resident(who), certification_request(pkcs8), now, now + timedelta(days=400), medium, who)
+    request = CertificateRequest(
+        town.resident(who), certification_request(pkcs8), now, now + timedelta(days=400), medium, who
+    )
     profile = NEXT if next_card else EMULATED
     certificate = x509.load_der_x509_certificate(authority.issue(request, profile))
     issuer = authority.issuing(profile=profile)
     assert isinstance(issuer.key, SoftwareKey)
     root = x509.load_der_x509_certificate(issuer.certificate)
-    return Holder(private(pkcs8), certificate, Generation(Kind.SIGNATURE, issuer.name, private(issuer.key.pkcs8), root))
+    return HolderKey(
+        private(pkcs8),
+        certificate,
+        AuthorityKey(CertificateType.SIGNATURE, issuer.name, private(issuer.key.pkcs8), root),
+    )
 
 
 def private(pkcs8: bytes) -> Key:

@@ -19,14 +19,14 @@ from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.conformance.authority import (
     ATTRIBUTES,
     NOW,
+    AuthorityKey,
     CertificateTemplate,
     Extension,
-    Generation,
-    Holder,
+    HolderKey,
     ListTemplate,
     TestAuthority,
     attributes,
@@ -53,7 +53,7 @@ def ca() -> TestAuthority:
 
 def documents_at(ca: TestAuthority, days: int) -> Documents:
     """Documents looked at so many days after NOW, with a list of that day."""
-    now, issuer = NOW + timedelta(days=days), ca.generation(Kind.SIGNATURE)
+    now, issuer = NOW + timedelta(days=days), ca.generation(CertificateType.SIGNATURE)
     listed = ca.list(issuer, (), ListTemplate(this_update=now))
     anchors = Anchors([read_anchor(issuer.certificate.public_bytes(Encoding.DER))])
     return Documents(Verifier(anchors, [Lists("given", lambda *_: listed)], FixedClock(now)))
@@ -65,8 +65,8 @@ def documents(ca: TestAuthority) -> Documents:
 
 
 @pytest.fixture(scope="module")
-def holder(ca: TestAuthority) -> Holder:
-    return ca.holder(ca.generation(Kind.SIGNATURE))
+def holder(ca: TestAuthority) -> HolderKey:
+    return ca.holder(ca.generation(CertificateType.SIGNATURE))
 
 
 # In another's name
@@ -83,10 +83,10 @@ def as_it_is(_: dict[str, Extension]) -> None:
 
 
 @pytest.fixture(scope="module", params=[as_it_is, longer], ids=["of one length", "longer"])
-def forged(ca: TestAuthority, holder: Holder, request: pytest.FixtureRequest) -> Holder:
+def forged(ca: TestAuthority, holder: HolderKey, request: pytest.FixtureRequest) -> HolderKey:
     """A key of one's own, in a certificate that one has made oneself, with issuer and number of the holder's."""
     genuine = holder.issuer
-    forger = Generation(genuine.kind, genuine.name, ca.other_key, genuine.certificate)
+    forger = AuthorityKey(genuine.kind, genuine.name, ca.other_key, genuine.certificate)
     return ca.holder(
         genuine,
         CertificateTemplate(
@@ -95,14 +95,14 @@ def forged(ca: TestAuthority, holder: Holder, request: pytest.FixtureRequest) ->
     )
 
 
-def beside(signed: bytes, *certificates: Holder) -> bytes:
+def beside(signed: bytes, *certificates: HolderKey) -> bytes:
     """CMS with these certificates in it."""
     info = cms.ContentInfo.load(signed)
     info["content"]["certificates"] = [asn1_x509.Certificate.load(found.der) for found in certificates]
     return bytes(info.dump(force=True))
 
 
-def signer(key: Holder, *others: Holder) -> signers.SimpleSigner:
+def signer(key: HolderKey, *others: HolderKey) -> signers.SimpleSigner:
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     for found in others:
         store.register(asn1_x509.Certificate.load(found.der))
@@ -114,7 +114,7 @@ def signer(key: Holder, *others: Holder) -> signers.SimpleSigner:
 
 
 def test_a_forger_does_not_sign_cms_with_the_genuine_certificate_beside(
-    documents: Documents, holder: Holder, forged: Holder
+    documents: Documents, holder: HolderKey, forged: HolderKey
 ) -> None:
     assert documents.cms(beside(bare_cms(holder), holder), TEXT).outcome is Outcome.GOOD
     assert documents.cms(bare_cms(forged), TEXT).outcome is Outcome.BAD
@@ -123,7 +123,7 @@ def test_a_forger_does_not_sign_cms_with_the_genuine_certificate_beside(
 
 
 def test_a_forger_does_not_sign_a_pdf_with_the_genuine_certificate_beside(
-    documents: Documents, holder: Holder, forged: Holder
+    documents: Documents, holder: HolderKey, forged: HolderKey
 ) -> None:
     settings = signers.PdfSignatureMetadata(field_name="Signature1", subfilter=SigSeedSubFilter.PADES)
     signing = signers.PdfSigner(settings, signer=signer(forged, holder))
@@ -159,7 +159,7 @@ def with_comment(root: Any) -> None:
 @pytest.mark.parametrize("change", [with_object, with_object_in_front, with_comment])
 @pytest.mark.parametrize("form", ["plain", "XAdES", "around"])
 def test_xml_with_more_in_it_than_was_signed_is_refused(
-    documents: Documents, holder: Holder, change: Callable[[Any], None], form: str
+    documents: Documents, holder: HolderKey, change: Callable[[Any], None], form: str
 ) -> None:
     signed = signed_xml(holder, advanced=form == "XAdES", enveloping=form == "around")
     assert documents.xml(signed).outcome is Outcome.GOOD
@@ -168,7 +168,7 @@ def test_xml_with_more_in_it_than_was_signed_is_refused(
     assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
 
 
-def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, holder: Holder) -> None:
+def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, holder: HolderKey) -> None:
     inner = etree.fromstring(signed_xml(holder, advanced=False, enveloping=True))
     outer = etree.Element(f"{DS}Signature")
     etree.SubElement(outer, f"{DS}Object").append(inner)
@@ -186,7 +186,8 @@ def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, 
 def test_xml_is_judged_by_our_clock_and_not_by_the_machines(ca: TestAuthority, days: int, advanced: bool) -> None:
     away = timedelta(days=days)
     holder = ca.holder(
-        ca.generation(Kind.SIGNATURE), CertificateTemplate(begins=NOW + away, ends=NOW + away + timedelta(days=9))
+        ca.generation(CertificateType.SIGNATURE),
+        CertificateTemplate(begins=NOW + away, ends=NOW + away + timedelta(days=9)),
     )
     signed = signed_xml(holder, advanced=advanced)
     verdict = documents_at(ca, days + 5).xml(signed)
@@ -196,7 +197,7 @@ def test_xml_is_judged_by_our_clock_and_not_by_the_machines(ca: TestAuthority, d
 
 @pytest.mark.parametrize("form", ["cms", "xml"])
 def test_a_document_of_an_ended_certificate_says_so(ca: TestAuthority, documents: Documents, form: str) -> None:
-    holder = ca.holder(ca.generation(Kind.SIGNATURE), CertificateTemplate(ends=NOW - timedelta(days=1)))
+    holder = ca.holder(ca.generation(CertificateType.SIGNATURE), CertificateTemplate(ends=NOW - timedelta(days=1)))
     verdict = documents.any(bare_cms(holder) if form == "cms" else signed_xml(holder), TEXT if form == "cms" else None)
     assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.EXPIRED), verdict.detail
 
@@ -227,7 +228,7 @@ def test_hostile_xml_is_refused_at_once(documents: Documents, which: str) -> Non
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("doctype", ["<!DOCTYPE application>", '<!DOCTYPE application [<!ENTITY a "1000">]>'])
 def test_a_document_type_is_refused_whatever_the_rest_is(
-    documents: Documents, holder: Holder, doctype: str, encoding: str
+    documents: Documents, holder: HolderKey, doctype: str, encoding: str
 ) -> None:
     changed = doctype + signed_xml(holder).decode().partition("?>")[2]
     verdict = documents.xml(changed.encode(encoding))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.pki.ledger import FULL_LIST
+from kazashi.pki.certificate_database import FULL_LIST
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.sources import Lists, lists_in, lists_over_http
@@ -122,7 +122,7 @@ def test_a_generation_that_begins_later_is_found(hanako: Institutions, tmp_path:
     (issued,) = certificates(hanako, "hanako", AUTHENTICATION)
     publication = hanako.world.publication
     copy = shutil.copytree(publication / "ca", tmp_path / "ca")
-    (copy / AUTHENTICATION.word / "03.cer").unlink()
+    (copy / AUTHENTICATION.code / "03.cer").unlink()
     asking = Verifier(AnchorsInDirectory(copy), [lists_in(publication)], hanako.world.clock)
     assert asking.certificate(issued.certificate).finding is Finding.WRONG_AUTHORITY
     shutil.copytree(publication / "ca", copy, dirs_exist_ok=True)

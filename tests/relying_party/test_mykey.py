@@ -17,14 +17,14 @@ from kazashi.relying_party.mykey.mykey import (
     LENGTH,
     AlreadyAMember,
     AlreadyRegistered,
+    CertificateNotAccepted,
     IdentifierTaken,
-    MalformedWish,
-    Membership,
+    MalformedIdentifier,
+    MyKeyEntry,
+    MyKeyNotFound,
     MyKeyPlatform,
-    MyKeyRefused,
+    MyKeyRejected,
     NotAMember,
-    NotEntitled,
-    NotRegistered,
     TapUseNotOpen,
 )
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -86,7 +86,7 @@ def test_an_identifier_has_eight_characters_of_digits_and_capitals(hanako: Insti
 @pytest.mark.parametrize("wish", ["", "HANAKO1", "HANAKO001", "hanako01", "HANAKO-1", "HANAKO1\n", "ＨＡＮＡＫＯ０１"])
 def test_a_wish_of_another_form_is_refused(hanako: Institutions, wish: str) -> None:
     platform = platform_of(hanako)
-    with pytest.raises(MalformedWish):
+    with pytest.raises(MalformedIdentifier):
         platform.register(auth(hanako), wish)
     assert not any(platform.exposure().values())
 
@@ -112,7 +112,7 @@ def test_an_identifier_stays_after_a_renewal_once_the_night_batch_ran(hanako: In
     renewed_by_time(hanako, "hanako")
     former, present = (issued.serial for issued in certificates(hanako, "hanako", AUTHENTICATION))
     assert (platform.find(former), platform.find(present)) == ("HANAKO01", None)
-    with pytest.raises(NotRegistered):
+    with pytest.raises(MyKeyNotFound):
         platform.member(auth(hanako), "library")
     with pytest.raises(AlreadyRegistered):
         platform.register(auth(hanako), "HANAKO02")
@@ -165,7 +165,7 @@ def test_a_void_identifier_is_worth_nothing_and_never_given_out_again(everywhere
         lambda: platform.leave(auth(everywhere), "library"),
     ]  # fmt: skip
     for action in actions:
-        with pytest.raises(NotRegistered):
+        with pytest.raises(MyKeyNotFound):
             action()
     assert not platform.confirms_birth("HANAKO01", BIRTH)
     for who in ("hanako", "taro"):
@@ -187,19 +187,19 @@ def test_a_member_number_is_one_members_at_a_service(everywhere: Institutions) -
     platform = platform_of(everywhere)
     platform.register(auth(everywhere), "HANAKO01")
     platform.register(auth(everywhere, "taro"), "TARO0001")
-    assert platform.enrol(auth(everywhere), "library", "00012") == Membership("HANAKO01", "library", "00012")
+    assert platform.enrol(auth(everywhere), "library", "00012") == MyKeyEntry("HANAKO01", "library", "00012")
     before = platform.exposure()
     with pytest.raises(AlreadyAMember):
         platform.enrol(auth(everywhere, "taro"), "library", "00012", BIRTH)
     with pytest.raises(AlreadyAMember):
         platform.enrol(auth(everywhere), "library", "00013", BIRTH)
     for service, number in (("", "00014"), ("library", "")):
-        with pytest.raises(MalformedWish):
+        with pytest.raises(MalformedIdentifier):
             platform.enrol(auth(everywhere, "taro"), service, number)
     assert platform.exposure() == before
     platform.enrol(auth(everywhere, "taro"), "gymnasium", "00012")
     platform.enrol(auth(everywhere, "taro"), "library", "00013")
-    assert platform.member(auth(everywhere, "taro"), "library") == Membership("TARO0001", "library", "00013")
+    assert platform.member(auth(everywhere, "taro"), "library") == MyKeyEntry("TARO0001", "library", "00013")
     platform.leave(auth(everywhere), "library")
     for action in (platform.leave, platform.member):
         with pytest.raises(NotAMember):
@@ -209,7 +209,7 @@ def test_a_member_number_is_one_members_at_a_service(everywhere: Institutions) -
 
 def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hanako: Institutions) -> None:
     platform = platform_of(hanako)
-    with pytest.raises(NotRegistered):
+    with pytest.raises(MyKeyNotFound):
         platform.tap(auth(hanako), "library")
     platform.register(auth(hanako), "HANAKO01")
     platform.enrol(auth(hanako), "gymnasium", "7")
@@ -219,13 +219,13 @@ def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hana
     platform.enrol(auth(hanako), "library", "00012", BIRTH)
     assert platform.confirms_birth("HANAKO01", BIRTH)
     assert not platform.confirms_birth("HANAKO01", date(1988, 4, 18))
-    member = Membership("HANAKO01", "library", "00012")
+    member = MyKeyEntry("HANAKO01", "library", "00012")
     assert platform.tap(auth(hanako), "library") == platform.member(auth(hanako), "library") == member
     assert platform.tap(auth(hanako), "gymnasium").member_number == "7"
     with pytest.raises(NotAMember):
         platform.tap(auth(hanako), "theatre")
     renewed_by_time(hanako, "hanako")
-    with pytest.raises(NotRegistered):
+    with pytest.raises(MyKeyNotFound):
         platform.tap(auth(hanako), "library")
     platform.adopt_renewals()
     assert platform.tap(auth(hanako), "library") == member
@@ -285,7 +285,7 @@ def test_a_verdict_that_is_not_good_entitles_to_nothing(
         lambda: platform.tap(verdict, "library"),
     ]  # fmt: skip
     for action in actions:
-        with pytest.raises(NotEntitled):
+        with pytest.raises(CertificateNotAccepted):
             action()
     assert platform.exposure() == before
 
@@ -297,7 +297,7 @@ def attempt(action: Callable[[], object]) -> str:
     """What an action gives, or the name of the refusal."""
     try:
         return str(action())
-    except MyKeyRefused as refused:
+    except MyKeyRejected as refused:
         return type(refused).__name__
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import KINDS, Kind
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.pki.services import VerifierServices
 from kazashi.relying_party.conformance.authority import TestAuthority
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchUser, Platform, User
@@ -47,10 +47,10 @@ class TownLinkage:
     def __init__(self, town: Institutions) -> None:
         self._services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         return self._services.renewal("tests", kind, serial)
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         return self._services.counterpart("tests", kind, serial)
 
 
@@ -60,12 +60,12 @@ class Gathering:
     def __init__(self, linkage: Linkage, barrier: Barrier) -> None:
         self._linkage, self._barriers = linkage, [barrier]
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         while self._barriers:
             self._barriers.pop().wait(60)
         return self._linkage.renewal(kind, serial)
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         return self._linkage.counterpart(kind, serial)
 
 
@@ -108,12 +108,12 @@ def verifier(town: Institutions) -> Verifier:
     return Verifier(AnchorsInDirectory(publication / "ca"), [lists_in(publication)], town.world.clock)
 
 
-def verdict_on(town: Institutions, who: str, kind: Kind = AUTHENTICATION) -> Verdict:
+def verdict_on(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) -> Verdict:
     """The verdict on somebody's last certificate as of now."""
     return verifier(town).certificate(certificates(town, who, kind)[-1].certificate)
 
 
-def shown(town: Institutions, who: str, kind: Kind = AUTHENTICATION) -> HolderCertificate:
+def shown(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) -> HolderCertificate:
     """Somebody's last certificate, which is good."""
     verdict = verdict_on(town, who, kind)
     assert (verdict.outcome, verdict.finding) == (Outcome.GOOD, None)
@@ -161,7 +161,7 @@ def test_both_certificates_a_move_and_a_renewal_are_one_user(hanako: Institution
     assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == same
     renewed_by_time(hanako, "hanako")
     assert len(certificates(hanako, "hanako", SIGNATURE)) == 3
-    for kind in Kind:
+    for kind in CertificateType:
         assert platform.identify("shop", shown(hanako, "hanako", kind)) == same
     assert platform.identify("shop", shown(hanako, "taro")).identifier != first.identifier
 
@@ -214,14 +214,14 @@ def test_exposure_is_of_the_tenants_own_users_only(hanako: Institutions) -> None
     platform.identify("bank", shown(hanako, "hanako"))
     platform.identify("bank", shown(hanako, "taro"))
     since = int(hanako.world.clock.now().timestamp())
-    wanted = [{"identifier": user, "since": since, "kind": kind.word, "serial": shown(hanako, "hanako", kind).serial}
+    wanted = [{"identifier": user, "since": since, "kind": kind.code, "serial": shown(hanako, "hanako", kind).serial}
               for kind in (AUTHENTICATION, SIGNATURE)]  # fmt: skip
     assert platform.exposure("shop") == wanted
     assert len(platform.exposure("bank")) == 4
     assert user not in {row["identifier"] for row in platform.exposure("bank")}
 
 
-Person = dict[Kind, list[int]]
+Person = dict[CertificateType, list[int]]
 
 
 class Model:
@@ -229,23 +229,23 @@ class Model:
 
     def __init__(self) -> None:
         self.tied: list[int] = []
-        self._owner: dict[tuple[Kind, int], Person] = {}
+        self._owner: dict[tuple[CertificateType, int], Person] = {}
         self._numbers = count(1 << 63)
 
     def add(self, length: int = 1) -> Person:
-        person: Person = {kind: [] for kind in Kind}
-        for kind in [*Kind] * length:
+        person: Person = {kind: [] for kind in CertificateType}
+        for kind in [*CertificateType] * length:
             self.renew(person, kind)
         return person
 
-    def renew(self, person: Person, kind: Kind) -> None:
+    def renew(self, person: Person, kind: CertificateType) -> None:
         person[kind].append(next(self._numbers))
         self._owner[kind, person[kind][-1]] = person
 
-    def renewal(self, kind: Kind, serial: int) -> list[int]:
+    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         return self.tied if serial in self.tied else list(self._owner[kind, serial][kind])
 
-    def counterpart(self, kind: Kind, serial: int) -> int | None:
+    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         return next(reversed(self._owner[kind, serial][kind.other]), None)
 
 
@@ -258,7 +258,7 @@ class Stage:
         self.world, self.model = world, Model()
         self.platform = Platform(world, self.model)
 
-    def certificate(self, kind: Kind, serial: int) -> HolderCertificate:
+    def certificate(self, kind: CertificateType, serial: int) -> HolderCertificate:
         return replace(self._template, kind=kind, serial=serial)
 
 
@@ -271,14 +271,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 _STEP = st.tuples(
     st.sampled_from(["renew", "identify", "identify", "identify by an old one", "delete"]),
-    st.integers(0, 2), st.sampled_from(Kind), st.sampled_from(["shop", "bank"]), st.integers(0, 9),
+    st.integers(0, 2), st.sampled_from(CertificateType), st.sampled_from(["shop", "bank"]), st.integers(0, 9),
 )  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_STEP, min_size=10, max_size=20), st.integers(0, 1))
 def test_a_chain_never_splits_nor_merges(
-    stage: Stage, steps: list[tuple[str, int, Kind, str, int]], length: int
+    stage: Stage, steps: list[tuple[str, int, CertificateType, str, int]], length: int
 ) -> None:
     platform, people = stage.platform, [stage.model.add(length) for _ in range(3)]
     known: dict[tuple[str, int], str] = {}
@@ -300,7 +300,7 @@ def test_a_chain_never_splits_nor_merges(
     for tenant in ("shop", "bank"):
         rows = platform.exposure(tenant)
         for who, person in enumerate(people):
-            mine = [row["identifier"] for row in rows if row["serial"] in person[KINDS[row["kind"]]]]
+            mine = [row["identifier"] for row in rows if row["serial"] in person[CERTIFICATE_TYPES[row["kind"]]]]
             assert set(mine) == ({known[tenant, who]} if (tenant, who) in known else set())
 
 
@@ -326,7 +326,9 @@ def test_who_first_comes_with_any_of_many_certificates_at_once_is_one_user(insti
     stage = Stage(institutions.world)
     for _ in range(10):
         person = stage.model.add(length=5)
-        shown = [stage.certificate(kind, person[kind][number]) for number in range(THREADS // 2) for kind in Kind]
+        shown = [
+            stage.certificate(kind, person[kind][number]) for number in range(THREADS // 2) for kind in CertificateType
+        ]
         identified = at_once(stage.world, stage.model, partial(identify, shown))
         assert len({user.identifier for user in identified}) == 1
         assert [user.new for user in identified].count(True) == 1

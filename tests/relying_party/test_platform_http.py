@@ -29,10 +29,10 @@ from schemathesis.specs.openapi import checks as conformance
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import free_port
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import Kind, Medium
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.jpki.state import Reason
-from kazashi.pki.certificate import Request
-from kazashi.relying_party.conformance.authority import Generation, Holder
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.relying_party.conformance.authority import AuthorityKey, HolderKey
 from kazashi.relying_party.conformance.documents import TEXT, signed_cms
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.platform.platform_http import MAX_BODY, application
@@ -73,11 +73,11 @@ class Tenant:
         assert given.status_code == 201
         return dict(given.json())
 
-    def login(self, holder: Holder, **asked: Any) -> httpx.Response:
+    def login(self, holder: HolderKey, **asked: Any) -> httpx.Response:
         return self.post(AUTHENTICATIONS, **answered(self.challenge(**asked), holder))
 
 
-def answered(challenge: dict[str, Any], holder: Holder) -> dict[str, str]:
+def answered(challenge: dict[str, Any], holder: HolderKey) -> dict[str, str]:
     """What comes back from a phone."""
     assert isinstance(holder.key, rsa.RSAPrivateKey)
     signature = holder.key.sign(bytes.fromhex(challenge["message"]), padding.PKCS1v15(), hashes.SHA256())
@@ -123,7 +123,7 @@ class Operator:
     town: Institutions
     platform: Platform
     client: httpx.Client
-    holders: dict[tuple[str, Kind], Holder]
+    holders: dict[tuple[str, CertificateType], HolderKey]
 
     def tenant(self) -> Tenant:
         name = f"tenant {next(_NUMBERS)}"
@@ -135,20 +135,24 @@ class Operator:
         return application(Platform(world, linkage), verifier(self.town), StoredChallenges(world))
 
 
-def issue(town: Institutions, who: str, kind: Kind) -> Holder:
+def issue(town: Institutions, who: str, kind: CertificateType) -> HolderKey:
     """A certificate on somebody's phone, with a key that we keep."""
     pkcs8, now, phone = generate(), town.world.clock.now(), Medium.PHONE
-    request = Request(town.resident(who), certification_request(pkcs8), now, now + timedelta(days=400), phone, who)
+    request = CertificateRequest(
+        town.resident(who), certification_request(pkcs8), now, now + timedelta(days=400), phone, who
+    )
     certificate = x509.load_der_x509_certificate(town.authorities[kind].issue(request))
     key = serialization.load_der_private_key(pkcs8, None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    return Holder(key, certificate, Generation(kind, "", key, certificate))  # nobody asks who issued
+    return HolderKey(key, certificate, AuthorityKey(kind, "", key, certificate))  # nobody asks who issued
 
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     town = new_institutions(tmp_path_factory.mktemp("operator") / "w", SharedKeySource([generate() for _ in range(2)]))
-    holders = {(who, kind): issue(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in Kind}
+    holders = {
+        (who, kind): issue(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in CertificateType
+    }
     revoked = issue(town, "long-name", AUTHENTICATION)
     town.revocations[AUTHENTICATION].revoke(revoked.certificate.serial_number, Reason.KEY_COMPROMISE)
     town.settle()
@@ -337,7 +341,7 @@ def test_an_authority_that_ties_two_people_together_is_not_believed(operator: Op
     users = [user_of(shop.login(holder)) for holder in known]
 
     class Liar(NoLinkage):
-        def renewal(self, kind: Kind, serial: int) -> list[int]:
+        def renewal(self, kind: CertificateType, serial: int) -> list[int]:
             return [*(holder.certificate.serial_number for holder in known), serial]
 
     with serving(operator.informed_by(Liar())) as client:

@@ -22,8 +22,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import KINDS, Kind, Medium
-from kazashi.pki.certificate import Request
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.relying_party.login.agent import Agent
 from kazashi.relying_party.login.provider import Provider
 from kazashi.relying_party.login.provider_store import ProviderStore
@@ -52,7 +52,7 @@ class Scene:
     agent: httpx.ASGITransport
     secrets: dict[str, str]
     key: rsa.RSAPrivateKey
-    certificates: dict[Kind, bytes]
+    certificates: dict[CertificateType, bytes]
 
     def browser(self) -> Browser:
         return Browser(self)
@@ -81,7 +81,7 @@ class Browser:
 
     def answer(self, asked: dict[str, str]) -> str:
         """What the agent's page sends after the card has signed; answers where the browser goes on."""
-        kind = KINDS[asked["kind"]]
+        kind = CERTIFICATE_TYPES[asked["kind"]]
         challenge = Challenge(
             asked["origin"], bytes.fromhex(asked["nonce"]), datetime.fromisoformat(asked["issued_at"]), kind,
             asked["text"],
@@ -115,9 +115,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     resident = town.resident("hanako")
     certificates = {
         kind: town.authorities[kind].issue(
-            Request(resident, certification_request(pkcs8), now, now + timedelta(days=400), Medium.PHONE, "phone")
+            CertificateRequest(
+                resident, certification_request(pkcs8), now, now + timedelta(days=400), Medium.PHONE, "phone"
+            )
         )
-        for kind in Kind
+        for kind in CertificateType
     }
     town.settle()
     tree = town.world.publication

@@ -23,7 +23,7 @@ from kazashi.relying_party.pseudonyms.converter import (
     BlindlyConverted,
     Converter,
     Point,
-    Service,
+    PseudonymService,
     compressed,
 )
 from kazashi.relying_party.pseudonyms.pseudonyms import (
@@ -121,7 +121,7 @@ def test_what_a_renewal_does_is_what_the_construction_says(
 
 @pytest.mark.parametrize(
     "make",
-    [KeyedPairwise, OidcPairwise, Converter, lambda secret: Service("library", secret, seeded()),
+    [KeyedPairwise, OidcPairwise, Converter, lambda secret: PseudonymService("library", secret, seeded()),
      lambda secret: BlindlyConverted(secret, (), seeded())],
     ids=["keyed pairwise", "OIDC", "converter", "service", "blindly converted"],
 )  # fmt: skip

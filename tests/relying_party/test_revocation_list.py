@@ -16,15 +16,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kazashi.jpki.profile import NEXT, Kind
+from kazashi.jpki.profile import NEXT, CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.pki.crl import EVERYTHING, sign_list
 from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.pki.generation import Generation
-from kazashi.relying_party.conformance.authority import NOW, Holder, ListTemplate, TestAuthority
+from kazashi.relying_party.conformance.authority import NOW, HolderKey, ListTemplate, TestAuthority
 from kazashi.relying_party.verify.anchors import Anchor, Anchors, read_anchor
-from kazashi.relying_party.verify.finding import Finding, Outcome, Refuted
-from kazashi.relying_party.verify.revocation_list import Entry, RevocationList, read_revocation_list
+from kazashi.relying_party.verify.finding import Finding, Outcome, VerificationFailed
+from kazashi.relying_party.verify.revocation_list import RevocationList, RevokedEntry, read_revocation_list
 from kazashi.relying_party.verify.sources import Lists
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -83,7 +83,7 @@ def agrees(found: RevocationList, entries: Sequence[Told]) -> None:
     """The list that was read says what was written, and nothing of anybody else."""
     assert len(found) == len(entries)
     assert {serial: found.find(serial) for serial, _, _ in entries} == {
-        serial: Entry(from_epoch(at), reason) for serial, at, reason in entries
+        serial: RevokedEntry(from_epoch(at), reason) for serial, at, reason in entries
     }
     listed = {serial for serial, _, _ in entries}
     for serial in {near for number in (*listed, 1, (1 << 64) - 1) for near in (number - 1, number + 1)} - listed:
@@ -140,10 +140,10 @@ SOME: list[Told] = [(5 + place, epoch(MORNING) - place, reason) for place, reaso
 
 def refused(data: bytes, anchor: Anchor) -> None:
     """The list must be refused in pieces and as a whole, and without another exception."""
-    with pytest.raises(Refuted) as whole:
+    with pytest.raises(VerificationFailed) as whole:
         read_revocation_list(data, anchor)
     assert whole.value.finding is Finding.UNTRUSTED_INFORMATION
-    with pytest.raises(Refuted):
+    with pytest.raises(VerificationFailed):
         read_revocation_list(BytesIO(data), anchor, piece=64, segment=5)
 
 
@@ -169,7 +169,7 @@ def test_no_byte_of_a_list_may_be_changed(generations: list[Signing], change: in
     for place in range(len(data)):
         try:
             read_revocation_list(data[:place] + bytes((data[place] ^ change,)) + data[place + 1 :], anchor)
-        except Refuted:
+        except VerificationFailed:
             continue
         taken.append(place)
     assert taken == []
@@ -204,11 +204,11 @@ def ca() -> TestAuthority:
 
 
 @pytest.fixture(scope="module")
-def holder(ca: TestAuthority) -> Holder:
-    return ca.holder(ca.generation(Kind.SIGNATURE))
+def holder(ca: TestAuthority) -> HolderKey:
+    return ca.holder(ca.generation(CertificateType.SIGNATURE))
 
 
-def verdict(holder: Holder, data: bytes) -> Verdict:
+def verdict(holder: HolderKey, data: bytes) -> Verdict:
     anchor = read_anchor(holder.issuer.certificate.public_bytes(Encoding.DER))
     return Verifier(Anchors([anchor]), [Lists("given", lambda *_: data)], FixedClock(NOW)).certificate(holder.der)
 
@@ -216,23 +216,25 @@ def verdict(holder: Holder, data: bytes) -> Verdict:
 @pytest.mark.parametrize(
     "reason", [reason for reason in x509.ReasonFlags if reason is not x509.ReasonFlags.remove_from_crl]
 )
-def test_an_entry_revokes_whatever_its_reason_is(ca: TestAuthority, holder: Holder, reason: x509.ReasonFlags) -> None:
+def test_an_entry_revokes_whatever_its_reason_is(
+    ca: TestAuthority, holder: HolderKey, reason: x509.ReasonFlags
+) -> None:
     """RFC 5280 has reasons that JPKI does not use."""
     entry = (holder.certificate.serial_number, NOW - timedelta(days=1), reason)
     found = verdict(holder, ca.list(holder.issuer, [entry]))
     assert found.outcome is not Outcome.GOOD
-    if reason.value in {known.word for known in Reason}:
+    if reason.value in {known.asn1_name for known in Reason}:
         assert found.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("year", [1950, 1969, 1970, 2026])
-def test_an_entry_of_the_past_revokes_however_long_that_is_ago(ca: TestAuthority, holder: Holder, year: int) -> None:
+def test_an_entry_of_the_past_revokes_however_long_that_is_ago(ca: TestAuthority, holder: HolderKey, year: int) -> None:
     """UTCTime begins in 1950."""
     entry = (holder.certificate.serial_number, datetime(year, 1, 2, tzinfo=UTC), None)
     assert verdict(holder, ca.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
 
 
-def test_a_distribution_point_relative_to_the_issuer_is_not_understood(ca: TestAuthority, holder: Holder) -> None:
+def test_a_distribution_point_relative_to_the_issuer_is_not_understood(ca: TestAuthority, holder: HolderKey) -> None:
     relative = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "Shibuya-ku CRLDP")])
     point = x509.IssuingDistributionPoint(None, relative, True, False, None, False, False)
     found = verdict(holder, ca.list(holder.issuer, (), ListTemplate(point=(point, True))))

@@ -13,10 +13,10 @@ import pytest
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import free_port
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import NEXT, Kind, Medium
+from kazashi.jpki.profile import NEXT, CertificateType, Medium
 from kazashi.jpki.state import Reason
 from kazashi.pki.callers import Callers
-from kazashi.pki.certificate import Request
+from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.directory import Directory
 from kazashi.pki.responder import GRID
 from kazashi.pki.signing_key import new_p384_key
@@ -99,11 +99,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         town.issue_card(alias, alias)
         for kind in (SIGNATURE, AUTHENTICATION):
             (issued,) = certificates(town, alias, kind)
-            found[f"{alias} {kind.word}"] = issued.certificate
-    old = Request(town.resident("hanako"), certification_request(keys.take()), LONG_AGO,
+            found[f"{alias} {kind.code}"] = issued.certificate
+    old = CertificateRequest(town.resident("hanako"), certification_request(keys.take()), LONG_AGO,
                   MORNING + timedelta(days=400), Medium.PHONE, "phone")  # fmt: skip
     found["older generation"] = town.authorities[AUTHENTICATION].issue(old)
-    new = Request(town.resident("hanako"), certification_request(new_p384_key()), MORNING,
+    new = CertificateRequest(town.resident("hanako"), certification_request(new_p384_key()), MORNING,
                   MORNING + timedelta(days=3600), medium_id="next")  # fmt: skip
     found["next card"] = town.authorities[SIGNATURE].issue(new, NEXT)
     town.settle()
@@ -225,17 +225,17 @@ def test_generations_are_told_apart_by_their_keys(scene: Scene) -> None:
     read = {which: asking.read(certificate) for which, certificate in scene.certificates.items()}
     generation = {which: asking.issuer(found, MORNING).generation for which, found in read.items()}
     assert generation == {"older generation": "02", "next card": "next"} | {
-        f"{alias} {kind.word}": "03" for alias in ("hanako", "leap-day") for kind in (SIGNATURE, AUTHENTICATION)
+        f"{alias} {kind.code}": "03" for alias in ("hanako", "leap-day") for kind in (SIGNATURE, AUTHENTICATION)
     }
     assert len({anchor.name for anchor in asking.anchors.of_kind(AUTHENTICATION)}) == 1
-    fewer = [anchor for kind in Kind for anchor in asking.anchors.of_kind(kind) if anchor.generation != "02"]
+    fewer = [anchor for kind in CertificateType for anchor in asking.anchors.of_kind(kind) if anchor.generation != "02"]
     without = Verifier(Anchors(fewer), [], scene.town.world.clock)
     assert without.certificate(scene.certificates["older generation"]).finding is Finding.WRONG_AUTHORITY
 
 
 @pytest.mark.parametrize(("which", "wanted"), [("hanako signature", AUTHENTICATION), ("next card", AUTHENTICATION),
                                                ("hanako authentication", SIGNATURE)])  # fmt: skip
-def test_a_certificate_of_the_other_kind_is_refused(scene: Scene, which: str, wanted: Kind) -> None:
+def test_a_certificate_of_the_other_kind_is_refused(scene: Scene, which: str, wanted: CertificateType) -> None:
     verdict = verifier(scene.town, *scene.sources.values()).certificate(scene.certificates[which], wanted)
     assert (verdict.outcome, verdict.finding, verdict.certificate) == (Outcome.BAD, Finding.WRONG_KIND, None)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import Channel, Event, Immigration, MoveIn, MoveOut
 from kazashi.resident_registry.resident import Resident
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 
 TODAY = date(2026, 11, 24)
 TSUKUBA = "08220"
-HANAKO, FOREIGNER = CAST["hanako"], CAST["single-name"]
+HANAKO, FOREIGNER = SAMPLE_RESIDENTS["hanako"], SAMPLE_RESIDENTS["single-name"]
 SECOND = timedelta(seconds=1)
 
 MOVE_OUT = MoveOut(TSUKUBA, TODAY)

@@ -13,12 +13,13 @@ from kazashi.card.certification_request import certification_request
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.management import CaseState
 from kazashi.card_management.order import usual_order
-from kazashi.jpki.profile import Kind, Medium
-from kazashi.pki.certificate import Request
-from kazashi.pki.ledger import Issued
+from kazashi.jpki.profile import CertificateType, Medium
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import Issued
 from kazashi.resident_registry.event import (
     EVENTS,
     CardContinuation,
+    CardFound,
     CardReturn,
     CharacterCorrection,
     CodeChange,
@@ -27,7 +28,6 @@ from kazashi.resident_registry.event import (
     Deletion,
     Emigration,
     Event,
-    Found,
     Furigana,
     Lapse,
     LossReport,
@@ -35,14 +35,14 @@ from kazashi.resident_registry.event import (
     MoveWithin,
     NameChange,
     NumberChange,
-    Renaming,
+    PlaceRenamed,
     Renewal,
-    Stay,
+    StayExtension,
     Theft,
 )
-from kazashi.resident_registry.refusal import EventRefused, RefusalReason
 from kazashi.resident_registry.registry import NoSuchResident
-from kazashi.resident_registry.resident import Status
+from kazashi.resident_registry.rejection import EventRejected, RejectionReason
+from kazashi.resident_registry.resident import ResidencyStatus
 from kazashi.world.clock import instant_of
 from tests.resident_registry.support import (
     IMMIGRATION,
@@ -57,19 +57,19 @@ from tests.resident_registry.support import (
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, standing
 
 
-def outcome(institutions: Institutions, who: str, kind: Kind, place: int = -1) -> str:
+def outcome(institutions: Institutions, who: str, kind: CertificateType, place: int = -1) -> str:
     """How a certificate stands, in words: `good`, `revoked affiliationChanged`, ..."""
     serial = certificates(institutions, who, kind)[place].serial
-    found = institutions.revocations[kind].standing(serial)
-    return f"{found.state.value} {found.reason.word}" if found.reason is not None else found.state.value
+    found = institutions.revocations[kind].status(serial)
+    return f"{found.state.value} {found.reason.asn1_name}" if found.reason is not None else found.state.value
 
 
-def phone_certificate(institutions: Institutions, who: str, kind: Kind, phone: str) -> Issued:
+def phone_certificate(institutions: Institutions, who: str, kind: CertificateType, phone: str) -> Issued:
     resident = institutions.juki_net.j_lis.identity(institutions.registry.find(who).code)
     last = certificates(institutions, who, kind)[-1].not_after
     key = certification_request(institutions.world.keys.take())
     now = institutions.world.clock.now()
-    asked = Request(resident, key, now, last, Medium.PHONE, phone, identifier=f"{phone} {kind.word}")
+    asked = CertificateRequest(resident, key, now, last, Medium.PHONE, phone, identifier=f"{phone} {kind.code}")
     serial = x509.load_der_x509_certificate(institutions.authorities[kind].issue(asked)).serial_number
     return institutions.authorities[kind].find(serial)
 
@@ -109,7 +109,7 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
     ("a corrected sex", "hanako", (Correction(sex="9"),), CHANGED, GOOD),
     ("a furigana", "hanako", (Furigana("バンゴウ　ハナコ"),), GOOD, GOOD),
     ("a corrected character", "rare-kanji", (CharacterCorrection(family="吉崎"),), GOOD, GOOD),
-    ("a renamed street", "hanako", (Renaming("新架空町９丁目９９番９９号"),), GOOD, GOOD),
+    ("a renamed street", "hanako", (PlaceRenamed("新架空町９丁目９９番９９号"),), GOOD, GOOD),
     ("a death", "hanako", (Death(),), ENDED, ENDED),
     ("emigration", "hanako", (Emigration(continued=False),), ENDED, ENDED),
     ("emigration with the card in use", "hanako", (Emigration(continued=True),), CHANGED, GOOD),
@@ -125,9 +125,9 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
     ("a loss, and then a death", "hanako", (LossReport(), Death()), ENDED, ENDED),
     ("a move, and then a death", "hanako", (MoveWithin("架空町１丁目"), Death()), CHANGED, ENDED),
     ("a card handed back", "hanako", (CardReturn(),), ENDED, ENDED),
-    ("a longer stay", "single-name", (Stay(date(2037, 3, 31)),), GOOD, GOOD),
+    ("a longer stay", "single-name", (StayExtension(date(2037, 3, 31)),), GOOD, GOOD),
     ("a renewal asked for too early", "hanako", (Renewal(),), GOOD, GOOD),
-    ("a card found that was not lost", "hanako", (Found(),), GOOD, GOOD),
+    ("a card found that was not lost", "hanako", (CardFound(),), GOOD, GOOD),
 ]
 
 
@@ -142,8 +142,8 @@ def test_what_an_event_does_to_certificates(
     recorded(town, who, *events)
     assert outcome(town, who, SIGNATURE) == signature
     assert outcome(town, who, AUTHENTICATION) == authentication
-    assert [outcome(town, "leap-day", kind) for kind in Kind] == [GOOD, GOOD], "nobody else's"
-    assert [len(certificates(town, who, kind)) for kind in Kind] == [1, 1], "and none is made anew of itself"
+    assert [outcome(town, "leap-day", kind) for kind in CertificateType] == [GOOD, GOOD], "nobody else's"
+    assert [len(certificates(town, who, kind)) for kind in CertificateType] == [1, 1], "and none is made anew of itself"
 
 
 def test_every_kind_of_event_is_in_the_table_or_has_a_test_of_its_own() -> None:
@@ -155,15 +155,15 @@ def test_a_lost_card_that_is_found_gets_new_certificates(institutions: Instituti
     recorded(institutions, "hanako", LossReport())
     assert institutions.cards.card_state("hanako") is CardState.STOPPED
     held_since = standing(institutions, "hanako", SIGNATURE).since
-    recorded(institutions, "hanako", Found())
+    recorded(institutions, "hanako", CardFound())
     assert institutions.cards.card_state("hanako") is CardState.ACTIVE
-    for kind in Kind:
+    for kind in CertificateType:
         assert [outcome(institutions, "hanako", kind, place) for place in (0, 1)] == [HELD, GOOD], "never released"
-        assert institutions.revocations[kind].standing(certificates(institutions, "hanako", kind)[0].serial).since == (
+        assert institutions.revocations[kind].status(certificates(institutions, "hanako", kind)[0].serial).since == (
             held_since
         )
     recorded(institutions, "hanako", Theft())
-    for kind in Kind:
+    for kind in CertificateType:
         assert [outcome(institutions, "hanako", kind, place) for place in (0, 1)] == [STOLEN, STOLEN]
 
 
@@ -180,13 +180,13 @@ def test_a_certificate_revoked_after_a_hold_is_worth_nothing_since_the_hold(town
 def test_another_record_code_takes_the_certificates_along(institutions: Institutions) -> None:
     institutions.issue_card("hanako", "hanako")
     before = institutions.registry.find("hanako")
-    serials = {kind: [found.serial for found in certificates(institutions, "hanako", kind)] for kind in Kind}
+    serials = {kind: [found.serial for found in certificates(institutions, "hanako", kind)] for kind in CertificateType}
     after = recorded(institutions, "hanako", CodeChange())
     assert after.code != before.code
     assert after.individual_number == before.individual_number, "the number is not made anew"
     with pytest.raises(NoSuchResident):
         institutions.registry.find(before.code)
-    for kind in Kind:
+    for kind in CertificateType:
         assert [found.serial for found in certificates(institutions, "hanako", kind)] == serials[kind]
         assert not institutions.authorities[kind].of_holder(before.code)
     assert [case.order.code for case in institutions.cards.cases()] == [after.code]
@@ -203,7 +203,7 @@ def test_renewal_supersedes_the_old_certificates_and_a_phone_s_follow(institutio
     order = usual_order(institutions.world, institutions.resident("hanako"))
     issued = instant_of("2022-11-24T10:00+09:00")
     institutions.issue_card("hanako", "hanako", replace(order, issued=issued))
-    phones = {kind: phone_certificate(institutions, "hanako", kind, "phone a") for kind in Kind}
+    phones = {kind: phone_certificate(institutions, "hanako", kind, "phone a") for kind in CertificateType}
     assert {found.not_after for found in phones.values()} == {instant_of("2027-04-17T23:59:59+09:00")}
     institutions.registry.record("hanako", Renewal())
     institutions.settle()
@@ -212,7 +212,7 @@ def test_renewal_supersedes_the_old_certificates_and_a_phone_s_follow(institutio
     institutions.advance(instant_of("2027-01-17"))
     institutions.registry.record("hanako", Renewal())
     institutions.settle()
-    for kind in Kind:
+    for kind in CertificateType:
         old, phone, new = certificates(institutions, "hanako", kind)
         assert phone == phones[kind]
         assert [outcome(institutions, "hanako", kind, place) for place in range(3)] == [
@@ -224,7 +224,7 @@ def test_renewal_supersedes_the_old_certificates_and_a_phone_s_follow(institutio
 
 def test_a_phone_s_certificates_share_what_befalls_the_person(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
-    for kind in Kind:
+    for kind in CertificateType:
         phone_certificate(town, "hanako", kind, "phone a")
     recorded(town, "hanako", MoveWithin("架空町１丁目"))
     assert [outcome(town, "hanako", SIGNATURE, place) for place in (0, 1)] == [CHANGED, CHANGED]
@@ -253,12 +253,12 @@ def test_a_card_lapses_on_the_fifteenth_day_after_a_move_that_was_not_notified(
     lapses = instant_of((moves_on + timedelta(days=15)).isoformat())
     assert town.registry.next_lapse() == lapses
     town.advance(lapses - SECOND)
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [GOOD, GOOD]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [GOOD, GOOD]
     town.advance(lapses)
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [ENDED, ENDED]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [ENDED, ENDED]
     assert town.cards.card_state("hanako") is CardState.ENDED
     last = town.registry.history("hanako")[-1]
-    assert (last.word, last.at, last.detail) == ("lapse", lapses, {"why": "move-in"})
+    assert (last.code, last.at, last.detail) == ("lapse", lapses, {"why": "move-in"})
     assert town.registry.next_lapse() is None
 
 
@@ -269,7 +269,7 @@ def test_a_move_in_on_the_fourteenth_day_is_in_time(town: Institutions) -> None:
     town.registry.record("hanako", MOVE_IN)
     town.settle()
     assert town.registry.next_lapse() is None
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, GOOD]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [CHANGED, GOOD]
     assert town.cards.card_state("hanako") is CardState.ACTIVE
 
 
@@ -278,7 +278,7 @@ def test_whoever_moves_in_late_is_registered_all_the_same_without_the_card(town:
     town.registry.record("hanako", MOVE_OUT)
     later(town, days=20)
     moved = recorded(town, "hanako", MOVE_IN)
-    assert (moved.status, moved.municipality.code) == (Status.RESIDENT, TSUKUBA)
+    assert (moved.status, moved.municipality.code) == (ResidencyStatus.RESIDENT, TSUKUBA)
     assert town.cards.card_state("hanako") is CardState.ENDED
     assert outcome(town, "hanako", AUTHENTICATION) == ENDED
 
@@ -291,13 +291,13 @@ def test_a_card_that_is_not_continued_lapses_after_ninety_days(town: Institution
     assert town.registry.next_lapse() == lapses
     clock_of(town.world).stand(lapses - SECOND)
     town.settle()
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, GOOD]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [CHANGED, GOOD]
     town.advance(lapses)
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, ENDED]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [CHANGED, ENDED]
     assert town.registry.history("hanako")[-1].detail == {"why": "card-continuation"}
-    with pytest.raises(EventRefused) as refused:
+    with pytest.raises(EventRejected) as refused:
         town.registry.record("hanako", CardContinuation())
-    assert refused.value.reason is RefusalReason.NOT_AWAITED
+    assert refused.value.reason is RejectionReason.NOT_AWAITED
 
 
 def test_a_continuation_on_the_ninetieth_day_is_in_time(town: Institutions) -> None:
@@ -308,7 +308,7 @@ def test_a_continuation_on_the_ninetieth_day_is_in_time(town: Institutions) -> N
     town.registry.record("hanako", CardContinuation())
     town.settle()
     assert town.registry.next_lapse() is None
-    assert [outcome(town, "hanako", kind) for kind in Kind] == [CHANGED, GOOD]
+    assert [outcome(town, "hanako", kind) for kind in CertificateType] == [CHANGED, GOOD]
     assert town.cards.card_state("hanako") is CardState.ACTIVE
 
 
@@ -319,4 +319,4 @@ def test_nothing_is_awaited_of_somebody_who_is_gone(town: Institutions, event: E
     recorded(town, "hanako", event)
     assert town.registry.next_lapse() is None
     later(town, days=30)
-    assert [found.word for found in town.registry.history("hanako")] == ["registration", "move-out", event.word]
+    assert [found.code for found in town.registry.history("hanako")] == ["registration", "move-out", event.code]

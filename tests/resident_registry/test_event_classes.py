@@ -16,9 +16,9 @@ from kazashi.resident_registry import juki_net
 from kazashi.resident_registry.event import EVENTS, Emigration, Event, event_type
 from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import ResidentRecordCode
-from kazashi.resident_registry.refusal import EventRefused, RefusalReason
+from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.tools.daemon.console.view import vocabulary
-from kazashi.world.post import Message
+from kazashi.world.outbox import Message
 
 DECISIONS: dict[str, Mapping[type[Event], object]] = {
     "the authorities": pki.TABLE,
@@ -35,7 +35,7 @@ def subclasses(of: type[Event]) -> Iterator[type[Event]]:
 
 def test_every_event_class_is_in_the_list_of_events() -> None:
     # By word: a dataclass with slots leaves the class behind that it was made of.
-    assert {found.word for found in subclasses(Event)} == {event.word for event in EVENTS}
+    assert {found.code for found in subclasses(Event)} == {event.code for event in EVENTS}
 
 
 @pytest.mark.parametrize("institution", DECISIONS)
@@ -53,19 +53,19 @@ def test_every_event_declares_what_users_see_of_it(event: type[Event]) -> None:
     assert {"word", "japanese", "about"} <= vars(event).keys()
     assert event.about.endswith(".")
     assert event.allowed
-    assert event_type(event.word) is event
+    assert event_type(event.code) is event
 
 
 def test_words_and_terms_belong_to_one_event_each() -> None:
-    assert len({event.word for event in EVENTS}) == len(EVENTS)
+    assert len({event.code for event in EVENTS}) == len(EVENTS)
     terms = [event.japanese for event in EVENTS if event.japanese]
     assert len(set(terms)) == len(terms)
 
 
 def test_an_unknown_word_is_no_event() -> None:
-    with pytest.raises(EventRefused) as refused:
+    with pytest.raises(EventRejected) as refused:
         event_type("rebirth")
-    assert refused.value.reason is RefusalReason.UNKNOWN_EVENT
+    assert refused.value.reason is RejectionReason.UNKNOWN_EVENT
 
 
 def test_a_notice_is_the_event_s_word_and_a_flat_body() -> None:

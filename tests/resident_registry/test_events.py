@@ -10,10 +10,10 @@ import pytest
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.resident_registry.birth_date import BirthDate
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import (
     EVENTS,
     CardContinuation,
+    CardFound,
     CardReturn,
     Channel,
     CharacterCorrection,
@@ -23,7 +23,6 @@ from kazashi.resident_registry.event import (
     Deletion,
     Emigration,
     Event,
-    Found,
     Furigana,
     Immigration,
     Lapse,
@@ -33,15 +32,16 @@ from kazashi.resident_registry.event import (
     MoveWithin,
     NameChange,
     NumberChange,
-    Renaming,
+    PlaceRenamed,
     Renewal,
-    Stay,
+    StayExtension,
     Theft,
     event_type,
 )
-from kazashi.resident_registry.refusal import EventRefused, RefusalReason
 from kazashi.resident_registry.registry import NoSuchResident
-from kazashi.resident_registry.resident import Name, Residence, Sex, Status
+from kazashi.resident_registry.rejection import EventRejected, RejectionReason
+from kazashi.resident_registry.resident import Name, Residence, ResidencyStatus, Sex
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from tests.resident_registry.support import (
     FOREIGNER,
     HANAKO,
@@ -61,39 +61,40 @@ RENAMED = replace(HANAKO.name, family="模擬")
 
 EFFECTS: list[tuple[str, tuple[Event, ...], dict[str, object]]] = [
     ("hanako", (MoveWithin("架空町１丁目"),), {"street": "架空町１丁目"}),
-    ("hanako", (MOVE_OUT,), {"status": Status.MOVING}),
-    ("hanako", (MOVE_OUT, MOVE_IN), {"status": Status.RESIDENT, "street": "見本台１丁目", "household": "hanako"}),
+    ("hanako", (MOVE_OUT,), {"status": ResidencyStatus.MOVING}),
+    ("hanako", (MOVE_OUT, MOVE_IN), {"status": ResidencyStatus.RESIDENT, "street": "見本台１丁目",
+                                    "household": "hanako"}),
     ("hanako", (MOVE_OUT, replace(MOVE_IN, household="new")), {"household": "new"}),
-    ("hanako", (MOVE_OUT, MOVE_IN_WITHOUT_CARD, CardContinuation()), {"status": Status.RESIDENT}),
-    ("hanako", (Lapse("move-in"),), {"status": Status.RESIDENT, "street": HANAKO.street}),
+    ("hanako", (MOVE_OUT, MOVE_IN_WITHOUT_CARD, CardContinuation()), {"status": ResidencyStatus.RESIDENT}),
+    ("hanako", (Lapse("move-in"),), {"status": ResidencyStatus.RESIDENT, "street": HANAKO.street}),
     ("hanako", (NameChange(family="模擬"),), {"name": RENAMED}),
     ("hanako", (NameChange(given="良子"),), {"name": replace(HANAKO.name, given="良子")}),
     ("hanako", (NameChange(kana="モギ　ハナコ"),), {"name": replace(HANAKO.name, kana="モギ　ハナコ")}),
     ("hanako", (NameChange(former_surname="旧番"),), {"name": replace(HANAKO.name, former_surname="旧番")}),
     ("former-surname", (NameChange(former_surname="-"),),
-     {"name": replace(CAST["former-surname"].name, former_surname="")}),
+     {"name": replace(SAMPLE_RESIDENTS["former-surname"].name, former_surname="")}),
     ("common-name", (NameChange(common_name="-"),), {"name": Name("ＬＥＥ", "ＭＯＧＩ")}),
     ("single-name", (NameChange(common_name="模擬"),), {"name": Name("ＳＵＨＡＲＴＡＮＴＯ", common_name="模擬")}),
     ("hanako", (Correction(birth="1988-04-00"),), {"birth": BirthDate(1988, 4, 0), "sex": Sex.FEMALE}),
     ("hanako", (Correction(sex="1"),), {"birth": HANAKO.birth, "sex": Sex.MALE}),
     ("rare-kanji", (CharacterCorrection(family="吉崎"),), {"name": Name("吉崎", "髙次郎")}),
     ("hanako", (Furigana("バンゴウ　ハナ・ヴ"),), {"name": replace(HANAKO.name, kana="バンゴウ　ハナ・ヴ")}),
-    ("hanako", (Renaming("新町９"),), {"street": "新町９", "residences": ()}),
-    ("hanako", (Death(),), {"status": Status.DEAD}),
-    ("hanako", (MOVE_OUT, Death()), {"status": Status.DEAD}),
-    ("hanako", (Emigration(True),), {"status": Status.ABROAD, "municipality": HANAKO.municipality}),
-    ("hanako", (Emigration(True), NameChange(family="模擬")), {"status": Status.ABROAD, "name": RENAMED}),
-    ("single-name", (Emigration(False),), {"status": Status.ABROAD}),
-    ("hanako", (Emigration(True), IMMIGRATION), {"status": Status.RESIDENT, "street": "見本台１丁目"}),
-    ("hanako", (Deletion(),), {"status": Status.DELETED}),
-    ("hanako", (CodeChange(),), {"status": Status.RESIDENT}),
-    ("hanako", (NumberChange(),), {"status": Status.RESIDENT}),
+    ("hanako", (PlaceRenamed("新町９"),), {"street": "新町９", "residences": ()}),
+    ("hanako", (Death(),), {"status": ResidencyStatus.DEAD}),
+    ("hanako", (MOVE_OUT, Death()), {"status": ResidencyStatus.DEAD}),
+    ("hanako", (Emigration(True),), {"status": ResidencyStatus.ABROAD, "municipality": HANAKO.municipality}),
+    ("hanako", (Emigration(True), NameChange(family="模擬")), {"status": ResidencyStatus.ABROAD, "name": RENAMED}),
+    ("single-name", (Emigration(False),), {"status": ResidencyStatus.ABROAD}),
+    ("hanako", (Emigration(True), IMMIGRATION), {"status": ResidencyStatus.RESIDENT, "street": "見本台１丁目"}),
+    ("hanako", (Deletion(),), {"status": ResidencyStatus.DELETED}),
+    ("hanako", (CodeChange(),), {"status": ResidencyStatus.RESIDENT}),
+    ("hanako", (NumberChange(),), {"status": ResidencyStatus.RESIDENT}),
     *(("hanako", (event,), {"name": HANAKO.name, "birth": HANAKO.birth, "street": HANAKO.street, "residences": (),
-                            "status": Status.RESIDENT})
-      for event in (LossReport(), Theft(), Found(), CardReturn(), Renewal())),
-    ("single-name", (Stay(date(2037, 3, 31)),),
+                            "status": ResidencyStatus.RESIDENT})
+      for event in (LossReport(), Theft(), CardFound(), CardReturn(), Renewal())),
+    ("single-name", (StayExtension(date(2037, 3, 31)),),
      {"stay_end": date(2037, 3, 31), "residence_status": FOREIGNER.residence_status}),
-    ("single-name", (Stay(date(2037, 3, 31), "spouse"),), {"residence_status": "spouse"}),
+    ("single-name", (StayExtension(date(2037, 3, 31), "spouse"),), {"residence_status": "spouse"}),
 ]  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_what_an_event_does_to_the_person(
     assert answered == after
     assert {name: getattr(after, name) for name in expected} == expected
     told = town.registry.history(who)
-    assert [found.word for found in told] == ["registration", *(event.word for event in events)]
+    assert [found.code for found in told] == ["registration", *(event.code for event in events)]
     assert [found.day for found in told] == [TODAY] * len(told)
     assert told[-1].detail == json.loads(json.dumps(events[-1].as_dict()))
     assert (after.alias, after.about, after.nationality) == (before.alias, before.about, before.nationality)
@@ -138,9 +139,9 @@ def test_a_tenth_number_is_refused_and_holds_nobody_up(town: Institutions) -> No
     for _ in range(9):
         recorded(town, "hanako", NumberChange())
     number = town.registry.find("hanako").individual_number
-    with pytest.raises(EventRefused) as refused:
+    with pytest.raises(EventRejected) as refused:
         town.registry.record("hanako", NumberChange())
-    assert refused.value.reason is RefusalReason.NUMBERS_USED_UP
+    assert refused.value.reason is RejectionReason.NUMBERS_USED_UP
     town.resident("taro")
     recorded(town, "taro", MoveWithin("架空町１丁目"))
     assert town.registry.find("hanako").individual_number == number
@@ -153,7 +154,7 @@ def test_former_addresses_are_kept_in_their_order(town: Institutions) -> None:
     later(town, days=10)
     town.registry.record("hanako", MoveOut(TSUKUBA, date(2026, 12, 4)))
     town.registry.record("hanako", MOVE_IN, date(2026, 12, 4))
-    town.registry.record("hanako", Renaming("新見本台１丁目"))
+    town.registry.record("hanako", PlaceRenamed("新見本台１丁目"))
     town.registry.record("hanako", Emigration(True))
     after = town.registry.record("hanako", Immigration("47201", "架空９丁目"))
     assert after.residences == (
@@ -172,9 +173,9 @@ def test_renaming_a_place_concerns_those_who_live_there(institutions: Institutio
     institutions.registry.record("taro", MOVE_OUT)
     assert institutions.registry.rename("13113", "架空町９丁目", "模擬町") == 2
     assert institutions.registry.find("hanako").street == "模擬町９９番９９号"
-    assert institutions.registry.find("taro").street == CAST["taro"].street, "he is on his way elsewhere"
+    assert institutions.registry.find("taro").street == SAMPLE_RESIDENTS["taro"].street, "he is on his way elsewhere"
     assert institutions.registry.rename("13113", "架空町９丁目", "模擬町") == 0
-    assert institutions.registry.history("child")[-1].word == "renaming"
+    assert institutions.registry.history("child")[-1].code == "renaming"
     with pytest.raises(ValueError, match="no municipality"):
         institutions.registry.rename("99999", "a", "b")
 
@@ -184,11 +185,11 @@ def test_renaming_a_place_concerns_those_who_live_there(institutions: Institutio
 DEAD, ABROAD, MOVING, GONE = (Death(),), (Emigration(True),), (MOVE_OUT,), (Deletion(),)
 EVERYTHING: tuple[Event, ...] = (
     MoveWithin("a"), MOVE_OUT, MOVE_IN, NameChange(family="a"), Correction(sex="9"), CharacterCorrection(family="a"),
-    Furigana("ア"), Renaming("a"), Death(), Emigration(True), IMMIGRATION, Deletion(), NumberChange(), CodeChange(),
-    LossReport(), Theft(), Found(), CardReturn(), Renewal(),
+    Furigana("ア"), PlaceRenamed("a"), Death(), Emigration(True), IMMIGRATION, Deletion(), NumberChange(), CodeChange(),
+    LossReport(), Theft(), CardFound(), CardReturn(), Renewal(),
 )  # fmt: skip
 GOES_ON: dict[tuple[Event, ...], set[type[Event]]] = {
-    ABROAD: {NameChange, Furigana, Death, Immigration, LossReport, Theft, Found, CardReturn, Renewal},
+    ABROAD: {NameChange, Furigana, Death, Immigration, LossReport, Theft, CardFound, CardReturn, Renewal},
     MOVING: {MoveIn, Death, Deletion, LossReport, Theft, CardReturn},
     DEAD: set(),
     GONE: set(),
@@ -198,7 +199,7 @@ GOES_ON: dict[tuple[Event, ...], set[type[Event]]] = {
 @pytest.mark.parametrize("before", GOES_ON, ids=["abroad", "moving", "dead", "deleted"])
 def test_what_can_still_happen_to_whoever_is_not_a_resident(town: Institutions, before: tuple[Event, ...]) -> None:
     went_on: set[type[Event]] = set()
-    reasons: set[RefusalReason] = set()
+    reasons: set[RejectionReason] = set()
     for number, event in enumerate(EVERYTHING):
         town.registry.add(replace(HANAKO, alias=f"p{number}"))
         for earlier in before:
@@ -206,56 +207,56 @@ def test_what_can_still_happen_to_whoever_is_not_a_resident(town: Institutions, 
         try:
             town.registry.record(f"p{number}", event)
             went_on.add(type(event))
-        except EventRefused as refused:
+        except EventRejected as refused:
             reasons.add(refused.reason)
             assert len(town.registry.history(f"p{number}")) == 2, "nothing was changed"
     assert went_on == GOES_ON[before]
-    assert reasons == {RefusalReason.WRONG_STATUS}
+    assert reasons == {RejectionReason.WRONG_STATUS}
 
 
-REFUSED: list[tuple[str, Event, RefusalReason | None]] = [
-    ("hanako", MoveWithin(HANAKO.street), RefusalReason.UNCHANGED),
-    ("hanako", MoveOut("13113", TODAY), RefusalReason.UNCHANGED),
+REFUSED: list[tuple[str, Event, RejectionReason | None]] = [
+    ("hanako", MoveWithin(HANAKO.street), RejectionReason.UNCHANGED),
+    ("hanako", MoveOut("13113", TODAY), RejectionReason.UNCHANGED),
     ("hanako", MoveOut("99999", TODAY), None),
     ("hanako", MoveOut("x", TODAY), None),
-    ("hanako", MoveOut(TSUKUBA, date(2028, 1, 1)), RefusalReason.WRONG_DAY),
-    ("hanako", MoveOut(TSUKUBA, date(2025, 1, 1)), RefusalReason.WRONG_DAY),
-    ("hanako", MOVE_IN, RefusalReason.WRONG_STATUS),
-    ("hanako", CardContinuation(), RefusalReason.NOT_AWAITED),
-    ("hanako", NameChange(), RefusalReason.UNCHANGED),
-    ("hanako", NameChange(family="番号"), RefusalReason.UNCHANGED),
+    ("hanako", MoveOut(TSUKUBA, date(2028, 1, 1)), RejectionReason.WRONG_DAY),
+    ("hanako", MoveOut(TSUKUBA, date(2025, 1, 1)), RejectionReason.WRONG_DAY),
+    ("hanako", MOVE_IN, RejectionReason.WRONG_STATUS),
+    ("hanako", CardContinuation(), RejectionReason.NOT_AWAITED),
+    ("hanako", NameChange(), RejectionReason.UNCHANGED),
+    ("hanako", NameChange(family="番号"), RejectionReason.UNCHANGED),
     ("hanako", NameChange(family="-"), None),
-    ("hanako", NameChange(common_name="模擬"), RefusalReason.WRONG_NATIONALITY),
-    ("single-name", NameChange(former_surname="旧見"), RefusalReason.WRONG_NATIONALITY),
-    ("hanako", Correction(), RefusalReason.UNCHANGED),
-    ("hanako", Correction(birth="1988-04-17"), RefusalReason.UNCHANGED),
-    ("hanako", Correction(birth="2026-11-25"), RefusalReason.WRONG_DAY),
+    ("hanako", NameChange(common_name="模擬"), RejectionReason.WRONG_NATIONALITY),
+    ("single-name", NameChange(former_surname="旧見"), RejectionReason.WRONG_NATIONALITY),
+    ("hanako", Correction(), RejectionReason.UNCHANGED),
+    ("hanako", Correction(birth="1988-04-17"), RejectionReason.UNCHANGED),
+    ("hanako", Correction(birth="2026-11-25"), RejectionReason.WRONG_DAY),
     ("hanako", Correction(birth="1988-02-30"), None),
     ("hanako", Correction(birth="yesterday"), None),
     ("hanako", Correction(sex="3"), None),
-    ("hanako", CharacterCorrection(given="花子"), RefusalReason.UNCHANGED),
-    ("hanako", Furigana("ばんごう"), RefusalReason.WRONG_VALUE),
-    ("hanako", Furigana("ﾊﾝｺﾞｳ"), RefusalReason.WRONG_VALUE),
-    ("hanako", Furigana("BANGO"), RefusalReason.WRONG_VALUE),
-    ("hanako", Stay(date(2030, 1, 1)), RefusalReason.WRONG_NATIONALITY),
-    ("single-name", Stay(TODAY), RefusalReason.WRONG_DAY),
-    ("single-name", Stay(date(2020, 1, 1)), RefusalReason.WRONG_DAY),
-    ("single-name", Emigration(True), RefusalReason.WRONG_NATIONALITY),
-    ("hanako", IMMIGRATION, RefusalReason.WRONG_STATUS),
+    ("hanako", CharacterCorrection(given="花子"), RejectionReason.UNCHANGED),
+    ("hanako", Furigana("ばんごう"), RejectionReason.WRONG_VALUE),
+    ("hanako", Furigana("ﾊﾝｺﾞｳ"), RejectionReason.WRONG_VALUE),
+    ("hanako", Furigana("BANGO"), RejectionReason.WRONG_VALUE),
+    ("hanako", StayExtension(date(2030, 1, 1)), RejectionReason.WRONG_NATIONALITY),
+    ("single-name", StayExtension(TODAY), RejectionReason.WRONG_DAY),
+    ("single-name", StayExtension(date(2020, 1, 1)), RejectionReason.WRONG_DAY),
+    ("single-name", Emigration(True), RejectionReason.WRONG_NATIONALITY),
+    ("hanako", IMMIGRATION, RejectionReason.WRONG_STATUS),
 ]
 """The person, the event, and why it is refused; None for a value that is malformed (ValueError)."""
 
 
 @pytest.mark.parametrize(("who", "event", "reason"), REFUSED)
 def test_what_makes_no_sense_is_refused_and_changes_nothing(
-    quiet: Institutions, who: str, event: Event, reason: RefusalReason | None
+    quiet: Institutions, who: str, event: Event, reason: RejectionReason | None
 ) -> None:
     town = quiet
     town.resident(who)
     before = town.registry.find(who)
-    with pytest.raises(EventRefused if reason else ValueError) as refused:
+    with pytest.raises(EventRejected if reason else ValueError) as refused:
         town.registry.record(who, event)
-    assert reason is None or (isinstance(refused.value, EventRefused) and refused.value.reason is reason)
+    assert reason is None or (isinstance(refused.value, EventRejected) and refused.value.reason is reason)
     assert town.registry.find(who) == before
     assert len(town.registry.history(who)) == 1
     assert town.juki_net.next_due() is None
@@ -264,9 +265,9 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
 def test_days_that_cannot_be(town: Institutions) -> None:
     town.resident("hanako")
     for day in (date(2026, 11, 25), date(1988, 4, 16)):
-        with pytest.raises(EventRefused) as refused:
+        with pytest.raises(EventRejected) as refused:
             town.registry.record("hanako", LossReport(), day)
-        assert refused.value.reason is RefusalReason.WRONG_DAY
+        assert refused.value.reason is RejectionReason.WRONG_DAY
     town.registry.record("hanako", LossReport(), date(1988, 4, 17))
     assert town.registry.history("hanako")[-1].day == date(1988, 4, 17)
 
@@ -292,19 +293,19 @@ def test_people_are_found_by_alias_code_and_number(institutions: Institutions) -
     found = institutions.registry.find("hanako")
     assert found.individual_number is not None
     assert institutions.registry.find(found.code) == institutions.registry.find(found.individual_number) == found
-    assert institutions.registry.people("13113") == [found]
-    assert institutions.registry.people(TSUKUBA) == []
+    assert institutions.registry.residents("13113") == [found]
+    assert institutions.registry.residents(TSUKUBA) == []
 
 
 def test_a_registration_that_makes_no_sense(institutions: Institutions) -> None:
     institutions.resident("hanako")
     for resident, reason in (
-        (HANAKO, RefusalReason.ALIAS),
-        (replace(HANAKO, alias="12345"), RefusalReason.ALIAS),
-        (replace(HANAKO, alias="x", birth=BirthDate(2026, 11, 25)), RefusalReason.WRONG_DAY),
-        (replace(institutions.registry.find("hanako"), alias="x"), RefusalReason.BRINGS_NUMBERS),
+        (HANAKO, RejectionReason.ALIAS),
+        (replace(HANAKO, alias="12345"), RejectionReason.ALIAS),
+        (replace(HANAKO, alias="x", birth=BirthDate(2026, 11, 25)), RejectionReason.WRONG_DAY),
+        (replace(institutions.registry.find("hanako"), alias="x"), RejectionReason.BRINGS_NUMBERS),
     ):
-        with pytest.raises(EventRefused) as refused:
+        with pytest.raises(EventRejected) as refused:
             institutions.registry.add(resident)
         assert refused.value.reason is reason
     assert institutions.registry.count() == 1
@@ -322,33 +323,33 @@ def test_people_may_be_without_an_alias(institutions: Institutions) -> None:
 @pytest.mark.parametrize(
     ("word", "values", "reason", "names"),
     [
-        ("move-within", {}, RefusalReason.MISSING_FIELD, ["street"]),
-        ("move-within", {"street": ""}, RefusalReason.MISSING_FIELD, ["street"]),
-        ("move-within", {"street": "a", "town": "b"}, RefusalReason.UNKNOWN_FIELD, ["town"]),
-        ("death", {"day": "x"}, RefusalReason.UNKNOWN_FIELD, ["day"]),
-        ("move-out", {"to": TSUKUBA}, RefusalReason.MISSING_FIELD, ["moves_on"]),
-        ("move-out", {}, RefusalReason.MISSING_FIELD, ["to", "moves_on"]),
-        ("move-out", {"to": TSUKUBA, "moves_on": "tomorrow"}, RefusalReason.WRONG_VALUE, ["moves_on"]),
-        ("move-out", {"to": TSUKUBA, "moves_on": "2026-02-30"}, RefusalReason.WRONG_VALUE, ["moves_on"]),
-        ("stay", {"until": "20xx-01-01"}, RefusalReason.WRONG_VALUE, ["until"]),
-        ("emigration", {}, RefusalReason.MISSING_FIELD, ["continued"]),
-        ("emigration", {"continued": "perhaps"}, RefusalReason.WRONG_VALUE, ["continued"]),
-        ("emigration", {"continued": 1}, RefusalReason.WRONG_VALUE, ["continued"]),
+        ("move-within", {}, RejectionReason.MISSING_FIELD, ["street"]),
+        ("move-within", {"street": ""}, RejectionReason.MISSING_FIELD, ["street"]),
+        ("move-within", {"street": "a", "town": "b"}, RejectionReason.UNKNOWN_FIELD, ["town"]),
+        ("death", {"day": "x"}, RejectionReason.UNKNOWN_FIELD, ["day"]),
+        ("move-out", {"to": TSUKUBA}, RejectionReason.MISSING_FIELD, ["moves_on"]),
+        ("move-out", {}, RejectionReason.MISSING_FIELD, ["to", "moves_on"]),
+        ("move-out", {"to": TSUKUBA, "moves_on": "tomorrow"}, RejectionReason.WRONG_VALUE, ["moves_on"]),
+        ("move-out", {"to": TSUKUBA, "moves_on": "2026-02-30"}, RejectionReason.WRONG_VALUE, ["moves_on"]),
+        ("stay", {"until": "20xx-01-01"}, RejectionReason.WRONG_VALUE, ["until"]),
+        ("emigration", {}, RejectionReason.MISSING_FIELD, ["continued"]),
+        ("emigration", {"continued": "perhaps"}, RejectionReason.WRONG_VALUE, ["continued"]),
+        ("emigration", {"continued": 1}, RejectionReason.WRONG_VALUE, ["continued"]),
         (
             "move-in",
             {"municipality": TSUKUBA, "street": "a", "card_continued": "true"},
-            RefusalReason.WRONG_VALUE,
+            RejectionReason.WRONG_VALUE,
             ["card_continued"],
         ),
-        ("move-within", {"street": 5}, RefusalReason.WRONG_VALUE, ["street"]),
-        ("move-out", {"to": TSUKUBA, "moves_on": 5}, RefusalReason.WRONG_VALUE, ["moves_on"]),
-        ("name-change", {"surname": "x"}, RefusalReason.UNKNOWN_FIELD, ["surname"]),
+        ("move-within", {"street": 5}, RejectionReason.WRONG_VALUE, ["street"]),
+        ("move-out", {"to": TSUKUBA, "moves_on": 5}, RejectionReason.WRONG_VALUE, ["moves_on"]),
+        ("name-change", {"surname": "x"}, RejectionReason.UNKNOWN_FIELD, ["surname"]),
     ],
 )
 def test_fields_that_an_event_does_not_take_or_needs(
-    word: str, values: dict[str, object], reason: RefusalReason, names: list[str]
+    word: str, values: dict[str, object], reason: RejectionReason, names: list[str]
 ) -> None:
-    with pytest.raises(EventRefused) as refused:
+    with pytest.raises(EventRejected) as refused:
         event_type(word).from_dict(values)
     assert refused.value.reason is reason
     assert all(name in str(refused.value) for name in names), "and the message names the fields"
@@ -356,7 +357,8 @@ def test_fields_that_an_event_does_not_take_or_needs(
 
 @pytest.mark.parametrize(
     "event",
-    [MOVE_OUT, MOVE_IN, MOVE_IN_WITHOUT_CARD, Emigration(True), Emigration(False), Stay(date(2030, 1, 1), "spouse"),
+    [MOVE_OUT, MOVE_IN, MOVE_IN_WITHOUT_CARD, Emigration(True), Emigration(False),
+     StayExtension(date(2030, 1, 1), "spouse"),
      NameChange(family="a", common_name="-"), Death(), Correction(birth="1988-04-00")],
 )  # fmt: skip
 def test_an_event_comes_back_out_of_its_words(event: Event) -> None:
@@ -371,6 +373,6 @@ def test_words_become_dates_and_choices() -> None:
 
 def test_the_channels() -> None:
     assert {event for event in EVENTS if event.channel is Channel.PAPER} == {
-        NameChange, CharacterCorrection, Furigana, Renaming, Death, Stay,
+        NameChange, CharacterCorrection, Furigana, PlaceRenamed, Death, StayExtension,
     }  # fmt: skip
     assert {event for event in EVENTS if event.channel is Channel.CALL_CENTRE} == {LossReport}

@@ -12,7 +12,7 @@ import pytest
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.resident_registry.import_file import documents_in
-from kazashi.resident_registry.registry import ImportRefused
+from kazashi.resident_registry.registry import ImportRejected
 from kazashi.resident_registry.resident import Name
 from tests.resident_registry.support import HANAKO, TSUKUBA
 
@@ -34,13 +34,13 @@ def test_json_lines_are_imported(institutions: Institutions) -> None:
     places = ["47201", "13113", TSUKUBA, "13113"]
     told = [{**LINE, "alias": f"p{place}", "municipality": code} for place, code in enumerate(places)]
     assert imported(institutions, lines(told) + b"\n  \n") == 4
-    assert {found.alias: found.municipality.code for found in institutions.registry.people()} == {
+    assert {found.alias: found.municipality.code for found in institutions.registry.residents()} == {
         f"p{place}": code for place, code in enumerate(places)
     }
-    for found in institutions.registry.people():
+    for found in institutions.registry.residents():
         assert found.individual_number is not None
         assert institutions.juki_net.j_lis.identity(found.code).name == Name("模擬", "一郎")
-    assert len({found.code for found in institutions.registry.people()}) == 4
+    assert len({found.code for found in institutions.registry.residents()}) == 4
 
 
 def test_csv_is_imported(institutions: Institutions) -> None:
@@ -77,11 +77,11 @@ BAD_LINES: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("bad", "words"), BAD_LINES)
 def test_one_bad_line_registers_nobody(quiet: Institutions, bad: object, words: str) -> None:
-    if "there" not in {found.alias for found in quiet.registry.people()}:
+    if "there" not in {found.alias for found in quiet.registry.residents()}:
         quiet.registry.add(replace(HANAKO, alias="there"))
         quiet.settle()
     before = quiet.registry.count()
-    with pytest.raises(ImportRefused, match=words) as refused:
+    with pytest.raises(ImportRejected, match=words) as refused:
         imported(quiet, lines([LINE, bad, {**LINE, "alias": "c"}]))
     assert "nothing was registered" in str(refused.value)
     assert quiet.registry.count() == before
@@ -94,16 +94,16 @@ def test_one_bad_line_registers_nobody(quiet: Institutions, bad: object, words: 
      ",".join(LINE).encode() + b"\na,b,c,1990-01-01,1,13113,d,e\n", b'a,b\n"x'],
 )  # fmt: skip
 def test_a_file_that_is_no_list_of_people_registers_nobody(town: Institutions, content: bytes) -> None:
-    with pytest.raises(ImportRefused, match="nothing was registered"):
+    with pytest.raises(ImportRejected, match="nothing was registered"):
         imported(town, content)
     assert town.registry.count() == 0
 
 
 def test_a_duplicate_alias_registers_nobody_on_either_storage(institutions: Institutions) -> None:
-    with pytest.raises(ImportRefused, match="two residents have one alias"):
+    with pytest.raises(ImportRejected, match="two residents have one alias"):
         imported(institutions, lines([LINE, LINE]))
     assert institutions.registry.count() == 0
     assert imported(institutions, lines([LINE, {**LINE, "alias": "b"}])) == 2
-    with pytest.raises(ImportRefused, match="'b' already"):
+    with pytest.raises(ImportRejected, match="'b' already"):
         imported(institutions, lines([{**LINE, "alias": "c"}, {**LINE, "alias": "b"}]))
     assert institutions.registry.count() == 2

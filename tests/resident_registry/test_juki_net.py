@@ -18,7 +18,6 @@ import pytest
 import sqlalchemy as sa
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import (
     CardReturn,
     Channel,
@@ -37,17 +36,18 @@ from kazashi.resident_registry.event import (
     NumberChange,
 )
 from kazashi.resident_registry.juki_net import SUBSCRIBERS, JukiNet
-from kazashi.resident_registry.refusal import EventRefused
 from kazashi.resident_registry.registry import NoSuchResident
-from kazashi.resident_registry.resident import Resident, Status
+from kazashi.resident_registry.rejection import EventRejected
+from kazashi.resident_registry.resident import ResidencyStatus, Resident
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import instant_of
 from kazashi.world.home import World
 from kazashi.world.key_source import KeySource
-from kazashi.world.post import Message, MessageGap, NodeDown, Receive
+from kazashi.world.outbox import Message, MessageGap, NodeDown, Receive
 from tests.town import later, new_world
 
 TODAY = date(2026, 11, 24)
-HANAKO = CAST["hanako"]
+HANAKO = SAMPLE_RESIDENTS["hanako"]
 PEOPLE = ("hanako", "taro", "single-name", "leap-day")
 PLACES = ("13113", "08220", "01101", "47201")
 
@@ -111,12 +111,12 @@ class Net:
         return receive
 
     def add(self, who: str) -> None:
-        self.codes[who] = {self.net.registry.add(CAST[who]).code}
+        self.codes[who] = {self.net.registry.add(SAMPLE_RESIDENTS[who]).code}
 
     def happen(self, who: str, number: int) -> None:
         event = random_event(self.chance, self.net.registry.find(who), number)
         channel = self.chance.choice([None, None, Channel.PAPER])
-        with suppress(EventRefused):
+        with suppress(EventRejected):
             self.codes[who].add(self.net.registry.record(who, event, channel=channel).code)
 
     def fail(self, often: float) -> None:
@@ -163,12 +163,12 @@ def without_what_stays_home(resident: Resident) -> Resident:
 def same_everywhere(net: JukiNet, codes: dict[str, set[str]]) -> None:
     """J-LIS's identity data are the registry's, to a letter, and its log has every event once and in order. `codes`
     are all those that each person has had."""
-    people = net.registry.people()
+    people = net.registry.residents()
     assert identities(net).keys() == {found.code for found in people}
     for found in people:
         assert found.individual_number is not None
         assert net.j_lis.identity(found.code) == without_what_stays_home(found)
-        happened = [event.word for event in net.registry.history(found.code)][1:]
+        happened = [event.code for event in net.registry.history(found.code)][1:]
         for actor in ("j_lis", "prefectures"):
             told = [row.what for row in log(net, actor) if row.record_code in codes[found.alias]]
             assert told == happened, f"{actor} about {found.alias}"
@@ -176,9 +176,9 @@ def same_everywhere(net: JukiNet, codes: dict[str, set[str]]) -> None:
 
 def random_event(chance: Random, resident: Resident, number: int) -> Event:
     elsewhere = chance.choice([place for place in PLACES if place != resident.municipality.code])
-    if resident.status is Status.MOVING:
+    if resident.status is ResidencyStatus.MOVING:
         return MoveIn(elsewhere, f"町{number}")
-    if resident.status is Status.ABROAD:
+    if resident.status is ResidencyStatus.ABROAD:
         return chance.choice([Immigration(elsewhere, f"町{number}"), NameChange(given=f"名{number}")])
     return chance.choice([
         MoveWithin(f"町{number}"), MoveWithin(f"町{number}"), MoveOut(elsewhere, TODAY), MoveOut(elsewhere, TODAY),
@@ -253,7 +253,7 @@ def test_a_number_that_is_on_its_way_finds_whoever_has_another_code_by_then(begi
         later(town, hours=1)
         town.registry.record("hanako", first)
     later(town, minutes=15)
-    with suppress(EventRefused):  # to be told to wait for the number would be as good
+    with suppress(EventRejected):  # to be told to wait for the number would be as good
         town.registry.record("hanako", CodeChange())
     later(town, hours=2)
     found = town.registry.find("hanako")
@@ -293,7 +293,9 @@ def test_what_leaves_at_once_takes_along_what_waits_before_it(institutions: Inst
     registry.record("taro", Furigana("ウ"))
     institutions.settle()
     kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
-    assert kana == ["ア", "", CAST["taro"].name.kana], "another municipality's paper waits, and so does what came after"
+    assert kana == ["ア", "", SAMPLE_RESIDENTS["taro"].name.kana], (
+        "another municipality's paper waits, and so does what came after"
+    )
     later(institutions, hours=12)
     kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
     assert kana == ["ア", "イ", "ウ"]
@@ -384,7 +386,7 @@ def listened(town: Institutions) -> Iterator[list[Message]]:
 
 def test_what_stays_at_home(town: Institutions, listened: list[Message]) -> None:
     resident = replace(
-        CAST["single-name"], alias="x", about="SECRETNOTE", household="SECRETHOUSE", nationality="ZZ",
+        SAMPLE_RESIDENTS["single-name"], alias="x", about="SECRETNOTE", household="SECRETHOUSE", nationality="ZZ",
         residence_status="SECRETSTATUS", street="SECRETSTREET",
     )  # fmt: skip
     town.registry.add(resident)
@@ -460,7 +462,7 @@ def test_a_killed_carrier_loses_doubles_and_reorders_nothing(begin: Begin, stora
     def happen() -> None:
         who = chance.choice(PEOPLE)
         event = chance.choice([MoveWithin(f"町{next(numbers)}"), CodeChange(), NameChange(given=f"名{next(numbers)}")])
-        with suppress(EventRefused):
+        with suppress(EventRejected):
             net.codes[who].add(net.net.registry.record(who, event, channel=Channel.COUNTER).code)
 
     for _ in range(4):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kazashi.pki.characters import substituted
 from kazashi.resident_registry.birth_date import BirthDate
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.number import IndividualNumber, check_digit
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 
 pytestmark = pytest.mark.unit
 
@@ -66,14 +66,14 @@ def test_age_is_completed_on_the_eve_of_the_birthday() -> None:
 
 
 def test_the_cast() -> None:
-    assert len(CAST) >= 16
-    assert len({str(resident.name) for resident in CAST.values()}) == len(CAST)
-    assert len(CAST["long-address"].address) == 200
-    assert CAST["single-name"].name.given == ""
-    assert "［旧見］" in str(CAST["former-surname"].name)
-    assert "（木村　模擬）" in str(CAST["common-name"].name)
-    assert "1" in substituted(str(CAST["rare-kanji"].name), "●")[1]
-    for resident in CAST.values():
+    assert len(SAMPLE_RESIDENTS) >= 16
+    assert len({str(resident.name) for resident in SAMPLE_RESIDENTS.values()}) == len(SAMPLE_RESIDENTS)
+    assert len(SAMPLE_RESIDENTS["long-address"].address) == 200
+    assert SAMPLE_RESIDENTS["single-name"].name.given == ""
+    assert "［旧見］" in str(SAMPLE_RESIDENTS["former-surname"].name)
+    assert "（木村　模擬）" in str(SAMPLE_RESIDENTS["common-name"].name)
+    assert "1" in substituted(str(SAMPLE_RESIDENTS["rare-kanji"].name), "●")[1]
+    for resident in SAMPLE_RESIDENTS.values():
         assert resident.about
         assert not set("0123456789") & set(resident.address), "full-width digits only"
         if str(resident.birth).endswith("00"):

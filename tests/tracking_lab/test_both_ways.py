@@ -15,9 +15,9 @@ import pytest
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.relying import direct_linkage
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import Kind, Medium
-from kazashi.pki.certificate import Request
-from kazashi.pki.ledger import Issued
+from kazashi.jpki.profile import CertificateType, Medium
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import Issued
 from kazashi.pki.responder import GRID, Responder
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -68,7 +68,7 @@ class Lived:
     @cached_property
     def _verifier(self) -> Verifier:
         """What services check certificates with; to be had once the authorities have published their own."""
-        responders = {kind.word: Responder(authority) for kind, authority in self.town.authorities.items()}
+        responders = {kind.code: Responder(authority) for kind, authority in self.town.authorities.items()}
         ask = Ocsp(lambda kind, request: responders[kind].answer(request).response)
         return Verifier(AnchorsInDirectory(self.town.world.publication / "ca"), [ask], self.town.world.clock)
 
@@ -134,18 +134,18 @@ class Lived:
             mine = [one for one in authority.of_medium(phone) if self._is_good(kind, one)]
             if not mine:
                 former = authority.of_medium(phone)
-                authority.issue(Request(
+                authority.issue(CertificateRequest(
                     resident, certification_request(self._keys.take()), now, card.not_after, Medium.PHONE, phone,
-                    former[-1].serial if former else None, identifier=f"{phone} {kind.word} {len(former)}",
+                    former[-1].serial if former else None, identifier=f"{phone} {kind.code} {len(former)}",
                 ))  # fmt: skip
 
-    def _is_good(self, kind: Kind, issued: Issued) -> bool:
-        standing = self.town.revocations[kind].standing(issued.serial)
+    def _is_good(self, kind: CertificateType, issued: Issued) -> bool:
+        standing = self.town.revocations[kind].status(issued.serial)
         return standing.reason is None and issued.not_after > self.town.world.clock.now()
 
     def _use(self, row: dict[str, Any]) -> tuple[bool, str]:
         """The person shows the latest certificate on card or phone, and the service asks the authority about it."""
-        kind = Kind.SIGNATURE if row["kind"] else Kind.AUTHENTICATION
+        kind = CertificateType.SIGNATURE if row["kind"] else CertificateType.AUTHENTICATION
         code = self.town.registry.find(f"p{row['person']}").code
         held = [one for one in self.town.authorities[kind].of_holder(code) if one.medium is _MEDIA[row["medium"]]]
         if not held:
@@ -201,8 +201,8 @@ def test_the_script_has_everything_in_it(both: tuple[Laboratory, pl.DataFrame, L
 
 def test_both_ways_issue_the_same_certificates(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
     _, certificates, lived, _ = both
-    for kind in Kind:
-        bulk = certificates.filter(kind=kind is Kind.SIGNATURE).sort("serial")
+    for kind in CertificateType:
+        bulk = certificates.filter(kind=kind is CertificateType.SIGNATURE).sort("serial")
         issued = []
         for person in range(PLAN.residents):
             code = lived.town.registry.find(f"p{person}").code
@@ -214,9 +214,9 @@ def test_both_ways_issue_the_same_certificates(both: tuple[Laboratory, pl.DataFr
         assert seen == expected
 
 
-def _ended(lived: Lived, kind: Kind, issued: Issued) -> int:
+def _ended(lived: Lived, kind: CertificateType, issued: Issued) -> int:
     """The first day of the plan on which a certificate is not good any more, NEVER if that is not seen."""
-    standing = lived.town.revocations[kind].standing(issued.serial)
+    standing = lived.town.revocations[kind].status(issued.serial)
     end = day_of(issued.not_after) + 1
     if standing.since is not None and standing.reason is not None:
         end = min(end, day_of(standing.since))

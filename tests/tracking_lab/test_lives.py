@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.jpki.profile import EMULATED, CertificateType
 from kazashi.pki.consequence import TABLE
 from kazashi.pki.validity import card_end, certificate_end
 from kazashi.resident_registry.birth_date import BirthDate
@@ -20,7 +20,7 @@ from kazashi.resident_registry.event import CardReturn
 from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
 from kazashi.tracking_lab.certificates import CARD, PHONE, EndReason, numbered
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
-from kazashi.tracking_lab.lives import live
+from kazashi.tracking_lab.lifetimes import live
 from kazashi.tracking_lab.names import FAMILIES
 from kazashi.tracking_lab.people import AT_THE_REGISTRY, LifeEvent, nth_birthday_after
 from kazashi.tracking_lab.plan import BEGINS, DAY, Plan
@@ -92,7 +92,7 @@ def at(day: object) -> datetime:
 
 def test_what_ends_a_certificate_is_the_authorities_table(lab: Laboratory) -> None:
     issued = read(lab, "certificate")
-    for signature, kind in ((True, Kind.SIGNATURE), (False, Kind.AUTHENTICATION)):
+    for signature, kind in ((True, CertificateType.SIGNATURE), (False, CertificateType.AUTHENTICATION)):
         seen = {EndReason(number).name for number in issued.filter(kind=signature)["reason"].unique()}
         events = {number.name: event for number, event in AT_THE_REGISTRY.items()} | {"RETURN": CardReturn}
         assert seen - {"NONE", "SUPERSEDED", "EXPIRED"} <= {

@@ -12,7 +12,7 @@ import pytest
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
 from kazashi.tracking_lab.log_study import examine_logs
-from kazashi.tracking_lab.logs import LogsUnusable, Mapping, import_logs, looks_like_an_individual_number
+from kazashi.tracking_lab.logs import LogMapping, LogsUnusable, import_logs, looks_like_an_individual_number
 from kazashi.tracking_lab.plan import DAY, EPOCH, Plan
 from kazashi.tracking_lab.report import as_csv, as_html, as_json
 from tests.world.test_storage import on_a_small_disk
@@ -22,7 +22,7 @@ ROWS = [
     "2026-05-01T09:00:00+09:00,rice,AA,anna", "2026-05-01T10:00:00+09:00,books,AA,anna",
     "2026-05-02T09:00:00+09:00,rice,BB,ben", "2026-05-03T00:30:00Z,books,CC,ben",
 ]  # fmt: skip
-MAPPING = Mapping("time", "serial", "shop", person="who")
+MAPPING = LogMapping("time", "serial", "shop", person="who")
 
 
 def lab_of(tmp_path: Path) -> Laboratory:
@@ -65,7 +65,7 @@ def test_duplicate_row_ids_count_once_and_missing_ones_are_no_ids(tmp_path: Path
     rows.append("," + "2026-05-09T09:00:00,rice,DD,dora")
     found = import_logs(
         lab_of(tmp_path), written(tmp_path, *rows, head=f"id,{HEAD}"),
-        Mapping("time", "serial", "shop", person="who", row="id"),
+        LogMapping("time", "serial", "shop", person="who", row="id"),
     )  # fmt: skip
     assert found.left_out == {"the same row id": 1}
     assert found.uses == 4
@@ -76,7 +76,7 @@ def test_duplicate_row_ids_count_once_and_missing_ones_are_no_ids(tmp_path: Path
 ])  # fmt: skip
 def test_times_in_other_forms(tmp_path: Path, form: str, text: str) -> None:
     lab = lab_of(tmp_path)
-    import_logs(lab, written(tmp_path, f"{text},rice,AA,anna"), Mapping("time", "serial", "shop", form=form))
+    import_logs(lab, written(tmp_path, f"{text},rice,AA,anna"), LogMapping("time", "serial", "shop", form=form))
     assert read(lab, "uses")[0]["moment"] + EPOCH == 1_777_593_600
 
 
@@ -84,7 +84,7 @@ def test_parquet_and_csv_together_and_times_before_the_plan_s_first_day(tmp_path
     parquet = tmp_path / "more.parquet"
     pl.DataFrame({"time": ["2020-01-01T09:00:00+09:00"], "shop": ["rice"], "serial": [17]}).write_parquet(parquet)
     lab = lab_of(tmp_path)
-    found = import_logs(lab, [*written(tmp_path, *ROWS), parquet], Mapping("time", "serial", "shop"))
+    found = import_logs(lab, [*written(tmp_path, *ROWS), parquet], LogMapping("time", "serial", "shop"))
     assert (found.uses, found.persons) == (5, 0)
     assert min(row["moment"] for row in read(lab, "uses")) >= 0
     assert {row["handle"] for row in read(lab, "handle")} == {"17", "AA", "BB", "CC"}
@@ -98,7 +98,7 @@ def test_clocks_that_disagree_are_told_of_and_can_be_put_right(tmp_path: Path) -
     wrong = ["1999-01-01T00:00:00,books,BB,ben", *steady]
     found = import_logs(lab_of(tmp_path), written(tmp_path, *wrong), MAPPING)
     assert any("books is of the time of any other service" in note for note in found.notes)
-    right = Mapping("time", "serial", "shop", services={"books": {"clock": 862_876_800}, "gone": {"kind": "login"}})
+    right = LogMapping("time", "serial", "shop", services={"books": {"clock": 862_876_800}, "gone": {"kind": "login"}})
     lab = lab_of(tmp_path)
     found = import_logs(lab, written(tmp_path, *wrong), right)
     assert found.notes == ["gone is in the mapping and in no row"], "a service without a use is said, and no error"
@@ -137,7 +137,7 @@ def test_bad_mappings_say_what_is_wrong(tmp_path: Path, mapping: str, words: str
     path = tmp_path / "mapping.yaml"
     path.write_text(mapping, encoding="utf-8")
     with pytest.raises(LogsUnusable, match=words):
-        import_logs(lab_of(tmp_path), written(tmp_path, *ROWS), Mapping.read(path))
+        import_logs(lab_of(tmp_path), written(tmp_path, *ROWS), LogMapping.read(path))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_own_logs_are_examined_with_the_truth_and_without(tmp_path: Path) -> Non
     logs.write_parquet(path)
     attributes = {"family": "name", "given": "first", "born": "born", "street": "place"}
     lab = lab_of(tmp_path)
-    told = Mapping("time", "serial", "shop", form="epoch", person="who", attributes=attributes,
+    told = LogMapping("time", "serial", "shop", form="epoch", person="who", attributes=attributes,
                    services={"shop 0": {"asks": True}})  # fmt: skip
     import_logs(lab, [path], told)
     with_truth = examine_logs(lab)
@@ -244,7 +244,7 @@ def test_own_logs_are_examined_with_the_truth_and_without(tmp_path: Path) -> Non
     assert "countermeasures" not in page
     assert as_csv(document).startswith("run,who,result,value\nT1,")
     assert as_json(examine_logs(lab).as_dict()) == as_json(document), "the same logs, the same bytes"
-    import_logs(lab, [path], Mapping("time", "serial", "shop", form="epoch"))
+    import_logs(lab, [path], LogMapping("time", "serial", "shop", form="epoch"))
     blind = examine_logs(lab)
     runs = {run.id: run for run in blind.threats}
     assert "recall" not in {one.id for one in runs["T1"].results}
@@ -254,7 +254,7 @@ def test_own_logs_are_examined_with_the_truth_and_without(tmp_path: Path) -> Non
 
 def test_a_name_with_a_quote_in_it_is_a_name(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
-    mapping = Mapping("time", "serial", constant="l'épicerie", services={"l'épicerie": {"kind": "points"}})
+    mapping = LogMapping("time", "serial", constant="l'épicerie", services={"l'épicerie": {"kind": "points"}})
     import_logs(lab, written(tmp_path, *ROWS), mapping)
     assert [(row["name"], row["kind"]) for row in read(lab, "service")] == [("l'épicerie", "points")]
 

@@ -25,7 +25,7 @@ from kazashi.tracking_lab.metrics import (
     reidentified,
     time_to_link,
 )
-from kazashi.world.chance import stream
+from kazashi.world.rng import stream
 
 pytestmark = pytest.mark.unit
 

@@ -21,7 +21,7 @@ from kazashi.tracking_lab.metrics import pairwise
 from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.report import as_csv, as_html, as_json
 from kazashi.tracking_lab.results import Examination
-from kazashi.tracking_lab.study import examine, open_engine
+from kazashi.tracking_lab.study import examine_population, open_engine
 from kazashi.tracking_lab.threats import StoreRun, over_stores
 
 PLAN = Plan(150, 10, "study")
@@ -36,7 +36,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 @pytest.fixture(scope="module")
 def found(lab: Laboratory) -> Examination:
-    return examine(lab)
+    return examine_population(lab)
 
 
 # Three people at two services: the first renews in between (1 to 2), the others stay (3, 4).
@@ -230,7 +230,7 @@ def test_unicity_by_hand() -> None:
 
 
 def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, found: Examination) -> None:
-    document, again = found.as_dict(), examine(lab).as_dict()
+    document, again = found.as_dict(), examine_population(lab).as_dict()
     page = as_html(document)
     assert page == as_html(again)
     assert as_json(document) == as_json(again)
@@ -250,7 +250,7 @@ def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
     nobody = Laboratory(tmp_path / "nobody")
     nobody.populate(Plan(0))
     with pytest.raises(PopulationUnusable, match="nobody has nothing"):
-        examine(nobody)
+        examine_population(nobody)
     cut = Laboratory(tmp_path / "cut")
     cut.populate(Plan(5, 2))
     (cut.directory / "whole").unlink()
@@ -258,7 +258,7 @@ def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
         open_engine(cut)
     one = Laboratory(tmp_path / "one")
     one.populate(Plan(1, 5))
-    assert examine(one).sizes["person"] == 1
+    assert examine_population(one).sizes["person"] == 1
 
 
 def test_exposure_by_hand() -> None:

@@ -21,18 +21,18 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import KINDS, Kind, Medium
-from kazashi.pki.certificate import Request
-from kazashi.provision_network.interface import Asked, Stage
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.provision_network.interface_system import OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
 from kazashi.provision_network.portal import Look, OwnInformation
 from kazashi.provision_network.portal_pages import PortalPages
-from kazashi.provision_network.terms import NetworkRefused, Outcome, ProvisionRecord
+from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.reader_bridge.check import result
 from kazashi.reader_bridge.check.compare import compare
 from kazashi.reader_bridge.check.page import comparison_page, report_page
 from kazashi.refund_points.portal import RefundPortal
-from kazashi.refund_points.refunds import Application, ApplicationState, RefundRefused, Standing
+from kazashi.refund_points.refunds import ApplicationState, RefundApplication, RefundRejected, YearBalance
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.login import agent
 from kazashi.relying_party.login.agent import Agent, ask_address
@@ -47,8 +47,8 @@ from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.resident_registry.resident import Name
-from kazashi.tools.daemon.console.gate import Gate
-from kazashi.tools.demo.demo import Step, write_report
+from kazashi.tools.daemon.console.access_control import AccessControl
+from kazashi.tools.demo.demo import DemoStep, write_report
 from kazashi.tracking_lab.report import as_html
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource, generate
@@ -82,24 +82,26 @@ class Holder:
         resident = replace(town.resident("hanako"), name=Name(text), street=text)
         self._certificates = {
             kind: town.authorities[kind].issue(
-                Request(resident, certification_request(pkcs8), now, now + timedelta(days=400), Medium.PHONE, "phone")
+                CertificateRequest(
+                    resident, certification_request(pkcs8), now, now + timedelta(days=400), Medium.PHONE, "phone"
+                )
             )
-            for kind in Kind
+            for kind in CertificateType
         }
         town.settle()
 
-    def signed(self, kind: Kind, message: bytes) -> Signed:
+    def signed(self, kind: CertificateType, message: bytes) -> Signed:
         return Signed(self._key.sign(message, padding.PKCS1v15(), hashes.SHA256()), self._certificates[kind])
 
     def pem(self) -> str:
         """The authentication certificate."""
-        certificate = x509.load_der_x509_certificate(self._certificates[Kind.AUTHENTICATION])
+        certificate = x509.load_der_x509_certificate(self._certificates[CertificateType.AUTHENTICATION])
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def log_in(self, browser: Browser, purpose: str) -> list[str]:
         """All the way into a site; the pages on the way."""
         asked = dict(parse_qsl(urlsplit(browser.post(f"/begin/{purpose}").headers["location"]).query))
-        kind = KINDS[asked["kind"]]
+        kind = CERTIFICATE_TYPES[asked["kind"]]
         challenge = Challenge(asked["origin"], bytes.fromhex(asked["nonce"]),
                               datetime.fromisoformat(asked["issued_at"]), kind, asked.get("text", ""))  # fmt: skip
         found = self.signed(kind, challenge.message)
@@ -122,24 +124,26 @@ class StubRefunds:
     def register(self, person: str, attributes: Any) -> None:
         assert attributes.name == self._text
 
-    def come(self, person: str, serials: list[int]) -> bool:
+    def log_in(self, person: str, serials: list[int]) -> bool:
         return True
 
     def name(self, person: str) -> str:
         return self._text
 
-    def years(self, person: str) -> list[Standing]:
-        rows = [Standing(2028, 900, 900, 0, 0, 0, 0), Standing(2027, 5_200, 1_000, 500, 2_500, 1_200, 30),
-                Standing(2026, 4_000, 0, 0, 4_000, 0, 0)]  # fmt: skip
+    def years(self, person: str) -> list[YearBalance]:
+        rows = [YearBalance(2028, 900, 900, 0, 0, 0, 0), YearBalance(2027, 5_200, 1_000, 500, 2_500, 1_200, 30),
+                YearBalance(2026, 4_000, 0, 0, 4_000, 0, 0)]  # fmt: skip
         return [] if self.empty else rows
 
-    def applications(self, person: str) -> list[Application]:
+    def applications(self, person: str) -> list[RefundApplication]:
         account = Account("0005", "001", "1", self._text, self._text)
         states = [] if self.empty else list(ApplicationState)
-        return [Application(number, person, 2027, 1_000, state, account) for number, state in enumerate(states, 1)]
+        return [
+            RefundApplication(number, person, 2027, 1_000, state, account) for number, state in enumerate(states, 1)
+        ]
 
     def apply(self, person: str, year: int, account: Account, name: str) -> None:
-        raise RefundRefused(f"not to {account.holder}")
+        raise RefundRejected(f"not to {account.holder}")
 
 
 class StubPortal:
@@ -163,15 +167,15 @@ class StubPortal:
     def records(self, actor: str, subject: str) -> list[ProvisionRecord]:
         if self.away is not None:
             raise self.away
-        outcomes = [] if self.empty else list(Outcome)
+        outcomes = [] if self.empty else list(RequestOutcome)
         return [ProvisionRecord(number, self._text, self._text, self._text, MORNING, None, outcome, self._text)
                 for number, outcome in enumerate(outcomes)]  # fmt: skip
 
     def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
         received = [Received(1, self._text, self._text, content, MORNING, MORNING) for content in (self._text, None)]
-        stages = [(Stage.ANSWERED, one) for one in received] + [(stage, None) for stage in Stage]
+        stages = [(RequestStage.ANSWERED, one) for one in received] + [(stage, None) for stage in RequestStage]
         return [] if self.empty else [
-            OwnInformation(Asked(1, self._text, self._text, self._text, MORNING, stage, 1, "", "", ""), one)
+            OwnInformation(OutgoingRequest(1, self._text, self._text, self._text, MORNING, stage, 1, "", "", ""), one)
             for stage, one in stages
         ]  # fmt: skip
 
@@ -182,7 +186,7 @@ class StubPortal:
         return [] if self.empty else [Look(MORNING, actor, subject, self._text) for actor in (subject, self._text)]
 
     def ask(self, folder: str, provider: str, item: str) -> None:
-        raise NetworkRefused("refused", f"not from {provider}")
+        raise NetworkRejected("refused", f"not from {provider}")
 
 
 def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str]:
@@ -198,7 +202,7 @@ def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str
         found |= _provider(text, town.world, verifier)
         found |= _agent(text, holder, patch)
         found |= _files(text, directory)
-        closed = Browser(Gate(None, "key", "session", 18600), "http://localhost:18600").get("/")
+        closed = Browser(AccessControl(None, "key", "session", 18600), "http://localhost:18600").get("/")
         found["console: closed"] = closed.text
     town.world.close()
     return found
@@ -247,7 +251,7 @@ def _portal(text: str, world: World, verifier: Verifier, holder: Holder) -> Iter
     yield "portal: not asked", browser.post("/own", data={"provider": text, "item": text}).text
     portal.empty = True
     yield "portal: nothing yet", browser.get("/").text
-    portal.away = NetworkRefused("refused", text)
+    portal.away = NetworkRejected("refused", text)
     yield "portal: records refused", browser.get("/").text
 
 
@@ -266,19 +270,19 @@ def _provider(text: str, world: World, verifier: Verifier) -> Iterator[tuple[str
 def _agent(text: str, holder: Holder, patch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     browser = Browser(Agent(AGENT).application(), AGENT)
     login = Challenge(SITE, bytes(32), MORNING)
-    signature = replace(login, kind=Kind.SIGNATURE, text=text)
+    signature = replace(login, kind=CertificateType.SIGNATURE, text=text)
 
     def shown(challenge: Challenge) -> str:
         return browser.get(ask_address("", challenge, f"{SITE}/answer", text)).text
 
-    def answered(challenge: Challenge, signing: Callable[[Kind, str, bytes], Signed], **fields: str) -> str:
+    def answered(challenge: Challenge, signing: Callable[[CertificateType, str, bytes], Signed], **fields: str) -> str:
         patch.setattr(agent, "sign_with_card", signing)
         ticket = re.search(r'name="ticket" value="(\w+)"', shown(challenge))
         assert ticket is not None
         return browser.post("/ask", data={"ticket": ticket[1], **fields}).text
 
-    def failing(error: Exception) -> Callable[[Kind, str, bytes], Signed]:
-        def sign(kind: Kind, pin: str, message: bytes) -> Signed:
+    def failing(error: Exception) -> Callable[[CertificateType, str, bytes], Signed]:
+        def sign(kind: CertificateType, pin: str, message: bytes) -> Signed:
             raise error
 
         return sign
@@ -297,12 +301,12 @@ def _agent(text: str, holder: Holder, patch: pytest.MonkeyPatch) -> Iterator[tup
 
 def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:
     results = tuple(
-        result.Result(
+        result.CheckResult(
             f"{text}{number}", text, text, text, outcome, (text,), (text,), text, {text: 1.0, "median ms": 2.0}
         )
-        for number, outcome in enumerate(result.Outcome)
+        for number, outcome in enumerate(result.CheckOutcome)
     )
-    report = result.Report(text, text, text, text, 1.0, results, complete=False)
+    report = result.CheckReport(text, text, text, text, 1.0, results, complete=False)
     other = replace(
         report, results=tuple(replace(one, observed=(), measured={"median ms": 1.0}) for one in results[1:])
     )
@@ -310,7 +314,7 @@ def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:
     yield "check: comparison", comparison_page(compare(report, other))
     yield "check: nothing differs", comparison_page(compare(report, report))
     path = directory / "demo.html"
-    write_report([Step(text, True, 1.0, text), Step(text, False, 0.5, text)], path)
+    write_report([DemoStep(text, True, 1.0, text), DemoStep(text, False, 0.5, text)], path)
     yield "demo: report", path.read_text(encoding="utf-8")
     yield "tracking: population", as_html(examined(text))
     yield "tracking: logs", as_html(examined_logs(text))

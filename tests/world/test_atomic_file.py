@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from kazashi.card_management.workpiece import Workpiece
+from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.world.atomic_file import clear_unfinished, create_whole, is_unfinished, replace_whole, write_whole
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import open_world
@@ -104,7 +104,8 @@ def test_the_files_of_a_world_survive_being_killed(tmp_path: Path) -> None:
     keys = tmp_path / "k.keys"
     source = SharedKeySource([b"key"])
     assert killed_everywhere(
-        lambda: Workpiece(keys).keys(["a"], source), lambda: keys.exists() and keys.read_text(), False, '{"a": "a2V5"}'
+        lambda: KeysInProgress(keys).keys(["a"], source), lambda: keys.exists() and keys.read_text(), False,
+        '{"a": "a2V5"}',
     ) == 2  # fmt: skip
 
 

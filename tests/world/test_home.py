@@ -22,9 +22,9 @@ def test_a_world_begins_and_stays(tmp_path: Path) -> None:
     again = open_world(tmp_path / "w", seed="another")
     assert first.seed == again.seed == "abc"
     assert (tmp_path / "w").stat().st_mode & 0o777 == 0o700
-    assert first.chance("a").random() == again.chance("a").random()
-    assert first.chance("a").random() != first.chance("b").random()
-    assert first.chance("a", "b").random() != first.chance("ab").random()
+    assert first.random_stream("a").random() == again.random_stream("a").random()
+    assert first.random_stream("a").random() != first.random_stream("b").random()
+    assert first.random_stream("a", "b").random() != first.random_stream("ab").random()
 
 
 def test_seeds_are_drawn_where_none_is_given(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.resident_registry.cast import CAST
 from kazashi.resident_registry.event import MoveWithin
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import epoch
 from kazashi.world.event_log import event_row, event_table
 from kazashi.world.key_source import KeySource
@@ -74,7 +74,7 @@ FULL = """
 import json, os, sys
 from dataclasses import replace
 from pathlib import Path
-from kazashi.resident_registry.cast import CAST
+from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.resident_registry.event import MoveWithin
 from tests.town import new_institutions
 from kazashi.assembly.error_codes import code_of
@@ -100,7 +100,7 @@ try:
 except StoreFailed as error:
     failed.append([code_of(error), str(error)])
 try:
-    town.registry.add(replace(CAST["taro"], street="あ" * 9000))
+    town.registry.add(replace(SAMPLE_RESIDENTS["taro"], street="あ" * 9000))
 except StoreFailed as error:
     failed.append([code_of(error), str(error)])
 street, history = town.registry.find("hanako").street, len(town.registry.history("hanako"))
@@ -135,7 +135,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         assert words.startswith("the store of registry failed: ")
         assert "\n" not in words
     moves = told["moves"]
-    assert told["street"].startswith(f"町{moves - 1}あ") if moves else told["street"] == CAST["hanako"].street
+    assert (
+        told["street"].startswith(f"町{moves - 1}あ") if moves else told["street"] == SAMPLE_RESIDENTS["hanako"].street
+    )
     assert (told["history"], told["waiting"], told["people"]) == (moves + 1, moves, 1)
     assert told["after"] == "after", "and with room again it goes on"
     assert not list((tmp_path / "disk").iterdir()), "the disk was the program's own"
@@ -172,7 +174,7 @@ def test_connections_that_break(tmp_path: Path, keys: KeySource, postgresql: str
             town.registry.record("hanako", MoveWithin("町１"))
         assert "\n" not in str(failed.value)
         town.registry.record("hanako", MoveWithin("町２"))
-        assert [found.word for found in town.registry.history("hanako")] == ["registration", "move-within"]
+        assert [found.code for found in town.registry.history("hanako")] == ["registration", "move-within"]
         say(f"DROP DATABASE {name} WITH (FORCE)")
         for _ in range(2):
             with pytest.raises(StoreFailed):

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.assembly.actors import actors_of
 from kazashi.assembly.error_codes import code_of
 from kazashi.assembly.institutions import Institutions
@@ -25,7 +25,7 @@ from kazashi.assembly.points import open_till, tills_here
 from kazashi.assembly.points_server import centre_of
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import image_path
-from kazashi.refund_points.centre import Answer
+from kazashi.refund_points.centre import RecordOutcome
 from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.world.home import CONTROL_SOCKET, FORMAT, World, WorldUnusable, open_world
 from kazashi.world.storage import Migration, Store, StoreTooNew, open_store
@@ -77,7 +77,7 @@ def test_an_older_world_is_opened_and_keeps_all_that_it_held(before: Path, capfd
     assert told.startswith(f"kazashi: {before} was a world of format 2 and is one of format 3 now; older programs ")
     town = Institutions(world)
     happened = town.registry.history("hanako")
-    assert [(found.word, found.detail) for found in happened] == [
+    assert [(found.code, found.detail) for found in happened] == [
         ("registration", {}), ("move-within", {"street": "架空町９丁目"}), ("number-change", {}),
         ("move-within", {"street": "架空町１０丁目"}),
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def test_an_older_world_is_opened_and_keeps_all_that_it_held(before: Path, capfd
     assert town.cards.card_state("hanako") is CardState.ENDED, "its holder's number was changed"
     migrated = capfd.readouterr().err.splitlines()
     assert sorted(migrated) == [f"kazashi: the store of {actor} was taken from version 1 to 2" for actor in MIGRATED]
-    load(image_path(world, "hanako"))
+    load_card(image_path(world, "hanako"))
     assert [
         found.serial for authority in town.authorities.values() for found in authority.of_holder(code_of_hanako(town))
     ]
@@ -134,7 +134,9 @@ def test_what_was_under_way_goes_on(world: World) -> None:
     assert [row["what"] for row in events(town.juki_net.prefectures.store)][-1] == "move-within"
     till = open_till(world, "rice-shop", "till-1")
     answers = centre_of(world).receive(till.name, [found.signed.to_wire() for found in till.waiting(10)])
-    assert [found.answer for found in answers] == [Answer.AGAIN, Answer.ACCEPTED], "the first had come before"
+    assert [found.answer for found in answers] == [RecordOutcome.AGAIN, RecordOutcome.ACCEPTED], (
+        "the first had come before"
+    )
     assert [found.name for found in tills_here(world)] == ["rice-shop/till-1/1"]
     core = core_of(world)
     assert core.institutions()

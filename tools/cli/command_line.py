@@ -13,7 +13,7 @@ from kazashi.tools.cli.commands.ca import ca
 from kazashi.tools.cli.commands.card import card
 from kazashi.tools.cli.commands.clock import clock
 from kazashi.tools.cli.commands.development import bench, imports, test
-from kazashi.tools.cli.commands.life import doctor, down, status, up
+from kazashi.tools.cli.commands.instance import doctor, down, status, up
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
 from kazashi.tools.cli.commands.points import points

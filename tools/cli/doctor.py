@@ -44,7 +44,7 @@ _OPTIONAL_PROGRAMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorCheck:
     """One thing looked at. `remedy` is empty where nothing needs doing; `essential` ones make the doctor exit 3."""
 
     check: str
@@ -54,51 +54,53 @@ class Finding:
     essential: bool = True
 
 
-def examine(world: World | None) -> list[Finding]:
+def examine(world: World | None) -> list[DoctorCheck]:
     """Look at everything; at the running bench only where a world has begun."""
     return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
 
 
-def _programs() -> Iterator[Finding]:
+def _programs() -> Iterator[DoctorCheck]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, package in _PROGRAMS.items():
         found = shutil.which(name, path=path)
-        yield Finding(
+        yield DoctorCheck(
             f"program {name}", found is not None, found or "not found", "" if found else f"apt-get install {package}"
         )
 
 
-def _optional_programs() -> Iterator[Finding]:
+def _optional_programs() -> Iterator[DoctorCheck]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, (package, need) in _OPTIONAL_PROGRAMS.items():
         found = shutil.which(name, path=path)
         remedy = "" if found else f"apt-get install {package} (for {need})"
-        yield Finding(f"program {name}", found is not None, found or "not found", remedy, essential=False)
+        yield DoctorCheck(f"program {name}", found is not None, found or "not found", remedy, essential=False)
     try:
-        yield Finding("postgresql", True, str(binaries()), essential=False)
+        yield DoctorCheck("postgresql", True, str(binaries()), essential=False)
     except ServerMissing as error:
-        yield Finding("postgresql", False, str(error), "apt-get install postgresql (for the tests)", essential=False)
+        yield DoctorCheck(
+            "postgresql", False, str(error), "apt-get install postgresql (for the tests)", essential=False
+        )
 
 
-def _files() -> Iterator[Finding]:
+def _files() -> Iterator[DoctorCheck]:
     for name, path, package in (
         ("vpcd driver", DRIVER, "vsmartcard-vpcd"),
         ("register font", FONT, FONT_PACKAGE),
     ):
         there = path.exists()
-        yield Finding(
+        yield DoctorCheck(
             name, there, str(path) if there else f"{path} is missing", "" if there else f"apt-get install {package}"
         )
     try:
-        yield Finding("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
+        yield DoctorCheck("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
     except ViccMissing as error:
-        yield Finding("stock vicc", False, str(error), "only measurements against it need it", essential=False)
+        yield DoctorCheck("stock vicc", False, str(error), "only measurements against it need it", essential=False)
 
 
-def _namespaces() -> Finding:
+def _namespaces() -> DoctorCheck:
     arguments = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
     works = subprocess.run(["unshare", *arguments, "true"], capture_output=True, check=False).returncode == 0
-    return Finding(
+    return DoctorCheck(
         "private pcscd",
         works,
         "a pcscd of our own can run beside the system's" if works else "this process may not make a mount namespace",
@@ -109,11 +111,11 @@ def _namespaces() -> Finding:
     )
 
 
-def _pcscd() -> Iterator[Finding]:
+def _pcscd() -> Iterator[DoctorCheck]:
     found = system_pcscd()
     if found is None:
         listening = listens(SYSTEM_DIRECTORY / SOCKET_NAME)
-        yield Finding(
+        yield DoctorCheck(
             "system's pcscd",
             True,
             "runs, without the virtual readers of /etc/reader.conf.d"
@@ -123,8 +125,8 @@ def _pcscd() -> Iterator[Finding]:
         )
     else:
         readers = ", ".join(endpoint.reader for endpoint in found.endpoints)
-        yield Finding("system's pcscd", True, f"runs, with the virtual slots {readers}", essential=False)
-    yield Finding(
+        yield DoctorCheck("system's pcscd", True, f"runs, with the virtual slots {readers}", essential=False)
+    yield DoctorCheck(
         "vpcd's ports",
         False,
         "while a pcscd with virtual readers runs, vpcd listens on every network interface without authentication:"
@@ -136,14 +138,14 @@ def _pcscd() -> Iterator[Finding]:
     )
 
 
-def _bench(world: World | None) -> Iterator[Finding]:
+def _bench(world: World | None) -> Iterator[DoctorCheck]:
     if world is None:
-        yield Finding("world", True, "none has begun in the directory yet", "kazashi up", essential=False)
+        yield DoctorCheck("world", True, "none has begun in the directory yet", "kazashi up", essential=False)
         return
-    yield Finding("world", True, str(world.directory), essential=False)
+    yield DoctorCheck("world", True, str(world.directory), essential=False)
     try:
         status = control.request(control_path(world), "status")
     except control.NotRunning:
-        yield Finding("bench", True, "does not run", "kazashi up --detach", essential=False)
+        yield DoctorCheck("bench", True, "does not run", "kazashi up --detach", essential=False)
         return
-    yield Finding("bench", True, f"runs as process {status['pid']}", essential=False)
+    yield DoctorCheck("bench", True, f"runs as process {status['pid']}", essential=False)

@@ -16,11 +16,11 @@ from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
-from kazashi.tools.demo.story import STORY, Stage
-from kazashi.tools.demo.story_login import IN_THE_BROWSER
-from kazashi.tools.demo.story_network import AT_THE_OFFICE
-from kazashi.tools.demo.story_points import AT_THE_SHOP
-from kazashi.tools.demo.story_tracking import IN_THE_LABORATORY
+from kazashi.tools.demo.steps import STORY, DemoContext
+from kazashi.tools.demo.steps_login import IN_THE_BROWSER
+from kazashi.tools.demo.steps_network import AT_THE_OFFICE
+from kazashi.tools.demo.steps_points import AT_THE_SHOP
+from kazashi.tools.demo.steps_tracking import IN_THE_LABORATORY
 from kazashi.web.templates import environment
 from kazashi.world.clock import WorldClock, in_japan, today
 from kazashi.world.home import open_world
@@ -30,7 +30,7 @@ _BEGINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DemoStep:
     """One step: what it was, whether it went as it should, how long it took, and what there is to say of it."""
 
     step: str
@@ -43,9 +43,9 @@ class Step:
         return asdict(self)
 
 
-def run_demo(tell: Callable[[Step], None]) -> list[Step]:
+def run_demo(tell: Callable[[DemoStep], None]) -> list[DemoStep]:
     """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
-    steps: list[Step] = []
+    steps: list[DemoStep] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
         for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP, *AT_THE_OFFICE, *IN_THE_LABORATORY]:
             begun = time.perf_counter()
@@ -53,7 +53,7 @@ def run_demo(tell: Callable[[Step], None]) -> list[Step]:
                 detail, ok = action(stage), True
             except (StepFailed, subprocess.TimeoutExpired) as error:
                 detail, ok = str(error), False
-            steps.append(Step(title, ok, time.perf_counter() - begun, detail))
+            steps.append(DemoStep(title, ok, time.perf_counter() - begun, detail))
             tell(steps[-1])
             if not ok:
                 break
@@ -61,7 +61,7 @@ def run_demo(tell: Callable[[Step], None]) -> list[Step]:
 
 
 @contextmanager
-def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[Stage], str]]], Stage]]:
+def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[DemoContext], str]]], DemoContext]]:
     """A world, a pcscd and an empty reader of the demonstration's own. Raises PcscdUnavailable."""
     world = open_world(directory / "world", seed="demo")
     # At night the day's lists come between two steps, and the story would be another one. It begins in the past,
@@ -75,7 +75,7 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[Stage], 
     host = ReaderHost(pcscd.endpoints)
     environment = dict(os.environ)
     os.environ.update(pcscd.client_environment())
-    stage = Stage(directory, Institutions(world), pcscd, host, directory / "none")
+    stage = DemoContext(directory, Institutions(world), pcscd, host, directory / "none")
     try:
         yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
     finally:
@@ -89,7 +89,7 @@ def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[Stage], 
         os.environ.update(environment)
 
 
-def write_report(steps: list[Step], path: Path) -> None:
+def write_report(steps: list[DemoStep], path: Path) -> None:
     """The steps as one self-contained page."""
     template = environment("kazashi.tools.demo").get_template("demonstration.html")
     path.write_text(template.render(steps=steps), encoding="utf-8")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.vicc import modules_directory, program
@@ -24,7 +24,7 @@ _CARD_TYPE_MODULE = "virtualsmartcard.cards.HandlerTest"
 
 def card_type(image: Path) -> ModuleType:
     """The module that vicc looks for, with the card of that image behind the five methods that it calls."""
-    interface = ContactInterface(Chip(load(image)))
+    interface = ContactInterface(Chip(load_card(image)))
 
     class HandlerTestOS:
         """The card as vicc's main loop sees one."""

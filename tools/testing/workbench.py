@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
 
-from kazashi.applets.install import load, structure
+from kazashi.applets.install import load_card, structure
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.card import Card
@@ -142,7 +142,7 @@ class Workbench:
     ) -> Iterator[InProcessReader]:
         """A reader that exists in this process only, with the card in it; `createConnection` is pyscard's. Raises
         BadFaultScript."""
-        loaded, presentation = load(card.image), Presentation(contactless)
+        loaded, presentation = load_card(card.image), Presentation(contactless)
         reader = InProcessReader(f"Kazashi in process: {card.name}")
         plan = fault_plan(faults)
         if plan is not None and plan.steals:

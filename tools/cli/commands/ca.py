@@ -21,7 +21,7 @@ from kazashi.tools.cli.commands.shared import (
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
-    from kazashi.jpki.profile import Kind
+    from kazashi.jpki.profile import CertificateType
 
 _KIND = click.argument("kind", type=click.Choice(["signature", "authentication"]))
 _SERIAL = click.argument("serial")
@@ -52,8 +52,8 @@ def ca_generations(context: click.Context, begin_next: bool) -> Reply:
         if begin_next:
             authority.issuing(profile=NEXT)
         rows += [
-            {"authority": kind.word, "generation": found.name, "serial": f"{found.serial:X}",
-             "algorithm": found.profile.algorithm.value, "keys": found.keys.partition("?")[0],
+            {"authority": kind.code, "generation": found.name, "serial": f"{found.serial:X}",
+             "algorithm": found.profile.algorithm.value, "keys": found.key_location.partition("?")[0],
              "begins": found.begins.astimezone(JST).date().isoformat(),
              "ends": found.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(found.certificate)}
             for found in authority.generations()
@@ -124,9 +124,9 @@ def ca_issue(
     from asn1crypto import pem
 
     from kazashi.assembly.errors import UsageError
-    from kazashi.jpki.profile import EMULATED, NEXT, Kind, Medium
-    from kazashi.jpki.state import State
-    from kazashi.pki.certificate import Request
+    from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium
+    from kazashi.jpki.state import CertificateState
+    from kazashi.pki.certificate import CertificateRequest
     from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end
     from kazashi.world.clock import today
 
@@ -138,7 +138,7 @@ def ca_issue(
     except ValueError as error:
         raise UsageError(f"the request is neither DER nor PEM: {error}") from error
     found, authority = _authority(institutions, kind)
-    if found is Kind.SIGNATURE and resident.birth.age_on(today(institutions.world.clock)) < SIGNATURE_AGE:
+    if found is CertificateType.SIGNATURE and resident.birth.age_on(today(institutions.world.clock)) < SIGNATURE_AGE:
         raise UsageError(f"{who} is under {SIGNATURE_AGE}, and nobody of that age has a signature certificate")
     profile = NEXT if of_next_card else EMULATED
     now = institutions.world.clock.now()
@@ -151,13 +151,13 @@ def ca_issue(
         good = [
             held for held in authority.of_holder(resident.code)
             if held.medium is Medium.CARD
-            and institutions.revocations[found].standing(held.serial).state is State.GOOD
+            and institutions.revocations[found].status(held.serial).state is CertificateState.GOOD
         ]  # fmt: skip
         if not good:
             raise UsageError(f"{who} has no good {kind} certificate on a card, which a phone's would follow")
         ends = good[-1].not_after
     try:
-        asked = Request(
+        asked = CertificateRequest(
             resident, der, now, ends, Medium.PHONE if phone else Medium.CARD, f"phone {phone}" if phone else "by hand"
         )
     except ValueError as error:
@@ -306,7 +306,7 @@ def ca_ocsp(
         write_bytes(response.response, out, "a response")
         return None
     if response.refusal is not None or response.this_update is None or response.next_update is None:
-        word = response.refusal.word if response.refusal is not None else ""
+        word = response.refusal.asn1_name if response.refusal is not None else ""
         return Reply({"serial": serial, "status": word}, f"no answer: {word}")
     told = {
         "serial": f"{found.serial:X}", "status": response.asked[0].said,
@@ -398,17 +398,17 @@ def caller_queries(context: click.Context, name: str | None) -> Reply:
     from kazashi.pki.callers import Callers
 
     rows = [
-        {"at": query.at.isoformat(), "caller": query.caller, "service": query.service, "kind": query.kind.word,
+        {"at": query.at.isoformat(), "caller": query.caller, "service": query.service, "kind": query.kind.code,
          "serial": f"{query.serial:X}" if query.serial is not None else None, "said": query.said, "yen": yen}
         for query, yen in Callers(world_of(context)).queries(name)
     ]  # fmt: skip
     return Reply(rows, table(rows, "nothing was asked yet"))
 
 
-def _authority(institutions: Institutions, word: str) -> tuple[Kind, Any]:
-    from kazashi.jpki.profile import KINDS
+def _authority(institutions: Institutions, word: str) -> tuple[CertificateType, Any]:
+    from kazashi.jpki.profile import CERTIFICATE_TYPES
 
-    kind = KINDS[word]
+    kind = CERTIFICATE_TYPES[word]
     return kind, institutions.authorities[kind]
 
 
@@ -446,7 +446,7 @@ def _entry_reason(entry: Any) -> str:
 def _tell_standing(standing: Any) -> Reply:
     told = {
         "serial": f"{standing.serial:X}", "state": standing.state.value,
-        "reason": standing.reason.word if standing.reason is not None else None,
+        "reason": standing.reason.asn1_name if standing.reason is not None else None,
         "since": standing.since.isoformat() if standing.since else None,
     }  # fmt: skip
     because = f", {told['reason']} since {told['since']}" if told["since"] else ""

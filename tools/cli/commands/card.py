@@ -44,9 +44,12 @@ def card_new(context: click.Context, resident: str, name: str | None, pin: str, 
 def card_list(context: click.Context, cast: bool) -> Reply:
     """Show the cards of this world."""
     if cast:
-        from kazashi.resident_registry.cast import CAST
+        from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 
-        rows = [{"resident": found.alias, "name": str(found.name), "about": found.about} for found in CAST.values()]
+        rows = [
+            {"resident": found.alias, "name": str(found.name), "about": found.about}
+            for found in SAMPLE_RESIDENTS.values()
+        ]
         return Reply(rows, "\n".join(f"{row['resident']:15} {row['about']}" for row in rows))
     from kazashi.assembly.cards import card_names, described
 
@@ -115,7 +118,7 @@ def card_renew(context: click.Context, name: str) -> Reply:
     They replace those that are worth nothing any more, or end within three months. A card that lies in a reader shows
     them once it is put in anew (`kazashi card reset`).
     """
-    kinds = [kind.word for kind in institutions_of(context).cards.renew(name)]
+    kinds = [kind.code for kind in institutions_of(context).cards.renew(name)]
     return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
 
 

@@ -120,9 +120,9 @@ def network_ask(context: click.Context, who: str) -> Reply:
     For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). In one process,
     without servers; the record is there all the same.
     """
-    from kazashi.provision_network.exchange import Trace
+    from kazashi.provision_network.exchange import FlowTrace
 
-    found, trace = _network(context), Trace()
+    found, trace = _network(context), FlowTrace()
     answers = found.child_allowance(found.institutions.registry.find(who), trace)
     steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
     words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])

@@ -13,21 +13,21 @@ from kazashi.tools.cli.commands.shared import Reply, gathered, json_option, repl
 
 if TYPE_CHECKING:
     from kazashi.reader_bridge.check.compare import Comparison
-    from kazashi.reader_bridge.check.probe import Secrets
-    from kazashi.reader_bridge.check.result import Report, Result
+    from kazashi.reader_bridge.check.probe import CardPins
+    from kazashi.reader_bridge.check.result import CheckReport, CheckResult
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
+class _ReportFiles:
     """Where a report is written, in which forms."""
 
     out: Path | None
     html: Path | None
     junit: Path | None
 
-    def write(self, report: Report) -> None:
+    def write(self, report: CheckReport) -> None:
         from kazashi.reader_bridge.check.junit import junit
         from kazashi.reader_bridge.check.page import report_page
 
@@ -36,11 +36,11 @@ class _Files:
                 path.write_text(form(report), encoding="utf-8")
 
 
-def _secrets(pin: str | None, password: str | None, risk: str) -> Secrets:
+def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
     """What may be sent to the card. Raises UsageError."""
     from kazashi.assembly.errors import UsageError
     from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
-    from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, Secrets
+    from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardPins
 
     if risk and risk != ACCEPTED_RISK:
         raise UsageError(f"to send PINs to a card that is not ours, write exactly: --risk {ACCEPTED_RISK!r}")
@@ -50,7 +50,7 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> Secrets:
         password = password.upper()
         if not SIGNATURE_PASSWORD.accepts(password.encode()):
             raise UsageError("--password takes 6 to 16 letters and digits; nothing was sent")
-    return Secrets(pin, password, risk_accepted=bool(risk))
+    return CardPins(pin, password, risk_accepted=bool(risk))
 
 
 @click.command("check")
@@ -66,7 +66,7 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> Secrets:
                  help="What you must write to send PINs to a card that is not ours."),
 )  # fmt: skip
 @gathered(
-    "files", _Files,
+    "files", _ReportFiles,
     click.option("--out", type=_FILE, metavar="FILE", help="Keep the report, for `kazashi reader compare`."),
     click.option("--html", type=_FILE, metavar="FILE", help="The report as a page."),
     click.option("--junit", type=_FILE, metavar="FILE", help="The report as JUnit XML."),
@@ -75,7 +75,7 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> Secrets:
 @click.pass_context
 def reader_check(
     context: click.Context, name: str | None, emulated: bool, contactless: bool, groups: tuple[str, ...],
-    secrets: Secrets, files: _Files, as_json: bool,
+    secrets: CardPins, files: _ReportFiles, as_json: bool,
 ) -> int:  # fmt: skip
     """Check a reader and the card in it, real or emulated.
 
@@ -120,9 +120,11 @@ def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
     from kazashi.assembly.errors import Exit
     from kazashi.reader_bridge.check.compare import compare
     from kazashi.reader_bridge.check.page import comparison_page
-    from kazashi.reader_bridge.check.result import Report
+    from kazashi.reader_bridge.check.result import CheckReport
 
-    first, second = (Report.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path)) for path in (a, b))
+    first, second = (
+        CheckReport.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path)) for path in (a, b)
+    )
     comparison = compare(first, second)
     if html is not None:
         html.write_text(comparison_page(comparison), encoding="utf-8")
@@ -137,7 +139,7 @@ def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
 _COLOURS = {"passed": "green", "failed": "red", "broken": "red", "observed": "yellow", "not applicable": None}
 
 
-def _tell(result: Result, number: int, count: int) -> None:
+def _tell(result: CheckResult, number: int, count: int) -> None:
     """A result as it comes; while somebody watches, how far the run is."""
     mark = click.style(f"{result.outcome.value:14}", fg=_COLOURS[result.outcome.value])
     seen = "; ".join([*result.observed, *(f"{name} {value:.2f}" for name, value in result.measured.items())])
@@ -147,10 +149,10 @@ def _tell(result: Result, number: int, count: int) -> None:
         click.echo(f"{number} of {count}\r", nl=False, err=True)
 
 
-def _sum(report: Report) -> str:
-    from kazashi.reader_bridge.check.result import Outcome
+def _sum(report: CheckReport) -> str:
+    from kazashi.reader_bridge.check.result import CheckOutcome
 
-    counts = ", ".join(f"{report.count(found)} {found.value}" for found in Outcome if report.count(found))
+    counts = ", ".join(f"{report.count(found)} {found.value}" for found in CheckOutcome if report.count(found))
     return f"{report.reader}: {report.card}, ATR {report.atr}\n{counts}, in {report.seconds:.1f} s"
 
 

@@ -86,7 +86,7 @@ def registry_list(context: click.Context, municipality: str | None, limit: int) 
     from kazashi.resident_registry.resident import to_document
 
     try:
-        people = institutions_of(context).registry.people(municipality, limit)
+        people = institutions_of(context).registry.residents(municipality, limit)
     except ValueError as error:
         raise UsageError(str(error)) from error
     rows = [
@@ -107,7 +107,7 @@ def registry_history(context: click.Context, who: str) -> Reply:
     And everything that the certificates of WHO went through.
     """
     rows = [
-        {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.word,
+        {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.code,
          "municipality": found.municipality, **({"detail": found.detail} if found.detail else {})}
         for found in institutions_of(context).registry.history(who)
     ]  # fmt: skip
@@ -218,7 +218,7 @@ def _record(
     given = {key: value for key, value in given.items() if value is not None}
     try:
         day = date.fromisoformat(on) if on else None
-        told = institutions_of(context).happen(who, kind.word, given, day, Channel(channel) if channel else None)
+        told = institutions_of(context).happen(who, kind.code, given, day, Channel(channel) if channel else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
     words = f"{told['event']} recorded for {told['resident']}"
@@ -238,7 +238,7 @@ class _EventKinds(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         from kazashi.resident_registry.event import EVENTS
 
-        return [event.word for event in EVENTS if not event.recorded_by_registry]
+        return [event.code for event in EVENTS if not event.recorded_by_registry]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         return _event_command(name) if name in self.list_commands(context) else None

@@ -73,11 +73,11 @@ def tracking_import(
     from rich.console import Console
 
     from kazashi.studies.tracking import laboratory_of
-    from kazashi.tracking_lab.logs import Mapping, import_logs
+    from kazashi.tracking_lab.logs import LogMapping, import_logs
 
     laboratory = laboratory_of(new_world_of(context), name)
     with Console(stderr=True).status("reading ..."):
-        found = import_logs(laboratory, files, Mapping.read(mapping), individual_numbers=individual_numbers)
+        found = import_logs(laboratory, files, LogMapping.read(mapping), individual_numbers=individual_numbers)
     lines = [f"{what}: {value}" for what, value in asdict(found).items() if what not in ("left_out", "notes")]
     lines += [f"left out, {why}: {count}" for why, count in found.left_out.items()]
     lines += [f"note: {note}" for note in found.notes]
@@ -100,7 +100,7 @@ def tracking_report(
     """
     from rich.console import Console
 
-    from kazashi.studies.tracking import RESIDENTS, YEARS, Report, laboratory_of, populated, report
+    from kazashi.studies.tracking import RESIDENTS, YEARS, TrackingReport, laboratory_of, populated, report
     from kazashi.tracking_lab.engine import Spark
     from kazashi.tracking_lab.log_study import examine_logs
     from kazashi.tracking_lab.plan import Plan
@@ -110,7 +110,7 @@ def tracking_report(
 
     world = new_world_of(context)
     laboratory = laboratory_of(world, name)
-    found: Report | LogExamination
+    found: TrackingReport | LogExamination
     with Console(stderr=True).status("starting") as shown:
         engine = None if spark is None else Spark(spark)
         if laboratory.imported:
@@ -143,7 +143,7 @@ def tracking_exposure() -> Reply:
     """
     import tempfile
 
-    from kazashi.studies.tracking_scene import exposed, scene, told
+    from kazashi.studies.tracking_stores import exposed, scene, told
 
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, scene(Path(name) / "w") as (institutions, found):
         result = told(exposed(institutions, found))

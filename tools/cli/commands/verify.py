@@ -59,10 +59,10 @@ def verify_certificate(
 
     FILE is DER or PEM; - for stdin.
     """
-    from kazashi.jpki.profile import KINDS
+    from kazashi.jpki.profile import CERTIFICATE_TYPES
 
     verifier = _verifier(context, **sources)
-    return _say(verifier.certificate(_der(file.read()), KINDS[kind] if kind else None, _instant(at)))
+    return _say(verifier.certificate(_der(file.read()), CERTIFICATE_TYPES[kind] if kind else None, _instant(at)))
 
 
 @verify.command("document")
@@ -126,7 +126,7 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
     """
     from kazashi.relying_party.verify.authentication import Authentication, Response
     from kazashi.relying_party.verify.challenges import StoredChallenges
-    from kazashi.relying_party.verify.finding import Finding, Refuted
+    from kazashi.relying_party.verify.finding import Finding, VerificationFailed
     from kazashi.relying_party.verify.verdict import Verdict
 
     verifier = _verifier(context, **sources)
@@ -134,9 +134,9 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
         try:
             body = json.loads(file.read(1 << 20))
         except (ValueError, RecursionError) as error:
-            raise Refuted(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
+            raise VerificationFailed(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
         response = Response.from_json(body)
-    except Refuted as refuted:
+    except VerificationFailed as refuted:
         return _say(Verdict.refuted(refuted, verifier.clock.now()))
     return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response))
 
@@ -150,16 +150,16 @@ def verify_conformance(directory: Path | None) -> Reply:
 
     The pack is written out for any other library with --export.
     """
-    from kazashi.relying_party.conformance.pack import Pack
+    from kazashi.relying_party.conformance.pack import ConformancePack
     from kazashi.world.key_source import SharedKeySource, generate
 
-    pack = Pack(SharedKeySource([generate() for _ in range(7)]))
+    pack = ConformancePack(SharedKeySource([generate() for _ in range(7)]))
     if directory is not None:
         count = pack.export(directory)
         return Reply({"cases": count, "directory": str(directory)}, f"{count} cases are in {directory}/cases.json")
     rows = []
     with progress("conformance", len(pack.cases)) as shown:
-        for done, judged in enumerate(pack.judged(), start=1):
+        for done, judged in enumerate(pack.evaluated(), start=1):
             verdict = judged.verdict
             rows.append({"id": judged.case.identifier, "rule": judged.case.rule, "outcome": verdict.outcome.value,
                          "finding": verdict.finding.value if verdict.finding else None, "agrees": judged.agrees,
@@ -233,7 +233,7 @@ def _say(verdict: Verdict) -> Reply:
     rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
     rows += [f"  {line}" for line in (verdict.detail, ", ".join(verdict.signed)) if line]
     if (found := verdict.certificate) is not None:
-        rows.append(f"  {found.kind.word} certificate {found.serial:X} of {'/'.join(found.municipality)}")
+        rows.append(f"  {found.kind.code} certificate {found.serial:X} of {'/'.join(found.municipality)}")
         if found.attributes is not None:
             rows.append(f"  {found.attributes.name}, {found.attributes.address}, {found.attributes.birth or ''}")
     if (evidence := verdict.evidence) is not None:

@@ -35,8 +35,8 @@ def world_new(context: click.Context, /, seed: str | None, **settled: str | int)
     Otherwise the first command that sets something up (`kazashi up`, `kazashi card new`) begins one with the defaults.
     """
     from kazashi.assembly.errors import UsageError
-    from kazashi.world.chance import new_token
     from kazashi.world.home import default_directory, open_world
+    from kazashi.world.rng import new_token
     from kazashi.world.settings import Settings
 
     directory = context.obj or default_directory()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from kazashi.assembly.traces import Decoders, follow
-from kazashi.reader_bridge.control import NotRunning, Refused
+from kazashi.reader_bridge.control import ControlRejected, NotRunning
 from kazashi.world.home import World
 
 KEPT = 2_000
@@ -41,7 +41,7 @@ class Feed:
 
     def _run(self) -> None:
         while True:
-            with suppress(NotRunning, Refused, OSError):  # the bench is not up yet, or not any more
+            with suppress(NotRunning, ControlRejected, OSError):  # the bench is not up yet, or not any more
                 self._follow()
             time.sleep(_RETRY_SECONDS)
 

@@ -19,12 +19,12 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from kazashi.assembly.error_codes import code_of
+from kazashi.tools.daemon.console.access_control import KEY_VARIABLE, AccessControl
 from kazashi.tools.daemon.console.feed import Feed
-from kazashi.tools.daemon.console.gate import KEY_VARIABLE, Gate
 from kazashi.tools.daemon.console.view import View, vocabulary
 from kazashi.web.ports import HOST
-from kazashi.world.chance import new_token
 from kazashi.world.home import World, open_world
+from kazashi.world.rng import new_token
 
 _FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "console.css"}
 _BATCH_SECONDS, _BATCH_LINES = 0.1, 400
@@ -33,7 +33,7 @@ _HEARTBEATS = 50
 """After so many batches with nothing in them, a page is told that the stream lives."""
 
 
-def application(world: World, key: str, port: int) -> Gate:
+def application(world: World, key: str, port: int) -> AccessControl:
     """The console of a world."""
     view, feed = View(world), Feed(world)
 
@@ -74,7 +74,7 @@ def application(world: World, key: str, port: int) -> Gate:
         Route("/trace", trace),
         Route("/do", do, methods=["POST"]),
     ]
-    return Gate(Starlette(routes=routes), key, new_token(), port)
+    return AccessControl(Starlette(routes=routes), key, new_token(), port)
 
 
 async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:

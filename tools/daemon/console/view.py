@@ -32,7 +32,7 @@ Answer = dict[str, Any]
 def vocabulary() -> list[Answer]:
     """The events that can be recorded for a person: word, Japanese term, what it is, and the fields that it takes."""
     return [
-        {"word": event.word, "japanese": event.japanese, "about": event.about,
+        {"word": event.code, "japanese": event.japanese, "about": event.about,
          "fields": [{"name": field.name, "words": field.metadata["words"], "needed": field.default is MISSING,
                      "date": str(field.type).startswith("date"), "choice": str(field.type) == "bool"}
                     for field in fields(event)]}
@@ -110,7 +110,7 @@ class View:
 
     def _renew(self, asked: Answer) -> Answer:
         kinds = self._institutions.cards.renew(str(asked["card"]))
-        return {"card": asked["card"], "renewed": [kind.word for kind in kinds]}
+        return {"card": asked["card"], "renewed": [kind.code for kind in kinds]}
 
     # The world
 
@@ -143,9 +143,9 @@ class View:
         given = {str(name): value for name, value in dict(asked.get("fields", {})).items() if value not in (None, "")}
         event = event_type(str(asked["event"]))
         if event.recorded_by_registry:
-            raise UsageError(f"the registry tells {event.word} of itself")
+            raise UsageError(f"the registry tells {event.code} of itself")
         try:
-            return self._institutions.happen(str(asked["who"]), event.word, given)
+            return self._institutions.happen(str(asked["who"]), event.code, given)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
@@ -154,7 +154,7 @@ class View:
         return [
             {"who": found.alias or found.code, "name": str(found.name), "address": found.address,
              "status": found.status.value, "certificates": self._institutions.certificates(found.code, mark)}
-            for found in self._institutions.registry.people(limit=_PEOPLE)
+            for found in self._institutions.registry.residents(limit=_PEOPLE)
         ]  # fmt: skip
 
     def _mark(self) -> Any:
@@ -168,7 +168,7 @@ class View:
             generation = publication.authority.issuing().name
             due = publication.due()
             found.append(
-                {"kind": kind.word, "generation": generation, "lists": len(publication.names(generation)),
+                {"kind": kind.code, "generation": generation, "lists": len(publication.names(generation)),
                  "written": publication.made(), "next": due.astimezone(JST).isoformat() if due else None,
                  "ocsp": (self._mark() + GRID).astimezone(JST).isoformat()}
             )  # fmt: skip

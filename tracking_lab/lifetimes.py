@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from kazashi.jpki.profile import EMULATED, Kind
+from kazashi.jpki.profile import EMULATED, CertificateType
 from kazashi.pki.validity import ADULT_AGE, SIGNATURE_AGE
 from kazashi.resident_registry.event import CardReturn, Death, Theft
-from kazashi.tracking_lab.certificates import CARD, PHONE, Certificates, renewal_opens
+from kazashi.tracking_lab.certificates import CARD, PHONE, PopulationCertificates, renewal_opens
 from kazashi.tracking_lab.people import (
     AT_THE_REGISTRY,
     CHUNK,
@@ -28,7 +28,7 @@ from kazashi.tracking_lab.people import (
     people,
 )
 from kazashi.tracking_lab.plan import Plan
-from kazashi.world.chance import stream
+from kazashi.world.rng import stream
 
 _ANEW = (7, 45)
 """Days after which what died early is made anew, at least and at most (invented)."""
@@ -100,7 +100,7 @@ class _Appointments:
 
     def __init__(self, count: int, order: Any) -> None:
         self.order = order
-        self.renewal = {kind: np.full(count, NEVER, np.int32) for kind in Kind}
+        self.renewal = {kind: np.full(count, NEVER, np.int32) for kind in CertificateType}
         self.phone = np.full(count, NEVER, np.int32)
 
     def cancel_visits(self, who: Any) -> None:
@@ -117,7 +117,7 @@ class _CardOffice:
         self._plan, self._people, self._rng = plan, who, rng
         count = len(who.birthdays)
         self.events = _Events()
-        self.certificates = Certificates(count, plan.days)
+        self.certificates = PopulationCertificates(count, plan.days)
         self._next_happening = np.zeros(count, np.int32)
         self._card_ends = np.full(count, -1, np.int32)
         self._due = _Appointments(count, rng.integers(0, plan.first_days, count, dtype=np.int32))
@@ -133,7 +133,7 @@ class _CardOffice:
         who = np.arange(len(felt))
         while len(who):
             own = felt[who, self._next_happening[who]]
-            renewal = np.minimum.reduce([due.renewal[kind][who] for kind in Kind])
+            renewal = np.minimum.reduce([due.renewal[kind][who] for kind in CertificateType])
             coming = np.stack([own, due.order[who], renewal, due.phone[who]])
             what, day = coming.argmin(axis=0), coming.min(axis=0)
             goes_on = day < self._plan.days
@@ -160,7 +160,7 @@ class _CardOffice:
             whom, when, at = who[mine], day[mine], place[mine]
             self.events.add(whom, told.day[whom, at], number, town=told.town[whom, at], street=told.street[whom, at],
                             family=told.family[whom, at])  # fmt: skip
-            signs = self.certificates.valid(Kind.SIGNATURE, CARD, whom, when)
+            signs = self.certificates.valid(CertificateType.SIGNATURE, CARD, whom, when)
             self.certificates.revoke(whom, when, event)
             if event is Death:
                 self._dies(whom)
@@ -184,7 +184,7 @@ class _CardOffice:
         """Those who had a valid signature certificate (`signs`) get it anew, while the card lasts."""
         again = (day + self._some(_ANEW, len(who)))[signs]
         within = again <= self._card_ends[who[signs]]
-        self._due.renewal[Kind.SIGNATURE][who[signs]] = np.where(within, again, NEVER)
+        self._due.renewal[CertificateType.SIGNATURE][who[signs]] = np.where(within, again, NEVER)
 
     def _new_card(self, who: Any, day: Any) -> None:
         """A card, the first, after a loss, or when the old one ends: that is handed back."""
@@ -196,8 +196,8 @@ class _CardOffice:
         self.events.add(who, day, LifeEvent.ISSUE)
         nth = np.where(self._people.age(who, day) >= ADULT_AGE, 10, EMULATED.term.birthdays)
         self._card_ends[who] = nth_birthday_after(self._people.birthdays[who], day, nth)
-        self.certificates.new_chain(who[self.certificates.ever(Kind.AUTHENTICATION, CARD, who)])
-        for kind in Kind:
+        self.certificates.new_chain(who[self.certificates.ever(CertificateType.AUTHENTICATION, CARD, who)])
+        for kind in CertificateType:
             self._due.renewal[kind][who] = NEVER
             self._certify(kind, who, day, renews=False)
         self._due.order[who] = self._before_or_after(self._card_ends[who])
@@ -207,7 +207,7 @@ class _CardOffice:
     def _renewal(self, who: Any, day: Any) -> None:
         """New certificates on the same card, for those that have died, ended, or end within three months."""
         self.events.add(who, day, LifeEvent.RENEWAL)
-        for kind in Kind:
+        for kind in CertificateType:
             due = self._due.renewal[kind]
             ends = renewal_opens(self.certificates.last_day(kind, CARD, who)) <= day
             wanted = ~self.certificates.good(kind, CARD, who) | ends
@@ -219,18 +219,18 @@ class _CardOffice:
     def _phone(self, who: Any, day: Any) -> None:
         """Certificates on a phone, made with the card's and lasting as long; only while both of the card's are good."""
         self._due.phone[who] = NEVER
-        able = np.logical_and.reduce([self.certificates.valid(kind, CARD, who, day) for kind in Kind])
+        able = np.logical_and.reduce([self.certificates.valid(kind, CARD, who, day) for kind in CertificateType])
         who, day = who[able], day[able]
         self.events.add(who, day, LifeEvent.PHONE)
         self._phoned[who] = True
-        for kind in Kind:
+        for kind in CertificateType:
             wanted = ~self.certificates.valid(kind, PHONE, who, day)
             end = self.certificates.last_day(kind, CARD, who[wanted])
             self.certificates.issue(kind, PHONE, who[wanted], day[wanted], end)
 
-    def _certify(self, kind: Kind, who: Any, day: Any, *, renews: bool) -> None:
+    def _certify(self, kind: CertificateType, who: Any, day: Any, *, renews: bool) -> None:
         """A card's certificate of a kind, for those old enough, and when it will be renewed."""
-        if kind is Kind.SIGNATURE:
+        if kind is CertificateType.SIGNATURE:
             old_enough = self._people.age(who, day) >= SIGNATURE_AGE
             who, day = who[old_enough], day[old_enough]
         if not len(who):

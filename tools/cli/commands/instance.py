@@ -72,7 +72,7 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
 
         announce(start(world, plan))
         return
-    from kazashi.tools.daemon.bench_process import run
+    from kazashi.tools.daemon.instance import run
 
     for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):

@@ -9,10 +9,10 @@ from kazashi.assembly.actors import MYKEY
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.relying import card_verdict, over_http
 from kazashi.assembly.served import serve
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.mykey.mykey import AlreadyRegistered, MyKeyPlatform
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.tools.demo.story import PASSWORD, PIN, Stage, Visit
+from kazashi.tools.demo.steps import PASSWORD, PIN, DemoContext, Visit
 from kazashi.world.clock import WorldClock, instant_of
 
 CHROMIUM = "/usr/bin/chromium"
@@ -20,7 +20,7 @@ RENEWAL_DAY = instant_of("2031-02-01T10:00+09:00")
 """Within three months of the end of hanako's certificates."""
 
 
-def serve_site(stage: Stage) -> str:
+def serve_site(stage: DemoContext) -> str:
     """Agent, site and browser."""
     from playwright.sync_api import Error, sync_playwright
 
@@ -46,7 +46,7 @@ def serve_site(stage: Stage) -> str:
     return f"a small town's library, the agent between browser and card, and Chromium {browser.version}"
 
 
-def register(stage: Stage) -> str:
+def register(stage: DemoContext) -> str:
     """The resident registers, with the signature certificate."""
     visit = visit_of(stage)
     visit.page.goto(f"{visit.site}/")
@@ -56,7 +56,7 @@ def register(stage: Stage) -> str:
     return f"signed with the signature key; the site knows the name, and user {visit.user[:8]}..."
 
 
-def log_in(stage: Stage) -> str:
+def log_in(stage: DemoContext) -> str:
     """The resident logs in, with the authentication certificate."""
     visit = visit_of(stage)
     visit.page.click("text=Log out")
@@ -66,7 +66,7 @@ def log_in(stage: Stage) -> str:
     return "the PIN is typed on the agent's page; the other certificate, and the same user"
 
 
-def derive_mykey(stage: Stage) -> str:
+def derive_mykey(stage: DemoContext) -> str:
     """One MyKey ID."""
     visit, platform = visit_of(stage), _mykey(stage)
     visit.mykey = platform.register(card_verdict(stage.institutions, "hanako"))
@@ -77,7 +77,7 @@ def derive_mykey(stage: Stage) -> str:
     raise StepFailed("one person got two MyKey IDs")
 
 
-def renew(stage: Stage) -> str:
+def renew(stage: DemoContext) -> str:
     """Four years later, new certificates on the card."""
     institutions = stage.institutions
     clock = institutions.world.clock
@@ -85,7 +85,7 @@ def renew(stage: Stage) -> str:
     clock.run(RENEWAL_DAY)
     institutions.settle()
     kinds = institutions.cards.renew("hanako")
-    if set(kinds) != set(Kind):
+    if set(kinds) != set(CertificateType):
         raise StepFailed(f"the card got new certificates of the kinds {kinds}")
     institutions.settle()
     stage.host.reset(stage.host.slots[0])
@@ -95,7 +95,7 @@ def renew(stage: Stage) -> str:
     return f"it is {day:%B %Y}: two new keys, two new serial numbers"
 
 
-def log_in_again(stage: Stage) -> str:
+def log_in_again(stage: DemoContext) -> str:
     """The same user, and the same MyKey ID."""
     log_in(stage)
     visit, platform = visit_of(stage), _mykey(stage)
@@ -107,7 +107,7 @@ def log_in_again(stage: Stage) -> str:
     return f"with the new certificate, and the same user; after the night batch, the same MyKey ID {visit.mykey}"
 
 
-def visit_of(stage: Stage) -> Visit:
+def visit_of(stage: DemoContext) -> Visit:
     """The visitor, once there is a browser."""
     assert stage.visit is not None
     return stage.visit
@@ -134,7 +134,7 @@ def _serial(verdict: Verdict) -> int:
     return verdict.certificate.serial
 
 
-def _mykey(stage: Stage) -> MyKeyPlatform:
+def _mykey(stage: DemoContext) -> MyKeyPlatform:
     assert stage.services is not None
     world = stage.institutions.world
     return MyKeyPlatform(world, over_http(world, str(stage.services.status["http"]), MYKEY.caller)[1])

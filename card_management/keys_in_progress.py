@@ -20,7 +20,7 @@ from kazashi.world.key_source import KeySource
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
 
 
-class Workpiece:
+class KeysInProgress:
     """The keys of one case. The private ones go from here onto the finished card, and nowhere else."""
 
     def __init__(self, path: Path) -> None:

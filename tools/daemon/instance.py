@@ -17,7 +17,7 @@ from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.fault_script import read_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
-from kazashi.reader_bridge.journal import Entry
+from kazashi.reader_bridge.journal import JournalEntry
 from kazashi.reader_bridge.pcsc import NoSuchReader, reader_named
 from kazashi.reader_bridge.pcscd import (
     SOCKET_NAME,
@@ -33,12 +33,12 @@ from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
 from kazashi.tools.daemon.background import refuse_a_second
-from kazashi.tools.daemon.console.gate import KEY_VARIABLE
+from kazashi.tools.daemon.console.access_control import KEY_VARIABLE
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.tools.daemon.services import Services
 from kazashi.web.ports import HOST
-from kazashi.world.chance import new_token
 from kazashi.world.home import World
+from kazashi.world.rng import new_token
 
 _CONSOLE_LOG = "console.log"
 
@@ -71,7 +71,7 @@ def _may_take_the_systems_place() -> bool:
 
 
 @dataclass
-class BenchProcess:
+class InstanceProcess:
     """What runs between `up` and `down`."""
 
     world: World
@@ -150,7 +150,7 @@ class BenchProcess:
                 return
             self.ended.wait(_FOLLOW_SECONDS)
 
-    def _told(self, entry: Entry) -> list[object]:
+    def _told(self, entry: JournalEntry) -> list[object]:
         at, seconds, command, response, event = entry.exchange
         reader = self.host.slots[entry.slot].endpoint.reader
         return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
@@ -179,14 +179,14 @@ class BenchProcess:
             "card": inserted.name if inserted else None,
             "contactless": inserted.presentation.contactless if inserted else None,
             "faults": inserted is not None and inserted.presentation.faults is not None,
-            "dialled": slot.endpoint.patient,
+            "dialled": slot.endpoint.tolerates_silence,
             "seen": inserted is not None and slot.wait_until_powered(0),
         }
 
 
 def _wait_until_powered(slot: Slot) -> None:
     """Wait until pcscd has seen a card. Whoever dials in comes in his own time."""
-    if not slot.endpoint.patient:
+    if not slot.endpoint.tolerates_silence:
         slot.wait_until_powered(_POWER_SECONDS)
 
 
@@ -233,7 +233,7 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
             port = plan.port or free_port(first)
             services = Services(world, port=port, workers=plan.workers, directory=plan.ldap, avoid=first)
             console = ConsoleProcess(world, first[0]) if first else None
-        bench = BenchProcess(world, pcscd, host, services, console, ended)
+        bench = InstanceProcess(world, pcscd, host, services, console, ended)
         server = control.ControlServer(
             control_path(world),
             {verb: getattr(bench, verb) for verb in _VERBS},

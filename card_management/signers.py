@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from kazashi.applets.holder import Vouchers
-from kazashi.applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, Signer, key_id
+from kazashi.applets.holder import CardSigners
+from kazashi.applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, CertificateSigner, key_id
 from kazashi.card.key import PrivateKey
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.world.key_source import KeySource
 from kazashi.world.storage import Store
 
 
-class Anchors:
+class SignerStore:
     """Signers by name; keys are made at their first use and kept."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
@@ -23,13 +23,15 @@ class Anchors:
             sa.Column("key", sa.LargeBinary, nullable=False),
         )  # fmt: skip
 
-    def vouchers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> Vouchers:
+    def signers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> CardSigners:
         """The signers for a card of that municipality."""
 
-        def signer(name: str, generation: str = "001") -> Signer:
-            return Signer(key_id(name, generation), PrivateKey(self._key(store, keys, f"{name}/{generation}")))
+        def signer(name: str, generation: str = "001") -> CertificateSigner:
+            return CertificateSigner(
+                key_id(name, generation), PrivateKey(self._key(store, keys, f"{name}/{generation}"))
+            )
 
-        return Vouchers(
+        return CardSigners(
             chip_root=signer(CHIP_ROOT),
             text_issuer=signer(TEXT_ISSUER),
             visual_issuer=signer(VISUAL_ISSUER),

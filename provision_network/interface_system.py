@@ -21,19 +21,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode, PortalCode
 from kazashi.provision_network.intermediate import (
     Copy,
-    FalseAnswer,
-    Held,
     IntermediatePlatform,
     IntermediateServer,
+    InvalidAnswer,
+    ProvisionOnHold,
     Received,
 )
 from kazashi.provision_network.rules import Purpose
-from kazashi.provision_network.terms import CORE, NetworkRefused, Notified, Outcome, number_of, text_of
+from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome, number_of, text_of
 from kazashi.web.mutual_tls import Credentials, pem_of
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
-from kazashi.world.post import Inbox, Message, Outbox, Say
+from kazashi.world.outbox import Inbox, Message, Outbox, Send
 from kazashi.world.storage import Position, insert_if_absent
 
 MOST_OPEN = 5_000
@@ -48,7 +48,7 @@ def store_name(interface: str) -> str:
     return f"interface_{interface}"
 
 
-class Stage(Enum):
+class RequestStage(Enum):
     """How far a request of one's own has come."""
 
     SENT = "sent"
@@ -61,7 +61,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OutgoingRequest:
     """A request of one's own: what was asked of whom, how far it has come, and by which rule, or why not."""
 
     process: int
@@ -69,7 +69,7 @@ class Asked:
     provider: str
     item: str
     asked_at: datetime
-    stage: Stage
+    stage: RequestStage
     number: int | None
     rule: str
     denial: str
@@ -78,7 +78,7 @@ class Asked:
     @property
     def ended(self) -> bool:
         """Whether nothing more will come of it."""
-        return self.stage not in (Stage.SENT, Stage.ACCEPTED)
+        return self.stage not in (RequestStage.SENT, RequestStage.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class _Taken:
     ended: set[int] = field(default_factory=set)
 
 
-class Interface:
+class InterfaceSystem:
     """One interface system, and the platform with the intermediate servers of the bodies behind it."""
 
     def __init__(self, world: World, name: str) -> None:
@@ -150,23 +150,23 @@ class Interface:
         self._neighbours: dict[str, Neighbour] | None = None
         asked, notified = self._asked, self._notified
         self._add_asked = sa.insert(asked).returning(asked.c.process)
-        still = asked.c.stage.in_((Stage.SENT.value, Stage.ACCEPTED.value))
+        still = asked.c.stage.in_((RequestStage.SENT.value, RequestStage.ACCEPTED.value))
         self._open_of = sa.select(sa.func.count()).where(asked.c.body == sa.bindparam("b"), still)
         self._of_process = sa.select(asked).where(asked.c.process == sa.bindparam("p"))
         self._accept = sa.update(asked).where(asked.c.process == sa.bindparam("p")).values(
             number=sa.bindparam("n"), rule=sa.bindparam("r"),
-            stage=sa.case((asked.c.stage == Stage.SENT.value, Stage.ACCEPTED.value), else_=asked.c.stage),
+            stage=sa.case((asked.c.stage == RequestStage.SENT.value, RequestStage.ACCEPTED.value), else_=asked.c.stage),
         )  # fmt: skip
         self._end = sa.update(asked).where(asked.c.process == sa.bindparam("p")).values(
             stage=sa.bindparam("s"), denial=sa.bindparam("d"), words=sa.bindparam("w")
         )  # fmt: skip
         self._add_notified = insert_if_absent(notified)
         self._due = (
-            sa.select(notified).where(notified.c.stage == Outcome.NOTIFIED.value).order_by(notified.c.number)
+            sa.select(notified).where(notified.c.stage == RequestOutcome.NOTIFIED.value).order_by(notified.c.number)
             .limit(_AT_ONCE)
         )  # fmt: skip
-        self._held = sa.select(notified).where(notified.c.stage == Outcome.HELD.value)
-        open_ = notified.c.stage.in_((Outcome.NOTIFIED.value, Outcome.HELD.value))
+        self._held = sa.select(notified).where(notified.c.stage == RequestOutcome.HELD.value)
+        open_ = notified.c.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value))
         self._done = sa.update(notified).where(
             notified.c.number == sa.bindparam("n"), open_, notified.c.stage != sa.bindparam("s")
         ).values(stage=sa.bindparam("s"))  # fmt: skip
@@ -190,13 +190,13 @@ class Interface:
             self._set(connection, values)
 
     def credentials(self) -> tuple[Credentials, str]:
-        """What this end shows in handshakes, and where the core is. Raises NetworkRefused before it is enrolled."""
+        """What this end shows in handshakes, and where the core is. Raises NetworkRejected before it is enrolled."""
         held = self._settings()
         try:
             found = [held[name].encode("ascii") for name in ("certificate", "key", "authority")]
             return Credentials(*found), held["core"]
         except KeyError:
-            raise NetworkRefused("not-enrolled", f"{self.name} is not enrolled with a core yet") from None
+            raise NetworkRejected("not-enrolled", f"{self.name} is not enrolled with a core yet") from None
 
     def add(self, body: str) -> IntermediateServer:
         """Put a body behind it; answers the body's intermediate server."""
@@ -211,10 +211,10 @@ class Interface:
             return list(connection.scalars(sa.select(self._body.c.name).order_by(self._body.c.name)))
 
     def server(self, body: str) -> IntermediateServer:
-        """A body's intermediate server. Raises NetworkRefused for one that is not behind this interface."""
+        """A body's intermediate server. Raises NetworkRejected for one that is not behind this interface."""
         if body not in self._servers:
             if body not in self.bodies:
-                raise NetworkRefused("unknown-institution", f"{body} is not behind {self.name}")
+                raise NetworkRejected("unknown-institution", f"{body} is not behind {self.name}")
             self._servers[body] = self.platform.server(body)
         return self._servers[body]
 
@@ -237,7 +237,7 @@ class Interface:
         ordinary: bool = False,
     ) -> int:  # fmt: skip
         """Ask for an item about a person: the first step of five. Answers the number of the process, which is on disk;
-        what becomes of it is found under `asked`. Raises NetworkRefused where too much is open already."""
+        what becomes of it is found under `asked`. Raises NetworkRejected where too much is open already."""
         with self.store.transaction() as connection:
             return self.ask_in(connection, body, code, purpose, providers, consent=consent, ordinary=ordinary)
 
@@ -252,7 +252,7 @@ class Interface:
 
     def ask_own(self, body: str, code: PortalCode, provider: str, item: str, reference: str) -> int:
         """The portal asks for a person's own information. Under one `reference` it is asked once: whoever was cut off
-        after asking asks again, and gets the number of the same process. Raises NetworkRefused."""
+        after asking asks again, and gets the number of the same process. Raises NetworkRejected."""
         told, known = {"code": str(code), "provider": provider, "item": item}, self._asked.c
         with self.store.alone() as connection:
             found = connection.scalar(sa.select(known.process).where(known.reference == reference))
@@ -268,31 +268,33 @@ class Interface:
         try:
             text_of(provider), text_of(item)
         except ValueError as error:
-            raise NetworkRefused("bad-message", str(error)) from error
+            raise NetworkRejected("bad-message", str(error)) from error
         if int(connection.scalar(self._open_of, {"b": body}) or 0) >= MOST_OPEN:
-            raise NetworkRefused("busy", f"{body} has too many open questions; ask again later")
+            raise NetworkRejected("busy", f"{body} has too many open questions; ask again later")
         now = self._world.clock.now()
-        row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now), "stage": Stage.SENT.value,
+        row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now),
+               "stage": RequestStage.SENT.value,
                "rule": "", "denial": "", "words": "", "reference": reference}  # fmt: skip
         process = int(connection.execute(self._add_asked, row).scalar_one())
         self.outbox.put(connection, self.name, CORE, now, kind, {**told, "process": process, "requester": body})
         return process
 
-    def undisclosed(self, body: str, code: InstitutionCode, *, on: bool) -> None:
+    def set_undisclosed(self, body: str, code: InstitutionCode, *, on: bool) -> None:
         """A person's records are not to be shown in the portal, or are again (不開示該当フラグ)."""
         self.server(body)
         with self.store.transaction() as connection:
             told = {"body": body, "code": str(code), "on": on}
             self.outbox.put(connection, self.name, CORE, self._world.clock.now(), "undisclosed", told)
 
-    def asked(self, process: int) -> Asked:
-        """How far a request has come. Raises NetworkRefused where there is none of that number."""
+    def asked(self, process: int) -> OutgoingRequest:
+        """How far a request has come. Raises NetworkRejected where there is none of that number."""
         with self.store.reading() as connection:
             row = connection.execute(self._of_process, {"p": process}).one_or_none()
         if row is None:
-            raise NetworkRefused("unknown-process", f"{self.name} has no process {process}")
-        return Asked(
-            row.process, row.body, row.provider, row.item, from_epoch(row.asked_at), Stage(row.stage), row.number,
+            raise NetworkRejected("unknown-process", f"{self.name} has no process {process}")
+        return OutgoingRequest(
+            row.process, row.body, row.provider, row.item, from_epoch(row.asked_at), RequestStage(row.stage),
+            row.number,
             row.rule, row.denial, row.words,
         )  # fmt: skip
 
@@ -312,25 +314,25 @@ class Interface:
         """The same within a transaction of the interface's store; answers the numbers of the processes that have ended
         with it."""
         taken = _Taken()
-        with self.outbox.letters(connection, self.name, self._world.clock.now()) as say:
+        with self.outbox.batch(connection, self.name, self._world.clock.now()) as say:
             for message in self._inbox.fresh(connection, messages):
                 try:
                     if message.kind == "answer":
                         self._on_answer(connection, say, message, taken)
                     else:
                         self._hear(connection, say, message, taken)
-                except (NetworkRefused, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
+                except (NetworkRejected, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
                     detail = {"from": message.sender, "kind": ascii(message.kind), "why": ascii(str(error))}
                     self._log(connection, self._world.clock.now(), "not understood", detail)
         self.platform.keep(taken.answers)  # before it is noted here that they have come
         return taken.ended
 
     def _hear(
-        self, connection: sa.Connection, say: Say, message: Message, taken: _Taken
+        self, connection: sa.Connection, say: Send, message: Message, taken: _Taken
     ) -> None:  # fmt: skip
         body = message.body
         if message.sender != CORE:
-            raise NetworkRefused("not-entitled", f"{message.sender} is not the core")
+            raise NetworkRejected("not-entitled", f"{message.sender} is not the core")
         match message.kind:
             case "members":
                 told = {name: Neighbour(**found) for name, found in body["members"].items()}
@@ -348,32 +350,37 @@ class Interface:
                     self._take(connection, say, accepted, came.number, came.sealed, taken)
             case "refused":
                 known = connection.execute(self._of_process, {"p": number_of(body["process"])}).one_or_none()
-                if known is not None and known.stage == Stage.SENT.value:
+                if known is not None and known.stage == RequestStage.SENT.value:
                     connection.execute(self._drop_early, {"p": known.process})
                     taken.ended.add(known.process)
-                    values = {"p": known.process, "s": Stage.REFUSED.value, "d": body["denial"], "w": body["words"]}
+                    values = {
+                        "p": known.process,
+                        "s": RequestStage.REFUSED.value,
+                        "d": body["denial"],
+                        "w": body["words"],
+                    }
                     connection.execute(self._end, values)
             case "notification":
-                notified = Notified.from_dict(body)
+                notified = Notification.from_dict(body)
                 self.server(notified.provider)
                 row = {"number": notified.number, "provider": notified.provider,
-                       "stage": Outcome.NOTIFIED.value, "notification": json.dumps(body)}  # fmt: skip
+                       "stage": RequestOutcome.NOTIFIED.value, "notification": json.dumps(body)}  # fmt: skip
                 connection.execute(self._add_notified, row)
             case other:
-                raise NetworkRefused("unknown-message", f"nothing is called {other[:40]!r} here")
+                raise NetworkRejected("unknown-message", f"nothing is called {other[:40]!r} here")
 
     def _on_answer(
-        self, connection: sa.Connection, say: Say, message: Message, taken: _Taken
+        self, connection: sa.Connection, say: Send, message: Message, taken: _Taken
     ) -> None:  # fmt: skip
         """The fifth step: it comes from the provider itself, past the core."""
         process = number_of(message.body["process"])
         number, sealed = number_of(message.body["number"]), str(message.body["sealed"])
         row = connection.execute(self._of_process, {"p": process}).one_or_none()
-        if row is None or row.stage not in (Stage.SENT.value, Stage.ACCEPTED.value):
-            raise NetworkRefused("not-asked", f"nothing is to be answered under {process}")
+        if row is None or row.stage not in (RequestStage.SENT.value, RequestStage.ACCEPTED.value):
+            raise NetworkRejected("not-asked", f"nothing is to be answered under {process}")
         neighbour = self.neighbours().get(row.provider)
         if neighbour is None or neighbour.interface != message.sender:
-            raise NetworkRefused("not-entitled", f"{message.sender} does not speak for {row.provider}")
+            raise NetworkRejected("not-entitled", f"{message.sender} does not speak for {row.provider}")
         if row.number is None:  # the core's word comes another way: without it nobody may have provided anything
             early = {"process": process, "number": number, "sealed": sealed}
             connection.execute(self._add_early, early)
@@ -381,17 +388,17 @@ class Interface:
         self._take(connection, say, row, number, sealed, taken)
 
     def _take(
-        self, connection: sa.Connection, say: Say, row: Any, number: int, sealed: str, taken: _Taken
+        self, connection: sa.Connection, say: Send, row: Any, number: int, sealed: str, taken: _Taken
     ) -> None:  # fmt: skip
         """An answer to what the core has accepted, under the number that the core gave it."""
-        stage, words = Stage.ANSWERED, ""
+        stage, words = RequestStage.ANSWERED, ""
         try:
             if number != row.number:
-                raise FalseAnswer("it is an answer to something else")
+                raise InvalidAnswer("it is an answer to something else")
             server = self.server(row.body)
             taken.answers.append(server.opened(row.process, number, row.provider, row.item, sealed))
-        except FalseAnswer as error:
-            stage, words = Stage.DISPUTED, str(error)
+        except InvalidAnswer as error:
+            stage, words = RequestStage.DISPUTED, str(error)
             say(CORE, "disputed", {"requester": row.body, "number": row.number, "why": words})
         connection.execute(self._end, {"p": row.process, "s": stage.value, "d": "", "w": words})
         taken.ended.add(row.process)
@@ -410,15 +417,15 @@ class Interface:
         if not due:
             return 0
         neighbours = self.neighbours()
-        asked = [Notified.from_dict(json.loads(row.notification)) for row in due]
+        asked = [Notification.from_dict(json.loads(row.notification)) for row in due]
         there = [notified for notified in asked if notified.requester in neighbours]
         answered = [self._sealed(*found, neighbours) for found in zip(there, self.platform.answers(there), strict=True)]
         now = self._world.clock.now()
-        with self.store.transaction() as connection, self.outbox.letters(connection, self.name, now) as say:
+        with self.store.transaction() as connection, self.outbox.batch(connection, self.name, now) as say:
             for notified, outcome, sealed in answered:
                 if not connection.execute(self._done, {"n": notified.number, "s": outcome.value}).rowcount:
                     continue  # another thread was faster
-                if outcome is Outcome.PROVIDED:
+                if outcome is RequestOutcome.PROVIDED:
                     answer = {"process": notified.process, "number": notified.number, "sealed": sealed}
                     say(neighbours[notified.requester].interface, "answer", answer)
                 settled = {"provider": notified.provider, "number": notified.number, "outcome": outcome.value}
@@ -426,24 +433,30 @@ class Interface:
         return len(answered)
 
     def _sealed(
-        self, notified: Notified, found: Copy | Held | NetworkRefused, neighbours: Mapping[str, Neighbour]
-    ) -> tuple[Notified, Outcome, str]:
+        self,
+        notified: Notification,
+        found: Copy | ProvisionOnHold | NetworkRejected,
+        neighbours: Mapping[str, Neighbour],
+    ) -> tuple[Notification, RequestOutcome, str]:
         """An answer for the requester alone. Where nothing about the person is here, that is an answer, too."""
-        if isinstance(found, Held):
-            return notified, Outcome.HELD, ""
-        copy = None if isinstance(found, NetworkRefused) else found
+        if isinstance(found, ProvisionOnHold):
+            return notified, RequestOutcome.HELD, ""
+        copy = None if isinstance(found, NetworkRejected) else found
         key = neighbours[notified.requester].key
-        return notified, Outcome.PROVIDED, self.server(notified.provider).seal(notified, copy, key)
+        return notified, RequestOutcome.PROVIDED, self.server(notified.provider).seal(notified, copy, key)
 
     def release(self, body: str, number: int) -> None:
-        """A human of a body has looked at what waited: it is answered next. Raises NetworkRefused."""
+        """A human of a body has looked at what waited: it is answered next. Raises NetworkRejected."""
         self.server(body).release(number)
 
-    def notified(self) -> dict[int, tuple[Notified, Outcome]]:
+    def notified(self) -> dict[int, tuple[Notification, RequestOutcome]]:
         """What this end was notified of, by number, and what became of it."""
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(self._notified).order_by(self._notified.c.number)).all()
-        return {row.number: (Notified.from_dict(json.loads(row.notification)), Outcome(row.stage)) for row in rows}
+        return {
+            row.number: (Notification.from_dict(json.loads(row.notification)), RequestOutcome(row.stage))
+            for row in rows
+        }
 
     def _set(self, connection: sa.Connection, values: Mapping[str, str]) -> None:
         table = self._setting

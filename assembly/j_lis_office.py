@@ -1,4 +1,4 @@
-"""J-LIS's desk between certificates and codes: `python -m kazashi.assembly.network_desk WORLD --port P`.
+"""J-LIS's desk between certificates and codes: `python -m kazashi.assembly.j_lis_office WORLD --port P`.
 
 The portal shows the serial number of an authentication certificate, J-LIS knows whose it is, and the core says what the
 portal calls that person. The portal learns its code, and the core never sees a serial number.
@@ -21,21 +21,21 @@ from starlette.routing import Route
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network_server import HOST, core_of
-from kazashi.jpki.profile import Kind
-from kazashi.pki.ledger import NoSuchCertificate
+from kazashi.jpki.profile import CertificateType
+from kazashi.pki.certificate_database import NoSuchCertificate
 from kazashi.provision_network.codes import ForeignCode, PortalCode
-from kazashi.provision_network.interface import Interface
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.network_http import INTERFACE, JUKI_NET
 from kazashi.provision_network.portal import INTERFACE_NAME, record_from
-from kazashi.provision_network.terms import CORE, NetworkRefused
+from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
-from kazashi.web.mutual_tls import Credentials, Line, peer_of, serving
+from kazashi.web.mutual_tls import Credentials, JsonConnection, peer_of, serving
 from kazashi.world.home import World, open_world
 
 
-def application(institutions: Institutions, core: Line) -> Starlette:
+def application(institutions: Institutions, core: JsonConnection) -> Starlette:
     """The desk as an ASGI application, served with certificates on both ends."""
-    authority = institutions.authorities[Kind.AUTHENTICATION]
+    authority = institutions.authorities[CertificateType.AUTHENTICATION]
 
     def find(serial: int) -> tuple[int, dict[str, Any]]:
         try:
@@ -65,13 +65,13 @@ def application(institutions: Institutions, core: Line) -> Starlette:
 class PortalLines:
     """The portal's ways to the desk and to the core."""
 
-    def __init__(self, interface: Interface, desk: str) -> None:
-        """Raises NetworkRefused before the portal is enrolled."""
+    def __init__(self, interface: InterfaceSystem, desk: str) -> None:
+        """Raises NetworkRejected before the portal is enrolled."""
         credentials, core = interface.credentials()
         self._credentials, self._addresses = credentials, {"desk": desk, CORE: core}
 
     def code(self, serial: int) -> PortalCode:
-        """The desk's answer to a serial number. Raises LinkageUnavailable and NetworkRefused."""
+        """The desk's answer to a serial number. Raises LinkageUnavailable and NetworkRejected."""
         found = self._ask("desk", "/v1/code", {"serial": f"{serial:X}"})
         try:
             return PortalCode.parse(found["code"])
@@ -79,12 +79,12 @@ class PortalLines:
             raise LinkageUnavailable(str(error)) from error
 
     def records(self, code: PortalCode) -> list[Any]:
-        """The core's answer to a code. Raises LinkageUnavailable and NetworkRefused."""
+        """The core's answer to a code. Raises LinkageUnavailable and NetworkRejected."""
         return [record_from(told) for told in self._ask(CORE, "/v1/records", {"code": str(code)})["records"]]
 
     def _ask(self, whom: str, path: str, body: dict[str, str]) -> dict[str, Any]:
         try:
-            line = Line(self._credentials, self._addresses[whom])
+            line = JsonConnection(self._credentials, self._addresses[whom])
             try:
                 status, content = line.post(path, body)
             finally:
@@ -95,14 +95,14 @@ class PortalLines:
         if status == 200:
             return found
         if status in (404, 422):
-            raise NetworkRefused(str(found.get("denial", "unknown-certificate")), str(found.get("error", "")))
+            raise NetworkRejected(str(found.get("denial", "unknown-certificate")), str(found.get("error", "")))
         raise LinkageUnavailable(f"{whom} answers {status}: {found.get('error', '')}")
 
 
 def credentials_of(world: World) -> tuple[Credentials, str]:
     """What the desk shows, and where the core is."""
     core = core_of(world)
-    address = Interface(world, INTERFACE_NAME).addresses()[CORE]
+    address = InterfaceSystem(world, INTERFACE_NAME).addresses()[CORE]
     return core.credentials("J-LIS", JUKI_NET, HOST), address
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     credentials, core = credentials_of(world)
     directory = world.run / "desk"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    desk = application(Institutions(world), Line(credentials, core))
+    desk = application(Institutions(world), JsonConnection(credentials, core))
     uvicorn.run(desk, **serving(credentials, directory, HOST, asked.port))
 
 

@@ -47,7 +47,7 @@ Receive = Callable[[Sequence[Message]], None]
 """Takes messages of any senders, in order, and has applied them durably when it returns; idempotent."""
 
 
-Say = Callable[[str, str, Body], None]
+Send = Callable[[str, str, Body], None]
 """Send a message: receiver, kind, body."""
 
 
@@ -110,7 +110,7 @@ class Outbox:
         ])  # fmt: skip
 
     @contextmanager
-    def letters(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Say]:
+    def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Send]:
         """A function that takes messages (receiver, kind, body) for a transaction; they are put together at its
         end, which is quicker than one by one."""
         letters: dict[str, list[tuple[str, Body]]] = {}
@@ -118,7 +118,7 @@ class Outbox:
         for receiver, messages in letters.items():
             self.put_all(connection, sender, receiver, due, messages)
 
-    def hasten(self, connection: sa.Connection, sender: str, due: datetime) -> None:
+    def flush_by(self, connection: sa.Connection, sender: str, due: datetime) -> None:
         """Have all that a sender has waiting leave at an instant at the latest."""
         table = self._outbox
         here = (table.c.sender == sender) & (table.c.due > epoch(due))

@@ -17,11 +17,11 @@ def stream(seed: str, *purpose: str) -> random.Random:
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))
 
 
-def unforeseen(bits: int) -> int:
+def secure_random(bits: int) -> int:
     """A random number that nobody can foresee, and therefore no function of the seed."""
     return secrets.randbits(bits)
 
 
 def new_token(bits: int = 192) -> str:
     """A token that nobody can foresee, as hexadecimal digits: a key, the name of a session, a nonce."""
-    return f"{unforeseen(bits):0{bits // 4}x}"
+    return f"{secure_random(bits):0{bits // 4}x}"

@@ -72,7 +72,7 @@ class _SampleResidents(Mapping[str, Resident]):
 
 _F, _M = Sex.FEMALE, Sex.MALE
 
-CAST: Mapping[str, Resident] = _SampleResidents(
+SAMPLE_RESIDENTS: Mapping[str, Resident] = _SampleResidents(
     _resident("hanako", "the default card: nothing awkward", Name("番号", "花子", kana="バンゴウ　ハナコ"),
               (1988, 4, 17), _F, _SHIBUYA, "架空町９丁目９９番９９号"),
     _resident("taro", "the same household", Name("番号", "太郎", kana="バンゴウ　タロウ"), (1986, 11, 3), _M,

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.assembly import actors
 from kazashi.assembly.actors import Actor, actors_of
 from kazashi.assembly.institutions import Institutions
@@ -28,14 +28,14 @@ from kazashi.card.chip import Chip
 from kazashi.card.request import select, select_file
 from kazashi.card_management.management import unfilled
 from kazashi.card_management.order import image_path
-from kazashi.jpki.profile import Kind
-from kazashi.provision_network.eligibility import EligibilityDesk, Insurance
+from kazashi.jpki.profile import CertificateType
+from kazashi.provision_network.eligibility import EligibilityService, Insurance
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
 from kazashi.provision_network.provisions import INVESTIGATIONS, Party, Provision, portal_shows
-from kazashi.refund_points.goods import Basket, Category, Item, Line
+from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
 from kazashi.refund_points.portal import TENANT
-from kazashi.refund_points.reading import Card
+from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.refunds import Refunds
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.mykey.mykey import MyKeyPlatform
@@ -70,7 +70,7 @@ RUNS = [
              frozenset(("network's core", "pension service"))),
 ]  # fmt: skip
 
-_FEAST = Basket((Line(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
+_FEAST = Basket((ReceiptLine(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
 
 
 @contextmanager
@@ -85,13 +85,13 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
     gates = list(network.rehearse(addresses()))
     assert all(gate.ok for gate in gates), gates
     linkage = direct_linkage(institutions, "scene")
-    authority = institutions.authorities[Kind.AUTHENTICATION]
+    authority = institutions.authorities[CertificateType.AUTHENTICATION]
     portal = Portal(
         world, network.portal, lambda serial: network.core.portal_code(authority.find(serial).holder),
         network.core.records, linkage,
     )  # fmt: skip
     portal.open()
-    mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityDesk(world, linkage), Platform(world, linkage)
+    mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityService(world, linkage), Platform(world, linkage)
     for tenant in ("library", TENANT):
         tenants.add_tenant(tenant)
     till = enrol_till(world, "rice-shop", "till-1")
@@ -104,7 +104,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         desk.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
         desk.tie(verdict, f"06-{place}")
         mykey.enrol(verdict, "library", f"L-0000{place}")
-        till.sell(_FEAST, Card(serial))
+        till.sell(_FEAST, CardReading(serial))
         assert verdict.certificate is not None
         tenants.identify("library", verdict.certificate)
         users[who] = (serial, tenants.identify(TENANT, verdict.certificate).identifier)
@@ -115,7 +115,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
     for place, (who, (serial, user)) in enumerate(users.items()):
         attributes = _four_attributes(institutions, who)
         refunds.register(user, attributes)
-        refunds.come(user, [serial])
+        refunds.log_in(user, [serial])
         holder = institutions.registry.find(who).name.kana or "カクウ"
         account = Account("0005", "001", "1", f"999000{place}", holder.replace("　", " "))
         refunds.apply(user, year, account, attributes.name)
@@ -128,7 +128,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
 
 def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
     """What the signature certificate on somebody's card says."""
-    issued = institutions.authorities[Kind.SIGNATURE].of_holder(institutions.registry.find(who).code)[-1]
+    issued = institutions.authorities[CertificateType.SIGNATURE].of_holder(institutions.registry.find(who).code)[-1]
     found = read_certificate(issued.certificate).attributes
     assert found is not None
     return found
@@ -175,7 +175,7 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
     """All values of every handle, as the judge knows them."""
     people = network.people()
     codes = {str(one.code) for one in people}
-    serials = {issued.serial for kind in Kind for code in codes
+    serials = {issued.serial for kind in CertificateType for code in codes
                for issued in institutions.authorities[kind].of_holder(code)}  # fmt: skip
     bodies = [body.name for body in network.core.institutions()]
     issued = network.core.issue(bodies, sorted(codes))
@@ -201,7 +201,7 @@ def _column(world: World, actor: Actor, table: str, column: str) -> set[str]:
 
 def _read_in_passing(world: World) -> int:
     """The serial number of the authentication certificate that a card gives to whoever is near, without a PIN."""
-    chip = Chip(load(image_path(world, PEOPLE[0])))
+    chip = Chip(load_card(image_path(world, PEOPLE[0])))
     chip.power_on()
     for command in (select(jpki.AID), select_file(jpki.AUTHENTICATION_CERTIFICATE)):
         answer = chip.transmit(command)

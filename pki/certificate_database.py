@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import Kind, Medium
-from kazashi.jpki.state import Reason, Standing, State
+from kazashi.jpki.profile import CertificateType, Medium
+from kazashi.jpki.state import CertificateState, CertificateStatus, Reason
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_row, event_table
 from kazashi.world.home import World
-from kazashi.world.post import Inbox
+from kazashi.world.outbox import Inbox
 from kazashi.world.storage import Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
@@ -22,9 +22,9 @@ FULL_LIST, AUTHORITY_LIST = "full", "authority"
 the code of its municipality."""
 
 
-def store_name(kind: Kind) -> str:
+def store_name(kind: CertificateType) -> str:
     """The name of an authority's store."""
-    return f"authority_{kind.word}"
+    return f"authority_{kind.code}"
 
 
 class NoSuchCertificate(Exception):
@@ -48,10 +48,10 @@ class Issued:
     certificate: bytes
 
 
-class Ledger:
+class CertificateDatabase:
     """The tables, and the questions that are asked of them. What they mean is for those who use it."""
 
-    def __init__(self, world: World, kind: Kind) -> None:
+    def __init__(self, world: World, kind: CertificateType) -> None:
         self.kind = kind
         metadata = sa.MetaData()
         self.inbox = Inbox(metadata)
@@ -179,18 +179,18 @@ class Ledger:
                 sa.insert(self._event), [event_row(at, what, detail, serial=serial) for what, serial, detail in entries]
             )
 
-    def standing(self, connection: sa.Connection, serial: int, at: datetime) -> Standing | None:
+    def status(self, connection: sa.Connection, serial: int, at: datetime) -> CertificateStatus | None:
         """How a certificate stood, as it was known at an instant; None for a serial number that was never issued."""
         row = connection.execute(self._standing, {"serial": serial, "at": epoch(at)}).first()
         if row is None:
             return None
         not_after = from_epoch(row.not_after)
         if row.at is None:
-            state = State.EXPIRED if at > not_after else State.GOOD
-            return Standing(serial, row.generation, state, not_after)
+            state = CertificateState.EXPIRED if at > not_after else CertificateState.GOOD
+            return CertificateStatus(serial, row.generation, state, not_after)
         reason = Reason(row.reason)
-        state = State.HELD if reason is Reason.CERTIFICATE_HOLD else State.REVOKED
-        return Standing(serial, row.generation, state, not_after, from_epoch(row.at), reason)
+        state = CertificateState.HELD if reason is Reason.CERTIFICATE_HOLD else CertificateState.REVOKED
+        return CertificateStatus(serial, row.generation, state, not_after, from_epoch(row.at), reason)
 
     def issued(self, connection: sa.Connection, *conditions: Any) -> list[Issued]:
         """The certificates that meet conditions on the certificate table, in the order of their serial numbers."""

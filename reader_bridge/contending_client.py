@@ -1,4 +1,4 @@
-"""A second client that takes a reader for a while: `python -m kazashi.reader_bridge.thief READER SECONDS`.
+"""A second client that takes a reader for a while: `python -m kazashi.reader_bridge.contending_client READER SECONDS`.
 
 A program of its own, because libpcsclite settles once in a process on which pcscd it talks to.
 """
@@ -13,7 +13,7 @@ from kazashi.card.request import select
 from kazashi.reader_bridge.pcsc import connected
 
 
-def steal(reader: str, seconds: float) -> None:
+def contend(reader: str, seconds: float) -> None:
     """Hold the reader in a transaction, and leave another application selected than the one that was. Raises
     PcscError."""
     with connected(reader) as card:
@@ -26,4 +26,4 @@ def steal(reader: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    steal(sys.argv[1], float(sys.argv[2]))
+    contend(sys.argv[1], float(sys.argv[2]))

@@ -22,9 +22,9 @@ from kazashi.assembly.network import (
 )
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.studies.network_rulings import held_against_stores
-from kazashi.tools.demo.story import PIN, Stage
-from kazashi.tools.demo.story_login import through_agent, visit_of
-from kazashi.web.mutual_tls import Line
+from kazashi.tools.demo.steps import PIN, DemoContext
+from kazashi.tools.demo.steps_login import through_agent, visit_of
+from kazashi.web.mutual_tls import JsonConnection
 
 _PATIENCE = 15.0
 
@@ -38,7 +38,7 @@ class Offices:
     answers: dict[str, str]
 
 
-def connect(stage: Stage) -> str:
+def connect(stage: DemoContext) -> str:
     """Everybody is connected, tested in stages, and served."""
     assert stage.services is not None
     network = Network(stage.institutions)
@@ -56,14 +56,14 @@ def connect(stage: Stage) -> str:
     return f"{gates[1].words}; {gates[2].words}; {len(PARTS)} processes that show each other certificates"
 
 
-def ask(stage: Stage) -> str:
+def ask(stage: DemoContext) -> str:
     """A city office asks two others."""
     offices = _offices(stage)
     network = offices.network
     person = network.institutions.registry.find("hanako")
     body = body_of(person)
     address = AddressSystem(network.world, body).resolve(OFFICE, local_number(person))
-    line = Line(system_credentials(network.core, body), offices.where[MUNICIPAL])
+    line = JsonConnection(system_credentials(network.core, body), offices.where[MUNICIPAL])
     questions = [
         {"address_number": address, "provider": provider,
          "purpose": {"requester": purpose.requester, "law": purpose.law, "affair": purpose.affair,
@@ -82,7 +82,7 @@ def ask(stage: Stage) -> str:
     return f"{body} asks, in {seconds * 1000:.0f} ms: {told}; by {answers[0]['rule']}"
 
 
-def look(stage: Stage) -> str:
+def look(stage: DemoContext) -> str:
     """The resident looks at the portal."""
     offices, visit = _offices(stage), visit_of(stage)
     page = visit.page
@@ -98,7 +98,7 @@ def look(stage: Stage) -> str:
     return f"{rows} records of who asked whom for what, none of what was said; and {lacking} things it cannot show"
 
 
-def rule(stage: Stage) -> str:
+def rule(stage: DemoContext) -> str:
     """The court's five reasons."""
     offices = _offices(stage)
     findings = held_against_stores(stage.institutions.world, offices.network)
@@ -110,7 +110,7 @@ def rule(stage: Stage) -> str:
     return f"{5 - len(failing)} of 5 hold; {rows} rows speak against {reasons}: kazashi network rulings lists them"
 
 
-def _offices(stage: Stage) -> Offices:
+def _offices(stage: DemoContext) -> Offices:
     assert isinstance(stage.offices, Offices)
     return stage.offices
 

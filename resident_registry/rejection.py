@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class RefusalReason(Enum):
+class RejectionReason(Enum):
     """Why the registry refuses an event or a registration."""
 
     UNKNOWN_EVENT = "unknown-event"
@@ -30,9 +30,9 @@ class RefusalReason(Enum):
     """A new resident comes with a record code or an individual number, which the registry gives."""
 
 
-class EventRefused(Exception):
+class EventRejected(Exception):
     """The registry refuses the event for `reason`; the message explains it. Nothing was changed."""
 
-    def __init__(self, reason: RefusalReason, message: str) -> None:
+    def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kazashi.assembly.errors import StepFailed
 from kazashi.studies.tracking import report
-from kazashi.tools.demo.story import Stage
-from kazashi.tools.demo.story_login import visit_of
+from kazashi.tools.demo.steps import DemoContext
+from kazashi.tools.demo.steps_login import visit_of
 from kazashi.tracking_lab.laboratory import Laboratory
 from kazashi.tracking_lab.plan import Plan
 from kazashi.tracking_lab.report import as_html
@@ -13,7 +13,7 @@ from kazashi.tracking_lab.report import as_html
 _RESIDENTS = 200
 
 
-def examine(stage: Stage) -> str:
+def examine(stage: DemoContext) -> str:
     """A population, its examination, and the page."""
     laboratory = Laboratory(stage.directory / "tracking")
     laboratory.populate(Plan(_RESIDENTS, seed="demo"))

@@ -10,16 +10,18 @@ from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.served import ServedProcess, serve
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.centre_http import HttpsTransport
-from kazashi.refund_points.goods import CATALOGUE, Basket, Line
+from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.refunds import Refunds
 from kazashi.refund_points.sender import CentreUnreachable, send_waiting
-from kazashi.refund_points.till import Receipt, State, Till
+from kazashi.refund_points.till import Receipt, RecordState, Till
 from kazashi.studies.points_balance import balance
 from kazashi.studies.points_exposure import exposure
-from kazashi.tools.demo.story import PASSWORD, Stage
-from kazashi.tools.demo.story_login import through_agent, visit_of
+from kazashi.tools.demo.steps import PASSWORD, DemoContext
+from kazashi.tools.demo.steps_login import through_agent, visit_of
 
-_SUPPER = Basket((Line(CATALOGUE["rice"], 5), Line(CATALOGUE["tea"], 2), Line(CATALOGUE["beer"], 6)))
+_SUPPER = Basket(
+    (ReceiptLine(CATALOGUE["rice"], 5), ReceiptLine(CATALOGUE["tea"], 2), ReceiptLine(CATALOGUE["beer"], 6))
+)
 _ACCOUNT = {"bank": "0005", "branch": "001", "number": "1234567", "holder": "バンゴウ ハナコ"}
 
 
@@ -41,7 +43,7 @@ class Shop:
             way.close()
 
 
-def open_shop(stage: Stage) -> str:
+def open_shop(stage: DemoContext) -> str:
     """A till, a centre, and the portal."""
     world = stage.institutions.world
     till = enrol_till(world, "rice-shop", "till-1")
@@ -50,7 +52,7 @@ def open_shop(stage: Stage) -> str:
     return f"{till.name} has a key of its own, and the centre's certificate for TLS; it reads {till.enrolment.policy}"
 
 
-def shop(stage: Stage) -> str:
+def shop(stage: DemoContext) -> str:
     """The card over the register."""
     shop = _shop(stage)
     shop.receipt = _sell(stage, shop)
@@ -60,7 +62,7 @@ def shop(stage: Stage) -> str:
     return f"¥{shop.receipt.total:,}, of which beer earns nothing: {shop.receipt.points} points, and no PIN"
 
 
-def cut_off(stage: Stage) -> str:
+def cut_off(stage: DemoContext) -> str:
     """The centre loses its power, and the shop sells on."""
     shop = _shop(stage)
     shop.process.kill()
@@ -68,13 +70,13 @@ def cut_off(stage: Stage) -> str:
     try:
         shop.bring()
     except CentreUnreachable:
-        waiting = shop.till.states()[State.WAITING]
+        waiting = shop.till.states()[RecordState.WAITING]
         if waiting == len(receipts):
             return f"the centre is gone; {waiting} more sales, signed and on the till's disk"
     raise StepFailed(f"a centre without power has answered, or records are gone: {shop.till.states()}")
 
 
-def recover(stage: Stage) -> str:
+def recover(stage: DemoContext) -> str:
     """It comes back."""
     shop = _shop(stage)
     shop.process = serve_centre(stage.institutions.world, shop.process.port)
@@ -85,7 +87,7 @@ def recover(stage: Stage) -> str:
     return f"{taken} records brought; {found.granted} points granted, and each found once in the ledger"
 
 
-def refund(stage: Stage) -> str:
+def refund(stage: DemoContext) -> str:
     """At the portal: register, apply, and be paid."""
     assert stage.services is not None
     shop, visit = _shop(stage), visit_of(stage)
@@ -111,7 +113,7 @@ def refund(stage: Stage) -> str:
     return f"¥{paid:,} to the resident's own account, in a bank's file of {len(file.content)} bytes"
 
 
-def who_knows(stage: Stage) -> str:
+def who_knows(stage: DemoContext) -> str:
     """What each party has of the first basket."""
     receipt = _shop(stage).receipt
     assert receipt is not None
@@ -122,7 +124,7 @@ def who_knows(stage: Stage) -> str:
     return f"{', '.join(knowing)} each know a part of one basket; kazashi points exposure says which"
 
 
-def _sell(stage: Stage, shop: Shop) -> Receipt:
+def _sell(stage: DemoContext, shop: Shop) -> Receipt:
     assert stage.services is not None
     card = register_reader(stage.institutions.world, str(stage.services.status["http"]), stage.reader)()
     if card is None:
@@ -130,7 +132,7 @@ def _sell(stage: Stage, shop: Shop) -> Receipt:
     return shop.till.sell(_SUPPER, card)
 
 
-def _shop(stage: Stage) -> Shop:
+def _shop(stage: DemoContext) -> Shop:
     assert isinstance(stage.shop, Shop)
     return stage.shop
 

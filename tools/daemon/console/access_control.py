@@ -32,7 +32,7 @@ _READING = ("GET", "HEAD")
 _PAGES = Pages("kazashi.tools.daemon.console")
 
 
-class Gate:
+class AccessControl:
     """An ASGI application in front of another one."""
 
     def __init__(self, inside: Any, key: str, session: str, port: int) -> None:

@@ -17,12 +17,12 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
 from kazashi.card.image import read_image
 from kazashi.card.request import read_binary, select, select_file
-from kazashi.jpki.profile import Kind
+from kazashi.jpki.profile import CertificateType
 from kazashi.pki.callers import Callers
 from kazashi.pki.directory import partition_entry
 from kazashi.pki.responder import GRID
-from kazashi.reader_bridge.check.probe import Secrets
-from kazashi.reader_bridge.check.result import Outcome
+from kazashi.reader_bridge.check.probe import CardPins
+from kazashi.reader_bridge.check.result import CheckOutcome
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost
@@ -34,7 +34,7 @@ from kazashi.world.clock import epoch, from_epoch
 PIN, PASSWORD, WRONG_PIN = "1234", "ABC123", "9999"
 GRID_SECONDS = int(GRID.total_seconds())
 _REFUSED = "SW1=0x69, SW2=0x82"
-_NOT_GOOD = (Outcome.FAILED, Outcome.BROKEN)
+_NOT_GOOD = (CheckOutcome.FAILED, CheckOutcome.BROKEN)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Visit:
 
 
 @dataclass
-class Stage:
+class DemoContext:
     """What the steps work on."""
 
     directory: Path
@@ -73,19 +73,19 @@ class Stage:
     @property
     def generation(self) -> str:
         """The generation that issues now."""
-        return self.institutions.authorities[Kind.SIGNATURE].issuing().name
+        return self.institutions.authorities[CertificateType.SIGNATURE].issuing().name
 
 
-_Action = Callable[[Stage], str]
+_Action = Callable[[DemoContext], str]
 
 
-def _issue(stage: Stage) -> str:
+def _issue(stage: DemoContext) -> str:
     stage.image = stage.institutions.issue_card("hanako", "hanako")
     resident = stage.institutions.registry.find("hanako")
     return f"{resident.name}, six keys, two certificates, {stage.image.stat().st_size} bytes"
 
 
-def _insert(stage: Stage) -> str:
+def _insert(stage: DemoContext) -> str:
     slot = stage.host.slots[0]
     stage.host.insert(slot, "hanako", stage.image, Presentation())
     if not slot.wait_until_powered(10):
@@ -93,14 +93,14 @@ def _insert(stage: Stage) -> str:
     return f"in {stage.reader}"
 
 
-def _detect(stage: Stage) -> str:
+def _detect(stage: DemoContext) -> str:
     said = _run("opensc-tool", "--reader", stage.reader, "--atr", "--name")
     if "jpki" not in said:
         raise StepFailed(f"opensc-tool took the card for {said!r}")
     return f"opensc-tool calls it {said.split()[-1]!r}, ATR {said.split()[0]}"
 
 
-def _list(stage: Stage) -> str:
+def _list(stage: DemoContext) -> str:
     said = _run("pkcs15-tool", "--reader", stage.reader, "--list-certificates", "--list-keys", "--list-pins")
     for wanted in ("User Authentication Certificate", "Digital Signature Certificate", "User Authentication PIN"):
         if wanted not in said:
@@ -108,15 +108,15 @@ def _list(stage: Stage) -> str:
     return f"pkcs15-tool lists {said.count('X.509 Certificate')} certificates and {said.count('Private RSA Key')} keys"
 
 
-def _read_certificate(stage: Stage) -> str:
+def _read_certificate(stage: DemoContext) -> str:
     pem = stage.directory / "authentication.pem"
     _run("pkcs15-tool", "--reader", stage.reader, "--read-certificate", "1", "--output", str(pem))
-    _root_pem(stage, Kind.AUTHENTICATION)
+    _root_pem(stage, CertificateType.AUTHENTICATION)
     _run("openssl", "verify", "-CAfile", str(stage.directory / "authentication-root.pem"), str(pem))
     return "without a PIN; openssl verifies it under its authority"
 
 
-def _refuse(stage: Stage) -> str:
+def _refuse(stage: DemoContext) -> str:
     said = _run(
         "opensc-tool", "--reader", stage.reader,
         "--send-apdu", select(jpki.AID).hex(),
@@ -128,29 +128,29 @@ def _refuse(stage: Stage) -> str:
     return "status 6982 before the password"
 
 
-def _verify(stage: Stage) -> str:
+def _verify(stage: DemoContext) -> str:
     for number, secret in (("01", PIN), ("02", PASSWORD)):
         _run("pkcs15-tool", "--reader", stage.reader, "--verify-pin", "--auth-id", number, "--pin", secret)
     return "four digits, and the password of the signature key"
 
 
-def _sign(kind: Kind) -> _Action:
-    def action(stage: Stage) -> str:
-        number, secret = ("01", PIN) if kind is Kind.AUTHENTICATION else ("02", PASSWORD)
-        index = 0 if kind is Kind.AUTHENTICATION else 1
-        message, signature = stage.directory / "message", stage.directory / f"{kind.word}.sig"
+def _sign(kind: CertificateType) -> _Action:
+    def action(stage: DemoContext) -> str:
+        number, secret = ("01", PIN) if kind is CertificateType.AUTHENTICATION else ("02", PASSWORD)
+        index = 0 if kind is CertificateType.AUTHENTICATION else 1
+        message, signature = stage.directory / "message", stage.directory / f"{kind.code}.sig"
         message.write_text("かざし\n", encoding="utf-8")
         login = ["--module", pkcs11_module(), "--slot-index", str(index), "--login", "--pin", secret]
         _run(
             "pkcs11-tool", *login, "--sign", "--id", number, "--mechanism", "SHA256-RSA-PKCS",
             "--input-file", str(message), "--output-file", str(signature),
         )  # fmt: skip
-        certificate = stage.directory / f"{kind.word}.der"
+        certificate = stage.directory / f"{kind.code}.der"
         _run(
             "pkcs11-tool", *login, "--read-object", "--type", "cert", "--id", number, "--output-file", str(certificate)
         )
         _root_pem(stage, kind)
-        public = stage.directory / f"{kind.word}.pub"
+        public = stage.directory / f"{kind.code}.pub"
         public.write_text(
             _run("openssl", "x509", "-inform", "DER", "-in", str(certificate), "-noout", "-pubkey"), encoding="ascii"
         )
@@ -162,7 +162,7 @@ def _sign(kind: Kind) -> _Action:
     return action
 
 
-def _count_wrong_pin(stage: Stage) -> str:
+def _count_wrong_pin(stage: DemoContext) -> str:
     verify = ("pkcs15-tool", "--reader", stage.reader, "--verify-pin", "--auth-id", "01", "--pin")
     wrong = subprocess.run([*verify, WRONG_PIN], capture_output=True, text=True, check=False, timeout=30)
     left = _tries_on_disk(stage)
@@ -174,7 +174,7 @@ def _count_wrong_pin(stage: Stage) -> str:
     return "2 tries left, on disk too; the right PIN restores 3"
 
 
-def _tear_out(stage: Stage) -> str:
+def _tear_out(stage: DemoContext) -> str:
     from smartcard.Exceptions import CardConnectionException
     from smartcard.scard import SCARD_LEAVE_CARD, SCardBeginTransaction, SCardEndTransaction
     from smartcard.System import readers
@@ -200,15 +200,15 @@ def _tear_out(stage: Stage) -> str:
     return f"the client is told within {seconds * 1000:.0f} ms, and finds the card again when it is back"
 
 
-def _check_reader(stage: Stage) -> str:
-    report = run_checks(stage.reader, Secrets(PIN, PASSWORD))
+def _check_reader(stage: DemoContext) -> str:
+    report = run_checks(stage.reader, CardPins(PIN, PASSWORD))
     if not report.good:
         wrong = [f"{found.check}: {found.detail}" for found in report.results if found.outcome in _NOT_GOOD]
         raise StepFailed(f"the card does not pass its own check: {'; '.join(wrong)}")
     return f"{len(report.results)} checks in {report.seconds:.1f} s; the same ones look at any reader and card"
 
 
-def _fail_on_purpose(stage: Stage) -> str:
+def _fail_on_purpose(stage: DemoContext) -> str:
     slot = stage.host.slots[0]
     stage.host.remove(slot)
     plan = parse_fault_script("faults: [{status: 6F00, when: {matching: 802A}}]")
@@ -229,52 +229,54 @@ def _fail_on_purpose(stage: Stage) -> str:
     return f"every signature is answered with 6F00, and pkcs11-tool says: {said}"
 
 
-def _serve(stage: Stage) -> str:
+def _serve(stage: DemoContext) -> str:
     stage.institutions.settle()
     stage.services = Services(stage.institutions.world, directory=True)
     stage.caller_key = Callers(stage.institutions.world).register("demonstration")
     return "both authorities over HTTP, their revocation lists by LDAP; a verifier is registered"
 
 
-def _all_good(stage: Stage) -> str:
-    said = {kind: _ocsp(stage, kind) for kind in Kind}
+def _all_good(stage: DemoContext) -> str:
+    said = {kind: _ocsp(stage, kind) for kind in CertificateType}
     if any(": good" not in words for words in said.values()):
         raise StepFailed(f"OCSP does not call both certificates good: {said}")
     return "openssl ocsp calls both certificates good"
 
 
-def _move(stage: Stage) -> str:
+def _move(stage: DemoContext) -> str:
     institutions = stage.institutions
     institutions.registry.record("hanako", MoveWithin("架空町１丁目１番１号"))
     institutions.settle()
     return "recorded in the registry of Shibuya, and over Juki-Net with J-LIS and the authorities"
 
 
-def _mark(stage: Stage) -> str:
+def _mark(stage: DemoContext) -> str:
     institutions = stage.institutions
     now = institutions.world.clock.now()
     institutions.advance(from_epoch((epoch(now) // GRID_SECONDS + 1) * GRID_SECONDS))
-    signature, authentication = _ocsp(stage, Kind.SIGNATURE), _ocsp(stage, Kind.AUTHENTICATION)
+    signature, authentication = _ocsp(stage, CertificateType.SIGNATURE), _ocsp(stage, CertificateType.AUTHENTICATION)
     if ": revoked" not in signature or "affiliationChanged" not in signature or ": good" not in authentication:
         raise StepFailed(f"OCSP says {signature!r} and {authentication!r}")
-    if not _verifies(stage, Kind.SIGNATURE):
+    if not _verifies(stage, CertificateType.SIGNATURE):
         raise StepFailed("the revocation list is ahead of its day")
     return "openssl ocsp: signature revoked, affiliationChanged; authentication good. The list still says good"
 
 
-def _next_day(stage: Stage) -> str:
+def _next_day(stage: DemoContext) -> str:
     institutions = stage.institutions
     institutions.advance(institutions.world.clock.now() + timedelta(days=1))
-    if _verifies(stage, Kind.SIGNATURE) or not _verifies(stage, Kind.AUTHENTICATION):
+    if _verifies(stage, CertificateType.SIGNATURE) or not _verifies(stage, CertificateType.AUTHENTICATION):
         raise StepFailed("the new revocation list does not say what OCSP says")
     return "openssl verify -crl_check: signature revoked, authentication good"
 
 
-def _look_up(stage: Stage) -> str:
+def _look_up(stage: DemoContext) -> str:
     assert stage.services is not None
-    entry = partition_entry(Kind.SIGNATURE, "13113")
+    entry = partition_entry(CertificateType.SIGNATURE, "13113")
     uri = str(stage.services.status["ldap"])
-    published = b64encode(stage.institutions.publications[Kind.SIGNATURE].path(stage.generation, "13113").read_bytes())
+    published = b64encode(
+        stage.institutions.publications[CertificateType.SIGNATURE].path(stage.generation, "13113").read_bytes()
+    )
     for _ in range(50):  # the directory is brought up to date once a second
         said = _run("ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", uri, "-b", entry, "-s", "base")
         if published.decode("ascii") in said:
@@ -283,26 +285,26 @@ def _look_up(stage: Stage) -> str:
     raise StepFailed(f"the directory does not hold today's list at {entry}")
 
 
-def _renew(stage: Stage) -> str:
+def _renew(stage: DemoContext) -> str:
     kinds = stage.institutions.cards.renew("hanako")
-    if kinds != [Kind.SIGNATURE]:
+    if kinds != [CertificateType.SIGNATURE]:
         raise StepFailed(f"the card got new certificates of the kinds {kinds}")
     stage.host.reset(stage.host.slots[0])
     if not stage.host.slots[0].wait_until_powered(10):
         raise StepFailed("pcscd did not notice the card within 10 s")
-    _sign(Kind.SIGNATURE)(stage)
-    if not _verifies(stage, Kind.SIGNATURE):
+    _sign(CertificateType.SIGNATURE)(stage)
+    if not _verifies(stage, CertificateType.SIGNATURE):
         raise StepFailed("the new signature certificate is not good")
     return "a key made on the card, certified, read from the reader; openssl verify -crl_check: good"
 
 
-def _ocsp(stage: Stage, kind: Kind) -> str:
+def _ocsp(stage: DemoContext, kind: CertificateType) -> str:
     """What openssl says of a certificate after asking the world's responder."""
     assert stage.services is not None
-    root = str(stage.directory / f"{kind.word}-root.pem")
+    root = str(stage.directory / f"{kind.code}-root.pem")
     said = _run(
         "openssl", "ocsp", "-issuer", root, "-cert", str(_pem(stage, kind)), "-CAfile", root,
-        "-url", f"{stage.services.status['http']}/ocsp/{kind.word}",
+        "-url", f"{stage.services.status['http']}/ocsp/{kind.code}",
         "-header", f"Authorization=Bearer {stage.caller_key}",
         # The responder's certificate may be made for this very question, and begin in the next second.
         "-attime", str(int(_epoch_now(stage)) + 2), "-validity_period", "9999999",
@@ -310,14 +312,14 @@ def _ocsp(stage: Stage, kind: Kind) -> str:
     return " ".join(said.split())
 
 
-def _verifies(stage: Stage, kind: Kind) -> bool:
+def _verifies(stage: DemoContext, kind: CertificateType) -> bool:
     """Whether openssl accepts a certificate with its municipality's revocation list, as of the world's time."""
     published = stage.institutions.publications[kind].path(stage.generation, "13113")
-    listed = stage.directory / f"{kind.word}.crl.pem"
+    listed = stage.directory / f"{kind.code}.crl.pem"
     _run("openssl", "crl", "-inform", "DER", "-in", str(published), "-out", str(listed))
     done = subprocess.run(
         ["openssl", "verify", "-crl_check", "-attime", _epoch_now(stage), "-CAfile",
-         str(stage.directory / f"{kind.word}-root.pem"), "-CRLfile", str(listed), str(_pem(stage, kind))],
+         str(stage.directory / f"{kind.code}-root.pem"), "-CRLfile", str(listed), str(_pem(stage, kind))],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     if done.returncode and "certificate revoked" not in done.stderr:
@@ -325,13 +327,13 @@ def _verifies(stage: Stage, kind: Kind) -> bool:
     return done.returncode == 0
 
 
-def _pem(stage: Stage, kind: Kind) -> Path:
-    der = stage.directory / f"{kind.word}.der"
+def _pem(stage: DemoContext, kind: CertificateType) -> Path:
+    der = stage.directory / f"{kind.code}.der"
     _run("openssl", "x509", "-inform", "DER", "-in", str(der), "-out", str(der.with_suffix(".pem")))
     return der.with_suffix(".pem")
 
 
-def _epoch_now(stage: Stage) -> str:
+def _epoch_now(stage: DemoContext) -> str:
     return str(epoch(stage.institutions.world.clock.now()))
 
 
@@ -343,8 +345,8 @@ STORY: list[tuple[str, _Action]] = [
     ("authentication certificate read", _read_certificate),
     ("signature certificate refused", _refuse),
     ("both PINs verified", _verify),
-    ("signed with the authentication key", _sign(Kind.AUTHENTICATION)),
-    ("signed with the signature key", _sign(Kind.SIGNATURE)),
+    ("signed with the authentication key", _sign(CertificateType.AUTHENTICATION)),
+    ("signed with the signature key", _sign(CertificateType.SIGNATURE)),
     ("a wrong PIN is counted", _count_wrong_pin),
     ("the card is torn out mid-transaction", _tear_out),
     ("the reader and the card in it are checked", _check_reader),
@@ -359,13 +361,13 @@ STORY: list[tuple[str, _Action]] = [
 ]
 
 
-def _root_pem(stage: Stage, kind: Kind) -> None:
-    der = stage.directory / f"{kind.word}-root.der"
+def _root_pem(stage: DemoContext, kind: CertificateType) -> None:
+    der = stage.directory / f"{kind.code}-root.der"
     der.write_bytes(stage.institutions.authorities[kind].root())
     _run("openssl", "x509", "-inform", "DER", "-in", str(der), "-out", str(der.with_suffix(".pem")))
 
 
-def _tries_on_disk(stage: Stage) -> int:
+def _tries_on_disk(stage: DemoContext) -> int:
     contents, _ = read_image(stage.image)
     return contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left
 
