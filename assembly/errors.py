@@ -34,5 +34,9 @@ class CheckoutMissing(Exception):
     """The program was installed from a wheel, and what is asked for comes with the checkout only."""
 
 
+class PackageMissing(ImportError):
+    """A Python package that a part of the program needs is not installed."""
+
+
 class StepFailed(Exception):
     """A step of the demonstration did not do what it should."""

@@ -41,7 +41,7 @@ def test_the_card(kazashi_connection):
 }
 
 TYPED = """
-from kazashi.card.chip import Chip
+from kazashi.api import Chip
 
 
 def serve(chip: Chip) -> bytes:

@@ -12,7 +12,7 @@ import click
 from kazashi.tools.cli.commands.ca import ca
 from kazashi.tools.cli.commands.card import card
 from kazashi.tools.cli.commands.clock import clock
-from kazashi.tools.cli.commands.development import bench, imports, test
+from kazashi.tools.cli.commands.development import bench, docs, imports, test
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
@@ -69,6 +69,7 @@ for command in (
     world,
     test,
     bench,
+    docs,
     imports,
 ):
     kazashi.add_command(command)

@@ -1,4 +1,4 @@
-"""`kazashi test`, `bench`, `imports`: commands for those who work on Kazashi itself. They need the checkout."""
+"""`kazashi test`, `bench`, `docs`, `imports`: commands for those who work on Kazashi itself. They need the checkout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -72,6 +73,28 @@ def bench(area: str, as_json: bool) -> int:
 
     command = [sys.executable, "-m", "benchmarks", area, *["--json"] * as_json]
     return subprocess.run(command, cwd=linked(checkout()), check=False).returncode
+
+
+@click.command()
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Where the site goes (default: build/docs/html)."
+)
+def docs(output: Path | None) -> int:
+    """Build the documentation as a site.
+
+    It works offline, with search. Prints the path of its first page. A broken link is an error.
+    """
+    from kazashi.tools.cli.checkout import checkout
+
+    root = checkout()
+    site = output or root / "build" / "docs" / "html"
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html",
+               "-d", str(root / "build" / "docs" / "doctrees"), str(root / "docs"), str(site)]  # fmt: skip
+    status = subprocess.run(command, cwd=root, stdout=sys.stderr, check=False).returncode
+    if status:
+        return 1
+    click.echo(site / "index.html")
+    return 0
 
 
 @click.command()

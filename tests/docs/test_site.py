@@ -1,0 +1,141 @@
+"""The documentation: every command in it is one of the program's, every link leads somewhere, and it builds as a site
+that works offline, in which the field's words are found."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from kazashi.tools.cli.command_line import kazashi
+from tests.polling import LIMIT
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "examples/README.md"]
+
+COMMAND = re.compile(r"""(?:^|[(;&|]\s*|\$\()(?:\./)?kazashi(?= )((?:'[^']*'|"[^"]*"|[^#\n|;&)`>'"])*)""")
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every command in indented and fenced blocks, and in single backticks."""
+    text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+    blocks = re.findall(r"^(?:    |\t)\S.*$", text, re.MULTILINE)
+    for fence in re.findall(r"^```(?:sh|shell|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        blocks += fence.splitlines()
+    blocks += re.findall(r"`((?:\./)?kazashi [^`]+)`", text)
+    for line in blocks:
+        for words in COMMAND.findall(line.strip()):
+            yield shlex.split(words.replace("...", ""))
+
+
+def resolved(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
+    """The command that words name, and what is left of them."""
+    command: click.Command = kazashi
+    context = click.Context(kazashi, info_name="kazashi")
+    while words and isinstance(command, click.Group):
+        name, *rest = words
+        if name == "--world":
+            words = rest[1:]
+            continue
+        found = command.get_command(context, name)
+        if found is None:
+            break
+        command, words = found, rest
+        context = click.Context(command, parent=context, info_name=name)
+    return command, context, words
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_in_the_docs_exists_with_its_options(page: Path) -> None:
+    for words in commands(page):
+        command, context, rest = resolved(words)
+        if isinstance(command, click.Group):
+            left = [word for word in rest if not word.startswith("-") and word not in ("VERB", "COMMAND")]
+            assert not left or left[0].isupper(), f"{page.name}: kazashi {' '.join(words)}"
+            continue
+        known = {name for parameter in command.get_params(context) for name in (*parameter.opts,
+                                                                               *parameter.secondary_opts)}  # fmt: skip
+        options = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        free = context.command.context_settings.get("ignore_unknown_options")
+        assert free or options <= known, f"{page.name}: kazashi {' '.join(words)}: {options - known}"
+
+
+@pytest.mark.unit
+def test_the_walk_meets_most_commands() -> None:
+    named = {id(resolved(words)[0]) for page in PAGES for words in commands(page)}
+    assert len(named) > 60
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_there(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, as `kazashi docs` builds it: a warning, such as a link that leads nowhere, is an error."""
+    output = tmp_path_factory.mktemp("docs") / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "kazashi", "docs", "--output", str(output)],
+        capture_output=True, text=True, check=False, timeout=LIMIT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == output / "index.html"
+    return output
+
+
+def test_the_site_asks_for_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"(https?:)?//")
+    for page in site.rglob("*.html"):
+        assert not loads.search(page.read_text(encoding="utf-8")), page
+
+
+WANTED = {
+    "CRL": {"authorities", "glossary"},
+    "revocation status": {"relying-parties", "glossary"},
+    "APDU trace": {"traces", "workbench", "tutorial-card", "glossary"},
+    "card surface": {"card", "glossary"},
+    "retry counter": {"card", "glossary"},
+}
+"""What a stranger looks for, and the pages of which at least two must hold all the words."""
+
+
+@pytest.mark.parametrize("words", WANTED)
+def test_the_field_s_words_are_found(site: Path, words: str) -> None:
+    text = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", text, re.DOTALL)[1])  # type: ignore[index]
+    found: set[str] | None = None
+    for word in words.lower().split():
+        pages: set[str] = set()
+        for table in (index["terms"], index["titleterms"]):
+            for term, places in table.items():
+                if term and word.startswith(term) and len(term) >= min(3, len(word)):  # the index has stems
+                    pages |= {index["docnames"][place] for place in ([places] if isinstance(places, int) else places)}
+        found = pages if found is None else found & pages
+    assert found is not None
+    assert len(found & WANTED[words]) >= 2, found
+
+
+def test_every_command_is_in_the_reference(site: Path) -> None:
+    page = re.sub(r"<[^>]+>", "", (site / "commands.html").read_text(encoding="utf-8"))
+
+    def paths(command: click.Command, path: str) -> Iterator[str]:
+        yield path
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                yield from paths(inner, f"{path} {name}")
+
+    for path in paths(kazashi, "kazashi"):
+        assert path in page, path
