@@ -95,7 +95,7 @@ def test_own_logs_by_command(tmp_path: Path) -> None:
     assert json.loads(say(world, "report", "--name", "logs", "--html", str(page), "--json"))["logs"]["uses"] == 40
 
 
-def test_a_population_of_nobody_is_told_so(tmp_path: Path) -> None:
+def test_a_population_without_residents_is_refused(tmp_path: Path) -> None:
     say(tmp_path / "w", "populate", "--residents", "0")
     assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
 

@@ -19,7 +19,7 @@ from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.event import CardReturn
 from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
 from kazashi.tracking_lab.certificates import CARD, PHONE, EndReason, numbered
-from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason, steps
 from kazashi.tracking_lab.lifetimes import live
 from kazashi.tracking_lab.names import FAMILIES
 from kazashi.tracking_lab.people import AT_THE_REGISTRY, LifeEvent, nth_birthday_after
@@ -237,11 +237,13 @@ def test_empty_and_tiny_worlds(tmp_path: Path) -> None:
             Plan(*wrong)
 
 
-def test_another_population_is_not_written_over(tmp_path: Path) -> None:
-    found = Laboratory(tmp_path / "p")
-    with pytest.raises(PopulationUnusable, match="try: kazashi tracking populate"):
-        _ = found.plan
-    found.populate(Plan(5, 2, "a"))
-    with pytest.raises(PopulationUnusable, match="another population"):
-        found.populate(Plan(5, 2, "b"))
-    assert found.plan == Plan(5, 2, "a")
+def test_another_population_is_not_overwritten(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path / "p")
+    with pytest.raises(PopulationUnusable) as refusal:
+        _ = lab.plan
+    assert refusal.value.reason is PopulationUnusableReason.NO_POPULATION
+    lab.populate(Plan(5, 2, "a"))
+    with pytest.raises(PopulationUnusable) as refusal:
+        lab.populate(Plan(5, 2, "b"))
+    assert refusal.value.reason is PopulationUnusableReason.OTHER_PLAN
+    assert lab.plan == Plan(5, 2, "a")

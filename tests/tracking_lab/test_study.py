@@ -14,8 +14,9 @@ from kazashi.tracking_lab.attributes import best, candidates
 from kazashi.tracking_lab.coalitions import coalitions
 from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, countermeasure, handles
 from kazashi.tracking_lab.engine import DuckDb
+from kazashi.tracking_lab.examine import examine
 from kazashi.tracking_lab.exposure import exposure_of
-from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.linkers import by_timing, dictionary, together, trajectories
 from kazashi.tracking_lab.metrics import pairwise
 from kazashi.tracking_lab.plan import Plan
@@ -246,19 +247,26 @@ def test_findings_have_severity_code_and_evidence(found: Examination) -> None:
     assert all(one.severity in ("high", "medium", "low") and one.evidence for one in codes.values())
 
 
-def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
-    nobody = Laboratory(tmp_path / "nobody")
-    nobody.populate(Plan(0))
-    with pytest.raises(PopulationUnusable, match="nobody has nothing"):
-        examine_population(nobody)
-    cut = Laboratory(tmp_path / "cut")
-    cut.populate(Plan(5, 2))
-    (cut.directory / "whole").unlink()
-    with pytest.raises(PopulationUnusable, match="is not whole"):
-        open_engine(cut)
+def test_an_unusable_population_is_refused_with_a_reason(tmp_path: Path) -> None:
+    empty = Laboratory(tmp_path / "empty")
+    empty.populate(Plan(0))
+    with pytest.raises(PopulationUnusable) as refusal:
+        examine_population(empty)
+    assert refusal.value.reason is PopulationUnusableReason.NO_RESIDENTS
+    incomplete = Laboratory(tmp_path / "incomplete")
+    incomplete.populate(Plan(5, 2))
+    (incomplete.directory / "whole").unlink()
+    with pytest.raises(PopulationUnusable) as refusal:
+        open_engine(incomplete)
+    assert refusal.value.reason is PopulationUnusableReason.INCOMPLETE
+
+
+def test_a_population_of_one_is_examined(tmp_path: Path) -> None:
     one = Laboratory(tmp_path / "one")
     one.populate(Plan(1, 5))
-    assert examine_population(one).sizes["person"] == 1
+    examination = examine(one)
+    assert isinstance(examination, Examination)
+    assert examination.sizes["person"] == 1
 
 
 def test_exposure_by_hand() -> None:
