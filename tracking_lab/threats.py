@@ -318,12 +318,12 @@ class StoreRun:
 
 
 def over_stores(exposure: Exposure, runs: Iterable[StoreRun]) -> list[ThreatRun]:
-    """Whether the actors of a run can get from one handle to another with what is on their disks."""
-    found = []
+    """Whether the actors of each run can get from its source handle to its target with what is in their stores."""
+    threats = []
     for run in runs:
         steps = exposure.path(run.source, run.target, run.actors)
-        way = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no way"
-        result = ThreatResult("way", f"{run.source} -> {run.target}", way)
-        found.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
-                               "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
-    return found
+        path = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no path"
+        result = ThreatResult("way", f"{run.source} -> {run.target}", path)
+        threats.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
+                                 "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
+    return threats
