@@ -233,7 +233,7 @@ def test_empty_and_tiny_worlds(tmp_path: Path) -> None:
     none = numbered(live(Plan(1, 1), 0).certificates.clear(), np.zeros((2, 365), np.int64))
     assert use(Plan(1, 1), 0, none, np.zeros(1, np.uint16)).height == 0
     for wrong in ((-1, 10), (5, 0), (5, 99)):
-        with pytest.raises(ValueError, match="a population has"):
+        with pytest.raises(ValueError, match="a population needs"):
             Plan(*wrong)
 
 
