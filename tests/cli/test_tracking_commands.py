@@ -100,7 +100,7 @@ def test_a_population_without_residents_is_refused(tmp_path: Path) -> None:
     assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
 
 
-def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
+def test_exposure_shows_who_holds_which_handle(tmp_path: Path) -> None:
     with scene(tmp_path / "w") as (institutions, network):
         found, hidden = exposed(institutions, network), unseen(institutions, network)
     runs = [(run.id, str(run.value("way"))) for run in over_stores(found, RUNS)]
