@@ -1,1 +1,1 @@
-"""What reads across the stores of several actors, as nobody in the real world could: balances, exposure, rulings."""
+"""Studies that read the stores of several actors, which nobody in the real world could: balances, exposure, rulings."""

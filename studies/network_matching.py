@@ -1,4 +1,5 @@
-"""The first matching on a made-up crowd: people of the registry's kind, a body's records with noise, two matchers."""
+"""The first matching of an institution's records against the registry, on made-up people: noisy records, two
+matchers."""
 
 from __future__ import annotations
 
@@ -25,28 +26,29 @@ _FIRST, _DAYS = date(1925, 1, 1), 34_000
 
 
 def crowd(seed: str, count: int) -> dict[str, Attributes]:
-    """So many made-up people, by an identifier."""
+    """The attributes of `count` made-up people, by identifier."""
     chance = stream(seed, "matching", "people")
     return {f"p{place}": _somebody(chance) for place in range(count)}
 
 
 def matched(seed: str, count: int, failing: float, work_list: Path | None = None) -> dict[str, Any]:
-    """Match a body's records of a crowd, with so much noise that a share of them does not match letter for letter;
-    answers what came of it."""
+    """Match an institution's noisy records of made-up people. The noise is set so that the share `failing` of the
+    records does not match letter for letter. `work_list` is the CSV file for records that need manual review. Returns
+    the quality of exact matching and of the matcher, by name."""
     people = crowd(seed, count)
     everybody = list(people.values())
     rate = calibrated(everybody, failing, lambda: stream(seed, "matching", "noise"))
     chance = stream(seed, "matching", "noise")
     records = [MatchRecord(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
     truth = {f"r{place}": identifier for place, identifier in enumerate(people)}
-    exact, found = match_exactly(records, people), match(records, people)
+    exact, result = match_exactly(records, people), match(records, people)
     if work_list is not None:
-        _write(work_list, {record.number: record for record in records}, found.work_list)
-    before, after = quality(exact, truth), quality(found, truth)
+        _write(work_list, {record.number: record for record in records}, result.work_list)
+    before, after = quality(exact, truth), quality(result, truth)
     return {
         "records": count, "noise rate": rate, "exact match fails": before.by_hand,
         "exact precision": before.precision, "matcher precision": after.precision, "matcher recall": after.recall,
-        "matcher F1": after.f1, "left to people": len(found.work_list),
+        "matcher F1": after.f1, "left to people": len(result.work_list),
     }  # fmt: skip
 
 
@@ -55,8 +57,8 @@ def _write(path: Path, records: dict[str, MatchRecord], work: dict[str, int]) ->
         writer = csv.writer(file)
         writer.writerow(("record", "name", "kana", "birth", "sex", "address", "candidates"))
         for number, candidates in work.items():
-            found = records[number].attributes
-            writer.writerow((number, found.name, found.kana, found.birth, found.sex, found.address, candidates))
+            person = records[number].attributes
+            writer.writerow((number, person.name, person.kana, person.birth, person.sex, person.address, candidates))
 
 
 def _somebody(chance: Random) -> Attributes:

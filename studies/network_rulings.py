@@ -1,5 +1,5 @@
-"""Why the Supreme Court found Juki-Net constitutional on 2008-03-06 (平19(オ)403): five reasons, held against what the
-actors of a world have on their disks. Whatever contradicts a reason is a row that anybody can look up."""
+"""The five reasons for which the Supreme Court found Juki-Net constitutional on 2008-03-06 (平19(オ)403), compared with
+the stores of a world's actors. Each contradiction is a row that anybody can look up."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NOT_SECRET = {
     "household", "status", "since", "residences", *_IDENTITY,
 }  # fmt: skip
 _CARD_BORNE = {"serial", "resident_record_code", "record_code"}
-"""Columns that hold what a card carries, or stands for: certificate serial numbers and resident record codes."""
+"""Columns of what a card carries or stands for: certificate serial numbers and resident record codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulingFinding:
-    """A reason, and the rows that speak against it."""
+    """A reason of the ruling: its numeral, its text, and the rows that contradict it."""
 
     reason: str
     words: str
@@ -34,23 +34,23 @@ class RulingFinding:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether nothing contradicts the reason."""
         return not self.against
 
 
 def held_against_stores(world: World, network: Network) -> list[RulingFinding]:
-    """The five reasons, in the ruling's order."""
+    """Compare the five reasons with the stores of a world, in the ruling's order."""
     return [
-        RulingFinding("i", "what Juki-Net holds is not highly secret", _secret(network)),
-        RulingFinding("ii", "nothing is disclosed without a basis in law", _without_basis(world, network)),
-        RulingFinding("iii", "no body can bring together what is handled in different sectors", _joined(network)),
-        RulingFinding("iv", "use off purpose is punished", _unpunished(world, network)),
-        RulingFinding("v", "what the card carries is not left in the computers of agencies", _left(world)),
+        RulingFinding("i", "the data in Juki-Net is not highly confidential", _secret(network)),
+        RulingFinding("ii", "no data is disclosed without a legal basis", _without_basis(world, network)),
+        RulingFinding("iii", "no institution can combine data of different sectors", _joined(network)),
+        RulingFinding("iv", "use for another purpose is punished", _unpunished(world, network)),
+        RulingFinding("v", "the data on the card does not stay in the computers of agencies", _left(world)),
     ]
 
 
 def _secret(network: Network) -> list[str]:
-    """What J-LIS holds of people beyond the four attributes and what goes with them."""
+    """The fields that J-LIS holds beyond the four attributes and what belongs to them."""
     store = network.institutions.juki_net.j_lis.store
     with store.reading() as connection:
         documents = connection.execute(sa.text("SELECT document FROM identity LIMIT 1000")).scalars().all()
@@ -59,6 +59,7 @@ def _secret(network: Network) -> list[str]:
 
 
 def _without_basis(world: World, network: Network) -> list[str]:
+    """Provisions that were not denied and have no legal basis, on the network and outside it."""
     with network.core.store.reading() as connection:
         query = "SELECT number FROM provision_record WHERE outcome <> 'denied' AND reason = ''"
         rows = connection.execute(sa.text(query)).scalars().all()
@@ -67,9 +68,9 @@ def _without_basis(world: World, network: Network) -> list[str]:
 
 
 def _joined(network: Network) -> list[str]:
-    """Platforms on which one owner's one code stands beside copies of several sectors, or one operator could read
-    several bodies' copies."""
-    found = []
+    """Platforms where one code of an institution is stored with copies of several sectors, or where the operator can
+    read the copies of several institutions."""
+    against = []
     for interface in network.interfaces:
         with interface.platform.store.reading() as connection:
             query = sa.text(
@@ -77,19 +78,19 @@ def _joined(network: Network) -> list[str]:
                 " HAVING count(DISTINCT item) > 1 ORDER BY owner LIMIT 5"
             )
             rows = connection.execute(query).all()
-        found += [f"{owner} has {items} sectors under one code (address {address})" for owner, items, address in rows]
+        against += [f"{owner} has {items} sectors under one code (address {address})" for owner, items, address in rows]
         operator = interface.platform.operator_sees()
         if len(operator) > 1:
             total = sum(operator.values())
-            found.append(
-                f"whoever runs {interface.platform.name} could read {total} copies of {len(operator)} bodies,"
-                " each under codes of its own"
+            against.append(
+                f"the operator of {interface.platform.name} can read {total} copies of {len(operator)} institutions,"
+                " each under its own codes"
             )
-    return found
+    return against
 
 
 def _unpunished(world: World, network: Network) -> list[str]:
-    """Denials for which the law has no penalty in store."""
+    """Reasons of denials for which the law has no penalty."""
     with network.core.store.reading() as connection:
         query = "SELECT DISTINCT reason FROM provision_record WHERE outcome = 'denied'"
         reasons = list(connection.execute(sa.text(query)).scalars())
@@ -100,9 +101,10 @@ def _unpunished(world: World, network: Network) -> list[str]:
 
 
 def _left(world: World) -> list[str]:
-    """Tables of services that hold serial numbers or resident record codes, with how many rows. Whoever issues these
-    is not an agency that a person shows the card to: the registry, its network, the core, and the authorities."""
-    found = []
+    """Columns of services that hold serial numbers or resident record codes, with the number of rows. The issuers of
+    these (the registry, its network, the core, the authorities) are left out: they are not agencies that a person shows
+    the card to."""
+    against = []
     for actor in (actor.store for actor in actors_of(world) if not actor.owner.issues):
         store = world.store_to_study(actor)
         inspector = sa.inspect(store.engine)
@@ -111,8 +113,8 @@ def _left(world: World) -> list[str]:
             columns = {column["name"] for column in inspector.get_columns(table, schema=schema)} & _CARD_BORNE
             for column in sorted(columns):
                 if count := _count(store, table, column):
-                    found.append(f"{actor}.{table}.{column}: {count} rows")
-    return found
+                    against.append(f"{actor}.{table}.{column}: {count} rows")
+    return against
 
 
 def _count(store: Any, table: str, column: str) -> int:

@@ -1,4 +1,5 @@
-"""The three ways of one question, on the copies that the bodies of a world really have."""
+"""One question asked in three ways, over the copies that the institutions of a world hold: a common database, the
+individual number, and the network's codes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from kazashi.resident_registry.resident import Resident
 
 
 def ask_three_ways(network: Network, person: Resident) -> list[Seen]:
-    """The child allowance's question about a person in each way. Raises StepFailed."""
+    """Ask the child allowance's question about a person in each of the three ways. Raises StepFailed."""
     requester, town = body_of(person), allowance_questions()[0][1]
     rows = {}
     for one in network.people():

@@ -1,6 +1,7 @@
-"""Each point that a till has granted is found once in the ledger, or is named with the reason why not.
+"""The balance of refund points: each point that a till granted is in the ledger exactly once, or is listed with the
+reason why it is not.
 
-Nobody in the real world could draw this up: it reads every till's disk, and the centre's ledger.
+Nobody in the real world could draw up this balance: it reads every till's disk and the centre's ledger.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from kazashi.refund_points.till import RecordState, Till
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A record that is not in the ledger, or not as its till has it: which, how many points, and why."""
+    """A record that is missing from the ledger, or differs there from the till's: its till, number and points, and the
+    reason."""
 
     till: str
     number: int
@@ -25,8 +27,12 @@ class Open:
 
 @dataclass
 class Balance:
-    """What the tills have granted, what of that is in the ledger, what is still on its way, refused with a reason, or
-    wrong; `elsewhere` is in the ledger and on no disk that is here. All in points, returns taken away."""
+    """The points that the tills granted, and where they are, with returned goods deducted.
+
+    `found` points are in the ledger; the lists have the records that are `waiting` to be sent, `refused` with a reason,
+    or `wrong`. `elsewhere` are points in the ledger from tills whose disks are not here. `records` counts records, all
+    other numbers are points.
+    """
 
     granted: int = 0
     records: int = 0
@@ -39,24 +45,24 @@ class Balance:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong, and the sums agree."""
+        """Whether no record is wrong and the sums agree."""
         sides = self.found + sum(one.points for one in (*self.waiting, *self.refused, *self.wrong))
         agrees = -self.ledger["granted"] == self.found + self.elsewhere
         return not self.wrong and sides == self.granted and agrees and sum(self.ledger.values()) == 0
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The balance for JSON; each listed record is till, number, points and reason."""
         lists = {name: [[one.till, one.number, one.points, one.why] for one in getattr(self, name)]
                  for name in ("waiting", "refused", "wrong")}  # fmt: skip
         return {"good": self.good, "granted": self.granted, "records": self.records, "found": self.found,
                 "elsewhere": self.elsewhere, "ledger": self.ledger, **lists}  # fmt: skip
 
     def in_words(self) -> str:
-        """For people."""
+        """The balance as text, with the first 20 listed records."""
         lines = [
             f"{self.granted:>14,} points granted by the tills, in {self.records:,} records",
-            f"{self.found:>14,} of them found once in the ledger",
-            f"{sum(one.points for one in self.waiting):>14,} still on their way, in {len(self.waiting):,} records",
+            f"{self.found:>14,} in the ledger exactly once",
+            f"{sum(one.points for one in self.waiting):>14,} waiting to be sent, in {len(self.waiting):,} records",
             f"{sum(one.points for one in self.refused):>14,} refused by the centre or damaged, "
             f"in {len(self.refused):,} records",
             f"{sum(one.points for one in self.wrong):>14,} lost or wrong, in {len(self.wrong):,} records",
@@ -72,39 +78,40 @@ class Balance:
 
 
 def balance(centre: Centre, tills: Iterable[Till]) -> Balance:
-    """Hold the tills' disks against the ledger."""
-    found = Balance()
+    """Compare the tills' disks with the ledger."""
+    result = Balance()
     seen = set()
     for till in tills:
         seen.add(till.name)
-        _compare(found, till, centre.taken(till.name))
-    found.elsewhere += sum(sum(centre.taken(entry.name).values()) for entry in centre.tills() if entry.name not in seen)
+        _compare(result, till, centre.taken(till.name))
+    others = (entry.name for entry in centre.tills() if entry.name not in seen)
+    result.elsewhere += sum(sum(centre.taken(name).values()) for name in others)
     with centre.store.reading() as connection:
-        found.ledger = centre.ledger.totals(connection)
-    return found
+        result.ledger = centre.ledger.totals(connection)
+    return result
 
 
-def _compare(found: Balance, till: Till, taken: dict[int, int]) -> None:
-    """Count each record of a till where it belongs; `taken` has the points of those in the ledger, by number."""
+def _compare(result: Balance, till: Till, taken: dict[int, int]) -> None:
+    """Add a till's records to the balance; `taken` has the points of its records in the ledger, by number."""
     for state, reason, record in till.records():
-        found.granted += record.points
-        found.records += 1
-        there = taken.get(record.number)
-        if there == record.points:
-            found.found += taken.pop(record.number)
+        result.granted += record.points
+        result.records += 1
+        points = taken.get(record.number)
+        if points == record.points:
+            result.found += taken.pop(record.number)
             continue
-        listed, why = _difference(found, state, reason, there)
+        listed, why = _difference(result, state, reason, points)
         listed.append(Open(till.name, record.number, record.points, why))
     for number, state, reason in till.unreadable():
-        found.records += 1
-        found.refused.append(Open(till.name, number, 0, f"cannot be read any more ({state.value}) {reason}".strip()))
-    found.elsewhere += sum(taken.values())
+        result.records += 1
+        result.refused.append(Open(till.name, number, 0, f"can no longer be read ({state.value}) {reason}".strip()))
+    result.elsewhere += sum(taken.values())
 
 
-def _difference(found: Balance, state: RecordState, reason: str, there: int | None) -> tuple[list[Open], str]:
-    """The list for a record that the ledger does not have as its till has it, and why."""
-    if there is not None:
-        return found.wrong, f"the ledger has {there}"
+def _difference(result: Balance, state: RecordState, reason: str, points: int | None) -> tuple[list[Open], str]:
+    """The list for a record that differs from the ledger, and the reason. `points` is what the ledger has, or None."""
+    if points is not None:
+        return result.wrong, f"the ledger has {points}"
     if state is RecordState.ACKNOWLEDGED:
-        return found.wrong, "acknowledged, and not in the ledger"
-    return found.waiting if state is RecordState.WAITING else found.refused, reason or state.value
+        return result.wrong, "acknowledged, but not in the ledger"
+    return result.waiting if state is RecordState.WAITING else result.refused, reason or state.value

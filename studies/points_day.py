@@ -1,8 +1,8 @@
-"""A day of a town with refund points: rush hours, networks that are cut, tills that crash, a centre that loses its
-power, answers that are lost so that records come again; then the refund season; and the balance at the end.
+"""A simulated day of refund points in a town: rush hours, network outages, till crashes, power failures of the centre,
+and lost responses, after which records are sent again; then the refund season, and the balance at the end.
 
-Tills sell on disks of their own and send over HTTPS to a centre in a process of its own, which is killed in earnest.
-A till's crash is that its program forgets everything but its disk. Customers are serial numbers without cards.
+Each till has its own disk and sends over HTTPS to a centre in a separate process, which is really killed. A till that
+crashes keeps nothing but its disk. Customers are serial numbers without cards.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ from kazashi.world.clock import WorldClock, in_japan
 from kazashi.world.home import World
 
 HOURS = {8: 3, 9: 4, 10: 6, 11: 8, 12: 11, 13: 7, 14: 6, 15: 6, 16: 8, 17: 12, 18: 13, 19: 9, 20: 5, 21: 2}
-"""How a day's purchases spread over the hours in Japan, in hundredths: an assumption, with a rush at noon and one at
-six, as shops that sell lunch and supper have it."""
+"""The share of a day's purchases in each hour in Japan, in hundredths: an assumption, with one rush at noon and one at
+six, as in shops that sell lunch and supper."""
 
 BUSIEST_HOUR = max(HOURS.values()) / sum(HOURS.values())
 
 _STEP_MINUTES = 15
 _BASKETS_A_DAY = 2
 _CUT, _CRASH, _LOST_ANSWER, _CENTRE_OUT = 0.03, 0.02, 0.05, 0.06
-"""How likely, in each quarter of an hour: that a shop's network is cut, that a till crashes, that an answer of the
-centre is lost on its way, and that the centre loses its power."""
+"""The probabilities, per quarter of an hour, that a shop's network goes down, that a till crashes, that a response of
+the centre is lost, and that the centre loses power."""
 
 _FORGOTTEN, _SHOWN_LATER, _RETURNED, _REVOKED = 0.08, 0.5, 0.03, 0.01
-"""How many customers forget the card, how many of those show it later, how many receipts come back, and how many cards
-are revoked."""
+"""The shares of customers who forget the card, of those who show it later, of receipts that are returned, and of cards
+that are revoked."""
 
 _FIRST_SERIAL = 0x70000000
 _COUNTERS = 4
-"""People at the portal at the same moment."""
+"""People at the portal at the same time."""
 
 
 @dataclass
 class DayReport:
-    """What happened. `hours` has, to an hour: purchases, and how many records waited at its end."""
+    """The counts of a simulated day. `hours` has, for each hour, the purchases and the records that waited at its
+    end."""
 
     shops: int
     customers: int
@@ -72,11 +73,11 @@ class DayReport:
     balance: Balance = field(default_factory=Balance)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The report for JSON."""
         return {**asdict(self), "balance": self.balance.as_dict()}
 
     def in_words(self) -> str:
-        """For people, with the day as a chart."""
+        """The report as text, with a chart of the day."""
         most = max((purchases for purchases, _ in self.hours.values()), default=1) or 1
         chart = [f"{hour:>4}:00 {'█' * round(40 * purchases / most):40} {purchases:>7,} purchases, {waiting:,} wait"
                  for hour, (purchases, waiting) in sorted(self.hours.items())]  # fmt: skip
@@ -84,8 +85,8 @@ class DayReport:
             f"{self.shops:,} shops, {self.customers:,} customers, {self.purchases:,} purchases, "
             f"{self.with_points:,} with points at once, {self.shown_later:,} later, {self.returned:,} returns",
             *chart,
-            f"{self.cuts:,} networks cut, {self.crashes:,} tills crashed, {self.lost_answers:,} answers lost, "
-            f"the centre lost its power {self.centre_restarts:,} times",
+            f"{self.cuts:,} network outages, {self.crashes:,} till crashes, {self.lost_answers:,} lost responses, "
+            f"{self.centre_restarts:,} power failures of the centre",
             f"refund season: {self.applications:,} applications, {self.refunded:,} yen paid",
             self.balance.in_words(),
         ])  # fmt: skip
@@ -94,8 +95,8 @@ class DayReport:
 def simulate(
     world: World, shops: int, customers: int, day: date, progress: Callable[[int], None] = lambda _: None
 ) -> DayReport:
-    """Let a day pass in a new world, and the refund season after it. `progress` is told how many of `steps()` quarters
-    are over. Raises ServicesUnavailable."""
+    """Simulate a day in a new world, and the refund season after it. `progress` is called with the number of quarters
+    of an hour done, of `steps()`. Raises ServicesUnavailable."""
     town = _Town(world, shops, customers, day)
     with ExitStack() as stack:
         stack.callback(town.close)
@@ -109,30 +110,31 @@ def simulate(
 
 
 def steps() -> int:
-    """Quarters of an hour in the shops' day."""
+    """The number of quarters of an hour while the shops are open."""
     return len(HOURS) * 60 // _STEP_MINUTES
 
 
 _EVENING = 20
-"""How often tills try in the evening, at most."""
+"""The most attempts of a till to send in the evening."""
 
 
-class _LossyWay:
-    """A till's way to the centre; it can be cut, and it can lose an answer after the centre has taken the records."""
+class _LossyTransport:
+    """A till's connection to the centre. It can be down (`cut` quarters of an hour), and it can lose a response after
+    the centre has stored the records."""
 
-    def __init__(self, way: HttpsTransport) -> None:
-        self.way = way
+    def __init__(self, inner: HttpsTransport) -> None:
+        self.inner = inner
         self.cut = 0
         self.loses_next = False
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
         if self.cut:
-            raise CentreUnreachable("the network is cut")
-        answer = self.way.send(till, records)
+            raise CentreUnreachable("the network is down")
+        response = self.inner.send(till, records)
         if self.loses_next:
             self.loses_next = False
-            raise CentreUnreachable("the answer was lost")
-        return answer
+            raise CentreUnreachable("the response was lost")
+        return response
 
 
 class _Town:
@@ -140,7 +142,7 @@ class _Town:
         self._world, self._day = world, day
         self._chance: Random = world.random_stream("points day")
         self.report = DayReport(shops, customers)
-        self._put_clock(0)
+        self._set_clock(0)
         self._cards = [
             CardReading(
                 _FIRST_SERIAL + number, "its certificate is revoked" if self._chance.random() < _REVOKED else ""
@@ -148,7 +150,7 @@ class _Town:
             for number in range(customers)
         ]
         self.tills: dict[str, Till] = {}
-        self._ways: dict[str, _LossyWay] = {}
+        self._transports: dict[str, _LossyTransport] = {}
         self._forgotten: list[tuple[str, str, CardReading]] = []
         self.centre: Centre = centre_of(world)
         self._process: ServedProcess | None = serve_centre(world)
@@ -156,13 +158,13 @@ class _Town:
         for number in range(shops):
             shop = f"shop-{number + 1}"
             self.tills[shop] = enrol_till(world, shop, "till-1")
-            way = HttpsTransport.of(self.tills[shop], f"https://localhost:{self._port}")
-            self._ways[shop] = _LossyWay(way)
+            transport = HttpsTransport.of(self.tills[shop], f"https://localhost:{self._port}")
+            self._transports[shop] = _LossyTransport(transport)
 
     def quarter(self, step: int) -> None:
-        """A quarter of an hour: faults, purchases, and whatever can be sent."""
+        """Simulate a quarter of an hour: faults, purchases, and sending."""
         hour = sorted(HOURS)[step * _STEP_MINUTES // 60]
-        self._put_clock(step)
+        self._set_clock(step)
         self._faults()
         share = HOURS[hour] / sum(HOURS.values()) * _STEP_MINUTES / 60
         wanted = self.report.customers * _BASKETS_A_DAY * share
@@ -176,19 +178,20 @@ class _Town:
         self.report.hours[hour] = (sold + count, waiting)
 
     def evening(self) -> None:
-        """Networks are mended and the centre is back. One shop in fifty stays cut off, and its records on their way."""
+        """Restore the networks and the centre, and let the tills send. One shop in fifty stays offline, and its records
+        stay waiting."""
         self._restart_centre()
-        for number, way in enumerate(self._ways.values()):
-            way.loses_next = False
-            way.cut = 1 if number % 50 == 49 else 0
-        reached = [self.tills[shop] for shop, way in self._ways.items() if not way.cut]
-        for _ in range(_EVENING):  # a till tries again, as tills do: a line of before the centre's restart is dead
+        for number, transport in enumerate(self._transports.values()):
+            transport.loses_next = False
+            transport.cut = 1 if number % 50 == 49 else 0
+        reached = [self.tills[shop] for shop, transport in self._transports.items() if not transport.cut]
+        for _ in range(_EVENING):  # tills retry: a connection from before the centre's restart is dead
             self._send()
             if not any(till.states()[RecordState.WAITING] for till in reached):
                 break
 
     def refund_season(self) -> None:
-        """In January, everybody comes to the portal at once."""
+        """Let everybody apply at the portal at the same time, in January of the next year."""
         clock = self._world.clock
         assert isinstance(clock, WorldClock)
         clock.stand(in_japan(date(self._day.year + 1, 1, 15), 10))
@@ -198,7 +201,7 @@ class _Town:
         self.report.applications = sum(applied)
         if not self.report.applications:
             return
-        refunds.payment_file()  # one file is enough for a town
+        refunds.payment_file()  # one file has room for a whole town
         for person, _, _ in refunds.people():
             for application in refunds.applications(person):
                 paid = self._chance.random() >= 0.02
@@ -206,8 +209,8 @@ class _Town:
                 self.report.refunded += application.yen if paid else 0
 
     def close(self) -> None:
-        for way in self._ways.values():
-            way.way.close()
+        for transport in self._transports.values():
+            transport.inner.close()
         if self._process is not None:
             self._process.stop()
 
@@ -219,25 +222,25 @@ class _Town:
         account = Account("0005", "001", "1", f"{number % 10_000_000:07}", f"カクウ {number}")
         try:
             refunds.apply(person, self._day.year, account, name)
-        except RefundRejected:  # no points, or one that returned more than was bought
+        except RefundRejected:  # no points, or more was returned than bought
             return False
         return True
 
-    def _put_clock(self, step: int) -> None:
+    def _set_clock(self, step: int) -> None:
         clock = self._world.clock
         assert isinstance(clock, WorldClock)
         clock.stand(in_japan(self._day, min(HOURS)) + timedelta(minutes=step * _STEP_MINUTES))
 
     def _faults(self) -> None:
         chance, report = self._chance, self.report
-        for shop, way in self._ways.items():
-            if way.cut:
-                way.cut -= 1
+        for shop, transport in self._transports.items():
+            if transport.cut:
+                transport.cut -= 1
             elif chance.random() < _CUT:
-                way.cut = chance.randint(1, 8)
+                transport.cut = chance.randint(1, 8)
                 report.cuts += 1
-            if chance.random() < _LOST_ANSWER and not way.loses_next:
-                way.loses_next = True
+            if chance.random() < _LOST_ANSWER and not transport.loses_next:
+                transport.loses_next = True
                 report.lost_answers += 1
             if chance.random() < _CRASH:
                 self.tills[shop].store.engine.dispose()
@@ -279,4 +282,4 @@ class _Town:
     def _send(self) -> None:
         for shop, till in self.tills.items():
             with suppress(CentreUnreachable):
-                send_waiting(till, self._ways[shop])
+                send_waiting(till, self._transports[shop])

@@ -1,7 +1,8 @@
-"""Who knows what of one basket: read from the stores of everybody in the chain from the till to the refund.
+"""Who knows what about one purchase: read from the stores of all actors from the till to the refund.
 
-The shop has goods and a code; the centre has a code and a sum; whoever came to the portal has tied the code to a
-name and an account; the platform operator ties the person to serial numbers; and the authority has been asked.
+The shop has the goods and a code. The centre has the code and a sum. A person who registers at the portal links the
+code to a name and a bank account. The platform operator links the person to serial numbers. The authority has received
+requests about these.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from kazashi.world.home import World
 
 
 def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
-    """What each of them has on its disk about a receipt, SHOP/TILL/INSTALLATION/NUMBER. Raises UsageError and
-    SaleRejected."""
+    """What each actor's store has about a receipt, named SHOP/TILL/INSTALLATION/NUMBER: facts by label, by actor; empty
+    for an actor that has none. Raises UsageError if the name is wrong, and SaleRejected if the till has no such
+    receipt."""
     parts = receipt.split("/")
     if len(parts) != 4:
-        raise UsageError(f"{receipt!r} is no receipt: SHOP/TILL/INSTALLATION/NUMBER")
+        raise UsageError(f"{receipt!r} is not the name of a receipt; give SHOP/TILL/INSTALLATION/NUMBER")
     till = open_till(world, parts[0], parts[1])
     printed = till.receipt(receipt)
     record = next((record for _, _, record in till.records() if receipt in (record.receipt, record.of)), None)

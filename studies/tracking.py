@@ -1,5 +1,5 @@
-"""What the commands put together for the tracking laboratory: a population, its examination, and the claims that come
-from elsewhere: the rules, the ruling, the refund points, the first matching."""
+"""The tracking report of the commands: a population, its examination, and claims about other parts of the system: the
+rules, the ruling, the refund points and the first matching."""
 
 from __future__ import annotations
 
@@ -29,37 +29,38 @@ from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
 
 RESIDENTS, YEARS = 1_000, 10
-"""Of a population that is made because there is none yet."""
+"""The size of the population that is generated if a world has none."""
 
 _DAY = date(2026, 11, 24)
 Progress = Callable[[str], object]
 
 
 def laboratory_of(world: World, name: str = "population") -> Laboratory:
-    """Where a world's population is."""
+    """The laboratory of a world's population or logs, by name."""
     return Laboratory(world.directory / "tracking" / name)
 
 
 def populated(
     world: World, plan: Plan, name: str = "population", progress: Callable[[int], object] = lambda _: None
 ) -> Laboratory:  # fmt: skip
-    """A population after a plan, made or gone on with, on all cores. Raises PopulationUnusable."""
-    found = laboratory_of(world, name)
-    found.populate(plan, progress, os.cpu_count() or 1 if steps(plan) > 2 else 1)
-    return found
+    """Generate a world's population from a plan, or resume an interrupted run, on all cores. Raises PopulationUnusable
+    and OSError, as `Laboratory.populate` does."""
+    laboratory = laboratory_of(world, name)
+    laboratory.populate(plan, progress, os.cpu_count() or 1 if steps(plan) > 2 else 1)
+    return laboratory
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingReport:
-    """The examination of a population with the runs over actors' stores among its threats, who holds what, and the
-    claims."""
+    """The examination of a population, its threat runs including those over actors' stores; the exposure matrix; and
+    the claims."""
 
     examination: Examination
     exposure: dict[str, Any]
     claims: tuple[Claim, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, and for the page."""
+        """The report for JSON and for the page: the examination's document, with `exposure` and `claims`."""
         claims = [claim.as_dict() for claim in self.claims]
         return {**self.examination.as_dict(), "exposure": self.exposure, "claims": claims}
 
@@ -67,9 +68,8 @@ class TrackingReport:
 def report(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
 ) -> TrackingReport:  # fmt: skip
-    """The examination of a population, with the claims of systems that a laboratory should be able to print. Raises
-    PopulationUnusable."""
-    found = examine_population(laboratory, progress, engine)
+    """Examine a population, and add the exposure matrix and the claims. Raises PopulationUnusable."""
+    examination = examine_population(laboratory, progress, engine)
     progress("a world in which cards are used everywhere")
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):
@@ -79,22 +79,23 @@ def report(
         progress("a day of refund points")
         day = simulate(open_world(Path(name) / "day", settings=Settings(laboratory.plan.seed)), 5, 60, _DAY)
     progress("rules and matching")
-    threats = sorted([*found.threats, *more], key=lambda run: (len(run.id), run.id))
+    threats = sorted([*examination.threats, *more], key=lambda run: (len(run.id), run.id))
     exposure = told(seen)
-    claims = tuple(_claims(found, exposure, rulings, day.balance))
-    return TrackingReport(replace(found, threats=tuple(threats)), exposure, claims)
+    claims = tuple(_claims(examination, exposure, rulings, day.balance))
+    return TrackingReport(replace(examination, threats=tuple(threats)), exposure, claims)
 
 
 def _unseen(share: Share) -> ThreatRun:
-    """X19, beside the runs: what goes past the network, investigators' questions among it, the portal shows nobody."""
+    """X19 (hidden flows) as a threat run: flows outside the network, such as investigators' requests, which the portal
+    shows to nobody."""
     result = ThreatResult("hidden-flows", "flows that the person is not shown", share)
     return ThreatRun("X19", "the person concerned", "what the portal shows", (result,),
                      "studies/tracking_stores.py: unseen")  # fmt: skip
 
 
 def rule_errors() -> tuple[int, int]:
-    """X17: wrong decisions, and decisions tried: the table's tuples, each with every single element altered, the
-    fifteen items of article 19, and the cabinet order's matters with the two beside them."""
+    """X17: the numbers of wrong decisions and of decisions tried: the tuples of the table, each tuple with every single
+    element altered, the fifteen items of article 19, and the matters of the cabinet order with the two next to them."""
     rows, day = table_of_affairs(), _DAY
     rules, listed = RuleBook(rows), {row.purpose for row in rows}
     wrong = tried = 0
@@ -123,7 +124,7 @@ def _claims(
     chosen = ("raw-serial", "plain-hash", "keyed-pairwise", "sector-bpk", "restricted-chip-key")
     rows = [found.comparison(measure) for measure in chosen]
     yield Claim(
-        "linked-services", "2. Linked between services on one stream (X1)",
+        "linked-services", "2. Recall of links between services, on one stream of uses (X1)",
         "; ".join(f"{row.measure.name}: {_digits(row.linkage.recall)}" for row in rows),
         "tracking_lab/metrics.py: pairwise",
     )  # fmt: skip
@@ -140,15 +141,15 @@ def _claims(
     )
     yield Claim("coalitions", "4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py")
     yield Claim(
-        "ways", "5. Ways from a service's handle to a code (X14)", "; ".join(_shortest(exposure["ways"])) or "none",
+        "ways", "5. Shortest paths from a handle to a code (X14)", "; ".join(_shortest(exposure["ways"])) or "none",
         "tracking_lab/exposure.py",
     )  # fmt: skip
     yield Claim(
-        "ruling-of-2008", "6. The ruling of 2008, (iii) and (v): rows against them",
+        "ruling-of-2008", "6. Rows that contradict reasons (iii) and (v) of the ruling of 2008",
         "; ".join([*rulings["iii"], *rulings["v"]]) or "none", "kazashi network rulings",
     )  # fmt: skip
     yield Claim(
-        "refund-points", "7. Refund points of a day",
+        "refund-points", "7. A day of refund points",
         f"{balance.granted:,} points granted, {balance.found:,} in the ledger, {len(balance.waiting)} late, "
         f"balance {'good' if balance.good else 'BROKEN'}", "kazashi points simulate",
     )  # fmt: skip
@@ -156,24 +157,25 @@ def _claims(
     yield Claim(
         "first-matching", "8. First matching at 20 % failure (X18)",
         f"exact fails {match['exact match fails']:.3f}; matcher precision {match['matcher precision']:.3f}, "
-        f"recall {match['matcher recall']:.3f}, {match['left to people']} left to people", "kazashi network match",
+        f"recall {match['matcher recall']:.3f}, {match['left to people']} for manual review", "kazashi network match",
     )  # fmt: skip
 
 
 def _digits(share: Share) -> float | None:
-    """A share as the JSON document has it."""
+    """The value of a share, rounded as in the JSON document; None if the total is 0."""
     return round(share.value, 9) if share.total else None
 
 
 def _shortest(ways: list[dict[str, Any]]) -> list[str]:
-    """For each handle that somebody beside the state has: the shortest way to a code, and whom it crosses."""
-    found = []
+    """For each handle that an actor other than an issuer holds: the shortest path to a code, and its actors."""
+    lines = []
     for handle in dict.fromkeys(way["handle"] for way in ways):
-        open_ = [way for way in ways if way["handle"] == handle and way["steps"]]
-        if not open_:
-            found.append(f"{handle}: no way")
+        paths = [way for way in ways if way["handle"] == handle and way["steps"]]
+        if not paths:
+            lines.append(f"{handle}: no path")
             continue
-        way = min(open_, key=lambda one: len(one["steps"]))
-        crossed = " and ".join(dict.fromkeys(step.partition(":")[0] for step in way["steps"]))
-        found.append(f"{handle} -> {way['target']}: {len(way['steps'])} over {crossed}")
-    return found
+        path = min(paths, key=lambda way: len(way["steps"]))
+        actors = " and ".join(dict.fromkeys(step.partition(":")[0] for step in path["steps"]))
+        plural = "s" if len(path["steps"]) > 1 else ""
+        lines.append(f"{handle} -> {path['target']}: {len(path['steps'])} step{plural} by {actors}")
+    return lines

@@ -1,4 +1,4 @@
-"""A small world in which cards are used everywhere, so that every actor has something on its disk: the registry, both
+"""A small world in which cards are used everywhere, so that every actor has data in its store: the registry, both
 authorities, the provision network with its portal, MyKey, insurance, refund points, and a platform for tenants."""
 
 from __future__ import annotations
@@ -55,9 +55,11 @@ RECORD_CODE, NUMBER, SERIAL, MYKEY, CODE, PORTAL_CODE, LINKAGE, USER, MEMBER, BA
     "linkage code", "tenant's user id", "library's member number", "bank account", "name",
 )  # fmt: skip
 TARGETS = (CODE, RECORD_CODE, PORTAL_CODE, LINKAGE)
-"""Tokens and record codes: what the number act is about."""
+"""Tokens and record codes, which the number act protects."""
 
-_NOBODY_ELSES = 16
+_UNIQUE_LENGTH = 16
+"""Values of at least this many characters are taken to be unique to a person."""
+
 ANYBODY = "any reader in range"
 RUNS = [
     StoreRun("T10", "refund points: from a bank account to the portal's code", BANK_ACCOUNT, PORTAL_CODE,
@@ -75,7 +77,7 @@ _FEAST = Basket((ReceiptLine(Item("feast", "宴会", 110_000, Category.EATING_OU
 
 @contextmanager
 def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
-    """A world in which all of it has happened, in a directory of the caller's."""
+    """Build the world in a directory, and close it afterwards. Yields its institutions and its network."""
     institutions = Institutions(open_world(directory, seed="tracking"))
     world = institutions.world
     for who in PEOPLE:
@@ -110,7 +112,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         users[who] = (serial, tenants.identify(TENANT, verdict.certificate).identifier)
         network.child_allowance(institutions.registry.find(who))
     centre = centre_of(world)
-    centre.receive(till.name, [found.signed.to_wire() for found in till.waiting(100)])
+    centre.receive(till.name, [record.signed.to_wire() for record in till.waiting(100)])
     refunds, year = Refunds(centre), world.clock.now().astimezone(JST).year
     for place, (who, (serial, user)) in enumerate(users.items()):
         attributes = _four_attributes(institutions, who)
@@ -119,7 +121,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         holder = institutions.registry.find(who).name.kana or "カクウ"
         account = Account("0005", "001", "1", f"999000{place}", holder.replace("　", " "))
         refunds.apply(user, year, account, attributes.name)
-    _past_the_network(world)
+    _give_outside_the_network(world)
     try:
         yield institutions, network
     finally:
@@ -127,15 +129,15 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
 
 
 def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
-    """What the signature certificate on somebody's card says."""
+    """The four attributes in a person's latest signature certificate."""
     issued = institutions.authorities[CertificateType.SIGNATURE].of_holder(institutions.registry.find(who).code)[-1]
-    found = read_certificate(issued.certificate).attributes
-    assert found is not None
-    return found
+    attributes = read_certificate(issued.certificate).attributes
+    assert attributes is not None
+    return attributes
 
 
-def _past_the_network(world: World) -> None:
-    """Two flows that the law allows past the network: from the tax agency to a town, and to an investigator."""
+def _give_outside_the_network(world: World) -> None:
+    """Two flows that the law allows outside the network: from the tax agency to a town, and to an investigator."""
     log = OffNetwork(world)
     taxes = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
     log.give("国税庁", "渋谷区", taxes, "所得税の申告")
@@ -145,7 +147,7 @@ def _past_the_network(world: World) -> None:
 
 
 def unseen(institutions: Institutions, network: Network) -> Share:
-    """X19: of all flows that took place, those that the person is not shown in the portal."""
+    """X19 (hidden flows): the share of all flows that the portal does not show to the person."""
     with network.core.store.reading() as connection:
         records = connection.scalar(sa.text("SELECT count(*) FROM provision_record WHERE outcome <> 'denied'")) or 0
     given = [line for line in OffNetwork(institutions.world).given() if not line.denial]
@@ -154,25 +156,25 @@ def unseen(institutions: Institutions, network: Network) -> Share:
 
 
 def exposed(institutions: Institutions, network: Network) -> Exposure:
-    """Who holds what in such a world, from everybody's stores, and what any reader in range sees."""
+    """The exposure matrix of such a world: what all actors hold in their stores, and what any reader in range sees."""
     stores, handles = list(_tables(institutions.world)), _handles(institutions, network)
     rows = ((table.actor, table.name, row) for tables in stores for table in tables for row in table.rows)
-    found = exposure_of(rows, handles, (row for tables in stores for row in _joined(tables)))
-    if str(_read_in_passing(institutions.world)) in handles[SERIAL]:
-        found.held[ANYBODY, SERIAL] = Witness("READ BINARY", "EF 000A, no PIN", 1, at_use=True)
+    exposure = exposure_of(rows, handles, (row for tables in stores for row in _joined(tables)))
+    if str(_serial_without_pin(institutions.world)) in handles[SERIAL]:
+        exposure.held[ANYBODY, SERIAL] = Witness("READ BINARY", "EF 000A, no PIN", 1, at_use=True)
     code = network.people()[0].code
     body = network.core.institutions()[0].name
     made = {RECORD_CODE: str(code), CODE: str(network.core.code_for(body, str(code))),
             PORTAL_CODE: str(network.core.portal_code(str(code)))}  # fmt: skip
-    for source, target in permutations(made, 2):  # what it has no table for it has a key for, as was just seen
+    for source, target in permutations(made, 2):  # the core converts with its key, as above, where it has no table
         conversion = Conversion(actors.CORE_OPERATOR.name, source, target, "by its key")
-        found.conversions.setdefault((conversion.actor, source, target), conversion)
-        found.held.setdefault((conversion.actor, target), Witness("made of a record code", "by its key", 1))
-    return found
+        exposure.conversions.setdefault((conversion.actor, source, target), conversion)
+        exposure.held.setdefault((conversion.actor, target), Witness("made of a record code", "by its key", 1))
+    return exposure
 
 
 def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]]:
-    """All values of every handle, as the judge knows them."""
+    """All values of every handle, by its name: the ground truth."""
     people = network.people()
     codes = {str(one.code) for one in people}
     serials = {issued.serial for kind in CertificateType for code in codes
@@ -189,7 +191,7 @@ def _handles(institutions: Institutions, network: Network) -> dict[str, set[str]
         MEMBER: _column(institutions.world, actors.MYKEY, "member", "member_number"),
         NAME: {form for one in people for form in (str(one.name), one.name.given) if form},
         BANK_ACCOUNT: _column(institutions.world, actors.CENTRE, "application", "account"),
-        CODE: {str(code) for found in issued.values() for code in found},
+        CODE: {str(code) for codes_of_body in issued.values() for code in codes_of_body},
         PORTAL_CODE: {str(network.core.portal_code(code)) for code in codes},
     }  # fmt: skip
 
@@ -199,13 +201,13 @@ def _column(world: World, actor: Actor, table: str, column: str) -> set[str]:
         return set(connection.scalars(sa.text(f'SELECT {column} FROM "{table}"')))
 
 
-def _read_in_passing(world: World) -> int:
-    """The serial number of the authentication certificate that a card gives to whoever is near, without a PIN."""
+def _serial_without_pin(world: World) -> int:
+    """The serial number of the authentication certificate, which a card gives to any reader in range, without a PIN;
+    0 if the card does not give it."""
     chip = Chip(load_card(image_path(world, PEOPLE[0])))
     chip.power_on()
     for command in (select(jpki.AID), select_file(jpki.AUTHENTICATION_CERTIFICATE)):
-        answer = chip.transmit(command)
-        if answer != b"\x90\x00":
+        if chip.transmit(command) != b"\x90\x00":
             return 0
     read = b"".join(chip.transmit(bytes((0x00, 0xB0, place, 0x00, 0x00)))[:-2] for place in range(8))
     return read_certificate(unfilled(read)).serial
@@ -213,7 +215,7 @@ def _read_in_passing(world: World) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table of an actor's: its rows, and the columns of which each is a key by itself."""
+    """A table of an actor: its rows, and the columns that are each a key on their own."""
 
     actor: str
     name: str
@@ -222,7 +224,7 @@ class _Table:
 
 
 def _tables(world: World) -> Iterator[list[_Table]]:
-    """All tables, store by store."""
+    """The tables of each actor's store."""
     for actor in actors_of(world):
         store = world.store_to_study(actor.store)
         metadata = sa.MetaData()
@@ -236,8 +238,8 @@ def _tables(world: World) -> Iterator[list[_Table]]:
 
 
 def _opened(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row, with what stands in documents as columns of its own."""
-    found: dict[str, Any] = {}
+    """A row whose JSON documents are flattened into columns, named by their path."""
+    columns: dict[str, Any] = {}
     waiting = [(str(name), value) for name, value in row.items()]
     while waiting:
         name, value = waiting.pop()
@@ -249,30 +251,31 @@ def _opened(row: Mapping[Any, Any]) -> dict[str, Any]:
         elif isinstance(value, list):
             waiting += [(f"{name}.{place}", each) for place, each in enumerate(value)]
         else:
-            found[name] = value
-    return found
+            columns[name] = value
+    return columns
 
 
 def _keys(table: sa.Table) -> set[str]:
+    """The columns of a table that are each a key on their own."""
     unique = [index.columns.keys() for index in table.indexes if index.unique]
     unique += [one.columns.keys() for one in table.constraints if isinstance(one, sa.UniqueConstraint)]
     return {names[0] for names in [table.primary_key.columns.keys(), *unique] if len(names) == 1} - {"position"}
 
 
 def _joined(tables: list[_Table]) -> Iterator[Row]:
-    """What the owner of some tables gets by joining each two of them, where they share a column that is a key of one,
-    or whose values are long enough to be nobody else's."""
+    """The rows that the owner of some tables gets by joining each two of them, on a column that is a key of one of
+    them, or whose values are long enough to be unique."""
     for one, other in permutations(tables, 2):
         for column in {*chain(*one.rows)} & {*chain(*other.rows)} - {"position"}:
             is_key = column in one.keys | other.keys
-            held = defaultdict(list)
-            for found in other.rows:
-                held[found.get(column)].append(found)
+            by_value = defaultdict(list)
+            for match in other.rows:
+                by_value[match.get(column)].append(match)
             for row in one.rows:
                 value = row.get(column)
-                if value is not None and (is_key or len(str(value)) >= _NOBODY_ELSES):
-                    for found in held.get(value, ()):
-                        merged = {**{f"{other.name}.{name}": each for name, each in found.items()}, **row}
+                if value is not None and (is_key or len(str(value)) >= _UNIQUE_LENGTH):
+                    for match in by_value.get(value, ()):
+                        merged = {**{f"{other.name}.{name}": each for name, each in match.items()}, **row}
                         yield one.actor, f"{one.name} + {other.name}", merged
 
 
@@ -282,7 +285,8 @@ def _serial(verdict: Verdict) -> int:
 
 
 def told(found: Exposure) -> dict[str, Any]:
-    """The matrix and the ways, for the report."""
+    """The exposure for JSON: `actors`, `handles`, `cells` by "actor | handle", `ways` (the shortest path from each
+    handle of an actor that is not an issuer to each target) and `widest`, the actor with the most kinds of handles."""
     ways = []
     issuers = {actor.owner.name for actor in actors.ACTORS if actor.owner.issues}
     for actor in (name for name in found.actors if name not in issuers):

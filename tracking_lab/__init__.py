@@ -1,1 +1,1 @@
-"""The tracking laboratory: who can link what about people who use their cards, measured on made-up lives."""
+"""The tracking laboratory measures who can link what about card users, on generated populations."""

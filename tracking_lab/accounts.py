@@ -1,4 +1,4 @@
-"""What services have written down of their users beside a handle: attributes, exact or as people fill in forms."""
+"""Accounts: the attributes that services store beside a handle, exact or as people type them into forms."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ COLLECTS: dict[ServiceType, tuple[str, ...]] = {
     ServiceType.INSURANCE: ("family", "given", "born", "sex"),
     ServiceType.PORTAL: ATTRIBUTES,
 }
-"""Which attributes a kind of service keeps. Invented, but that a signature brings the four (基本4情報) with it."""
+"""Which attributes each kind of service stores. Invented, except that a signature contains the four attributes
+(基本4情報)."""
 
 TYPED = (ServiceType.LOGIN, ServiceType.POINTS, ServiceType.LIBRARY)
-"""Where people fill in a form; elsewhere attributes come from certificate or registry."""
+"""Services where people fill in a form. Elsewhere the attributes come from the certificate or the registry."""
 
 _SLIPS = {"street as numbers": 0.4, "old or wrong street": 0.15, "no street": 0.15, "birth date": 0.1,
           "family name otherwise": 0.1, "given name as read": 0.1}  # fmt: skip
-"""What goes wrong, in proportion (invented)."""
+"""Mistakes in forms, with their relative weights (invented)."""
 
 
 def accounts(
     plan: Plan, chunk: int, uses: pl.DataFrame, people: pl.DataFrame, events: pl.DataFrame
 ) -> pl.DataFrame:  # fmt: skip
-    """One row to each person at each service that keeps attributes: `service`, `person`, `since` (the second of the
-    first use), and the attributes, null where the service does not keep them."""
+    """One row per person and service that stores attributes: `service`, `person`, `since` (the second of the first
+    use), and the attributes, null if the service does not store them."""
     kinds = {service.number: service.kind for service in plan.services()}
     keeping = [number for number, kind in kinds.items() if COLLECTS[kind]]
     first = uses.group_by("service", "person").agg(since=pl.col("moment").min()).sort("person", "service")
@@ -56,31 +57,31 @@ def accounts(
 
 
 def registered(people: pl.DataFrame) -> pl.DataFrame:
-    """The attributes of people as the registry has them on the plan's first day: an address list."""
+    """The attributes of people in the registry on the plan's first day, as in an address list."""
     return _written(people).select("person", *ATTRIBUTES)
 
 
 def _as_registered(first: pl.DataFrame, people: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Accounts with the attributes that the registry had on their first day, and the street before that."""
-    told = events.filter(pl.col("word").is_in(list(AT_THE_REGISTRY))).select(
+    """Accounts with the attributes that the registry had on the day they were opened, and the former street."""
+    changes = events.filter(pl.col("word").is_in(list(AT_THE_REGISTRY))).select(
         "person", "day", "town", "street", "family"
     )
     before = people.select("person", pl.lit(-1, pl.Int32).alias("day"), "town", "street", "family")
-    told = told.with_columns(pl.col("day") + 1)  # what happens today is known everywhere tomorrow
-    states = pl.concat([before, told.cast(before.schema)]).sort("person", "day", maintain_order=True)
+    changes = changes.with_columns(pl.col("day") + 1)  # a change is known everywhere on the next day
+    states = pl.concat([before, changes.cast(before.schema)]).sort("person", "day", maintain_order=True)
     states = states.unique(subset=["person", "day"], keep="last", maintain_order=True)
     states = states.with_columns(former=pl.col("street").shift(1).over("person"))
     key = pl.col("person").cast(pl.Int64) * (1 << 32) + pl.col("day")
-    found = (
+    opened = (
         first.with_columns(key=key)
         .sort("key")
         .join_asof(states.with_columns(key=key).sort("key").drop("person", "day"), on="key", check_sortedness=False)
     )
-    return _written(found.join(people.select("person", "born", "sex", "given"), on="person"))
+    return _written(opened.join(people.select("person", "born", "sex", "given"), on="person"))
 
 
 def _written(rows: pl.DataFrame) -> pl.DataFrame:
-    """Numbers as the text that stands for them."""
+    """Rows with text in place of the numbers of names, towns and streets."""
     written = rows.with_columns(
         family=_looked_up(FAMILIES, 0).gather(rows["family"]), given=_looked_up(GIVEN, 0).gather(rows["given"]),
         family_read=_looked_up(FAMILIES, 1).gather(rows["family"]),
@@ -101,7 +102,7 @@ def _street(number: pl.Expr, first: str, second: str, third: str) -> pl.Expr:
 
 
 def _as_typed(rows: pl.DataFrame, noise: float, rng: np.random.Generator) -> pl.DataFrame:
-    """What stands in forms: in a share of them something differs from the registry."""
+    """Accounts as people typed them: in the share `noise` of them, something differs from the registry."""
     typed = rows["kind"].is_in([int(kind) for kind in TYPED]).to_numpy()
     slips: dict[str, Any] = {
         name: pl.Series(typed & (rng.random(len(rows)) < 1 - (1 - noise) ** weight)) for name, weight in _SLIPS.items()

@@ -1,6 +1,6 @@
-"""The certificates on people's cards and phones: whole columns at a time, a slot to a kind and a medium.
+"""The certificates on people's cards and phones, computed in whole columns. Each kind and medium has a slot.
 
-What ends a certificate is the authorities' own table (`pki/consequence.py`).
+The authorities' own table (`pki/consequence.py`) says which events end a certificate.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kazashi.tracking_lab.people import NEVER
 from kazashi.tracking_lab.plan import BEGINS
 
 SIGNATURES = 1 << 40
-"""What is added to the serial numbers of the signature authority's, which counts for itself."""
+"""Added to the signature authority's serial numbers, because each authority counts separately."""
 
 
 class EndReason(IntEnum):
-    """What ends a certificate, by the number under which it is stored."""
+    """Why a certificate ended, by the number under which it is stored."""
 
     NONE = 0
     """It has not ended within the plan."""
@@ -55,8 +55,9 @@ _SCHEMA: dict[Any, Any] = {
 
 
 class PopulationCertificates:
-    """The certificates of `count` people over so many `days`. `who` and `day` are arrays of one length: places of
-    people, and a day for each. A person has at most one good certificate of a kind and medium."""
+    """The certificates of `count` people over a number of `days`. In the methods, `who` and `day` are arrays of the
+    same length: the indices of people, and a day for each. A person has at most one good certificate of a kind and
+    medium."""
 
     def __init__(self, count: int, days: int) -> None:
         self._days = days
@@ -66,64 +67,64 @@ class PopulationCertificates:
         self._chain = np.zeros((2, count), np.uint16)
         self._over: list[pl.DataFrame] = []
 
-    # How they stand
+    # Status
 
     def ever(self, kind: CertificateType, medium: int, who: Any) -> Any:
-        """Whether people have had one."""
+        """Whether each person ever had a certificate of a kind and medium."""
         return self._begins[_slot(kind, medium)][who] != NEVER
 
     def last_day(self, kind: CertificateType, medium: int, who: Any) -> Any:
-        """The last day of the latest by what stands in it; -1 where there was none."""
+        """The last day of validity in each person's latest certificate; -1 if there was none."""
         return self._ends[_slot(kind, medium)][who]
 
     def good(self, kind: CertificateType, medium: int, who: Any) -> Any:
-        """Whether the latest was neither revoked nor replaced; it may have expired."""
+        """Whether each person's latest certificate was neither revoked nor replaced. It may have expired."""
         return self._good[_slot(kind, medium)][who]
 
     def valid(self, kind: CertificateType, medium: int, who: Any, day: Any) -> Any:
-        """Whether there is one that is good and has not expired."""
+        """Whether each person has a certificate that is good and has not expired."""
         return self.good(kind, medium, who) & (self.last_day(kind, medium, who) >= day)
 
-    # What becomes of them
+    # Changes
 
     def new_chain(self, who: Any) -> None:
-        """What is issued from now on is not told to follow what was."""
+        """Start a new chain: certificates issued from now on are not successors of the earlier ones."""
         self._chain[:, who] += 1
 
     def issue(self, kind: CertificateType, medium: int, who: Any, day: Any, end: Any) -> None:
-        """One that is good up to `end`; it supersedes a former one."""
+        """Issue certificates that are valid until `end`; each supersedes the person's former one."""
         slot = _slot(kind, medium)
         self._close(slot, who, day, EndReason.SUPERSEDED)
         self._begins[slot][who], self._ends[slot][who], self._good[slot][who] = day, end, True
 
     def supersede(self, kind: CertificateType, medium: int, who: Any, day: Any) -> None:
-        """What is good is replaced, and nothing follows it yet."""
+        """End good certificates as superseded, without issuing successors yet."""
         self._close(_slot(kind, medium), who, day, EndReason.SUPERSEDED)
 
     def revoke(self, who: Any, day: Any, event: type[Event]) -> None:
-        """Those that an event of the registry's ends."""
+        """End the certificates that an event of the registry revokes."""
         for slot, (kind, _) in enumerate(_SLOTS):
             if TABLE[event].of(kind) is not None:
                 self._close(slot, who, day, _ENDS[event])
 
     def expire(self, who: Any, day: Any) -> None:
-        """What is left ends with the card."""
+        """End all good certificates, because the card ends."""
         for slot in range(len(_SLOTS)):
             self._close(slot, who, day, EndReason.EXPIRED)
 
     def frame(self, first: int) -> pl.DataFrame:
-        """All certificates of people who are numbered from `first` on: `begins` is a certificate's first day, `ends`
-        its last by what stands in it, `ended` the first day on which it is not good any more (NEVER where that is not
-        seen yet)."""
+        """All certificates, of people numbered from `first`. `begins` is a certificate's first day, `ends` the last day
+        of its validity period, and `ended` the first day on which it is no longer good (NEVER if that is after the
+        plan)."""
         rows = self._over.copy()
         for slot, good in enumerate(self._good):
             who = np.flatnonzero(good)
             rows.append(self._rows(slot, who, np.full(len(who), NEVER, np.int32), EndReason.NONE))
-        found = pl.concat(rows).cast(_SCHEMA).with_columns(pl.col("person") + first)
-        return found.sort("person", "kind", "medium", "generation")
+        certificates = pl.concat(rows).cast(_SCHEMA).with_columns(pl.col("person") + first)
+        return certificates.sort("person", "kind", "medium", "generation")
 
     def _close(self, slot: int, who: Any, day: Any, reason: EndReason) -> None:
-        """What is good on a slot ends on a day, unless its own end came first."""
+        """End the good certificates of a slot on a day, unless they expired before."""
         good = self._good[slot][who]
         who, day = who[good], day[good]
         if len(who):
@@ -149,7 +150,8 @@ def _slot(kind: CertificateType, medium: int) -> int:
 
 
 def renewal_opens(last: Any) -> Any:
-    """The first day on which what ends on a day can be renewed, as `kazashi.pki.validity.renewal_opens` says it."""
+    """The first day on which a certificate whose last day is `last` can be renewed:
+    `kazashi.pki.validity.renewal_opens` for whole columns."""
     days = np.datetime64(BEGINS) + last.astype("timedelta64[D]")
     months = days.astype("datetime64[M]")
     opens = months - EMULATED.term.renewal_months
@@ -159,11 +161,10 @@ def renewal_opens(last: Any) -> Any:
 
 
 def numbered(certificates: pl.DataFrame, before: Any) -> pl.DataFrame:
-    """A chunk's certificates with their serial numbers: each authority counts without a gap, in the order of issue.
-    `before` says by kind and day how many others were issued earlier. `shown` is what tells a certificate from all
-    others, of either authority."""
-    found = certificates.sort("begins", "person", "medium", "generation")
+    """A chunk's certificates with serial numbers: each authority counts without gaps, in the order of issue. `before`
+    has, by kind and day, the number of certificates issued earlier. `shown` is unique over both authorities."""
+    ordered = certificates.sort("begins", "person", "medium", "generation")
     place = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("kind", "begins")
-    earlier = before[found["kind"].to_numpy().astype(np.int8), found["begins"].to_numpy()]
-    found = found.with_columns(serial=(place + pl.Series(earlier, dtype=pl.Int64)))
-    return found.with_columns(shown=pl.col("serial") + pl.col("kind").cast(pl.Int64) * SIGNATURES)
+    earlier = before[ordered["kind"].to_numpy().astype(np.int8), ordered["begins"].to_numpy()]
+    ordered = ordered.with_columns(serial=(place + pl.Series(earlier, dtype=pl.Int64)))
+    return ordered.with_columns(shown=pl.col("serial") + pl.col("kind").cast(pl.Int64) * SIGNATURES)

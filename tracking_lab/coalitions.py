@@ -1,4 +1,4 @@
-"""Who must come together to link (X13): services, and whoever else holds a key, a table or a log."""
+"""X13: the smallest coalitions that can link. Actors are services, and others that hold a key, a table or a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kazashi.tracking_lab.metrics import minimal
 
 @dataclass(frozen=True, slots=True)
 class Coalition:
-    """Actors who could link together: so many services, which ones they may be, and others beside them."""
+    """Actors who can link together: the number of services, a description of which ones, and the other actors."""
 
     services: int
     which: str
@@ -27,47 +27,47 @@ class Coalition:
 def coalitions(
     held: pl.DataFrame, measure: Countermeasure, size: int = 3, threshold: float = 0.95, most: int = 12
 ) -> list[Coalition]:  # fmt: skip
-    """X13: the smallest sets of up to so many actors who link, of the pairs (person at two services) that they see,
-    nearly all. Actors are the services that most people use, at most so many of them, and whoever else holds
-    something. `held` has `service`, `sector`, `asks`, `person`, `handle`, and the keys that others can turn handles
-    into."""
+    """X13: the smallest sets of up to `size` actors who can link at least the share `threshold` of the pairs (person at
+    two services) that they see. Actors are the `most` services with the most users, and the actors of
+    `measure.reveals`. `held` has `service`, `sector`, `asks`, `person`, `handle`, and the keys that other actors can
+    convert handles to."""
     services = {f"service {number}": number for number in _busiest(held, most)}
     everywhere = sorted(held["service"].unique().to_list())
     asking = set(held.filter("asks")["service"]) if measure.online else set()
     tables = {key: _by_pair(held, key) for key in dict.fromkeys(("handle", *measure.reveals.values()))}
-    found: list[tuple[frozenset[str], float]] = []
+    recalls: list[tuple[frozenset[str], float]] = []
     for some in _sets([*services, *measure.reveals], size):
         helpers = [name for name in some if name in measure.reveals]
         seen = {services[name] for name in some if name in services}
-        if AUTHORITY in helpers:  # it was asked about every use there
+        if AUTHORITY in helpers:  # these services ask it about every use
             seen |= asking
         right, belongs = _counted(tables[_strongest(measure, helpers)], everywhere if PLATFORM in helpers else seen)
         if belongs:
-            found.append((frozenset(some), right / belongs))
+            recalls.append((frozenset(some), right / belongs))
     chosen = set(services.values())
     pairs = {pair for pair in tables["handle"] if set(pair) <= chosen}
-    return _grouped(minimal(found, threshold), services, held, pairs)
+    return _grouped(minimal(recalls, threshold), services, held, pairs)
 
 
 def _busiest(held: pl.DataFrame, most: int) -> list[int]:
-    """The services that most people use, at most so many, by number."""
+    """The numbers of the `most` services with the most users, in ascending order."""
     people = held.group_by("service").agg(pl.col("person").n_unique())
     return sorted(people.sort("person", "service", descending=[True, False])["service"].head(most).to_list())
 
 
 def _sets(actors: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Every set of up to so many actors, small ones first."""
+    """Every set of up to `size` actors, the smallest first."""
     return chain.from_iterable(combinations(actors, count) for count in range(1, size + 1))
 
 
 def _strongest(measure: Countermeasure, helpers: Iterable[str]) -> str:
-    """What those who hold keys and tables can turn handles into: the best of it, or the handle itself."""
+    """The most identifying key that the helpers can convert handles to, or the handle itself."""
     revealed = {measure.reveals[name] for name in helpers}
     return next((key for key in ("person", "chain", "shown") if key in revealed), "handle")
 
 
 def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, int]]:
-    """For each two services: how many persons they share, rightly linked by a key, and in all."""
+    """For each pair of services: how many shared persons a key links correctly, and how many they share in all."""
     rows = held.select("service", "person", key=pl.col(key)).unique()
     persons = rows.select("service", "person").unique()
     shared = persons.join(persons, on="person", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
@@ -75,29 +75,29 @@ def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, i
     right = (
         linked.select("service", "service_other", "person").unique().group_by("service", "service_other").len("right")
     )
-    found = shared.group_by("service", "service_other").len("belongs").join(
+    both = shared.group_by("service", "service_other").len("belongs").join(
         right, on=["service", "service_other"], how="left"
     )  # fmt: skip
     return {(row["service"], row["service_other"]): (row["right"] or 0, row["belongs"])
-            for row in found.iter_rows(named=True)}  # fmt: skip
+            for row in both.iter_rows(named=True)}  # fmt: skip
 
 
 def _counted(table: Mapping[tuple[int, int], tuple[int, int]], services: Iterable[int]) -> tuple[int, int]:
-    found = [table[pair] for pair in combinations(sorted(services), 2) if pair in table]
-    return sum(right for right, _ in found), sum(belongs for _, belongs in found)
+    counts = [table[pair] for pair in combinations(sorted(services), 2) if pair in table]
+    return sum(right for right, _ in counts), sum(belongs for _, belongs in counts)
 
 
 def _grouped(
     found: list[frozenset[str]], names: Mapping[str, int], held: pl.DataFrame, pairs: set[tuple[int, int]]
 ) -> list[Coalition]:  # fmt: skip
-    """Coalitions that differ in nothing but which services they are, told in one."""
+    """The coalitions, with those that differ only in their services described as one."""
     sector = dict(held.select("service", "sector").unique().rows())
     groups: dict[tuple[int, tuple[str, ...]], list[tuple[int, ...]]] = {}
     for who in found:
         services = tuple(sorted(names[name] for name in who if name in names))
         groups.setdefault((len(services), tuple(sorted(who - names.keys()))), []).append(services)
-    told = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
-    return sorted(told, key=lambda one: (one.services + len(one.others), one.others, one.which))
+    merged = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
+    return sorted(merged, key=lambda one: (one.services + len(one.others), one.others, one.which))
 
 
 def _which(

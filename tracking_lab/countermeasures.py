@@ -1,5 +1,6 @@
-"""By what a service knows its users, in twelve ways that are used or proposed in several countries, on one stream of
-uses. The pseudonyms are those that relying parties really derive (`relying_party/pseudonyms/pseudonyms.py`)."""
+"""Countermeasures: twelve ways for a service to identify its users, used or proposed in several countries, applied to
+one stream of uses. The pseudonyms are those that relying parties really derive
+(`relying_party/pseudonyms/pseudonyms.py`)."""
 
 from __future__ import annotations
 
@@ -26,17 +27,20 @@ from kazashi.world.rng import secure_random, stream
 _KEY = sha256(b"a made-up key of the laboratory").digest()
 
 PLATFORM, AUTHORITY, REGISTER = "platform", "certification authority", "number register"
-COUNTER, REVOCATION, BLIND = "whoever counts serial numbers", "revocation authority", "blind converter"
-"""Who may join in a coalition beside services: whoever holds the keys of pseudonyms, the authority with its list of
-certificates and their holders, whoever keeps the persons' own numbers, and so on."""
+COUNTER, REVOCATION, BLIND = "serial number enumerator", "revocation authority", "blind converter"
+"""Actors other than services that may join a coalition: the platform that holds the keys of pseudonyms, the authority
+with its list of certificates and their holders, the register of the persons' own numbers, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Countermeasure:
-    """A way to know users. `id` is for programs, `name` for people. `of` names what a handle is made of: `shown` (a
-    certificate), `chain` (those that follow each other on one card), `person`, `service`, `sector`. `reveals` is what
-    each other actor can turn handles into. `online` says that services may ask the authority about a use; `people`
-    bounds for how many it is worked out, where it is slow."""
+    """A way to identify users.
+
+    `id` is for programs, `name` for people. `of` names what a handle is derived from: `shown` (a certificate), `chain`
+    (successive certificates on one card), `person`, `service`, `sector`. `reveals` says what each other actor can
+    convert handles to. `online` says whether services may ask the authority about a use. `people` limits the number of
+    people for whom the handles are computed, where that is slow.
+    """
 
     id: str
     name: str
@@ -62,7 +66,7 @@ def _salted(row: dict[str, Any]) -> str:
 
 
 def _certificate_of_its_own(row: dict[str, Any]) -> str:
-    """A random serial number for each service, which the authority alone keeps beside the person."""
+    """A random serial number for each service; only the authority stores which person it belongs to."""
     return f"{stream('per-service', str(row['shown']), str(row['service'])).getrandbits(64):016X}"
 
 
@@ -80,7 +84,7 @@ def _restricted(row: dict[str, Any], secret: str) -> str:
 
 
 class _Blindly:
-    """The converter's pseudonyms, at services that are set up when they are first needed."""
+    """The blind converter's pseudonyms; services are set up when they are first needed."""
 
     def __init__(self) -> None:
         self._converter = Converter(_KEY)
@@ -109,14 +113,14 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("chain",),
         lambda row: f"{row['chain']:X}",
         {AUTHORITY: "person"},
-        "a question to the authority at each renewal",
+        "a request to the authority at each renewal",
     ),
     replace(
         _RAW,
         id="raw-serial-lists",
         name="raw serial number, lists in place of OCSP",
         source="CRL",
-        cost="a list a day at every service",
+        cost="one CRL per day at every service",
         online=False,
     ),
     Countermeasure(
@@ -135,7 +139,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("shown", "service"),
         _salted,
         {COUNTER: "shown", AUTHORITY: "person"},
-        "a salt at each service",
+        "one salt per service",
     ),
     Countermeasure(
         "keyed-pairwise",
@@ -144,7 +148,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("shown", "service"),
         lambda row: _PAIRWISE.pseudonym(_subject(row, ""), str(row["service"])),
         {PLATFORM: "shown"},
-        "custody of a key",
+        "a key to protect",
     ),
     Countermeasure(
         "tenant-user-id",
@@ -153,7 +157,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("person", "service"),
         lambda row: _OIDC.pseudonym(_subject(row, "person"), str(row["service"])),
         {PLATFORM: "person"},
-        "a platform that is trusted with everybody",
+        "a platform that is trusted with all users",
     ),
     Countermeasure(
         "per-service-certificate",
@@ -171,7 +175,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("person", "sector"),
         lambda row: _BPK.pseudonym(_register_number(row), row["sector"]),
         {REGISTER: "person"},
-        "sectors are coarse; it is for life",
+        "sectors are coarse; the identifier is for life",
     ),
     Countermeasure(
         "restricted-chip-key",
@@ -180,7 +184,7 @@ COUNTERMEASURES: list[Countermeasure] = [
         ("chain", "sector"),
         lambda row: _restricted(row, "chain"),
         {REVOCATION: "chain"},
-        "curves on the card; lists to each sector",
+        "elliptic curves on the card; a revocation list for each sector",
         online=False,
         people=2_000,
     ),
@@ -213,7 +217,7 @@ _BY_ID = {measure.id: measure for measure in COUNTERMEASURES}
 
 
 def handles(seen: pl.DataFrame, measure: Countermeasure) -> pl.DataFrame:
-    """`seen` with a column `handle`: what each service keeps. Each pseudonym is derived once."""
+    """`seen` with a column `handle`: the identifier that each service stores. Each pseudonym is derived once."""
     if measure.people is not None:
         seen = seen.filter(pl.col("person").rank("dense") <= measure.people)
     subjects = seen.select(*measure.of).unique(maintain_order=True)
@@ -222,5 +226,5 @@ def handles(seen: pl.DataFrame, measure: Countermeasure) -> pl.DataFrame:
 
 
 def countermeasure(wanted: str) -> Countermeasure:
-    """The countermeasure of an id. Raises KeyError."""
+    """The countermeasure with an id. Raises KeyError."""
     return _BY_ID[wanted]

@@ -1,7 +1,8 @@
-"""Where SQL about a population runs: DuckDB in this process, or Apache Spark where one machine is too small.
+"""The engines that run SQL over a population: DuckDB in this process, or Apache Spark if one machine is too small.
 
-Queries are written in what both understand; the few words that differ are this module's. A value stands in a query as
-`:name` and is given beside it; names of tables and columns, and what takes no parameters, are quoted here.
+Queries use only the SQL that both engines understand; the few expressions that differ are in this module. A query
+refers to a value as `:name` and gets it as a parameter. `quoted` and `literal` are for table and column names, and for
+statements that take no parameters.
 """
 
 from __future__ import annotations
@@ -17,48 +18,48 @@ _PARAMETER = re.compile(r"(?<!:):(\w+)")
 
 
 def quoted(name: str) -> str:
-    """A name of a table or column as an identifier of DuckDB's."""
+    """Quote the name of a table or column as a DuckDB identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as a literal, for statements that take no parameters: views, and copies to files."""
+    """Quote a text as an SQL literal, for statements that take no parameters: views, and copies to files."""
     return "'" + text.replace("'", "''") + "'"
 
 
 class EngineMissing(Exception):
-    """The engine is not installed; the message says how to."""
+    """The engine is not installed; the message says how to install it."""
 
 
 class Engine(Protocol):
-    """A place where SQL runs, over the tables of a population. `truth` columns stand in `uses.person` alone."""
+    """An SQL engine over the tables of a population. The ground truth is in the column `uses.person` only."""
 
     name: str
 
     def table(self, name: str, files: str) -> None:
-        """Let a table be what is in Parquet files."""
+        """Create a table of the rows in Parquet files."""
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
-        """Let a table be a frame that is at hand."""
+        """Create a table of the rows of a data frame."""
 
     def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
-        """The rows of a query; each `:name` in it stands for the parameter of that name."""
+        """Return the rows of a query; each `:name` in it stands for the parameter of that name."""
 
     def text(self, number: str) -> str:
-        """The engine's expression for a number as text."""
+        """The SQL expression that converts a number to text."""
 
     def sha256(self, text: str) -> str:
-        """The engine's expression for the hexadecimal digest of a text expression."""
+        """The SQL expression for the hexadecimal SHA-256 digest of a text expression."""
 
     def splink(self) -> Any:
-        """The engine as Splink uses it."""
+        """Splink's back end for this engine."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the engine and release its resources."""
 
 
 class DuckDb:
-    """DuckDB: one process, memory bounded, the rest goes to disk."""
+    """DuckDB in this process. `memory` bounds what it keeps in memory; `spill` is the directory for the rest."""
 
     name = "duckdb"
 
@@ -73,45 +74,46 @@ class DuckDb:
         self._connection = duckdb.connect(config=settings)
 
     def table(self, name: str, files: str) -> None:
-        """Let a table be what is in Parquet files."""
+        """Create a view of the rows in Parquet files."""
         view = f"CREATE OR REPLACE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(files)})"
         self._connection.execute(view)
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
-        """Let a table be a frame that is at hand."""
+        """Register a data frame as a table."""
         self._connection.register(name, frame.to_arrow())
 
     def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
-        """The rows of a query. Raises OSError where the disk is full."""
+        """Return the rows of a query. Raises OSError if the disk is full."""
         import duckdb
 
         try:
-            found: pl.DataFrame = self._connection.sql(_PARAMETER.sub(r"$\1", sql), params=parameters).pl()
+            rows: pl.DataFrame = self._connection.sql(_PARAMETER.sub(r"$\1", sql), params=parameters).pl()
         except duckdb.IOException as error:
-            raise OSError(f"the disk does not take what a query spills: {str(error).splitlines()[0]}") from error
-        return found
+            raise OSError(f"a query cannot write its spill files: {str(error).splitlines()[0]}") from error
+        return rows
 
     def text(self, number: str) -> str:
-        """DuckDB's expression."""
+        """DuckDB's expression that converts a number to text."""
         return f"CAST({number} AS VARCHAR)"
 
     def sha256(self, text: str) -> str:
-        """DuckDB's expression."""
+        """DuckDB's expression for a hexadecimal SHA-256 digest."""
         return f"sha256({text})"
 
     def splink(self) -> Any:
-        """Splink's back end over the same connection."""
+        """Splink's DuckDB back end over the same connection."""
         from splink.backends.duckdb import DuckDBAPI
 
         return DuckDBAPI(connection=self._connection)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the connection."""
         self._connection.close()
 
 
 class Spark:
-    """Apache Spark: in this process, or on the cluster that `master` names (docs/tracking.md). Raises EngineMissing."""
+    """Apache Spark in this process, or on the cluster at `master` (docs/tracking.md). `settings` are Spark's own.
+    Raises EngineMissing if Spark is not installed."""
 
     name = "spark"
 
@@ -130,38 +132,39 @@ class Spark:
         self._session = builder.getOrCreate()
 
     def table(self, name: str, files: str) -> None:
-        """Let a table be what is in Parquet files."""
+        """Create a temporary view of the rows in Parquet files."""
         self._session.read.parquet(files).createOrReplaceTempView(name)
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
-        """Let a table be a frame that is at hand."""
+        """Create a temporary view of the rows of a data frame."""
         self._session.createDataFrame(frame.to_pandas()).createOrReplaceTempView(name)
 
     def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
-        """The rows of a query."""
-        found = pl.from_arrow(self._session.sql(sql, args=parameters).toArrow())
-        assert isinstance(found, pl.DataFrame)
-        return found
+        """Return the rows of a query."""
+        rows = pl.from_arrow(self._session.sql(sql, args=parameters).toArrow())
+        assert isinstance(rows, pl.DataFrame)
+        return rows
 
     def text(self, number: str) -> str:
-        """Spark's expression."""
+        """Spark's expression that converts a number to text."""
         return f"CAST({number} AS STRING)"
 
     def sha256(self, text: str) -> str:
-        """Spark's expression."""
+        """Spark's expression for a hexadecimal SHA-256 digest."""
         return f"sha2({text}, 256)"
 
     def splink(self) -> Any:
-        """Splink's Spark back end over the same session; what it compares here needs none of its own functions."""
+        """Splink's Spark back end over the same session. Its own functions are not registered; the comparisons here do
+        not need them."""
         from splink.backends.spark import SparkAPI
 
         return SparkAPI(spark_session=self._session, break_lineage_method="persist", register_udfs_automatically=False)
 
     def close(self) -> None:
-        """End the session."""
+        """Stop the session."""
         self._session.stop()
 
 
 def count(engine: Engine, table: str) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     return int(engine.query(f"SELECT count(*) AS n FROM {table}")["n"][0])

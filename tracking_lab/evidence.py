@@ -1,4 +1,4 @@
-"""What linkers are given and what the judge knows, of the people who are examined one by one."""
+"""The data that linkers get, and the ground truth, of the people who are examined one by one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kazashi.tracking_lab.engine import Engine
 from kazashi.tracking_lab.plan import DAY
 
 MOST = 3_000
-"""Of how many people linkers work one by one; what SQL does is done for everybody."""
+"""The most people whom linkers examine one by one; SQL queries cover everybody."""
 
 
 @dataclass(frozen=True)
 class PopulationTables:
-    """A population's tables behind an engine, and those of the people who were chosen: every n-th."""
+    """A population's tables behind an engine, and the tables of the sampled people: every n-th person."""
 
     engine: Engine
     residents: int
@@ -25,38 +25,39 @@ class PopulationTables:
 
     @property
     def _step(self) -> int:
-        """Every how many-th person is chosen."""
+        """The n of "every n-th person"."""
         return max(1, math.ceil(self.residents / MOST))
 
     @cached_property
     def moments(self) -> pl.DataFrame:
-        """Every use of the chosen: `service`, `kind`, `sector`, `asks`, `shown`, `moment` (seconds), and the judge's
-        `person`, `medium`, `chain`, `generation`, `signature`."""
+        """Every use of the sampled people: `service`, `kind`, `sector`, `asks`, `shown`, `moment` (seconds), and the
+        ground truth: `person`, `medium`, `chain`, `generation`, `signature`."""
         uses = self.engine.query("""
             SELECT u.service, s.kind, s.sector, s.asks, u.shown, u.person, u.moment
             FROM uses u JOIN service s ON s.service = u.service WHERE u.person % :step = 0
         """, step=self._step)  # fmt: skip
         chain = (pl.col("person").cast(pl.Int64) * 2 + pl.col("medium")) * 1000 + pl.col("chain")
         issued = self.certificates.select("shown", "medium", "chain", "generation", signature="kind")
-        found = uses.join(issued, on="shown").with_columns(chain=chain)
+        joined = uses.join(issued, on="shown").with_columns(chain=chain)
         numbers = pl.col("person", "service", "shown", "moment").cast(pl.Int64)
-        return found.with_columns(numbers).sort("moment", "service", "shown")
+        return joined.with_columns(numbers).sort("moment", "service", "shown")
 
     @cached_property
     def seen(self) -> pl.DataFrame:
-        """What services hold of the chosen: a row to a service and certificate, with its `first` and `last` moment."""
+        """What services hold about the sampled people: one row per service and certificate, with its `first` and `last`
+        moment."""
         keys = ("service", "kind", "sector", "asks", "shown", "person", "medium", "chain", "generation", "signature")
-        found = self.moments.group_by(*keys).agg(first=pl.col("moment").min(), last=pl.col("moment").max())
-        return found.sort("service", "shown")
+        grouped = self.moments.group_by(*keys).agg(first=pl.col("moment").min(), last=pl.col("moment").max())
+        return grouped.sort("service", "shown")
 
     @property
     def logins(self) -> pl.DataFrame:
-        """Of `seen` what authentication certificates were shown for."""
+        """The rows of `seen` with authentication certificates."""
         return self.seen.filter(~pl.col("signature"))
 
     @cached_property
     def certificates(self) -> pl.DataFrame:
-        """The authorities' certificates of the chosen."""
+        """The certificates of the sampled people."""
         return self.engine.query("SELECT * FROM certificate WHERE person % :step = 0", step=self._step).sort("shown")
 
     @cached_property
@@ -66,34 +67,34 @@ class PopulationTables:
 
     @cached_property
     def people(self) -> pl.DataFrame:
-        """The chosen people."""
+        """The sampled people."""
         return self.everybody.filter(pl.col("person") % self._step == 0)
 
     @cached_property
     def accounts(self) -> pl.DataFrame:
-        """What services have written down of the chosen, each account with an `id` that says nothing."""
-        found = self.engine.query("""
+        """The accounts of the sampled people, each with a meaningless `id`."""
+        rows = self.engine.query("""
             SELECT a.*, s.kind FROM account a JOIN service s ON s.service = a.service WHERE a.person % :step = 0
         """, step=self._step).sort("service", "person")  # fmt: skip
-        return found.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
+        return rows.with_row_index("id").with_columns(pl.col("id").cast(pl.String))
 
     def followers(self, reason: int, signature: bool, same_chain: bool) -> pl.DataFrame:
-        """Pairs `former`, `later` of certificates of one kind, person and medium, the former ended for that reason, of
-        which one service has seen both."""
+        """Pairs `former`, `later` of successive certificates of the same kind, person and medium, both of which one
+        service has seen. The former one ended for `reason`, an EndReason."""
         issued = self.certificates.filter(kind=signature)
         keys = ["person", "medium", *(["chain"] if same_chain else [])]
         nexts = issued.select(*keys, "generation", later="shown")
         ended = issued.filter(reason=reason).select(*keys, generation=pl.col("generation") + 1, former="shown")
         pairs = ended.join(nexts, on=[*keys, "generation"])
-        there = self.seen.select("service", "shown").unique()
-        both = pairs.join(there, left_on="former", right_on="shown").join(
-            there, left_on=["later", "service"], right_on=["shown", "service"]
+        seen = self.seen.select("service", "shown").unique()
+        both = pairs.join(seen, left_on="former", right_on="shown").join(
+            seen, left_on=["later", "service"], right_on=["shown", "service"]
         )
         return both.select("former", "later").unique().sort("former", "later")
 
     def by_day(self, signature: bool, *attributes: str) -> pl.DataFrame:
-        """For linkers by timing: at each service the first and last day of each certificate, with attributes of its
-        holder that stand beside it."""
+        """For linkers by timing: the first and last day of each certificate at each service, with attributes of its
+        holder."""
         own = self.seen.filter(signature=signature).select(
             "service", "shown", "person", first=pl.col("first") // DAY, last=pl.col("last") // DAY
         )
@@ -102,8 +103,8 @@ class PopulationTables:
 
 
 def same_person(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, by: str = "shown") -> pl.DataFrame:
-    """The judge's: of pairs (two columns, of what `by` names in `one` and in `other`) those that are one person's, with
-    `person`."""
+    """The pairs that belong to the same person by the ground truth, with the column `person`. The two columns of
+    `pairs` have values of the column `by` in `one` and in `other`."""
     left, right = pairs.columns[:2]
     owners = [frame.select(by, "person").unique() for frame in (one, other)]
     known = pairs.join(owners[0], left_on=left, right_on=by)

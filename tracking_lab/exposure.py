@@ -1,7 +1,8 @@
-"""Who holds which handle, and who can turn one into another: read from the actors' own stores, row by row.
+"""The exposure matrix: who holds which handle, and who can convert one into another, read row by row from the actors'
+own stores.
 
-A cell of the matrix stands only where a row proves it. Handles are recognised by their values, whatever a column is
-called, because the judge knows all values that were given out.
+A cell is filled only if a row proves it. Handles are recognised by their values, whatever a column is called, because
+the ground truth has all values that were issued.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ Row = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """The row that proves a cell, and how many rows do. `at_use` is what is seen and not kept."""
+    """The table and column that prove a cell, and the number of rows. `at_use` says that the handle is seen when a card
+    is used, and not stored."""
 
     table: str
     column: str
@@ -28,7 +30,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An actor that holds two handles of one person side by side, and so can turn one into the other."""
+    """An actor that holds two handles of a person in the same row, and so can convert one into the other."""
 
     actor: str
     source: str
@@ -38,43 +40,44 @@ class Conversion:
 
 @dataclass
 class Exposure:
-    """The matrix and the graph."""
+    """The matrix: who holds which handle (`held`, by actor and handle), and who can convert which handles
+    (`conversions`, by actor, source and target)."""
 
     held: dict[tuple[str, str], Witness] = field(default_factory=dict)
     conversions: dict[tuple[str, str, str], Conversion] = field(default_factory=dict)
 
     @property
     def actors(self) -> list[str]:
-        """Everybody who holds something."""
+        """The actors that hold a handle, sorted."""
         return sorted({actor for actor, _ in self.held})
 
     @property
     def handles(self) -> list[str]:
-        """Every handle that somebody holds."""
+        """The handles that an actor holds, sorted."""
         return sorted({handle for _, handle in self.held})
 
     def widest(self) -> str:
-        """Who holds the most kinds of handles (the first of them by name)."""
+        """The actor that holds the most kinds of handles; of several, the first by name."""
         count = {actor: sum(1 for who, _ in self.held if who == actor) for actor in self.actors}
         return max(sorted(count), key=lambda actor: count[actor])
 
     def path(self, source: str, target: str, among: frozenset[str] | None = None) -> list[Conversion]:
-        """X14: the shortest way from one handle to another over actors that can convert (only some of them); empty
-        where there is none."""
-        waiting, came = deque([source]), dict[str, Conversion | None]({source: None})
+        """X14: the shortest path of conversions from one handle to another, by the actors in `among` or by all. Empty
+        if there is none."""
+        waiting, reached_by = deque([source]), dict[str, Conversion | None]({source: None})
         while waiting:
-            here = waiting.popleft()
-            if here == target:
+            handle = waiting.popleft()
+            if handle == target:
                 steps: list[Conversion] = []
-                while (step := came[here]) is not None:
+                while (step := reached_by[handle]) is not None:
                     steps.append(step)
-                    here = step.source
+                    handle = step.source
                 return steps[::-1]
             for conversion in sorted(self.conversions.values(), key=lambda one: (one.target, one.actor)):
                 if among is not None and conversion.actor not in among:
                     continue
-                if conversion.source == here and conversion.target not in came:
-                    came[conversion.target] = conversion
+                if conversion.source == handle and conversion.target not in reached_by:
+                    reached_by[conversion.target] = conversion
                     waiting.append(conversion.target)
         return []
 
@@ -82,17 +85,17 @@ class Exposure:
 def exposure_of(
     rows: Iterable[Row], handles: Mapping[str, Iterable[str]], joined: Iterable[Row] = ()
 ) -> Exposure:  # fmt: skip
-    """The matrix of what is held. `handles` are, by name, all values of one in every form it is written in; `joined`
-    are rows that an actor gets by joining its own tables, which prove conversions and nothing else."""
+    """Read the exposure from the actors' rows. `handles` has, by name, all values of a handle in every form in which it
+    is written. `joined` are rows that an actor gets by joining its own tables; they prove conversions only."""
     named = {value: name for name, values in handles.items() for value in values}
-    found, counts = Exposure(), dict[tuple[str, str, str, str], int]()
+    exposure, counts = Exposure(), dict[tuple[str, str, str, str], int]()
 
     def convert(actor: str, table: str, row: Mapping[str, Any]) -> dict[str, str]:
-        here = {handle: column for column, value in row.items()
-                if (handle := named.get(_written(value))) is not None}  # fmt: skip
-        for source, target in permutations(here, 2):
-            found.conversions.setdefault((actor, source, target), Conversion(actor, source, target, table))
-        return here
+        in_row = {handle: column for column, value in row.items()
+                  if (handle := named.get(_written(value))) is not None}  # fmt: skip
+        for source, target in permutations(in_row, 2):
+            exposure.conversions.setdefault((actor, source, target), Conversion(actor, source, target, table))
+        return in_row
 
     for actor, table, row in rows:
         for handle, column in convert(actor, table, row).items():
@@ -101,10 +104,10 @@ def exposure_of(
     for actor, table, row in joined:
         convert(actor, table, row)
     for (actor, handle, table, column), count in sorted(counts.items()):
-        best = found.held.get((actor, handle))
+        best = exposure.held.get((actor, handle))
         if best is None or count > best.rows:
-            found.held[actor, handle] = Witness(table, column, count)
-    return found
+            exposure.held[actor, handle] = Witness(table, column, count)
+    return exposure
 
 
 def _written(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""A population on disk: Parquet files that are made in chunks, each put in its place when it is whole.
+"""A population on disk: Parquet files that are generated in chunks, each moved into place when it is complete.
 
-A run that was cut off goes on with the chunks that are missing; the same plan gives the same files.
+An interrupted run resumes with the missing chunks. The same plan gives the same files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
+from enum import Enum
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,8 +31,28 @@ _PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
 TABLES = ("person", "event", "certificate", "service", "uses", "account")
 
 
+class PopulationUnusableReason(Enum):
+    """Why a laboratory's directory cannot be used."""
+
+    NO_POPULATION = "no-population"
+    """The directory has no readable plan."""
+    OTHER_PLAN = "other-plan"
+    """The population in the directory was generated from another plan."""
+    GENERATED = "generated"
+    """Logs are to be imported, and the directory holds a generated population."""
+    INCOMPLETE = "incomplete"
+    """The run that generates the population has not finished."""
+    NO_RESIDENTS = "no-residents"
+    NO_LOGS = "no-logs"
+    """No logs were imported into the directory."""
+
+
 class PopulationUnusable(Exception):
-    """The directory holds another population, or none, or one that is not whole; the message says what to do."""
+    """The laboratory's directory cannot be used for `reason`; the message says what to do."""
+
+    def __init__(self, reason: PopulationUnusableReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Laboratory:
@@ -42,43 +63,48 @@ class Laboratory:
 
     @property
     def plan(self) -> Plan:
-        """What it was made after. Raises PopulationUnusable."""
+        """The plan that the population was generated from. Raises PopulationUnusable if there is none."""
         try:
             return Plan.from_dict(json.loads((self.directory / _PLAN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise PopulationUnusable(
-                f"there is no population in {self.directory}; try: kazashi tracking populate"
+                PopulationUnusableReason.NO_POPULATION,
+                f"there is no population in {self.directory}; try: kazashi tracking populate",
             ) from error
 
     @property
     def begun(self) -> bool:
-        """Whether a population was ever begun here."""
+        """Whether `populate` has started here, finished or not."""
         return (self.directory / _PLAN).exists()
 
     @property
     def imported(self) -> bool:
-        """Whether what lies here are somebody's own logs."""
+        """Whether the directory holds imported logs."""
         return (self.directory / IMPORTED).exists()
 
     @property
     def whole(self) -> bool:
-        """Whether every file is there."""
+        """Whether the population is complete."""
         return (self.directory / _WHOLE).exists()
 
     def file(self, name: str) -> str:
-        """A table's files, as a pattern that engines understand."""
+        """The glob pattern of a table's Parquet files, for an engine."""
         return str(self.directory / name / "*.parquet")
 
     def populate(self, plan: Plan, progress: Callable[[int], object] = lambda _: None, processes: int = 1) -> None:
-        """Make the population, or go on where it was cut off; `progress` is told how many steps of `steps(plan)` are
-        done. Raises PopulationUnusable where another population lies there, and OSError for a disk that is full."""
-        mark = self.directory / _PLAN
-        if mark.exists() and self.plan != plan:
-            raise PopulationUnusable(f"{self.directory} holds another population; name an empty directory")
+        """Generate the population, or resume an interrupted run. `progress` is called with the number of steps done, of
+        `steps(plan)`. Raises PopulationUnusable if the directory holds another population, and OSError if the disk is
+        full."""
+        plan_file = self.directory / _PLAN
+        if plan_file.exists() and self.plan != plan:
+            raise PopulationUnusable(
+                PopulationUnusableReason.OTHER_PLAN,
+                f"{self.directory} holds another population; use an empty directory",
+            )
         for name in (*TABLES, "lives"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
             clear_unfinished(self.directory / name)
-        write_whole(mark, json.dumps(plan.as_dict(), ensure_ascii=False))
+        write_whole(plan_file, json.dumps(plan.as_dict(), ensure_ascii=False))
         if self.whole:
             progress(steps(plan))
             return
@@ -96,8 +122,8 @@ class Laboratory:
         write_whole(self.directory / _WHOLE, "")
 
     def _issued_before(self, plan: Plan) -> list[Any]:
-        """What serial numbers need to know of everybody: for each chunk, by kind and day, how many certificates were
-        issued on earlier days, or on that day to people of earlier chunks."""
+        """For each chunk, by certificate kind and day: how many certificates were issued on earlier days, or on that
+        day to people of earlier chunks. Serial numbers are counted from this."""
         issued = np.zeros((2, plan.days, _chunks(plan)), np.int64)
         for chunk in range(_chunks(plan)):
             lives = pl.read_parquet(self.directory / "lives" / f"{chunk:06d}.parquet")
@@ -119,7 +145,7 @@ def _services(plan: Plan) -> pl.DataFrame:
 
 
 def steps(plan: Plan) -> int:
-    """Of how many steps making a population is."""
+    """The number of steps of `Laboratory.populate`."""
     return 2 * _chunks(plan)
 
 
@@ -138,8 +164,8 @@ def _live(directory: Path, plan: Plan, chunk: int) -> None:
     targets = [directory / name / f"{chunk:06d}.parquet" for name in ("person", "event", "lives")]
     if all(target.exists() for target in targets):
         return
-    found = live(plan, chunk)
-    for target, frame in zip(targets, (found.people, found.events, found.certificates), strict=True):
+    lifetimes = live(plan, chunk)
+    for target, frame in zip(targets, (lifetimes.people, lifetimes.events, lifetimes.certificates), strict=True):
         _put(target, frame.write_parquet)
 
 
@@ -159,9 +185,11 @@ def _use(directory: Path, plan: Plan, chunk: int, before: Any) -> None:
 
 
 def _put(target: Path, write: Callable[[Path], object]) -> None:
-    """Write a table's file. Raises OSError where the disk does not take it; what is finished stays, and a run that is
-    begun anew goes on from there."""
+    """Write a table's file. Raises OSError if it cannot be written. Finished files are kept, and the next run resumes
+    from them."""
     try:
         replace_whole(target, write)
     except pl.exceptions.ComputeError as error:
-        raise OSError(f"{target} cannot be written; what is finished is kept, and gone on with: {error}") from error
+        raise OSError(
+            f"{target} cannot be written ({error}); finished files are kept, and the next run resumes from them"
+        ) from error

@@ -1,7 +1,7 @@
-"""Cards and phones as people's lives go on, and the certificates on them: whole columns at a time.
+"""The lifetimes of people's cards and phones and of the certificates on them, generated in whole columns.
 
-How long certificates last and when they can be renewed are the authorities' own rules (`jpki/profile.py`,
-`pki/validity.py`). A test lets a small population live through the services themselves, day by day, and finds the same
+The validity periods and renewal dates of certificates follow the authorities' own rules (`jpki/profile.py`,
+`pki/validity.py`). A test runs a small population day by day through the services themselves, and finds the same
 certificates and the same uses.
 """
 
@@ -30,20 +30,22 @@ from kazashi.tracking_lab.people import (
 from kazashi.tracking_lab.plan import Plan
 from kazashi.world.rng import stream
 
-_ANEW = (7, 45)
-"""Days after which what died early is made anew, at least and at most (invented)."""
+_REPLACED = (7, 45)
+"""The least and most days until a card or certificate that ended early is replaced (invented)."""
 
 _BEFORE = (1, 84)
-"""Days before its end on which a certificate or a card is renewed: within the three months (invented)."""
+"""The least and most days before its end at which a certificate or card is renewed: within the last three months
+(invented)."""
 
 _LATE, _TO_PHONE, _FIRST_PHONE = (1, 200), (1, 60), (1, 365)
-"""Days after its end for whoever forgets; after which a phone follows its card; before it does so first (invented)."""
+"""The least and most days until people who forget renew after the end; until a phone follows the card; and until it
+does so for the first time (invented)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some people's lives. `people` has a row to a person, `events` one to whatever befell them, in order, and
-    `certificates` one to a certificate, without its number."""
+    """The lifetimes of a chunk's people. `people` has one row per person, `events` one per event, in order, and
+    `certificates` one per certificate, without serial numbers."""
 
     people: pl.DataFrame
     events: pl.DataFrame
@@ -51,18 +53,18 @@ class Chunk:
 
 
 def live(plan: Plan, chunk: int) -> Chunk:
-    """The lives of the people of a chunk, from the plan's first day to its last."""
+    """Generate the lifetimes of a chunk's people, from the plan's first day to its last."""
     first = chunk * CHUNK
     count = min(CHUNK, plan.residents - first)
     rng = np.random.default_rng(stream(plan.seed, "tracking", "lives", str(chunk)).getrandbits(128))
-    found = people(plan, first, count, rng)
-    office = _CardOffice(plan, found, rng)
+    residents = people(plan, first, count, rng)
+    office = _CardOffice(plan, residents, rng)
     office.run()
-    return Chunk(found.frame, office.events.frame(first), office.certificates.frame(first))
+    return Chunk(residents.frame, office.events.frame(first), office.certificates.frame(first))
 
 
 class _Events:
-    """What befalls people, in the order in which it does."""
+    """The events of people, in order for each person."""
 
     _SCHEMA: ClassVar[dict[Any, Any]] = {
         "person": pl.UInt32, "day": pl.Int32, "round": pl.Int32, "word": pl.UInt8, "town": pl.UInt16,
@@ -74,13 +76,13 @@ class _Events:
         self._round = 0
 
     def next_round(self) -> None:
-        """What is added from now on comes after what was, for each person."""
+        """Order the events added from now on after the earlier ones, for each person."""
         self._round += 1
 
     def add(self, who: Any, day: Any, event: LifeEvent, **after: Any) -> None:
-        """That event to each of some people; `after` has their town, street and family name afterwards."""
+        """Add an event for each of some people; `after` has their town, street and family name afterwards."""
         columns = {name: after.get(name, np.zeros(len(who), np.uint16)) for name in ("town", "street", "family")}
-        # In one round an old card is returned before the new one is issued.
+        # Within a round, an old card is returned before the new one is issued.
         rounds = np.full(len(who), 2 * self._round + (event is LifeEvent.ISSUE), np.int32)
         self._rows.append(pl.DataFrame({
             "person": who.astype(np.uint32), "day": day.astype(np.int32), "round": rounds,
@@ -88,15 +90,15 @@ class _Events:
         }))  # fmt: skip
 
     def frame(self, first: int) -> pl.DataFrame:
-        """Everything, for people who are numbered from `first` on; of what the registry was told also town, street and
-        family name afterwards."""
-        found = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=self._SCHEMA)
-        told = pl.when(pl.col("word").is_in(list(AT_THE_REGISTRY))).then(pl.col("town", "street", "family"))
-        return found.cast(self._SCHEMA).with_columns(pl.col("person") + first, told).sort("person", "round")
+        """All events, of people numbered from `first`. Events of the registry have the town, street and family name
+        afterwards; the others have null."""
+        rows = pl.concat(self._rows) if self._rows else pl.DataFrame(schema=self._SCHEMA)
+        after = pl.when(pl.col("word").is_in(list(AT_THE_REGISTRY))).then(pl.col("town", "street", "family"))
+        return rows.cast(self._SCHEMA).with_columns(pl.col("person") + first, after).sort("person", "round")
 
 
 class _Appointments:
-    """The days on which people come to the office next, by what for: NEVER where they do not."""
+    """The days of people's next visits to the office, by purpose; NEVER if there is none."""
 
     def __init__(self, count: int, order: Any) -> None:
         self.order = order
@@ -104,14 +106,14 @@ class _Appointments:
         self.phone = np.full(count, NEVER, np.int32)
 
     def cancel_visits(self, who: Any) -> None:
-        """People without a card have nothing to renew, and nothing for a phone to follow."""
+        """Cancel the visits that need a card: renewals, and certificates for a phone."""
         for due in (self.phone, *self.renewal.values()):
             due[who] = NEVER
 
 
 class _CardOffice:
-    """The office at which cards are issued and renewed, for all people at once. In each round everybody goes on to
-    what comes next for them: an event of the registry's, a new card, a renewal, or the phone."""
+    """The office that issues and renews cards, for all people at once. Each round processes every person's next event:
+    an event of the registry, a new card, a renewal, or certificates for the phone."""
 
     def __init__(self, plan: Plan, who: People, rng: np.random.Generator) -> None:
         self._plan, self._people, self._rng = plan, who, rng
@@ -125,41 +127,41 @@ class _CardOffice:
         self._phoned = np.zeros(count, bool)
 
     def run(self) -> None:
-        """Until the plan's last day."""
+        """Process all events until the plan's last day."""
         happenings, due = self._people.happenings, self._due
-        felt = happenings.day + np.isin(happenings.word, list(ON_PAPER))
-        felt = np.where(happenings.day == NEVER, NEVER, felt)
-        felt = np.hstack([felt, np.full((len(felt), 1), NEVER, felt.dtype)])
-        who = np.arange(len(felt))
+        effective = happenings.day + np.isin(happenings.word, list(ON_PAPER))
+        effective = np.where(happenings.day == NEVER, NEVER, effective)
+        effective = np.hstack([effective, np.full((len(effective), 1), NEVER, effective.dtype)])
+        who = np.arange(len(effective))
         while len(who):
-            own = felt[who, self._next_happening[who]]
+            own = effective[who, self._next_happening[who]]
             renewal = np.minimum.reduce([due.renewal[kind][who] for kind in CertificateType])
             coming = np.stack([own, due.order[who], renewal, due.phone[who]])
             what, day = coming.argmin(axis=0), coming.min(axis=0)
-            goes_on = day < self._plan.days
-            who, what, day = who[goes_on], what[goes_on], day[goes_on].astype(np.int32)
+            in_plan = day < self._plan.days
+            who, what, day = who[in_plan], what[in_plan], day[in_plan].astype(np.int32)
             for number, step in enumerate((self._happening, self._new_card, self._renewal, self._phone)):
                 mine = what == number
                 if mine.any():
                     step(who[mine], day[mine])
             self.events.next_round()
 
-    # What comes next
+    # The steps of a round
 
     def _happening(self, who: Any, day: Any) -> None:
-        """What the registry is told, and what it does to certificates and appointments."""
-        told, place = self._people.happenings, self._next_happening[who]
-        word = told.word[who, place]
+        """Process an event of the registry, with its effect on certificates and appointments."""
+        happenings, place = self._people.happenings, self._next_happening[who]
+        kind = happenings.word[who, place]
         self._next_happening[who] += 1
         for number, event in AT_THE_REGISTRY.items():
-            mine = word == number
-            if event is Theft:  # of whoever has a card
+            mine = kind == number
+            if event is Theft:  # only people who have a card lose one
                 mine &= self._card_ends[who] >= day
             if not mine.any():
                 continue
             whom, when, at = who[mine], day[mine], place[mine]
-            self.events.add(whom, told.day[whom, at], number, town=told.town[whom, at], street=told.street[whom, at],
-                            family=told.family[whom, at])  # fmt: skip
+            self.events.add(whom, happenings.day[whom, at], number, town=happenings.town[whom, at],
+                            street=happenings.street[whom, at], family=happenings.family[whom, at])  # fmt: skip
             signs = self.certificates.valid(CertificateType.SIGNATURE, CARD, whom, when)
             self.certificates.revoke(whom, when, event)
             if event is Death:
@@ -175,19 +177,21 @@ class _CardOffice:
         self._next_happening[who] = self._people.happenings.word.shape[1]
 
     def _loses_card(self, who: Any, day: Any) -> None:
-        """A new card is ordered."""
+        """Order a new card."""
         self._card_ends[who] = -1
-        self._due.order[who] = day + self._some(_ANEW, len(who))
+        self._due.order[who] = day + self._some(_REPLACED, len(who))
         self._due.cancel_visits(who)
 
     def _loses_signature(self, who: Any, day: Any, signs: Any) -> None:
-        """Those who had a valid signature certificate (`signs`) get it anew, while the card lasts."""
-        again = (day + self._some(_ANEW, len(who)))[signs]
+        """Schedule a new signature certificate for those who had a valid one (`signs`), if the card lasts until
+        then."""
+        again = (day + self._some(_REPLACED, len(who)))[signs]
         within = again <= self._card_ends[who[signs]]
         self._due.renewal[CertificateType.SIGNATURE][who[signs]] = np.where(within, again, NEVER)
 
     def _new_card(self, who: Any, day: Any) -> None:
-        """A card, the first, after a loss, or when the old one ends: that is handed back."""
+        """Issue a card: the first one, one after a loss, or one when the old card ends. An old card that is still valid
+        is returned."""
         back = self._card_ends[who] >= day
         if back.any():
             self.events.add(who[back], day[back], LifeEvent.RETURN)
@@ -205,19 +209,20 @@ class _CardOffice:
         self._due.phone[who] = np.where(self._has_phone[who], day + span, NEVER)
 
     def _renewal(self, who: Any, day: Any) -> None:
-        """New certificates on the same card, for those that have died, ended, or end within three months."""
+        """Issue new certificates on the same card, for those that were revoked, have ended, or end within three
+        months."""
         self.events.add(who, day, LifeEvent.RENEWAL)
         for kind in CertificateType:
             due = self._due.renewal[kind]
             ends = renewal_opens(self.certificates.last_day(kind, CARD, who)) <= day
             wanted = ~self.certificates.good(kind, CARD, who) | ends
-            # What was due and is not wanted comes about otherwise.
+            # A renewal that is due but no longer wanted is dropped.
             due[who] = np.where(wanted | (due[who] <= day), NEVER, due[who])
             self._certify(kind, who[wanted], day[wanted], renews=True)
         self._due.phone[who] = np.where(self._has_phone[who], day + self._some(_TO_PHONE, len(who)), NEVER)
 
     def _phone(self, who: Any, day: Any) -> None:
-        """Certificates on a phone, made with the card's and lasting as long; only while both of the card's are good."""
+        """Issue certificates on a phone, which last as long as the card's, if both of the card's are valid."""
         self._due.phone[who] = NEVER
         able = np.logical_and.reduce([self.certificates.valid(kind, CARD, who, day) for kind in CertificateType])
         who, day = who[able], day[able]
@@ -229,19 +234,19 @@ class _CardOffice:
             self.certificates.issue(kind, PHONE, who[wanted], day[wanted], end)
 
     def _certify(self, kind: CertificateType, who: Any, day: Any, *, renews: bool) -> None:
-        """A card's certificate of a kind, for those old enough, and when it will be renewed."""
+        """Issue a card's certificate of a kind to those who are old enough, and schedule its renewal."""
         if kind is CertificateType.SIGNATURE:
             old_enough = self._people.age(who, day) >= SIGNATURE_AGE
             who, day = who[old_enough], day[old_enough]
         if not len(who):
             return
         former = self.certificates.last_day(kind, CARD, who)
-        # Within the last three months the birthdays are counted from the former end, so that nobody loses by it.
+        # Within the last three months, birthdays are counted from the former end, so that nobody loses time.
         early = (renewal_opens(former) <= day) & (day <= former) & renews & (former >= 0)
         counted = np.where(early, former, day)
         end = nth_birthday_after(self._people.birthdays[who], counted, EMULATED.term.birthdays)
         end = np.minimum(end, self._card_ends[who])
-        if renews:  # a phone's certificate follows the card's that it was made with
+        if renews:  # a phone's certificate ends with the card's from which it was issued
             follows = self.certificates.ever(kind, CARD, who)
             self.certificates.supersede(kind, PHONE, who[follows], day[follows])
         self.certificates.issue(kind, CARD, who, day, end)
@@ -252,10 +257,11 @@ class _CardOffice:
     # Days
 
     def _before_or_after(self, end: Any) -> Any:
-        """The day on which people come because something ends: before it does, or later where they forget."""
+        """The day of the visit because of an end: before it, or after it for people who forget."""
         forgets = self._rng.random(len(end)) < self._plan.forgets
         late, before = self._some(_LATE, len(end)), self._some(_BEFORE, len(end))
         return np.where(forgets, end + late, end - before).astype(np.int32)
 
     def _some(self, span: tuple[int, int], count: int) -> Any:
+        """Random numbers of days within a span."""
         return self._rng.integers(span[0], span[1], count, dtype=np.int32)

@@ -1,5 +1,5 @@
-"""Who would link, and how: each gets only what its actor holds, and answers pairs or keys. The person behind a use is
-for the judge alone."""
+"""Linkers: each gets only the data that its actor holds, and returns pairs or keys. The ground truth, which person is
+behind a use, is not among it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WITH held AS (SELECT DISTINCT service, {handle} AS handle FROM uses),
                FROM held a JOIN held b ON a.handle = b.handle AND a.service < b.service)
 SELECT one, other, count(*) AS linked FROM pairs GROUP BY one, other
 """
-"""T1, T2: services put their tables together. Written in what DuckDB and Spark both understand."""
+"""T1, T2 (exact joins): services join their tables. In SQL that DuckDB and Spark both understand."""
 
 OF_PERSONS = """
 WITH held AS (SELECT DISTINCT service, person FROM uses)
 SELECT a.service AS one, b.service AS other, count(*) AS belong
 FROM held a JOIN held b ON a.person = b.person AND a.service < b.service GROUP BY a.service, b.service
 """
-"""The judge's: how many persons any two services really share."""
+"""The ground truth: how many persons each two services share."""
 
 TOGETHER = """
 WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / :hour) AS BIGINT) AS span
@@ -40,12 +40,12 @@ WITH a AS (SELECT DISTINCT shown AS handle, CAST(floor(moment / :hour) AS BIGINT
 SELECT m.former, m.later, m.times, o.uses AS uses, p.uses AS other_uses
 FROM met m JOIN often_a o ON o.handle = m.former JOIN often_b p ON p.handle = m.later WHERE m.times >= :least
 """
-"""T11: two observers compare when their users come, in the same hour or the next."""
+"""T11 (timing): two observers compare the hours of their users' visits, the same hour or the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """What a service keeps of a use: an SQL expression over the columns of `uses`, and the parameters in it."""
+    """What a service stores of a use: an SQL expression over the columns of `uses`, and its parameters."""
 
     sql: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -55,26 +55,26 @@ SHOWN = Handle("shown")
 
 
 def exact_join(engine: Engine, handle: Handle = SHOWN) -> pl.DataFrame:
-    """How many handles each two services share: `one`, `other`, `linked`."""
+    """The number of handles that each two services share: `one`, `other`, `linked`."""
     return engine.query(EXACT.format(handle=handle.sql), **handle.parameters).sort("one", "other")
 
 
 def hashed(engine: Engine, salt: str = "", service: bool = False) -> Handle:
-    """The digest of what is shown: plain, with a salt for all, or with one of each service."""
+    """The SHA-256 digest of the serial number: plain, with a common salt, or with the service's number as its salt."""
     parts = [":salt"] * bool(salt) + [engine.text("service")] * service + [engine.text("shown")]
-    # Something stands between them, or service 1 and number 12 would be service 11 and number 2.
+    # Without a separator, service 1 with number 12 would equal service 11 with number 2.
     text = parts[0] if len(parts) == 1 else "concat(" + ", '/', ".join(parts) + ")"
     return Handle(engine.sha256(text), {"salt": salt} if salt else {})
 
 
 def shared_persons(engine: Engine) -> pl.DataFrame:
-    """How many persons each two services share: `one`, `other`, `belong`."""
+    """The number of persons that each two services share: `one`, `other`, `belong`."""
     return engine.query(OF_PERSONS).sort("one", "other")
 
 
 def dictionary(digests: pl.DataFrame, issued: pl.DataFrame, digest: Callable[[int], str]) -> pl.DataFrame:
-    """T2: find what is behind digests by trying everything that was issued. `digests` has a column `handle`, `issued`
-    the column `shown`; answers both where a guess was right."""
+    """T2 (dictionary attack): reverse digests by trying every issued number. `digests` has a column `handle`, `issued`
+    a column `shown`. Returns both columns for each digest that was reversed."""
     tried = issued.select("shown").with_columns(
         handle=pl.Series([digest(number) for number in issued["shown"]], dtype=pl.String)
     )
@@ -82,9 +82,10 @@ def dictionary(digests: pl.DataFrame, issued: pl.DataFrame, digest: Callable[[in
 
 
 def by_timing(seen: pl.DataFrame, window_days: int = 400, beside: tuple[str, ...] = ("birth_year",)) -> pl.DataFrame:
-    """T5, T7 without a chain: at one service, a handle that is never seen again is followed by one that was never seen
-    before. `seen` has `service`, `shown`, `first`, `last` (days), and the attributes `beside`, which must agree.
-    Answers pairs `former`, `later`; where several could follow, the nearest in time does."""
+    """T5, T7 without a chain (renewals by timing): at one service, a handle that is never seen again is followed by one
+    that was never seen before, within `window_days`. `seen` has `service`, `shown`, `first`, `last` (days), and the
+    attributes `beside`, which must agree. Returns pairs `former`, `later`; of several possible successors, the nearest
+    in time."""
     ends = seen.select("service", *beside, former="shown", at="last")
     begins = seen.select("service", *beside, later="shown", begins="first")
     near = ends.join(begins, on=["service", *beside]).filter(
@@ -97,9 +98,10 @@ def by_timing(seen: pl.DataFrame, window_days: int = 400, beside: tuple[str, ...
 
 
 def together(engine: Engine, one: int, other: int, spans: int, least: int = 2) -> pl.DataFrame:
-    """Trajectory matching: handles of two services whose users keep coming in the same hours, though nothing else is
-    shared. `spans` is how many hours were watched. Answers pairs `former`, `later` that are each other's best, by how
-    much more often they met than chance would have it, at least twice as often and `least` times."""
+    """Trajectory matching: handles of two services that are repeatedly used in the same hours, when the services share
+    nothing else. `spans` is the number of hours observed. Returns pairs `former`, `later` that are each other's best
+    match, ranked by how much more often they coincide than by chance: at least twice as often, and at least `least`
+    times."""
     met = engine.query(TOGETHER, one=one, other=other, hour=HOUR, least=least)
     expected = 2 * pl.col("uses") * pl.col("other_uses") / max(1, spans)
     ranked = met.with_columns(score=pl.col("times") * (pl.col("times") / expected).log()).filter(
@@ -112,16 +114,17 @@ def together(engine: Engine, one: int, other: int, spans: int, least: int = 2) -
 
 
 def trajectories(engine: Engine, points: int, people: int, bin_days: int, seed: int) -> list[tuple[int, int]]:
-    """X7: of so many people, how many 1, 2, ... `points` random points of their own trace single out, a point being a
-    service and a span of days. Answers (singled out, tried) for each number; tried are those who have as many."""
-    found = engine.query(singling_out(points), points=points, people=people, span=bin_days * DAY, seed=seed).row(
+    """X7 (unicity): how many of `people` are singled out by 1, 2, ... `points` random points of their own trace. A
+    point is a service and a span of `bin_days` days. Returns (singled out, tried) for each number of points; people
+    with fewer points are not tried."""
+    row = engine.query(singling_out(points), points=points, people=people, span=bin_days * DAY, seed=seed).row(
         0, named=True
     )
-    return [(int(found[f"alone{number}"] or 0), int(found[f"tried{number}"] or 0)) for number in range(1, points + 1)]
+    return [(int(row[f"alone{number}"] or 0), int(row[f"tried{number}"] or 0)) for number in range(1, points + 1)]
 
 
 def singling_out(points: int) -> str:
-    """The query of `trajectories`: columns `alone1`, `tried1` and so on up to so many points. Its parameters are
+    """The query of `trajectories`: columns `alone1`, `tried1` and so on for each number of points. Its parameters are
     `points`, `people`, `span` (seconds) and `seed`."""
     numbers = range(1, points + 1)
     depths = ", ".join(f"sum(CASE WHEN place <= {number} THEN 1 ELSE 0 END) AS p{number}" for number in numbers)

@@ -1,6 +1,7 @@
-"""The examination of a reviewer's own logs: what joins, what singles out, what timing and attributes link.
+"""The examination of your own logs: exact joins, unicity, and linkage by timing and by attributes.
 
-With a column of who it really was, shares are told; without one, how much is linked, and a handle counts as a person.
+With a column of the actual person, the results have shares: recall and precision. Without one, they have the number of
+links only, and each handle counts as a person.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from kazashi.tracking_lab.study import singled_out_in_a_week, unicity, versions
 
 Progress = Callable[[str], object]
 _MOST = 200_000
-"""Of how many handles linkers that work pair by pair are given."""
+"""The most handles that are given to linkers that compare pairs."""
 
 
 def examine_logs(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
 ) -> LogExamination:
-    """Everything that logs alone can tell. Raises PopulationUnusable."""
+    """Examine imported logs on an engine (DuckDB in this process by default), which is closed afterwards. `progress` is
+    called with the name of each part. Raises PopulationUnusable if the laboratory holds no imported logs."""
     logs = about(laboratory)
     opened = engine or DuckDb(spill=laboratory.directory / "spill")
     try:
@@ -51,9 +53,9 @@ def examine_logs(
         accounts = accounts.with_columns(pl.col("id").cast(pl.String))
         runs.append(_what_people_told(opened, accounts, names, truth))
         progress("trajectories")
-        told = {name: logs[name] for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")}
+        summary = {name: logs[name] for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")}
         return LogExamination(
-            told, truth, opened.name, tuple(_findings(joins, runs)), tuple(run for run in runs if run.results),
+            summary, truth, opened.name, tuple(_findings(joins, runs)), tuple(run for run in runs if run.results),
             unicity(opened), tuple(_anonymity(accounts)),
             sql={"exact joins": EXACT.format(handle="shown").strip(),
                  "who is singled out, within seven days": singled_out_in_a_week()},
@@ -82,16 +84,16 @@ def _shared_handles(joins: pl.DataFrame, held: pl.DataFrame, names: dict[int, st
 def _digests(engine: Engine) -> ThreatRun:
     digests = handles_look_like_digests(engine.query("SELECT handle FROM handle LIMIT 10000"))
     result = ThreatResult("handles-look-like-digests", "handles look like digests", digests)
-    return ThreatRun("T2", "whoever counts", "the handles", (result,),
+    return ThreatRun("T2", "anyone who enumerates serial numbers", "the handles", (result,),
                      "tracking_lab/logs.py: handles_look_like_digests")  # fmt: skip
 
 
 def _questions(engine: Engine) -> ThreatRun:
-    asked = engine.query("SELECT u.shown, u.moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks")
-    results = [ThreatResult("uses-seen", "uses seen (X12)", Share(asked.height, count(engine, "uses")))]
-    if asked.height:
-        results.append(ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)))
-    return ThreatRun("T4", "whoever is asked about each use", "the questions", tuple(results),
+    requests = engine.query("SELECT u.shown, u.moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks")
+    results = [ThreatResult("uses-seen", "uses seen (X12)", Share(requests.height, count(engine, "uses")))]
+    if requests.height:
+        results.append(ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(requests)))
+    return ThreatRun("T4", "the authority that is asked about each use", "the requests", tuple(results),
                      "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks")  # fmt: skip
 
 
@@ -108,14 +110,14 @@ def _changes_of_handle(held: pl.DataFrame, truth: bool) -> ThreatRun:
 def _same_hours(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
     busy = _busiest(held)
     if len(busy) < 2:
-        return ThreatRun("T11", "two observers", "hours", (), "")
+        return ThreatRun("T11", "two observers", "the hours of use", (), "")
     one, other = busy
     first, last = engine.query("SELECT min(moment) AS first, max(moment) AS last FROM uses").row(0)
     pairs = together(engine, one, other, max(1, (last - first) // HOUR))
     results = [ThreatResult("pairs", "handles whose users come in the same hours: pairs", pairs.height)]
     if truth:
         results.append(_precision(pairs, held.filter(service=one), held.filter(service=other)))
-    return ThreatRun("T11", f"{names[one]} + {names[other]}", "hours alone", tuple(results),
+    return ThreatRun("T11", f"{names[one]} + {names[other]}", "the hours of use only", tuple(results),
                      "tracking_lab/linkers.py: TOGETHER")  # fmt: skip
 
 
@@ -124,7 +126,7 @@ def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> T
 
 
 def _busiest(rows: pl.DataFrame) -> list[int]:
-    """The two services with the most rows, or fewer where there are no two."""
+    """The numbers of the two services with the most rows, or of fewer if there are not two."""
     counted = rows.group_by("service").len().sort("len", "service", descending=[True, False])
     return [int(number) for number in counted["service"].head(2)]
 
@@ -143,15 +145,16 @@ def _what_people_told(engine: Engine, accounts: pl.DataFrame, names: dict[int, s
         both = left.join(right, on="person", how="semi").height
         results += [ThreatResult("recall", "recall", Share(hits, both)),
                     ThreatResult("precision", "precision", Share(hits, links.height))]  # fmt: skip
-    return ThreatRun("T15", f"{names[busy[0]]} + {names[busy[1]]}", "what people told of themselves", tuple(results),
+    return ThreatRun("T15", f"{names[busy[0]]} + {names[busy[1]]}", "attributes that people gave", tuple(results),
                      "Splink: tracking_lab/attributes.py")  # fmt: skip
 
 
 def _anonymity(accounts: pl.DataFrame) -> Iterator[AttributeSet]:
-    """X6 and X10 of the attributes that there are, one after the other put together."""
-    there = tuple(name for name in ("sex", "town", "born", "given", "family", "street") if accounts[name].count())
-    for length in range(1, len(there) + 1):
-        names = there[:length]
+    """X6 (anonymity sets) and X10 (record risk) of the attributes in the logs: of the first, the first two, and so
+    on."""
+    known_names = tuple(name for name in ("sex", "town", "born", "given", "family", "street") if accounts[name].count())
+    for length in range(1, len(known_names) + 1):
+        names = known_names[:length]
         known = accounts.drop_nulls(names).unique(subset=["person"], keep="first", maintain_order=True)
         if known.height:
             yield AttributeSet(names, anonymity(known, names), record_risk(known, known, names))
@@ -160,13 +163,13 @@ def _anonymity(accounts: pl.DataFrame) -> Iterator[AttributeSet]:
 def _findings(joins: pl.DataFrame, runs: Sequence[ThreatRun]) -> Iterator[PrivacyFinding]:
     by_id = {run.id: {one.id: one.value for one in run.results} for run in runs}
     if shared := int(joins["linked"].sum()):
-        words = "services hold equal handles: tables join by equality"
+        words = "services hold equal handles, so their tables can be joined"
         yield PrivacyFinding(
-            "high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles of pairs of services"
+            "high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles shared by pairs of services"
         )
     if by_id["T2"]["handles-look-like-digests"]:
-        words = "digests without a key give way to whoever counts what was issued"
+        words = "anyone who enumerates the issued serial numbers can reverse digests without a key"
         yield PrivacyFinding("medium", "handles-look-like-digests", "Identifying", words, "T2")
     if linked := by_id["T15"].get("accounts-linked", 0):
-        words = "what people told of themselves links accounts"
+        words = "attributes that people gave link accounts"
         yield PrivacyFinding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")

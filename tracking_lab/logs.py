@@ -1,7 +1,7 @@
-"""A reviewer's own logs: CSV or Parquet files, and a mapping that says which column is what.
+"""Your own logs: CSV or Parquet files, and a mapping that says what each column means.
 
-Logs become the same tables as a made-up population's, so that the same linkers work on them. Files that hold what looks
-like individual numbers are refused before anything is written.
+Logs are imported into the same tables as a generated population, so the same linkers work on them. Files with a column
+that looks like individual numbers are refused before anything is written.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +22,63 @@ import yaml
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.tracking_lab.accounts import ATTRIBUTES
 from kazashi.tracking_lab.engine import literal, quoted
-from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable
+from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.plan import DAY, EPOCH
 from kazashi.world.atomic_file import write_whole
 
 SAMPLE, LOOKS_LIKE = 10_000, 0.5
-"""How many values of a column are looked at, and what share of them makes it one of individual numbers: of twelve
-digits drawn at random one in eleven has a check digit that fits."""
+"""How many distinct values of a column are checked, and the share of them that must look like individual numbers for
+the column to be refused. Of random twelve-digit numbers, one in eleven has a correct check digit."""
 
 _JAPAN = "+09:00"
 _BACKWARDS = 3_600
-"""Seconds by which a clock must jump back within a file to be told of."""
+"""A clock that jumps back by more than this many seconds within a file is reported."""
+
+
+class LogsUnusableReason(Enum):
+    """Why logs or their mapping cannot be imported."""
+
+    MAPPING_UNREADABLE = "mapping-unreadable"
+    """The mapping is missing, is not YAML or JSON, or has missing or unknown fields."""
+    SERVICE_OR_CONSTANT = "service-or-constant"
+    """The mapping has both `service` and `constant`, or neither."""
+    UNKNOWN_ATTRIBUTE = "unknown-attribute"
+    WRONG_SERVICE = "wrong-service"
+    """An entry of `services` is not a mapping, or its `clock` is not a number."""
+    WRONG_ZONE = "wrong-zone"
+    MISSING_FILE = "missing-file"
+    MISSING_COLUMN = "missing-column"
+    """The mapping names a column that the files do not have."""
+    INDIVIDUAL_NUMBERS = "individual-numbers"
+    """A column looks like individual numbers."""
+    NO_ROWS = "no-rows"
+    NO_USABLE_ROWS = "no-usable-rows"
+    """No row has a readable time, a service and a handle."""
+    UNREADABLE = "unreadable"
+    """DuckDB cannot read a file."""
 
 
 class LogsUnusable(Exception):
-    """The files or the mapping cannot be used as they are; the message says what to change."""
+    """The files or the mapping cannot be used for `reason`; the message says what to change."""
+
+    def __init__(self, reason: LogsUnusableReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class LogMapping:
-    """Which column is what.
+    """What each column means.
 
-    `moment`   the column of the time; `form` is `iso` (2026-04-01T09:00:00+09:00), `epoch` (seconds), or a form as of
-               strptime; `zone` is that of times which name none.
-    `service`  the column of the service, or `constant` where all rows are of one.
-    `handle`   the column of that by which the service knows the user.
-    `person`   the column of who it really was, where the truth is known: for the judge alone.
-    `row`      the column of a row's own id, where it has one: rows of the same id are one.
-    `attributes`  columns of what people told of themselves, by name: family, given, born, sex, town, street.
-    `services` what is known of services by name: `kind`, `sector`, `asks`, and `clock`, the seconds to be added to its
-               times.
+    `moment`   the column of the time. `form` is `iso` (2026-04-01T09:00:00+09:00), `epoch` (seconds), or a strptime
+               format. `zone` is the UTC offset of times that name none.
+    `service`  the column of the service, or `constant`: the service's name if all rows belong to one service.
+    `handle`   the column of the identifier under which the service knows the user.
+    `person`   the column of the actual person, if the ground truth is known. Linkers never see it.
+    `row`      the column of a row's own id, if it has one; rows with the same id count once.
+    `attributes`  the columns of attributes that people gave, by name: family, given, born, sex, town, street.
+    `services` what is known about services, by name: `kind`, `sector`, `asks`, and `clock`, the seconds to add to the
+               service's times.
     """
 
     moment: str
@@ -66,32 +94,42 @@ class LogMapping:
 
     @classmethod
     def read(cls, path: Path) -> LogMapping:
-        """A mapping from a YAML or JSON file. Raises LogsUnusable."""
+        """Read a mapping from a YAML or JSON file. Raises LogsUnusable."""
         try:
-            told = yaml.safe_load(path.read_text(encoding="utf-8"))
-            found = cls(**told)
+            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            mapping = cls(**fields)
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-            raise LogsUnusable(f"{path} is no mapping: {error}") from error
-        if bool(found.service) == bool(found.constant):
-            raise LogsUnusable(f"{path} must name either a column `service` or a `constant` one")
-        if unknown := set(found.attributes) - set(ATTRIBUTES):
-            raise LogsUnusable(f"{path} maps {', '.join(sorted(unknown))}; there are {', '.join(ATTRIBUTES)}")
-        for name, said in found.services.items():
-            if not isinstance(said, dict) or not isinstance(said.get("clock", 0), int | float):
-                raise LogsUnusable(f"{path} says of {name} what is none of kind, sector, asks, and clock in seconds")
-        return found
+            raise LogsUnusable(
+                LogsUnusableReason.MAPPING_UNREADABLE, f"{path} cannot be read as a mapping: {error}"
+            ) from error
+        if bool(mapping.service) == bool(mapping.constant):
+            raise LogsUnusable(
+                LogsUnusableReason.SERVICE_OR_CONSTANT, f"{path} must have either `service` or `constant`, not both"
+            )
+        if unknown := set(mapping.attributes) - set(ATTRIBUTES):
+            raise LogsUnusable(
+                LogsUnusableReason.UNKNOWN_ATTRIBUTE,
+                f"{path} maps unknown attributes: {', '.join(sorted(unknown))}; use {', '.join(ATTRIBUTES)}",
+            )
+        for name, known in mapping.services.items():
+            if not isinstance(known, dict) or not isinstance(known.get("clock", 0), int | float):
+                raise LogsUnusable(
+                    LogsUnusableReason.WRONG_SERVICE,
+                    f"the entry of {name} in {path} is wrong; give kind, sector, asks, and clock in seconds",
+                )
+        return mapping
 
     @property
     def columns(self) -> list[str]:
-        """Every column that it names."""
+        """Every column that the mapping names."""
         return [name for name in (self.moment, self.handle, self.service, self.person, self.row,
                                   *self.attributes.values()) if name]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of the rows: how many there were, how many were taken, how many left out and why, and what else a
-    reviewer should know."""
+    """The result of an import: how many rows there were, how many were imported, how many were left out and why, and
+    notes for the reviewer."""
 
     rows: int
     uses: int
@@ -106,21 +144,28 @@ def import_logs(
     laboratory: Laboratory, files: Sequence[Path], mapping: LogMapping, *, individual_numbers: bool = False,
     memory: str = "4GB",
 ) -> Imported:  # fmt: skip
-    """Take logs into a laboratory, in place of what was imported there before. Raises LogsUnusable, PopulationUnusable
-    where a made-up population lies there, and OSError for a disk that is full: then nothing is there."""
+    """Import logs into a laboratory; they replace any that were imported before.
+
+    `individual_numbers` accepts columns that look like individual numbers. `memory` is DuckDB's limit. Raises
+    LogsUnusable, PopulationUnusable if the laboratory holds a generated population, and OSError if the disk is full; in
+    each case nothing is imported.
+    """
     directory = laboratory.directory
     if laboratory.begun:
-        raise PopulationUnusable(f"{directory} holds a made-up population; import under another name")
+        raise PopulationUnusable(
+            PopulationUnusableReason.GENERATED,
+            f"{directory} holds a generated population; import the logs under another name",
+        )
     building = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     connection = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(building / "spill")})
     try:
-        found = _imported(connection, building, files, mapping, individual_numbers)
+        imported = _imported(connection, building, files, mapping, individual_numbers)
     except duckdb.Error as error:
         if "No space left" in str(error):
-            raise OSError(f"the disk is full: nothing was imported ({str(error).splitlines()[0]})") from error
-        raise LogsUnusable(str(error).splitlines()[0]) from error
+            raise OSError(f"the disk is full; nothing was imported ({str(error).splitlines()[0]})") from error
+        raise LogsUnusable(LogsUnusableReason.UNREADABLE, str(error).splitlines()[0]) from error
     finally:
         connection.close()
         shutil.rmtree(building / "spill", ignore_errors=True)
@@ -128,7 +173,7 @@ def import_logs(
             shutil.rmtree(building, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
     building.replace(directory)
-    return found
+    return imported
 
 
 def _imported(
@@ -139,10 +184,13 @@ def _imported(
         _refuse_individual_numbers(connection)
     total, counts = _rows(connection, mapping)
     if not total:
-        raise LogsUnusable("there is no row in these files")
+        raise LogsUnusable(LogsUnusableReason.NO_ROWS, "the files have no rows")
     (first,) = connection.execute("SELECT min(second) FROM good").fetchone() or (None,)
     if first is None:
-        raise LogsUnusable(f"of {total} rows none has a time, a service and a handle that can be read: {counts}")
+        raise LogsUnusable(
+            LogsUnusableReason.NO_USABLE_ROWS,
+            f"none of the {total} rows has a readable time, a service and a handle: {counts}",
+        )
     _number(connection)
     notes = [*_clocks(connection), *_silent(connection, mapping)]
     begins = min(EPOCH, int(first) - int(first) % DAY)
@@ -155,18 +203,18 @@ def _imported(
     ).fetchone()
     assert sizes is not None
     uses, services, handles, persons = sizes
-    found = Imported(total, uses, services, handles, persons if mapping.person else 0, counts, notes)
-    told = {"begins": begins, "truth": bool(mapping.person), "mapping": asdict(mapping), **asdict(found)}
-    write_whole(directory / IMPORTED, json.dumps(told, ensure_ascii=False))
-    return found
+    imported = Imported(total, uses, services, handles, persons if mapping.person else 0, counts, notes)
+    document = {"begins": begins, "truth": bool(mapping.person), "mapping": asdict(mapping), **asdict(imported)}
+    write_whole(directory / IMPORTED, json.dumps(document, ensure_ascii=False))
+    return imported
 
 
 def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping: LogMapping) -> None:
-    """All files as one view, every column as text. Raises LogsUnusable."""
+    """Create the view `raw` of all files, with every column as text. Raises LogsUnusable."""
     parts = []
     for path in files:
         if not path.exists():
-            raise LogsUnusable(f"there is no file {path}")
+            raise LogsUnusable(LogsUnusableReason.MISSING_FILE, f"{path} does not exist")
         parts.append(
             f"SELECT * FROM read_parquet({literal(str(path))})" if path.suffix == ".parquet"
             else f"SELECT * FROM read_csv({literal(str(path))}, header=true, all_varchar=true)"
@@ -174,7 +222,10 @@ def _read(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], mapping:
     union = " UNION ALL BY NAME ".join(parts)
     names = [row[0] for row in connection.execute(f"DESCRIBE {union}").fetchall()]
     if missing := [name for name in mapping.columns if name not in names]:
-        raise LogsUnusable(f"there is no column {', '.join(missing)}; the files have {', '.join(names)}")
+        raise LogsUnusable(
+            LogsUnusableReason.MISSING_COLUMN,
+            f"the files have no column {', '.join(missing)}; their columns are {', '.join(names)}",
+        )
     texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in names)
     connection.execute(f"CREATE VIEW raw AS SELECT {texts} FROM ({union})")
 
@@ -186,13 +237,14 @@ def _refuse_individual_numbers(connection: duckdb.DuckDBPyConnection) -> None:
         ).fetchall()
         if rows and sum(looks_like_an_individual_number(row[0]) for row in rows) >= LOOKS_LIKE * len(rows):
             raise LogsUnusable(
-                f"the column {name!r} looks like one of individual numbers, which have no place in logs; leave it out, "
-                "or say --individual-numbers if they are made up"
+                LogsUnusableReason.INDIVIDUAL_NUMBERS,
+                f"the column {name!r} looks like individual numbers, which do not belong in logs; remove it, or pass "
+                "--individual-numbers if they are made up",
             )
 
 
 def looks_like_an_individual_number(text: str) -> bool:
-    """Whether a text is twelve digits of which the last checks the others, however it is written."""
+    """Whether a text is twelve digits with a correct check digit; spaces, hyphens and full-width digits are allowed."""
     digits = "".join(letter for letter in unicodedata.normalize("NFKC", text) if letter not in " -‐－　")
     try:
         return bool(IndividualNumber(digits))
@@ -201,11 +253,11 @@ def looks_like_an_individual_number(text: str) -> bool:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, mapping: LogMapping) -> tuple[int, dict[str, int]]:
-    """The rows that can be used, as the table `good`; answers how many there were, and how many were left out why."""
+    """Create the table `good` of the usable rows. Returns the number of all rows, and the number left out by reason."""
     service = literal(mapping.constant) if mapping.constant else f"nullif(trim({quoted(mapping.service)}), '')"
     offsets = "".join(
-        f" WHEN {literal(name)} THEN {float(told['clock'])}"
-        for name, told in mapping.services.items() if told.get("clock")
+        f" WHEN {literal(name)} THEN {float(known['clock'])}"
+        for name, known in mapping.services.items() if known.get("clock")
     )  # fmt: skip
     clock = f"CASE service {offsets} ELSE 0 END" if offsets else "0"
     person = f"nullif(trim({quoted(mapping.person)}), '')" if mapping.person else "NULL"
@@ -239,17 +291,17 @@ def _rows(connection: duckdb.DuckDBPyConnection, mapping: LogMapping) -> tuple[i
     assert counted is not None
     total, *bad = (int(number or 0) for number in counted)
     (after,) = connection.execute("SELECT count(*) FROM good").fetchone() or (0,)
-    words = ("no time that can be read", "no service", "no handle", "the same row id", "the same use again")
-    left = dict(zip(words, (*bad, total - sum(bad) - before, before - after), strict=True))
-    return total, {name: number for name, number in left.items() if number}
+    reasons = ("no time that can be read", "no service", "no handle", "the same row id", "the same use again")
+    left_out = dict(zip(reasons, (*bad, total - sum(bad) - before, before - after), strict=True))
+    return total, {name: number for name, number in left_out.items() if number}
 
 
 def _moment(mapping: LogMapping) -> str:
-    """The SQL of a row's time, in seconds since 1970; null where it cannot be read. Raises LogsUnusable."""
+    """The SQL expression of a row's time in seconds since 1970, null if it cannot be read. Raises LogsUnusable."""
     column = f"trim({quoted(mapping.moment)})"
     sign, hours, minutes = mapping.zone[:1], mapping.zone[1:3], mapping.zone[4:6]
     if sign not in ("+", "-") or not (hours + minutes).isdigit() or len(mapping.zone) != 6:
-        raise LogsUnusable(f"a zone is written like {_JAPAN}, and not {mapping.zone!r}")
+        raise LogsUnusable(LogsUnusableReason.WRONG_ZONE, f"the zone {mapping.zone!r} is wrong; write it as {_JAPAN}")
     east = (int(hours) * 3600 + int(minutes) * 60) * (1 if sign == "+" else -1)
     if mapping.form == "epoch":
         return f"TRY_CAST({column} AS DOUBLE)"
@@ -262,13 +314,13 @@ def _moment(mapping: LogMapping) -> str:
 
 
 def _number(connection: duckdb.DuckDBPyConnection) -> None:
-    """Numbers for services, handles and people."""
+    """Number the services, handles and people."""
     for name in ("service", "handle"):
         connection.execute(
             f"CREATE TABLE numbered_{name} AS SELECT {name}, row_number() OVER (ORDER BY {name}) AS number "
             f"FROM (SELECT DISTINCT {name} FROM good)"
         )
-    # Where nobody knows who is who, a handle counts as a person.
+    # Without the ground truth, each handle counts as a person.
     connection.execute("""
         CREATE VIEW known AS SELECT *, coalesce('person ' || person, 'handle ' || handle) AS who FROM good;
         CREATE TABLE numbered_who AS SELECT who, row_number() OVER (ORDER BY who) AS number
@@ -280,8 +332,8 @@ def _number(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _tables(mapping: LogMapping, begins: int) -> dict[str, str]:
-    """The queries of a laboratory's tables."""
-    asks = ", ".join(literal(name) for name, told in mapping.services.items() if told.get("asks")) or "NULL"
+    """The queries of a laboratory's tables, by table name."""
+    asks = ", ".join(literal(name) for name, known in mapping.services.items() if known.get("asks")) or "NULL"
     attributes = ", ".join(f"arg_min({name}, second) FILTER ({name} IS NOT NULL) AS {name}" for name in ATTRIBUTES)
     return {
         "uses": f"SELECT second - {begins} AS moment, service_number AS service, shown, person_number AS person "
@@ -296,47 +348,53 @@ def _tables(mapping: LogMapping, begins: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _known(mapping: LogMapping, what: str) -> str:
-    """The SQL of what a mapping says of services."""
-    cases = "".join(f" WHEN {literal(name)} THEN {literal(str(told[what]))}"
-                    for name, told in mapping.services.items() if what in told)  # fmt: skip
+def _known(mapping: LogMapping, key: str) -> str:
+    """The SQL expression of a service's `kind` or `sector`, as the mapping gives it."""
+    cases = "".join(f" WHEN {literal(name)} THEN {literal(str(known[key]))}"
+                    for name, known in mapping.services.items() if key in known)  # fmt: skip
     return f"CASE service{cases} ELSE 'unknown' END" if cases else "'unknown'"
 
 
 def _clocks(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Services whose clocks cannot be right: put back within a file that is in order, or of another time than all
-    others."""
+    """Notes about services whose clocks are suspect: a clock jumps back in an otherwise ordered file, or its times do
+    not overlap with those of any other service."""
     rows = connection.execute(f"""
         WITH steps AS (SELECT service, second - lag(second) OVER (PARTITION BY service ORDER BY line) AS step FROM good)
         SELECT service, count(*) FILTER (step < -{_BACKWARDS}) AS backwards, count(*) FILTER (step >= 0) AS onwards
         FROM steps GROUP BY service HAVING backwards > 0 AND onwards > 9 * backwards ORDER BY service
     """).fetchall()
-    found = [f"the clock of {service} was put back {times} times by more than an hour" for service, times, _ in rows]
+    notes = [f"the clock of {service} jumped back by more than an hour {times} times" for service, times, _ in rows]
     spans = connection.execute(
         "SELECT service, min(second), max(second) FROM good GROUP BY service ORDER BY service"
     ).fetchall()
     for service, first, last in spans:
         others = [row for row in spans if row[0] != service]
         if others and (last < min(row[1] for row in others) or first > max(row[2] for row in others)):
-            found.append(f"no use at {service} is of the time of any other service; is its clock right?")
-    return found
+            notes.append(f"the times of {service} do not overlap with those of any other service; check its clock")
+    return notes
 
 
 def _silent(connection: duckdb.DuckDBPyConnection, mapping: LogMapping) -> list[str]:
+    """Notes about services of the mapping without a use."""
     known = {row[0] for row in connection.execute("SELECT service FROM numbered_service").fetchall()}
-    return [f"{name} is in the mapping and in no row" for name in mapping.services if name not in known]
+    return [f"the mapping names {name}, but no row does" for name in mapping.services if name not in known]
 
 
 def about(laboratory: Laboratory) -> dict[str, Any]:
-    """What was told of logs when they were imported. Raises PopulationUnusable."""
+    """The document that `import_logs` wrote: the fields of Imported, the mapping, `begins` (the laboratory's first
+    second, since 1970) and `truth` (whether the ground truth is known). Raises PopulationUnusable if no logs were
+    imported."""
     try:
-        told: dict[str, Any] = json.loads((laboratory.directory / IMPORTED).read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((laboratory.directory / IMPORTED).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PopulationUnusable(f"no logs were imported into {laboratory.directory}") from error
-    return told
+        raise PopulationUnusable(
+            PopulationUnusableReason.NO_LOGS,
+            f"no logs were imported into {laboratory.directory}; try: kazashi tracking import",
+        ) from error
+    return document
 
 
 def handles_look_like_digests(handles: pl.DataFrame) -> bool:
-    """Whether nearly all handles are hexadecimal digests, to judge by their look."""
+    """Whether more than 95 % of the handles look like hexadecimal digests of 40 or 64 digits."""
     like = handles["handle"].str.contains(r"^(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$").sum()
     return bool(handles.height) and like > 0.95 * handles.height

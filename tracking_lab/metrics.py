@@ -1,5 +1,5 @@
-"""Measures of linkability, each with its formula and its source. Shares come with Wilson's interval, so that small
-worlds do not look surer than they are."""
+"""Measures of linkability, each with its formula and its source. Shares have Wilson's interval, so that results of
+small worlds do not look more certain than they are."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of `total`, with Wilson's interval at 95 %. Of nothing it is not a number, and says so."""
+    """The share `count` of `total`, with Wilson's interval at 95 %. It is NaN if the total is 0."""
 
     count: int
     total: int
 
     @property
     def value(self) -> float:
-        """The share itself."""
+        """The share itself, from 0 to 1; NaN if the total is 0."""
         return self.count / self.total if self.total else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's interval."""
+        """The bounds of Wilson's interval at 95 %; 0 and 1 if the total is 0."""
         if not self.total:
             return (0.0, 1.0)
         n, z = self.total, Z95
@@ -46,7 +46,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class PairCounts:
-    """Precision and recall of pairs (X1): pairs that were rightly linked, wrongly, and not."""
+    """X1 (precision and recall of pairs): the numbers of pairs linked correctly, linked wrongly, and missed."""
 
     right: int
     wrong: int
@@ -54,24 +54,24 @@ class PairCounts:
 
     @property
     def precision(self) -> Share:
-        """Of the pairs that were linked, those that belong together."""
+        """The share of the linked pairs that belong together."""
         return Share(self.right, self.right + self.wrong)
 
     @property
     def recall(self) -> Share:
-        """Of the pairs that belong together, those that were linked."""
+        """The share of the pairs that belong together that were linked."""
         return Share(self.right, self.right + self.missed)
 
     @property
     def f1(self) -> float:
-        """Both in one."""
+        """The harmonic mean of precision and recall."""
         total = 2 * self.right + self.wrong + self.missed
         return 2 * self.right / total if total else math.nan
 
 
 def pairwise(seen: pl.DataFrame, key: str) -> PairCounts:
-    """X1 over all pairs of services: `seen` has columns `service`, `person` and the key by which services join. A pair
-    is a person at two services; it is linked where both hold the same key for him."""
+    """X1 over all pairs of services. `seen` has columns `service`, `person` and the key by which services join. A pair
+    is a person at two services; it is linked if both hold the same key for that person."""
     held = seen.select("service", "person", key=pl.col(key)).drop_nulls().unique()
     persons = held.select("service", "person").unique().group_by("person").len()
     belongs = int(persons.select((pl.col("len") * (pl.col("len") - 1) // 2).sum()).item() or 0)
@@ -83,9 +83,9 @@ def pairwise(seen: pl.DataFrame, key: str) -> PairCounts:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """X2: how well the clusters of a key are people. `completeness` is the share of a person's services in the largest
-    of her clusters: its mean, its 95th percentile and its greatest; `information` is the variation of information in
-    bits."""
+    """X2 (clusters): how well the clusters of a key match people. `completeness` is the share of a person's services in
+    their largest cluster: its mean, its 95th percentile and its maximum. `information` is the variation of information
+    in bits."""
 
     precision: float
     recall: float
@@ -95,9 +95,9 @@ class Clusters:
 
 
 def clusters(seen: pl.DataFrame, key: str) -> Clusters:
-    """X2 of the clusters that a key makes of (service, person): B-cubed precision and recall (Bagga and Baldwin, 1998),
-    adjusted Rand index (Hubert and Arabie, 1985), variation of information (Meila, 2007), profile completeness. What
-    has no key stands alone."""
+    """X2 of the clusters of (service, person) by a key: B-cubed precision and recall (Bagga and Baldwin, 1998),
+    adjusted Rand index (Hubert and Arabie, 1985), variation of information (Meila, 2007), profile completeness. A row
+    without a key is a cluster of its own."""
     items = seen.unique(subset=["service", "person"], keep="first", maintain_order=True)
     items = items.select("service", "person", key=pl.col(key))
     count = items.height
@@ -139,8 +139,8 @@ def _rand(table: pl.DataFrame) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TimeToLink:
-    """X15: of pairs (person at two services) how many are ever linked, and the median of days and of uses that it takes
-    from the moment when both services know the person."""
+    """X15 (time to link): the share of pairs (person at two services) that are ever linked, and the median days and
+    uses until then, from the moment when both services know the person."""
 
     linked: Share
     median_days: float
@@ -148,7 +148,7 @@ class TimeToLink:
 
 
 def time_to_link(seen: pl.DataFrame, key: str) -> TimeToLink:
-    """X15 by a key: `seen` has `service`, `person`, the key, and `moment` (seconds), a row to each use."""
+    """X15 by a key. `seen` has one row per use: `service`, `person`, the key, and `moment` (seconds)."""
     ordered = seen.select("service", "person", "moment", key=pl.col(key)).sort("moment")
     since = ordered.group_by("service", "person").agg(known=pl.col("moment").min())
     first = ordered.drop_nulls("key").group_by("service", "person", "key").agg(at=pl.col("moment").min())
@@ -160,31 +160,31 @@ def time_to_link(seen: pl.DataFrame, key: str) -> TimeToLink:
     )  # fmt: skip
     both = since.join(since, on="person", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
     both = both.select("person", "service", "service_other", begun=pl.max_horizontal("known", "known_other"))
-    found = both.join(linked, on=["person", "service", "service_other"])
-    days = ((found["at"] - found["begun"]) / 86_400).median()
+    pairs = both.join(linked, on=["person", "service", "service_other"])
+    days = ((pairs["at"] - pairs["begun"]) / 86_400).median()
     pair = ["person", "service", "service_other"]
     inside = (pl.col("moment") > pl.col("begun")) & (pl.col("moment") <= pl.col("at"))
     uses = pl.concat([
-        found.join(ordered.select("person", "moment", there="service"), left_on=["person", side],
-                   right_on=["person", "there"]).select(*pair, hit=inside) for side in ("service", "service_other")
+        pairs.join(ordered.select("person", "moment", used="service"), left_on=["person", side],
+                   right_on=["person", "used"]).select(*pair, hit=inside) for side in ("service", "service_other")
     ]).group_by(*pair).agg(pl.col("hit").sum())["hit"].median()  # fmt: skip
-    return TimeToLink(Share(found.height, both.height), _number(days), _number(uses))
+    return TimeToLink(Share(pairs.height, both.height), _number(days), _number(uses))
 
 
-def _number(found: object) -> float:
-    return float(found) if isinstance(found, int | float) else math.nan
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def reidentified(ranked: pl.DataFrame, targets: int, first: int) -> Share:
-    """X5, RR@k: of so many targets those whose true person is among the first k candidates. `ranked` has `target`,
-    `rank` (from 1) and `right`."""
-    found = ranked.filter((pl.col("rank") <= first) & pl.col("right"))["target"].n_unique()
-    return Share(found, targets)
+    """X5 (re-identification), RR@k: the share of targets whose true person is among the first k candidates. `ranked`
+    has `target`, `rank` (from 1) and `right`."""
+    hits = ranked.filter((pl.col("rank") <= first) & pl.col("right"))["target"].n_unique()
+    return Share(hits, targets)
 
 
 def gap_entropy(seen: pl.DataFrame) -> float:
-    """X12: the entropy, in bits, of how much time lies between two uses of one handle, in doublings of an hour: what an
-    observer of all uses learns of habits. `seen` has `shown` and `moment` (seconds)."""
+    """X12 (what the authority sees): the entropy, in bits, of the time between two uses of a handle, in doublings of an
+    hour. It is what an observer of all uses learns about habits. `seen` has `shown` and `moment` (seconds)."""
     gaps = seen.sort("shown", "moment").select(
         gap=pl.when(pl.col("shown") == pl.col("shown").shift(1)).then(
             pl.col("moment").cast(pl.Int64) - pl.col("moment").cast(pl.Int64).shift(1)
@@ -199,8 +199,10 @@ def gap_entropy(seen: pl.DataFrame) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Anonymity:
-    """X6: how many share one's attributes. `unique` are people who share them with nobody; `sets` are the sizes of
-    sets that the 5th, 25th, 50th, 75th and 95th percentile of people are in; `least` is the min-entropy in bits."""
+    """X6 (anonymity sets): how many people have the same attributes. `unique` is the share of people who share theirs
+    with nobody. `sets` are the 5th, 25th, 50th, 75th and 95th percentile of the size of a person's set, and `median`
+    its median. `least` is the min-entropy in bits, `entropy_bits` the Shannon entropy and `degree` its ratio to the
+    maximum. `leaked_bits` are the identifying bits that the attributes reveal, on average."""
 
     unique: Share
     median: float
@@ -212,8 +214,8 @@ class Anonymity:
 
 
 def anonymity(people: pl.DataFrame, attributes: Sequence[str]) -> Anonymity:
-    """X6 of some attributes: sizes of classes, Shannon entropy of the class (Serjantov and Danezis; Diaz et al., 2002),
-    and the identifying bits that they give away (Eckersley, 2010)."""
+    """X6 of some attributes: the sizes of classes, the Shannon entropy of the class (Serjantov and Danezis; Diaz et
+    al., 2002), and the identifying bits that the attributes reveal (Eckersley, 2010)."""
     if not people.height:
         return Anonymity(Share(0, 0), math.nan, (math.nan,) * 5, math.nan, math.nan, math.nan, math.nan)
     sizes = people.group_by(*attributes).len(name="size")
@@ -230,14 +232,15 @@ def anonymity(people: pl.DataFrame, attributes: Sequence[str]) -> Anonymity:
 
 
 def advantage(right: int, trials: int) -> tuple[float, float]:
-    """X8: the advantage |2 Pr - 1| in the game of telling one's pseudonyms from a stranger's, and half its interval."""
+    """X8: the advantage |2 Pr - 1| in the game of telling a person's pseudonyms from a stranger's, and half the width
+    of its interval."""
     low, high = Share(right, trials).interval
     return abs(2 * Share(right, trials).value - 1), high - low
 
 
 def area_under_curve(same: Sequence[float], different: Sequence[float], chance: Random) -> tuple[float, float, float]:
-    """X8: how often a score of the same person's handles is above one of strangers' (AUC), with the interval of 500
-    bootstrap samples."""
+    """X8: how often a score of the same person's handles is above one of strangers' handles (AUC), and the bounds of
+    its interval from 500 bootstrap samples."""
     if not same or not different:
         return (math.nan, 0.0, 1.0)
     ours, theirs = np.asarray(same), np.sort(np.asarray(different))
@@ -252,7 +255,7 @@ def area_under_curve(same: Sequence[float], different: Sequence[float], chance: 
 
 
 def anonymeter(right: int, trials: int, control_right: int, control_trials: int) -> tuple[float, float]:
-    """X9: the risk that is an attack's own, beyond what a control attack guesses, and half its interval (Giomi et al.,
+    """X9: the risk of an attack beyond what a control attack guesses, and half the width of its interval (Giomi et al.,
     PETS 2023)."""
 
     def rate(count: int, total: int) -> tuple[float, float]:
@@ -263,15 +266,15 @@ def anonymeter(right: int, trials: int, control_right: int, control_trials: int)
     if control >= 1:
         return (0.0, 1.0)
     risk = (attack - control) / (1 - control)
-    # The error of a quotient of two that are drawn apart.
+    # The error of a quotient of two independent rates.
     half = math.hypot(wide / (1 - control), other * (1 - attack) / (1 - control) ** 2)
     return (risk, half)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordRisk:
-    """X10: the risks of a release to somebody who knows that a person is in it, who does not, and who wants as many as
-    possible."""
+    """X10 (record risk): the risk of a release from an attacker who knows that a person is in it (prosecutor), who does
+    not know that (journalist), and who wants to identify as many people as possible (marketer)."""
 
     prosecutor: float
     journalist: float
@@ -279,23 +282,24 @@ class RecordRisk:
 
 
 def record_risk(sample: pl.DataFrame, population: pl.DataFrame, attributes: Sequence[str]) -> RecordRisk:
-    """X10: prosecutor, journalist and marketer risk of a release, from class sizes in sample and population (El Emam
-    and Dankar, 2008)."""
-    here = sample.group_by(*attributes).len(name="f")
-    there = population.group_by(*attributes).len(name="F")
-    both = here.join(there, on=list(attributes), how="left", nulls_equal=True)
+    """X10: the prosecutor, journalist and marketer risk of a release, from the class sizes in sample and population (El
+    Emam and Dankar, 2008)."""
+    in_sample = sample.group_by(*attributes).len(name="f")
+    in_population = population.group_by(*attributes).len(name="F")
+    both = in_sample.join(in_population, on=list(attributes), how="left", nulls_equal=True)
     if not both.height:
         return RecordRisk(math.nan, math.nan, math.nan)
     marketer = float((both["f"] / both["F"]).sum()) / sample.height
-    smallest_here, smallest_there = both["f"].min(), both["F"].min()
-    assert isinstance(smallest_here, int)
-    assert isinstance(smallest_there, int)
-    return RecordRisk(1 / smallest_here, 1 / smallest_there, marketer)
+    smallest_in_sample, smallest_in_population = both["f"].min(), both["F"].min()
+    assert isinstance(smallest_in_sample, int)
+    assert isinstance(smallest_in_population, int)
+    return RecordRisk(1 / smallest_in_sample, 1 / smallest_in_population, marketer)
 
 
 @dataclass(frozen=True, slots=True)
 class HashCost:
-    """X11: what it takes to find serial numbers behind digests by trying all that were issued."""
+    """X11 (cost of a dictionary): the guesses, bits and seconds it takes to reverse digests by trying every issued
+    serial number."""
 
     guesses: int
     bits: float
@@ -303,17 +307,18 @@ class HashCost:
 
 
 def hash_cost(issued: int, per_second: float) -> HashCost:
-    """The cost of all guesses at a rate."""
+    """X11: the cost of trying `issued` numbers at a rate of guesses per second."""
     return HashCost(issued, math.log2(issued) if issued else 0.0, issued / per_second)
 
 
 def lifelong(per_renewal: float, renewals: int) -> float:
-    """X3: the share of people all of whose renewals are linked, if each is by itself."""
+    """X3 (renewals): the share of people all of whose renewals are linked, if renewals are independent."""
     return per_renewal**renewals
 
 
 def minimal(coalitions: Iterable[tuple[frozenset[str], float]], threshold: float = 0.95) -> list[frozenset[str]]:
-    """X13: the smallest sets of actors whose recall reaches a threshold; none of them holds another (an antichain)."""
+    """X13 (smallest coalitions): the smallest sets of actors whose recall reaches a threshold. No set contains another
+    (an antichain)."""
     enough = [who for who, recall in coalitions if recall >= threshold]
     smallest = [who for who in enough if not any(other < who for other in enough)]
     return sorted(smallest, key=lambda who: (len(who), sorted(who)))

@@ -1,4 +1,4 @@
-"""Made-up names: two characters each, put together from lists, with a reading. No name stands for anybody."""
+"""Made-up names of two characters each, combined from lists, with their readings. They refer to no real person."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _GIVEN_SECOND = (
 
 
 def _pairs(firsts: str, seconds: str) -> list[tuple[str, str]]:
-    """Every first with every second, spread so that the most frequent differ in both."""
+    """Every first character with every second, ordered so that the most frequent names differ in both."""
     one, other = firsts.split(), seconds.split()
-    found = []
+    names = []
     for place in range(len(one) * len(other)):
         first, second = one[place % len(one)], other[(place // len(one) + place) % len(other)]
-        found.append((first[0] + second[0], first[1:] + second[1:]))
-    return found
+        names.append((first[0] + second[0], first[1:] + second[1:]))
+    return names
 
 
 FAMILIES, GIVEN = _pairs(_FAMILY_FIRST, _FAMILY_SECOND), _pairs(_GIVEN_FIRST, _GIVEN_SECOND)
-"""Pairs of characters and reading, the most frequent first."""
+"""Pairs of a name in characters and its reading, the most frequent first."""
 
 VARIANTS = {"高": "髙", "崎": "﨑", "沢": "澤", "辺": "邊", "斉": "齋", "浜": "濱", "桜": "櫻", "広": "廣", "国": "國"}
-"""Characters that people write in another form."""
+"""Characters that people also write in a variant form, and that form."""

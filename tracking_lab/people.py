@@ -1,4 +1,4 @@
-"""People, and what befalls them in the registry: whole columns at a time."""
+"""People and their events in the registry, generated in whole columns."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from kazashi.tracking_lab.names import FAMILIES, GIVEN
 from kazashi.tracking_lab.plan import BEGINS, Plan, zipf_weights
 
 CHUNK = 50_000
-"""People whose lives are made together. A chunk's chance is its own, so that cores do not matter."""
+"""The number of people who are generated together. Each chunk has its own random stream, so the number of cores does
+not matter."""
 
 NEVER = np.iinfo(np.int32).max
 
 
 class LifeEvent(IntEnum):
-    """What happens to a person, at the registry and at the desk for cards, by the number under which it is stored."""
+    """An event in a person's life, at the registry or at the card office, by the number under which it is stored."""
 
     MOVE_WITHIN = 0
     MOVE_IN = 1
@@ -41,24 +42,25 @@ AT_THE_REGISTRY: Mapping[LifeEvent, type[Event]] = {
     LifeEvent.THEFT: Theft,
     LifeEvent.DEATH: Death,
 }
-"""What is drawn for each person, as the registry's events."""
+"""The events of the registry, which are drawn for each person."""
 
 ON_PAPER = frozenset(kind for kind, event in AT_THE_REGISTRY.items() if event.channel is Channel.PAPER)
-"""What is handed in on paper leaves the town hall in the evening, and is felt by certificates on the next day."""
+"""Events that are submitted on paper. They leave the town hall in the evening and affect certificates on the next
+day."""
 
 STREETS = 1 << 15
 
 _AGES = np.array([1.0] * 15 + [1.1] * 10 + [1.2] * 15 + [1.6] * 15 + [1.35] * 20 + [0.8] * 10 + [0.35] * 10)
-"""People by year of age, in proportion (人口推計 2023, by fifteen years)."""
+"""Relative numbers of people by year of age (人口推計 2023, by fifteen years)."""
 
 _HOUSEHOLD = 2.2
-"""People to a household (国勢調査 2020)."""
+"""People per household (国勢調査 2020)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happenings:
-    """What the registry is told: a row to a person, its columns in the order of days, NEVER where there is no more.
-    `word` are numbers of LifeEvent; `town`, `street` and `family` are what they are afterwards."""
+    """The registry's events: one row per person, with columns in the order of days, and NEVER after the last. `word`
+    has the numbers of LifeEvent; `town`, `street` and `family` are the values after the event."""
 
     day: Any
     word: Any
@@ -69,8 +71,8 @@ class Happenings:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Some people. `birthdays` has a row to a person and a column to a calendar year, in days from the plan's first;
-    `ages` is the age that a person reaches at each of those, negative before birth."""
+    """Some people. `birthdays` has one row per person and one column per calendar year, in days from the plan's first
+    day; `ages` is the age that the person reaches on each of them, negative before birth."""
 
     frame: pl.DataFrame
     birthdays: Any
@@ -78,13 +80,13 @@ class People:
     happenings: Happenings
 
     def age(self, who: Any, day: Any) -> Any:
-        """How old each of some people is on a day of her own."""
+        """The ages of the people `who`, each on their own day of `day`."""
         passed = (self.birthdays[who] <= day[:, None]).sum(axis=1)
         return self.ages[who, np.maximum(passed - 1, 0)]
 
 
 def people(plan: Plan, first: int, count: int, rng: np.random.Generator) -> People:
-    """So many people, numbered from `first` on."""
+    """Generate `count` people, numbered from `first`."""
     age = rng.choice(len(_AGES), count, p=_AGES / _AGES.sum()).astype(np.int32)
     of_year = rng.integers(0, 365, count, dtype=np.int32)
     household = np.cumsum(rng.random(count) < 1 / _HOUSEHOLD) if count else np.empty(0, np.int64)
@@ -109,18 +111,18 @@ def people(plan: Plan, first: int, count: int, rng: np.random.Generator) -> Peop
 
 
 def nth_birthday_after(birthdays: Any, day: Any, nth: Any) -> Any:
-    """The n-th birthday after a day, for each row; `nth` is a number or one for each row."""
+    """The n-th birthday after a day, for each row. `nth` is one number, or one for each row."""
     passed = (birthdays <= day[:, None]).sum(axis=1)
     return birthdays[np.arange(len(birthdays)), np.minimum(passed + nth - 1, birthdays.shape[1] - 1)]
 
 
 def birthdays(month: Any, day: Any, years: Any) -> Any:
-    """Days from the plan's first day to each birthday. Whoever was born on 29 February has it on the 28th in other
-    years, as the card's rules count."""
+    """The days from the plan's first day to each birthday. People born on 29 February have their birthday on the 28th
+    in other years, as in the card's rules."""
     months = (years[None, :] - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)[:, None]
     last = (months + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
-    found = np.minimum(months.astype("datetime64[D]") + (day - 1)[:, None].astype("timedelta64[D]"), last)
-    return (found - np.datetime64(BEGINS)).astype(np.int32)
+    dates = np.minimum(months.astype("datetime64[D]") + (day - 1)[:, None].astype("timedelta64[D]"), last)
+    return (dates - np.datetime64(BEGINS)).astype(np.int32)
 
 
 def _drawn(rng: np.random.Generator, kinds: int, count: int) -> Any:
@@ -135,10 +137,10 @@ def _calendar(days: Any) -> tuple[Any, Any, Any]:
 
 
 def _deaths(plan: Plan, age: Any, rng: np.random.Generator) -> Any:
-    """The day of each death (NEVER)."""
+    """The day of each person's death, NEVER for those who survive the plan."""
     count = len(age)
     lived = age[:, None] + np.arange(plan.years)
-    # Gompertz: what dies in a year at an age, doubling every eight years (簡易生命表 2023, read off and rounded).
+    # Gompertz: the death rate doubles about every eight years of age (簡易生命表 2023, read off and rounded).
     dies = rng.random((count, plan.years)) < np.minimum(1, 2.5e-5 * np.exp(0.095 * lived))
     day = _days(plan, count, rng)
     return np.where(dies.any(axis=1), day[np.arange(count), dies.argmax(axis=1)], NEVER).astype(np.int32)
@@ -147,8 +149,8 @@ def _deaths(plan: Plan, age: Any, rng: np.random.Generator) -> Any:
 def _happenings(
     plan: Plan, household: Any, houses: int, death: Any, before: Any, rng: np.random.Generator
 ) -> Happenings:
-    """Households move together; names change, and cards are lost, one by one. `before` is everybody's town, street and
-    family name on the first day."""
+    """Draw the registry's events: households move together; names change and cards are lost one by one. `before` has
+    everybody's town, street and family name on the first day."""
     moves = rng.random((houses, plan.years)) < plan.moves
     out = rng.random((houses, plan.years)) < plan.out_of_town
     moved = np.where(moves, _days(plan, houses, rng), NEVER)
@@ -176,7 +178,7 @@ def _happenings(
 
 
 def _states(word: Any, new: Any, before: Any, kinds: tuple[int, int, int]) -> Any:
-    """Town, street and family name after each event: those that it changes become other ones, the rest stay."""
+    """The town, street and family name after each event: those that the event changes get a different value."""
     changed_by = ((LifeEvent.MOVE_IN,), (LifeEvent.MOVE_IN, LifeEvent.MOVE_WITHIN), (LifeEvent.NAME_CHANGE,))
     after = np.empty_like(new)
     for column in range(word.shape[1]):
@@ -189,6 +191,6 @@ def _states(word: Any, new: Any, before: Any, kinds: tuple[int, int, int]) -> An
 
 
 def _days(plan: Plan, count: int, rng: np.random.Generator) -> Any:
-    """A day in each year, for so many."""
+    """A random day in each year of the plan, for `count` people or households."""
     of_year = (np.arange(plan.years) * 365.25).astype(np.int32)
     return of_year + rng.integers(0, 365, (count, plan.years), dtype=np.int32)

@@ -1,7 +1,6 @@
-"""What is made up: how many people for how long, what befalls them, and where they use their cards.
+"""The plan of a population: the number of people and years, the rates of their events, and where they use their cards.
 
-Rates are rounded from Japan's published statistics where one is named, and invented where none is; none is measured
-here.
+Rates are rounded from Japan's published statistics if a source is named, and invented if not. None is measured here.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from kazashi.world.clock import instant_of
 
 BEGINS = date(2026, 4, 1)
 EPOCH = int(instant_of("2026-04-01T00:00+09:00").timestamp())
-"""The second from which events are counted."""
+"""The plan's first second, since 1970. Moments are counted from it."""
 
 DAY, HOUR = 86_400, 3_600
 NOWHERE = np.iinfo(np.uint16).max
-"""The town of a service that is everywhere."""
+"""The town of a service that is not local."""
 
 
 class ServiceType(IntEnum):
-    """A kind of service, by what a person does there."""
+    """A kind of service, by what people do there."""
 
     LOGIN = 0
     SIGNING = 1
@@ -37,16 +36,19 @@ class ServiceType(IntEnum):
 
     @property
     def signs(self) -> bool:
-        """Whether the signature certificate is shown there, with the four attributes in it."""
+        """Whether people use the signature certificate there, which contains the four attributes."""
         return self is ServiceType.SIGNING
 
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How people use services of a kind: how many such services there are to a hundred thousand people (at least two),
-    what share of people go to one at all, to how many, and how often a year to each. `asks` says that such services ask
-    the authority about each certificate (OCSP), where others take its lists; `local` that people go to one in their
-    town."""
+    """How people use services of a kind.
+
+    `per_100_000` is the number of such services per 100,000 people (at least two), `share` the share of people who use
+    any, `services` how many each of these uses, and `per_year` how often a year each. `asks` says that the services ask
+    the authority about each certificate (OCSP); others use its CRLs. `local` says that people use services in their
+    town.
+    """
 
     per_100_000: float
     share: float
@@ -66,23 +68,24 @@ HABITS: dict[ServiceType, Habit] = {
     ServiceType.INSURANCE: Habit(80, 0.8, 2, 1.4, "health", asks=True, local=False),
     ServiceType.PORTAL: Habit(0, 0.4, 1, 0.8, "administration", asks=True, local=False),
 }
-"""Invented, so that some eleven uses come to a person and year. What services of a kind see does not hang on them."""
+"""Invented, to give about eleven uses per person and year. What services of a kind see does not depend on them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A population and its years. The same plan gives the same bytes, on however many cores.
+    """A population and its years. The same plan gives the same bytes on any number of cores.
 
     `moves`    share of households that move in a year: about 4 % of people between municipalities
                (住民基本台帳人口移動報告), and, invented, as many within one.
     `renames`  share of people who change their name in a year: about 0.8 % (人口動態統計: half a million marriages).
-    `losses`   cards reported lost in a year: 0.5 %, invented.
-    `phones`   people who also put certificates on a phone: 10 %, invented.
-    `forgets`  people who let a certificate or a card end before they renew it: 8 %, invented.
-    `errands`  uses at a till after which whoever has a tap service goes there within the hour: 30 %, invented.
-    `noise`    accounts that people fill in by hand and that differ from the registry in a letter or more: 20 %, as in
-               the first matching of pension records (press of 2006-11-01).
-    `first_days`  over how many days the first cards are issued.
+    `losses`   share of cards reported lost in a year: 0.5 %, invented.
+    `phones`   share of people who also have certificates on a phone: 10 %, invented.
+    `forgets`  share of people who renew a certificate or a card only after it ended: 8 %, invented.
+    `errands`  share of uses at a till after which a person who has a tap service uses it within the hour: 30 %,
+               invented.
+    `noise`    share of accounts typed by people that differ from the registry in a letter or more: 20 %, as in the
+               first matching of pension records (press of 2006-11-01).
+    `first_days`  the number of days over which the first cards are issued.
     """
 
     residents: int
@@ -102,44 +105,45 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.residents < 0 or not 1 <= self.years <= 40:
-            raise ValueError("a population has no negative number of people, and 1 to 40 years")
+            raise ValueError("a population needs a number of people that is not negative, and 1 to 40 years")
 
     @property
     def days(self) -> int:
-        """How many days are lived through."""
+        """The number of days of the plan."""
         return date(BEGINS.year + self.years, BEGINS.month, BEGINS.day).toordinal() - BEGINS.toordinal()
 
     @property
     def towns(self) -> int:
-        """How many municipalities there are: one to 70,000 people, as in Japan, and at least two."""
+        """The number of municipalities: one per 70,000 people, as in Japan, and at least two."""
         return self.municipalities or max(2, round(self.residents / 70_000))
 
     def services(self) -> list[Service]:
-        """The services there are. There is one portal. Those that are local are spread over towns as people are."""
+        """The services of the plan. There is one portal. Local services are spread over towns in proportion to
+        people."""
         reached = np.cumsum(zipf_weights(self.towns))
-        found: list[Service] = []
+        services: list[Service] = []
         for kind, habit in self.habits.items():
             count = 1 if kind is ServiceType.PORTAL else max(2, round(habit.per_100_000 * self.residents / 100_000))
             for place in range(count):
                 town = int(np.searchsorted(reached, (place + 0.5) / count)) if habit.local else NOWHERE
-                found.append(Service(len(found), kind, habit.sector, town, habit.asks))
-        return found
+                services.append(Service(len(services), kind, habit.sector, town, habit.asks))
+        return services
 
     def as_dict(self) -> dict[str, Any]:
-        """For a world's file."""
-        told = asdict(self)
-        return {**told, "habits": {kind.name.lower(): asdict(habit) for kind, habit in self.habits.items()}}
+        """The plan for a world's file, as JSON values; its habits by the kind of service in lower case."""
+        fields = asdict(self)
+        return {**fields, "habits": {kind.name.lower(): asdict(habit) for kind, habit in self.habits.items()}}
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Plan:
-        """The plan of `as_dict`. Raises TypeError and KeyError for what is none."""
-        habits = {ServiceType[name.upper()]: Habit(**habit) for name, habit in told["habits"].items()}
-        return cls(**{**told, "habits": habits})
+    def from_dict(cls, fields: dict[str, Any]) -> Plan:
+        """The plan that `as_dict` wrote. Raises TypeError and KeyError if `fields` is not such a plan."""
+        habits = {ServiceType[name.upper()]: Habit(**habit) for name, habit in fields["habits"].items()}
+        return cls(**{**fields, "habits": habits})
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its number, and the town that it is in (or NOWHERE)."""
+    """A service: its number, kind and sector, its town (or NOWHERE), and whether it asks the authority."""
 
     number: int
     kind: ServiceType
@@ -149,6 +153,6 @@ class Service:
 
 
 def zipf_weights(kinds: int) -> Any:
-    """Shares of so many kinds by Zipf's law, the largest first; they add up to one."""
+    """The shares of `kinds` kinds by Zipf's law, the largest first; they add up to one."""
     weights = 1 / np.arange(1, kinds + 1)
     return weights / weights.sum()

@@ -1,5 +1,5 @@
-"""The report: one page with everything in it, and the same as JSON and CSV. It holds no time of day and nothing of the
-machine, so that the same plan gives the same bytes."""
+"""The report of an examination as one HTML page, as JSON and as CSV. It contains no time of day and nothing about the
+machine, so the same plan gives the same bytes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from kazashi.web.templates import environment
 
 _CHAPTERS = {
     "findings": ("Findings", "findings"),
-    "claims": ("What every such laboratory should be able to say", "claims"),
-    "countermeasures": ("Countermeasures on the same uses", "countermeasures"),
-    "years": ("Recognised over the years", "years"),
-    "coalitions": ("Who must come together to link", "countermeasures"),
+    "claims": ("Claims", "claims"),
+    "countermeasures": ("Countermeasures compared", "countermeasures"),
+    "years": ("Recognition over the years", "years"),
+    "coalitions": ("Smallest coalitions that can link", "countermeasures"),
     "threats": ("Threat runs", "threats"),
-    "unicity": ("How few uses single out", "unicity"),
-    "anonymity": ("Attributes link, too", "anonymity"),
-    "exposure": ("Who holds what", "exposure"),
-    "ways": ("Ways to a code", "exposure"),
+    "unicity": ("How few uses single a person out", "unicity"),
+    "anonymity": ("Linkage by attributes", "anonymity"),
+    "exposure": ("Who holds which handle", "exposure"),
+    "ways": ("Paths to a code", "exposure"),
     "games": ("Telling a person from a stranger", "games"),
-    "again": ("To do it again", "sql"),
+    "again": ("Reproducing this report", "sql"),
 }
-"""Chapters by their template: the heading, and what of an examination each needs."""
+"""Chapters by template: the heading, and the key of the document that the chapter needs."""
 
 Curve = list[tuple[float, float]]
 Bars = list[tuple[str, tuple[float, float]]]
 
 
 def as_json(found: dict[str, Any]) -> str:
-    """Everything, keys in order."""
+    """The document of an examination (`as_dict`) as JSON, with sorted keys."""
     return json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True, default=str) + "\n"
 
 
 def as_csv(found: dict[str, Any]) -> str:
-    """The comparison of countermeasures, a line to each; of somebody's own logs each run's results."""
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    """The comparison of countermeasures as CSV, one line per countermeasure. For imported logs, one line per result of
+    a threat run."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
     if "countermeasures" not in found:
         writer.writerow(("run", "who", "result", "value"))
         for run in found["threats"]:
-            for words, value in run["results"].items():
-                writer.writerow((run["run"], run["who"], words, value["value"] if isinstance(value, dict) else value))
-        return written.getvalue()
+            for label, value in run["results"].items():
+                writer.writerow((run["run"], run["who"], label, value["value"] if isinstance(value, dict) else value))
+        return output.getvalue()
     writer.writerow((
         "countermeasure", "recall", "recall low", "recall high", "precision", "renewals kept", "completeness",
         "days to link", "seen by the authority", "false merges", "smallest coalitions", "cost",
@@ -57,11 +58,11 @@ def as_csv(found: dict[str, Any]) -> str:
             row["seen by the authority"]["value"], row["false merges"],
             "; ".join(row["smallest coalitions"]) or "none", row["cost"],
         ))  # fmt: skip
-    return written.getvalue()
+    return output.getvalue()
 
 
 def as_html(found: dict[str, Any]) -> str:
-    """The page."""
+    """The document of an examination (`as_dict`) as one self-contained HTML page."""
     chapters = [(name, title) for name, (title, needs) in _CHAPTERS.items() if found.get(needs)]
     measured = found.get("countermeasures", [])
     coalitions = [(row["name"], row["smallest coalitions"]) for row in measured]

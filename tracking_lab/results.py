@@ -1,5 +1,5 @@
-"""What an examination finds, as values. Programs go by their ids and fields; `as_dict` is the JSON document, whose keys
-are words for people."""
+"""The results of an examination. Programs use the ids and fields; `as_dict` returns the JSON document, whose keys are
+words for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Value = Share | int | float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class ThreatResult:
-    """One thing that a threat run comes to: an id, words, and a share, a number, yes or no, or a text."""
+    """One result of a threat run: an id, a label, and a share, a number, a truth value or a text."""
 
     id: str
     words: str
@@ -36,7 +36,8 @@ class ThreatResult:
 
 @dataclass(frozen=True, slots=True)
 class ThreatRun:
-    """Who, holding what, what it comes to, and where to look how. Two runs over stores may have one id."""
+    """A threat run: who attacks, what data they hold, the results, and where the code is. Two runs over actors' stores
+    may have the same id."""
 
     id: str
     who: str
@@ -50,20 +51,20 @@ class ThreatRun:
 
     def share(self, wanted: str) -> Share:
         """The value of a result that is a share. Raises KeyError and TypeError."""
-        found = self.value(wanted)
-        if not isinstance(found, Share):
-            raise TypeError(f"{wanted} of {self.id} is not a share: {found}")
-        return found
+        value = self.value(wanted)
+        if not isinstance(value, Share):
+            raise TypeError(f"{wanted} of {self.id} is not a share: {value}")
+        return value
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The run for JSON, its results by label."""
         results = {one.words: told(one.value) if isinstance(one.value, Share) else one.value for one in self.results}
         return {"run": self.id, "who": self.who, "holding": self.holding, "results": results, "how": self.how}
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What every such laboratory should be able to say: an id, a title, what was seen, and where to look how."""
+    """A headline result: an id, a title, what was measured, and where the code is."""
 
     id: str
     claim: str
@@ -71,13 +72,14 @@ class Claim:
     how: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The claim for JSON, without its id."""
         return {"claim": self.claim, "words": self.words, "how": self.how}
 
 
 @dataclass(frozen=True, slots=True)
 class PrivacyFinding:
-    """How bad, a code, words, and what proves it. `heading` is LINDDUN's."""
+    """A privacy problem: its severity (high, medium, low), a code, a description and the evidence. `heading` is the
+    LINDDUN threat type."""
 
     severity: str
     code: str
@@ -88,8 +90,8 @@ class PrivacyFinding:
 
 @dataclass(frozen=True, slots=True)
 class ExactJoins:
-    """X1 over everybody: pairs of services, persons whom they share, links by serial number, and whether its digest
-    links the same."""
+    """X1 (exact joins) over all people: the pairs of services, the persons that these share, the links by serial
+    number, and whether the digest of the serial number gives the same links."""
 
     pairs: int
     persons: int
@@ -97,7 +99,7 @@ class ExactJoins:
     digest_links_the_same: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The counts for JSON."""
         return {
             "pairs of services": self.pairs, "persons shared": self.persons, "linked by serial number": self.linked,
             "the digest links the same": self.digest_links_the_same,
@@ -106,8 +108,12 @@ class ExactJoins:
 
 @dataclass(frozen=True, slots=True)
 class CountermeasureResult:
-    """One countermeasure on the same stream: X1, X2, X3 and X16 (`kept`), X12 (`seen_by_authority`), X15 (`waiting`),
-    X13."""
+    """One countermeasure, measured on the common stream of uses.
+
+    `linkage` is X1 (precision and recall of pairs), `clusters` X2, `kept` X3 and X16 (renewals that keep the account),
+    `seen_by_authority` X12 (uses that the authority sees), `waiting` X15 (time to link), `coalitions` X13 (smallest
+    coalitions).
+    """
 
     measure: Countermeasure
     people: int
@@ -120,7 +126,7 @@ class CountermeasureResult:
     coalitions: tuple[Coalition, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The measures for JSON, with values derived from them."""
         measure, link, cluster, waiting = self.measure, self.linkage, self.clusters, self.waiting
         mean, high, most = cluster.completeness
         linked = link.right + link.wrong
@@ -140,36 +146,37 @@ class CountermeasureResult:
 
 @dataclass(frozen=True, slots=True)
 class LaterYear:
-    """X3 over time: of accounts of the first year (year 0) whose users came back in a later one, those recognised by
-    the serial number and by the chain of it."""
+    """X3 (renewals) over the years: of the accounts of the first year (year 0) whose users returned in a later one, the
+    shares recognised by the serial number and by its chain."""
 
     year: int
     by_equality: Share
     with_chain: Share
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The year and its shares, for JSON."""
         return {"year": self.year, "by equality": told(self.by_equality), "with the chain": told(self.with_chain)}
 
 
 @dataclass(frozen=True, slots=True)
 class Counterparts:
-    """X4: persons both of whose certificates were shown somewhere, and those linked by the authority's service or by
-    equality alone."""
+    """X4 (signature and authentication): the persons who showed both of their certificates somewhere, and the shares of
+    them linked by the authority's service and by equality alone."""
 
     persons: int
     linked: Share
     equal: Share
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The number and the shares, for JSON."""
         return {"persons with both": self.persons, "link service on": told(self.linked),
                 "link service off": told(self.equal)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class DictionaryAttack:
-    """X11: digests that were kept, those that counting finds, and what that costs here and for a nation."""
+    """X11 (cost of a dictionary): the digests that services hold, the share that enumeration reverses, and the cost of
+    that for this population and for a whole nation."""
 
     digests: int
     found: Share
@@ -177,28 +184,29 @@ class DictionaryAttack:
     nation: HashCost
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The attack for JSON, with the nation's cost in bits and seconds."""
         return {"digests": self.digests, "found": told(self.found), "bits": self.cost.bits,
                 "bits for a nation": self.nation.bits, "seconds for a nation": self.nation.seconds}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Unicity:
-    """X7: people whom so many uses single out, a use being known as a service and a span of days."""
+    """X7 (unicity): the share of people whom `points` uses single out, each known as a service and a span of `days`."""
 
     points: int
     days: int
     singled_out: Share
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The share for JSON, with its points and days."""
         return {"points": self.points, "days": self.days, "singled out": told(self.singled_out)}
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeSet:
-    """X6 and X10 of some attributes. `sample` has, of a release of every tenth person, those who are alone in it, and
-    of these those who are alone in all; None where nothing was released."""
+    """X6 (anonymity sets) and X10 (record risk) of some attributes. `sample` is about a released sample of every tenth
+    person: the share of it that is unique in the sample, and the share of those that is unique in the population. It is
+    None if there is no sample."""
 
     names: tuple[str, ...]
     anonymity: Anonymity
@@ -206,24 +214,25 @@ class AttributeSet:
     sample: tuple[Share, Share] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        found = self.anonymity
+        """The measures for JSON; those of the sample are left out if there is none."""
+        sets = self.anonymity
         document = {
-            "attributes": ", ".join(self.names), "unique": told(found.unique), "median": found.median,
-            "sets": list(found.sets), "entropy": found.entropy_bits, "leaked bits": found.leaked_bits,
+            "attributes": ", ".join(self.names), "unique": told(sets.unique), "median": sets.median,
+            "sets": list(sets.sets), "entropy": sets.entropy_bits, "leaked bits": sets.leaked_bits,
             **asdict(self.risk),
         }  # fmt: skip
         if self.sample is None:
             return document
         alone, still = self.sample
-        return {**document, "least": found.least, "degree": found.degree, "alone in a tenth": told(alone),
+        return {**document, "least": sets.least, "degree": sets.degree, "alone in a tenth": told(alone),
                 "and in all": told(still)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """X8, X9: the game of telling a person's handle from a stranger's. `within` and `risk_within` are halves of
-    intervals, `area` has the area under the curve and its interval."""
+    """X8 (area under the curve) and X9 (risk beyond guessing) of the game of telling a person's handle from a
+    stranger's. `within` and `risk_within` are half the widths of the intervals of `advantage` and `risk`. `area` is the
+    area under the curve and the bounds of its interval."""
 
     measure: Countermeasure
     trials: int
@@ -234,7 +243,7 @@ class Game:
     risk_within: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The game for JSON, by the countermeasure's name."""
         area, low, high = self.area
         return {
             "name": self.measure.name, "trials": self.trials, "advantage": self.advantage, "within": self.within,
@@ -245,7 +254,11 @@ class Game:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Everything about one population, on one engine. `people` is how many were examined one by one."""
+    """The examination of one population on one engine.
+
+    `sizes` are the numbers of rows by table. `people` is the number of people whom the linkers examined one by one.
+    `sql` has the queries that were run and `versions` the versions of the packages, each by name.
+    """
 
     plan: Plan
     engine: str
@@ -265,11 +278,11 @@ class Examination:
     findings: tuple[PrivacyFinding, ...] = ()
 
     def comparison(self, wanted: str) -> CountermeasureResult:
-        """That of a countermeasure, by its id. Raises KeyError."""
+        """The comparison of a countermeasure, by the countermeasure's id. Raises KeyError."""
         return {one.measure.id: one for one in self.comparisons}[wanted]
 
     def game(self, wanted: str) -> Game:
-        """That of a countermeasure, by its id. Raises KeyError."""
+        """The game of a countermeasure, by the countermeasure's id. Raises KeyError."""
         return {one.measure.id: one for one in self.games}[wanted]
 
     def threat(self, wanted: str) -> ThreatRun:
@@ -277,7 +290,7 @@ class Examination:
         return {one.id: one for one in self.threats}[wanted]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The examination for JSON, its numbers rounded to nine digits."""
         return rounded({
             "plan": self.plan.as_dict(), "engine": self.engine, "sizes": self.sizes, "people examined": self.people,
             "exact": self.exact.as_dict(), "countermeasures": [one.as_dict() for one in self.comparisons],
@@ -291,8 +304,8 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class LogExamination:
-    """What somebody's own logs tell. `logs` is what was said when they were read; with `truth` it is known who was
-    who."""
+    """The examination of imported logs. `logs` is the summary of the import; `truth` says whether the ground truth is
+    known, that is, which person each use belongs to."""
 
     logs: Mapping[str, Any]
     truth: bool
@@ -305,7 +318,7 @@ class LogExamination:
     versions: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The examination for JSON, its numbers rounded to nine digits."""
         return rounded({
             "logs": self.logs, "truth": self.truth, "engine": self.engine,
             "findings": [asdict(one) for one in self.findings], "threats": [one.as_dict() for one in self.threats],
@@ -315,15 +328,16 @@ class LogExamination:
 
 
 def told(share: Share) -> dict[str, Any]:
-    """A share for JSON; its value is None where there was nothing to share."""
+    """A share for JSON: `value`, the interval's `low` and `high`, `count` and `total`. The value is None if the total
+    is 0."""
     low, high = share.interval
     return {"value": share.value if share.total else None, "low": low, "high": high, "count": share.count,
             "total": share.total}  # fmt: skip
 
 
 def rounded(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with nine digits: sums of fractions depend on the order in which threads add them up. What is not a
-    number is None."""
+    """The document with floats rounded to nine digits, because sums of fractions depend on the order in which threads
+    add them up. NaN and infinity become None."""
     return {name: _rounded(value) for name, value in document.items()}
 
 

@@ -1,4 +1,4 @@
-"""The whole examination of one population: every number, with what it was computed from. Same plan, same numbers."""
+"""The examination of a generated population. The same plan gives the same numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure
 from kazashi.tracking_lab.engine import DuckDb, Engine, count
 from kazashi.tracking_lab.evidence import PopulationTables
 from kazashi.tracking_lab.findings import findings
-from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable
+from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.linkers import (
     EXACT,
     OF_PERSONS,
@@ -56,17 +56,18 @@ from kazashi.tracking_lab.threats import run_all
 from kazashi.world.rng import stream
 
 _GUESSES_PER_SECOND = 1e9
-"""SHA-256 on one graphics card, an order of magnitude."""
+"""SHA-256 digests that one graphics card computes per second, an order of magnitude."""
 
 _NATION = 125_000_000 * 3 * 2
-"""Serial numbers of a nation, an order of magnitude: people, times generations, times kinds."""
+"""Serial numbers of a whole nation, an order of magnitude: people, times generations, times kinds of certificate."""
 
 SPANS, POINTS, TRIED, SEED = (1, 7, 30), 6, 1_500, 1
-"""X7: days to a span, the most points that are known, how many people are tried, and the seed that chooses them."""
+"""Of X7 (unicity): the days of a time span, the most points known, the number of people tried, and the seed that
+selects them."""
 
 
 def singled_out_in_a_week() -> str:
-    """The query of X7 for spans of seven days, for the report, with its parameters."""
+    """The SQL of X7 (unicity) for time spans of seven days, with its parameters in a comment."""
     parameters = f"-- points = {POINTS}, people = {TRIED}, span = {7 * DAY}, seed = {SEED}"
     return f"{parameters}\n{dedent(singling_out(POINTS)).strip()}"
 
@@ -84,33 +85,41 @@ ATTRIBUTES: tuple[tuple[str, ...], ...] = (
     ("birth_year",), ("birth_year", "sex"), ("birth_year", "sex", "town"), ("born", "sex", "town"),
 )  # fmt: skip
 Progress = Callable[[str], object]
+"""Called with the name of each part of an examination before it starts."""
 
 
 def open_engine(laboratory: Laboratory, engine: Engine | None = None) -> Engine:
-    """An engine with a population's tables. Raises PopulationUnusable for one that is not whole."""
+    """Return the engine (DuckDB in this process by default) with a population's tables loaded. Raises
+    PopulationUnusable if the population is incomplete."""
     if not laboratory.whole:
         raise PopulationUnusable(
-            f"the population in {laboratory.directory} is not whole; go on with: kazashi tracking populate"
+            PopulationUnusableReason.INCOMPLETE,
+            f"the population in {laboratory.directory} is incomplete; resume with: kazashi tracking populate",
         )
-    found = engine or DuckDb(spill=laboratory.directory / "spill")
+    opened = engine or DuckDb(spill=laboratory.directory / "spill")
     for name in TABLES:
-        found.table(name, laboratory.file(name))
-    return found
+        opened.table(name, laboratory.file(name))
+    return opened
 
 
 def examine_population(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
 ) -> Examination:  # fmt: skip
-    """Everything, on an engine (DuckDB in this process), which is closed. Raises PopulationUnusable."""
+    """Examine a population on an engine (DuckDB in this process by default), which is closed afterwards. `progress` is
+    called with the name of each part. Raises PopulationUnusable if there is no population, if it is incomplete or if it
+    has no residents."""
     plan = laboratory.plan
     if not plan.residents:
-        raise PopulationUnusable("a population of nobody has nothing to link; make one with people in it")
+        raise PopulationUnusable(
+            PopulationUnusableReason.NO_RESIDENTS,
+            "the population has no residents; generate one with: kazashi tracking populate --residents 1000",
+        )
     opened = open_engine(laboratory, engine)
     try:
-        found = _examined(opened, plan, progress)
+        examination = _examined(opened, plan, progress)
     finally:
         opened.close()
-    return replace(found, findings=tuple(findings(found)))
+    return replace(examination, findings=tuple(findings(examination)))
 
 
 def _examined(engine: Engine, plan: Plan, progress: Progress) -> Examination:
@@ -141,12 +150,13 @@ def _examined(engine: Engine, plan: Plan, progress: Progress) -> Examination:
 
 
 def versions(*names: str) -> dict[str, str]:
-    """The versions of installed distributions."""
+    """The versions of installed distributions, by name."""
     return {name: version(name) for name in names}
 
 
 def _exact(engine: Engine) -> ExactJoins:
-    """X1 over everybody, of what is shown and of its digest: the same, because a digest hides nothing from equality."""
+    """X1 (exact joins) over all people, by serial number and by its digest. Both give the same links, because equal
+    numbers have equal digests."""
     belongs = shared_persons(engine)
     plain, digest = exact_join(engine), exact_join(engine, hashed(engine))
     return ExactJoins(
@@ -155,23 +165,24 @@ def _exact(engine: Engine) -> ExactJoins:
 
 
 def _compared(evidence: PopulationTables, measure: Countermeasure) -> CountermeasureResult:
-    """One countermeasure on the same stream."""
+    """One countermeasure, measured on the common stream of uses."""
     held = handles(evidence.logins, measure)
     people = held["person"].n_unique()
     moments = evidence.moments.filter(~pl.col("signature")).join(
         held.select("service", "shown", "handle"), on=["service", "shown"]
     )
-    asked = moments.filter("asks") if measure.online else moments.clear()
+    requests = moments.filter("asks") if measure.online else moments.clear()
     kept_bytes = held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
     return CountermeasureResult(
         measure, people, pairwise(held, "handle"), clusters(held, "handle"), _kept(held),
-        Share(asked.height, moments.height), kept_bytes / max(1, people), time_to_link(moments, "handle"),
+        Share(requests.height, moments.height), kept_bytes / max(1, people), time_to_link(moments, "handle"),
         tuple(coalitions(held, measure)),
     )  # fmt: skip
 
 
 def _kept(held: pl.DataFrame) -> Share:
-    """X3 and X16: at one service, how many changes of certificate leave the handle as it was."""
+    """X3 (renewals) and X16 (accounts kept): the share of certificate changes at one service that do not change the
+    handle."""
     ordered = held.sort("service", "person", "first").with_columns(
         former=pl.col("handle").shift(1).over("service", "person"),
         before=pl.col("shown").shift(1).over("service", "person"),
@@ -181,8 +192,8 @@ def _kept(held: pl.DataFrame) -> Share:
 
 
 def _years(evidence: PopulationTables, years: int) -> Iterator[LaterYear]:
-    """X3 over time: of accounts at services in the first year those whose users, back in a later one, are recognised
-    by the serial number, by the chain of it, and by the authority's list of holders."""
+    """X3 (renewals) over the years: of the accounts of the first year whose users return in a later one, the shares
+    that the service recognises by the serial number and by its chain."""
     year = (pl.col("moment") // (365 * DAY)).clip(0, years - 1)
     seen = evidence.moments.filter(~pl.col("signature")).select(
         "service", "person", "shown", "chain", year=year
@@ -190,10 +201,10 @@ def _years(evidence: PopulationTables, years: int) -> Iterator[LaterYear]:
     first = seen.filter(year=0)
     account = ["service", "person"]
     for later in range(1, years):
-        back = seen.filter(year=later).join(first.select(account).unique(), on=account, how="semi")
-        total = back.select(account).unique().height
+        returned = seen.filter(year=later).join(first.select(account).unique(), on=account, how="semi")
+        total = returned.select(account).unique().height
         equal, chained = (
-            back.join(first.select(*account, key).unique(), on=[*account, key]).select(account).unique().height
+            returned.join(first.select(*account, key).unique(), on=[*account, key]).select(account).unique().height
             for key in ("shown", "chain")
         )
         yield LaterYear(later, Share(equal, total), Share(chained, total))
@@ -203,14 +214,14 @@ def _counterparts(evidence: PopulationTables) -> Counterparts:
     signs = evidence.seen.filter("signature").select("person", "medium", "shown").unique()
     logs_in = evidence.logins.select("person", "medium", "shown").unique()
     both = signs.select("person").unique().join(logs_in.select("person").unique(), on="person").height
-    # The service tells the other certificate on the same card or phone, and nothing of other media.
+    # The authority's service reveals the other certificate on the same card or phone, and none on other media.
     linked = signs.join(logs_in, on=["person", "medium"])["person"].n_unique()
     equal = signs.join(logs_in, on="shown").height
     return Counterparts(both, Share(linked, both), Share(equal, both))
 
 
 def _dictionary(evidence: PopulationTables) -> DictionaryAttack:
-    """Digests without a key give way to whoever counts."""
+    """X11: digests without a key are reversed by trying all issued serial numbers."""
 
     def digest(number: int) -> str:
         return sha256(number.to_bytes(8)).hexdigest()
@@ -218,13 +229,13 @@ def _dictionary(evidence: PopulationTables) -> DictionaryAttack:
     shown = evidence.logins.select("shown").unique()
     kept = shown.with_columns(handle=pl.Series([digest(number) for number in shown["shown"]], dtype=pl.String))
     issued = evidence.certificates.filter(~pl.col("kind"))
-    found = dictionary(kept, issued, digest).height
+    reversed_digests = dictionary(kept, issued, digest).height
     cost, nation = hash_cost(issued.height, _GUESSES_PER_SECOND), hash_cost(_NATION, _GUESSES_PER_SECOND)
-    return DictionaryAttack(kept.height, Share(found, kept.height), cost, nation)
+    return DictionaryAttack(kept.height, Share(reversed_digests, kept.height), cost, nation)
 
 
 def unicity(engine: Engine) -> tuple[Unicity, ...]:
-    """X7 for each span of days and number of points."""
+    """X7 (unicity) for each time span and number of points."""
     return tuple(
         Unicity(points, span, Share(alone, tried))
         for span in SPANS
@@ -233,7 +244,7 @@ def unicity(engine: Engine) -> tuple[Unicity, ...]:
 
 
 def _attributes(people: pl.DataFrame, names: tuple[str, ...]) -> AttributeSet:
-    """X6 and X10 of some attributes; the release is every tenth person."""
+    """X6 (anonymity sets) and X10 (record risk) of some attributes; the released sample is every tenth person."""
     tenth = people.filter(pl.col("person") % 10 == 0)
     alone = tenth.filter(pl.len().over(names) == 1)
     still = alone.select("person").join(people.filter(pl.len().over(names) == 1), on="person", how="semi")
@@ -242,8 +253,8 @@ def _attributes(people: pl.DataFrame, names: tuple[str, ...]) -> AttributeSet:
 
 
 def _game(evidence: PopulationTables, measure: Countermeasure) -> Game:
-    """X8, X9: told a person's handle at one service and either hers or a stranger's at another, tell which. The control
-    attack throws a coin."""
+    """X8 and X9: the attacker gets a person's handle at one service, and either the same person's or a stranger's
+    handle at another, and decides which it is. The control attack tosses a coin."""
     held = handles(evidence.logins, measure)
     last = held.sort("last").unique(subset=["service", "person"], keep="last", maintain_order=True)
     pairs = last.join(last, on="person", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
@@ -263,12 +274,12 @@ def _game(evidence: PopulationTables, measure: Countermeasure) -> Game:
             control += (chance.random() < 0.5) == same
             trials += 1
             scores[same].append(float(shown == one[place]))
-    found, half = advantage(right, trials) if trials else (math.nan, math.nan)
+    gained, half = advantage(right, trials) if trials else (math.nan, math.nan)
     area = area_under_curve(scores[True], scores[False], stream("bootstrap", measure.name))
-    risk, wide = anonymeter(right, trials, control, trials) if trials else (math.nan, math.nan)
-    return Game(measure, trials, found, half, area, risk, wide)
+    risk, risk_half = anonymeter(right, trials, control, trials) if trials else (math.nan, math.nan)
+    return Game(measure, trials, gained, half, area, risk, risk_half)
 
 
 def _equals_when_same(measure: Countermeasure) -> bool:
-    """Whether handles at two services are equal where the person is the same: then a difference tells, too."""
+    """Whether one person has equal handles at two services, so that a difference is evidence, too."""
     return "service" not in measure.of

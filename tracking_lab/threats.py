@@ -1,8 +1,8 @@
-"""The threat runs, T1 to T16: somebody with something in hand, what is linked with it, and what that comes to.
+"""The threat runs T1 to T16: attackers with certain data, what they can link with it, and how well.
 
-Each run is told what its actors hold, and nothing else; the person behind a use is for the judge. A control links as
-many pairs by chance. Runs over actors' stores (T10, T12, T13) ask the exposure graph instead, which is read from a
-small world's disks.
+Each run gets only the data that its actors hold; the ground truth is used for scoring alone. A control links as many
+pairs by chance. Runs over actors' stores (T10, T12, T13) use the exposure graph instead, which is read from the disks
+of a small world.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ HOURS_OPEN = 14
 
 
 def run_all(evidence: PopulationTables, progress: Callable[[str], object] = lambda _: None) -> list[ThreatRun]:
-    """Every run on a population, in their order."""
-    found = []
+    """Run every threat on a population, in order. `progress` is called with the id of each run before it starts."""
+    threats = []
     for run in _RUNS:
         progress(run.id)
-        found.append(ThreatRun(run.id, run.who, run.holding, run.results(evidence), run.how))
-    return found
+        threats.append(ThreatRun(run.id, run.who, run.holding, run.results(evidence), run.how))
+    return threats
 
 
 def _under(evidence: PopulationTables, measure: str, key: str = "handle") -> PairCounts:
-    """What links under a countermeasure, by its id."""
+    """X1 (precision and recall of pairs) under the countermeasure with an id."""
     return pairwise(handles(evidence.logins, countermeasure(measure)), key)
 
 
@@ -73,12 +73,12 @@ def _with_the_platform_s_key(evidence: PopulationTables) -> Results:
 
 def _ocsp_requests(evidence: PopulationTables) -> Results:
     moments = evidence.moments
-    asked = moments.filter("asks")
-    people = Share(asked["person"].n_unique(), moments["person"].n_unique())
+    requests = moments.filter("asks")
+    people = Share(requests["person"].n_unique(), moments["person"].n_unique())
     return (
-        ThreatResult("uses-seen", "uses seen (X12)", Share(asked.height, moments.height)),
+        ThreatResult("uses-seen", "uses seen (X12)", Share(requests.height, moments.height)),
         ThreatResult("people-seen", "people seen", people),
-        ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(asked)),
+        ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(requests)),
     )
 
 
@@ -106,17 +106,17 @@ def _moves(evidence: PopulationTables) -> Results:
 def _successors(
     evidence: PopulationTables, reason: EndReason, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
 ) -> Results:  # fmt: skip
-    """X3 at single services: with the chain told, by equality, and by timing without and with attributes beside."""
+    """X3 (renewals) at single services: with the chain, by equality, and by timing without and with attributes."""
     wanted = evidence.followers(reason, signature, same_chain)
     tie = evidence.certificates.select("shown", tie=pl.struct("person", "medium", "chain"))
     tied = wanted.join(tie, left_on="former", right_on="shown").join(
         tie, left_on="later", right_on="shown", suffix="_later"
     )
-    told_of = tied.filter(pl.col("tie") == pl.col("tie_later")).height
+    chained = tied.filter(pl.col("tie") == pl.col("tie_later")).height
     equal = wanted.filter(pl.col("former") == pl.col("later")).height
     words = f"by timing, {', '.join(beside)}".replace("_", " ")
     return (
-        ThreatResult("chain", "with the chain told", Share(told_of, wanted.height)),
+        ThreatResult("chain", "with the chain told", Share(chained, wanted.height)),
         ThreatResult("equality", "by equality alone", Share(equal, wanted.height)),
         *_by_timing(evidence, wanted, evidence.by_day(signature), (), "timing", "by timing"),
         *_by_timing(evidence, wanted, evidence.by_day(signature, *beside), beside, "timing-and-attributes", words),
@@ -126,32 +126,32 @@ def _successors(
 def _by_timing(
     evidence: PopulationTables, wanted: pl.DataFrame, seen: pl.DataFrame, beside: tuple[str, ...], name: str, words: str
 ) -> Results:  # fmt: skip
-    """Recall and precision of pairs that timing guesses, and precision of the same pairs shuffled."""
+    """The recall and precision of the pairs that timing guesses, and the precision of the same pairs shuffled."""
 
     def right(pairs: pl.DataFrame) -> Share:
         return Share(same_person(pairs, evidence.certificates, evidence.certificates).height, pairs.height)
 
     guessed = by_timing(seen, beside=beside).unique().sort("former", "later")
-    found = guessed.join(wanted, on=["former", "later"]).height
+    hits = guessed.join(wanted, on=["former", "later"]).height
     chance = guessed.with_columns(pl.col("later").shuffle(1))
     return (
-        ThreatResult(name, words, Share(found, wanted.height)),
+        ThreatResult(name, words, Share(hits, wanted.height)),
         ThreatResult(f"{name}-precision", f"{words}: precision", right(guessed)),
         ThreatResult(f"{name}-control", f"{words}: precision of the control", right(chance)),
     )
 
 
 def _signatures_and_logins(evidence: PopulationTables) -> Results:
-    found = _by_attributes(evidence, "signing", "login")
+    link = _by_attributes(evidence, "signing", "login")
     return (
-        ThreatResult("recall", "recall", found.recall), ThreatResult("precision", "precision", found.precision),
-        ThreatResult("control", "precision of the control", found.control),
+        ThreatResult("recall", "recall", link.recall), ThreatResult("precision", "precision", link.precision),
+        ThreatResult("control", "precision of the control", link.control),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Attributes:
-    """X1 of accounts that are linked by attributes, and the precision of a control."""
+    """X1 (precision and recall) of accounts linked by attributes, and the precision of a control."""
 
     recall: Share
     precision: Share
@@ -159,24 +159,24 @@ class _Attributes:
 
 
 def _by_attributes(evidence: PopulationTables, one: str, other: str) -> _Attributes:
-    """The accounts of two kinds of service, linked by what people have told of themselves."""
+    """Link the accounts of two kinds of service by the attributes that people gave."""
     accounts = evidence.accounts
     left, right = (_first_of_each(accounts.filter(kind=kind)) for kind in (one, other))
     links = best(candidates(evidence.engine, left, right)).select("one", "other")
-    luck = links.with_columns(pl.col("other").shuffle(1))
+    shuffled = links.with_columns(pl.col("other").shuffle(1))
     both = left.join(right, on="person", how="semi").height
-    hits, chance = (same_person(pairs, accounts, accounts, "id").height for pairs in (links, luck))
+    hits, chance = (same_person(pairs, accounts, accounts, "id").height for pairs in (links, shuffled))
     return _Attributes(Share(hits, both), Share(hits, links.height), Share(chance, links.height))
 
 
 def _first_of_each(accounts: pl.DataFrame) -> pl.DataFrame:
-    """One account of each person: that which was opened first."""
+    """The first account of each person."""
     return accounts.sort("since", "id").unique(subset=["person"], keep="first", maintain_order=True).sort("id")
 
 
 def _member_numbers(evidence: PopulationTables) -> Results:
-    there = evidence.logins.filter(pl.col("kind").is_in(["library", "points"]))
-    held = handles(there, countermeasure("tenant-user-id"))  # a member number of each service's own
+    logins = evidence.logins.filter(pl.col("kind").is_in(["library", "points"]))
+    held = handles(logins, countermeasure("tenant-user-id"))  # each service has its own member numbers
     table = pairwise(held, "chain")
     return (
         ThreatResult("member-number-recall", "member numbers alone, recall", pairwise(held, "handle").recall),
@@ -222,17 +222,17 @@ def _insurers(evidence: PopulationTables) -> Results:
 def _what_people_told(evidence: PopulationTables) -> Results:
     results: list[ThreatResult] = []
     for one, other in (("login", "library"), ("login", "insurance"), ("login", "points")):
-        found, name, words = _by_attributes(evidence, one, other), f"{one}-{other}", f"{one} + {other}"
+        link, name, words = _by_attributes(evidence, one, other), f"{one}-{other}", f"{one} + {other}"
         results += [
-            ThreatResult(f"{name}-recall", f"{words}, recall", found.recall),
-            ThreatResult(f"{name}-precision", f"{words}, precision", found.precision),
-            ThreatResult(f"{name}-control", f"{words}, precision of the control", found.control),
+            ThreatResult(f"{name}-recall", f"{words}, recall", link.recall),
+            ThreatResult(f"{name}-precision", f"{words}, precision", link.precision),
+            ThreatResult(f"{name}-control", f"{words}, precision of the control", link.control),
         ]
     return (*results, *_against_an_address_list(evidence))
 
 
 def _against_an_address_list(evidence: PopulationTables) -> Results:
-    """X5: accounts at logins against the registry's address list of the first day."""
+    """X5 (re-identification): accounts at login services against an address list, the registry of the first day."""
     targets = _first_of_each(evidence.accounts.filter(kind="login"))
     listed = registered(evidence.people).with_columns(id=pl.col("person").cast(pl.String))
     pairs = candidates(evidence.engine, targets, listed)
@@ -250,23 +250,23 @@ def _against_an_address_list(evidence: PopulationTables) -> Results:
 
 
 def _an_investigator(evidence: PopulationTables) -> Results:
-    answering = evidence.logins.group_by("shown").agg(services=pl.col("service").n_unique())["services"]
+    services = evidence.logins.group_by("shown").agg(services=pl.col("service").n_unique())["services"]
     uses = evidence.moments.filter(~pl.col("signature")).group_by("shown").len()["len"]
     return (
-        ThreatResult("services-mean", "services that answer: mean", _float(answering.mean())),
-        ThreatResult("services-95th-percentile", "95th percentile", _float(answering.quantile(0.95))),
-        ThreatResult("services-most", "most", int(_float(answering.max()))),
+        ThreatResult("services-mean", "services that answer: mean", _float(services.mean())),
+        ThreatResult("services-95th-percentile", "95th percentile", _float(services.quantile(0.95))),
+        ThreatResult("services-most", "most", int(_float(services.max()))),
         ThreatResult("uses-mean", "uses that one number tells of: mean", _float(uses.mean())),
     )
 
 
-def _float(found: object) -> float:
-    return float(found) if isinstance(found, int | float) else 0.0
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run: who, holding what, where to look how, and what works it out."""
+    """A run: who attacks, what data they hold, where the code is, and the function that computes the results."""
 
     id: str
     who: str
@@ -276,39 +276,39 @@ class _Run:
 
 
 _RUNS = (
-    _Run("T1", "any two services", "the serial numbers that they were shown", "tracking_lab/linkers.py: EXACT",
+    _Run("T1", "any two services", "the serial numbers that they see", "tracking_lab/linkers.py: EXACT",
          _serial_numbers),
-    _Run("T2", "any two services", "digests in place of serial numbers",
+    _Run("T2", "any two services", "digests instead of serial numbers",
          "tracking_lab/linkers.py: EXACT over hashed(engine, salt, service)", _digests),
     _Run("T3", "the platform operator", "all its tenants' user ids, and the key",
-         "tracking_lab/metrics.py: pairwise over what the key opens", _with_the_platform_s_key),
+         "tracking_lab/metrics.py: pairwise over what the key reveals", _with_the_platform_s_key),
     _Run("T4", "the certification authority", "its own log of OCSP requests",
          "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks", _ocsp_requests),
-    _Run("T5", "one service, over renewals", "its own log; the authority's answer about successors, or none",
+    _Run("T5", "one service, over renewals", "its own log, with or without the authority's reply about successors",
          "tracking_lab/linkers.py: by_timing", _renewals),
-    _Run("T6", "one service, after a lost card", "its own log; nothing ties the new card to the old one",
+    _Run("T6", "one service, after a lost card", "its own log; nothing links the new card to the old one",
          "tracking_lab/linkers.py: by_timing", _lost_cards),
     _Run("T7", "one signing service, over a move", "signatures with the four attributes in them",
-         "tracking_lab/linkers.py: by_timing, beside birth date, sex and given name", _moves),
+         "tracking_lab/linkers.py: by_timing, with birth date, sex and given name", _moves),
     _Run("T8", "a service with signatures + one with logins",
-         "name, birth, sex, address from certificates + what people typed beside their serial number",
+         "name, birth, sex, address from certificates + what people typed, stored with their serial number",
          "Splink: tracking_lab/attributes.py", _signatures_and_logins),
     _Run("T9", "MyKey platform + libraries + points", "member numbers; the platform's table of them",
          "tracking_lab/metrics.py: pairwise over the table of MyKey IDs", _member_numbers),
-    _Run("T11", "whoever reads cards at a gate, without a PIN + a shop", "hours, and pseudonyms of their own",
+    _Run("T11", "an operator who reads cards at a gate, without a PIN + a shop", "hours, and their own pseudonyms",
          "tracking_lab/linkers.py: TOGETHER", _gate_and_shop),
-    _Run("T14", "insurers", "one token for all of them, made from their joint body's table",
+    _Run("T14", "insurers", "one token for all of them, derived from their joint body's table",
          "tracking_lab/metrics.py: pairwise", _insurers),
-    _Run("T15", "any two services, under perfect pseudonyms", "what people told of themselves, no identifier",
+    _Run("T15", "any two services, under perfect pseudonyms", "attributes that people gave, no identifier",
          "Splink: tracking_lab/attributes.py", _what_people_told),
-    _Run("T16", "an investigator (article 19 item 13)", "one serial number, every service's answer",
+    _Run("T16", "an investigator (article 19 item 13)", "one serial number, and every service's reply",
          "SELECT service, count(*) FROM uses WHERE shown = ? GROUP BY service", _an_investigator),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRun:
-    """A run over actors' disks: who in words, from which handle to which, and what the actors are called."""
+    """A run over actors' stores: its description, its source and target handle, and the names of its actors."""
 
     id: str
     who: str
@@ -318,12 +318,12 @@ class StoreRun:
 
 
 def over_stores(exposure: Exposure, runs: Iterable[StoreRun]) -> list[ThreatRun]:
-    """Whether the actors of a run can get from one handle to another with what is on their disks."""
-    found = []
+    """Whether the actors of each run can get from its source handle to its target with what is in their stores."""
+    threats = []
     for run in runs:
         steps = exposure.path(run.source, run.target, run.actors)
-        way = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no way"
-        result = ThreatResult("way", f"{run.source} -> {run.target}", way)
-        found.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
-                               "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
-    return found
+        path = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no path"
+        result = ThreatResult("way", f"{run.source} -> {run.target}", path)
+        threats.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
+                                 "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
+    return threats

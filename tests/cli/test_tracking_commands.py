@@ -52,8 +52,8 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
     assert list(claims) == list("12345678")
     assert claims["1"].startswith("0 of ")
     assert "with: 1.0; without: 0.0" in claims["3"]
-    assert "serial number -> resident record code: 1 over J-LIS" in claims["5"]
-    assert "MyKey ID -> resident record code: 2 over MyKey platform and J-LIS" in claims["5"]
+    assert "serial number -> resident record code: 1 step by J-LIS" in claims["5"]
+    assert "MyKey ID -> resident record code: 2 steps by MyKey platform and J-LIS" in claims["5"]
     assert "portal.serial.serial" in claims["6"]
     assert "balance good" in claims["7"]
     with sync_playwright() as playwright:
@@ -95,18 +95,18 @@ def test_own_logs_by_command(tmp_path: Path) -> None:
     assert json.loads(say(world, "report", "--name", "logs", "--html", str(page), "--json"))["logs"]["uses"] == 40
 
 
-def test_a_population_of_nobody_is_told_so(tmp_path: Path) -> None:
+def test_a_population_without_residents_is_refused(tmp_path: Path) -> None:
     say(tmp_path / "w", "populate", "--residents", "0")
     assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
 
 
-def test_a9_k5_mk5_who_holds_what_in_everybody_s_stores(tmp_path: Path) -> None:
+def test_exposure_shows_who_holds_which_handle(tmp_path: Path) -> None:
     with scene(tmp_path / "w") as (institutions, network):
         found, hidden = exposed(institutions, network), unseen(institutions, network)
     runs = [(run.id, str(run.value("way"))) for run in over_stores(found, RUNS)]
     assert [name for name, _ in runs] == ["T10", "T12", "T12", "T13"]
     without, with_j_lis = [way for name, way in runs if name == "T12"]
-    assert without == "no way"
+    assert without == "no path"
     assert with_j_lis.endswith("J-LIS: serial number -> resident record code")
     assert found.widest() == "J-LIS"
     held = {handle: {actor for actor, what in found.held if what == handle} for handle in found.handles}

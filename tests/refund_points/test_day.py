@@ -132,7 +132,7 @@ def test_a_balance_that_does_not_balance_is_said_to(tmp_path: Path) -> None:
     till.settle({1: (RecordState.ACKNOWLEDGED, "")})  # and the centre has never seen it
     found = balance(centre, [till])
     assert not found.good
-    assert [one.why for one in found.wrong] == ["acknowledged, and not in the ledger"]
+    assert [one.why for one in found.wrong] == ["acknowledged, but not in the ledger"]
     assert "NOT BALANCED" in found.in_words()
     world.close()
 

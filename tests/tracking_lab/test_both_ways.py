@@ -1,5 +1,5 @@
-"""A small population lives twice: in bulk, and day by day through registry, card management, authorities and services.
-Both ways it gets the same certificates, and the same uses work."""
+"""A small population is generated twice: in bulk, and day by day through registry, card management, authorities and
+services. Both ways give the same certificates and the same successful uses."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ _MEDIA = {CARD: Medium.CARD, 1: Medium.PHONE}
 
 
 class Lived:
-    """The population's script, acted out with the services themselves."""
+    """The population's events and uses, run through the services themselves."""
 
     def __init__(self, directory: Path, keys: SharedKeySource, people: pl.DataFrame) -> None:
         self.town = Institutions(open_world(directory, settings=Settings("both ways"), keys=keys))
         self._keys = keys
         self._stand(datetime.combine(BEGINS, datetime.min.time(), JST))
-        for authority in self.town.authorities.values():  # each generation with a key that no other one has
+        for authority in self.town.authorities.values():  # each generation of an authority has its own key
             for year in range(PLAN.years + 1):
                 authority.issuing(datetime(BEGINS.year + year, BEGINS.month, BEGINS.day, tzinfo=JST))
         for row in people.iter_rows(named=True):
@@ -67,15 +67,15 @@ class Lived:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        """What services check certificates with; to be had once the authorities have published their own."""
+        """The services' verifier. It needs the certificates that the authorities publish."""
         responders = {kind.code: Responder(authority) for kind, authority in self.town.authorities.items()}
         ask = Ocsp(lambda kind, request: responders[kind].answer(request).response)
         return Verifier(AnchorsInDirectory(self.town.world.publication / "ca"), [ask], self.town.world.clock)
 
     def run(self, events: pl.DataFrame, used: pl.DataFrame) -> list[tuple[dict[str, Any], bool, str]]:
-        """Everything in the order of time; answers of each use whether it worked, and the tenant's user id."""
+        """Run everything in the order of time. Returns each use with whether it succeeded, and the tenant's user id."""
         steps: list[tuple[datetime, int, int, int, Callable[[], None]]] = []
-        answers: list[tuple[dict[str, Any], bool, str]] = []
+        outcomes: list[tuple[dict[str, Any], bool, str]] = []
         for row in events.iter_rows(named=True):
             what, day = LifeEvent(row["word"]), BEGINS + timedelta(days=row["day"])
             at = datetime.combine(day, datetime.min.time(), JST) + (NOON if what in ON_PAPER else DAWN)
@@ -84,7 +84,7 @@ class Lived:
                 steps.append((at + timedelta(hours=17), 0, -1, 0, lambda: None))  # the next dawn
         for row in used.iter_rows(named=True):
             at = datetime.fromtimestamp(EPOCH + row["moment"], JST)
-            steps.append((at, 1, row["person"], 0, partial(self._used, row, answers)))
+            steps.append((at, 1, row["person"], 0, partial(self._used, row, outcomes)))
         until = datetime.combine(BEGINS + timedelta(days=PLAN.days), datetime.min.time(), JST)
         for at, is_use, _, _, act in sorted(steps, key=lambda step: step[:4]):
             if at >= until:
@@ -93,10 +93,10 @@ class Lived:
             act()
             if not is_use:
                 self._settle()
-        return answers
+        return outcomes
 
-    def _used(self, row: dict[str, Any], answers: list[tuple[dict[str, Any], bool, str]]) -> None:
-        answers.append((row, *self._use(row)))
+    def _used(self, row: dict[str, Any], outcomes: list[tuple[dict[str, Any], bool, str]]) -> None:
+        outcomes.append((row, *self._use(row)))
 
     def _happen(self, row: dict[str, Any], what: LifeEvent) -> None:
         who, registry, today = f"p{row['person']}", self.town.registry, self.town.world.clock.now().astimezone(JST)
@@ -126,7 +126,7 @@ class Lived:
             self._to_phone(row["person"], who)
 
     def _to_phone(self, person: int, who: str) -> None:
-        """Certificates on a phone, which no desk of the bench hands out: asked of the authorities themselves."""
+        """Issue certificates on a phone. No office of the instance does that, so they come from the authorities."""
         resident, now = self.town.registry.find(who), self.town.world.clock.now()
         phone = f"phone beside {self.cards[person]}"
         for kind, authority in self.town.authorities.items():
@@ -140,17 +140,17 @@ class Lived:
                 ))  # fmt: skip
 
     def _is_good(self, kind: CertificateType, issued: Issued) -> bool:
-        standing = self.town.revocations[kind].status(issued.serial)
-        return standing.reason is None and issued.not_after > self.town.world.clock.now()
+        status = self.town.revocations[kind].status(issued.serial)
+        return status.reason is None and issued.not_after > self.town.world.clock.now()
 
     def _use(self, row: dict[str, Any]) -> tuple[bool, str]:
-        """The person shows the latest certificate on card or phone, and the service asks the authority about it."""
+        """Show the person's latest certificate on card or phone to the service, which asks the authority about it."""
         kind = CertificateType.SIGNATURE if row["kind"] else CertificateType.AUTHENTICATION
         code = self.town.registry.find(f"p{row['person']}").code
-        held = [one for one in self.town.authorities[kind].of_holder(code) if one.medium is _MEDIA[row["medium"]]]
-        if not held:
+        issued = [one for one in self.town.authorities[kind].of_holder(code) if one.medium is _MEDIA[row["medium"]]]
+        if not issued:
             return False, ""
-        verdict = self._verifier.certificate(held[-1].certificate, kind)
+        verdict = self._verifier.certificate(issued[-1].certificate, kind)
         if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
             return False, ""
         return True, self.platform.identify(f"service-{row['service']}", verdict.certificate).identifier
@@ -159,7 +159,7 @@ class Lived:
         clock_of(self.town.world).stand(at)
 
     def _settle(self) -> None:
-        """What is due is done; OCSP tells of it from its next mark."""
+        """Process everything that is due, and go to the next time on OCSP's grid, from which OCSP reports it."""
         self.town.settle()
         self._stand(self.town.world.clock.now() + GRID)
 
@@ -192,11 +192,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Laboratory, pl.DataF
     return lab, certificates, lived, lived.run(events, tried)
 
 
-def test_the_script_has_everything_in_it(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
-    lab, certificates, _, answers = both
+def test_the_population_has_every_event_and_end_reason(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
+    lab, certificates, _, outcomes = both
     assert set(pl.read_parquet(lab.file("event"))["word"]) == set(LifeEvent)
     assert set(certificates["reason"]) == set(EndReason)
-    assert len(answers) > 1_000
+    assert len(outcomes) > 1_000
 
 
 def test_both_ways_issue_the_same_certificates(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
@@ -215,11 +215,11 @@ def test_both_ways_issue_the_same_certificates(both: tuple[Laboratory, pl.DataFr
 
 
 def _ended(lived: Lived, kind: CertificateType, issued: Issued) -> int:
-    """The first day of the plan on which a certificate is not good any more, NEVER if that is not seen."""
-    standing = lived.town.revocations[kind].status(issued.serial)
+    """The first day of the plan on which a certificate is no longer good, NEVER if that is after the plan."""
+    status = lived.town.revocations[kind].status(issued.serial)
     end = day_of(issued.not_after) + 1
-    if standing.since is not None and standing.reason is not None:
-        end = min(end, day_of(standing.since))
+    if status.since is not None and status.reason is not None:
+        end = min(end, day_of(status.since))
     return end if end <= PLAN.days else NEVER
 
 
@@ -228,23 +228,23 @@ def day_of(moment: datetime) -> int:
 
 
 def test_both_ways_the_same_uses_work(both: tuple[Laboratory, pl.DataFrame, Lived, Any]) -> None:
-    _, _, _, answers = both
-    differ = [(row, worked) for row, worked, _ in answers if worked != (row["shown"] > 0)]
+    _, _, _, outcomes = both
+    differ = [(row, worked) for row, worked, _ in outcomes if worked != (row["shown"] > 0)]
     assert not differ
-    assert sum(not worked for _, worked, _ in answers) > 10, "some tries fail either way"
+    assert sum(not worked for _, worked, _ in outcomes) > 10, "some attempts fail both ways"
 
 
-def test_a_tenant_s_user_id_is_the_person_at_that_service(
+def test_a_tenant_s_user_id_is_one_person_at_one_service(
     both: tuple[Laboratory, pl.DataFrame, Lived, Any]
 ) -> None:  # fmt: skip
-    """What the countermeasure of that name takes for granted, over renewals and both kinds of certificate, until a card
-    is lost or ends: its successor is no renewal, and nothing ties the two."""
-    _, certificates, _, answers = both
+    """The countermeasure `tenant-user-id` assumes this, over renewals and both kinds of certificate, until a card is
+    lost or ends: the next card is not a renewal, and nothing links the two."""
+    _, certificates, _, outcomes = both
     chains = {row["shown"]: (row["medium"], row["chain"]) for row in certificates.iter_rows(named=True)}
     seen: dict[str, set[tuple[int, int, tuple[int, int]]]] = {}
-    for row, worked, identifier in answers:
+    for row, worked, identifier in outcomes:
         if worked:
             seen.setdefault(identifier, set()).add((row["service"], row["person"], chains[row["shown"]]))
     assert all(len(who) == 1 for who in seen.values()), "one service, one person, one chain"
-    assert len(set().union(*seen.values())) == len(seen), "and one id to each"
-    assert DAY * PLAN.days > max(row["moment"] for row, _, _ in answers)
+    assert len(set().union(*seen.values())) == len(seen), "one id for each"
+    assert DAY * PLAN.days > max(row["moment"] for row, _, _ in outcomes)

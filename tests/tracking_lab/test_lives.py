@@ -1,4 +1,5 @@
-"""Lives in bulk: by the services' rules, the same on any number of cores, taken up again where they were cut off."""
+"""Populations generated in bulk: they follow the services' rules, are the same on any number of cores, and resume after
+an interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.event import CardReturn
 from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
 from kazashi.tracking_lab.certificates import CARD, PHONE, EndReason, numbered
-from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, steps
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason, steps
 from kazashi.tracking_lab.lifetimes import live
 from kazashi.tracking_lab.names import FAMILIES
 from kazashi.tracking_lab.people import AT_THE_REGISTRY, LifeEvent, nth_birthday_after
@@ -32,16 +33,16 @@ PLAN = Plan(400, 6, "tests")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    found = Laboratory(tmp_path_factory.mktemp("lab") / "p")
-    found.populate(PLAN)
-    return found
+    lab = Laboratory(tmp_path_factory.mktemp("lab") / "p")
+    lab.populate(PLAN)
+    return lab
 
 
 def read(lab: Laboratory, name: str) -> pl.DataFrame:
     return pl.read_parquet(lab.file(name))
 
 
-def test_the_nth_birthday_is_the_registry_s() -> None:
+def test_the_nth_birthday_matches_the_registry() -> None:
     days = np.array([0, 100, 364, 700], np.int32)
     for born in (BirthDate(1990, 4, 1), BirthDate(2000, 2, 29), BirthDate(1985, 12, 31)):
         years = range(BEGINS.year - 1, BEGINS.year + 20)
@@ -51,7 +52,7 @@ def test_the_nth_birthday_is_the_registry_s() -> None:
             assert list(nth_birthday_after(birthdays, days, nth)) == expected
 
 
-def test_every_certificate_ends_when_the_authority_s_rule_says(lab: Laboratory) -> None:
+def test_every_certificate_ends_by_the_authorities_rule(lab: Laboratory) -> None:
     people = {row["person"]: row["born"] for row in read(lab, "person").iter_rows(named=True)}
     issued = read(lab, "certificate").filter(medium=CARD).sort("person", "kind", "generation")
     assert issued.height > 800
@@ -71,10 +72,10 @@ def test_every_certificate_ends_when_the_authority_s_rule_says(lab: Laboratory) 
         card_ended += day_of(rule) == (card - BEGINS).days
         former = row
     assert renewed > 100
-    assert card_ended > 100, "cards end after ten birthdays, minors' after five"
+    assert card_ended > 100, "cards end after ten birthdays, minors' cards after five"
 
 
-def test_a_phone_s_certificate_lasts_as_long_as_the_card_s_that_it_was_made_with(lab: Laboratory) -> None:
+def test_a_phone_s_certificate_lasts_as_long_as_the_card_s(lab: Laboratory) -> None:
     issued = read(lab, "certificate")
     phones, cards = (issued.filter(medium=medium) for medium in (PHONE, CARD))
     both = phones.join(cards, on=["person", "kind"], suffix="_card").filter(
@@ -82,7 +83,7 @@ def test_a_phone_s_certificate_lasts_as_long_as_the_card_s_that_it_was_made_with
     )
     assert both.height == phones.height > 30
     assert (both["ends"] == both["ends_card"]).all()
-    assert (both["ended"] <= both["ended_card"]).all(), "and no longer than that"
+    assert (both["ended"] <= both["ended_card"]).all(), "never longer than the card's"
 
 
 def at(day: object) -> datetime:
@@ -90,7 +91,7 @@ def at(day: object) -> datetime:
     return datetime.combine(BEGINS + timedelta(days=day), datetime.min.time(), JST) + timedelta(hours=12)
 
 
-def test_what_ends_a_certificate_is_the_authorities_table(lab: Laboratory) -> None:
+def test_end_reasons_match_the_authorities_table(lab: Laboratory) -> None:
     issued = read(lab, "certificate")
     for signature, kind in ((True, CertificateType.SIGNATURE), (False, CertificateType.AUTHENTICATION)):
         seen = {EndReason(number).name for number in issued.filter(kind=signature)["reason"].unique()}
@@ -100,7 +101,7 @@ def test_what_ends_a_certificate_is_the_authorities_table(lab: Laboratory) -> No
         }
     moved = issued.filter(reason=EndReason.MOVE_WITHIN)
     assert moved.height > 10
-    assert moved["kind"].all(), "a move ends the signature certificate and leaves the other alive"
+    assert moved["kind"].all(), "a move ends the signature certificate only"
     assert EMULATED.term.birthdays == 5
 
 
@@ -111,14 +112,14 @@ def test_households_move_together_and_have_one_name(lab: Laboratory) -> None:
     moves = moves.join(people.select("person", "household"), on="person")
     assert moves.height > 100
     assert moves.group_by("household", "day").agg(pl.col("street").n_unique())["street"].max() == 1
-    assert moves.height > moves.select("household", "day").unique().height, "some of several people"
+    assert moves.height > moves.select("household", "day").unique().height, "some moves are of several people"
 
 
-def test_a_move_to_another_town_is_to_another_one(lab: Laboratory) -> None:
+def test_each_event_changes_the_town_street_or_name(lab: Laboratory) -> None:
     people, events = read(lab, "person"), read(lab, "event").filter(pl.col("word").is_in(list(AT_THE_REGISTRY)))
     start = people.select("person", pl.lit(-1).alias("day"), pl.lit(-1).alias("word"), "town", "street", "family")
-    told = events.select(start.columns).cast(start.schema)
-    both = pl.concat([start, told]).sort("person", "day", maintain_order=True)
+    later = events.select(start.columns).cast(start.schema)
+    both = pl.concat([start, later]).sort("person", "day", maintain_order=True)
     both = both.with_columns(pl.col("town", "street", "family").shift(1).over("person").name.prefix("former_"))
     for word, changes in (
         (LifeEvent.MOVE_IN, "town"),
@@ -132,27 +133,27 @@ def test_a_move_to_another_town_is_to_another_one(lab: Laboratory) -> None:
     assert (within["town"] == within["former_town"]).all()
 
 
-def test_a_fifth_of_what_people_type_differs_from_the_registry(tmp_path: Path) -> None:
+def test_a_fifth_of_typed_accounts_differ_from_the_registry(tmp_path: Path) -> None:
     lab = Laboratory(tmp_path / "p")
     lab.populate(Plan(3_000, 3, "noise", moves=0, renames=0))
-    told = read(lab, "account").join(read(lab, "service"), on="service")
+    accounts = read(lab, "account").join(read(lab, "service"), on="service")
     listed = registered(read(lab, "person"))
-    both = told.join(listed, on="person", suffix="_registry")
+    both = accounts.join(listed, on="person", suffix="_registry")
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_registry")) for name in ATTRIBUTES)
     typed = both.filter(pl.col("kind").is_in(["login", "library"]))
     assert typed.height > 1_000
     assert 0.17 < typed.select((~same).mean()).item() < 0.23, "as in the first matching of 2006"
     assert both.filter(pl.col("kind").is_in(["signing", "portal"])).select(same.all()).item()
-    points = told.filter(kind="points")
+    points = accounts.filter(kind="points")
     assert points.select(pl.col("family", "given", "street").null_count().sum()).row(0) == (points.height,) * 3
 
 
-def test_accounts_hold_what_was_so_when_they_were_opened(lab: Laboratory) -> None:
-    told = read(lab, "account").join(read(lab, "service").filter(kind="portal"), on="service")
+def test_accounts_have_the_attributes_of_their_first_day(lab: Laboratory) -> None:
+    accounts = read(lab, "account").join(read(lab, "service").filter(kind="portal"), on="service")
     events = read(lab, "event").filter(pl.col("word").is_in(list(AT_THE_REGISTRY)))
     people = read(lab, "person")
     moved = 0
-    for row in told.iter_rows(named=True):
+    for row in accounts.iter_rows(named=True):
         before = events.filter((pl.col("person") == row["person"]) & (pl.col("day") < row["since"] // DAY)).tail(1)
         (person,) = people.filter(person=row["person"]).iter_rows(named=True)
         state = before.row(0, named=True) if before.height else person
@@ -174,7 +175,7 @@ def test_serial_numbers_are_gapless_in_the_order_of_issue(lab: Laboratory) -> No
     assert read(lab, "certificate")["shown"].n_unique() == read(lab, "certificate").height
 
 
-def test_nobody_shows_what_is_not_good_or_not_theirs(lab: Laboratory) -> None:
+def test_people_show_only_their_own_good_certificates(lab: Laboratory) -> None:
     uses = read(lab, "uses").join(read(lab, "certificate"), on="shown", suffix="_holder")
     assert uses.height == read(lab, "uses").height > 10_000
     assert (uses["person"] == uses["person_holder"]).all()
@@ -195,7 +196,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_cores(tmp_path: Pat
     assert not live(Plan(50, 2, "a"), 0).people.equals(live(Plan(50, 2, "b"), 0).people)
 
 
-# In a process of its own: what polars runs on does not outlive a fork.
+# In a separate process, because polars does not survive a fork.
 _KILLED = """
 import sys
 from pathlib import Path
@@ -207,7 +208,7 @@ Laboratory(Path(sys.argv[2])).populate(PLAN)
 """
 
 
-def test_a_run_that_is_killed_anywhere_goes_on(tmp_path: Path, lab: Laboratory) -> None:
+def test_a_run_that_is_killed_at_any_point_resumes(tmp_path: Path, lab: Laboratory) -> None:
     moment, killed = 0, True
     while killed:
         moment += 1
@@ -215,33 +216,38 @@ def test_a_run_that_is_killed_anywhere_goes_on(tmp_path: Path, lab: Laboratory) 
         done = subprocess.run([sys.executable, "-c", _KILLED, str(moment), str(home)], check=False, timeout=60)
         killed = done.returncode == -signal.SIGKILL
         assert killed or done.returncode == 0
-        found = Laboratory(home)
-        assert found.whole is not killed
-        found.populate(PLAN)
-        assert read(found, "uses").equals(read(lab, "uses"))
+        resumed = Laboratory(home)
+        assert resumed.whole is not killed
+        resumed.populate(PLAN)
+        assert read(resumed, "uses").equals(read(lab, "uses"))
     assert moment > 5
 
 
-def test_empty_and_tiny_worlds(tmp_path: Path) -> None:
-    nobody = Laboratory(tmp_path / "nobody")
-    nobody.populate(Plan(0))
-    assert nobody.whole
+def test_populations_of_nobody_and_of_one_person(tmp_path: Path) -> None:
+    empty = Laboratory(tmp_path / "empty")
+    empty.populate(Plan(0))
+    assert empty.whole
     assert steps(Plan(0)) == 0
-    somebody = Laboratory(tmp_path / "somebody")
-    somebody.populate(Plan(1, 3))
-    assert read(somebody, "person").height == 1
-    none = numbered(live(Plan(1, 1), 0).certificates.clear(), np.zeros((2, 365), np.int64))
-    assert use(Plan(1, 1), 0, none, np.zeros(1, np.uint16)).height == 0
+    one = Laboratory(tmp_path / "one")
+    one.populate(Plan(1, 3))
+    assert read(one, "person").height == 1
+    no_certificates = numbered(live(Plan(1, 1), 0).certificates.clear(), np.zeros((2, 365), np.int64))
+    assert use(Plan(1, 1), 0, no_certificates, np.zeros(1, np.uint16)).height == 0
+
+
+def test_impossible_plans_are_refused() -> None:
     for wrong in ((-1, 10), (5, 0), (5, 99)):
-        with pytest.raises(ValueError, match="a population has"):
+        with pytest.raises(ValueError, match="a population needs"):
             Plan(*wrong)
 
 
-def test_another_population_is_not_written_over(tmp_path: Path) -> None:
-    found = Laboratory(tmp_path / "p")
-    with pytest.raises(PopulationUnusable, match="try: kazashi tracking populate"):
-        _ = found.plan
-    found.populate(Plan(5, 2, "a"))
-    with pytest.raises(PopulationUnusable, match="another population"):
-        found.populate(Plan(5, 2, "b"))
-    assert found.plan == Plan(5, 2, "a")
+def test_another_population_is_not_overwritten(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path / "p")
+    with pytest.raises(PopulationUnusable) as refusal:
+        _ = lab.plan
+    assert refusal.value.reason is PopulationUnusableReason.NO_POPULATION
+    lab.populate(Plan(5, 2, "a"))
+    with pytest.raises(PopulationUnusable) as refusal:
+        lab.populate(Plan(5, 2, "b"))
+    assert refusal.value.reason is PopulationUnusableReason.OTHER_PLAN
+    assert lab.plan == Plan(5, 2, "a")

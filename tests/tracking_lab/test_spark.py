@@ -1,4 +1,4 @@
-"""The examination on Apache Spark: every number is DuckDB's."""
+"""The examination on Apache Spark gives the same numbers as on DuckDB."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SMALL = {
     "spark.sql.adaptive.enabled": "false",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
-"""For tables of a few rows, code that Spark would compile for each query costs more than it saves."""
+"""Settings for small tables, for which compiling code for each query costs more than it saves."""
 
 
-def test_spark_examines_a_population_as_duckdb_does(tmp_path: Path) -> None:
-    """All of it: joins, trajectories, Splink's linkage on its Spark back end."""
+def test_spark_and_duckdb_give_the_same_examination(tmp_path: Path) -> None:
+    """The whole examination: joins, trajectories, and Splink's linkage on its Spark back end."""
     lab = Laboratory(tmp_path / "p")
     lab.populate(Plan(150, 8, "spark"))
-    found = examine_population(lab)
+    on_duckdb = examine_population(lab)
     on_spark = examine_population(lab, engine=Spark(settings=SMALL))
-    assert (found.engine, on_spark.engine) == ("duckdb", "spark")
-    assert on_spark.as_dict() == {**found.as_dict(), "engine": "spark"}
-    assert found.threat("T15").share("login-insurance-recall").count > 10, "there was something to link"
+    assert (on_duckdb.engine, on_spark.engine) == ("duckdb", "spark")
+    assert on_spark.as_dict() == {**on_duckdb.as_dict(), "engine": "spark"}
+    assert on_duckdb.threat("T15").share("login-insurance-recall").count > 10, "there are accounts to link"

@@ -1,4 +1,4 @@
-"""Linkers and countermeasures: raw serial numbers link everything, perfect pseudonyms nothing, on either engine."""
+"""Linkers and countermeasures: raw serial numbers link everything, perfect pseudonyms nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from kazashi.tracking_lab.attributes import best, candidates
 from kazashi.tracking_lab.coalitions import coalitions
 from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, countermeasure, handles
 from kazashi.tracking_lab.engine import DuckDb
+from kazashi.tracking_lab.examine import examine
 from kazashi.tracking_lab.exposure import exposure_of
-from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable
+from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.linkers import by_timing, dictionary, together, trajectories
 from kazashi.tracking_lab.metrics import pairwise
 from kazashi.tracking_lab.plan import Plan
@@ -29,9 +30,9 @@ PLAN = Plan(150, 10, "study")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    found = Laboratory(tmp_path_factory.mktemp("lab") / "p")
-    found.populate(PLAN)
-    return found
+    lab = Laboratory(tmp_path_factory.mktemp("lab") / "p")
+    lab.populate(PLAN)
+    return lab
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def found(lab: Laboratory) -> Examination:
     return examine_population(lab)
 
 
-# Three people at two services: the first renews in between (1 to 2), the others stay (3, 4).
+# Three people at two services: the first one renews in between (1 to 2), the others keep their certificates (3, 4).
 SEEN = pl.DataFrame({
     "service": [1, 1, 2, 1, 2, 2], "sector": ["private"] * 6, "shown": [1, 2, 2, 3, 3, 4],
     "chain": [10, 10, 10, 30, 30, 40], "person": [1, 1, 1, 3, 3, 4], "asks": [True] * 3 + [False] * 3,
@@ -55,7 +56,7 @@ SEEN = pl.DataFrame({
     ("per-service-certificate", 0, 2, [f"any two services + {AUTHORITY}"]),
     ("blind-converter", 0, 2, ["any two services + blind converter"]),
 ])  # fmt: skip
-def test_countermeasures_by_hand(wanted: str, right: int, missed: int, smallest: list[str]) -> None:
+def test_countermeasures_link_as_computed_by_hand(wanted: str, right: int, missed: int, smallest: list[str]) -> None:
     measure = countermeasure(wanted)
     held = handles(SEEN.with_columns(asks=pl.lit(False)), measure)
     link = pairwise(held, "handle")
@@ -63,35 +64,35 @@ def test_countermeasures_by_hand(wanted: str, right: int, missed: int, smallest:
     assert [str(who) for who in coalitions(held, measure)] == smallest
 
 
-def test_an_authority_that_is_asked_about_every_use_needs_nobody_else() -> None:
+def test_an_authority_asked_about_every_use_links_alone() -> None:
     raw = countermeasure("raw-serial")
-    asked = handles(SEEN.with_columns(asks=pl.lit(True)), raw)
-    assert [str(who) for who in coalitions(asked, raw)] == [AUTHORITY, "any two services"]
+    seen = handles(SEEN.with_columns(asks=pl.lit(True)), raw)
+    assert [str(who) for who in coalitions(seen, raw)] == [AUTHORITY, "any two services"]
 
 
-def test_sectors_divide_what_services_can_link() -> None:
+def test_services_of_two_sectors_need_the_register_to_link() -> None:
     three = pl.DataFrame({
         "service": [1, 2, 3], "sector": ["private", "private", "tax"], "shown": [7, 7, 7], "chain": [1, 1, 1],
         "person": [1, 1, 1], "asks": [False] * 3,
     })  # fmt: skip
     bpk = countermeasure("sector-bpk")
-    found = [str(who) for who in coalitions(handles(three, bpk), bpk)]
-    assert found == ["any two services of one sector", f"any two services of two sectors + {REGISTER}"]
+    smallest = [str(who) for who in coalitions(handles(three, bpk), bpk)]
+    assert smallest == ["any two services of one sector", f"any two services of two sectors + {REGISTER}"]
 
 
-def test_at_least_ten_countermeasures_on_one_stream(found: Examination) -> None:
+def test_twelve_countermeasures_are_compared_on_one_stream(found: Examination) -> None:
     assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 12
     recall = {one.measure.id: one.linkage.recall.value for one in found.comparisons}
     assert recall["raw-serial"] > 0.98
     assert found.comparison("raw-serial").linkage.precision.value == 1
     assert recall["keyed-pairwise"] == recall["per-service-certificate"] == recall["blind-converter"] == 0
-    assert 0 < recall["sector-bpk"] < 0.6, "within a sector, and not across"
+    assert 0 < recall["sector-bpk"] < 0.6, "within a sector, but not across sectors"
     assert found.comparison("raw-serial").kept.value == 0
     assert found.comparison("tenant-user-id").kept.value == 1
     assert all(one.measure.cost for one in found.comparisons)
 
 
-def test_perfect_pseudonyms_give_no_advantage_and_raw_serials_do(found: Examination) -> None:
+def test_raw_serials_give_an_advantage_and_pseudonyms_do_not(found: Examination) -> None:
     perfect, raw = found.game("keyed-pairwise"), found.game("raw-serial")
     assert perfect.advantage <= perfect.within
     assert perfect.area[0] == 0.5
@@ -101,7 +102,7 @@ def test_perfect_pseudonyms_give_no_advantage_and_raw_serials_do(found: Examinat
     assert raw.risk - raw.risk_within > 0.3
 
 
-def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found: Examination) -> None:
+def test_t5_renewals_link_by_the_chain_and_not_by_equality(found: Examination) -> None:
     share = found.threat("T5").share
     assert share("chain").total > 50
     assert share("chain").value == 1
@@ -112,7 +113,7 @@ def test_t5_renewals_with_the_chain_all_and_without_it_none_by_identifier(found:
     assert least > most
 
 
-def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: Examination) -> None:
+def test_threat_runs_give_the_expected_results(found: Examination) -> None:
     assert [run.id for run in found.threats] == [
         "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16",
     ]  # fmt: skip
@@ -130,7 +131,7 @@ def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: Examinat
     assert value("T2", "dictionary-recall") == value("T1", "recall")
     assert value("T2", "keyed-recall") == 0
     assert value("T3", "user-id-recall") == 1
-    assert 0.2 < value("T4", "uses-seen") < 0.5, "of the services some ask, and others take lists"
+    assert 0.2 < value("T4", "uses-seen") < 0.5, "some services use OCSP, others CRLs"
     assert found.threat("T6").share("chain").count == 0, "a lost card's successor is in no chain"
     assert value("T9", "member-number-recall") == 0
     assert value("T9", "table-recall") > 0.9
@@ -145,22 +146,22 @@ def test_the_threat_runs_say_who_holds_what_and_what_it_comes_to(found: Examinat
     assert most >= mean > 1
 
 
-def test_a_result_that_is_not_a_share_is_not_taken_for_one(found: Examination) -> None:
+def test_share_rejects_other_and_unknown_results(found: Examination) -> None:
     with pytest.raises(TypeError):
         found.threat("T16").share("services-most")
     with pytest.raises(KeyError):
         found.threat("T16").share("nothing")
 
 
-def test_years_tell_renewal_from_chain(found: Examination) -> None:
+def test_over_the_years_only_the_chain_recognises_people(found: Examination) -> None:
     first, last = found.years[0], found.years[-1]
     assert first.by_equality.value > 0.95
     assert last.by_equality.value == 0
     assert last.with_chain.value > 0.5
 
 
-def test_attributes_link_and_controls_do_not() -> None:
-    """Sixty people at two services, each with a birth date of his own; ten typed the wrong day."""
+def test_accounts_link_by_attributes() -> None:
+    """Sixty people at two services, each with a different birth date; ten of them typed a wrong date."""
     rows = [
         (str(number), f"姓{number % 30}", f"名{number % 7}", f"19{50 + number % 40}-0{1 + number % 9}-1{number % 8}",
          "1", str(number % 3), f"{number}丁目") for number in range(60)
@@ -174,15 +175,16 @@ def test_attributes_link_and_controls_do_not() -> None:
     assert links.height >= 50
     assert (links["one"] + "x" == links["other"]).all()
     assert links["one"].n_unique() == links["other"].n_unique() == links.height
-    assert candidates(engine, one.head(10), other).height == 0, "with so few there is nothing to learn from"
+    assert candidates(engine, one.head(10), other).height == 0, "ten records are too few to estimate weights"
     nothing = one.with_columns(pl.lit(None, pl.String).alias(name) for name in ATTRIBUTES)
     assert candidates(engine, nothing, other).height == 0
     engine.close()
 
 
-def test_who_comes_in_the_same_hours_is_linked() -> None:
+def test_handles_used_in_the_same_hours_are_linked() -> None:
     hour = 3_600
-    # 1 and 11 are one person who goes from one service to the other at once, 2 and 12 another; 3 and 13 never meet.
+    # 1 and 11 are one person who goes straight from one service to the other, 2 and 12 are another. 3 and 13 are never
+    # used in the same hour.
     visits = [(100 * day + 10 * person, person) for day in range(5) for person in (1, 2)]
     uses = pl.DataFrame({
         "moment": [at * hour for at, _ in visits] + [at * hour + 600 for at, _ in visits] + [7 * hour, 900 * hour],
@@ -192,11 +194,11 @@ def test_who_comes_in_the_same_hours_is_linked() -> None:
     engine = DuckDb()
     engine.frame("uses", uses)
     assert sorted(together(engine, 1, 2, 1_000).rows()) == [(1, 11), (2, 12)]
-    assert together(engine, 1, 2, 10).height == 0, "no more often than chance would have it"
+    assert together(engine, 1, 2, 10).height == 0, "not more often than by chance"
     engine.close()
 
 
-def test_a_dictionary_opens_digests_without_a_key_and_none_with_one() -> None:
+def test_a_dictionary_reverses_only_digests_without_a_key() -> None:
     def digest(number: int) -> str:
         return sha256(number.to_bytes(8)).hexdigest()
 
@@ -205,7 +207,7 @@ def test_a_dictionary_opens_digests_without_a_key_and_none_with_one() -> None:
     assert set(dictionary(kept, issued, digest)["shown"]) == {5, 7}
 
 
-def test_timing_by_hand() -> None:
+def test_by_timing_takes_the_nearest_successor() -> None:
     seen = pl.DataFrame({
         "service": [1, 1, 1, 1], "shown": [1, 2, 3, 4], "first": [0, 100, 0, 500], "last": [90, 400, 450, 900],
         "birth_year": [1980, 1980, 1990, 1990],
@@ -213,76 +215,83 @@ def test_timing_by_hand() -> None:
     assert sorted(by_timing(seen, 60).rows()) == [(1, 2), (3, 4)]
     assert by_timing(seen, 5).height == 0
     blind = by_timing(seen.with_columns(birth_year=pl.lit(0)), 200)
-    assert (1, 2) in blind.rows(), "the nearest in time comes first"
+    assert (1, 2) in blind.rows(), "the nearest in time wins"
 
 
-def test_unicity_by_hand() -> None:
+def test_unicity_of_three_people_as_computed_by_hand() -> None:
     uses = pl.DataFrame({"person": [1, 1, 2, 2, 3, 3], "service": [1, 2, 1, 2, 1, 3],
                          "moment": [0, 0, 10, 10, 20, 20], "shown": [1, 1, 2, 2, 3, 3]})  # fmt: skip
     engine = DuckDb()
     engine.frame("uses", uses)
     engine.frame("person", uses.select("person").unique())
     one, two, three = trajectories(engine, 3, 10, 1, 1)
-    assert two == (1, 3), "two share their two services, the third is alone"
+    assert two == (1, 3), "two people share their two services, the third is unique"
     assert one[1] == 3
-    assert three == (0, 0), "nobody has as many"
+    assert three == (0, 0), "nobody has three points"
     engine.close()
 
 
-def test_the_report_is_one_page_and_the_same_bytes_each_time(lab: Laboratory, found: Examination) -> None:
+def test_the_report_is_self_contained_and_reproducible(lab: Laboratory, found: Examination) -> None:
     document, again = found.as_dict(), examine_population(lab).as_dict()
     page = as_html(document)
     assert page == as_html(again)
     assert as_json(document) == as_json(again)
-    assert "http" not in page, "self-contained"
+    assert "http" not in page, "the page loads nothing"
     assert as_csv(document).count("\n") == 13
     for name in ("findings", "countermeasures", "years", "coalitions", "threats", "unicity", "anonymity", "games"):
         assert f'<table id="{name}"' in page
 
 
-def test_findings_have_severity_code_and_evidence(found: Examination) -> None:
+def test_findings_have_a_severity_a_code_and_evidence(found: Examination) -> None:
     codes = {one.code: one for one in found.findings}
     assert {"serial-links-services", "digest-links-the-same", "digest-is-no-secret"} <= codes.keys()
     assert all(one.severity in ("high", "medium", "low") and one.evidence for one in codes.values())
 
 
-def test_what_cannot_be_examined_says_why(tmp_path: Path) -> None:
-    nobody = Laboratory(tmp_path / "nobody")
-    nobody.populate(Plan(0))
-    with pytest.raises(PopulationUnusable, match="nobody has nothing"):
-        examine_population(nobody)
-    cut = Laboratory(tmp_path / "cut")
-    cut.populate(Plan(5, 2))
-    (cut.directory / "whole").unlink()
-    with pytest.raises(PopulationUnusable, match="is not whole"):
-        open_engine(cut)
+def test_an_unusable_population_is_refused_with_a_reason(tmp_path: Path) -> None:
+    empty = Laboratory(tmp_path / "empty")
+    empty.populate(Plan(0))
+    with pytest.raises(PopulationUnusable) as refusal:
+        examine_population(empty)
+    assert refusal.value.reason is PopulationUnusableReason.NO_RESIDENTS
+    incomplete = Laboratory(tmp_path / "incomplete")
+    incomplete.populate(Plan(5, 2))
+    (incomplete.directory / "whole").unlink()
+    with pytest.raises(PopulationUnusable) as refusal:
+        open_engine(incomplete)
+    assert refusal.value.reason is PopulationUnusableReason.INCOMPLETE
+
+
+def test_a_population_of_one_is_examined(tmp_path: Path) -> None:
     one = Laboratory(tmp_path / "one")
     one.populate(Plan(1, 5))
-    assert examine_population(one).sizes["person"] == 1
+    examination = examine(one)
+    assert isinstance(examination, Examination)
+    assert examination.sizes["person"] == 1
 
 
-def test_exposure_by_hand() -> None:
+def test_exposure_finds_holders_and_paths() -> None:
     rows: list[tuple[str, str, dict[str, Any]]] = [
         ("shop", "sale", {"code": "S1", "yen": 5}), ("shop", "sale", {"code": "S2", "yen": 6}),
         ("authority", "certificate", {"serial": "S1", "holder": "R1"}), ("core", "person", {"a": "R1", "b": b"\x01"}),
     ]  # fmt: skip
-    found = exposure_of(rows, {"serial": ["S1", "S2"], "record": ["R1"], "code": ["01"]})
-    assert found.held["shop", "serial"].rows == 2
-    assert ("shop", "record") not in found.held, "no cell without a row"
-    assert [step.actor for step in found.path("serial", "code")] == ["authority", "core"]
-    assert found.path("code", "nothing") == []
-    assert found.widest() == "authority"
-    assert found.path("serial", "code", frozenset(("authority",))) == [], "not without the core"
+    exposure = exposure_of(rows, {"serial": ["S1", "S2"], "record": ["R1"], "code": ["01"]})
+    assert exposure.held["shop", "serial"].rows == 2
+    assert ("shop", "record") not in exposure.held, "no cell without a row"
+    assert [step.actor for step in exposure.path("serial", "code")] == ["authority", "core"]
+    assert exposure.path("code", "nothing") == []
+    assert exposure.widest() == "authority"
+    assert exposure.path("serial", "code", frozenset(("authority",))) == [], "the path needs the core"
     run = StoreRun("T0", "a test", "serial", "code", frozenset(("authority", "core")))
-    (row,) = over_stores(found, [run])
-    assert (row.id, row.value("way")) == ("T0", "authority: serial -> record / core: record -> code")
+    (threat,) = over_stores(exposure, [run])
+    assert (threat.id, threat.value("way")) == ("T0", "authority: serial -> record / core: record -> code")
 
 
-def test_tables_of_one_actor_are_joined_and_prove_conversions_only() -> None:
+def test_joined_tables_of_an_actor_prove_conversions_only() -> None:
     rows: list[tuple[str, str, dict[str, Any]]] = [("portal", "serial", {"s": "S1"}), ("portal", "folder", {"c": "C1"})]
     joined = [("portal", "folder + serial", {"s": "S1", "c": "C1"})]
     known = {"serial": ["S1"], "code": ["C1"]}
     assert exposure_of(rows, known).path("serial", "code") == []
-    found = exposure_of(rows, known, joined)
-    assert [step.table for step in found.path("serial", "code")] == ["folder + serial"]
-    assert found.held["portal", "serial"].rows == 1
+    exposure = exposure_of(rows, known, joined)
+    assert [step.table for step in exposure.path("serial", "code")] == ["folder + serial"]
+    assert exposure.held["portal", "serial"].rows == 1

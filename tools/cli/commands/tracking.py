@@ -151,6 +151,6 @@ def tracking_exposure() -> Reply:
         {**dict(zip(("who", "holds"), name.split(" | "), strict=True)), "how": cell["level"],
          "seen in": f"{cell['witness']}, {cell['rows']} rows"} for name, cell in result["cells"].items()
     ]  # fmt: skip
-    paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no way'}"
+    paths = [f"{way['actor']}, {way['handle']} -> {way['target']}: {' / '.join(way['steps']) or 'no path'}"
              for way in result["ways"]]  # fmt: skip
     return Reply(result, table(rows, "nobody holds anything") + "\n\n" + "\n".join(paths))
