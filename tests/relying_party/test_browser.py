@@ -88,7 +88,7 @@ def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Stack, page: 
     page.goto(everything.site)
     page.click("#login")
     answer(page, "9999")
-    assert "Tries left: 2" in page.inner_text("[role=alert]")
+    assert "Retries left: 2" in page.inner_text("[role=alert]")
     answer(page, "12")
     assert "the card was not asked" in page.inner_text("[role=alert]")
     answer(page, PIN)
@@ -107,7 +107,7 @@ def test_a_blocked_pin_is_said_to_be_blocked(everything: Stack, page: Page) -> N
     everything.insert(everything.institutions.issue_card("taro", "taro"))
     page.goto(everything.site)
     page.click("#login")
-    for left in ("Tries left: 2", "Tries left: 1", "blocked", "blocked"):
+    for left in ("Retries left: 2", "Retries left: 1", "blocked", "blocked"):
         answer(page, "9999")
         page.wait_for_selector(f"[role=alert]:has-text('{left}')")
     assert "窓口" in page.inner_text("[role=alert]")
@@ -163,7 +163,7 @@ def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Stack) -> N
         for headers in ({}, {"Origin": everything.site}, {"Origin": "null"}):
             assert client.post(f"{everything.agent}/ask", data=fields, headers=headers).status_code == 400
         assert client.post(f"{everything.agent}/ask", data=fields, headers=own).status_code == 200
-        assert "sent already" in client.post(f"{everything.agent}/ask", data=fields, headers=own).text
+        assert "already sent" in client.post(f"{everything.agent}/ask", data=fields, headers=own).text
     with httpx.Client() as stranger:
         again = re.search(r'name="ticket" value="(\w+)"', stranger.get(asked).text)
         assert again is not None
@@ -210,7 +210,7 @@ def test_a_third_partys_client_logs_in_by_openid_connect(everything: Stack, page
         assert "apache" in page.inner_text(".origin")
         assert "氏名" in page.inner_text("main")
         page.click("#go")
-        assert "I consent that apache is told my name." in page.inner_text("blockquote")
+        assert "I consent to apache receiving my name." in page.inner_text("blockquote")
         answer(page, PASSWORD)
         page.wait_for_url(f"{address}/private/")
         assert page.inner_text("body") == "members only"

@@ -160,7 +160,7 @@ def test_attributes_come_with_a_signed_consent_alone(scene: Scene) -> None:
     browser = scene.browser()
     asked = browser.begin(**asking(scope="openid name birthdate gender address"))
     assert asked["kind"] == "signature"
-    assert "I consent that app is told my name, date of birth, sex, address." in asked["text"]
+    assert "I consent to app receiving my name, date of birth, sex, address." in asked["text"]
     back = browser.get(browser.answer(asked))
     code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
     told = browser.token(code).json()
