@@ -182,7 +182,7 @@ def test_strangers_are_told_nothing(operator: Operator, shop: Tenant, method: st
         for address in (path, f"{path}?name={shop.name}"):
             answer = operator.client.request(method, address, json=body, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), header
-            assert answer.json() == {"detail": "no tenant is registered under this key"}
+            assert answer.json() == {"detail": "no tenant is registered with this key"}
     assert shop.ask(method, path, body).status_code in (200, 201, 404)
 
 

@@ -310,9 +310,9 @@ def test_a_service_that_is_not_meant_unblinds_to_nobody(blind: BlindlyConverted)
 
 def test_what_is_nobody_at_all_is_refused(blind: BlindlyConverted) -> None:
     bank = blind.services["bank"]
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="neutral element"):
         bank.unblind(Blinded(NIST256p.generator * 3, bank.public * 3))  # the point of nobody, blinded as any other
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="neutral element"):
         compressed(bank.public * ORDER)
 
 
@@ -325,5 +325,5 @@ def test_garbage_is_no_pseudonym(blind: BlindlyConverted, garbage: str) -> None:
 def test_another_services_pseudonym_and_one_cut_short_are_refused(blind: BlindlyConverted) -> None:
     pseudonym = blind.pseudonym(Subject(0, b"person 1"), "library")
     for wrong, source in ((pseudonym, "bank"), (pseudonym[:-2], "library"), (pseudonym + "00", "library")):
-        with pytest.raises(ValueError, match="no pseudonym of"):
+        with pytest.raises(ValueError, match="not a pseudonym of"):
             blind.translate(wrong, source, "town hall")
