@@ -243,7 +243,7 @@ class MyKeyPlatform:
             return self._membership(connection, self._identifier_of(connection, verdict), service)
 
     def tap(self, verdict: Verdict, service: str) -> MyKeyEntry:
-        """Return the membership of a person who tapped their card without a PIN; the verdict is on the certificate only.
+        """Return the membership of a person who tapped their card without a PIN; the verdict covers the certificate.
 
         A person must have enrolled once with PIN and date of birth. Nothing is recorded. Raises CertificateNotAccepted
         and MyKeyRejected.
