@@ -1,1 +1,1 @@
-"""The side that relies on a card: verification, verdicts, pseudonyms and tokens, MyKey, a platform for many."""
+"""Relying parties: verification, logins, pseudonyms and tokens, MyKey, and the platform for client services."""

@@ -1,1 +1,1 @@
-"""Logging in with the card: the local agent, an OpenID Connect provider, a sample site."""
+"""Login with the card: the local agent, an OpenID Connect provider, and a sample site."""

@@ -1,4 +1,4 @@
-"""A card in a PC/SC reader, as a relying party's own program uses it: certificate out, PIN in, signature out."""
+"""A client of the card in a PC/SC reader: reads the certificate, sends the PIN, and gets a signature."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kazashi.jpki.profile import CertificateType
 _APPLICATION = bytes.fromhex("D392F000260100000001")
 _SELECT_APPLICATION = bytes((0x00, 0xA4, 0x04, 0x0C, len(_APPLICATION))) + _APPLICATION
 _SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
-"""What PKCS #1 v1.5 has before a SHA-256 digest (RFC 8017, 9.2)."""
+"""The DigestInfo prefix of a SHA-256 digest in PKCS #1 v1.5 (RFC 8017, 9.2)."""
 
 _OK, _BLOCKED, _NOT_FOUND = 0x9000, 0x6984, 0x6A82
 
@@ -37,18 +37,18 @@ Transmit = Callable[[bytes], tuple[bytes, int]]
 
 
 class CardMissing(Exception):
-    """There is no JPKI card in any reader, or it was taken out."""
+    """There is no JPKI card in any reader, or it was removed, or it failed."""
 
 
 class MalformedPin(Exception):
-    """What was typed cannot be the PIN; the card was not asked."""
+    """The text cannot be a PIN; it was not sent to the card."""
 
 
 class PinWrong(Exception):
-    """The card does not take the PIN. `left` is how many tries are left, 0 where it is blocked."""
+    """The card rejected the PIN. `left` is the retry counter, 0 if the PIN is blocked."""
 
     def __init__(self, left: int) -> None:
-        super().__init__(f"the PIN is wrong, {left} tries are left" if left else "the PIN is blocked")
+        super().__init__(f"the PIN is wrong; retries left: {left}" if left else "the PIN is blocked")
         self.left = left
 
 
@@ -68,20 +68,21 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A card's signature over a message, and the certificate that goes with it, as DER."""
+    """A card's signature over a message, and the certificate of its key as DER."""
 
     signature: bytes
     certificate: bytes
 
 
 def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
-    """Have the first JPKI card in any reader sign a message, with SHA-256. Raises CardMissing, MalformedPin,
-    PinWrong."""
+    """Sign a message with SHA-256 on the first JPKI card in any reader. Raises CardMissing, MalformedPin, PinWrong."""
     files = _FILES[kind]
     pin = pin.strip().upper()
     if not files.shape.fullmatch(pin):
         raise MalformedPin(
-            "four digits" if kind is CertificateType.AUTHENTICATION else "six to sixteen letters and digits"
+            "the PIN has four digits"
+            if kind is CertificateType.AUTHENTICATION
+            else "the password has six to sixteen letters and digits"
         )
     with _card() as transmit:
         _verify(transmit, files, pin)
@@ -93,14 +94,14 @@ def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
 
 
 def certificates_at_hand(reader: str = "") -> list[bytes]:
-    """The authentication certificate (DER) of every JPKI card in any reader whose name begins so; no PIN is needed for
-    it. Raises CardMissing where PC/SC or a card fails."""
-    with _failures_told():
+    """Return the authentication certificate (DER) of every JPKI card in a reader whose name starts with `reader`. This
+    needs no PIN. Raises CardMissing if PC/SC or a card fails."""
+    with _failures_as_card_missing():
         return [_read(transmit, _FILES[CertificateType.AUTHENTICATION].certificate) for transmit in _cards(reader)]
 
 
 def tries_left(kind: CertificateType) -> int:
-    """How many tries the PIN has left. Raises CardMissing."""
+    """Return the PIN's retry counter. Raises CardMissing."""
     with _card() as transmit:
         _select(transmit, _FILES[kind].pin)
         _, status = transmit(bytes((0x00, 0x20, 0x00, 0x80)))
@@ -115,7 +116,7 @@ def _verify(transmit: Transmit, files: _Files, pin: str) -> None:
 
 
 def _read(transmit: Transmit, file: int) -> bytes:
-    """A file that holds one DER value."""
+    """Read a file that contains one DER value."""
     _select(transmit, file)
     head = _ok(transmit(bytes((0x00, 0xB0, 0x00, 0x00, 0x04))))
     size = 4 + int.from_bytes(head[2:4])
@@ -130,27 +131,27 @@ def _select(transmit: Transmit, file: int) -> None:
     _ok(transmit(bytes((0x00, 0xA4, 0x02, 0x0C, 0x02)) + file.to_bytes(2)))
 
 
-def _ok(answer: tuple[bytes, int]) -> bytes:
-    data, status = answer
+def _ok(response: tuple[bytes, int]) -> bytes:
+    data, status = response
     if status != _OK:
-        raise CardMissing(f"the card answered {status:04X}")
+        raise CardMissing(f"the card returned the status word {status:04X}")
     return data
 
 
 @contextmanager
 def _card() -> Iterator[Transmit]:
-    """The first card with a JPKI application, in a transaction of its own."""
-    with _failures_told():
+    """Yield the first card with a JPKI application, in its own transaction."""
+    with _failures_as_card_missing():
         for transmit in _cards():
             yield transmit
             return
     raise CardMissing("there is no individual number card in any reader")
 
 
-def _cards(named: str = "") -> Iterator[Transmit]:
-    """Every card with a JPKI application, selected, each in a transaction of its own for as long as it is looked at."""
+def _cards(prefix: str = "") -> Iterator[Transmit]:
+    """Yield every card with a JPKI application, which is selected. Each has its own transaction while it is used."""
     for reader in readers():
-        if not (str(reader).startswith(named) and card_answers(str(reader))):
+        if not (str(reader).startswith(prefix) and card_answers(str(reader))):
             continue
         connection = reader.createConnection()
         try:
@@ -168,31 +169,31 @@ def _cards(named: str = "") -> Iterator[Transmit]:
 
 
 def card_answers(reader: str) -> bool:
-    """Whether a card lies in a reader and has told who it is. One that is still coming in must not be spoken to: its
-    answers would be taken for answers to something else."""
+    """Whether there is a card in a reader and it has sent its ATR. A card that is still being inserted must not get
+    commands: its responses would be matched with the wrong commands."""
     code, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
     if code != SCARD_S_SUCCESS:
         return False
     try:
-        code, found = SCardGetStatusChange(context, 0, [(reader, SCARD_STATE_UNAWARE)])
-        return code == SCARD_S_SUCCESS and any(state & SCARD_STATE_PRESENT and atr for _, state, atr in found)
+        code, states = SCardGetStatusChange(context, 0, [(reader, SCARD_STATE_UNAWARE)])
+        return code == SCARD_S_SUCCESS and any(state & SCARD_STATE_PRESENT and atr for _, state, atr in states)
     finally:
         SCardReleaseContext(context)
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
+def _failures_as_card_missing() -> Iterator[None]:
     try:
         yield
     except SmartcardException as error:
-        raise CardMissing(f"the card was taken out, or the reader is away: {error}") from error
+        raise CardMissing(f"the card was removed, or the reader is unavailable: {error}") from error
 
 
 @contextmanager
 def _transaction(connection: object) -> Iterator[Transmit]:
     handle = connection.component.hcard  # type: ignore[attr-defined]
     if SCardBeginTransaction(handle) != SCARD_S_SUCCESS:
-        raise CardMissing("the card is not there any more")
+        raise CardMissing("the card was removed")
 
     def transmit(command: bytes) -> tuple[bytes, int]:
         data, first, second = connection.transmit(list(command))  # type: ignore[attr-defined]

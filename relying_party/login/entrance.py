@@ -1,7 +1,7 @@
-"""A site that is entered with a card: out to the agent, back with a verdict, and in as a user whom the site knows.
+"""The base class of sites with card login: to the agent, back with a verdict, and to a session of a known user.
 
-Registration is signed with the signature certificate, which tells name and address; logins use the authentication
-certificate. Both are the same user, because the platform operator says so.
+Registration uses the signature certificate, which contains name and address; logins use the authentication
+certificate. Both lead to the same user, because the platform operator links them.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ _PAGES = Pages("kazashi.relying_party.login")
 
 
 class Users(Protocol):
-    """Who says which user a certificate's holder is: a platform operator, or the site itself."""
+    """Identifies the user whom a certificate belongs to: a platform operator, or the site itself."""
 
     def identify(self, tenant: str, certificate: HolderCertificate) -> User:
-        """The tenant's user. Raises LinkageConflict and LinkageUnavailable."""
+        """Return the tenant's user. Raises LinkageConflict and LinkageUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """A way into a site, as its front page offers it. `signed` is the text that is signed with the signature
-    certificate; where it is empty, the authentication certificate alone is needed."""
+    """A way to log in or register, as the front page offers it.
+
+    `signed` is the text to sign with the signature certificate. If it is empty, only the authentication certificate is
+    needed.
+    """
 
     purpose: str
     sentence: Bilingual
@@ -58,18 +61,18 @@ class Entrance:
 
 
 class CardSite(ABC):
-    """A site with a front page, a home page behind a login with the card, sessions, and forms of its own."""
+    """A site with a front page, sessions, its own forms, and a home page for users who are logged in with the card."""
 
     tenant: ClassVar[str]
-    """The site's name at the platform operator, and its cookie's name."""
+    """The site's name at the platform operator, and the name of its cookie."""
     title: ClassVar[Bilingual]
     entrances: ClassVar[Sequence[Entrance]]
 
     def __init__(
         self, world: World, store: Store, sessions: Sessions, users: Users, verifier: Verifier, origin: str, agent: str
     ) -> None:
-        """`sessions` are a table of `store`. `origin` is the site's own; `agent` where users' browsers find the local
-        agent."""
+        """Set the site up. `sessions` is a table of `store`, `origin` is the site's own, and `agent` is the local
+        agent's address in users' browsers."""
         self._world = world
         self.store = store
         self._sessions = sessions
@@ -79,18 +82,18 @@ class CardSite(ABC):
 
     @abstractmethod
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
-        """The person whose session begins, None for a user whom the site does not know. Raises LinkageUnavailable."""
+        """Return the person to log in, or None if the site does not know the user. Raises LinkageUnavailable."""
 
     @abstractmethod
     def home(self, person: str) -> Response:
-        """The page of a person who is logged in."""
+        """Return the home page of a person who is logged in."""
 
     def routes(self) -> Sequence[Route]:
-        """The site's own routes, beside those that every site has."""
+        """Return the routes of this site in addition to those that every site has."""
         return ()
 
     def application(self) -> Starlette:
-        """The site as an ASGI application."""
+        """Return the site as an ASGI application."""
         return Starlette(
             routes=[
                 Route("/", self._home),
@@ -103,24 +106,25 @@ class CardSite(ABC):
         )
 
     def front(self, *trouble: Bilingual, status: int = 200) -> Response:
-        """The page of somebody who is not logged in, with what went wrong."""
-        # The buttons post here, and are sent on to the agent: Chromium holds redirects against form-action too.
+        """Return the page for someone who is not logged in, with messages about what went wrong."""
+        # The buttons post here and are redirected to the agent: Chromium applies form-action to redirects too.
         return _PAGES.page("front.html", status=status, form_action="'self' http://127.0.0.1:*", title=self.title,
                            entrances=self.entrances, trouble=trouble)  # fmt: skip
 
     def form(self, act: Callable[[str, Mapping[str, str]], Response]) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint of a form of the site: `act` gets the person who is logged in, and what they have filled in."""
+        """Return an endpoint for one of the site's forms: `act` gets the person who is logged in and the form's
+        fields."""
 
         async def posted(request: Request) -> Response:
             if request.headers.get("origin") != self._origin:
-                # Other sites on this machine are the same site to a browser, which sends the session's cookie along.
-                return self.front(("受け付けられません。", "That form is not this portal's."), status=403)
+                # To a browser, other ports of this machine are the same site, so it sends them the session cookie.
+                return self.front(("受け付けられません。", "That form is not from this site."), status=403)
             person = await asyncio.to_thread(self._person, self._session(request))
             if person is None:
                 return self.front(("ログインしてください。", "Log in first."), status=403)
             fields = await request.form(max_files=0, max_fields=10, max_part_size=1 << 12)
-            given = {name: str(value).strip() for name, value in fields.items()}
-            return await asyncio.to_thread(act, person, given)
+            values = {name: str(value).strip() for name, value in fields.items()}
+            return await asyncio.to_thread(act, person, values)
 
         return posted
 
@@ -129,7 +133,7 @@ class CardSite(ABC):
         return self.front() if person is None else await asyncio.to_thread(self.home, person)
 
     async def _begin(self, request: Request) -> Response:
-        """Send the browser to the agent."""
+        """Redirect the browser to the agent."""
         purpose = request.path_params["purpose"]
         signed = next((entrance.signed for entrance in self.entrances if entrance.purpose == purpose), None)
         if signed is None:
@@ -140,7 +144,7 @@ class CardSite(ABC):
         return self._with_session(RedirectResponse(address, 303), session)
 
     async def _end(self, request: Request) -> Response:
-        """Let the user in, or say in plain words why not."""
+        """Log the user in, or show a page that explains why not."""
         return await asyncio.to_thread(self._ended, self._session(request), request.path_params["handle"])
 
     def _ended(self, session: str, handle: str) -> Response:
@@ -149,7 +153,7 @@ class CardSite(ABC):
         except AnswerRejected as refused:
             return self.front(("受け付けられません。", str(refused)), status=400)
         if ended.verdict is None:
-            return self.front(("取りやめました。", "You have cancelled."))
+            return self.front(("取りやめました。", "You cancelled the login."))
         user = self.user_of(ended.verdict)
         if isinstance(user, Response):
             return user
@@ -158,16 +162,16 @@ class CardSite(ABC):
         except LinkageUnavailable:
             return self.front(UNKNOWN, status=503)
         if person is None:
-            return self.front(("まだ登録がありません。", "You are not registered yet: register first."), status=404)
-        # A session that was there before the login may be known to somebody.
-        fresh = _new_session()
+            return self.front(("まだ登録がありません。", "You are not registered yet. Register first."), status=404)
+        # Somebody else may know a session that existed before the login (session fixation).
+        new_session = _new_session()
         with self.store.transaction() as connection:
             self._sessions.end(connection, session)
-            self._sessions.begin(connection, fresh, person, self._world.clock.now())
-        return self._with_session(RedirectResponse("/", 303), fresh)
+            self._sessions.begin(connection, new_session, person, self._world.clock.now())
+        return self._with_session(RedirectResponse("/", 303), new_session)
 
     def user_of(self, verdict: Verdict) -> User | Response:
-        """The user of a certificate on which the verdict is good, or the page that says why there is none."""
+        """Return the user for a good verdict, or the page that explains why there is none."""
         if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
             return self.front(*explained(verdict), status=403)
         try:
@@ -178,7 +182,7 @@ class CardSite(ABC):
             return self.front(UNKNOWN, status=503)
 
     async def _logout(self, request: Request) -> Response:
-        """Forget the session."""
+        """End the session."""
         await asyncio.to_thread(self._leave, self._session(request))
         response = RedirectResponse("/", 303)
         response.delete_cookie(self.tenant)
@@ -189,7 +193,7 @@ class CardSite(ABC):
             self._sessions.end(connection, session)
 
     def _session(self, request: Request) -> str:
-        """The name of the browser's session, or nothing."""
+        """Return the browser's session, or an empty string."""
         return request.cookies.get(self.tenant, "")
 
     def _person(self, session: str) -> str | None:
@@ -202,7 +206,7 @@ class CardSite(ABC):
 
 
 class Sessions:
-    """The table of a site's sessions: which belongs to which user. One ends by itself after half an hour."""
+    """The table of a site's sessions and their users. A session expires after half an hour."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._table = sa.Table(
@@ -213,17 +217,17 @@ class Sessions:
         )  # fmt: skip
 
     def user(self, connection: sa.Connection, session: str, now: datetime) -> str | None:
-        """Whose session it is, None where it is nobody's, or has ended."""
+        """Return the user of a session, or None if there is no such session or it has expired."""
         table = self._table.c
-        alive = (table.session == session) & (table.begun > epoch(now) - _SESSION.total_seconds())
-        return connection.scalar(sa.select(table.user).where(alive))
+        valid = (table.session == session) & (table.begun > epoch(now) - _SESSION.total_seconds())
+        return connection.scalar(sa.select(table.user).where(valid))
 
     def begin(self, connection: sa.Connection, session: str, user: str, now: datetime) -> None:
-        """Begin one."""
+        """Start a session for a user."""
         connection.execute(sa.insert(self._table), {"session": session, "user": user, "begun": epoch(now)})
 
     def end(self, connection: sa.Connection, session: str) -> None:
-        """End one."""
+        """Delete a session."""
         connection.execute(sa.delete(self._table).where(self._table.c.session == session))
 
 

@@ -1,8 +1,8 @@
-"""An OpenID Connect provider over the card, close to Japan's Digital Authentication App.
+"""An OpenID Connect provider for logins with the card, similar to Japan's Digital Authentication App.
 
-Any web framework can be tried against it: code flow with PKCE (S256), pairwise subjects, and four scopes for the
-certified attributes. A plain login uses the authentication certificate. Where attributes are asked for, the holder
-signs a sentence that names the client and what it is told: consent and certified attributes in one.
+Any web framework can be tested against it. It has the code flow with PKCE (S256), pairwise subjects, and four scopes
+for the certified attributes. A plain login uses the authentication certificate. If a client requests attributes, the
+holder signs a sentence that names the client and the attributes: consent and certified attributes in one step.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from kazashi.world.rng import new_token, secure_random
 TENANT = "openid-provider"
 _PAGES = Pages("kazashi.relying_party.login")
 _COOKIE = "provider"
-_CLAIM_WORDS = {"name": ("氏名", "name"), "address": ("住所", "address"), "birthdate": ("生年月日", "date of birth"),
+_CLAIM_NAMES = {"name": ("氏名", "name"), "address": ("住所", "address"), "birthdate": ("生年月日", "date of birth"),
                 "gender": ("性別", "sex")}  # fmt: skip
 
 
@@ -72,8 +72,8 @@ class _Payload(OAuth2Payload):
         return self._datalist
 
 
-class _Asked(OAuth2Request):
-    """A request as the library sees it, whose pairs have been read already."""
+class _Request(OAuth2Request):
+    """A request in the form that Authlib expects, with the parameters already parsed."""
 
     def __init__(self, method: str, uri: str, headers: Any, query: list[Any], fields: list[Any]) -> None:
         super().__init__(method, uri, headers=headers)
@@ -90,25 +90,25 @@ class _Asked(OAuth2Request):
 
 
 class _Server(AuthorizationServer):
-    """The library's server on our store."""
+    """Authlib's authorization server, with `ProviderStore` as its storage."""
 
     def __init__(self, store: ProviderStore) -> None:
         super().__init__(scopes_supported=list(SCOPES))
-        self.kept = store
+        self.provider_store = store
         self.register_token_generator(
             "default",
             BearerTokenGenerator(lambda **_: new_token(256), expires_generator=lambda *_: TOKEN_SECONDS),
         )
 
     def query_client(self, client_id: str) -> Client | None:
-        return self.kept.client(client_id)
+        return self.provider_store.client(client_id)
 
     def save_token(self, token: dict[str, Any], request: Any) -> None:
         login: Login = request.user
         contents = {"login": vars(login), "scope": token["scope"]}
-        self.kept.put(token["access_token"], request.client.name, contents, TOKEN_SECONDS)
+        self.provider_store.put(token["access_token"], request.client.name, contents, TOKEN_SECONDS)
 
-    def create_oauth2_request(self, request: _Asked) -> _Asked:
+    def create_oauth2_request(self, request: _Request) -> _Request:
         return request
 
     def handle_response(self, status: int, body: Any, headers: Any) -> Response:
@@ -127,19 +127,20 @@ class _CodeGrant(AuthorizationCodeGrant):
         return new_token(256)
 
     def save_authorization_code(self, code: str, request: Any) -> None:
-        asked = request.payload.data
+        parameters = request.payload.data
         contents = {
-            "login": vars(request.user), "redirect_uri": asked.get("redirect_uri"), "scope": request.scope,
-            "nonce": asked.get("nonce"), "code_challenge": asked["code_challenge"], "code_challenge_method": "S256",
+            "login": vars(request.user), "redirect_uri": parameters.get("redirect_uri"), "scope": request.scope,
+            "nonce": parameters.get("nonce"), "code_challenge": parameters["code_challenge"],
+            "code_challenge_method": "S256",
         }  # fmt: skip
-        self.server.kept.put(code, request.client.name, contents, CODE_SECONDS)
+        self.server.provider_store.put(code, request.client.name, contents, CODE_SECONDS)
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:
-        found: Code | None = self.server.kept.take_code(code, client.name)
-        return found
+        stored: Code | None = self.server.provider_store.take_code(code, client.name)
+        return stored
 
     def delete_authorization_code(self, authorization_code: Code) -> None:
-        """It went when it was taken."""
+        """Do nothing: `query_authorization_code` has deleted it."""
 
     def authenticate_user(self, authorization_code: Code) -> Login:
         return authorization_code.login
@@ -151,7 +152,7 @@ class _OpenId(OpenIDCode):
         self._issuer, self._key = issuer, key
 
     def exists_nonce(self, nonce: str, request: Any) -> bool:
-        return False  # a code is good once, and its nonce with it
+        return False  # a code can be used once, and so can its nonce
 
     def resolve_client_private_key(self, client: Client) -> RSAKey:
         return self._key
@@ -167,21 +168,22 @@ class _OpenId(OpenIDCode):
 
 
 class Provider:
-    """The provider's pages and endpoints. `issuer` is its own origin; `agent` where users' browsers find the agent."""
+    """The provider's pages and endpoints. `issuer` is its own origin; `agent` is the local agent's address in users'
+    browsers."""
 
     def __init__(self, world: World, verifier: Verifier, platform: Platform, issuer: str, agent: str) -> None:
         self._issuer = issuer
         self._platform = platform
-        self._kept = ProviderStore(world)
-        self._key = RSAKey.import_key(self._kept.secret("key", world.keys.take), {"use": "sig", "alg": "RS256"})
+        self._store = ProviderStore(world)
+        self._key = RSAKey.import_key(self._store.secret("key", world.keys.take), {"use": "sig", "alg": "RS256"})
         self._key.ensure_kid()
-        self._pairwise = OidcPairwise(self._kept.secret("salt", lambda: secure_random(256).to_bytes(32)))
+        self._pairwise = OidcPairwise(self._store.secret("salt", lambda: secure_random(256).to_bytes(32)))
         self._login = AgentLogin(Authentication(verifier), issuer, agent, "/answer")
-        self._server = _Server(self._kept)
+        self._server = _Server(self._store)
         self._server.register_grant(_CodeGrant, [CodeChallenge(required=True), _OpenId(issuer, self._key)])
 
     def application(self) -> Starlette:
-        """The provider as an ASGI application."""
+        """Return the provider as an ASGI application."""
         return Starlette(
             routes=[
                 Route("/", self.welcome),
@@ -197,11 +199,11 @@ class Provider:
         )
 
     async def welcome(self, request: Request) -> Response:
-        """Says what this is."""
+        """Respond with a page that says what this server is."""
         return welcome(("カードでログインする認証サービスです。", "An OpenID Connect provider."))
 
     async def discovery(self, request: Request) -> Response:
-        """OpenID Connect Discovery 1.0."""
+        """Respond with the provider's metadata (OpenID Connect Discovery 1.0)."""
         return JSONResponse({
             "issuer": self._issuer, "authorization_endpoint": f"{self._issuer}/authorize",
             "token_endpoint": f"{self._issuer}/token", "userinfo_endpoint": f"{self._issuer}/userinfo",
@@ -214,53 +216,53 @@ class Provider:
         })  # fmt: skip
 
     async def keys(self, request: Request) -> Response:
-        """The key that ID tokens are signed with."""
+        """Respond with the public key that verifies ID tokens, as a JWK set."""
         return JSONResponse({"keys": [self._key.as_dict(private=False)]})
 
     async def authorize(self, request: Request) -> Response:
-        """Show which program asks, and for what."""
-        asked = await _asked(request)
+        """Show the user which client asks for a login and which attributes it requests."""
+        authorization = await _read_request(request)
         try:
-            grant = await asyncio.to_thread(self._grant, asked)
+            grant = await asyncio.to_thread(self._grant, authorization)
         except OAuth2Error as error:
             return _refused(error)
         client: Client = grant.client
-        scope = client.get_allowed_scope(asked.payload.scope)
-        claims = [_CLAIM_WORDS[word] for word in scope.split() if word in _CLAIM_WORDS]
+        scopes = client.get_allowed_scope(authorization.payload.scope).split()
+        claims = [_CLAIM_NAMES[scope] for scope in scopes if scope in _CLAIM_NAMES]
         return _PAGES.page("consent.html", form_action="'self' http://127.0.0.1:*", client=client.name, claims=claims,
                            query=request.url.query)  # fmt: skip
 
     async def begin(self, request: Request) -> Response:
-        """Send the browser to the agent."""
+        """Redirect the browser to the agent."""
         fields = await request.form(max_files=0, max_fields=5, max_part_size=1 << 14)
-        asked = _Asked("GET", f"{self._issuer}/authorize", {}, _pairs(str(fields.get("query", ""))), [])
+        authorization = _Request("GET", f"{self._issuer}/authorize", {}, _pairs(str(fields.get("query", ""))), [])
         try:
-            grant = await asyncio.to_thread(self._grant, asked)
+            grant = await asyncio.to_thread(self._grant, authorization)
         except OAuth2Error as error:
             return _refused(error)
         session = request.cookies.get(_COOKIE, "") or new_token()
-        scope = grant.client.get_allowed_scope(asked.payload.scope).split()
-        told = [word for word in scope if word in _CLAIM_WORDS]
+        scopes = grant.client.get_allowed_scope(authorization.payload.scope).split()
+        claims = [scope for scope in scopes if scope in _CLAIM_NAMES]
         kind, text = CertificateType.AUTHENTICATION, ""
-        if told:
+        if claims:
             kind = CertificateType.SIGNATURE
-            text = _consent(grant.client.name, told)
+            text = _consent(grant.client.name, claims)
         address = await asyncio.to_thread(self._login.begin, session, str(fields["query"]), kind, text)
         response = RedirectResponse(address, 303)
         response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
         return response
 
     async def end(self, request: Request) -> Response:
-        """Send the browser back to the client with a code, or say in plain words why not."""
+        """Redirect the browser to the client with a code, or show a page that explains why there is none."""
         try:
             ended = await asyncio.to_thread(
                 self._login.end, request.cookies.get(_COOKIE, ""), request.path_params["handle"]
             )
         except AnswerRejected as refused:
             return refusal(("受け付けられません。", str(refused)))
-        asked = _Asked("GET", f"{self._issuer}/authorize", {}, _pairs(ended.purpose), [])
+        authorization = _Request("GET", f"{self._issuer}/authorize", {}, _pairs(ended.purpose), [])
         try:
-            grant = await asyncio.to_thread(self._grant, asked)
+            grant = await asyncio.to_thread(self._grant, authorization)
         except OAuth2Error as error:
             return _refused(error)
         login = None
@@ -268,21 +270,24 @@ class Provider:
             if ended.verdict.outcome is not Outcome.GOOD:
                 return refusal(*explained(ended.verdict), status=403)
             try:
-                login = await asyncio.to_thread(self._user, ended.verdict, grant.client, asked.payload.scope)
+                login = await asyncio.to_thread(self._user, ended.verdict, grant.client, authorization.payload.scope)
             except LinkageUnavailable:
                 return refusal(UNKNOWN, status=503)
-        response: Response = await asyncio.to_thread(self._server.create_authorization_response, asked, login, grant)
+        response: Response = await asyncio.to_thread(
+            self._server.create_authorization_response, authorization, login, grant
+        )
         return response
 
-    def _grant(self, asked: _Asked) -> AuthorizationCodeGrant:
-        """A client's request as the library has checked it. Raises OAuth2Error."""
+    def _grant(self, authorization: _Request) -> AuthorizationCodeGrant:
+        """Validate a client's authorization request. Raises OAuth2Error."""
         try:
-            grant = self._server.get_consent_grant(asked)
+            grant = self._server.get_consent_grant(authorization)
         except ValueError as error:
-            # The library quotes what was sent in its errors, and does not accept all characters there itself.
+            # Authlib quotes the parameters in its errors, but does not accept all characters there itself.
             raise InvalidRequestError("a parameter has characters that are not allowed") from error
-        if asked.payload.data.get("code_challenge_method") != "S256" or not asked.payload.data.get("code_challenge"):
-            raise InvalidRequestError("PKCE with S256 is wanted: code_challenge and code_challenge_method")
+        parameters = authorization.payload.data
+        if parameters.get("code_challenge_method") != "S256" or not parameters.get("code_challenge"):
+            raise InvalidRequestError("PKCE with S256 is required: send code_challenge and code_challenge_method")
         return grant
 
     def _user(self, verdict: Verdict, client: Client, scope: str) -> Login:
@@ -296,38 +301,38 @@ class Provider:
             known = {"name": attributes.name, "address": {"formatted": attributes.address, "country": "JP"},
                      "birthdate": attributes.birth.isoformat() if attributes.birth else None,
                      "gender": attributes.sex}  # fmt: skip
-            claims = {word: known[word] for word in scope.split() if known.get(word) is not None}
+            claims = {name: known[name] for name in scope.split() if known.get(name) is not None}
         return Login(subject, claims, epoch(machine_clock.now()))
 
     async def token(self, request: Request) -> Response:
-        """A code for tokens."""
-        asked = await _asked(request)
-        response: Response = await asyncio.to_thread(self._server.create_token_response, asked)
+        """Exchange an authorization code for tokens."""
+        token_request = await _read_request(request)
+        response: Response = await asyncio.to_thread(self._server.create_token_response, token_request)
         response.headers["Cache-Control"] = "no-store"
         return response
 
     async def userinfo(self, request: Request) -> Response:
-        """The claims that an access token opens."""
+        """Respond with the claims that an access token gives access to."""
         kind, _, value = request.headers.get("authorization", "").partition(" ")
-        found = await asyncio.to_thread(self._kept.token, value.strip()) if kind.lower() == "bearer" else None
-        if found is None:
+        token = await asyncio.to_thread(self._store.token, value.strip()) if kind.lower() == "bearer" else None
+        if token is None:
             return JSONResponse({"error": "invalid_token"}, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        return JSONResponse({"sub": found.login.subject, **found.login.claims}, headers={"Cache-Control": "no-store"})
+        return JSONResponse({"sub": token.login.subject, **token.login.claims}, headers={"Cache-Control": "no-store"})
 
 
-def _consent(client: str, told: Sequence[str]) -> str:
-    """What the holder signs."""
-    japanese = "、".join(_CLAIM_WORDS[word][0] for word in told)
-    english = ", ".join(_CLAIM_WORDS[word][1] for word in told)
-    return f"{client} に{japanese}を伝えることに同意します。\nI consent that {client} is told my {english}."
+def _consent(client: str, claims: Sequence[str]) -> str:
+    """Return the text that the holder signs."""
+    japanese = "、".join(_CLAIM_NAMES[claim][0] for claim in claims)
+    english = ", ".join(_CLAIM_NAMES[claim][1] for claim in claims)
+    return f"{client} に{japanese}を伝えることに同意します。\nI consent to {client} receiving my {english}."
 
 
-async def _asked(request: Request) -> _Asked:
+async def _read_request(request: Request) -> _Request:
     fields = []
     if request.method == "POST":
-        read = await request.form(max_files=0, max_fields=30, max_part_size=1 << 14)
-        fields = [(name, str(value)) for name, value in read.multi_items()]
-    return _Asked(request.method, str(request.url), request.headers, list(request.query_params.multi_items()), fields)
+        form = await request.form(max_files=0, max_fields=30, max_part_size=1 << 14)
+        fields = [(name, str(value)) for name, value in form.multi_items()]
+    return _Request(request.method, str(request.url), request.headers, list(request.query_params.multi_items()), fields)
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
@@ -335,9 +340,9 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _refused(error: OAuth2Error) -> Response:
-    """An error goes back to a client that is known; to anybody else it is shown, and nobody is sent anywhere."""
+    """Redirect an error to the client if its address is known; otherwise show it, and redirect nowhere."""
     if getattr(error, "redirect_uri", None):
         parameters = {"error": error.error, "error_description": error.description or "", "state": error.state or ""}
         separator = "&" if "?" in error.redirect_uri else "?"
         return RedirectResponse(f"{error.redirect_uri}{separator}{urlencode(parameters)}", 303)
-    return refusal(("このお願いは受けられません。", f"Refused: {error.description or error.error}"))
+    return refusal(("このお願いは受けられません。", f"The request was rejected: {error.description or error.error}"))

@@ -1,7 +1,7 @@
-"""What the OpenID Connect provider keeps: clients, its key, codes and tokens for as long as they live.
+"""The store of the OpenID Connect provider: its clients, its key, and codes and tokens until they expire.
 
-Codes and tokens live by the machine's time, whatever the world's clock says: the clients that use them are programs of
-others, who know no other.
+Codes and tokens expire by the machine's clock, whatever the world's clock says: the clients that use them are other
+people's programs, which know no other clock.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ machine_clock = SystemClock()
 
 
 class ClientExists(Exception):
-    """There is a client of that name already; it was left as it is."""
+    """A client with that name already exists; it was not changed."""
 
 
 @dataclass(frozen=True)
 class Client(ClientMixin):
-    """A program that has people log in here."""
+    """A program that uses this provider for logins."""
 
     name: str
     secret_digest: bytes
@@ -45,51 +45,51 @@ class Client(ClientMixin):
 
     @property
     def sector(self) -> str:
-        """The host that pseudonyms are made for (OpenID Connect Core, 8.1)."""
+        """The host that pairwise subjects are computed for (OpenID Connect Core, 8.1)."""
         return origin_of(self.redirects[0]).partition("://")[2].partition(":")[0]
 
     def get_client_id(self) -> str:
-        """The client's identifier is its name."""
+        """Return the client's identifier, which is its name."""
         return self.name
 
     def get_default_redirect_uri(self) -> str:
-        """Where users go back to unless the request says."""
+        """Return the address that users are redirected to if the request has none."""
         return self.redirects[0]
 
     def get_allowed_scope(self, scope: str) -> str:
-        """All that we offer, of what is asked for."""
-        return " ".join(word for word in (scope or "").split() if word in SCOPES)
+        """Return those of the requested scopes that the provider supports."""
+        return " ".join(name for name in (scope or "").split() if name in SCOPES)
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        """Addresses are compared as they are written."""
+        """Whether the address is registered. Addresses are compared as strings."""
         return redirect_uri in self.redirects
 
     def check_client_secret(self, client_secret: str) -> bool:
-        """Whether that is the client's secret."""
+        """Whether this is the client's secret."""
         return hashlib.sha256(client_secret.encode()).digest() == self.secret_digest
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Clients show their secret."""
+        """Whether the method is one that sends the client's secret."""
         return method in ("client_secret_basic", "client_secret_post")
 
     def check_response_type(self, response_type: str) -> bool:
-        """The code flow alone."""
+        """Whether this is the code flow, the only one that is supported."""
         return response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """The code flow alone."""
+        """Whether this is the code flow, the only one that is supported."""
         return grant_type == "authorization_code"
 
 
 SCOPES: Mapping[str, tuple[str, ...]] = {
     "openid": ("sub",), "name": ("name",), "address": ("address",), "birthdate": ("birthdate",), "gender": ("gender",),
 }  # fmt: skip
-"""The scopes, and the claims that each opens. All but the first are certified attributes, and need a signature."""
+"""The claims of each scope. All scopes but the first are for certified attributes, and need a signature."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """Somebody who has logged in for a client: the pseudonym, the claims that the client may have, and when."""
+    """A user's login for a client: the pseudonym, the claims that the client may have, and the time (Unix seconds)."""
 
     subject: str
     claims: Mapping[str, Any]
@@ -98,7 +98,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Code(AuthorizationCodeMixin):
-    """An authorization code."""
+    """An authorization code; the store has only its digest."""
 
     digest: bytes
     login: Login
@@ -109,29 +109,29 @@ class Code(AuthorizationCodeMixin):
     code_challenge_method: str
 
     def get_redirect_uri(self) -> str:
-        """Where it was sent to."""
+        """Return the address that the code was sent to."""
         return self.redirect_uri
 
     def get_scope(self) -> str:
-        """What it opens."""
+        """Return the scope that was granted, separated by spaces."""
         return self.scope
 
     def get_nonce(self) -> str | None:
-        """The client's nonce."""
+        """Return the client's nonce, or None."""
         return self.nonce
 
     def get_auth_time(self) -> int:
-        """When the card was there."""
+        """Return when the card was used, in Unix seconds."""
         return self.login.at
 
     def get_amr(self) -> list[str]:
-        """A key in hardware, and a PIN (RFC 8176)."""
+        """Return the authentication methods: a key in hardware and a PIN (RFC 8176)."""
         return ["hwk", "pin"]
 
 
 @dataclass(frozen=True)
 class Token(TokenMixin):
-    """An access token, good for the claims of one login."""
+    """An access token, which gives access to the claims of one login."""
 
     login: Login
     scope: str
@@ -139,7 +139,8 @@ class Token(TokenMixin):
 
 
 class ProviderStore:
-    """The provider's tables. Codes and tokens are there as digests: who reads the store cannot use them."""
+    """The provider's tables. They contain only digests of codes and tokens: someone who reads the store cannot use
+    them."""
 
     def __init__(self, world: World) -> None:
         metadata = sa.MetaData()
@@ -162,10 +163,12 @@ class ProviderStore:
         self.store = world.store(ACTOR, metadata)
 
     def add_client(self, name: str, redirects: Sequence[str]) -> str:
-        """Register a client; answers its secret, which is shown this once. Raises ClientExists, and ValueError for an
-        address that is neither https nor on this machine."""
+        """Register a client and return its secret, which is shown only once.
+
+        Raises ClientExists, and ValueError for an address that is neither https nor on this machine.
+        """
         if not redirects or not name.strip():
-            raise ValueError("a client has a name, and an address to send people back to")
+            raise ValueError("a client needs a name and at least one redirect address")
         for address in redirects:
             origin_of(address)
         secret = new_token(256)
@@ -175,23 +178,23 @@ class ProviderStore:
                 connection.execute(sa.insert(self._client), row)
                 self._log(connection, self._world.clock.now(), "client added", {"client": name})
         except IntegrityError as error:
-            raise ClientExists(f"there is a client {name!r} already; choose another name") from error
+            raise ClientExists(f"the client {name!r} already exists; choose another name") from error
         return secret
 
     def client(self, name: str) -> Client | None:
-        """The client of that name."""
+        """Return the client with that name, or None."""
         with self.store.reading() as connection:
             query = sa.select(self._client).where(self._client.c.name == name)
             row = connection.execute(query).one_or_none()
         return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects))) if row is not None else None
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """A secret of the provider's own, made when it is first needed."""
+        """Return a secret of the provider itself. It is generated with `make` when it is first needed."""
         with self.store.alone() as connection:
             return self._secrets.begin(connection, name, lambda: {name: make()})[name]
 
     def put(self, value: str, client: str, contents: Mapping[str, Any], seconds: int) -> None:
-        """Keep a code or a token for some seconds; what has ended goes."""
+        """Store a code or a token that expires after `seconds`, and delete those that have expired."""
         now = epoch(machine_clock.now())
         row = {"digest": _digest(value), "client": client, "contents": json.dumps(contents), "ends": now + seconds}
         with self.store.transaction() as connection:
@@ -199,18 +202,18 @@ class ProviderStore:
             connection.execute(sa.insert(self._grant), row)
 
     def take_code(self, value: str, client: str) -> Code | None:
-        """The code, which is gone afterwards, whatever comes of it."""
+        """Return the code, or None if it is unknown, expired or another client's. It is deleted in any case."""
         digest, table = _digest(value), self._grant
         with self.store.transaction() as connection:
-            taken = sa.delete(table).where(table.c.digest == digest).returning(*table.c)
-            row = connection.execute(taken).one_or_none()
+            statement = sa.delete(table).where(table.c.digest == digest).returning(*table.c)
+            row = connection.execute(statement).one_or_none()
         if row is None or row.client != client or row.ends < epoch(machine_clock.now()):
             return None
         contents = json.loads(row.contents)
         return Code(digest, Login(**contents.pop("login")), **contents) if "code_challenge" in contents else None
 
     def token(self, value: str) -> Token | None:
-        """The access token, while it lives."""
+        """Return the access token, or None if it is unknown or expired."""
         with self.store.reading() as connection:
             query = sa.select(self._grant).where(self._grant.c.digest == _digest(value))
             row = connection.execute(query).one_or_none()

@@ -1,7 +1,7 @@
-"""A sample site: a small town's library, as an integrator would write one on top of this package.
+"""A sample site: a small town's library, as an integrator would write one with this package.
 
-Registration is signed with the signature certificate, which tells name and address; logins use the authentication
-certificate. Users are known by the platform's user id, so that a renewed card is the same user.
+Registration uses the signature certificate, which contains name and address; logins use the authentication
+certificate. Users are identified by the platform's user ID, so that a renewed card belongs to the same user.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ _PAGES = Pages("kazashi.relying_party.login")
 
 
 class SampleSite(CardSite):
-    """The library. `origin` is its own; `agent` where users' browsers find the local agent. A server in front that has
-    seen a certificate in a TLS handshake passes it on, and shows that it is that server by `proxy_secret`."""
+    """The library's site.
+
+    `origin` is its own; `agent` is the local agent's address in users' browsers. A TLS server in front of the site
+    forwards the client certificate of the handshake, and authenticates itself with `proxy_secret`.
+    """
 
     tenant = "sample-library"
     title = ("架空町図書館", "Library of Kakucho")
     entrances = (
         Entrance(_LOGIN, ("カードでログインします。", "Log in with your card."), "ログイン Log in"),
-        Entrance(_REGISTER, ("はじめての方はこちら。", "New here?"), "登録 Register", _TEXT),
+        Entrance(_REGISTER, ("はじめての方はこちら。", "New own_row?"), "登録 Register", _TEXT),
     )
 
     def __init__(
@@ -63,11 +66,11 @@ class SampleSite(CardSite):
         super().__init__(world, store, sessions, platform, verifier, origin, agent)
 
     def routes(self) -> list[Route]:
-        """The page behind a TLS server."""
+        """Return the route of the page behind a TLS server."""
         return [Route("/tls", self.tls)]
 
     def home(self, person: str) -> Response:
-        """Who is logged in."""
+        """Return the page with the data of the reader who is logged in."""
         with self.store.reading() as connection:
             reader = connection.execute(sa.select(self._reader).where(self._reader.c.user == person)).one_or_none()
         if reader is None:
@@ -75,16 +78,16 @@ class SampleSite(CardSite):
         return _PAGES.page("library.html", reader=reader)
 
     async def tls(self, request: Request) -> Response:
-        """Who has come through TLS with a card: the handshake has shown that the key is there, and the certificate's
-        verdict is ours."""
-        shown = request.headers.get("x-proxy-secret", "")
-        if not self._proxy_secret or not compare_digest(shown.encode(), self._proxy_secret.encode()):
-            return self.front(("受け付けられません。", "This page is behind a TLS server."), status=403)
+        """Log in a user who authenticated with a card in TLS: the handshake has proved possession of the key, and this
+        site verifies the certificate."""
+        secret = request.headers.get("x-proxy-secret", "")
+        if not self._proxy_secret or not compare_digest(secret.encode(), self._proxy_secret.encode()):
+            return self.front(("受け付けられません。", "This page is only for the TLS server."), status=403)
         try:
             pem = unquote(request.headers.get("x-client-certificate", "")).encode()
             certificate = x509.load_pem_x509_certificate(pem)
         except ValueError:
-            return self.front(("証明書がありません。", "No certificate came with the connection."), status=401)
+            return self.front(("証明書がありません。", "The connection has no client certificate."), status=401)
         return await asyncio.to_thread(self._through_tls, certificate.public_bytes(Encoding.DER))
 
     def _through_tls(self, certificate: bytes) -> Response:
@@ -92,16 +95,16 @@ class SampleSite(CardSite):
         return user if isinstance(user, Response) else _PAGES.page("library_tls.html", user=user.identifier)
 
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
-        """A user who is known, or registers now."""
+        """Return the user if they are known or are registering now, otherwise None."""
         reader = self._reader
         attributes = verdict.certificate.attributes if verdict.certificate is not None else None
         with self.store.transaction() as connection:
-            here = reader.c.user == user.identifier
-            known = connection.scalar(sa.select(reader.c.user).where(here)) is not None
+            own_row = reader.c.user == user.identifier
+            known = connection.scalar(sa.select(reader.c.user).where(own_row)) is not None
             if purpose == _REGISTER and attributes is not None:
                 values = {"name": attributes.name, "address": attributes.address}
                 if known:
-                    connection.execute(sa.update(reader).where(here).values(values))
+                    connection.execute(sa.update(reader).where(own_row).values(values))
                 else:
                     connection.execute(sa.insert(reader), {"user": user.identifier, **values})
                 known = True

@@ -1,1 +1,1 @@
-"""MyKey: one identifier of the holder's choice that survives the renewal of certificates."""
+"""MyKey: one identifier of the holder's choice, which stays the same when certificates are renewed."""

@@ -1,11 +1,11 @@
-"""The MyKey platform (マイキープラットフォーム): one identifier to a person, with which libraries know their members.
+"""The MyKey platform (マイキープラットフォーム): one identifier per person, by which libraries identify their members.
 
-It holds a table of correspondence, and no history: which identifier has which member number at which service. Who
-borrows what, and when somebody taps, is the services' matter and is written down nowhere here.
+It stores which identifier has which member number at which service, and no history. What a person borrows and when they
+tap is the services' business and is not recorded here.
 
-One person has one identifier because the authority says which serial numbers follow each other, as far as it says so:
-a phone and a card made anew begin chains of their own. Without that chain
-(`kazashi.relying_party.verify.linkage.NoLinkage`) a renewed card is a new person, and may have a second identifier.
+One person has one identifier because the authority links the serial numbers of successive certificates. That has
+limits: a phone and a reissued card begin new chains. Without the chain
+(`kazashi.relying_party.verify.linkage.NoLinkage`) a renewed card is a new person, who may get a second identifier.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ ACTOR = "mykey"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LENGTH = 8
 PROPOSALS = 3
-"""How often a free identifier is looked for before somebody is asked to wish for one."""
+"""How many random identifiers are tried before the person is asked to choose one."""
 
 _SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
 
 
 class MyKeyRejected(Exception):
-    """What was asked of the MyKey platform is not granted; the message says why, and nothing was changed."""
+    """The MyKey platform rejected the request; the message says why, and nothing was changed."""
 
 
 class MalformedIdentifier(MyKeyRejected):
-    """The identifier that was wished for, or the membership, has not the form of one."""
+    """The chosen identifier or the membership is malformed."""
 
 
 class MyKeyNotFound(MyKeyRejected):
-    """No identifier goes with the card, or not yet."""
+    """The card has no identifier, or not yet."""
 
 
 class NotAMember(MyKeyRejected):
@@ -57,11 +57,11 @@ class NotAMember(MyKeyRejected):
 
 
 class AlreadyAMember(MyKeyRejected):
-    """The service has the member, or another one with that number, already."""
+    """The person is already a member of the service, or the member number is taken."""
 
 
 class TapUseNotOpen(MyKeyRejected):
-    """The person has not enrolled with PIN and date of birth yet."""
+    """The person has not enrolled with PIN and date of birth yet, so tap use is not enabled."""
 
 
 class CertificateNotAccepted(MyKeyRejected):
@@ -69,16 +69,16 @@ class CertificateNotAccepted(MyKeyRejected):
 
 
 class AlreadyRegistered(MyKeyRejected):
-    """The person has an identifier already."""
+    """The person already has an identifier."""
 
 
 class IdentifierTaken(MyKeyRejected):
-    """Somebody else has that identifier, or has had it."""
+    """Somebody has or had that identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class MyKeyEntry:
-    """A line of the table of correspondence."""
+    """A membership: an identifier and its member number at a service."""
 
     identifier: str
     service: str
@@ -86,7 +86,7 @@ class MyKeyEntry:
 
 
 class MyKeyPlatform:
-    """Gives identifiers out and finds members. `linkage` tells which serial numbers are one person's."""
+    """Issues identifiers and finds members. `linkage` says which serial numbers belong to one person."""
 
     def __init__(self, world: World, linkage: Linkage) -> None:
         self._world = world
@@ -95,7 +95,7 @@ class MyKeyPlatform:
         self._identifier = sa.Table(
             "identifier", metadata,
             sa.Column("identifier", sa.Text, primary_key=True),
-            # The oldest serial number of the chain, whatever its person renews later; empty once it is void.
+            # The oldest serial number of the chain, which renewals do not change; NULL after voiding.
             sa.Column("head", Unsigned64, unique=True),
             sa.Column("birth_digest", sa.LargeBinary),
             sa.Column("voided", sa.Boolean, nullable=False),
@@ -118,23 +118,28 @@ class MyKeyPlatform:
     # Identifiers
 
     def register(self, verdict: Verdict, wish: str | None = None) -> str:
-        """Give the holder of an authentication certificate with a good verdict an identifier: the one wished for, or a
-        random one. Raises CertificateNotAccepted, AlreadyRegistered, IdentifierTaken, MyKeyRejected and
-        LinkageUnavailable."""
+        """Register the holder of an authentication certificate with a good verdict, and return their identifier.
+
+        It is `wish` or, without one, random. Raises CertificateNotAccepted, AlreadyRegistered, IdentifierTaken,
+        MyKeyRejected and LinkageUnavailable.
+        """
         serial = _entitled(verdict)
         if wish is not None and not _SHAPE.fullmatch(wish):
-            raise MalformedIdentifier(f"a MyKey ID has {LENGTH} characters of 0-9 and A-Z, unlike {wish!r}")
+            raise MalformedIdentifier(f"a MyKey ID must have {LENGTH} characters of 0-9 and A-Z; {wish!r} does not")
         chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
         with self.store.alone() as connection:
-            if (found := self._of_chain(connection, chain)) is not None:
-                raise AlreadyRegistered(f"this person has the MyKey ID {found} already; one person has one")
-            tried = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
+            if (existing := self._of_chain(connection, chain)) is not None:
+                raise AlreadyRegistered(f"this person already has the MyKey ID {existing}; a person may have only one")
+            candidates = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
             table = self._identifier.c
-            taken = set(connection.scalars(sa.select(table.identifier).where(table.identifier.in_(tried))))
-            free = [identifier for identifier in tried if identifier not in taken]
+            taken = set(connection.scalars(sa.select(table.identifier).where(table.identifier.in_(candidates))))
+            free = [identifier for identifier in candidates if identifier not in taken]
             if not free:
-                words = f"the MyKey ID {wish} is taken; wish for another" if wish else "none was free; wish for one"
-                raise IdentifierTaken(words)
+                raise IdentifierTaken(
+                    f"the MyKey ID {wish} is taken; choose another one"
+                    if wish
+                    else f"{PROPOSALS} random MyKey IDs were all taken; choose one"
+                )
             row = {"identifier": free[0], "head": chain[0], "voided": False}
             connection.execute(sa.insert(self._identifier), row)
             rows = [{"serial": serial, "identifier": free[0]} for serial in chain]
@@ -143,7 +148,7 @@ class MyKeyPlatform:
         return free[0]
 
     def propose(self) -> str:
-        """A random identifier, which nobody has been given."""
+        """Return a random identifier, which is not checked or reserved."""
         number = secure_random(64)
         letters = []
         for _ in range(LENGTH):
@@ -156,18 +161,18 @@ class MyKeyPlatform:
         return connection.scalar(sa.select(table.identifier).where(table.serial.in_(chain)))
 
     def find(self, serial: int) -> str | None:
-        """The identifier that goes with a serial number, as far as the platform has heard."""
+        """Return the identifier of a serial number, or None if the platform does not know the serial number."""
         with self.store.reading() as connection:
             return self._of_chain(connection, [serial])
 
     def void(self, verdict: Verdict) -> str:
-        """Make the holder's identifier worth nothing, with all memberships; it is never given out again. Answers it.
-        Raises CertificateNotAccepted and MyKeyRejected."""
+        """Void the holder's identifier with all memberships, and return it. It is never issued again. Raises
+        CertificateNotAccepted and MyKeyRejected."""
         with self.store.alone() as connection:
-            identifier = self._mine(connection, verdict)
-            here = self._identifier.c.identifier == identifier
+            identifier = self._identifier_of(connection, verdict)
+            own_row = self._identifier.c.identifier == identifier
             connection.execute(
-                sa.update(self._identifier).where(here).values(voided=True, head=None, birth_digest=None)
+                sa.update(self._identifier).where(own_row).values(voided=True, head=None, birth_digest=None)
             )
             for table in (self._serial, self._member):
                 connection.execute(sa.delete(table).where(table.c.identifier == identifier))
@@ -175,83 +180,84 @@ class MyKeyPlatform:
         return identifier
 
     def adopt_renewals(self) -> int:
-        """The night batch: ask the authority what has followed each serial number, and take that over. Answers how
-        many new ones there were. Raises LinkageUnavailable; what was taken over until then stays."""
+        """Run the nightly batch: ask the authority for the successors of each serial number, store the new ones, and
+        return their number. Raises LinkageUnavailable; what was stored until then is kept."""
         table, people, adopted = self._serial.c, self._identifier.c, 0
         with self.store.reading() as connection:
-            rows = connection.execute(sa.select(people.identifier, people.head).where(people.head.is_not(None)))
-            heads = [tuple(row) for row in rows]
+            query = sa.select(people.identifier, people.head).where(people.head.is_not(None))
+            heads = [tuple(row) for row in connection.execute(query)]
         for identifier, head in heads:
             chain = self._linkage.renewal(CertificateType.AUTHENTICATION, head)
             with self.store.alone() as connection:
-                # What another identifier has stays there: somebody may have registered while the chain was cut.
+                # Serial numbers of another identifier are left alone: the person may have registered again while the
+                # chain was cut.
                 known = set(connection.scalars(sa.select(table.serial).where(table.serial.in_(chain))))
-                mine = connection.scalar(sa.select(sa.func.count()).where(table.identifier == identifier))
-                fresh = [found for found in chain if found not in known]
-                if fresh and mine:
-                    connection.execute(
-                        sa.insert(self._serial), [{"serial": found, "identifier": identifier} for found in fresh]
-                    )
+                own_count = connection.scalar(sa.select(sa.func.count()).where(table.identifier == identifier))
+                new_serials = [serial for serial in chain if serial not in known]
+                if new_serials and own_count:
+                    rows = [{"serial": serial, "identifier": identifier} for serial in new_serials]
+                    connection.execute(sa.insert(self._serial), rows)
                     self._log(connection, self._now, "renewal adopted", {"identifier": identifier})
-                    adopted += len(fresh)
+                    adopted += len(new_serials)
         return adopted
 
     # Services
 
     def enrol(self, verdict: Verdict, service: str, member_number: str, birth: date | None = None) -> MyKeyEntry:
-        """Tie the holder's identifier to a member number of a service. With the date of birth, tap use is open from
-        then on. Raises CertificateNotAccepted and MyKeyRejected."""
+        """Link the holder's identifier to a member number of a service. With a date of birth, this also enables tap
+        use. Raises CertificateNotAccepted and MyKeyRejected."""
         if not service or not member_number:
-            raise MalformedIdentifier("a membership has a service and a member number")
+            raise MalformedIdentifier("a membership needs a service and a member number")
         try:
             with self.store.alone() as connection:
-                identifier = self._mine(connection, verdict)
+                identifier = self._identifier_of(connection, verdict)
                 connection.execute(
                     sa.insert(self._member),
                     {"service": service, "identifier": identifier, "member_number": member_number},
                 )
                 if birth is not None:
-                    here = self._identifier.c.identifier == identifier
+                    own_row = self._identifier.c.identifier == identifier
                     digest = _birth_digest(identifier, birth)
-                    connection.execute(sa.update(self._identifier).where(here).values(birth_digest=digest))
+                    connection.execute(sa.update(self._identifier).where(own_row).values(birth_digest=digest))
                 self._log(connection, self._now, "enrolled", {"identifier": identifier, "service": service})
         except IntegrityError as error:
             raise AlreadyAMember(
-                f"{service} has this member, or somebody with the number {member_number}, already"
+                f"{service} already has this person as a member, or the member number {member_number} is taken"
             ) from error
         return MyKeyEntry(identifier, service, member_number)
 
     def leave(self, verdict: Verdict, service: str) -> None:
-        """End a membership. Raises CertificateNotAccepted, and MyKeyRejected where there is none."""
+        """End a membership. Raises CertificateNotAccepted, and MyKeyRejected if there is none."""
         table = self._member
         with self.store.alone() as connection:
-            identifier = self._mine(connection, verdict)
-            here = (table.c.identifier == identifier) & (table.c.service == service)
-            if connection.execute(sa.delete(table).where(here)).rowcount == 0:
-                raise NotAMember(f"{identifier} is no member of {service}")
+            identifier = self._identifier_of(connection, verdict)
+            membership = (table.c.identifier == identifier) & (table.c.service == service)
+            if connection.execute(sa.delete(table).where(membership)).rowcount == 0:
+                raise NotAMember(f"{identifier} is not a member of {service}")
             self._log(connection, self._now, "left", {"identifier": identifier, "service": service})
 
     def member(self, verdict: Verdict, service: str) -> MyKeyEntry:
-        """The member whose card was read and whose PIN was verified. Raises CertificateNotAccepted and
-        MyKeyRejected."""
+        """Return the membership of a person whose card was read and whose PIN was verified. Raises
+        CertificateNotAccepted and MyKeyRejected."""
         with self.store.reading() as connection:
-            return self._membership(connection, self._mine(connection, verdict), service)
+            return self._membership(connection, self._identifier_of(connection, verdict), service)
 
     def tap(self, verdict: Verdict, service: str) -> MyKeyEntry:
-        """The member whose card was held over a reader, without a PIN: the verdict is on the certificate alone. It is
-        open to those who have enrolled with PIN and date of birth once. Nothing is written down. Raises
-        CertificateNotAccepted and
-        MyKeyRejected."""
+        """Return the membership of a person who tapped their card without a PIN; the verdict covers the certificate.
+
+        A person must have enrolled once with PIN and date of birth. Nothing is recorded. Raises CertificateNotAccepted
+        and MyKeyRejected.
+        """
         table = self._identifier.c
         with self.store.reading() as connection:
-            identifier = self._mine(connection, verdict)
+            identifier = self._identifier_of(connection, verdict)
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
             if digest is None:
-                raise TapUseNotOpen("tap use is not open yet: enrol once with PIN and date of birth")
+                raise TapUseNotOpen("tap use is not enabled: enrol once with PIN and date of birth")
             return self._membership(connection, identifier, service)
 
     def confirms_birth(self, identifier: str, birth: date) -> bool:
-        """Whether that is the date of birth that tap use was opened with."""
+        """Whether this is the date of birth that tap use was enabled with."""
         table = self._identifier.c
         with self.store.reading() as connection:
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
@@ -259,16 +265,16 @@ class MyKeyPlatform:
 
     def _membership(self, connection: sa.Connection, identifier: str, service: str) -> MyKeyEntry:
         table = self._member.c
-        here = (table.identifier == identifier) & (table.service == service)
-        number = connection.scalar(sa.select(table.member_number).where(here))
+        membership = (table.identifier == identifier) & (table.service == service)
+        number = connection.scalar(sa.select(table.member_number).where(membership))
         if number is None:
-            raise NotAMember(f"{identifier} is no member of {service}")
+            raise NotAMember(f"{identifier} is not a member of {service}")
         return MyKeyEntry(identifier, service, str(number))
 
-    def _mine(self, connection: sa.Connection, verdict: Verdict) -> str:
+    def _identifier_of(self, connection: sa.Connection, verdict: Verdict) -> str:
         identifier = self._of_chain(connection, [_entitled(verdict)])
         if identifier is None:
-            raise MyKeyNotFound("no MyKey ID goes with this card (yet: a renewed card's is known from the next day)")
+            raise MyKeyNotFound("this card has no MyKey ID; if it was renewed, its MyKey ID is known from the next day")
         return identifier
 
     @property
@@ -276,7 +282,7 @@ class MyKeyPlatform:
         return self._world.clock.now()
 
     def exposure(self) -> dict[str, list[dict[str, Any]]]:
-        """All that the platform holds, table by table: what whoever reads its store learns."""
+        """Return everything that the platform stores, by table: what a leak of its store would reveal."""
         tables = (self._identifier, self._serial, self._member, self._event)
         with self.store.reading() as connection:
             return {
@@ -285,14 +291,19 @@ class MyKeyPlatform:
 
 
 def _entitled(verdict: Verdict) -> int:
-    """The serial number of an authentication certificate of which the verdict is good."""
-    found = verdict.certificate
-    if verdict.outcome is not Outcome.GOOD or found is None or found.kind is not CertificateType.AUTHENTICATION:
-        why = f"{verdict.finding}: {verdict.detail}" if verdict.finding else "it is no authentication certificate"
-        raise CertificateNotAccepted(f"the card is not accepted: {why}")
-    return found.serial
+    """Return the serial number of an authentication certificate with a good verdict. Raises CertificateNotAccepted."""
+    certificate = verdict.certificate
+    if (
+        verdict.outcome is not Outcome.GOOD
+        or certificate is None
+        or certificate.kind is not CertificateType.AUTHENTICATION
+    ):
+        reason = f"{verdict.finding}: {verdict.detail}" if verdict.finding else "not an authentication certificate"
+        raise CertificateNotAccepted(f"the certificate is not accepted: {reason}")
+    return certificate.serial
 
 
 def _birth_digest(identifier: str, birth: date) -> bytes:
-    """Not a secret from whoever has the store (there are some 40,000 dates), but nothing to read there at a glance."""
+    """Return a digest of a date of birth. It is not a secret from someone who has the store, because there are only
+    some 40,000 dates, but the date cannot be read at a glance."""
     return hashlib.sha256(f"{identifier} {birth.isoformat()}".encode()).digest()

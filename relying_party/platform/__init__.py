@@ -1,1 +1,1 @@
-"""The platform operator (プラットフォーム事業者): verification and user ids for many tenants."""
+"""The platform operator (プラットフォーム事業者): verification and user IDs for many tenants."""

@@ -1,9 +1,9 @@
-"""A platform operator (プラットフォーム事業者): verifies for many services, and knows users where they know pseudonyms.
+"""A platform operator (プラットフォーム事業者), which verifies for many services and gives them pseudonyms of users.
 
-A certificate's serial number changes with every renewal, and a card has two. The platform asks the authority which
-belong together, and gives each tenant a user id of its own that stays the same for both certificates, across renewals
-and moves. Ids are drawn at random: nothing but the platform's table leads from one tenant's to another's, and once a
-tenant deletes a user there is no way back to the id.
+A certificate's serial number changes with every renewal, and a card has two certificates. The platform asks the
+authority which serial numbers belong together. It gives each tenant its own user ID, which stays the same for both
+certificates and across renewals and moves. IDs are random: only the platform's table links one tenant's ID to
+another's, and when a tenant deletes a user, the ID cannot be recovered.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ Serial = tuple[CertificateType, int]
 
 
 class NoSuchTenant(Exception):
-    """Nobody is registered under that key."""
+    """No tenant is registered with that key."""
 
 
 class TenantExists(Exception):
-    """There is a tenant of that name already; it was left as it is."""
+    """A tenant with that name already exists; it was not changed."""
 
 
 class NoSuchUser(Exception):
-    """The tenant has no such user (any more)."""
+    """The tenant has no such user, or has deleted it."""
 
 
 class LinkageConflict(Exception):
-    """The authority says that two certificates are one person's which are known as two people's. Nothing was changed:
-    people are never merged behind their backs."""
+    """The authority links two certificates to one person, but the platform knows them as two people's. Nothing was
+    changed: the platform never merges people without their knowledge."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A tenant's user: the id, and whether it is new."""
+    """A tenant's user: the ID, and whether it is new."""
 
     identifier: str
     new: bool
 
 
 class Platform:
-    """The tenants, and whom each of them knows."""
+    """The tenants and their users."""
 
     def __init__(self, world: World, linkage: Linkage) -> None:
         self._world = world
@@ -90,75 +90,75 @@ class Platform:
     # Tenants
 
     def add_tenant(self, name: str) -> str:
-        """Register a service; answers its key, which is shown this once. Raises TenantExists and ValueError."""
+        """Register a service and return its API key, which is shown only once. Raises TenantExists and ValueError."""
         if not name.strip():
-            raise ValueError("a tenant has a name")
+            raise ValueError("a tenant needs a name")
         key = new_token()
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._tenant), {"name": name, "key_digest": _digest(key)})
                 self._log(connection, self._now, "tenant added", {"tenant": name})
         except IntegrityError as error:
-            raise TenantExists(f"there is a tenant {name!r} already; choose another name") from error
+            raise TenantExists(f"the tenant {name!r} already exists; choose another name") from error
         return key
 
     def tenant(self, key: str) -> str:
-        """Whose key it is. Raises NoSuchTenant."""
+        """Return the name of the tenant with that key. Raises NoSuchTenant."""
         with self.store.reading() as connection:
             query = sa.select(self._tenant.c.name).where(self._tenant.c.key_digest == _digest(key))
             name = connection.scalar(query)
         if name is None:
-            raise NoSuchTenant("no tenant is registered under this key")
+            raise NoSuchTenant("no tenant is registered with this key")
         return str(name)
 
     # Users
 
     def identify(self, tenant: str, certificate: HolderCertificate) -> User:
-        """The tenant's user to whom a certificate belongs, of which the verdict must have been good. Raises
+        """Return the tenant's user whom a certificate belongs to. The verdict on it must have been good. Raises
         LinkageConflict and LinkageUnavailable."""
-        asked = (certificate.kind, certificate.serial)
+        presented = (certificate.kind, certificate.serial)
         linked: list[Serial] | None = None
         while True:
             with self.store.alone() as connection:
-                person = self._known(connection, linked or [asked])
+                person = self._known(connection, linked or [presented])
                 if person is None and linked is not None:
                     person = new_token(_ID_BITS)
                 if person is not None:
-                    self._note(connection, person, linked or [asked])
+                    self._note(connection, person, linked or [presented])
                     return self._user_of(connection, tenant, person)
-            linked = self._linked(asked)  # the authority is asked while nobody waits for us
+            linked = self._linked(presented)  # outside the transaction, so that nobody waits for the authority
 
     def delete(self, tenant: str, identifier: str) -> None:
-        """Forget a tenant's user: the same person is another user from now on. Raises NoSuchUser."""
+        """Delete a tenant's user: the same person will be a new user from now on. Raises NoSuchUser."""
         table = self._user
         with self.store.alone() as connection:
-            here = (table.c.tenant == tenant) & (table.c.identifier == identifier)
-            person = connection.scalar(sa.select(table.c.person).where(here))
+            own_row = (table.c.tenant == tenant) & (table.c.identifier == identifier)
+            person = connection.scalar(sa.select(table.c.person).where(own_row))
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
-            connection.execute(sa.delete(table).where(here))
+            connection.execute(sa.delete(table).where(own_row))
             if connection.scalar(sa.select(sa.func.count()).where(table.c.person == person)) == 0:
-                # Nobody knows this person any more, and then neither does the platform.
+                # No tenant has this person as a user any more, so the platform forgets their certificates.
                 connection.execute(sa.delete(self._certificate).where(self._certificate.c.person == person))
             self._log(connection, self._now, "user deleted", {"tenant": tenant})
 
     def renewed(self, tenant: str, identifier: str) -> dict[CertificateType, bool]:
-        """For each kind of certificate that the user has shown: whether the authority knows a newer one by now. Raises
-        NoSuchUser and LinkageUnavailable."""
+        """Return, for each type of certificate that the user has presented, whether the authority now has a newer one.
+        Raises NoSuchUser and LinkageUnavailable."""
         table, user = self._certificate.c, self._user.c
         with self.store.reading() as connection:
-            here = (user.tenant == tenant) & (user.identifier == identifier)
-            person = connection.scalar(sa.select(user.person).where(here))
+            own_row = (user.tenant == tenant) & (user.identifier == identifier)
+            person = connection.scalar(sa.select(user.person).where(own_row))
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
             rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person)).all()
         known = [(CERTIFICATE_TYPES[row.kind], row.serial) for row in rows]
-        asked = dict(reversed(known))
-        return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in asked.items()}
+        latest = dict(reversed(known))
+        return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in latest.items()}
 
     def exposure(self, tenant: str) -> list[dict[str, Any]]:
-        """What is stored of a tenant's users: the id, since when, and the serial numbers behind it. A tenant that is
-        told no more than the ids has nothing else to lose."""
+        """Return what is stored about a tenant's users: the ID, since when, and its serial numbers. A tenant that gets
+        only the IDs cannot leak anything else."""
         user, certificate = self._user.c, self._certificate.c
         with self.store.reading() as connection:
             rows = connection.execute(
@@ -168,46 +168,46 @@ class Platform:
             )  # fmt: skip
             return [dict(row) for row in rows.mappings()]
 
-    def _linked(self, asked: Serial) -> list[Serial]:
-        """All certificates that the authority says are one holder's."""
-        kind, serial = asked
-        found = [(kind, each) for each in self._linkage.renewal(kind, serial)]
+    def _linked(self, presented: Serial) -> list[Serial]:
+        """Return all certificates that the authority links to the holder of the presented one."""
+        kind, serial = presented
+        chain = [(kind, number) for number in self._linkage.renewal(kind, serial)]
         others: list[Serial] = []
-        for _, each in reversed(found):  # the newest first: the other certificate's chain leads back from there
-            counterpart = self._linkage.counterpart(kind, each)
+        for _, number in reversed(chain):  # newest first, because the chain of the counterpart leads back from there
+            counterpart = self._linkage.counterpart(kind, number)
             if counterpart is not None and (kind.other, counterpart) not in others:
-                others += [(kind.other, one) for one in self._linkage.renewal(kind.other, counterpart)]
-        return [*found, *others]
+                others += [(kind.other, other) for other in self._linkage.renewal(kind.other, counterpart)]
+        return [*chain, *others]
 
     def _known(self, connection: sa.Connection, serials: Sequence[Serial]) -> str | None:
-        """The person to whom serial numbers are known to belong. Raises LinkageConflict where there are two."""
+        """Return the person whom serial numbers belong to, or None. Raises LinkageConflict if there are two."""
         table = self._certificate.c
         people: set[str] = set()
         for kind in CertificateType:
-            wanted = [serial for found, serial in serials if found is kind]
-            here = (table.kind == kind.code) & table.serial.in_(wanted)
-            people |= set(connection.scalars(sa.select(table.person).where(here)))
+            numbers = [serial for serial_kind, serial in serials if serial_kind is kind]
+            matching = (table.kind == kind.code) & table.serial.in_(numbers)
+            people |= set(connection.scalars(sa.select(table.person).where(matching)))
         if len(people) > 1:
-            raise LinkageConflict("the authority ties together what is known as two people")
+            raise LinkageConflict("the authority links certificates of two known users to one person")
         return people.pop() if people else None
 
     def _note(self, connection: sa.Connection, person: str, serials: Sequence[Serial]) -> None:
-        """Note that serial numbers are one person's."""
+        """Store that serial numbers belong to a person."""
         table = self._certificate
         rows = connection.execute(sa.select(table).where(table.c.person == person))
         known = {(row.kind, row.serial) for row in rows}
-        fresh = [
+        new_rows = [
             {"kind": kind.code, "serial": serial, "person": person}
             for kind, serial in dict.fromkeys(serials)
             if (kind.code, serial) not in known
         ]
-        if fresh:
-            connection.execute(sa.insert(table), fresh)
+        if new_rows:
+            connection.execute(sa.insert(table), new_rows)
 
     def _user_of(self, connection: sa.Connection, tenant: str, person: str) -> User:
         table = self._user
-        here = (table.c.tenant == tenant) & (table.c.person == person)
-        identifier = connection.scalar(sa.select(table.c.identifier).where(here))
+        own_row = (table.c.tenant == tenant) & (table.c.person == person)
+        identifier = connection.scalar(sa.select(table.c.identifier).where(own_row))
         if identifier is not None:
             return User(str(identifier), new=False)
         identifier = new_token(_ID_BITS)

@@ -1,4 +1,4 @@
-"""The platform operator over HTTP, for tenants who show their key as `Authorization: Bearer KEY`."""
+"""The platform operator over HTTP, for tenants that send their key as `Authorization: Bearer KEY`."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from kazashi.web.guard import Guard, Problem, printable
 from kazashi.web.origin import MAX_TEXT, origin_of
 from kazashi.world.storage import StoreFailed
 
-DESCRIPTION = """The platform operator over HTTP, for tenants who show their key as `Authorization: Bearer KEY`. \
+DESCRIPTION = """The platform operator over HTTP, for tenants that send their key as `Authorization: Bearer KEY`. \
 OpenAPI is at /docs.
 
-POST   /v1/challenges        a challenge for a login, or for a text to be signed
-POST   /v1/authentications   the verdict on the answer, and the tenant's user id
+POST   /v1/challenges        a challenge for a login, or for a text to sign
+POST   /v1/authentications   the verdict on the response, and the tenant's user ID
 POST   /v1/certificates      the verdict on a certificate
-POST   /v1/documents         the verdict on a signed document, and the signer's user id
-GET    /v1/users/{user}      whether the user has newer certificates by now
-DELETE /v1/users/{user}      forget the user: the same person is another one from then on
-GET    /v1/exposure          all that is stored of the tenant's users
+POST   /v1/documents         the verdict on a signed document, and the signer's user ID
+GET    /v1/users/{user}      whether the user has newer certificates
+DELETE /v1/users/{user}      delete the user: the same person will be a new user
+GET    /v1/exposure          everything that is stored about the tenant's users
 """
-"""Of the API, in its OpenAPI document."""
+"""The description in the OpenAPI document."""
 
 MAX_BODY = 24 << 20
-"""Bytes of a request: a document of some 16 megabytes, in base64."""
+"""The maximum bytes of a request: a document of some 16 megabytes in base64."""
 
 Hexadecimal = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})*$", max_length=2 * MAX_CERTIFICATE)]
 Base64 = Annotated[str, StringConstraints(max_length=MAX_BODY)]
@@ -52,7 +52,7 @@ KindWord = Literal["authentication", "signature"]
 
 
 class BadRequest(Exception):
-    """A request is well-formed JSON, and yet asks for something that there is not."""
+    """A request is well-formed JSON, but one of its values is invalid."""
 
 
 class _Model(BaseModel):
@@ -60,7 +60,7 @@ class _Model(BaseModel):
 
 
 class ChallengeAsked(_Model):
-    """For which origin a challenge is wanted; a `signature` has a text that its holder reads."""
+    """A request for a challenge: its origin, and for `signature` the text that the holder reads and signs."""
 
     origin: Annotated[str, StringConstraints(max_length=300)]
     kind: KindWord = "authentication"
@@ -68,7 +68,7 @@ class ChallengeAsked(_Model):
 
 
 class ChallengeGiven(_Model):
-    """The challenge. A card signs `message` (hexadecimal) by RSA with SHA-256."""
+    """A challenge. A card signs `message` (hexadecimal) by RSA with SHA-256."""
 
     origin: str
     nonce: str
@@ -77,7 +77,7 @@ class ChallengeGiven(_Model):
 
 
 class AnswerGiven(_Model):
-    """What came back from a card, and at which origin."""
+    """A card's response, and the origin at which it was received."""
 
     origin: Annotated[str, StringConstraints(max_length=300)]
     nonce: Hexadecimal
@@ -86,7 +86,7 @@ class AnswerGiven(_Model):
 
 
 class CertificateGiven(_Model):
-    """A certificate, DER in base64, and the kind that is wanted."""
+    """A certificate, DER in base64, and the type that is required."""
 
     certificate: Base64
     kind: KindWord | None = None
@@ -94,7 +94,7 @@ class CertificateGiven(_Model):
 
 
 class DocumentGiven(_Model):
-    """A signed document in base64: CMS, PDF or XML; `content` where a CMS signature is apart from it."""
+    """A signed document in base64: CMS, PDF or XML; `content` is the signed file for a detached CMS signature."""
 
     document: Base64
     content: Base64 | None = None
@@ -102,7 +102,7 @@ class DocumentGiven(_Model):
 
 
 class VerdictGiven(_Model):
-    """The verdict, and the tenant's user where it is good."""
+    """The verdict, and the tenant's user if it is good."""
 
     verdict: dict[str, Any] = Field(description="outcome, finding, detail, since, reason, source, certificate ...")
     user: str | None = None
@@ -110,7 +110,7 @@ class VerdictGiven(_Model):
 
 
 class Failure(_Model):
-    """What went wrong."""
+    """An error; `detail` says what is wrong."""
 
     detail: Any
 
@@ -130,7 +130,7 @@ GUARD = Guard(
 
 
 class _Access:
-    """Middleware that finds the tenant by the key that a request shows, before anything of its body is read."""
+    """Middleware that identifies the tenant by the request's key before it reads the request body."""
 
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
@@ -141,8 +141,8 @@ class _Access:
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
             try:
-                shown = key.strip() if scheme.lower() == "bearer" else ""
-                scope.setdefault("state", {})["tenant"] = await asyncio.to_thread(self._platform.tenant, shown)
+                token = key.strip() if scheme.lower() == "bearer" else ""
+                scope.setdefault("state", {})["tenant"] = await asyncio.to_thread(self._platform.tenant, token)
             except (NoSuchTenant, StoreFailed) as error:
                 app = GUARD.response(error)
         await app(scope, receive, send)
@@ -151,7 +151,7 @@ class _Access:
 def _tenant(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 ) -> str:
-    """The tenant that `_Access` has found. The security scheme is here for OpenAPI."""
+    """Return the tenant that `_Access` has identified. The security scheme is here for OpenAPI."""
     return str(request.state.tenant)
 
 
@@ -159,7 +159,7 @@ Tenant = Annotated[str, Depends(_tenant)]
 
 
 class PlatformApi:
-    """The operator's routes."""
+    """The platform's routes."""
 
     def __init__(self, platform: Platform, verifier: Verifier, challenges: Challenges) -> None:
         self._platform = platform
@@ -168,7 +168,7 @@ class PlatformApi:
         self._documents = Documents(verifier)
 
     def application(self) -> FastAPI:
-        """The operator as an ASGI application."""
+        """Return the platform as an ASGI application."""
         failures: dict[int | str, dict[str, Any]] = {
             code: {"model": Failure} for code in (400, 401, 404, 409, 413, 422, 503)
         }
@@ -187,22 +187,23 @@ class PlatformApi:
         return api
 
     def give_challenge(self, asked: ChallengeAsked) -> ChallengeGiven:
-        """A challenge, good for one answer within five minutes."""
+        """Issue a challenge, which is valid for one response within five minutes."""
         try:
             if origin_of(asked.origin) != asked.origin:
-                raise ValueError(f"{asked.origin!r} is more than an origin")
-            asked.text.encode()  # half a surrogate is no text
+                raise ValueError(f"{asked.origin!r} is not only an origin")
+            asked.text.encode()  # fails for a lone surrogate
             if "\0" in asked.text:
-                raise ValueError("a text has no NUL in it")
+                raise ValueError("the text must not contain NUL")
         except ValueError as error:
             raise BadRequest(error) from error
-        given = self._login.challenge(asked.origin, CERTIFICATE_TYPES[asked.kind], asked.text)
+        challenge = self._login.challenge(asked.origin, CERTIFICATE_TYPES[asked.kind], asked.text)
         return ChallengeGiven(
-            origin=given.origin, nonce=given.nonce.hex(), issued_at=given.issued_at, message=given.message.hex()
-        )
+            origin=challenge.origin, nonce=challenge.nonce.hex(), issued_at=challenge.issued_at,
+            message=challenge.message.hex(),
+        )  # fmt: skip
 
     def authenticate(self, answer: AnswerGiven, tenant: Tenant) -> VerdictGiven:
-        """The verdict on an answer. The challenge is used up, whatever the verdict is."""
+        """Return the verdict on a response. The challenge is used up whatever the verdict."""
         try:
             response = Response.from_json(answer.model_dump())
         except VerificationFailed as refuted:
@@ -210,32 +211,32 @@ class PlatformApi:
         return self._verdict(tenant, self._login.verdict(answer.origin, response))
 
     def check_certificate(self, given: CertificateGiven) -> VerdictGiven:
-        """The verdict on a certificate. It proves nothing of who sent it, and so names no user."""
+        """Return the verdict on a certificate. It does not prove who sent the certificate, so it contains no user."""
         kind = CERTIFICATE_TYPES[given.kind] if given.kind is not None else None
         verdict = self._verifier.certificate(_bytes(given.certificate), kind, _aware(given.at))
         return VerdictGiven(verdict=verdict.as_dict())
 
     def check_document(self, given: DocumentGiven, tenant: Tenant) -> VerdictGiven:
-        """The verdict on a signed document, and the signer's user id."""
+        """Return the verdict on a signed document, and the signer's user ID."""
         content = _bytes(given.content) if given.content is not None else None
         return self._verdict(tenant, self._documents.any(_bytes(given.document), content, _aware(given.at)))
 
     def user_status(self, user: str, tenant: Tenant) -> dict[str, Any]:
-        """Whether the authority knows a newer certificate of the user's by now, kind by kind."""
+        """Return, for each certificate type, whether the authority now has a newer certificate of the user."""
         renewed = self._platform.renewed(tenant, _user(user))
         return {"user": user, "renewed": {kind.code: newer for kind, newer in renewed.items()}}
 
     def forget_user(self, user: str, tenant: Tenant) -> None:
-        """Forget a user."""
+        """Delete a user."""
         self._platform.delete(tenant, _user(user))
 
     def exposure(self, tenant: Tenant) -> list[dict[str, Any]]:
-        """All that is stored of the tenant's users: what would be lost with the platform's store."""
+        """Return everything that is stored about the tenant's users, which a leak of the store would reveal."""
         return [{**row, "serial": f"{row['serial']:X}"} for row in self._platform.exposure(tenant)]
 
     def _verdict(self, tenant: str, verdict: Verdict) -> VerdictGiven:
-        """A verdict as a tenant gets it, with its own id of the user where the verdict is good, and without the serial
-        number that others see too."""
+        """Return a verdict for a tenant: with the tenant's own user ID if it is good, and without the serial number,
+        which other services see too."""
         content = verdict.as_dict()
         if content["certificate"] is not None:
             content["certificate"].pop("serial")
@@ -246,23 +247,23 @@ class PlatformApi:
 
 
 def application(platform: Platform, verifier: Verifier, challenges: Challenges) -> FastAPI:
-    """The platform as an ASGI application."""
+    """Return the platform as an ASGI application."""
     return PlatformApi(platform, verifier, challenges).application()
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request's JSON; without what was sent, which may be nothing that JSON can hold."""
+    """Respond with what is wrong in a request's JSON, without the values, which JSON may not be able to represent."""
     assert isinstance(error, RequestValidationError)
-    wrong = [
-        {"loc": [printable(part) for part in found["loc"]], "msg": printable(found["msg"])} for found in error.errors()
+    details = [
+        {"loc": [printable(part) for part in entry["loc"]], "msg": printable(entry["msg"])} for entry in error.errors()
     ]
-    return JSONResponse({"detail": wrong}, 422)
+    return JSONResponse({"detail": details}, 422)
 
 
 def _user(identifier: str) -> str:
-    """A user id, where it is one; what is none is nobody's."""
+    """Return the user ID if it is well-formed. Raises NoSuchUser, because nobody has a malformed one."""
     if not re.fullmatch(r"[0-9a-f]{40}", identifier):
-        raise NoSuchUser("there is no user of that id")
+        raise NoSuchUser("there is no user with that ID")
     return identifier
 
 
@@ -270,10 +271,10 @@ def _bytes(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except (Base64Error, ValueError) as error:
-        raise BadRequest(f"this is no base64: {error}") from error
+        raise BadRequest(f"the value is not valid base64: {error}") from error
 
 
 def _aware(at: datetime | None) -> datetime | None:
     if at is not None and at.tzinfo is None:
-        raise BadRequest("an instant has a time zone")
+        raise BadRequest("the time must have a time zone")
     return at

@@ -1,1 +1,1 @@
-"""Pseudonyms made out of serial numbers, seven ways, and the converter that makes the blind ones."""
+"""Seven constructions of pseudonyms, and the converter that translates the blind ones."""

@@ -1,16 +1,16 @@
 """A converter that translates one service's pseudonym into another's without learning whose it is.
 
-Camenisch and Lehmann, "(Un)linkable Pseudonyms for Governmental Databases" (2015), in the shape that our reference has:
-a person's secret point is raised to a service's exponent, and the converter knows only quotients of exponents. A
-service blinds its pseudonym by ElGamal for the other service before it asks; the converter multiplies in the dark.
+It follows Camenisch and Lehmann, "(Un)linkable Pseudonyms for Governmental Databases" (2015): a person's secret point
+is multiplied by a service's exponent, and a conversion multiplies by the quotient of two exponents. A service first
+encrypts its pseudonym with ElGamal for the other service, so that the converter multiplies a ciphertext.
 
     z = H(k, person)              a point: nobody without the key k can make it
-    core(A) = x_A * z             what service A's pseudonym is of
-    pseudonym(A) = P_A(core(A))   an encryption under A's own key, so that the converter's words mean nothing without A
+    core(A) = x_A * z             the point behind service A's pseudonym
+    pseudonym(A) = P_A(core(A))   encrypted under A's own key, so that the converter cannot recognise it
     conversion A -> B             (r G, core(A) + r Y_B)  times  x_B / x_A
 
-Points are on P-256, by the package `ecdsa`, because `cryptography` offers no arithmetic on points. It runs in variable
-time, which is fit for an experiment and not for production.
+The points are on P-256. They use the package `ecdsa`, because `cryptography` has no point arithmetic. It does not run
+in constant time, so it is suitable for experiments but not for production.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ecdsa.errors import MalformedPointError
 from kazashi.relying_party.pseudonyms.pseudonyms import MINIMUM_KEY, Properties, Subject, framed
 
 _REDUNDANCY = bytes(8)
-"""Stands behind the core in a pseudonym, so that what is no pseudonym of a service is not taken for one."""
+"""Appended to the core in a pseudonym, so that a service can reject what is not one of its pseudonyms."""
 
 ORDER: int = NIST256p.order
 Point: TypeAlias = PointJacobi
@@ -36,41 +36,44 @@ Point: TypeAlias = PointJacobi
 
 @dataclass(frozen=True, slots=True)
 class Blinded:
-    """A pseudonym's core, encrypted for the service that is to have it."""
+    """A pseudonym's core, encrypted for the service that will receive it."""
 
     shared: Point
     hidden: Point
 
 
 class Converter:
-    """The hub: it has the key from which cores are made, an exponent for each service, and sees no core ever again."""
+    """The hub. It has the key that cores are derived from and an exponent for each service. After enrolment it never
+    sees a core again."""
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < MINIMUM_KEY:
-            raise ValueError(f"a secret has at least {MINIMUM_KEY} bytes")
+            raise ValueError(f"the secret must have at least {MINIMUM_KEY} bytes, not {len(secret)}")
         self._secret = secret
 
     def exponent(self, service: str) -> int:
-        """A service's exponent, which never leaves the converter."""
+        """Return a service's exponent, which never leaves the converter."""
         return _scalar(self._secret, b"exponent", service.encode())
 
     def core(self, person: bytes, service: str) -> Point:
-        """What a service is given of a person at enrolment, once; here alone the converter is told who it is."""
+        """Return a person's core for a service, which the service gets once, at enrolment. This is the only step in
+        which the converter knows the person."""
         z = hashed_to_point(hmac.digest(self._secret, framed(b"person", person), "sha256"))
         return z * self.exponent(service)
 
     def convert(self, blinded: Blinded, source: str, target: str) -> Blinded:
-        """Translate in the dark: neither who it is about nor what comes out can be seen here."""
+        """Translate a blinded core. The converter sees neither the person nor the result."""
         quotient = self.exponent(target) * pow(self.exponent(source), -1, ORDER) % ORDER
         return Blinded(blinded.shared * quotient, blinded.hidden * quotient)
 
 
 class PseudonymService:
-    """A service with a key pair for what is sent to it, and one of its own that makes cores into pseudonyms."""
+    """A service with a key pair for blinded cores that are sent to it, and its own key for making cores into
+    pseudonyms. `chance` returns random numbers for blinding."""
 
     def __init__(self, name: str, secret: bytes, chance: Callable[[], int]) -> None:
         if len(secret) < MINIMUM_KEY:
-            raise ValueError(f"a secret has at least {MINIMUM_KEY} bytes")
+            raise ValueError(f"the secret must have at least {MINIMUM_KEY} bytes, not {len(secret)}")
         self.name = name
         self._key = _scalar(secret, b"decryption", name.encode())
         self._seal = hmac.digest(secret, framed(b"seal", name.encode()), "sha256")[:32]
@@ -78,35 +81,35 @@ class PseudonymService:
         self.public = NIST256p.generator * self._key
 
     def pseudonym(self, core: Point) -> str:
-        """The pseudonym in the service's table: the core, permuted under the service's own key, so that what
-        the table says means nothing to the converter."""
+        """Return the pseudonym for the service's table: the core, encrypted under the service's own key, so that the
+        converter cannot interpret the table."""
         return _wide(self._seal, compressed(core) + _REDUNDANCY, encrypt=True).hex()
 
     def core(self, pseudonym: str) -> Point:
-        """The core that a pseudonym is of. Raises ValueError for what is none of this service's."""
+        """Return the core of a pseudonym. Raises ValueError if it is not one of this service's."""
         data = _wide(self._seal, bytes.fromhex(pseudonym), encrypt=False)
         if not data.endswith(_REDUNDANCY):
-            raise ValueError(f"this is no pseudonym of {self.name}")
+            raise ValueError(f"the value is not a pseudonym of {self.name}")
         return decompressed(data.removesuffix(_REDUNDANCY))
 
     def blind(self, pseudonym: str, target: Point) -> Blinded:
-        """A question to the converter: the core, hidden from it, for the service that has the public key `target`."""
+        """Return a request to the converter: the core, encrypted for the service with the public key `target`."""
         r = self._chance() % (ORDER - 1) + 1
         return Blinded(NIST256p.generator * r, self.core(pseudonym) + target * r)
 
     def unblind(self, blinded: Blinded) -> str:
-        """The own pseudonym out of the converter's answer to another service's question."""
+        """Return this service's pseudonym from the converter's reply to another service's request."""
         return self.pseudonym(blinded.hidden + -(blinded.shared * self._key))
 
 
 class BlindlyConverted:
-    """Pseudonyms of services among which a converter translates in the dark."""
+    """Pseudonyms that a converter translates between services without seeing them (blind conversion)."""
 
     name = "blindly-converted"
     properties = Properties(
-        "two services and the converter together, at each translation that they ask for; the converter alone never",
-        "each service for itself; the converter by refusing to translate",
-        "the same pseudonym: it hangs on the person whom the converter enrolled",
+        "two services and the converter together, with each translation that they request; never the converter alone",
+        "each service for itself; the converter, by refusing to translate",
+        "the same pseudonym: it belongs to the person whom the converter enrolled",
     )
 
     def __init__(self, secret: bytes, services: Iterable[str], chance: Callable[[], int]) -> None:
@@ -117,12 +120,12 @@ class BlindlyConverted:
         }
 
     def pseudonym(self, subject: Subject, service: str) -> str:
-        """82 hexadecimal digits; the subject's `person` is what the converter enrols by."""
+        """Return 82 hexadecimal digits; the subject's `person` is what the converter enrols."""
         return self.services[service].pseudonym(self.converter.core(subject.person, service))
 
     def translate(self, pseudonym: str, source: str, target: str) -> str:
-        """One service's pseudonym of somebody out of another's: the source blinds, the converter translates, the target
-        unblinds. Raises ValueError for what is no pseudonym of the source's."""
+        """Translate one service's pseudonym into another's: the source blinds, the converter translates, the target
+        unblinds. Raises ValueError if it is not a pseudonym of the source."""
         blinded = self.services[source].blind(pseudonym, self.services[target].public)
         return self.services[target].unblind(self.converter.convert(blinded, source, target))
 
@@ -133,7 +136,7 @@ def _scalar(secret: bytes, *parts: bytes) -> int:
 
 
 def _wide(key: bytes, block: bytes, *, encrypt: bool) -> bytes:
-    """A permutation of blocks: four rounds of a Feistel network over HMAC (Luby and Rackoff)."""
+    """Permute a block with four rounds of a Feistel network over HMAC (Luby and Rackoff)."""
     left, right = block[:16], block[16:]
     for turn in range(4) if encrypt else reversed(range(4)):
         if turn % 2 == 0:
@@ -146,26 +149,27 @@ def _wide(key: bytes, block: bytes, *, encrypt: bool) -> bytes:
 
 
 def hashed_to_point(seed: bytes) -> Point:
-    """A point of which nobody knows the logarithm: the first x that is on the curve, counting up."""
+    """Return a point whose discrete logarithm nobody knows: x is the first of a series of hashes that is on the
+    curve."""
     for counter in range(256):
         x = hashlib.sha256(framed(seed, bytes((counter,)))).digest()
         try:
             return decompressed(bytes((2,)) + x)
         except ValueError:  # one x in two is on the curve
             continue
-    raise AssertionError("256 numbers in a row are on no curve")
+    raise AssertionError("256 hashes in a row are not on the curve")
 
 
 def compressed(point: Point) -> bytes:
-    """33 bytes (SEC 1, 2.3.3). Raises ValueError for the neutral element, which stands for nobody."""
+    """Return a point as 33 bytes (SEC 1, 2.3.3). Raises ValueError for the neutral element, which is nobody's."""
     if point == INFINITY:
-        raise ValueError("the neutral element stands for nobody")
+        raise ValueError("the neutral element is not the point of a person")
     return bytes(point.to_bytes("compressed"))
 
 
 def decompressed(data: bytes) -> Point:
-    """The point of 33 bytes. Raises ValueError."""
+    """Return the point that 33 bytes encode. Raises ValueError."""
     try:
         return PointJacobi.from_bytes(NIST256p.curve, data, valid_encodings={"compressed"}, order=ORDER)
     except MalformedPointError as error:
-        raise ValueError("there is no such point on the curve") from error
+        raise ValueError("the bytes are not a point on the curve") from error

@@ -1,1 +1,1 @@
-"""Verification: certificates, revocation, signed documents, and verdicts as values."""
+"""Verification of certificates, their revocation status and signed documents; the result is a `Verdict`."""

@@ -1,7 +1,7 @@
-"""The authorities' own certificates, in which all trust rests: one to each kind and generation.
+"""Trust anchors: the authorities' own certificates, one for each certificate type and generation.
 
-The generations of an authority share one name, and are told apart by their keys' identifiers. A program that looks an
-issuer up by name takes the wrong one.
+The generations of an authority share one name and differ in their key identifiers. A program that looks up an issuer
+by name picks the wrong one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 class BadAnchor(Exception):
-    """A certificate that was given as an authority's own is none."""
+    """A certificate is not the self-signed certificate of an authority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One generation of an authority. `name` is its distinguished name as DER; `generation` what its files are called
-    by."""
+    """One generation of an authority.
+
+    `name` is its distinguished name as DER; `generation` is the name that its files have.
+    """
 
     kind: CertificateType
     generation: str
@@ -40,17 +42,17 @@ class Anchor:
     certificate: x509.Certificate
 
     def signed(self, signature: bytes, body: bytes, algorithm: x509.ObjectIdentifier) -> bool:
-        """Whether the authority has signed `body`. Only its own algorithm counts, whatever the object says of itself:
+        """Whether the authority signed `body`. Only the algorithm of its key is accepted, whatever the object claims:
         RSA-2048 with SHA-256 (PKCS #1 v1.5), or P-384 with SHA-384."""
         return verifies(self.key, signature, body, algorithm)
 
     def signed_digest(self, signature: bytes, digest: bytes, algorithm: x509.ObjectIdentifier) -> bool:
-        """The same over a digest that was made elsewhere, piece by piece."""
+        """Whether the authority has signed the data with this digest, which the caller computed in chunks."""
         return verifies(self.key, signature, digest, algorithm, prehashed=True)
 
     @property
     def digest(self) -> hashes.HashAlgorithm:
-        """The digest that goes with the authority's key."""
+        """The hash algorithm that goes with the authority's key."""
         return _digest(self.key)
 
 
@@ -60,7 +62,7 @@ RSA_SHA256, ECDSA_SHA384 = x509.SignatureAlgorithmOID.RSA_WITH_SHA256, x509.Sign
 def verifies(
     key: PublicKey, signature: bytes, body: bytes, algorithm: x509.ObjectIdentifier, *, prehashed: bool = False
 ) -> bool:
-    """Whether `signature` is by the key over `body`, with the one algorithm that goes with such a key."""
+    """Whether `signature` over `body` was made with the key, using the one algorithm that goes with such a key."""
     digest = _digest(key)
     hashed = utils.Prehashed(digest) if prehashed else digest
     try:
@@ -82,7 +84,7 @@ def _digest(key: PublicKey) -> hashes.HashAlgorithm:
 
 
 def usable(key: object) -> PublicKey | None:
-    """The key, where it is one that JPKI has: RSA-2048 with exponent 65537, or P-384."""
+    """Return the key if JPKI uses keys like it (RSA-2048 with exponent 65537, or P-384), otherwise None."""
     if isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048 and key.public_numbers().e == 65537:
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
@@ -90,69 +92,75 @@ def usable(key: object) -> PublicKey | None:
     return None
 
 
-def read_anchor(certificate: bytes, generation: str = "") -> Anchor:
-    """An authority's own certificate, DER or PEM. Raises BadAnchor."""
+def read_anchor(data: bytes, generation: str = "") -> Anchor:
+    """Read an authority's own certificate, DER or PEM. Raises BadAnchor."""
     try:
-        pem = certificate.lstrip().startswith(b"-----")
-        found = (x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate)(certificate)
-        units = [unit.value for unit in found.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)]
+        pem = data.lstrip().startswith(b"-----")
+        certificate = (x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate)(data)
+        units = [
+            unit.value for unit in certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)
+        ]
         kind = next((kind for kind in CertificateType if kind.unit in units), None)
-        key = usable(found.public_key())
-        identifier = found.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-        constraints = found.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = found.extensions.get_extension_for_class(x509.KeyUsage).value
+        key = usable(certificate.public_key())
+        identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
-        raise BadAnchor(f"this is no authority's own certificate: {error}") from error
+        raise BadAnchor(f"the data is not an authority's own certificate: {error}") from error
     if kind is None or key is None:
-        raise BadAnchor(f"{found.subject.rfc4514_string()} is neither of the two authorities")
+        raise BadAnchor(f"{certificate.subject.rfc4514_string()} is not one of the two JPKI authorities")
     if not constraints.ca or not usage.key_cert_sign or not usage.crl_sign:
-        raise BadAnchor("the certificate is not one that certificates and lists may be signed with")
-    if found.issuer != found.subject:
+        raise BadAnchor("the certificate's key may not sign both certificates and revocation lists")
+    if certificate.issuer != certificate.subject:
         raise BadAnchor("the certificate is not signed with its own key")
     anchor = Anchor(
-        kind, generation or identifier.hex()[:16], identifier, found.subject.public_bytes(), found.not_valid_before_utc,
-        found.not_valid_after_utc, key, found,
+        kind, generation or identifier.hex()[:16], identifier, certificate.subject.public_bytes(),
+        certificate.not_valid_before_utc, certificate.not_valid_after_utc, key, certificate,
     )  # fmt: skip
-    if not anchor.signed(found.signature, found.tbs_certificate_bytes, found.signature_algorithm_oid):
+    if not anchor.signed(certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_algorithm_oid):
         raise BadAnchor("the certificate is not signed with its own key")
     return anchor
 
 
 class Anchors:
-    """Every generation that is trusted, by its key's identifier."""
+    """The trusted generations, by key identifier."""
 
     def __init__(self, anchors: Iterable[Anchor]) -> None:
         self._by_key: Mapping[bytes, Anchor] = {anchor.key_identifier: anchor for anchor in anchors}
 
     def find(self, key_identifier: bytes) -> Anchor | None:
-        """The generation that has that key."""
+        """Return the generation with that key identifier, or None."""
         return self._by_key.get(key_identifier)
 
     def of_kind(self, kind: CertificateType) -> list[Anchor]:
-        """The generations of one authority."""
+        """Return the generations of one authority."""
         return [anchor for anchor in self._by_key.values() if anchor.kind is kind]
 
 
 class AnchorsInDirectory(Anchors):
-    """The certificates (.cer, .crt, .der, .pem) below a directory; the file's name is the generation's. Every few years
-    a generation begins, and its certificate is put there: a key that is not known is looked for once more."""
+    """The certificates (.cer, .crt, .der, .pem) below a directory; the file name is the name of the generation.
+
+    A new generation begins every few years, and its certificate is added to the directory. The directory is therefore
+    read again when a key is not known.
+    """
 
     def __init__(self, directory: Path) -> None:
-        """Raises BadAnchor."""
+        """Read the directory. Raises BadAnchor if it has no certificate, or one that is not an authority's own."""
         self._directory = directory
-        self._paths = self._found()
+        self._paths = self._files()
         if not self._paths:
-            raise BadAnchor(f"there is no authority's certificate in {directory}")
+            raise BadAnchor(f"there is no authority certificate in {directory}")
         super().__init__(_read_all(self._paths))
 
     def find(self, key_identifier: bytes) -> Anchor | None:
-        """The generation that has that key. Raises BadAnchor where something else was put into the directory."""
-        if key_identifier not in self._by_key and (paths := self._found()) != self._paths:
+        """Return the generation with that key identifier, or None. Raises BadAnchor if a new file in the directory is
+        not an authority's own certificate."""
+        if key_identifier not in self._by_key and (paths := self._files()) != self._paths:
             self._by_key = {anchor.key_identifier: anchor for anchor in _read_all(paths)}
             self._paths = paths
         return super().find(key_identifier)
 
-    def _found(self) -> list[Path]:
+    def _files(self) -> list[Path]:
         return [path for path in sorted(self._directory.rglob("*")) if path.suffix in _ENDINGS]
 
 

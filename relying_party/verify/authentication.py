@@ -1,5 +1,7 @@
-"""A login, or a statement that is signed: a challenge that is good for one answer, at one origin, for some minutes; and
-the verdict on the answer."""
+"""Challenge and response, for a login or a signed statement.
+
+A challenge is valid for one response, at one origin, for some minutes. The response gets a verdict.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ _CONTEXT = b"kazashi challenge 1"
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a card is asked to sign, by whom, and when that was: with the authentication key, or with the signature key
-    together with a text that its holder has read."""
+    """What a card is asked to sign, by which origin, and when.
+
+    The card signs with the authentication key, or with the signature key and then also a text that the holder has read.
+    """
 
     origin: str
     nonce: bytes
@@ -36,16 +40,16 @@ class Challenge:
 
     @property
     def message(self) -> bytes:
-        """The bytes that are signed. Each part has its length before it, so that no two challenges are alike, and the
-        context keeps an answer from being taken for a signature under anything else."""
-        words = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text)
-        parts = (_CONTEXT, self.nonce, *(word.encode() for word in words))
+        """The bytes that are signed. Each part is prefixed with its length, so that no two challenges have the same
+        bytes. The context keeps a response from being accepted as a signature over anything else."""
+        texts = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text)
+        parts = (_CONTEXT, self.nonce, *(text.encode() for text in texts))
         return b"".join(len(part).to_bytes(4) + part for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What comes back: the nonce of the challenge, the signature over its message, and the certificate as DER."""
+    """The response to a challenge: its nonce, the signature over its message, and the certificate as DER."""
 
     nonce: bytes
     signature: bytes
@@ -53,65 +57,65 @@ class Response:
 
     @classmethod
     def from_json(cls, unverified: Mapping[str, Any]) -> Response:
-        """Out of `{"nonce": hex, "signature": hex, "certificate": hex}`. Raises VerificationFailed."""
+        """Read `{"nonce": hex, "signature": hex, "certificate": hex}`. Raises VerificationFailed."""
         try:
             return cls(*(bytes.fromhex(unverified[name]) for name in ("nonce", "signature", "certificate")))
         except (KeyError, TypeError, ValueError) as error:
             raise VerificationFailed(
-                Finding.MALFORMED, "an answer has nonce, signature, certificate, in hexadecimal"
+                Finding.MALFORMED, "a response must have nonce, signature and certificate in hexadecimal"
             ) from error
 
 
 def new_challenge(
     origin: str, now: datetime, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
 ) -> Challenge:
-    """A challenge that nobody can foresee."""
+    """Return a challenge with an unpredictable nonce."""
     return Challenge(origin, secure_random(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)), kind, text)
 
 
 class Challenges(Protocol):
-    """Where challenges wait for their answers."""
+    """A store of the challenges that have no response yet."""
 
     def put(self, challenge: Challenge) -> None:
-        """Keep a challenge."""
+        """Store a challenge."""
 
     def take(self, nonce: bytes) -> Challenge | None:
-        """The challenge with that nonce, which is gone afterwards: of two who ask at once, one gets it."""
+        """Remove the challenge with that nonce and return it, or None. Of two concurrent calls, only one gets it."""
 
     def forget(self, before: datetime) -> None:
-        """Drop those that were given out before an instant."""
+        """Delete the challenges that were issued before an instant."""
 
 
 class ChallengesInMemory:
-    """Challenges of one process. Those that nobody answers go with time; they are in the order of their giving."""
+    """The challenges of one process, in the order of issue. Those that get no response are deleted in time."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, Challenge] = {}
-        self._alone = Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many challenges wait."""
+        """Return the number of challenges that have no response yet."""
         return len(self._waiting)
 
     def put(self, challenge: Challenge) -> None:
-        """Keep a challenge."""
-        with self._alone:
+        """Store a challenge."""
+        with self._lock:
             self._waiting[challenge.nonce] = challenge
 
     def take(self, nonce: bytes) -> Challenge | None:
-        """The challenge with that nonce, which is gone afterwards."""
-        with self._alone:
+        """Remove the challenge with that nonce and return it, or None."""
+        with self._lock:
             return self._waiting.pop(nonce, None)
 
     def forget(self, before: datetime) -> None:
-        """Drop those that were given out before an instant."""
-        with self._alone:
+        """Delete the challenges that were issued before an instant."""
+        with self._lock:
             while self._waiting and (oldest := next(iter(self._waiting.values()))).issued_at < before:
                 del self._waiting[oldest.nonce]
 
 
 class Authentication:
-    """Gives challenges out, and verdicts on the answers."""
+    """Issues challenges and gives verdicts on the responses."""
 
     def __init__(self, verifier: Verifier, challenges: Challenges | None = None) -> None:
         self._verifier = verifier
@@ -125,37 +129,38 @@ class Authentication:
     def challenge(
         self, origin: str, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
     ) -> Challenge:
-        """A new challenge for answers that come in at `origin` (https://library.example)."""
+        """Issue a challenge for responses that are sent to `origin` (https://library.example)."""
         now = self._clock.now()
         self.challenges.forget(now - self.lifetime)
-        given = new_challenge(origin, now, kind, text)
-        self.challenges.put(given)
-        return given
+        challenge = new_challenge(origin, now, kind, text)
+        self.challenges.put(challenge)
+        return challenge
 
     def verdict(self, origin: str, response: Response) -> Verdict:
-        """The verdict on an answer that came in at `origin`. The challenge is used up, whatever the verdict is."""
+        """Return the verdict on a response that was sent to `origin`. The challenge is used up whatever the verdict."""
         now = self._clock.now()
         try:
             challenge = self.challenges.take(response.nonce)
             if challenge is None:
                 raise VerificationFailed(
-                    Finding.UNKNOWN_CHALLENGE, "it was never given out, or has been answered already"
+                    Finding.UNKNOWN_CHALLENGE, "the challenge was never issued or has already been used"
                 )
             if challenge.origin != origin:
-                raise VerificationFailed(Finding.WRONG_ORIGIN, f"it was given out at {challenge.origin}")
+                raise VerificationFailed(Finding.WRONG_ORIGIN, f"the challenge was issued by {challenge.origin}")
             if not timedelta(0) <= now - challenge.issued_at <= self.lifetime:
-                raise VerificationFailed(Finding.STALE_CHALLENGE, f"it was given out at {challenge.issued_at}")
-            found = self._verifier.read(response.unverified_certificate, challenge.kind)
-            check_signature(found.key, response.signature, challenge.message)
+                raise VerificationFailed(Finding.STALE_CHALLENGE, f"the challenge was issued at {challenge.issued_at}")
+            certificate = self._verifier.read(response.unverified_certificate, challenge.kind)
+            check_signature(certificate.key, response.signature, challenge.message)
         except VerificationFailed as refuted:
             return Verdict.refuted(refuted, now)
-        return self._verifier.verdict(found, now)
+        return self._verifier.verdict(certificate, now)
 
 
 def check_signature(key: PublicKey, signature: bytes, message: bytes) -> None:
-    """Raises VerificationFailed where the signature is not the key's over the message, in the form that cards make:
-    PKCS #1 v1.5
-    with SHA-256, or ECDSA with SHA-384."""
+    """Check that the signature over the message was made with the key, as cards sign: PKCS #1 v1.5 with SHA-256, or
+    ECDSA with SHA-384. Raises VerificationFailed."""
     algorithm = RSA_SHA256 if isinstance(key, rsa.RSAPublicKey) else ECDSA_SHA384
     if not verifies(key, signature, message, algorithm):
-        raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key over this")
+        raise VerificationFailed(
+            Finding.WRONG_SIGNATURE, "the signature over this data was not made with the certificate's key"
+        )

@@ -1,8 +1,8 @@
-"""A holder's certificate: what it says, once every rule of its profile has been found kept.
+"""A holder's certificate, and the rules of its profile.
 
-`RULES` has every rule, with a stable code. The docstring of its check gives its source. A certificate that keeps them
-is a `HolderCertificate`, whose fields need no second look. Who signed it, and whether it is revoked, is another
-matter (`kazashi.relying_party.verify.verification`).
+`RULES` has every rule, with a stable code. The docstring of each check gives its source. A certificate that follows all
+of them becomes a `HolderCertificate`, whose fields need no further checks. Who signed it and whether it is revoked is
+checked elsewhere (`kazashi.relying_party.verify.verification`).
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ from kazashi.relying_party.verify.anchors import ECDSA_SHA384, RSA_SHA256, Publi
 from kazashi.relying_party.verify.attributes import FourAttributes, four_attributes
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
-# A rule below refuses what the library warns of, in words that reach whoever asked for the verdict.
+# A rule below rejects what the library warns about, with a message that reaches the caller.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
 
 MAX_CERTIFICATE = 8192
-"""Bytes. The longest name and address make some 3,000."""
+"""Bytes. With the longest name and address a certificate has some 3,000."""
 
 _LONGEST = timedelta(days=366 * 11)
-"""Six birthdays today; the next card's certificates last ten years, and up to one more."""
+"""Today a certificate ends on the holder's fifth birthday after issue (`Term.birthdays`). The next card's certificates
+are valid for ten years and up to one more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HolderCertificate:
-    """A certificate that keeps its profile. `authority_key` is the identifier of the key that is said to have signed
-    it; `partition` its distribution point, a name; `attributes` are there in a signature certificate."""
+    """A certificate that follows its profile.
+
+    `authority_key` is the identifier of the key that is claimed to have signed it; `partition` is the name of its
+    distribution point; `attributes` is None unless it is a signature certificate.
+    """
 
     der: bytes
     parsed: x509.Certificate
@@ -55,13 +59,13 @@ class HolderCertificate:
 
     @property
     def municipality(self) -> tuple[str, str]:
-        """Prefecture and municipality of issue, in romaji, as the distribution point names them."""
+        """The prefecture and municipality of issue in romaji, as the distribution point has them."""
         prefecture = self.partition.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)[-1].value
         common_name = self.partition.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
         return str(prefecture), str(common_name).removesuffix(_PARTITION_ENDING)
 
     def as_dict(self) -> dict[str, Any]:
-        """The certificate as JSON has it."""
+        """Return the certificate as a JSON object; numbers and keys are in hexadecimal, dates in ISO 8601."""
         return {
             "kind": self.kind.code,
             "medium": self.medium.value,
@@ -78,7 +82,7 @@ _PARTITION_ENDING = " CRLDP"
 
 
 class _Unverified:
-    """A certificate about which nothing is known yet, with its extensions by their OID."""
+    """A certificate that no rule has checked yet, with its extensions by OID."""
 
     __slots__ = ("extensions", "kind", "parsed")
 
@@ -88,9 +92,9 @@ class _Unverified:
         self.extensions = {extension.oid: extension for extension in parsed.extensions}
 
     def value(self, oid: x509.ObjectIdentifier) -> Any:
-        """An extension's value; None without it."""
-        found = self.extensions.get(oid)
-        return found.value if found is not None else None
+        """Return the value of an extension, or None if it is missing."""
+        extension = self.extensions.get(oid)
+        return extension.value if extension is not None else None
 
 
 Check = Callable[[_Unverified], str | None]
@@ -99,7 +103,7 @@ Check = Callable[[_Unverified], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of the profile. Its code stays the same for good; verdicts name the rule in its words."""
+    """A rule of the profile. Its code never changes; verdicts name the rule by `words`."""
 
     code: str
     words: str
@@ -107,7 +111,7 @@ class Rule:
 
 
 RULES: list[Rule] = []
-"""Every rule, in the order in which they are tried."""
+"""Every rule, in the order in which they are checked."""
 
 
 def _rule(code: str, words: str) -> Callable[[Check], Check]:
@@ -122,46 +126,49 @@ def _off_profile(code: str, words: str, complaint: object) -> VerificationFailed
     return VerificationFailed(Finding.OFF_PROFILE, f"{words}: {complaint}", rule=code)
 
 
-@_rule("version-three", "version three")
-def _version_three(found: _Unverified) -> str | None:
-    """Version 3 (RFC 5280, 4.1.2.1): only that has extensions."""
-    return None if found.parsed.version is x509.Version.v3 else f"version {found.parsed.version.name}"
+@_rule("version-three", "X.509 version")
+def _version_three(certificate: _Unverified) -> str | None:
+    """Version 3 (RFC 5280, 4.1.2.1), the only version with extensions."""
+    return None if certificate.parsed.version is x509.Version.v3 else f"version {certificate.parsed.version.name}"
 
 
 @_rule("serial-number", "serial number")
-def _serial_number(found: _Unverified) -> str | None:
-    """A positive serial number of at most 64 bits: the authority counts up (issue number, 発行の番号)."""
-    return None if 0 < found.parsed.serial_number < 1 << 64 else "a serial number that no authority gives out"
+def _serial_number(certificate: _Unverified) -> str | None:
+    """A positive serial number of at most 64 bits: authorities assign consecutive numbers (発行の番号)."""
+    return None if 0 < certificate.parsed.serial_number < 1 << 64 else "not a serial number that an authority assigns"
 
 
 @_rule("signature-algorithm", "signature algorithm")
-def _signature_algorithm(found: _Unverified) -> str | None:
-    """sha256WithRSAEncryption, or ecdsa-with-SHA384 for the next card; SHA-1 ended in 2019."""
-    algorithm = found.parsed.signature_algorithm_oid
+def _signature_algorithm(certificate: _Unverified) -> str | None:
+    """sha256WithRSAEncryption, or ecdsa-with-SHA384 for the next card. SHA-1 ended in 2019."""
+    algorithm = certificate.parsed.signature_algorithm_oid
     return None if algorithm in (RSA_SHA256, ECDSA_SHA384) else f"signed with {algorithm.dotted_string}"
 
 
-@_rule("one-algorithm", "one algorithm")
-def _one_algorithm(found: _Unverified) -> str | None:
-    """The algorithm that is signed is the one that is named outside (RFC 5280, 4.1.1.2): the last field but one before
-    the signature, and the third of the body, as bytes."""
-    whole = found.parsed.public_bytes(Encoding.DER)
-    body = found.parsed.tbs_certificate_bytes
+@_rule("one-algorithm", "matching algorithms")
+def _one_algorithm(certificate: _Unverified) -> str | None:
+    """The algorithm in the signed body equals the one outside it (RFC 5280, 4.1.1.2). The two are compared as bytes:
+    the field before the signature, and the third field of the body."""
+    whole = certificate.parsed.public_bytes(Encoding.DER)
+    body = certificate.parsed.tbs_certificate_bytes
     outside = whole[whole.index(body) + len(body) :]
     algorithm = outside[: 2 + outside[1]]
-    return None if algorithm in body[: body.index(found.parsed.issuer.public_bytes())] else "two algorithms"
+    before_issuer = body[: body.index(certificate.parsed.issuer.public_bytes())]
+    return None if algorithm in before_issuer else "two different algorithms"
 
 
-@_rule("whole-bytes", "whole bytes")
-def _whole_bytes(found: _Unverified) -> str | None:
-    """The signature is whole bytes: with unused bits a certificate would have several forms (X.690, 11.2)."""
-    return None if found.parsed.public_bytes(Encoding.DER)[-len(found.parsed.signature) - 1] == 0 else "unused bits"
+@_rule("whole-bytes", "whole-byte signature")
+def _whole_bytes(certificate: _Unverified) -> str | None:
+    """The signature is a whole number of bytes: with unused bits a certificate would have several encodings (X.690,
+    11.2)."""
+    unused_bits = certificate.parsed.public_bytes(Encoding.DER)[-len(certificate.parsed.signature) - 1]
+    return None if unused_bits == 0 else "it has unused bits"
 
 
 @_rule("holder-key", "holder key")
-def _holder_key(found: _Unverified) -> str | None:
-    """RSA-2048 with exponent 65537, or P-384: the keys that cards make."""
-    return None if usable(found.parsed.public_key()) is not None else "a key that no card makes"
+def _holder_key(certificate: _Unverified) -> str | None:
+    """RSA-2048 with exponent 65537, or P-384: the keys that cards generate."""
+    return None if usable(certificate.parsed.public_key()) is not None else "not a key that a card generates"
 
 
 _EXTENSIONS = {
@@ -181,100 +188,100 @@ _EXTENSIONS = {
 
 
 @_rule("not-an-authority", "not an authority")
-def _not_an_authority(found: _Unverified) -> str | None:
-    """No basicConstraints, and above all none that says CA (GHSA-58hw-cg5m-88rp): a holder is no authority."""
-    constraints = found.value(ExtensionOID.BASIC_CONSTRAINTS)
+def _not_an_authority(certificate: _Unverified) -> str | None:
+    """No basicConstraints, in particular none with cA true (GHSA-58hw-cg5m-88rp): a holder is not an authority."""
+    constraints = certificate.value(ExtensionOID.BASIC_CONSTRAINTS)
     if constraints is None:
         return None
-    return "it claims to be an authority's" if constraints.ca else "basicConstraints, which no holder's has"
+    return "basicConstraints with cA true" if constraints.ca else "basicConstraints, which holders' certificates lack"
 
 
 @_rule("key-usage", "key usage")
-def _key_usage(found: _Unverified) -> str | None:
-    """digitalSignature alone for authentication, digitalSignature and nonRepudiation for signatures."""
-    usage = found.value(ExtensionOID.KEY_USAGE)
+def _key_usage(certificate: _Unverified) -> str | None:
+    """Only digitalSignature for authentication; digitalSignature and nonRepudiation for signatures."""
+    usage = certificate.value(ExtensionOID.KEY_USAGE)
     if usage is None:
         return "no key usage"
     others = (usage.key_encipherment, usage.data_encipherment, usage.key_agreement, usage.key_cert_sign, usage.crl_sign)
     fits = (
         usage.digital_signature
-        and usage.content_commitment is (found.kind is CertificateType.SIGNATURE)
+        and usage.content_commitment is (certificate.kind is CertificateType.SIGNATURE)
         and not any(others)
     )
-    return None if fits else "another key usage than its kind has"
+    return None if fits else "not the key usage of its certificate type"
 
 
 @_rule("extended-key-usage", "extended key usage")
-def _extended_key_usage(found: _Unverified) -> str | None:
-    """clientAuth alone for authentication; a signature certificate has no extended usage."""
-    usage = found.value(ExtensionOID.EXTENDED_KEY_USAGE)
-    if found.kind is CertificateType.SIGNATURE:
-        return None if usage is None else "an extended key usage, which a signature certificate does not have"
+def _extended_key_usage(certificate: _Unverified) -> str | None:
+    """Only clientAuth for authentication; a signature certificate has no extended key usage."""
+    usage = certificate.value(ExtensionOID.EXTENDED_KEY_USAGE)
+    if certificate.kind is CertificateType.SIGNATURE:
+        return None if usage is None else "a signature certificate must not have one"
     return None if usage is not None and list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH] else "not for clientAuth"
 
 
-@_rule("extensions-as-they-are", "extensions as they are")
-def _extensions_as_they_are(found: _Unverified) -> str | None:
-    """The kind's seven or eight extensions, no other, and critical where the profile has them so. What is critical and
-    not understood must be refused (RFC 5280, 4.2)."""
-    expected = _EXTENSIONS[found.kind]
-    for oid, extension in found.extensions.items():
+@_rule("extensions-as-they-are", "extensions")
+def _extensions_as_they_are(certificate: _Unverified) -> str | None:
+    """The seven or eight extensions of the certificate type and no other, each critical or not as in the profile. A
+    critical extension that is not understood must be rejected (RFC 5280, 4.2)."""
+    expected = _EXTENSIONS[certificate.kind]
+    for oid, extension in certificate.extensions.items():
         if oid not in expected:
-            return f"an extension {oid.dotted_string} that its kind does not have"
+            return f"extension {oid.dotted_string} does not belong to its certificate type"
         if extension.critical is not expected[oid]:
-            return f"the extension {oid.dotted_string} is {'' if extension.critical else 'not '}critical"
-    missing = expected.keys() - found.extensions.keys()
-    return f"no extension {min(oid.dotted_string for oid in missing)}" if missing else None
+            return f"extension {oid.dotted_string} is {'' if extension.critical else 'not '}critical"
+    missing = expected.keys() - certificate.extensions.keys()
+    return f"extension {min(oid.dotted_string for oid in missing)} is missing" if missing else None
 
 
-@_rule("names-by-key", "names by key")
-def _names_by_key(found: _Unverified) -> str | None:
-    """The issuer's key is named by its identifier, and the holder's key has the one that follows from it (RFC 5280,
-    4.2.1.2, method 1)."""
-    authority = found.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+@_rule("names-by-key", "key identifiers")
+def _names_by_key(certificate: _Unverified) -> str | None:
+    """The issuer's key is named by its identifier, and the identifier of the holder's key is computed from the key (RFC
+    5280, 4.2.1.2, method 1)."""
+    authority = certificate.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
     if authority.key_identifier is None:
-        return "it does not say with which key it was signed"
+        return "no identifier of the issuer's key"
     if authority.authority_cert_issuer is not None:
-        named = [name.value for name in authority.authority_cert_issuer if isinstance(name, x509.DirectoryName)]
-        if named != [found.parsed.issuer]:
-            return "the authority's key is said to be another authority's"
-    own = x509.SubjectKeyIdentifier.from_public_key(found.parsed.public_key())
-    return None if found.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER) == own else "another key's identifier"
+        issuers = [name.value for name in authority.authority_cert_issuer if isinstance(name, x509.DirectoryName)]
+        if issuers != [certificate.parsed.issuer]:
+            return "the authority key identifier names a different issuer"
+    own = x509.SubjectKeyIdentifier.from_public_key(certificate.parsed.public_key())
+    return None if certificate.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER) == own else "another key's identifier"
 
 
 @_rule("subject", "subject")
-def _subject(found: _Unverified) -> str | None:
-    """C=JP and a common name; a signature certificate has prefecture and municipality between them."""
-    shape = [attribute.oid for attribute in found.parsed.subject]
+def _subject(certificate: _Unverified) -> str | None:
+    """C=JP and a common name; a signature certificate has the prefecture and municipality between them."""
+    oids = [attribute.oid for attribute in certificate.parsed.subject]
     expected = [NameOID.COUNTRY_NAME, NameOID.COMMON_NAME]
-    if found.kind is CertificateType.SIGNATURE:
+    if certificate.kind is CertificateType.SIGNATURE:
         expected[1:1] = [NameOID.LOCALITY_NAME, NameOID.LOCALITY_NAME]
-    if shape != expected or found.parsed.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)[0].value != "JP":
-        return "a subject of another shape"
+    if oids != expected or certificate.parsed.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)[0].value != "JP":
+        return "not the attributes of the profile"
     return None
 
 
 @_rule("distribution-point", "distribution point")
-def _distribution_point(found: _Unverified) -> str | None:
-    """One distribution point, a directory entry of one municipality."""
-    points = found.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)
+def _distribution_point(certificate: _Unverified) -> str | None:
+    """One distribution point, the directory entry of one municipality."""
+    points = certificate.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)
     if len(points) != 1 or points[0].reasons is not None or points[0].crl_issuer is not None:
-        return "not one plain distribution point"
-    named = points[0].full_name
-    if named is None or len(named) != 1 or not isinstance(named[0], x509.DirectoryName):
-        return "a distribution point that is no directory entry"
-    units = named[0].value.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    common_names = named[0].value.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(units) != 3 or units[0].value != found.kind.unit or len(common_names) != 1:
-        return "a distribution point that is no municipality's of this authority"
-    return None if str(common_names[0].value).endswith(_PARTITION_ENDING) else "a distribution point of another name"
+        return "not exactly one, without reasons and CRL issuer"
+    names = points[0].full_name
+    if names is None or len(names) != 1 or not isinstance(names[0], x509.DirectoryName):
+        return "not a directory entry"
+    units = names[0].value.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    common_names = names[0].value.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(units) != 3 or units[0].value != certificate.kind.unit or len(common_names) != 1:
+        return "not the entry of a municipality of this authority"
+    return None if str(common_names[0].value).endswith(_PARTITION_ENDING) else f"not named ...{_PARTITION_ENDING}"
 
 
 @_rule("lifetime", "lifetime")
-def _lifetime(found: _Unverified) -> str | None:
-    """It ends after it begins, within the years that a certificate can last, and both to the second."""
-    lasts = found.parsed.not_valid_after_utc - found.parsed.not_valid_before_utc
-    return None if timedelta() < lasts <= _LONGEST else "it lasts for longer than a certificate does, or not at all"
+def _lifetime(certificate: _Unverified) -> str | None:
+    """notAfter is later than notBefore, by no more than a certificate can be valid."""
+    validity = certificate.parsed.not_valid_after_utc - certificate.parsed.not_valid_before_utc
+    return None if timedelta() < validity <= _LONGEST else f"it is valid for {validity}"
 
 
 @lru_cache(maxsize=8)
@@ -287,11 +294,10 @@ _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion,
 
 
 def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED) -> HolderCertificate:
-    """Take a certificate (DER) apart and hold it against its profile. Raises VerificationFailed, with MALFORMED,
-    WRONG_KIND (where
-    its policy is none of the profile's) or OFF_PROFILE."""
+    """Parse a certificate (DER) and check it against its profile. Raises VerificationFailed with MALFORMED or
+    OFF_PROFILE."""
     if len(unverified_certificate) > MAX_CERTIFICATE:
-        raise VerificationFailed(Finding.MALFORMED, f"a certificate has at most {MAX_CERTIFICATE} bytes")
+        raise VerificationFailed(Finding.MALFORMED, f"a certificate may have at most {MAX_CERTIFICATE} bytes")
     try:
         parsed = x509.load_der_x509_certificate(unverified_certificate)
         kind, medium = _kind(parsed, profile)
@@ -307,37 +313,37 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
             serial=parsed.serial_number,
             not_before=parsed.not_valid_before_utc,
             not_after=parsed.not_valid_after_utc,
-            key=parsed.public_key(),  # type: ignore[arg-type]  # the rules have seen to it
+            key=parsed.public_key(),  # type: ignore[arg-type]  # checked by the rules
             authority_key=unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).key_identifier,
             partition=unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
             attributes=_attributes(unverified) if kind is CertificateType.SIGNATURE else None,
         )
     except _UNREADABLE as error:
-        raise VerificationFailed(Finding.MALFORMED, f"this is no certificate that could be read: {error}") from error
+        raise VerificationFailed(Finding.MALFORMED, f"the certificate cannot be read: {error}") from error
 
 
 def _kind(parsed: x509.Certificate, profile: Profile) -> tuple[CertificateType, Medium]:
-    """What the certificate is for, by its policy."""
+    """Return the certificate type and the medium that the certificate's policy stands for."""
     try:
         policies = parsed.extensions.get_extension_for_class(x509.CertificatePolicies).value
     except x509.ExtensionNotFound as error:
-        raise _off_profile("certificate-policies", "certificate policies", "there is none") from error
+        raise _off_profile("certificate-policies", "certificate policies", "the extension is missing") from error
     if len(policies) != 1:
-        raise _off_profile("certificate-policies", "certificate policies", f"{len(policies)}, where a profile has one")
+        raise _off_profile("certificate-policies", "certificate policies", f"{len(policies)} policies, not one")
     dotted = policies[0].policy_identifier.dotted_string
     if dotted not in _policies(profile):
-        raise _off_profile("certificate-policies", "certificate policies", f"{dotted} is none of this service")
+        raise _off_profile("certificate-policies", "certificate policies", f"{dotted} is not a policy of this profile")
     return _policies(profile)[dotted]
 
 
-def _attributes(found: _Unverified) -> FourAttributes:
+def _attributes(certificate: _Unverified) -> FourAttributes:
     names = []
-    for name in found.value(ExtensionOID.SUBJECT_ALTERNATIVE_NAME):
+    for name in certificate.value(ExtensionOID.SUBJECT_ALTERNATIVE_NAME):
         if not isinstance(name, x509.OtherName):
-            raise _off_profile("four-attributes", "four attributes", "a name among them that is none of theirs")
+            raise _off_profile("four-attributes", "four attributes", "a subject alternative name is not an otherName")
         value = core.load(name.value, strict=True)
         if not isinstance(value, core.UTF8String):
-            raise _off_profile("four-attributes", "four attributes", "a value that is no UTF8String")
+            raise _off_profile("four-attributes", "four attributes", "a value is not a UTF8String")
         names.append((name.type_id.dotted_string, str(value.native)))
     try:
         return four_attributes(names)

@@ -1,4 +1,4 @@
-"""Challenges in a relying party's own store, where several processes find them."""
+"""Challenges in a relying party's store, shared by several processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTOR = "relying_party"
 
 
 class StoredChallenges:
-    """Challenges that wait for their answers on disk. Each is taken once, whoever asks."""
+    """Challenges that have no response yet, on disk. Each can be taken once, whichever process takes it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -32,30 +32,30 @@ class StoredChallenges:
         self.store = world.store(ACTOR, metadata)
 
     def give(self, origin: str) -> Challenge:
-        """A new challenge for answers at an origin, kept."""
-        given = new_challenge(origin, self._world.clock.now())
-        self.put(given)
-        return given
+        """Issue and store a challenge for responses that are sent to an origin."""
+        challenge = new_challenge(origin, self._world.clock.now())
+        self.put(challenge)
+        return challenge
 
     def put(self, challenge: Challenge) -> None:
-        """Keep a challenge."""
+        """Store a challenge."""
         row = {"nonce": challenge.nonce, "origin": challenge.origin, "issued_at": epoch(challenge.issued_at),
                "kind": challenge.kind.code, "text": challenge.text}  # fmt: skip
         with self.store.transaction() as connection:
             connection.execute(sa.insert(self._challenge), row)
 
     def take(self, nonce: bytes) -> Challenge | None:
-        """The challenge with that nonce, which is gone afterwards."""
+        """Remove the challenge with that nonce and return it, or None."""
         table = self._challenge
         with self.store.transaction() as connection:
-            taken = sa.delete(table).where(table.c.nonce == nonce).returning(*table.c)
-            row = connection.execute(taken).one_or_none()
+            statement = sa.delete(table).where(table.c.nonce == nonce).returning(*table.c)
+            row = connection.execute(statement).one_or_none()
         if row is None:
             return None
         return Challenge(row.origin, nonce, from_epoch(row.issued_at), CERTIFICATE_TYPES[row.kind], row.text)
 
     def forget(self, before: datetime) -> None:
-        """Drop those that were given out before an instant."""
+        """Delete the challenges that were issued before an instant."""
         table = self._challenge
         with self.store.transaction() as connection:
             connection.execute(sa.delete(table).where(table.c.issued_at < epoch(before)))

@@ -1,7 +1,7 @@
 """Signed documents: CMS, PDF, XML, and a bare signature over a file.
 
-The formats are read by pyHanko and signxml. What is ours is what JPKI asks of them: one signer whose certificate is a
-signature certificate with a good verdict, algorithms that cards have, and a signature that covers all that is shown.
+pyHanko and signxml parse the formats. This module adds the requirements of JPKI: one signer, whose certificate is a
+signature certificate with a good verdict; algorithms that cards use; and a signature that covers the whole document.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from kazashi.relying_party.verify.xml_signature import read_signed_xml
 MAX_DOCUMENT = 64 << 20
 """Bytes."""
 
-logging.getLogger("pyhanko").addHandler(logging.NullHandler())  # what it has to say is in the verdict
+logging.getLogger("pyhanko").addHandler(logging.NullHandler())  # the verdict has its messages
 
 _DIGESTS = {"sha256", "sha384", "sha512"}
 _SIGNATURES = {"rsassa_pkcs1v15", "sha256_rsa", "sha384_rsa", "sha512_rsa", "sha384_ecdsa"}
@@ -50,74 +50,76 @@ _CHANGES = {
     ModificationLevel.ANNOTATIONS: "annotations",
     ModificationLevel.OTHER: "other",
 }
-"""What may have been done to a PDF after its last signature, beyond what a signature's own upkeep needs."""
+"""Changes to a PDF after its last signature that go beyond what maintaining the signature needs."""
 
 _T = TypeVar("_T")
 Checked = tuple[HolderCertificate, tuple[str, ...]]
-"""Who signed, and what the signature covers, in words."""
+"""The signer's certificate, and descriptions of what the signature covers."""
 
 
 class Documents:
-    """Verdicts on signed documents, as of now or of a stated instant.
+    """Verdicts on signed documents, as of now or of a given instant.
 
-    An instant is the caller's word: the date that a signer writes into a document is not evidence. To say that a
-    document was signed before its certificate was revoked takes a witness.
+    The caller vouches for the instant: the date that a signer writes into a document is not evidence. It takes a
+    witness to prove that a document was signed before its certificate was revoked.
     """
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
     def raw(self, data: bytes, signature: bytes, unverified_certificate: bytes, at: datetime | None = None) -> Verdict:
-        """A bare signature (PKCS #1 v1.5 with SHA-256, or ECDSA with SHA-384) over a file."""
+        """Verify a bare signature (PKCS #1 v1.5 with SHA-256, or ECDSA with SHA-384) over a file."""
 
         def check(_: datetime) -> Checked:
-            found = self._verifier.read(unverified_certificate, CertificateType.SIGNATURE)
-            check_signature(found.key, signature, data)
-            return found, ("the whole file",)
+            certificate = self._verifier.read(unverified_certificate, CertificateType.SIGNATURE)
+            check_signature(certificate.key, signature, data)
+            return certificate, ("the whole file",)
 
         return self._verdict(len(data), at, check)
 
     def cms(self, unverified: bytes, content: bytes | None = None, at: datetime | None = None) -> Verdict:
-        """A CMS SignedData (DER or PEM) that has its content in it, or is detached from `content`."""
+        """Verify a CMS SignedData (DER or PEM) that contains its content, or a detached one over `content`."""
         return self._verdict(
             len(unverified) + len(content or b""), at, lambda when: self._cms(unverified, content, when)
         )
 
     def pdf(self, unverified: bytes, at: datetime | None = None) -> Verdict:
-        """A PDF with one or more signatures: all must be good, and nothing may be shown that is not signed."""
+        """Verify a PDF with one or more signatures. All must be good, and everything that is shown must be signed."""
 
         def check(when: datetime) -> Checked:
             reader = PdfFileReader(BytesIO(unverified))
             signatures = reader.embedded_signatures
             if not signatures:
                 raise VerificationFailed(Finding.NOT_SIGNED, "the file has no signature")
-            checked = [self._pdf_signature(found, when, last=found is signatures[-1]) for found in signatures]
-            for holder in checked[:-1]:
+            signers = [
+                self._pdf_signature(signature, when, last=signature is signatures[-1]) for signature in signatures
+            ]
+            for holder in signers[:-1]:
                 verdict = self._verifier.verdict(holder, when)
                 if verdict.outcome is not Outcome.GOOD:
                     raise VerificationFailed(
-                        verdict.finding or Finding.MALFORMED, f"an earlier signature: {verdict.detail}"
+                        verdict.finding or Finding.MALFORMED, f"an earlier signature is not good: {verdict.detail}"
                     )
-            return checked[-1], ("the whole file",)
+            return signers[-1], ("the whole file",)
 
         return self._verdict(len(unverified), at, check)
 
     def xml(self, unverified: bytes, at: datetime | None = None) -> Verdict:
-        """An XML document with one XML Signature or XAdES signature, which covers the document."""
+        """Verify an XML document with one XML Signature or XAdES signature, which must cover the document."""
 
         def check(_: datetime) -> Checked:
             signed = read_signed_xml(unverified)
-            found = self._verifier.read(signed.unverified_certificate, CertificateType.SIGNATURE)
-            return found, signed.verify(found)
+            certificate = self._verifier.read(signed.unverified_certificate, CertificateType.SIGNATURE)
+            return certificate, signed.verify(certificate)
 
         return self._verdict(len(unverified), at, check)
 
     def any(self, unverified: bytes, content: bytes | None = None, at: datetime | None = None) -> Verdict:
-        """A document whose format is seen from how it begins."""
-        begins = unverified[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
+        """Verify a document whose format is detected from its first bytes."""
+        beginning = unverified[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
         if b"%PDF-" in unverified[:1024]:
             return self.pdf(unverified, at)
-        if begins.startswith(b"<"):
+        if beginning.startswith(b"<"):
             return self.xml(unverified, at)
         return self.cms(unverified, content, at)
 
@@ -125,104 +127,106 @@ class Documents:
         when = at or self._verifier.clock.now()
         try:
             if size > MAX_DOCUMENT:
-                raise VerificationFailed(Finding.MALFORMED, f"a document has at most {MAX_DOCUMENT} bytes")
-            found, signed = check(when)
+                raise VerificationFailed(Finding.MALFORMED, f"a document may have at most {MAX_DOCUMENT} bytes")
+            certificate, signed = check(when)
         except VerificationFailed as refuted:
             return Verdict.refuted(refuted, when)
         except DisallowedAlgorithmError as error:
             return Verdict.refuted(VerificationFailed(Finding.WRONG_ALGORITHM, str(error)), when)
         except SignatureValidationError as error:
             return Verdict.refuted(VerificationFailed(Finding.MALFORMED, str(error)), when)
-        except Exception as error:  # what a hostile file makes a reader of files stumble over has no common name
-            words = f"it cannot be read: {error!r}"
-            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, words), when)
-        return replace(self._verifier.verdict(found, when), signed=signed)
+        except Exception as error:  # the parsers may raise anything for a hostile file
+            detail = f"the document cannot be read: {error!r}"
+            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, detail), when)
+        return replace(self._verifier.verdict(certificate, when), signed=signed)
 
     def _cms(self, unverified: bytes, content: bytes | None, when: datetime) -> Checked:
         data = pem.unarmor(unverified)[2] if pem.detect(unverified) else unverified
         info = cms.ContentInfo.load(data, strict=True)
         if info["content_type"].native != "signed_data":
-            raise VerificationFailed(Finding.NOT_SIGNED, f"it is {info['content_type'].native}, and not signed data")
+            raise VerificationFailed(
+                Finding.NOT_SIGNED, f"the CMS content type is {info['content_type'].native}, not signed_data"
+            )
         signed = info["content"]
         inside = signed["encap_content_info"]["content"].native
         if inside is not None and content is not None and inside != content:
-            raise VerificationFailed(Finding.TAMPERED, "it was signed with another content in it than the one given")
+            raise VerificationFailed(Finding.TAMPERED, "the signed content differs from the given file")
         if inside is None and content is None:
-            raise VerificationFailed(
-                Finding.MALFORMED, "the signature is detached: the file that it is over is needed too"
-            )
-        found = self._signer(signed)
+            raise VerificationFailed(Finding.MALFORMED, "the signature is detached: give the signed file too")
+        certificate = self._signer(signed)
         if inside is None:
             assert content is not None
             status: SignatureStatus = _run(async_validate_detached_cms(content, signed, self._trust(when)))
         else:
             status = _run(async_validate_cms_signature(signed, validation_context=self._trust(when)))
-        _check_status(status, found)
-        return found, ("the whole content",)
+        _check_status(status, certificate)
+        return certificate, ("the whole content",)
 
     def _signer(self, signed: Any) -> HolderCertificate:
-        """The one signer's certificate, where it is signed as a card signs."""
+        """Return the certificate of the only signer, after checking that the signature is one that cards make. Raises
+        VerificationFailed."""
         if len(signed["signer_infos"]) != 1:
-            raise VerificationFailed(
-                Finding.NOT_SIGNED, f"there are {len(signed['signer_infos'])} signers, where one is wanted"
-            )
+            raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signed['signer_infos'])} signers, not one")
         signer = signed["signer_infos"][0]
         if not signer["signed_attrs"].native:
-            # Without them a signature over attributes could be passed off as one over a file that reads like them.
+            # Without them a signature over attributes could be presented as one over a file with the same bytes.
             raise VerificationFailed(Finding.MALFORMED, "the signature has no signed attributes")
         digest, algorithm = signer["digest_algorithm"]["algorithm"].native, signer["signature_algorithm"]
         if digest not in _DIGESTS or algorithm["algorithm"].native not in _SIGNATURES:
             raise VerificationFailed(
-                Finding.WRONG_ALGORITHM, f"signed with {algorithm['algorithm'].native} over {digest}, as no card does"
+                Finding.WRONG_ALGORITHM, f"cards do not sign with {algorithm['algorithm'].native} over {digest}"
             )
-        wanted = signer["sid"]
-        if wanted.name != "issuer_and_serial_number":
-            raise VerificationFailed(Finding.MALFORMED, "the signer is not named by issuer and serial number")
-        named = [
+        signer_id = signer["sid"]
+        if signer_id.name != "issuer_and_serial_number":
+            raise VerificationFailed(Finding.MALFORMED, "the signer is not identified by issuer and serial number")
+        candidates = [
             choice.chosen for choice in signed["certificates"]
             if isinstance(choice.chosen, asn1_x509.Certificate)
-            and choice.chosen.issuer == wanted.chosen["issuer"]
-            and choice.chosen.serial_number == wanted.chosen["serial_number"].native
+            and choice.chosen.issuer == signer_id.chosen["issuer"]
+            and choice.chosen.serial_number == signer_id.chosen["serial_number"].native
         ]  # fmt: skip
-        if len(named) != 1:  # of two, one would be looked at here, and the signature checked with the other's key
-            raise VerificationFailed(Finding.MALFORMED, f"{len(named)} certificates in it are said to be the signer's")
-        return self._verifier.read(named[0].dump(), CertificateType.SIGNATURE)
+        if len(candidates) != 1:  # with two, one would be verified here, and the signature with the key of the other
+            raise VerificationFailed(
+                Finding.MALFORMED, f"{len(candidates)} certificates match the signer's issuer and serial number"
+            )
+        return self._verifier.read(candidates[0].dump(), CertificateType.SIGNATURE)
 
     def _trust(self, when: datetime) -> ValidationContext:
-        """The signature authority's generations, for the library's own look at the path. Revocation is ours to tell."""
-        roots = [asn1_x509.Certificate.load(found.certificate.public_bytes(Encoding.DER))
-                 for found in self._verifier.anchors.of_kind(CertificateType.SIGNATURE)]  # fmt: skip
+        """Return the signature authority's generations for pyHanko's path validation, without revocation checks, which
+        are the verifier's."""
+        roots = [asn1_x509.Certificate.load(anchor.certificate.public_bytes(Encoding.DER))
+                 for anchor in self._verifier.anchors.of_kind(CertificateType.SIGNATURE)]  # fmt: skip
         return ValidationContext(trust_roots=roots, allow_fetching=False, moment=when, revocation_mode="soft-fail")
 
-    def _pdf_signature(self, found: Any, when: datetime, *, last: bool) -> HolderCertificate:
-        holder = self._signer(found.signed_data)
-        status = _run(async_validate_pdf_signature(found, signer_validation_context=self._trust(when)))
+    def _pdf_signature(self, signature: Any, when: datetime, *, last: bool) -> HolderCertificate:
+        holder = self._signer(signature.signed_data)
+        status = _run(async_validate_pdf_signature(signature, signer_validation_context=self._trust(when)))
         _check_status(status, holder)
         if last and status.coverage is not SignatureCoverageLevel.ENTIRE_FILE:
             level = status.modification_level
             if status.coverage is not SignatureCoverageLevel.ENTIRE_REVISION or level is None:
-                raise VerificationFailed(Finding.TAMPERED, "the signature does not cover all of the file")
+                raise VerificationFailed(Finding.TAMPERED, "the signature does not cover the whole file")
             if level > ModificationLevel.LTA_UPDATES:
                 raise VerificationFailed(
                     Finding.TAMPERED, f"the file was changed after it was signed: {_CHANGES[level]}"
                 )
         if not last and not status.docmdp_ok:
             raise VerificationFailed(
-                Finding.TAMPERED, "what was added after a signature is more than that signature allows"
+                Finding.TAMPERED, "a change after an earlier signature is not one that the signature allows"
             )
         return holder
 
 
 def _check_status(status: SignatureStatus, holder: HolderCertificate) -> None:
-    """The library's word on a signature, which must be with the key of the very certificate that we judge."""
+    """Check pyHanko's result for a signature, which must be made with the key of the certificate we verify."""
     if not status.intact:
-        raise VerificationFailed(Finding.TAMPERED, "the content is not what was signed")
+        raise VerificationFailed(Finding.TAMPERED, "the content was changed after it was signed")
     if not status.valid or status.signing_cert.dump() != holder.der:
-        raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signature is not by the certificate's key")
+        raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signature was not made with the certificate's key")
 
 
 def _run(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The answer of a coroutine, also where the caller's own thread runs a loop already."""
+    """Return the result of a coroutine, even if the calling thread is already running an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

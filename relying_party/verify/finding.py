@@ -1,4 +1,4 @@
-"""The three outcomes of a check, and why one is not good."""
+"""The three outcomes of a verification, and the findings that explain them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The three answers. What cannot be found out is not good."""
+    """The three outcomes. What cannot be determined is not good."""
 
     GOOD = "good"
     BAD = "bad"
@@ -14,45 +14,45 @@ class Outcome(StrEnum):
 
 
 class Finding(StrEnum):
-    """Why a verdict is not good. The last group is what leaves it indeterminate."""
+    """Why a verdict is not good. The last group makes it indeterminate."""
 
     MALFORMED = "malformed"
-    """It is not what it should be: no certificate, no signed document, no answer to a challenge."""
+    """The input is not a certificate, signed document or response to a challenge."""
     WRONG_AUTHORITY = "wrong-authority"
-    """No authority that is trusted has the key that the certificate names, or the name that goes with it."""
+    """No trusted authority has the issuer key and the issuer name that the certificate gives."""
     BROKEN_CERTIFICATE = "broken-certificate"
-    """The authority's signature over the certificate does not hold."""
+    """The authority's signature over the certificate is not valid."""
     OFF_PROFILE = "off-profile"
     """The certificate breaks a rule of its profile; the detail names it."""
     WRONG_KIND = "wrong-kind"
-    """A signature certificate where an authentication certificate is wanted, or the other way round."""
+    """A signature certificate where an authentication certificate is required, or the other way round."""
     NOT_YET_VALID = "not-yet-valid"
     EXPIRED = "expired"
     REVOKED = "revoked"
     HELD = "held"
 
     WRONG_SIGNATURE = "wrong-signature"
-    """The signature is not by the certificate's key over what it should be over."""
+    """The signature was not made with the certificate's key over the expected data."""
     WRONG_ALGORITHM = "wrong-algorithm"
-    """Signed with an algorithm that cards do not use, or that is too weak."""
+    """The signature uses an algorithm that cards do not use, or that is too weak."""
     TAMPERED = "tampered"
-    """The document is not as it was when it was signed, or shows more than was signed."""
+    """The document was changed after it was signed, or shows more than was signed."""
     NOT_SIGNED = "not-signed"
 
     UNKNOWN_CHALLENGE = "unknown-challenge"
-    """Never given out, or used already: a challenge is good for one answer."""
+    """The challenge was never issued, or is already used: it is valid for one response."""
     STALE_CHALLENGE = "stale-challenge"
     WRONG_ORIGIN = "wrong-origin"
-    """The challenge was given out at another place."""
+    """The challenge was issued by another origin."""
 
     NO_INFORMATION = "no-information"
     """No source said whether the certificate is revoked."""
     STALE_INFORMATION = "stale-information"
-    """What the source said does not reach to the instant in question."""
+    """The source's information does not cover the instant of the verdict."""
     UNTRUSTED_INFORMATION = "untrusted-information"
-    """What the source said is not the authority's, or not about this certificate."""
+    """The source's information is not from the authority, or not about this certificate."""
     UNKNOWN_CERTIFICATE = "unknown-certificate"
-    """The authority's signature holds, and yet the authority knows of no such certificate."""
+    """The authority's signature is valid, but the authority does not know the certificate."""
 
 
 INDETERMINATE = frozenset(
@@ -61,8 +61,11 @@ INDETERMINATE = frozenset(
 
 
 class VerificationFailed(Exception):
-    """What a check stops at: the finding, its detail in words, and the code of the profile's rule that is broken, if it
-    is one. `Verdict.refuted` turns it into a verdict."""
+    """A check failed.
+
+    `detail` describes the finding, and `rule` is the code of the profile rule that is broken, if there is one.
+    `Verdict.refuted` turns the exception into a verdict.
+    """
 
     def __init__(self, finding: Finding, detail: str, *, rule: str = "") -> None:
         super().__init__(f"{finding.value}: {detail}")
@@ -72,5 +75,5 @@ class VerificationFailed(Exception):
 
     @property
     def outcome(self) -> Outcome:
-        """Bad, or indeterminate."""
+        """The outcome that the finding leads to: bad or indeterminate."""
         return Outcome.INDETERMINATE if self.finding in INDETERMINATE else Outcome.BAD

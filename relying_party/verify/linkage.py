@@ -1,4 +1,4 @@
-"""What the authority tells registered callers of how serial numbers hang together (act on JPKI, article 18)."""
+"""The authority's linkage services for registered callers, which link serial numbers (act on JPKI, article 18)."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from kazashi.relying_party.verify.sources import web_client
 
 
 class LinkageUnavailable(Exception):
-    """The authority did not say how serial numbers hang together; nothing was changed."""
+    """The authority's linkage service did not respond; nothing was changed."""
 
 
 class Linkage(Protocol):
-    """The two queries. Both raise LinkageUnavailable."""
+    """The two linkage queries. Both raise LinkageUnavailable."""
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        """The serial numbers that took each other's place on the holder's card or phone, oldest first (新旧紐付け)."""
+        """Return the serial numbers that replaced each other on one card or phone, oldest first (新旧紐付け)."""
 
     def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        """The serial number of the other certificate on the same card or phone (証明書紐付け)."""
+        """Return the serial number of the other certificate on the same card or phone, or None (証明書紐付け)."""
 
 
 class LinkageOverHttp:
-    """The authorities' services, asked as the caller who has that key."""
+    """The authorities' linkage services over HTTP; `key` is the API key of a registered caller."""
 
     def __init__(self, services: str, key: str) -> None:
         self._services = services
         self._headers = {"Authorization": f"Bearer {key}"}
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        """The chain of a serial number."""
-        return [int(found, 16) for found in self._ask("renewal", kind, serial)["serials"]]
+        """Return the chain of serial numbers that a serial number belongs to, oldest first."""
+        return [int(number, 16) for number in self._query("renewal", kind, serial)["serials"]]
 
     def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        """The other certificate's serial number."""
-        found = self._ask("counterpart", kind, serial)["serial"]
-        return None if found is None else int(found, 16)
+        """Return the serial number of the other certificate, or None."""
+        number = self._query("counterpart", kind, serial)["serial"]
+        return None if number is None else int(number, 16)
 
-    def _ask(self, service: str, kind: CertificateType, serial: int) -> dict[str, Any]:
+    def _query(self, service: str, kind: CertificateType, serial: int) -> dict[str, Any]:
         try:
             address = f"{self._services}/services/{service}/{kind.code}/{serial:X}"
             response = web_client().get(address, headers=self._headers)
             response.raise_for_status()
             return dict(response.json())
         except (httpx.HTTPError, ValueError) as error:
-            raise LinkageUnavailable(f"the authority at {self._services} does not say: {error}") from error
+            raise LinkageUnavailable(f"the linkage service at {self._services} is unavailable: {error}") from error
 
 
 class NoLinkage:
-    """Nobody says anything: every serial number stands alone. Shows what follows when the chain is cut."""
+    """A linkage without any links, which shows the consequences when the chain is cut."""
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        """The serial number, alone."""
+        """Return a list of only the serial number itself."""
         return [serial]
 
     def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        """Nothing."""
+        """Return None."""
         return None

@@ -1,4 +1,4 @@
-"""OCSP (RFC 6960) from the asker's side: a request about one certificate, and what an answer must be to be believed."""
+"""The client side of OCSP (RFC 6960): a request about one certificate, and the validation of the response."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """What the authority says: the revocation, if there is one, and from when until when that holds."""
+    """A validated OCSP response: the revocation, if there is one, and the period that it is valid for."""
 
     revocation: RevokedEntry | None
     this_update: datetime
@@ -52,7 +52,7 @@ class OcspAnswer:
 
 
 def ocsp_request(anchor: Anchor, certificate: x509.Certificate, nonce: bytes | None) -> bytes:
-    """A request about a certificate as DER."""
+    """Return an OCSP request about a certificate as DER."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, anchor.certificate, hashes.SHA256())
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
@@ -63,74 +63,74 @@ def read_ocsp_answer(
     unverified_answer: bytes, anchor: Anchor, serial: int, nonce: bytes | None, now: datetime,
     policy: VerificationPolicy = DEFAULT_POLICY,
 ) -> OcspAnswer:  # fmt: skip
-    """What an answer says of a certificate. Raises VerificationFailed: NO_INFORMATION where it is a refusal,
-    UNKNOWN_CERTIFICATE,
-    STALE_INFORMATION, or UNTRUSTED_INFORMATION where it is not the authority's, not about that certificate, or not the
-    answer to that nonce (None: none was sent)."""
+    """Validate a response about a certificate; `nonce` is None if the request had none.
+
+    Raises VerificationFailed with NO_INFORMATION if the response is an error, with UNKNOWN_CERTIFICATE,
+    STALE_INFORMATION, or with UNTRUSTED_INFORMATION if it is not from the authority, not about that certificate, or
+    does not have that nonce.
+    """
     try:
-        found = ocsp.load_der_ocsp_response(unverified_answer)
-        if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        response = ocsp.load_der_ocsp_response(unverified_answer)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise VerificationFailed(
-                Finding.NO_INFORMATION, f"the responder answers {_STATUSES[found.response_status]}"
+                Finding.NO_INFORMATION, f"the OCSP responder returned {_STATUSES[response.response_status]}"
             )
-        _check_signature(found, anchor, now)
-        single = _about(found, anchor, serial)
-        if nonce is not None and _nonce(found) != nonce:
-            raise VerificationFailed(
-                Finding.UNTRUSTED_INFORMATION, "the answer is to another question: the nonce differs"
-            )
+        _check_signature(response, anchor, now)
+        single = _about(response, anchor, serial)
+        if nonce is not None and _nonce(response) != nonce:
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the OCSP response has a different nonce")
         this_update, next_update = single.this_update_utc, single.next_update_utc
         if next_update is None:
-            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the answer does not say until when it holds")
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the OCSP response has no nextUpdate")
         if next_update < now or this_update > now + policy.clock_tolerance:
-            raise VerificationFailed(Finding.STALE_INFORMATION, f"the answer holds from {this_update} to {next_update}")
+            raise VerificationFailed(
+                Finding.STALE_INFORMATION, f"the OCSP response is valid from {this_update} to {next_update}"
+            )
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
-            raise VerificationFailed(Finding.UNKNOWN_CERTIFICATE, "the authority does not know this certificate")
+            raise VerificationFailed(Finding.UNKNOWN_CERTIFICATE, "the authority does not know the certificate")
         revocation = None
         if single.certificate_status is ocsp.OCSPCertStatus.REVOKED and single.revocation_time_utc is not None:
             reason = single.revocation_reason or x509.ReasonFlags.unspecified
             revocation = RevokedEntry(single.revocation_time_utc, _REASONS.get(reason, Reason.UNSPECIFIED))
         return OcspAnswer(revocation, this_update, next_update)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, f"this is no OCSP answer that could be read: {error}"
-        ) from error
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, f"the OCSP response cannot be read: {error}") from error
 
 
-def _check_signature(found: ocsp.OCSPResponse, anchor: Anchor, now: datetime) -> None:
-    """The answer is signed by the authority itself, or by one to whom that very authority has given this task (RFC
-    6960, 4.2.2.2)."""
-    body, signature, algorithm = found.tbs_response_bytes, found.signature, found.signature_algorithm_oid
+def _check_signature(response: ocsp.OCSPResponse, anchor: Anchor, now: datetime) -> None:
+    """Check that the response is signed by the authority itself, or by a responder that this authority has delegated it
+    to (RFC 6960, 4.2.2.2). Raises VerificationFailed."""
+    body, signature, algorithm = response.tbs_response_bytes, response.signature, response.signature_algorithm_oid
     if anchor.signed(signature, body, algorithm):
         return
-    for certificate in found.certificates:
+    for certificate in response.certificates:
         key = usable(certificate.public_key())
-        if key is None or not _is_responder(certificate, found) or not verifies(key, signature, body, algorithm):
+        if key is None or not _is_responder(certificate, response) or not verifies(key, signature, body, algorithm):
             continue
         if certificate.issuer.public_bytes() != anchor.name or not anchor.signed(
             certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_algorithm_oid
         ):
             raise VerificationFailed(
-                Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not this authority's"
+                Finding.UNTRUSTED_INFORMATION, "the responder's certificate was not issued by this authority"
             )
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not valid now")
         if not _may_answer(certificate):
             raise VerificationFailed(
-                Finding.UNTRUSTED_INFORMATION, "the certificate that signed the answer is no responder's"
+                Finding.UNTRUSTED_INFORMATION, "the responder's certificate is not for OCSP signing"
             )
         return
     raise VerificationFailed(
-        Finding.UNTRUSTED_INFORMATION, "the answer's signature is by nobody whom the authority names"
+        Finding.UNTRUSTED_INFORMATION, "the OCSP response is not signed by the authority or its responder"
     )
 
 
-def _is_responder(certificate: x509.Certificate, found: ocsp.OCSPResponse) -> bool:
-    """Whether the certificate is of the responder that the answer names."""
-    if found.responder_name is not None:
-        return certificate.subject == found.responder_name
+def _is_responder(certificate: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
+    """Whether the certificate belongs to the responder that the response names."""
+    if response.responder_name is not None:
+        return certificate.subject == response.responder_name
     own = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
-    return own == found.responder_key_hash
+    return own == response.responder_key_hash
 
 
 def _may_answer(certificate: x509.Certificate) -> bool:
@@ -141,22 +141,22 @@ def _may_answer(certificate: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.OCSP_SIGNING in usage
 
 
-def _about(found: ocsp.OCSPResponse, anchor: Anchor, serial: int) -> ocsp.OCSPSingleResponse:
-    """The part of the answer that is about the certificate."""
-    whole = anchor.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    bits = keys.PublicKeyInfo.load(whole)["public_key"].contents[1:]
-    for single in found.responses:
+def _about(response: ocsp.OCSPResponse, anchor: Anchor, serial: int) -> ocsp.OCSPSingleResponse:
+    """Return the part of the response that is about the certificate. Raises VerificationFailed."""
+    key_info = anchor.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    bits = keys.PublicKeyInfo.load(key_info)["public_key"].contents[1:]
+    for single in response.responses:
         algorithm = single.hash_algorithm.name
         if algorithm not in ("sha1", "sha256") or single.serial_number != serial:
             continue
-        named = tuple(hashlib.new(algorithm, part, usedforsecurity=False).digest() for part in (anchor.name, bits))
-        if (single.issuer_name_hash, single.issuer_key_hash) == named:
+        expected = tuple(hashlib.new(algorithm, part, usedforsecurity=False).digest() for part in (anchor.name, bits))
+        if (single.issuer_name_hash, single.issuer_key_hash) == expected:
             return single
-    raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the answer is about another certificate")
+    raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the OCSP response is about another certificate")
 
 
-def _nonce(found: ocsp.OCSPResponse) -> bytes | None:
+def _nonce(response: ocsp.OCSPResponse) -> bytes | None:
     try:
-        return found.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+        return response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
     except x509.ExtensionNotFound:
         return None

@@ -1,4 +1,4 @@
-"""What a relying party decides for itself when it verifies."""
+"""The decisions that a relying party makes for its own verification."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationPolicy:
-    """The decisions of a relying party that no law and no standard makes for it. A verifier is made with one."""
+    """Decisions that no law or standard makes for a relying party. Each `Verifier` has one policy."""
 
     lists_fresh_for: timedelta = timedelta(days=1)
-    """For how long after its thisUpdate a revocation list is used without asking for a newer one. Lists are made daily.
-    Where no newer list is to be had, the list is used until its nextUpdate."""
+    """How long after its thisUpdate a revocation list is used without fetching a newer one. Lists are issued daily. If
+    no newer list is available, the list is used until its nextUpdate."""
 
     clock_tolerance: timedelta = timedelta(minutes=5)
-    """How far in the future the thisUpdate of a list or an OCSP answer may lie: the authority's clock may be ahead."""
+    """How far in the future the thisUpdate of a list or an OCSP response may be: the authority's clock may be ahead."""
 
     challenge_lifetime: timedelta = timedelta(minutes=5)
-    """For how long after a challenge was given out an answer to it is accepted."""
+    """How long after a challenge was issued a response to it is accepted."""
 
 
 DEFAULT_POLICY = VerificationPolicy()

@@ -1,7 +1,7 @@
-"""A revocation list, read once and then asked: of a municipality's thousands of entries or everybody's ten million.
+"""Revocation lists: those of a municipality with thousands of entries, and the full one with ten million.
 
-A list is read in pieces, so that one of hundreds of megabytes is never in memory as it stands; what is kept is thirteen
-bytes to an entry. Entries are taken apart by the thousand, as columns.
+A list is parsed once, in chunks, so that a file of hundreds of megabytes is never in memory as a whole. Only thirteen
+bytes per entry are kept. Entries are parsed thousands at a time, as columns.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LONGEST_ENTRY = 4096
 Bytes = npt.NDArray[np.uint8]
 
 _REASON_ONLY = bytes.fromhex("300C300A0603551D1504030A01")
-"""What comes after serial number and date of an entry whose one extension is the reason, but for the reason itself."""
+"""The bytes after the serial number and date of an entry whose only extension is the reason, without the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevokedEntry:
-    """One revoked certificate."""
+    """The entry of a revoked certificate: when it was revoked, and the reason."""
 
     at: datetime
     reason: Reason
@@ -42,7 +42,7 @@ class RevokedEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Columns of up to some millions of entries, sorted by serial number."""
+    """Columns of up to a few million entries, sorted by serial number."""
 
     serials: npt.NDArray[np.uint64]
     at: npt.NDArray[np.uint32]
@@ -50,9 +50,9 @@ class _Segment:
 
 
 class RevocationList:
-    """What a list says, and of whom; its signature has been found to hold.
+    """A revocation list whose signature has been verified.
 
-    `partition` is the directory name of the municipality that it is about, None where it is about everybody.
+    `partition` is the directory name of its municipality, or None for a full list.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class RevocationList:
         self._segments = segments
 
     def __len__(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
         return sum(len(segment.serials) for segment in self._segments)
 
     def find(self, serial: int) -> RevokedEntry | None:
-        """The entry of a serial number."""
-        wanted = np.uint64(serial)
+        """Return the entry of a serial number, or None if it is not listed."""
+        number = np.uint64(serial)
         for segment in self._segments:
-            place = int(segment.serials.searchsorted(wanted))
-            if place < len(segment.serials) and segment.serials[place] == wanted:
+            index = int(segment.serials.searchsorted(number))
+            if index < len(segment.serials) and segment.serials[index] == number:
                 return RevokedEntry(
-                    datetime.fromtimestamp(int(segment.at[place]), UTC), Reason(int(segment.reasons[place]))
+                    datetime.fromtimestamp(int(segment.at[index]), UTC), Reason(int(segment.reasons[index]))
                 )
         return None
 
@@ -84,72 +84,75 @@ class RevocationList:
 def read_revocation_list(
     data: bytes | BinaryIO, anchor: Anchor, *, piece: int = PIECE_BYTES, segment: int = SEGMENT_ENTRIES
 ) -> RevocationList:
-    """Read a list as DER, from a file where it is large: so many bytes (`piece`) are read at once, and so many entries
-    (`segment`) are sorted together. Raises VerificationFailed with UNTRUSTED_INFORMATION for what is no list, is not
-    the
-    authority's, or says what is not understood and must be."""
+    """Read a list as DER, from a file if it is large.
+
+    `piece` bytes are read at a time, and `segment` entries are sorted together. Raises VerificationFailed with
+    UNTRUSTED_INFORMATION if the data is not a list, is not from the authority, or has a critical extension that is not
+    understood.
+    """
     file = BytesIO(data) if isinstance(data, bytes) else data
     try:
         return _read(_Stream(file, anchor.digest, piece), anchor, segment)
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
         raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, f"no revocation list that could be read: {error}"
+            Finding.UNTRUSTED_INFORMATION, f"the revocation list cannot be read: {error}"
         ) from error
 
 
 class _Stream:
-    """A file read in pieces, of which a part is kept and all of what is to be signed is digested."""
+    """A file that is read in chunks. Only a part is buffered; the signed part is hashed as it is read."""
 
     def __init__(self, file: BinaryIO, algorithm: hashes.HashAlgorithm, piece: int) -> None:
         self._file = file
         self._piece = piece
         self._digest = hashes.Hash(algorithm)
-        self._held = b""
-        self._left = 0
-        """Bytes of what is signed that have not come yet."""
+        self._buffer = b""
+        self._unhashed = 0
+        """Bytes of the signed part that have not been read yet."""
 
     def header(self, tag: int) -> tuple[int, bytes]:
-        """The length of the next value of that tag, and its header; its contents come next."""
-        self._want(6)
-        size, after = _length(self._held, 0, tag)
+        """Read the header of the next value, which must have that tag. Return the length of its contents and the
+        header."""
+        self._fill(6)
+        size, after = _length(self._buffer, 0, tag)
         header = self.take(after)
         return size, header
 
     def begin_signed(self, length: int) -> None:
-        """From here on, `length` bytes are what is signed."""
-        self._left = length
+        """Start the signed part, which is the next `length` bytes."""
+        self._unhashed = length
 
     def take(self, count: int) -> bytes:
-        """The next bytes."""
-        self._want(count)
-        if len(self._held) < count:
-            raise ValueError("it ends too early")
-        taken, self._held = self._held[:count], self._held[count:]
-        if self._left:
-            self._digest.update(taken[: self._left])
-            self._left -= min(len(taken), self._left)
+        """Read and return the next `count` bytes. Raises ValueError at the end of the file."""
+        self._fill(count)
+        if len(self._buffer) < count:
+            raise ValueError("the file is truncated")
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        if self._unhashed:
+            self._digest.update(taken[: self._unhashed])
+            self._unhashed -= min(len(taken), self._unhashed)
         return taken
 
     def peek(self) -> int:
-        """The next value's tag; 0 at the end."""
-        self._want(1)
-        return self._held[0] if self._held else 0
+        """Return the tag of the next value, or 0 at the end of the file."""
+        self._fill(1)
+        return self._buffer[0] if self._buffer else 0
 
     def rest(self) -> bytes:
-        """All that is held but not taken yet, at least a piece of it."""
-        self._want(self._piece)
-        return self._held
+        """Return the buffered bytes that have not been read yet: at least one chunk, unless the file ends."""
+        self._fill(self._piece)
+        return self._buffer
 
     def digest(self) -> bytes:
         return self._digest.finalize()
 
-    def _want(self, count: int) -> None:
-        if len(self._held) < count:
-            self._held += self._file.read(max(count - len(self._held), self._piece))
+    def _fill(self, count: int) -> None:
+        if len(self._buffer) < count:
+            self._buffer += self._file.read(max(count - len(self._buffer), self._piece))
 
 
 def _length(data: bytes, place: int, tag: int) -> tuple[int, int]:
-    """The length of a value's contents, and where they begin."""
+    """Return the length of a value's contents, and the offset at which they begin."""
     if len(data) < place + 2 or data[place] != tag:
         raise ValueError(f"a value of tag {tag:02X} was expected")
     first = data[place + 1]
@@ -157,7 +160,7 @@ def _length(data: bytes, place: int, tag: int) -> tuple[int, int]:
         return first, place + 2
     size = first & 0x7F
     if not 1 <= size <= 4:
-        raise ValueError("a length that is too long")
+        raise ValueError("a length has more than four bytes or an indefinite form")
     return int.from_bytes(data[place + 2 : place + 2 + size]), place + 2 + size
 
 
@@ -186,18 +189,18 @@ def _read(stream: _Stream, anchor: Anchor, segment: int) -> RevocationList:
     algorithm = algorithm_header + stream.take(algorithm_size)
     signature_size, signature_header = stream.header(0x03)
     unused, signature = stream.take(1), stream.take(signature_size - 1)
-    behind = len(algorithm) + len(signature_header) + signature_size
-    if outer_length != len(header) + body_length + behind or unused != b"\x00" or stream.rest():
-        raise ValueError("it ends elsewhere than it says")
-    # What is left without the entries is small: a library reads it, as a list of nobody.
+    trailer = len(algorithm) + len(signature_header) + signature_size
+    if outer_length != len(header) + body_length + trailer or unused != b"\x00" or stream.rest():
+        raise ValueError("the lengths in the list do not agree with its size")
+    # Without the entries the rest is small: asn1crypto parses it, as an empty list.
     body = asn1_crl.TbsCertList.load(_sequence(head + extensions), strict=True)
     return _checked(body, algorithm, signature, digest, anchor, segments)
 
 
 def _signed_header(stream: _Stream) -> tuple[int, bytes]:
-    held = stream.rest()
-    size, after = _length(held, 0, 0x30)
-    return size, held[:after]
+    buffered = stream.rest()
+    size, after = _length(buffered, 0, 0x30)
+    return size, buffered[:after]
 
 
 def _sequence(contents: bytes) -> bytes:
@@ -208,24 +211,23 @@ def _sequence(contents: bytes) -> bytes:
 def _checked(
     body: Any, algorithm: bytes, signature: bytes, digest: bytes, anchor: Anchor, segments: list[_Segment]
 ) -> RevocationList:
-    """The list, where it is the authority's and says nothing that is not understood."""
+    """Return the list after checking that the authority signed it and that its critical extensions are understood.
+    Raises VerificationFailed."""
     if body["version"].native != "v2":
         raise ValueError("a version 2 list was expected")
     if body["issuer"].dump() != anchor.name:
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another authority's")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is from another authority")
     if body["signature"].dump() != algorithm:
-        raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, "the list names one algorithm inside and another outside"
-        )
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list names two different signature algorithms")
     extensions = _extensions(body)
     number, key, point = (extensions.get(name) for name in _UNDERSTOOD)
     if key is None or key["extn_value"].parsed["key_identifier"].native != anchor.key_identifier:
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another generation's")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is from another generation of the authority")
     if not anchor.signed_digest(signature, digest, x509.ObjectIdentifier(body["signature"]["algorithm"].dotted)):
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the authority's signature over the list does not hold")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the authority's signature over the list is not valid")
     this_update, next_update = body["this_update"].native, body["next_update"].native
     if next_update is None:
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list does not say until when it holds")
+        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list has no nextUpdate")
     return RevocationList(
         anchor, int(number["extn_value"].parsed.native) if number else 0, (this_update, next_update),
         _partition(point) if point else None, segments,
@@ -236,31 +238,35 @@ _UNDERSTOOD = ("crl_number", "authority_key_identifier", "issuing_distribution_p
 
 
 def _extensions(body: Any) -> dict[str, Any]:
-    """A list's extensions by name, none of which is critical and not understood."""
+    """Return the list's extensions by name. Raises VerificationFailed for a critical one that is not understood."""
     extensions: dict[str, Any] = {}
     for extension in body["crl_extensions"]:
         name = extension["extn_id"].native
         if name in extensions:
-            raise ValueError(f"the extension {name} is there twice")
+            raise ValueError(f"the list has the extension {name} twice")
         if extension["critical"].native and name not in _UNDERSTOOD:
-            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, f"the list has a critical extension {name}")
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, f"the list has the unknown critical extension {name}"
+            )
         extensions[name] = extension
     return extensions
 
 
 def _partition(extension: Any) -> x509.Name:
-    """Whose list it is, by its issuing distribution point."""
+    """Return the name of the issuing distribution point, which is the municipality's."""
     point = extension["extn_value"].parsed
-    narrowed = [name for name in ("only_contains_ca_certs", "only_contains_attribute_certs", "indirect_crl")
+    restrictions = [name for name in ("only_contains_ca_certs", "only_contains_attribute_certs", "indirect_crl")
                 if point[name].native]  # fmt: skip
-    if not extension["critical"].native or narrowed or point["only_some_reasons"].native is not None:
+    if not extension["critical"].native or restrictions or point["only_some_reasons"].native is not None:
         raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, "the list's distribution point is not of holders' certificates"
+            Finding.UNTRUSTED_INFORMATION, "the list's issuing distribution point is not for holders' certificates"
         )
     full = point["distribution_point"].native is not None and point["distribution_point"].name == "full_name"
     names = point["distribution_point"].chosen if full else []
     if len(names) != 1 or names[0].name != "directory_name":
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list's distribution point is no directory entry")
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, "the list's distribution point is not a directory entry"
+        )
     name = names[0].chosen
     return x509.Name([
         x509.RelativeDistinguishedName([
@@ -271,16 +277,16 @@ def _partition(extension: Any) -> x509.Name:
 
 
 def _segments(stream: _Stream, size: int, most: int) -> Iterator[_Segment]:
-    """The entries that `size` bytes hold, in sorted segments of `most` entries or some more."""
+    """Yield the entries in the next `size` bytes as sorted segments of at least `most` entries."""
     columns: list[tuple[Any, ...]] = []
     count = 0
     while size:
-        held = stream.rest()[:size]
-        starts = _starts(held, last=len(held) == size)
+        buffered = stream.rest()[:size]
+        starts = _starts(buffered, last=len(buffered) == size)
         if not starts:
-            raise ValueError(f"an entry of more than {_LONGEST_ENTRY} bytes, or none at all")
+            raise ValueError(f"an entry is incomplete or longer than {_LONGEST_ENTRY} bytes")
         end = starts.pop()
-        columns.append(_columns(held[:end], np.array(starts, np.int64), end))
+        columns.append(_columns(buffered[:end], np.array(starts, np.int64), end))
         stream.take(end)
         size -= end
         count += len(starts)
@@ -290,29 +296,29 @@ def _segments(stream: _Stream, size: int, most: int) -> Iterator[_Segment]:
 
 
 def _starts(data: bytes, *, last: bool) -> list[int]:
-    """Where the whole entries in `data` begin, and at the end where the last of them ends."""
+    """Return the offsets of the complete entries in `data`, followed by the end of the last one."""
     starts, place, length = [], 0, len(data)
     while place + 2 <= length:
         size = data[place + 1]
         if size >= 0x80:
             contents, begins = _length(data[place : place + 6], 0, 0x30)
             if contents > _LONGEST_ENTRY:
-                raise ValueError(f"an entry of more than {_LONGEST_ENTRY} bytes")
+                raise ValueError(f"an entry is longer than {_LONGEST_ENTRY} bytes")
             size = begins + contents - 2
         if place + 2 + size > length:
             break
         starts.append(place)
         place += 2 + size
     if last and place != length:
-        raise ValueError("an entry reaches beyond the end of the entries")
+        raise ValueError("the last entry extends beyond the end of the entries")
     return [*starts, place] if starts else []
 
 
 def _columns(data: bytes, starts: npt.NDArray[np.int64], end: int) -> tuple[Any, ...]:
-    """Serial numbers, instants and reasons of the entries that begin at `starts`."""
+    """Return the serial numbers, revocation times and reasons of the entries that begin at `starts`."""
     octets = np.frombuffer(data, np.uint8)
     lengths = np.diff(starts, append=end)
-    # Shape: length of the entry, width of its serial number. Both are the same for nearly all entries of a list.
+    # Shape: the length of an entry and the width of its serial number. Nearly all entries of a list have the same one.
     widths = octets[starts + 3].astype(np.int64)
     shapes = lengths * 256 + widths
     serials = np.empty(len(starts), np.uint64)
@@ -332,8 +338,8 @@ def _columns(data: bytes, starts: npt.NDArray[np.int64], end: int) -> tuple[Any,
 
 
 def _plain(rows: Bytes, length: int, width: int) -> tuple[Any, ...] | None:
-    """The columns of entries of one shape, each a serial number, a UTCTime and at most a reason; None where one of them
-    is anything else."""
+    """Return the columns of entries of one shape if each is a serial number, a UTCTime and at most a reason; otherwise
+    return None."""
     rest = length - (4 + width) - 15
     if not 1 <= width <= 9 or rest not in (0, len(_REASON_ONLY) + 1) or length >= 0x80:
         return None
@@ -359,7 +365,7 @@ def _plain(rows: Bytes, length: int, width: int) -> tuple[Any, ...] | None:
 
 
 def _instants(digits: Bytes) -> npt.NDArray[np.uint32]:
-    """Seconds since 1970 of yymmddHHMMSS, 1970 to 2049."""
+    """Convert the digits yymmddHHMMSS (1970 to 2049) to seconds since 1970."""
     pairs = (digits[:, 0::2] - 48).astype(np.int64) * 10 + (digits[:, 1::2] - 48)
     year, month, day, hour, minute, second = pairs.T
     months = (np.where(year >= 50, 1900, 2000) + year - 1970) * 12 + month - 1
@@ -367,7 +373,7 @@ def _instants(digits: Bytes) -> npt.NDArray[np.uint32]:
     if np.any(
         (dates < 0) | (month < 1) | (month > 12) | (day < 1) | (day > 31) | (hour > 23) | (minute > 59) | (second > 59)
     ):
-        raise ValueError("a date that there is not")
+        raise ValueError("a revocation date does not exist or is before 1970")
     seconds: npt.NDArray[np.uint32] = (dates * 86400 + hour * 3600 + minute * 60 + second).astype(np.uint32)
     return seconds
 
@@ -380,11 +386,11 @@ _REASONS = {
 
 
 def _one(data: bytes) -> tuple[int, int, int]:
-    """An entry of another shape, taken apart by a library."""
+    """Return the serial number, revocation time and reason of an entry of any other shape; asn1crypto parses it."""
     entry = asn1_crl.RevokedCertificate.load(data, strict=True)
     serial, reason = int(entry["user_certificate"].native), Reason.UNSPECIFIED
     if not 0 < serial < 1 << 64:
-        raise ValueError("a serial number that no authority gives out")
+        raise ValueError("a serial number is not one that an authority assigns")
     for extension in entry["crl_entry_extensions"] if entry["crl_entry_extensions"].native is not None else ():
         if extension["extn_id"].native == "crl_reason":
             reason = _REASONS[extension["extn_value"].parsed.native]

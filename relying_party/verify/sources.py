@@ -1,4 +1,4 @@
-"""Where word on revocation comes from: OCSP, and lists, by HTTP, from the directory or out of files."""
+"""Sources of the revocation status: OCSP, and revocation lists over HTTP, from the directory or from files."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from kazashi.world.rng import secure_random
 OCSP, PARTITION_LIST, FULL_LIST, DIRECTORY = "ocsp", "partition-list", "full-list", "directory"
 
 PATIENCE = 10.0
-"""Seconds that a server has to answer."""
+"""Seconds that a server has to respond."""
 
 
 @lru_cache(maxsize=1)
 def web_client() -> httpx.Client:
-    """The client over HTTP that all sources of this process share, until it ends."""
+    """Return the HTTP client that all sources of this process share. It is closed when the process ends."""
     client = httpx.Client(timeout=PATIENCE)
     atexit.register(client.close)
     return client
@@ -42,24 +42,25 @@ def web_client() -> httpx.Client:
 
 @dataclass(frozen=True, slots=True)
 class RevocationStatus:
-    """What a source says of a certificate: its revocation, if there is one, and what that rests on."""
+    """What a source says of a certificate: its revocation, if there is one, and the evidence."""
 
     revocation: RevokedEntry | None
     evidence: Evidence
 
 
 class Source(Protocol):
-    """Somebody who can say whether a certificate is revoked."""
+    """A source that can say whether a certificate is revoked."""
 
     def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
     ) -> RevocationStatus:
-        """What is known of a certificate as of the instant `at`, asked at the instant `now`. Raises
+        """Return the revocation status of a certificate as of the instant `at`, queried at the instant `now`. Raises
         VerificationFailed."""
 
 
 class Ocsp:
-    """The authority's OCSP responder. `ask` takes a kind's word and a request as DER, and answers the response."""
+    """The authority's OCSP responder. `ask` takes the code of a certificate type and a request as DER, and returns the
+    response as DER."""
 
     def __init__(self, ask: Callable[[str, bytes], bytes]) -> None:
         self._ask = ask
@@ -67,17 +68,20 @@ class Ocsp:
     def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
     ) -> RevocationStatus:
-        """What the responder says now; a revocation has its own date, and so tells of the past too."""
+        """Return the status that the responder gives now. A revocation has its own date, so it also covers the past."""
         nonce = secure_random(8 * NONCE_BYTES).to_bytes(NONCE_BYTES)
-        answer = self._ask(certificate.kind.code, ocsp_request(anchor, certificate.parsed, nonce))
-        found = read_ocsp_answer(answer, anchor, certificate.serial, nonce, now, policy)
-        if at > found.next_update:
-            raise VerificationFailed(Finding.STALE_INFORMATION, f"the answer holds until {found.next_update}")
-        return RevocationStatus(found.revocation, Evidence(OCSP, found.this_update, found.next_update))
+        unverified = self._ask(certificate.kind.code, ocsp_request(anchor, certificate.parsed, nonce))
+        answer = read_ocsp_answer(unverified, anchor, certificate.serial, nonce, now, policy)
+        if at > answer.next_update:
+            raise VerificationFailed(
+                Finding.STALE_INFORMATION, f"the OCSP response is valid until {answer.next_update}"
+            )
+        return RevocationStatus(answer.revocation, Evidence(OCSP, answer.this_update, answer.next_update))
 
 
 def ocsp_over_http(services: str, key: str) -> Ocsp:
-    """OCSP at the authorities' address (`kazashi.web.ports.AUTHORITIES`), as the caller who has that key."""
+    """Return the OCSP responder at the authorities' address (`kazashi.web.ports.AUTHORITIES`); `key` is the API key of
+    a registered caller."""
 
     def ask(kind: str, request: bytes) -> bytes:
         headers = {"Content-Type": "application/ocsp-request", "Authorization": f"Bearer {key}"}
@@ -85,75 +89,75 @@ def ocsp_over_http(services: str, key: str) -> Ocsp:
             response = web_client().post(f"{services}/ocsp/{kind}", content=request, headers=headers)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            raise VerificationFailed(Finding.NO_INFORMATION, f"OCSP at {services} does not answer: {error}") from error
+            raise VerificationFailed(Finding.NO_INFORMATION, f"OCSP at {services} is unavailable: {error}") from error
         return response.content
 
     return Ocsp(ask)
 
 
 Fetch = Callable[[HolderCertificate, Anchor], bytes | Path]
-"""Gets the list in which a certificate would stand, as DER or as a file. Raises VerificationFailed."""
+"""Fetches the list that would contain a certificate, as DER or as a file. Raises VerificationFailed."""
 
 
 class Lists:
-    """Revocation lists, read once and kept for as long as the policy says."""
+    """Revocation lists, read once and cached for as long as the policy says."""
 
     def __init__(self, name: str, fetch: Fetch) -> None:
         self._name = name
         self._fetch = fetch
-        self._kept: dict[tuple[bytes, bytes], RevocationList] = {}
+        self._cache: dict[tuple[bytes, bytes], RevocationList] = {}
 
     def status(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
     ) -> RevocationStatus:
-        """What the list says."""
-        found = self._list(certificate, anchor, at, now, policy)
-        if found.partition is not None and found.partition != certificate.partition:
-            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is another municipality's")
-        if found.this_update > now + policy.clock_tolerance:
+        """Return the status according to the list."""
+        crl = self._list(certificate, anchor, at, now, policy)
+        if crl.partition is not None and crl.partition != certificate.partition:
+            raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is from another municipality")
+        if crl.this_update > now + policy.clock_tolerance:
             raise VerificationFailed(
-                Finding.STALE_INFORMATION, f"the list is of {found.this_update}, which is yet to come"
+                Finding.STALE_INFORMATION, f"the list's thisUpdate {crl.this_update} is in the future"
             )
-        if not at <= found.next_update:
-            raise VerificationFailed(Finding.STALE_INFORMATION, f"the list holds until {found.next_update}")
-        revocation = found.find(certificate.serial)
-        if revocation is None and certificate.not_after < found.this_update:
+        if not at <= crl.next_update:
+            raise VerificationFailed(Finding.STALE_INFORMATION, f"the list is valid until {crl.next_update}")
+        revocation = crl.find(certificate.serial)
+        if revocation is None and certificate.not_after < crl.this_update:
             raise VerificationFailed(
-                Finding.STALE_INFORMATION, "the list no longer speaks of certificates that had ended"
+                Finding.STALE_INFORMATION, "the list no longer includes certificates that expired before it"
             )
-        return RevocationStatus(revocation, Evidence(self._name, found.this_update, found.next_update))
+        return RevocationStatus(revocation, Evidence(self._name, crl.this_update, crl.next_update))
 
     def _list(
         self, certificate: HolderCertificate, anchor: Anchor, at: datetime, now: datetime, policy: VerificationPolicy
     ) -> RevocationList:
-        place = (anchor.key_identifier, certificate.partition.public_bytes() if self._name != FULL_LIST else b"")
-        kept = self._kept.get(place)
-        if kept is not None and now < kept.this_update + policy.lists_fresh_for:
-            return kept
+        key = (anchor.key_identifier, certificate.partition.public_bytes() if self._name != FULL_LIST else b"")
+        cached = self._cache.get(key)
+        if cached is not None and now < cached.this_update + policy.lists_fresh_for:
+            return cached
         try:
             fetched = self._fetch(certificate, anchor)
             if isinstance(fetched, Path):
                 with fetched.open("rb") as file:
-                    found = read_revocation_list(file, anchor)
+                    crl = read_revocation_list(file, anchor)
             else:
-                found = read_revocation_list(fetched, anchor)
+                crl = read_revocation_list(fetched, anchor)
         except (VerificationFailed, OSError) as error:
-            if kept is not None and at <= kept.next_update:
-                return kept
+            if cached is not None and at <= cached.next_update:
+                return cached
             if isinstance(error, VerificationFailed):
                 raise
             raise VerificationFailed(Finding.NO_INFORMATION, f"the list cannot be read: {error}") from error
-        if kept is not None and found.number < kept.number:
+        if cached is not None and crl.number < cached.number:
             raise VerificationFailed(
-                Finding.UNTRUSTED_INFORMATION, f"list {found.number} comes after list {kept.number}"
+                Finding.UNTRUSTED_INFORMATION, f"list {crl.number} is older than the cached list {cached.number}"
             )
-        self._kept[place] = found
-        return found
+        self._cache[key] = crl
+        return crl
 
 
 def lists_over_http(services: str, *, full: bool = False, patience: float = PATIENCE) -> Lists:
-    """The published lists at the authorities' address: those of municipalities, or everybody's. `patience` is how
-    many seconds they may take."""
+    """Return the lists published at the authorities' address: those of municipalities, or the full ones. `patience` is
+    the timeout in seconds."""
 
     def fetch(certificate: HolderCertificate, anchor: Anchor) -> bytes:
         address = f"{services}/{quote(_path(certificate, anchor, full=full))}"
@@ -162,7 +166,7 @@ def lists_over_http(services: str, *, full: bool = False, patience: float = PATI
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise VerificationFailed(
-                Finding.NO_INFORMATION, f"there is no list to be had at {address}: {error}"
+                Finding.NO_INFORMATION, f"no list could be fetched from {address}: {error}"
             ) from error
         return response.content
 
@@ -170,7 +174,7 @@ def lists_over_http(services: str, *, full: bool = False, patience: float = PATI
 
 
 def lists_in(directory: Path, *, full: bool = False) -> Lists:
-    """Lists out of a directory that is laid out as they are published."""
+    """Return the lists in a local directory that has the layout of the published ones."""
     return Lists(
         FULL_LIST if full else PARTITION_LIST,
         lambda certificate, anchor: directory / _path(certificate, anchor, full=full),
@@ -178,16 +182,20 @@ def lists_in(directory: Path, *, full: bool = False) -> Lists:
 
 
 def _path(certificate: HolderCertificate, anchor: Anchor, *, full: bool) -> str:
-    """Where a list is published: a pure function of what the certificate's distribution point says."""
+    """Return the path at which a list is published; it depends only on the anchor's generation and the certificate's
+    type and distribution point. Raises VerificationFailed."""
     where = "full" if full else "/".join(certificate.municipality)
     if "." in where:
-        raise VerificationFailed(Finding.NO_INFORMATION, f"no municipality is called {where}")
+        raise VerificationFailed(Finding.NO_INFORMATION, f"{where} is not the name of a municipality")
     return f"crl/{certificate.kind.code}/{anchor.generation}/{where}.crl"
 
 
 def lists_in_directory(uri: str) -> Lists:
-    """The lists that an LDAP server has at the certificates' distribution points, asked for with OpenLDAP's own
-    `ldapsearch`: no LDAP package for Python is both kept and free of compilation."""
+    """Return the lists that an LDAP server has at the certificates' distribution points.
+
+    They are fetched with OpenLDAP's `ldapsearch`, because no LDAP package for Python is both maintained and free of
+    compilation.
+    """
 
     def fetch(certificate: HolderCertificate, anchor: Anchor) -> bytes:
         entry = certificate.partition.rfc4514_string(_LDAP_NAMES)
@@ -196,10 +204,10 @@ def lists_in_directory(uri: str) -> Lists:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise VerificationFailed(Finding.NO_INFORMATION, f"ldapsearch cannot be asked: {error}") from error
+            raise VerificationFailed(Finding.NO_INFORMATION, f"ldapsearch failed: {error}") from error
         if done.returncode:
-            said = " ".join(done.stderr.split()) or f"status {done.returncode}"
-            raise VerificationFailed(Finding.NO_INFORMATION, f"the directory {uri} does not say: {said}")
+            message = " ".join(done.stderr.split()) or f"status {done.returncode}"
+            raise VerificationFailed(Finding.NO_INFORMATION, f"the directory {uri} returned an error: {message}")
         values = (b64decode(line.partition(":: ")[2]) for line in done.stdout.splitlines() if ":: " in line)
         return _of_generation(values, anchor, entry)
 
@@ -211,11 +219,11 @@ _LDAP_NAMES = {NameOID.COUNTRY_NAME: "c", NameOID.ORGANIZATION_NAME: "o", NameOI
 
 
 def _of_generation(values: Iterable[bytes], anchor: Anchor, entry: str) -> bytes:
-    """The list of the anchor's generation: an entry of the directory has one to each."""
+    """Return the list of the anchor's generation: a directory entry has one for each. Raises VerificationFailed."""
     for value in values:
         try:
-            found = x509.load_der_x509_crl(value)
-            key = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+            crl = x509.load_der_x509_crl(value)
+            key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
         except (ValueError, x509.ExtensionNotFound):
             continue
         if key == anchor.key_identifier:

@@ -1,4 +1,4 @@
-"""What a check comes to: good, bad, or indeterminate; why, since when, by which source, and how old that source was."""
+"""The result of a verification: the outcome, its finding, since when, and the revocation source with its age."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kazashi.relying_party.verify.finding import VerificationFailed
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the word on revocation rests on: the kind of source, and from when until when it holds."""
+    """What the revocation status rests on: the kind of source, and the period that its information is valid for."""
 
     source: str
     produced: datetime
@@ -24,11 +24,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The outcome of a check at the instant `at`.
+    """The outcome of a verification as of the instant `at`.
 
-    `since` and `reason` are there for a certificate that is revoked or held, also where that was after `at` and the
-    verdict is good. `evidence` is what revocation was looked up in. A verdict is no truth value: whoever writes
-    `if verdict:` would take an indeterminate one for good.
+    `since` and `reason` are set for a certificate that is revoked or on hold, even if that happened after `at` and the
+    verdict is good. `evidence` is the source of the revocation status. A verdict has no truth value, because
+    `if verdict:` would treat an indeterminate one as good.
     """
 
     outcome: Outcome
@@ -40,29 +40,29 @@ class Verdict:
     evidence: Evidence | None = None
     certificate: HolderCertificate | None = None
     signed: tuple[str, ...] = ()
-    """What of a document the signature covers, in words."""
+    """Descriptions of the parts of a document that the signature covers."""
 
     @classmethod
     def refuted(
         cls, refuted: VerificationFailed, at: datetime, certificate: HolderCertificate | None = None
     ) -> Verdict:
-        """What a check that was stopped comes to."""
+        """Return the verdict for a check that failed."""
         return cls(
             outcome=refuted.outcome, at=at, finding=refuted.finding, detail=refuted.detail, certificate=certificate
         )
 
     def __bool__(self) -> NoReturn:
-        """Refuse to be taken for a truth value."""
-        raise TypeError("a verdict is good, bad or indeterminate; compare its outcome")
+        """Raise TypeError: a verdict has no truth value."""
+        raise TypeError("a verdict has no truth value; compare its outcome, which is good, bad or indeterminate")
 
     @property
     def age(self) -> timedelta | None:
-        """How old the evidence was at the instant of the verdict; not below zero, where a later source was used."""
+        """How old the evidence was at the instant of the verdict; zero if the evidence is newer."""
         return max(self.at - self.evidence.produced, timedelta()) if self.evidence else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The verdict as JSON has it."""
-        found = self.certificate
+        """Return the verdict as a JSON object; dates are in ISO 8601, and values that are not known are None."""
+        certificate = self.certificate
         return {
             "outcome": self.outcome.value,
             "finding": self.finding.value if self.finding else None,
@@ -74,5 +74,5 @@ class Verdict:
             "source_produced": self.evidence.produced.isoformat() if self.evidence else None,
             "source_age_seconds": int(self.age.total_seconds()) if self.age is not None else None,
             "signed": list(self.signed),
-            "certificate": found.as_dict() if found else None,
+            "certificate": certificate.as_dict() if certificate else None,
         }

@@ -1,4 +1,4 @@
-"""A certificate's verdict: its profile, its authority, its time, and whether it is revoked."""
+"""The verdict on a certificate: checks its profile, authority, validity period and revocation status."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kazashi.world.clock import Clock
 class Verifier:
     """Gives verdicts on certificates.
 
-    `sources` are asked in their order, and the first that knows decides. An authority has one tier: a path has two
-    certificates, and its authority's key is chosen by its identifier, never by name, which all generations share.
+    `sources` are queried in order, and the first that has the status decides. An authority has one tier, so a path has
+    two certificates. The authority's key is chosen by its identifier, never by the name, which all generations share.
     """
 
     def __init__(
@@ -37,87 +37,89 @@ class Verifier:
     def certificate(
         self, unverified_certificate: bytes, kind: CertificateType | None = None, at: datetime | None = None
     ) -> Verdict:
-        """The verdict on a certificate (DER) as of an instant (now), of a kind (either). Never raises for what the
-        certificate is."""
+        """Return the verdict on a certificate (DER).
+
+        Without `kind`, either certificate type is accepted; without `at`, the verdict is as of now. Never raises for
+        an invalid certificate.
+        """
         at = at or self.clock.now()
         try:
-            found = self.read(unverified_certificate, kind)
+            certificate = self.read(unverified_certificate, kind)
         except VerificationFailed as refuted:
             return Verdict.refuted(refuted, at)
-        return self.verdict(found, at)
+        return self.verdict(certificate, at)
 
-    def verdict(self, found: HolderCertificate, at: datetime) -> Verdict:
-        """The verdict on a certificate that keeps its profile."""
+    def verdict(self, certificate: HolderCertificate, at: datetime) -> Verdict:
+        """Return the verdict on a certificate that follows its profile."""
         try:
-            return self._verdict(found, self.issuer(found, at), at)
+            return self._verdict(certificate, self.issuer(certificate, at), at)
         except VerificationFailed as refuted:
-            return Verdict.refuted(refuted, at, found)
+            return Verdict.refuted(refuted, at, certificate)
 
     def read(self, unverified_certificate: bytes, kind: CertificateType | None = None) -> HolderCertificate:
-        """A certificate that keeps its profile. Raises VerificationFailed."""
-        found = read_certificate(unverified_certificate, self._profile)
-        if kind is not None and found.kind is not kind:
+        """Read a certificate that must follow its profile. Raises VerificationFailed."""
+        certificate = read_certificate(unverified_certificate, self._profile)
+        if kind is not None and certificate.kind is not kind:
             raise VerificationFailed(
-                Finding.WRONG_KIND, f"this is a {found.kind.code} certificate, and not one for {kind.code}"
+                Finding.WRONG_KIND, f"this is a {certificate.kind.code} certificate, not one for {kind.code}"
             )
-        return found
+        return certificate
 
-    def issuer(self, found: HolderCertificate, at: datetime) -> Anchor:
-        """The generation that has signed a certificate, which was in its time. Raises VerificationFailed."""
+    def issuer(self, certificate: HolderCertificate, at: datetime) -> Anchor:
+        """Return the generation that signed a certificate, after checking that both were valid at the instant `at`.
+        Raises VerificationFailed."""
         try:
-            anchor = self.anchors.find(found.authority_key)
+            anchor = self.anchors.find(certificate.authority_key)
         except BadAnchor as error:
             raise VerificationFailed(
                 Finding.WRONG_AUTHORITY, f"the trusted certificates cannot be read: {error}"
             ) from error
         if anchor is None:
             raise VerificationFailed(
-                Finding.WRONG_AUTHORITY, "no authority that is trusted has the key that it was signed with"
+                Finding.WRONG_AUTHORITY, "no trusted authority has the key that signed the certificate"
             )
-        if found.parsed.issuer.public_bytes() != anchor.name or found.kind is not anchor.kind:
-            raise VerificationFailed(
-                Finding.WRONG_AUTHORITY, "the key is not of the authority that it is said to be by"
-            )
-        parsed = found.parsed
+        if certificate.parsed.issuer.public_bytes() != anchor.name or certificate.kind is not anchor.kind:
+            raise VerificationFailed(Finding.WRONG_AUTHORITY, "the key belongs to another authority than the issuer")
+        parsed = certificate.parsed
         if not anchor.signed(parsed.signature, parsed.tbs_certificate_bytes, parsed.signature_algorithm_oid):
             raise VerificationFailed(
-                Finding.BROKEN_CERTIFICATE, "the authority's signature over the certificate does not hold"
+                Finding.BROKEN_CERTIFICATE, "the authority's signature over the certificate is not valid"
             )
         if not anchor.not_before <= at <= anchor.not_after:
             raise VerificationFailed(
                 Finding.WRONG_AUTHORITY, "the authority's own certificate is not valid at that time"
             )
-        if at < found.not_before:
-            raise VerificationFailed(Finding.NOT_YET_VALID, f"it is valid from {found.not_before}")
-        if at > found.not_after:
-            raise VerificationFailed(Finding.EXPIRED, f"it ended at {found.not_after}")
+        if at < certificate.not_before:
+            raise VerificationFailed(Finding.NOT_YET_VALID, f"the certificate is valid from {certificate.not_before}")
+        if at > certificate.not_after:
+            raise VerificationFailed(Finding.EXPIRED, f"the certificate expired at {certificate.not_after}")
         return anchor
 
-    def _verdict(self, found: HolderCertificate, anchor: Anchor, at: datetime) -> Verdict:
-        word = self._word(found, anchor, at)
-        good = Verdict(outcome=Outcome.GOOD, at=at, evidence=word.evidence, certificate=found)
-        revocation = word.revocation
+    def _verdict(self, certificate: HolderCertificate, anchor: Anchor, at: datetime) -> Verdict:
+        status = self._status(certificate, anchor, at)
+        good = Verdict(outcome=Outcome.GOOD, at=at, evidence=status.evidence, certificate=certificate)
+        revocation = status.revocation
         if revocation is None:
             return good
         finding = Finding.HELD if revocation.reason is Reason.CERTIFICATE_HOLD else Finding.REVOKED
         since = replace(good, since=revocation.at, reason=revocation.reason)
         if revocation.at > at:
-            return replace(since, detail=f"it was {finding.value} later, at {revocation.at}")
+            return replace(since, detail=f"the certificate was {finding.value} later, at {revocation.at}")
         detail = f"{finding.value} since {revocation.at}: {revocation.reason.asn1_name}"
         return replace(since, outcome=Outcome.BAD, finding=finding, detail=detail)
 
-    def _word(self, found: HolderCertificate, anchor: Anchor, at: datetime) -> RevocationStatus:
-        """What the first source says that knows. Raises VerificationFailed, with what the most telling one has to
-        say."""
+    def _status(self, certificate: HolderCertificate, anchor: Anchor, at: datetime) -> RevocationStatus:
+        """Return the status from the first source that has it. Raises VerificationFailed with the most specific finding
+        and the details of all sources."""
         failures: list[VerificationFailed] = []
         for source in self._sources:
             try:
-                return source.status(found, anchor, at, self.clock.now(), self.policy)
+                return source.status(certificate, anchor, at, self.clock.now(), self.policy)
             except VerificationFailed as refuted:
                 if refuted.finding not in INDETERMINATE:
                     raise
                 failures.append(refuted)
         if not failures:
-            raise VerificationFailed(Finding.NO_INFORMATION, "no source was given that could say whether it is revoked")
-        telling = next((one for one in failures if one.finding is not Finding.NO_INFORMATION), failures[0])
-        raise VerificationFailed(telling.finding, "; ".join(one.detail for one in failures))
+            raise VerificationFailed(Finding.NO_INFORMATION, "no source of the revocation status is configured")
+        specific = next((failure for failure in failures if failure.finding is not Finding.NO_INFORMATION), failures[0])
+        raise VerificationFailed(specific.finding, "; ".join(failure.detail for failure in failures))

@@ -1,8 +1,8 @@
-"""XML Signature and XAdES: which certificate has signed, and whether the signature covers what the document shows.
+"""XML Signature and XAdES: which certificate signed, and whether the signature covers the whole document.
 
-An XML signature names what it covers, and leaves the rest of the document to anybody. In a wrapping attack the signed
-element is moved aside, and another of the same name takes its place: the signature still holds. Here the root must
-be among what is covered, each name must be there once, and no transform may choose a part.
+An XML signature names what it covers; anybody can change the rest of the document. In a signature wrapping attack the
+signed element is moved elsewhere and another with the same name takes its place, and the signature remains valid.
+Therefore the root must be covered, each ID must be unique, and no transform may select a part of the document.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _DIGESTS = frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgo
 
 
 class InUtf8:
-    """Has the library write elements in UTF-8. By default it writes ASCII, in which an element called 申込書 becomes
-    something that nobody can read back."""
+    """Makes signxml serialize elements in UTF-8. By default it uses ASCII, in which an element named 申込書 cannot be
+    parsed again."""
 
     def _tostring(self, xml_node: etree._Element, **settings: Any) -> bytes:
         return bytes(etree.tostring(xml_node, **{"encoding": "utf-8", **settings}))
@@ -58,7 +58,7 @@ class _AdvancedVerifier(InUtf8, XAdESVerifier):
 
 @dataclass(frozen=True, slots=True)
 class SignedXml:
-    """A document with one signature, which has not been checked yet."""
+    """A document with one signature, which has not been verified yet."""
 
     unverified: bytes
     root: etree._Element
@@ -66,14 +66,15 @@ class SignedXml:
     unverified_certificate: bytes
 
     def verify(self, certificate: HolderCertificate) -> tuple[str, ...]:
-        """Check the signature with that certificate; answers what it covers, in words. Raises VerificationFailed."""
+        """Verify the signature with that certificate and return descriptions of what it covers. Raises
+        VerificationFailed."""
         covered = self._covered()
-        self._check_nothing_beside()
+        self._check_nothing_unsigned()
         self._check_algorithms()
         advanced = self.signature.find(f".//{_XADES}QualifyingProperties") is not None
         settings = {"location": ".//", "expect_references": False, "signature_methods": _METHODS,
                     "digest_algorithms": _DIGESTS, "verification_time": certificate.not_before}  # fmt: skip
-        # The time of the verdict is the verifier's matter; the library would hold the certificate against its own.
+        # The verifier checks the validity period; signxml would check it against the machine's clock.
         pem = certificate.parsed.public_bytes(Encoding.PEM).decode("ascii")
         try:
             if advanced:
@@ -89,24 +90,25 @@ class SignedXml:
                     expect_config=SignatureConfiguration(**settings),  # type: ignore[arg-type]
                 )
         except InvalidDigest as error:
-            raise VerificationFailed(Finding.TAMPERED, f"what was signed was changed: {error}") from error
+            raise VerificationFailed(Finding.TAMPERED, f"the signed content was changed: {error}") from error
         except InvalidSignature as error:
             raise VerificationFailed(
-                Finding.WRONG_SIGNATURE, f"the signature is not by the certificate's key: {error}"
+                Finding.WRONG_SIGNATURE, f"the signature was not made with the certificate's key: {error}"
             ) from error
         except (InvalidInput, SignXMLException) as error:
             raise VerificationFailed(Finding.MALFORMED, f"the signature cannot be read: {error}") from error
         return covered
 
     def _covered(self) -> tuple[str, ...]:
-        """What the references name. Raises VerificationFailed unless the whole document is among it."""
+        """Return descriptions of what the references cover. Raises VerificationFailed unless that includes the whole
+        document."""
         names, whole = [], False
         for reference in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference"):
             uri = reference.get("URI")
-            transforms = [found.get("Algorithm") for found in reference.iter(f"{_DS}Transform")]
+            transforms = [element.get("Algorithm") for element in reference.iter(f"{_DS}Transform")]
             if unknown := set(transforms) - _TRANSFORMS:
                 raise VerificationFailed(
-                    Finding.MALFORMED, f"a transform that may choose a part of the document: {min(unknown)}"
+                    Finding.MALFORMED, f"the transform {min(unknown)} may select a part of the document"
                 )
             if uri == "":
                 names.append("the whole document")
@@ -119,68 +121,65 @@ class SignedXml:
             raise VerificationFailed(Finding.NOT_SIGNED, "the signature covers nothing")
         if not whole:
             raise VerificationFailed(
-                Finding.TAMPERED, f"the signature covers {' and '.join(names)}, and not the whole document"
+                Finding.TAMPERED, f"the signature covers only {' and '.join(names)}, not the whole document"
             )
         return tuple(names)
 
-    def _check_nothing_beside(self) -> None:
-        """Nothing that a reader of the document could come upon is left out of what is signed. Raises
-        VerificationFailed."""
+    def _check_nothing_unsigned(self) -> None:
+        """Check that no part that a reader of the document may see is left unsigned. Raises VerificationFailed."""
         if next(self.root.iter(etree.Comment), None) is not None:
-            # Canonical XML leaves comments out: one that is put into a sum cuts it in two for many a reader.
-            raise VerificationFailed(Finding.TAMPERED, "there is a comment in it, which is never signed")
-        names = [found.get("URI") for found in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference")]
-        for found in self.signature.findall(f"{_DS}Object"):
-            signed = f"#{found.get('Id')}" in names
-            if not signed and [child.tag for child in found] != [f"{_XADES}QualifyingProperties"]:
-                raise VerificationFailed(Finding.TAMPERED, "there is an object in the signature that is not signed")
-        strange = [found for found in self.signature.iterfind(f"{_DS}KeyInfo//*")
-                   if etree.QName(found).namespace not in _KEY_NAMESPACES]  # fmt: skip
-        if strange:
-            raise VerificationFailed(Finding.TAMPERED, f"there is a {etree.QName(strange[0]).localname} among the keys")
+            # Canonical XML omits comments: one inside an amount splits it in two for many parsers.
+            raise VerificationFailed(Finding.TAMPERED, "the document has a comment, which a signature never covers")
+        uris = [reference.get("URI") for reference in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference")]
+        for element in self.signature.findall(f"{_DS}Object"):
+            signed = f"#{element.get('Id')}" in uris
+            if not signed and [child.tag for child in element] != [f"{_XADES}QualifyingProperties"]:
+                raise VerificationFailed(Finding.TAMPERED, "the signature contains an Object that is not signed")
+        foreign = [element for element in self.signature.iterfind(f"{_DS}KeyInfo//*")
+                   if etree.QName(element).namespace not in _KEY_NAMESPACES]  # fmt: skip
+        if foreign:
+            raise VerificationFailed(
+                Finding.TAMPERED, f"KeyInfo contains the foreign element {etree.QName(foreign[0]).localname}"
+            )
 
     def _named(self, uri: str | None) -> etree._Element:
         if uri is None or not uri.startswith("#") or len(uri) == 1:
             raise VerificationFailed(Finding.MALFORMED, f"the signature covers something outside the document: {uri}")
-        found = [element for element in self.root.iter(etree.Element)
-                 if any(element.get(name) == uri[1:] for name in _IDS)]  # fmt: skip
-        if len(found) != 1:
-            raise VerificationFailed(
-                Finding.TAMPERED, f"{len(found)} elements are called {uri[1:]}, where one was signed"
-            )
-        return found[0]
+        targets = [element for element in self.root.iter(etree.Element)
+                   if any(element.get(name) == uri[1:] for name in _IDS)]  # fmt: skip
+        if len(targets) != 1:
+            raise VerificationFailed(Finding.TAMPERED, f"{len(targets)} elements have the ID {uri[1:]}, not one")
+        return targets[0]
 
     def _is_own_object(self, element: etree._Element) -> bool:
-        """Whether the document is a signature that envelops the element."""
+        """Whether the document is a signature and the element is its Object."""
         return self.signature is self.root and element.tag == f"{_DS}Object" and element.getparent() is self.signature
 
     def _check_algorithms(self) -> None:
         method = self.signature.find(f"{_DS}SignedInfo/{_DS}SignatureMethod")
-        digests = [found.get("Algorithm") for found in self.signature.iter(f"{_DS}DigestMethod")]
+        digests = [element.get("Algorithm") for element in self.signature.iter(f"{_DS}DigestMethod")]
         used = [method.get("Algorithm") if method is not None else None, *digests]
-        known = {str(found.value) for found in _METHODS} | {str(found.value) for found in _DIGESTS}
+        known = {str(method.value) for method in _METHODS} | {str(digest.value) for digest in _DIGESTS}
         if unknown := [str(name) for name in used if name not in known]:
-            raise VerificationFailed(Finding.WRONG_ALGORITHM, f"signed with {unknown[0]}, as no card does")
+            raise VerificationFailed(Finding.WRONG_ALGORITHM, f"cards do not sign with {unknown[0]}")
 
 
 def read_signed_xml(unverified: bytes) -> SignedXml:
-    """Find a document's signature, and the certificate in it. Raises VerificationFailed."""
+    """Find the signature in a document, and the certificate in the signature. Raises VerificationFailed."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(unverified, parser)
     except etree.XMLSyntaxError as error:
-        raise VerificationFailed(Finding.MALFORMED, f"it is no XML document: {error}") from error
+        raise VerificationFailed(Finding.MALFORMED, f"the data is not an XML document: {error}") from error
     if root.getroottree().docinfo.doctype:
-        raise VerificationFailed(Finding.MALFORMED, "it has a document type, which could change what it says")
+        raise VerificationFailed(Finding.MALFORMED, "the document has a DOCTYPE, which could change its content")
     signatures = [root] if root.tag == f"{_DS}Signature" else list(root.iter(f"{_DS}Signature"))
     if len(signatures) != 1:
-        raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, where one is wanted")
-    certificates = [found.text or "" for found in signatures[0].findall(f"{_DS}KeyInfo//{_DS}X509Certificate")]
+        raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, not one")
+    certificates = [element.text or "" for element in signatures[0].findall(f"{_DS}KeyInfo//{_DS}X509Certificate")]
     if len(certificates) != 1:
-        raise VerificationFailed(
-            Finding.MALFORMED, f"there are {len(certificates)} certificates in it, where one is wanted"
-        )
+        raise VerificationFailed(Finding.MALFORMED, f"the signature contains {len(certificates)} certificates, not one")
     try:
         return SignedXml(unverified, root, signatures[0], b64decode("".join(certificates[0].split()), validate=True))
     except binascii.Error as error:
-        raise VerificationFailed(Finding.MALFORMED, "the certificate in it is no base64") from error
+        raise VerificationFailed(Finding.MALFORMED, "the certificate in the signature is not valid base64") from error

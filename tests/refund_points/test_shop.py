@@ -328,7 +328,7 @@ def test_nobody_applies_without_being_logged_in(shop: RunningShop, page: Page) -
     for origin in ("http://localhost:1", shop.portal):
         answer = page.request.post(f"{shop.portal}/apply", form={"year": "2026"}, headers={"Origin": origin})
         assert answer.status == 403
-        assert ("form is not this portal" in answer.text()) is (origin != shop.portal)
+        assert ("form is not from this site" in answer.text()) is (origin != shop.portal)
     assert page.request.get(f"{shop.portal}/end/nonsense").status == 400
 
 

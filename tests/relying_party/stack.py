@@ -1,4 +1,4 @@
-"""A reader with a card, the authorities' services, the agent, and sites, all as processes of their own."""
+"""A reader with a card, the authorities' services, the agent and sites, each as its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROXY_SECRET = "only for tests"
 
 @dataclass
 class Stack:
-    """What a browser test works on. Addresses have no slash at the end."""
+    """The running programs of a browser test. Addresses have no trailing slash."""
 
     institutions: Institutions
     host: ReaderHost
@@ -39,55 +39,55 @@ class Stack:
     browser: Browser
 
     def insert(self, image: Path | None = None) -> None:
-        """Put a card on the reader: hanako's, unless another is named."""
+        """Put a card on the reader: hanako's by default."""
         slot = self.host.slots[0]
         self.host.insert(slot, (image or self.image).stem, image or self.image, Presentation())
         assert slot.wait_until_powered(10)
 
     def remove(self) -> None:
-        """Take it off."""
+        """Remove the card from the reader."""
         self.host.remove(self.host.slots[0])
 
 
 @contextmanager
 def running_stack(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Stack]:
-    """Everything, started and stopped."""
+    """Start all programs, and stop them at the end."""
     world = institutions.world
-    # Servers that give up their rights must be able to read it.
+    # Servers that drop their privileges must be able to read it.
     directory = Path(tempfile.mkdtemp(prefix="kazashi-web-"))
     directory.chmod(0o755)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    with ExitStack() as resources:
+        resources.callback(shutil.rmtree, directory, ignore_errors=True)
         image = institutions.issue_card("hanako", "hanako")
         host = ReaderHost(pcscd.endpoints)
-        stack.callback(host.close)
+        resources.callback(host.close)
         services = Services(world)
-        stack.callback(services.stop)
+        resources.callback(services.stop)
         environment = {**os.environ, **pcscd.client_environment(), "KAZASHI_PROXY_SECRET": PROXY_SECRET}
         agent = serve(directory, "agent", environment=environment)
-        stack.callback(agent.stop)
+        resources.callback(agent.stop)
         at_agent = f"http://127.0.0.1:{agent.port}"
         options = ("--services", services.status["http"], "--agent", at_agent)
         site = serve(directory, "site", *options, world=world.directory, environment=environment)
-        stack.callback(site.stop)
+        resources.callback(site.stop)
         provider = serve(directory, "provider", *options, world=world.directory)
-        stack.callback(provider.stop)
-        playwright = stack.enter_context(sync_playwright())
+        resources.callback(provider.stop)
+        playwright = resources.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        stack.callback(browser.close)
-        found = Stack(
+        resources.callback(browser.close)
+        stack = Stack(
             institutions, host, image, services, directory, at_agent, f"http://localhost:{site.port}",
             f"http://localhost:{provider.port}", browser,
         )  # fmt: skip
-        found.insert()
-        yield found
+        stack.insert()
+        yield stack
 
 
 @contextmanager
 def server(command: tuple[str, ...], port: int, log: Path) -> Iterator[None]:
-    """A server program of somebody else, once it answers at its port."""
-    with log.open("wb") as written:
-        process = subprocess.Popen(("setpriv", "--pdeathsig", "TERM", "--", *command), stdout=written, stderr=written)
+    """Run a third-party server, and wait until it accepts connections on its port."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(("setpriv", "--pdeathsig", "TERM", "--", *command), stdout=output, stderr=output)
     try:
         until_connected(port, process, log)
         yield
@@ -135,7 +135,7 @@ OIDCRemoteUserClaim sub
 
 @contextmanager
 def apache(stack: Stack, client: str, secret: str, scope: str, port: int) -> Iterator[str]:
-    """Debian's Apache with mod_auth_openidc as a client of the provider; answers its address."""
+    """Run Debian's Apache with mod_auth_openidc as a client of the provider; yields its address."""
     (stack.directory / "www" / "private").mkdir(parents=True, exist_ok=True)
     (stack.directory / "www" / "private" / "index.html").write_text("members only", encoding="ascii")
     settings = stack.directory / f"{client}.conf"
@@ -178,7 +178,8 @@ http {{
 
 @contextmanager
 def nginx(stack: Stack, root: bytes) -> Iterator[str]:
-    """nginx in front of the sample site, which asks clients for certificates under `root` (PEM)."""
+    """Run nginx in front of the sample site. It requests client certificates issued by `root` (PEM); yields its
+    address."""
     port = free_port()
     (stack.directory / "root.pem").write_bytes(root)
     subprocess.run(

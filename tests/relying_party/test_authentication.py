@@ -1,4 +1,4 @@
-"""Logins: what is signed, that a challenge is good for one answer, and what an answer is not."""
+"""Logins: the signed message, the single use of challenges, and malformed responses."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ CHALLENGES = st.builds(
 
 
 @given(CHALLENGES, CHALLENGES)
-def test_no_two_challenges_have_one_message(one: Challenge, other: Challenge) -> None:
+def test_different_challenges_have_different_messages(one: Challenge, other: Challenge) -> None:
     assume(one != other)
     assert one.message != other.message
 
 
 @given(CHALLENGES, st.data())
-def test_what_moves_from_one_part_into_another_changes_the_message(challenge: Challenge, data: st.DataObject) -> None:
-    """The parts put together may well be the same."""
+def test_moving_text_between_parts_changes_the_message(challenge: Challenge, data: st.DataObject) -> None:
+    """Even if the concatenation of the parts is the same."""
     joined = challenge.origin + challenge.text
     cut = data.draw(st.integers(0, len(joined)))
     moved = Challenge(joined[:cut], challenge.nonce, challenge.issued_at, challenge.kind, joined[cut:])
@@ -69,8 +69,8 @@ def test_what_moves_from_one_part_into_another_changes_the_message(challenge: Ch
 
 
 @given(CHALLENGES)
-def test_a_message_begins_as_nothing_else_does_that_is_signed(challenge: Challenge) -> None:
-    """Neither signed attributes (31), nor XML, nor a text."""
+def test_a_message_has_a_unique_beginning(challenge: Challenge) -> None:
+    """It differs from signed attributes (31), XML and text."""
     assert challenge.message.startswith(b"\x00\x00\x00")
 
 
@@ -78,8 +78,8 @@ def test_a_message_begins_as_nothing_else_does_that_is_signed(challenge: Challen
 
 
 @dataclass
-class Door:
-    """A site's door, and the clock above it."""
+class Site:
+    """A site's verifier with its clock, and an authority that issues certificates."""
 
     ca: TestAuthority
     clock: FixedClock
@@ -97,166 +97,167 @@ def ca() -> TestAuthority:
 
 @pytest.fixture(scope="module")
 def lists(ca: TestAuthority) -> dict[bytes, bytes]:
-    return {found.identifier: ca.list(found) for found in ca.generations.values()}
+    return {generation.identifier: ca.list(generation) for generation in ca.generations.values()}
 
 
 @pytest.fixture
-def door(ca: TestAuthority, lists: dict[bytes, bytes]) -> Door:
+def site(ca: TestAuthority, lists: dict[bytes, bytes]) -> Site:
     clock = FixedClock(NOW)
-    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
-    given = Lists("given", lambda _, anchor: lists[anchor.key_identifier])
-    return Door(ca, clock, Verifier(anchors, [given], clock))
+    certificates = [generation.certificate.public_bytes(Encoding.DER) for generation in ca.generations.values()]
+    source = Lists("given", lambda _, anchor: lists[anchor.key_identifier])
+    return Site(ca, clock, Verifier(Anchors(map(read_anchor, certificates)), [source], clock))
 
 
 @pytest.fixture(params=["in memory", "in a store"])
-def login(door: Door, tmp_path: Any, request: pytest.FixtureRequest) -> Iterator[Authentication]:
+def login(site: Site, tmp_path: Any, request: pytest.FixtureRequest) -> Iterator[Authentication]:
     if request.param == "in memory":
-        yield Authentication(door.verifier)
+        yield Authentication(site.verifier)
         return
     world = new_world(tmp_path / "w")
-    yield Authentication(door.verifier, StoredChallenges(world))
+    yield Authentication(site.verifier, StoredChallenges(world))
     world.close()
 
 
-def answer(holder: HolderKey, challenge: Challenge) -> Response:
+def respond(holder: HolderKey, challenge: Challenge) -> Response:
     return Response(challenge.nonce, sign(holder.key, challenge.message), holder.der)
 
 
 @pytest.mark.parametrize("number", ["02", "03", "next"])
-def test_a_holder_logs_in(door: Door, login: Authentication, number: str) -> None:
-    holder = door.holder(number)
-    verdict = login.verdict(ORIGIN, answer(holder, login.challenge(ORIGIN)))
+def test_a_holder_logs_in(site: Site, login: Authentication, number: str) -> None:
+    holder = site.holder(number)
+    verdict = login.verdict(ORIGIN, respond(holder, login.challenge(ORIGIN)))
     assert (verdict.outcome, verdict.finding, verdict.at) == (Outcome.GOOD, None, NOW), verdict.detail
     assert verdict.certificate is not None
     assert verdict.certificate.serial == holder.certificate.serial_number
-    assert verdict.certificate.attributes is None, "a login tells nobody's name"
+    assert verdict.certificate.attributes is None, "a login does not reveal the name"
 
 
-def test_a_holder_signs_a_text_with_the_other_key(door: Door, login: Authentication) -> None:
-    holder = door.holder(kind=CertificateType.SIGNATURE)
+def test_a_holder_signs_a_text_with_the_signature_key(site: Site, login: Authentication) -> None:
+    holder = site.holder(kind=CertificateType.SIGNATURE)
     challenge = login.challenge(ORIGIN, CertificateType.SIGNATURE, "架空町図書館の利用を申し込みます")
-    assert login.verdict(ORIGIN, answer(holder, challenge)).outcome is Outcome.GOOD
+    assert login.verdict(ORIGIN, respond(holder, challenge)).outcome is Outcome.GOOD
     other = login.challenge(ORIGIN, CertificateType.SIGNATURE, "すべてに同意します")
     wrong = Challenge(ORIGIN, other.nonce, other.issued_at, other.kind, challenge.text)
-    assert login.verdict(ORIGIN, answer(holder, wrong)).finding is Finding.WRONG_SIGNATURE
-    assert login.verdict(ORIGIN, answer(holder, login.challenge(ORIGIN))).finding is Finding.WRONG_KIND
-    of_a_login = door.holder()
-    asked = login.challenge(ORIGIN, CertificateType.SIGNATURE, "申込み")
-    assert login.verdict(ORIGIN, answer(of_a_login, asked)).finding is Finding.WRONG_KIND
+    assert login.verdict(ORIGIN, respond(holder, wrong)).finding is Finding.WRONG_SIGNATURE
+    assert login.verdict(ORIGIN, respond(holder, login.challenge(ORIGIN))).finding is Finding.WRONG_KIND
+    challenge = login.challenge(ORIGIN, CertificateType.SIGNATURE, "申込み")
+    assert login.verdict(ORIGIN, respond(site.holder(), challenge)).finding is Finding.WRONG_KIND
 
 
-def test_no_two_challenges_that_are_given_out_are_alike(login: Authentication) -> None:
-    given = [login.challenge(ORIGIN) for _ in range(100)]
-    assert len({challenge.nonce for challenge in given}) == 100
-    assert {(len(challenge.nonce), challenge.origin, challenge.issued_at) for challenge in given} == {(32, ORIGIN, NOW)}
+def test_issued_challenges_are_unique(login: Authentication) -> None:
+    issued = [login.challenge(ORIGIN) for _ in range(100)]
+    assert len({challenge.nonce for challenge in issued}) == 100
+    assert {(len(challenge.nonce), challenge.origin, challenge.issued_at) for challenge in issued} == {
+        (32, ORIGIN, NOW)
+    }
 
 
-def test_a_challenge_is_good_until_its_last_second(door: Door, login: Authentication) -> None:
-    holder = door.holder()
+def test_a_challenge_is_valid_until_its_last_second(site: Site, login: Authentication) -> None:
+    holder = site.holder()
     early, late = login.challenge(ORIGIN), login.challenge(ORIGIN)
-    door.clock.stand(NOW + LIFETIME)
-    assert login.verdict(ORIGIN, answer(holder, early)).outcome is Outcome.GOOD
-    door.clock.stand(NOW + LIFETIME + SECOND)
-    assert login.verdict(ORIGIN, answer(holder, late)).finding is Finding.STALE_CHALLENGE
+    site.clock.stand(NOW + LIFETIME)
+    assert login.verdict(ORIGIN, respond(holder, early)).outcome is Outcome.GOOD
+    site.clock.stand(NOW + LIFETIME + SECOND)
+    assert login.verdict(ORIGIN, respond(holder, late)).finding is Finding.STALE_CHALLENGE
 
 
-def test_how_long_a_challenge_is_good_is_the_verifiers_policy(door: Door) -> None:
+def test_the_policy_sets_the_lifetime_of_challenges(site: Site) -> None:
     clock = FixedClock(NOW)
     login = Authentication(Verifier(Anchors([]), [], clock, policy=VerificationPolicy(challenge_lifetime=SECOND)))
-    holder, asked = door.holder(), [login.challenge(ORIGIN) for _ in range(2)]
-    found = []
-    for challenge, seconds in zip(asked, (1, 2), strict=True):
+    holder, challenges = site.holder(), [login.challenge(ORIGIN) for _ in range(2)]
+    findings = []
+    for challenge, seconds in zip(challenges, (1, 2), strict=True):
         clock.stand(NOW + seconds * SECOND)
-        found.append(login.verdict(ORIGIN, answer(holder, challenge)).finding)
-    assert found == [Finding.WRONG_AUTHORITY, Finding.STALE_CHALLENGE], "nobody is trusted, and that is looked at later"
+        findings.append(login.verdict(ORIGIN, respond(holder, challenge)).finding)
+    assert findings == [Finding.WRONG_AUTHORITY, Finding.STALE_CHALLENGE], "the authority is checked after the time"
 
 
-def test_a_challenge_is_used_up_whatever_the_answer_was(door: Door, login: Authentication) -> None:
-    holder = door.holder()
+def test_a_challenge_is_used_up_by_any_response(site: Site, login: Authentication) -> None:
+    holder = site.holder()
     wrong: dict[Finding, Callable[[Challenge], tuple[str, Response]]] = {
-        Finding.WRONG_ORIGIN: lambda given: (ELSEWHERE, answer(holder, given)),
-        Finding.WRONG_SIGNATURE: lambda given: (ORIGIN, Response(given.nonce, bytes(256), holder.der)),
-        Finding.MALFORMED: lambda given: (ORIGIN, Response(given.nonce, bytes(256), b"")),
+        Finding.WRONG_ORIGIN: lambda challenge: (ELSEWHERE, respond(holder, challenge)),
+        Finding.WRONG_SIGNATURE: lambda challenge: (ORIGIN, Response(challenge.nonce, bytes(256), holder.der)),
+        Finding.MALFORMED: lambda challenge: (ORIGIN, Response(challenge.nonce, bytes(256), b"")),
     }
     for finding, change in wrong.items():
         challenge = login.challenge(ORIGIN)
         assert login.verdict(*change(challenge)).finding is finding
-        assert login.verdict(ORIGIN, answer(holder, challenge)).finding is Finding.UNKNOWN_CHALLENGE
+        assert login.verdict(ORIGIN, respond(holder, challenge)).finding is Finding.UNKNOWN_CHALLENGE
 
 
-def test_of_twenty_who_answer_at_once_one_gets_in(door: Door, login: Authentication) -> None:
-    holder = door.holder()
+def test_of_twenty_concurrent_responses_one_is_accepted(site: Site, login: Authentication) -> None:
+    holder = site.holder()
     for _ in range(5):
-        response = answer(holder, login.challenge(ORIGIN))
-        together = threading.Barrier(20)
+        response = respond(holder, login.challenge(ORIGIN))
+        barrier = threading.Barrier(20)
 
-        def enter(_: int, response: Response = response, together: threading.Barrier = together) -> Finding | None:
-            together.wait()
+        def log_in(_: int, response: Response = response, barrier: threading.Barrier = barrier) -> Finding | None:
+            barrier.wait()
             return login.verdict(ORIGIN, response).finding
 
         with ThreadPoolExecutor(20) as threads:
-            findings = list(threads.map(enter, range(20)))
+            findings = list(threads.map(log_in, range(20)))
         assert sorted(findings, key=str) == [None, *[Finding.UNKNOWN_CHALLENGE] * 19]
 
 
-def test_challenges_that_nobody_answers_are_forgotten(door: Door, login: Authentication) -> None:
-    holder = door.holder()
+def test_challenges_without_a_response_are_deleted(site: Site, login: Authentication) -> None:
+    holder = site.holder()
     first, second = login.challenge(ORIGIN), login.challenge(ORIGIN)
-    door.clock.stand(NOW + LIFETIME)
+    site.clock.stand(NOW + LIFETIME)
     third = login.challenge(ORIGIN)
-    assert login.challenges.take(first.nonce) == first, "it was not too late for it yet"
-    door.clock.stand(NOW + LIFETIME + SECOND)
+    assert login.challenges.take(first.nonce) == first, "it has not expired yet"
+    site.clock.stand(NOW + LIFETIME + SECOND)
     login.challenge(ORIGIN)
     assert login.challenges.take(second.nonce) is None
-    assert login.verdict(ORIGIN, answer(holder, third)).outcome is Outcome.GOOD
+    assert login.verdict(ORIGIN, respond(holder, third)).outcome is Outcome.GOOD
 
 
-def test_what_waits_in_memory_is_bounded_by_the_time_it_may_wait(door: Door) -> None:
-    waiting = ChallengesInMemory()
-    login = Authentication(door.verifier, waiting)
+def test_the_number_of_challenges_in_memory_is_bounded(site: Site) -> None:
+    challenges = ChallengesInMemory()
+    login = Authentication(site.verifier, challenges)
     for minute in range(60):
-        door.clock.stand(NOW + timedelta(minutes=minute))
+        site.clock.stand(NOW + timedelta(minutes=minute))
         for _ in range(10):
             login.challenge(ORIGIN)
-    assert len(waiting) == 10 * (LIFETIME // timedelta(minutes=1) + 1)
+    assert len(challenges) == 10 * (LIFETIME // timedelta(minutes=1) + 1)
 
 
 @pytest.fixture
-def hurried() -> Iterator[None]:
-    """Threads that take turns far more often than they would."""
+def frequent_switches() -> Iterator[None]:
+    """Make the interpreter switch threads far more often than by default."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(usual)
 
 
-def test_many_may_give_out_and_forget_at_once(hurried: None) -> None:
+def test_threads_can_add_and_delete_challenges_concurrently(frequent_switches: None) -> None:
     challenges: Challenges = ChallengesInMemory()
 
-    def give(thread: int) -> None:
+    def add_and_delete(thread: int) -> None:
         for number in range(4000):
             challenges.put(Challenge(ORIGIN, b"%d %d" % (thread, number), NOW))
             challenges.forget(NOW + SECOND)
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(give, range(8)))
+        list(threads.map(add_and_delete, range(8)))
     challenges.forget(NOW + SECOND)
     assert challenges.take(b"0 0") is None
 
 
-# What comes over the network
+# Responses from the network
 
 WELL_FORMED = {"nonce": "00ff", "signature": "0a0B", "certificate": "30"}
 
 
-def test_an_answer_is_read_out_of_json() -> None:
+def test_a_response_is_read_from_json() -> None:
     assert Response.from_json(WELL_FORMED) == Response(b"\x00\xff", b"\x0a\x0b", b"\x30")
     assert Response.from_json({**WELL_FORMED, "more": 1}) == Response.from_json(WELL_FORMED)
 
 
 @pytest.mark.parametrize("name", WELL_FORMED)
 @pytest.mark.parametrize("value", [None, 5, 1.5, True, [], {}, ["00"], "0", "zz", "０１", "\ud800", "0x00", b"00"])
-def test_an_answer_with_anything_else_in_it_is_malformed(name: str, value: object) -> None:
+def test_a_response_with_an_invalid_value_is_malformed(name: str, value: object) -> None:
     with pytest.raises(VerificationFailed) as refuted:
         Response.from_json({**WELL_FORMED, name: value})
     assert refuted.value.finding is Finding.MALFORMED
@@ -264,7 +265,7 @@ def test_an_answer_with_anything_else_in_it_is_malformed(name: str, value: objec
 
 
 @pytest.mark.parametrize("name", WELL_FORMED)
-def test_an_answer_that_lacks_something_is_malformed(name: str) -> None:
+def test_a_response_with_a_missing_field_is_malformed(name: str) -> None:
     with pytest.raises(VerificationFailed):
         Response.from_json({key: value for key, value in WELL_FORMED.items() if key != name})
 
@@ -277,7 +278,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_whatever_json_there_is_is_an_answer_or_malformed(value: Any) -> None:
+def test_any_json_is_a_response_or_malformed(value: Any) -> None:
     response: Response | None = None
     finding: Finding | None = None
     try:
@@ -288,8 +289,8 @@ def test_whatever_json_there_is_is_an_answer_or_malformed(value: Any) -> None:
 
 
 @given(nonce=st.binary(max_size=40), signature=st.binary(max_size=300), certificate=st.binary(max_size=100))
-def test_answers_to_nothing_are_answers_to_no_challenge(nonce: bytes, signature: bytes, certificate: bytes) -> None:
+def test_a_response_without_a_challenge_is_unknown(nonce: bytes, signature: bytes, certificate: bytes) -> None:
     login = Authentication(Verifier(Anchors([]), [], FixedClock(NOW)))
     assert login.verdict(ORIGIN, Response(nonce, signature, certificate)).finding is Finding.UNKNOWN_CHALLENGE
-    given = login.challenge(ORIGIN)
-    assert login.verdict(ORIGIN, Response(given.nonce, signature, certificate)).finding is Finding.MALFORMED
+    challenge = login.challenge(ORIGIN)
+    assert login.verdict(ORIGIN, Response(challenge.nonce, signature, certificate)).finding is Finding.MALFORMED

@@ -1,4 +1,4 @@
-"""Logins in a real browser: agent, sample site, provider, a third party's client, TLS; on a real reader."""
+"""Logins in a real browser with a real reader: agent, sample site, provider, a third-party client, and TLS."""
 
 from __future__ import annotations
 
@@ -31,104 +31,104 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def everything(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     world = open_world(tmp_path_factory.mktemp("browser") / "w", seed="browser", keys=keys)
-    with running_stack(Institutions(world), pcscd) as found:
-        yield found
+    with running_stack(Institutions(world), pcscd) as running:
+        yield running
     world.close()
 
 
 @pytest.fixture
-def page(everything: Stack) -> Iterator[Page]:
-    """A page of a browser without cookies."""
-    context = everything.browser.new_context()
+def page(stack: Stack) -> Iterator[Page]:
+    """A page in a browser context without cookies."""
+    context = stack.browser.new_context()
     yield context.new_page()
     context.close()
 
 
 def answer(page: Page, secret: str) -> None:
-    """Type the PIN on the agent's page, and go on."""
+    """Type the PIN on the agent's page and continue."""
     page.fill("#pin", secret)
     page.click("button[name=ok]")
 
 
-def register(page: Page, everything: Stack) -> str:
-    """Register at the sample site; answers the user id."""
-    page.goto(everything.site)
+def register(page: Page, stack: Stack) -> str:
+    """Register at the sample site and return the user ID."""
+    page.goto(stack.site)
     page.click("#register")
     answer(page, PASSWORD)
     return page.inner_text("#user")
 
 
-def test_a_user_registers_and_logs_in(everything: Stack, page: Page) -> None:
-    user = register(page, everything)
+def test_a_user_registers_and_logs_in(stack: Stack, page: Page) -> None:
+    user = register(page, stack)
     assert "番号　花子" in page.inner_text("main")
     assert "渋谷区" in page.inner_text("main")
     page.click("text=Log out")
     page.click("#login")
-    assert everything.site in page.inner_text(".origin")
+    assert stack.site in page.inner_text(".origin")
     assert "ログイン" in page.inner_text("main")
     assert page.get_attribute("#pin", "type") == "password"
     answer(page, PIN)
     assert page.inner_text("#user") == user
-    assert page.url == f"{everything.site}/"
+    assert page.url == f"{stack.site}/"
 
 
-def test_the_site_never_sees_the_pin(everything: Stack, page: Page) -> None:
-    sent: list[tuple[str, str]] = []
-    page.on("request", lambda request: sent.append((request.url, request.post_data or "")))
-    register(page, everything)
-    to_site = [body for url, body in sent if url.startswith(everything.site)]
+def test_the_site_never_sees_the_pin(stack: Stack, page: Page) -> None:
+    requests: list[tuple[str, str]] = []
+    page.on("request", lambda request: requests.append((request.url, request.post_data or "")))
+    register(page, stack)
+    to_site = [body for url, body in requests if url.startswith(stack.site)]
     assert any("signature=" in body for body in to_site)
     assert not any(PASSWORD in body or "pin=" in body for body in to_site)
-    assert any(PASSWORD in body for url, body in sent if url.startswith(everything.agent))
+    assert any(PASSWORD in body for url, body in requests if url.startswith(stack.agent))
 
 
-def test_tries_are_shown_and_a_cancelled_login_is_none(everything: Stack, page: Page) -> None:
-    page.goto(everything.site)
+def test_retries_are_shown_and_a_login_can_be_cancelled(stack: Stack, page: Page) -> None:
+    page.goto(stack.site)
     page.click("#login")
     answer(page, "9999")
-    assert "Tries left: 2" in page.inner_text("[role=alert]")
+    assert "Retries left: 2" in page.inner_text("[role=alert]")
     answer(page, "12")
-    assert "the card was not asked" in page.inner_text("[role=alert]")
+    assert "not sent to the card" in page.inner_text("[role=alert]")
     answer(page, PIN)
-    page.wait_for_url(f"{everything.site}/**")
-    page.goto(everything.site)
+    page.wait_for_url(f"{stack.site}/**")
+    page.goto(stack.site)
     if page.query_selector("#login") is None:
         page.click("text=Log out")
     page.click("#login")
     page.click("button[name=cancel]")
-    page.wait_for_url(f"{everything.site}/**")
+    page.wait_for_url(f"{stack.site}/**")
     assert "cancelled" in page.inner_text("[role=alert]")
 
 
-def test_a_blocked_pin_is_said_to_be_blocked(everything: Stack, page: Page) -> None:
-    everything.remove()
-    everything.insert(everything.institutions.issue_card("taro", "taro"))
-    page.goto(everything.site)
+def test_a_blocked_pin_is_reported(stack: Stack, page: Page) -> None:
+    stack.remove()
+    stack.insert(stack.institutions.issue_card("taro", "taro"))
+    page.goto(stack.site)
     page.click("#login")
-    for left in ("Tries left: 2", "Tries left: 1", "blocked", "blocked"):
+    for message in ("Retries left: 2", "Retries left: 1", "blocked", "blocked"):
         answer(page, "9999")
-        page.wait_for_selector(f"[role=alert]:has-text('{left}')")
+        page.wait_for_selector(f"[role=alert]:has-text('{message}')")
     assert "窓口" in page.inner_text("[role=alert]")
-    everything.remove()
-    everything.insert()
+    stack.remove()
+    stack.insert()
 
 
-def test_a_card_that_is_taken_away_is_asked_for(everything: Stack, page: Page) -> None:
-    register(page, everything)
+def test_the_agent_asks_for_a_removed_card(stack: Stack, page: Page) -> None:
+    register(page, stack)
     page.click("text=Log out")
     page.click("#login")
-    everything.remove()
+    stack.remove()
     answer(page, PIN)
     assert "Put the card on the reader" in page.inner_text("[role=alert]")
-    everything.insert()
+    stack.insert()
     answer(page, PIN)
     assert page.inner_text("#user")
 
 
-def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Stack, page: Page) -> None:
-    """Or an attacker could have the victim logged in as the attacker."""
+def test_a_login_cannot_be_finished_in_another_browser(stack: Stack, page: Page) -> None:
+    """Otherwise an attacker could log the victim in as the attacker."""
     handles: list[str] = []
 
     def intercept(route: Route) -> None:
@@ -136,41 +136,41 @@ def test_a_login_of_one_browser_cannot_be_ended_in_another(everything: Stack, pa
         route.abort()
 
     page.route(re.compile(r".*/end/.*"), intercept)
-    page.goto(everything.site)
+    page.goto(stack.site)
     page.click("#login")
     answer(page, PIN)
     while not handles:
         page.wait_for_event("requestfailed")
-    elsewhere = everything.browser.new_context()
-    other = elsewhere.new_page()
+    other_context = stack.browser.new_context()
+    other = other_context.new_page()
     response = other.goto(handles[0])
     assert response is not None
     assert response.status == 400
     assert "another browser" in other.inner_text("[role=alert]")
-    elsewhere.close()
+    other_context.close()
 
 
-def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Stack) -> None:
-    now = everything.institutions.world.clock.now()
-    asked = ask_address(everything.agent, new_challenge(everything.site, now), f"{everything.site}/answer", "state")
+def test_a_pin_page_works_once_and_only_from_the_agent(stack: Stack) -> None:
+    now = stack.institutions.world.clock.now()
+    address = ask_address(stack.agent, new_challenge(stack.site, now), f"{stack.site}/answer", "state")
     with httpx.Client() as client:
-        shown = client.get(asked)
-        ticket = re.search(r'name="ticket" value="(\w+)"', shown.text)
+        form = client.get(address)
+        ticket = re.search(r'name="ticket" value="(\w+)"', form.text)
         assert ticket is not None
-        assert "frame-ancestors 'none'" in shown.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in form.headers["content-security-policy"]
         fields = {"ticket": ticket.group(1), "pin": "1"}
-        own = {"Origin": everything.agent}
-        for headers in ({}, {"Origin": everything.site}, {"Origin": "null"}):
-            assert client.post(f"{everything.agent}/ask", data=fields, headers=headers).status_code == 400
-        assert client.post(f"{everything.agent}/ask", data=fields, headers=own).status_code == 200
-        assert "sent already" in client.post(f"{everything.agent}/ask", data=fields, headers=own).text
+        own = {"Origin": stack.agent}
+        for headers in ({}, {"Origin": stack.site}, {"Origin": "null"}):
+            assert client.post(f"{stack.agent}/ask", data=fields, headers=headers).status_code == 400
+        assert client.post(f"{stack.agent}/ask", data=fields, headers=own).status_code == 200
+        assert "already sent" in client.post(f"{stack.agent}/ask", data=fields, headers=own).text
     with httpx.Client() as stranger:
-        again = re.search(r'name="ticket" value="(\w+)"', stranger.get(asked).text)
+        again = re.search(r'name="ticket" value="(\w+)"', stranger.get(address).text)
         assert again is not None
         stranger.cookies.clear()
-        refused = stranger.post(f"{everything.agent}/ask", data={"ticket": again.group(1), "pin": PIN}, headers=own)
-        assert refused.status_code == 400
-        assert "another session" in refused.text
+        response = stranger.post(f"{stack.agent}/ask", data={"ticket": again.group(1), "pin": PIN}, headers=own)
+        assert response.status_code == 400
+        assert "another session" in response.text
 
 
 @pytest.mark.parametrize(
@@ -183,84 +183,84 @@ def test_a_pin_page_is_good_once_and_only_from_the_agent(everything: Stack) -> N
     ],
     ids=str,
 )  # fmt: skip
-def test_what_no_site_may_ask_is_not_shown(everything: Stack, change: dict[str, str]) -> None:
-    good = {"origin": everything.site, "return_to": f"{everything.site}/answer", "nonce": "ab" * 32,
+def test_an_invalid_site_request_is_not_shown(stack: Stack, change: dict[str, str]) -> None:
+    good = {"origin": stack.site, "return_to": f"{stack.site}/answer", "nonce": "ab" * 32,
             "issued_at": "2026-11-24T10:00:00+00:00", "state": "s"}  # fmt: skip
-    assert httpx.get(f"{everything.agent}/ask", params=good).status_code == 200
-    refused = httpx.get(f"{everything.agent}/ask", params={**good, **change})
-    assert refused.status_code == 400
-    assert "pin" not in refused.text
+    assert httpx.get(f"{stack.agent}/ask", params=good).status_code == 200
+    response = httpx.get(f"{stack.agent}/ask", params={**good, **change})
+    assert response.status_code == 400
+    assert "pin" not in response.text
 
 
-def test_the_agent_answers_under_its_own_name_only_and_not_in_frames(everything: Stack) -> None:
-    address = f"{everything.agent}/"
+def test_the_agent_rejects_other_host_names_and_frames(stack: Stack) -> None:
+    address = f"{stack.agent}/"
     assert httpx.get(address).status_code == 200
-    good = {"origin": everything.site, "return_to": f"{everything.site}/answer", "nonce": "ab" * 32,
+    good = {"origin": stack.site, "return_to": f"{stack.site}/answer", "nonce": "ab" * 32,
             "issued_at": "2026-11-24T10:00:00+00:00"}  # fmt: skip
     for headers in ({"Host": "evil.example"}, {"Sec-Fetch-Dest": "iframe"}):
-        assert httpx.get(f"{everything.agent}/ask", params=good, headers=headers).status_code == 400
+        assert httpx.get(f"{stack.agent}/ask", params=good, headers=headers).status_code == 400
 
 
-def test_a_third_partys_client_logs_in_by_openid_connect(everything: Stack, page: Page) -> None:
+def test_apache_logs_in_with_openid_connect(stack: Stack, page: Page) -> None:
     port = free_port()
-    store = ProviderStore(everything.institutions.world)
+    store = ProviderStore(stack.institutions.world)
     secret = store.add_client("apache", [f"http://localhost:{port}/private/callback"])
-    with apache(everything, "apache", secret, "openid name", port) as address:
+    with apache(stack, "apache", secret, "openid name", port) as address:
         page.goto(f"{address}/private/")
         assert "apache" in page.inner_text(".origin")
         assert "氏名" in page.inner_text("main")
         page.click("#go")
-        assert "I consent that apache is told my name." in page.inner_text("blockquote")
+        assert "I consent to apache receiving my name." in page.inner_text("blockquote")
         answer(page, PASSWORD)
         page.wait_for_url(f"{address}/private/")
         assert page.inner_text("body") == "members only"
-        told = page.request.get(f"{address}/private/")
-        assert told.headers["x-user"]
-        assert told.headers["x-name"].encode("latin-1").decode() == "番号　花子"
+        response = page.request.get(f"{address}/private/")
+        assert response.headers["x-user"]
+        assert response.headers["x-name"].encode("latin-1").decode() == "番号　花子"
 
 
-def test_a_plain_login_by_openid_connect_tells_a_pseudonym_only(everything: Stack, page: Page) -> None:
+def test_a_plain_openid_connect_login_reveals_only_a_pseudonym(stack: Stack, page: Page) -> None:
     port = free_port()
-    store = ProviderStore(everything.institutions.world)
+    store = ProviderStore(stack.institutions.world)
     secret = store.add_client("plain", [f"http://localhost:{port}/private/callback"])
-    with apache(everything, "plain", secret, "openid", port) as address:
+    with apache(stack, "plain", secret, "openid", port) as address:
         page.goto(f"{address}/private/")
         page.click("#go")
         answer(page, PIN)
         page.wait_for_url(f"{address}/private/")
-        told = page.request.get(f"{address}/private/")
-        assert re.fullmatch(r"[\w-]{43}", told.headers["x-user"])
-        assert told.headers.get("x-name", "(null)") in ("(null)", "")
+        response = page.request.get(f"{address}/private/")
+        assert re.fullmatch(r"[\w-]{43}", response.headers["x-user"])
+        assert response.headers.get("x-name", "(null)") in ("(null)", "")
 
 
-def curl(everything: Stack, address: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """curl, with the card behind OpenSC's PKCS#11 module as its client certificate."""
+def curl(stack: Stack, address: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run curl with the card as its client certificate, through OpenSC's PKCS#11 module."""
     token = "token=JPKI%20%28User%20Authentication%20PIN%29;id=%01"
     return subprocess.run(
         ("curl", "-sS", "--engine", "pkcs11", "--key-type", "ENG", "--cert-type", "ENG", "--cert",
          f"pkcs11:{token};type=cert", "--key", f"pkcs11:{token};type=private;pin-value={PIN}", "--cacert",
-         str(everything.directory / "server.pem"), *options, address),
+         str(stack.directory / "server.pem"), *options, address),
         capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, "PKCS11_MODULE_PATH": pkcs11_module()},
     )  # fmt: skip
 
 
-def test_tls_with_the_card_works_in_version_1_2_and_not_in_1_3(everything: Stack) -> None:
-    """OpenSC's JPKI driver signs by PKCS #1 v1.5 alone, and TLS 1.3 wants PSS."""
-    root = x509.load_der_x509_certificate(everything.institutions.authorities[CertificateType.AUTHENTICATION].root())
-    with nginx(everything, root.public_bytes(Encoding.PEM)) as address:
-        through = curl(everything, f"{address}/tls", "--tls-max", "1.2")
-        assert through.returncode == 0, through.stderr
-        assert re.search(r'id="user">[0-9a-f]{40}<', through.stdout), through.stdout
-        assert curl(everything, f"{address}/tls", "--tlsv1.3").returncode != 0
+def test_tls_with_the_card_works_with_1_2_but_not_1_3(stack: Stack) -> None:
+    """OpenSC's JPKI driver signs only with PKCS #1 v1.5, and TLS 1.3 requires PSS."""
+    root = x509.load_der_x509_certificate(stack.institutions.authorities[CertificateType.AUTHENTICATION].root())
+    with nginx(stack, root.public_bytes(Encoding.PEM)) as address:
+        result = curl(stack, f"{address}/tls", "--tls-max", "1.2")
+        assert result.returncode == 0, result.stderr
+        assert re.search(r'id="user">[0-9a-f]{40}<', result.stdout), result.stdout
+        assert curl(stack, f"{address}/tls", "--tlsv1.3").returncode != 0
     pem = root.public_bytes(Encoding.PEM).decode().replace("\n", "%0A")
     forged = {"X-Proxy-Secret": "a guess", "X-Client-Certificate": pem}
-    assert httpx.get(f"{everything.site}/tls", headers=forged).status_code == 403
+    assert httpx.get(f"{stack.site}/tls", headers=forged).status_code == 403
 
 
-def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_told_so(everything: Stack, page: Page) -> None:
-    institutions = everything.institutions
-    user = register(page, everything)
+def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_reported(stack: Stack, page: Page) -> None:
+    institutions = stack.institutions
+    user = register(page, stack)
     page.click("text=Log out")
     authority = institutions.authorities[CertificateType.AUTHENTICATION]
     old = authority.of_holder(institutions.registry.find("hanako").code)[-1]
@@ -268,13 +268,13 @@ def test_a_renewed_card_is_the_same_user_and_a_revoked_one_is_told_so(everything
     institutions.advance(institutions.world.clock.now() + timedelta(minutes=15))
     page.click("#login")
     answer(page, PIN)
-    page.wait_for_url(f"{everything.site}/**")
+    page.wait_for_url(f"{stack.site}/**")
     assert "失効" in page.inner_text("[role=alert]")
     assert "reported stolen" in page.inner_text("[role=alert]")
-    everything.remove()
+    stack.remove()
     institutions.cards.renew("hanako")
-    everything.insert()
+    stack.insert()
     page.click("#login")
     answer(page, PIN)
-    page.wait_for_url(f"{everything.site}/")
+    page.wait_for_url(f"{stack.site}/")
     assert page.inner_text("#user") == user

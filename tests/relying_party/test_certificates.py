@@ -1,4 +1,4 @@
-"""Certificates that are none, or hardly any: whatever they are, there is a verdict."""
+"""Malformed certificates: every one of them gets a verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
 from kazashi.world.key_source import SharedKeySource, generate
 
-# What `cryptography` remarks on while it reads what it then refuses, or we do.
+# `cryptography` warns about certificates that it or we reject afterwards.
 pytestmark = [
     pytest.mark.unit,
     pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive"),
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 RSA_SIGNATURE = 256
-"""Bytes at the end of a certificate. The byte before them says how many bits of the last one do not count."""
+"""Bytes at the end of a certificate. The byte before them is the number of unused bits in the last one."""
 
 DIRECTORY_NAME, X400_ADDRESS, EDI_PARTY_NAME = 0xA4, 0xA3, 0xA5
 """Tags of a general name."""
@@ -39,35 +39,36 @@ def ca() -> TestAuthority:
 
 @pytest.fixture(scope="module")
 def verifier(ca: TestAuthority) -> Verifier:
-    """One that would say good of every certificate that is not revoked."""
-    anchors = Anchors(read_anchor(found.certificate.public_bytes(Encoding.DER)) for found in ca.generations.values())
+    """A verifier for which every valid certificate is good, because its lists are empty."""
+    certificates = [generation.certificate.public_bytes(Encoding.DER) for generation in ca.generations.values()]
+    anchors = Anchors(map(read_anchor, certificates))
     lists = {kind: ca.list(ca.generation(kind)) for kind in CertificateType}
-    return Verifier(anchors, [Lists("given", lambda found, _: lists[found.kind])], FixedClock(NOW))
+    return Verifier(anchors, [Lists("given", lambda certificate, _: lists[certificate.kind])], FixedClock(NOW))
 
 
 @pytest.fixture(scope="module", params=CertificateType, ids=lambda kind: kind.code)
 def certificate(ca: TestAuthority, verifier: Verifier, request: pytest.FixtureRequest) -> bytes:
-    made = ca.holder(ca.generation(request.param)).der
-    assert verifier.certificate(made).outcome is Outcome.GOOD
-    return made
+    der = ca.holder(ca.generation(request.param)).der
+    assert verifier.certificate(der).outcome is Outcome.GOOD
+    return der
 
 
 @settings(max_examples=500, deadline=None)
 @given(place=st.integers(0, 1 << 16), change=st.integers(1, 255))
-def test_a_certificate_with_a_changed_byte_is_refused(
+def test_a_certificate_with_a_changed_byte_is_bad(
     verifier: Verifier, certificate: bytes, place: int, change: int
 ) -> None:
     place %= len(certificate)
-    assume(place != len(certificate) - RSA_SIGNATURE - 1)  # that one has a test of its own
+    assume(place != len(certificate) - RSA_SIGNATURE - 1)  # this byte has its own test
     changed = bytearray(certificate)
     changed[place] ^= change
     assert verifier.certificate(bytes(changed)).outcome is Outcome.BAD
 
 
-def test_a_certificate_is_good_in_one_form_alone(ca: TestAuthority, verifier: Verifier) -> None:
-    """A signature of whole bytes has no bits that do not count, though they be zero."""
-    made = (ca.holder(ca.generation(CertificateType.SIGNATURE)).der for _ in range(100))
-    even = bytearray(next(der for der in made if der[-1] % 2 == 0))
+def test_a_certificate_has_only_one_valid_encoding(ca: TestAuthority, verifier: Verifier) -> None:
+    """A signature must not have unused bits, even if they are zero."""
+    certificates = (ca.holder(ca.generation(CertificateType.SIGNATURE)).der for _ in range(100))
+    even = bytearray(next(der for der in certificates if der[-1] % 2 == 0))
     assert verifier.certificate(bytes(even)).outcome is Outcome.GOOD
     even[-RSA_SIGNATURE - 1] = 1
     assert verifier.certificate(bytes(even)).outcome is Outcome.BAD
@@ -75,18 +76,18 @@ def test_a_certificate_is_good_in_one_form_alone(ca: TestAuthority, verifier: Ve
 
 @settings(max_examples=100, deadline=None)
 @given(length=st.integers(0, 1 << 16))
-def test_a_certificate_that_is_cut_off_is_malformed(verifier: Verifier, certificate: bytes, length: int) -> None:
+def test_a_truncated_certificate_is_malformed(verifier: Verifier, certificate: bytes, length: int) -> None:
     assert verifier.certificate(certificate[: length % len(certificate)]).finding is Finding.MALFORMED
 
 
 @given(data=st.binary(max_size=200))
-def test_whatever_is_no_certificate_is_malformed(verifier: Verifier, data: bytes) -> None:
+def test_anything_that_is_not_a_certificate_is_malformed(verifier: Verifier, data: bytes) -> None:
     assert verifier.certificate(data).finding is Finding.MALFORMED
 
 
 @pytest.mark.parametrize("tag", [X400_ADDRESS, EDI_PARTY_NAME])
-def test_a_name_of_a_kind_that_no_library_reads_is_refused(verifier: Verifier, certificate: bytes, tag: int) -> None:
-    """Nobody has signed such a certificate: everybody can send one."""
+def test_a_general_name_that_libraries_cannot_read_is_bad(verifier: Verifier, certificate: bytes, tag: int) -> None:
+    """Anybody can send such a certificate, although no authority has signed it."""
     places = [place for place, byte in enumerate(certificate) if byte == DIRECTORY_NAME]
     assert len(places) > 1
     for place in places:
@@ -94,7 +95,7 @@ def test_a_name_of_a_kind_that_no_library_reads_is_refused(verifier: Verifier, c
         assert verifier.certificate(changed).outcome is Outcome.BAD
 
 
-def test_what_is_no_authority_of_ours_is_no_anchor(ca: TestAuthority, certificate: bytes, tmp_path: Path) -> None:
+def test_only_an_authoritys_own_certificate_is_an_anchor(ca: TestAuthority, certificate: bytes, tmp_path: Path) -> None:
     root = ca.generation(CertificateType.SIGNATURE).certificate.public_bytes(Encoding.DER)
     broken = bytes((*root[:-1], root[-1] ^ 1))
     for data in (b"", b"\x30\x00", b"-----BEGIN", certificate, root[:-1], root + b"\x00", broken):

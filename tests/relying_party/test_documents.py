@@ -1,4 +1,4 @@
-"""Documents that other programs have signed with a holder's key, and what is left of them after any change."""
+"""Documents that other programs signed with a holder's key, and changed documents."""
 
 from __future__ import annotations
 
@@ -37,34 +37,36 @@ WHOLE_CONTENT, WHOLE_FILE = ("the whole content",), ("the whole file",)
 
 
 @dataclass
-class Desk:
-    """Where documents are signed with OpenSSL and looked at: three holders' keys and certificates as files."""
+class Signers:
+    """Signing with OpenSSL, and verification: three holders' keys and certificates as files."""
 
-    place: Path
+    directory: Path
     documents: Documents
     holders: dict[str, HolderKey]
     before: datetime
 
     @property
     def text(self) -> Path:
-        return self.place / "text"
+        return self.directory / "text"
 
     def cms(self, *options: str, who: str = "hanako", form: str = "DER", command: str = "cms") -> bytes:
-        """What `openssl cms -sign` makes of the text."""
-        signed = self.place / "signed"
-        run("openssl", command, "-sign", "-binary", "-in", str(self.text), "-signer", f"{self.place}/{who}.pem",
-            "-inkey", f"{self.place}/{who}.key", "-outform", form, "-out", str(signed), *options)  # fmt: skip
+        """The text, signed with `openssl cms -sign`."""
+        signed = self.directory / "signed"
+        run("openssl", command, "-sign", "-binary", "-in", str(self.text), "-signer", f"{self.directory}/{who}.pem",
+            "-inkey", f"{self.directory}/{who}.key", "-outform", form, "-out", str(signed), *options)  # fmt: skip
         return signed.read_bytes()
 
     def raw(self, digest: str, who: str = "hanako") -> bytes:
-        """What `openssl dgst -sign` makes of it."""
-        signed = self.place / "signature"
-        run("openssl", "dgst", f"-{digest}", "-sign", f"{self.place}/{who}.key", "-out", str(signed), str(self.text))
+        """The signature of `openssl dgst -sign` over the text."""
+        signed = self.directory / "signature"
+        run(
+            "openssl", "dgst", f"-{digest}", "-sign", f"{self.directory}/{who}.key", "-out", str(signed), str(self.text)
+        )
         return signed.read_bytes()
 
 
 def issue(town: Institutions, who: str, pkcs8: bytes, *, next_card: bool = False) -> HolderKey:
-    """Somebody with a signature certificate of the town's authority and a key that we keep."""
+    """A holder with a signature certificate of the town's authority and the private key."""
     authority, now = town.authorities[SIGNATURE], town.world.clock.now()
     medium = Medium.CARD if next_card else Medium.PHONE
     request = CertificateRequest(
@@ -89,9 +91,9 @@ def private(pkcs8: bytes) -> Key:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    place = tmp_path_factory.mktemp("documents")
-    town = new_institutions(place / "w", SharedKeySource([generate() for _ in range(2)]))
+def signers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signers]:
+    directory = tmp_path_factory.mktemp("documents")
+    town = new_institutions(directory / "w", SharedKeySource([generate() for _ in range(2)]))
     keys = {"hanako": generate(), "leap-day": generate(), "taro": new_p384_key()}
     holders = {who: issue(town, who, key, next_card=who == "taro") for who, key in keys.items()}
     before = town.world.clock.now()
@@ -99,12 +101,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     town.revocations[SIGNATURE].revoke(holders["leap-day"].certificate.serial_number, Reason.AFFILIATION_CHANGED)
     later(town, days=1)
     for who, holder in holders.items():
-        (place / f"{who}.pem").write_bytes(pem.armor("CERTIFICATE", holder.der))
-        (place / f"{who}.key").write_bytes(pem.armor("PRIVATE KEY", keys[who]))
-    (place / "text").write_bytes(TEXT)
+        (directory / f"{who}.pem").write_bytes(pem.armor("CERTIFICATE", holder.der))
+        (directory / f"{who}.key").write_bytes(pem.armor("PRIVATE KEY", keys[who]))
+    (directory / "text").write_bytes(TEXT)
     anchors = AnchorsInDirectory(town.world.publication / "ca")
-    yield Desk(
-        place, Documents(Verifier(anchors, [lists_in(town.world.publication)], town.world.clock)), holders, before
+    yield Signers(
+        directory, Documents(Verifier(anchors, [lists_in(town.world.publication)], town.world.clock)), holders, before
     )
     town.world.close()
 
@@ -123,15 +125,15 @@ def good(verdict: Verdict, signed: tuple[str, ...], name: str = "番号\u3000花
 
 @pytest.mark.parametrize("form", ["DER", "PEM"])
 @pytest.mark.parametrize("command", ["cms", "smime"])
-def test_openssl_signs_beside_and_around_a_file(desk: Desk, form: str, command: str) -> None:
-    beside = desk.cms("-md", "sha256", form=form, command=command)
-    around = desk.cms("-md", "sha256", "-nodetach", form=form, command=command)
-    good(desk.documents.any(beside, TEXT), WHOLE_CONTENT)
-    good(desk.documents.any(around), WHOLE_CONTENT)
-    good(desk.documents.any(around, TEXT), WHOLE_CONTENT)
-    assert desk.documents.any(beside).finding is Finding.MALFORMED, "the file that it is over is needed"
-    assert desk.documents.any(beside, TEXT + b"\n").finding is Finding.TAMPERED
-    assert desk.documents.any(around, TEXT + b"\n").finding is Finding.TAMPERED
+def test_detached_and_enveloping_cms_of_openssl_is_good(signers: Signers, form: str, command: str) -> None:
+    detached = signers.cms("-md", "sha256", form=form, command=command)
+    enveloping = signers.cms("-md", "sha256", "-nodetach", form=form, command=command)
+    good(signers.documents.any(detached, TEXT), WHOLE_CONTENT)
+    good(signers.documents.any(enveloping), WHOLE_CONTENT)
+    good(signers.documents.any(enveloping, TEXT), WHOLE_CONTENT)
+    assert signers.documents.any(detached).finding is Finding.MALFORMED, "the signed file is needed"
+    assert signers.documents.any(detached, TEXT + b"\n").finding is Finding.TAMPERED
+    assert signers.documents.any(enveloping, TEXT + b"\n").finding is Finding.TAMPERED
 
 
 @pytest.mark.parametrize(
@@ -145,77 +147,77 @@ def test_openssl_signs_beside_and_around_a_file(desk: Desk, form: str, command: 
         (("-keyid",), Finding.MALFORMED),
     ],
 )
-def test_openssl_can_sign_in_ways_that_no_card_does(
-    desk: Desk, options: tuple[str, ...], finding: Finding | None
+def test_cms_that_no_card_makes_is_rejected(
+    signers: Signers, options: tuple[str, ...], finding: Finding | None
 ) -> None:
-    assert desk.documents.any(desk.cms(*options), TEXT).finding is finding
+    assert signers.documents.any(signers.cms(*options), TEXT).finding is finding
 
 
-def test_a_document_of_two_signers_or_of_none_says_of_nobody_who_it_is(desk: Desk) -> None:
-    second = ("-signer", f"{desk.place}/leap-day.pem", "-inkey", f"{desk.place}/leap-day.key")
-    assert desk.documents.any(desk.cms(*second), TEXT).finding is Finding.NOT_SIGNED
-    sealed = desk.place / "sealed"
-    run("openssl", "cms", "-encrypt", "-binary", "-in", str(desk.text), "-outform", "DER", "-out", str(sealed),
-        f"{desk.place}/hanako.pem")  # fmt: skip
-    assert desk.documents.any(sealed.read_bytes()).finding is Finding.NOT_SIGNED
+def test_cms_with_two_signers_or_none_is_not_signed(signers: Signers) -> None:
+    second = ("-signer", f"{signers.directory}/leap-day.pem", "-inkey", f"{signers.directory}/leap-day.key")
+    assert signers.documents.any(signers.cms(*second), TEXT).finding is Finding.NOT_SIGNED
+    sealed = signers.directory / "sealed"
+    run("openssl", "cms", "-encrypt", "-binary", "-in", str(signers.text), "-outform", "DER", "-out", str(sealed),
+        f"{signers.directory}/hanako.pem")  # fmt: skip
+    assert signers.documents.any(sealed.read_bytes()).finding is Finding.NOT_SIGNED
 
 
-def test_openssl_signs_a_file_and_nothing_around_it(desk: Desk) -> None:
-    der = desk.holders["hanako"].der
-    good(desk.documents.raw(TEXT, desk.raw("sha256"), der), WHOLE_FILE)
-    for data, signature in ((TEXT[1:], desk.raw("sha256")), (TEXT, desk.raw("sha512")), (TEXT, b"")):
-        assert desk.documents.raw(data, signature, der).finding is Finding.WRONG_SIGNATURE
+def test_a_bare_signature_of_openssl_is_good(signers: Signers) -> None:
+    der = signers.holders["hanako"].der
+    good(signers.documents.raw(TEXT, signers.raw("sha256"), der), WHOLE_FILE)
+    for data, signature in ((TEXT[1:], signers.raw("sha256")), (TEXT, signers.raw("sha512")), (TEXT, b"")):
+        assert signers.documents.raw(data, signature, der).finding is Finding.WRONG_SIGNATURE
 
 
-def test_the_next_card_signs_with_another_algorithm(desk: Desk) -> None:
-    holder = desk.holders["taro"]
-    verdict = desk.documents.raw(TEXT, desk.raw("sha384", "taro"), holder.der)
+def test_a_document_of_the_next_card_uses_p384(signers: Signers) -> None:
+    holder = signers.holders["taro"]
+    verdict = signers.documents.raw(TEXT, signers.raw("sha384", "taro"), holder.der)
     assert verdict.certificate is not None
     assert verdict.certificate.attributes is not None
     name = verdict.certificate.attributes.name
     good(verdict, WHOLE_FILE, name)
-    good(desk.documents.any(desk.cms("-md", "sha384", who="taro"), TEXT), WHOLE_CONTENT, name)
-    assert desk.documents.raw(TEXT, desk.raw("sha256", "taro"), holder.der).finding is Finding.WRONG_SIGNATURE
-    assert desk.documents.any(desk.cms("-md", "sha256", who="taro"), TEXT).finding is Finding.WRONG_ALGORITHM
+    good(signers.documents.any(signers.cms("-md", "sha384", who="taro"), TEXT), WHOLE_CONTENT, name)
+    assert signers.documents.raw(TEXT, signers.raw("sha256", "taro"), holder.der).finding is Finding.WRONG_SIGNATURE
+    assert signers.documents.any(signers.cms("-md", "sha256", who="taro"), TEXT).finding is Finding.WRONG_ALGORITHM
 
 
-def test_a_document_falls_with_its_signers_certificate_and_not_before(desk: Desk) -> None:
-    for signed, content in ((desk.cms(who="leap-day"), TEXT), (signed_pdf(desk.holders["leap-day"]), None)):
-        verdict = desk.documents.any(signed, content)
+def test_a_document_is_bad_since_its_certificate_was_revoked(signers: Signers) -> None:
+    for signed, content in ((signers.cms(who="leap-day"), TEXT), (signed_pdf(signers.holders["leap-day"]), None)):
+        verdict = signers.documents.any(signed, content)
         assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.REVOKED)
         assert verdict.reason is Reason.AFFILIATION_CHANGED
-        assert desk.documents.any(signed, content, desk.before).outcome is Outcome.GOOD
+        assert signers.documents.any(signed, content, signers.before).outcome is Outcome.GOOD
 
 
-def test_a_document_is_judged_from_within_a_running_loop_too(desk: Desk) -> None:
-    async def judged() -> Verdict:
-        return desk.documents.any(desk.cms(), TEXT)
+def test_a_document_is_verified_inside_a_running_event_loop(signers: Signers) -> None:
+    async def verdict() -> Verdict:
+        return signers.documents.any(signers.cms(), TEXT)
 
-    good(asyncio.run(judged()), WHOLE_CONTENT)
+    good(asyncio.run(verdict()), WHOLE_CONTENT)
 
 
-# PDF and XML, changed
+# Changed documents
 
 
 @pytest.fixture(scope="module")
-def pdf(desk: Desk) -> bytes:
-    signed = signed_pdf(desk.holders["hanako"])
-    good(desk.documents.any(signed), WHOLE_FILE)
+def pdf(signers: Signers) -> bytes:
+    signed = signed_pdf(signers.holders["hanako"])
+    good(signers.documents.any(signed), WHOLE_FILE)
     return signed
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["XAdES", "plain"])
-def xml(desk: Desk, request: pytest.FixtureRequest) -> bytes:
-    signed = signed_xml(desk.holders["hanako"], advanced=request.param)
-    verdict = desk.documents.any(signed)
+def xml(signers: Signers, request: pytest.FixtureRequest) -> bytes:
+    signed = signed_xml(signers.holders["hanako"], advanced=request.param)
+    verdict = signers.documents.any(signed)
     assert verdict.signed[0] == "the whole document"
     good(verdict, verdict.signed)
     return signed
 
 
 @pytest.fixture(scope="module")
-def around(desk: Desk) -> bytes:
-    return desk.cms("-nodetach")
+def enveloping(signers: Signers) -> bytes:
+    return signers.cms("-nodetach")
 
 
 def with_change(data: bytes, place: int, change: int) -> bytes:
@@ -227,46 +229,48 @@ PLACE, CHANGE = st.integers(0, 1 << 16), st.integers(1, 255)
 
 @settings(max_examples=150, deadline=None)
 @given(place=PLACE, change=CHANGE)
-def test_a_pdf_with_a_changed_byte_is_not_good(desk: Desk, pdf: bytes, place: int, change: int) -> None:
-    found = re.search(rb"/ByteRange \[0 (\d+) (\d+) (\d+)", pdf)
-    assert found is not None
-    length, again, rest = (int(number) for number in found.groups())
-    assert again + rest == len(pdf)
+def test_a_pdf_with_a_changed_byte_is_not_good(signers: Signers, pdf: bytes, place: int, change: int) -> None:
+    byte_range = re.search(rb"/ByteRange \[0 (\d+) (\d+) (\d+)", pdf)
+    assert byte_range is not None
+    length, second, rest = (int(number) for number in byte_range.groups())
+    assert second + rest == len(pdf)
     place %= length + rest
-    changed = with_change(pdf, place if place < length else place - length + again, change)
-    assert desk.documents.pdf(changed).outcome is Outcome.BAD
+    changed = with_change(pdf, place if place < length else place - length + second, change)
+    assert signers.documents.pdf(changed).outcome is Outcome.BAD
 
 
 @settings(max_examples=100, deadline=None)
 @given(place=PLACE, change=CHANGE)
-def test_a_changed_byte_of_what_cms_is_over_is_found(desk: Desk, around: bytes, place: int, change: int) -> None:
+def test_a_changed_byte_of_the_content_of_cms_is_tampering(
+    signers: Signers, enveloping: bytes, place: int, change: int
+) -> None:
     place %= len(TEXT)
-    begins = around.index(TEXT)
-    assert desk.documents.any(with_change(around, begins + place, change)).finding is Finding.TAMPERED
-    assert desk.documents.any(around, with_change(TEXT, place, change)).finding is Finding.TAMPERED
+    begins = enveloping.index(TEXT)
+    assert signers.documents.any(with_change(enveloping, begins + place, change)).finding is Finding.TAMPERED
+    assert signers.documents.any(enveloping, with_change(TEXT, place, change)).finding is Finding.TAMPERED
 
 
 @settings(max_examples=150, deadline=None)
 @given(place=PLACE, change=CHANGE)
-def test_a_changed_byte_anywhere_in_cms_changes_nothing_that_is_said(
-    desk: Desk, around: bytes, place: int, change: int
+def test_a_changed_byte_in_cms_never_changes_content_or_signer(
+    signers: Signers, enveloping: bytes, place: int, change: int
 ) -> None:
-    """What is not signed may change, as the case of the letters in a name. Content and signer may not."""
-    verdict = desk.documents.cms(with_change(around, place % len(around), change), TEXT)
+    """Unsigned bytes may change, such as the case of letters in a name. The content and the signer may not."""
+    verdict = signers.documents.cms(with_change(enveloping, place % len(enveloping), change), TEXT)
     if verdict.outcome is Outcome.GOOD:
         assert verdict.certificate is not None
-        assert verdict.certificate.serial == desk.holders["hanako"].certificate.serial_number
+        assert verdict.certificate.serial == signers.holders["hanako"].certificate.serial_number
 
 
 @settings(max_examples=150, deadline=None)
 @given(place=PLACE, change=CHANGE)
-def test_an_xml_document_with_a_changed_byte_is_not_good(desk: Desk, xml: bytes, place: int, change: int) -> None:
+def test_an_xml_document_with_a_changed_byte_is_not_good(signers: Signers, xml: bytes, place: int, change: int) -> None:
     text = XML.removesuffix(b"</application>")
     begins = xml.index(text)
-    assert desk.documents.any(with_change(xml, begins + place % len(text), change)).outcome is Outcome.BAD
+    assert signers.documents.any(with_change(xml, begins + place % len(text), change)).outcome is Outcome.BAD
 
 
-# Anything at all
+# Arbitrary bytes
 
 BEGINNINGS = (b"", b"%PDF-1.7\n", b"<", b"<?xml version='1.0'?>", b"\xef\xbb\xbf<a", b"\x30\x82",
               b"-----BEGIN CMS-----\n", bytes.fromhex("3080 0609 2A864886F70D010702 A080"))  # fmt: skip
@@ -274,28 +278,29 @@ BEGINNINGS = (b"", b"%PDF-1.7\n", b"<", b"<?xml version='1.0'?>", b"\xef\xbb\xbf
 
 @settings(max_examples=200, deadline=None)
 @given(begins=st.sampled_from(BEGINNINGS), data=st.binary(max_size=200), content=st.none() | st.binary(max_size=20))
-def test_whatever_comes_there_is_a_verdict(desk: Desk, begins: bytes, data: bytes, content: bytes | None) -> None:
-    for read in (desk.documents.any, desk.documents.cms):
+def test_any_bytes_get_a_verdict(signers: Signers, begins: bytes, data: bytes, content: bytes | None) -> None:
+    for read in (signers.documents.any, signers.documents.cms):
         assert read(begins + data, content).outcome is Outcome.BAD
-    for read_alone in (desk.documents.pdf, desk.documents.xml):
+    for read_alone in (signers.documents.pdf, signers.documents.xml):
         assert read_alone(begins + data).outcome is Outcome.BAD
-    assert desk.documents.raw(data, begins, data).outcome is Outcome.BAD
+    assert signers.documents.raw(data, begins, data).outcome is Outcome.BAD
 
 
 @settings(max_examples=60, deadline=None)
 @given(which=st.sampled_from(["pdf", "cms"]), start=PLACE, length=st.integers(1, 64), put=st.binary(max_size=64))
-def test_a_piece_that_is_taken_out_or_replaced_raises_nothing(
-    desk: Desk, pdf: bytes, around: bytes, which: str, start: int, length: int, put: bytes
+def test_removing_or_replacing_bytes_never_raises(
+    signers: Signers, pdf: bytes, enveloping: bytes, which: str, start: int, length: int, put: bytes
 ) -> None:
-    data = pdf if which == "pdf" else around
+    data = pdf if which == "pdf" else enveloping
     start %= len(data)
-    desk.documents.any(data[:start] + put + data[start + length :])
+    signers.documents.any(data[:start] + put + data[start + length :])
 
 
-def test_a_document_that_is_too_long_is_not_read(desk: Desk) -> None:
+def test_a_document_that_is_too_long_is_rejected(signers: Signers) -> None:
     long = bytes(MAX_DOCUMENT + 1)
-    signature, der = desk.raw("sha256"), desk.holders["hanako"].der
-    for verdict in (desk.documents.any(long), desk.documents.pdf(long), desk.documents.xml(long),
-                    desk.documents.any(desk.cms(), long[:-1]), desk.documents.raw(long, signature, der)):  # fmt: skip
+    signature, der = signers.raw("sha256"), signers.holders["hanako"].der
+    documents = signers.documents
+    for verdict in (documents.any(long), documents.pdf(long), documents.xml(long),
+                    documents.any(signers.cms(), long[:-1]), documents.raw(long, signature, der)):  # fmt: skip
         assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.MALFORMED)
-    assert desk.documents.raw(long[:-1], signature, der).finding is Finding.WRONG_SIGNATURE
+    assert documents.raw(long[:-1], signature, der).finding is Finding.WRONG_SIGNATURE

@@ -1,4 +1,4 @@
-"""Documents that are made to deceive: in anybody's name, with more in them than was signed, or to be a burden."""
+"""Hostile documents: forged signers, unsigned additions, and denial of service."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ca() -> TestAuthority:
 
 
 def documents_at(ca: TestAuthority, days: int) -> Documents:
-    """Documents looked at so many days after NOW, with a list of that day."""
+    """Verification of documents `days` days after NOW, with a list of that day."""
     now, issuer = NOW + timedelta(days=days), ca.generation(CertificateType.SIGNATURE)
     listed = ca.list(issuer, (), ListTemplate(this_update=now))
     anchors = Anchors([read_anchor(issuer.certificate.public_bytes(Encoding.DER))])
@@ -69,22 +69,22 @@ def holder(ca: TestAuthority) -> HolderKey:
     return ca.holder(ca.generation(CertificateType.SIGNATURE))
 
 
-# In another's name
+# Forged signers
 
 
-def longer(found: dict[str, Extension]) -> None:
-    """A name with more characters: a certificate that stands behind the genuine one, where they are sorted."""
+def longer(extensions: dict[str, Extension]) -> None:
+    """Make the name longer, so that the certificate is sorted after the genuine one."""
     added = {NAME: "x" * 40, NAME_FLAGS: "0" * 40}
-    found["attributes"] = (attributes([(kind, value + added.get(kind, "")) for kind, value in ATTRIBUTES]), False)
+    extensions["attributes"] = (attributes([(kind, value + added.get(kind, "")) for kind, value in ATTRIBUTES]), False)
 
 
-def as_it_is(_: dict[str, Extension]) -> None:
-    """Leave everything as it is."""
+def unchanged(_: dict[str, Extension]) -> None:
+    """Change nothing."""
 
 
-@pytest.fixture(scope="module", params=[as_it_is, longer], ids=["of one length", "longer"])
+@pytest.fixture(scope="module", params=[unchanged, longer], ids=["same length", "longer"])
 def forged(ca: TestAuthority, holder: HolderKey, request: pytest.FixtureRequest) -> HolderKey:
-    """A key of one's own, in a certificate that one has made oneself, with issuer and number of the holder's."""
+    """A forger's key in a forged certificate, with the issuer and serial number of the holder's."""
     genuine = holder.issuer
     forger = AuthorityKey(genuine.kind, genuine.name, ca.other_key, genuine.certificate)
     return ca.holder(
@@ -95,17 +95,17 @@ def forged(ca: TestAuthority, holder: HolderKey, request: pytest.FixtureRequest)
     )
 
 
-def beside(signed: bytes, *certificates: HolderKey) -> bytes:
-    """CMS with these certificates in it."""
+def with_certificates(signed: bytes, *holders: HolderKey) -> bytes:
+    """Replace the certificates in CMS with those of the holders."""
     info = cms.ContentInfo.load(signed)
-    info["content"]["certificates"] = [asn1_x509.Certificate.load(found.der) for found in certificates]
+    info["content"]["certificates"] = [asn1_x509.Certificate.load(holder.der) for holder in holders]
     return bytes(info.dump(force=True))
 
 
 def signer(key: HolderKey, *others: HolderKey) -> signers.SimpleSigner:
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
-    for found in others:
-        store.register(asn1_x509.Certificate.load(found.der))
+    for other in others:
+        store.register(asn1_x509.Certificate.load(other.der))
     private = key.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return signers.SimpleSigner(
         signing_cert=asn1_x509.Certificate.load(key.der), signing_key=keys.PrivateKeyInfo.load(private),
@@ -113,16 +113,16 @@ def signer(key: HolderKey, *others: HolderKey) -> signers.SimpleSigner:
     )  # fmt: skip
 
 
-def test_a_forger_does_not_sign_cms_with_the_genuine_certificate_beside(
+def test_a_forged_cms_with_the_genuine_certificate_added_is_bad(
     documents: Documents, holder: HolderKey, forged: HolderKey
 ) -> None:
-    assert documents.cms(beside(bare_cms(holder), holder), TEXT).outcome is Outcome.GOOD
+    assert documents.cms(with_certificates(bare_cms(holder), holder), TEXT).outcome is Outcome.GOOD
     assert documents.cms(bare_cms(forged), TEXT).outcome is Outcome.BAD
     for both in ((holder, forged), (forged, holder)):
-        assert documents.cms(beside(bare_cms(forged), *both), TEXT).outcome is Outcome.BAD
+        assert documents.cms(with_certificates(bare_cms(forged), *both), TEXT).outcome is Outcome.BAD
 
 
-def test_a_forger_does_not_sign_a_pdf_with_the_genuine_certificate_beside(
+def test_a_forged_pdf_with_the_genuine_certificate_added_is_bad(
     documents: Documents, holder: HolderKey, forged: HolderKey
 ) -> None:
     settings = signers.PdfSignatureMetadata(field_name="Signature1", subfilter=SigSeedSubFilter.PADES)
@@ -131,17 +131,17 @@ def test_a_forger_does_not_sign_a_pdf_with_the_genuine_certificate_beside(
     assert documents.pdf(signed).outcome is Outcome.BAD
 
 
-# More than was signed
+# Unsigned additions
 
 
 def with_object(root: Any) -> None:
-    """An object that nobody has signed, inside the signature that does not cover itself."""
+    """Add an unsigned Object to the signature, which does not cover itself."""
     signature = next(root.iter(f"{DS}Signature"))
     etree.SubElement(etree.SubElement(signature, f"{DS}Object"), "amount").text = "9000"
 
 
 def with_object_in_front(root: Any) -> None:
-    """The same, and it is what a reader finds first."""
+    """Add an unsigned Object, and move the signature to the front, so that a reader finds it first."""
     with_object(root)
     signature = next(root.iter(f"{DS}Signature"))
     if signature is not root:
@@ -149,7 +149,7 @@ def with_object_in_front(root: Any) -> None:
 
 
 def with_comment(root: Any) -> None:
-    """A comment is not signed. Of a text with one in it, many readers see only what is before it."""
+    """Put a comment into the amount. A comment is not signed, and many parsers see only the text before it."""
     amount = next(root.iter("amount"))
     comment = etree.Comment("")
     amount.text, comment.tail = "1", "000"
@@ -158,7 +158,7 @@ def with_comment(root: Any) -> None:
 
 @pytest.mark.parametrize("change", [with_object, with_object_in_front, with_comment])
 @pytest.mark.parametrize("form", ["plain", "XAdES", "around"])
-def test_xml_with_more_in_it_than_was_signed_is_refused(
+def test_xml_with_unsigned_additions_is_bad(
     documents: Documents, holder: HolderKey, change: Callable[[Any], None], form: str
 ) -> None:
     signed = signed_xml(holder, advanced=form == "XAdES", enveloping=form == "around")
@@ -168,7 +168,7 @@ def test_xml_with_more_in_it_than_was_signed_is_refused(
     assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
 
 
-def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, holder: HolderKey) -> None:
+def test_xml_with_nested_signatures_is_bad(documents: Documents, holder: HolderKey) -> None:
     inner = etree.fromstring(signed_xml(holder, advanced=False, enveloping=True))
     outer = etree.Element(f"{DS}Signature")
     etree.SubElement(outer, f"{DS}Object").append(inner)
@@ -183,11 +183,11 @@ def test_xml_whose_signature_is_inside_another_is_refused(documents: Documents, 
 
 @pytest.mark.parametrize("days", [-900, 1400])
 @pytest.mark.parametrize("advanced", [True, False], ids=["XAdES", "plain"])
-def test_xml_is_judged_by_our_clock_and_not_by_the_machines(ca: TestAuthority, days: int, advanced: bool) -> None:
-    away = timedelta(days=days)
+def test_xml_is_verified_by_the_verifiers_clock(ca: TestAuthority, days: int, advanced: bool) -> None:
+    offset = timedelta(days=days)
     holder = ca.holder(
         ca.generation(CertificateType.SIGNATURE),
-        CertificateTemplate(begins=NOW + away, ends=NOW + away + timedelta(days=9)),
+        CertificateTemplate(begins=NOW + offset, ends=NOW + offset + timedelta(days=9)),
     )
     signed = signed_xml(holder, advanced=advanced)
     verdict = documents_at(ca, days + 5).xml(signed)
@@ -196,13 +196,13 @@ def test_xml_is_judged_by_our_clock_and_not_by_the_machines(ca: TestAuthority, d
 
 
 @pytest.mark.parametrize("form", ["cms", "xml"])
-def test_a_document_of_an_ended_certificate_says_so(ca: TestAuthority, documents: Documents, form: str) -> None:
+def test_a_document_of_an_expired_certificate_is_expired(ca: TestAuthority, documents: Documents, form: str) -> None:
     holder = ca.holder(ca.generation(CertificateType.SIGNATURE), CertificateTemplate(ends=NOW - timedelta(days=1)))
     verdict = documents.any(bare_cms(holder) if form == "cms" else signed_xml(holder), TEXT if form == "cms" else None)
     assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.EXPIRED), verdict.detail
 
 
-# A burden
+# Denial of service
 
 LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (depth, b"&l%d;" % (depth - 1) * 10) for depth in range(1, 12))
 HOSTILE = {
@@ -217,7 +217,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("which", HOSTILE)
-def test_hostile_xml_is_refused_at_once(documents: Documents, which: str) -> None:
+def test_hostile_xml_is_rejected_within_a_second(documents: Documents, which: str) -> None:
     begun = time.perf_counter()
     verdict = documents.any(HOSTILE[which])
     assert time.perf_counter() - begun < 1
@@ -227,9 +227,7 @@ def test_hostile_xml_is_refused_at_once(documents: Documents, which: str) -> Non
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("doctype", ["<!DOCTYPE application>", '<!DOCTYPE application [<!ENTITY a "1000">]>'])
-def test_a_document_type_is_refused_whatever_the_rest_is(
-    documents: Documents, holder: HolderKey, doctype: str, encoding: str
-) -> None:
+def test_a_document_type_is_rejected(documents: Documents, holder: HolderKey, doctype: str, encoding: str) -> None:
     changed = doctype + signed_xml(holder).decode().partition("?>")[2]
     verdict = documents.xml(changed.encode(encoding))
     assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.MALFORMED)

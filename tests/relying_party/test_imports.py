@@ -1,4 +1,4 @@
-"""What a relying party's program loads, and what it does not."""
+"""The modules that a relying party's program imports, and those that it must not import."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 CORE = [
     "kazashi.relying_party.conformance.pack",
-    *(found.name for found in pkgutil.walk_packages(verify.__path__, "kazashi.relying_party.verify.")),
+    *(module.name for module in pkgutil.walk_packages(verify.__path__, "kazashi.relying_party.verify.")),
 ]
-"""What comes to a verdict. Beside it there are programs for whoever has a card in a reader."""
+"""The modules that a verdict needs. The others are programs for a card in a reader."""
 
 _IMPORT = """
 import importlib, sys
@@ -28,7 +28,7 @@ print(*sys.modules)
 
 
 def loaded_by(names: Iterable[str]) -> set[str]:
-    """What a fresh interpreter has loaded after it has imported some modules."""
+    """The modules that a new interpreter has loaded after it imported some modules."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT, *names], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
@@ -36,14 +36,14 @@ def loaded_by(names: Iterable[str]) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_verdict_needs_no_reader() -> None:
+def test_verification_does_not_import_the_reader() -> None:
     loaded = loaded_by(CORE)
     assert {"kazashi.relying_party.verify.verification", "cryptography"} <= loaded
     assert "smartcard" not in loaded
 
 
-def test_a_relying_party_knows_neither_card_nor_registry() -> None:
-    names = [found.name for found in pkgutil.walk_packages(relying_party.__path__, "kazashi.relying_party.")]
+def test_relying_parties_do_not_import_the_card_or_the_registry() -> None:
+    names = [module.name for module in pkgutil.walk_packages(relying_party.__path__, "kazashi.relying_party.")]
     assert set(CORE) <= set(names)
     ours = {"applets", "card", "card_management", "reader_bridge", "resident_registry", "pki", "tools", "assembly"}
     assert not loaded_by(names) & {f"kazashi.{name}" for name in ours}

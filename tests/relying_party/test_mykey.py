@@ -1,4 +1,4 @@
-"""The MyKey platform: one identifier to a person, the table of correspondence, and no history."""
+"""The MyKey platform: one identifier per person, the table of memberships, and no history."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def hanako(town: Institutions) -> Institutions:
 
 
 @pytest.fixture
-def everywhere(institutions: Institutions) -> Institutions:
-    """The same on each kind of storage."""
+def stored_hanako(institutions: Institutions) -> Institutions:
+    """The town of `hanako`, once with each kind of storage."""
     return ready(institutions)
 
 
@@ -71,11 +71,11 @@ def auth(town: Institutions, who: str = "hanako") -> Verdict:
 # Identifiers
 
 
-def test_an_identifier_has_eight_characters_of_digits_and_capitals(hanako: Institutions) -> None:
+def test_an_identifier_has_eight_digits_and_capital_letters(hanako: Institutions) -> None:
     platform = platform_of(hanako)
     proposed = [platform.propose() for _ in range(400)]
     assert all(re.fullmatch("[0-9A-Z]{8}", identifier) for identifier in proposed)
-    assert len(set(proposed)) == 400, "the chance of two alike is one in thirty million"
+    assert len(set(proposed)) == 400, "the probability of two equal ones is one in thirty million"
     assert set("".join(proposed)) == set(ALPHABET)
     given = platform.register(auth(hanako))
     assert re.fullmatch(f"[{ALPHABET}]{{{LENGTH}}}", given)
@@ -84,27 +84,27 @@ def test_an_identifier_has_eight_characters_of_digits_and_capitals(hanako: Insti
 
 
 @pytest.mark.parametrize("wish", ["", "HANAKO1", "HANAKO001", "hanako01", "HANAKO-1", "HANAKO1\n", "ＨＡＮＡＫＯ０１"])
-def test_a_wish_of_another_form_is_refused(hanako: Institutions, wish: str) -> None:
+def test_a_malformed_wish_is_rejected(hanako: Institutions, wish: str) -> None:
     platform = platform_of(hanako)
     with pytest.raises(MalformedIdentifier):
         platform.register(auth(hanako), wish)
     assert not any(platform.exposure().values())
 
 
-def test_a_wish_is_granted_once_and_a_person_has_one_identifier(everywhere: Institutions) -> None:
-    platform = platform_of(everywhere)
-    assert platform.register(auth(everywhere), "HANAKO01") == "HANAKO01"
+def test_an_identifier_is_issued_once_and_a_person_has_only_one(stored_hanako: Institutions) -> None:
+    platform = platform_of(stored_hanako)
+    assert platform.register(auth(stored_hanako), "HANAKO01") == "HANAKO01"
     before = platform.exposure()
     with pytest.raises(IdentifierTaken):
-        platform.register(auth(everywhere, "taro"), "HANAKO01")
+        platform.register(auth(stored_hanako, "taro"), "HANAKO01")
     for wish in ("HANAKO02", "HANAKO01", None):
         with pytest.raises(AlreadyRegistered):
-            platform.register(auth(everywhere), wish)
+            platform.register(auth(stored_hanako), wish)
     assert platform.exposure() == before
-    assert platform.register(auth(everywhere, "taro"), "HANAKO02") == "HANAKO02"
+    assert platform.register(auth(stored_hanako, "taro"), "HANAKO02") == "HANAKO02"
 
 
-def test_an_identifier_stays_after_a_renewal_once_the_night_batch_ran(hanako: Institutions) -> None:
+def test_an_identifier_survives_a_renewal_after_the_nightly_batch(hanako: Institutions) -> None:
     platform = platform_of(hanako)
     platform.register(auth(hanako), "HANAKO01")
     platform.register(auth(hanako, "taro"), "TARO0001")
@@ -134,8 +134,8 @@ def test_without_linkage_a_renewed_card_is_a_new_person(hanako: Institutions) ->
     assert [platform.find(serial) for serial in serials] == ["HANAKO01", "HANAKO02"]
 
 
-def test_one_person_who_has_two_identifiers_does_not_keep_others_from_theirs(hanako: Institutions) -> None:
-    """The night batch after the chain has been cut for a while: hanako comes first, and taro's turn comes as well."""
+def test_a_person_with_two_identifiers_does_not_stop_the_nightly_batch(hanako: Institutions) -> None:
+    """The nightly batch after the chain was cut for a while: it skips hanako, who comes first, and handles taro."""
     unlinked = MyKeyPlatform(hanako.world, NoLinkage())
     unlinked.register(auth(hanako), "HANAKO01")
     unlinked.register(auth(hanako, "taro"), "TARO0001")
@@ -151,18 +151,18 @@ def test_one_person_who_has_two_identifiers_does_not_keep_others_from_theirs(han
 # Voiding
 
 
-def test_a_void_identifier_is_worth_nothing_and_never_given_out_again(everywhere: Institutions) -> None:
-    platform = platform_of(everywhere)
-    platform.register(auth(everywhere), "HANAKO01")
-    platform.enrol(auth(everywhere), "library", "00012", BIRTH)
-    assert platform.void(auth(everywhere)) == "HANAKO01"
+def test_a_voided_identifier_is_useless_and_never_issued_again(stored_hanako: Institutions) -> None:
+    platform = platform_of(stored_hanako)
+    platform.register(auth(stored_hanako), "HANAKO01")
+    platform.enrol(auth(stored_hanako), "library", "00012", BIRTH)
+    assert platform.void(auth(stored_hanako)) == "HANAKO01"
     exposure = platform.exposure()
     assert exposure["identifier"] == [{"identifier": "HANAKO01", "head": None, "birth_digest": None, "voided": True}]
     assert exposure["serial"] == exposure["member"] == []
     actions: list[Callable[[], object]] = [
-        lambda: platform.void(auth(everywhere)), lambda: platform.enrol(auth(everywhere), "library", "00012"),
-        lambda: platform.tap(auth(everywhere), "library"), lambda: platform.member(auth(everywhere), "library"),
-        lambda: platform.leave(auth(everywhere), "library"),
+        lambda: platform.void(auth(stored_hanako)), lambda: platform.enrol(auth(stored_hanako), "library", "00012"),
+        lambda: platform.tap(auth(stored_hanako), "library"), lambda: platform.member(auth(stored_hanako), "library"),
+        lambda: platform.leave(auth(stored_hanako), "library"),
     ]  # fmt: skip
     for action in actions:
         with pytest.raises(MyKeyNotFound):
@@ -170,44 +170,44 @@ def test_a_void_identifier_is_worth_nothing_and_never_given_out_again(everywhere
     assert not platform.confirms_birth("HANAKO01", BIRTH)
     for who in ("hanako", "taro"):
         with pytest.raises(IdentifierTaken):
-            platform.register(auth(everywhere, who), "HANAKO01")
+            platform.register(auth(stored_hanako, who), "HANAKO01")
     assert platform.adopt_renewals() == 0
-    assert platform.register(auth(everywhere), "HANAKO02") == "HANAKO02"
-    platform.enrol(auth(everywhere), "library", "00012")
+    assert platform.register(auth(stored_hanako), "HANAKO02") == "HANAKO02"
+    platform.enrol(auth(stored_hanako), "library", "00012")
     with pytest.raises(TapUseNotOpen):
-        platform.tap(auth(everywhere), "library")
-    assert platform.void(auth(everywhere)) == "HANAKO02", "a second one can be void beside the first"
-    assert platform.register(auth(everywhere)) not in ("HANAKO01", "HANAKO02")
+        platform.tap(auth(stored_hanako), "library")
+    assert platform.void(auth(stored_hanako)) == "HANAKO02", "a person can void a second one"
+    assert platform.register(auth(stored_hanako)) not in ("HANAKO01", "HANAKO02")
 
 
 # Services
 
 
-def test_a_member_number_is_one_members_at_a_service(everywhere: Institutions) -> None:
-    platform = platform_of(everywhere)
-    platform.register(auth(everywhere), "HANAKO01")
-    platform.register(auth(everywhere, "taro"), "TARO0001")
-    assert platform.enrol(auth(everywhere), "library", "00012") == MyKeyEntry("HANAKO01", "library", "00012")
+def test_a_member_number_belongs_to_one_member_of_a_service(stored_hanako: Institutions) -> None:
+    platform = platform_of(stored_hanako)
+    platform.register(auth(stored_hanako), "HANAKO01")
+    platform.register(auth(stored_hanako, "taro"), "TARO0001")
+    assert platform.enrol(auth(stored_hanako), "library", "00012") == MyKeyEntry("HANAKO01", "library", "00012")
     before = platform.exposure()
     with pytest.raises(AlreadyAMember):
-        platform.enrol(auth(everywhere, "taro"), "library", "00012", BIRTH)
+        platform.enrol(auth(stored_hanako, "taro"), "library", "00012", BIRTH)
     with pytest.raises(AlreadyAMember):
-        platform.enrol(auth(everywhere), "library", "00013", BIRTH)
+        platform.enrol(auth(stored_hanako), "library", "00013", BIRTH)
     for service, number in (("", "00014"), ("library", "")):
         with pytest.raises(MalformedIdentifier):
-            platform.enrol(auth(everywhere, "taro"), service, number)
+            platform.enrol(auth(stored_hanako, "taro"), service, number)
     assert platform.exposure() == before
-    platform.enrol(auth(everywhere, "taro"), "gymnasium", "00012")
-    platform.enrol(auth(everywhere, "taro"), "library", "00013")
-    assert platform.member(auth(everywhere, "taro"), "library") == MyKeyEntry("TARO0001", "library", "00013")
-    platform.leave(auth(everywhere), "library")
+    platform.enrol(auth(stored_hanako, "taro"), "gymnasium", "00012")
+    platform.enrol(auth(stored_hanako, "taro"), "library", "00013")
+    assert platform.member(auth(stored_hanako, "taro"), "library") == MyKeyEntry("TARO0001", "library", "00013")
+    platform.leave(auth(stored_hanako), "library")
     for action in (platform.leave, platform.member):
         with pytest.raises(NotAMember):
-            action(auth(everywhere), "library")
-    assert platform.enrol(auth(everywhere), "library", "00012").member_number == "00012"
+            action(auth(stored_hanako), "library")
+    assert platform.enrol(auth(stored_hanako), "library", "00012").member_number == "00012"
 
 
-def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hanako: Institutions) -> None:
+def test_the_date_of_birth_enables_tap_use_also_after_a_renewal(hanako: Institutions) -> None:
     platform = platform_of(hanako)
     with pytest.raises(MyKeyNotFound):
         platform.tap(auth(hanako), "library")
@@ -231,21 +231,21 @@ def test_tap_use_opens_with_the_date_of_birth_and_stays_open_over_a_renewal(hana
     assert platform.tap(auth(hanako), "library") == member
 
 
-def test_nothing_is_written_about_taps(hanako: Institutions) -> None:
+def test_taps_are_not_recorded(hanako: Institutions) -> None:
     platform = platform_of(hanako)
     platform.register(auth(hanako), "HANAKO01")
     platform.enrol(auth(hanako), "library", "00012", BIRTH)
     later(hanako, hours=1)
-    asked, before = len(list(Callers(hanako.world).queries())), platform.exposure()
+    queries, before = len(list(Callers(hanako.world).queries())), platform.exposure()
     for _ in range(3):
         platform.tap(auth(hanako), "library")
         platform.member(auth(hanako), "library")
     assert platform.exposure() == before
-    assert len(list(Callers(hanako.world).queries())) == asked, "nor does the authority hear of any"
+    assert len(list(Callers(hanako.world).queries())) == queries, "the authority gets no query either"
     assert [row["what"] for row in before["event"]] == ["registered", "enrolled"]
 
 
-# Whose certificate is not good
+# Verdicts that are not good
 
 
 def bad_verdict(town: Institutions, what: str) -> Verdict:
@@ -269,7 +269,7 @@ def bad_verdict(town: Institutions, what: str) -> Verdict:
         ("revoked", Outcome.BAD, Finding.REVOKED),
     ],
 )
-def test_a_verdict_that_is_not_good_entitles_to_nothing(
+def test_a_verdict_that_is_not_good_is_rejected_everywhere(
     hanako: Institutions, what: str, outcome: Outcome, finding: Finding | None
 ) -> None:
     platform = platform_of(hanako)
@@ -290,58 +290,61 @@ def test_a_verdict_that_is_not_good_entitles_to_nothing(
     assert platform.exposure() == before
 
 
-# Several at once
+# Concurrency
 
 
 def attempt(action: Callable[[], object]) -> str:
-    """What an action gives, or the name of the refusal."""
+    """The result of an action as a string, or the name of its exception."""
     try:
         return str(action())
-    except MyKeyRejected as refused:
-        return type(refused).__name__
+    except MyKeyRejected as error:
+        return type(error).__name__
 
 
-def test_one_person_who_registers_many_times_at_once_gets_one_identifier(everywhere: Institutions) -> None:
-    platform, verdict = platform_of(everywhere), auth(everywhere)
+def test_concurrent_registrations_of_a_person_give_one_identifier(stored_hanako: Institutions) -> None:
+    platform, verdict = platform_of(stored_hanako), auth(stored_hanako)
 
     def register(world: World, linkage: Linkage, number: int) -> str:
         wish = None if number % 2 else f"HANAKO{number:02d}"
         return attempt(lambda: MyKeyPlatform(world, linkage).register(verdict, wish))
 
-    got = at_once(everywhere.world, TownLinkage(everywhere), register)
-    (mine,) = [found for found in got if found != "AlreadyRegistered"]
+    results = at_once(stored_hanako.world, TownLinkage(stored_hanako), register)
+    (identifier,) = [result for result in results if result != "AlreadyRegistered"]
     exposure = platform.exposure()
-    assert [row["identifier"] for row in exposure["identifier"]] == [mine]
+    assert [row["identifier"] for row in exposure["identifier"]] == [identifier]
     assert [(row["serial"], row["identifier"]) for row in exposure["serial"]] == [
-        (certificates(everywhere, "hanako", AUTHENTICATION)[0].serial, mine)
+        (certificates(stored_hanako, "hanako", AUTHENTICATION)[0].serial, identifier)
     ]
     assert len(exposure["event"]) == 1
 
 
-def test_many_who_wish_for_one_identifier_at_once_do_not_share_it(everywhere: Institutions) -> None:
-    platform, verdicts = platform_of(everywhere), [auth(everywhere), auth(everywhere, "taro")]
+def test_concurrent_wishes_for_an_identifier_are_granted_once(stored_hanako: Institutions) -> None:
+    platform, verdicts = platform_of(stored_hanako), [auth(stored_hanako), auth(stored_hanako, "taro")]
 
     def register(world: World, linkage: Linkage, number: int) -> str:
         return attempt(lambda: MyKeyPlatform(world, linkage).register(verdicts[number % 2], "WISHED01"))
 
-    got = at_once(everywhere.world, TownLinkage(everywhere), register)
-    assert got.count("WISHED01") == 1
-    assert got.count("IdentifierTaken") == THREADS // 2
+    results = at_once(stored_hanako.world, TownLinkage(stored_hanako), register)
+    assert results.count("WISHED01") == 1
+    assert results.count("IdentifierTaken") == THREADS // 2
     assert len(platform.exposure()["identifier"]) == 1
 
 
-def test_two_night_batches_at_once_adopt_each_renewal_once(everywhere: Institutions) -> None:
-    platform = platform_of(everywhere)
-    platform.register(auth(everywhere), "HANAKO01")
-    renewed_by_time(everywhere, "hanako")
-    linkage = TownLinkage(everywhere)
-    adopted = at_once(everywhere.world, linkage, lambda world, asked, _: MyKeyPlatform(world, asked).adopt_renewals())
+def test_concurrent_nightly_batches_adopt_each_renewal_once(stored_hanako: Institutions) -> None:
+    platform = platform_of(stored_hanako)
+    platform.register(auth(stored_hanako), "HANAKO01")
+    renewed_by_time(stored_hanako, "hanako")
+
+    def adopt(world: World, linkage: Linkage, _: int) -> int:
+        return MyKeyPlatform(world, linkage).adopt_renewals()
+
+    adopted = at_once(stored_hanako.world, TownLinkage(stored_hanako), adopt)
     assert sorted(adopted) == [0] * (THREADS - 1) + [1]
-    assert platform.find(certificates(everywhere, "hanako", AUTHENTICATION)[-1].serial) == "HANAKO01"
+    assert platform.find(certificates(stored_hanako, "hanako", AUTHENTICATION)[-1].serial) == "HANAKO01"
 
 
-def test_no_membership_outlives_its_identifier(everywhere: Institutions) -> None:
-    platform, verdict = platform_of(everywhere), auth(everywhere)
+def test_no_membership_survives_the_voiding_of_its_identifier(stored_hanako: Institutions) -> None:
+    platform, verdict = platform_of(stored_hanako), auth(stored_hanako)
     for number in range(10):
         platform.register(verdict)
         enrol = partial(platform.enrol, verdict, "library", f"{number}", BIRTH)

@@ -1,4 +1,4 @@
-"""The platform operator: one user to a person and tenant, whatever becomes of the certificates."""
+"""The platform operator: one user per person and tenant, whatever happens to the certificates."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, new_world
 
 ENOUGH = timedelta(days=365 * 4 + 100)
-"""After that long, certificates that were issued to hanako on the first day are in their last three months."""
+"""After this time, certificates that were issued to hanako on the first day are in their last three months."""
 LONG_ENOUGH = ENOUGH + timedelta(days=180)
-"""After that long, hanako's have ended, and taro's are in their last three months."""
+"""After this time, hanako's have expired, and taro's are in their last three months."""
 
 THREADS = 8
 _T = TypeVar("_T")
 
 
 class TownLinkage:
-    """The town's authorities, asked within the process."""
+    """The linkage of the town's authorities, called within the process."""
 
     def __init__(self, town: Institutions) -> None:
         self._services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
@@ -55,7 +55,7 @@ class TownLinkage:
 
 
 class Gathering:
-    """A linkage whose first answer comes when all who ask at once have asked."""
+    """A linkage whose first reply waits until all concurrent callers have called it."""
 
     def __init__(self, linkage: Linkage, barrier: Barrier) -> None:
         self._linkage, self._barriers = linkage, [barrier]
@@ -70,7 +70,8 @@ class Gathering:
 
 
 def at_once(world: World, linkage: Linkage, action: Callable[[World, Linkage, int], _T]) -> list[_T]:
-    """What several threads get, each with a world and stores of its own, who all hear of the linkage at one moment."""
+    """Run an action in several threads, each with its own world and stores, which all get the linkage at the same
+    moment. Return the results."""
     barrier = Barrier(THREADS)
 
     def run(number: int) -> _T:
@@ -85,14 +86,14 @@ def at_once(world: World, linkage: Linkage, action: Callable[[World, Linkage, in
 
     with ThreadPoolExecutor(THREADS) as pool:
         running = [pool.submit(run, number) for number in range(THREADS)]
-    for found in running:
-        if (failure := found.exception()) is not None and not isinstance(failure, BrokenBarrierError):
-            raise failure  # for which the others have waited in vain
-    return [found.result() for found in running]
+    for future in running:
+        if (failure := future.exception()) is not None and not isinstance(failure, BrokenBarrierError):
+            raise failure  # the others failed only because this one did not reach the barrier
+    return [future.result() for future in running]
 
 
 def together(*actions: Callable[[], object]) -> list[object]:
-    """What actions give that are begun at one moment."""
+    """Start actions at the same moment and return their results."""
     barrier = Barrier(len(actions))
 
     def run(action: Callable[[], object]) -> object:
@@ -109,12 +110,12 @@ def verifier(town: Institutions) -> Verifier:
 
 
 def verdict_on(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) -> Verdict:
-    """The verdict on somebody's last certificate as of now."""
+    """The verdict on a person's latest certificate as of now."""
     return verifier(town).certificate(certificates(town, who, kind)[-1].certificate)
 
 
-def shown(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) -> HolderCertificate:
-    """Somebody's last certificate, which is good."""
+def current(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) -> HolderCertificate:
+    """A person's latest certificate, which must be good."""
     verdict = verdict_on(town, who, kind)
     assert (verdict.outcome, verdict.finding) == (Outcome.GOOD, None)
     assert verdict.certificate is not None
@@ -122,7 +123,7 @@ def shown(town: Institutions, who: str, kind: CertificateType = AUTHENTICATION) 
 
 
 def renewed_by_time(town: Institutions, *names: str, after: timedelta = ENOUGH) -> None:
-    """Years pass at one go until certificates can be renewed, on these cards."""
+    """Advance the clock until certificates can be renewed, and renew those on these cards."""
     clock = clock_of(town.world)
     clock.stand(clock.now() + after)
     town.settle()
@@ -132,7 +133,7 @@ def renewed_by_time(town: Institutions, *names: str, after: timedelta = ENOUGH) 
 
 
 def ready(town: Institutions) -> Institutions:
-    """Two cards, and authorities of which no two keys are the same, by which verifiers tell them apart."""
+    """Two cards, and authorities whose keys all differ, because verifiers distinguish them by their keys."""
     for ca in town.authorities.values():
         for at in (MORNING, MORNING + ENOUGH, MORNING + LONG_ENOUGH):
             ca.issuing(at)
@@ -147,54 +148,54 @@ def hanako(town: Institutions) -> Institutions:
     return ready(town)
 
 
-def test_both_certificates_a_move_and_a_renewal_are_one_user(hanako: Institutions) -> None:
+def test_a_user_survives_a_move_and_renewals_of_both_certificates(hanako: Institutions) -> None:
     platform = Platform(hanako.world, TownLinkage(hanako))
-    first = platform.identify("shop", shown(hanako, "hanako"))
+    first = platform.identify("shop", current(hanako, "hanako"))
     same = User(first.identifier, new=False)
     assert first.new
-    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == same
+    assert platform.identify("shop", current(hanako, "hanako", SIGNATURE)) == same
     hanako.registry.record("hanako", MoveWithin("架空町１番地"))
     later(hanako, days=1)
     assert verdict_on(hanako, "hanako", SIGNATURE).outcome is Outcome.BAD
     assert hanako.cards.renew("hanako") == [SIGNATURE]
     later(hanako, days=1)
-    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == same
+    assert platform.identify("shop", current(hanako, "hanako", SIGNATURE)) == same
     renewed_by_time(hanako, "hanako")
     assert len(certificates(hanako, "hanako", SIGNATURE)) == 3
     for kind in CertificateType:
-        assert platform.identify("shop", shown(hanako, "hanako", kind)) == same
-    assert platform.identify("shop", shown(hanako, "taro")).identifier != first.identifier
+        assert platform.identify("shop", current(hanako, "hanako", kind)) == same
+    assert platform.identify("shop", current(hanako, "taro")).identifier != first.identifier
 
 
-def test_a_person_is_another_user_to_each_tenant_and_to_one_that_has_deleted_it(hanako: Institutions) -> None:
-    platform, certificate = Platform(hanako.world, TownLinkage(hanako)), shown(hanako, "hanako")
+def test_user_ids_differ_between_tenants_and_after_deletion(hanako: Institutions) -> None:
+    platform, certificate = Platform(hanako.world, TownLinkage(hanako)), current(hanako, "hanako")
     shop, bank = (platform.identify(tenant, certificate).identifier for tenant in ("shop", "bank"))
     assert len({shop, bank}) == 2
     platform.delete("shop", shop)
-    for forgotten in (shop, bank):
+    for unknown in (shop, bank):
         with pytest.raises(NoSuchUser):
-            platform.delete("shop", forgotten)
+            platform.delete("shop", unknown)
     assert platform.exposure("shop") == []
     assert platform.identify("bank", certificate) == User(bank, new=False)
     again = platform.identify("shop", certificate)
     assert again.new
     assert again.identifier not in (shop, bank)
     platform.delete("bank", bank)
-    assert platform.identify("shop", shown(hanako, "hanako", SIGNATURE)) == User(again.identifier, new=False)
+    assert platform.identify("shop", current(hanako, "hanako", SIGNATURE)) == User(again.identifier, new=False)
     assert serials(platform) == 2
     platform.delete("shop", again.identifier)
-    assert serials(platform) == 0, "whom no tenant knows the platform does not know either"
+    assert serials(platform) == 0, "the platform forgets a person whom no tenant knows"
 
 
 def serials(platform: Platform) -> int:
-    """How many serial numbers are stored."""
+    """The number of stored serial numbers."""
     with platform.store.reading() as connection:
         return int(connection.scalar(sa.text("SELECT count(*) FROM certificate")) or 0)
 
 
-def test_a_tenant_hears_that_there_is_a_newer_certificate(hanako: Institutions) -> None:
+def test_a_tenant_can_see_that_a_newer_certificate_exists(hanako: Institutions) -> None:
     platform = Platform(hanako.world, TownLinkage(hanako))
-    user = platform.identify("shop", shown(hanako, "hanako")).identifier
+    user = platform.identify("shop", current(hanako, "hanako")).identifier
     assert platform.renewed("shop", user) == {SIGNATURE: False, AUTHENTICATION: False}
     hanako.registry.record("hanako", MoveWithin("架空町１番地"))
     later(hanako, days=1)
@@ -202,19 +203,19 @@ def test_a_tenant_hears_that_there_is_a_newer_certificate(hanako: Institutions) 
     assert platform.renewed("shop", user) == {SIGNATURE: True, AUTHENTICATION: False}
     renewed_by_time(hanako, "hanako")
     assert platform.renewed("shop", user) == {SIGNATURE: True, AUTHENTICATION: True}
-    platform.identify("shop", shown(hanako, "hanako"))
+    platform.identify("shop", current(hanako, "hanako"))
     assert platform.renewed("shop", user) == {SIGNATURE: False, AUTHENTICATION: False}
     with pytest.raises(NoSuchUser):
         platform.renewed("bank", user)
 
 
-def test_exposure_is_of_the_tenants_own_users_only(hanako: Institutions) -> None:
+def test_exposure_contains_only_the_tenants_own_users(hanako: Institutions) -> None:
     platform = Platform(hanako.world, TownLinkage(hanako))
-    user = platform.identify("shop", shown(hanako, "hanako")).identifier
-    platform.identify("bank", shown(hanako, "hanako"))
-    platform.identify("bank", shown(hanako, "taro"))
+    user = platform.identify("shop", current(hanako, "hanako")).identifier
+    platform.identify("bank", current(hanako, "hanako"))
+    platform.identify("bank", current(hanako, "taro"))
     since = int(hanako.world.clock.now().timestamp())
-    wanted = [{"identifier": user, "since": since, "kind": kind.code, "serial": shown(hanako, "hanako", kind).serial}
+    wanted = [{"identifier": user, "since": since, "kind": kind.code, "serial": current(hanako, "hanako", kind).serial}
               for kind in (AUTHENTICATION, SIGNATURE)]  # fmt: skip
     assert platform.exposure("shop") == wanted
     assert len(platform.exposure("bank")) == 4
@@ -225,7 +226,7 @@ Person = dict[CertificateType, list[int]]
 
 
 class Model:
-    """An authority with people whose two chains grow. Of those that are `tied` it says that they are one chain."""
+    """An authority with people whose two chains grow. It claims that the serial numbers in `tied` are one chain."""
 
     def __init__(self) -> None:
         self.tied: list[int] = []
@@ -249,8 +250,8 @@ class Model:
         return next(reversed(self._owner[kind, serial][kind.other]), None)
 
 
-class Stage:
-    """A platform that asks a model, and what it is shown."""
+class ModelPlatform:
+    """A platform with a model as its linkage, and a maker of certificates for it."""
 
     def __init__(self, world: World) -> None:
         ca = TestAuthority(SharedKeySource([generate()]))
@@ -263,10 +264,10 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    found = Stage(new_world(tmp_path_factory.mktemp("platform") / "w"))
-    yield found
-    found.world.close()
+def model_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelPlatform]:
+    model_platform = ModelPlatform(new_world(tmp_path_factory.mktemp("platform") / "w"))
+    yield model_platform
+    model_platform.world.close()
 
 
 _STEP = st.tuples(
@@ -277,22 +278,22 @@ _STEP = st.tuples(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_STEP, min_size=10, max_size=20), st.integers(0, 1))
-def test_a_chain_never_splits_nor_merges(
-    stage: Stage, steps: list[tuple[str, int, CertificateType, str, int]], length: int
+def test_a_chain_is_never_split_or_merged(
+    model_platform: ModelPlatform, steps: list[tuple[str, int, CertificateType, str, int]], length: int
 ) -> None:
-    platform, people = stage.platform, [stage.model.add(length) for _ in range(3)]
+    platform, people = model_platform.platform, [model_platform.model.add(length) for _ in range(3)]
     known: dict[tuple[str, int], str] = {}
     used: set[str] = set()
     for step, who, kind, tenant, place in steps:
         chain, before = people[who][kind], known.get((tenant, who))
         if step == "renew" or (step != "delete" and not chain):
-            stage.model.renew(people[who], kind)
+            model_platform.model.renew(people[who], kind)
         elif step == "delete":
             if before is not None:
                 platform.delete(tenant, known.pop((tenant, who)))
         else:
             serial = chain[-1] if step == "identify" else chain[place % len(chain)]
-            user = platform.identify(tenant, stage.certificate(kind, serial))
+            user = platform.identify(tenant, model_platform.certificate(kind, serial))
             assert user.new is (before is None)
             assert user.identifier == before or (before is None and user.identifier not in used)
             known[tenant, who] = user.identifier
@@ -304,48 +305,50 @@ def test_a_chain_never_splits_nor_merges(
             assert set(mine) == ({known[tenant, who]} if (tenant, who) in known else set())
 
 
-def test_a_linkage_that_ties_two_known_people_together_changes_nothing(stage: Stage) -> None:
-    platform, model = stage.platform, stage.model
+def test_linking_two_known_people_is_a_conflict_that_changes_nothing(model_platform: ModelPlatform) -> None:
+    platform, model = model_platform.platform, model_platform.model
     one, other = model.add(), model.add()
-    shown = [stage.certificate(AUTHENTICATION, person[AUTHENTICATION][0]) for person in (one, other)]
-    users = [platform.identify("shop", certificate).identifier for certificate in shown]
+    presented = [model_platform.certificate(AUTHENTICATION, person[AUTHENTICATION][0]) for person in (one, other)]
+    users = [platform.identify("shop", certificate).identifier for certificate in presented]
     model.renew(other, AUTHENTICATION)
     model.tied = [*one[AUTHENTICATION], *other[AUTHENTICATION]]
-    newest = stage.certificate(AUTHENTICATION, other[AUTHENTICATION][-1])
+    newest = model_platform.certificate(AUTHENTICATION, other[AUTHENTICATION][-1])
     before = platform.exposure("shop"), serials(platform)
     for tenant in ("shop", "bank"):
         with pytest.raises(LinkageConflict):
             platform.identify(tenant, newest)
     assert (platform.exposure("shop"), serials(platform)) == before
-    assert [platform.identify("shop", certificate).identifier for certificate in shown] == users
+    assert [platform.identify("shop", certificate).identifier for certificate in presented] == users
     platform.delete("shop", users[0])
-    assert platform.identify("shop", newest) == User(users[1], new=False), "once one of the two is deleted"
+    assert platform.identify("shop", newest) == User(users[1], new=False), "no conflict after one of the two is deleted"
 
 
-def test_who_first_comes_with_any_of_many_certificates_at_once_is_one_user(institutions: Institutions) -> None:
-    stage = Stage(institutions.world)
+def test_concurrent_first_logins_create_one_user(institutions: Institutions) -> None:
+    model_platform = ModelPlatform(institutions.world)
     for _ in range(10):
-        person = stage.model.add(length=5)
-        shown = [
-            stage.certificate(kind, person[kind][number]) for number in range(THREADS // 2) for kind in CertificateType
+        person = model_platform.model.add(length=5)
+        presented = [
+            model_platform.certificate(kind, person[kind][number])
+            for number in range(THREADS // 2)
+            for kind in CertificateType
         ]
-        identified = at_once(stage.world, stage.model, partial(identify, shown))
+        identified = at_once(model_platform.world, model_platform.model, partial(identify, presented))
         assert len({user.identifier for user in identified}) == 1
         assert [user.new for user in identified].count(True) == 1
-    assert len({row["identifier"] for row in stage.platform.exposure("shop")}) == 10
+    assert len({row["identifier"] for row in model_platform.platform.exposure("shop")}) == 10
 
 
-def identify(shown: list[HolderCertificate], world: World, linkage: Linkage, number: int) -> User:
-    return Platform(world, linkage).identify("shop", shown[number])
+def identify(presented: list[HolderCertificate], world: World, linkage: Linkage, number: int) -> User:
+    return Platform(world, linkage).identify("shop", presented[number])
 
 
-def test_a_user_stays_who_comes_as_another_tenant_deletes_its_own(institutions: Institutions) -> None:
-    stage = Stage(institutions.world)
+def test_a_user_survives_a_concurrent_deletion_by_another_tenant(institutions: Institutions) -> None:
+    model_platform = ModelPlatform(institutions.world)
     for _ in range(20):
-        certificate = stage.certificate(AUTHENTICATION, stage.model.add()[AUTHENTICATION][0])
-        shop = stage.platform.identify("shop", certificate).identifier
-        coming = partial(stage.platform.identify, "bank", certificate)
-        _, user = together(partial(stage.platform.delete, "shop", shop), coming)
+        certificate = model_platform.certificate(AUTHENTICATION, model_platform.model.add()[AUTHENTICATION][0])
+        shop = model_platform.platform.identify("shop", certificate).identifier
+        identify_at_bank = partial(model_platform.platform.identify, "bank", certificate)
+        _, user = together(partial(model_platform.platform.delete, "shop", shop), identify_at_bank)
         assert isinstance(user, User)
-        assert coming() == User(user.identifier, new=False)
-        assert user.identifier in {row["identifier"] for row in stage.platform.exposure("bank")}
+        assert identify_at_bank() == User(user.identifier, new=False)
+        assert user.identifier in {row["identifier"] for row in model_platform.platform.exposure("bank")}

@@ -1,4 +1,4 @@
-"""The OpenID Connect provider and the agent, tried by clients and strangers that mean no good."""
+"""The OpenID Connect provider and the agent, also with hostile clients and strangers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").d
 
 
 @dataclass
-class Scene:
+class ProviderSetup:
     """A provider with two clients, and a holder of both certificates."""
 
     provider: httpx.ASGITransport
@@ -59,11 +59,11 @@ class Scene:
 
 
 class Browser:
-    """Somebody with cookies of their own, who goes where told, one step at a time."""
+    """A browser with its own cookies, which follows redirects one step at a time."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self._client = httpx.AsyncClient(transport=scene.provider, base_url=ISSUER)
+    def __init__(self, environment: ProviderSetup) -> None:
+        self.environment = environment
+        self._client = httpx.AsyncClient(transport=environment.provider, base_url=ISSUER)
 
     def get(self, path: str, **settings: Any) -> httpx.Response:
         return asyncio.run(self._client.get(path, **settings))
@@ -71,32 +71,32 @@ class Browser:
     def post(self, path: str, **settings: Any) -> httpx.Response:
         return asyncio.run(self._client.post(path, **settings))
 
-    def begin(self, **asked: str) -> dict[str, str]:
-        """Consent, and what the agent is then asked."""
-        assert self.get("/authorize", params=asked).status_code == 200
-        begun = self.post("/begin", data={"query": urlencode(asked)})
-        assert begun.status_code == 303
-        assert begun.headers["location"].startswith(f"{AGENT}/ask?")
-        return dict(parse_qsl(urlsplit(begun.headers["location"]).query, keep_blank_values=True))
+    def begin(self, **parameters: str) -> dict[str, str]:
+        """Start a login, and return the parameters of the agent's address."""
+        assert self.get("/authorize", params=parameters).status_code == 200
+        response = self.post("/begin", data={"query": urlencode(parameters)})
+        assert response.status_code == 303
+        assert response.headers["location"].startswith(f"{AGENT}/ask?")
+        return dict(parse_qsl(urlsplit(response.headers["location"]).query, keep_blank_values=True))
 
-    def answer(self, asked: dict[str, str]) -> str:
-        """What the agent's page sends after the card has signed; answers where the browser goes on."""
-        kind = CERTIFICATE_TYPES[asked["kind"]]
+    def answer(self, request: dict[str, str]) -> str:
+        """Post what the agent's page sends after the card has signed; return the path to continue at."""
+        kind = CERTIFICATE_TYPES[request["kind"]]
         challenge = Challenge(
-            asked["origin"], bytes.fromhex(asked["nonce"]), datetime.fromisoformat(asked["issued_at"]), kind,
-            asked["text"],
+            request["origin"], bytes.fromhex(request["nonce"]), datetime.fromisoformat(request["issued_at"]), kind,
+            request["text"],
         )  # fmt: skip
-        signature = self.scene.key.sign(challenge.message, padding.PKCS1v15(), hashes.SHA256())
-        fields = {"nonce": asked["nonce"], "state": asked["state"], "signature": signature.hex(),
-                  "certificate": self.scene.certificates[kind].hex()}  # fmt: skip
-        sent = self.post("/answer", data=fields)
-        found = re.search(r"url=(/end/\w+)", sent.text)
-        assert found is not None, sent.text
-        return found.group(1)
+        signature = self.environment.key.sign(challenge.message, padding.PKCS1v15(), hashes.SHA256())
+        fields = {"nonce": request["nonce"], "state": request["state"], "signature": signature.hex(),
+                  "certificate": self.environment.certificates[kind].hex()}  # fmt: skip
+        response = self.post("/answer", data=fields)
+        match = re.search(r"url=(/end/\w+)", response.text)
+        assert match is not None, response.text
+        return match.group(1)
 
-    def code(self, **asked: str) -> str:
-        """An authorization code, all the way."""
-        back = self.get(self.answer(self.begin(**asked)))
+    def code(self, **parameters: str) -> str:
+        """Log in and return the authorization code."""
+        back = self.get(self.answer(self.begin(**parameters)))
         assert back.status_code in (302, 303), back.text
         query = parse_qs(urlsplit(back.headers["location"]).query)
         assert query["state"] == ["s"]
@@ -104,11 +104,11 @@ class Browser:
 
     def token(self, code: str, client: str = "app", **changes: str) -> httpx.Response:
         fields = {"grant_type": "authorization_code", "code": code, "redirect_uri": HOME, "code_verifier": VERIFIER}
-        return self.post("/token", data=fields | changes, auth=(client, self.scene.secrets[client]))
+        return self.post("/token", data=fields | changes, auth=(client, self.environment.secrets[client]))
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderSetup]:
     keys = SharedKeySource([generate() for _ in range(3)])
     town = new_institutions(tmp_path_factory.mktemp("provider") / "w", keys)
     pkcs8, now = generate(), town.world.clock.now()
@@ -129,70 +129,70 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     provider = Provider(town.world, verifier, Platform(town.world, NoLinkage()), ISSUER, AGENT)
     key = serialization.load_der_private_key(pkcs8, None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    yield Scene(
+    yield ProviderSetup(
         httpx.ASGITransport(provider.application()), httpx.ASGITransport(Agent(AGENT).application()), secrets, key,
         certificates,
     )  # fmt: skip
     town.world.close()
 
 
-def asking(**changes: str) -> dict[str, str]:
-    asked = {"response_type": "code", "client_id": "app", "redirect_uri": HOME, "scope": "openid", "state": "s",
-             "nonce": "n", "code_challenge": CHALLENGE, "code_challenge_method": "S256"}  # fmt: skip
-    return {name: value for name, value in (asked | changes).items() if value}
+def authorization(**changes: str) -> dict[str, str]:
+    parameters = {"response_type": "code", "client_id": "app", "redirect_uri": HOME, "scope": "openid", "state": "s",
+                  "nonce": "n", "code_challenge": CHALLENGE, "code_challenge_method": "S256"}  # fmt: skip
+    return {name: value for name, value in (parameters | changes).items() if value}
 
 
-def test_an_id_token_is_signed_with_the_published_key(scene: Scene) -> None:
-    browser = scene.browser()
-    told = browser.token(browser.code(**asking())).json()
+def test_an_id_token_is_signed_with_the_published_key(environment: ProviderSetup) -> None:
+    browser = environment.browser()
+    tokens = browser.token(browser.code(**authorization())).json()
     keys = KeySet.import_key_set(browser.get("/jwks").json())
-    claims = jwt.decode(told["id_token"], keys, algorithms=["RS256"]).claims
+    claims = jwt.decode(tokens["id_token"], keys, algorithms=["RS256"]).claims
     assert (claims["iss"], claims["aud"], claims["nonce"]) == (ISSUER, ["app"], "n")
     assert "name" not in claims
-    found = browser.get("/userinfo", headers={"Authorization": f"Bearer {told['access_token']}"}).json()
-    assert found == {"sub": claims["sub"]}
-    listed = browser.get("/.well-known/openid-configuration").json()
-    assert listed["issuer"] == ISSUER
-    assert listed["subject_types_supported"] == ["pairwise"]
+    userinfo = browser.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"}).json()
+    assert userinfo == {"sub": claims["sub"]}
+    metadata = browser.get("/.well-known/openid-configuration").json()
+    assert metadata["issuer"] == ISSUER
+    assert metadata["subject_types_supported"] == ["pairwise"]
 
 
-def test_attributes_come_with_a_signed_consent_alone(scene: Scene) -> None:
-    browser = scene.browser()
-    asked = browser.begin(**asking(scope="openid name birthdate gender address"))
-    assert asked["kind"] == "signature"
-    assert "I consent that app is told my name, date of birth, sex, address." in asked["text"]
-    back = browser.get(browser.answer(asked))
+def test_attributes_require_a_signed_consent(environment: ProviderSetup) -> None:
+    browser = environment.browser()
+    request = browser.begin(**authorization(scope="openid name birthdate gender address"))
+    assert request["kind"] == "signature"
+    assert "I consent to app receiving my name, date of birth, sex, address." in request["text"]
+    back = browser.get(browser.answer(request))
     code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
-    told = browser.token(code).json()
-    found = browser.get("/userinfo", headers={"Authorization": f"Bearer {told['access_token']}"}).json()
-    assert found["name"] == "番号\u3000花子"
-    assert found["birthdate"] == "1988-04-17"
-    assert found["gender"] == "female"
-    assert found["address"]["formatted"].startswith("東京都渋谷区")
+    tokens = browser.token(code).json()
+    userinfo = browser.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"}).json()
+    assert userinfo["name"] == "番号\u3000花子"
+    assert userinfo["birthdate"] == "1988-04-17"
+    assert userinfo["gender"] == "female"
+    assert userinfo["address"]["formatted"].startswith("東京都渋谷区")
 
 
-def test_two_clients_know_one_person_by_two_names_and_one_client_by_one(scene: Scene) -> None:
+def test_the_subject_is_stable_for_a_client_and_differs_between_clients(environment: ProviderSetup) -> None:
     def subject(client: str, home: str) -> str:
-        browser = scene.browser()
-        code = browser.code(**asking(client_id=client, redirect_uri=home))
-        told = browser.token(code, client, redirect_uri=home).json()
-        found = browser.get("/userinfo", headers={"Authorization": f"Bearer {told['access_token']}"})
-        return str(found.json()["sub"])
+        browser = environment.browser()
+        code = browser.code(**authorization(client_id=client, redirect_uri=home))
+        tokens = browser.token(code, client, redirect_uri=home).json()
+        userinfo = browser.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        return str(userinfo.json()["sub"])
 
     assert subject("app", HOME) == subject("app", HOME)
     assert subject("app", HOME) != subject("other", OTHER)
 
 
-def test_a_code_is_good_once_for_its_client_and_verifier(scene: Scene) -> None:
-    browser = scene.browser()
-    code = browser.code(**asking())
+def test_a_code_works_once_for_its_client_and_verifier(environment: ProviderSetup) -> None:
+    browser = environment.browser()
+    code = browser.code(**authorization())
     assert browser.token(code).status_code == 200
     assert browser.token(code).json()["error"] == "invalid_grant"
     for changes in ({"code_verifier": "w" * 43}, {"redirect_uri": OTHER}, {"code_verifier": ""}):
-        assert browser.token(browser.code(**asking()), **changes).status_code == 400
-    stolen = browser.code(**asking())
+        assert browser.token(browser.code(**authorization()), **changes).status_code == 400
+    stolen = browser.code(**authorization())
     assert browser.token(stolen, "other").status_code == 400
-    assert browser.token(stolen).status_code == 400, "a code that somebody else has shown is worth nothing any more"
+    assert browser.token(stolen).status_code == 400, "another client's use of a code invalidates it"
     wrong = browser.post("/token", data={"grant_type": "authorization_code", "code": "x"}, auth=("app", "guess"))
     assert wrong.status_code == 401
 
@@ -205,11 +205,11 @@ def test_a_code_is_good_once_for_its_client_and_verifier(scene: Scene) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_nobody_is_sent_to_an_address_that_is_not_the_clients(scene: Scene, changes: dict[str, str]) -> None:
-    refused = scene.browser().get("/authorize", params=asking(**changes))
-    assert refused.status_code == 400
-    assert "location" not in refused.headers
-    assert "<script>" not in refused.text.replace("<style", "")
+def test_an_unregistered_redirect_address_is_never_used(environment: ProviderSetup, changes: dict[str, str]) -> None:
+    response = environment.browser().get("/authorize", params=authorization(**changes))
+    assert response.status_code == 400
+    assert "location" not in response.headers
+    assert "<script>" not in response.text.replace("<style", "")
 
 
 @pytest.mark.parametrize(
@@ -220,34 +220,39 @@ def test_nobody_is_sent_to_an_address_that_is_not_the_clients(scene: Scene, chan
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_not_offered_is_refused(scene: Scene, changes: dict[str, str]) -> None:
-    refused = scene.browser().get("/authorize", params=asking(**changes))
-    assert refused.status_code in (302, 303, 400)
-    if "location" in refused.headers:
-        assert refused.headers["location"].startswith(f"{HOME}?error=")
+def test_an_unsupported_request_is_rejected(environment: ProviderSetup, changes: dict[str, str]) -> None:
+    response = environment.browser().get("/authorize", params=authorization(**changes))
+    assert response.status_code in (302, 303, 400)
+    if "location" in response.headers:
+        assert response.headers["location"].startswith(f"{HOME}?error=")
 
 
-def test_a_login_ends_in_the_browser_that_began_it(scene: Scene) -> None:
-    victim, attacker = scene.browser(), scene.browser()
-    handle = attacker.answer(attacker.begin(**asking()))
+def test_a_login_finishes_only_in_the_browser_that_started_it(environment: ProviderSetup) -> None:
+    victim, attacker = environment.browser(), environment.browser()
+    handle = attacker.answer(attacker.begin(**authorization()))
     assert victim.get(handle).status_code == 400
     assert attacker.get(handle).status_code in (302, 303)
-    assert attacker.get(handle).status_code == 400, "and once"
+    assert attacker.get(handle).status_code == 400, "a login finishes only once"
 
 
-def test_pages_are_not_framed_nor_kept(scene: Scene) -> None:
-    shown = scene.browser().get("/authorize", params=asking())
-    assert shown.headers["x-frame-options"] == "DENY"
-    assert "frame-ancestors 'none'" in shown.headers["content-security-policy"]
-    assert shown.headers["cache-control"] == "no-store"
-    assert "script-src 'nonce-" in shown.headers["content-security-policy"]
+def test_pages_are_not_framed_or_cached(environment: ProviderSetup) -> None:
+    page = environment.browser().get("/authorize", params=authorization())
+    assert page.headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+    assert "script-src 'nonce-" in page.headers["content-security-policy"]
 
 
-def test_a_wrong_access_token_opens_nothing(scene: Scene) -> None:
-    browser = scene.browser()
-    code = browser.code(**asking())
-    for shown in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {code}"}, {"Authorization": "Basic x"}):
-        assert browser.get("/userinfo", headers=shown).status_code == 401
+def test_a_wrong_access_token_is_rejected(environment: ProviderSetup) -> None:
+    browser = environment.browser()
+    code = browser.code(**authorization())
+    for headers in (
+        {},
+        {"Authorization": "Bearer x"},
+        {"Authorization": f"Bearer {code}"},
+        {"Authorization": "Basic x"},
+    ):
+        assert browser.get("/userinfo", headers=headers).status_code == 401
 
 
 NAMES = ["response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code", "origin",
@@ -266,17 +271,17 @@ FIELDS = st.dictionaries(
     st.sampled_from(["/authorize", "/begin", "/answer", "/end/x", "/token", "/userinfo", "/ask", "/", "/jwks", "/%00"]),
     FIELDS, FIELDS,
 )  # fmt: skip
-def test_nothing_that_is_sent_breaks_a_page(
-    scene: Scene, which: str, method: str, path: str, query: dict[str, str], fields: dict[str, str]
+def test_no_input_breaks_or_is_reflected_in_a_page(
+    environment: ProviderSetup, which: str, method: str, path: str, query: dict[str, str], fields: dict[str, str]
 ) -> None:
-    transport, base = (scene.provider, ISSUER) if which == "provider" else (scene.agent, AGENT)
+    transport, base = (environment.provider, ISSUER) if which == "provider" else (environment.agent, AGENT)
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
             return await client.request(method, path, params=query, data=fields, headers={"Origin": base})
 
-    answered = asyncio.run(send())
-    assert answered.status_code < 500
+    response = asyncio.run(send())
+    assert response.status_code < 500
     for value in (*query.values(), *fields.values()):
         if "<" in value and len(value) > 3:
-            assert value not in answered.text
+            assert value not in response.text

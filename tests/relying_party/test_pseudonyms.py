@@ -1,4 +1,4 @@
-"""Pseudonyms: published vectors, what each construction keeps apart, and translation in the dark."""
+"""Pseudonyms: published test vectors, the properties of each construction, and blind translation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _serials = st.integers(0, (1 << 64) - 1)
 
 
 def seeded(seed: int = 1) -> Callable[[], int]:
-    """Chance that a run can repeat."""
+    """A seeded random number generator."""
     source = Random(seed)
     return lambda: source.getrandbits(320)
 
@@ -73,43 +73,45 @@ CONSTRUCTIONS: list[tuple[Construction, tuple[str, str], bytes]] = [
     (GermanRestrictedIdentification({"a": sector_key(11, 7), "b": sector_key(13, 7)}), ("a", "b"), b"\x05"),
     (BlindlyConverted(SECRET, ("library", "bank"), seeded()), ("library", "bank"), b"person 1"),
 ]
-"""Every construction, two services, and a person as it wants one."""
+"""Every construction, two services, and a person in the form it needs."""
 
 each_construction = pytest.mark.parametrize(
-    ("construction", "services", "person"), CONSTRUCTIONS, ids=[found.name for found, _, _ in CONSTRUCTIONS]
+    ("construction", "services", "person"),
+    CONSTRUCTIONS,
+    ids=[row[0].name for row in CONSTRUCTIONS],
 )
 
 
-# What every construction says and does
+# Every construction
 
 
 @each_construction
-def test_every_construction_says_what_follows_from_it(
+def test_every_construction_describes_its_properties(
     construction: Construction, services: tuple[str, str], person: bytes
 ) -> None:
-    said = dataclasses.asdict(construction.properties)
-    assert set(said) == {field.name for field in dataclasses.fields(Properties)}
-    assert all(len(words.split()) >= 2 and words == words.strip() for words in said.values())
-    assert len(set(said.values())) == 3
+    texts = dataclasses.asdict(construction.properties)
+    assert set(texts) == {field.name for field in dataclasses.fields(Properties)}
+    assert all(len(text.split()) >= 2 and text == text.strip() for text in texts.values())
+    assert len(set(texts.values())) == 3
 
 
-def test_no_two_constructions_have_one_name() -> None:
+def test_the_names_of_constructions_are_unique() -> None:
     names = [construction.name for construction, _, _ in CONSTRUCTIONS]
     assert len(set(names)) == len(names)
 
 
 @each_construction
-def test_a_pseudonym_is_the_same_each_time_and_differs_between_services_but_for_raw_serials_and_plain_hashes(
+def test_pseudonyms_are_stable_and_only_keyless_ones_are_shared(
     construction: Construction, services: tuple[str, str], person: bytes
 ) -> None:
-    here, there = (construction.pseudonym(Subject(SERIAL, person), service) for service in services)
-    assert construction.pseudonym(Subject(SERIAL, person), services[0]) == here
-    assert (here == there) is (construction.name in ("raw-serial", "plain-hash"))
-    assert f"{SERIAL:X}" not in here.upper() or construction.name == "raw-serial"
+    first, second = (construction.pseudonym(Subject(SERIAL, person), service) for service in services)
+    assert construction.pseudonym(Subject(SERIAL, person), services[0]) == first
+    assert (first == second) is (construction.name in ("raw-serial", "plain-hash"))
+    assert f"{SERIAL:X}" not in first.upper() or construction.name == "raw-serial"
 
 
 @each_construction
-def test_what_a_renewal_does_is_what_the_construction_says(
+def test_a_renewal_has_the_effect_that_the_construction_describes(
     construction: Construction, services: tuple[str, str], person: bytes
 ) -> None:
     before, after = (construction.pseudonym(Subject(serial, person), services[0]) for serial in (SERIAL, SERIAL + 99))
@@ -125,7 +127,7 @@ def test_what_a_renewal_does_is_what_the_construction_says(
      lambda secret: BlindlyConverted(secret, (), seeded())],
     ids=["keyed pairwise", "OIDC", "converter", "service", "blindly converted"],
 )  # fmt: skip
-def test_a_short_secret_is_refused(make: Callable[[bytes], object]) -> None:
+def test_a_short_secret_is_rejected(make: Callable[[bytes], object]) -> None:
     make(bytes(MINIMUM_KEY))
     for length in (0, 16, MINIMUM_KEY - 1):
         with pytest.raises(ValueError, match=f"at least {MINIMUM_KEY} bytes"):
@@ -148,12 +150,12 @@ def unframed(data: bytes) -> list[bytes]:
 @example([b"a", b"bc"])
 @example([b"", b""])
 @given(st.lists(st.binary(max_size=9), max_size=5))
-def test_framing_can_be_undone_and_so_makes_no_two_lists_alike(parts: list[bytes]) -> None:
+def test_framing_is_reversible(parts: list[bytes]) -> None:
     assert unframed(framed(*parts)) == parts
 
 
 @given(st.binary(max_size=12), st.integers(0, 12), st.integers(0, 12))
-def test_bytes_cut_at_two_places_are_framed_alike_at_one_place_only(data: bytes, one: int, other: int) -> None:
+def test_frames_of_the_same_bytes_differ_by_where_they_are_split(data: bytes, one: int, other: int) -> None:
     alike = framed(data[:one], data[one:]) == framed(data[:other], data[other:])
     assert alike is (min(one, len(data)) == min(other, len(data)))
 
@@ -162,16 +164,16 @@ def test_bytes_cut_at_two_places_are_framed_alike_at_one_place_only(data: bytes,
 
 
 @given(_serials, st.text(), st.text())
-def test_a_raw_serial_number_is_equal_at_all_services(serial: int, one: str, other: str) -> None:
+def test_a_raw_serial_number_is_the_same_at_all_services(serial: int, one: str, other: str) -> None:
     assert RawSerial().pseudonym(Subject(serial), one) == RawSerial().pseudonym(Subject(serial), other)
     assert int(RawSerial().pseudonym(Subject(serial), one), 16) == serial
 
 
-def test_a_plain_hash_is_undone_by_counting() -> None:
+def test_a_plain_hash_is_inverted_by_trying_serial_numbers() -> None:
     pseudonym = PlainHash().pseudonym(Subject(SERIAL), "library")
-    counted = (serial for serial in range(0x70000000, 0x70001000)
+    matches = (serial for serial in range(0x70000000, 0x70001000)
                if hashlib.sha256(serial.to_bytes(8)).hexdigest() == pseudonym)  # fmt: skip
-    assert next(counted) == SERIAL
+    assert next(matches) == SERIAL
 
 
 @given(_serials, st.text(), st.text(), _secrets, _secrets)
@@ -184,27 +186,27 @@ def test_keyed_pseudonyms_differ_by_service_and_by_secret(
         assert len(pseudonym) == 43
         assert make(secret).pseudonym(subject, one) == pseudonym
         assert (construction.pseudonym(subject, other) == pseudonym) is (one == other)
-        # HMAC fills a key up with zeros: two secrets that differ in zeros at the end alone are one.
+        # HMAC pads a key with zeros, so two secrets that differ only in trailing zeros are equivalent.
         same = secret.ljust(64, b"\0") == another.ljust(64, b"\0") if make is KeyedPairwise else secret == another
         assert (make(another).pseudonym(subject, one) == pseudonym) is same
 
 
 @given(st.sets(_serials, min_size=2, max_size=6))
-def test_keyed_pseudonyms_of_several_people_are_as_many(serials: set[int]) -> None:
+def test_keyed_pseudonyms_of_different_people_differ(serials: set[int]) -> None:
     for construction in (KeyedPairwise(SECRET), OidcPairwise(SECRET)):
-        found = {construction.pseudonym(Subject(serial, serial.to_bytes(8)), "library") for serial in serials}
-        assert len(found) == len(serials)
+        pseudonyms = {construction.pseudonym(Subject(serial, serial.to_bytes(8)), "library") for serial in serials}
+        assert len(pseudonyms) == len(serials)
 
 
 # Austria
 
 
-def test_the_block_of_the_austrian_register_number() -> None:
+def test_the_block_of_the_austrian_register_number_is_the_published_one() -> None:
     assert source_block("000247681888", 0xFF).hex() == "000ec35360ff000ec35360000ec35360"
 
 
 @pytest.mark.parametrize("number", ["", "00024768188", "0002476818880", "00024768188a", "00024768188²"])
-def test_what_is_no_austrian_register_number_is_refused(number: str) -> None:
+def test_a_malformed_austrian_register_number_is_rejected(number: str) -> None:
     with pytest.raises(ValueError, match="twelve digits"):
         source_block(number, 0xFF)
 
@@ -218,11 +220,11 @@ def test_what_is_no_austrian_register_number_is_refused(number: str) -> None:
         ("MDEyMzQ1Njc4OWFiY2RIZg==", "BW", "XNV5ThCj5OwJR0oOcWmK4WUs5p4="),
     ],
 )
-def test_austrian_identifiers_are_those_that_are_published(source: str, sector: str, identifier: str) -> None:
+def test_austrian_identifiers_match_the_published_ones(source: str, sector: str, identifier: str) -> None:
     assert bpk(source, sector) == identifier
 
 
-def test_an_austrian_source_number_is_the_block_under_the_authoritys_key() -> None:
+def test_an_austrian_source_number_is_the_encrypted_block() -> None:
     construction = AustrianBpk(DES_KEY)
     number = construction.source_number("000247681888")
     block = DES3.new(DES_KEY, DES3.MODE_CBC, iv=bytes(8)).decrypt(base64.b64decode(number))
@@ -236,20 +238,20 @@ def test_an_austrian_source_number_is_the_block_under_the_authoritys_key() -> No
 
 
 @pytest.mark.parametrize(("sector", "pseudonym"), [(11, VECTOR_11), (13, VECTOR_13)])
-def test_german_pseudonyms_come_out_by_the_revocation_authority_as_well(sector: int, pseudonym: str) -> None:
+def test_the_revocation_authority_computes_the_same_german_pseudonym(sector: int, pseudonym: str) -> None:
     card, revocation = 5, 7
     assert restricted_identification(card, sector_key(sector, revocation)) == pseudonym
-    # TR-03110: the revocation authority makes PK_ID^Rev out of the card's public key, and each sector goes on alone.
+    # TR-03110: the revocation authority computes PK_ID^Rev from the card's public key, and each sector continues alone.
     public_of_card = BRAINPOOLP256r1.generator * card
-    to_be_revoked: PointJacobi = public_of_card * revocation
-    shared = to_be_revoked * sector
+    revocation_key: PointJacobi = public_of_card * revocation
+    shared = revocation_key * sector
     assert hashlib.sha256(int(shared.x()).to_bytes(32)).hexdigest() == pseudonym
     assert BRAINPOOLP256r1.order == CURVE_ORDER
 
 
 @settings(max_examples=20)
 @given(*[st.integers(1, CURVE_ORDER - 1)] * 3)
-def test_any_german_secrets_lead_to_one_pseudonym_both_ways(card: int, revocation: int, sector: int) -> None:
+def test_both_ways_to_a_german_pseudonym_agree_for_any_secrets(card: int, revocation: int, sector: int) -> None:
     shared = BRAINPOOLP256r1.generator * card * revocation * sector
     expected = hashlib.sha256(int(shared.x()).to_bytes(32)).hexdigest()
     assert restricted_identification(card, sector_key(sector, revocation)) == expected
@@ -261,7 +263,7 @@ def test_a_german_sector_without_a_key_has_no_pseudonyms() -> None:
         GermanRestrictedIdentification({"a": key}).pseudonym(Subject(0, b"\x05"), "b")
 
 
-# Translation in the dark
+# Blind translation
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +275,7 @@ def affine(point: Point) -> tuple[int, int]:
     return int(point.x()), int(point.y())
 
 
-def test_a_translation_gives_the_other_services_own_pseudonym_of_that_person_and_of_nobody_else(
+def test_a_translation_gives_the_other_services_pseudonym_of_the_person(
     blind: BlindlyConverted,
 ) -> None:
     people = [Subject(0, f"person {number}".encode()) for number in range(4)]
@@ -285,45 +287,45 @@ def test_a_translation_gives_the_other_services_own_pseudonym_of_that_person_and
         assert [blind.translate(pseudonym, target, source) for pseudonym in translated] == tables[source]
 
 
-def test_the_converter_sees_nothing_twice(blind: BlindlyConverted) -> None:
-    """Neither two questions about one person nor questions about two have a point in common, or one with a core."""
+def test_the_converter_never_sees_a_point_twice(blind: BlindlyConverted) -> None:
+    """No two requests, about one person or about two, have a point in common, or one that is a core."""
     library, bank, seen = blind.services["library"], blind.services["bank"], list[tuple[int, int]]()
     people = [Subject(0, name) for name in (b"person 1", b"person 2")]
     for person in people * 3:
-        asked = library.blind(blind.pseudonym(person, "library"), bank.public)
-        answered = blind.converter.convert(asked, "library", "bank")
-        seen += [affine(point) for one in (asked, answered) for point in (one.shared, one.hidden)]
+        request = library.blind(blind.pseudonym(person, "library"), bank.public)
+        reply = blind.converter.convert(request, "library", "bank")
+        seen += [affine(point) for message in (request, reply) for point in (message.shared, message.hidden)]
     cores = {affine(blind.converter.core(person.person, service)) for person in people for service in SERVICES}
     assert len(set(seen)) == len(seen) == 24
     assert not cores & set(seen)
 
 
-def test_a_service_that_is_not_meant_unblinds_to_nobody(blind: BlindlyConverted) -> None:
+def test_another_service_than_the_target_cannot_unblind(blind: BlindlyConverted) -> None:
     person = Subject(0, b"person 1")
-    asked = blind.services["library"].blind(blind.pseudonym(person, "library"), blind.services["bank"].public)
-    answered = blind.converter.convert(asked, "library", "bank")
+    request = blind.services["library"].blind(blind.pseudonym(person, "library"), blind.services["bank"].public)
+    reply = blind.converter.convert(request, "library", "bank")
     known = {blind.pseudonym(person, service) for service in SERVICES}
-    assert blind.services["bank"].unblind(answered) in known
-    assert blind.services["town hall"].unblind(answered) not in known
-    assert blind.services["bank"].unblind(asked) not in known, "the converter must have had its say"
+    assert blind.services["bank"].unblind(reply) in known
+    assert blind.services["town hall"].unblind(reply) not in known
+    assert blind.services["bank"].unblind(request) not in known, "the converter has not translated it"
 
 
-def test_what_is_nobody_at_all_is_refused(blind: BlindlyConverted) -> None:
+def test_the_neutral_element_is_rejected(blind: BlindlyConverted) -> None:
     bank = blind.services["bank"]
-    with pytest.raises(ValueError, match="nobody"):
-        bank.unblind(Blinded(NIST256p.generator * 3, bank.public * 3))  # the point of nobody, blinded as any other
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="neutral element"):
+        bank.unblind(Blinded(NIST256p.generator * 3, bank.public * 3))  # the neutral element, blinded
+    with pytest.raises(ValueError, match="neutral element"):
         compressed(bank.public * ORDER)
 
 
 @pytest.mark.parametrize("garbage", ["", "0", "zz", "nobody", "00" * 33, "ff" * 33, "02" * 32, "02" * 34, "00" * 99])
-def test_garbage_is_no_pseudonym(blind: BlindlyConverted, garbage: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # by bytes.fromhex, too
+def test_garbage_is_not_a_pseudonym(blind: BlindlyConverted, garbage: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # also from bytes.fromhex
         blind.translate(garbage, "library", "bank")
 
 
-def test_another_services_pseudonym_and_one_cut_short_are_refused(blind: BlindlyConverted) -> None:
+def test_a_foreign_or_truncated_pseudonym_is_rejected(blind: BlindlyConverted) -> None:
     pseudonym = blind.pseudonym(Subject(0, b"person 1"), "library")
     for wrong, source in ((pseudonym, "bank"), (pseudonym[:-2], "library"), (pseudonym + "00", "library")):
-        with pytest.raises(ValueError, match="no pseudonym of"):
+        with pytest.raises(ValueError, match="not a pseudonym of"):
             blind.translate(wrong, source, "town hall")

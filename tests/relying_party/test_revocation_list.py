@@ -1,4 +1,4 @@
-"""Lists as the authorities write them and we read them, and what a list is not."""
+"""Reading of revocation lists that the authorities write, and rejection of malformed ones."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ pytestmark = pytest.mark.unit
 LAST_INSTANT = epoch(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC))
 UPDATES = (MORNING, MORNING + timedelta(hours=48))
 LONGEST_ENTRY = 48
-"""Bytes of an entry with nine bytes of serial number and a reason, rounded up."""
+"""Bytes of an entry with a serial number of nine bytes and a reason, rounded up."""
 
-Told = tuple[int, int, Reason]
+Entry = tuple[int, int, Reason]
 
 ENTRY = st.tuples(
     st.integers(1, 64).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)),
@@ -48,18 +48,18 @@ ENTRY = st.tuples(
 )
 ENTRIES = st.lists(ENTRY, max_size=40, unique_by=lambda entry: entry[0])
 PIECES = st.tuples(st.integers(LONGEST_ENTRY, 4 * LONGEST_ENTRY), st.integers(1, 12))
-"""How much is read at once, and how many entries make a segment."""
+"""How many bytes are read at a time, and how many entries a segment has."""
 
 
 @dataclass(frozen=True)
 class Signing:
-    """A generation of an authority, and the same as a relying party knows it."""
+    """A generation of an authority, and its anchor for a relying party."""
 
     generation: Generation
     anchor: Anchor
 
-    def written(self, entries: Sequence[Told], number: int = 7) -> bytes:
-        """A list of everybody as the authority writes it."""
+    def written(self, entries: Sequence[Entry], number: int = 7) -> bytes:
+        """A full list as the authority writes it."""
         columns = Entries(
             np.array([entry[0] for entry in entries], np.uint64).view(np.int64),
             np.array([entry[1] for entry in entries], np.int64),
@@ -71,23 +71,23 @@ class Signing:
 
 @pytest.fixture(scope="module")
 def generations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Signing]]:
-    """One that signs with RSA, and one with P-384."""
+    """A generation that signs with RSA, and one that signs with P-384."""
     town = new_institutions(tmp_path_factory.mktemp("read") / "w", SharedKeySource([generate() for _ in range(2)]))
     ca = town.authorities[SIGNATURE]
-    found = [ca.issuing(), ca.issuing(profile=NEXT)]
-    yield [Signing(generation, read_anchor(generation.certificate)) for generation in found]
+    issuing = [ca.issuing(), ca.issuing(profile=NEXT)]
+    yield [Signing(generation, read_anchor(generation.certificate)) for generation in issuing]
     town.world.close()
 
 
-def agrees(found: RevocationList, entries: Sequence[Told]) -> None:
-    """The list that was read says what was written, and nothing of anybody else."""
-    assert len(found) == len(entries)
-    assert {serial: found.find(serial) for serial, _, _ in entries} == {
+def agrees(crl: RevocationList, entries: Sequence[Entry]) -> None:
+    """Assert that the list has exactly these entries."""
+    assert len(crl) == len(entries)
+    assert {serial: crl.find(serial) for serial, _, _ in entries} == {
         serial: RevokedEntry(from_epoch(at), reason) for serial, at, reason in entries
     }
     listed = {serial for serial, _, _ in entries}
     for serial in {near for number in (*listed, 1, (1 << 64) - 1) for near in (number - 1, number + 1)} - listed:
-        assert not 0 < serial < 1 << 64 or found.find(serial) is None
+        assert not 0 < serial < 1 << 64 or crl.find(serial) is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,7 +95,7 @@ def agrees(found: RevocationList, entries: Sequence[Told]) -> None:
 @example([], (LONGEST_ENTRY, 1))
 @given(entries=ENTRIES, pieces=PIECES)
 def test_a_list_is_read_as_it_was_written(
-    generations: list[Signing], entries: list[Told], pieces: tuple[int, int]
+    generations: list[Signing], entries: list[Entry], pieces: tuple[int, int]
 ) -> None:
     for signing in generations:
         data = signing.written(entries)
@@ -103,26 +103,26 @@ def test_a_list_is_read_as_it_was_written(
         piece, segment = pieces
         in_pieces = read_revocation_list(data, signing.anchor, piece=piece, segment=segment)
         from_file = read_revocation_list(BytesIO(data), signing.anchor, piece=piece, segment=segment)
-        for found in (whole, in_pieces, from_file):
-            agrees(found, entries)
-            assert (found.number, found.this_update, found.next_update) == (7, *UPDATES)
-            assert found.partition is None
+        for crl in (whole, in_pieces, from_file):
+            agrees(crl, entries)
+            assert (crl.number, crl.this_update, crl.next_update) == (7, *UPDATES)
+            assert crl.partition is None
 
 
 @settings(max_examples=20, deadline=None)
 @given(entries=ENTRIES)
-def test_a_list_is_read_as_another_library_reads_it(generations: list[Signing], entries: list[Told]) -> None:
+def test_a_list_is_read_as_another_library_reads_it(generations: list[Signing], entries: list[Entry]) -> None:
     data = generations[0].written(entries)
-    found = read_revocation_list(data, generations[0].anchor)
+    crl = read_revocation_list(data, generations[0].anchor)
     listed = list(x509.load_der_x509_crl(data))
     assert [entry.serial_number for entry in listed] == [serial for serial, _, _ in entries]
     for entry in listed:
-        told = found.find(entry.serial_number)
-        assert told is not None
-        assert told.at == entry.revocation_date_utc
+        revoked = crl.find(entry.serial_number)
+        assert revoked is not None
+        assert revoked.at == entry.revocation_date_utc
 
 
-def test_a_list_in_a_file_is_read_as_one_in_memory(generations: list[Signing], tmp_path: Path) -> None:
+def test_a_list_in_a_file_is_read_like_one_in_memory(generations: list[Signing], tmp_path: Path) -> None:
     entries = [(1 + 3 * place, epoch(MORNING) + place, Reason(place % 7)) for place in range(30_000)]
     data = generations[0].written(entries)
     path = tmp_path / "list.crl"
@@ -132,14 +132,13 @@ def test_a_list_in_a_file_is_read_as_one_in_memory(generations: list[Signing], t
     agrees(read_revocation_list(data, generations[0].anchor), entries)
 
 
-# What is no list of the authority's
+# Malformed and foreign lists
 
-BEGINS_LIKE_ONE = bytes.fromhex("3082010030")
-SOME: list[Told] = [(5 + place, epoch(MORNING) - place, reason) for place, reason in enumerate(Reason)]
+SOME: list[Entry] = [(5 + place, epoch(MORNING) - place, reason) for place, reason in enumerate(Reason)]
 
 
 def refused(data: bytes, anchor: Anchor) -> None:
-    """The list must be refused in pieces and as a whole, and without another exception."""
+    """Assert that the list is rejected with VerificationFailed, read as a whole and in chunks."""
     with pytest.raises(VerificationFailed) as whole:
         read_revocation_list(data, anchor)
     assert whole.value.finding is Finding.UNTRUSTED_INFORMATION
@@ -148,7 +147,7 @@ def refused(data: bytes, anchor: Anchor) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["RSA", "P-384"])
-def test_a_list_that_is_cut_off_anywhere_is_refused(generations: list[Signing], place: int) -> None:
+def test_a_truncated_list_is_rejected(generations: list[Signing], place: int) -> None:
     data = generations[place].written(SOME)
     for length in range(len(data)):
         refused(data[:length], generations[place].anchor)
@@ -156,46 +155,48 @@ def test_a_list_that_is_cut_off_anywhere_is_refused(generations: list[Signing], 
 
 @settings(max_examples=300, deadline=None)
 @given(which=st.integers(0, 1), place=st.integers(0, 1 << 16), change=st.integers(1, 255))
-def test_a_list_with_a_changed_byte_is_refused(generations: list[Signing], which: int, place: int, change: int) -> None:
+def test_a_list_with_a_changed_byte_is_rejected(
+    generations: list[Signing], which: int, place: int, change: int
+) -> None:
     data = bytearray(generations[which].written(SOME))
     data[place % len(data)] ^= change
     refused(bytes(data), generations[which].anchor)
 
 
 @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
-def test_no_byte_of_a_list_may_be_changed(generations: list[Signing], change: int) -> None:
+def test_a_change_of_any_single_byte_of_a_list_is_rejected(generations: list[Signing], change: int) -> None:
     data, anchor = generations[0].written(SOME), generations[0].anchor
-    taken = []
+    accepted = []
     for place in range(len(data)):
         try:
             read_revocation_list(data[:place] + bytes((data[place] ^ change,)) + data[place + 1 :], anchor)
         except VerificationFailed:
             continue
-        taken.append(place)
-    assert taken == []
+        accepted.append(place)
+    assert accepted == []
 
 
 @settings(max_examples=200)
 @given(
     data=st.one_of(st.binary(max_size=300), st.binary(max_size=100).map(lambda rest: b"\x30\x82\x01\x00\x30" + rest))
 )
-def test_whatever_is_no_list_is_refused(generations: list[Signing], data: bytes) -> None:
+def test_anything_that_is_not_a_list_is_rejected(generations: list[Signing], data: bytes) -> None:
     refused(data, generations[0].anchor)
 
 
-def test_a_list_with_anything_behind_it_is_refused(generations: list[Signing]) -> None:
+def test_a_list_with_trailing_bytes_is_rejected(generations: list[Signing]) -> None:
     for signing in generations:
         refused(signing.written(SOME) + b"\x00", signing.anchor)
         refused(signing.written(SOME) * 2, signing.anchor)
 
 
-def test_a_list_is_of_one_generation(generations: list[Signing]) -> None:
+def test_a_list_of_another_generation_is_rejected(generations: list[Signing]) -> None:
     first, second = generations
     refused(first.written(SOME), second.anchor)
     refused(second.written(SOME), first.anchor)
 
 
-# Lists that the authority has signed, and yet
+# Unusual lists that the authority has signed
 
 
 @pytest.fixture(scope="module")
@@ -216,26 +217,24 @@ def verdict(holder: HolderKey, data: bytes) -> Verdict:
 @pytest.mark.parametrize(
     "reason", [reason for reason in x509.ReasonFlags if reason is not x509.ReasonFlags.remove_from_crl]
 )
-def test_an_entry_revokes_whatever_its_reason_is(
-    ca: TestAuthority, holder: HolderKey, reason: x509.ReasonFlags
-) -> None:
+def test_an_entry_revokes_whatever_its_reason(ca: TestAuthority, holder: HolderKey, reason: x509.ReasonFlags) -> None:
     """RFC 5280 has reasons that JPKI does not use."""
     entry = (holder.certificate.serial_number, NOW - timedelta(days=1), reason)
-    found = verdict(holder, ca.list(holder.issuer, [entry]))
-    assert found.outcome is not Outcome.GOOD
+    result = verdict(holder, ca.list(holder.issuer, [entry]))
+    assert result.outcome is not Outcome.GOOD
     if reason.value in {known.asn1_name for known in Reason}:
-        assert found.outcome is Outcome.BAD
+        assert result.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("year", [1950, 1969, 1970, 2026])
-def test_an_entry_of_the_past_revokes_however_long_that_is_ago(ca: TestAuthority, holder: HolderKey, year: int) -> None:
+def test_an_entry_revokes_however_old_it_is(ca: TestAuthority, holder: HolderKey, year: int) -> None:
     """UTCTime begins in 1950."""
     entry = (holder.certificate.serial_number, datetime(year, 1, 2, tzinfo=UTC), None)
     assert verdict(holder, ca.list(holder.issuer, [entry])).outcome is not Outcome.GOOD
 
 
-def test_a_distribution_point_relative_to_the_issuer_is_not_understood(ca: TestAuthority, holder: HolderKey) -> None:
+def test_a_relative_distribution_point_is_rejected(ca: TestAuthority, holder: HolderKey) -> None:
     relative = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "Shibuya-ku CRLDP")])
     point = x509.IssuingDistributionPoint(None, relative, True, False, None, False, False)
-    found = verdict(holder, ca.list(holder.issuer, (), ListTemplate(point=(point, True))))
-    assert (found.outcome, found.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
+    result = verdict(holder, ca.list(holder.issuer, (), ListTemplate(point=(point, True))))
+    assert (result.outcome, result.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
