@@ -113,11 +113,11 @@ def _event_to_answer(institutions: Institutions) -> tuple[float, float]:
     institutions.registry.record("p0", MoveWithin("架空町の彼方"))
     institutions.settle()
     worked = time.perf_counter() - begun
-    mark = from_epoch((epoch(moved) // int(GRID.total_seconds()) + 1) * int(GRID.total_seconds()))
-    institutions.advance(mark)
+    next_update = from_epoch((epoch(moved) // int(GRID.total_seconds()) + 1) * int(GRID.total_seconds()))
+    institutions.advance(next_update)
     begun = time.perf_counter()
     answer = responder.answer(request)
     worked += time.perf_counter() - begun
     if answer.asked[0].said != "affiliationChanged":
         raise RuntimeError(f"the OCSP status after the move is {answer.asked[0].said}, not affiliationChanged")
-    return worked, (mark - moved).total_seconds()
+    return worked, (next_update - moved).total_seconds()

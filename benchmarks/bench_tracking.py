@@ -45,23 +45,23 @@ def measure(progress: Progress = lambda _: None, size: TrackingSize | None = Non
         directory = Path(name)
         progress(f"{size.residents:,} residents over ten years")
         made, laboratory = _populated(directory / "first", size.residents)
-        found = [at_most(f"{size.residents:,} residents over ten years made", "s", made, 600, "the goal",
+        measures = [at_most(f"{size.residents:,} residents over ten years made", "s", made, 600, "the goal",
                          made / 600, 1)]  # fmt: skip
         progress("linkage")
         joined, uses, links = _joined(laboratory, directory)
-        found.append(at_most(f"exact joins over {uses:,} uses", "s", joined, 120, "the goal", joined / 120, 1))
+        measures.append(at_most(f"exact joins over {uses:,} uses", "s", joined, 120, "the goal", joined / 120, 1))
         sets = _sets(laboratory, directory)
-        found.append(at_most("unicity and anonymity sets on the same", "s", sets, 300, "the goal", sets / 300, 1))
+        measures.append(at_most("unicity and anonymity sets on the same", "s", sets, 300, "the goal", sets / 300, 1))
         memory = peak_megabytes()
-        found.append(at_most("memory", "MB", memory, 8_000, "the goal", memory / 8_000, 1))
+        measures.append(at_most("memory", "MB", memory, 8_000, "the goal", memory / 8_000, 1))
         progress("the same join in pandas")
-        found.append(_beside_pandas(laboratory, joined, links, size.residents))
+        measures.append(_beside_pandas(laboratory, joined, links, size.residents))
         progress("pseudonyms")
-        found += [_latency(measure) for measure in COUNTERMEASURES]
+        measures += [_latency(measure) for measure in COUNTERMEASURES]
         if shutil.disk_usage(directory).free > size.next_power * ON_DISK:
             progress(f"{size.next_power:,} residents")
-            found += _next_power(directory, size, made, joined)
-        return found
+            measures += _next_power(directory, size, made, joined)
+        return measures
 
 
 def _next_power(directory: Path, size: TrackingSize, made: float, joined: float) -> list[Measure]:
@@ -139,8 +139,8 @@ import sys, time
 import pandas
 begun = time.perf_counter()
 uses = pandas.read_parquet(sys.argv[1], columns=["service", "shown"])
-held = uses.drop_duplicates()
-pairs = held.merge(held, on="shown")
+distinct = uses.drop_duplicates()
+pairs = distinct.merge(distinct, on="shown")
 pairs = pairs[pairs.service_x < pairs.service_y]
 linked = pairs.groupby(["service_x", "service_y"]).size()
 print(time.perf_counter() - begun, int(linked.sum()))

@@ -252,21 +252,21 @@ class CardManagement:
         return None if row is None else _case_of(row)
 
     def _carry_out(self, case: IssuanceCase) -> None:
-        workpiece = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
-        with workpiece.held():
+        keys_in_progress = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
+        with keys_in_progress.held():
             # Both the process that ordered a case and the running instance carry it out. The second finds it done.
             if (current := self._by_position(case.position)).state is not CaseState.OPEN:
                 return
             try:
-                card = self._make(current, workpiece) if case.what is CaseType.NEW else None
+                card = self._make(current, keys_in_progress) if case.what is CaseType.NEW else None
                 if card is None:
-                    self._renew(current, workpiece)
+                    self._renew(current, keys_in_progress)
             except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
                 # Such a case can never be carried out. It is closed so that it does not block other cases.
                 self._close(case, CaseState.REFUSED, str(error))
                 raise RenewalRejected(str(error)) from error
             self._close(case, CaseState.DONE, "", card)
-            workpiece.finish()
+            keys_in_progress.finish()
 
     def _close(self, case: IssuanceCase, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
         condition = self._case.c.position == case.position
@@ -279,19 +279,19 @@ class CardManagement:
             event = f"{case.what.value} {state.value}"
             self._log(connection, self._world.clock.now(), event, detail, name=case.name)
 
-    def _make(self, case: IssuanceCase, workpiece: KeysInProgress) -> dict[str, str]:
+    def _make(self, case: IssuanceCase, keys_in_progress: KeysInProgress) -> dict[str, str]:
         """Make the card of a case; return its number and its last day (ISO) as `number` and `expires`."""
         order, resident = case.order, self._identity(case.order.code)
         day = order.issued.astimezone(JST).date()
         ends = card_end(day, resident.birth)
-        chance = self._world.random_stream("card", case.name, order.issued.isoformat())
+        rng = self._world.random_stream("card", case.name, order.issued.isoformat())
         card = CardData(
             expiry=f"{ends:%Y%m%d}",
-            security_code=f"{chance.randrange(10**4):04d}",
-            serial=f"4{chance.randrange(10**14):014d}",
+            security_code=f"{rng.randrange(10**4):04d}",
+            serial=f"4{rng.randrange(10**14):014d}",
             contact_atr=order.contact_atr,
         )
-        keys = workpiece.keys(KEYS_OF_A_CARD, self._world.keys)
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
         kinds = [
             kind
             for kind in CertificateType
@@ -318,7 +318,7 @@ class CardManagement:
                 common=PrivateKey(keys["common"]),
             ),
             pins=order.pins,
-            chance=chance,
+            chance=rng,
         )
         path = image_path(self._world, case.name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -346,7 +346,7 @@ class CardManagement:
             raise RenewalRejected(f"the card's certificates are good; they can be renewed from {min(opens)} on")
         return wanted
 
-    def _renew(self, case: IssuanceCase, workpiece: KeysInProgress) -> None:
+    def _renew(self, case: IssuanceCase, keys_in_progress: KeysInProgress) -> None:
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
         resident = self._identity(case.order.code)
@@ -362,7 +362,7 @@ class CardManagement:
             if applet.keys.get(key_file):
                 certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
         renews = self._settled(case, number, resident)
-        new_keys = workpiece.keys(list(renews), self._world.keys)
+        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
         for kind in (item for item in CertificateType if item.code in renews):
             serial = renews[kind.code]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after

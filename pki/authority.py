@@ -179,11 +179,11 @@ class Authority:
         self, request: CertificateRequest, key: bytes, name: str, generation: Generation, serial: int
     ) -> dict[str, Any]:
         profile = generation.profile
-        chance = self.world.random_stream("common name", self.kind.code, str(serial))
+        rng = self.world.random_stream("common name", self.kind.code, str(serial))
         not_after = min(request.not_after, generation.ends)
         body = der.to_be_signed(
             serial, profile.algorithm, der.authority_name(profile, self.kind),
-            subject(self.kind, request, serial, chance), (request.not_before, not_after), key,
+            subject(self.kind, request, serial, rng), (request.not_before, not_after), key,
             end_entity_extensions(profile, self.kind, request, key, generation.identifies(self.kind)),
         )  # fmt: skip
         return {
@@ -203,7 +203,9 @@ class Authority:
         answered = {}
         for name, digest, certificate in connection.execute(query):
             if digest != requests[name].digest:
-                raise RequestConflict(f"request {name} was already answered for another key or another person")
+                raise RequestConflict(
+                    f"request {name} was already answered for another key or person; use a new identifier"
+                )
             answered[name] = bytes(certificate)
         return answered
 

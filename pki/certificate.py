@@ -92,11 +92,11 @@ class CertificateRequest:
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def subject(kind: CertificateType, request: CertificateRequest, serial: int, chance: Random) -> bytes:
+def subject(kind: CertificateType, request: CertificateRequest, serial: int, rng: Random) -> bytes:
     """The holder's distinguished name. Its common name has the office and the day, and is unique to the certificate."""
     municipality = request.resident.municipality
     if kind is CertificateType.AUTHENTICATION:
-        return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, chance)))
+        return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, rng)))
     instant = request.not_before.astimezone(JST)
     return der.name(
         ("C", "JP"),
@@ -106,11 +106,11 @@ def subject(kind: CertificateType, request: CertificateRequest, serial: int, cha
     )
 
 
-def _authentication_common_name(request: CertificateRequest, serial: int, chance: Random) -> str:
+def _authentication_common_name(request: CertificateRequest, serial: int, rng: Random) -> str:
     """23 characters: a running number, 4, the year's low byte in hexadecimal, the month in hexadecimal, the day in
     base 36, four letters, the municipality, 003A. The fields are public; how the real authority fills them is not."""
     day = request.not_before.astimezone(JST)
-    letters = "".join(chance.choices(ascii_uppercase, k=4))
+    letters = "".join(rng.choices(ascii_uppercase, k=4))
     stamp = f"{day.year & 0xFF:02X}{day.month:X}{_BASE_36[day.day]}"
     return f"{serial % 10**5:05d}4{stamp}{letters}{request.resident.municipality.code}003A"
 

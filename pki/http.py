@@ -217,7 +217,7 @@ class ServicesEndpoint:
         async def called(request: Request) -> Response:
             opens, closes = self._world.settings.opens, self._world.settings.closes
             if not opens <= self._world.clock.now().astimezone(JST).hour < closes:
-                raise ServicesClosed(f"the services are closed; they open from {opens}:00 to {closes}:00 in Japan")
+                raise ServicesClosed(f"the services are closed; they are open from {opens}:00 to {closes}:00 in Japan")
             caller = await asyncio.to_thread(self._services.callers.name_of, _bearer(request.scope))
             return await action(caller, request)
 

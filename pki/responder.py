@@ -99,30 +99,30 @@ class Responder:
             self._responses[data] = response
         return response
 
-    def _response(self, request: OcspRequest, now: datetime, mark: datetime) -> OcspResponse:
+    def _response(self, request: OcspRequest, now: datetime, this_update: datetime) -> OcspResponse:
         issuers = [self._issuer(certificate) for certificate in request.certificates]
         results = [
-            self._status(certificate.serial, issuer, now, mark)
+            self._status(certificate.serial, issuer, now, this_update)
             for certificate, issuer in zip(request.certificates, issuers, strict=True)
         ]
         generation = next((issuer for issuer in issuers if issuer is not None), None) or self._authority.issuing()
         statuses = [(certificate, der) for certificate, (der, _) in zip(request.certificates, results, strict=True)]
-        times = (now, mark, mark + GRID)
+        times = (now, this_update, this_update + GRID)
         response = sign_response(self._signer(generation), statuses, times, request.nonce)
         entries = tuple(
             QueryLogEntry(certificate.serial, name)
             for certificate, (_, name) in zip(request.certificates, results, strict=True)
         )
-        return OcspResponse(response, entries, None, mark, mark + GRID)
+        return OcspResponse(response, entries, None, this_update, this_update + GRID)
 
-    def _status(self, serial: int, issuer: Generation | None, now: datetime, mark: datetime) -> tuple[bytes, str]:
+    def _status(self, serial: int, issuer: Generation | None, now: datetime, at: datetime) -> tuple[bytes, str]:
         """Return the status of a certificate, as DER and by name."""
         if issuer is None or not 0 < serial < 1 << 64:
             return UNKNOWN, "unknown"
         if cached := self._statuses.get((issuer.name, serial)):
             return cached
         with self._ledger.store.reading() as connection:
-            status = self._ledger.status(connection, serial, mark)
+            status = self._ledger.status(connection, serial, at)
         if status is None or status.generation != issuer.name or now > status.not_after + KEPT_AFTER_EXPIRY:
             return UNKNOWN, "unknown"
         if status.since is not None and status.reason is not None:

@@ -164,19 +164,19 @@ class Revocations:
         position = self._ledger.count(connection, "position", len(changes), 1)
         rows: list[dict[str, Any]] = []
         log: list[tuple[str, int | None, dict[str, Any]]] = []
-        for place, change in enumerate(changes, start=position):
+        for number, change in enumerate(changes, start=position):
             certificate, before = change.certificate, change.before
             if before.state is CertificateState.HELD:
                 connection.execute(
                     sa.update(table)
                     .where((table.c.serial == certificate.serial) & table.c.ended_position.is_(None))
-                    .values(ended_at=epoch(now), ended_position=place)
+                    .values(ended_at=epoch(now), ended_position=number)
                 )
             if change.reason is not None:
                 # A certificate that was on hold has been invalid since then, whatever the reason of its revocation.
                 since = before.since or now
                 rows.append(
-                    {"generation": certificate.generation, "position": place, "serial": certificate.serial,
+                    {"generation": certificate.generation, "position": number, "serial": certificate.serial,
                      "partition": certificate.partition, "at": epoch(since), "reason": int(change.reason),
                      "expires": epoch(certificate.not_after), "recorded_at": epoch(now)}
                 )  # fmt: skip
