@@ -1,4 +1,4 @@
-"""`python -m benchmarks AREA`, which is also `kazashi bench AREA`."""
+"""The command `python -m benchmarks AREA`, also available as `kazashi bench AREA`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ AREAS = ("card", "reader", "pki", "relying-party", "points", "network", "trackin
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("area", type=click.Choice(AREAS), default="card")
-@click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON on stdout.")
 def measure(area: str, as_json: bool) -> int:
-    """Measure AREA as ratios against named peers in one run."""
+    """Run the benchmarks of AREA and compare each with a named peer. Exits with 1 if a goal is missed."""
     console = Console(stderr=True)
     with console.status("starting") as shown:
         measures = import_module(f"benchmarks.bench_{area.replace('-', '_')}").measure(

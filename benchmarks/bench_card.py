@@ -1,4 +1,4 @@
-"""`kazashi bench card`: the card against stock vicc, against the least that a card can do, and against its own key."""
+"""`kazashi bench card`: the card compared with stock vicc, with a minimal echo card, and with its bare RSA key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Progress = Callable[[str], None]
 
 
 def measure(progress: Progress = lambda _: None) -> list[Measure]:
-    """Every measure of the card, in a world and a pcscd of their own. `progress` is told what is being measured."""
+    """Run every benchmark of the card in a new world with its own pcscd. `progress` is called with each step's name."""
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         world = open_world(directory / "world", seed="bench")
@@ -65,11 +65,11 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Keep this process, and all that it starts, on one core.
+    """Keep this process and its children on one core.
 
-    Client, pcscd and card take turns and never work at once. Spread over cores, the time to wake an idle one is most
-    of a round trip (measured: 0.03 ms on one core, 0.03 to 0.13 ms on two), and falls on one card or the other by the
-    scheduler's chance. On one core it is the programs that are compared.
+    Client, pcscd and card take turns and never run at the same time. On several cores, waking an idle core takes most
+    of a round trip (measured: 0.03 ms on one core, 0.03 to 0.13 ms on two), and the scheduler decides which card it
+    affects. On one core, the programs themselves are compared.
     """
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
@@ -81,7 +81,7 @@ def _one_core() -> Iterator[None]:
 
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
-    """A bench in a process of its own, with one card in slot 0 and nothing in slot 1."""
+    """An instance in a separate process, with a card in slot 0 and no card in slot 1."""
     status = background.detach(world, InstancePlan(pcscd="private", services=False))
     saved = dict(os.environ)
     os.environ.update(status["pcscd"]["environment"])
@@ -96,7 +96,7 @@ def _running(world: World) -> Iterator[dict[str, Any]]:
 
 def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progress: Progress) -> list[Measure]:
     own_reader, other = status["slots"][0]["reader"], status["slots"][1]
-    progress("round trips, beside the least that a card can do")
+    progress("round trips, compared with an echo card")
     with _peer([_compiled_echo(directory), str(other["port"])], other["reader"]):
         ours, floor = _alternately(own_reader, other["reader"])
     progress("signatures")
@@ -107,7 +107,7 @@ def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progre
     contents = load_card(image_path(world, "hanako")).applications[1].files[jpki.AUTHENTICATION_KEY]
     key: PrivateKey = contents.key  # type: ignore[union-attr, assignment]
     bare = median_ms(lambda: key.sign_verbatim(_DIGEST_INFO), 300)
-    progress("OpenSC's pkcs11-tool, our host")
+    progress("OpenSC's pkcs11-tool with our host")
     signed_by_ours = median_ms(lambda: _pkcs11_sign(directory), 15)
     control.request(control_path(world), "remove", slot="0")
     progress("the same card hosted by stock vicc")
@@ -153,7 +153,8 @@ def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progre
 
 
 def _alternately(own_reader: str, other_reader: str) -> tuple[float, float]:
-    """Median round trips of two readers, measured in turns so that a slow moment of the machine meets both."""
+    """Return the median round trips of two readers in milliseconds, measured alternately so that a slow moment of the
+    machine affects both."""
     ours: list[float] = []
     theirs: list[float] = []
     with _connected(own_reader) as own, _connected(other_reader) as other:
@@ -167,7 +168,8 @@ def _alternately(own_reader: str, other_reader: str) -> tuple[float, float]:
 
 @contextmanager
 def _connected(reader: str) -> Iterator[Callable[[bytes], bytes]]:
-    """A function that transmits a command to the card in a reader, and answers what came with 90xx."""
+    """Yield a function that transmits a command to the card in a reader and returns the response. It raises
+    RuntimeError if SW1 is not 90."""
     with connected(reader) as card:
 
         def transmit(command: bytes) -> bytes:
@@ -181,7 +183,7 @@ def _connected(reader: str) -> Iterator[Callable[[bytes], bytes]]:
 
 @contextmanager
 def _peer(command: list[str], reader: str) -> Iterator[None]:
-    """A program that holds another card to a slot, from when pcscd has seen the card until the block ends."""
+    """Run a program that connects another card to a slot, from the time pcscd sees the card until the block ends."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _wait_for_card(reader)
@@ -247,10 +249,10 @@ _MEMORY_PROGRAM = """
 import resource, sys
 from pathlib import Path
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.request import read_binary, select
-chips = [Chip(load(Path(sys.argv[1]))) for _ in range(int(sys.argv[2]))]
+chips = [Chip(load_card(Path(sys.argv[1]))) for _ in range(int(sys.argv[2]))]
 for chip in chips:
     chip.power_on()
     chip.transmit(select(jpki.AID))
@@ -260,7 +262,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _memory(world: World) -> Measure:
-    """The greatest resident size of a process that holds the cards; every card is read from its image separately."""
+    """Measure the peak resident size of a process with many cards, each read from its image separately."""
     done = subprocess.run(
         [sys.executable, "-c", _MEMORY_PROGRAM, str(image_path(world, "hanako")), str(GOAL_CARDS)],
         check=True, capture_output=True, text=True,

@@ -1,5 +1,4 @@
-"""The part of `kazashi bench relying-party` that runs in a process of its own, which imports no more than it must: its
-size is what is measured."""
+"""The part of `kazashi bench relying-party` that measures memory. It runs in a separate process with few imports."""
 
 from __future__ import annotations
 
@@ -14,16 +13,18 @@ FIRST_SERIAL = 0x70000000
 
 
 def looked_up(path: Path, root: bytes, entries: int) -> tuple[float, float, float]:
-    """Seconds to read a list, microseconds to look a number up, and the process's greatest size in megabytes. The
-    entries' serial numbers count up from FIRST_SERIAL."""
+    """Return the seconds to read a list, the microseconds per lookup, and the peak size of the process in megabytes.
+
+    The entries' serial numbers count up from FIRST_SERIAL. Raises RuntimeError if all lookups hit or all miss.
+    """
     begun = time.perf_counter()
     with path.open("rb") as file:
-        found = read_revocation_list(file, read_anchor(root))
+        revocation_list = read_revocation_list(file, read_anchor(root))
     read = time.perf_counter() - begun
-    asked = [FIRST_SERIAL + number * 7919 % (2 * entries) for number in range(20_000)]
+    serials = [FIRST_SERIAL + number * 7919 % (2 * entries) for number in range(20_000)]
     begun = time.perf_counter()
-    hits = sum(found.find(serial) is not None for serial in asked)
-    lookup = (time.perf_counter() - begun) / len(asked) * 1e6
-    if not 0 < hits < len(asked):
-        raise RuntimeError(f"{hits} of {len(asked)} numbers were found")
+    hits = sum(revocation_list.find(serial) is not None for serial in serials)
+    lookup = (time.perf_counter() - begun) / len(serials) * 1e6
+    if not 0 < hits < len(serials):
+        raise RuntimeError(f"{hits} of {len(serials)} serial numbers were found; about half of them should be")
     return read, lookup, peak_megabytes()

@@ -30,8 +30,11 @@ from kazashi.world.key_source import SharedKeySource, generate
 
 @dataclass(frozen=True, slots=True)
 class NetworkSize:
-    """How much is measured: conversions and decisions; the towns of the network (a national body comes with them), the
-    people that each has, and questions; residents who get codes, and bodies that they get them for."""
+    """The size of the benchmark.
+
+    `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
+    and `questions` are asked in it. `residents` get a code for each of `bodies`.
+    """
 
     conversions: int = 200_000
     towns: int = 49
@@ -42,23 +45,23 @@ class NetworkSize:
 
 
 _SYSTEMS, _TOGETHER = 2, 13
-"""Systems that ask at once, and questions in each of their lists."""
+"""The number of systems that ask at the same time, and of questions per list."""
 
 _ALONE = 10
-"""Systems that ask at once, one question at a time."""
+"""The number of systems that ask at the same time, one question per request."""
 
 
 def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None) -> list[Measure]:
-    """Every measure of the provision network."""
+    """Run every benchmark of the provision network."""
     size = size or NetworkSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         progress("conversions")
-        found = [*_conversions(directory, size), _decisions(size)]
-        progress("a network of processes")
-        found += _exchanges(directory, size, progress)
-        found += _codes(directory, size, progress)
-        return found
+        measures = [*_conversions(directory, size), _decisions(size)]
+        progress("starting the network's processes")
+        measures += _exchanges(directory, size, progress)
+        measures += _codes(directory, size, progress)
+        return measures
 
 
 def _conversions(directory: Path, size: NetworkSize) -> Iterator[Measure]:
@@ -74,7 +77,7 @@ def _conversions(directory: Path, size: NetworkSize) -> Iterator[Measure]:
 
 
 def _table(path: Path, codes: Sequence[InstitutionCode], coder: Coder) -> float:
-    """Conversions a second by a table of every pair, as a core without a cipher would keep one."""
+    """Return the conversions per second with a table of all pairs, which a core without a cipher would need."""
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE pair (a BLOB PRIMARY KEY, b BLOB NOT NULL) WITHOUT ROWID")
         rows = [(code.value, coder.convert(code, 1, 2).value) for code in codes]
@@ -88,13 +91,13 @@ def _table(path: Path, codes: Sequence[InstitutionCode], coder: Coder) -> float:
 def _decisions(size: NetworkSize) -> Measure:
     rows = table_of_affairs()
     rules, day = RuleBook(rows), date(2026, 11, 24)
-    asked = list(islice(cycle(row.purpose for row in rows), size.conversions))
+    purposes = list(islice(cycle(row.purpose for row in rows), size.conversions))
     begun = time.perf_counter()
-    for purpose in asked:
+    for purpose in purposes:
         rules.decide(purpose, day)
-    microseconds = (time.perf_counter() - begun) / len(asked) * 1e6
+    microseconds = (time.perf_counter() - begun) / len(purposes) * 1e6
     begun = time.perf_counter()
-    for purpose in asked[: size.conversions // 100]:
+    for purpose in purposes[: size.conversions // 100]:
         next(row for row in rows if row.purpose == purpose)
     search = (time.perf_counter() - begun) / (size.conversions // 100) * 1e6
     return at_most("a decision by the rules", "us", microseconds, 5, f"the goal; a search takes {search:.1f} us",
@@ -108,7 +111,7 @@ def _exchanges(directory: Path, size: NetworkSize, progress: Progress) -> Iterat
     questions = load.questions
     Random("network").shuffle(questions)
     try:
-        progress("its processes get warm")
+        progress("warming up")
         ask_all(load, questions[: max(20, size.questions // 10)], 4)
         progress(f"{size.questions} questions, in lists")
         lists, rate = ask_all(load, questions[: size.questions], _SYSTEMS, _TOGETHER)
@@ -118,15 +121,15 @@ def _exchanges(directory: Path, size: NetworkSize, progress: Progress) -> Iterat
         load.stop()
         world.close()
     what = f"exchanges over HTTPS among {size.towns + 1} bodies"
-    for how, found, taken in ((f"in lists of {_TOGETHER}", rate, lists), ("one by one", alone, single)):
+    for how, per_second, taken in ((f"in lists of {_TOGETHER}", rate, lists), ("one by one", alone, single)):
         name = f"{what}, {how}"
         p95 = taken[int(len(taken) * 0.95)] * 1000
-        yield at_least(name, "1/s", found, 300, "the goal", found / 300, 1)
+        yield at_least(name, "1/s", per_second, 300, "the goal", per_second / 300, 1)
         yield at_most(f"{name}: p95", "ms", p95, 100, "the goal", p95 / 100, 1)
 
 
 def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[Measure]:
-    """Everybody's codes for every body: the core makes them, and each body keeps its own on its own disk."""
+    """Measure the codes of all residents for all bodies: the core issues them, and each body stores its own."""
     keys = SharedKeySource([generate()])
     world = new_world(directory / "codes", keys)
     core = core_of(world)
@@ -159,7 +162,8 @@ def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[M
 
 
 def _issue(directory: Path, body: str, place: int, residents: int) -> int:
-    """Issue everybody's codes for one body, in a process of its own; answers how much the body's store then takes."""
+    """Issue the codes of all residents for one body; return the size of the body's store in bytes. Runs in its own
+    process."""
     world = open_world(directory)
     codes = [str(ResidentRecordCode.around(f"{number + 1:010d}")) for number in range(residents)]
     issued = core_of(world).issue([body], codes)[body]
@@ -168,5 +172,5 @@ def _issue(directory: Path, body: str, place: int, residents: int) -> int:
     world.close()
     size = sum(path.stat().st_size for path in (directory / "stores").glob(f"intermediate_body{place}.sqlite*"))
     for path in (directory / "stores").glob(f"*_body{place}.sqlite*"):
-        path.unlink()  # fifty of them would fill a small disk
+        path.unlink()  # the stores of fifty bodies would fill a small disk
     return size

@@ -1,4 +1,4 @@
-"""The part of `kazashi bench pki` that asks OCSP responders over HTTP: ours and openssl's, by the same client."""
+"""The OCSP part of `kazashi bench pki`: our responder and openssl's, over HTTP with the same client."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _CLIENTS = 32
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What a server did under load: requests a second, the 99th percentile in milliseconds, and how many answers broke
-    off (openssl's do at times, when many clients wait)."""
+    """The performance of a server under load: requests per second, the 99th percentile in milliseconds, and the number
+    of responses that were cut off (openssl's sometimes are when many clients wait)."""
 
     rate: float
     p99: float
@@ -45,11 +45,11 @@ class _Load:
 
 
 def measure_ocsp(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
-    """Requests a second, and how long they take."""
+    """Measure requests per second and response times."""
     home = directory / "ocsp"
     world = new_world(home, keys)
-    progress("issuing what OCSP is asked about")
-    plain, fresh = _asked_about(directory, world, keys, size)
+    progress("issuing certificates for OCSP")
+    plain, fresh = _issue_and_write_requests(directory, world, keys, size)
     progress("OCSP: openssl ocsp")
     with _openssl_responder(directory, world) as port:
         peer = _load(directory, port, "/", plain, size.seconds)
@@ -65,9 +65,9 @@ def measure_ocsp(directory: Path, keys: SharedKeySource, size: WorldSize, progre
         ours_fresh.rate / peer_fresh.rate, 1,
     )  # fmt: skip
     with server() as url:
-        progress("OCSP on PostgreSQL: issuing what is asked about")
+        progress("OCSP on PostgreSQL: issuing certificates")
         world = new_world(directory / "ocsp-postgresql", keys, url)
-        plain, fresh = _asked_about(directory, world, keys, size)
+        plain, fresh = _issue_and_write_requests(directory, world, keys, size)
         progress("OCSP on PostgreSQL: one worker, four workers")
         one = _served(directory, world, 1, fresh, size.seconds)
         four = _served(directory, world, 4, fresh, size.seconds)
@@ -79,8 +79,10 @@ def measure_ocsp(directory: Path, keys: SharedKeySource, size: WorldSize, progre
     )  # fmt: skip
 
 
-def _asked_about(directory: Path, world: World, keys: SharedKeySource, size: WorldSize) -> tuple[Path, Path]:
-    """Certificates, and two files of requests about them: one request for each, and many with nonces."""
+def _issue_and_write_requests(
+    directory: Path, world: World, keys: SharedKeySource, size: WorldSize
+) -> tuple[Path, Path]:  # fmt: skip
+    """Issue certificates and write two files of OCSP requests for them: one request each, and many with nonces."""
     institutions = Institutions(world)
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
     authority, now = institutions.authorities[CertificateType.AUTHENTICATION], world.clock.now()
@@ -90,22 +92,23 @@ def _asked_about(directory: Path, world: World, keys: SharedKeySource, size: Wor
          for number in range(size.asked)]
     )  # fmt: skip
     issuer = x509.load_der_x509_certificate(authority.root())
-    certificates = [x509.load_der_x509_certificate(found) for found in issued]
+    certificates = [x509.load_der_x509_certificate(der) for der in issued]
 
-    def asked(certificate: x509.Certificate, nonce: bytes | None) -> bytes:
+    def ocsp_request(certificate: x509.Certificate, nonce: bytes | None) -> bytes:
         builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         return builder.build().public_bytes(serialization.Encoding.DER)
 
     plain, fresh = directory / "requests", directory / "requests-nonce"
-    _write_requests(plain, [asked(found, None) for found in certificates])
+    _write_requests(plain, [ocsp_request(certificate, None) for certificate in certificates])
     repeats = max(1, 20_000 // size.asked)
-    _write_requests(fresh, [asked(found, os.urandom(16)) for _ in range(repeats) for found in certificates])
-    answer = Responder(authority).answer(asked(certificates[0], None))
+    _write_requests(fresh, [ocsp_request(certificate, os.urandom(16)) for _ in range(repeats)
+                            for certificate in certificates])  # fmt: skip
+    answer = Responder(authority).answer(ocsp_request(certificates[0], None))
     loaded = ocsp.load_der_ocsp_response(answer.response)
     if loaded.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise RuntimeError("the responder does not know the certificates that it is to be measured with")
+        raise RuntimeError("the responder does not know the certificates of the benchmark")
     return plain, fresh
 
 
@@ -115,13 +118,13 @@ def _write_requests(path: Path, requests: list[bytes]) -> None:
 
 
 def _load(directory: Path, port: int, path: str, requests: Path, seconds: int, key: str = "none") -> _Load:
-    """The same client for every server: see ocsp_load.c."""
+    """Put load on a server with ocsp_load.c, the client for both servers."""
     program = directory / "ocsp_load"
     if not program.exists():
         source = Path(__file__).with_name("ocsp_load.c")
         run(directory, "gcc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", str(program), str(source))
-    said = run(directory, str(program), str(port), path, key, str(requests), str(_CLIENTS), str(seconds))
-    rate, p99, broken = said.split()
+    output = run(directory, str(program), str(port), path, key, str(requests), str(_CLIENTS), str(seconds))
+    rate, p99, broken = output.split()
     return _Load(float(rate), float(p99), int(broken))
 
 
@@ -130,10 +133,10 @@ def _served(directory: Path, world: World, workers: int, requests: Path, seconds
     services = Services(world, workers=workers)
     try:
         path = "/ocsp/authentication"
-        _load(directory, services.port, path, requests, 1, key)  # every worker has what it needs from here on
+        _load(directory, services.port, path, requests, 1, key)  # warms up every worker
         load = _load(directory, services.port, path, requests, seconds, key)
         if load.broken:
-            raise RuntimeError(f"{load.broken} of our answers broke off")
+            raise RuntimeError(f"{load.broken} of our responses were cut off")
         return load
     finally:
         services.stop()
@@ -141,7 +144,7 @@ def _served(directory: Path, world: World, workers: int, requests: Path, seconds
 
 @contextmanager
 def _openssl_responder(directory: Path, world: World) -> Iterator[int]:
-    """`openssl ocsp` with the same certificates and the same responder's key."""
+    """Run `openssl ocsp` with the same certificates and the same responder key; yield its port."""
     home = directory / "openssl-ocsp"
     home.mkdir()
     authority = Authority(world, CertificateType.AUTHENTICATION)
@@ -164,7 +167,7 @@ def _openssl_responder(directory: Path, world: World) -> Iterator[int]:
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 10
-        while "waiting" not in (home / "log").read_text():  # a connection that asks nothing would end it
+        while "waiting" not in (home / "log").read_text():  # a connection without a request would end it
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"openssl ocsp did not start on port {port}: {(home / 'log').read_text()}")
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""`kazashi bench pki`: lists, OCSP, issuance and the registry, beside openssl and the goals."""
+"""`kazashi bench pki`: revocation lists, OCSP, issuance and the registry, compared with openssl and with goals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SERIAL = 0x70010000
 
 
 def measure(progress: Progress = lambda _: None, size: WorldSize | None = None) -> list[Measure]:
-    """Every measure of the authorities and the registry, in worlds of their own."""
+    """Run every benchmark of the authorities and the registry, in new worlds."""
     size = size or WorldSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
@@ -105,7 +105,7 @@ def _nightly(directory: Path, keys: SharedKeySource, size: WorldSize, progress: 
 
 
 def _fill(authority: Authority, count: int, places: list[Any], *, lists: bool) -> None:
-    """Revocations in the authority's store, made by SQL: a million through its commands would take half an hour."""
+    """Insert revocations into the authority's store by SQL; a million through its API would take half an hour."""
     ledger, generation = authority.ledger, authority.issuing().name
     now = epoch(authority.world.clock.now())
     with ledger.store.transaction() as connection:
@@ -126,7 +126,7 @@ def _fill(authority: Authority, count: int, places: list[Any], *, lists: bool) -
 
 
 def _day_passes(authority: Authority, base: int, count: int, places: list[Any]) -> None:
-    """A day's revocations more."""
+    """Insert the revocations of one more day."""
     ledger, generation = authority.ledger, authority.issuing().name
     now = epoch(authority.world.clock.now())
     rows = [
@@ -141,7 +141,7 @@ def _day_passes(authority: Authority, base: int, count: int, places: list[Any]) 
 
 
 def _publish(home: Path) -> tuple[float, float]:
-    """Make every list that is due; answers the seconds that it took and the process's greatest size in megabytes."""
+    """Make every list that is due; return the seconds and the peak size of the process in megabytes."""
     world = open_world(home)
     publications = [Publication(Authority(world, kind)) for kind in CertificateType]
     municipalities()
@@ -197,7 +197,7 @@ def _openssl_list(directory: Path, count: int) -> float:
 
 
 def _issuance(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
-    progress("issuing certificates, keys given")
+    progress("issuing certificates for given keys")
     institutions = Institutions(new_world(directory / "issuance", keys))
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
     authority, now = institutions.authorities[CertificateType.AUTHENTICATION], institutions.world.clock.now()

@@ -1,4 +1,4 @@
-"""`kazashi bench points`: from a tap to the receipt, and how fast a centre takes in what many tills bring."""
+"""`kazashi bench points`: the time from a tap to the receipt, and the rate at which a centre accepts records."""
 
 from __future__ import annotations
 
@@ -33,16 +33,20 @@ from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource, generate
 
 _POLL_MS = 400
-"""Milliseconds between two looks of pcscd's at a reader that does not tell of cards by itself: built into it."""
+"""Milliseconds between pcscd's polls of a reader that does not report card events. The value is built into pcscd."""
 
 NATION = 300_000_000
-"""Records a day, as the press of the time reckoned."""
+"""Records per day, as estimated in the press of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointsSize:
-    """How much is measured: taps; tills at once, the records of a batch, and how many batches each sends; customers;
-    the rows of the large ledger; what a till that was cut off has waiting; workers of the centre."""
+    """The size of the benchmark.
+
+    Each of `tills` sends `batches` batches of `batch` records by `customers` customers. `ledger` is the number of rows
+    of the large ledger, `backlog` the number of waiting records of a till that was offline, and `workers` the number of
+    the centre's processes.
+    """
 
     taps: int = 50
     tills: int = 200
@@ -55,7 +59,7 @@ class PointsSize:
 
 
 def measure(progress: Progress = lambda _: None, size: PointsSize | None = None) -> list[Measure]:
-    """Every measure of the refund points."""
+    """Run every benchmark of the refund points."""
     size = size or PointsSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
@@ -66,10 +70,10 @@ def measure(progress: Progress = lambda _: None, size: PointsSize | None = None)
 def _taps(directory: Path, size: PointsSize, progress: Progress) -> Iterator[Measure]:
     progress("taps")
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        held, seen = process.submit(taps, directory, size.taps).result()
-    noticed, ms = median(seen) * 1000, median(held) * 1000
+        inserted, seen = process.submit(taps, directory, size.taps).result()
+    noticed, ms = median(seen) * 1000, median(inserted) * 1000
     yield at_most("tap to receipt, once pcscd has seen the card", "ms", noticed, 150, "the goal", noticed / 150, 1)
-    # A reader that speaks up by itself is quicker; a virtual one is asked.
+    # A reader that reports card events is quicker; a virtual one is polled.
     name = "tap to receipt, from the card in the field"
     yield at_most(name, "ms", ms, _POLL_MS, "pcscd asks virtual readers this often", ms / _POLL_MS, 1.5)
 
@@ -80,12 +84,12 @@ def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: 
         centre = centre_of(world)
         load = _TillLoad(loaded_tills(centre, size.tills), world, size)
         with _serving(world, "kazashi.assembly.points_server", size.workers) as port:
-            progress("the centre's processes get warm")
+            progress("warming up the centre")
             load.bring(port, 1)
             progress(f"{size.tills} tills at once")
             empty = load.bring(port, size.batches)
         with _serving(world, "benchmarks.row_by_row", size.workers) as port:
-            progress("a row and a transaction to each record")
+            progress("one row and one transaction per record")
             single = load.bring(port, 1, batch=1, batches=max(1, size.batch // 4))
             bare = load.bring(port, 1)
         rows = _fill(centre, size, progress)
@@ -93,7 +97,7 @@ def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: 
             progress(f"the same with {rows:,} rows in the ledger")
             load.bring(port, 1)
             full = load.bring(port, size.batches)
-            progress(f"a till that was cut off brings {size.backlog:,} records")
+            progress(f"a till that was offline sends {size.backlog:,} records")
             seconds = _catch_up(world, port, size)
         row_bytes = _row_bytes(centre)
         world.close()
@@ -110,7 +114,7 @@ def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: 
 
 
 def _on_paper(rate: float, row_bytes: float) -> Iterator[Measure]:
-    """What a nation's records need, from what was measured here and the busiest hour of the simulated day."""
+    """Extrapolate the measurements to a nation's records in the busiest hour of the simulated day."""
     wanted = NATION * BUSIEST_HOUR / 3600
     machines = wanted / rate
     name = f"on paper: {NATION:,} records a day"
@@ -120,14 +124,15 @@ def _on_paper(rate: float, row_bytes: float) -> Iterator[Measure]:
 
 
 class _TillLoad:
-    """Tills that go on where they stopped."""
+    """Tills whose record numbers continue from one call to the next."""
 
     def __init__(self, tills: list[LoadedTill], world: World, size: PointsSize) -> None:
         self._tills, self._world, self._size = tills, world, size
         self._next = 1
 
     def bring(self, port: int, rounds: int, batch: int = 0, batches: int = 1) -> float:
-        """Records a second, the median of some rounds in which every till sends so many batches."""
+        """Return the records per second: the median of `rounds` rounds, in each of which every till sends `batches`
+        batches."""
         batch = batch or self._size.batch
         rates = []
         for _ in range(rounds):
@@ -149,7 +154,7 @@ def _serving(world: World, module: str, workers: int) -> Iterator[int]:
 
 
 def _fill(centre: Centre, size: PointsSize, progress: Progress) -> int:
-    """Rows as tills would have brought them over months; answers how many there are then."""
+    """Insert rows as tills would send them over months; return the number of rows in the ledger."""
     step = 1_000_000
     with centre.store.transaction() as connection:
         connection.execute(
@@ -157,7 +162,7 @@ def _fill(centre: Centre, size: PointsSize, progress: Progress) -> int:
             {"n": size.customers * 10},
         )
         first = connection.scalar(sa.text("SELECT max(id) FROM account")) - size.customers * 10
-        for index in centre.ledger.posting.indexes:  # made anew afterwards, which is many times quicker
+        for index in centre.ledger.posting.indexes:  # recreated afterwards, which is many times faster
             index.drop(connection)
     assert first >= FIRST
     for begin in range(0, size.ledger, step):
@@ -171,7 +176,7 @@ def _fill(centre: Centre, size: PointsSize, progress: Progress) -> int:
                   "end": min(begin + step, size.ledger)}  # fmt: skip
         with centre.store.transaction() as connection:
             connection.execute(sa.text(sql), values)
-    progress("its indexes")
+    progress("indexes of the ledger")
     with centre.store.transaction() as connection:
         for index in centre.ledger.posting.indexes:
             index.create(connection)
@@ -197,5 +202,5 @@ def _catch_up(world: World, port: int, size: PointsSize) -> float:
     seconds = time.perf_counter() - begun
     transport.close()
     if sent.acknowledged != size.backlog:
-        raise RuntimeError(f"{sent.acknowledged} of {size.backlog} records were taken")
+        raise RuntimeError(f"the centre accepted {sent.acknowledged} of {size.backlog} records")
     return seconds

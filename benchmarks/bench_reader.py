@@ -1,4 +1,4 @@
-"""`kazashi bench reader`: what a trace costs, whether the console keeps up, and how long a check takes."""
+"""`kazashi bench reader`: the cost of an APDU trace, the console's delay under load, and the time of a reader check."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ Progress = Callable[[str], None]
 
 
 def measure(progress: Progress = lambda _: None) -> list[Measure]:
-    """Every measure of the workbench, on a bench of its own."""
+    """Run every benchmark of the readers on a new instance."""
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         world = open_world(Path(name) / "world", seed="bench")
         progress("issuing a card")
         Institutions(world).issue_card("hanako", "hanako")
         with _running(world) as status:
             reader = status["slots"][0]["reader"]
-            progress("round trips, traced and not")
+            progress("round trips, with and without a trace")
             tracing = _tracing(world, reader)
             progress("checking the reader")
             checking = _checking(reader)
-            progress(f"{GOAL_APDUS_PER_SECOND} commands a second, and the console watching")
+            progress(f"{GOAL_APDUS_PER_SECOND} commands per second, followed by the console")
             return [tracing, checking, *_console(status, reader)]
 
 
@@ -72,18 +72,18 @@ def _running(world: World) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _traced(world: World) -> Iterator[None]:
-    """Somebody follows and decodes, in a process of his own, as `kazashi reader trace --follow` does."""
+    """Follow and decode the trace in a separate process, as `kazashi reader trace --follow` does."""
     pid = os.fork()
     if not pid:
         try:
             decoders = Decoders()
-            for found in follow(world):
-                for one in found:
-                    decoders.decode(one)
+            for lines in follow(world):
+                for line in lines:
+                    decoders.decode(line)
         finally:
             os._exit(0)
     try:
-        time.sleep(0.3)  # until it follows
+        time.sleep(0.3)  # until it has started
         yield
     finally:
         os.kill(pid, 9)
@@ -91,7 +91,7 @@ def _traced(world: World) -> Iterator[None]:
 
 
 def _tracing(world: World, reader: str) -> Measure:
-    """Round trips in turns, so that a slow moment of the machine meets both."""
+    """Measure round trips alternately, so that a slow moment of the machine affects both."""
     plain: list[float] = []
     traced: list[float] = []
     with connected(reader) as card:
@@ -114,8 +114,8 @@ def _checking(reader: str) -> Measure:
 
 
 def _console(status: dict[str, Any], reader: str) -> list[Measure]:
-    """What a page is told while commands come at that rate: how late the last ones are, what is left out, what
-    grows."""
+    """Measure the trace on the console's page while commands are sent at the goal's rate: its delay, the lines that are
+    left out, and the growth of the console's memory."""
     origin = status["console"].partition("/?")[0]
     lags: list[float] = []
     seen = [0, 0]  # lines, and lines left out
@@ -124,13 +124,13 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
         pid = _listener(int(origin.rpartition(":")[2]))
 
         def watch() -> None:
-            with suppress(httpx.HTTPError), client.stream("GET", "/trace") as answer:
-                for line in answer.iter_lines():
+            with suppress(httpx.HTTPError), client.stream("GET", "/trace") as response:
+                for line in response.iter_lines():
                     if line.startswith("data: "):
-                        told = json.loads(line[6:])
-                        lags.extend(time.time() - found["at"] for found in told["lines"] if not found["event"])
-                        seen[0] += len(told["lines"])
-                        seen[1] += told["missed"] + sum(found["missed"] for found in told["lines"])
+                        data = json.loads(line[6:])
+                        lags.extend(time.time() - entry["at"] for entry in data["lines"] if not entry["event"])
+                        seen[0] += len(data["lines"])
+                        seen[1] += data["missed"] + sum(entry["missed"] for entry in data["lines"])
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -141,7 +141,7 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
             sent = _flood(card, _FLOOD_SECONDS)
         time.sleep(1.0)
         growth = _resident_mb(pid) - before
-        os.kill(pid, signal.SIGTERM)  # which ends the stream, too
+        os.kill(pid, signal.SIGTERM)  # this also ends the stream
         watching.join()
     rate = sent / _FLOOD_SECONDS
     lag = sorted(lags)[int(len(lags) * 0.99)]
@@ -156,7 +156,7 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
 
 
 def _flood(card: CardHandle, seconds: float) -> int:
-    """Commands at the goal's rate; answers how many."""
+    """Send commands at the goal's rate; return their number."""
     card.transmit(SELECT_JPKI)
     begun, sent = time.perf_counter(), 0
     while (passed := time.perf_counter() - begun) < seconds:
@@ -169,7 +169,7 @@ def _flood(card: CardHandle, seconds: float) -> int:
 
 
 def _listener(port: int) -> int:
-    """The process that serves the console at a port."""
+    """Return the ID of the process that serves the console at a port. Raises StepFailed."""
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = process.read_bytes().split(b"\0")

@@ -1,4 +1,4 @@
-"""The part of `kazashi bench pki` that loads the registry, and follows an event to its answer."""
+"""The registry part of `kazashi bench pki`: loading residents, and the time from an event to its OCSP response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kazashi.world.key_source import SharedKeySource
 
 
 def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
-    """Loading, events, and from a move to OCSP's word."""
+    """Measure loading, events, and the time from a move to the OCSP response that shows it."""
     small = Institutions(new_world(directory / "village", keys))
     small.registry.import_people(_people(1000))
     small.settle()
@@ -33,7 +33,7 @@ def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, pr
     begun = time.perf_counter()
     institutions.registry.import_people(_people(size.residents))
     loaded = time.perf_counter() - begun
-    progress(f"{size.residents:,} residents over Juki-Net, and their numbers back")
+    progress(f"{size.residents:,} residents to Juki-Net and back with their numbers")
     institutions.settle()
     total = time.perf_counter() - begun
     yield at_most(f"{size.residents:,} residents loaded", "s", loaded, 120, "the goal", loaded / 120, 1)
@@ -57,15 +57,15 @@ def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, pr
         among_many / among_few,
         1.5,
     )
-    progress("from an event to its answer")
+    progress("from an event to its OCSP response")
     seconds, after = _event_to_answer(institutions)
     grid = GRID.total_seconds()
     yield at_most(
         "a move to its OCSP answer, in the world's time", "s", after, grid, "one step of the grid", after / grid, 1
     )
     yield at_most("a move to its OCSP answer, work in between", "s", seconds, 1, "a second", seconds, 1)
-    for found in (small, institutions):
-        found.world.close()
+    for closing in (small, institutions):
+        closing.world.close()
 
 
 def _people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,7 +79,7 @@ def _people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _event_ms(institutions: Institutions, count: int = 200) -> float:
-    """The median time in which an event is recorded and everywhere, in milliseconds."""
+    """Return the median time in milliseconds to record an event and deliver it everywhere."""
     taken = []
     for number in range(count):
         begun = time.perf_counter()
@@ -90,8 +90,11 @@ def _event_ms(institutions: Institutions, count: int = 200) -> float:
 
 
 def _event_to_answer(institutions: Institutions) -> tuple[float, float]:
-    """From recording a move to OCSP's word that the signature certificate is revoked: the seconds of work, and the
-    seconds that pass in the world."""
+    """Measure from recording a move to the OCSP response that the signature certificate is revoked.
+
+    Returns the seconds of work and the seconds that pass in the world. Raises RuntimeError if the response has another
+    status.
+    """
     institutions.issue_card("mover", "p0")
     authority = institutions.authorities[CertificateType.SIGNATURE]
     certificate = authority.of_holder(institutions.registry.find("p0").code)[-1]
@@ -110,11 +113,11 @@ def _event_to_answer(institutions: Institutions) -> tuple[float, float]:
     institutions.registry.record("p0", MoveWithin("架空町の彼方"))
     institutions.settle()
     worked = time.perf_counter() - begun
-    mark = from_epoch((epoch(moved) // int(GRID.total_seconds()) + 1) * int(GRID.total_seconds()))
-    institutions.advance(mark)
+    next_update = from_epoch((epoch(moved) // int(GRID.total_seconds()) + 1) * int(GRID.total_seconds()))
+    institutions.advance(next_update)
     begun = time.perf_counter()
     answer = responder.answer(request)
     worked += time.perf_counter() - begun
     if answer.asked[0].said != "affiliationChanged":
-        raise RuntimeError(f"OCSP says {answer.asked[0].said} after the move")
-    return worked, (mark - moved).total_seconds()
+        raise RuntimeError(f"the OCSP status after the move is {answer.asked[0].said}, not affiliationChanged")
+    return worked, (next_update - moved).total_seconds()

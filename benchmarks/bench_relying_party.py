@@ -1,4 +1,4 @@
-"""`kazashi bench relying-party`: verdicts, lookups in a large list, pseudonyms, and a login in the browser."""
+"""`kazashi bench relying-party`: verdicts, lookups in a large revocation list, pseudonyms, and browser logins."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ ORIGIN = "https://library.example"
 
 @dataclass(frozen=True, slots=True)
 class RelyingPartySize:
-    """How much is measured: logins, entries of the one list, pseudonyms, translations, logins in the browser; and how
-    many entries the municipality's list has in which verdicts look, a two-thousandth part of ten million."""
+    """The size of the benchmark.
+
+    `entries` is the length of the large list, `browser` the number of logins in the browser. `revoked` is the length of
+    the municipality's list that verdicts use: ten million entries divided by two thousand.
+    """
 
     logins: int = 2000
     entries: int = 10_000_000
@@ -58,7 +61,7 @@ class RelyingPartySize:
 
 
 def measure(progress: Progress = lambda _: None, size: RelyingPartySize | None = None) -> list[Measure]:
-    """Every measure of the relying parties."""
+    """Run every benchmark of the relying parties."""
     size = size or RelyingPartySize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
@@ -72,7 +75,7 @@ def measure(progress: Progress = lambda _: None, size: RelyingPartySize | None =
 
 
 def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, progress: Progress) -> Iterator[Measure]:
-    progress(f"{size.logins:,} holders, and {size.revoked:,} whose certificates are revoked")
+    progress(f"issuing {size.logins:,} good and {size.revoked:,} revoked certificates")
     institutions = Institutions(new_world(directory / "verdicts", keys))
     key_bytes = keys.take()
     key = serialization.load_der_private_key(key_bytes, None)
@@ -86,7 +89,7 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pr
     tree = institutions.world.publication
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
     login = Authentication(verifier)
-    verifier.certificate(certificates[0])  # the list is in memory from here on
+    verifier.certificate(certificates[0])  # loads the list into memory
     progress("verdicts on logins")
     responses = []
     for certificate in certificates:
@@ -97,7 +100,7 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pr
     outcomes = {login.verdict(ORIGIN, response).outcome.value for _, response in responses}
     rate = len(responses) / (time.perf_counter() - begun)
     if outcomes != {"good"}:
-        raise RuntimeError(f"the verdicts are {outcomes}")
+        raise RuntimeError(f"the verdicts are {outcomes}; all should be good")
     progress("the same by pyhanko-certvalidator alone")
     peer = _unassisted(institutions, responses[: max(1, size.logins // 10)])
     institutions.world.close()
@@ -106,7 +109,7 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pr
 
 
 def _issued(institutions: Institutions, request: bytes, count: int) -> list[bytes]:
-    """As many authentication certificates on one key."""
+    """Issue `count` authentication certificates for one key."""
     resident = institutions.juki_net.j_lis.identity(institutions.resident("hanako").code)
     authority, now = institutions.authorities[CertificateType.AUTHENTICATION], institutions.world.clock.now()
     ends = now + timedelta(days=LIFE_DAYS)
@@ -119,7 +122,7 @@ def _issued(institutions: Institutions, request: bytes, count: int) -> list[byte
 
 
 def _unassisted(institutions: Institutions, responses: list[tuple[bytes, Response]]) -> float:
-    """Verdicts a second by pyhanko-certvalidator, which is handed root and list, and by `cryptography` for the
+    """Return the verdicts per second by pyhanko-certvalidator, which gets root and list, and by `cryptography` for the
     signature over the challenge."""
     root = asn1_x509.Certificate.load(institutions.authorities[CertificateType.AUTHENTICATION].root())
     generation = institutions.authorities[CertificateType.AUTHENTICATION].issuing().name
@@ -170,7 +173,7 @@ def _large_list(
         for piece in signed.pieces:
             file.write(piece)
     institutions.world.close()
-    progress(f"{size.entries:,} entries: read, and looked up in")
+    progress(f"reading {size.entries:,} entries, and lookups")
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         read, lookup, memory = process.submit(looked_up, path, generation.certificate, size.entries).result()
     what = f"list of {size.entries:,} entries"

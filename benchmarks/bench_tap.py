@@ -1,4 +1,5 @@
-"""From a card in the field to the receipt, in a process of its own: a process talks to one pcscd for all its life."""
+"""Measure from a card in the field to the receipt. This runs in a separate process, because a process can use only one
+pcscd."""
 
 from __future__ import annotations
 
@@ -29,8 +30,11 @@ _T = TypeVar("_T")
 
 
 def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
-    """Seconds from the card's coming into the field to the receipt, and those once pcscd has seen it, of so many taps.
-    Raises RuntimeError where a card is not seen, or is not taken away."""
+    """Measure `count` taps.
+
+    Returns two lists of seconds: from the card's entering the field to the receipt, and to the receipt once pcscd has
+    seen the card. Raises RuntimeError if a card or its removal is not noticed.
+    """
     institutions = Institutions(new_world(directory / "taps", SharedKeySource([generate() for _ in range(6)])))
     world = institutions.world
     image = institutions.issue_card("hanako", "hanako")
@@ -43,20 +47,20 @@ def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
     def look() -> CardReading | None:
         try:
             return read_card(verifier)
-        except CardMissing:  # it is on its way in
+        except CardMissing:  # pcscd has not seen it yet
             return None
 
     pcscd = start_pcscd(directory, ["Kazashi"], private=True)
     os.environ.update(pcscd.client_environment())
     host = ReaderHost(pcscd.endpoints)
     slot = host.slots[0]
-    held, seen = [], []
+    inserted, seen = [], []
     try:
         for _ in range(count):
             begun = time.perf_counter()
             host.insert(slot, "hanako", image, Presentation(contactless=True))
             receipt_text(till.sell(basket, _until(look)))
-            held.append(time.perf_counter() - begun)
+            inserted.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             receipt_text(till.sell(basket, _until(look)))
             seen.append(time.perf_counter() - begun)
@@ -66,13 +70,13 @@ def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
         host.close()
         pcscd.stop()
         world.close()
-    return held, seen
+    return inserted, seen
 
 
 def _until(look: Callable[[], _T | None]) -> _T:
     deadline = time.monotonic() + _PATIENCE
-    while (found := look()) is None:
+    while (result := look()) is None:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"nothing has changed at the reader for {_PATIENCE} seconds")
+            raise RuntimeError(f"the reader's state did not change for {_PATIENCE} seconds")
         time.sleep(_LOOK_SECONDS)
-    return found
+    return result

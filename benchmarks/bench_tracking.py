@@ -1,4 +1,4 @@
-"""`kazashi bench tracking`: a million people over ten years, what linking them takes, and the same ten times over."""
+"""`kazashi bench tracking`: simulate and link a million people over ten years, then ten times as many."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ from kazashi.tracking_lab.study import ATTRIBUTES, POINTS, SPANS, TRIED
 NATION = 125_000_000
 
 _UNNOTICED = 50_000
-"""Microseconds that nobody at a counter notices."""
+"""A delay in microseconds that nobody at a counter notices."""
 
 ON_DISK = 1_200
-"""Bytes to a person over ten years, with what queries spill: read off, and doubled."""
+"""Bytes on disk per person over ten years, including spill files: the measured value, doubled."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingSize:
-    """How much is measured: residents, and the next power of ten, where the disk holds it."""
+    """The size of the benchmark: residents, and the next power of ten, which is skipped if the disk is too small."""
 
     residents: int = 1_000_000
     next_power: int = 10_000_000
 
 
 def measure(progress: Progress = lambda _: None, size: TrackingSize | None = None) -> list[Measure]:
-    """Every measure of the laboratory."""
+    """Run every benchmark of the laboratory."""
     size = size or TrackingSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         progress(f"{size.residents:,} residents over ten years")
         made, laboratory = _populated(directory / "first", size.residents)
-        found = [at_most(f"{size.residents:,} residents over ten years made", "s", made, 600, "the goal",
+        measures = [at_most(f"{size.residents:,} residents over ten years made", "s", made, 600, "the goal",
                          made / 600, 1)]  # fmt: skip
         progress("linkage")
         joined, uses, links = _joined(laboratory, directory)
-        found.append(at_most(f"exact joins over {uses:,} uses", "s", joined, 120, "the goal", joined / 120, 1))
+        measures.append(at_most(f"exact joins over {uses:,} uses", "s", joined, 120, "the goal", joined / 120, 1))
         sets = _sets(laboratory, directory)
-        found.append(at_most("unicity and anonymity sets on the same", "s", sets, 300, "the goal", sets / 300, 1))
+        measures.append(at_most("unicity and anonymity sets on the same", "s", sets, 300, "the goal", sets / 300, 1))
         memory = peak_megabytes()
-        found.append(at_most("memory", "MB", memory, 8_000, "the goal", memory / 8_000, 1))
-        progress("beside pandas")
-        found.append(_beside_pandas(laboratory, joined, links, size.residents))
+        measures.append(at_most("memory", "MB", memory, 8_000, "the goal", memory / 8_000, 1))
+        progress("the same join in pandas")
+        measures.append(_beside_pandas(laboratory, joined, links, size.residents))
         progress("pseudonyms")
-        found += [_latency(measure) for measure in COUNTERMEASURES]
+        measures += [_latency(measure) for measure in COUNTERMEASURES]
         if shutil.disk_usage(directory).free > size.next_power * ON_DISK:
             progress(f"{size.next_power:,} residents")
-            found += _next_power(directory, size, made, joined)
-        return found
+            measures += _next_power(directory, size, made, joined)
+        return measures
 
 
 def _next_power(directory: Path, size: TrackingSize, made: float, joined: float) -> list[Measure]:
-    """The same for ten times as many: what it costs beside ten times the cost, and a nation on paper."""
+    """Measure ten times as many residents, compare with ten times the cost, and extrapolate to a nation."""
     times = size.next_power / size.residents
     seconds, laboratory = _populated(directory / "next", size.next_power)
     wide, uses, _ = _joined(laboratory, directory)
@@ -84,7 +84,7 @@ def _next_power(directory: Path, size: TrackingSize, made: float, joined: float)
 
 
 def _latency(measure: Countermeasure) -> Measure:
-    """What a countermeasure adds to a use: one pseudonym, derived anew for each of some subjects."""
+    """Measure the time that a countermeasure adds to a use: deriving the pseudonym of a new subject."""
     rows = [{"shown": number, "chain": number, "person": number, "service": number % 5, "sector": "private"}
             for number in range(1, 21)]  # fmt: skip
     for row in rows[:5]:  # each service is set up once
@@ -112,7 +112,7 @@ def _engine(laboratory: Laboratory, spill: Path) -> DuckDb:
 
 
 def _joined(laboratory: Laboratory, spill: Path) -> tuple[float, int, int]:
-    """Exact joins: the seconds they take, over how many uses, and how many links there are."""
+    """Run the exact joins; return the seconds, the number of uses, and the number of links."""
     engine = _engine(laboratory, spill)
     uses = int(engine.query("SELECT count(*) AS n FROM uses")["n"][0])
     begun = time.perf_counter()
@@ -139,8 +139,8 @@ import sys, time
 import pandas
 begun = time.perf_counter()
 uses = pandas.read_parquet(sys.argv[1], columns=["service", "shown"])
-held = uses.drop_duplicates()
-pairs = held.merge(held, on="shown")
+distinct = uses.drop_duplicates()
+pairs = distinct.merge(distinct, on="shown")
 pairs = pairs[pairs.service_x < pairs.service_y]
 linked = pairs.groupby(["service_x", "service_y"]).size()
 print(time.perf_counter() - begun, int(linked.sum()))
@@ -148,12 +148,12 @@ print(time.perf_counter() - begun, int(linked.sum()))
 
 
 def _beside_pandas(laboratory: Laboratory, seconds: float, links: int, residents: int) -> Measure:
-    """The same join in pandas, in a process of its own."""
+    """Run the same join in pandas in a separate process. Raises RuntimeError if it finds another number of links."""
     done = subprocess.run(
         [sys.executable, "-c", _PANDAS, str(laboratory.directory / "uses")], capture_output=True, text=True, check=True
     )
     theirs, linked = done.stdout.split()
     if int(linked) != links:
-        raise RuntimeError(f"pandas links {linked}, and we {links}")
+        raise RuntimeError(f"pandas finds {linked} links, the laboratory {links}")
     name = f"exact joins, {residents:,} residents"
     return at_least(name, "s", seconds, float(theirs), "pandas", float(theirs) / seconds, 10)

@@ -1,4 +1,4 @@
-"""What the measurements of the authorities and the registry share: how much is measured, and worlds to do it in."""
+"""Worlds and sizes that the benchmarks share."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class WorldSize:
-    """How much is measured: entries of the one list; revocations of the nightly batch, and in how many partitions;
-    residents; certificates issued, and certificates asked about; seconds of load."""
+    """The size of the benchmark.
+
+    `entries` is the length of the single list. The nightly batch has `revocations` in `partitions` lists. `issued` is
+    the number of certificates to issue, `asked` the number of certificates in OCSP requests, and `seconds` the duration
+    of the load.
+    """
 
     entries: int = 1_000_000
     revocations: int = 10_000_000
@@ -34,7 +38,7 @@ class WorldSize:
 
 
 def new_world(directory: Path, keys: SharedKeySource, storage: str = "") -> World:
-    """A world for a measurement, whose clock stands at MORNING."""
+    """Create a world for a benchmark, with its clock stopped at MORNING."""
     world = open_world(directory, settings=Settings("bench", storage), keys=keys)
     clock = world.clock
     assert isinstance(clock, WorldClock)
@@ -43,14 +47,14 @@ def new_world(directory: Path, keys: SharedKeySource, storage: str = "") -> Worl
 
 
 def stand(world: World, **span: float) -> None:
-    """Put a world's clock forward, without doing what is due on the way."""
+    """Advance a world's clock without running what becomes due."""
     clock = world.clock
     assert isinstance(clock, WorldClock)
     clock.stand(clock.now() + timedelta(**span))
 
 
 def run(directory: Path, *command: str) -> str:
-    """What a program says on its stdout. Raises RuntimeError where it fails."""
+    """Run a program and return its stdout. Raises RuntimeError if it fails."""
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")

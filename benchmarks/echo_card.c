@@ -1,8 +1,8 @@
-/* The floor of every measurement through pcscd: a card that answers any command with the same six bytes.
+/* The floor for benchmarks through pcscd: a card that responds to every command with the same six bytes.
  *
  * usage: echo_card PORT
  *
- * It speaks vpcd's protocol with as little work as a program can do between receiving and answering.
+ * It implements vpcd's protocol with the least possible work between command and response.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -21,7 +21,7 @@ static void receive(unsigned char *into, size_t wanted)
         setsockopt(sock, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
         ssize_t got = recv(sock, into, wanted, 0);
         if (got <= 0)
-            exit(0); /* the reader has gone */
+            exit(0); /* the reader has disconnected */
         into += got;
         wanted -= (size_t)got;
     }

@@ -1,14 +1,14 @@
-"""Faults of one line, each of which a test must find: `python -m benchmarks.find_faults [NAME ...]`.
+"""Check that the tests find each of a set of one-line faults: `python -m benchmarks.find_faults [NAME ...]`.
 
 Each file in benchmarks/faults/ is a patch with a header:
 
-    What is wrong, in a sentence.
+    The fault, in one sentence.
     Found-by: tests/card/test_commands.py::test_...
-    Before: card/commands/verification.py          (where commit 8193c2c has the line; left out where nothing moved)
-    Found-before-by: tests/...::test_...           (its test; left out where it is the same)
+    Before: card/commands/verification.py          (the file in commit 8193c2c; left out if it is the same)
+    Found-before-by: tests/...::test_...           (the test in that commit; left out if it is the same)
 
-With `--before DIR` the faults are put into a clone of commit 8193c2c in DIR instead, which has its environment in
-DIR/.venv. A fault is found where its test fails with it and passes without it.
+With `--before DIR`, the faults are inserted into a clone of commit 8193c2c in DIR instead, whose environment is in
+DIR/.venv. A fault is found if its test fails with it and passes without it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycac
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One wrong line: where it goes in, what it replaces, and the tests that find it."""
+    """A one-line fault: the file, the right and the wrong line, and the tests that find it."""
 
     name: str
     what: str
@@ -46,7 +46,7 @@ class Mutation:
 
 
 def read_fault(file: Path) -> Mutation:
-    """A fault from its patch. Raises ValueError for a patch of another form."""
+    """Read a fault from its patch. Raises ValueError if the patch does not have the required form."""
     head, _, body = file.read_text(encoding="utf-8").partition("\n--- a/")
     path, _, hunk = body.partition("\n+++ b/")
     fields = dict(line.split(": ", 1) for line in head.splitlines() if line.partition(": ")[0] in _FIELDS)
@@ -54,7 +54,7 @@ def read_fault(file: Path) -> Mutation:
     right = [line[1:] for line in lines if line.startswith("-")]
     wrong = [line[1:] for line in lines if line.startswith("+")]
     if not path or len(right) != 1 or len(wrong) > 1 or "Found-by" not in fields:
-        raise ValueError(f"{file} is not a patch of one line with the test that finds it")
+        raise ValueError(f"{file} must be a patch of one line with a Found-by header")
     found_by = fields["Found-by"]
     return Mutation(
         name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
@@ -67,16 +67,16 @@ _FIELDS = ("Found-by", "Before", "Found-before-by")
 
 
 def put_in(fault: Mutation, file: Path) -> str:
-    """Put the wrong line in; returns the right text. Raises ValueError where the right line is not there just once."""
+    """Insert a fault into a file; return the original text. Raises ValueError if the right line does not occur once."""
     text = file.read_text(encoding="utf-8")
     if text.count(f"{fault.right}\n") != 1:
-        raise ValueError(f"{fault.name}: {file} has its line {text.count(fault.right)} times")
+        raise ValueError(f"{fault.name}: the right line occurs {text.count(fault.right)} times in {file}, not once")
     file.write_text(text.replace(f"{fault.right}\n", f"{fault.wrong}\n" if fault.wrong else ""), encoding="utf-8")
     return text
 
 
 def passes(python: Path, directory: Path, test: str) -> bool:
-    """Whether a test passes in a copy of a checkout. Raises ValueError where it cannot be run at all."""
+    """Return whether a test passes in a copy of a checkout. Raises ValueError if it cannot be run."""
     path = [directory / "build" / "linked", directory]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
@@ -93,7 +93,7 @@ def passes(python: Path, directory: Path, test: str) -> bool:
               help="A clone of commit 8193c2c with its environment in DIR/.venv.")  # fmt: skip
 @click.argument("names", nargs=-1)
 def find(before: Path | None, names: tuple[str, ...]) -> int:
-    """Put each fault in, one at a time, and run the test that is to find it."""
+    """Insert each fault, one at a time, and run the test that must find it."""
     faults = [read_fault(file) for file in sorted(FAULTS.glob("*.patch"))]
     chosen = [fault for fault in faults if not names or fault.name in names]
     missed = 0
@@ -105,13 +105,13 @@ def find(before: Path | None, names: tuple[str, ...]) -> int:
         for fault in chosen:
             file = directory / (fault.path if before is None else fault.path_before)
             test = fault.found_by if before is None else fault.found_before_by
-            sound = passes(python, directory, test)
+            passes_without = passes(python, directory, test)
             text = put_in(fault, file)
-            found = not passes(python, directory, test)
+            fails_with = not passes(python, directory, test)
             file.write_text(text, encoding="utf-8")
-            missed += not (sound and found)
-            word = "found" if sound and found else "MISSED" if sound else "FAILS ANYHOW"
-            click.echo(f"{word:12} {fault.name}: {fault.what} ({test})")
+            missed += not (passes_without and fails_with)
+            result = "found" if passes_without and fails_with else "MISSED" if passes_without else "FAILS ANYHOW"
+            click.echo(f"{result:12} {fault.name}: {fault.what} ({test})")
     click.echo(f"{len(chosen) - missed} of {len(chosen)} found")
     return 1 if missed else 0
 

@@ -1,4 +1,4 @@
-"""A measurement: ours beside a peer's, measured in the same run."""
+"""A measurement: our value and a peer's, measured in the same run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What was measured. `ratio` is written so that `goal` reads as it stands (">= 200", "<= 1.5")."""
+    """The result of a measurement.
+
+    `ours` and `peer` have the unit `unit`. `goal` is the condition on `ratio`, such as ">= 200" or "<= 1.5".
+    """
 
     name: str
     unit: str
@@ -24,22 +27,22 @@ class Measure:
 
 
 def at_least(name: str, unit: str, ours: float, peer: float, peer_name: str, ratio: float, goal: float) -> Measure:
-    """A measure whose ratio should be large."""
+    """A measurement whose ratio must be at least `goal`."""
     return Measure(name, unit, ours, peer, peer_name, ratio, f">= {goal:g}", ratio >= goal)
 
 
 def at_most(name: str, unit: str, ours: float, peer: float, peer_name: str, ratio: float, goal: float) -> Measure:
-    """A measure whose ratio should be small."""
+    """A measurement whose ratio must be at most `goal`."""
     return Measure(name, unit, ours, peer, peer_name, ratio, f"<= {goal:g}", ratio <= goal)
 
 
 def median_ms(action: Callable[[], object], count: int) -> float:
-    """The median time of `count` calls, in milliseconds."""
+    """Return the median time of `count` calls in milliseconds."""
     return median(timings_ms(action, count))
 
 
 def timings_ms(action: Callable[[], object], count: int) -> list[float]:
-    """The times of `count` calls, in milliseconds."""
+    """Return the times of `count` calls in milliseconds."""
     taken = []
     for _ in range(count):
         begun = time.perf_counter()
@@ -49,9 +52,11 @@ def timings_ms(action: Callable[[], object], count: int) -> list[float]:
 
 
 def peak_megabytes() -> float:
-    """The greatest size that this process has had. `getrusage` would tell of the parent's too, where that was larger
-    when the process was begun."""
+    """Return the peak resident size of this process in megabytes.
+
+    `getrusage` is not used: it would return the parent's size if that was larger when the process started.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise OSError("the kernel does not say how large this process has been")
+    raise OSError("/proc/self/status has no VmHWM line; the peak size of this process is unknown")

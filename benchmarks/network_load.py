@@ -1,4 +1,4 @@
-"""A network for measurements: fifty bodies behind a few interface systems, people with codes, and systems that ask."""
+"""A provision network for benchmarks: bodies behind a few interface systems, residents with codes, and questions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one system asks: over which interface system, and about whom."""
+    """A question of one system: the address of its interface system, the two bodies, the purpose and the person."""
 
     address: str
     requester: str
@@ -37,26 +37,28 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Processes of a network, and questions to ask."""
+    """The processes of a network, the questions to ask, and the credentials of the bodies."""
 
     processes: list[ServedProcess]
     questions: list[Question]
     credentials: dict[str, Credentials]
 
     def stop(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         for process in self.processes:
             process.stop()
 
 
 def record_code(place: int) -> str:
-    """The resident record code of the person at a place in a made-up crowd."""
+    """Return the resident record code of a generated person by their index."""
     return ResidentRecordCode.around(f"{place + 1:010d}")
 
 
 def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
-    """A core, `platforms` interface systems that share the towns, and the pension service's; everybody has copies of
-    everybody. Raises ServicesUnavailable."""
+    """Start a core, `platforms` interface systems that share the towns, and the pension service's interface system.
+
+    Every body has a copy for every person. Raises ServicesUnavailable.
+    """
     core = core_of(world)
     table = table_of_affairs()
     tax = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("74", MUNICIPALITY))
@@ -109,28 +111,30 @@ def _enrol(
 def ask_all(
     load: Load, questions: Sequence[Question], at_once: int, together: int = 1
 ) -> tuple[list[float], float]:  # fmt: skip
-    """Ask every question, by so many systems at a time, so many `together` in one list; answers the seconds that each
-    took to its answer, in order, and questions a second. Handshakes are not counted. Raises RuntimeError for one that
-    was not answered."""
+    """Ask every question: `at_once` systems at the same time, `together` questions per list.
+
+    Returns the sorted response times in seconds and the questions per second, without TLS handshakes. Raises
+    RuntimeError if a question is not answered.
+    """
     by_system: dict[str, list[Question]] = {}
     for question in questions:
         by_system.setdefault(question.requester, []).append(question)
     groups: list[list[tuple[JsonConnection, list[Question]]]] = [[] for _ in range(at_once)]
-    for body, asked in sorted(by_system.items(), key=lambda found: -len(found[1])):
-        line = JsonConnection(load.credentials[body], asked[0].address)
-        line.open()
-        min(groups, key=lambda group: sum(len(found) for _, found in group)).append((line, asked))
+    for body, pending in sorted(by_system.items(), key=lambda item: -len(item[1])):
+        connection = JsonConnection(load.credentials[body], pending[0].address)
+        connection.open()
+        min(groups, key=lambda group: sum(len(item) for _, item in group)).append((connection, pending))
     taken: list[float] = []
-    wrong: list[str] = []
+    errors: list[str] = []
 
     def systems(group: list[tuple[JsonConnection, list[Question]]]) -> None:
         try:
-            for line, asked in group:
-                for begin in range(0, len(asked), together):
-                    taken.extend(_ask(line, asked[begin : begin + together]))
-                line.close()
+            for connection, pending in group:
+                for begin in range(0, len(pending), together):
+                    taken.extend(_ask(connection, pending[begin : begin + together]))
+                connection.close()
         except (OSError, http.client.HTTPException, RuntimeError) as error:
-            wrong.append(str(error))
+            errors.append(str(error))
 
     threads = [threading.Thread(target=systems, args=(group,)) for group in groups]
     begun = time.perf_counter()
@@ -139,20 +143,20 @@ def ask_all(
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - begun
-    if wrong:
-        raise RuntimeError(f"{len(wrong)} systems failed, the first with {wrong[0]}")
+    if errors:
+        raise RuntimeError(f"{len(errors)} systems failed; the first error is: {errors[0]}")
     return sorted(taken), len(taken) / seconds
 
 
-def _ask(line: JsonConnection, questions: Sequence[Question]) -> list[float]:
+def _ask(connection: JsonConnection, questions: Sequence[Question]) -> list[float]:
     body = {"questions": [
         {"address_number": one.address_number, "provider": one.provider, "purpose": asdict(one.purpose)}
         for one in questions
     ]}  # fmt: skip
     begun = time.perf_counter()
-    status, content = line.post("/v1/ask?wait=3", body)
+    status, content = connection.post("/v1/ask?wait=3", body)
     answers = json.loads(content).get("answers", [])
-    for question, found in zip_longest(questions, answers):
-        if not str((found or {}).get("content", "")).startswith(question.provider):
-            raise RuntimeError(f"{question} was answered {status} {content[:300]!r}")
+    for question, answer in zip_longest(questions, answers):
+        if not str((answer or {}).get("content", "")).startswith(question.provider):
+            raise RuntimeError(f"the response to {question} was {status} {content[:300]!r}")
     return [time.perf_counter() - begun] * len(questions)

@@ -1,11 +1,11 @@
-/* OCSP requests over HTTP from a number of clients at once, for `kazashi bench pki`.
+/* Sends OCSP requests over HTTP from several clients at once, for `kazashi bench pki`.
  *
  *     ocsp_load PORT PATH KEY REQUESTS CLIENTS SECONDS
  *
- * REQUESTS holds four bytes that say how long each request is (most significant first), and then the requests. Every
- * client sends one, waits for its answer, and sends the next; it keeps its connection if the server does. At the end three
- * numbers are printed: answers a second, the time in milliseconds within which 99 of 100 came, and how many answers broke
- * off and were asked for anew.
+ * REQUESTS is a file with the length of each request (four bytes, most significant first), followed by the requests.
+ * Every client sends one, waits for the response, and sends the next. It keeps its connection if the server does. At the
+ * end three numbers are printed: responses per second, the 99th percentile of the response time in milliseconds, and the
+ * number of responses that were cut off and requested again.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -35,8 +35,8 @@ static double now(void) {
     return at.tv_sec + at.tv_nsec / 1e9;
 }
 
-static void fail(const char *words) {
-    fprintf(stderr, "ocsp_load: %s\n", words);
+static void fail(const char *message) {
+    fprintf(stderr, "ocsp_load: %s\n", message);
     exit(1);
 }
 
@@ -51,23 +51,23 @@ static int connected(void) {
     return fd;
 }
 
-/* Read one answer; 1 where the connection can be used again, -1 where the answer broke off. */
+/* Read one response; return 1 if the connection can be reused, 0 if not, and -1 if the response was cut off. */
 static int read_answer(int fd) {
     char answer[ROOM + 1];
-    size_t held = 0, whole = 0;
+    size_t received = 0, whole = 0;
     int keep = 1;
-    while (whole == 0 || held < whole) {
-        ssize_t got = read(fd, answer + held, ROOM - held);
+    while (whole == 0 || received < whole) {
+        ssize_t got = read(fd, answer + received, ROOM - received);
         if (got <= 0) return -1;
-        held += got;
-        answer[held] = 0;
+        received += got;
+        answer[received] = 0;
         char *end = whole == 0 ? strstr(answer, "\r\n\r\n") : NULL;
         if (end == NULL) continue;
         char *size = strcasestr(answer, "content-length:");
-        if (strncmp(answer + 8, " 200", 4) != 0 || size == NULL || size > end) fail("an answer that is not 200");
+        if (strncmp(answer + 8, " 200", 4) != 0 || size == NULL || size > end) fail("the server's response is not 200, or has no Content-Length");
         keep = strncmp(answer, "HTTP/1.1", 8) == 0;
         whole = end + 4 - answer + strtoul(size + 15, NULL, 10);
-        if (whole > ROOM) fail("an answer that is too long");
+        if (whole > ROOM) fail("the server's response is too long");
     }
     return keep;
 }
@@ -84,7 +84,7 @@ static void *client(void *unused) {
         memcpy(message + head, request, length);
         double begun = now();
         if (fd < 0) fd = connected();
-        if (write(fd, message, head + length) != (ssize_t)(head + length)) fail("a request could not be sent");
+        if (write(fd, message, head + length) != (ssize_t)(head + length)) fail("cannot send a request");
         int went = read_answer(fd);
         if (went <= 0) {
             close(fd);
@@ -107,18 +107,18 @@ static int by_size(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) fail("PORT PATH KEY REQUESTS CLIENTS SECONDS");
+    if (argc != 7) fail("usage: ocsp_load PORT PATH KEY REQUESTS CLIENTS SECONDS");
     port = atoi(argv[1]), path = argv[2], key = argv[3];
     FILE *file = fopen(argv[4], "rb");
     unsigned char size[4];
-    if (file == NULL || fread(size, 1, 4, file) != 4) fail("the requests cannot be read");
+    if (file == NULL || fread(size, 1, 4, file) != 4) fail("cannot read the file with the requests");
     length = (size_t)size[0] << 24 | size[1] << 16 | size[2] << 8 | size[3];
     fseek(file, 0, SEEK_END);
     count = (ftell(file) - 4) / length;
     fseek(file, 4, SEEK_SET);
     requests = malloc(count * length);
     taken = malloc(MOST_ANSWERS * sizeof *taken);
-    if (count == 0 || length > ROOM / 2 || fread(requests, length, count, file) != count) fail("no requests");
+    if (count == 0 || length > ROOM / 2 || fread(requests, length, count, file) != count) fail("the file has no requests, or they are too long");
     int clients = atoi(argv[5]);
     pthread_t threads[clients];
     double begun = now();
@@ -127,7 +127,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < clients; i++) pthread_join(threads[i], NULL);
     double seconds = now() - begun;
     size_t kept = answers < MOST_ANSWERS ? answers : MOST_ANSWERS;
-    if (kept == 0) fail("no answers");
+    if (kept == 0) fail("the server sent no responses");
     qsort(taken, kept, sizeof *taken, by_size);
     printf("%.1f %.3f %zu\n", answers / seconds, taken[kept * 99 / 100], (size_t)broken);
     return 0;

@@ -1,5 +1,7 @@
-"""The peer of the accumulation centre in `kazashi bench points`: each record is a row, inserted in a transaction of its
-own. No signature is looked at, no account kept, and nothing is said of what was there before: it does less."""
+"""The peer of the point centre in `kazashi bench points`: it inserts each record as a row in its own transaction.
+
+It does less than the centre: it does not verify signatures, keep accounts, or report earlier records.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ _CONNECTIONS = 20
 
 
 def worker() -> Any:
-    """The application, with a few connections that its threads share."""
+    """Return the application, with a few database connections that its threads share."""
     idle: queue.SimpleQueue[psycopg.Connection[Any]] = queue.SimpleQueue()
     for _ in range(_CONNECTIONS):
         idle.put(psycopg.connect(os.environ[_URL], autocommit=True))
@@ -52,17 +54,17 @@ def worker() -> Any:
 
 
 def main() -> None:
-    """Serve until told to end."""
-    parser = argparse.ArgumentParser(description="Serve a centre that writes row by row, to compare with.")
+    """Parse the command line and serve until the process is terminated."""
+    parser = argparse.ArgumentParser(description="Serve a point centre that writes row by row, as a benchmark peer.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)
-    asked = parser.parse_args()
-    world = open_world(asked.world)
+    arguments = parser.parse_args()
+    world = open_world(arguments.world)
     os.environ[_URL] = world.settings.storage
     with psycopg.connect(world.settings.storage, autocommit=True) as connection:
         connection.execute(_TABLE)
-    run(world, asked.port, asked.workers, "benchmarks.row_by_row:worker")
+    run(world, arguments.port, arguments.workers, "benchmarks.row_by_row:worker")
 
 
 if __name__ == "__main__":

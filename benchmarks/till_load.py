@@ -1,4 +1,4 @@
-"""Many tills at once: records that are signed ahead, and brought to a centre in batches, a connection to each till."""
+"""A load of many tills at once: records are signed in advance and sent in batches, with one connection per till."""
 
 from __future__ import annotations
 
@@ -22,42 +22,45 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class LoadedTill:
-    """A till that is nothing but its key, its enrolment, and the bodies of the batches that it is going to send."""
+    """A till that consists only of its enrolment and its key, and makes request bodies with batches of records."""
 
     enrolment: Enrolment
     key: TillKey
 
     def bodies(self, first: int, batches: int, batch: int, clock: Clock, customers: int) -> list[bytes]:
-        """Batches of signed purchases, numbered from `first`, by so many customers."""
+        """Return request bodies with signed purchases, numbered from `first`, by `customers` customers."""
         at, name = epoch(clock.now()), self.enrolment.name
-        found = []
+        bodies = []
         for begin in range(first, first + batches * batch, batch):
             wire = []
             for number in range(begin, begin + batch):
                 yen = 100 + number % 3000
-                # Neighbours in a till's journal are no neighbours in the ledger.
+                # Records that are adjacent in a till's journal are not adjacent in the ledger.
                 serial = 0x70000000 + hash((name, number)) % customers
                 record = PointRecord(name, number, PostingType.PURCHASE, at, f"{name}/{number}", self.enrolment.policy,
                                 f"{serial:X}", yen, points_of(yen))  # fmt: skip
                 wire.append(self.key.sign(record).to_wire())
-            found.append(json.dumps({"records": wire}).encode())
-        return found
+            bodies.append(json.dumps({"records": wire}).encode())
+        return bodies
 
 
 def loaded_tills(centre: Centre, count: int) -> list[LoadedTill]:
-    """So many tills, each in a shop of its own."""
-    found = []
+    """Enrol `count` tills, each in its own shop."""
+    tills = []
     for number in range(count):
         key = TillKey.generate()
-        found.append(LoadedTill(centre.enrol(f"shop-{number}", "till-1", public_pem(key.public)), key))
-    return found
+        tills.append(LoadedTill(centre.enrol(f"shop-{number}", "till-1", public_pem(key.public)), key))
+    return tills
 
 
 def bring(port: int, tills: Sequence[LoadedTill], bodies: Sequence[Sequence[bytes]]) -> float:
-    """Let every till send its batches, all tills at once, each batch once the one before was answered; answers the
-    seconds from the first to the last, handshakes not counted. Raises RuntimeError for a record that was not taken."""
+    """Let all tills send their batches at the same time; each till waits for a response before it sends the next batch.
+
+    Returns the seconds from the first request to the last response, without TLS handshakes. Raises RuntimeError if a
+    record is not accepted.
+    """
     ready = threading.Barrier(len(tills) + 1)
-    wrong: list[str] = []
+    errors: list[str] = []
     ends: list[float] = []
 
     def send(till: LoadedTill, batches: Sequence[bytes]) -> None:
@@ -66,12 +69,12 @@ def bring(port: int, tills: Sequence[LoadedTill], bodies: Sequence[Sequence[byte
         try:
             for body in batches:
                 connection.request("POST", "/v1/records", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse().read()
-                if answer.count(b'"accepted"') != body.count(b'"signature"'):
-                    wrong.append(answer[:300].decode(errors="replace"))
+                response = connection.getresponse().read()
+                if response.count(b'"accepted"') != body.count(b'"signature"'):
+                    errors.append(response[:300].decode(errors="replace"))
                     return
         except (OSError, http.client.HTTPException) as error:
-            wrong.append(str(error))
+            errors.append(str(error))
         finally:
             ends.append(time.perf_counter())
             connection.close()
@@ -83,8 +86,8 @@ def bring(port: int, tills: Sequence[LoadedTill], bodies: Sequence[Sequence[byte
     begun = time.perf_counter()
     for thread in threads:
         thread.join()
-    if wrong:
-        raise RuntimeError(f"{len(wrong)} tills failed, the first with {wrong[0]}")
+    if errors:
+        raise RuntimeError(f"{len(errors)} tills failed; the first error is: {errors[0]}")
     return max(ends) - begun
 
 

@@ -1,1 +1,1 @@
-"""The card management system: from a resident to a card on the table."""
+"""The card management system: it issues cards to residents and renews the certificates on them."""

@@ -1,4 +1,4 @@
-"""In which state the cards of the cast are made: what a resident is like is in the registry's cast."""
+"""The state in which the sample residents' cards are made. The residents themselves are defined in the registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Circumstance:
-    """What is special about a card: issued years ago, or with fewer tries left than all."""
+    """The special state of a card: issued years ago, or with reduced retry counters (by PIN name)."""
 
     issued_years_ago: int = 0
     tries_left: Mapping[str, int] = field(default_factory=dict)
@@ -21,4 +21,4 @@ CIRCUMSTANCES = {
     "last-try": Circumstance(tries_left={"authentication": 1, "signature": 1}),
     "expired": Circumstance(issued_years_ago=7),
 }
-"""By alias; every other card is ordinary."""
+"""Circumstances by the resident's alias. Every other card is ORDINARY."""

@@ -1,4 +1,4 @@
-"""What a registry event does to the cards of the person to whom it happened."""
+"""The consequences of registry events for the cards of the resident concerned."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kazashi.resident_registry.event import Event
 
 
 class CardState(Enum):
-    """What a card is worth, whatever its chip says."""
+    """The state of a card in the card management's records, which its chip does not know."""
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Reported lost; the counter can lift the stop."""
+    """Reported lost. A municipal office can lift the stop."""
     ENDED = "ended"
 
 
 class CardConsequence(NamedTuple):
-    """The state in which an event leaves a card (None: as it is), and whether new certificates are put on it."""
+    """The new state of a card after an event (None: unchanged), and whether its certificates are renewed."""
 
     state: CardState | None = None
     renews: bool = False
@@ -53,11 +53,12 @@ TABLE: Mapping[type[Event], CardConsequence] = {
     events.Renewal: CardConsequence(renews=True),
     events.StayExtension: NOTHING,
 }
-"""By event; an emigration here is one that ends the use of the card. A card that has ended stays so."""
+"""Consequences by event. `Emigration` here is one that ends the use of the card; see `consequence`. A card that has
+ended stays ended."""
 
 
 def consequence(event: type[Event], details: Mapping[str, Any]) -> CardConsequence:
-    """What an event does to cards, given the details in J-LIS's notice of it."""
+    """Return the consequence of an event for cards, given the details in J-LIS's notice."""
     if event is events.Emigration and details.get("continued"):
         return NOTHING
     return TABLE[event]

@@ -1,6 +1,6 @@
-"""A card in the making: the keys that its chip has made, before there is a certificate for them.
+"""The keys that a chip has generated for a card in production, before certificates are issued for them.
 
-It is a file beside the finished cards, so that a case that was cut off goes on with the same keys, for which a
+They are kept in a file beside the finished cards. An interrupted case thus continues with the same keys, for which a
 certificate may already have been issued.
 """
 
@@ -21,33 +21,33 @@ KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual
 
 
 class KeysInProgress:
-    """The keys of one case. The private ones go from here onto the finished card, and nowhere else."""
+    """The keys of one case. Private keys are copied only to the finished card."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep every other process from working on a card meanwhile; ends with the process, whatever becomes of it."""
+        """Lock out other processes that work on cards. A crash of this process also releases the lock."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._path.parent / ".cases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            clear_unfinished(self._path.parent, escape(self._path.name))  # of a process that was killed
+            clear_unfinished(self._path.parent, escape(self._path.name))  # left by a process that was killed
             yield
 
     def keys(self, names: Sequence[str], source: KeySource) -> dict[str, bytes]:
-        """The key pairs (PKCS#8 DER) that the chip has made; those that are missing, it makes now."""
+        """Return the chip's key pairs as PKCS#8 (DER) by name, after generating the missing ones."""
         try:
-            held = {name: b64decode(key) for name, key in json.loads(self._path.read_text(encoding="ascii")).items()}
+            keys = {name: b64decode(key) for name, key in json.loads(self._path.read_text(encoding="ascii")).items()}
         except FileNotFoundError:
-            held = {}
-        if held.keys() >= set(names):
-            return held
-        held |= {name: source.take() for name in names if name not in held}
-        text = json.dumps({name: b64encode(key).decode("ascii") for name, key in held.items()})
+            keys = {}
+        if keys.keys() >= set(names):
+            return keys
+        keys |= {name: source.take() for name in names if name not in keys}
+        text = json.dumps({name: b64encode(key).decode("ascii") for name, key in keys.items()})
         write_whole(self._path, text, mode=0o600)
-        return held
+        return keys
 
     def finish(self) -> None:
-        """The keys are on the card; nothing is left here."""
+        """Delete the file, once the keys are on the card."""
         self._path.unlink(missing_ok=True)

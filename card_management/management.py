@@ -1,7 +1,8 @@
-"""The card management system (カード管理システム): a case from the order to the card.
+"""The card management system (カード管理システム): carries out cases, from the order to the card.
 
-A case goes through steps, each of which is on disk before the next: the order, the keys on the chip, a certificate for
-each, the card. Cut off anywhere, it goes on there: the keys are the same, and an authority answers a request once.
+The steps of a case are the order, the keys on the chip, a certificate for each, and the card. Each step is on disk
+before the next begins. An interrupted case continues where it stopped: the keys are the same, and an authority issues
+one certificate per request.
 """
 
 from __future__ import annotations
@@ -47,39 +48,42 @@ from kazashi.world.storage import Position
 
 ACTOR = "card_management"
 SENDINGS = 5
-"""How often a request is sent before the case is laid aside."""
+"""How often a request is sent before the case is left open for later."""
 
 
 class RenewalRejected(Exception):
-    """The card's certificates cannot be renewed now; the message says why."""
+    """The card's certificates cannot be renewed now; the message gives the reason."""
 
 
 class NoSuchCard(Exception):
-    """The card management has issued no card of that name."""
+    """The card management has not issued a card with that name."""
 
 
 class CaseType(Enum):
-    """What a case is about."""
+    """The type of a case."""
 
     NEW = "new"
-    """A card."""
+    """Issue a card."""
     RENEWAL = "renewal"
-    """New certificates on a card."""
+    """Renew the certificates on a card."""
 
 
 class CaseState(Enum):
-    """How far a case has come."""
+    """The progress of a case."""
 
     OPEN = "open"
     DONE = "done"
     REFUSED = "refused"
-    """It cannot be carried out; the case's note says why."""
+    """It cannot be carried out; the case's note gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuanceCase:
-    """An order in the card management's store. `renews` says of a renewal, once that is settled, which kinds of
-    certificate it is about and the serial number that each takes the place of."""
+    """An order in the card management's store.
+
+    For a renewal, `renews` maps the code of each certificate type to renew to the serial number that is replaced
+    (None if there is none). It is None until this is decided.
+    """
 
     position: int
     name: str
@@ -91,7 +95,7 @@ class IssuanceCase:
 
 
 class CardManagement:
-    """Issues cards and renews what is on them."""
+    """Issues cards and renews the certificates on them. `identity` returns the resident with a resident record code."""
 
     def __init__(
         self, world: World, identity: Callable[[ResidentRecordCode], Resident],
@@ -128,28 +132,30 @@ class CardManagement:
     # Orders
 
     def issue(self, name: str, order: Order) -> Path:
-        """Issue a card under a name; answers its image.
+        """Issue a card under a name and return the path of its image.
 
-        Raises ImageExists where there is one of that name, RelayFailed where the authorities cannot be reached (then
-        `resume` takes the case up), and what the authorities raise.
+        Raises ImageExists if a card with that name exists, RelayFailed if the authorities cannot be reached (`resume`
+        then continues the case), RenewalRejected if the order cannot be carried out, and the authorities' exceptions.
         """
         path = image_path(self._world, name)
         if path.exists():
-            raise ImageExists(f"there is a card {name!r} already; choose another name with --name")
+            raise ImageExists(f"a card {name!r} already exists; choose another name with --name")
         with self.store.transaction() as connection:
             case = self._open_case(connection, name) or self._open(connection, name, CaseType.NEW, order)
         self._carry_out(case)
         return path
 
     def renew(self, name: str) -> list[CertificateType]:
-        """New certificates on a card, for those that have ended, are worth nothing any more, or end within three
-        months; answers which. Raises NoSuchCard, RenewalRejected, and as `issue` does."""
+        """Renew the certificates on a card that have ended, are no longer good, or end within three months.
+
+        Returns the renewed types. Raises NoSuchCard, RenewalRejected, RelayFailed, and the authorities' exceptions.
+        """
         with self.store.transaction() as connection:
             card = connection.execute(sa.select(self._card).where(self._card.c.name == name)).one_or_none()
             if card is None:
-                raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
+                raise NoSuchCard(f"this card management has issued no card {name!r}; see: kazashi card list")
             if card.state != CardState.ACTIVE.value:
-                raise RenewalRejected(f"the card {name!r} is {card.state}, and nothing is put on it any more")
+                raise RenewalRejected(f"the card {name!r} is {card.state}; its certificates cannot be renewed")
             wanted = self._renewable(card.number, self._identity(ResidentRecordCode(card.holder)))
             case = self._open_case(connection, name) or self._open(
                 connection, name, CaseType.RENEWAL, Order(ResidentRecordCode(card.holder), self._world.clock.now())
@@ -158,7 +164,7 @@ class CardManagement:
         return wanted
 
     def cases(self, holder: str | None = None) -> list[IssuanceCase]:
-        """The cases of a person, or all of them, in order."""
+        """Return the cases of a resident (by resident record code), or all cases, in order."""
         query = sa.select(self._case).order_by(self._case.c.position)
         if holder is not None:
             query = query.where(self._case.c.holder == holder)
@@ -166,15 +172,15 @@ class CardManagement:
             return [_case_of(row) for row in connection.execute(query)]
 
     def due(self) -> datetime | None:
-        """At once, where a case is open; None where none is."""
+        """Return AT_ONCE if a case is open, else None."""
         with self.store.reading() as connection:
-            found = connection.scalar(
+            position = connection.scalar(
                 sa.select(self._case.c.position).where(self._case.c.state == CaseState.OPEN.value).limit(1)
             )
-        return None if found is None else AT_ONCE
+        return None if position is None else AT_ONCE
 
     def resume(self) -> int:
-        """Go on with every open case; answers how many were finished."""
+        """Continue every open case; return how many were finished."""
         done = 0
         for case in self.cases():
             if case.state is not CaseState.OPEN:
@@ -182,28 +188,28 @@ class CardManagement:
             try:
                 self._carry_out(case)
                 done += 1
-            except (RelayFailed, NoSuchResident):  # no way there now, or the registration is still on its way
+            except (RelayFailed, NoSuchResident):  # no connection now, or the registration has not arrived yet
                 continue
-            except RenewalRejected:  # and closed
+            except RenewalRejected:  # the case was closed as refused
                 continue
         return done
 
     def card_state(self, name: str) -> CardState:
-        """What a card is worth. Raises NoSuchCard."""
+        """Return the state of a card. Raises NoSuchCard."""
         with self.store.reading() as connection:
             state = connection.scalar(sa.select(self._card.c.state).where(self._card.c.name == name))
         if state is None:
-            raise NoSuchCard(f"there is no card {name!r} from this card management; see: kazashi card list")
+            raise NoSuchCard(f"this card management has issued no card {name!r}; see: kazashi card list")
         return CardState(state)
 
     def vouchers(self, municipality: MunicipalityCode) -> CardSigners:
-        """The signers of the card-verifiable certificates on a municipality's cards; made at their first use."""
+        """Return the signers of the card-verifiable certificates on a municipality's cards, created at first use."""
         return self._signers.signers(self.store, self._world.keys, municipality)
 
     # Notices
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take J-LIS's notices: cards are stopped, ended, found again, and renewals are ordered."""
+        """Process J-LIS's notices: stop, end or reactivate cards, and order renewals."""
         card, case = self._card, self._case
         with self.store.transaction() as connection:
             for notice in map(Notice.from_message, self._inbox.fresh(connection, messages)):
@@ -225,7 +231,7 @@ class CardManagement:
                             order = Order(code, self._world.clock.now())
                             self._open(connection, name, CaseType.RENEWAL, order)
 
-    # Inside
+    # Carrying out cases
 
     def _open(self, connection: sa.Connection, name: str, what: CaseType, order: Order) -> IssuanceCase:
         row = {"name": name, "holder": order.code, "what": what.value, "state": CaseState.OPEN.value, "note": "",
@@ -241,51 +247,51 @@ class CardManagement:
             return _case_of(connection.execute(sa.select(self._case).where(self._case.c.position == position)).one())
 
     def _open_case(self, connection: sa.Connection, name: str) -> IssuanceCase | None:
-        here = (self._case.c.name == name) & (self._case.c.state == CaseState.OPEN.value)
-        row = connection.execute(sa.select(self._case).where(here)).one_or_none()
+        condition = (self._case.c.name == name) & (self._case.c.state == CaseState.OPEN.value)
+        row = connection.execute(sa.select(self._case).where(condition)).one_or_none()
         return None if row is None else _case_of(row)
 
     def _carry_out(self, case: IssuanceCase) -> None:
-        workpiece = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
-        with workpiece.held():
-            # Whoever ordered carries a case out, and so does the running bench: the second finds it done.
+        keys_in_progress = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
+        with keys_in_progress.held():
+            # Both the process that ordered a case and the running instance carry it out. The second finds it done.
             if (current := self._by_position(case.position)).state is not CaseState.OPEN:
                 return
             try:
-                card = self._make(current, workpiece) if case.what is CaseType.NEW else None
+                card = self._make(current, keys_in_progress) if case.what is CaseType.NEW else None
                 if card is None:
-                    self._renew(current, workpiece)
+                    self._renew(current, keys_in_progress)
             except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
-                # What cannot be carried out now never can be, and must not stand in the way of other cases.
+                # Such a case can never be carried out. It is closed so that it does not block other cases.
                 self._close(case, CaseState.REFUSED, str(error))
                 raise RenewalRejected(str(error)) from error
             self._close(case, CaseState.DONE, "", card)
-            workpiece.finish()
+            keys_in_progress.finish()
 
     def _close(self, case: IssuanceCase, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
-        here = self._case.c.position == case.position
+        condition = self._case.c.position == case.position
         with self.store.transaction() as connection:
-            connection.execute(sa.update(self._case).where(here).values(state=state.value, note=note))
+            connection.execute(sa.update(self._case).where(condition).values(state=state.value, note=note))
             if card is not None:
                 row = {"name": case.name, "holder": case.order.code, "state": CardState.ACTIVE.value, **card}
                 connection.execute(sa.insert(self._card), row)
             detail = {"note": note} if note else {}
-            done = f"{case.what.value} {state.value}"
-            self._log(connection, self._world.clock.now(), done, detail, name=case.name)
+            event = f"{case.what.value} {state.value}"
+            self._log(connection, self._world.clock.now(), event, detail, name=case.name)
 
-    def _make(self, case: IssuanceCase, workpiece: KeysInProgress) -> dict[str, str]:
-        """Make the card of a case; answers its number and the day on which it expires."""
+    def _make(self, case: IssuanceCase, keys_in_progress: KeysInProgress) -> dict[str, str]:
+        """Make the card of a case; return its number and its last day (ISO) as `number` and `expires`."""
         order, resident = case.order, self._identity(case.order.code)
         day = order.issued.astimezone(JST).date()
         ends = card_end(day, resident.birth)
-        chance = self._world.random_stream("card", case.name, order.issued.isoformat())
+        rng = self._world.random_stream("card", case.name, order.issued.isoformat())
         card = CardData(
             expiry=f"{ends:%Y%m%d}",
-            security_code=f"{chance.randrange(10**4):04d}",
-            serial=f"4{chance.randrange(10**14):014d}",
+            security_code=f"{rng.randrange(10**4):04d}",
+            serial=f"4{rng.randrange(10**14):014d}",
             contact_atr=order.contact_atr,
         )
-        keys = workpiece.keys(KEYS_OF_A_CARD, self._world.keys)
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
         kinds = [
             kind
             for kind in CertificateType
@@ -312,35 +318,35 @@ class CardManagement:
                 common=PrivateKey(keys["common"]),
             ),
             pins=order.pins,
-            chance=chance,
+            chance=rng,
         )
         path = image_path(self._world, case.name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if not path.exists():  # else the case was cut off after its card was written
+        if not path.exists():  # it exists if the case was interrupted after its card was written
             write_image(path, personalise(data), _about(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
 
     def _renewable(self, number: str, resident: Resident) -> list[CertificateType]:
-        """Which kinds of certificate a card may have anew. Raises RenewalRejected where it is none."""
+        """Return the certificate types that can be renewed on a card. Raises RenewalRejected if there are none."""
         day = self._world.clock.now().astimezone(JST).date()
         wanted, opens = [], []
         for kind in CertificateType:
             if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
                 continue
-            held = self._latest(kind, number)
+            latest = self._latest(kind, number)
             if (
-                held is None
-                or self._authorities[kind].revocations.status(held.serial).state is not CertificateState.GOOD
-                or renewal_opens(held.not_after) <= day
+                latest is None
+                or self._authorities[kind].revocations.status(latest.serial).state is not CertificateState.GOOD
+                or renewal_opens(latest.not_after) <= day
             ):
                 wanted.append(kind)
             else:
-                opens.append(renewal_opens(held.not_after))
+                opens.append(renewal_opens(latest.not_after))
         if not wanted:
-            raise RenewalRejected(f"both certificates are good, and can be renewed from {min(opens)} on")
+            raise RenewalRejected(f"the card's certificates are good; they can be renewed from {min(opens)} on")
         return wanted
 
-    def _renew(self, case: IssuanceCase, workpiece: KeysInProgress) -> None:
+    def _renew(self, case: IssuanceCase, keys_in_progress: KeysInProgress) -> None:
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
         resident = self._identity(case.order.code)
@@ -348,16 +354,16 @@ class CardManagement:
         last_day = datetime.strptime(ends, "%Y%m%d").date()
         issued = case.order.issued
         if last_day < issued.astimezone(JST).date():
-            raise RenewalRejected(f"the card {case.name!r} itself ended on {last_day}; order a new one")
-        held = contents[jpki.AID]
+            raise RenewalRejected(f"the card {case.name!r} expired on {last_day}; order a new one")
+        applet = contents[jpki.AID]
         certificates: dict[CertificateType, bytes] = {}
         keys: dict[CertificateType, bytes] = {}
         for kind, certificate_file, key_file in _FILES:
-            if held.keys.get(key_file):
-                certificates[kind], keys[kind] = unfilled(held.data[certificate_file]), held.keys[key_file]
+            if applet.keys.get(key_file):
+                certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
         renews = self._settled(case, number, resident)
-        made = workpiece.keys(list(renews), self._world.keys)
-        for kind in (found for found in CertificateType if found.code in renews):
+        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
+        for kind in (item for item in CertificateType if item.code in renews):
             serial = renews[kind.code]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
             not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
@@ -369,19 +375,22 @@ class CardManagement:
                 medium_id=number,
                 renews=serial,
             )
-            certificates[kind], keys[kind] = self._certified(case, kind, made, request), made[kind.code]
+            certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
-        # A child's card gets its first signature certificate, and with it a password, when the child has grown up.
+        # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
         password = about["signature password"] or (
             case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""
         )
         changed = {"signature password": password}
-        rewrite_application(path, jpki.AID, replace(renewed, objects=held.objects), changed)
+        rewrite_application(path, jpki.AID, replace(renewed, objects=applet.objects), changed)
 
     def _settled(self, case: IssuanceCase, number: str, resident: Resident) -> dict[str, int | None]:
-        """Which kinds a renewal is about, and which certificate each takes the place of. Settled once, because what the
-        case has already brought is good, and would not be renewed by itself."""
+        """Return the certificate types that a renewal replaces, with the old serial numbers; see `IssuanceCase.renews`.
+
+        This is decided once per case, because the certificates that the case has already issued are good and would not
+        be renewed again.
+        """
         if case.renews is not None:
             return case.renews
         renews: dict[str, int | None] = {}
@@ -396,7 +405,7 @@ class CardManagement:
         return renews
 
     def _latest(self, kind: CertificateType, number: str) -> Issued | None:
-        """The card's last certificate of a kind."""
+        """The latest certificate of a type on a card, by card number."""
         issued = self._authorities[kind].of_medium(number)
         return issued[-1] if issued else None
 
@@ -429,7 +438,7 @@ class CardManagement:
 
 
 def _details_as_json(connection: sa.Connection) -> None:
-    """To version 2: what the log said beside an event was a note, and is an object now, as in every store."""
+    """Migrate to version 2: the detail of an event was a plain note, and is now a JSON object, as in every store."""
     event = sa.table("event", sa.column("position"), sa.column("detail"))
     for row in connection.execute(sa.select(event)).all():
         detail = json.dumps({"note": row.detail} if row.detail else {}, ensure_ascii=False)
@@ -456,7 +465,7 @@ def _case_of(row: Any) -> IssuanceCase:
 
 
 def unfilled(content: bytes) -> bytes:
-    """A certificate out of a file that is longer than it."""
+    """Return the certificate (DER) in a file's contents without the padding after it."""
     return content[: int.from_bytes(content[2:4]) + 4]
 
 
@@ -473,7 +482,7 @@ def _holder(resident: Resident) -> Holder:
 
 
 def _about(order: Order, resident: Resident, data: Personalisation) -> dict[str, str]:
-    """What the image says of itself to whoever lists it; the PINs are those it was made with."""
+    """The description of a card that is stored in its image and shown in lists. The PINs are the initial ones."""
     return {
         "resident": resident.alias,
         "name": data.holder.name,

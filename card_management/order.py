@@ -1,4 +1,4 @@
-"""What is ordered of the card management, and where its cards are."""
+"""Orders to the card management, and the paths of its cards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIX = ".card"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A card for a resident, issued at an instant, with these PINs."""
+    """An order for a resident (by resident record code): the instant of issue, the PINs and the ATR at the contacts."""
 
     code: ResidentRecordCode
     issued: datetime
@@ -27,7 +27,7 @@ class Order:
     contact_atr: bytes = DEFAULT_CONTACT_ATR
 
     def as_dict(self) -> dict[str, Any]:
-        """The order for the card management's store, without what has a column there."""
+        """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
         pins = self.pins
         return {
             "issued": self.issued.isoformat(),
@@ -37,7 +37,7 @@ class Order:
 
     @classmethod
     def from_dict(cls, code: str, document: dict[str, Any]) -> Order:
-        """The order of `as_dict`."""
+        """Return the order from a resident record code and the values of `as_dict`."""
         return cls(
             ResidentRecordCode(code),
             datetime.fromisoformat(document["issued"]),
@@ -47,14 +47,14 @@ class Order:
 
 
 def image_path(world: World, name: str) -> Path:
-    """Where the card of that name is kept. Raises ValueError for a name that is no file name."""
+    """Return the path of the card with a name. Raises ValueError if the name cannot be a file name."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} cannot be the name of a card; use letters, digits and hyphens")
+        raise ValueError(f"{name!r} is not a valid card name; use letters, digits and hyphens")
     return world.cards / f"{name}{SUFFIX}"
 
 
 def usual_order(world: World, resident: Resident, contact_atr: bytes = DEFAULT_CONTACT_ATR) -> Order:
-    """An order in the circumstances that the cast has for the resident."""
+    """Return an order for a resident, in the circumstances that CIRCUMSTANCES has for a sample resident."""
     circumstance = CIRCUMSTANCES.get(resident.alias, ORDINARY)
     now = world.clock.now()
     issued = now.replace(year=now.year - circumstance.issued_years_ago, day=min(now.day, 28))

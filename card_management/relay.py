@@ -1,7 +1,8 @@
-"""The relay between the card management and the authorities, and the ways in which it fails.
+"""The relay between the card management and the authorities, and the faults that it can have.
 
-In 2016 the real one lost replies: a security module's answer and a timer's interrupt came in the wrong order, and cases
-hung half done. What keeps a case whole is that a request bears a number, and is answered once however often it is sent.
+In 2016 the real relay lost replies: a security module's response and a timer interrupt arrived in the wrong order, and
+cases were left half finished. Here every request has an identifier, so that one certificate is issued for it however
+often it is sent.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from kazashi.pki.certificate import CertificateRequest
 
 
 class RelayFailed(Exception):
-    """No reply came over the relay. The case is not lost: it is taken up again where it stands."""
+    """No reply came over the relay. The case is not lost: it can be continued where it stopped."""
 
 
 class Relay(Protocol):
-    """Carries a request to an authority and the certificate back."""
+    """Sends a request to an authority and returns the certificate."""
 
     def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
-        """The certificate as DER. Raises RelayFailed, and what the authority raises."""
+        """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
 
 
 class DirectRelay:
-    """A relay that loses nothing."""
+    """A relay without faults."""
 
     def __init__(self, authorities: Mapping[CertificateType, Authority]) -> None:
         self._authorities = authorities
 
     def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
-        """The certificate as DER."""
+        """Send a request; return the certificate as DER. Raises the authority's exceptions."""
         return self._authorities[kind].issue(request)
 
 
 class RelayFault(Enum):
-    """What can happen to one request."""
+    """A fault that can affect one request."""
 
     NONE = "none"
     REQUEST_LOST = "request lost"
@@ -47,20 +48,20 @@ class RelayFault(Enum):
 
 
 class FaultyRelay:
-    """A relay that fails by a script, one fault to each request, and is sound once the script has ended."""
+    """A relay that follows a script of faults, one per request, and works correctly after the script has ended."""
 
     def __init__(self, inner: Relay, script: Iterable[RelayFault]) -> None:
         self._inner = inner
         self._script = iter(script)
 
     def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
-        """The certificate as DER, or RelayFailed."""
+        """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
         fault = next(self._script, RelayFault.NONE)
         if fault is RelayFault.REQUEST_LOST:
-            raise RelayFailed("the request was lost on its way to the authority")
+            raise RelayFailed("the request was lost on the way to the authority; the case can be resumed")
         certificate = self._inner.send(kind, request)
         if fault is RelayFault.REPLY_LOST:
-            raise RelayFailed("the authority's reply was lost on its way back")
+            raise RelayFailed("the authority's reply was lost on the way back; the case can be resumed")
         if fault is RelayFault.SENT_TWICE:
             return self._inner.send(kind, request)
         return certificate

@@ -1,4 +1,4 @@
-"""The world's own anchors for card-verifiable certificates, and the municipal keys that they certify."""
+"""The world's trust anchors for card-verifiable certificates, and the municipal keys that they certify."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kazashi.world.storage import Store
 
 
 class SignerStore:
-    """Signers by name; keys are made at their first use and kept."""
+    """Stores signers by name. Their keys are created at first use."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._signer = sa.Table(
@@ -24,7 +24,7 @@ class SignerStore:
         )  # fmt: skip
 
     def signers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> CardSigners:
-        """The signers for a card of that municipality."""
+        """Return the signers for the cards of a municipality."""
 
         def signer(name: str, generation: str = "001") -> CertificateSigner:
             return CertificateSigner(
@@ -44,14 +44,14 @@ class SignerStore:
     def _key(self, store: Store, keys: KeySource, name: str) -> bytes:
         find = sa.select(self._signer.c.key).where(self._signer.c.name == name)
         with store.reading() as connection:
-            found = connection.scalar(find)
-        if found is None:
+            key = connection.scalar(find)
+        if key is None:
             try:
                 with store.transaction() as connection:
                     connection.execute(sa.insert(self._signer), {"name": name, "key": keys.take()})
             except IntegrityError:
-                pass  # another program has made the same key at this moment; whichever was written first is the one
+                pass  # another program has just created this key; the one that was written first is used
             with store.reading() as connection:
-                found = connection.scalar(find)
-        assert found is not None
-        return bytes(found)
+                key = connection.scalar(find)
+        assert key is not None
+        return bytes(key)

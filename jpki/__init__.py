@@ -1,1 +1,1 @@
-"""What everybody may know of a JPKI certificate: its profile, its types, its states and reasons."""
+"""The public facts about JPKI certificates: profiles, certificate types, states and revocation reasons."""

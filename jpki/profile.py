@@ -1,7 +1,7 @@
-"""What a certificate of this world looks like: names, policies, addresses, algorithms, how long it lasts.
+"""Certificate profiles: names, policies, URIs, algorithms and validity periods.
 
-The structure is that of the real service; what would tie a certificate to it is not. The organisation is another, and
-so is the arc of the policies, so that nothing issued here can be taken for the real thing.
+The structure is the same as in the real service. The organisation and the policy arc differ, so that no certificate
+issued here can be mistaken for a real one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import Enum
 
 REAL_POLICY_ARC = "1.2.392.200149.8.5.1"
 EXAMPLE_POLICY_ARC = "1.3.6.1.4.1.32473.8.5.1"
-"""Under the enterprise number that RFC 5612 sets aside for examples."""
+"""An arc under the enterprise number that RFC 5612 reserves for documentation."""
 
 OTHER_NAME_ARC = "1.2.392.200149.8.5.5"
 
@@ -24,14 +24,14 @@ class _KindFacts:
 
 
 class CertificateType(Enum):
-    """The two kinds of certificate, each with an authority of its own."""
+    """The two types of certificate. Each has its own certification authority."""
 
     SIGNATURE = _KindFacts("signature", "JPKI for digital signature", "公的個人認証サービス署名用")
     AUTHENTICATION = _KindFacts("authentication", "JPKI for user authentication", "公的個人認証サービス利用者証明用")
 
     @property
     def code(self) -> str:
-        """The kind in a word."""
+        """The type's name on the command line, in URLs and in JSON: `signature` or `authentication`."""
         return self.value.code
 
     @property
@@ -46,16 +46,16 @@ class CertificateType(Enum):
 
     @property
     def other(self) -> CertificateType:
-        """The other kind."""
+        """The other of the two types."""
         return CertificateType.AUTHENTICATION if self is CertificateType.SIGNATURE else CertificateType.SIGNATURE
 
 
 CERTIFICATE_TYPES = {kind.code: kind for kind in CertificateType}
-"""The kinds by their word."""
+"""Certificate types by `code`."""
 
 
 class Medium(Enum):
-    """What a certificate's key lives on."""
+    """The device that holds a certificate's private key."""
 
     CARD = "card"
     PHONE = "phone"
@@ -67,11 +67,12 @@ _POLICIES = {
     (CertificateType.SIGNATURE, Medium.PHONE): "1.40",
     (CertificateType.AUTHENTICATION, Medium.PHONE): "3.50",
 }
-"""The last two arcs of the policy. Those of phones are weakly sourced (signature) and our own (authentication)."""
+"""The last two arcs of the policy OID. For phones, the signature value is weakly sourced and the authentication value
+is our own."""
 
 
 class Algorithm(Enum):
-    """With what an authority and its certificates' holders sign."""
+    """The key algorithm of an authority and of the certificates that it issues."""
 
     RSA_2048 = "rsa-2048"
     P_384 = "p-384"
@@ -79,8 +80,12 @@ class Algorithm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """How long certificates last, in years: the authorities' own, and at most how many birthdays a holder's; and how
-    many months before its end a holder's can be renewed."""
+    """The validity periods of a profile.
+
+    `root_years` is the lifetime of an authority's own certificate in years. `birthdays` is the number of birthdays
+    after which a holder's certificate ends at the latest, and `renewal_months` the number of months before its end in
+    which it can be renewed.
+    """
 
     root_years: int
     birthdays: int
@@ -89,10 +94,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The values in which this world's certificates differ from any other's.
+    """The configurable values of a certificate.
 
-    `policy_arc` is EXAMPLE_POLICY_ARC by default; REAL_POLICY_ARC is for programs that look for the real numbers.
-    `substitute` stands for characters outside JIS X 0208 and JIS X 0212.
+    `policy_arc` is EXAMPLE_POLICY_ARC by default; use REAL_POLICY_ARC for programs that check for the real OIDs.
+    `substitute` replaces characters outside JIS X 0208 and JIS X 0212. Raises ValueError if `organisation` is a real
+    one.
     """
 
     organisation: str = "JPKI-EMU"
@@ -108,16 +114,17 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.organisation in ("JPKI", "JPKI-TEST"):
-            raise ValueError("the organisations JPKI and JPKI-TEST are real; choose another")
+            raise ValueError(f"the organisation {self.organisation} exists in the real service; choose another name")
 
     def policy(self, kind: CertificateType, medium: Medium) -> str:
-        """The certificate policy of a kind on a medium."""
+        """The certificate policy OID, dotted, of a certificate type on a medium."""
         return f"{self.policy_arc}.{_POLICIES[kind, medium]}"
 
 
 EMULATED = Profile()
-"""The cards and phones of today."""
+"""The profile of today's cards and phones."""
 
 NEXT = Profile(algorithm=Algorithm.P_384, term=Term(root_years=20, birthdays=10, renewal_months=12))
-"""The next card, of which the algorithm and the ten years are published, and neither date nor structure: same names and
-the same extensions, so that only what is known differs. Ten-year certificates need roots that outlast them."""
+"""The profile of the next card. Only its algorithm and its ten-year validity are published; its date and structure are
+not. Names and extensions are therefore those of today. Its roots last twenty years, because they must outlast
+ten-year certificates."""

@@ -1,4 +1,4 @@
-"""The states of a certificate, and why it leaves one for another."""
+"""Certificate states, revocation reasons and the allowed transitions between states."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from kazashi.jpki.profile import CertificateType, Medium
 
 
 class Reason(IntEnum):
-    """Why a certificate is revoked (RFC 5280, 5.3.1), with the meanings that the practice statement gives them."""
+    """A revocation reason (RFC 5280, 5.3.1), with its meaning in the certification practice statement."""
 
     UNSPECIFIED = 0
-    """Destroyed before delivery, or an error in what is recorded."""
+    """Destroyed before delivery, or recorded with an error."""
     KEY_COMPROMISE = 1
     CA_COMPROMISE = 2
     AFFILIATION_CHANGED = 3
-    """What the certificate says of its holder has changed."""
+    """The holder's details in the certificate have changed."""
     SUPERSEDED = 4
     """Renewed."""
     CESSATION_OF_OPERATION = 5
     """No longer needed, or no longer allowed."""
     CERTIFICATE_HOLD = 6
-    """Held, because card or PIN is reported lost."""
+    """On hold, because the card or the PIN is reported lost."""
 
     @property
     def asn1_name(self) -> str:
-        """The name that RFC 5280 gives it."""
+        """The name in RFC 5280, such as `keyCompromise`."""
         first, *rest = self.name.split("_")
         return {"CA": "cA"}.get(first, first.lower()) + "".join(part.capitalize() for part in rest)
 
 
 REASONS = {reason.asn1_name: reason for reason in Reason}
-"""The reasons by their name."""
+"""Reasons by `asn1_name`."""
 
 
 class CertificateState(Enum):
-    """What a certificate is worth."""
+    """The state of a certificate; `HELD` is on hold."""
 
     GOOD = "good"
     HELD = "held"
@@ -46,14 +46,14 @@ class CertificateState(Enum):
 
 
 class TransitionRejected(Exception):
-    """A certificate does not go from the state that it is in to the one asked for; nothing was changed."""
+    """A certificate cannot change from its current state to the requested one; nothing was changed."""
 
 
 def may_follow(state: CertificateState, wanted: CertificateState, kind: CertificateType, medium: Medium) -> bool:
-    """Whether a certificate may go from one state to another.
+    """Return whether a certificate may change from `state` to `wanted`.
 
-    A hold is never lifted from a card's certificate: card and PIN may have been anybody's meanwhile. A phone's owner
-    proves to the phone who it is, and may have the authentication certificate back.
+    A hold on a card's certificate is never lifted, because anybody may have had the card and its PIN in the meantime.
+    The owner of a phone authenticates to the phone, so a hold on its authentication certificate may be lifted.
     """
     if wanted is CertificateState.GOOD:
         return state is CertificateState.HELD and medium is Medium.PHONE and kind is CertificateType.AUTHENTICATION
@@ -64,7 +64,7 @@ def may_follow(state: CertificateState, wanted: CertificateState, kind: Certific
 
 @dataclass(frozen=True, slots=True)
 class CertificateStatus:
-    """How a certificate stood at an instant. `since` and `reason` are there for one that is held or revoked."""
+    """The status of a certificate at an instant. `since` and `reason` are set if it is on hold or revoked."""
 
     serial: int
     generation: str

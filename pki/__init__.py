@@ -1,1 +1,1 @@
-"""The two authorities of the public personal authentication service (JPKI), and the certificates that they issue."""
+"""The two JPKI certification authorities and the certificates that they issue."""

@@ -1,7 +1,7 @@
-"""DER, the little of it that certificates, revocation lists and OCSP need: written and read as plain bytes.
+"""Encode and decode the subset of DER that certificates, revocation lists and OCSP need, as plain bytes.
 
-Lists of a million entries and thousands of signed answers a second leave no time for an object to each value. Readers
-take definite lengths in their shortest form only, as DER has it.
+With lists of a million entries and thousands of signed responses per second, an object per value would be too slow.
+As DER requires, the reader accepts only definite lengths in their shortest form.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ ABSENT_PARAMETERS = b"\x05\x00"
 
 
 class MalformedDer(ValueError):
-    """The bytes are not the DER that was expected; nothing of them was used."""
+    """The bytes are not the expected DER; none of them were used."""
 
 
 def header(tag: int, length: int) -> bytes:
-    """Tag and length."""
+    """The tag and length octets of a value."""
     if length < 0x80:
         return bytes((tag, length))
     size = length.to_bytes((length.bit_length() + 7) // 8)
@@ -31,28 +31,28 @@ def header(tag: int, length: int) -> bytes:
 
 
 def tlv(tag: int, *contents: bytes) -> bytes:
-    """One value around the contents, put together."""
+    """A value (tag, length, contents) whose contents are the concatenated arguments."""
     body = b"".join(contents)
     return header(tag, len(body)) + body
 
 
 def sequence(*contents: bytes) -> bytes:
-    """A SEQUENCE."""
+    """A SEQUENCE of DER values."""
     return tlv(SEQUENCE, *contents)
 
 
 def explicit(number: int, *contents: bytes) -> bytes:
-    """A constructed value under a context tag."""
+    """A constructed value with a context-specific tag."""
     return tlv(CONTEXT | CONSTRUCTED | number, *contents)
 
 
 def implicit(number: int, contents: bytes) -> bytes:
-    """A primitive value under a context tag."""
+    """A primitive value with a context-specific tag."""
     return tlv(CONTEXT | number, contents)
 
 
 def integer(value: int, tag: int = INTEGER) -> bytes:
-    """An INTEGER, or under another tag an ENUMERATED; not negative."""
+    """A non-negative INTEGER, or another type of integer such as ENUMERATED if `tag` is given."""
     return tlv(tag, value.to_bytes(value.bit_length() // 8 + 1))
 
 
@@ -62,7 +62,7 @@ def octets(contents: bytes) -> bytes:
 
 
 def bits(contents: bytes, unused: int = 0) -> bytes:
-    """A BIT STRING."""
+    """A BIT STRING with `unused` unused bits in its last byte."""
     return tlv(BIT_STRING, bytes((unused,)), contents)
 
 
@@ -73,7 +73,7 @@ def utf8(text: str) -> bytes:
 
 @lru_cache(maxsize=256)
 def oid(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER."""
+    """An OBJECT IDENTIFIER from its dotted notation."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     body = b""
     for arc in (first * 40 + second, *rest):
@@ -85,7 +85,7 @@ def oid(dotted: str) -> bytes:
 
 
 def utc_time(instant: datetime) -> bytes:
-    """A UTCTime, up to 2049; later instants as GeneralizedTime, as RFC 5280 has it."""
+    """A UTCTime up to 2049, a GeneralizedTime for later instants (RFC 5280)."""
     at = instant.astimezone(UTC)
     if at.year >= 2050:
         return generalized_time(at)
@@ -98,7 +98,7 @@ def generalized_time(instant: datetime) -> bytes:
 
 
 class Reader:
-    """Values one after the other."""
+    """Reads consecutive DER values. Every method that reads raises MalformedDer."""
 
     __slots__ = ("_data", "_end", "_place")
 
@@ -109,11 +109,11 @@ class Reader:
 
     @property
     def tag(self) -> int:
-        """The next value's tag; 0 at the end."""
+        """The tag of the next value, or 0 at the end."""
         return self._data[self._place] if self._place < self._end else 0
 
     def span(self, tag: int) -> tuple[int, int, int]:
-        """Where the next value begins, where its contents begin, and where it ends. Raises MalformedDer."""
+        """Read the next value; return the offsets of its start, its contents and its end."""
         data, begin = self._data, self._place
         if begin + 2 > self._end or data[begin] != tag:
             raise MalformedDer(f"expected a value of tag {tag:02X} at byte {begin}")
@@ -121,48 +121,48 @@ class Reader:
         if length & 0x80:
             size = length & 0x7F
             if not 1 <= size <= 4 or place + size > self._end:
-                raise MalformedDer(f"a length of {size} bytes at byte {begin}")
+                raise MalformedDer(f"the length at byte {begin} has {size} bytes; 1 to 4 are supported")
             length = int.from_bytes(data[place : place + size])
             if length < 0x80 or length >> 8 * (size - 1) == 0:
-                raise MalformedDer(f"a length in more bytes than it needs at byte {begin}")
+                raise MalformedDer(f"the length at byte {begin} is not in its shortest form")
             place += size
         if place + length > self._end:
-            raise MalformedDer(f"the value at byte {begin} reaches beyond its end")
+            raise MalformedDer(f"the value at byte {begin} is longer than the data")
         self._place = place + length
         return begin, place, self._place
 
     def contents(self, tag: int) -> bytes:
-        """The contents of the next value."""
+        """Read the next value; return its contents."""
         _, start, end = self.span(tag)
         return self._data[start:end]
 
     def whole(self, tag: int) -> bytes:
-        """The next value as it stands."""
+        """Read the next value; return it with tag and length."""
         begin, _, end = self.span(tag)
         return self._data[begin:end]
 
     def inside(self, tag: int) -> Reader:
-        """A reader of the values inside the next value."""
+        """Read the next value; return a reader of the values inside it."""
         _, start, end = self.span(tag)
         return Reader(self._data, start, end)
 
     def number(self) -> int:
-        """The next value, an INTEGER in its shortest form."""
+        """Read an INTEGER, which must be in its shortest form."""
         body = self.contents(INTEGER)
         if not body or (len(body) > 1 and (body[0], body[1] >> 7) in ((0, 0), (0xFF, 1))):
-            raise MalformedDer("a number in more bytes than it needs, or in none")
+            raise MalformedDer("the INTEGER is empty or not in its shortest form")
         return int.from_bytes(body, signed=True)
 
     def skip(self) -> None:
-        """Pass the next value over, whatever it is."""
+        """Skip the next value, whatever its tag."""
         self.span(self.tag)
 
     @property
     def more(self) -> bool:
-        """Whether values are left."""
+        """Whether there are more values."""
         return self._place < self._end
 
     def finish(self) -> None:
-        """Raises MalformedDer where values are left."""
+        """Raise MalformedDer if there are more values."""
         if self.more:
-            raise MalformedDer(f"{self._end - self._place} bytes are left over")
+            raise MalformedDer(f"{self._end - self._place} unexpected bytes follow the last value")

@@ -1,4 +1,4 @@
-"""An authority: its keys by generation, its serial numbers, the certificates that it issues."""
+"""A certification authority: its key generations, serial numbers and issued certificates."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from kazashi.world.home import World
 from kazashi.world.rng import secure_random
 
 FIRST_SERIAL = 0x70000001
-"""Four bytes like the real ones, and far above any number that the real authorities have come to."""
+"""Four bytes, like real serial numbers, and far above any number that the real authorities have reached."""
 
 SERIAL_BITS = 64
-"""Of the random serial numbers."""
+"""The size of random serial numbers."""
 
 RESPONDER_DAYS = 365
 _RESPONDER_SPARE = timedelta(days=30)
 
 
 class RequestConflict(Exception):
-    """A request came under an identifier that belongs to another request; no certificate was issued."""
+    """The request's identifier belongs to a different request; no certificate was issued."""
 
 
 class Authority:
-    """One of the two authorities, with its store in the world.
+    """One of the two certification authorities, with its store in the world.
 
-    Every issue is one transaction: the serial number, the certificate and the event are on disk together when
-    `issue` answers, or none of them is. Serial numbers are one gapless sequence over all generations, which the
-    authority's own certificates share; or random ones, where the world is set up so.
+    Issuing is one transaction: when `issue` returns, the serial number, the certificate and the event are all on disk;
+    if it fails, none of them is. Serial numbers are one gapless sequence over all generations, including the
+    authority's own certificates, or random numbers if the world is configured that way.
     """
 
     def __init__(self, world: World, kind: CertificateType, profile: Profile = EMULATED) -> None:
@@ -60,11 +60,14 @@ class Authority:
     # Generations
 
     def root(self, at: datetime | None = None) -> bytes:
-        """The certificate, as DER, of the generation that issues at an instant (now); made if it is not there yet."""
+        """The certificate (DER) of the generation that issues at `at` (default: now), created if necessary.
+
+        Raises TokenUnavailable.
+        """
         return self.issuing(at).certificate
 
     def issuing(self, at: datetime | None = None, profile: Profile = EMULATED) -> Generation:
-        """The generation that issues at an instant (now); begun if it is not there yet. Raises TokenUnavailable."""
+        """The generation that issues at `at` (default: now), begun if necessary. Raises TokenUnavailable."""
         name = (
             NEXT_GENERATION if profile.algorithm is NEXT.algorithm
             else generation_name(issuing_at(at or self.world.clock.now()))
@@ -76,13 +79,13 @@ class Authority:
         return self._generations[name]
 
     def generations(self) -> list[Generation]:
-        """Every generation that has begun, in the order in which they did."""
+        """The generations that have begun, in the order in which they began."""
         table = self.ledger.generation.c
         with self.ledger.store.reading() as connection:
             for name in connection.scalars(sa.select(table.name)).all():
-                if name not in self._generations and (found := self._load(connection, name)):
-                    self._generations[name] = found
-        return sorted(self._generations.values(), key=lambda found: (found.begins, found.name))
+                if name not in self._generations and (generation := self._load(connection, name)):
+                    self._generations[name] = generation
+        return sorted(self._generations.values(), key=lambda generation: (generation.begins, generation.name))
 
     def _load(self, connection: sa.Connection, name: str) -> Generation | None:
         table = self.ledger.generation
@@ -131,20 +134,20 @@ class Authority:
         return keys, token, b""
 
     def _label(self, generation: str) -> str:
-        # A token may serve several worlds; the seed is in the label so that none takes up another's key.
+        # A token may serve several worlds. The seed in the label keeps one world from using another's key.
         return f"{self.kind.code}-{generation}-{self.world.seed}"
 
     # Issuing
 
     def issue(self, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
-        """Certify a key; answers the certificate as DER. Raises as `issue_many` does."""
+        """Issue a certificate and return it as DER. Raises the exceptions of `issue_many`."""
         return self.issue_many([request], profile)[0]
 
     def issue_many(self, requests: Sequence[CertificateRequest], profile: Profile = EMULATED) -> list[bytes]:
-        """Certify keys, all of them or none; answers the certificates as DER.
+        """Issue certificates for all of the requests or for none, and return them as DER.
 
-        A request that was answered before is answered with the same certificate. A certificate that another takes the
-        place of is superseded in the same transaction. Raises NoProofOfPossession, RequestConflict, TokenUnavailable.
+        A repeated request returns the certificate that was issued for it the first time. A certificate that is replaced
+        is superseded in the same transaction. Raises NoProofOfPossession, RequestConflict or TokenUnavailable.
         """
         profile = self.profiles[profile.algorithm]
         keys = [request.proven_key(profile.algorithm) for request in requests]
@@ -152,7 +155,7 @@ class Authority:
                  for request, key in zip(requests, keys, strict=True)]  # fmt: skip
         generations = [self.issuing(request.not_before, profile) for request in requests]
         with self.ledger.store.transaction() as connection:
-            # Taking numbers comes first: it lets one issuer in at a time, so that a request which another one is just
+            # Taking the numbers first admits one issuer at a time, so that a request which another issuer is just
             # answering is seen as answered.
             serials = self._serials(connection, len(requests))
             answered = self._answered(connection, dict(zip(names, requests, strict=True)))
@@ -176,11 +179,11 @@ class Authority:
         self, request: CertificateRequest, key: bytes, name: str, generation: Generation, serial: int
     ) -> dict[str, Any]:
         profile = generation.profile
-        chance = self.world.random_stream("common name", self.kind.code, str(serial))
+        rng = self.world.random_stream("common name", self.kind.code, str(serial))
         not_after = min(request.not_after, generation.ends)
         body = der.to_be_signed(
             serial, profile.algorithm, der.authority_name(profile, self.kind),
-            subject(self.kind, request, serial, chance), (request.not_before, not_after), key,
+            subject(self.kind, request, serial, rng), (request.not_before, not_after), key,
             end_entity_extensions(profile, self.kind, request, key, generation.identifies(self.kind)),
         )  # fmt: skip
         return {
@@ -197,20 +200,23 @@ class Authority:
         query = sa.select(table.request, table.request_digest, table.certificate).where(
             table.request.in_(list(requests))
         )
-        found = {}
+        answered = {}
         for name, digest, certificate in connection.execute(query):
             if digest != requests[name].digest:
-                raise RequestConflict(f"request {name} was answered for another key or another person")
-            found[name] = bytes(certificate)
-        return found
+                raise RequestConflict(
+                    f"request {name} was already answered for another key or person; use a new identifier"
+                )
+            answered[name] = bytes(certificate)
+        return answered
 
     def _one_at_a_time(self, connection: sa.Connection) -> None:
-        """Let nobody else begin a generation, certify a responder or issue until the transaction ends."""
+        """Lock out other writers until the transaction ends: only one may begin a generation, certify a responder or
+        issue at a time."""
         self.ledger.count(connection, "serial", 0, FIRST_SERIAL)
 
     def _serials(self, connection: sa.Connection, count: int) -> list[int]:
         if self.world.settings.serials == "random":
-            self.ledger.count(connection, "serial", count, 0)  # one issuer at a time here as well
+            self.ledger.count(connection, "serial", count, 0)  # locks out other issuers here as well
             return [secure_random(SERIAL_BITS) or 1 for _ in range(count)]
         first = self.ledger.count(connection, "serial", count, FIRST_SERIAL)
         return list(range(first, first + count))
@@ -228,8 +234,10 @@ class Authority:
     # The OCSP responder
 
     def responder(self, generation: Generation) -> tuple[SoftwareKey, bytes]:
-        """The key and the certificate (DER) with which answers about a generation's certificates are signed; made anew
-        in the last month of its year. Raises TokenUnavailable."""
+        """The key and the certificate (DER) that sign OCSP responses about a generation's certificates.
+
+        The certificate lasts a year; a new one is issued in its last 30 days. Raises TokenUnavailable.
+        """
         table, now = self.ledger.responder, self.world.clock.now()
         with self.ledger.store.transaction() as connection:
             self._one_at_a_time(connection)
@@ -258,24 +266,24 @@ class Authority:
     # Looking certificates up
 
     def find(self, serial: int) -> Issued:
-        """A certificate by its serial number. Raises NoSuchCertificate."""
+        """Return the certificate with a serial number. Raises NoSuchCertificate."""
         with self.ledger.store.reading() as connection:
-            found = self.ledger.issued(connection, self.ledger.certificate.c.serial == serial)
-        if not found:
+            certificates = self.ledger.issued(connection, self.ledger.certificate.c.serial == serial)
+        if not certificates:
             raise NoSuchCertificate(f"the {self.kind.code} authority has issued no certificate {serial:X}")
-        return found[0]
+        return certificates[0]
 
     def of_holder(self, record_code: str) -> list[Issued]:
-        """The certificates of a person, in the order of their issue."""
+        """Return the certificates of a resident, given their resident record code, in the order of issue."""
         with self.ledger.store.reading() as connection:
             return self.ledger.issued(connection, self.ledger.certificate.c.holder == record_code)
 
     def of_medium(self, medium_id: str) -> list[Issued]:
-        """The certificates on a card or phone, in the order of their issue."""
+        """Return the certificates on a card or phone, in the order of issue."""
         with self.ledger.store.reading() as connection:
             return self.ledger.issued(connection, self.ledger.certificate.c.medium_id == medium_id)
 
 
 def fingerprint(certificate: bytes) -> str:
-    """The SHA-256 fingerprint of a certificate, in hexadecimal."""
+    """Return the SHA-256 fingerprint of a DER certificate in upper-case hexadecimal."""
     return hashlib.sha256(certificate).hexdigest().upper()

@@ -1,7 +1,7 @@
-"""Who may ask the authority's services, what each has asked, and what it costs.
+"""The registered callers of the authorities' services, the log of their queries, and the fees.
 
-A caller is a verifier under article 17 of the Act on JPKI, or a platform that asks for others. It shows a key; the
-store holds the key's digest only. Every answered query is in the log before its answer leaves.
+A caller is a verifier under article 17 of the Act on JPKI, or a platform that queries for others. It authenticates with
+a key; the store holds only the key's digest. Every answered query is logged before its response is sent.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ OCSP, STATUS, REVOCATION_FILE, COUNTERPART, RENEWAL, ATTRIBUTES = (
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a query costs from a day on, in yen: a check of a signature certificate, of an authentication certificate,
-    a revocation file, and the latest attributes. Linkage comes with the check."""
+    """The fees of queries in yen from the day `since`: a check of a signature certificate, a check of an authentication
+    certificate, a revocation file, and the latest attributes. Linkage is included in the check."""
 
     since: date
     signature_check: int
@@ -43,13 +43,13 @@ TARIFFS = (
     Tariff(date(2023, 1, 1), 0, 0, 0, 20),
     Tariff(date(2026, 1, 1), 20, 2, 0, 20),
 )
-"""Revocation files have been free since January 2023, and OCSP for three years; what was to follow is not known, and we
-let the former price come back."""
+"""Revocation files have been free since January 2023. OCSP was free for three years from then; the fees after that are
+not known, and we assume the former ones."""
 
 
 def fee(service: str, kind: CertificateType, day: date) -> int:
-    """What a query costs on a day, in yen."""
-    tariff = next(found for found in reversed(TARIFFS) if found.since <= day) if day >= TARIFFS[0].since else None
+    """The fee of a query on a day, in yen."""
+    tariff = next(item for item in reversed(TARIFFS) if item.since <= day) if day >= TARIFFS[0].since else None
     if tariff is None or service in (COUNTERPART, RENEWAL):
         return 0
     if service == ATTRIBUTES:
@@ -60,16 +60,16 @@ def fee(service: str, kind: CertificateType, day: date) -> int:
 
 
 class CallerNotRegistered(Exception):
-    """Somebody asked who is not a registered caller; nothing was answered."""
+    """The query is not from a registered caller; it was not answered."""
 
 
 class CallerExists(Exception):
-    """There is a caller of that name already; it was left as it is."""
+    """A caller with that name is already registered; it was not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One line of the query log: who asked which service about which certificate, and what was said."""
+    """An entry of the query log: the caller, the service, the certificate (if any), and the result (`said`)."""
 
     at: datetime
     caller: str
@@ -80,7 +80,7 @@ class Query:
 
 
 class Callers:
-    """The registered callers, and the query log."""
+    """The register of callers and the query log."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -119,36 +119,36 @@ class Callers:
         self.store = world.store(ACTOR, metadata)
 
     def register(self, name: str) -> str:
-        """Register a caller; answers its key, which is shown this once. Raises CallerExists."""
+        """Register a caller and return its key, which cannot be read again later. Raises CallerExists."""
         key = new_token()
         row = {"name": name, "key_digest": _digest(key), "registered_at": epoch(self._world.clock.now())}
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._caller), row)
         except sa.exc.IntegrityError as error:
-            raise CallerExists(f"there is a caller {name!r} already; choose another name") from error
+            raise CallerExists(f"a caller {name!r} is already registered; choose another name") from error
         return key
 
     def strike_off(self, name: str) -> bool:
-        """Take a caller off the register; False where there was none of that name."""
+        """Remove a caller from the register. Returns False if no caller has that name."""
         with self.store.transaction() as connection:
             return connection.execute(sa.delete(self._caller).where(self._caller.c.name == name)).rowcount > 0
 
     def name_of(self, key: str) -> str:
-        """The caller who has that key. Raises CallerNotRegistered."""
+        """Return the name of the caller with a key. Raises CallerNotRegistered."""
         with self.store.reading() as connection:
             name = connection.scalar(self._find, {"digest": _digest(key)})
         if name is None:
-            raise CallerNotRegistered("the caller is not registered; see: kazashi ca caller add")
+            raise CallerNotRegistered("the caller is not registered; register it with: kazashi ca caller add")
         return str(name)
 
     def names(self) -> list[str]:
-        """The registered callers."""
+        """Return the names of the registered callers in alphabetical order."""
         with self.store.reading() as connection:
             return list(connection.scalars(sa.select(self._caller.c.name).order_by(self._caller.c.name)))
 
     def log(self, queries: Sequence[Query]) -> None:
-        """Write queries to the log, on disk when it returns."""
+        """Write queries to the log. They are durable when this returns."""
         with self.store.transaction() as connection:
             self.log_in(connection, queries)
 
@@ -165,7 +165,7 @@ class Callers:
         connection.execute(self._add_query, rows)
 
     def queries(self, caller: str | None = None) -> Iterator[tuple[Query, int]]:
-        """The query log in order, with the fee of each."""
+        """Yield the queries of a caller, or all of them, in order, each with its fee in yen."""
         statement = sa.select(self._query).order_by(self._query.c.position)
         if caller is not None:
             statement = statement.where(self._query.c.caller == caller)
@@ -176,7 +176,7 @@ class Callers:
                 yield query, row.fee
 
     def bill(self, caller: str) -> int:
-        """What a caller owes for all it has asked, in yen."""
+        """Return the sum of a caller's fees in yen."""
         query = self._query
         with self.store.reading() as connection:
             return int(connection.scalar(sa.select(sa.func.sum(query.c.fee)).where(query.c.caller == caller)) or 0)

@@ -1,4 +1,4 @@
-"""The end-entity profiles: what an authentication and a signature certificate say of their holder."""
+"""Certificate requests, and the subject and extensions of the certificates that the authorities issue."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _SEX = {Sex.MALE: "1", Sex.FEMALE: "2", Sex.UNKNOWN: "3", Sex.NOT_APPLICABLE: "3
 
 
 class NoProofOfPossession(Exception):
-    """A certificate was asked for without proof that the asker has the key; none was issued."""
+    """The request does not prove possession of a private key that the authority certifies; nothing was issued."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """A request for a certificate: for whom, on which key, valid from when to when.
+    """A request for a certificate: the holder, the key and the validity period.
 
-    `certification_request` is a PKCS#10 as DER, signed with the key itself: the proof of possession. `medium_id` names
-    the card or phone that holds the key, and `renews` the serial number of the certificate that this one takes the
-    place of. `identifier` is the asker's own number of the request: asked again with the same one, an authority
-    answers the certificate that it has issued. Without one the key stands for the request.
+    `certification_request` is a PKCS#10 request as DER, signed with the key itself as proof of possession. `medium_id`
+    names the card or phone that holds the key, and `renews` is the serial number of the certificate to replace.
+    `identifier` is the requester's own identifier: an authority responds to a repeated one with the certificate
+    that it has issued. Without one, the public key identifies the request. Raises ValueError if the address is too
+    long or the validity period is empty.
     """
 
     resident: Resident
@@ -52,42 +53,50 @@ class CertificateRequest:
 
     def __post_init__(self) -> None:
         if len(self.resident.address) > MAX_ADDRESS:
-            raise ValueError(f"an address in a certificate has at most {MAX_ADDRESS} characters")
+            raise ValueError(
+                f"the address has {len(self.resident.address)} characters; a certificate holds at most {MAX_ADDRESS}"
+            )
         if self.not_after <= self.not_before:
-            raise ValueError("a certificate ends after it begins; has the card or the period of stay ended?")
+            raise ValueError(
+                f"the certificate would end at {self.not_after}, before it begins; "
+                "check whether the card or the period of stay has ended"
+            )
 
     @property
     def digest(self) -> bytes:
-        """What tells this request from another that came under the same identifier."""
+        """A digest of key and holder, which distinguishes requests with the same identifier."""
         return hashlib.sha256(self.certification_request + self.resident.code.encode()).digest()
 
     def proven_key(self, algorithm: Algorithm) -> bytes:
-        """The public key as SubjectPublicKeyInfo. Raises NoProofOfPossession where the request does not prove that its
-        sender has the private one, or where the key is not one that the authority certifies."""
+        """Return the public key as SubjectPublicKeyInfo.
+
+        Raises NoProofOfPossession if the request does not prove possession of the private key, or if the key is not
+        of the given algorithm.
+        """
         try:
             request = x509.load_der_x509_csr(self.certification_request)
             key, proven = request.public_key(), request.is_signature_valid
         except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
-            raise NoProofOfPossession(
-                "the request is no PKCS#10 certification request that could be checked"
-            ) from error
+            raise NoProofOfPossession("the request is not a readable PKCS#10 certification request") from error
         if not proven:
-            raise NoProofOfPossession("the request's signature is not by the key that it asks a certificate for")
+            raise NoProofOfPossession("the request's signature does not verify with the key in the request")
         fits = (
             isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048 and key.public_numbers().e == 65537
             if algorithm is Algorithm.RSA_2048
             else isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)
         )
         if not fits:
-            raise NoProofOfPossession(f"the authority certifies {algorithm.value} keys, and this is another")
+            raise NoProofOfPossession(
+                f"the authority certifies {algorithm.value} keys only; request one for such a key"
+            )
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def subject(kind: CertificateType, request: CertificateRequest, serial: int, chance: Random) -> bytes:
-    """The holder's distinguished name. Its common name tells office and day, and is new with every certificate."""
+def subject(kind: CertificateType, request: CertificateRequest, serial: int, rng: Random) -> bytes:
+    """The holder's distinguished name. Its common name has the office and the day, and is unique to the certificate."""
     municipality = request.resident.municipality
     if kind is CertificateType.AUTHENTICATION:
-        return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, chance)))
+        return der.name(("C", "JP"), ("CN", _authentication_common_name(request, serial, rng)))
     instant = request.not_before.astimezone(JST)
     return der.name(
         ("C", "JP"),
@@ -97,11 +106,11 @@ def subject(kind: CertificateType, request: CertificateRequest, serial: int, cha
     )
 
 
-def _authentication_common_name(request: CertificateRequest, serial: int, chance: Random) -> str:
-    """23 characters: a running number, 4, the year's low byte in hexadecimal, month in hexadecimal, day in base 36,
-    four letters, the municipality, 003A. The fields are those seen in public; how the real ones are filled is not."""
+def _authentication_common_name(request: CertificateRequest, serial: int, rng: Random) -> str:
+    """23 characters: a running number, 4, the year's low byte in hexadecimal, the month in hexadecimal, the day in
+    base 36, four letters, the municipality, 003A. The fields are public; how the real authority fills them is not."""
     day = request.not_before.astimezone(JST)
-    letters = "".join(chance.choices(ascii_uppercase, k=4))
+    letters = "".join(rng.choices(ascii_uppercase, k=4))
     stamp = f"{day.year & 0xFF:02X}{day.month:X}{_BASE_36[day.day]}"
     return f"{serial % 10**5:05d}4{stamp}{letters}{request.resident.municipality.code}003A"
 
@@ -110,7 +119,7 @@ _USAGE = {
     CertificateType.AUTHENTICATION: der.extension(der.KEY_USAGE, asn1.bits(b"\x80", 7), critical=True),
     CertificateType.SIGNATURE: der.extension(der.KEY_USAGE, asn1.bits(b"\xc0", 6), critical=True),
 }
-"""digitalSignature; digitalSignature and nonRepudiation."""
+"""digitalSignature for authentication; digitalSignature and nonRepudiation for signatures."""
 
 _CLIENT = der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.CLIENT_AUTHENTICATION)))
 
@@ -118,8 +127,8 @@ _CLIENT = der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.CLIEN
 def end_entity_extensions(
     profile: Profile, kind: CertificateType, request: CertificateRequest, public_key: bytes, issuer: bytes
 ) -> Sequence[bytes]:
-    """The extensions in the order in which the kind's profile has them; `issuer` is the one that names the authority's
-    key."""
+    """The extensions of a holder's certificate in the order of its profile; `issuer` is the authorityKeyIdentifier
+    extension."""
     municipality = request.resident.municipality
     partition = der.partition_attributes(profile, kind, municipality.prefecture_romaji, municipality.romaji)
     shared = (
@@ -139,7 +148,8 @@ def _issuer_alternative_name(profile: Profile, kind: CertificateType) -> bytes:
 
 
 def _four_attributes(profile: Profile, resident: Resident) -> list[tuple[str, str]]:
-    """Name, date of birth, sex and address, with the flags of substituted characters, in the order of the profile."""
+    """The OIDs and values of name, date of birth, sex, address and the two strings of substitution flags, in the order
+    of the profile."""
     name, name_flags = substituted(str(resident.name), profile.substitute)
     address, address_flags = substituted(resident.address, profile.substitute)
     values = (
@@ -160,7 +170,7 @@ _AUTHORITY_CONSTRAINTS = der.extension(der.BASIC_CONSTRAINTS, asn1.sequence(asn1
 
 
 def root_extensions(profile: Profile, kind: CertificateType, public_key: bytes) -> Sequence[bytes]:
-    """The five extensions of an authority's own certificate, in their order."""
+    """The five extensions of an authority's own certificate, in the order of its profile."""
     return (
         _AUTHORITY_USAGE,
         der.extension(der.SUBJECT_ALT_NAME, der.authority_alternative_name(profile, kind)),
@@ -171,7 +181,8 @@ def root_extensions(profile: Profile, kind: CertificateType, public_key: bytes) 
 
 
 def responder_extensions(issuer: bytes, public_key: bytes) -> Sequence[bytes]:
-    """The extensions of an OCSP responder's certificate: it signs answers, and need not be asked about itself."""
+    """The extensions of an OCSP responder's certificate, with id-pkix-ocsp-nocheck: clients need not check its own
+    revocation status."""
     return (
         _USAGE[CertificateType.AUTHENTICATION],
         der.extension(der.EXTENDED_KEY_USAGE, asn1.sequence(asn1.oid(der.OCSP_SIGNING))),

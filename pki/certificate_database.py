@@ -1,4 +1,4 @@
-"""An authority's own store: its generations, what it has issued, and what became of it."""
+"""An authority's store: its generations, issued certificates, revocations and revocation lists."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kazashi.world.outbox import Inbox
 from kazashi.world.storage import Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
-"""The names of the revocation list of everybody and of that of the authority's own certificates; every other list bears
-the code of its municipality."""
+"""The names of the full revocation list and of the list of the authority's own certificates. Every other list has the
+code of its municipality as its name."""
 
 
 def store_name(kind: CertificateType) -> str:
@@ -28,13 +28,16 @@ def store_name(kind: CertificateType) -> str:
 
 
 class NoSuchCertificate(Exception):
-    """The authority has issued no certificate of that serial number."""
+    """The authority has not issued a certificate with that serial number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate as the authority's records have it. `holder` is a resident record code; `medium_id` names the card
-    or the phone; `predecessor` is the serial number of the certificate that this one renewed."""
+    """The record of an issued certificate.
+
+    `holder` is a resident record code, `partition` the code of a municipality. `medium_id` names the card or phone.
+    `predecessor` is the serial number of the certificate that this one renewed. `certificate` is DER.
+    """
 
     serial: int
     generation: str
@@ -49,7 +52,7 @@ class Issued:
 
 
 class CertificateDatabase:
-    """The tables, and the questions that are asked of them. What they mean is for those who use it."""
+    """The tables of an authority's store and the queries on them. The rules are in the classes that use it."""
 
     def __init__(self, world: World, kind: CertificateType) -> None:
         self.kind = kind
@@ -93,7 +96,7 @@ class CertificateDatabase:
             sa.Column("recorded_at", sa.BigInteger, nullable=False),
             sa.Column("ended_at", sa.BigInteger),
             sa.Column("ended_position", sa.BigInteger),
-            # It holds all that a municipality's list is made of: the rows themselves lie scattered over the table.
+            # A covering index for a municipality's list, whose rows are scattered over the table.
             sa.Index("revocation_partition", "generation", "partition", "position", "serial", "at", "reason", "expires",
                      "ended_position"),
             sa.Index("revocation_expires", "generation", "expires"),
@@ -130,7 +133,7 @@ class CertificateDatabase:
         )  # fmt: skip
         at: sa.BindParameter[int] = sa.bindparam("at")
         in_force = (revocation.c.recorded_at <= at) & (revocation.c.ended_at.is_(None) | (revocation.c.ended_at > at))
-        self._standing = (
+        self._status_query = (
             sa.select(certificate.c.serial, certificate.c.generation, certificate.c.not_after, revocation.c.at,
                       revocation.c.reason)
             .outerjoin(revocation, (revocation.c.serial == certificate.c.serial) & in_force)
@@ -140,10 +143,10 @@ class CertificateDatabase:
         self.store = world.store(store_name(kind), metadata)
 
     def count(self, connection: sa.Connection, name: str, by: int, first: int) -> int:
-        """Take `by` numbers of a running count that starts at `first`; answers the first one taken.
+        """Take `by` numbers from a counter that starts at `first`; return the first one taken.
 
-        Whoever takes numbers holds the count until the transaction ends: what is counted is committed in its order, and
-        a transaction that comes to nothing leaves no gap.
+        The counter stays locked until the transaction ends. Transactions are therefore committed in the order of their
+        numbers, and one that is rolled back leaves no gap.
         """
         value = connection.scalar(self._count, {"n": name, "by": by})
         if value is None:
@@ -153,11 +156,11 @@ class CertificateDatabase:
         return int(value) - by
 
     def ensure_lists(self, connection: sa.Connection, lists: set[tuple[str, str]]) -> None:
-        """Note which revocation lists, by generation and name, there must be from now on."""
+        """Register the revocation lists, by generation and name, that must be published from now on."""
         table = self.revocation_list
         for generation, name in lists - self._listed:
-            here = (table.c.generation == generation) & (table.c.name == name)
-            if connection.scalar(sa.select(table.c.number).where(here)) is None:
+            condition = (table.c.generation == generation) & (table.c.name == name)
+            if connection.scalar(sa.select(table.c.number).where(condition)) is None:
                 row = {
                     "generation": generation,
                     "name": name,
@@ -173,15 +176,15 @@ class CertificateDatabase:
     def log(
         self, connection: sa.Connection, at: datetime, entries: Sequence[tuple[str, int | None, dict[str, Any]]]
     ) -> None:
-        """Add to the event log: what, to which serial number, and the rest."""
+        """Add entries to the event log: event name, serial number and details."""
         if entries:
             connection.execute(
                 sa.insert(self._event), [event_row(at, what, detail, serial=serial) for what, serial, detail in entries]
             )
 
     def status(self, connection: sa.Connection, serial: int, at: datetime) -> CertificateStatus | None:
-        """How a certificate stood, as it was known at an instant; None for a serial number that was never issued."""
-        row = connection.execute(self._standing, {"serial": serial, "at": epoch(at)}).first()
+        """Return a certificate's status as recorded at an instant, or None if the serial number was never issued."""
+        row = connection.execute(self._status_query, {"serial": serial, "at": epoch(at)}).first()
         if row is None:
             return None
         not_after = from_epoch(row.not_after)
@@ -193,7 +196,8 @@ class CertificateDatabase:
         return CertificateStatus(serial, row.generation, state, not_after, from_epoch(row.at), reason)
 
     def issued(self, connection: sa.Connection, *conditions: Any) -> list[Issued]:
-        """The certificates that meet conditions on the certificate table, in the order of their serial numbers."""
+        """Return the certificates that meet conditions on the certificate table, in the order of notBefore, then of
+        serial number."""
         table = self.certificate
         query = sa.select(table).where(*conditions).order_by(table.c.not_before, table.c.serial)
         return [

@@ -1,4 +1,4 @@
-"""Which characters a certificate can hold: JIS X 0208 and JIS X 0212; what lies outside is replaced and flagged."""
+"""Replacement of characters that a certificate cannot hold: those outside JIS X 0208 and JIS X 0212."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ _FIRST_IDEOGRAPHIC_SELECTOR, _LAST_IDEOGRAPHIC_SELECTOR = 0xE0100, 0xE01EF
 
 
 def substituted(text: str, substitute: str) -> tuple[str, str]:
-    """The text as a certificate holds it, and its flags: `1` for each character that was replaced, else `0`.
+    """Return the text with `substitute` for characters that do not fit, and a string of flags.
 
-    Both answers have the same length in characters. A variation selector chooses a glyph and is no character: it is
-    left out of both.
+    The flags are `1` for each character that was replaced and `0` for the others, so that both strings have the same
+    length. Variation selectors are left out of both, because they choose a glyph and are not characters.
     """
     characters = [character for character in text if not _is_selector(character)]
     fits = [_representable(character) for character in characters]

@@ -1,7 +1,7 @@
-"""What a registry event does to the certificates of the person to whom it happened.
+"""The consequences of registry events for the certificates of the resident concerned.
 
-The law says which certificate ends with what (Act on JPKI, articles 12 and 31); the reason codes are those whose
-published meaning is nearest.
+The Act on JPKI, articles 12 and 31, says which events end which certificate. The reason codes are those whose
+published meaning is closest.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from kazashi.resident_registry.event import Event
 
 
 class Consequence(NamedTuple):
-    """The reason for which each kind of certificate is revoked, or held where it is the hold's; None where it lives."""
+    """The reason for which each type of certificate is revoked or put on hold; None if it is not affected."""
 
     signature: Reason | None
     authentication: Reason | None
 
     def of(self, kind: CertificateType) -> Reason | None:
-        """What happens to certificates of a kind."""
+        """Return the reason for one type of certificate, or None."""
         return self.signature if kind is CertificateType.SIGNATURE else self.authentication
 
 
@@ -54,11 +54,11 @@ TABLE: Mapping[type[Event], Consequence] = {
     events.Renewal: NOTHING,  # the old certificate is superseded when the new one is issued
     events.StayExtension: NOTHING,
 }
-"""By event; an emigration here is one that ends the use of the card."""
+"""Consequences by event. `Emigration` here is one that ends the use of the card; see `consequence`."""
 
 
 def consequence(event: type[Event], details: Mapping[str, Any]) -> Consequence:
-    """What an event does to certificates, given the details in J-LIS's notice of it."""
+    """Return the consequence of an event for certificates, given the details in J-LIS's notice."""
     if event is events.Emigration and details.get("continued"):
-        return _CHANGED  # the address goes, the record does not: the signature certificate can be issued anew abroad
+        return _CHANGED  # only the address ends, not the record: a new signature certificate can be issued abroad
     return TABLE[event]

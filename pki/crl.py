@@ -1,4 +1,4 @@
-"""Revocation lists (RFC 5280, section 5) as DER, built whole from their entries or out of yesterday's list."""
+"""Revocation lists (RFC 5280, section 5) as DER, built from their entries or from the previous list."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from kazashi.pki.signing_key import SigningKey
 from kazashi.world.clock import from_epoch
 
 NO_REASON = int(Reason.UNSPECIFIED)
-"""Absence of the extension says the same, and RFC 5280 wants it absent."""
+"""The reason that is encoded by leaving the extension out, as RFC 5280 requires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a list is about: `extensions` is its issuing distribution point, or nothing for a list of everything."""
+    """The scope of a list: its issuing distribution point extension (DER), or no bytes for the full list."""
 
     issuing_distribution_point: bytes = b""
 
 
 def partition_scope(where: Iterable[der.Relative]) -> Scope:
-    """One municipality's people. The extension is critical, or a part could be passed off as the whole."""
+    """The scope of a municipality's list. The extension is critical; otherwise a partition could be passed off as the
+    full list."""
     return _scope(where, asn1.implicit(1, b"\xff"))
 
 
 def authority_scope(where: Iterable[der.Relative]) -> Scope:
-    """The authority's own certificates."""
+    """The scope of the list of the authority's own certificates."""
     return _scope(where, asn1.implicit(2, b"\xff"))
 
 
@@ -44,7 +45,7 @@ def _scope(where: Iterable[der.Relative], only: bytes) -> Scope:
 
 
 def encode_entry(serial: int, at: int, reason: int) -> bytes:
-    """One entry as DER, the same bytes as among many; `serial` as in a signed column."""
+    """One entry as DER, with the same bytes as from `encode_entries`. `serial` may be a signed 64-bit value."""
     code = asn1.sequence(der.extension(der.REASON_CODE, asn1.integer(reason, asn1.ENUMERATED)))
     return asn1.sequence(
         asn1.integer(serial % (1 << 64)), asn1.utc_time(from_epoch(at)), code if reason != NO_REASON else b""
@@ -53,7 +54,7 @@ def encode_entry(serial: int, at: int, reason: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SignedCrl:
-    """A signed list in pieces, which put together are its DER: a list of hundreds of megabytes is held once."""
+    """A signed list as pieces of DER, so that a list of hundreds of megabytes is in memory only once."""
 
     pieces: tuple[bytes | bytearray | memoryview, ...]
 
@@ -69,7 +70,7 @@ def sign_list(
     updates: tuple[datetime, datetime],
     entries: tuple[bytes | bytearray | memoryview, ...],
 ) -> SignedCrl:
-    """A version 2 list of a generation: thisUpdate and nextUpdate in `updates`, `entries` as DER. Raises
+    """Sign a version 2 list with a generation's key; `updates` is (thisUpdate, nextUpdate), `entries` are DER. Raises
     TokenUnavailable."""
     algorithm = der.SIGNATURE_ALGORITHM[generation.profile.algorithm]
     before = b"".join(
@@ -103,14 +104,15 @@ def _signature(
 
 @dataclass(frozen=True, slots=True)
 class ReadList:
-    """What is needed of a list to make the next one: its number, and where its entries begin and end."""
+    """The parts of a list that are needed to make the next one: its number, and the offsets where its entries begin and
+    end."""
 
     number: int
     entries: tuple[int, int]
 
 
 def read_list(data: bytes) -> ReadList:
-    """Find a list's number and entries. Raises MalformedDer."""
+    """Return a list's number and the offsets of its entries. Raises MalformedDer."""
     body = asn1.Reader(data).inside(asn1.SEQUENCE).inside(asn1.SEQUENCE)
     for _ in ("version", "algorithm", "issuer", "thisUpdate", "nextUpdate"):
         body.skip()
@@ -125,7 +127,7 @@ def read_list(data: bytes) -> ReadList:
             if extension.tag == asn1.BOOLEAN:
                 extension.skip()
             return ReadList(asn1.Reader(extension.contents(asn1.OCTET_STRING)).number(), entries)
-    raise asn1.MalformedDer("the list has no number")
+    raise asn1.MalformedDer("the revocation list has no cRLNumber extension")
 
 
 @lru_cache(maxsize=1)
@@ -134,18 +136,18 @@ def _crl_number() -> bytes:
 
 
 def without(data: bytes, span: tuple[int, int], removed: Iterable[bytes]) -> tuple[memoryview, ...]:
-    """The entries of a list less some of them, in pieces that share the list's bytes.
+    """The entries of a list without some of them, in pieces that share the list's bytes.
 
-    `removed` are entries as DER, in the order in which they stand: one pass over the list finds them all. An entry of
-    some 36 bytes is not met by chance across the border of two others. Raises KeyError where one is not there.
+    `removed` are entries as DER in the order of the list, so that one pass finds them all. An entry of about 36 bytes
+    does not occur by chance across the border of two others. Raises KeyError if an entry is not in the list.
     """
     view, (place, end) = memoryview(data), span
     kept = []
     for entry in removed:
-        found = data.find(entry, place, end)
-        if found < 0:
+        position = data.find(entry, place, end)
+        if position < 0:
             raise KeyError(entry.hex())
-        kept.append(view[place:found])
-        place = found + len(entry)
+        kept.append(view[place:position])
+        place = position + len(entry)
     kept.append(view[place:end])
     return tuple(piece for piece in kept if len(piece))

@@ -1,6 +1,6 @@
-"""Many entries of a revocation list as DER at once, out of columns of numbers.
+"""Encode many entries of a revocation list at once, from columns of numbers to DER.
 
-A module of its own, because numpy takes longer to import than most commands take to run.
+This is a separate module because numpy takes longer to import than most commands take to run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Entries in columns, all of one length: serial numbers (64 bits, unsigned ones taken as they are in a signed
-    column), instants in seconds since 1970 up to 2049, reasons."""
+    """Entries as columns of equal length: serial numbers (unsigned 64-bit values stored as signed), instants in
+    seconds since 1970 (up to 2049), and reason codes."""
 
     serials: Numbers
     at: Numbers
@@ -34,20 +34,20 @@ class Entries:
 
 
 def entries_of_rows(rows: Sequence[tuple[Any, ...]]) -> Entries:
-    """The entries in rows of serial number, instant and reason."""
+    """Convert rows of serial number, instant and reason to entries."""
     return Entries(*(np.array([row[column] for row in rows], np.int64) for column in range(3)))
 
 
 def entries_of_text(serials: str, at: str, reasons: str) -> Entries:
-    """The entries in three columns, each a text of whole numbers with commas between them (`storage.joined`)."""
+    """Convert three columns, each a text of comma-separated integers (`storage.joined`), to entries."""
     return Entries(*(np.fromstring(column, np.int64, sep=",") for column in (serials, at, reasons)))
 
 
 def encode_entries(entries: Entries) -> Iterator[bytes]:
-    """The entries as DER, one after the other, in pieces.
+    """Yield the entries as concatenated DER, in pieces.
 
-    Entries of one shape (the width of the serial number, with a reason or without) are written together as the rows of
-    a matrix; a million of them take a tenth of a second.
+    Entries of the same shape (width of the serial number, with or without a reason) are encoded together as the rows
+    of a matrix. A million entries take a tenth of a second.
     """
     for start in range(0, len(entries), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -56,7 +56,7 @@ def encode_entries(entries: Entries) -> Iterator[bytes]:
 
 def _encode(serials: npt.NDArray[np.uint64], at: Numbers, reasons: Numbers) -> bytes:
     octets = serials.astype(">u8").view(np.uint8).reshape(-1, 8)
-    # The width of a positive INTEGER: a bit more than its highest bit, rounded up to bytes.
+    # The width of a positive INTEGER in bytes: one bit more than its highest bit, rounded up.
     width = np.ones(len(serials), np.int64)
     for size in range(1, 9):
         width[serials >> np.uint64(8 * size - 1) != 0] = size + 1
@@ -65,9 +65,9 @@ def _encode(serials: npt.NDArray[np.uint64], at: Numbers, reasons: Numbers) -> b
     if len(shapes) == 1:
         return _rows(octets, at, reasons, int(shapes[0])).tobytes()
     pieces = [b""] * len(serials)
-    for found in shapes:
-        chosen = np.flatnonzero(shape == found)
-        rows = _rows(octets[chosen], at[chosen], reasons[chosen], int(found))
+    for value in shapes:
+        chosen = np.flatnonzero(shape == value)
+        rows = _rows(octets[chosen], at[chosen], reasons[chosen], int(value))
         for place, row in zip(chosen, rows, strict=True):
             pieces[place] = row.tobytes()
     return b"".join(pieces)
@@ -98,7 +98,7 @@ def _template(width: int, with_reason: bool) -> bytes:
 
 
 def _digits(at: Numbers) -> npt.NDArray[np.uint8]:
-    """yymmddHHMMSS as ASCII, a row for each instant."""
+    """Each instant as yymmddHHMMSS in ASCII, one row per instant."""
     days, seconds = np.divmod(at, 86400)
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]")

@@ -1,4 +1,4 @@
-"""The pieces of a JPKI certificate as DER. Those that many certificates share are built once."""
+"""DER encoding of the parts of a JPKI certificate. Parts that many certificates share are encoded once and cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNATURE_ALGORITHM = {
     Algorithm.RSA_2048: asn1.sequence(asn1.oid("1.2.840.113549.1.1.11"), asn1.ABSENT_PARAMETERS),
     Algorithm.P_384: asn1.sequence(asn1.oid("1.2.840.10045.4.3.3")),
 }
-"""sha256WithRSAEncryption with its NULL, ecdsa-with-SHA384 without parameters."""
+"""AlgorithmIdentifiers: sha256WithRSAEncryption with NULL parameters, ecdsa-with-SHA384 without parameters."""
 
 KEY_USAGE, SUBJECT_ALT_NAME, ISSUER_ALT_NAME = "2.5.29.15", "2.5.29.17", "2.5.29.18"
 BASIC_CONSTRAINTS, DISTRIBUTION_POINTS, POLICIES = "2.5.29.19", "2.5.29.31", "2.5.29.32"
@@ -30,14 +30,14 @@ Relative = tuple[str, str]
 
 
 def authority_attributes(profile: Profile, kind: CertificateType) -> tuple[Relative, ...]:
-    """The authority's own name."""
+    """The attributes of an authority's distinguished name."""
     return (("C", "JP"), ("O", profile.organisation), ("OU", kind.unit), ("OU", profile.operator))
 
 
 def partition_attributes(
     profile: Profile, kind: CertificateType, prefecture_romaji: str, municipality_romaji: str
 ) -> tuple[Relative, ...]:
-    """The directory entry of one municipality's revocation list."""
+    """The name of the directory entry of one municipality's revocation list."""
     return (
         ("C", "JP"),
         ("O", profile.organisation),
@@ -49,7 +49,7 @@ def partition_attributes(
 
 
 def name(*attributes: Relative) -> bytes:
-    """A distinguished name, one attribute to an RDN: C as PrintableString, everything else as UTF8String."""
+    """A distinguished name with one attribute per RDN: C as PrintableString, everything else as UTF8String."""
     return asn1.sequence(
         *(
             asn1.tlv(
@@ -66,23 +66,23 @@ def name(*attributes: Relative) -> bytes:
 
 @lru_cache(maxsize=64)
 def authority_name(profile: Profile, kind: CertificateType) -> bytes:
-    """The authority's own name."""
+    """An authority's distinguished name as DER."""
     return name(*authority_attributes(profile, kind))
 
 
 def directory_name(attributes: Iterable[Relative]) -> bytes:
-    """A name as a GeneralName."""
+    """A GeneralName of the form directoryName."""
     return asn1.explicit(4, name(*attributes))
 
 
 def extension(oid: str, value: bytes, *, critical: bool = False) -> bytes:
-    """One extension around a DER value; the FALSE that is the default is not written."""
+    """An extension with a DER value. `critical` is encoded only if it is true, because FALSE is the default."""
     return asn1.sequence(asn1.oid(oid), asn1.TRUE if critical else b"", asn1.octets(value))
 
 
 @lru_cache(maxsize=64)
 def authority_alternative_name(profile: Profile, kind: CertificateType) -> bytes:
-    """The authority's Japanese name, as GeneralNames: the same in its own certificate and in all that it issues."""
+    """An authority's Japanese name as GeneralNames: the same in its own certificate and in all that it issues."""
     return asn1.sequence(
         directory_name(
             (
@@ -96,19 +96,19 @@ def authority_alternative_name(profile: Profile, kind: CertificateType) -> bytes
 
 
 def full_name(attributes: Iterable[Relative]) -> bytes:
-    """A DistributionPointName that is a directory entry."""
+    """A DistributionPointName with the name of a directory entry."""
     return asn1.explicit(0, asn1.explicit(0, directory_name(attributes)))
 
 
 @lru_cache(maxsize=4096)
 def distribution_point(attributes: tuple[Relative, ...]) -> bytes:
-    """The extension with one CRL distribution point, a directory entry."""
+    """The cRLDistributionPoints extension with one distribution point, a directory entry."""
     return extension(DISTRIBUTION_POINTS, asn1.sequence(asn1.sequence(full_name(attributes))))
 
 
 @lru_cache(maxsize=64)
 def policies(profile: Profile, kind: CertificateType, medium: Medium) -> bytes:
-    """The extension with the one certificate policy, with the address of the practice statement."""
+    """The certificatePolicies extension with one policy and the URI of the practice statement."""
     qualifier = asn1.sequence(asn1.oid("1.3.6.1.5.5.7.2.1"), asn1.tlv(asn1.IA5, profile.cps_uri.encode("ascii")))
     policy = asn1.sequence(asn1.oid(profile.policy(kind, medium)), asn1.sequence(qualifier))
     return extension(POLICIES, asn1.sequence(policy), critical=True)
@@ -116,7 +116,7 @@ def policies(profile: Profile, kind: CertificateType, medium: Medium) -> bytes:
 
 @lru_cache(maxsize=64)
 def authority_key_identifier(profile: Profile, kind: CertificateType, key_identifier: bytes, serial: int) -> bytes:
-    """The extension that names the generation by key, by issuer and by serial number."""
+    """The authorityKeyIdentifier extension, which names a generation by key, issuer and serial number."""
     return extension(
         AUTHORITY_KEY_IDENTIFIER,
         asn1.sequence(
@@ -128,25 +128,25 @@ def authority_key_identifier(profile: Profile, kind: CertificateType, key_identi
 
 
 def key_identifier(public_key: bytes) -> bytes:
-    """SHA-1 over the key's bits in a SubjectPublicKeyInfo (RFC 5280, 4.2.1.2, method 1). Raises MalformedDer."""
+    """The SHA-1 of the key bits in a SubjectPublicKeyInfo (RFC 5280, 4.2.1.2, method 1). Raises MalformedDer."""
     fields = asn1.Reader(public_key).inside(asn1.SEQUENCE)
     fields.skip()
     return hashlib.sha1(fields.contents(asn1.BIT_STRING)[1:], usedforsecurity=False).digest()
 
 
 def subject_key_identifier(public_key: bytes) -> bytes:
-    """The extension with the key's identifier."""
+    """The subjectKeyIdentifier extension for a SubjectPublicKeyInfo. Raises MalformedDer."""
     return extension(SUBJECT_KEY_IDENTIFIER, asn1.octets(key_identifier(public_key)))
 
 
 def ocsp_location(uri: str) -> bytes:
-    """The extension that says where the OCSP responder is."""
+    """The authorityInfoAccess extension with the URI of the OCSP responder."""
     access = asn1.sequence(asn1.oid("1.3.6.1.5.5.7.48.1"), asn1.implicit(6, uri.encode("ascii")))
     return extension(AUTHORITY_INFORMATION, asn1.sequence(access))
 
 
 def other_names(values: Iterable[tuple[str, str]]) -> bytes:
-    """The extension with a subjectAltName of otherNames that hold UTF8Strings, in the order given."""
+    """The subjectAltName extension with otherNames: pairs of OID and UTF8String value, in the given order."""
     names = (asn1.explicit(0, asn1.oid(oid), asn1.explicit(0, asn1.utf8(value))) for oid, value in values)
     return extension(SUBJECT_ALT_NAME, asn1.sequence(*names))
 
@@ -160,7 +160,11 @@ def to_be_signed(
     public_key: bytes,
     extensions: Iterable[bytes],
 ) -> bytes:
-    """The signed part of a version 3 certificate; `public_key` a SubjectPublicKeyInfo."""
+    """The TBSCertificate of a version 3 certificate.
+
+    `issuer`, `subject` and the extensions are DER, `validity` is (notBefore, notAfter), and `public_key` is a
+    SubjectPublicKeyInfo.
+    """
     return asn1.sequence(
         asn1.explicit(0, asn1.integer(2)),
         asn1.integer(serial),
@@ -174,5 +178,5 @@ def to_be_signed(
 
 
 def signed(body: bytes, algorithm: Algorithm, signature: bytes) -> bytes:
-    """A signed object: a certificate, a revocation list, the core of an OCSP response."""
+    """A signed object: the body, its algorithm and its signature, as in a certificate or a revocation list."""
     return asn1.sequence(body, SIGNATURE_ALGORITHM[algorithm], asn1.bits(signature))

@@ -1,7 +1,7 @@
-"""The authorities' directory: a real slapd that holds every revocation list at the name that certificates give for it.
+"""The authorities' LDAP directory: a slapd with every revocation list under the name that certificates give for it.
 
-A client takes the distribution point's directory name out of a certificate and asks for the entry's
-`certificateRevocationList`. An entry holds a list for each generation of the authority's key.
+A client takes the directory name from a certificate's distribution point and reads the entry's
+`certificateRevocationList`. An entry has one list per generation of the authority's key.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _SBIN = "/usr/sbin:/sbin"
 
 
 class DirectoryUnavailable(Exception):
-    """slapd cannot be had or did not take the lists; the message has its words."""
+    """slapd is missing, did not start or rejected the lists; the message includes its output."""
 
 
 class Directory:
-    """A slapd of the world's own, on loopback, whose writes come over a socket in the world directory alone."""
+    """A slapd for one world, which serves on loopback and accepts writes only over a socket in the world directory."""
 
     def __init__(self, world: World, port: int = DIRECTORY.number) -> None:
         self._home = world.run / "directory"
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self._held: dict[str, dict[str, bytes]] = {}
+        self._loaded: dict[str, dict[str, bytes]] = {}
         self._failed = False
 
     @property
     def uri(self) -> str:
-        """Where clients ask."""
+        """The LDAP URI for clients."""
         return f"ldap://{HOST}:{self._port}"
 
     @property
@@ -50,12 +50,12 @@ class Directory:
         return "ldapi://" + str(self._home / "slapd.sock").replace("/", "%2F")
 
     def start(self, publications: Iterable[Publication]) -> None:
-        """Start slapd with what is published now. Raises DirectoryUnavailable."""
+        """Start slapd and load the published lists. Raises DirectoryUnavailable."""
         slapd = shutil.which("slapd", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
         if slapd is None or shutil.which("ldapmodify") is None:
             raise DirectoryUnavailable("slapd or ldapmodify is missing; run: apt-get install slapd ldap-utils")
         shutil.rmtree(self._home, ignore_errors=True)
-        self._held.clear()
+        self._loaded.clear()
         (self._home / "data").mkdir(parents=True, mode=0o700)
         configuration = self._home / "slapd.conf"
         configuration.write_text(
@@ -73,26 +73,26 @@ class Directory:
         self.load(publications)
 
     def stop(self) -> None:
-        """End slapd."""
+        """Stop slapd."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
 
     def load(self, publications: Iterable[Publication]) -> int:
-        """Bring the entries up to what is published; answers how many were written. Raises DirectoryUnavailable."""
-        if self._failed:  # how much slapd took is not known; it starts anew, empty
+        """Update the entries to the published lists; return how many were written. Raises DirectoryUnavailable."""
+        if self._failed:  # nobody knows how much slapd accepted, so it is restarted empty
             self.stop()
             self._failed = False
             self.start(publications)
-            return len(self._held)
+            return len(self._loaded)
         changed: list[str] = []
         written = 0
         for name, lists in _entries(publications).items():
-            if self._held.get(name) == lists:
+            if self._loaded.get(name) == lists:
                 continue
             changed += self._ldif(name, lists)
-            self._held[name] = lists
+            self._loaded[name] = lists
             written += 1
         if changed:
             done = subprocess.run(
@@ -101,34 +101,34 @@ class Directory:
             )  # fmt: skip
             if done.returncode:
                 self._failed = True
-                words = " ".join(done.stderr.decode(errors="replace").split())
-                raise DirectoryUnavailable(f"slapd did not take the lists: {words}")
+                output = " ".join(done.stderr.decode(errors="replace").split())
+                raise DirectoryUnavailable(f"slapd rejected the lists: {output}")
         return written
 
     def _wait(self) -> None:
         assert self._process is not None
         for _ in range(200):
-            asked = subprocess.run(
+            reply = subprocess.run(
                 ["ldapwhoami", "-Q", "-Y", "EXTERNAL", "-H", self._socket], capture_output=True, check=False
             )
-            if asked.returncode == 0:
+            if reply.returncode == 0:
                 return
             try:
                 self._process.wait(0.05)
             except subprocess.TimeoutExpired:
                 continue
             break
-        words = (self._home / "slapd.log").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise DirectoryUnavailable(f"slapd did not start on port {self._port}: {words[-1]}")
+        output = (self._home / "slapd.log").read_text(errors="replace").strip().splitlines() or ["no error output"]
+        raise DirectoryUnavailable(f"slapd did not start on port {self._port}: {output[-1]}")
 
     def _ldif(self, name: str, lists: dict[str, bytes]) -> Iterator[str]:
-        """The changes that bring an entry, and those above it that are not there, to what they should be."""
+        """The LDIF lines that create an entry and its missing ancestors, and set its lists."""
         parts = name.split(",")
         for depth in range(len(parts) - 1, -1, -1):
             above = ",".join(parts[depth:])
-            if above not in self._held:
+            if above not in self._loaded:
                 yield from _added(above)
-                self._held[above] = {}
+                self._loaded[above] = {}
         yield f"dn: {name}"
         yield "changetype: modify"
         for attribute in sorted({key.partition(" ")[0] for key in lists}):
@@ -141,7 +141,7 @@ class Directory:
 
 
 def _entries(publications: Iterable[Publication]) -> dict[str, dict[str, bytes]]:
-    """What each entry should hold: values by their attribute and generation."""
+    """The wanted values of each entry, by attribute and generation."""
     entries: dict[str, dict[str, bytes]] = {}
     for publication in publications:
         kind = publication.authority.kind
@@ -161,13 +161,13 @@ def _entries(publications: Iterable[Publication]) -> dict[str, dict[str, bytes]]
 
 
 def partition_entry(kind: CertificateType, code: str) -> str:
-    """The entry of a municipality's lists, as LDAP writes names."""
+    """The distinguished name, in LDAP notation, of the entry with a municipality's lists."""
     place = municipality(code)
     return distinguished_name(der.partition_attributes(EMULATED, kind, place.prefecture_romaji, place.romaji))
 
 
 def distinguished_name(attributes: Sequence[der.Relative]) -> str:
-    """A name in LDAP's order, the most particular part first. No part of ours needs escaping."""
+    """A name in LDAP notation, most specific part first. None of our values needs escaping."""
     return ",".join(f"{kind.lower()}={value}" for kind, value in reversed(attributes))
 
 

@@ -1,4 +1,4 @@
-"""The generations of an authority's key: a new self-signed certificate under the same name every few years."""
+"""The generations of an authority's key: every few years a new self-signed certificate with the same name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kazashi.pki.signing_key import SigningKey
 from kazashi.world.clock import JST
 
 NEXT_GENERATION = "next"
-"""The generation of the next card's profile. It has no date; it begins when it is first asked for."""
+"""The generation of the next card's profile. It has no date; it begins at its first use."""
 
 _FIRST_DAYS = (date(2015, 10, 20), date(2019, 9, 15), date(2023, 7, 16))
 _MONTHS_BETWEEN = 46
-"""What lies between the days above is 46 or 47 months; later generations are expected at the same pace."""
+"""The dates above are 46 or 47 months apart; later generations are expected at the same interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A generation that has begun: its name (`01`, `02`, ... or `next`), serial number, key and certificate.
 
-    `keys` says where the key is kept: `software`, or the address of a token.
+    `key_location` is `software` or the URI of a token.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Generation:
 
     @property
     def public_key(self) -> bytes:
-        """The public half of the key as SubjectPublicKeyInfo, out of the certificate: no token need be there for it."""
+        """The public key as SubjectPublicKeyInfo. It comes from the certificate, so that no token is needed."""
         body = asn1.Reader(self.certificate).inside(asn1.SEQUENCE).inside(asn1.SEQUENCE)
         for _ in ("version", "serial number", "signature", "issuer", "validity", "subject"):
             body.skip()
@@ -44,16 +44,16 @@ class Generation:
 
     @property
     def key_identifier(self) -> bytes:
-        """What tells this generation from the others, whose name is the same."""
+        """The key identifier, which distinguishes this generation from others with the same name."""
         return der.key_identifier(self.public_key)
 
     def identifies(self, kind: CertificateType) -> bytes:
-        """The authorityKeyIdentifier extension of all that this generation signs."""
+        """The authorityKeyIdentifier extension of everything that this generation signs."""
         return der.authority_key_identifier(self.profile, kind, self.key_identifier, self.serial)
 
 
 def generation_name(number: int) -> str:
-    """The name of a generation (1, 2, ...)."""
+    """The name of a generation (1, 2, ...), such as `01`."""
     return f"{number:02d}"
 
 
@@ -67,18 +67,18 @@ def first_day(generation: int) -> date:
 
 
 def begins(generation: int) -> datetime:
-    """The instant from which a generation's own certificate is valid."""
+    """The notBefore of a generation's own certificate: 10:00 in Japan on its first day."""
     return datetime.combine(first_day(generation), time(10, 0, 0), JST)
 
 
 def issuing_at(instant: datetime) -> int:
-    """The generation that signs at an instant: it takes over on the first of the month after it began.
+    """The number of the generation that issues at an instant.
 
-    Raises ValueError before the first generation.
+    A generation takes over on the first of the month after it began. Raises ValueError before the first generation.
     """
     day = instant.astimezone(JST).date()
     if day < first_day(1):
-        raise ValueError(f"no authority existed on {day}")
+        raise ValueError(f"no authority existed on {day}; the first began on {first_day(1)}")
     generation = 1
     while _takes_over(generation + 1) <= day:
         generation += 1

@@ -1,11 +1,11 @@
-"""Everything that the authorities offer, over HTTP: files, OCSP, and the services to verifiers.
+"""The authorities' HTTP server: published files, OCSP, and the services to verifiers.
 
     GET  /ca/{kind}/{generation}.cer                  an authority's own certificate
-    GET  /crl/{kind}/{generation}/...                 revocation lists, as `kazashi.pki.publication` lays them out
+    GET  /crl/{kind}/{generation}/...                 revocation lists; see `kazashi.pki.publication`
     POST /ocsp/{kind}                                 OCSP (RFC 6960), GET /ocsp/{kind}/{base64} too (RFC 5019)
     GET  /services/...                                see docs/authorities.md
 
-A caller shows its key as `Authorization: Bearer KEY`. A program that cannot send headers puts it into the address:
+A caller sends its key as `Authorization: Bearer KEY`. A program that cannot send headers puts it into the path instead:
 `/ocsp/{kind}/as/KEY`.
 """
 
@@ -46,16 +46,16 @@ from kazashi.world.token import TokenUnavailable
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _KNOWN_FOR = 5.0
-"""Seconds for which a worker believes what it knows of a caller's key."""
+"""Seconds for which a worker caches the name of a caller by its key."""
 
 MAX_STATEMENT = 1 << 16
-"""Bytes of a request with a signed statement, its signature and its certificate."""
+"""The maximum size in bytes of a request with a signed statement, its signature and its certificate."""
 
 _CONTENT_TYPES = {".crl": "application/pkix-crl", ".cer": "application/pkix-cert"}
 
 
 class OcspEndpoint:
-    """OCSP by POST and GET, as an ASGI application of its own: it is asked thousands of times a second."""
+    """OCSP by POST and GET, as a separate ASGI application because it serves thousands of requests per second."""
 
     def __init__(self, world: World, authorities: dict[CertificateType, Authority], callers: Callers) -> None:
         self._clock = world.clock
@@ -65,12 +65,12 @@ class OcspEndpoint:
         self._known: dict[str, tuple[float, str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        word, _, rest = scope["path"].removeprefix("/ocsp/").partition("/")
-        if word not in self._responders:
+        """Respond to one request."""
+        code, _, rest = scope["path"].removeprefix("/ocsp/").partition("/")
+        if code not in self._responders:
             await _plain(send, 404, b"no such authority\n")
             return
-        kind, responder = self._responders[word]
+        kind, responder = self._responders[code]
         key = _bearer(scope)
         if rest.startswith("as/"):
             key, _, rest = rest.removeprefix("as/").partition("/")
@@ -79,23 +79,23 @@ class OcspEndpoint:
         elif scope["method"] == "GET":
             data = _decoded(rest)
         else:
-            await _plain(send, 405, b"POST or GET\n", (b"allow", b"GET, POST"))
+            await _plain(send, 405, b"use POST or GET\n", (b"allow", b"GET, POST"))
             return
-        answer = await self._answer(kind, responder, key, data)
-        await _respond(send, answer, cacheable=scope["method"] == "GET")
+        response = await self._reply(kind, responder, key, data)
+        await _respond(send, response, cacheable=scope["method"] == "GET")
 
-    async def _answer(self, kind: CertificateType, responder: Responder, key: str, data: bytes | None) -> OcspResponse:
+    async def _reply(self, kind: CertificateType, responder: Responder, key: str, data: bytes | None) -> OcspResponse:
         try:
             caller = self._caller(key)
             if data is None:
                 return responder.refusal(OcspErrorStatus.MALFORMED_REQUEST)
-            answer = responder.answer(data)
-            if answer.asked:
+            response = responder.answer(data)
+            if response.asked:
                 now = self._clock.now()
-                queries = [Query(now, caller, OCSP, kind, _storable(asked.serial), asked.said)
-                           for asked in answer.asked]  # fmt: skip
+                queries = [Query(now, caller, OCSP, kind, _storable(entry.serial), entry.said)
+                           for entry in response.asked]  # fmt: skip
                 await self._commits.run_async(lambda connection: self._callers.log_in(connection, queries))
-            return answer
+            return response
         except CallerNotRegistered:
             return responder.refusal(OcspErrorStatus.UNAUTHORIZED)
         except (StoreFailed, TokenUnavailable):
@@ -113,7 +113,7 @@ class OcspEndpoint:
 
 
 def _storable(serial: int) -> int | None:
-    """Serial numbers that no authority of ours gives out are not worth a column that could hold them."""
+    """Return the serial number, or None if it does not fit the column; our authorities never issue such a number."""
     return serial if 0 <= serial < 1 << 64 else None
 
 
@@ -125,7 +125,8 @@ def _bearer(scope: Scope) -> str:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:
-    """The OCSP request in a body; None where it is too large, which is a malformed request in OCSP (RFC 6960, 2.3)."""
+    """Read the OCSP request in the body. Returns None if it is too large; OCSP's response to that is malformedRequest
+    (RFC 6960, 2.3)."""
     receive, body = bounded(scope, receive, MAX_REQUEST), bytearray()
     try:
         while True:
@@ -138,7 +139,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes | None:
 
 
 def _decoded(path: str) -> bytes | None:
-    """A request out of an address: base64, itself escaped once more by some clients."""
+    """Decode the request in a path: base64, which some clients percent-encode twice. Returns None if it is invalid."""
     if not path or len(path) > 2 * MAX_REQUEST:
         return None
     try:
@@ -147,16 +148,16 @@ def _decoded(path: str) -> bytes | None:
         return None
 
 
-async def _respond(send: Send, answer: OcspResponse, *, cacheable: bool) -> None:
-    headers = [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(answer.response))]
-    if answer.this_update is not None and answer.next_update is not None and cacheable:
+async def _respond(send: Send, response: OcspResponse, *, cacheable: bool) -> None:
+    headers = [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(response.response))]
+    if response.this_update is not None and response.next_update is not None and cacheable:
         headers += [
-            (b"last-modified", format_datetime(answer.this_update, usegmt=True).encode("ascii")),
-            (b"expires", format_datetime(answer.next_update, usegmt=True).encode("ascii")),
+            (b"last-modified", format_datetime(response.this_update, usegmt=True).encode("ascii")),
+            (b"expires", format_datetime(response.next_update, usegmt=True).encode("ascii")),
             (b"cache-control", b"private, no-transform, must-revalidate"),
         ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.response})
+    await send({"type": "http.response.body", "body": response.response})
 
 
 async def _plain(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
@@ -170,7 +171,7 @@ class ServicesClosed(Exception):
 
 
 class NotPublished(Exception):
-    """No published file is at that place."""
+    """No file is published at that path."""
 
 
 GUARD = Guard(
@@ -198,7 +199,7 @@ class ServicesEndpoint:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """The addresses, under /services."""
+        """The routes below /services."""
         one = "/{kind:str}/{serial:str}"
         return [
             Route(f"/status{one}", self._for_callers(self.status)),
@@ -211,82 +212,82 @@ class ServicesEndpoint:
         ]
 
     def _for_callers(self, action: Callable[[str, Request], Awaitable[Response]]) -> Endpoint:
-        """An action for registered callers, in opening hours. The caller is known before the body is read."""
+        """Restrict an action to registered callers and opening hours. The caller is checked before the body is read."""
 
         async def called(request: Request) -> Response:
             opens, closes = self._world.settings.opens, self._world.settings.closes
             if not opens <= self._world.clock.now().astimezone(JST).hour < closes:
-                raise ServicesClosed(f"the services answer from {opens} to {closes} o'clock")
+                raise ServicesClosed(f"the services are closed; they are open from {opens}:00 to {closes}:00 in Japan")
             caller = await asyncio.to_thread(self._services.callers.name_of, _bearer(request.scope))
             return await action(caller, request)
 
         return called
 
     async def status(self, caller: str, request: Request) -> Response:
-        """How a certificate stands now."""
+        """Respond with a certificate's current status."""
         kind, serial = _certificate(request)
-        found = await asyncio.to_thread(self._services.status, caller, kind, serial)
+        status = await asyncio.to_thread(self._services.status, caller, kind, serial)
         return JSONResponse(
             {
                 "serial": f"{serial:X}",
-                "state": found.state.value,
-                "reason": found.reason.asn1_name if found.reason is not None else None,
-                "since": found.since.isoformat() if found.since else None,
-                "not_after": found.not_after.isoformat(),
+                "state": status.state.value,
+                "reason": status.reason.asn1_name if status.reason is not None else None,
+                "since": status.since.isoformat() if status.since else None,
+                "not_after": status.not_after.isoformat(),
                 "at": self._world.clock.now().isoformat(),
             }
         )
 
     async def counterpart(self, caller: str, request: Request) -> Response:
-        """The other certificate of the same card."""
+        """Respond with the serial number of the other certificate on the same card."""
         kind, serial = _certificate(request)
-        found = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
-        return JSONResponse({"kind": kind.other.code, "serial": None if found is None else f"{found:X}"})
+        other = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
+        return JSONResponse({"kind": kind.other.code, "serial": None if other is None else f"{other:X}"})
 
     async def renewal(self, caller: str, request: Request) -> Response:
-        """The chain of certificates that took each other's place."""
+        """Respond with the serial chain of a certificate, oldest first."""
         kind, serial = _certificate(request)
         chain = await asyncio.to_thread(self._services.renewal, caller, kind, serial)
-        return JSONResponse({"kind": kind.code, "serials": [f"{found:X}" for found in chain]})
+        return JSONResponse({"kind": kind.code, "serials": [f"{number:X}" for number in chain]})
 
     async def revocation_file(self, caller: str, request: Request) -> Response:
-        """The list of everybody."""
+        """Respond with a generation's full revocation list (DER)."""
         kind = _kind(request)
         path = self._world.publication / list_path(kind, request.path_params["generation"], FULL_LIST)
         if not path.is_file():
-            raise NotPublished("there is no such generation, or its list was not made yet")
+            raise NotPublished("there is no such generation, or its list has not been made yet")
         query = Query(self._world.clock.now(), caller, REVOCATION_FILE, kind, None, "")
         await asyncio.to_thread(self._services.callers.log, [query])
         return FileResponse(path, media_type=_CONTENT_TYPES[".crl"])
 
     async def consent(self, caller: str, request: Request) -> Response:
-        """A holder's consent."""
+        """Record a holder's consent and respond with its number."""
         number = await asyncio.to_thread(self._services.consent, caller, await _signed(request))
         return JSONResponse({"consent": number}, 201)
 
     async def withdraw(self, caller: str, request: Request) -> Response:
-        """A holder's withdrawal."""
+        """Record a holder's withdrawal of a consent."""
         number = _consent(request)
         await asyncio.to_thread(self._services.withdraw, caller, number, await _signed(request))
         return Response(status_code=204)
 
     async def attributes(self, caller: str, request: Request) -> Response:
-        """A holder's latest attributes."""
+        """Respond with a holder's latest attributes."""
         number = _consent(request)
         return JSONResponse(await asyncio.to_thread(self._services.latest_attributes, caller, number))
 
 
 def _kind(request: Request) -> CertificateType:
-    word = request.path_params["kind"]
-    if word not in CERTIFICATE_TYPES:
-        raise ValueError(f"the kinds of certificate are {' and '.join(CERTIFICATE_TYPES)}, unlike {word!r}")
-    return CERTIFICATE_TYPES[word]
+    code = request.path_params["kind"]
+    if code not in CERTIFICATE_TYPES:
+        raise ValueError(f"{code!r} is not a certificate type; use {' or '.join(CERTIFICATE_TYPES)}")
+    return CERTIFICATE_TYPES[code]
 
 
 def _certificate(request: Request) -> tuple[CertificateType, int]:
     digits = request.path_params["serial"]
     if len(digits) > 16 or not digits.isascii() or not digits.isalnum():
-        raise ValueError("a serial number is written in up to 16 hexadecimal digits")
+        raise ValueError(f"{digits!r} is not a serial number; use 1 to 16 hexadecimal digits")
     return _kind(request), int(digits, 16)
 
 
@@ -298,10 +299,10 @@ def _consent(request: Request) -> int:
 
 
 async def _signed(request: Request) -> SignedStatement:
-    """What came as JSON: `statement` as text, `signature` and `certificate` as base64."""
+    """Read a signed statement from JSON: `statement` is text, `signature` and `certificate` are base64."""
     body = json.loads(await request.body())
     if not isinstance(body, dict):
-        raise ValueError("the request is a JSON object with statement, signature and certificate")
+        raise ValueError("the request must be a JSON object with statement, signature and certificate")
     try:
         return SignedStatement(
             str(body["statement"]).encode(),
@@ -309,27 +310,27 @@ async def _signed(request: Request) -> SignedStatement:
             b64decode(body["certificate"], validate=True),
         )
     except (KeyError, TypeError) as error:
-        raise ValueError("the request is a JSON object with statement, signature and certificate") from error
+        raise ValueError("the request must be a JSON object with statement, signature and certificate") from error
 
 
 def published(tree: Path) -> Endpoint:
-    """Serves the published files, and nothing beside them; raises NotPublished for anything else."""
+    """Return an endpoint that serves the published files only. It raises NotPublished for any other path."""
 
     async def serve(request: Request) -> Response:
         try:
             path = (tree / request.url.path.lstrip("/")).resolve()
-            there = path.suffix in _CONTENT_TYPES and path.is_relative_to(tree.resolve()) and path.is_file()
-        except (OSError, ValueError):  # too long a name, or one with a NUL
-            there = False
-        if not there:
-            raise NotPublished("nothing is published there (yet)")
+            exists = path.suffix in _CONTENT_TYPES and path.is_relative_to(tree.resolve()) and path.is_file()
+        except (OSError, ValueError):  # the name is too long or contains a NUL
+            exists = False
+        if not exists:
+            raise NotPublished("nothing is published at this path, or not yet")
         return FileResponse(path, media_type=_CONTENT_TYPES[path.suffix], headers={"cache-control": "no-cache"})
 
     return serve
 
 
 def application(world: World) -> ASGIApp:
-    """The whole as one ASGI application."""
+    """Return the ASGI application that serves a world's authorities."""
     authorities = {kind: Authority(world, kind) for kind in CertificateType}
     services = VerifierServices(world, authorities, JLis(world).identity)
     ocsp = OcspEndpoint(world, authorities, services.callers)

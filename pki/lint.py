@@ -1,4 +1,4 @@
-"""Certificates, revocation lists and OCSP responses under pkilint's eyes, which is run as the program that it is."""
+"""Check certificates, revocation lists and OCSP responses with pkilint, which is run as a separate program."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FORMS = {
     "crl": ["pkilint.bin.lint_crl", "lint", "--type", "CRL", "--profile", "PKIX"],
     "ocsp": ["pkilint.bin.lint_ocsp_response", "lint"],
 }
-"""What can be linted, and with which program."""
+"""The pkilint module and its arguments for each form of input."""
 
 
 class NotLintable(Exception):
-    """The file is not what it is said to be, or pkilint could not read it."""
+    """The file does not have the given form, or pkilint could not read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One finding: how severe (`ERROR`, `WARNING`, `NOTICE`, `INFO`), pkilint's code, and where in the structure."""
+    """One finding: severity (`ERROR`, `WARNING`, `NOTICE`, `INFO`), pkilint's code, and its place in the structure."""
 
     severity: str
     code: str
@@ -31,14 +31,14 @@ class LintFinding:
 
 
 def lint(form: str, path: Path) -> list[LintFinding]:
-    """What pkilint finds in a file, DER or PEM. Raises NotLintable."""
+    """Return pkilint's findings in a DER or PEM file; `form` is a key of FORMS. Raises NotLintable."""
     command = [sys.executable, "-P", "-m", *FORMS[form], "--format", "JSON", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         results = json.loads(done.stdout)["results"]
     except (ValueError, KeyError) as error:
-        words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise NotLintable(f"pkilint cannot read {path} as a {form}: {words}") from error
+        reason = (done.stderr.strip().splitlines() or ["no error output"])[-1]
+        raise NotLintable(f"pkilint cannot read {path} as a {form}: {reason}") from error
     return [
         LintFinding(described["severity"], described["code"], result["node_path"], described["message"] or "")
         for result in results

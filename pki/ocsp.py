@@ -1,4 +1,4 @@
-"""OCSP requests and responses (RFC 6960, with the light profile of RFC 5019) as DER."""
+"""Decoding of OCSP requests and encoding of OCSP responses (RFC 6960, and the lightweight profile of RFC 5019)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kazashi.pki.generation import Generation
 from kazashi.pki.signing_key import SoftwareKey
 
 MAX_REQUEST = 8192
-"""Bytes. A request for a hundred certificates has some 8000."""
+"""Bytes. A request for a hundred certificates has about 8000."""
 
 MAX_CERTIFICATES = 100
 MAX_NONCE = 128
-"""Bytes, as RFC 9654 has it; RFC 8954 had 32."""
+"""Bytes, according to RFC 9654; the limit in RFC 8954 was 32."""
 
 _BASIC_RESPONSE = asn1.oid("1.3.6.1.5.5.7.48.1.1")
 _NONCE = asn1.oid("1.3.6.1.5.5.7.48.1.2")
@@ -28,7 +28,7 @@ _HASH_OF = {asn1.oid(dotted): name for dotted, name in _HASHES.items()}
 
 
 class OcspErrorStatus(IntEnum):
-    """The answers that are no answer (OCSPResponseStatus)."""
+    """The error values of OCSPResponseStatus."""
 
     MALFORMED_REQUEST = 1
     INTERNAL_ERROR = 2
@@ -38,7 +38,7 @@ class OcspErrorStatus(IntEnum):
 
     @property
     def asn1_name(self) -> str:
-        """The name that RFC 6960 gives it."""
+        """The name in RFC 6960, such as `tryLater`."""
         return _NAMES[self]
 
 
@@ -52,13 +52,13 @@ _NAMES = {
 
 
 def refuse(refusal: OcspErrorStatus) -> bytes:
-    """An unsigned response that says why there is no other."""
+    """An unsigned error response (DER)."""
     return asn1.sequence(asn1.integer(refusal, asn1.ENUMERATED))
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateId:
-    """Which certificate is asked about: `whole` as the request has it, and its parts. `hash_name` is sha1 or sha256."""
+    """A CertID of a request: `whole` is its DER, the rest are its fields. `hash_name` is sha1 or sha256."""
 
     whole: bytes
     hash_name: str
@@ -69,19 +69,19 @@ class CertificateId:
 
 @dataclass(frozen=True, slots=True)
 class OcspRequest:
-    """What is asked. `nonce` is the extension's value as it came, None without one."""
+    """A decoded request. `nonce` is the value of the nonce extension as received, or None."""
 
     certificates: Sequence[CertificateId]
     nonce: bytes | None
 
 
 def read_request(data: bytes) -> OcspRequest:
-    """Take a request apart. Its signature, if it bears one, is not looked at: callers are told apart otherwise.
+    """Decode a request (DER). A signature is ignored: callers are identified by their keys instead.
 
-    Raises MalformedDer for what is no request, is too large, or asks with a hash that nobody uses.
+    Raises MalformedDer if the bytes are not a request, are too large, or use a hash other than SHA-1 and SHA-256.
     """
     if len(data) > MAX_REQUEST:
-        raise asn1.MalformedDer(f"a request has at most {MAX_REQUEST} bytes")
+        raise asn1.MalformedDer(f"the request has {len(data)} bytes; at most {MAX_REQUEST} are allowed")
     outer = asn1.Reader(data)
     request = outer.inside(asn1.SEQUENCE)
     outer.finish()
@@ -90,7 +90,7 @@ def read_request(data: bytes) -> OcspRequest:
         request.skip()
     request.finish()
     if body.tag == 0xA0 and body.inside(0xA0).number() != 0:
-        raise asn1.MalformedDer("a request of a version that there is not")
+        raise asn1.MalformedDer("the request's version is not supported; use version 1")
     if body.tag == 0xA1:
         body.skip()
     listed = body.inside(asn1.SEQUENCE)
@@ -102,7 +102,9 @@ def read_request(data: bytes) -> OcspRequest:
             single.skip()
         single.finish()
     if not 1 <= len(certificates) <= MAX_CERTIFICATES:
-        raise asn1.MalformedDer(f"a request asks about 1 to {MAX_CERTIFICATES} certificates")
+        raise asn1.MalformedDer(
+            f"the request names {len(certificates)} certificates; 1 to {MAX_CERTIFICATES} are allowed"
+        )
     nonce = _nonce(body.inside(0xA2)) if body.tag == 0xA2 else None
     body.finish()
     return OcspRequest(certificates, nonce)
@@ -113,7 +115,7 @@ def _certificate_id(whole: bytes) -> CertificateId:
     algorithm = fields.inside(asn1.SEQUENCE)
     name = _HASH_OF.get(algorithm.whole(asn1.OBJECT))
     if name is None:
-        raise asn1.MalformedDer("certificates are asked about by SHA-1 or SHA-256")
+        raise asn1.MalformedDer("the request's hash algorithm is not supported; use SHA-1 or SHA-256")
     if algorithm.tag == asn1.NULL:
         algorithm.skip()
     algorithm.finish()
@@ -135,15 +137,15 @@ def _nonce(extensions: asn1.Reader) -> bytes | None:
         extension.finish()
         if kind == _NONCE:
             if not 1 <= len(value) <= MAX_NONCE + 3:
-                raise asn1.MalformedDer(f"a nonce has 1 to {MAX_NONCE} bytes")
+                raise asn1.MalformedDer(f"the nonce's length is not allowed; use 1 to {MAX_NONCE} bytes")
             nonce = value
         elif critical:
-            raise asn1.MalformedDer("a critical extension that is not known here")
+            raise asn1.MalformedDer("the request has an unknown critical extension")
     return nonce
 
 
 def identifies(generation: Generation, kind: CertificateType, hash_name: str) -> tuple[bytes, bytes]:
-    """The hashes of name and key by which requests name a generation as issuer."""
+    """The issuerNameHash and issuerKeyHash with which requests name a generation as issuer."""
     key = asn1.Reader(generation.public_key).inside(asn1.SEQUENCE)
     key.skip()
     bits = key.contents(asn1.BIT_STRING)[1:]
@@ -159,14 +161,14 @@ UNKNOWN = asn1.implicit(2, b"")
 
 
 def revoked(since: datetime, reason: Reason) -> bytes:
-    """The status of a certificate that is revoked or held, with its reason unless that is `unspecified`."""
+    """The CertStatus of a certificate that is revoked or on hold. The reason is left out if it is `unspecified`."""
     code = asn1.explicit(0, asn1.integer(reason, asn1.ENUMERATED)) if reason is not Reason.UNSPECIFIED else b""
     return asn1.explicit(1, asn1.generalized_time(since), code)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponderKey:
-    """Who signs answers about a generation's certificates: the responder's key, its identifier, and its certificate."""
+    """The key that signs responses about a generation's certificates, with its identifier and certificate (DER)."""
 
     algorithm: Algorithm
     key: SoftwareKey
@@ -180,10 +182,10 @@ def sign_response(
     times: tuple[datetime, datetime, datetime],
     nonce: bytes | None,
 ) -> bytes:
-    """A successful response; `times` are producedAt, thisUpdate and nextUpdate."""
+    """A signed successful response (DER); `times` are producedAt, thisUpdate and nextUpdate."""
     produced, this_update, next_update = times
     between = asn1.generalized_time(this_update) + asn1.explicit(0, asn1.generalized_time(next_update))
-    singles = [asn1.sequence(asked.whole, status, between) for asked, status in statuses]
+    singles = [asn1.sequence(certificate_id.whole, status, between) for certificate_id, status in statuses]
     extensions = b""
     if nonce is not None:
         extensions = asn1.explicit(1, asn1.sequence(asn1.sequence(_NONCE, asn1.octets(nonce))))

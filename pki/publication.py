@@ -1,9 +1,9 @@
-"""The nightly batch: every revocation list of an authority, and the tree of files in which they are published.
+"""The nightly batch that makes an authority's revocation lists, and the tree of files in which they are published.
 
-ca/{kind}/{generation}.cer                              the authority's own certificates
-crl/{kind}/{generation}/{prefecture}/{municipality}.crl one municipality's people
-crl/{kind}/{generation}/full.crl                        everybody
-crl/{kind}/{generation}/authority.crl                   the authority's own certificates
+ca/{kind}/{generation}.cer                              the authority's own certificate
+crl/{kind}/{generation}/{prefecture}/{municipality}.crl the list of one municipality's residents
+crl/{kind}/{generation}/full.crl                        the full list
+crl/{kind}/{generation}/authority.crl                   the list of the authority's own certificates
 """
 
 from __future__ import annotations
@@ -43,22 +43,25 @@ from kazashi.world.schedule import AT_ONCE
 from kazashi.world.storage import joined
 
 VALID_FOR = timedelta(hours=48)
-"""From thisUpdate to nextUpdate: one missed day passes."""
+"""From thisUpdate to nextUpdate: long enough to miss one day's batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What a day brings to one list: entries that leave it, as DER, and entries that come to it."""
+    """The changes to one list since the last batch: removed entries as DER, and added entries as rows."""
 
     removed: Sequence[bytes]
     added: Sequence[tuple[Any, ...]]
-    """Serial number, instant and reason of each."""
+    """Serial number, instant and reason of each entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The lists of a generation that are made together: their rows before that, the revocations that they hold (up to a
-    position), and what has changed since the row `base`, list by list."""
+    """The lists of a generation that are made together.
+
+    `rows` are their rows before the batch, `upto` is the position of the last revocation that they contain, and
+    `changes` are the changes since the row `base`, by list.
+    """
 
     generation: Generation
     made_at: datetime
@@ -75,14 +78,14 @@ class Publication:
     """One authority's published files."""
 
     def __init__(self, authority: Authority, *, read_at_once: int = 50_000) -> None:
-        """`read_at_once` is how many entries of everybody's list are read in one query."""
+        """`read_at_once` is the number of entries of the full list that one query reads."""
         self.authority = authority
         self._read_at_once = read_at_once
         self._ledger = authority.ledger
         self._tree = authority.world.publication
 
     def path(self, generation: str, name: str) -> Path:
-        """Where a list is published; `name` is `full`, `authority` or the code of a municipality."""
+        """The path of a published list; `name` is `full`, `authority` or the code of a municipality."""
         return self._tree / list_path(self.authority.kind, generation, name)
 
     def names(self, generation: str) -> list[str]:
@@ -92,7 +95,7 @@ class Publication:
             return list(connection.scalars(sa.select(table.name).where(table.generation == generation)))
 
     def made(self) -> int:
-        """How many lists were ever made: another number says that something new is published."""
+        """The total number of lists made so far. It changes whenever a new list is published."""
         written = sa.func.sum(self._ledger.revocation_list.c.written)
         with self._ledger.store.reading() as connection:
             return int(connection.scalar(sa.select(written)) or 0)
@@ -100,11 +103,12 @@ class Publication:
     # When
 
     def due(self) -> datetime | None:
-        """When the next batch is due: a day after the last one; at once where a list was never made."""
+        """When the next batch is due: AT_ONCE if a list was never made, else at the next batch time after the oldest
+        list; None if there are no lists."""
         table = self._ledger.revocation_list.c
         with self._ledger.store.reading() as connection:
             last, never = connection.execute(
-                sa.select(sa.func.min(table.this_update), sa.func.min(table.written)).where(self._lives(connection))
+                sa.select(sa.func.min(table.this_update), sa.func.min(table.written)).where(self._current(connection))
             ).one()
         if last is None:
             return None
@@ -115,17 +119,20 @@ class Publication:
         batch = in_japan(instant.astimezone(JST).date()) + timedelta(minutes=minutes)
         return batch if batch > instant else batch + timedelta(days=1)
 
-    def _lives(self, connection: sa.Connection) -> Any:
+    def _current(self, connection: sa.Connection) -> Any:
         """The condition that a list's generation has not ended: until then somebody may hold a certificate of it."""
         table, now = self._ledger.generation.c, epoch(self.authority.world.clock.now())
-        living = connection.scalars(sa.select(table.name).where(table.ends >= now)).all()
-        return self._ledger.revocation_list.c.generation.in_(living)
+        current = connection.scalars(sa.select(table.name).where(table.ends >= now)).all()
+        return self._ledger.revocation_list.c.generation.in_(current)
 
     # The batch
 
     def publish(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
-        """Make the lists that are due; answers how many. Safe to cut off and to repeat: numbers only grow, a list is
-        replaced whole, and what was not finished is made again. Raises TokenUnavailable, StoreFailed and OSError."""
+        """Make the lists that are due; return their number. `progress` is called with the lists made and their total.
+
+        The batch can be interrupted and repeated: list numbers only grow, files are replaced as a whole, and
+        unfinished lists are made again. Raises TokenUnavailable, StoreFailed or OSError.
+        """
         self._publish_certificates()
         now, total = self.authority.world.clock.now(), 0
         for generation in self.authority.generations():
@@ -143,31 +150,31 @@ class Publication:
         batch = self._begin(generation, now)
         if batch is None:
             return 0
-        with ThreadPoolExecutor(os.cpu_count()) as workers:  # signing, hashing and writing let go of the interpreter
+        with ThreadPoolExecutor(os.cpu_count()) as workers:  # signing, hashing and writing release the GIL
             for done, _ in enumerate(workers.map(partial(self._make, batch), batch.rows), start=1):
                 progress(done, len(batch.rows))
         self._finish(batch)
         return len(batch.rows)
 
     def _begin(self, generation: Generation, now: datetime) -> _Batch | None:
-        """The lists that are due, with their next numbers taken; None where there are none."""
+        """Take the next numbers for the lists that are due. Returns None if there are no such lists."""
         table = self._ledger.revocation_list
-        here = table.c.generation == generation.name
+        condition = table.c.generation == generation.name
         with self._ledger.store.transaction() as connection:
             rows = [
                 row
-                for row in connection.execute(sa.select(table).where(here)).all()
+                for row in connection.execute(sa.select(table).where(condition)).all()
                 if row.written == 0 or self._batch_after(from_epoch(row.this_update)) <= now
             ]
             if not rows:
                 return None
             names = [row.name for row in rows]
-            # The numbers are taken before a list bears one: no number is ever seen on two different lists.
-            chosen = here & table.c.name.in_(names) if len(names) < 500 else here
+            # The numbers are committed before a list is signed, so that two different lists never have the same number.
+            chosen = condition & table.c.name.in_(names) if len(names) < 500 else condition
             connection.execute(sa.update(table).where(chosen).values(number=table.c.number + 1))
             upto = self._ledger.count(connection, "position", 0, 1) - 1
         if any(row.written == 0 for row in rows):
-            self._ledger.store.analyze()  # lists of single municipalities are about to be built whole
+            self._ledger.store.analyze()  # the queries for single municipalities' lists follow
         base = next((row for row in rows if row.name == FULL_LIST), rows[0])
         changes: Mapping[str, _Changes] = {}
         if any(row.written for row in rows):
@@ -175,7 +182,7 @@ class Publication:
         return _Batch(generation, now, rows, upto, base, changes)
 
     def _make(self, batch: _Batch, row: Any) -> None:
-        """Make one list of a batch, and replace the published one."""
+        """Make one list of a batch and replace the published one."""
         signed = sign_list(
             batch.generation, self.authority.kind, self._scope(batch.generation, row.name), row.number + 1,
             (batch.made_at, batch.made_at + VALID_FOR), self._entries(batch, row),
@@ -183,11 +190,11 @@ class Publication:
         self.write(self.path(batch.generation.name, row.name), signed.pieces)
 
     def write(self, path: Path, pieces: Sequence[Piece]) -> None:
-        """Replace a published file, whole or not at all, and have it on disk. Raises OSError."""
+        """Replace a published file atomically and durably. Raises OSError."""
         _write(path, pieces)
 
     def _entries(self, batch: _Batch, row: Any) -> tuple[Piece, ...]:
-        """A list's entries: yesterday's with the changes since then where that list is there, else from the store."""
+        """A list's entries (DER): those of the previous list with the changes since then, or else from the store."""
         if row.name == AUTHORITY_LIST:
             return ()
         if row.written and (row.position, row.this_update) == (batch.base.position, batch.base.this_update):
@@ -198,7 +205,7 @@ class Publication:
         return self.entries_in_store(batch.generation.name, row.name, batch.upto, batch.made_at)
 
     def _finish(self, batch: _Batch) -> None:
-        """Note what was made."""
+        """Record the lists that were made."""
         table = self._ledger.revocation_list
         with self._ledger.store.transaction() as connection:
             connection.execute(
@@ -224,14 +231,14 @@ class Publication:
     # Entries
 
     def entries_in_store(self, generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
-        """A list's entries (DER) as they follow from the store alone, up to the revocation at position `upto`."""
+        """A list's entries (DER) from the store, up to the revocation at position `upto`."""
         table = self._ledger.revocation.c
         condition = (
             (table.generation == generation) & (table.expires >= epoch(now))
             & (table.ended_position.is_(None) | (table.ended_position > upto))
         )  # fmt: skip
 
-        from kazashi.pki.crl_entries import encode_entries, entries_of_text  # numpy takes a while to import
+        from kazashi.pki.crl_entries import encode_entries, entries_of_text  # numpy is slow to import
 
         def read(after: int, last: int) -> list[bytes]:
             rows = (
@@ -246,7 +253,7 @@ class Publication:
         if name != FULL_LIST:
             condition &= table.partition == name
             return tuple(read(0, upto))
-        # Everybody's list is read by several at once: the database lets go of the interpreter too.
+        # Several threads read the full list, because the database driver releases the GIL.
         starts = range(0, upto, self._read_at_once)
         with ThreadPoolExecutor(os.cpu_count()) as readers:
             parts = readers.map(read, starts, (min(start + self._read_at_once, upto) for start in starts))
@@ -255,7 +262,7 @@ class Publication:
     def _changes(
         self, generation: str, position: int, since: datetime, upto: int, now: datetime
     ) -> Mapping[str, _Changes]:
-        """What has happened between two batches, list by list."""
+        """The changes between two batches, by list."""
         table = self._ledger.revocation.c
         old, end = epoch(since), epoch(now)
         ended = (table.ended_position > position) & (table.ended_position <= upto)
@@ -271,7 +278,7 @@ class Publication:
             & (table.ended_position.is_(None) | (table.ended_position > upto))
         )  # fmt: skip
         with self._ledger.store.reading() as connection:
-            # Two questions, for each of which there is an index; together there would be none.
+            # Two queries, each with an index; there is no index for the combined condition.
             leaving = {row for part in (ended, expired)
                        for row in map(tuple, connection.execute(columns.where(part & in_force_then)))}  # fmt: skip
             coming = [tuple(row) for row in connection.execute(added.order_by(table.position))]
@@ -289,21 +296,21 @@ class Publication:
         }
 
     def _applied(self, generation: Generation, name: str, number: int, changes: _Changes) -> tuple[Piece, ...] | None:
-        """The entries of yesterday's list with the day's changes; None where that list is not there as it was made."""
+        """The entries of the previous list with the changes since then, or None if its file is missing or altered."""
         from kazashi.pki.crl_entries import encode_entries, entries_of_rows
 
         try:
             data = self.path(generation.name, name).read_bytes()
-            found = read_list(data)
-            if found.number != number:
+            old = read_list(data)
+            if old.number != number:
                 return None
-            return (*without(data, found.entries, changes.removed), *encode_entries(entries_of_rows(changes.added)))
+            return (*without(data, old.entries, changes.removed), *encode_entries(entries_of_rows(changes.added)))
         except (OSError, MalformedDer, KeyError):
             return None
 
 
 def list_path(kind: CertificateType, generation: str, name: str) -> Path:
-    """Where in the tree a list is: a pure function of what a certificate's distribution point says."""
+    """The path of a list in the tree. It depends only on the contents of a certificate's distribution point."""
     base = Path("crl") / kind.code / generation
     if name in (FULL_LIST, AUTHORITY_LIST):
         return base / f"{name}.crl"

@@ -1,7 +1,7 @@
-"""The OCSP responder of an authority: what it says of a certificate, and when.
+"""The OCSP responder of an authority.
 
-What it knows of revocations is refreshed every 15 minutes. Between two marks of that grid its answers do not change, so
-that an answer without a nonce is made once and given to everybody who asks the same (RFC 5019, section 6).
+Its revocation data is refreshed every 15 minutes. Between two of these marks its responses do not change. A response
+without a nonce is therefore made once and sent to everybody who sends the same request (RFC 5019, section 6).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from kazashi.world.clock import JST, epoch, from_epoch
 
 GRID = timedelta(minutes=15)
 KEPT_AFTER_EXPIRY = timedelta(days=1)
-"""For how long after its end a certificate is still answered for; after that it is unknown."""
+"""How long after its end a certificate still has a status; after that it is `unknown`."""
 
-_MOST_KEPT = 50_000
+_CACHE_SIZE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class QueryLogEntry:
-    """What the query log keeps of one certificate asked about: its serial number and what was said of it."""
+    """One certificate of a response, for the query log: its serial number and the status that was returned."""
 
     serial: int
     said: str
@@ -46,7 +46,7 @@ class QueryLogEntry:
 
 @dataclass(frozen=True, slots=True)
 class OcspResponse:
-    """A response as DER, and what it said of whom; nothing was asked about anybody where it is a refusal."""
+    """A response as DER. `asked` has one entry per certificate, or none if the response is an error (`refusal`)."""
 
     response: bytes
     asked: tuple[QueryLogEntry, ...] = ()
@@ -56,82 +56,82 @@ class OcspResponse:
 
 
 class Responder:
-    """Answers requests about one authority's certificates. It may be used by one thread at a time."""
+    """Responds to requests about one authority's certificates. Use it from one thread at a time."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
         self._ledger: CertificateDatabase = authority.ledger
         self._slot = 0
-        self._kept: dict[bytes, OcspResponse] = {}
-        self._known: dict[tuple[str, int], tuple[bytes, str]] = {}
+        self._responses: dict[bytes, OcspResponse] = {}
+        self._statuses: dict[tuple[str, int], tuple[bytes, str]] = {}
         self._signers: dict[str, ResponderKey] = {}
         self._issuers: dict[tuple[str, bytes, bytes], Generation] = {}
 
     def refusal(self, refusal: OcspErrorStatus) -> OcspResponse:
-        """An answer that is none."""
+        """Return an error response."""
         return OcspResponse(refuse(refusal), refusal=refusal)
 
     def is_open(self, now: datetime) -> bool:
-        """Whether the service answers at this hour."""
+        """Return whether the service is open at an instant."""
         settings = self._authority.world.settings
         return settings.opens <= now.astimezone(JST).hour < settings.closes
 
     def answer(self, data: bytes) -> OcspResponse:
-        """Answer a registered caller's request, as DER. Raises StoreFailed and TokenUnavailable."""
+        """Respond to a registered caller's request (DER). Raises StoreFailed or TokenUnavailable."""
         now = self._authority.world.clock.now()
         if not self.is_open(now):
             return self.refusal(OcspErrorStatus.TRY_LATER)
         slot = epoch(now) // int(GRID.total_seconds())
         if slot != self._slot:
             self._slot = slot
-            for kept_until_the_mark in (self._kept, self._known, self._signers, self._issuers):
-                kept_until_the_mark.clear()
-        if kept := self._kept.get(data):
-            return kept
+            for cache in (self._responses, self._statuses, self._signers, self._issuers):
+                cache.clear()
+        if cached := self._responses.get(data):
+            return cached
         try:
             request = read_request(data)
         except asn1.MalformedDer:
             return self.refusal(OcspErrorStatus.MALFORMED_REQUEST)
-        answer = self._answer(request, now, from_epoch(slot * int(GRID.total_seconds())))
-        # Who is unknown may be certified at any moment; all else stands until the next mark.
-        everybody_known = all(asked.said != "unknown" for asked in answer.asked)
-        if request.nonce is None and everybody_known and len(self._kept) < _MOST_KEPT:
-            self._kept[data] = answer
-        return answer
+        response = self._response(request, now, from_epoch(slot * int(GRID.total_seconds())))
+        # An unknown certificate may be issued at any moment; every other status holds until the next mark.
+        all_known = all(entry.said != "unknown" for entry in response.asked)
+        if request.nonce is None and all_known and len(self._responses) < _CACHE_SIZE:
+            self._responses[data] = response
+        return response
 
-    def _answer(self, request: OcspRequest, now: datetime, mark: datetime) -> OcspResponse:
+    def _response(self, request: OcspRequest, now: datetime, this_update: datetime) -> OcspResponse:
         issuers = [self._issuer(certificate) for certificate in request.certificates]
-        found = [
-            self._status(certificate.serial, issuer, now, mark)
+        results = [
+            self._status(certificate.serial, issuer, now, this_update)
             for certificate, issuer in zip(request.certificates, issuers, strict=True)
         ]
         generation = next((issuer for issuer in issuers if issuer is not None), None) or self._authority.issuing()
-        statuses = [(certificate, status) for certificate, (status, _) in zip(request.certificates, found, strict=True)]
-        times = (now, mark, mark + GRID)
+        statuses = [(certificate, der) for certificate, (der, _) in zip(request.certificates, results, strict=True)]
+        times = (now, this_update, this_update + GRID)
         response = sign_response(self._signer(generation), statuses, times, request.nonce)
-        asked = tuple(
-            QueryLogEntry(certificate.serial, said)
-            for certificate, (_, said) in zip(request.certificates, found, strict=True)
+        entries = tuple(
+            QueryLogEntry(certificate.serial, name)
+            for certificate, (_, name) in zip(request.certificates, results, strict=True)
         )
-        return OcspResponse(response, asked, None, mark, mark + GRID)
+        return OcspResponse(response, entries, None, this_update, this_update + GRID)
 
-    def _status(self, serial: int, issuer: Generation | None, now: datetime, mark: datetime) -> tuple[bytes, str]:
-        """What is said of a certificate, as DER and as a word."""
+    def _status(self, serial: int, issuer: Generation | None, now: datetime, at: datetime) -> tuple[bytes, str]:
+        """Return the status of a certificate, as DER and by name."""
         if issuer is None or not 0 < serial < 1 << 64:
             return UNKNOWN, "unknown"
-        if known := self._known.get((issuer.name, serial)):
-            return known
+        if cached := self._statuses.get((issuer.name, serial)):
+            return cached
         with self._ledger.store.reading() as connection:
-            standing = self._ledger.status(connection, serial, mark)
-        if standing is None or standing.generation != issuer.name or now > standing.not_after + KEPT_AFTER_EXPIRY:
+            status = self._ledger.status(connection, serial, at)
+        if status is None or status.generation != issuer.name or now > status.not_after + KEPT_AFTER_EXPIRY:
             return UNKNOWN, "unknown"
-        if standing.since is not None and standing.reason is not None:
-            said = (revoked(standing.since, standing.reason), standing.reason.asn1_name)
+        if status.since is not None and status.reason is not None:
+            result = (revoked(status.since, status.reason), status.reason.asn1_name)
         else:
-            said = (GOOD, "good")
-        if len(self._known) < _MOST_KEPT:
-            self._known[issuer.name, serial] = said
-        return said
+            result = (GOOD, "good")
+        if len(self._statuses) < _CACHE_SIZE:
+            self._statuses[issuer.name, serial] = result
+        return result
 
     def _issuer(self, certificate: CertificateId) -> Generation | None:
         if not self._issuers:

@@ -1,4 +1,4 @@
-"""How certificates are held, revoked and, on phones, released: by hand, by a renewal, by a registry event."""
+"""Revoke certificates, put them on hold and, on phones, release them: manually, by renewal or by registry event."""
 
 from __future__ import annotations
 
@@ -25,47 +25,55 @@ class _Change:
     certificate: Issued
     before: CertificateStatus
     reason: Reason | None
-    """None lifts a hold."""
+    """None to lift a hold."""
 
 
 class Revocations:
-    """Changes the standing of an authority's certificates. Every change is durable when its method answers, and is seen
-    by OCSP from the next mark of the grid, by the revocation lists from the next batch."""
+    """Changes the status of an authority's certificates.
+
+    A change is durable when the method returns. OCSP shows it from the next 15-minute mark, the revocation lists from
+    the next batch.
+    """
 
     def __init__(self, ledger: CertificateDatabase, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
 
     def status(self, serial: int, at: datetime | None = None) -> CertificateStatus:
-        """How a certificate stands at an instant (now). Raises NoSuchCertificate."""
+        """Return a certificate's status at `at` (default: now). Raises NoSuchCertificate."""
         with self._ledger.store.reading() as connection:
-            found = self._ledger.status(connection, serial, at or self._clock.now())
-        if found is None:
+            status = self._ledger.status(connection, serial, at or self._clock.now())
+        if status is None:
             raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
-        return found
+        return status
 
     def revoke(self, serial: int, reason: Reason, by: str = "") -> CertificateStatus:
-        """Revoke a certificate, or hold it where the reason is the hold's. Raises NoSuchCertificate and
-        TransitionRejected."""
+        """Revoke a certificate, or put it on hold if the reason is CERTIFICATE_HOLD; return its new status.
+
+        `by` is recorded in the event log. Raises NoSuchCertificate or TransitionRejected.
+        """
         wanted = CertificateState.HELD if reason is Reason.CERTIFICATE_HOLD else CertificateState.REVOKED
         return self._one(serial, wanted, reason, by)
 
     def release(self, serial: int, by: str = "") -> CertificateStatus:
-        """Lift the hold from a phone's authentication certificate. Raises NoSuchCertificate, TransitionRejected."""
+        """Lift the hold on a phone's authentication certificate; return its new status.
+
+        Raises NoSuchCertificate or TransitionRejected.
+        """
         return self._one(serial, CertificateState.GOOD, None, by)
 
     def compromise(self, generation: str) -> int:
-        """Revoke all that a generation has issued, its key having leaked; answers how many certificates that were."""
+        """Revoke all unexpired certificates of a generation whose key was compromised; return their number."""
         table = self._ledger.certificate.c
         with self._ledger.store.transaction() as connection:
             now = epoch(self._clock.now())
-            concerned = self._ledger.issued(connection, (table.generation == generation) & (table.not_after >= now))
+            certificates = self._ledger.issued(connection, (table.generation == generation) & (table.not_after >= now))
             return self._revoke_all(
-                connection, concerned, partial(_always, Reason.CA_COMPROMISE), "compromise of the key"
+                connection, certificates, partial(_always, Reason.CA_COMPROMISE), "compromise of the key"
             )
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take J-LIS's notices: what each event does to the certificates of the person it happened to."""
+        """Process J-LIS's notices: change the certificates of the resident whom each event concerns."""
         table = self._ledger.certificate
         with self._ledger.store.transaction() as connection:
             for notice in map(Notice.from_message, self._ledger.inbox.fresh(connection, messages)):
@@ -74,14 +82,17 @@ class Revocations:
                     connection.execute(sa.update(table).where(table.c.holder == former).values(holder=code))
                 reason = consequence(notice.event, notice.details).of(self._ledger.kind)
                 if reason is not None:
-                    concerned = self._ledger.issued(connection, table.c.holder == code)
-                    self._revoke_all(connection, concerned, partial(_always, reason), notice.event.code)
+                    certificates = self._ledger.issued(connection, table.c.holder == code)
+                    self._revoke_all(connection, certificates, partial(_always, reason), notice.event.code)
 
     def superseded(
         self, connection: sa.Connection, replaced: Sequence[int], phones: Sequence[CertificateRequest]
     ) -> None:
-        """In the transaction that issues their successors: supersede the certificates that others take the place of, a
-        phone's that follow a card's, and those of a phone that another phone takes the place of."""
+        """Supersede certificates in the transaction that issues their successors.
+
+        These are the replaced certificates, those of the phones of holders whose card certificates are replaced, and
+        those of a phone that is replaced by another phone.
+        """
         table = self._ledger.certificate.c
         olds = self._ledger.issued(connection, table.serial.in_(replaced)) if replaced else []
         cards = {old.holder for old in olds if old.medium is Medium.CARD}
@@ -94,7 +105,7 @@ class Revocations:
                 )
                 if phone.medium_id != followers.get(phone.holder)
             ]
-        # A certificate on hold stays as it is: that it was held is what its entry says for good.
+        # A certificate on hold stays on hold: its entry shows this permanently.
         self._revoke_all(
             connection,
             olds,
@@ -106,18 +117,18 @@ class Revocations:
         ledger, now = self._ledger, self._clock.now()
         with ledger.store.transaction() as connection:
             self._one_at_a_time(connection)
-            found = ledger.issued(connection, ledger.certificate.c.serial == serial)
+            certificates = ledger.issued(connection, ledger.certificate.c.serial == serial)
             before = ledger.status(connection, serial, now)
-            if not found or before is None:
+            if not certificates or before is None:
                 raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
-            if not may_follow(before.state, wanted, self._ledger.kind, found[0].medium):
-                held = " (a hold is lifted from a phone's authentication certificate only)" * (
+            if not may_follow(before.state, wanted, self._ledger.kind, certificates[0].medium):
+                explanation = "; a hold can be lifted from a phone's authentication certificate only" * (
                     wanted is CertificateState.GOOD
                 )
                 raise TransitionRejected(
-                    f"certificate {serial:X} is {before.state.value}, and cannot become {wanted.value}{held}"
+                    f"certificate {serial:X} is {before.state.value} and cannot become {wanted.value}{explanation}"
                 )
-            self._apply(connection, [_Change(found[0], before, reason)], by)
+            self._apply(connection, [_Change(certificates[0], before, reason)], by)
             after = ledger.status(connection, serial, now)
             assert after is not None
             return after
@@ -126,7 +137,7 @@ class Revocations:
         self, connection: sa.Connection, certificates: Sequence[Issued],
         reason_for: Callable[[CertificateStatus], Reason | None], by: str,
     ) -> int:  # fmt: skip
-        """Revoke or hold those of the certificates that can be; answers how many."""
+        """Revoke the certificates, or put them on hold, where the transition is allowed; return how many changed."""
         self._one_at_a_time(connection)
         now, changes = self._clock.now(), []
         for certificate in certificates:
@@ -141,8 +152,8 @@ class Revocations:
         return len(changes)
 
     def _one_at_a_time(self, connection: sa.Connection) -> None:
-        """Let nobody else change a standing until the transaction ends: what is read now must hold until it is written,
-        and changes must be committed in the order of their positions."""
+        """Lock out other writers until the transaction ends: the status that is read now must not change before it is
+        written, and changes must be committed in the order of their positions."""
         self._ledger.count(connection, "position", 0, 1)
 
     def _apply(self, connection: sa.Connection, changes: Sequence[_Change], by: str) -> None:
@@ -153,23 +164,23 @@ class Revocations:
         position = self._ledger.count(connection, "position", len(changes), 1)
         rows: list[dict[str, Any]] = []
         log: list[tuple[str, int | None, dict[str, Any]]] = []
-        for place, change in enumerate(changes, start=position):
+        for number, change in enumerate(changes, start=position):
             certificate, before = change.certificate, change.before
             if before.state is CertificateState.HELD:
                 connection.execute(
                     sa.update(table)
                     .where((table.c.serial == certificate.serial) & table.c.ended_position.is_(None))
-                    .values(ended_at=epoch(now), ended_position=place)
+                    .values(ended_at=epoch(now), ended_position=number)
                 )
             if change.reason is not None:
-                # A certificate that was held has been worth nothing since then, whatever it is revoked for now.
+                # A certificate that was on hold has been invalid since then, whatever the reason of its revocation.
                 since = before.since or now
                 rows.append(
-                    {"generation": certificate.generation, "position": place, "serial": certificate.serial,
+                    {"generation": certificate.generation, "position": number, "serial": certificate.serial,
                      "partition": certificate.partition, "at": epoch(since), "reason": int(change.reason),
                      "expires": epoch(certificate.not_after), "recorded_at": epoch(now)}
                 )  # fmt: skip
-            word = (
+            event = (
                 "released"
                 if change.reason is None
                 else "held"
@@ -177,7 +188,7 @@ class Revocations:
                 else "revoked"
             )
             reason = change.reason.asn1_name if change.reason is not None else ""
-            log.append((word, certificate.serial, {"reason": reason, "by": by}))
+            log.append((event, certificate.serial, {"reason": reason, "by": by}))
         if rows:
             connection.execute(sa.insert(table), rows)
         self._ledger.log(connection, now, log)

@@ -1,4 +1,4 @@
-"""The process that serves a world's authorities over HTTP: `python -m kazashi.pki.serve WORLD --port P --workers N`."""
+"""Serve a world's authorities over HTTP: `python -m kazashi.pki.serve WORLD --port P --workers N`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORLD = "KAZASHI_SERVED_WORLD"
 
 
 def application() -> Any:
-    """The application of the world that the environment names; every worker makes its own."""
+    """Return the ASGI application for the world named in the environment. Every worker creates its own."""
     from kazashi.pki.http import application as of_world
     from kazashi.world.home import open_world
 
@@ -23,19 +23,19 @@ def application() -> Any:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Parse the command line and serve until the process is terminated."""
     parser = argparse.ArgumentParser(description="Serve a world's authorities over HTTP.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, default=AUTHORITIES.number)
     parser.add_argument("--workers", type=int, default=1)
-    asked = parser.parse_args()
-    os.environ[_WORLD] = str(asked.world)
+    arguments = parser.parse_args()
+    os.environ[_WORLD] = str(arguments.world)
     uvicorn.run(
         "kazashi.pki.serve:application",
         factory=True,
         host=AUTHORITIES.host,
-        port=asked.port,
-        workers=asked.workers if asked.workers > 1 else None,
+        port=arguments.port,
+        workers=arguments.workers if arguments.workers > 1 else None,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -1,7 +1,7 @@
-"""The authority's services to verifiers beside OCSP: status, linkage of serial numbers, the latest attributes.
+"""The authorities' services to verifiers besides OCSP: status, linkage of serial numbers, latest attributes.
 
-Article 18 of the Act on JPKI names them; their messages are not public, and these are ours. A caller is registered, and
-every answered query is logged.
+The services are those of article 18 of the Act on JPKI. Their real messages are not public; the ones here are our own.
+Callers must be registered, and every answered query is logged.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ CONSENT_PURPOSE, WITHDRAWAL_PURPOSE = "consent to the latest attributes", "withd
 
 
 class ConsentRejected(Exception):
-    """A consent, or a use of one, is not accepted; the message says why, and no attribute was given out."""
+    """A consent or its use is rejected; the message gives the reason, and no attribute was disclosed."""
 
 
 class NoConsent(ConsentRejected):
-    """There is no such consent of this holder, or to this caller."""
+    """There is no such consent by this holder or for this caller."""
 
 
 class ConsentOver(ConsentRejected):
-    """The consent was withdrawn, or has ended."""
+    """The consent was withdrawn or has expired."""
 
 
 class NoGoodCertificate(ConsentRejected):
-    """The holder has no signature certificate that is good, or has signed with one that is not."""
+    """The holder has no good signature certificate, or signed with one that is not good."""
 
 
 class StatementRejected(ConsentRejected):
-    """What came as a signed statement is not one of a holder's, or says something else than it must."""
+    """The signed statement is not by a holder, or does not have the required contents."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedStatement:
-    """What a holder has signed: a JSON text as bytes, the signature over it (PKCS#1 v1.5 with SHA-256), and the
-    signature certificate as DER.
+    """A statement that a holder has signed: JSON text as bytes, the signature over it (PKCS#1 v1.5 with SHA-256), and
+    the signature certificate as DER.
 
-    The statement is `{"purpose": ..., "caller": ..., "service": ...}` and more, as the caller likes.
+    The statement is `{"purpose": ..., "caller": ..., "service": ...}`; the caller may add further keys.
     """
 
     statement: bytes
@@ -67,7 +67,7 @@ class SignedStatement:
 
 
 class VerifierServices:
-    """What registered callers are told."""
+    """The services to registered callers. `identity` returns the resident with a resident record code."""
 
     def __init__(
         self,
@@ -81,32 +81,34 @@ class VerifierServices:
         self.callers = Callers(world)
 
     def status(self, caller: str, kind: CertificateType, serial: int) -> CertificateStatus:
-        """How a certificate stands now. Raises NoSuchCertificate."""
-        standing = self._authorities[kind].revocations.status(serial)
-        self._log(caller, STATUS, kind, serial, standing.state.value)
-        return standing
+        """Return a certificate's current status. Raises NoSuchCertificate."""
+        status = self._authorities[kind].revocations.status(serial)
+        self._log(caller, STATUS, kind, serial, status.state.value)
+        return status
 
     def counterpart(self, caller: str, kind: CertificateType, serial: int) -> int | None:
-        """The serial number of the other certificate on the same card or phone, the latest one; None where there is
-        none (article 18, 証明書紐付け). Raises NoSuchCertificate."""
-        known = self._authorities[kind].find(serial)
-        others = self._authorities[kind.other].of_medium(known.medium_id)
-        found = others[-1].serial if others else None
-        self._log(caller, COUNTERPART, kind, serial, "" if found is None else f"{found:X}")
-        return found
+        """Return the serial number of the latest certificate of the other type on the same card or phone, or None
+        (article 18, 証明書紐付け). Raises NoSuchCertificate."""
+        certificate = self._authorities[kind].find(serial)
+        others = self._authorities[kind.other].of_medium(certificate.medium_id)
+        counterpart = others[-1].serial if others else None
+        self._log(caller, COUNTERPART, kind, serial, "" if counterpart is None else f"{counterpart:X}")
+        return counterpart
 
     def renewal(self, caller: str, kind: CertificateType, serial: int) -> list[int]:
-        """The serial numbers, oldest first, of all certificates of a kind that took each other's place on the holder's
-        card or phone (新旧紐付け). Raises NoSuchCertificate."""
+        """Return the serial chain of a certificate: the serial numbers, oldest first, of the certificates that
+        replaced one another on the holder's card or phone (新旧紐付け). Raises NoSuchCertificate."""
         authority = self._authorities[kind]
-        known = authority.find(serial)
-        chain = [issued.serial for issued in _chain(authority.of_holder(known.holder), known)]
-        self._log(caller, RENEWAL, kind, serial, " ".join(f"{found:X}" for found in chain))
+        certificate = authority.find(serial)
+        chain = [issued.serial for issued in _chain(authority.of_holder(certificate.holder), certificate)]
+        self._log(caller, RENEWAL, kind, serial, " ".join(f"{number:X}" for number in chain))
         return chain
 
     def consent(self, caller: str, signed: SignedStatement) -> int:
-        """Take a holder's consent that a caller may be told the latest attributes; answers its number. It lasts ten
-        years from the day after. Raises ConsentRejected."""
+        """Record a holder's consent to the disclosure of their latest attributes to a caller; return its number.
+
+        A consent lasts ten years from the next day. Raises ConsentRejected.
+        """
         statement, holder = self._checked(caller, signed, CONSENT_PURPOSE)
         now = self._world.clock.now()
         first = now.astimezone(JST).date() + timedelta(days=1)
@@ -120,38 +122,37 @@ class VerifierServices:
             return int(connection.scalar(sa.insert(consent).returning(consent.c.consent), row) or 0)
 
     def withdraw(self, caller: str, number: int, signed: SignedStatement) -> None:
-        """Take a holder's withdrawal of a consent. Raises ConsentRejected."""
+        """Record a holder's withdrawal of a consent. Raises ConsentRejected."""
         _, holder = self._checked(caller, signed, WITHDRAWAL_PURPOSE)
         table = self.callers.consent
-        here = (table.c.consent == number) & (table.c.caller == caller) & table.c.withdrawn_at.is_(None)
+        condition = (table.c.consent == number) & (table.c.caller == caller) & table.c.withdrawn_at.is_(None)
         with self.callers.store.transaction() as connection:
-            row = connection.execute(sa.select(table).where(here)).one_or_none()
+            row = connection.execute(sa.select(table).where(condition)).one_or_none()
             if row is None or self._authorities[CertificateType.SIGNATURE].find(row.serial).holder != holder.holder:
-                raise NoConsent(f"there is no consent {number} of this holder to withdraw")
-            connection.execute(sa.update(table).where(here).values(withdrawn_at=epoch(self._world.clock.now())))
+                raise NoConsent(f"there is no consent {number} by this holder that could be withdrawn")
+            connection.execute(sa.update(table).where(condition).values(withdrawn_at=epoch(self._world.clock.now())))
 
     def latest_attributes(self, caller: str, number: int) -> dict[str, Any]:
-        """The four attributes of a holder, with the furigana and whether the holder has left the country. No serial
-        number is among them. Raises ConsentRejected without a consent, and while the holder has no signature
-        certificate
-        that is good."""
+        """Return a holder's four attributes, their furigana and whether they have left the country.
+
+        The keys are `name`, `furigana`, `address`, `birth`, `sex` and `emigrated`; no serial number is disclosed.
+        Raises ConsentRejected without a valid consent, or while the holder has no good signature certificate.
+        """
         table, now = self.callers.consent, self._world.clock.now()
-        here = (table.c.consent == number) & (table.c.caller == caller)
+        condition = (table.c.consent == number) & (table.c.caller == caller)
         with self.callers.store.reading() as connection:
-            row = connection.execute(sa.select(table).where(here)).one_or_none()
+            row = connection.execute(sa.select(table).where(condition)).one_or_none()
         if row is None:
-            raise NoConsent(f"there is no consent {number} to this caller")
+            raise NoConsent(f"there is no consent {number} for this caller")
         if row.withdrawn_at is not None or from_epoch(row.ends) < now:
-            raise ConsentOver(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has ended'}")
+            raise ConsentOver(f"consent {number} {'was withdrawn' if row.withdrawn_at is not None else 'has expired'}")
         authority = self._authorities[CertificateType.SIGNATURE]
         revocations = authority.revocations
         holder = authority.find(row.serial).holder
         if not any(
-            revocations.status(found.serial).state is CertificateState.GOOD for found in authority.of_holder(holder)
+            revocations.status(issued.serial).state is CertificateState.GOOD for issued in authority.of_holder(holder)
         ):
-            raise NoGoodCertificate(
-                "the holder has no signature certificate that is good; a new one must be issued first"
-            )
+            raise NoGoodCertificate("the holder has no good signature certificate; a new one must be issued first")
         resident = self._identity(ResidentRecordCode(holder))
         self._log(caller, ATTRIBUTES, CertificateType.SIGNATURE, None, f"consent {number}")
         return {
@@ -164,8 +165,8 @@ class VerifierServices:
         }
 
     def _checked(self, caller: str, signed: SignedStatement, purpose: str) -> tuple[dict[str, Any], Issued]:
-        """The statement and the certificate's record, where holder, signature, purpose and addressee are as they must
-        be."""
+        """Return the statement and the certificate's record after checking holder, signature, purpose and caller.
+        Raises ConsentRejected."""
         try:
             certificate = x509.load_der_x509_certificate(signed.certificate)
             statement = json.loads(signed.statement)
@@ -173,32 +174,32 @@ class VerifierServices:
             raise StatementRejected("the certificate or the statement cannot be read") from error
         authority = self._authorities[CertificateType.SIGNATURE]
         try:
-            known = authority.find(certificate.serial_number)
-            standing = authority.revocations.status(known.serial)
+            issued = authority.find(certificate.serial_number)
+            status = authority.revocations.status(issued.serial)
         except NoSuchCertificate as error:
-            raise StatementRejected("the certificate is none of the signature authority's") from error
+            raise StatementRejected("the certificate was not issued by the signature authority") from error
         key = certificate.public_key()
-        if known.certificate != signed.certificate or not isinstance(key, rsa.RSAPublicKey):
-            raise StatementRejected("the certificate is none of the signature authority's")
-        if standing.state is not CertificateState.GOOD:
-            raise NoGoodCertificate(f"the certificate is {standing.state.value}; sign with one that is good")
+        if issued.certificate != signed.certificate or not isinstance(key, rsa.RSAPublicKey):
+            raise StatementRejected("the certificate was not issued by the signature authority")
+        if status.state is not CertificateState.GOOD:
+            raise NoGoodCertificate(f"the certificate is {status.state.value}; sign with one that is good")
         try:
             key.verify(signed.signature, signed.statement, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature as error:
-            raise StatementRejected("the signature is not the holder's over this statement") from error
+            raise StatementRejected("the signature does not verify with the certificate") from error
         if not isinstance(statement, dict) or (statement.get("purpose"), statement.get("caller")) != (purpose, caller):
-            raise StatementRejected(f"the statement must say purpose {purpose!r} and caller {caller!r}")
-        return statement, known
+            raise StatementRejected(f"the statement must have the purpose {purpose!r} and the caller {caller!r}")
+        return statement, issued
 
-    def _log(self, caller: str, service: str, kind: CertificateType, serial: int | None, said: str) -> None:
-        self.callers.log([Query(self._world.clock.now(), caller, service, kind, serial, said)])
+    def _log(self, caller: str, service: str, kind: CertificateType, serial: int | None, answer: str) -> None:
+        self.callers.log([Query(self._world.clock.now(), caller, service, kind, serial, answer)])
 
 
-def _chain(issued: list[Issued], known: Issued) -> list[Issued]:
-    """The certificates that lead to and from one of them by taking each other's place, oldest first."""
-    by_serial = {found.serial: found for found in issued}
-    following = {found.predecessor: found for found in issued if found.predecessor is not None}
-    chain = [known]
+def _chain(issued: list[Issued], start: Issued) -> list[Issued]:
+    """The predecessors and successors of a certificate, itself included, oldest first."""
+    by_serial = {certificate.serial: certificate for certificate in issued}
+    following = {certificate.predecessor: certificate for certificate in issued if certificate.predecessor is not None}
+    chain = [start]
     while (before := by_serial.get(chain[0].predecessor or 0)) is not None:
         chain.insert(0, before)
     while (after := following.get(chain[-1].serial)) is not None:

@@ -1,4 +1,4 @@
-"""An authority's keys: in its own store, or in a PKCS#11 token that never lets one out."""
+"""An authority's signing keys: in its own store, or in a PKCS#11 token from which they cannot be exported."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class SigningKey(Protocol):
 
     @property
     def public_key(self) -> bytes:
-        """The public half as SubjectPublicKeyInfo DER."""
+        """The public key as SubjectPublicKeyInfo (DER). Raises TokenUnavailable."""
 
     def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
-        """The signature over the parts, put together: PKCS#1 v1.5, or an ECDSA-Sig-Value. Raises TokenUnavailable."""
+        """Sign the concatenated parts: PKCS#1 v1.5, or an ECDSA-Sig-Value. Raises TokenUnavailable."""
 
 
 def digest_of(algorithm: Algorithm, parts: tuple[bytes | bytearray | memoryview, ...]) -> bytes:
-    """The digest that the algorithm signs, over the parts as one message."""
+    """The digest of the concatenated parts: SHA-256 for RSA, SHA-384 for P-384."""
     state = hashlib.sha256() if algorithm is Algorithm.RSA_2048 else hashlib.sha384()
     for part in parts:
         state.update(part)
@@ -38,26 +38,26 @@ def digest_of(algorithm: Algorithm, parts: tuple[bytes | bytearray | memoryview,
 
 
 class SoftwareKey:
-    """A key as PKCS#8 DER."""
+    """A signing key that is given as PKCS#8 (DER)."""
 
     def __init__(self, pkcs8: bytes) -> None:
         self.pkcs8 = pkcs8
-        # The authority made this key itself; proving its primes again at each use would cost 50 ms.
+        # The authority generated this key itself; checking its primes again at each use would cost 50 ms.
         key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise TypeError("an authority's key is an RSA or an EC key")
+            raise TypeError("an authority's key must be an RSA or EC key")
         self._key = key
         self.algorithm = Algorithm.RSA_2048 if isinstance(key, rsa.RSAPrivateKey) else Algorithm.P_384
 
     @property
     def public_key(self) -> bytes:
-        """The public half as SubjectPublicKeyInfo DER."""
+        """The public key as SubjectPublicKeyInfo (DER)."""
         return self._key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
     def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
-        """The signature over the parts, put together."""
+        """Sign the concatenated parts."""
         digest = digest_of(self.algorithm, parts)
         if isinstance(self._key, rsa.RSAPrivateKey):
             return self._key.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
@@ -65,7 +65,7 @@ class SoftwareKey:
 
 
 def new_p384_key() -> bytes:
-    """A P-384 key, as PKCS#8 DER. It costs next to nothing, so that no stock is kept of them."""
+    """Generate a P-384 key as PKCS#8 (DER). This is fast, so no stock of keys is kept."""
     return ec.generate_private_key(ec.SECP384R1()).private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -75,7 +75,7 @@ _DIGEST_INFO_SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
 
 
 class TokenKey:
-    """A key in a token, found by its label. The session opens with the first use, and once again if it is lost."""
+    """A key in a token, found by its label. A session opens at the first use, and is reopened once if it is lost."""
 
     def __init__(self, uri: str, label: str, algorithm: Algorithm) -> None:
         self._uri = uri
@@ -84,15 +84,18 @@ class TokenKey:
 
     @property
     def public_key(self) -> bytes:
-        """The public half as SubjectPublicKeyInfo DER."""
+        """The public key as SubjectPublicKeyInfo (DER). Raises TokenUnavailable."""
         return bytes(self._used(self._read_public_key))
 
     def make(self) -> None:
-        """Have the token make the key pair, unless it did so before it could be noted."""
+        """Have the token generate the key pair, unless it did so in an earlier attempt that was not recorded.
+
+        Raises TokenUnavailable.
+        """
         self._used(self._make)
 
     def sign(self, *parts: bytes | bytearray | memoryview) -> bytes:
-        """The signature over the parts, put together. Only their digest goes to the token."""
+        """Sign the concatenated parts. Only their digest is sent to the token. Raises TokenUnavailable."""
         digest = digest_of(self.algorithm, parts)
         return bytes(self._used(lambda session: self._sign(session, digest)))
 

@@ -1,4 +1,4 @@
-"""Wrong lines that the tests must find: the patches fit the code, and each is found."""
+"""The one-line faults in benchmarks/faults: each patch fits the code, and its tests find it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from benchmarks.find_faults import FAULTS, Mutation, read_fault
 
 ROOT = Path(__file__).parents[2]
-FOUND = [read_fault(path) for path in sorted(FAULTS.glob("*.patch"))]
+MUTATIONS = [read_fault(path) for path in sorted(FAULTS.glob("*.patch"))]
 
 
-def test_there_are_twenty() -> None:
-    assert len(FOUND) >= 20
+def test_there_are_at_least_twenty_faults() -> None:
+    assert len(MUTATIONS) >= 20
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("fault", FOUND, ids=[fault.name for fault in FOUND])
-def test_a_fault_s_line_is_in_the_code_once_and_its_tests_are_there(fault: Mutation) -> None:
+@pytest.mark.parametrize("fault", MUTATIONS, ids=[fault.name for fault in MUTATIONS])
+def test_fault_replaces_one_line_and_names_existing_tests(fault: Mutation) -> None:
     assert (ROOT / fault.path).read_text(encoding="utf-8").count(f"{fault.right}\n") == 1
     assert fault.wrong != fault.right
     for test in fault.found_by.split():
@@ -30,8 +30,8 @@ def test_a_fault_s_line_is_in_the_code_once_and_its_tests_are_there(fault: Mutat
 
 
 @pytest.mark.long
-def test_every_fault_is_found() -> None:
+def test_each_fault_is_found_by_its_test() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks.find_faults"], cwd=ROOT, capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(FOUND)} of {len(FOUND)} found" in done.stdout
+    assert f"{len(MUTATIONS)} of {len(MUTATIONS)} found" in done.stdout

@@ -24,7 +24,7 @@ NAMES = {
 }
 
 
-def test_goals() -> None:
+def test_measure_compares_ratio_with_goal() -> None:
     assert at_least("a", "ms", 1, 5, "b", 5, 5).met
     assert not at_least("a", "ms", 1, 5, "b", 4.9, 5).met
     assert at_most("a", "ms", 1, 5, "b", 1.5, 1.5).met
@@ -32,7 +32,7 @@ def test_goals() -> None:
 
 
 def measured(area: str) -> list[dict[str, Any]]:
-    """What `kazashi bench AREA` measures. It exits with 1 where a goal is not met, as on a busy machine."""
+    """The measurements of `kazashi bench AREA`. It exits with 1 if a goal is not met, as on a busy machine."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "bench", area, "--json"],
         capture_output=True, text=True, check=False, timeout=LIMIT,
@@ -50,8 +50,8 @@ def measured(area: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.reader
-def test_every_measure_of_the_card_is_taken() -> None:
-    """What the figures are is for `kazashi bench` to say, on a machine that does nothing else; here, that they are."""
+def test_bench_card_takes_every_measure() -> None:
+    """The figures depend on the machine, so this checks only that every measurement is made."""
     measures = measured("card")
     assert {measure["name"] for measure in measures} == NAMES
     for measure in measures:
@@ -62,7 +62,7 @@ def test_every_measure_of_the_card_is_taken() -> None:
 
 
 @pytest.mark.reader
-def test_every_measure_of_the_workbench_is_taken() -> None:
+def test_bench_reader_takes_every_measure() -> None:
     tracing, checking, offered, behind, growth = measured("reader")
     assert tracing["name"] == "APDU round trip while traced"
     assert min(tracing["ours"], tracing["peer"], checking["ours"], offered["ours"], behind["ours"]) > 0
@@ -79,10 +79,10 @@ PKI_NAMES = (
 )  # fmt: skip
 
 
-def test_every_measure_of_the_authorities_is_taken() -> None:
+def test_bench_pki_takes_every_measure() -> None:
     size = WorldSize(3000, 20_000, partitions=20, residents=300, issued=100, asked=50, seconds=1)
     measures = bench_pki.measure(size=size)
     assert len(measures) == len(PKI_NAMES)
-    for found, name in zip(measures, PKI_NAMES, strict=True):
-        assert name in found.name
-        assert min(found.ours, found.peer, found.ratio) > 0
+    for measurement, name in zip(measures, PKI_NAMES, strict=True):
+        assert name in measurement.name
+        assert min(measurement.ours, measurement.peer, measurement.ratio) > 0

@@ -1,4 +1,4 @@
-"""What the tests of the card management share: looks into cards and ledgers, and relays that fail."""
+"""Helpers of the card management's tests: reading cards and certificate databases, and faulty relays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILES = {
 SELECT = select(jpki.AID)
 
 NAMES = count()
-"""Numbers for the names of cards, none of them twice."""
+"""Unique numbers for card names."""
 
 
 def contents(institutions: Institutions, name: str) -> CardContents:
@@ -38,12 +38,12 @@ def contents(institutions: Institutions, name: str) -> CardContents:
 
 
 def on_card(institutions: Institutions, name: str, kind: CertificateType) -> x509.Certificate | None:
-    """The certificate in a card's image; None where there is none."""
+    """The certificate in a card's image, or None."""
     return certificate_in(contents(institutions, name), kind)
 
 
-def certificate_in(found: CardContents, kind: CertificateType) -> x509.Certificate | None:
-    data = found[jpki.AID].data[FILES[kind][0]]
+def certificate_in(card: CardContents, kind: CertificateType) -> x509.Certificate | None:
+    data = card[jpki.AID].data[FILES[kind][0]]
     return x509.load_der_x509_certificate(data[: int.from_bytes(data[2:4]) + 4]) if data.strip(b"\0\xff") else None
 
 
@@ -51,9 +51,9 @@ def key_on_card(institutions: Institutions, name: str, kind: CertificateType) ->
     return key_in(contents(institutions, name), kind)
 
 
-def key_in(found: CardContents, kind: CertificateType) -> rsa.RSAPublicKey:
+def key_in(card: CardContents, kind: CertificateType) -> rsa.RSAPublicKey:
     key = serialization.load_der_private_key(
-        found[jpki.AID].keys[FILES[kind][1]], None, unsafe_skip_rsa_key_validation=True
+        card[jpki.AID].keys[FILES[kind][1]], None, unsafe_skip_rsa_key_validation=True
     )
     assert isinstance(key, rsa.RSAPrivateKey)
     return key.public_key()
@@ -61,12 +61,12 @@ def key_in(found: CardContents, kind: CertificateType) -> rsa.RSAPublicKey:
 
 def everything_issued(authority: Authority) -> list[int]:
     with authority.ledger.store.reading() as connection:
-        return sorted(found.serial for found in authority.ledger.issued(connection))
+        return sorted(issued.serial for issued in authority.ledger.issued(connection))
 
 
-def no_serial_is_missing_or_double(institutions: Institutions) -> None:
+def assert_serials_gapless(institutions: Institutions) -> None:
     for authority in institutions.authorities.values():
-        serials = everything_issued(authority) + [found.serial for found in authority.generations()]
+        serials = everything_issued(authority) + [generation.serial for generation in authority.generations()]
         assert sorted(serials) == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
 
 
@@ -75,6 +75,6 @@ def order_of(institutions: Institutions, who: str, issued: str) -> Order:
 
 
 def with_faults(institutions: Institutions, faults: Iterable[RelayFault]) -> CardManagement:
-    """The town's card management over a relay that fails."""
+    """The town's card management with a relay that has the given faults."""
     relay = FaultyRelay(DirectRelay(institutions.authorities), faults)
     return CardManagement(institutions.world, institutions.juki_net.j_lis.identity, institutions.authorities, relay)

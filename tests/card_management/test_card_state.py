@@ -1,4 +1,4 @@
-"""What a card is worth after the registry's events, and how the card management remembers it."""
+"""The state of a card after registry events, and its persistence in the card management."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from tests.town import SIGNATURE, certificates, new_institutions
         ((Emigration(continued=True),), CardState.ACTIVE),
     ],
 )
-def test_what_becomes_of_the_card(town: Institutions, events: tuple[Event, ...], state: CardState) -> None:
+def test_events_change_the_card_state(town: Institutions, events: tuple[Event, ...], state: CardState) -> None:
     town.issue_card("hanako", "hanako")
     town.issue_card("taro", "taro")
     for event in events:
@@ -66,7 +66,7 @@ def test_what_becomes_of_the_card(town: Institutions, events: tuple[Event, ...],
         assert len(certificates(town, "hanako", SIGNATURE)) == count_before
 
 
-def test_a_new_card_after_an_ended_one(town: Institutions) -> None:
+def test_new_card_can_be_issued_after_an_ended_one(town: Institutions) -> None:
     town.issue_card("old", "hanako")
     town.registry.record("hanako", NumberChange())
     town.settle()
@@ -76,20 +76,20 @@ def test_a_new_card_after_an_ended_one(town: Institutions) -> None:
     town.registry.record("hanako", LossReport())
     town.settle()
     assert [town.cards.card_state(name) for name in ("old", "new")] == [CardState.ENDED, CardState.STOPPED]
-    assert [town.revocations[SIGNATURE].status(found.serial).reason for found in certificates(
+    assert [town.revocations[SIGNATURE].status(issued.serial).reason for issued in certificates(
         town, "hanako", SIGNATURE)] == [Reason.CESSATION_OF_OPERATION, Reason.CERTIFICATE_HOLD]  # fmt: skip
 
 
-def test_cards_that_are_not_there(institutions: Institutions) -> None:
-    for ask in (institutions.cards.card_state, institutions.cards.renew):
-        with pytest.raises(NoSuchCard, match="no card 'x'"):
-            ask("x")
+def test_unknown_cards_raise_no_such_card(institutions: Institutions) -> None:
+    for method in (institutions.cards.card_state, institutions.cards.renew):
+        with pytest.raises(NoSuchCard):
+            method("x")
     assert institutions.cards.cases() == []
     assert institutions.cards.due() is None
     assert institutions.cards.resume() == 0
 
 
-def test_cases_outlive_the_program(tmp_path: Path, storage: str, keys: KeySource) -> None:
+def test_cases_survive_a_restart(tmp_path: Path, storage: str, keys: KeySource) -> None:
     town = new_institutions(tmp_path / "w", keys, storage)
     town.issue_card("hanako", "hanako")
     cases = town.cards.cases()

@@ -1,4 +1,4 @@
-"""Renewals: when they come, what they put on the card, and what becomes of one that fails."""
+"""Renewals: when they are allowed, what they change on the card, and how failed ones end."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from kazashi.world.clock import instant_of
 from tests.card_management.support import (
     NAMES,
     SELECT,
+    assert_serials_gapless,
     contents,
     key_on_card,
-    no_serial_is_missing_or_double,
     on_card,
     order_of,
     with_faults,
@@ -38,7 +38,7 @@ from tests.card_management.support import (
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, loaded, standing
 
 
-def test_a_renewal_that_cannot_be_met_is_refused_and_stands_in_nobody_s_way(town: Institutions) -> None:
+def test_impossible_renewal_is_refused_and_does_not_block_others(town: Institutions) -> None:
     for who in ("short-stay", "taro", "hanako"):
         town.issue_card(who, who)
     clock_of(town.world).stand(instant_of("2031-09-01"))
@@ -51,38 +51,38 @@ def test_a_renewal_that_cannot_be_met_is_refused_and_stands_in_nobody_s_way(town
     assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
 
 
-def test_a_renewal_comes_within_the_last_three_months_and_counts_from_the_old_end(various: Institutions) -> None:
-    clock_of(various.world).stand(instant_of("2027-01-16T23:59:59+09:00"))
-    order = order_of(various, "hanako", "2022-11-24T10:00+09:00")
-    path = various.issue_card("hanako", "hanako", order)
+def test_renewal_in_the_last_three_months_counts_from_the_old_end(distinct_keys_town: Institutions) -> None:
+    clock_of(distinct_keys_town.world).stand(instant_of("2027-01-16T23:59:59+09:00"))
+    order = order_of(distinct_keys_town, "hanako", "2022-11-24T10:00+09:00")
+    path = distinct_keys_town.issue_card("hanako", "hanako", order)
     before, about = read_image(path)
-    with pytest.raises(RenewalRejected, match="both certificates are good, and can be renewed from 2027-01-17 on"):
-        various.cards.renew("hanako")
-    assert [case.what for case in various.cards.cases()] == [CaseType.NEW], "it was not even begun"
-    various.advance(instant_of("2027-01-17"))
-    assert set(various.cards.renew("hanako")) == set(CertificateType)
+    with pytest.raises(RenewalRejected, match="renewed from 2027-01-17"):
+        distinct_keys_town.cards.renew("hanako")
+    assert [case.what for case in distinct_keys_town.cards.cases()] == [CaseType.NEW], "no case was opened"
+    distinct_keys_town.advance(instant_of("2027-01-17"))
+    assert set(distinct_keys_town.cards.renew("hanako")) == set(CertificateType)
     for kind in CertificateType:
-        old, new = certificates(various, "hanako", kind)
+        old, new = certificates(distinct_keys_town, "hanako", kind)
         assert new.not_after == instant_of("2032-04-17T23:59:59+09:00")
         assert (new.predecessor, new.medium_id) == (old.serial, old.medium_id)
-        assert on_card(various, "hanako", kind) == loaded(new)
-        assert key_on_card(various, "hanako", kind) == loaded(new).public_key() != loaded(old).public_key()
-        assert various.revocations[kind].status(old.serial).reason is Reason.SUPERSEDED
-        assert standing(various, "hanako", kind).state is CertificateState.GOOD
+        assert on_card(distinct_keys_town, "hanako", kind) == loaded(new)
+        assert key_on_card(distinct_keys_town, "hanako", kind) == loaded(new).public_key() != loaded(old).public_key()
+        assert distinct_keys_town.revocations[kind].status(old.serial).reason is Reason.SUPERSEDED
+        assert standing(distinct_keys_town, "hanako", kind).state is CertificateState.GOOD
     after, about_now = read_image(path)
     assert about_now == about
-    assert {aid: found for aid, found in after.items() if aid != jpki.AID} == {
-        aid: found for aid, found in before.items() if aid != jpki.AID
+    assert {aid: applet for aid, applet in after.items() if aid != jpki.AID} == {
+        aid: applet for aid, applet in before.items() if aid != jpki.AID
     }
     assert after[jpki.AID].pins == before[jpki.AID].pins
     assert after[jpki.AID].objects == before[jpki.AID].objects
-    assert not list(various.world.cards.glob(".*.keys"))
+    assert not list(distinct_keys_town.world.cards.glob(".*.keys"))
     with pytest.raises(RenewalRejected, match="2032-01-17"):
-        various.cards.renew("hanako")
-    no_serial_is_missing_or_double(various)
+        distinct_keys_town.cards.renew("hanako")
+    assert_serials_gapless(distinct_keys_town)
 
 
-def test_an_expired_certificate_is_renewed_as_well(town: Institutions) -> None:
+def test_expired_certificate_can_be_renewed(town: Institutions) -> None:
     clock_of(town.world).stand(instant_of("2026-04-18"))
     town.issue_card("hanako", "hanako", order_of(town, "hanako", "2022-03-01"))
     assert standing(town, "hanako", SIGNATURE).state is CertificateState.EXPIRED
@@ -94,49 +94,49 @@ def test_an_expired_certificate_is_renewed_as_well(town: Institutions) -> None:
     assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
 
 
-def test_nothing_outlasts_the_card(town: Institutions) -> None:
+def test_renewed_certificates_end_with_the_card(town: Institutions) -> None:
     clock_of(town.world).stand(instant_of("2036-02-01"))
     path = town.issue_card("hanako", "hanako", order_of(town, "hanako", "2026-11-24"))
     assert read_image(path)[1]["expiry"] == "20360417"
     town.cards.renew("hanako")
     assert certificates(town, "hanako", SIGNATURE)[-1].not_after == instant_of("2036-04-17T23:59:59+09:00")
     clock_of(town.world).stand(instant_of("2036-04-18"))
-    with pytest.raises(RenewalRejected, match="itself ended on 2036-04-17"):
+    with pytest.raises(RenewalRejected, match="2036-04-17"):
         town.cards.renew("hanako")
     assert read_image(path)[1]["expiry"] == "20360417"
 
 
-def test_after_a_move_the_signature_certificate_alone_is_made_anew(various: Institutions) -> None:
-    path = various.issue_card("hanako", "hanako")
-    before = contents(various, "hanako")[jpki.AID]
-    various.registry.record("hanako", MoveWithin("架空町１丁目"))
-    various.settle()
-    assert various.cards.renew("hanako") == [SIGNATURE]
-    old, new = certificates(various, "hanako", SIGNATURE)
-    assert various.revocations[SIGNATURE].status(old.serial).reason is Reason.AFFILIATION_CHANGED, "it stays so"
-    assert on_card(various, "hanako", SIGNATURE) == loaded(new)
+def test_after_a_move_only_the_signature_certificate_is_renewed(distinct_keys_town: Institutions) -> None:
+    path = distinct_keys_town.issue_card("hanako", "hanako")
+    before = contents(distinct_keys_town, "hanako")[jpki.AID]
+    distinct_keys_town.registry.record("hanako", MoveWithin("架空町１丁目"))
+    distinct_keys_town.settle()
+    assert distinct_keys_town.cards.renew("hanako") == [SIGNATURE]
+    old, new = certificates(distinct_keys_town, "hanako", SIGNATURE)
+    assert distinct_keys_town.revocations[SIGNATURE].status(old.serial).reason is Reason.AFFILIATION_CHANGED
+    assert on_card(distinct_keys_town, "hanako", SIGNATURE) == loaded(new)
     assert new.not_after == old.not_after
-    assert len(certificates(various, "hanako", AUTHENTICATION)) == 1
+    assert len(certificates(distinct_keys_town, "hanako", AUTHENTICATION)) == 1
     after = read_image(path)[0][jpki.AID]
     assert after.keys[jpki.AUTHENTICATION_KEY] == before.keys[jpki.AUTHENTICATION_KEY]
     assert after.data[jpki.AUTHENTICATION_CERTIFICATE] == before.data[jpki.AUTHENTICATION_CERTIFICATE]
     assert after.keys[jpki.SIGNATURE_KEY] != before.keys[jpki.SIGNATURE_KEY]
-    with pytest.raises(RenewalRejected, match="both certificates are good"):
-        various.cards.renew("hanako")
+    with pytest.raises(RenewalRejected, match="certificates are good"):
+        distinct_keys_town.cards.renew("hanako")
 
 
-def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
+def test_renewal_keeps_pins_and_retry_counters(town: Institutions) -> None:
     path = town.issue_card("hanako", "hanako")
     chip = Chip(load_card(path))
     chip.power_on()
-    for command, answer in (
+    for command, response in (
         (SELECT, "9000"),
         (verify(jpki.AUTHENTICATION_PIN, b"1234"), "9000"),
         (bytes.fromhex("0024019804") + b"5678", "9000"),
         (verify(jpki.AUTHENTICATION_PIN, b"0000"), "63C2"),
         (verify(jpki.SIGNATURE_PIN, b"WRONG1"), "63C4"),
     ):
-        assert chip.transmit(command) == bytes.fromhex(answer)
+        assert chip.transmit(command) == bytes.fromhex(response)
     before = read_image(path)[0][jpki.AID].pins
     town.registry.record("hanako", MoveWithin("架空町１丁目"))
     town.settle()
@@ -151,44 +151,44 @@ def test_pins_and_tries_survive_a_renewal(town: Institutions) -> None:
     assert again.transmit(verify(jpki.AUTHENTICATION_PIN, b"5678")) == bytes.fromhex("9000")
 
 
-def test_a_renewal_that_was_cut_off_is_finished_with_the_same_keys(various: Institutions) -> None:
-    path = various.issue_card("hanako", "hanako")
+def test_interrupted_renewal_is_finished_with_the_same_keys(distinct_keys_town: Institutions) -> None:
+    path = distinct_keys_town.issue_card("hanako", "hanako")
     untouched = path.read_bytes()
-    various.registry.record("hanako", MoveWithin("架空町１丁目"))
-    various.settle()
+    distinct_keys_town.registry.record("hanako", MoveWithin("架空町１丁目"))
+    distinct_keys_town.settle()
     with pytest.raises(RelayFailed):
-        with_faults(various, [RelayFault.REPLY_LOST] * SENDINGS).renew("hanako")
+        with_faults(distinct_keys_town, [RelayFault.REPLY_LOST] * SENDINGS).renew("hanako")
     assert path.read_bytes() == untouched
-    assert len(certificates(various, "hanako", SIGNATURE)) == 2, "issued, and lost on its way"
-    assert various.cards.resume() == 1
-    issued = certificates(various, "hanako", SIGNATURE)
+    assert len(certificates(distinct_keys_town, "hanako", SIGNATURE)) == 2, "issued, but the reply was lost"
+    assert distinct_keys_town.cards.resume() == 1
+    issued = certificates(distinct_keys_town, "hanako", SIGNATURE)
     assert len(issued) == 2
-    assert on_card(various, "hanako", SIGNATURE) == loaded(issued[-1])
-    assert loaded(issued[-1]).public_key() == key_on_card(various, "hanako", SIGNATURE)
-    no_serial_is_missing_or_double(various)
+    assert on_card(distinct_keys_town, "hanako", SIGNATURE) == loaded(issued[-1])
+    assert loaded(issued[-1]).public_key() == key_on_card(distinct_keys_town, "hanako", SIGNATURE)
+    assert_serials_gapless(distinct_keys_town)
 
 
 @settings(max_examples=12, deadline=None)
 @given(faults=st.lists(st.sampled_from([*RelayFault, RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST]), max_size=16))
-def test_any_order_of_faults_at_a_renewal(long_lived: Institutions, faults: list[RelayFault]) -> None:
+def test_any_sequence_of_faults_renews_once(shared_town: Institutions, faults: list[RelayFault]) -> None:
     name = f"renewed{next(NAMES)}"
-    long_lived.issue_card(name, "leap-day")
-    number = read_image(image_path(long_lived.world, name))[1]["card number"]
-    for kind, authority in long_lived.authorities.items():
-        long_lived.revocations[kind].revoke(authority.of_medium(number)[-1].serial, Reason.UNSPECIFIED)
-    cards = with_faults(long_lived, faults)
+    shared_town.issue_card(name, "leap-day")
+    number = read_image(image_path(shared_town.world, name))[1]["card number"]
+    for kind, authority in shared_town.authorities.items():
+        shared_town.revocations[kind].revoke(authority.of_medium(number)[-1].serial, Reason.UNSPECIFIED)
+    cards = with_faults(shared_town, faults)
     with suppress(RelayFailed):
         cards.renew(name)
     while cards.due() is not None:
         cards.resume()
-    for kind, authority in long_lived.authorities.items():
+    for kind, authority in shared_town.authorities.items():
         old, new = authority.of_medium(number)
         assert new.predecessor == old.serial
-        assert on_card(long_lived, name, kind) == loaded(new)
-        assert long_lived.revocations[kind].status(new.serial).state is CertificateState.GOOD
+        assert on_card(shared_town, name, kind) == loaded(new)
+        assert shared_town.revocations[kind].status(new.serial).state is CertificateState.GOOD
 
 
-def test_a_child_gets_no_signature_certificate_until_it_is_fifteen(town: Institutions) -> None:
+def test_child_gets_a_signature_certificate_from_the_age_of_15(town: Institutions) -> None:
     town.registry.add(replace(SAMPLE_RESIDENTS["child"], alias="x", birth=BirthDate(2012, 1, 1)))
     town.juki_net.deliver()
     path = town.issue_card("x", "x")
@@ -209,4 +209,4 @@ def test_a_child_gets_no_signature_certificate_until_it_is_fifteen(town: Institu
     chip.transmit(SELECT)
     password = Pins().signature.encode()
     assert chip.transmit(verify(jpki.SIGNATURE_PIN, password)) == bytes.fromhex("9000")
-    assert read_image(path)[1]["signature password"] == Pins().signature, "and the bench tells it"
+    assert read_image(path)[1]["signature password"] == Pins().signature, "the image's description has it"

@@ -1,4 +1,4 @@
-"""The checks by which this part is accepted: what is publicly known of the real service, one test for each."""
+"""Acceptance tests: one test for each publicly known property of the real service."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, loaded, n
 
 
 @pytest.fixture(scope="module")
-def whole_cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
-    """Every member of the cast with a card; nothing has happened to anybody. Tests leave it as it is."""
+def sample_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """A town in which all sample residents have a card and no event has happened. Tests do not change it."""
     keys = SharedKeySource([generate() for _ in range(11)])
-    institutions = new_institutions(tmp_path_factory.mktemp("cast") / "w", keys)
+    institutions = new_institutions(tmp_path_factory.mktemp("samples") / "w", keys)
     for alias in SAMPLE_RESIDENTS:
         institutions.issue_card(alias, alias)
     institutions.settle()
@@ -75,7 +75,7 @@ def whole_cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institution
 
 
 def file(place: Path, label: str, *contents: bytes) -> str:
-    """A PEM file of one or several objects."""
+    """Write a PEM file with one or more objects; return its path."""
     place.write_bytes(b"".join(pem.armor(label, content) for content in contents))
     return str(place)
 
@@ -87,19 +87,19 @@ def published(
     return x509.load_der_x509_crl(path.read_bytes())
 
 
-def listed(institutions: Institutions, issued: Issued, kind: CertificateType) -> bool:
-    """Whether a certificate is on its municipality's list, and on that of everybody, which must agree."""
-    found = {
+def is_listed(institutions: Institutions, issued: Issued, kind: CertificateType) -> bool:
+    """Whether a certificate is on its municipality's list and on the full list, which must agree."""
+    results = {
         published(institutions, issued, kind, name).get_revoked_certificate_by_serial_number(issued.serial) is not None
         for name in ("", FULL_LIST)
     }
-    assert len(found) == 1
-    return found.pop()
+    assert len(results) == 1
+    return results.pop()
 
 
 def query(institutions: Institutions, issued: Issued, kind: CertificateType) -> bytes:
-    """An OCSP request about a certificate, as DER."""
-    roots = {found.name: found.certificate for found in institutions.authorities[kind].generations()}
+    """An OCSP request for a certificate, as DER."""
+    roots = {item.name: item.certificate for item in institutions.authorities[kind].generations()}
     issuer = x509.load_der_x509_certificate(roots[issued.generation])
     return (
         ocsp.OCSPRequestBuilder()
@@ -109,7 +109,7 @@ def query(institutions: Institutions, issued: Issued, kind: CertificateType) -> 
     )
 
 
-def asked(institutions: Institutions, issued: Issued, kind: CertificateType) -> ocsp.OCSPResponse:
+def ocsp_response(institutions: Institutions, issued: Issued, kind: CertificateType) -> ocsp.OCSPResponse:
     return ocsp.load_der_ocsp_response(
         Responder(institutions.authorities[kind]).answer(query(institutions, issued, kind)).response
     )
@@ -121,9 +121,9 @@ def to_next_mark(institutions: Institutions) -> None:
 
 
 @pytest.mark.parametrize("kind", CertificateType)
-def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutions, kind: CertificateType) -> None:
+def test_root_equals_the_real_one_but_for_names_and_keys(sample_town: Institutions, kind: CertificateType) -> None:
     real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
-    ours = whole_cast.authorities[kind].root()
+    ours = sample_town.authorities[kind].root()
     assert extensions(ours) == extensions(real)
     assert tags(ours) == tags(real)
     for before, after in (
@@ -135,9 +135,9 @@ def test_01_a_root_is_the_real_one_but_for_names_and_keys(whole_cast: Institutio
         assert after in real
 
 
-def test_02_authentication_certificates_have_the_known_extensions_and_size(whole_cast: Institutions) -> None:
+def test_authentication_certificates_have_known_extensions_and_size(sample_town: Institutions) -> None:
     for alias in SAMPLE_RESIDENTS:
-        (issued,) = certificates(whole_cast, alias, AUTHENTICATION)
+        (issued,) = certificates(sample_town, alias, AUTHENTICATION)
         assert extensions(issued.certificate) == [
             ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
             ("2.5.29.31", False), ("1.3.6.1.5.5.7.1.1", False), ("2.5.29.35", False), ("2.5.29.14", False),
@@ -147,12 +147,12 @@ def test_02_authentication_certificates_have_the_known_extensions_and_size(whole
             loaded(issued).extensions.get_extension_for_class(x509.SubjectAlternativeName)
 
 
-def test_03_signature_certificates_have_six_names_whose_flags_are_as_long_as_the_text(whole_cast: Institutions) -> None:
+def test_signature_certificates_have_six_other_names(sample_town: Institutions) -> None:
     for alias in SAMPLE_RESIDENTS:
         if alias == "child":
-            assert certificates(whole_cast, alias, SIGNATURE) == []
+            assert certificates(sample_town, alias, SIGNATURE) == []
             continue
-        (issued,) = certificates(whole_cast, alias, SIGNATURE)
+        (issued,) = certificates(sample_town, alias, SIGNATURE)
         assert extensions(issued.certificate) == [
             ("2.5.29.15", True), ("2.5.29.17", False), ("2.5.29.32", True), ("2.5.29.18", False),
             ("2.5.29.31", False), ("2.5.29.35", False), ("2.5.29.14", False),
@@ -170,7 +170,7 @@ _LEAPLINGS = st.sampled_from(range(1912, 2013, 4)).map(lambda year: BirthDate(ye
 
 
 @given(_DAYS, _BIRTHS | _LEAPLINGS, st.integers(0, 4000), st.none() | st.integers(0, 4000), st.integers(-200, 4000))
-def test_04_a_certificate_ends_on_the_fifth_birthday_or_with_card_or_stay(
+def test_certificate_ends_on_fifth_birthday_or_with_card_or_stay(
     day: date, birth: BirthDate, card: int, stay: int | None, ago: int
 ) -> None:
     card_ends, issued = day + timedelta(days=card), datetime(day.year, day.month, day.day, 12, tzinfo=JST)
@@ -180,30 +180,28 @@ def test_04_a_certificate_ends_on_the_fifth_birthday_or_with_card_or_stay(
     assert ends == end_of_day(min(fifth, card_ends, stay_ends or fifth))
     assert certificate_end(issued, birth, fifth) == end_of_day(fifth)
     if birth.birthday(day.year) == day:
-        assert fifth.year == day.year + 5, "the birthday of the day itself does not count"
+        assert fifth.year == day.year + 5, "a birthday on the day of issue does not count"
     if (birth.month, birth.day) == (2, 29):
         assert (fifth.month, fifth.day) == (2, 29 if fifth.year % 4 == 0 else 28)
-    # A renewal of a certificate that ends `ago` days from now, within its last three months or at another time.
+    # The renewal of a certificate that ends `ago` days from now, in its last three months or not.
     before = end_of_day(day + timedelta(days=ago))
     renewed = certificate_end(issued, birth, date(9999, 12, 31), renewed=before)
     if renewal_opens(before) <= day <= day + timedelta(days=ago):
         last = before.astimezone(JST).date()
         following = [birth.birthday(year) for year in range(last.year, last.year + 8) if birth.birthday(year) > last]
         assert renewed == end_of_day(following[4])
-        assert renewed >= end_of_day(fifth), "nobody loses by renewing early"
+        assert renewed >= end_of_day(fifth), "early renewal costs no time"
     else:
         assert renewed == end_of_day(fifth)
 
 
-def test_05_the_name_alone_picks_the_wrong_generation_and_the_key_identifier_the_right_one(
-    whole_cast: Institutions, tmp_path: Path
-) -> None:
+def test_key_identifier_not_name_selects_the_generation(sample_town: Institutions, tmp_path: Path) -> None:
     for kind in CertificateType:
-        roots = {found.name: found.certificate for found in whole_cast.authorities[kind].generations()}
+        roots = {item.name: item.certificate for item in sample_town.authorities[kind].generations()}
         assert roots.keys() == {"02", "03"}
         former, present = (x509.load_der_x509_certificate(roots[name]) for name in ("02", "03"))
         assert former.subject.public_bytes() == present.subject.public_bytes()
-        (issued,) = certificates(whole_cast, "expired", kind)
+        (issued,) = certificates(sample_town, "expired", kind)
         certificate = loaded(issued)
         by_name = [root for root in (present, former) if root.subject == certificate.issuer]
         with pytest.raises(InvalidSignature):
@@ -222,7 +220,7 @@ def test_05_the_name_alone_picks_the_wrong_generation_and_the_key_identifier_the
         assert "unable to get" in run("openssl", "verify", "-attime", then, "-CAfile", wrong, leaf, expect=2)
 
 
-def test_06_what_befalls_the_holder_befalls_the_certificates(town: Institutions, keys: SharedKeySource) -> None:
+def test_registry_events_change_the_holders_certificates(town: Institutions, keys: SharedKeySource) -> None:
     for alias in ("hanako", "taro", "leap-day"):
         town.issue_card(alias, alias)
     town.registry.record("hanako", MoveWithin("架空町１丁目"))
@@ -238,10 +236,10 @@ def test_06_what_befalls_the_holder_befalls_the_certificates(town: Institutions,
         phone[kind] = x509.load_der_x509_certificate(town.authorities[kind].issue(request)).serial_number
         town.revocations[kind].revoke(phone[kind], Reason.CERTIFICATE_HOLD)
     later(town, days=1)
-    found = {
+    statuses = {
         (who, kind): standing(town, who, kind) for who in ("hanako", "taro", "leap-day") for kind in CertificateType
     }
-    assert {key: (value.state, value.reason) for key, value in found.items()} == {
+    assert {key: (status.state, status.reason) for key, status in statuses.items()} == {
         ("hanako", SIGNATURE): (CertificateState.REVOKED, Reason.AFFILIATION_CHANGED),
         ("hanako", AUTHENTICATION): (CertificateState.GOOD, None),
         ("taro", SIGNATURE): (CertificateState.REVOKED, Reason.CESSATION_OF_OPERATION),
@@ -250,23 +248,25 @@ def test_06_what_befalls_the_holder_befalls_the_certificates(town: Institutions,
         ("leap-day", AUTHENTICATION): (CertificateState.HELD, Reason.CERTIFICATE_HOLD),
     }
     for kind in CertificateType:
-        held = certificates(town, "leap-day", kind)[-1]
-        assert listed(town, held, kind)
+        on_hold = certificates(town, "leap-day", kind)[-1]
+        assert is_listed(town, on_hold, kind)
         with pytest.raises(TransitionRejected):
-            town.revocations[kind].release(held.serial)
-        assert listed(town, town.authorities[kind].find(phone[kind]), kind)
+            town.revocations[kind].release(on_hold.serial)
+        assert is_listed(town, town.authorities[kind].find(phone[kind]), kind)
     with pytest.raises(TransitionRejected):
         town.revocations[SIGNATURE].release(phone[SIGNATURE])
     assert town.revocations[AUTHENTICATION].release(phone[AUTHENTICATION]).state is CertificateState.GOOD
-    assert listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION), "until tomorrow"
+    assert is_listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION), (
+        "until tomorrow"
+    )
     later(town, days=1)
-    assert not listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION)
-    assert listed(town, town.authorities[SIGNATURE].find(phone[SIGNATURE]), SIGNATURE)
+    assert not is_listed(town, town.authorities[AUTHENTICATION].find(phone[AUTHENTICATION]), AUTHENTICATION)
+    assert is_listed(town, town.authorities[SIGNATURE].find(phone[SIGNATURE]), SIGNATURE)
     for kind in CertificateType:
-        assert listed(town, certificates(town, "leap-day", kind)[-1], kind), "a card's hold stays"
+        assert is_listed(town, certificates(town, "leap-day", kind)[-1], kind), "a card's hold is not lifted"
 
 
-def test_07_ocsp_knows_at_the_next_mark_and_the_list_on_the_next_day(town: Institutions) -> None:
+def test_revocation_shows_in_ocsp_then_in_the_next_days_list(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     town.settle()
     (issued,) = certificates(town, "hanako", SIGNATURE)
@@ -275,43 +275,43 @@ def test_07_ocsp_knows_at_the_next_mark_and_the_list_on_the_next_day(town: Insti
     town.registry.record("hanako", MoveWithin("架空町１丁目"))
     town.settle()
     recorded = town.world.clock.now()
-    assert asked(town, issued, SIGNATURE).certificate_status is good, "the data are those of the last mark"
+    assert ocsp_response(town, issued, SIGNATURE).certificate_status is good, "the data of the last 15-minute mark"
     to_next_mark(town)
-    response = asked(town, issued, SIGNATURE)
+    response = ocsp_response(town, issued, SIGNATURE)
     assert response.certificate_status is revoked
     assert response.revocation_reason is x509.ReasonFlags.affiliation_changed
     assert response.revocation_time_utc == recorded
     assert response.this_update_utc == town.world.clock.now()
     assert response.next_update_utc == town.world.clock.now() + GRID
-    assert not listed(town, issued, SIGNATURE), "OCSP says revoked while the list says good"
+    assert not is_listed(town, issued, SIGNATURE), "OCSP says revoked while the list says good"
     later(town, hours=12)
-    assert not listed(town, issued, SIGNATURE), "still the same day in Japan"
+    assert not is_listed(town, issued, SIGNATURE), "still the same day in Japan"
     later(town, hours=12)
-    assert listed(town, issued, SIGNATURE)
+    assert is_listed(town, issued, SIGNATURE)
     (other,) = certificates(town, "hanako", AUTHENTICATION)
-    assert asked(town, other, AUTHENTICATION).certificate_status is good
-    assert not listed(town, other, AUTHENTICATION)
+    assert ocsp_response(town, other, AUTHENTICATION).certificate_status is good
+    assert not is_listed(town, other, AUTHENTICATION)
 
 
-def test_08_the_list_of_another_municipality_is_refused(whole_cast: Institutions, tmp_path: Path) -> None:
+def test_verifiers_reject_another_municipalitys_list(sample_town: Institutions, tmp_path: Path) -> None:
     for kind in CertificateType:
-        (issued,) = certificates(whole_cast, "hanako", kind)
-        publication: Publication = whole_cast.publications[kind]
-        root = whole_cast.authorities[kind].root()
+        (issued,) = certificates(sample_town, "hanako", kind)
+        publication: Publication = sample_town.publications[kind]
+        root = sample_town.authorities[kind].root()
         own, other = (publication.path("03", code).read_bytes() for code in ("13113", "27127"))
         command = [
-            "openssl", "verify", "-crl_check", "-attime", str(epoch(whole_cast.world.clock.now())),
+            "openssl", "verify", "-crl_check", "-attime", str(epoch(sample_town.world.clock.now())),
             "-CAfile", file(tmp_path / "root.pem", "CERTIFICATE", root),
         ]  # fmt: skip
         leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
         fitting = file(tmp_path / "own.pem", "X509 CRL", own)
-        strange = file(tmp_path / "other.pem", "X509 CRL", other)
+        foreign = file(tmp_path / "other.pem", "X509 CRL", other)
         assert run(*command, "-CRLfile", fitting, leaf).strip().endswith("OK")
-        assert "scope" in run(*command, "-CRLfile", strange, leaf, expect=2).lower()
+        assert "scope" in run(*command, "-CRLfile", foreign, leaf, expect=2).lower()
 
         def validate(crl: bytes, issued: Issued = issued, root: bytes = root) -> None:
             context = ValidationContext(
-                trust_roots=[asn1_x509.Certificate.load(root)], moment=whole_cast.world.clock.now(), crls=[crl],
+                trust_roots=[asn1_x509.Certificate.load(root)], moment=sample_town.world.clock.now(), crls=[crl],
                 revocation_mode="hard-fail", allow_fetching=False,
             )  # fmt: skip
             certificate = asn1_x509.Certificate.load(issued.certificate)
@@ -322,7 +322,7 @@ def test_08_the_list_of_another_municipality_is_refused(whole_cast: Institutions
             validate(other)
 
 
-def test_09_strangers_are_not_answered_and_every_answer_is_logged_with_who_asked(town: Institutions) -> None:
+def test_only_registered_callers_get_responses_which_are_logged(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     callers = Callers(town.world)
     (issued,) = certificates(town, "hanako", SIGNATURE)
@@ -355,11 +355,11 @@ def test_09_strangers_are_not_answered_and_every_answer_is_logged_with_who_asked
         assert callers.strike_off(name)
         again = ocsp.load_der_ocsp_response(asyncio.run(post(key)))
         assert again.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
-    lines = [(found.caller, found.service, found.kind, found.serial, found.said) for found, _ in callers.queries()]
+    lines = [(entry.caller, entry.service, entry.kind, entry.serial, entry.said) for entry, _ in callers.queries()]
     assert lines == [(name, OCSP, SIGNATURE, issued.serial, "good") for name in ("library", "bank")]
 
 
-def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(town: Institutions) -> None:
+def test_latest_attributes_need_consent_and_a_good_certificate(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
 
@@ -378,8 +378,8 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
     with pytest.raises(StatementRejected):
         services.consent("bank", replace(signed(CONSENT_PURPOSE), statement=b"{}"))
     number = services.consent("bank", signed(CONSENT_PURPOSE))
-    told = services.latest_attributes("bank", number)
-    assert told["address"] == "東京都渋谷区架空町９丁目９９番９９号"
+    attributes = services.latest_attributes("bank", number)
+    assert attributes["address"] == "東京都渋谷区架空町９丁目９９番９９号"
     with pytest.raises(NoConsent):
         services.latest_attributes("shop", number)
     town.registry.record("hanako", MoveWithin("架空町１丁目"))
@@ -389,12 +389,12 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
     with pytest.raises(NoGoodCertificate):
         services.consent("bank", signed(CONSENT_PURPOSE))
     assert town.cards.renew("hanako") == [SIGNATURE]
-    told = services.latest_attributes("bank", number)
-    assert told == {
+    attributes = services.latest_attributes("bank", number)
+    assert attributes == {
         "name": "番号　花子", "furigana": "バンゴウ　ハナコ", "address": "東京都渋谷区架空町１丁目",
         "birth": "19880417", "sex": "2", "emigrated": False,
     }  # fmt: skip
-    text = json.dumps(told)
+    text = json.dumps(attributes)
     for kind in CertificateType:
         for issued in certificates(town, "hanako", kind):
             assert f"{issued.serial:x}" not in text.lower()
@@ -402,11 +402,11 @@ def test_10_the_latest_attributes_need_a_consent_in_force_and_a_new_certificate(
     services.withdraw("bank", number, signed(WITHDRAWAL_PURPOSE))
     with pytest.raises(ConsentOver):
         services.latest_attributes("bank", number)
-    given = [found for found, _ in services.callers.queries() if found.service == ATTRIBUTES]
-    assert [(found.caller, found.serial) for found in given] == [("bank", None)] * 2
+    logged = [entry for entry, _ in services.callers.queries() if entry.service == ATTRIBUTES]
+    assert [(entry.caller, entry.serial) for entry in logged] == [("bank", None)] * 2
 
 
-def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
+def test_consent_expires_after_ten_years(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
     content = read_image(image_path(town.world, "hanako"))[0][jpki.AID]
@@ -419,7 +419,7 @@ def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
     table = services.callers.consent
     with services.callers.store.reading() as connection:
         ends = from_epoch(connection.execute(table.select()).one().ends)
-    assert ends == end_of_day(date(2036, 11, 24)), "ten years from the day after"
+    assert ends == end_of_day(date(2036, 11, 24)), "ten years from the next day"
     services.latest_attributes("bank", number)
     with services.callers.store.transaction() as connection:
         connection.execute(table.update().values(ends=epoch(town.world.clock.now()) - 1))
@@ -427,13 +427,13 @@ def test_10_a_consent_ends_after_ten_years(town: Institutions) -> None:
         services.latest_attributes("bank", number)
 
 
-def test_12_openssl_and_pkilint_read_every_certificate_of_the_cast(whole_cast: Institutions, tmp_path: Path) -> None:
+def test_openssl_and_pkilint_accept_all_sample_certificates(sample_town: Institutions, tmp_path: Path) -> None:
     paths = []
     for kind in CertificateType:
-        roots = [found.certificate for found in whole_cast.authorities[kind].generations()]
+        roots = [generation.certificate for generation in sample_town.authorities[kind].generations()]
         authorities = file(tmp_path / f"{kind.code}-roots.pem", "CERTIFICATE", *roots)
         for alias in SAMPLE_RESIDENTS:
-            for issued in certificates(whole_cast, alias, kind):
+            for issued in certificates(sample_town, alias, kind):
                 paths.append(tmp_path / f"{alias}-{kind.code}.der")
                 paths[-1].write_bytes(issued.certificate)
                 leaf = file(tmp_path / "leaf.pem", "CERTIFICATE", issued.certificate)
@@ -442,15 +442,15 @@ def test_12_openssl_and_pkilint_read_every_certificate_of_the_cast(whole_cast: I
                 then = str(epoch(issued.not_before))
                 run("openssl", "verify", "-x509_strict", "-attime", then, "-CAfile", authorities, leaf)
     assert len(paths) == 2 * len(SAMPLE_RESIDENTS) - 1
-    said, decoder, seen = run(sys.executable, "-c", LINT_MANY, *map(str, paths)).strip(), json.JSONDecoder(), 0
-    while said:
-        document, end = decoder.raw_decode(said)
-        said, seen = said[end:].strip(), seen + 1
-        findings = [found for result in document["results"] for found in result["finding_descriptions"]]
-        assert {found["code"] for found in findings if found["severity"] != "INFO"} == {
+    output, decoder, count = run(sys.executable, "-c", LINT_MANY, *map(str, paths)).strip(), json.JSONDecoder(), 0
+    while output:
+        document, end = decoder.raw_decode(output)
+        output, count = output[end:].strip(), count + 1
+        findings = [finding for result in document["results"] for finding in result["finding_descriptions"]]
+        assert {finding["code"] for finding in findings if finding["severity"] != "INFO"} == {
             "pkix.certificate_policies_policy_has_qualifier"
         }
-    assert seen == len(paths)
+    assert count == len(paths)
 
 
 LINT_MANY = """
@@ -459,15 +459,15 @@ from pkilint.bin.lint_pkix_cert import main
 for path in sys.argv[1:]:
     main(["lint", "--format", "JSON", path])
 """
-"""`kazashi.pki.lint` starts a process for each file; for the whole cast, one is enough."""
+"""Lints many files in one process; `kazashi.pki.lint` starts a process for each file."""
 
 
 def issued_name(issued: Issued) -> str:
     return str(loaded(issued).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
 
 
-def test_12_a_certificate_cut_short_is_read_by_nobody(whole_cast: Institutions, tmp_path: Path) -> None:
-    (issued,) = certificates(whole_cast, "hanako", SIGNATURE)
+def test_truncated_certificate_is_rejected_by_every_reader(sample_town: Institutions, tmp_path: Path) -> None:
+    (issued,) = certificates(sample_town, "hanako", SIGNATURE)
     path = tmp_path / "short.der"
     path.write_bytes(issued.certificate[:-1])
     run("openssl", "x509", "-inform", "DER", "-noout", "-in", str(path), expect=1)

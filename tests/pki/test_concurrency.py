@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL at once: issuing, revoking, answering."""
+"""Several processes on one PostgreSQL database at once: issuing, revoking and responding."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ROUNDS = 25
 
 @pytest.fixture(scope="module")
 def shared(postgresql: str, tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Iterator[Path]:
-    """A world on PostgreSQL with one resident, what the processes did in it, and the key that all requests are for."""
+    """A world on PostgreSQL with one resident and one certificate, and the key that all requests are for."""
     home = tmp_path_factory.mktemp("concurrency") / "w"
     with fresh_database(postgresql) as url:
         institutions = new_institutions(home, keys, url)
         (home / "key").write_bytes(keys.take())
-        # There is something to revoke from the first, however late the issuers begin.
+        # The revoking processes have a certificate to revoke even if the issuing ones start late.
         request, now = certification_request((home / "key").read_bytes()), institutions.world.clock.now()
         resident = institutions.resident("hanako")
         institutions.authorities[AUTHENTICATION].issue(
@@ -53,7 +53,7 @@ def opened(home: Path) -> tuple[Institutions, World]:
 
 
 def issue(home: Path, worker: int) -> list[int]:
-    """Issue: every request under a number of this worker's own, and some that all workers send."""
+    """Issue certificates: half of the requests have identifiers of this worker, half are sent by all workers."""
     institutions, world = opened(home)
     authority = institutions.authorities[AUTHENTICATION]
     resident = institutions.juki_net.j_lis.identity(institutions.registry.find("hanako").code)
@@ -62,14 +62,14 @@ def issue(home: Path, worker: int) -> list[int]:
     serials = []
     for number in range(ROUNDS):
         for name in (f"worker {worker} request {number}", f"everybody's request {number}"):
-            asked = CertificateRequest(resident, request, now, now + timedelta(days=1000), identifier=name)
-            serials.append(x509.load_der_x509_certificate(authority.issue(asked)).serial_number)
+            message = CertificateRequest(resident, request, now, now + timedelta(days=1000), identifier=name)
+            serials.append(x509.load_der_x509_certificate(authority.issue(message)).serial_number)
     world.close()
     return serials
 
 
 def revoke(home: Path, worker: int) -> list[int]:
-    """Revoke what has been issued meanwhile; each worker tries the same ones."""
+    """Revoke certificates as they are issued. All workers try the same ones."""
     institutions, world = opened(home)
     authority, revocations = institutions.authorities[AUTHENTICATION], institutions.revocations[AUTHENTICATION]
     code, done = institutions.registry.find("hanako").code, set[int]()
@@ -85,7 +85,7 @@ def revoke(home: Path, worker: int) -> list[int]:
 
 
 def answer(home: Path, worker: int) -> list[int]:
-    """Answer OCSP requests, each logged."""
+    """Respond to OCSP requests and log them."""
     institutions, world = opened(home)
     authority, callers = institutions.authorities[AUTHENTICATION], Callers(world)
     responder, root = Responder(authority), x509.load_der_x509_certificate(authority.root())
@@ -95,12 +95,12 @@ def answer(home: Path, worker: int) -> list[int]:
         )
         nonce = x509.OCSPNonce(f"{worker} {number}".encode())
         request = builder.add_extension(nonce, critical=False).build().public_bytes(serialization.Encoding.DER)
-        given = responder.answer(request)
-        loaded = ocsp.load_der_ocsp_response(given.response)
+        response = responder.answer(request)
+        loaded = ocsp.load_der_ocsp_response(response.response)
         assert loaded.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
         assert loaded.extensions.get_extension_for_class(x509.OCSPNonce).value == nonce
-        callers.log([Query(world.clock.now(), f"worker {worker}", "ocsp", AUTHENTICATION, found.serial, found.said)
-                     for found in given.asked])  # fmt: skip
+        callers.log([Query(world.clock.now(), f"worker {worker}", "ocsp", AUTHENTICATION, entry.serial, entry.said)
+                     for entry in response.asked])  # fmt: skip
     world.close()
     return []
 
@@ -111,13 +111,13 @@ def hashed(root: x509.Certificate) -> tuple[bytes, bytes]:
     return subject.finalize(), x509.SubjectKeyIdentifier.from_public_key(root.public_key()).digest
 
 
-def test_several_processes_on_one_database(shared: Path) -> None:
+def test_concurrent_processes_on_one_database_stay_consistent(shared: Path) -> None:
     tasks: list[tuple[Callable[[Path, int], list[int]], int]] = [
         (issue, 1), (issue, 2), (revoke, 3), (revoke, 4), (answer, 5), (answer, 6),
     ]  # fmt: skip
     with ProcessPoolExecutor(len(tasks), multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(task, shared, worker) for task, worker in tasks]
-        first, second, revoked_here, revoked_there, *_ = [found.result(timeout=120) for found in running]
+        first, second, revoked_first, revoked_second, *_ = [future.result(timeout=120) for future in running]
     institutions, world = opened(shared)
     ledger = institutions.authorities[AUTHENTICATION].ledger
     with ledger.store.reading() as connection:
@@ -129,11 +129,11 @@ def test_several_processes_on_one_database(shared: Path) -> None:
         positions = sorted(connection.scalars(sa.select(ledger.revocation.c.position)))
         revoked = list(connection.scalars(sa.select(ledger.revocation.c.serial)))
     assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials))), "gapless"
-    assert first[1::2] == second[1::2], "a request that both sent was answered once"
+    assert first[1::2] == second[1::2], "one certificate was issued for a request that both sent"
     assert not set(first[::2]) & set(second[::2])
     assert len(set(first) | set(second)) == 3 * ROUNDS
-    assert not set(revoked_here) & set(revoked_there), "no certificate was revoked twice"
-    assert sorted(revoked) == sorted(revoked_here + revoked_there)
+    assert not set(revoked_first) & set(revoked_second), "no certificate was revoked twice"
+    assert sorted(revoked) == sorted(revoked_first + revoked_second)
     assert revoked
     assert positions == list(range(1, len(revoked) + 1))
     assert len(list(Callers(world).queries())) == 2 * ROUNDS * 4

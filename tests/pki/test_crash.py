@@ -1,4 +1,4 @@
-"""Killed at every moment at which something becomes durable, and taken up again: nothing lost, nothing doubled."""
+"""Kill the process at each moment at which something becomes durable, and restart: nothing is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.crash
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
-    """A world in which Hanako is registered and has a card, and Taro is registered."""
+    """A world in which Hanako and Taro are registered, and Hanako has a card."""
     template = tmp_path_factory.mktemp("crash") / "template"
     institutions = new_institutions(template, keys)
     institutions.issue_card("hanako", "hanako")
@@ -50,11 +50,11 @@ def moved(prepared: Path, keys: SharedKeySource) -> Path:
     return template
 
 
-def everywhere(
+def kill_at_each_moment(
     template: Path, keys: SharedKeySource, action: Callable[[Institutions], object],
     check: Callable[[Institutions], None],
 ) -> None:  # fmt: skip
-    """Kill the action at every moment in turn; each time, start again and check."""
+    """Kill the action at each moment in turn; restart and check each time."""
     moment = 1
     while True:
         home = Path(shutil.copytree(template, template.parent / f"copy-{moment}"))
@@ -85,28 +85,28 @@ def check_serials(institutions: Institutions) -> None:
 
 
 def check_card(institutions: Institutions, name: str) -> None:
-    """The card holds the certificates that were issued last, with the keys that they are about."""
+    """Check that the card has the latest certificates and the matching keys."""
     contents = read_image(image_path(institutions.world, name))[0][jpki.AID]
     for kind, file, key in (
         (SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
         (AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
     ):
-        held = unfilled(contents.data[file])
-        assert held == certificates(institutions, name, kind)[-1].certificate
+        certificate = unfilled(contents.data[file])
+        assert certificate == certificates(institutions, name, kind)[-1].certificate
         private = contents.key(key)
         assert private is not None
-        public = x509.load_der_x509_certificate(held).public_key()
+        public = x509.load_der_x509_certificate(certificate).public_key()
         assert isinstance(public, rsa.RSAPublicKey)
         assert public.public_numbers() == private.public_numbers
     assert not list(institutions.world.cards.glob("*.keys")), "no key is left beside the card"
 
 
-def test_issuance(prepared: Path, keys: SharedKeySource) -> None:
+def test_issuance_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
         check_serials(institutions)
         cases = [case for case in institutions.cards.cases() if case.name == "taro"]
         assert len(cases) <= 1
-        if not cases:  # killed before the order was written: it was never accepted, and is given again
+        if not cases:  # killed before the order was written, so that it was not accepted: order again
             institutions.issue_card("taro", "taro")
         check_card(institutions, "taro")
         for kind in CertificateType:
@@ -118,12 +118,12 @@ def test_issuance(prepared: Path, keys: SharedKeySource) -> None:
         institutions.issue_card("taro", "taro")
         institutions.settle()
 
-    everywhere(prepared, keys, action, check)
+    kill_at_each_moment(prepared, keys, action, check)
 
 
-def test_a_move_and_its_way_to_the_authorities(prepared: Path, keys: SharedKeySource) -> None:
+def test_move_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
-        moved = [found for found in institutions.registry.history("hanako") if found.code == "move-within"]
+        moved = [event for event in institutions.registry.history("hanako") if event.code == "move-within"]
         assert len(moved) <= 1
         code = institutions.registry.find("hanako").code
         assert institutions.juki_net.j_lis.identity(code).address == institutions.registry.find("hanako").address
@@ -137,10 +137,10 @@ def test_a_move_and_its_way_to_the_authorities(prepared: Path, keys: SharedKeySo
         institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
         institutions.settle()
 
-    everywhere(prepared, keys, action, check)
+    kill_at_each_moment(prepared, keys, action, check)
 
 
-def test_a_renewal(prepared: Path, keys: SharedKeySource) -> None:
+def test_renewal_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
         check_serials(institutions)
         renewed = [case for case in institutions.cards.cases() if case.what is CaseType.RENEWAL]
@@ -156,10 +156,10 @@ def test_a_renewal(prepared: Path, keys: SharedKeySource) -> None:
         institutions.settle()
         institutions.cards.renew("hanako")
 
-    everywhere(prepared, keys, action, check)
+    kill_at_each_moment(prepared, keys, action, check)
 
 
-def test_the_nightly_batch(moved: Path, keys: SharedKeySource) -> None:
+def test_nightly_batch_survives_a_crash_at_any_moment(moved: Path, keys: SharedKeySource) -> None:
     def check(institutions: Institutions) -> None:
         later(institutions, days=1)
         for kind, publication in institutions.publications.items():
@@ -168,10 +168,10 @@ def test_the_nightly_batch(moved: Path, keys: SharedKeySource) -> None:
                 number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
                 with institutions.authorities[kind].ledger.store.reading() as connection:
                     table = institutions.authorities[kind].ledger.revocation_list.c
-                    here = (table.generation == "03") & (table.name == name)
-                    taken, written = connection.execute(sa.select(table.number, table.written).where(here)).one()
+                    condition = (table.generation == "03") & (table.name == name)
+                    taken, written = connection.execute(sa.select(table.number, table.written).where(condition)).one()
                 assert number == taken == written
                 revoked = name != "authority" and kind is SIGNATURE
                 assert len(made) == (1 if revoked else 0)
 
-    everywhere(moved, keys, lambda institutions: later(institutions, days=1), check)
+    kill_at_each_moment(moved, keys, lambda institutions: later(institutions, days=1), check)

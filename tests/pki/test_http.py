@@ -1,4 +1,4 @@
-"""The authorities over HTTP: a real server, asked by real clients."""
+"""The authorities' HTTP server, tested with real clients."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Answer:
 
     @property
     def json(self) -> dict[str, object]:
-        found = json.loads(self.body)
-        assert isinstance(found, dict)
-        return found
+        document = json.loads(self.body)
+        assert isinstance(document, dict)
+        return document
 
     @property
     def ocsp(self) -> ocsp.OCSPResponse:
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass
 class Served:
-    """A town whose authorities are on line, and a registered caller."""
+    """A town whose authorities are served over HTTP, and the key of a registered caller."""
 
     town: Institutions
     port: int
@@ -82,7 +82,7 @@ class Served:
 
     def ask(self, path: str, *, method: str = "GET", body: bytes | Iterable[bytes] | None = None,
             key: str | None = None) -> Answer:  # fmt: skip
-        """One request; `key` is the caller's own unless another one, or an empty one for none, is given."""
+        """Send a request. `key` defaults to the registered caller's; an empty string sends none."""
         key = self.key if key is None else key
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
@@ -112,7 +112,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def caller(served: Served, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """A caller of the test's own: its name and key."""
+    """A caller for one test: its name and key."""
     name = request.node.name
     yield name, served.callers.register(name)
     served.callers.strike_off(name)
@@ -134,7 +134,7 @@ def of(served: Served, who: str, kind: CertificateType) -> Issued:
 
 
 @pytest.mark.parametrize("kind", CertificateType)
-def test_ocsp_is_asked_by_post(served: Served, caller: tuple[str, str], kind: CertificateType) -> None:
+def test_ocsp_by_post(served: Served, caller: tuple[str, str], kind: CertificateType) -> None:
     name, key = caller
     issued = of(served, "taro", kind)
     answer = served.ask(f"/ocsp/{kind.code}", method="POST", body=request(served, issued, kind), key=key)
@@ -142,12 +142,12 @@ def test_ocsp_is_asked_by_post(served: Served, caller: tuple[str, str], kind: Ce
     assert (answer.ocsp.certificate_status, answer.ocsp.serial_number) == (wanted, issued.serial)
     assert "cache-control" not in answer.headers
     (line,) = served.queries(name)
-    said = "superseded" if kind is SIGNATURE else "good"
-    assert (line.service, line.kind, line.serial, line.said) == (OCSP, kind, issued.serial, said)
+    status = "superseded" if kind is SIGNATURE else "good"
+    assert (line.service, line.kind, line.serial, line.said) == (OCSP, kind, issued.serial, status)
     assert line.at == served.town.world.clock.now()
 
 
-def test_ocsp_is_asked_by_get_plainly_and_escaped_with_headers_for_caches(served: Served) -> None:
+def test_ocsp_by_get_has_cache_headers(served: Served) -> None:
     data = request(served, of(served, "hanako", SIGNATURE), SIGNATURE)
     plain = b64encode(data).decode("ascii")
     answers = [
@@ -157,14 +157,14 @@ def test_ocsp_is_asked_by_get_plainly_and_escaped_with_headers_for_caches(served
     now = served.town.world.clock.now()
     for answer in answers:
         assert answer.ocsp.certificate_status is ocsp.OCSPCertStatus.GOOD
-        assert answer.body == answers[0].body, "signed once in a quarter of an hour"
+        assert answer.body == answers[0].body, "signed once in 15 minutes"
         assert parsedate_to_datetime(answer.headers["last-modified"]) == answer.ocsp.this_update_utc == now
         assert parsedate_to_datetime(answer.headers["expires"]) == answer.ocsp.next_update_utc == now + GRID
         assert answer.headers["cache-control"] == "private, no-transform, must-revalidate"
         assert int(answer.headers["content-length"]) == len(answer.body)
 
 
-def test_a_key_in_the_address_does_for_programs_without_headers(served: Served, caller: tuple[str, str]) -> None:
+def test_key_can_be_in_the_path(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     data = request(served, of(served, "hanako", SIGNATURE), SIGNATURE)
     posted = served.ask(f"/ocsp/signature/as/{key}", method="POST", body=data, key="")
@@ -172,11 +172,11 @@ def test_a_key_in_the_address_does_for_programs_without_headers(served: Served, 
     assert posted.ocsp.certificate_status is got.ocsp.certificate_status is ocsp.OCSPCertStatus.GOOD
     assert [line.said for line in served.queries(name)] == ["good", "good"]
     other = served.ask("/ocsp/signature/as/nobody", method="POST", body=data)
-    assert other.ocsp.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED, "the address goes before the header"
+    assert other.ocsp.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED, "the path precedes the header"
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "\xff"])
-def test_strangers_are_unauthorized_and_not_logged(served: Served, key: str) -> None:
+def test_unregistered_callers_are_unauthorized_and_not_logged(served: Served, key: str) -> None:
     before = len(list(served.callers.queries()))
     data = request(served, of(served, "hanako", SIGNATURE), SIGNATURE)
     for answer in (
@@ -189,7 +189,7 @@ def test_strangers_are_unauthorized_and_not_logged(served: Served, key: str) -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"0", bytes(MAX_REQUEST), bytes(MAX_REQUEST + 1), b"0" * 3_000_000])
-def test_a_body_that_is_no_request_is_malformed(served: Served, body: bytes) -> None:
+def test_invalid_body_is_a_malformed_request(served: Served, body: bytes) -> None:
     before = len(served.queries())
     answer = served.ask("/ocsp/signature", method="POST", body=body)
     assert answer.ocsp.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
@@ -197,23 +197,23 @@ def test_a_body_that_is_no_request_is_malformed(served: Served, body: bytes) -> 
 
 
 @pytest.mark.parametrize("path", ["", "/", "/%3D%3D", "/not-base64", "/" + "A" * 4 * MAX_REQUEST])
-def test_an_address_that_holds_no_request_is_malformed(served: Served, path: str) -> None:
+def test_invalid_path_is_a_malformed_request(served: Served, path: str) -> None:
     assert served.ask(f"/ocsp/signature{path}").ocsp.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_another_method_is_not_allowed(served: Served, method: str) -> None:
+def test_other_methods_are_not_allowed(served: Served, method: str) -> None:
     answer = served.ask("/ocsp/signature", method=method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
     assert served.ask("/services/consents", method=method).status == 405
 
 
-def test_a_third_authority_does_not_exist(served: Served) -> None:
+def test_unknown_authority_is_not_found(served: Served) -> None:
     assert served.ask("/ocsp/third", method="POST", body=b"").status == 404
     assert served.ask("/nowhere").status == 404
 
 
-def test_a_request_of_several_is_logged_line_by_line(served: Served, caller: tuple[str, str]) -> None:
+def test_each_certificate_of_a_request_is_logged(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     parts = [
         asn1_ocsp.OCSPRequest.load(request(served, of(served, who, SIGNATURE), SIGNATURE))["tbs_request"]
@@ -227,46 +227,46 @@ def test_a_request_of_several_is_logged_line_by_line(served: Served, caller: tup
 
 
 def openssl(served: Served, place: Path, who: str, *more: str, url: str = "") -> str:
-    """What `openssl ocsp` says after it asked the server."""
+    """The output of `openssl ocsp` after a request to the server."""
     issued = of(served, who, SIGNATURE)
     (place / "leaf.pem").write_bytes(pem.armor("CERTIFICATE", issued.certificate))
     (place / "root.pem").write_bytes(pem.armor("CERTIFICATE", served.town.authorities[SIGNATURE].root()))
     now = str(epoch(served.town.world.clock.now()))
-    said = run(
+    output = run(
         "openssl", "ocsp", "-issuer", f"{place}/root.pem", "-cert", f"{place}/leaf.pem", "-CAfile",
         f"{place}/root.pem", "-url", url or f"{served.url}/ocsp/signature", "-attime", now,
         "-validity_period", "9999999", *more,
     )  # fmt: skip
-    return " ".join(said.split())
+    return " ".join(output.split())
 
 
-def test_openssl_asks_with_a_header_and_with_the_key_in_the_address(served: Served, tmp_path: Path) -> None:
+def test_openssl_sends_the_key_in_a_header_or_in_the_path(served: Served, tmp_path: Path) -> None:
     header = ("-header", f"Authorization=Bearer {served.key}")
     assert "leaf.pem: good" in openssl(served, tmp_path, "hanako", *header)
     assert "Reason: superseded" in openssl(served, tmp_path, "taro", *header)
     with_key = f"{served.url}/ocsp/signature/as/{served.key}"
-    for said in (openssl(served, tmp_path, "taro", url=with_key), openssl(served, tmp_path, "taro", *header)):
-        assert "Response verify OK" in said
-        assert "WARNING: no nonce" not in said
-        assert "leaf.pem: revoked" in said
+    for output in (openssl(served, tmp_path, "taro", url=with_key), openssl(served, tmp_path, "taro", *header)):
+        assert "Response verify OK" in output
+        assert "WARNING: no nonce" not in output
+        assert "leaf.pem: revoked" in output
 
 
-def test_openssl_is_told_that_it_is_nobody(served: Served, tmp_path: Path) -> None:
+def test_openssl_without_a_key_is_unauthorized(served: Served, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="unauthorized"):
         openssl(served, tmp_path, "hanako")
 
 
-def test_a_request_that_is_sent_again_is_answered_again_the_same_way(served: Served, tmp_path: Path) -> None:
+def test_repeated_request_gets_the_same_response(served: Served, tmp_path: Path) -> None:
     header = ("-header", f"Authorization=Bearer {served.key}")
-    openssl(served, tmp_path, "taro", *header, "-reqout", f"{tmp_path}/asked.der")
+    openssl(served, tmp_path, "taro", *header, "-reqout", f"{tmp_path}/request.der")
     before = len(served.queries())
     answers = []
     for number in range(2):
         out = tmp_path / f"answer-{number}.der"
-        run("openssl", "ocsp", "-reqin", f"{tmp_path}/asked.der", "-url", f"{served.url}/ocsp/signature", *header,
+        run("openssl", "ocsp", "-reqin", f"{tmp_path}/request.der", "-url", f"{served.url}/ocsp/signature", *header,
             "-respout", str(out), "-noverify")  # fmt: skip
         answers.append(ocsp.load_der_ocsp_response(out.read_bytes()))
-    nonce = ocsp.load_der_ocsp_request((tmp_path / "asked.der").read_bytes()).extensions[0].value
+    nonce = ocsp.load_der_ocsp_request((tmp_path / "request.der").read_bytes()).extensions[0].value
     for answer in answers:
         assert answer.extensions[0].value == nonce
         assert answer.tbs_response_bytes == answers[0].tbs_response_bytes
@@ -276,7 +276,7 @@ def test_a_request_that_is_sent_again_is_answered_again_the_same_way(served: Ser
 # Files
 
 
-def test_what_is_published_is_served_as_it_is(served: Served) -> None:
+def test_published_files_are_served_unchanged(served: Served) -> None:
     tree = served.town.world.publication
     paths = [path.relative_to(tree) for path in tree.rglob("*.c??")]
     assert len(paths) == 2 * 5
@@ -298,7 +298,7 @@ def test_what_is_published_is_served_as_it_is(served: Served) -> None:
         "/crl/%2e%2e%2f%2e%2e%2foutside.crl", "/crl/a%00.crl", "/crl/" + "a" * 3000 + ".crl",
     ],
 )  # fmt: skip
-def test_nothing_else_is_served(served: Served, path: str) -> None:
+def test_other_paths_are_not_found(served: Served, path: str) -> None:
     for suffix in ("crl", "cer"):
         (served.town.world.directory / f"outside.{suffix}").write_text("secret", encoding="ascii")
     answer = served.ask(path, key="")
@@ -306,7 +306,7 @@ def test_nothing_else_is_served(served: Served, path: str) -> None:
     assert b"secret" not in answer.body
 
 
-def test_a_link_that_leads_out_of_the_tree_is_not_followed(served: Served) -> None:
+def test_symlink_out_of_the_tree_is_not_followed(served: Served) -> None:
     outside = served.town.world.directory / "linked.crl"
     outside.write_text("secret", encoding="ascii")
     link = served.town.world.publication / "crl" / "signature" / "link.crl"
@@ -319,7 +319,7 @@ def test_a_link_that_leads_out_of_the_tree_is_not_followed(served: Served) -> No
 # Services
 
 
-def test_status_counterpart_and_revocation_file_are_told_and_billed(served: Served, caller: tuple[str, str]) -> None:
+def test_status_counterpart_and_revocation_file_are_billed(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     revoked, other = of(served, "taro", SIGNATURE), of(served, "taro", AUTHENTICATION)
     status = served.ask(f"/services/status/signature/{revoked.serial:X}", key=key).json
@@ -327,8 +327,8 @@ def test_status_counterpart_and_revocation_file_are_told_and_billed(served: Serv
     good = served.ask(f"/services/status/authentication/{other.serial:x}", key=key).json
     assert (good["state"], good["reason"], good["since"]) == ("good", None, None)
     for kind, issued, wanted in ((SIGNATURE, revoked, other), (AUTHENTICATION, other, revoked)):
-        told = served.ask(f"/services/counterpart/{kind.code}/{issued.serial:X}", key=key).json
-        assert told == {"kind": kind.other.code, "serial": f"{wanted.serial:X}"}
+        counterpart = served.ask(f"/services/counterpart/{kind.code}/{issued.serial:X}", key=key).json
+        assert counterpart == {"kind": kind.other.code, "serial": f"{wanted.serial:X}"}
     listed = served.ask("/services/revocation-file/signature/03", key=key)
     assert listed.body == served.town.publications[SIGNATURE].path("03", FULL_LIST).read_bytes()
     assert served.ask("/services/revocation-file/signature/09", key=key).status == 404
@@ -341,7 +341,7 @@ def test_status_counterpart_and_revocation_file_are_told_and_billed(served: Serv
     assert served.callers.bill(name) == 20 + 2 + 0 + 0 + 0
 
 
-def test_the_chain_of_renewals_is_told_from_either_end(served: Served, caller: tuple[str, str]) -> None:
+def test_serial_chain_is_returned_from_either_end(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     served.town.registry.record("leap-day", MoveWithin("架空１丁目"))
     served.town.settle()
@@ -359,7 +359,7 @@ def test_the_chain_of_renewals_is_told_from_either_end(served: Served, caller: t
 
 
 def signed(served: Served, who: str, statement: object, *, with_key_of: str = "") -> bytes:
-    """A statement that a holder has signed with the key on the card, as the services take it."""
+    """A statement that is signed with the key on a holder's card, as a request body for the services."""
     content = read_image(image_path(served.town.world, with_key_of or who))[0][jpki.AID]
     key = load_der_private_key(content.keys[jpki.SIGNATURE_KEY], None)
     assert isinstance(key, rsa.RSAPrivateKey)
@@ -372,15 +372,15 @@ def signed(served: Served, who: str, statement: object, *, with_key_of: str = ""
     return json.dumps(document).encode()
 
 
-def test_the_latest_attributes_from_consent_to_withdrawal(served: Served, caller: tuple[str, str]) -> None:
+def test_latest_attributes_from_consent_to_withdrawal(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     agreed = signed(served, "hanako", {"purpose": CONSENT_PURPOSE, "caller": name, "service": "loans"})
     given = served.ask("/services/consents", method="POST", body=agreed, key=key)
     assert given.status == 201
     number = given.json["consent"]
     place = f"/services/consents/{number}"
-    told = served.ask(f"{place}/latest-attributes", key=key)
-    assert told.json == {
+    attributes = served.ask(f"{place}/latest-attributes", key=key)
+    assert attributes.json == {
         "name": "番号　花子", "furigana": "バンゴウ　ハナコ", "address": "東京都渋谷区架空町９丁目９９番９９号",
         "birth": "19880417", "sex": "2", "emigrated": False,
     }  # fmt: skip
@@ -388,8 +388,8 @@ def test_the_latest_attributes_from_consent_to_withdrawal(served: Served, caller
     withdrawn = signed(served, "hanako", {"purpose": WITHDRAWAL_PURPOSE, "caller": name})
     assert served.ask(f"{place}/withdrawal", method="POST", body=withdrawn).status == 403
     assert served.ask(f"{place}/withdrawal", method="POST", body=agreed, key=key).status == 403
-    strange = signed(served, "leap-day", {"purpose": WITHDRAWAL_PURPOSE, "caller": name})
-    assert served.ask(f"{place}/withdrawal", method="POST", body=strange, key=key).status == 403
+    by_another = signed(served, "leap-day", {"purpose": WITHDRAWAL_PURPOSE, "caller": name})
+    assert served.ask(f"{place}/withdrawal", method="POST", body=by_another, key=key).status == 403
     assert served.ask(f"{place}/latest-attributes", key=key).status == 200
     ended = served.ask(f"{place}/withdrawal", method="POST", body=withdrawn, key=key)
     assert (ended.status, ended.body) == (204, b"")
@@ -399,19 +399,19 @@ def test_the_latest_attributes_from_consent_to_withdrawal(served: Served, caller
     assert served.callers.bill(name) == 40
 
 
-def test_a_consent_that_is_not_the_holders_is_refused(served: Served) -> None:
+def test_invalid_consents_are_rejected(served: Served) -> None:
     statement = {"purpose": CONSENT_PURPOSE, "caller": "library"}
     wrong = {
         "another's key": signed(served, "hanako", statement, with_key_of="leap-day"),
         "to another caller": signed(served, "hanako", {**statement, "caller": "bank"}),
         "for another purpose": signed(served, "hanako", {**statement, "purpose": WITHDRAWAL_PURPOSE}),
-        "no object": signed(served, "hanako", [CONSENT_PURPOSE]),
+        "not an object": signed(served, "hanako", [CONSENT_PURPOSE]),
         "with a revoked certificate": signed(served, "taro", statement),
     }
     document = json.loads(signed(served, "hanako", statement))
     of_authentication = b64encode(of(served, "hanako", AUTHENTICATION).certificate).decode()
     wrong["an authentication certificate"] = json.dumps({**document, "certificate": of_authentication}).encode()
-    wrong["no certificate"] = json.dumps({**document, "certificate": "AAAA"}).encode()
+    wrong["not a certificate"] = json.dumps({**document, "certificate": "AAAA"}).encode()
     wrong["a root"] = json.dumps(
         {**document, "certificate": b64encode(served.town.authorities[SIGNATURE].root()).decode()}
     ).encode()
@@ -430,14 +430,14 @@ def test_a_consent_that_is_not_the_holders_is_refused(served: Served) -> None:
     ],
     ids=range(13),
 )  # fmt: skip
-def test_json_that_is_none_or_says_nothing_is_a_bad_request(served: Served, body: bytes) -> None:
+def test_invalid_json_is_a_bad_request(served: Served, body: bytes) -> None:
     answer = served.ask("/services/consents", method="POST", body=body)
     assert (answer.status, answer.json["error"]) == (400, "usage")
     assert served.ask("/services/consents/1/withdrawal", method="POST", body=body).status == 400
 
 
 @pytest.mark.parametrize("path", ["/services/consents", "/services/consents/1/withdrawal"])
-def test_a_body_that_is_too_large_is_refused_to_callers_and_not_read_from_strangers(served: Served, path: str) -> None:
+def test_too_large_body_is_rejected(served: Served, path: str) -> None:
     body = b"{" + b" " * MAX_STATEMENT
     for sent in (body, iter([body[:-1], body[-1:]])):
         answer = served.ask(path, method="POST", body=sent)
@@ -446,14 +446,14 @@ def test_a_body_that_is_too_large_is_refused_to_callers_and_not_read_from_strang
     assert served.ask(path, method="POST", body=body, key="nobody's").status == 401
 
 
-def test_a_statement_of_endless_depth_is_refused(served: Served) -> None:
+def test_deeply_nested_statement_is_rejected(served: Served) -> None:
     document = json.loads(signed(served, "hanako", {}))
     document["statement"] = "[" * 50_000
     assert served.ask("/services/consents", method="POST", body=json.dumps(document).encode()).status == 403
 
 
 @pytest.mark.parametrize("service", ["status", "counterpart", "renewal"])
-def test_services_say_what_is_wrong_with_a_question(served: Served, service: str) -> None:
+def test_unknown_and_invalid_serial_numbers_are_rejected(served: Served, service: str) -> None:
     before = len(served.queries())
     statuses = {
         path: served.ask(f"/services/{service}/{path}").status
@@ -467,11 +467,11 @@ def test_services_say_what_is_wrong_with_a_question(served: Served, service: str
 
 
 @pytest.mark.parametrize("number", ["0", "99999", "9223372036854775807", "9223372036854775808", "9" * 40])
-def test_a_consent_that_does_not_exist_is_refused(served: Served, number: str) -> None:
+def test_unknown_consent_is_rejected(served: Served, number: str) -> None:
     assert served.ask(f"/services/consents/{number}/latest-attributes").status == 403
 
 
-def test_the_services_are_for_registered_callers(served: Served) -> None:
+def test_services_require_a_registered_caller(served: Served) -> None:
     serial = f"{of(served, 'hanako', SIGNATURE).serial:X}"
     agreed = signed(served, "hanako", {"purpose": CONSENT_PURPOSE, "caller": "nobody"})
     for key in ("", "wrong"):
@@ -481,7 +481,7 @@ def test_the_services_are_for_registered_callers(served: Served) -> None:
         assert served.ask("/services/consents", method="POST", body=agreed, key=key).status == 401
 
 
-def test_a_caller_who_is_struck_off_is_a_stranger(served: Served) -> None:
+def test_removed_caller_is_unauthorized(served: Served) -> None:
     key = served.callers.register("closing down")
     serial = f"{of(served, 'hanako', SIGNATURE).serial:X}"
     assert served.ask(f"/services/status/signature/{serial}", key=key).status == 200
@@ -503,7 +503,7 @@ def test_a_caller_who_is_struck_off_is_a_stranger(served: Served) -> None:
         (date(2026, 1, 1), (20, 2, 0, 20)),
     ],
 )
-def test_fees_go_by_the_day(day: date, prices: tuple[int, ...]) -> None:
+def test_fees_depend_on_the_day(day: date, prices: tuple[int, ...]) -> None:
     for check in (OCSP, STATUS):
         assert (fee(check, SIGNATURE, day), fee(check, AUTHENTICATION, day)) == prices[:2]
     assert fee(REVOCATION_FILE, SIGNATURE, day) == prices[2]
@@ -511,7 +511,7 @@ def test_fees_go_by_the_day(day: date, prices: tuple[int, ...]) -> None:
     assert fee(COUNTERPART, SIGNATURE, day) == fee(RENEWAL, AUTHENTICATION, day) == 0
 
 
-def test_the_fee_is_that_of_the_day_in_japan(served: Served) -> None:
+def test_fee_depends_on_the_day_in_japan(served: Served) -> None:
     callers = served.callers
     name = "at the turn of the year"
     callers.register(name)
@@ -523,13 +523,13 @@ def test_the_fee_is_that_of_the_day_in_japan(served: Served) -> None:
     assert callers.bill("nobody") == 0
 
 
-def test_the_server_logged_no_failure(served: Served) -> None:
-    """The last of this file: whatever was asked, nothing has surprised the server."""
+def test_server_logged_no_exception(served: Served) -> None:
+    """This must run after the other tests in this file: none of their requests caused an exception."""
     log = (served.town.world.run / "services.log").read_text(encoding="utf-8")
     assert "Traceback" not in log
 
 
-def test_a_port_that_is_taken_is_left_alone(served: Served) -> None:
+def test_port_in_use_raises_services_unavailable(served: Served) -> None:
     assert free_port() != served.port
-    with pytest.raises(ServicesUnavailable, match=f"port {served.port} is taken"):
+    with pytest.raises(ServicesUnavailable, match=f"port {served.port}"):
         Services(served.town.world, port=served.port)

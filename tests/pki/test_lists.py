@@ -1,4 +1,4 @@
-"""Revocation lists: their entries as bytes, the nightly batch, and what is left when it is cut off."""
+"""Revocation lists: encoding of entries, the nightly batch, and recovery after an interruption."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def encoded(entries: list[tuple[int, int, Reason]]) -> bytes:
 
 @example([(number << 63 | 1, LAST_INSTANT, reason) for number in (0, 1) for reason in Reason])
 @given(st.lists(_ENTRY, max_size=40))
-def test_entries_are_read_as_they_were_written(entries: list[tuple[int, int, Reason]]) -> None:
+def test_asn1crypto_reads_the_encoded_entries(entries: list[tuple[int, int, Reason]]) -> None:
     data = asn1.sequence(encoded(entries))
     parsed = asn1_crl.RevokedCertificates.load(data, strict=True)
     read = []
@@ -72,18 +72,16 @@ def test_entries_are_read_as_they_were_written(entries: list[tuple[int, int, Rea
 
 
 @given(st.lists(_ENTRY, max_size=30, unique_by=lambda entry: entry[0]), st.data())
-def test_entries_that_go_leave_the_others_as_they_were(
-    entries: list[tuple[int, int, Reason]], data: st.DataObject
-) -> None:
-    # A short entry could look like the middle of a longer one's number; numbers of one length cannot.
+def test_removing_entries_keeps_the_others(entries: list[tuple[int, int, Reason]], data: st.DataObject) -> None:
+    # A short entry could occur inside a longer serial number; serial numbers of equal length exclude this.
     entries = [(serial | 1 << 62, at, reason) for serial, at, reason in entries]
-    gone = data.draw(st.sets(st.sampled_from(range(len(entries))))) if entries else set()
+    removed = data.draw(st.sets(st.sampled_from(range(len(entries))))) if entries else set()
     whole = encoded(entries)
-    kept = without(whole, (0, len(whole)), [encoded([entries[place]]) for place in sorted(gone)])
-    assert b"".join(kept) == encoded([entry for place, entry in enumerate(entries) if place not in gone])
+    kept = without(whole, (0, len(whole)), [encoded([entries[place]]) for place in sorted(removed)])
+    assert b"".join(kept) == encoded([entry for place, entry in enumerate(entries) if place not in removed])
 
 
-def test_an_entry_that_is_not_there_cannot_go() -> None:
+def test_removing_a_missing_entry_raises_key_error() -> None:
     whole = encoded([(5, 0, Reason.SUPERSEDED), (6, 0, Reason.SUPERSEDED)])
     with pytest.raises(KeyError):
         without(whole, (0, len(whole)), [encoded([(7, 0, Reason.SUPERSEDED)])])
@@ -91,7 +89,7 @@ def test_an_entry_that_is_not_there_cannot_go() -> None:
         without(whole, (0, len(whole)), [encoded([(5, 0, Reason.KEY_COMPROMISE)])])
 
 
-def test_many_entries_are_written_in_pieces_that_fit_together() -> None:
+def test_pieces_of_many_entries_join_correctly() -> None:
     size = 150_000
     entries = Entries(
         np.arange(1, size + 1, dtype=np.int64), np.full(size, epoch(MORNING)), np.arange(size, dtype=np.int64) % 7
@@ -105,7 +103,7 @@ def test_many_entries_are_written_in_pieces_that_fit_together() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30\x00", b"\x30\x02\x30\x00", bytes(40)])
-def test_what_is_no_list_is_not_read_as_one(data: bytes) -> None:
+def test_invalid_list_raises_malformed_der(data: bytes) -> None:
     with pytest.raises(asn1.MalformedDer):
         read_list(data)
 
@@ -132,7 +130,7 @@ _NUMBERS = count()
 
 
 def phone_certificates(institutions: Institutions, keys: KeySource, lasts: list[int]) -> list[int]:
-    """Serial numbers of phones' authentication certificates in two municipalities, which last so many days."""
+    """Issue phones' authentication certificates in two municipalities, valid for `lasts` days; return their serials."""
     now = institutions.world.clock.now()
     requests = [
         CertificateRequest(
@@ -145,40 +143,40 @@ def phone_certificates(institutions: Institutions, keys: KeySource, lasts: list[
     return [x509.load_der_x509_certificate(certificate).serial_number for certificate in issued]
 
 
-def agrees_with_the_store(publication: Publication) -> int:
-    """Compare every published list with the one that follows from the store alone; answers how many entries."""
-    seen, now = 0, publication.authority.world.clock.now()
+def assert_matches_store(publication: Publication) -> int:
+    """Compare every published list with one built from the store; return the size of all entries in bytes."""
+    size, now = 0, publication.authority.world.clock.now()
     ledger = publication.authority.ledger
-    in_parts = Publication(publication.authority, read_at_once=3)  # so that a list of a few is read in parts, too
+    in_parts = Publication(publication.authority, read_at_once=3)  # several queries even for a short list
     with ledger.store.transaction() as connection:
         upto = ledger.count(connection, "position", 0, 1) - 1
     for generation in publication.authority.generations():
         for name in publication.names(generation.name):
-            found = entries_of(publication.path(generation.name, name))
+            entries = entries_of(publication.path(generation.name, name))
             parts = () if name == AUTHORITY_LIST else in_parts.entries_in_store(generation.name, name, upto, now)
-            assert found == b"".join(parts), name
-            seen += len(found)
-    return seen
+            assert entries == b"".join(parts), name
+            size += len(entries)
+    return size
 
 
 @contextmanager
-def watched(publication: Publication) -> Iterator[list[str]]:
-    """The names of the lists that are built out of the store, and not out of yesterday's."""
+def recording_rebuilds(publication: Publication) -> Iterator[list[str]]:
+    """Record the names of the lists that are built from the store instead of from the previous list."""
     built: list[str] = []
     read = publication.entries_in_store
 
-    def noted(generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
+    def recording(generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
         built.append(name)
         return read(generation, name, upto, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publication, "entries_in_store", noted)
+        patch.setattr(publication, "entries_in_store", recording)
         yield built
 
 
 @pytest.fixture(scope="module")
-def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
-    """A town in which property tests go on from example to example. Its lists are all there."""
+def shared_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """A town that all examples of a property test share. All its lists have been made."""
     keys = SharedKeySource([generate() for _ in range(5)])
     institutions = new_institutions(tmp_path_factory.mktemp("lists") / "w", keys)
     phone_certificates(institutions, keys, [1, 1])
@@ -196,11 +194,11 @@ _ALLOWED = {"good": ("revoke", "hold"), "held": ("revoke", "release")}
     st.lists(st.integers(1, 8), min_size=2, max_size=6),
     st.lists(st.lists(st.tuples(st.integers(0, 5), _STEP), max_size=6), min_size=2, max_size=5),
 )
-def test_lists_brought_up_day_by_day_are_those_that_are_built_whole(
-    long_lived: Institutions, keys: SharedKeySource, lasts: list[int], days: list[list[tuple[int, str]]]
+def test_updated_lists_equal_lists_built_from_the_store(
+    shared_town: Institutions, keys: SharedKeySource, lasts: list[int], days: list[list[tuple[int, str]]]
 ) -> None:
-    revocations, publication = long_lived.revocations[AUTHENTICATION], long_lived.publications[AUTHENTICATION]
-    serials = phone_certificates(long_lived, keys, lasts)
+    revocations, publication = shared_town.revocations[AUTHENTICATION], shared_town.publications[AUTHENTICATION]
+    serials = phone_certificates(shared_town, keys, lasts)
     for steps in days:
         for place, step in steps:
             serial = serials[place % len(serials)]
@@ -210,13 +208,13 @@ def test_lists_brought_up_day_by_day_are_those_that_are_built_whole(
                 revocations.release(serial)
             else:
                 revocations.revoke(serial, Reason.CERTIFICATE_HOLD if step == "hold" else Reason.SUPERSEDED)
-        with watched(publication) as built:
-            later(long_lived, days=1)
+        with recording_rebuilds(publication) as built:
+            later(shared_town, days=1)
         assert built == []
-        agrees_with_the_store(publication)
+        assert_matches_store(publication)
 
 
-def test_an_entry_leaves_when_its_certificate_has_expired(town: Institutions, keys: SharedKeySource) -> None:
+def test_entry_is_removed_after_its_certificate_expires(town: Institutions, keys: SharedKeySource) -> None:
     short, long = phone_certificates(town, keys, [3, 30])
     publication = town.publications[AUTHENTICATION]
     for serial in (short, long):
@@ -225,12 +223,12 @@ def test_an_entry_leaves_when_its_certificate_has_expired(town: Institutions, ke
     for _ in range(5):
         later(town, days=1)
         seen.append(serials_of(publication.path("03", FULL_LIST)))
-        assert agrees_with_the_store(publication) > 0
+        assert assert_matches_store(publication) > 0
     assert seen == [[short, long]] * 3 + [[long]] * 2
-    assert town.revocations[AUTHENTICATION].status(short).reason is Reason.KEY_COMPROMISE, "the record stays"
+    assert town.revocations[AUTHENTICATION].status(short).reason is Reason.KEY_COMPROMISE, "the record is kept"
 
 
-def test_a_list_of_nobody_has_no_entries_at_all(town: Institutions, keys: SharedKeySource) -> None:
+def test_empty_list_has_no_revoked_certificates_field(town: Institutions, keys: SharedKeySource) -> None:
     phone_certificates(town, keys, [30])
     town.settle()
     for name in ("13113", FULL_LIST, AUTHORITY_LIST):
@@ -239,7 +237,7 @@ def test_a_list_of_nobody_has_no_entries_at_all(town: Institutions, keys: Shared
         assert asn1_crl.CertificateList.load(data)["tbs_cert_list"]["revoked_certificates"].native is None
 
 
-def test_the_next_batch_is_due_after_midnight_in_japan(town: Institutions, keys: SharedKeySource) -> None:
+def test_next_batch_is_due_after_midnight_in_japan(town: Institutions, keys: SharedKeySource) -> None:
     phone_certificates(town, keys, [30])
     publication = town.publications[AUTHENTICATION]
     assert publication.due() == AT_ONCE, "a list that was never made is due at once"
@@ -254,52 +252,52 @@ def test_the_next_batch_is_due_after_midnight_in_japan(town: Institutions, keys:
     assert publication.due() == midnight + timedelta(days=1)
 
 
-class Broken(OSError):
+class DiskFull(OSError):
     """The disk is full."""
 
 
 class FillingDisk(Publication):
-    """A publication on a disk with room for so many more files."""
+    """A publication on a disk with room for `room` more files."""
 
     room = 0
 
     def write(self, path: Path, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         if self.room == 0:
-            raise Broken
+            raise DiskFull
         self.room -= 1
         super().write(path, pieces)
 
 
 @pytest.mark.parametrize("writes", range(5))
-def test_numbers_only_grow_when_a_batch_is_cut_off(town: Institutions, keys: SharedKeySource, writes: int) -> None:
+def test_list_numbers_grow_after_an_interrupted_batch(town: Institutions, keys: SharedKeySource, writes: int) -> None:
     serials = phone_certificates(town, keys, [30, 30, 30, 30])
     publication, revocations = FillingDisk(town.authorities[AUTHENTICATION]), town.revocations[AUTHENTICATION]
     town.settle()
     names = publication.names("03")
     assert len(names) == 4
-    borne: dict[tuple[str, int], bytes] = {}
+    seen: dict[tuple[str, int], bytes] = {}
 
-    def look() -> dict[str, int]:
-        """The numbers that are published now; none is ever borne by two different lists."""
-        found = {}
+    def published_numbers() -> dict[str, int]:
+        """The currently published numbers. Two different lists never have the same number."""
+        numbers = {}
         for name in names:
             path = publication.path("03", name)
-            found[name] = number_of(path)
-            assert borne.setdefault((name, found[name]), path.read_bytes()) == path.read_bytes()
-        return found
+            numbers[name] = number_of(path)
+            assert seen.setdefault((name, numbers[name]), path.read_bytes()) == path.read_bytes()
+        return numbers
 
-    before = look()
+    before = published_numbers()
     clock = clock_of(town.world)
     for serial in serials:
         revocations.revoke(serial, Reason.SUPERSEDED)
         clock.stand(clock.now() + timedelta(days=1))
         publication.room = writes
         if writes < len(names):
-            with pytest.raises(Broken):
+            with pytest.raises(DiskFull):
                 publication.publish()
         else:
             assert publication.publish() == len(names)
-        after = look()
+        after = published_numbers()
         assert all(after[name] >= before[name] for name in names)
         assert sum(after[name] > before[name] for name in names) == writes
         before = after
@@ -308,16 +306,14 @@ def test_numbers_only_grow_when_a_batch_is_cut_off(town: Institutions, keys: Sha
             assert publication.due() <= clock.now()  # type: ignore[operator]
     publication.room = len(names)
     assert publication.publish() == (len(names) if writes < len(names) else 0)
-    assert all(number >= before[name] for name, number in look().items())
-    assert agrees_with_the_store(publication) > 0
+    assert all(number >= before[name] for name, number in published_numbers().items())
+    assert assert_matches_store(publication) > 0
     assert sorted(serials_of(publication.path("03", FULL_LIST))) == sorted(serials)
     assert not list(town.world.publication.rglob(".*.new"))
 
 
-@pytest.mark.parametrize("damage", ["gone", "empty", "cut short", "another day's", "another list", "entry missing"])
-def test_a_published_list_that_is_not_as_it_was_made_is_built_whole(
-    town: Institutions, keys: SharedKeySource, damage: str
-) -> None:
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "another day's", "another list", "entry missing"])
+def test_damaged_list_is_rebuilt_from_the_store(town: Institutions, keys: SharedKeySource, damage: str) -> None:
     serials = phone_certificates(town, keys, [30, 30, 30, 1])
     publication, revocations = town.publications[AUTHENTICATION], town.revocations[AUTHENTICATION]
     revocations.revoke(serials[0], Reason.CERTIFICATE_HOLD)
@@ -328,32 +324,32 @@ def test_a_published_list_that_is_not_as_it_was_made_is_built_whole(
     revocations.revoke(serials[2], Reason.SUPERSEDED)
     later(town, days=1)
     data = path.read_bytes()
-    if damage == "gone":
+    if damage == "missing":
         path.unlink()
     elif damage == "entry missing":
-        held = encoded([(serials[0], epoch(MORNING), Reason.CERTIFICATE_HOLD)])
-        assert held in data
-        path.write_bytes(data.replace(held, bytes(len(held))))
+        entry = encoded([(serials[0], epoch(MORNING), Reason.CERTIFICATE_HOLD)])
+        assert entry in data
+        path.write_bytes(data.replace(entry, bytes(len(entry))))
     else:
         path.write_bytes({
-            "empty": b"", "cut short": data[:60], "another day's": former,
+            "empty": b"", "truncated": data[:60], "another day's": former,
             "another list": publication.path("03", AUTHORITY_LIST).read_bytes(),
         }[damage])  # fmt: skip
     revocations.release(serials[0])
     revocations.revoke(serials[1], Reason.CESSATION_OF_OPERATION)
-    with watched(publication) as built:
+    with recording_rebuilds(publication) as built:
         later(town, days=1)
     assert built == [FULL_LIST]
     assert sorted(serials_of(path)) == sorted([serials[1], serials[2]])
-    assert agrees_with_the_store(publication) > 0
+    assert assert_matches_store(publication) > 0
 
 
-def test_where_a_list_is_follows_from_the_certificates_distribution_point_alone() -> None:
+def test_list_path_follows_from_the_distribution_point() -> None:
     assert list_path(SIGNATURE, "03", "14104") == Path("crl/signature/03/Kanagawa-ken/Yokohama-shi-Naka-ku.crl")
     assert list_path(AUTHENTICATION, "03", FULL_LIST) == Path("crl/authentication/03/full.crl")
 
 
-def test_a_compromised_key_takes_all_that_it_signed_with_it(town: Institutions) -> None:
+def test_key_compromise_revokes_all_certificates_of_a_generation(town: Institutions) -> None:
     for alias in ("hanako", "leap-day"):
         town.issue_card(alias, alias)
     assert town.revocations[SIGNATURE].compromise("03") == 2
@@ -366,35 +362,35 @@ def test_a_compromised_key_takes_all_that_it_signed_with_it(town: Institutions) 
 # Random serial numbers
 
 
-def test_random_serial_numbers_work_through_everything(tmp_path: Path, keys: SharedKeySource) -> None:
+def test_random_serial_numbers_work_in_lists_and_ocsp(tmp_path: Path, keys: SharedKeySource) -> None:
     town = new_institutions(tmp_path / "w", keys, serials="random")
     for name in range(8):
         town.issue_card(f"card {name}", "hanako")
     publication, revocations = town.publications[SIGNATURE], town.revocations[SIGNATURE]
-    held = certificates(town, "hanako", SIGNATURE)
-    serials = [issued.serial for issued in held]
+    all_issued = certificates(town, "hanako", SIGNATURE)
+    serials = [issued.serial for issued in all_issued]
     assert len(set(serials)) == 8
-    assert max(serials) >= 1 << 60, "the chance that eight random numbers of 64 bits are less is one in 2**32"
+    assert max(serials) >= 1 << 60, "the chance that eight random 64-bit numbers are all less is one in 2**32"
     assert serials != sorted(serials)
-    for issued in held:
+    for issued in all_issued:
         assert loaded(issued).serial_number == issued.serial
         assert town.authorities[SIGNATURE].find(issued.serial) == issued
     for serial in serials[:5]:
         revocations.revoke(serial, Reason.SUPERSEDED)
     later(town, days=1)
     revocations.revoke(serials[5], Reason.KEY_COMPROMISE)
-    with watched(publication) as built:
+    with recording_rebuilds(publication) as built:
         later(town, days=1)
     assert built == []
     assert serials_of(publication.path("03", "13113")) == serials[:6]
-    assert agrees_with_the_store(publication) > 0
+    assert assert_matches_store(publication) > 0
     issuer = x509.load_der_x509_certificate(town.authorities[SIGNATURE].root())
-    said = {}
-    for issued in held:
+    statuses = {}
+    for issued in all_issued:
         request = ocsp.OCSPRequestBuilder().add_certificate(loaded(issued), issuer, hashes.SHA256()).build()
         answer = Responder(town.authorities[SIGNATURE]).answer(request.public_bytes(Encoding.DER))
-        said[issued.serial] = answer.asked[0].said
-    assert list(said.values()) == ["superseded"] * 5 + ["keyCompromise"] + ["good"] * 2
+        statuses[issued.serial] = answer.asked[0].said
+    assert list(statuses.values()) == ["superseded"] * 5 + ["keyCompromise"] + ["good"] * 2
     path = str(publication.path("03", FULL_LIST))
     text = run("openssl", "crl", "-inform", "DER", "-noout", "-text", "-in", path)
     assert all(

@@ -1,10 +1,11 @@
-"""OCSP as bytes, and the responder: what it answers to whom, and when."""
+"""Decoding and encoding of OCSP, and the responses of the responder."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,10 +50,10 @@ NAMES = {"sha1": SHA1, "sha256": SHA256}
 
 
 @pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
-    """A town where nothing happens any more: one good card, an expired one, a certificate for each reason."""
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Institutions]:
+    """A town that tests do not change: a good card, an expired one, and a revoked certificate for each reason."""
     institutions = new_institutions(
-        tmp_path_factory.mktemp("still") / "w", SharedKeySource([generate() for _ in range(17)])
+        tmp_path_factory.mktemp("fixed") / "w", SharedKeySource([generate() for _ in range(17)])
     )
     for alias in ("hanako", "expired"):
         institutions.issue_card(alias, alias)
@@ -72,8 +73,8 @@ def to_next_mark(institutions: Institutions) -> None:
 
 
 def root(institutions: Institutions, generation: str = "03") -> x509.Certificate:
-    found = {found.name: found.certificate for found in institutions.authorities[AUTHENTICATION].generations()}
-    return x509.load_der_x509_certificate(found[generation])
+    roots = {item.name: item.certificate for item in institutions.authorities[AUTHENTICATION].generations()}
+    return x509.load_der_x509_certificate(roots[generation])
 
 
 def request(
@@ -83,7 +84,7 @@ def request(
     nonce: bytes | None = None,
     issuer: x509.Certificate | None = None,
 ) -> bytes:
-    """A request about one authentication certificate, as `cryptography` writes it."""
+    """A request for one authentication certificate, encoded by `cryptography`."""
     issuer = issuer or root(institutions)
     digests = []
     for content in (issuer.subject.public_bytes(), key_bits(issuer)):
@@ -102,7 +103,7 @@ def key_bits(certificate: x509.Certificate) -> bytes:
 
 
 def request_of_many(institutions: Institutions, serials: Sequence[int], nonce: bytes | None = None) -> bytes:
-    """A request about several certificates, as asn1crypto writes it."""
+    """A request for several certificates, encoded by asn1crypto."""
     one = asn1_ocsp.OCSPRequest.load(request(institutions, 1))["tbs_request"]["request_list"][0]["req_cert"].native
     listed = []
     for serial in serials:
@@ -133,22 +134,22 @@ def serial_of(institutions: Institutions, who: str = "hanako") -> int:
     st.sampled_from(["sha1", "sha256"]),
     st.none() | st.binary(min_size=1, max_size=MAX_NONCE),
 )
-def test_a_request_is_read_as_cryptography_wrote_it(serial: int, name: str, nonce: bytes | None) -> None:
+def test_request_from_cryptography_is_decoded(serial: int, name: str, nonce: bytes | None) -> None:
     size = NAMES[name].digest_size
     builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(b"N" * size, b"K" * size, serial, NAMES[name])
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     data = builder.build().public_bytes(Encoding.DER)
-    found = read_request(data)
+    decoded = read_request(data)
     whole = asn1_ocsp.OCSPRequest.load(data)["tbs_request"]["request_list"][0]["req_cert"].dump()
-    assert found.certificates == [CertificateId(whole, name, b"N" * size, b"K" * size, serial)]
-    assert found.nonce == (None if nonce is None else core.OctetString(nonce).dump())
+    assert decoded.certificates == [CertificateId(whole, name, b"N" * size, b"K" * size, serial)]
+    assert decoded.nonce == (None if nonce is None else core.OctetString(nonce).dump())
 
 
 @given(
     st.lists(st.integers(1, (1 << 64) - 1), min_size=1, max_size=MAX_CERTIFICATES), st.none() | st.binary(min_size=1)
 )
-def test_a_request_about_many_is_read_as_asn1crypto_wrote_it(serials: list[int], nonce: bytes | None) -> None:
+def test_request_for_many_from_asn1crypto_is_decoded(serials: list[int], nonce: bytes | None) -> None:
     identity = {"hash_algorithm": {"algorithm": "sha1"}, "issuer_name_hash": b"N" * 20, "issuer_key_hash": b"K" * 20}
     body: dict[str, object] = {
         "requestor_name": asn1_name(),
@@ -156,30 +157,30 @@ def test_a_request_about_many_is_read_as_asn1crypto_wrote_it(serials: list[int],
     }
     if nonce is not None:
         body["request_extensions"] = [{"extn_id": "nonce", "critical": False, "extn_value": core.OctetString(nonce)}]
-    found = read_request(asn1_ocsp.OCSPRequest({"tbs_request": body}).dump())
-    assert [certificate.serial for certificate in found.certificates] == serials
-    assert (found.nonce is None) == ("request_extensions" not in body)
+    decoded = read_request(asn1_ocsp.OCSPRequest({"tbs_request": body}).dump())
+    assert [certificate.serial for certificate in decoded.certificates] == serials
+    assert (decoded.nonce is None) == ("request_extensions" not in body)
 
 
 def asn1_name() -> object:
     return asn1_x509.GeneralName("directory_name", asn1_x509.Name.build({"country_name": "JP"}))
 
 
-def test_a_signature_on_a_request_is_passed_over(still: Institutions) -> None:
-    plain = request(still, serial_of(still))
+def test_signature_on_a_request_is_ignored(fixed: Institutions) -> None:
+    plain = request(fixed, serial_of(fixed))
     body = asn1.Reader(plain).inside(asn1.SEQUENCE).whole(asn1.SEQUENCE)
     signature = asn1.explicit(0, asn1.sequence(asn1.sequence(asn1.oid("1.2.840.113549.1.1.11")), asn1.bits(b"none")))
-    assert parsed(ask(still, asn1.sequence(body, signature))).certificate_status is GOOD
+    assert parsed(ask(fixed, asn1.sequence(body, signature))).certificate_status is GOOD
 
 
-def test_what_is_longer_than_a_request_may_be_is_not_read(still: Institutions) -> None:
-    at_most = request_of_many(still, [serial_of(still)] * MAX_CERTIFICATES)
+def test_too_large_request_is_malformed(fixed: Institutions) -> None:
+    at_most = request_of_many(fixed, [serial_of(fixed)] * MAX_CERTIFICATES)
     assert len(at_most) <= MAX_REQUEST
-    assert len(list(parsed(ask(still, at_most)).responses)) == MAX_CERTIFICATES
-    assert ask(still, request_of_many(still, [1] * (MAX_CERTIFICATES + 1))).response == MALFORMED
-    padded = request(still, 1, nonce=b"n" * 20)
-    assert ask(still, padded + bytes(MAX_REQUEST)).response == MALFORMED
-    assert ask(still, tagged(asn1.octets(bytes(MAX_REQUEST)))).response == MALFORMED
+    assert len(list(parsed(ask(fixed, at_most)).responses)) == MAX_CERTIFICATES
+    assert ask(fixed, request_of_many(fixed, [1] * (MAX_CERTIFICATES + 1))).response == MALFORMED
+    padded = request(fixed, 1, nonce=b"n" * 20)
+    assert ask(fixed, padded + bytes(MAX_REQUEST)).response == MALFORMED
+    assert ask(fixed, tagged(asn1.octets(bytes(MAX_REQUEST)))).response == MALFORMED
 
 
 def tagged(content: bytes) -> bytes:
@@ -189,7 +190,7 @@ def tagged(content: bytes) -> bytes:
 def identity(
     *, algorithm: bytes = asn1.oid("1.3.14.3.2.26"), serial: bytes = asn1.integer(5), more: bytes = b""
 ) -> bytes:
-    """A request about one certificate, part by part."""
+    """A request for one certificate, built from its parts."""
     return asn1.sequence(
         asn1.sequence(algorithm, asn1.ABSENT_PARAMETERS), asn1.octets(bytes(20)), asn1.octets(bytes(20)), serial, more
     )
@@ -209,16 +210,16 @@ WRONG = {
     "nothing": b"",
     "no certificate": asn1.sequence(asn1.sequence(asn1.sequence())),
     "trailing bytes": _WELL + b"\x00",
-    "cut short": _WELL[:-1],
+    "truncated": _WELL[:-1],
     "a length in too many bytes": b"\x30\x81" + _WELL[1:],
     "an indefinite length": b"\x30\x80" + _WELL[2:] + b"\x00\x00",
     "a length beyond everything": b"\x30\x84\xff\xff\xff\xff" + _WELL[2:],
     "MD5": tagged(asn1.sequence(identity(algorithm=asn1.oid("1.2.840.113549.2.5")))),
     "SHA-512": tagged(asn1.sequence(identity(algorithm=asn1.oid("2.16.840.1.101.3.4.2.3")))),
     "a serial number with a superfluous byte": tagged(asn1.sequence(identity(serial=b"\x02\x02\x00\x05"))),
-    "a negative one with a superfluous byte": tagged(asn1.sequence(identity(serial=b"\x02\x02\xff\x85"))),
+    "a negative serial number with a superfluous byte": tagged(asn1.sequence(identity(serial=b"\x02\x02\xff\x85"))),
     "an empty serial number": tagged(asn1.sequence(identity(serial=b"\x02\x00"))),
-    "more in the identity": tagged(asn1.sequence(identity(more=asn1.integer(1)))),
+    "an extra field in the CertID": tagged(asn1.sequence(identity(more=asn1.integer(1)))),
     "another version": asn1.sequence(
         asn1.sequence(asn1.explicit(0, asn1.integer(1)), asn1.sequence(asn1.sequence(identity())))
     ),
@@ -230,14 +231,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("data", WRONG.values(), ids=WRONG.keys())
-def test_what_is_no_request_is_malformed(still: Institutions, data: bytes) -> None:
-    answer = ask(still, data)
+def test_invalid_request_is_malformed(fixed: Institutions, data: bytes) -> None:
+    answer = ask(fixed, data)
     assert answer.response == MALFORMED == bytes.fromhex("30030a0101")
     assert (answer.asked, answer.refusal) == ((), OcspErrorStatus.MALFORMED_REQUEST)
 
 
-def test_an_extension_that_is_not_critical_is_passed_over(still: Institutions) -> None:
-    answer = ask(still, with_extension("1.2.3.4", b"", critical=False))
+def test_unknown_noncritical_extension_is_ignored(fixed: Institutions) -> None:
+    answer = ask(fixed, with_extension("1.2.3.4", b"", critical=False))
     assert parsed(answer).certificate_status is UNKNOWN
     assert len(list(parsed(answer).extensions)) == 0
 
@@ -252,7 +253,7 @@ def test_an_extension_that_is_not_critical_is_passed_over(still: Institutions) -
         (OcspErrorStatus.UNAUTHORIZED, ocsp.OCSPResponseStatus.UNAUTHORIZED),
     ],
 )
-def test_refusals_are_read_by_others(refusal: OcspErrorStatus, status: ocsp.OCSPResponseStatus) -> None:
+def test_other_libraries_read_error_responses(refusal: OcspErrorStatus, status: ocsp.OCSPResponseStatus) -> None:
     assert ocsp.load_der_ocsp_response(refuse(refusal)).response_status is status
     assert asn1_ocsp.OCSPResponse.load(refuse(refusal)).native["response_bytes"] is None
     assert refusal.asn1_name.lower() == status.name.replace("_", "").lower()
@@ -261,8 +262,8 @@ def test_refusals_are_read_by_others(refusal: OcspErrorStatus, status: ocsp.OCSP
 _FUZZ = settings(max_examples=400, deadline=None)
 
 
-def well_formed(answer: OcspResponse) -> None:
-    """An answer to anything is either the word `malformedRequest` or a response that others read."""
+def assert_well_formed(answer: OcspResponse) -> None:
+    """The response is either `malformedRequest` or one that other libraries can read."""
     if answer.response == MALFORMED:
         return
     assert parsed(answer).response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
@@ -271,8 +272,8 @@ def well_formed(answer: OcspResponse) -> None:
 
 @_FUZZ
 @given(st.binary(max_size=200))
-def test_any_bytes_are_answered(still: Institutions, data: bytes) -> None:
-    well_formed(ask(still, data))
+def test_any_bytes_get_a_valid_response(fixed: Institutions, data: bytes) -> None:
+    assert_well_formed(ask(fixed, data))
 
 
 @_FUZZ
@@ -281,105 +282,101 @@ def test_any_bytes_are_answered(still: Institutions, data: bytes) -> None:
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),
     st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(max_size=3)),
 )  # fmt: skip
-def test_any_request_that_was_tampered_with_is_answered(
-    still: Institutions, serial: int, algorithm: hashes.HashAlgorithm, nonce: bytes | None,
+def test_any_altered_request_gets_a_valid_response(
+    fixed: Institutions, serial: int, algorithm: hashes.HashAlgorithm, nonce: bytes | None,
     changes: list[tuple[int, int]], splice: tuple[int, int, bytes],
 ) -> None:  # fmt: skip
-    data = bytearray(request(still, serial if serial > 0 else serial_of(still), algorithm, nonce))
+    data = bytearray(request(fixed, serial if serial > 0 else serial_of(fixed), algorithm, nonce))
     for place, value in changes:
         data[place % len(data)] = value
     place, removed, added = splice[0] % len(data), splice[1], splice[2]
     data[place : place + removed] = added
-    well_formed(ask(still, bytes(data)))
+    assert_well_formed(ask(fixed, bytes(data)))
 
 
 @given(
     st.lists(st.integers(-(1 << 70), 1 << 70), min_size=1, max_size=6), st.none() | st.binary(min_size=1, max_size=32)
 )
 @settings(max_examples=50, deadline=None)
-def test_each_certificate_asked_about_is_answered_in_its_place(
-    still: Institutions, serials: list[int], nonce: bytes | None
-) -> None:
-    mixed = [*serials, serial_of(still)]
-    answer = ask(still, request_of_many(still, mixed, nonce))
+def test_response_keeps_the_order_of_the_request(fixed: Institutions, serials: list[int], nonce: bytes | None) -> None:
+    mixed = [*serials, serial_of(fixed)]
+    answer = ask(fixed, request_of_many(fixed, mixed, nonce))
     singles = asn1_ocsp.OCSPResponse.load(answer.response).response_data["responses"]
     assert [single["cert_id"]["serial_number"].native for single in singles] == mixed
     assert singles[len(serials)]["cert_status"].name == "good"
-    assert [asked.serial for asked in answer.asked] == mixed
+    assert [entry.serial for entry in answer.asked] == mixed
 
 
 # What the responder knows
 
 
 @pytest.mark.parametrize("algorithm", [SHA1, SHA256])
-def test_the_hashes_of_issuers_are_those_that_cryptography_makes(
-    still: Institutions, algorithm: hashes.HashAlgorithm
-) -> None:
-    for generation in still.authorities[AUTHENTICATION].generations():
+def test_issuer_hashes_equal_those_of_cryptography(fixed: Institutions, algorithm: hashes.HashAlgorithm) -> None:
+    for generation in fixed.authorities[AUTHENTICATION].generations():
         issuer = x509.load_der_x509_certificate(generation.certificate)
         made = ocsp.OCSPRequestBuilder().add_certificate(issuer, issuer, algorithm).build()
         ours = identifies(generation, AUTHENTICATION, algorithm.name)
         assert ours == (made.issuer_name_hash, made.issuer_key_hash)
 
 
-def test_every_reason_is_told(still: Institutions) -> None:
-    held = certificates(still, "taro", AUTHENTICATION)
-    told = {}
-    for issued, reason in zip(held, Reason, strict=True):
-        answer = ask(still, request(still, issued.serial))
+def test_every_revocation_reason_is_in_the_response(fixed: Institutions) -> None:
+    revoked = certificates(fixed, "taro", AUTHENTICATION)
+    reasons = {}
+    for issued, reason in zip(revoked, Reason, strict=True):
+        answer = ask(fixed, request(fixed, issued.serial))
         response = parsed(answer)
         assert response.certificate_status is REVOKED
         assert response.revocation_time_utc == MORNING
-        told[reason] = None if response.revocation_reason is None else response.revocation_reason.value
+        reasons[reason] = None if response.revocation_reason is None else response.revocation_reason.value
         assert answer.asked[0].said == reason.asn1_name
         assert REASONS[reason.asn1_name] is reason
-    assert told == {reason: reason.asn1_name if reason else None for reason in Reason}
+    assert reasons == {reason: reason.asn1_name if reason else None for reason in Reason}
 
 
-def test_an_issuer_of_others_is_unknown(still: Institutions) -> None:
+def test_certificate_with_another_issuer_is_unknown(fixed: Institutions) -> None:
     for issuer in (
-        x509.load_der_x509_certificate(still.authorities[SIGNATURE].root()),
-        loaded(certificates(still, "hanako", AUTHENTICATION)[-1]),
+        x509.load_der_x509_certificate(fixed.authorities[SIGNATURE].root()),
+        loaded(certificates(fixed, "hanako", AUTHENTICATION)[-1]),
     ):
-        answer = ask(still, request(still, serial_of(still), issuer=issuer))
+        answer = ask(fixed, request(fixed, serial_of(fixed), issuer=issuer))
         assert parsed(answer).certificate_status is UNKNOWN
         assert answer.asked[0].said == "unknown"
 
 
-def test_a_certificate_is_unknown_under_another_generation_of_its_authority(still: Institutions) -> None:
-    former, present = root(still, "02"), root(still, "03")
+def test_certificate_of_another_generation_is_unknown(fixed: Institutions) -> None:
+    former, present = root(fixed, "02"), root(fixed, "03")
     assert former.subject == present.subject
     assert former.public_key() != present.public_key()
-    assert parsed(ask(still, request(still, serial_of(still), issuer=former))).certificate_status is UNKNOWN
-    assert parsed(ask(still, request(still, serial_of(still), issuer=present))).certificate_status is GOOD
+    assert parsed(ask(fixed, request(fixed, serial_of(fixed), issuer=former))).certificate_status is UNKNOWN
+    assert parsed(ask(fixed, request(fixed, serial_of(fixed), issuer=present))).certificate_status is GOOD
 
 
-def test_the_authority_and_its_responder_are_no_certificates_to_ask_about(still: Institutions) -> None:
-    (signer,) = parsed(ask(still, request(still, serial_of(still)))).certificates
-    for serial in (root(still).serial_number, signer.serial_number, 0x7FFFFFFF, (1 << 64) - 1, 1 << 64):
-        assert parsed(ask(still, request(still, serial))).certificate_status is UNKNOWN
+def test_root_and_responder_certificates_are_unknown(fixed: Institutions) -> None:
+    (signer,) = parsed(ask(fixed, request(fixed, serial_of(fixed)))).certificates
+    for serial in (root(fixed).serial_number, signer.serial_number, 0x7FFFFFFF, (1 << 64) - 1, 1 << 64):
+        assert parsed(ask(fixed, request(fixed, serial))).certificate_status is UNKNOWN
 
 
-def test_an_answer_is_signed_for_the_generation_that_was_asked_about(still: Institutions) -> None:
+def test_response_is_signed_for_the_requested_generation(fixed: Institutions) -> None:
     for generation in ("02", "03"):
-        response = parsed(ask(still, request(still, serial_of(still), issuer=root(still, generation))))
+        response = parsed(ask(fixed, request(fixed, serial_of(fixed), issuer=root(fixed, generation))))
         (signer,) = response.certificates
-        signer.verify_directly_issued_by(root(still, generation))
+        signer.verify_directly_issued_by(root(fixed, generation))
         assert response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
 
 
-def test_a_nonce_comes_back_as_it_went(still: Institutions) -> None:
+def test_nonce_is_echoed(fixed: Institutions) -> None:
     for nonce in (b"n", b"0123456789abcdef", bytes(range(MAX_NONCE))):
-        response = parsed(ask(still, request(still, serial_of(still), nonce=nonce)))
+        response = parsed(ask(fixed, request(fixed, serial_of(fixed), nonce=nonce)))
         assert response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == nonce
     with pytest.raises(x509.ExtensionNotFound):
-        parsed(ask(still, request(still, serial_of(still)))).extensions.get_extension_for_class(x509.OCSPNonce)
+        parsed(ask(fixed, request(fixed, serial_of(fixed)))).extensions.get_extension_for_class(x509.OCSPNonce)
 
 
 # Time
 
 
-def test_an_answer_without_a_nonce_is_made_once_for_a_quarter_of_an_hour(town: Institutions) -> None:
+def test_response_without_nonce_is_cached_for_15_minutes(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     responder = Responder(town.authorities[AUTHENTICATION])
     data = request(town, serial_of(town))
@@ -389,7 +386,7 @@ def test_an_answer_without_a_nonce_is_made_once_for_a_quarter_of_an_hour(town: I
     town.revocations[AUTHENTICATION].revoke(serial_of(town), Reason.SUPERSEDED)
     assert responder.answer(data).response == first.response
     fresh = ocsp.load_der_ocsp_response(responder.answer(request(town, serial_of(town), nonce=b"n")).response)
-    assert (fresh.certificate_status, fresh.this_update_utc) == (GOOD, MORNING), "the same data, signed anew"
+    assert (fresh.certificate_status, fresh.this_update_utc) == (GOOD, MORNING), "the same data with a new signature"
     assert fresh.produced_at_utc == MORNING + timedelta(minutes=14, seconds=59)
     later(town, seconds=1)
     second = responder.answer(data)
@@ -397,14 +394,14 @@ def test_an_answer_without_a_nonce_is_made_once_for_a_quarter_of_an_hour(town: I
     assert (second.this_update, second.next_update) == (MORNING + GRID, MORNING + 2 * GRID)
 
 
-def test_two_responders_agree_though_one_has_kept_answers(town: Institutions) -> None:
+def test_responders_with_and_without_cache_agree(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     data = request(town, serial_of(town), nonce=b"n")
     first, second = (Responder(town.authorities[AUTHENTICATION]) for _ in range(2))
     assert first.answer(data) == second.answer(data) == first.answer(data)
 
 
-def test_an_expired_certificate_is_answered_for_one_day_more(town: Institutions) -> None:
+def test_expired_certificate_has_a_status_for_one_more_day(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     town.issue_card("second", "hanako")
     good, revoked = (issued.serial for issued in certificates(town, "hanako", AUTHENTICATION))
@@ -419,8 +416,8 @@ def test_an_expired_certificate_is_answered_for_one_day_more(town: Institutions)
     assert list(seen.values()) == [[GOOD, REVOKED], [GOOD, REVOKED], [GOOD, REVOKED], [UNKNOWN, UNKNOWN]]
 
 
-def test_the_responder_keeps_hours(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> None:
-    town = new_institutions(tmp_path_factory.mktemp("hours") / "w", keys, opens=9, closes=17)
+def test_responder_is_open_only_in_opening_hours(tmp_path: Path, keys: SharedKeySource) -> None:
+    town = new_institutions(tmp_path / "w", keys, opens=9, closes=17)
     town.issue_card("hanako", "hanako")
     data = request(town, serial_of(town))
     responder = Responder(town.authorities[AUTHENTICATION])
@@ -435,21 +432,21 @@ def test_the_responder_keeps_hours(tmp_path_factory: pytest.TempPathFactory, key
     }  # fmt: skip
 
 
-def test_the_responders_certificate_lasts_a_year_and_is_renewed_in_its_last_month(town: Institutions) -> None:
+def test_responder_certificate_is_renewed_in_its_last_month(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     responder = Responder(town.authorities[AUTHENTICATION])
     data = request(town, serial_of(town))
 
     def signer() -> x509.Certificate:
-        (found,) = parsed(responder.answer(data)).certificates
+        (certificate,) = parsed(responder.answer(data)).certificates
         now = town.world.clock.now()
-        assert found.not_valid_before_utc <= now <= found.not_valid_after_utc
-        assert found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=365)
-        usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+        assert certificate.not_valid_after_utc - certificate.not_valid_before_utc <= timedelta(days=365)
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert list(usage) == [ExtendedKeyUsageOID.OCSP_SIGNING]
-        assert found.extensions.get_extension_for_class(x509.OCSPNoCheck).value == x509.OCSPNoCheck()
-        found.verify_directly_issued_by(root(town))
-        return found
+        assert certificate.extensions.get_extension_for_class(x509.OCSPNoCheck).value == x509.OCSPNoCheck()
+        certificate.verify_directly_issued_by(root(town))
+        return certificate
 
     first = signer()
     last_month = first.not_valid_after_utc - timedelta(days=30)
@@ -462,26 +459,26 @@ def test_the_responders_certificate_lasts_a_year_and_is_renewed_in_its_last_mont
     assert signer() == second
 
 
-def test_a_token_that_is_away_means_try_later_and_not_a_failure_of_the_server(still: Institutions) -> None:
-    callers = Callers(still.world)
+def test_unavailable_token_means_try_later(fixed: Institutions) -> None:
+    callers = Callers(fixed.world)
     key = callers.register("library")
-    endpoint = OcspEndpoint(still.world, still.authorities, callers)
-    asked = request(still, serial_of(still), nonce=b"away")
+    endpoint = OcspEndpoint(fixed.world, fixed.authorities, callers)
+    data = request(fixed, serial_of(fixed), nonce=b"away")
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": asked}
+        return {"type": "http.request", "body": data}
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    def away(generation: Generation) -> None:
+    def unavailable(generation: Generation) -> None:
         raise TokenUnavailable(f"the token with the key of {generation.name} failed")
 
     header = (b"authorization", f"Bearer {key}".encode())
     scope = {"type": "http", "method": "POST", "path": "/ocsp/authentication", "headers": [header]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(still.authorities[AUTHENTICATION], "responder", away)
+        patch.setattr(fixed.authorities[AUTHENTICATION], "responder", unavailable)
         asyncio.run(endpoint(scope, receive, send))
     assert sent[0]["status"] == 200
     assert sent[1]["body"] == refuse(OcspErrorStatus.TRY_LATER)

@@ -1,4 +1,4 @@
-"""Certificates against docs/certificates.md, and the authorities' own against two real ones."""
+"""Certificates compared with docs/certificates.md, and the roots compared with two real ones."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def certificate(world: World, alias: str, kind: CertificateType) -> bytes:
 
 def extensions(der: bytes) -> list[tuple[str, bool]]:
     return [
-        (found["extn_id"].dotted, bool(found["critical"].native))
-        for found in asn1.Certificate.load(der)["tbs_certificate"]["extensions"]
+        (extension["extn_id"].dotted, bool(extension["critical"].native))
+        for extension in asn1.Certificate.load(der)["tbs_certificate"]["extensions"]
     ]
 
 
 @pytest.mark.parametrize("kind", CertificateType)
-def test_a_root_has_the_structure_of_the_real_one(world: World, kind: CertificateType) -> None:
+def test_root_has_the_structure_of_the_real_one(world: World, kind: CertificateType) -> None:
     real = pem.unarmor((ROOTS / REAL_ROOT[kind]).read_bytes())[2]
     ours = Authority(world, kind).root()
     assert extensions(ours) == extensions(real)
@@ -67,25 +67,32 @@ def test_a_root_has_the_structure_of_the_real_one(world: World, kind: Certificat
 
 
 def tags(der: bytes) -> list[int]:
-    """Every tag of a DER value in order, through constructed values and through extensions' octet strings."""
-    found, place = [], 0
+    """The tags of DER values in order, including those in constructed values and in extensions' octet strings."""
+    result, place = [], 0
     while place < len(der):
-        tag, size, start = der[place], der[place + 1], place + 2
-        if size & 0x80:
-            width = size & 0x7F
-            size, start = int.from_bytes(der[start : start + width]), start + width
-        body = der[start : start + size]
-        found.append(tag)
-        # A key identifier is random, and may begin like a value inside an octet string; one byte more tells them apart.
-        wrapped = tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04") and (body[1] & 0x80 or body[1] == size - 2)
+        tag = der[place]
+        start, end = span(der, place)
+        body = der[start:end]
+        result.append(tag)
+        # A key identifier is random and may begin like a value inside an octet string, but its length does not fit.
+        wrapped = tag == 0x04 and body[:1] in (b"\x30", b"\x03", b"\x04") and span(body, 0)[1] == len(body)
         if tag & 0x20 or wrapped:
-            found += tags(body)
-        place = start + size
-    return found
+            result += tags(body)
+        place = end
+    return result
+
+
+def span(der: bytes, place: int) -> tuple[int, int]:
+    """Where the contents of the value at `place` begin and end."""
+    size, start = der[place + 1], place + 2
+    if size & 0x80:
+        width = size & 0x7F
+        size, start = int.from_bytes(der[start : start + width]), start + width
+    return start, start + size
 
 
 @pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
-def test_an_authentication_certificate(world: World, alias: str) -> None:
+def test_authentication_certificate_profile(world: World, alias: str) -> None:
     der = certificate(world, alias, CertificateType.AUTHENTICATION)
     assert extensions(der) == [
         ("2.5.29.15", True), ("2.5.29.37", False), ("2.5.29.32", True), ("2.5.29.18", False),
@@ -98,12 +105,11 @@ def test_an_authentication_certificate(world: World, alias: str) -> None:
     assert str(common_name).endswith(f"{SAMPLE_RESIDENTS[alias].municipality.code}003A")
     assert len(loaded.subject.rdns) == 2
     assert 1500 <= len(der) <= 1650
-    address = str(SAMPLE_RESIDENTS[alias].name).encode()
-    assert address not in der, "no name in it"
+    assert str(SAMPLE_RESIDENTS[alias].name).encode() not in der, "it does not name the holder"
 
 
 @pytest.mark.parametrize("alias", [alias for alias in SAMPLE_RESIDENTS if alias != "child"])
-def test_a_signature_certificate(world: World, alias: str) -> None:
+def test_signature_certificate_profile(world: World, alias: str) -> None:
     der = certificate(world, alias, CertificateType.SIGNATURE)
     assert extensions(der) == [
         ("2.5.29.15", True), ("2.5.29.17", False), ("2.5.29.32", True), ("2.5.29.18", False),
@@ -137,7 +143,7 @@ def test_a_signature_certificate(world: World, alias: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CertificateType)
-def test_what_both_have_in_common(world: World, kind: CertificateType, tmp_path: Path) -> None:
+def test_common_profile_of_both_types(world: World, kind: CertificateType, tmp_path: Path) -> None:
     der, root = certificate(world, "hanako", kind), Authority(world, kind).root()
     loaded, issuer = x509.load_der_x509_certificate(der), x509.load_der_x509_certificate(root)
     public = issuer.public_key()
@@ -163,7 +169,7 @@ def test_what_both_have_in_common(world: World, kind: CertificateType, tmp_path:
     assert "OK" in run("openssl", "verify", "-CAfile", f"{tmp_path}/root.pem", f"{tmp_path}/leaf.pem")
 
 
-def test_serials_have_no_gap_and_no_double(world: World) -> None:
+def test_serial_numbers_are_gapless_and_unique(world: World) -> None:
     for kind in CertificateType:
         database = sqlite3.connect(world.directory / "stores" / f"authority_{kind.code}.sqlite")
         serials = [
@@ -176,15 +182,15 @@ def test_serials_have_no_gap_and_no_double(world: World) -> None:
         events = database.execute("SELECT count(*) FROM event WHERE serial IS NOT NULL").fetchone()[0]
         database.close()
         assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
-        assert events == len(serials), "every number given out has its event"
+        assert events == len(serials), "every serial number has its event"
 
 
-def test_the_expired_card_is_of_an_earlier_generation(world: World) -> None:
+def test_expired_card_has_an_earlier_generation(world: World) -> None:
     loaded = x509.load_der_x509_certificate(certificate(world, "expired", CertificateType.AUTHENTICATION))
     now = world.clock.now()
     assert loaded.not_valid_after_utc < now
     content = read_image(image_path(world, "expired"))[0][jpki.AID].data[jpki.AUTHENTICATION_AUTHORITY]
-    root = x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4])  # filler follows
+    root = x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4])  # padding follows
     assert root.subject == loaded.issuer
     loaded.verify_directly_issued_by(root)
     with pytest.raises(InvalidSignature):
@@ -193,8 +199,8 @@ def test_the_expired_card_is_of_an_earlier_generation(world: World) -> None:
         )
 
 
-def test_real_organisations_are_refused() -> None:
+def test_real_organisations_are_rejected() -> None:
     for name in ("JPKI", "JPKI-TEST"):
-        with pytest.raises(ValueError, match="real"):
+        with pytest.raises(ValueError, match=name):
             Profile(organisation=name)
     assert Profile().policy_arc != REAL_POLICY_ARC

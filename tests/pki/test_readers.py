@@ -1,4 +1,4 @@
-"""Programs that know nothing of Kazashi, as readers of everything that the authorities sign."""
+"""Independent programs and libraries read everything that the authorities sign."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later,
 
 ALIASES = ("hanako", "taro", "rare-kanji", "variant-kanji", "long-name", "long-address", "child", "expired")
 EXPECTED = {"pkix.certificate_policies_policy_has_qualifier"}
-"""What pkilint remarks on in the real certificates too: their policy comes with the address of the statement."""
+"""The findings that real certificates have too: their policy has a qualifier with the URI of the statement."""
 
-_ORDINARY = ("INFO", "DEBUG")
+_IGNORED = ("INFO", "DEBUG")
 
 
 @dataclass
 class Samples:
-    """A town whose certificates are of every sort, with its certificates by name and a place for files."""
+    """A town with every kind of certificate, its certificates by name, and a directory for files."""
 
     institutions: Institutions
     files: Path
@@ -58,14 +58,14 @@ class Samples:
         return str(epoch(self.institutions.world.clock.now()))
 
     def issuer(self, name: str) -> bytes:
-        """The root that a certificate names by its authorityKeyIdentifier."""
+        """The root that a certificate's authorityKeyIdentifier names."""
         kind, certificate = self.certificates[name]
         wanted = asn1_x509.Certificate.load(certificate).authority_key_identifier
-        roots = [found.certificate for found in self.institutions.authorities[kind].generations()]
+        roots = [generation.certificate for generation in self.institutions.authorities[kind].generations()]
         return next(root for root in roots if asn1_x509.Certificate.load(root).key_identifier == wanted)
 
     def listed(self, name: str) -> bytes:
-        """The partition list that a certificate's distribution point means."""
+        """The partition list of a certificate's distribution point."""
         kind, certificate = self.certificates[name]
         issued = self.institutions.authorities[kind].find(x509.load_der_x509_certificate(certificate).serial_number)
         return self.institutions.publications[kind].path(issued.generation, issued.partition).read_bytes()
@@ -99,8 +99,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     for alias in ALIASES:
         institutions.issue_card(alias, alias)
         for kind in CertificateType:
-            if held := certificates(institutions, alias, kind):
-                samples.certificates[f"{alias} {kind.code}"] = (kind, held[-1].certificate)
+            if issued := certificates(institutions, alias, kind):
+                samples.certificates[f"{alias} {kind.code}"] = (kind, issued[-1].certificate)
     for kind in CertificateType:
         authority = institutions.authorities[kind]
         on_phone = phone_request(institutions, "taro", keys.take(), "phone 1", Medium.PHONE)
@@ -129,23 +129,23 @@ NAMES = [
 
 
 def verify(samples: Samples, name: str, *roots: bytes, crl: bytes, expect: int | None = 0) -> str:
-    """What `openssl verify` says of a certificate, with a revocation list, as of the world's time."""
+    """The output of `openssl verify` for a certificate and a revocation list, at the world's time."""
     certificate = samples.certificates[name][1]
     files = {
         "-CAfile": samples.pem("CERTIFICATE", "roots", *roots), "-CRLfile": samples.pem("X509 CRL", "list", crl),
     }  # fmt: skip
-    options = [word for option in files.items() for word in option]
+    options = [argument for option in files.items() for argument in option]
     leaf = samples.pem("CERTIFICATE", "leaf", certificate)
     return run("openssl", "verify", "-crl_check", "-attime", samples.now, *options, leaf, expect=expect)
 
 
-def test_there_is_a_certificate_of_every_sort(samples: Samples) -> None:
+def test_samples_include_every_kind_of_certificate(samples: Samples) -> None:
     assert sorted(samples.certificates) == sorted(NAMES)
-    assert {found.name for found in samples.institutions.authorities[SIGNATURE].generations()} == {"02", "03", "next"}
+    assert {item.name for item in samples.institutions.authorities[SIGNATURE].generations()} == {"02", "03", "next"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(samples: Samples, name: str) -> None:
+def test_openssl_verifies_certificates_with_their_partition_list(samples: Samples, name: str) -> None:
     _, certificate = samples.certificates[name]
     text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in", samples.der("leaf", certificate))
     assert f"({serial(samples, name):#x})" in text
@@ -162,7 +162,7 @@ def test_openssl_reads_and_verifies_a_certificate_with_its_own_partition_list(sa
 @pytest.mark.parametrize("kind", CertificateType)
 def test_openssl_verifies_every_root_and_every_list(samples: Samples, kind: CertificateType) -> None:
     publication = samples.institutions.publications[kind]
-    seen = 0
+    count = 0
     for generation in samples.institutions.authorities[kind].generations():
         root = samples.pem("CERTIFICATE", "root", generation.certificate)
         verified = run("openssl", "verify", "-attime", samples.now, "-check_ss_sig", "-CAfile", root, root)
@@ -174,8 +174,8 @@ def test_openssl_verifies_every_root_and_every_list(samples: Samples, kind: Cert
             assert "X509v3 CRL Number" in text
             assert ("Only CA Certificates" in text) == (name == AUTHORITY_LIST)
             assert ("Issuing Distribution Point: critical" in text) == (name != FULL_LIST)
-            seen += 1
-    assert seen == 9
+            count += 1
+    assert count == 9
 
 
 def test_openssl_shows_the_reasons_of_the_entries(samples: Samples) -> None:
@@ -184,7 +184,7 @@ def test_openssl_shows_the_reasons_of_the_entries(samples: Samples) -> None:
     entries = {int(part.split()[0], 16): part for part in text.split("Serial Number: ")[1:]}
     assert entries.keys() == {serial(samples, "hanako signature"), serial(samples, "taro signature")}
     assert "Affiliation Changed" in entries[serial(samples, "hanako signature")]
-    assert "Reason Code" not in entries[serial(samples, "taro signature")], "an unspecified reason is not written"
+    assert "Reason Code" not in entries[serial(samples, "taro signature")], "an unspecified reason is left out"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,7 +199,7 @@ def test_certtool_reads_a_certificate(samples: Samples, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
-    """A town at the machine's own time: GnuTLS's programs verify as of no other."""
+    """A town at the machine's time, because GnuTLS's programs cannot verify at another time."""
     institutions = new_institutions(
         tmp_path_factory.mktemp("current") / "w", SharedKeySource([generate() for _ in range(11)])
     )
@@ -237,9 +237,9 @@ def test_certtool_verifies_the_lists(current: Samples, kind: CertificateType) ->
             assert f"CRL Number (not critical): {parsed.crl_number_value.native:02x}" in text
             for entry in parsed["tbs_cert_list"]["revoked_certificates"].native or []:
                 assert f"Serial Number (hex): {entry['user_certificate']:x}" in text
-            strange = current.pem("CERTIFICATE", "other", other)
-            said = run("certtool", "--verify-crl", "--load-ca-certificate", strange, "--infile", listed, expect=None)
-            assert "Verification output: Verified" not in said
+            foreign = current.pem("CERTIFICATE", "other", other)
+            output = run("certtool", "--verify-crl", "--load-ca-certificate", foreign, "--infile", listed, expect=None)
+            assert "Verification output: Verified" not in output
 
 
 @pytest.mark.parametrize("name", [f"{who} {kind.code}" for who in ("hanako", "next") for kind in CertificateType])
@@ -247,26 +247,26 @@ def test_certtool_verifies_a_certificate_with_the_full_list(current: Samples, na
     kind, certificate = current.certificates[name]
     generation = current.institutions.authorities[kind].find(serial(current, name)).generation
     listed = current.institutions.publications[kind].path(generation, FULL_LIST).read_bytes()
-    said = run(
+    output = run(
         "certtool", "--verify", "--infile", current.pem("CERTIFICATE", "leaf", certificate),
         "--load-ca-certificate", current.pem("CERTIFICATE", "root", current.issuer(name)),
         "--load-crl", current.pem("X509 CRL", "list", listed), expect=None,
     )  # fmt: skip
     wanted = "The certificate chain is revoked" if name in CURRENTLY_REVOKED else "The certificate is trusted"
-    assert wanted in said
+    assert wanted in output
 
 
 CURRENTLY_REVOKED = ("hanako signature", "next signature", "next authentication")
-"""A move reaches whatever signature certificate the holder has."""
+"""A move revokes all signature certificates of the holder."""
 
 
 def validate(samples: Samples, name: str, *lists: bytes) -> asn1_x509.Certificate:
-    """The root at the end of the path that pyhanko finds, where it accepts a certificate with these lists."""
+    """Validate a certificate with pyhanko and these lists; return the root of the path. Raises pyhanko's errors."""
     kind, certificate = samples.certificates[name]
     context = ValidationContext(
         trust_roots=[
-            asn1_x509.Certificate.load(found.certificate)
-            for found in samples.institutions.authorities[kind].generations()
+            asn1_x509.Certificate.load(generation.certificate)
+            for generation in samples.institutions.authorities[kind].generations()
         ],
         moment=samples.institutions.world.clock.now(), crls=list(lists), revocation_mode="hard-fail",
         allow_fetching=False,
@@ -279,20 +279,20 @@ def validate(samples: Samples, name: str, *lists: bytes) -> asn1_x509.Certificat
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REVOKED and not name.startswith("expired")])
-def test_pyhanko_accepts_a_good_certificate_with_its_list_and_not_without(samples: Samples, name: str) -> None:
+def test_pyhanko_accepts_a_good_certificate_only_with_its_list(samples: Samples, name: str) -> None:
     assert validate(samples, name, samples.listed(name)).dump() == samples.issuer(name)
     with pytest.raises(InsufficientRevinfoError):
         validate(samples, name)
 
 
 @pytest.mark.parametrize("name", REVOKED)
-def test_pyhanko_refuses_a_revoked_certificate(samples: Samples, name: str) -> None:
+def test_pyhanko_rejects_a_revoked_certificate(samples: Samples, name: str) -> None:
     with pytest.raises(RevokedError):
         validate(samples, name, samples.listed(name))
 
 
 def check(key: CertificatePublicKeyTypes, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm) -> None:
-    """Raises InvalidSignature where a signature is not the key's."""
+    """Verify a signature. Raises InvalidSignature."""
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, signed, padding.PKCS1v15(), algorithm)
     else:
@@ -322,7 +322,7 @@ def test_cryptography_reads_the_lists(samples: Samples, kind: CertificateType) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_partition_list_bears_the_name_that_the_certificate_gives(samples: Samples, name: str) -> None:
+def test_partition_list_has_the_name_in_the_certificate(samples: Samples, name: str) -> None:
     certificate = x509.load_der_x509_certificate(samples.certificates[name][1])
     wanted = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0].full_name
     listed = x509.load_der_x509_crl(samples.listed(name))
@@ -332,7 +332,7 @@ def test_a_partition_list_bears_the_name_that_the_certificate_gives(samples: Sam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asn1crypto_writes_a_certificate_as_it_read_it(samples: Samples, name: str) -> None:
+def test_asn1crypto_round_trips_a_certificate(samples: Samples, name: str) -> None:
     _, certificate = samples.certificates[name]
     parsed = asn1_x509.Certificate.load(certificate, strict=True)
     assert parsed.native["tbs_certificate"]["serial_number"] == serial(samples, name)
@@ -340,7 +340,7 @@ def test_asn1crypto_writes_a_certificate_as_it_read_it(samples: Samples, name: s
 
 
 @pytest.mark.parametrize("kind", CertificateType)
-def test_asn1crypto_writes_a_list_as_it_read_it(samples: Samples, kind: CertificateType) -> None:
+def test_asn1crypto_round_trips_a_list(samples: Samples, kind: CertificateType) -> None:
     publication = samples.institutions.publications[kind]
     for generation in samples.institutions.authorities[kind].generations():
         for name in publication.names(generation.name):
@@ -364,7 +364,7 @@ def ocsp_request(samples: Samples, name: str, algorithm: hashes.HashAlgorithm, n
 
 
 _DER = Encoding.DER
-ASKED = ("taro authentication", "hanako signature", "rare-kanji signature", "phone authentication", "next signature",
+QUERIED = ("taro authentication", "hanako signature", "rare-kanji signature", "phone authentication", "next signature",
          "next authentication")  # fmt: skip
 FORMS: Sequence[tuple[hashes.HashAlgorithm, bytes | None]] = (
     (hashes.SHA1(), None), (hashes.SHA256(), None), (hashes.SHA1(), b"0123456789abcdef"), (hashes.SHA256(), b"n" * 32),
@@ -372,12 +372,12 @@ FORMS: Sequence[tuple[hashes.HashAlgorithm, bytes | None]] = (
 
 
 @pytest.mark.parametrize(("algorithm", "nonce"), FORMS)
-@pytest.mark.parametrize("name", ASKED)
-def test_every_reader_takes_an_ocsp_response(
+@pytest.mark.parametrize("name", QUERIED)
+def test_all_readers_accept_an_ocsp_response(
     samples: Samples, name: str, algorithm: hashes.HashAlgorithm, nonce: bytes | None
 ) -> None:
-    asked = ocsp_request(samples, name, algorithm, nonce)
-    response = Responder(samples.institutions.authorities[samples.certificates[name][0]]).answer(asked).response
+    request = ocsp_request(samples, name, algorithm, nonce)
+    response = Responder(samples.institutions.authorities[samples.certificates[name][0]]).answer(request).response
     parsed = ocsp.load_der_ocsp_response(response)
     assert parsed.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
     wanted = ocsp.OCSPCertStatus.REVOKED if name in REVOKED else ocsp.OCSPCertStatus.GOOD
@@ -387,29 +387,28 @@ def test_every_reader_takes_an_ocsp_response(
     signer.verify_directly_issued_by(x509.load_der_x509_certificate(samples.issuer(name)))
     assert parsed.signature_hash_algorithm is not None
     check(signer.public_key(), parsed.signature, parsed.tbs_response_bytes, parsed.signature_hash_algorithm)
-    assert [found.value for found in parsed.extensions] == ([x509.OCSPNonce(nonce)] if nonce else [])
+    assert [extension.value for extension in parsed.extensions] == ([x509.OCSPNonce(nonce)] if nonce else [])
     again = asn1_ocsp.OCSPResponse.load(response, strict=True)
     assert again.native["response_status"] == "successful"
     assert again.dump(force=True) == response
     root = samples.pem("CERTIFICATE", "root", samples.issuer(name))
-    said = run(
-        "openssl", "ocsp", "-respin", samples.der("response", response), "-reqin", samples.der("request", asked),
+    output = run(
+        "openssl", "ocsp", "-respin", samples.der("response", response), "-reqin", samples.der("request", request),
         "-issuer", root, "-CAfile", root, "-attime", samples.now, "-validity_period", "999999999", "-resp_text",
     )  # fmt: skip
-    assert "Response verify OK" in said
-    assert f"Cert Status: {'revoked' if name in REVOKED else 'good'}" in said
-    assert ("OCSP Nonce" in said) == (nonce is not None)
+    assert "Response verify OK" in output
+    assert f"Cert Status: {'revoked' if name in REVOKED else 'good'}" in output
+    assert ("OCSP Nonce" in output) == (nonce is not None)
 
 
 @pytest.mark.parametrize("name", [f"{who} {kind.code}" for who in ("hanako", "next") for kind in CertificateType])
-def test_ocsptool_asks_and_verifies_the_answer(current: Samples, name: str) -> None:
+def test_ocsptool_verifies_the_response(current: Samples, name: str) -> None:
     root = current.pem("CERTIFICATE", "root", current.issuer(name))
     leaf = current.pem("CERTIFICATE", "leaf", current.certificates[name][1])
-    asked = current.files / "asked.der"
-    run(
-        "ocsptool", "--generate-request", "--load-issuer", root, "--load-cert", leaf, "--nonce", "--outfile", str(asked)
-    )
-    answer = Responder(current.institutions.authorities[current.certificates[name][0]]).answer(asked.read_bytes())
+    request = current.files / "request.der"
+    run("ocsptool", "--generate-request", "--load-issuer", root, "--load-cert", leaf, "--nonce",
+        "--outfile", str(request))  # fmt: skip
+    answer = Responder(current.institutions.authorities[current.certificates[name][0]]).answer(request.read_bytes())
     response = current.der("response", answer.response)
     text = run("ocsptool", "--verify-response", "--load-trust", root, "--load-response", response)
     assert f"Certificate Status: {'revoked' if name in CURRENTLY_REVOKED else 'good'}" in text
@@ -420,20 +419,20 @@ def test_ocsptool_asks_and_verifies_the_answer(current: Samples, name: str) -> N
 # pkilint
 
 
-def remarks(form: str, path: Path) -> set[str]:
-    """The codes of what pkilint finds worth more than a word."""
-    return {found.code for found in lint(form, path) if found.severity not in _ORDINARY}
+def finding_codes(form: str, path: Path) -> set[str]:
+    """The codes of pkilint's findings above the severity INFO."""
+    return {finding.code for finding in lint(form, path) if finding.severity not in _IGNORED}
 
 
 def linted(samples: Samples, form: str, contents: dict[str, bytes]) -> dict[str, set[str]]:
-    """The remarks on several files at a time."""
+    """The finding codes of several inputs, by name, linted in parallel."""
     paths = {name: Path(samples.der(f"lint {name}", content)) for name, content in contents.items()}
     with ThreadPoolExecutor(2) as workers:
-        found = workers.map(lambda path: remarks(form, path), paths.values())
-        return dict(zip(paths, found, strict=True))
+        codes = workers.map(lambda path: finding_codes(form, path), paths.values())
+        return dict(zip(paths, codes, strict=True))
 
 
-def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(samples: Samples) -> None:
+def test_pkilint_findings_equal_those_of_real_certificates(samples: Samples) -> None:
     names = ("rare-kanji signature", "child authentication", "expired authentication", "long-address signature",
              "phone signature", "phone authentication", "next signature", "next authentication")  # fmt: skip
     assert linted(samples, "certificate", {name: samples.certificates[name][1] for name in names}) == dict.fromkeys(
@@ -441,16 +440,16 @@ def test_pkilint_finds_in_certificates_what_it_finds_in_real_ones(samples: Sampl
     )
 
 
-def test_pkilint_finds_in_roots_what_it_finds_in_the_real_ones(samples: Samples) -> None:
+def test_pkilint_findings_in_roots_equal_those_of_real_roots(samples: Samples) -> None:
     roots = {
-        f"{kind.code} {found.name}": found.certificate
+        f"{kind.code} {generation.name}": generation.certificate
         for kind in CertificateType
-        for found in samples.institutions.authorities[kind].generations()
+        for generation in samples.institutions.authorities[kind].generations()
     }
     real = Path(__file__).parent / "roots"
     known = [pem.unarmor((real / f"{name}_ca_2023.pem").read_bytes())[2] for name in ("sign", "auth")]
     theirs = linted(samples, "certificate", {f"real {number}": root for number, root in enumerate(known)})
-    (wanted,) = {frozenset(found) for found in theirs.values()}
+    (wanted,) = {frozenset(codes) for codes in theirs.values()}
     assert len(roots) == 6
     assert linted(samples, "certificate", roots) == {name: set(wanted) for name in roots}
 
@@ -462,7 +461,7 @@ def test_pkilint_finds_nothing_in_lists_and_responses(samples: Samples) -> None:
     }
     assert linted(samples, "crl", lists) == {name: set() for name in lists}
     responses, signers = {}, {}
-    for name, (algorithm, nonce) in zip(ASKED, (*FORMS, *FORMS), strict=False):
+    for name, (algorithm, nonce) in zip(QUERIED, (*FORMS, *FORMS), strict=False):
         responder = Responder(samples.institutions.authorities[samples.certificates[name][0]])
         responses[name] = responder.answer(ocsp_request(samples, name, algorithm, nonce)).response
         signers[name] = ocsp.load_der_ocsp_response(responses[name]).certificates[0].public_bytes(_DER)
@@ -471,12 +470,12 @@ def test_pkilint_finds_nothing_in_lists_and_responses(samples: Samples) -> None:
     assert linted(samples, "certificate", two) == {name: set() for name in two}
 
 
-def test_both_profiles_are_told_apart_by_their_algorithm_alone(samples: Samples) -> None:
+def test_both_profiles_have_the_same_extensions(samples: Samples) -> None:
     def shape(profile: Profile, name: str) -> list[str]:
         kind, certificate = samples.certificates[name]
         parsed = asn1_x509.Certificate.load(certificate)
         assert profile.policy(kind, Medium.CARD) in str(parsed.certificate_policies_value.native)
-        return [found["extn_id"].native for found in parsed["tbs_certificate"]["extensions"]]
+        return [extension["extn_id"].native for extension in parsed["tbs_certificate"]["extensions"]]
 
     for kind in CertificateType:
         assert shape(NEXT, f"next {kind.code}") == shape(EMULATED, f"rare-kanji {kind.code}")

@@ -26,39 +26,39 @@ def at(year: int, month: int, day: int, hour: int = 12) -> datetime:
     [
         (at(2026, 11, 24), BirthDate(1988, 4, 17), date(2031, 4, 17)),
         (at(2026, 4, 16), BirthDate(1988, 4, 17), date(2030, 4, 17)),
-        (at(2026, 4, 17), BirthDate(1988, 4, 17), date(2031, 4, 17)),  # a birthday on the day itself does not count
+        (at(2026, 4, 17), BirthDate(1988, 4, 17), date(2031, 4, 17)),  # a birthday on the day of issue does not count
         (at(2027, 1, 1), BirthDate(2000, 2, 29), date(2031, 2, 28)),
         (at(2027, 3, 1), BirthDate(2000, 2, 29), date(2032, 2, 29)),
     ],
 )
-def test_fifth_birthday(issued: datetime, birth: BirthDate, end: date) -> None:
+def test_certificate_ends_on_the_fifth_birthday(issued: datetime, birth: BirthDate, end: date) -> None:
     assert certificate_end(issued, birth, NEVER).astimezone(JST) == datetime(
         end.year, end.month, end.day, 23, 59, 59, tzinfo=JST
     )
     earlier = end - timedelta(days=100)
-    assert certificate_end(issued, birth, earlier).astimezone(JST).date() == earlier, "card's end"
-    assert certificate_end(issued, birth, NEVER, earlier).astimezone(JST).date() == earlier, "stay's end"
+    assert certificate_end(issued, birth, earlier).astimezone(JST).date() == earlier, "the card ends first"
+    assert certificate_end(issued, birth, NEVER, earlier).astimezone(JST).date() == earlier, "the stay ends first"
 
 
-def test_the_day_is_that_of_japan() -> None:
+def test_day_of_issue_is_in_japan_time() -> None:
     late = datetime(2026, 4, 16, 15, 30, tzinfo=UTC)  # 17 April, 00:30 in Japan: the birthday
     assert certificate_end(late, BirthDate(1988, 4, 17), NEVER).date() == date(2031, 4, 17)
 
 
 @given(st.dates(date(2016, 1, 1), date(2040, 1, 1)), st.dates(date(1910, 1, 1), date(2015, 12, 31)))
-def test_a_certificate_lasts_more_than_four_years_and_at_most_five(issued: date, born: date) -> None:
+def test_certificate_lasts_four_to_five_years(issued: date, born: date) -> None:
     birth = BirthDate(born.year, born.month, born.day)
     end = certificate_end(at(issued.year, issued.month, issued.day), birth, NEVER).astimezone(JST).date()
     assert issued + timedelta(days=4 * 365) < end <= issued + timedelta(days=5 * 366)
     assert end == birth.birthday(end.year)
 
 
-def test_cards() -> None:
+def test_card_ends_on_the_10th_birthday_or_5th_for_minors() -> None:
     assert card_end(date(2026, 11, 24), BirthDate(1988, 4, 17)) == date(2036, 4, 17)
-    assert card_end(date(2026, 11, 24), BirthDate(2016, 5, 5)) == date(2031, 5, 5), "a minor's"
+    assert card_end(date(2026, 11, 24), BirthDate(2016, 5, 5)) == date(2031, 5, 5), "a minor's card"
 
 
-def test_generations() -> None:
+def test_generations_begin_and_end_on_the_known_dates() -> None:
     assert [first_day(number) for number in (1, 2, 3, 4)] == [
         date(2015, 10, 20), date(2019, 9, 15), date(2023, 7, 16), date(2027, 5, 16),
     ]  # fmt: skip
@@ -68,13 +68,13 @@ def test_generations() -> None:
     assert issuing_at(at(2026, 11, 24)) == 3
     with pytest.raises(ValueError, match="no authority"):
         issuing_at(at(2015, 10, 19))
-    # the real roots: notAfter is the eve of the tenth anniversary, at its last second
+    # The real roots' notAfter is the last second before the tenth anniversary.
     assert anniversary_end(begins(3), 10) == datetime(2033, 7, 15, 14, 59, 59, tzinfo=UTC)
     assert anniversary_end(begins(2), 10) == datetime(2029, 9, 14, 14, 59, 59, tzinfo=UTC)
 
 
 @given(st.text(max_size=40))
-def test_text_and_flags_have_one_length(text: str) -> None:
+def test_text_and_flags_have_the_same_length(text: str) -> None:
     shown, flags = substituted(text, "●")
     assert len(shown) == len(flags)
     assert all((flag == "1") <= (character == "●") for character, flag in zip(shown, flags, strict=True))
