@@ -150,9 +150,9 @@ _OTHERS = (
     ),
     Actor(
         off_network.ACTOR,
-        "the providers past the network",
+        "the providers outside the network",
         "ネットワークによらない提供の記録",
-        Owner("providers past the network", "各提供者"),
+        Owner("providers outside the network", "各提供者"),
     ),
     Actor(
         eligibility.ACTOR,

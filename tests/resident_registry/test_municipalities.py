@@ -14,17 +14,17 @@ PREFECTURE = re.compile(r"[A-Z][a-z]+-(to|do|fu|ken)")
 
 
 def test_every_municipality_is_listed_once() -> None:
-    found = municipalities()
-    assert len(found) == 1892
-    assert list(found) == sorted(found), "in the order of the codes"
-    assert all(MunicipalityCode(str(code)) == code == place.code for code, place in found.items())
-    assert len({(place.prefecture_romaji, place.romaji) for place in found.values()}) == 1892
-    assert len({(place.prefecture, place.name) for place in found.values()}) == 1892
+    places = municipalities()
+    assert len(places) == 1892
+    assert list(places) == sorted(places), "in the order of the codes"
+    assert all(MunicipalityCode(str(code)) == code == place.code for code, place in places.items())
+    assert len({(place.prefecture_romaji, place.romaji) for place in places.values()}) == 1892
+    assert len({(place.prefecture, place.name) for place in places.values()}) == 1892
 
 
 def test_there_are_47_prefectures_with_consecutive_codes() -> None:
-    found = municipalities().values()
-    prefectures = {(place.code.prefecture, place.prefecture, place.prefecture_romaji) for place in found}
+    places = municipalities().values()
+    prefectures = {(place.code.prefecture, place.prefecture, place.prefecture_romaji) for place in places}
     assert sorted(code for code, _, _ in prefectures) == [f"{number:02d}" for number in range(1, 48)]
     assert all(PREFECTURE.fullmatch(words) for _, _, words in prefectures)
 

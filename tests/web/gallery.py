@@ -196,16 +196,16 @@ def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str
         holder = Holder(town, text)
         tree = town.world.publication
         verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], town.world.clock)
-        found = dict(_sample_site(text, town.world, verifier, holder))
-        found |= _refund_portal(text, town.world, verifier, holder)
-        found |= _portal(text, town.world, verifier, holder)
-        found |= _provider(text, town.world, verifier)
-        found |= _agent(text, holder, patch)
-        found |= _files(text, directory)
+        pages = dict(_sample_site(text, town.world, verifier, holder))
+        pages |= _refund_portal(text, town.world, verifier, holder)
+        pages |= _portal(text, town.world, verifier, holder)
+        pages |= _provider(text, town.world, verifier)
+        pages |= _agent(text, holder, patch)
+        pages |= _files(text, directory)
         closed = Browser(AccessControl(None, "key", "session", 18600), "http://localhost:18600").get("/")
-        found["console: closed"] = closed.text
+        pages["console: closed"] = closed.text
     town.world.close()
-    return found
+    return pages
 
 
 def _sample_site(text: str, world: World, verifier: Verifier, holder: Holder) -> Iterator[tuple[str, str]]:
@@ -341,7 +341,7 @@ def examined(text: str) -> dict[str, Any]:
         "threats": [{"run": "T1", "who": text, "holding": text, "how": text,
                      "results": {text: text, "share": share, "none": none, "yes": True, "no": False, "some": 1_234,
                                  "part": 1_234.5}}],
-        "unicity": [{"points": points, "days": 7, "singled out": found} for points, found in ((1, share), (2, none))],
+        "unicity": [{"points": points, "days": 7, "singled out": value} for points, value in ((1, share), (2, none))],
         "anonymity": [{"attributes": text, "unique": share, "sets": [1.0, 2_000.0], "entropy": 3.0, "leaked bits": 1.0,
                        "journalist": 0.5, "marketer": 0.25, "median": 20.0}],
         "exposure": {"handles": [text, "other"], "actors": [text, "other"], "widest": text,

@@ -46,8 +46,8 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def test_no_module_contains_html() -> None:
-    found = {name: tag[0] for name, path in PRODUCT.items() for text in texts(path) if (tag := TAG.search(text))}
-    assert found.keys() == NO_PAGES.keys(), found
+    tags = {name: tag[0] for name, path in PRODUCT.items() for text in texts(path) if (tag := TAG.search(text))}
+    assert tags.keys() == NO_PAGES.keys(), tags
 
 
 @pytest.mark.parametrize("text", ["<p>", "</td>", "<td class=", '<input type="hidden"', "<br/>", "<!doctype html>"])
