@@ -1,1 +1,1 @@
-"""Who exists in one world, and how they are wired: institutions, servers, readers, error codes."""
+"""The parts of one world put together: institutions, servers, readers, error codes."""

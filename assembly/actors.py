@@ -1,7 +1,7 @@
-"""The actors of a world: the store of each, what it is called, and who holds it in the real world.
+"""The actors of a world: the store of each, its label, and the institution that holds it in the real world.
 
-This is the one list. What reads across stores (studies, `kazashi network rulings`, `kazashi points exposure`) and what
-registers callers of the verifier services takes names from here.
+This is the only such list. Code that reads across stores (studies, `kazashi network rulings`, `kazashi points
+exposure`) and code that registers callers of the verifier services takes the names from here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from kazashi.world.home import World
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a store in the real world. Whoever `issues` record codes, serial numbers or tokens, or passes them on,
-    has them by law; everybody else is shown a card."""
+    """The institution that holds a store in the real world.
+
+    An institution that `issues` record codes, serial numbers or tokens, or passes them on, has them by law. All others
+    get them only when a card is presented.
+    """
 
     name: str
     japanese: str
@@ -43,8 +46,11 @@ CORE_OPERATOR = Owner("network's core", "総務省", issues=True)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An actor of a world: its store, its label in English and in Japanese, and its owner. `caller` is the name under
-    which it asks the authority's services to verifiers, if it does."""
+    """An actor of a world: its store, its label in English and in Japanese, and its owner.
+
+    `caller` is the name with which it calls the authority's services to verifiers. It is empty for an actor that does
+    not call them.
+    """
 
     store: str
     label: str
@@ -54,7 +60,7 @@ class Actor:
 
 
 SHOP = Actor(till.store_name("*", "*"), "the shop", "店舗の端末", Owner("shop", "店舗"))
-"""A till. Each has a disk of its own, outside the folder of stores; its name is made of the shop's and the till's."""
+"""A till. Each has its own disk, outside the folder of stores. Its store is named after the shop and the till."""
 
 CENTRE = Actor(centre.ACTOR, "the centre", "蓄積センター", Owner("refund point centre", "蓄積センター"))
 REFUND_PORTAL = Actor(
@@ -144,9 +150,9 @@ _OTHERS = (
     ),
     Actor(
         off_network.ACTOR,
-        "the providers past the network",
+        "the providers outside the network",
         "ネットワークによらない提供の記録",
-        Owner("providers past the network", "各提供者"),
+        Owner("providers outside the network", "各提供者"),
     ),
     Actor(
         eligibility.ACTOR,
@@ -173,8 +179,11 @@ ACTORS = (
 
 
 def actors_of(world: World) -> list[Actor]:
-    """The actors that have a store in this world so far, in the order of the stores' names. A store that the list does
-    not know is an actor's that nobody has named: what is asked of all actors is asked of it, too."""
+    """The actors that have a store in this world so far, sorted by the name of the store.
+
+    A store that is not in the list belongs to an unknown actor, which is included: a question about all actors must
+    cover it, too.
+    """
     if world.settings.storage:
         engine = world.store_to_study(CORE.store).engine
         names = {*sa.inspect(engine).get_schema_names()} - {"information_schema", "public"}

@@ -1,4 +1,4 @@
-"""The cards of a world as its tools see them: made, listed, described."""
+"""Making, listing and describing the cards of a world, for its tools."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kazashi.world.home import World
 
 
 def card_names(world: World) -> list[str]:
-    """The names of all cards, in order."""
+    """The names of all cards, sorted."""
     return sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
 
 
 def described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:
-    """What a card's image says of itself, and the tries left on its PINs; `damage` alone for a damaged one.
+    """The information in a card's image, and the retries left on its PINs; only `damage` for a damaged image.
 
-    Raises ImageMissing, UsageError for what cannot be a name, and DamagedImage if `missing_is_error`.
+    Raises ImageMissing, UsageError for an invalid name, and DamagedImage if `missing_is_error`.
     """
     try:
         contents, about = read_image(image_path(world, name))
@@ -46,8 +46,10 @@ def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
     atr: str = "plain",
 ) -> Path:  # fmt: skip
-    """Issue a card to somebody of the registry or the cast; answers its image. Raises UsageError, ImageExists,
-    NoSuchResident."""
+    """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
+
+    Raises UsageError, ImageExists and NoSuchResident.
+    """
     for value, form, what in ((pin, FOUR_DIGITS, "--pin"), (password, SIGNATURE_PASSWORD, "--password")):
         if not form.accepts(value.encode()):
             raise UsageError(f"{what} takes {form.words}")

@@ -1,4 +1,4 @@
-"""Where a world's running instance listens for commands."""
+"""The path of the socket on which a world's running instance takes commands."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from kazashi.world.home import CONTROL_SOCKET, World
 
 
 def control_path(world: World) -> Path:
-    """The unix socket that the running instance of a world listens on."""
+    """The Unix socket on which the running instance of a world listens."""
     return world.run / CONTROL_SOCKET

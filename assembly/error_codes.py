@@ -1,5 +1,4 @@
-"""The errors that a user may meet: a code for each, and the exit status that goes with it. docs/errors.md has a line
-for every code."""
+"""The errors that a user can get, with their codes and exit statuses. docs/errors.md has a line for every code."""
 
 from __future__ import annotations
 
@@ -11,8 +10,11 @@ from kazashi.reader_bridge.control import ControlRejected
 
 
 class ErrorCode(NamedTuple):
-    """The code of a type of exception, which is named by its module so that a short command loads no more than it
-    uses: what was not imported was not raised."""
+    """The code of a type of exception.
+
+    The exception is given by name and module, so that a short command imports only what it uses. An exception whose
+    module was not imported cannot have been raised.
+    """
 
     module: str
     exception: str
@@ -20,7 +22,7 @@ class ErrorCode(NamedTuple):
     exit: Exit
 
     def fits(self, error: Exception) -> bool:
-        """Whether the error is of this type."""
+        """Whether an error is of this type."""
         module = sys.modules.get(self.module)
         return module is not None and isinstance(error, getattr(module, self.exception))
 
@@ -101,17 +103,17 @@ CODES = (
     ErrorCode("kazashi.reader_bridge.slot", "SlotBusy", "slot-busy", Exit.USAGE),
     ErrorCode("kazashi.assembly.errors", "UsageError", "usage", Exit.USAGE),
     ErrorCode("sqlite3", "Error", "store-failed", Exit.ENVIRONMENT),
-    # What the operating system refuses (rights, space, a missing program) is the environment's, whoever asked for it.
+    # A refusal by the operating system (permissions, disk space, a missing program) is a problem of the environment.
     ErrorCode("builtins", "OSError", "system", Exit.ENVIRONMENT),
 )
-"""The first that fits counts."""
+"""The first entry that fits an error applies."""
 
 REMOTE_ONLY = ("bad-request", "internal")
-"""Codes that only the control socket answers."""
+"""Codes that are only in responses on the control socket."""
 
 
 def code_of(error: Exception) -> str | None:
-    """The code of an error, None for one that is a defect."""
+    """The code of an error, or None if the error is a bug."""
     if isinstance(error, ControlRejected):
         return str(error.code)
     return next((row.code for row in CODES if row.fits(error)), None)

@@ -1,4 +1,4 @@
-"""How the program ends, and the errors that are its own."""
+"""The program's exit statuses, and the errors of this package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the program's exit status says."""
+    """The program's exit statuses: success, a negative result, wrong usage, a problem in the environment."""
 
     OK = 0
     NEGATIVE = 1
@@ -15,15 +15,15 @@ class Exit(IntEnum):
 
 
 class UsageError(Exception):
-    """The arguments make no sense together, or name something that is not there."""
+    """The arguments do not fit together, or name something that does not exist."""
 
 
 class AlreadyRunning(Exception):
-    """A bench runs in this world already."""
+    """An instance is already running in this world."""
 
 
 class ServicesUnavailable(Exception):
-    """The authorities' services could not be started."""
+    """A server process could not be started, or there is no free port for it."""
 
 
 class OpenscMissing(Exception):
@@ -31,7 +31,7 @@ class OpenscMissing(Exception):
 
 
 class CheckoutMissing(Exception):
-    """The program was installed from a wheel, and what is asked for comes with the checkout only."""
+    """The program was installed from a wheel, but the command needs files that only the checkout contains."""
 
 
 class PackageMissing(ImportError):
@@ -39,4 +39,4 @@ class PackageMissing(ImportError):
 
 
 class StepFailed(Exception):
-    """A step of the demonstration did not do what it should."""
+    """A step of the demo or of the network's rehearsal failed."""

@@ -1,4 +1,4 @@
-"""The institutions of one world, put together: who tells whom, and what happens by the clock."""
+"""The institutions of one world put together: who notifies whom, and the scheduled jobs."""
 
 from __future__ import annotations
 
@@ -26,36 +26,40 @@ from kazashi.world.schedule import Job, Schedule
 
 
 class Institutions:
-    """The registry, Juki-Net, both authorities and the card management of a world. Each opens its store when it is
-    first needed."""
+    """The registry, Juki-Net, both authorities and the card management of a world.
+
+    Each opens its store when it is first needed.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     @cached_property
     def authorities(self) -> dict[CertificateType, Authority]:
-        """Both authorities."""
+        """Both authorities, by certificate type."""
         return {kind: Authority(self.world, kind) for kind in CertificateType}
 
     @cached_property
     def revocations(self) -> dict[CertificateType, Revocations]:
-        """What changes the standing of their certificates."""
+        """The certificate revocations of each authority."""
         return {kind: authority.revocations for kind, authority in self.authorities.items()}
 
     @cached_property
     def publications(self) -> dict[CertificateType, Publication]:
-        """What they publish."""
+        """The publications of each authority: its certificates and revocation lists."""
         return {kind: Publication(authority) for kind, authority in self.authorities.items()}
 
     @cached_property
     def juki_net(self) -> JukiNet:
-        """The network, with those who act on what it carries."""
+        """Juki-Net, with the authorities and the card management as subscribers."""
         return JukiNet(
             self.world,
             {
-                "authority:signature": lambda told: self.revocations[CertificateType.SIGNATURE].receive(told),
-                "authority:authentication": lambda told: self.revocations[CertificateType.AUTHENTICATION].receive(told),
-                "card-management": lambda told: self.cards.receive(told),
+                "authority:signature": lambda new: self.revocations[CertificateType.SIGNATURE].receive(new),
+                "authority:authentication": lambda batch: self.revocations[CertificateType.AUTHENTICATION].receive(
+                    batch
+                ),
+                "card-management": lambda new: self.cards.receive(new),
             },
         )
 
@@ -71,29 +75,29 @@ class Institutions:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What happens by the clock."""
+        """The world's scheduled jobs."""
         registry = self.registry
         jobs = [
             Job("deadlines", registry.next_lapse, registry.lapse),
             Job("Juki-Net", self.juki_net.next_due, self.juki_net.deliver),
             Job("card management", self.cards.due, self.cards.resume),
-            *(Job(f"{kind.code} lists", found.due, found.publish) for kind, found in self.publications.items()),
+            *(Job(f"{kind.code} lists", one.due, one.publish) for kind, one in self.publications.items()),
         ]
         return Schedule(self.world.run / "schedule.lock", jobs)
 
     def settle(self) -> None:
-        """Do everything that is due by now."""
+        """Run all jobs that are due by now."""
         self.schedule.run_due(self.world.clock.now())
 
     def advance(self, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> int:
-        """Take the world's clock to an instant, and do on the way what is due; answers how many jobs were run."""
+        """Move the world's clock to an instant, run every job that becomes due, and return how many were run."""
         clock = self.world.clock
         if not isinstance(clock, WorldClock):
             raise TypeError("only a world's own clock can be advanced")
         return self.schedule.advance(clock, until, progress)
 
     def resident(self, who: str) -> Resident:
-        """A person of the registry; a member of the cast who is not in it yet is registered. Raises NoSuchResident."""
+        """Return a person in the registry. A sample resident is registered if necessary. Raises NoSuchResident."""
         try:
             return self.registry.find(who)
         except NoSuchResident:
@@ -104,41 +108,45 @@ class Institutions:
         return registered
 
     def issue_card(self, name: str, who: str, order: Order | None = None) -> Path:
-        """Issue a card to a person of the registry or the cast; answers its image."""
+        """Issue a card to a person in the registry or to a sample resident, and return the path of its image."""
         resident = self.resident(who)
         return self.cards.issue(name, order or usual_order(self.world, resident))
 
     def certificates(self, holder: str, mark: datetime | None = None) -> list[dict[str, Any]]:
-        """The certificates of a resident record code, and how each stands; with a `mark`, also how it stood then,
-        which is what OCSP tells until the next one."""
+        """The certificates of a resident record code as JSON objects, with the status of each.
+
+        With `mark`, they also have the status at that instant, which is what OCSP reports until the next such instant.
+        """
         rows = []
         for kind, authority in self.authorities.items():
-            for found in authority.of_holder(holder):
-                standing = self.revocations[kind].status(found.serial)
+            for certificate in authority.of_holder(holder):
+                status = self.revocations[kind].status(certificate.serial)
                 row = {
-                    "kind": kind.code, "serial": f"{found.serial:X}", "generation": found.generation,
-                    "medium": found.medium.value, "state": standing.state.value,
-                    "reason": standing.reason.asn1_name if standing.reason is not None else None,
-                    "since": standing.since.isoformat() if standing.since else None,
-                    "not_before": found.not_before.isoformat(), "not_after": found.not_after.isoformat(),
+                    "kind": kind.code, "serial": f"{certificate.serial:X}", "generation": certificate.generation,
+                    "medium": certificate.medium.value, "state": status.state.value,
+                    "reason": status.reason.asn1_name if status.reason is not None else None,
+                    "since": status.since.isoformat() if status.since else None,
+                    "not_before": certificate.not_before.isoformat(), "not_after": certificate.not_after.isoformat(),
                 }  # fmt: skip
                 if mark is not None:
-                    row["ocsp"] = self.revocations[kind].status(found.serial, mark).state.value
+                    row["ocsp"] = self.revocations[kind].status(certificate.serial, mark).state.value
                 rows.append(row)
         return rows
 
     def happen(
-        self, who: str, word: str, given: dict[str, Any], day: date | None = None, channel: Channel | None = None
+        self, who: str, code: str, values: dict[str, Any], day: date | None = None, channel: Channel | None = None
     ) -> dict[str, Any]:
-        """Something happens to somebody, and all that follows at once; answers what became of it. `given` are the
-        fields of the event of that word. Raises NoSuchResident, EventRejected, and ValueError for values that make no
-        sense."""
-        event = event_type(word).from_dict(given)
+        """Record an event of a person, run all jobs that are then due, and return the result as a JSON object.
+
+        `code` is the event code and `values` are the event's fields. Raises NoSuchResident, EventRejected, and
+        ValueError for invalid values.
+        """
+        event = event_type(code).from_dict(values)
         after = self.registry.record(self.registry.find(who).code, event, day, channel)
         self.settle()
         waiting = self.juki_net.next_due()
-        renewals = [found for found in self.cards.cases(after.code) if found.what is CaseType.RENEWAL][-1:]
-        refused = [found.note for found in renewals if found.state is CaseState.REFUSED]
+        renewals = [case for case in self.cards.cases(after.code) if case.what is CaseType.RENEWAL][-1:]
+        refused = [case.note for case in renewals if case.state is CaseState.REFUSED]
         return {
             "resident": after.alias or after.code, "event": event.code, "status": after.status.value,
             "waits_until": waiting.isoformat() if waiting else None,

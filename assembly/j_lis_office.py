@@ -1,7 +1,7 @@
-"""J-LIS's desk between certificates and codes: `python -m kazashi.assembly.j_lis_office WORLD --port P`.
+"""The J-LIS office between certificates and codes: `python -m kazashi.assembly.j_lis_office WORLD --port P`.
 
-The portal shows the serial number of an authentication certificate, J-LIS knows whose it is, and the core says what the
-portal calls that person. The portal learns its code, and the core never sees a serial number.
+The portal sends the serial number of an authentication certificate. J-LIS knows its holder, and gets the portal's code
+for that person from the core. The portal learns its own code, and the core never sees a serial number.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from kazashi.world.home import World, open_world
 
 
 def application(institutions: Institutions, core: JsonConnection) -> Starlette:
-    """The desk as an ASGI application, served with certificates on both ends."""
+    """The office as an ASGI application, to be served with mutual TLS."""
     authority = institutions.authorities[CertificateType.AUTHENTICATION]
 
     def find(serial: int) -> tuple[int, dict[str, Any]]:
@@ -46,78 +46,85 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
             status, content = core.post("/v1/portal-code", {"record_code": holder})
             return status, json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return 503, {"error": f"the core does not answer: {error}"}
+            return 503, {"error": f"the core does not respond: {error}"}
 
     async def code(request: Request) -> Response:
         peer = peer_of(request.scope)
         if (peer.unit, peer.name) != (INTERFACE, INTERFACE_NAME):
-            return JSONResponse({"error": "this desk is for the portal alone"}, 403)
+            return JSONResponse({"error": "only the portal may use this service"}, 403)
         try:
             serial = int(str((await request.json())["serial"]), 16)
         except (ValueError, KeyError, TypeError) as error:
-            return JSONResponse({"error": f"that makes no sense: {error}"}, 400)
-        status, found = await run_in_threadpool(find, serial)
-        return JSONResponse(found, status)
+            return JSONResponse({"error": f"the request is malformed: {error}"}, 400)
+        status, content = await run_in_threadpool(find, serial)
+        return JSONResponse(content, status)
 
     return Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
 
 
 class PortalLines:
-    """The portal's ways to the desk and to the core."""
+    """The portal's connections to the J-LIS office and to the core."""
 
     def __init__(self, interface: InterfaceSystem, desk: str) -> None:
-        """Raises NetworkRejected before the portal is enrolled."""
+        """`desk` is the address of the J-LIS office. Raises NetworkRejected if the portal is not enrolled yet."""
         credentials, core = interface.credentials()
         self._credentials, self._addresses = credentials, {"desk": desk, CORE: core}
 
     def code(self, serial: int) -> PortalCode:
-        """The desk's answer to a serial number. Raises LinkageUnavailable and NetworkRejected."""
-        found = self._ask("desk", "/v1/code", {"serial": f"{serial:X}"})
+        """Get the portal's code of the holder of a certificate from the J-LIS office.
+
+        Raises LinkageUnavailable and NetworkRejected.
+        """
+        reply = self._request("desk", "/v1/code", {"serial": f"{serial:X}"})
         try:
-            return PortalCode.parse(found["code"])
+            return PortalCode.parse(reply["code"])
         except ForeignCode as error:
             raise LinkageUnavailable(str(error)) from error
 
     def records(self, code: PortalCode) -> list[Any]:
-        """The core's answer to a code. Raises LinkageUnavailable and NetworkRejected."""
-        return [record_from(told) for told in self._ask(CORE, "/v1/records", {"code": str(code)})["records"]]
+        """Get the records of a code from the core. Raises LinkageUnavailable and NetworkRejected."""
+        return [record_from(record) for record in self._request(CORE, "/v1/records", {"code": str(code)})["records"]]
 
-    def _ask(self, whom: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+    def _request(self, server: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+        label = _LABELS[server]
         try:
-            line = JsonConnection(self._credentials, self._addresses[whom])
+            connection = JsonConnection(self._credentials, self._addresses[server])
             try:
-                status, content = line.post(path, body)
+                status, content = connection.post(path, body)
             finally:
-                line.close()
-            found: dict[str, Any] = json.loads(content)
+                connection.close()
+            reply: dict[str, Any] = json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LinkageUnavailable(f"{whom} does not answer: {error}") from error
+            raise LinkageUnavailable(f"{label} does not respond: {error}") from error
         if status == 200:
-            return found
+            return reply
         if status in (404, 422):
-            raise NetworkRejected(str(found.get("denial", "unknown-certificate")), str(found.get("error", "")))
-        raise LinkageUnavailable(f"{whom} answers {status}: {found.get('error', '')}")
+            raise NetworkRejected(str(reply.get("denial", "unknown-certificate")), str(reply.get("error", "")))
+        raise LinkageUnavailable(f"{label} responded with status {status}: {reply.get('error', '')}")
+
+
+_LABELS = {"desk": "the J-LIS office", CORE: "the core"}
 
 
 def credentials_of(world: World) -> tuple[Credentials, str]:
-    """What the desk shows, and where the core is."""
+    """The credentials of the J-LIS office, and the core's address."""
     core = core_of(world)
     address = InterfaceSystem(world, INTERFACE_NAME).addresses()[CORE]
     return core.credentials("J-LIS", JUKI_NET, HOST), address
 
 
 def main() -> None:
-    """From the command line."""
-    parser = argparse.ArgumentParser(description="Serve J-LIS's desk between certificates and codes.")
+    """Serve the J-LIS office, with arguments from the command line."""
+    parser = argparse.ArgumentParser(description="Serve the J-LIS office between certificates and codes.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
-    asked = parser.parse_args()
-    world = open_world(asked.world)
+    arguments = parser.parse_args()
+    world = open_world(arguments.world)
     credentials, core = credentials_of(world)
     directory = world.run / "desk"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    desk = application(Institutions(world), JsonConnection(credentials, core))
-    uvicorn.run(desk, **serving(credentials, directory, HOST, asked.port))
+    office = application(Institutions(world), JsonConnection(credentials, core))
+    uvicorn.run(office, **serving(credentials, directory, HOST, arguments.port))
 
 
 if __name__ == "__main__":

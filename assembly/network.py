@@ -1,5 +1,4 @@
-"""What the commands put together for the provision network: its parts in one world, rehearsed in stages, and served as
-processes of their own."""
+"""The provision network of one world: its parts, their rehearsal in stages, and their server processes."""
 
 from __future__ import annotations
 
@@ -32,17 +31,17 @@ TAX_ITEM, PENSION_ITEM = "地方税関係情報", "年金保険関係情報"
 DESK = "desk"
 OFFICE = "税務"
 NEIGHBOUR = "13103"
-"""The municipality (港区) from which people are taken to have moved, so that it has their taxes."""
+"""The municipality (港区) from which all people are assumed to have moved, so that it has their tax data."""
 
 PARTS = (DESK, CORE, f"interface:{MUNICIPAL}", f"interface:{NATIONAL}", "portal")
-"""What is served, each by a process; the portal's has a second port for messages."""
+"""The parts, each served by its own process. The portal's process has a second port for messages."""
 
 _MOST_PEOPLE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class RehearsalStage:
-    """A stage of the rehearsal (総合運用テスト): what it was, whether it held, and what was seen."""
+    """A stage of the rehearsal (総合運用テスト): its name, whether it succeeded, and a summary of the result."""
 
     stage: str
     ok: bool
@@ -50,14 +49,14 @@ class RehearsalStage:
 
 
 def addresses(first: int = DESK_PORT.number) -> dict[str, str]:
-    """Where each part answers: one port after another, the portal's messages, and last its pages."""
+    """The address of each part, at consecutive ports. The last one, `pages`, is that of the portal's pages."""
     names = (DESK, CORE, MUNICIPAL, NATIONAL, INTERFACE_NAME)
-    found = {name: f"https://{HOST}:{first + place}" for place, name in enumerate(names)}
-    return {**found, "pages": f"http://{HOST}:{first + len(names)}"}
+    servers = {name: f"https://{HOST}:{first + place}" for place, name in enumerate(names)}
+    return {**servers, "pages": f"http://{HOST}:{first + len(names)}"}
 
 
 def free_addresses() -> dict[str, str]:
-    """Where each part answers: at ports that nobody listens on. Raises ServicesUnavailable."""
+    """The address of each part, at ports that are free. Raises ServicesUnavailable."""
     taken: list[int] = []
     for _ in addresses():
         taken.append(free_port(taken))
@@ -66,7 +65,7 @@ def free_addresses() -> dict[str, str]:
 
 
 def body_of(resident: Resident) -> str:
-    """The municipality of a resident, as the network calls it."""
+    """The name of a resident's municipality in the network."""
     return f"{resident.municipality.prefecture}{resident.municipality.name}"
 
 
@@ -87,23 +86,25 @@ class Network:
         return [self.municipal, self.national, self.portal]
 
     def carry(self, trace: FlowTrace | None = None) -> int:
-        """Carry every message to the end of its way, in this process."""
+        """Deliver every message to its final receiver, in this process, and return the number of deliveries."""
         return carry(self.world, self.core, self.interfaces, trace.watch if trace is not None else lambda _: None)
 
     def people(self) -> list[Resident]:
-        """Everybody in the registry who lives somewhere and has a number."""
-        found = self.institutions.registry.residents(limit=_MOST_PEOPLE)
-        return [one for one in found if one.status is ResidencyStatus.RESIDENT and one.individual_number is not None]
+        """All current residents in the registry who have an individual number."""
+        people = self.institutions.registry.residents(limit=_MOST_PEOPLE)
+        return [one for one in people if one.status is ResidencyStatus.RESIDENT and one.individual_number is not None]
 
     def linkage(self, body: str) -> NumberLinkageServer:
-        """A municipality's hub. Raises NetworkRejected for one that is not on the network."""
+        """The number linkage server of a municipality. Raises NetworkRejected if it is not on the network."""
         return NumberLinkageServer(AddressSystem(self.world, body), self.municipal)
 
     # The rehearsal
 
     def rehearse(self, where: dict[str, str]) -> Iterator[RehearsalStage]:
-        """The stages of the overall operation test, in their order, up to the first gate that does not hold. Every one
-        may be done again."""
+        """Run the stages of the overall operation test in order, up to the first that fails.
+
+        Each stage can be repeated. `where` has the addresses of the parts.
+        """
         stages: Sequence[tuple[str, Callable[[], str]]] = (
             ("test data", self._test_data),
             ("bodies connected", lambda: self._connect(where)),
@@ -122,7 +123,7 @@ class Network:
     def _test_data(self) -> str:
         people = self.people()
         if not people:
-            raise StepFailed("nobody in the registry has a number yet; try: kazashi card new")
+            raise StepFailed("nobody in the registry has an individual number yet; try: kazashi card new")
         return f"{len(people)} residents of {len({body_of(one) for one in people})} municipalities"
 
     def _connect(self, where: dict[str, str]) -> str:
@@ -140,8 +141,8 @@ class Network:
         return f"{sum(map(len, bodies.values()))} bodies behind {len(bodies)} interface systems, all assessed"
 
     def _municipalities(self) -> list[str]:
-        found = municipality(NEIGHBOUR)
-        return sorted({body_of(one) for one in self.people()} | {f"{found.prefecture}{found.name}"})
+        neighbour = municipality(NEIGHBOUR)
+        return sorted({body_of(one) for one in self.people()} | {f"{neighbour.prefecture}{neighbour.name}"})
 
     def _codes(self) -> str:
         missing = issued = 0
@@ -161,19 +162,19 @@ class Network:
         pension.take_codes(zip(map(pension_number, everybody), codes, strict=True))
         missing += len(pension.without_code(map(pension_number, everybody)))
         if missing:
-            raise StepFailed(f"{missing} persons have no code yet")
-        return f"{issued + len(everybody)} codes; nobody is without one"
+            raise StepFailed(f"{missing} people have no code yet")
+        return f"{issued + len(everybody)} codes; everybody has one"
 
     def _issued(self, body: str, record_codes: Sequence[str]) -> list[InstitutionCode]:
         return self.core.issue([body], record_codes)[body]
 
     def _by_body(self) -> dict[str, list[Resident]]:
-        found: dict[str, list[Resident]] = {}
-        there = municipality(NEIGHBOUR)
+        by_body: dict[str, list[Resident]] = {}
+        neighbour = municipality(NEIGHBOUR)
         for one in self.people():
-            for body in dict.fromkeys((body_of(one), f"{there.prefecture}{there.name}")):
-                found.setdefault(body, []).append(one)
-        return found
+            for body in dict.fromkeys((body_of(one), f"{neighbour.prefecture}{neighbour.name}")):
+                by_body.setdefault(body, []).append(one)
+        return by_body
 
     def _copies(self) -> str:
         count = 0
@@ -183,7 +184,7 @@ class Network:
                 hub.register(OFFICE, local_number(one), TAX_ITEM, tax_of(self.world, one))
                 count += 1
             if lacking := self.municipal.server(body).without_copy(hub.addresses.here()):
-                raise StepFailed(f"{len(lacking)} persons of {body} have no copy yet")
+                raise StepFailed(f"{len(lacking)} people in {body} have no copy yet")
         pension = self.national.server(PENSION)
         people = self.people()
         pension.register_all([
@@ -195,79 +196,85 @@ class Network:
     def _query(self) -> str:
         person = self.people()[0]
         answers = self.child_allowance(person)
-        wanted = {TAX_ITEM: tax_of(self.world, person), PENSION_ITEM: pension_of(self.world, person)}
-        if answers != wanted:
-            raise StepFailed(f"asked for {sorted(wanted)}, answered {answers}")
-        return f"{len(answers)} items came back as they were registered"
+        registered = {TAX_ITEM: tax_of(self.world, person), PENSION_ITEM: pension_of(self.world, person)}
+        if answers != registered:
+            raise StepFailed(f"the answers {answers} to a query for {sorted(registered)} are not what was registered")
+        return f"{len(answers)} items were returned as registered"
 
     def _open(self) -> str:
         waiting = [self.core.outbox.waiting(self.core.store)]
         waiting += [interface.outbox.waiting(interface.store) for interface in self.interfaces]
         if any(waiting):
-            raise StepFailed(f"messages are on their way: {waiting}")
-        return "no message waits anywhere"
+            raise StepFailed(f"messages are still waiting (core, then interface systems): {waiting}")
+        return "no messages are waiting"
 
-    # One question
+    # A sample query
 
     def child_allowance(self, person: Resident, trace: FlowTrace | None = None) -> dict[str, str | None]:
-        """What a municipality asks when somebody applies for the child allowance: taxes where the person lived on the
-        first of January, and the pension insurance. Raises StepFailed."""
+        """Make the queries of a municipality where a person applies for the child allowance.
+
+        They are for the taxes where the person lived on the first of January, and for the pension insurance. Returns
+        the answers by item. Raises StepFailed.
+        """
         hub, answers = self.linkage(body_of(person)), {}
         processes = [
             hub.ask(OFFICE, local_number(person), purpose, provider) for purpose, provider in allowance_questions()
         ]
         self.carry(trace)
         for process in processes:
-            asked, received = hub.fetch(OFFICE, process)
-            if received is None:
-                raise StepFailed(f"{asked.provider} has not answered: {asked.stage.value} {asked.words}")
-            answers[asked.item] = received.content
+            query, answer = hub.fetch(OFFICE, process)
+            if answer is None:
+                raise StepFailed(f"{query.provider} has not answered: {query.stage.value} {query.words}")
+            answers[query.item] = answer.content
         return answers
 
 
 def allowance_questions() -> list[tuple[Purpose, str]]:
-    """The two questions, and whom they go to."""
-    there = municipality(NEIGHBOUR)
-    return [(affair(TAX_ITEM).purpose, f"{there.prefecture}{there.name}"), (affair(PENSION_ITEM).purpose, PENSION)]
+    """The two queries for the child allowance, each with its provider."""
+    neighbour = f"{municipality(NEIGHBOUR).prefecture}{municipality(NEIGHBOUR).name}"
+    return [(affair(TAX_ITEM).purpose, neighbour), (affair(PENSION_ITEM).purpose, PENSION)]
 
 
 def affair(item: str) -> Row:
-    """The row of the table of affairs for the child allowance and an item."""
+    """The row for the child allowance and an item in the table of affairs."""
     return next(row for row in table_of_affairs() if row.number == "74" and row.purpose.item == item)
 
 
 def local_number(person: Resident) -> str:
-    """The tax office's own number for somebody, which is no other body's."""
+    """The tax office's own number for a person, which no other body uses."""
     return f"T{int(person.code) % 10**9:09d}"
 
 
 def pension_number(person: Resident) -> str:
-    """The pension service's own number (基礎年金番号), made up."""
+    """The pension service's own number (基礎年金番号) for a person, made up."""
     return f"9{int(person.code) * 7 % 10**9:09d}"
 
 
 def tax_of(world: World, person: Resident) -> str:
-    """Somebody's made-up taxes."""
+    """A person's made-up tax data."""
     income = world.random_stream("network", "tax", str(person.code)).randrange(150, 900) * 10_000
     return f"総所得金額 {income:,}円"
 
 
 def pension_of(world: World, person: Resident) -> str:
-    """Somebody's made-up pension insurance."""
+    """A person's made-up pension insurance."""
     kinds = ("厚生年金保険", "国民年金 第1号", "国民年金 第3号")
     return f"{world.random_stream('network', 'pension', str(person.code)).choice(kinds)} 加入中"
 
 
 def system_credentials(core: Core, body: str) -> Credentials:
-    """What a body's own system shows its interface."""
+    """The credentials with which a body's own system connects to its interface system."""
     return core.credentials(body, SYSTEM)
 
 
 def served(world: World, part: str, where: dict[str, str], log: Path, services: str, agent: str) -> ServedProcess:
-    """A part as a process of its own, where its address is. The portal is told where the authorities and the local
-    agent answer. Raises ServicesUnavailable and UsageError."""
+    """Start a part in its own process, at its address in `where`.
+
+    `services` and `agent` are the addresses of the authorities and of the local agent, which the portal needs. Raises
+    ServicesUnavailable and UsageError.
+    """
     if part not in PARTS:
-        raise UsageError(f"no part is called {part!r}; there are {', '.join(PARTS)}")
+        raise UsageError(f"unknown part {part!r}; the parts are {', '.join(PARTS)}")
     arguments: tuple[str, ...]
     if part == "portal":
         address = where["pages"]

@@ -1,4 +1,4 @@
-"""The portal as a process: pages for browsers in front, and its interface system to the network behind."""
+"""The portal's server process: pages for browsers, and the portal's interface system to the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kazashi.world.home import World
 def serve_portal(
     world: World, desk: str, messages_port: int, port: int, services: str, agent: str, generations: str
 ) -> None:  # fmt: skip
-    """Serve until told to end. Raises NetworkRejected before the network is set up."""
+    """Serve the portal until the process is stopped. Raises NetworkRejected if the network is not set up yet."""
     interface = InterfaceSystem(world, INTERFACE_NAME)
     lines = PortalLines(interface, desk)
     verifier, linkage = over_http(world, services, PORTAL.caller)
@@ -31,8 +31,8 @@ def serve_portal(
     pages = PortalPages(world, portal, verifier, runner, f"http://localhost:{port}", agent).application()
     directory = world.run / "interface-portal"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    how = serving(interface.credentials()[0], directory, HOST, messages_port)
-    messages = uvicorn.Server(uvicorn.Config(interface_application(interface, runner), **how))
+    options = serving(interface.credentials()[0], directory, HOST, messages_port)
+    messages = uvicorn.Server(uvicorn.Config(interface_application(interface, runner), **options))
     thread = threading.Thread(target=messages.run, name="messages", daemon=True)
     thread.start()
     runner.start()

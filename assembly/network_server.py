@@ -1,5 +1,6 @@
-"""A world's core, and the processes of the network:
-`python -m kazashi.assembly.network_server WORLD core --port P`, and the same with `interface:NAME`."""
+"""The server processes of the network's core and interface systems:
+`python -m kazashi.assembly.network_server WORLD core --port P`, or with `interface:NAME` in place of `core`.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +29,15 @@ HOST = ports.CORE.host
 
 
 def core_of(world: World) -> Core:
-    """A world's core, with the rules that come along."""
+    """A world's core, with the built-in rules."""
     return Core(world, RuleBook(table_of_affairs()))
 
 
 def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credentials]:
-    """The application of the core, or of `interface:NAME`, its runner, and what it shows. Raises NetworkRejected for an
-    interface system that is not enrolled."""
+    """The application of the core or of `interface:NAME`, its runner and its credentials.
+
+    Raises NetworkRejected for an interface system that is not enrolled.
+    """
     if what == CORE:
         core = core_of(world)
         runner = core_runner(core, world.clock)
@@ -45,7 +48,7 @@ def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credenti
 
 
 def run(world: World, what: str, port: int) -> None:
-    """Serve until told to end."""
+    """Serve the core or `interface:NAME` until the process is stopped."""
     application, runner, credentials = application_of(world, what)
     directory = world.run / what.replace(":", "-")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,13 +60,13 @@ def run(world: World, what: str, port: int) -> None:
 
 
 def main() -> None:
-    """From the command line."""
+    """Serve a part of the network, with arguments from the command line."""
     parser = argparse.ArgumentParser(description="Serve the core or an interface system of a provision network.")
     parser.add_argument("world", type=Path)
     parser.add_argument("what")
     parser.add_argument("--port", type=int, required=True)
-    asked = parser.parse_args()
-    run(open_world(asked.world), asked.what, asked.port)
+    arguments = parser.parse_args()
+    run(open_world(arguments.world), arguments.what, arguments.port)
 
 
 if __name__ == "__main__":

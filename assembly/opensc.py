@@ -1,4 +1,4 @@
-"""Where OpenSC's PKCS#11 module is."""
+"""The path of OpenSC's PKCS#11 module."""
 
 from __future__ import annotations
 

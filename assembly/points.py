@@ -1,4 +1,4 @@
-"""What the commands put together for refund points: a world's centre, its tills, and what they look at cards with."""
+"""The parts of the refund points for the commands: a world's centre, its tills, and the tills' card readers."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.home import World
 
 _PATIENCE = 1.0
-"""Seconds for which a register waits for a revocation list. Customers wait, too."""
+"""The time in seconds that a register waits for a revocation list. It is short because a customer is waiting."""
 
 
 def tills_directory(world: World) -> Path:
-    """Where the tills of this bench have their disks. In the real world each would be in another shop."""
+    """The directory with the disks of this world's tills. In the real world each would be in a different shop."""
     return world.directory / "tills"
 
 
 def open_till(world: World, shop: str, name: str) -> Till:
-    """A till that has been set up. Raises UsageError for one that has not."""
+    """Open a till that has been set up. Raises UsageError if it has not."""
     till = _till(world, shop, name)
     if not till.enrolled:
-        raise UsageError(f"there is no till {shop}/{name} here yet; try: kazashi points enrol {shop} {name}")
+        raise UsageError(f"there is no till {shop}/{name} in this world; try: kazashi points enrol {shop} {name}")
     return till
 
 
 def enrol_till(world: World, shop: str, name: str, **settled: Any) -> Till:
-    """Set a till up, and the centre if need be, with what is settled then. One that is set up already stays so."""
+    """Set up a till, and the centre if necessary with the settings in `settled`.
+
+    A till that is already set up is not changed.
+    """
     centre = centre_of(world, **settled)
     till = _till(world, shop, name)
     if not till.enrolled:
@@ -46,13 +49,16 @@ def enrol_till(world: World, shop: str, name: str, **settled: Any) -> Till:
 
 
 def put_aside(world: World, shop: str, name: str) -> None:
-    """Put a till's disk aside, so that another installation can be set up. What waits on it can still be sent once it
-    is back in its place. Raises UsageError where there is none, or a program has it open."""
+    """Put a till's disk aside, so that a new installation can be set up.
+
+    The records that wait on it can still be sent once it is back in place. Raises UsageError if there is no such till,
+    or if a program has it open.
+    """
     installed = open_till(world, shop, name)
     installed.store.engine.dispose()
     path = _path(world, shop, name)
-    if path.with_name(f"{path.name}-wal").exists():  # the last to close the file leaves none
-        raise UsageError(f"a program has the till {shop}/{name} open; end it first")
+    if path.with_name(f"{path.name}-wal").exists():  # SQLite removes it with the last connection
+        raise UsageError(f"a program has the till {shop}/{name} open; stop it first")
     path.rename(path.with_name(f"aside-{installed.name.replace('/', '-')}.sqlite"))
 
 
@@ -60,14 +66,16 @@ def tills_here(world: World) -> list[Till]:
     """All tills that have been set up in this world."""
     centre = centre_of(world)
     names = [TillName.parse(entry.name) for entry in centre.tills()]
-    here = dict.fromkeys((name.shop, name.till) for name in names)
-    found = [_till(world, shop, name) for shop, name in here if _path(world, shop, name).exists()]
-    return [till for till in found if till.enrolled]
+    unique = dict.fromkeys((name.shop, name.till) for name in names)
+    tills = [_till(world, shop, name) for shop, name in unique if _path(world, shop, name).exists()]
+    return [till for till in tills if till.enrolled]
 
 
 def register_reader(world: World, services: str, reader: str | None) -> Callable[[], CardReading | None]:
-    """How a till looks at the card at its register: in any reader whose name begins so. It goes by the published
-    revocation lists, which it keeps; nobody is asked about a card."""
+    """A function that reads and verifies the card at a till's register, in any reader whose name begins with `reader`.
+
+    It verifies with the published revocation lists, which it keeps, and makes no request about a card.
+    """
     reach_bench(world, reader)
     source = lists_over_http(services, patience=_PATIENCE)
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [source], world.clock)
@@ -75,21 +83,23 @@ def register_reader(world: World, services: str, reader: str | None) -> Callable
 
 
 def basket_of(lines: Iterable[str], goods: Path | None) -> Basket:
-    """A basket as it is typed: CODE or QUANTITY*CODE. Raises BasketRejected."""
+    """Parse a basket. Each line is CODE or QUANTITY*CODE. Raises BasketRejected."""
     shelf = shelf_of(goods)
     return Basket(tuple(line_of(text, shelf) for text in lines))
 
 
 def shelf_of(goods: Path | None) -> Mapping[str, Item]:
-    """A shop's own shelf out of a CSV file, or the one that comes along. Raises BasketRejected."""
+    """A shop's goods from a CSV file, or the built-in catalogue. Raises BasketRejected."""
     return CATALOGUE if goods is None else read_shelf(goods)
 
 
 def serve_centre(
     world: World, port: int | None = None, workers: int = 1, module: str = "kazashi.assembly.points_server"
 ) -> ServedProcess:
-    """A world's centre, or another module that serves in its place, as a process of its own with its log in the world.
-    Raises ServicesUnavailable."""
+    """Start a world's centre, or another module in its place, in its own process, with its log in the world.
+
+    Raises ServicesUnavailable.
+    """
     world.run.mkdir(mode=0o700, exist_ok=True)
     arguments = (module, str(world.directory), "--workers", str(workers))
     log = world.run / "centre.log"

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, for tests and measurements: started for them, and gone after them."""
+"""A temporary PostgreSQL server for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ _HOMES = Path("/usr/lib/postgresql")
 
 
 class ServerMissing(Exception):
-    """PostgreSQL's server is not installed, or did not start; the message says which."""
+    """The PostgreSQL server is not installed, or did not start. The message says which."""
 
 
 def binaries() -> Path:
-    """Where Debian put the newest server's programs. Raises ServerMissing."""
-    found = [path for path in _HOMES.glob("*/bin") if (path / "initdb").exists()]
-    if not found:
-        raise ServerMissing("PostgreSQL's server is missing; install the Debian package postgresql")
-    return max(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
+    """The directory in which Debian installed the newest server's programs. Raises ServerMissing."""
+    directories = [path for path in _HOMES.glob("*/bin") if (path / "initdb").exists()]
+    if not directories:
+        raise ServerMissing("the PostgreSQL server is missing; install the Debian package postgresql")
+    return max(directories, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A server reached by a socket in a directory of its own alone; answers the URL of its database. Raises
-    ServerMissing."""
+    """Run a server as long as the block lasts, and return the URL of its database. Raises ServerMissing.
+
+    The server listens only on a Unix socket in its own directory.
+    """
     programs = binaries()
-    # Short, because a socket's path has at most 107 bytes.
+    # The path must be short, because a socket's path has at most 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="kazashi-postgresql-"))
     prefix, data = _as_ordinary_user(home), home / "data"
     control = [*prefix, str(programs / "pg_ctl"), "-D", str(data)]
@@ -50,8 +52,10 @@ def server() -> Iterator[str]:
 
 
 def _as_ordinary_user(home: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: then it runs as the user that Debian's package made, and the directory is that
-    user's. Answers what to put in front of a command."""
+    """Return a prefix for commands that runs them as an ordinary user, because PostgreSQL refuses to run as root.
+
+    For root, that is the user that Debian's package created, who becomes the owner of the directory.
+    """
     if os.geteuid() != 0:
         return []
     user = pwd.getpwnam("postgres")

@@ -1,4 +1,4 @@
-"""Readers as users name them, those of the running bench among them."""
+"""Finding readers by name, including those of the running instance."""
 
 from __future__ import annotations
 
@@ -20,36 +20,40 @@ _SEEN_SECONDS = 10.0
 
 
 def reader_named(world: World | None, name: str | None) -> str:
-    """The one reader whose name is or begins like `name`; without a name the only one there is.
+    """The one reader whose name is or begins with `name`; without a name, the only reader.
 
-    Where a bench runs in the world and has a pcscd that only it knows, its readers come first, and this process talks
-    to that pcscd from here on. Raises NoSuchReader, which lists the readers.
+    If an instance runs in the world with a private pcscd, its readers are preferred, and this process uses that pcscd
+    from then on. Raises NoSuchReader, which lists the readers.
     """
-    beside = reach_bench(world, name) if world is not None else ""
+    instance_readers = reach_bench(world, name) if world is not None else ""
     try:
         return pcsc.reader_named(name)
     except pcsc.NoSuchReader as error:
-        raise pcsc.NoSuchReader(f"{error}{beside}") from error
+        raise pcsc.NoSuchReader(f"{error}{instance_readers}") from error
 
 
 def reach_bench(world: World, name: str | None) -> str:
-    """Let this process talk to the running bench's own pcscd from here on, if it has one, and a reader of that name;
-    answers words on what else the bench has, for an error."""
+    """Make this process use the private pcscd of the running instance, if it has one and a reader with that name.
+
+    Returns a clause on the instance's readers for an error message; it is empty without a private pcscd.
+    """
     try:
         status = request(control_path(world), "status")
     except NotRunning:
         return ""
     own = [slot["reader"] for slot in status["slots"] if not slot["dialled"]]
-    hidden = status["pcscd"]["environment"]
+    environment = status["pcscd"]["environment"]
     if name is None or any(reader.startswith(name) for reader in own):
-        os.environ.update(hidden)
-    return f"; the running bench has: {'; '.join(own)}" if hidden else ""
+        os.environ.update(environment)
+    return f"; the running instance has: {'; '.join(own)}" if environment else ""
 
 
 @contextmanager
 def emulated_reader(*, contactless: bool = False) -> Iterator[str]:
-    """A reader with an emulated card in it, for as long as the block lasts, on a pcscd of its own to which this process
-    talks from here on. Raises PcscdUnavailable."""
+    """Run a reader with an emulated card as long as the block lasts, and return the reader's name.
+
+    It has a private pcscd, which this process uses from then on. Raises PcscdUnavailable.
+    """
     with TemporaryDirectory(prefix="kazashi-") as name:
         directory = Path(name)
         world = open_world(directory / "world", seed="reader")

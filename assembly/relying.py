@@ -1,4 +1,4 @@
-"""What the commands and the demonstration put together for a relying party of this bench."""
+"""The parts of a relying party in one world, for the commands and the demo."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from kazashi.world.home import World
 
 
 def over_http(world: World, services: str, caller: str) -> tuple[Verifier, LinkageOverHttp]:
-    """A verifier that asks OCSP and falls back on lists, and linkage, as a caller that is registered anew at every
-    start."""
+    """A verifier that uses OCSP and falls back on revocation lists, and linkage, both over HTTP.
+
+    The caller is registered again at every start.
+    """
     callers = Callers(world)
     callers.strike_off(caller)
     key = callers.register(caller)
@@ -30,22 +32,22 @@ def over_http(world: World, services: str, caller: str) -> tuple[Verifier, Linka
 
 @dataclass(frozen=True, slots=True)
 class DirectLinkage:
-    """The authority's services, asked in this process as a registered caller."""
+    """Linkage by the authority's services, called in this process as a registered caller."""
 
     services: VerifierServices
     caller: str
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        """The chain of a serial number."""
+        """The serial chain that contains a serial number."""
         return self.services.renewal(self.caller, kind, serial)
 
     def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        """The other certificate's serial number."""
+        """The serial number of the holder's certificate of the other type, or None."""
         return self.services.counterpart(self.caller, kind, serial)
 
 
 def direct_linkage(institutions: Institutions, caller: str) -> DirectLinkage:
-    """Linkage without a server, for a caller that is registered if need be."""
+    """Linkage without a server, for a caller that is registered if necessary."""
     services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis.identity)
     with contextlib.suppress(CallerExists):
         services.callers.register(caller)
@@ -53,11 +55,14 @@ def direct_linkage(institutions: Institutions, caller: str) -> DirectLinkage:
 
 
 def card_verdict(institutions: Institutions, who: str) -> Verdict:
-    """The verdict on the authentication certificate on somebody's card, by the published lists. Raises NoSuchResident,
-    and UsageError where there is no card."""
+    """The verdict on the authentication certificate of a person's card, by the published revocation lists.
+
+    Raises NoSuchResident, and UsageError if the person has no card.
+    """
     tree = institutions.world.publication
-    found = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(institutions.registry.find(who).code)
-    if not found:
+    code = institutions.registry.find(who).code
+    certificates = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code)
+    if not certificates:
         raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
-    return verifier.certificate(found[-1].certificate, CertificateType.AUTHENTICATION)
+    return verifier.certificate(certificates[-1].certificate, CertificateType.AUTHENTICATION)

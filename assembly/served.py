@@ -1,4 +1,4 @@
-"""Server processes of our own at the world's ports: the authorities' services, `kazashi agent` and its like."""
+"""Server processes at the instance's ports: the authorities' services, `kazashi agent` and others."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _START_SECONDS = 20.0
 
 
 def free_port(avoid: Iterable[int] = ()) -> int:
-    """The first of the world's ports that nobody listens on. Raises ServicesUnavailable."""
+    """The first of the instance's ports on which nothing listens. Raises ServicesUnavailable."""
     for port in RANGE:
         if port not in avoid and is_free(port):
             return port
-    raise ServicesUnavailable(f"every port from {RANGE[0]} to {RANGE[-1]} is taken; end what listens there")
+    raise ServicesUnavailable(f"all ports from {RANGE[0]} to {RANGE[-1]} are in use; stop a program that uses one")
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there."""
+    """Whether a server can listen on a port."""
     with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:  # somebody answers, perhaps on every address at once
+        if probe.connect_ex((HOST, port)) == 0:  # a server accepts connections, perhaps on all addresses
             return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,25 +39,27 @@ def is_free(port: int) -> bool:
 
 
 class ServedProcess:
-    """A Python module that serves a port over HTTP; it answers when this returns, and ends with the process that
-    started it."""
+    """A Python module that serves HTTP on a port, in its own process. It ends with the process that started it."""
 
     def __init__(
         self, what: str, arguments: Iterable[str], port: int, log: Path, environment: Mapping[str, str] | None = None,
         *, tls: bool = False,
     ) -> None:  # fmt: skip
-        """Run `python -m` with the arguments and `--port`; `tls` says that it wants a handshake, so that whether it
-        takes a connection is all that is looked at. Raises ServicesUnavailable, with `what` in its words."""
+        """Run `python -m` with the arguments and `--port`, and wait until the server responds.
+
+        With `tls` it is enough that the server accepts a connection, because it requires a handshake. Raises
+        ServicesUnavailable with `what` in its message.
+        """
         self.port = port
         self._tls = tls
-        with log.open("wb") as written:
+        with log.open("wb") as output:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-P", "-m", *arguments, "--port", str(port)],
-                stdin=subprocess.DEVNULL, stdout=written, stderr=written,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=dict(environment) if environment is not None else None,
             )  # fmt: skip
         for _ in range(int(_START_SECONDS / 0.05)):
-            if self._answers():
+            if self._responds():
                 return
             try:
                 self._process.wait(0.05)
@@ -65,21 +67,21 @@ class ServedProcess:
                 continue
             break
         self.stop()
-        words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise ServicesUnavailable(f"{what} did not start: {words[-1]} (all of it in {log})")
+        lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
+        raise ServicesUnavailable(f"{what} did not start: {lines[-1]} (full log in {log})")
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process ID."""
         return self._process.pid
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process without warning, as in a power cut."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process. It is killed if it does not end within 5 seconds."""
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -87,7 +89,7 @@ class ServedProcess:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
         try:
             if self._tls:
@@ -107,8 +109,10 @@ def serve(
     directory: Path, command: str, *options: str, world: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> ServedProcess:  # fmt: skip
-    """`kazashi agent`, `site`, `provider`, `platform` or `points portal` at a free port, with its log in a directory.
-    Raises ServicesUnavailable."""
+    """Start `kazashi agent`, `site`, `provider`, `platform` or `points portal` at a free port.
+
+    Its log is written in `directory`. Raises ServicesUnavailable.
+    """
     of_world = ("--world", str(world)) if world is not None else ()
     arguments = ("kazashi", *of_world, *command.split(), *options)
     log = directory / f"{command.replace(' ', '-')}.log"
@@ -116,7 +120,7 @@ def serve(
 
 
 def serve_application(application: Any, port: int) -> None:
-    """Serve an ASGI application on loopback, until told to end."""
+    """Serve an ASGI application on loopback until the process is stopped."""
     import uvicorn
 
     uvicorn.run(application, host=HOST, port=port, log_level="warning", access_log=False, server_header=False,

@@ -1,4 +1,4 @@
-"""What goes over the slots of a running bench, followed from another process: exchanges, words, trace files."""
+"""Following the APDU exchanges of a running instance's slots from another process: decoding, APDU trace files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from kazashi.world.home import World
 
 
 class Followed(NamedTuple):
-    """One exchange of a running bench: of which slot, by number and by name, and how many before it were missed because
-    the bench had dropped them."""
+    """One exchange of a running instance, with the number of its slot and the name of its reader.
+
+    `missed` is the number of exchanges before it that were lost because the instance had dropped them.
+    """
 
     slot: int
     reader: str
@@ -27,40 +29,40 @@ class Followed(NamedTuple):
 
 
 def follow(world: World, slot: str = "", backlog: int = 0, *, live: bool = True) -> Iterator[list[Followed]]:
-    """The last `backlog` exchanges of a slot, or of all of them, and those that come if `live`, in lists as they come.
+    """The last `backlog` exchanges of a slot or of all slots, and with `live` also new ones, in lists as they arrive.
 
-    Raises NotRunning and Refused.
+    Raises NotRunning and ControlRejected.
     """
-    for told in stream(control_path(world), "trace", slot=slot, backlog=backlog, follow=live):
-        missed = told["missed"]
-        found = []
-        for number, reader, at, seconds, command, response, event in told["exchanges"]:
+    for reply in stream(control_path(world), "trace", slot=slot, backlog=backlog, follow=live):
+        missed = reply["missed"]
+        batch = []
+        for number, reader, at, seconds, command, response, event in reply["exchanges"]:
             exchange = Exchange(at, seconds, bytes.fromhex(command), bytes.fromhex(response), event)
-            found.append(Followed(number, reader, exchange, missed))
+            batch.append(Followed(number, reader, exchange, missed))
             missed = 0
-        yield found
+        yield batch
 
 
 class Decoders:
-    """A decoder for each slot, because each keeps in step with its own card."""
+    """A decoder for each slot, because a decoder tracks the state of its card."""
 
     def __init__(self) -> None:
         self._applications = structure()
         self._of_slot: dict[int, Decoder] = {}
 
     def of(self, slot: int) -> Decoder:
-        """The slot's decoder."""
+        """The decoder of a slot, which is made at first use."""
         if slot not in self._of_slot:
             self._of_slot[slot] = Decoder(self._applications)
         return self._of_slot[slot]
 
     def decode(self, followed: Followed) -> Decoded:
-        """An exchange in words."""
+        """Decode an exchange."""
         return self.of(followed.slot).decode(followed.exchange)
 
 
 class Recorder(ExitStack):
-    """Decodes exchanges, and writes them to a trace file until it is closed, if one is named."""
+    """Decodes exchanges, and writes them to an APDU trace file if one is given, until it is closed."""
 
     def __init__(self, out: Path | None, *, unmasked: bool = False) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Recorder(ExitStack):
         self._writers: dict[int, TraceWriter] = {}
 
     def decode(self, followed: Followed) -> Decoded:
-        """An exchange in words, once it is written. Raises OSError."""
+        """Decode an exchange, after writing it to the file. Raises OSError."""
         if self._out is None:
             return self._decoders.decode(followed)
         if followed.slot not in self._writers:

@@ -1,4 +1,4 @@
-"""Dates of birth as the registry holds them: with an era, and with a month or day that may be unknown."""
+"""Dates of birth as the registry records them: with an era, and possibly with an unknown month or day."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ERAS = (  # first day, digit in certificates
     (date(1912, 7, 30), 2),
     (date(1868, 10, 23), 1),
 )
-"""Reiwa, Heisei, Showa, Taisho, Meiji."""
+"""The eras Reiwa, Heisei, Showa, Taisho and Meiji."""
 
 
 @dataclass(frozen=True, slots=True)
 class BirthDate:
-    """A date of birth; `month` or `day` 0 is unknown. Raises ValueError for a date that does not exist."""
+    """A date of birth. A `month` or `day` of 0 is unknown. Raises ValueError for a date that does not exist."""
 
     year: int
     month: int
@@ -25,16 +25,16 @@ class BirthDate:
 
     def __post_init__(self) -> None:
         if self.day and not self.month:
-            raise ValueError("a known day needs a known month")
+            raise ValueError("a date of birth with a day must also have a month")
         if self.counted_from < _ERAS[-1][0]:
-            raise ValueError(f"nobody in the registry was born before {_ERAS[-1][0]}")
+            raise ValueError(f"a date of birth must not be before {_ERAS[-1][0]}")
 
     @classmethod
-    def parse(cls, words: str) -> BirthDate:
-        """The date in `19880417` or `1988-04-17`; 00 for an unknown month or day. Raises ValueError."""
-        digits = words.replace("-", "")
+    def parse(cls, text: str) -> BirthDate:
+        """Parse `19880417` or `1988-04-17`, with 00 for an unknown month or day. Raises ValueError."""
+        digits = text.replace("-", "")
         if len(digits) != 8 or not digits.isascii() or not digits.isdigit():
-            raise ValueError(f"{words!r} is no date of birth; write 1988-04-17, with 00 for what is unknown")
+            raise ValueError(f"{text!r} is not a date of birth; write 1988-04-17, with 00 for an unknown month or day")
         return cls(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class BirthDate:
 
     @property
     def counted_from(self) -> date:
-        """The day from which age is counted: the first that an unknown part allows."""
+        """The day from which age is counted: the earliest possible one if the month or day is unknown."""
         return date(self.year, self.month or 1, self.day or 1)
 
     @property
@@ -51,16 +51,16 @@ class BirthDate:
 
     @property
     def era_digit(self) -> str:
-        """1 Meiji, 2 Taisho, 3 Showa, 4 Heisei, 5 Reiwa."""
+        """The digit of the era: 1 Meiji, 2 Taisho, 3 Showa, 4 Heisei, 5 Reiwa."""
         return str(self._era[1])
 
     @property
     def in_era_years(self) -> str:
-        """YYMMDD with the year of the era, as the birth PIN and reference number B have it."""
+        """The date as YYMMDD with the year of the era, as in the birth PIN and in reference number B."""
         return f"{self.year - self._era[0].year + 1:02d}{self.month:02d}{self.day:02d}"
 
     def birthday(self, year: int) -> date:
-        """The birthday in a year; 28 February stands for the 29th in a common year."""
+        """The birthday in a year. A birthday on 29 February is on the 28th in a common year."""
         born = self.counted_from
         try:
             return born.replace(year=year)
@@ -68,10 +68,10 @@ class BirthDate:
             return date(year, 2, 28)
 
     def nth_birthday_after(self, day: date, n: int) -> date:
-        """The n-th birthday that comes after a day (a birthday on that very day is not counted)."""
+        """The n-th birthday after a day. A birthday on that day itself is not counted."""
         return self.birthday(day.year + n - (self.birthday(day.year) > day))
 
     def age_on(self, day: date) -> int:
-        """Completed years of age. The law completes a year on the eve of the birthday."""
+        """The age in completed years. By law a year is completed on the day before the birthday."""
         tomorrow = day + timedelta(days=1)
         return tomorrow.year - self.year - (self.birthday(tomorrow.year) > tomorrow)

@@ -1,8 +1,8 @@
-"""What can happen to a person in the registry, as commands: each checks whether it may, and returns the person after.
+"""The registry's events. Each checks whether it can happen to a person, and returns the person as they are afterwards.
 
-The list is that of the Residential Basic Book Act and of the card's rules. Each institution decides for itself what
-follows from an event, in a table by the event's class: J-LIS, which tells the others of it (`juki_net.py`), the
-authorities (`pki/consequence.py`) and the card management (`card_management/consequence.py`).
+The events are those of the Residential Basic Book Act and of the rules for the card. Each institution decides what
+follows from an event in a table by event class: J-LIS, which notifies the others (`juki_net.py`), the authorities
+(`pki/consequence.py`) and the card management (`card_management/consequence.py`).
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import JAPAN, Residence, ResidencyStatus, Resident, Sex
 
 MOVE_IN_DAYS = 14
-"""Within how many days after the move somebody who moved must notify it."""
+"""The number of days after a move within which it must be notified."""
 
 CONTINUATION_DAYS = 90
-"""Within how many days after a move in the card must be continued at the new municipality."""
+"""The number of days after a move in within which the card must be continued at the new municipality."""
 
 
 class Channel(Enum):
-    """How an event comes to be known, which decides when it leaves for Juki-Net."""
+    """How an event is reported, which decides when it is sent to Juki-Net."""
 
     COUNTER = "counter"
-    """At once."""
+    """Sent at once."""
     PAPER = "paper"
-    """With the evening's batch."""
+    """Sent with the evening's batch."""
     CALL_CENTRE = "call-centre"
-    """At once, at any hour."""
+    """Sent at once, at any hour."""
 
 
-def _note(words: str, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"words": words})
+def _note(help_text: str, default: Any = MISSING) -> Any:
+    return field(default=default, metadata={"words": help_text})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a person; the fields say what the registry must be told.
+    """Something that happened to a person. The fields are the details that the registry needs.
 
-    A new event is a subclass, a line in EVENTS, and an entry in the table of each institution that acts on events.
+    A new event needs a subclass, a line in EVENTS, and an entry in the table of each institution that acts on events.
     """
 
     code: ClassVar[str]
-    """Its name in commands, messages and logs."""
+    """The event's name in commands, messages and logs."""
     japanese: ClassVar[str]
-    """The term of the law; empty where the law has none."""
+    """The legal term; empty if the law has none."""
     about: ClassVar[str]
-    """What it is, for users."""
+    """A description for users."""
     channel: ClassVar[Channel] = Channel.COUNTER
     allowed: ClassVar[tuple[ResidencyStatus, ...]] = (ResidencyStatus.RESIDENT,)
-    """The statuses of the people to whom it can happen."""
+    """The residency statuses that a person must have for the event."""
     recorded_by_registry: ClassVar[bool] = False
-    """Whether the registry alone records it: nobody can report it of a person."""
+    """Whether only the registry itself records the event, so that nobody can report it for a person."""
     meets: ClassVar[str] = ""
     """The deadline that the event meets."""
     may_be_late: ClassVar[bool] = False
-    """Whether it is taken after that deadline has passed, too."""
+    """Whether the event is also accepted after that deadline."""
 
     def apply(self, resident: Resident, day: date) -> Resident:
-        """The person after the event. Raises EventRejected, and ValueError for values that make no sense."""
+        """Return the person as they are after the event. Raises EventRejected, and ValueError for invalid values."""
         if resident.status not in self.allowed:
-            needed = " or ".join(_STATUS[status] for status in self.allowed)
+            required = " or ".join(_STATUS[status] for status in self.allowed)
             raise EventRejected(
                 RejectionReason.WRONG_STATUS,
-                f"{resident.alias or resident.name} is {_STATUS[resident.status]}; this event needs {needed}",
+                f"{resident.alias or resident.name} is {_STATUS[resident.status]}; {self.code} requires {required}",
             )
         return self._after(resident, day)
 
@@ -76,12 +76,12 @@ class Event:
         return resident
 
     def deadline(self, day: date) -> tuple[str, date] | None:
-        """What lapses, and the last day on which it can still be averted; None for most events."""
+        """The name of the deadline that the event sets, and its last day; None for most events."""
         return None
 
     def as_dict(self) -> dict[str, object]:
-        """The fields that say anything, for JSON."""
-        values = {found.name: getattr(self, found.name) for found in fields(self)}
+        """The fields that are not empty, for JSON. Dates are in ISO format."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: value.isoformat() if isinstance(value, date) else value
             for name, value in values.items()
@@ -90,14 +90,14 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The event with these fields. Raises EventRejected for a field that it does not take, or needs and lacks."""
-        known = {found.name: found for found in fields(cls)}
+        """Return the event with these fields. Raises EventRejected for an unknown, missing or invalid field."""
+        known = {one.name: one for one in fields(cls)}
         if unknown := values.keys() - known.keys():
             raise EventRejected(
                 RejectionReason.UNKNOWN_FIELD,
-                f"{cls.code} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'nothing'}",
+                f"{cls.code} does not take {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'no fields'}",
             )
-        missing = [name for name, found in known.items() if found.default is MISSING and values.get(name) in (None, "")]
+        missing = [name for name, one in known.items() if one.default is MISSING and values.get(name) in (None, "")]
         if missing:
             raise EventRejected(RejectionReason.MISSING_FIELD, f"{cls.code} needs {', '.join(missing)}")
         return cls(**{name: _converted(str(known[name].type), name, value) for name, value in values.items()})
@@ -109,13 +109,13 @@ def _converted(kind: str, name: str, value: Any) -> Any:
             return date.fromisoformat(value)
         except ValueError:
             raise EventRejected(
-                RejectionReason.WRONG_VALUE, f"{name}: {value!r} is no date; write 2027-01-31"
+                RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not a date; write 2027-01-31"
             ) from None
     if kind.startswith(("str", "date")) and not isinstance(value, date if kind.startswith("date") else str):
-        raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not what it takes")
+        raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} has the wrong type; write it as text")
     if kind == "bool" and not isinstance(value, bool):
         if value not in ("yes", "no"):
-            raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: say yes or no, not {value!r}")
+            raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not valid; write yes or no")
         return value == "yes"
     return value
 
@@ -124,14 +124,14 @@ def _numbered(resident: Resident) -> None:
     if resident.individual_number is None:
         raise EventRejected(
             RejectionReason.NUMBER_PENDING,
-            "the individual number is still on its way from J-LIS; wait until it has come",
+            "the individual number has not arrived from J-LIS yet; try again when it has",
         )
 
 
 _STATUS = {
     ResidencyStatus.RESIDENT: "a current resident",
-    ResidencyStatus.MOVING: "a person between municipalities",
-    ResidencyStatus.ABROAD: "a person abroad",
+    ResidencyStatus.MOVING: "a person who is moving between municipalities",
+    ResidencyStatus.ABROAD: "a person who lives abroad",
     ResidencyStatus.DEAD: "deceased",
     ResidencyStatus.DELETED: "deleted from the registry",
 }
@@ -139,7 +139,7 @@ _LIVING = (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING, ResidencyStatus.ABR
 
 
 def _moved(resident: Resident, day: date, **changes: Any) -> Resident:
-    """The person at another address, the former one added to those lived at."""
+    """Return the person at a new address, with the old address added to the former ones."""
     left = Residence(resident.municipality.code, resident.address, day)
     return replace(resident, residences=(*resident.residences, left), since=day, **changes)
 
@@ -154,7 +154,7 @@ class MoveWithin(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.street == resident.street:
-            raise EventRejected(RejectionReason.UNCHANGED, "the new address is the one that is registered")
+            raise EventRejected(RejectionReason.UNCHANGED, "the new address is the registered one")
         return _moved(resident, day, street=self.street)
 
 
@@ -170,16 +170,16 @@ class MoveOut(Event):
     def _after(self, resident: Resident, day: date) -> Resident:
         if municipality(self.to).code == resident.municipality.code:
             raise EventRejected(
-                RejectionReason.UNCHANGED, "that is where the person lives; a move within a municipality is move-within"
+                RejectionReason.UNCHANGED, "the person already lives there; a move within a municipality is move-within"
             )
         if abs((self.moves_on - day).days) > 365:
             raise EventRejected(
-                RejectionReason.WRONG_DAY, f"a move on {self.moves_on} is too far from its notice on {day}"
+                RejectionReason.WRONG_DAY, f"a move on {self.moves_on} is more than a year from its notice on {day}"
             )
         return replace(resident, status=ResidencyStatus.MOVING)
 
     def deadline(self, day: date) -> tuple[str, date]:
-        """The move in must be notified in time, or the card lapses."""
+        """The last day to notify the move in. After that the card lapses."""
         return "move-in", date.fromordinal(self.moves_on.toordinal() + MOVE_IN_DAYS)
 
 
@@ -205,7 +205,7 @@ class MoveIn(Event):
         )  # fmt: skip
 
     def deadline(self, day: date) -> tuple[str, date] | None:
-        """A card that was not continued at once lapses after 90 days."""
+        """The last day to continue the card, after 90 days, if it was not continued at once."""
         return (
             None
             if self.card_continued
@@ -225,11 +225,11 @@ class CardContinuation(Event):
 class Lapse(Event):
     code = "lapse"
     japanese = "失効"
-    about = f"The card lapses, because something was not done in time ({japanese}). The registry tells it of itself."
+    about = f"The card lapses because a deadline was missed ({japanese}). The registry records it by itself."
     allowed = tuple(ResidencyStatus)
     recorded_by_registry = True
 
-    why: str = _note("what was not done in time")
+    why: str = _note("the deadline that was missed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,24 +237,24 @@ class NameChange(Event):
     code = "name-change"
     japanese = "氏名の変更"
     about = (
-        "Another name. It comes by marriage, or is a common name (通称) or a former surname (旧氏); `-` takes "
-        "away one of the last two."
+        "A new name (氏名の変更), by marriage for example, or a common name (通称) or former surname (旧氏). "
+        "`-` removes one of the latter two."
     )
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
     family: str = _note("the new family name", "")
     given: str = _note("the new given name", "")
-    former_surname: str = _note("the former surname to be shown, - for none", "")
-    common_name: str = _note("the common name of a foreign resident, - for none", "")
+    former_surname: str = _note("the former surname to show, or - to remove it", "")
+    common_name: str = _note("the common name of a foreign resident, or - to remove it", "")
     kana: str = _note("the reading of the new name", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.common_name and resident.nationality == JAPAN:
-            raise EventRejected(RejectionReason.WRONG_NATIONALITY, "only a foreign resident has a common name")
+            raise EventRejected(RejectionReason.WRONG_NATIONALITY, "only a foreign resident can have a common name")
         if self.former_surname and resident.nationality != JAPAN:
             raise EventRejected(
-                RejectionReason.WRONG_NATIONALITY, "only a Japanese national has a former surname registered"
+                RejectionReason.WRONG_NATIONALITY, "only a Japanese national can register a former surname"
             )
         return _renamed(resident, self.as_dict())
 
@@ -262,7 +262,7 @@ class NameChange(Event):
 def _renamed(resident: Resident, changes: dict[str, Any]) -> Resident:
     name = replace(resident.name, **{key: "" if value == "-" else value for key, value in changes.items()})
     if name == resident.name:
-        raise EventRejected(RejectionReason.UNCHANGED, "that is the name that is registered")
+        raise EventRejected(RejectionReason.UNCHANGED, "the new name is the registered one")
     return replace(resident, name=name)
 
 
@@ -272,16 +272,16 @@ class Correction(Event):
     japanese = "記載の修正"
     about = f"The date of birth or the sex is corrected ({japanese})."
 
-    birth: str = _note("the right date of birth, 1988-04-17", "")
-    sex: str = _note("the right sex: 1 male, 2 female, 9 not applicable, 0 unknown", "")
+    birth: str = _note("the correct date of birth, such as 1988-04-17", "")
+    sex: str = _note("the correct sex: 1 male, 2 female, 9 not applicable, 0 unknown", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         birth = BirthDate.parse(self.birth) if self.birth else resident.birth
         if birth.counted_from > day:
-            raise EventRejected(RejectionReason.WRONG_DAY, f"nobody was born on {self.birth}, after {day}")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"the date of birth {self.birth} is after {day}")
         sex = Sex(self.sex) if self.sex else resident.sex
         if (birth, sex) == (resident.birth, resident.sex):
-            raise EventRejected(RejectionReason.UNCHANGED, "that is what is registered")
+            raise EventRejected(RejectionReason.UNCHANGED, "the date of birth and the sex are the registered ones")
         return replace(resident, birth=birth, sex=sex)
 
 
@@ -289,11 +289,11 @@ class Correction(Event):
 class CharacterCorrection(Event):
     code = "character-correction"
     japanese = "軽微な修正"
-    about = "A minor correction (軽微な修正). The name stays, in another form of its characters."
+    about = "A minor correction (軽微な修正). The name stays the same, but its characters get another form."
     channel = Channel.PAPER
 
-    family: str = _note("the family name in its right form", "")
-    given: str = _note("the given name in its right form", "")
+    family: str = _note("the family name in its correct form", "")
+    given: str = _note("the given name in its correct form", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return _renamed(resident, self.as_dict())
@@ -303,7 +303,7 @@ class CharacterCorrection(Event):
 class Furigana(Event):
     code = "furigana"
     japanese = "振り仮名"
-    about = "The reading of the name (振り仮名). It is entered or corrected."
+    about = "The reading of the name (振り仮名) is entered or corrected."
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
@@ -311,7 +311,7 @@ class Furigana(Event):
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if not all("ァ" <= character <= "ヺ" or character in "ー・　" for character in self.kana):
-            raise EventRejected(RejectionReason.WRONG_VALUE, "a reading is written in full-width katakana")
+            raise EventRejected(RejectionReason.WRONG_VALUE, f"kana: {self.kana!r} is not in full-width katakana")
         return replace(resident, name=replace(resident.name, kana=self.kana))
 
 
@@ -319,7 +319,7 @@ class Furigana(Event):
 class PlaceRenamed(Event):
     code = "renaming"
     japanese = "町名地番の変更"
-    about = f"The authority renames a town or its streets ({japanese}); nobody moves."
+    about = f"The municipality renames a place or its streets ({japanese}). Nobody moves."
     channel = Channel.PAPER
     recorded_by_registry = True
 
@@ -346,7 +346,7 @@ class Emigration(Event):
     code = "emigration"
     japanese = "国外転出"
     about = (
-        f"A move abroad ({japanese}). With continued use (since 2024-05-27) card and authentication certificate stay."
+        f"A move abroad ({japanese}). With continued use (since 2024-05-27) card and authentication certificate remain."
     )
 
     continued: bool = _note("whether the card stays in use abroad (yes, no)")
@@ -355,7 +355,7 @@ class Emigration(Event):
         if self.continued and resident.nationality != JAPAN:
             raise EventRejected(
                 RejectionReason.WRONG_NATIONALITY,
-                "only a Japanese national, who stays in a family register, can keep the card abroad",
+                "only a Japanese national can keep the card abroad, because they stay in a family register",
             )
         return replace(resident, status=ResidencyStatus.ABROAD)
 
@@ -396,8 +396,7 @@ class NumberChange(Event):
     code = "number-change"
     japanese = "個人番号の変更請求"
     about = (
-        "Another individual number (個人番号の変更請求). It is asked for because the old one leaked. "
-        "The card is made anew."
+        "A new individual number (個人番号の変更請求), requested because the old one leaked. The card is made again."
     )
 
     def _after(self, resident: Resident, day: date) -> Resident:
@@ -409,7 +408,7 @@ class NumberChange(Event):
 class CodeChange(Event):
     code = "code-change"
     japanese = "住民票コードの変更請求"
-    about = "Another resident record code (住民票コードの変更請求). No reason need be given."
+    about = "A new resident record code (住民票コードの変更請求). No reason is required."
 
     def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
@@ -420,7 +419,7 @@ class CodeChange(Event):
 class LossReport(Event):
     code = "loss-report"
     japanese = "一時停止"
-    about = "The loss of card or PIN (一時停止). The call centre hears of it at any hour."
+    about = "The card or PIN is reported lost (一時停止). The call centre takes reports at any hour."
     channel = Channel.CALL_CENTRE
     allowed = _LIVING
 
@@ -429,7 +428,7 @@ class LossReport(Event):
 class Theft(Event):
     code = "theft"
     japanese = ""
-    about = "Key or card in strange hands, told at the counter."
+    about = "The key or the card is in someone else's hands. It is reported at the counter."
     allowed = _LIVING
 
 
@@ -437,7 +436,7 @@ class Theft(Event):
 class CardFound(Event):
     code = "found"
     japanese = ""
-    about = "A card is found again. The counter lifts the stop on the card, and certificates are made anew."
+    about = "A lost card is found. The counter lifts the suspension of the card, and new certificates are issued."
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
 
@@ -445,7 +444,7 @@ class CardFound(Event):
 class CardReturn(Event):
     code = "return"
     japanese = "返納"
-    about = f"The card is handed back ({japanese})."
+    about = f"The card is returned ({japanese})."
     allowed = _LIVING
 
 
@@ -455,7 +454,7 @@ class Renewal(Event):
     japanese = "電子証明書の更新"
     about = (
         "New certificates on the same card (電子証明書の更新). "
-        "They are issued from three months before the old ones end."
+        "They can be issued from three months before the old ones expire."
     )
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
@@ -464,17 +463,17 @@ class Renewal(Event):
 class StayExtension(Event):
     code = "stay"
     japanese = "在留期間更新"
-    about = "The period of stay is extended (在留期間更新). It is a foreign resident's."
+    about = "The period of stay of a foreign resident is extended (在留期間更新)."
     channel = Channel.PAPER
 
-    until: date = _note("its new last day")
-    residence_status: str = _note("the residence status, where it is another", "")
+    until: date = _note("the new last day")
+    residence_status: str = _note("the residence status, if it changes", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if resident.nationality == JAPAN:
             raise EventRejected(RejectionReason.WRONG_NATIONALITY, "a Japanese national has no period of stay")
         if self.until <= day:
-            raise EventRejected(RejectionReason.WRONG_DAY, f"a period of stay that ends on {self.until} is over")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"the last day {self.until} is not after {day}")
         return replace(
             resident, stay_end=self.until, residence_status=self.residence_status or resident.residence_status
         )
@@ -485,16 +484,16 @@ EVENTS: tuple[type[Event], ...] = (
     PlaceRenamed, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, LossReport, Theft, CardFound,
     CardReturn, Renewal, StayExtension,
 )  # fmt: skip
-"""Every event, in the order in which users see them."""
+"""All events, in the order in which users see them."""
 
 _BY_CODE = {event.code: event for event in EVENTS}
 
 
 def event_type(code: str) -> type[Event]:
-    """The event of that name. Raises EventRejected where there is none."""
+    """The event class of a code. Raises EventRejected if there is none."""
     if code not in _BY_CODE:
         raise EventRejected(
             RejectionReason.UNKNOWN_EVENT,
-            f"unknown event {code!r}; the events are listed by: kazashi registry event --help",
+            f"unknown event {code!r}; list the events with: kazashi registry event --help",
         )
     return _BY_CODE[code]

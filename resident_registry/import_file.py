@@ -11,7 +11,7 @@ from kazashi.resident_registry.registry import ImportRejected
 
 
 def documents_in(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The residents' documents in a file that can seek, each with the number of its line. Raises ImportRejected."""
+    """The residents' documents in a seekable file, each with its line number. Raises ImportRejected."""
     first = file.read(1)
     file.seek(0)
     text = (line.decode("utf-8-sig") for line in file)
@@ -23,7 +23,7 @@ def documents_in(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             return
         for number, row in enumerate(csv.DictReader(text, strict=True), start=2):
             if None in row:
-                raise ImportRejected(f"line {number}: more fields than the header has; nothing was registered")
+                raise ImportRejected(f"line {number} has more fields than the header; nothing was registered")
             yield number, {key: value for key, value in row.items() if value}
     except (ValueError, csv.Error) as error:
         raise ImportRejected(

@@ -1,7 +1,7 @@
-"""Juki-Net (住基ネット): what happens in a municipality goes over its prefecture to J-LIS, in order, each event once.
+"""Juki-Net (住基ネット): events go from a municipality through its prefecture to J-LIS, in order, each exactly once.
 
-J-LIS keeps the identity data of everybody (機構保存本人確認情報), makes individual numbers, and tells those who act on
-events: the certification authorities and the card management.
+J-LIS keeps the identity data of all residents (機構保存本人確認情報), makes individual numbers, and notifies the
+institutions that act on events: the certification authorities and the card management.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kazashi.world.storage import insert_if_absent
 PREFECTURES, J_LIS = "prefectures", "j_lis"
 
 SUBSCRIBERS = ("authority:signature", "authority:authentication", "card-management")
-"""Who is told of events. What a notice holds is what they act on: whose, what, when."""
+"""The receivers of notices. A notice contains what they act on: the person, the event and the day."""
 
 TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.MoveWithin: (),
@@ -53,11 +53,11 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.Renewal: (),
     events.StayExtension: (),
 }
-"""The fields of each event that the subscribers are told; None for an event that they are not told of."""
+"""The fields of each event that its notice contains; None for an event of which the subscribers get no notice."""
 
 
 class Prefectures:
-    """The prefectures' nodes: each passes on what its municipalities send, and keeps a log of it."""
+    """The prefectures' nodes. Each forwards what its municipalities send, and keeps a log of it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -72,7 +72,7 @@ class Prefectures:
         self.store = world.store(PREFECTURES, metadata, [_prefectures_to_2])
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take messages from municipalities, and send them on to J-LIS."""
+        """Take messages from municipalities and forward them to J-LIS."""
         now = self._world.clock.now()
         due = now + timedelta(minutes=self._world.settings.hop_minutes)
         with self.store.transaction() as connection:
@@ -86,21 +86,21 @@ class Prefectures:
 
 
 def _prefectures_to_2(connection: sa.Connection) -> None:
-    """To version 2: the log has the columns that every store's has."""
+    """Migrate to version 2, in which the log has the same columns as in every other store."""
     word_becomes_what(connection)
     connection.execute(sa.text("ALTER TABLE event ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'"))
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What J-LIS holds of a person."""
+    """What J-LIS stores about a person."""
 
     resident: Resident
     number_changes: int
 
 
 class JLis:
-    """J-LIS's own store of identity data, and the numbers that it makes."""
+    """J-LIS's national node: its store of identity data, and the numbers that it makes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -122,7 +122,7 @@ class JLis:
         self.store = world.store(J_LIS, metadata, [word_becomes_what])
 
     def grant_codes(self, municipality: str, count: int) -> list[ResidentRecordCode]:
-        """Record codes for a municipality, none of which was ever granted before."""
+        """Return record codes for a municipality, none of which was ever granted before."""
         counter = self._counter
         with self.store.transaction() as connection:
             connection.execute(insert_if_absent(counter), {"name": "codes", "value": 0})
@@ -135,18 +135,18 @@ class JLis:
         return [self._numbering.record_code(number) for number in range(value - count, value)]
 
     def identity(self, code: ResidentRecordCode) -> Resident:
-        """The identity data of a person. Raises NoSuchResident where Juki-Net has brought none (yet)."""
+        """Return the identity data of a person. Raises NoSuchResident if none has arrived over Juki-Net (yet)."""
         with self.store.reading() as connection:
             row = connection.execute(
                 sa.select(self._identity).where(self._identity.c.record_code == code)
             ).one_or_none()
         if row is None:
-            raise NoSuchResident("J-LIS does not know the resident; the registration may still be on its way")
+            raise NoSuchResident("J-LIS does not know the resident; the registration may not have arrived yet")
         document = json.loads(row.document)
         return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Apply events: identity data, numbers, and notices to those who act on them."""
+        """Apply events: update identity data, make numbers, and send notices to the subscribers."""
         with self.store.transaction() as connection:
             for message in self._inbox.fresh(connection, messages):
                 if message.kind == "registration":
@@ -156,8 +156,8 @@ class JLis:
 
     def _register(self, connection: sa.Connection, message: Message) -> None:
         rows, numbers = [], []
-        for given, document in message.body["people"]:
-            code = ResidentRecordCode(given)
+        for digits, document in message.body["people"]:
+            code = ResidentRecordCode(digits)
             number = self._numbering.individual_number(code, 0)
             numbers.append((code, number))
             rows.append(
@@ -177,7 +177,7 @@ class JLis:
         row = connection.execute(sa.select(identity).where(identity.c.record_code == old).with_for_update()).one()
         columns = {"record_code": new, "document": json.dumps(document, ensure_ascii=False)}
         if event is events.NumberChange:
-            # The number goes on being made from the code that it was first made from, even if that has changed.
+            # The number is always made from the code that it was first made from, even if that code has changed.
             changes = row.number_changes + 1
             number = self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes)
             columns |= {"individual_number": number, "number_changes": changes}
@@ -185,10 +185,10 @@ class JLis:
         connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
         detail = {"from": body["from"], "day": body["day"]}
         self._log(connection, self._world.clock.now(), event.code, detail, record_code=new)
-        told = TOLD[event]
-        if told is None:
+        noticed = TOLD[event]
+        if noticed is None:
             return
-        details = {name: value for name, value in body["event"].items() if name in told}
+        details = {name: value for name, value in body["event"].items() if name in noticed}
         notice = Notice(event, date.fromisoformat(body["day"]), new, old, details)
         for subscriber in SUBSCRIBERS:
             self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), event.code, notice.body)
@@ -199,10 +199,10 @@ class JLis:
 
 
 class JukiNet:
-    """The network: carries what is due from node to node, and on to J-LIS's subscribers."""
+    """The network. It delivers due messages from node to node, and on to J-LIS's subscribers."""
 
     def __init__(self, world: World, subscribers: Mapping[str, Receive]) -> None:
-        """`subscribers` are those of SUBSCRIBERS, by their names."""
+        """Connect the nodes. `subscribers` maps each name in SUBSCRIBERS to the function that receives messages."""
         self._world = world
         self.j_lis = JLis(world)
         self.registry = Registry(world, self.j_lis.grant_codes)
@@ -210,12 +210,12 @@ class JukiNet:
         self._subscribers = subscribers
 
     def next_due(self) -> datetime | None:
-        """When the next message is due at some node; None where none waits."""
+        """The time at which the next message is due at any node, or None if no message waits."""
         due = [node.outbox.next_due(node.store) for node in (self.registry, self.prefectures, self.j_lis)]
         return min((instant for instant in due if instant is not None), default=None)
 
     def deliver(self) -> int:
-        """Carry everything that is due, to the end of its way; answers how many messages were handed over."""
+        """Deliver everything that is due to its final receiver, and return how many messages were passed on."""
         total = 0
         while True:
             now = self._world.clock.now()

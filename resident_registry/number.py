@@ -1,4 +1,4 @@
-"""The three numbers with a check digit, and how the first two are made."""
+"""Individual numbers, resident record codes and corporate numbers, with check digits; the first two are made here."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import ClassVar, Self
 
 
 class _CheckedNumber(str):
-    """Digits of a fixed count, one of which checks the others."""
+    """A fixed number of digits, one of which is a check digit."""
 
-    _words: ClassVar[str]
+    _term: ClassVar[str]
     _length: ClassVar[int]
 
     def __new__(cls, digits: str) -> Self:
-        """Take the digits. Raises ValueError where there are more or fewer, or where the check digit is another."""
+        """Check the digits. Raises ValueError for a wrong number of digits or a wrong check digit."""
         if len(digits) != cls._length or not digits.isascii() or not digits.isdigit():
-            raise ValueError(f"{cls._words} has {cls._length} digits")
+            raise ValueError(f"{cls._term} must have {cls._length} digits")
         if cls._complete(digits) != digits:
-            raise ValueError(f"the check digit of the {cls._words.partition(' ')[2]} does not fit")
+            raise ValueError(f"the check digit of the {cls._term.partition(' ')[2]} is wrong")
         return super().__new__(cls, digits)
 
     @classmethod
     def _complete(cls, digits: str) -> str:
-        """The number with the check digit that it should have."""
+        """Return the digits with the correct check digit."""
         return digits[:-1] + check_digit(digits[:-1])
 
     @classmethod
     def around(cls, body: str) -> Self:
-        """The number with that body: the digits that the check digit checks."""
+        """Return the number with that body, which is all digits but the check digit."""
         return str.__new__(cls, body + check_digit(body))
 
 
 class IndividualNumber(_CheckedNumber):
-    """Twelve digits whose last one checks the others (個人番号; Order on the Number Act, article 5)."""
+    """Twelve digits, the last of which is the check digit (個人番号; Order on the Number Act, article 5)."""
 
-    _words, _length = "an individual number", 12
+    _term, _length = "an individual number", 12
 
 
 class ResidentRecordCode(_CheckedNumber):
-    """Eleven digits whose last one checks the others (住民票コード).
+    """Eleven digits, the last of which is the check digit (住民票コード).
 
-    The formula stands in a notice that could not be read; this is what secondary sources say of it.
+    The formula is in a notice that could not be obtained. This is the formula given in secondary sources.
     """
 
-    _words, _length = "a resident record code", 11
+    _term, _length = "a resident record code", 11
 
 
 class CorporateNumber(_CheckedNumber):
-    """Thirteen digits whose first one checks the others (法人番号; Order of the Ministry of Finance 70 of 2014)."""
+    """Thirteen digits, the first being the check digit (法人番号; Order of the Ministry of Finance 70 of 2014)."""
 
-    _words, _length = "a corporate number", 13
+    _term, _length = "a corporate number", 13
 
     @classmethod
     def _complete(cls, digits: str) -> str:
@@ -58,13 +58,16 @@ class CorporateNumber(_CheckedNumber):
 
     @classmethod
     def around(cls, body: str) -> Self:
-        """The number with that body: the twelve digits of the company's registration."""
+        """Return the number with that body, which is the twelve digits of the company's registration."""
         return cls(corporate_check_digit(body) + body)
 
 
 def check_digit(body: str) -> str:
-    """The last digit of an individual number or a resident record code: weights 2 to 7, again and again from the
-    right, modulo 11, and 0 where 10 or 11 would come of it."""
+    """The check digit of an individual number or a resident record code.
+
+    The digits are weighted 2 to 7, repeatedly, from the right; the sum is taken modulo 11 and subtracted from 11. A
+    result of 10 or 11 becomes 0.
+    """
     remainder = sum(map(mul, map(int, reversed(body)), _WEIGHTS)) % 11
     return "0" if remainder <= 1 else str(11 - remainder)
 
@@ -73,14 +76,17 @@ _WEIGHTS = (2, 3, 4, 5, 6, 7) * 2
 
 
 def corporate_check_digit(body: str) -> str:
-    """The first digit of a corporate number: weights 1 and 2 from the right, modulo 9, taken from 9."""
+    """The check digit of a corporate number.
+
+    The digits are weighted 1 and 2, alternately, from the right; the sum is taken modulo 9 and subtracted from 9.
+    """
     return str(9 - sum(int(digit) * (place % 2 + 1) for place, digit in enumerate(reversed(body))) % 9)
 
 
 class Permutation:
-    """A secret shuffle of all numbers of n digits: no two have one image, and nobody without the key goes back.
+    """A keyed permutation of all numbers of n digits, which cannot be inverted without the key.
 
-    A Feistel network over the two halves of the digits, with keyed BLAKE2b as round function.
+    It is a Feistel network over the two halves of the digits, with keyed BLAKE2b as the round function.
     """
 
     _ROUNDS = 6
@@ -91,7 +97,7 @@ class Permutation:
         self._sizes = (10 ** (length // 2), 10 ** (length - length // 2))
 
     def __call__(self, number: int) -> str:
-        """The image of a number, as n digits."""
+        """Return the image of a number, as n digits. Raises ValueError for a number of more digits."""
         left_size, right_size = self._sizes
         left, right = divmod(number, right_size)
         if not 0 <= left < left_size:
@@ -107,11 +113,11 @@ class Permutation:
 
 
 NUMBER_CHANGES = 10
-"""How many individual numbers one resident record code can come to."""
+"""The number of individual numbers that can be made from one resident record code."""
 
 
 class Numbering:
-    """Makes the numbers of a world, as J-LIS does: a code from a running count, a number from a code."""
+    """Makes the numbers of a world, as J-LIS does: a record code from a counter, an individual number from a code."""
 
     def __init__(self, seed: str) -> None:
         def key(purpose: str) -> bytes:
@@ -121,11 +127,11 @@ class Numbering:
         self._numbers = Permutation(key("individual number"), 11)
 
     def record_code(self, count: int) -> ResidentRecordCode:
-        """The code of the count-th person (0, 1, ...)."""
+        """The record code of the count-th person (0, 1, ...)."""
         return ResidentRecordCode.around(self._codes(count))
 
     def individual_number(self, code: ResidentRecordCode, changes: int) -> IndividualNumber:
-        """The number made from a code, and from how often it was changed on request. Raises ValueError after nine."""
+        """The individual number made from a code and the number of changes. Raises ValueError after nine changes."""
         if not 0 <= changes < NUMBER_CHANGES:
-            raise ValueError(f"an individual number can be changed {NUMBER_CHANGES - 1} times")
+            raise ValueError(f"an individual number can be changed at most {NUMBER_CHANGES - 1} times")
         return IndividualNumber.around(self._numbers(int(code[:-1]) * NUMBER_CHANGES + changes))

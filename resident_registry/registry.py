@@ -1,6 +1,7 @@
-"""The municipalities' registry (住民基本台帳): who lives where, what happened to them, and what is told to Juki-Net.
+"""The municipalities' registry (住民基本台帳): residents, their events, and the messages to Juki-Net.
 
-One store holds the registries of all municipalities, as the hosting that they share; each row names its own.
+One store contains the registries of all municipalities, as if they shared a hosting service. Each row names its
+municipality.
 """
 
 from __future__ import annotations
@@ -29,25 +30,25 @@ from kazashi.world.storage import Position
 
 ACTOR = "registry"
 CODE_BLOCK = 20
-"""How many record codes a municipality asks J-LIS for at a time."""
+"""The number of record codes that a municipality requests from J-LIS at a time."""
 
 _IMPORT_BATCH = 5000
 
 GrantCodes = Callable[[str, int], Sequence[ResidentRecordCode]]
-"""J-LIS's answer to a municipality that asks for record codes: as many as were asked for, never given before."""
+"""Gets a municipality code and a count, and returns that many record codes of J-LIS that were never granted before."""
 
 
 class NoSuchResident(Exception):
-    """Nobody in the registry answers to that alias, record code or individual number."""
+    """Nobody in the registry has that alias, record code or individual number."""
 
 
 class ImportRejected(Exception):
-    """A file of residents has a line that makes no sense; none of its lines was registered."""
+    """A file of residents has an invalid line. None of its lines was registered."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """One line of the event log."""
+    """One entry of a person's event log."""
 
     position: int
     at: datetime
@@ -58,8 +59,11 @@ class LoggedEvent:
 
 
 class Registry:
-    """The municipalities' side. Every command is one transaction: the person, the log and the message to Juki-Net are
-    on disk together when it answers, or none of them is."""
+    """The registry of all municipalities.
+
+    Every command is one transaction: when it returns, the person, the log entry and the message to Juki-Net are on
+    disk together. If it fails, none of them is.
+    """
 
     def __init__(self, world: World, grant_codes: GrantCodes) -> None:
         self._world = world
@@ -95,15 +99,15 @@ class Registry:
         )  # fmt: skip
         self.store = world.store(ACTOR, metadata, [word_becomes_what])
 
-    # Looking people up
+    # Queries
 
     def find(self, who: str) -> Resident:
-        """The person of that alias, record code or individual number. Raises NoSuchResident."""
+        """Return the person with that alias, record code or individual number. Raises NoSuchResident."""
         with self.store.reading() as connection:
             return self._load(self._row(connection, who))
 
     def residents(self, municipality_code: str | None = None, limit: int = 100) -> list[Resident]:
-        """The people of a municipality, or of all, in the order of their registration."""
+        """Return the people of a municipality, or of all, in order of registration, at most `limit` of them."""
         query = sa.select(self._person).order_by(self._person.c.person).limit(limit)
         if municipality_code is not None:
             query = query.where(self._person.c.municipality == municipality(municipality_code).code)
@@ -111,12 +115,12 @@ class Registry:
             return [self._load(row) for row in connection.execute(query)]
 
     def count(self) -> int:
-        """How many people were ever registered."""
+        """The number of people who were ever registered."""
         with self.store.reading() as connection:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(self._person)) or 0)
 
     def history(self, who: str) -> list[LoggedEvent]:
-        """Everything that happened to a person, in order. Raises NoSuchResident."""
+        """Return all events of a person in order, beginning with the registration. Raises NoSuchResident."""
         with self.store.reading() as connection:
             person = self._row(connection, who)
             at = from_epoch(person.registered_at)
@@ -134,12 +138,13 @@ class Registry:
                 for row in rows
             )]  # fmt: skip
 
-    # What happens to people
+    # Events
 
     def add(self, resident: Resident) -> Resident:
-        """Register a person: a birth, a first registration, a move from abroad. Answers the person with a record code.
+        """Register a person after a birth, as a first registration, or after a move from abroad.
 
-        Raises EventRejected where the alias is taken or the birth lies ahead.
+        Returns the person with a record code. Raises EventRejected if the alias is taken or looks like a number, if the
+        date of birth is in the future, or if the person already has numbers.
         """
         self._check_new(resident, today(self._world.clock))
         code = self._free_codes(resident.municipality.code, 1)[0]
@@ -148,9 +153,10 @@ class Registry:
         return self.find(code)
 
     def record(self, who: str, event: Event, day: date | None = None, channel: Channel | None = None) -> Resident:
-        """Record what happened to a person on a day (today); answers the person after it.
+        """Record an event of a person on a day (default: today), and return the person as they are afterwards.
 
-        Raises NoSuchResident, EventRejected and ValueError; then nothing was changed.
+        `channel` defaults to the event's own. Raises NoSuchResident, EventRejected and ValueError; nothing was changed
+        then.
         """
         code = self._new_code(who) if isinstance(event, CodeChange) else None
         with self.store.transaction() as connection:
@@ -158,9 +164,11 @@ class Registry:
             return self._record(connection, row, event, day or today(self._world.clock), channel or event.channel, code)
 
     def rename(self, code: str, old: str, new: str) -> int:
-        """Rename a place of a municipality: every address there that begins with `old` begins with `new`. Answers how
-        many people it concerns."""
-        day, concerned = today(self._world.clock), 0
+        """Rename a place in a municipality, and return how many people are affected.
+
+        Every registered address there that begins with `old` begins with `new` afterwards.
+        """
+        day, affected = today(self._world.clock), 0
         query = sa.select(self._person).where(self._person.c.municipality == municipality(code).code)
         with self.store.transaction() as connection:
             for row in connection.execute(query).all():
@@ -168,24 +176,25 @@ class Registry:
                 if resident.status is ResidencyStatus.RESIDENT and resident.street.startswith(old):
                     event = PlaceRenamed(new + resident.street.removeprefix(old))
                     self._record(connection, row, event, day, event.channel)
-                    concerned += 1
-        return concerned
+                    affected += 1
+        return affected
 
     def import_people(
         self, documents: Iterable[tuple[int, dict[str, Any]]], progress: Callable[[int], None] = lambda _: None
     ) -> int:
-        """Register many people, of whom each comes with the number of its line; answers how many.
+        """Register many people, given as pairs of line number and document, and return how many were registered.
 
-        All of them are registered, or none: raises ImportRejected with the line that makes no sense.
+        Either all or none of them are registered. Raises ImportRejected, which names the invalid line. `progress` gets
+        the number of people registered so far.
         """
         done = 0
         with self.store.transaction() as connection:
             checked = self._checked(documents)
             while batch := list(islice(checked, _IMPORT_BATCH)):
-                batch.sort(key=lambda found: str(found[1].municipality.code))
+                batch.sort(key=lambda row: str(row[1].municipality.code))
                 codes: list[ResidentRecordCode] = []
-                for code, ours in groupby(batch, key=lambda found: found[1].municipality.code):
-                    codes += self._grant_codes(code, sum(1 for _ in ours))
+                for code, group in groupby(batch, key=lambda row: row[1].municipality.code):
+                    codes += self._grant_codes(code, sum(1 for _ in group))
                 try:
                     self._insert(connection, [resident for _, resident in batch], codes)
                 except EventRejected as error:
@@ -196,7 +205,7 @@ class Registry:
         return done
 
     def lapse(self) -> int:
-        """Record a lapse for every deadline that has passed; answers how many."""
+        """Record a lapse for every deadline that has passed, and return how many were recorded."""
         now, lapsed = self._world.clock.now(), 0
         with self.store.transaction() as connection:
             due = sa.select(self._deadline).where(self._deadline.c.due <= epoch(now))
@@ -208,7 +217,7 @@ class Registry:
         return lapsed
 
     def next_lapse(self) -> datetime | None:
-        """When the next deadline will have passed."""
+        """The time at which the next deadline will have passed, or None if there is no deadline."""
         with self.store.reading() as connection:
             due = connection.scalar(sa.select(sa.func.min(self._deadline.c.due)))
         return None if due is None else from_epoch(due)
@@ -216,7 +225,7 @@ class Registry:
     # Juki-Net
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take in the individual numbers that J-LIS has made."""
+        """Store the individual numbers that J-LIS has made."""
         with self.store.transaction() as connection:
             numbered = [
                 {"code": code, "number": IndividualNumber(number)}
@@ -232,7 +241,7 @@ class Registry:
                     numbered,
                 )
 
-    # Inside
+    # Internals
 
     def _record(
         self, connection: sa.Connection, row: Any, event: Event, day: date, channel: Channel,
@@ -245,8 +254,8 @@ class Registry:
         after = event.apply(before, day)
         if new_code:
             after = replace(after, record_code=new_code)
-        here = self._person.c.person == row.person
-        connection.execute(sa.update(self._person).where(here).values(_columns(to_document(after))))
+        same_person = self._person.c.person == row.person
+        connection.execute(sa.update(self._person).where(same_person).values(_columns(to_document(after))))
         self._set_deadline(connection, row.person, after, event.deadline(day))
         self._log(
             connection, self._world.clock.now(), event.code, event.as_dict(),
@@ -258,24 +267,25 @@ class Registry:
     def _check_day(self, resident: Resident, day: date) -> None:
         now = today(self._world.clock)
         if day > now:
-            raise EventRejected(RejectionReason.WRONG_DAY, f"{day} has not come yet; it is {now} in this world")
+            raise EventRejected(RejectionReason.WRONG_DAY, f"{day} is in the future; it is {now} in this world")
         if day < resident.birth.counted_from:
             raise EventRejected(
-                RejectionReason.WRONG_DAY, f"{resident.alias or resident.name} had not been born yet on {day}"
+                RejectionReason.WRONG_DAY, f"{resident.alias or resident.name} was not born yet on {day}"
             )
 
     def _meet_deadline(self, connection: sa.Connection, person: int, event: Event) -> None:
         if event.meets and not self._clear_deadline(connection, person, event.meets) and not event.may_be_late:
-            raise EventRejected(RejectionReason.NOT_AWAITED, f"no {event.meets} is awaited")
+            raise EventRejected(RejectionReason.NOT_AWAITED, f"no deadline for {event.meets} is running")
 
     def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
         if not isinstance(event, NumberChange):
             return
-        here = (self._event.c.person == person) & (self._event.c.what == NumberChange.code)
-        changes = connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(here)) or 0
+        number_changes = (self._event.c.person == person) & (self._event.c.what == NumberChange.code)
+        changes = connection.scalar(sa.select(sa.func.count()).select_from(self._event).where(number_changes)) or 0
         if changes + 1 >= NUMBER_CHANGES:
             raise EventRejected(
-                RejectionReason.NUMBERS_USED_UP, f"an individual number is changed at most {NUMBER_CHANGES - 1} times"
+                RejectionReason.NUMBERS_USED_UP,
+                f"an individual number can be changed at most {NUMBER_CHANGES - 1} times",
             )
 
     def _set_deadline(
@@ -291,10 +301,10 @@ class Registry:
     def _report(
         self, connection: sa.Connection, before: Resident, after: Resident, event: Event, day: date, due: datetime
     ) -> None:
-        """Send the event to Juki-Net, from the municipality where the person is registered after it."""
+        """Send the event to Juki-Net from the municipality in which the person is registered afterwards."""
         place = after.municipality.code
         if before.municipality.code != place:
-            # What the former municipality has waiting was before this, and must not come after it.
+            # Messages that wait at the former municipality are older than this one, and must arrive before it.
             self.outbox.flush_by(connection, f"municipality:{before.municipality.code}", self._world.clock.now())
         body = {
             "day": day.isoformat(),
@@ -302,12 +312,12 @@ class Registry:
             "person": _identity(to_document(after)),
             "event": _identity(event.as_dict()),
         }
-        self._tell(connection, place, due, event.code, body)
+        self._send(connection, place, due, event.code, body)
 
     def _insert(
         self, connection: sa.Connection, people: Sequence[Resident], codes: Sequence[ResidentRecordCode]
     ) -> None:
-        """Write people with their new record codes, and tell Juki-Net; those of one municipality stand together."""
+        """Store people, sorted by municipality, with their new record codes, and send them to Juki-Net."""
         now = self._world.clock.now()
         since = now.astimezone(JST).date().isoformat()
         documents = [{"since": since, **to_document(resident), "record_code": code}
@@ -317,19 +327,19 @@ class Registry:
             with connection.begin_nested():
                 connection.execute(sa.insert(self._person), rows)
         except IntegrityError as error:
-            taken = next((found.alias for found in people if self._is_taken(connection, found.alias)), "")
-            words = f"there is a resident {taken!r} already" if taken else "two residents have one alias"
-            raise EventRejected(RejectionReason.ALIAS, f"{words}; choose another alias") from error
-        for place, ours in groupby(documents, key=itemgetter("municipality")):
-            # Each document goes as text: the nodes that only pass it on need not take it apart.
-            told = [(document["record_code"], _json(_identity(document, "record_code"))) for document in ours]
-            self._tell(connection, place, now, "registration", {"people": told})
+            taken = next((person.alias for person in people if self._is_taken(connection, person.alias)), "")
+            problem = f"the alias {taken!r} is already taken" if taken else "two residents have the same alias"
+            raise EventRejected(RejectionReason.ALIAS, f"{problem}; choose another alias") from error
+        for place, group in groupby(documents, key=itemgetter("municipality")):
+            # Each document is sent as text, so that the nodes that only forward it need not parse it.
+            entries = [(document["record_code"], _json(_identity(document, "record_code"))) for document in group]
+            self._send(connection, place, now, "registration", {"people": entries})
 
     def _is_taken(self, connection: sa.Connection, alias: str) -> bool:
-        here = self._person.c.alias == alias
-        return bool(alias) and connection.scalar(sa.select(self._person.c.person).where(here)) is not None
+        same_alias = self._person.c.alias == alias
+        return bool(alias) and connection.scalar(sa.select(self._person.c.person).where(same_alias)) is not None
 
-    def _tell(self, connection: sa.Connection, place: str, due: datetime, kind: str, body: dict[str, Any]) -> None:
+    def _send(self, connection: sa.Connection, place: str, due: datetime, kind: str, body: dict[str, Any]) -> None:
         prefecture = f"prefecture:{place[:2]}"
         self.outbox.put(connection, f"municipality:{place}", prefecture, due, kind, body)
 
@@ -341,17 +351,17 @@ class Registry:
         return evening if evening >= now else evening + timedelta(days=1)
 
     def _free_codes(self, code: str, count: int) -> list[ResidentRecordCode]:
-        """Codes out of the municipality's block; a new block is asked for when it is used up."""
+        """Take codes from the municipality's block. A new block is requested when it is used up."""
         free = self._free_code
-        mine = sa.select(free.c.record_code).where(free.c.municipality == code).limit(count).with_for_update()
+        query = sa.select(free.c.record_code).where(free.c.municipality == code).limit(count).with_for_update()
         with self.store.transaction() as connection:
-            found = list(connection.scalars(mine))
-            if len(found) < count:
+            codes = list(connection.scalars(query))
+            if len(codes) < count:
                 block = self._grant_codes(code, CODE_BLOCK)
-                connection.execute(sa.insert(free), [{"record_code": given, "municipality": code} for given in block])
-                found = list(connection.scalars(mine))
-            connection.execute(sa.delete(free).where(free.c.record_code.in_(found)))
-        return [ResidentRecordCode(given) for given in found]
+                connection.execute(sa.insert(free), [{"record_code": new, "municipality": code} for new in block])
+                codes = list(connection.scalars(query))
+            connection.execute(sa.delete(free).where(free.c.record_code.in_(codes)))
+        return [ResidentRecordCode(digits) for digits in codes]
 
     def _new_code(self, who: str) -> ResidentRecordCode:
         return self._free_codes(self.find(who).municipality.code, 1)[0]
@@ -369,47 +379,48 @@ class Registry:
     def _check_new(self, resident: Resident, now: date) -> None:
         if resident.birth.counted_from > now:
             raise EventRejected(
-                RejectionReason.WRONG_DAY, f"nobody was born on {resident.birth} yet; it is {now} in this world"
+                RejectionReason.WRONG_DAY,
+                f"the date of birth {resident.birth} is in the future; it is {now} in this world",
             )
         if resident.alias.isdigit():
             raise EventRejected(
                 RejectionReason.ALIAS,
-                f"the alias {resident.alias} could be taken for a number; choose one with a letter in it",
+                f"the alias {resident.alias} looks like a number; choose one with a letter in it",
             )
         if resident.record_code is not None or resident.individual_number is not None:
             raise EventRejected(
                 RejectionReason.BRINGS_NUMBERS,
-                "record codes and individual numbers are given by the registry, and not brought along",
+                "a new resident must not have a record code or an individual number; the registry assigns them",
             )
 
     def _row(self, connection: sa.Connection, who: str, *, lock: bool = False) -> Any:
         person = self._person.c
         if who.isascii() and who.isdigit() and len(who) in (11, 12):
-            # A number with a wrong check digit was mistyped, and nobody's is looked for.
+            # A number with a wrong check digit was mistyped, so it is not looked up.
             try:
-                here = (
+                condition = (
                     person.record_code == ResidentRecordCode(who) if len(who) == 11
                     else person.individual_number == IndividualNumber(who)
                 )  # fmt: skip
             except ValueError as error:
-                raise NoSuchResident(f"{error}: {who} was mistyped") from error
+                raise NoSuchResident(f"{who} was mistyped: {error}") from error
         else:
-            here = person.alias == who
-        query = sa.select(self._person).where(here)
+            condition = person.alias == who
+        query = sa.select(self._person).where(condition)
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
             raise NoSuchResident(f"there is no resident {who!r}; see: kazashi registry list")
         return row
 
     def _first_municipality(self, row: Any) -> str:
-        lived = json.loads(row.document).get("residences")
-        return str(lived[0][0] if lived else row.municipality)
+        residences = json.loads(row.document).get("residences")
+        return str(residences[0][0] if residences else row.municipality)
 
     def _clear_deadline(self, connection: sa.Connection, person: int, what: str | None) -> bool:
-        here = self._deadline.c.person == person
+        condition = self._deadline.c.person == person
         if what is not None:
-            here &= self._deadline.c.what == what
-        return connection.execute(sa.delete(self._deadline).where(here)).rowcount > 0
+            condition &= self._deadline.c.what == what
+        return connection.execute(sa.delete(self._deadline).where(condition)).rowcount > 0
 
     @staticmethod
     def _load(row: Any) -> Resident:
@@ -420,7 +431,7 @@ class Registry:
 
 
 def _columns(document: Mapping[str, Any]) -> dict[str, object]:
-    """A resident's document as a row; what has a column of its own stands there alone."""
+    """A resident's document as a row. The two numbers are only in their own columns."""
     rest = {key: value for key, value in document.items() if key not in ("record_code", "individual_number")}
     return {
         "alias": document.get("alias"),
@@ -435,7 +446,7 @@ _STAYS_HOME = frozenset(("about", "household", "nationality", "residence_status"
 
 
 def _identity(document: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    """What Juki-Net carries of a person: identity data, and nothing of household, nationality or former addresses."""
+    """What is sent over Juki-Net of a document: identity data, but no household, nationality or former addresses."""
     return {key: value for key, value in document.items() if key not in _STAYS_HOME and key not in without}
 
 

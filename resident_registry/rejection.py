@@ -1,4 +1,4 @@
-"""Why the registry refuses an event or a registration."""
+"""The registry's refusal of an event or a registration, and its reason."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from enum import Enum
 
 
 class RejectionReason(Enum):
-    """Why the registry refuses an event or a registration."""
+    """The reason why the registry refuses an event or a registration."""
 
     UNKNOWN_EVENT = "unknown-event"
     UNKNOWN_FIELD = "unknown-field"
     MISSING_FIELD = "missing-field"
     WRONG_VALUE = "wrong-value"
     WRONG_STATUS = "wrong-status"
-    """The person is dead, abroad or between municipalities, or is none of these where the event needs it."""
+    """The person's status (resident, moving, abroad, dead, deleted) does not allow the event."""
     WRONG_NATIONALITY = "wrong-nationality"
     WRONG_DAY = "wrong-day"
-    """A day that has not come yet, that is before the birth, or that is too far away."""
+    """The day is in the future, before the birth, or too far away."""
     UNCHANGED = "unchanged"
-    """Nothing would be different afterwards."""
+    """The event would change nothing."""
     NOT_AWAITED = "not-awaited"
-    """The event meets a deadline, and none is running."""
+    """The event meets a deadline, but none is running."""
     NUMBER_PENDING = "number-pending"
     """J-LIS has not made the individual number yet."""
     NUMBERS_USED_UP = "numbers-used-up"
     ALIAS = "alias"
     """The alias is taken, or looks like a number."""
     BRINGS_NUMBERS = "brings-numbers"
-    """A new resident comes with a record code or an individual number, which the registry gives."""
+    """A new resident already has a record code or an individual number, which the registry assigns."""
 
 
 class EventRejected(Exception):
-    """The registry refuses the event for `reason`; the message explains it. Nothing was changed."""
+    """The registry refuses an event or a registration for `reason`, which the message explains. Nothing was changed."""
 
     def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)

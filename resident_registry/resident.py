@@ -1,4 +1,4 @@
-"""A person as the registry knows one."""
+"""A person in the registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JAPAN = "JP"
 
 
 class Sex(Enum):
-    """Sex as the card codes it."""
+    """Sex, with the codes that are used on the card."""
 
     UNKNOWN = "0"
     MALE = "1"
@@ -26,11 +26,11 @@ class Sex(Enum):
 
 
 class ResidencyStatus(Enum):
-    """Where a person stands in the registry."""
+    """A person's status in the registry."""
 
     RESIDENT = "resident"
     MOVING = "moving"
-    """Has notified a move out, and no move in yet."""
+    """A move out was notified, but no move in yet."""
     ABROAD = "abroad"
     DEAD = "dead"
     DELETED = "deleted"
@@ -38,7 +38,7 @@ class ResidencyStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A registered name. `given` is empty for a person of one name.
+    """A registered name. `given` is empty for a person with a single name.
 
     `former_surname` (旧氏) and `common_name` (通称, of a foreign resident) are shown beside the name once registered;
     `kana` is the reading (振り仮名) of family and given name, `former_surname_kana` that of the former surname.
@@ -53,7 +53,7 @@ class Name:
 
     def __post_init__(self) -> None:
         if not self.family:
-            raise ValueError("a name has at least a family name, or the only name there is")
+            raise ValueError("a name needs a family name; for a person with a single name, give that")
 
     def __str__(self) -> str:
         family = f"{self.family}［{self.former_surname}］" if self.former_surname else self.family
@@ -63,7 +63,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Residence:
-    """A former address, and the day on which the person left it."""
+    """A former address: the municipality's code, the whole address, and the day on which the person left it."""
 
     municipality: str
     address: str
@@ -74,10 +74,10 @@ class Residence:
 class Resident:
     """A person in the registry. `address` begins with the prefecture and has full-width digits.
 
-    `alias` is what the bench calls the person and `about` a note on it; neither is in any real register. `nationality`
-    is an ISO 3166 code; `residence_status` and `stay_end` (the last day of the period of stay) are a foreign
-    resident's; `household` names the household by a label. `record_code` is given at registration,
-    `individual_number` once J-LIS has made it.
+    `alias` is a short name for use in commands and `about` a note on the person; neither is in any real register.
+    `nationality` is an ISO 3166 code. `residence_status` and `stay_end` (the last day of the period of stay) are for
+    foreign residents. `household` is a label of the household. `record_code` is assigned at registration, and
+    `individual_number` when J-LIS has made it.
     """
 
     alias: str
@@ -100,25 +100,25 @@ class Resident:
 
     def __post_init__(self) -> None:
         if not self.street:
-            raise ValueError("an address has a street, or what stands for one")
+            raise ValueError("an address needs a street, or whatever follows the municipality's name")
         if self.nationality == JAPAN and self.residence_status:
-            raise ValueError("a Japanese national has no residence status")
+            raise ValueError("a Japanese national must not have a residence status")
 
     @property
     def address(self) -> str:
-        """The whole address as the register writes it."""
+        """The whole address as it is written in the register."""
         return f"{self.municipality.prefecture}{self.municipality.name}{self.street}"
 
     @property
     def code(self) -> ResidentRecordCode:
-        """The resident record code. Raises ValueError for a person who is in no registry."""
+        """The resident record code. Raises ValueError for a person who is not registered."""
         if self.record_code is None:
             raise ValueError(f"{self.alias or self.name} is not registered")
         return self.record_code
 
 
 def to_document(resident: Resident) -> dict[str, Any]:
-    """A resident as JSON holds one, without what is empty."""
+    """Convert a resident to a document for JSON. Empty fields are left out."""
     name = resident.name
     document = {
         "alias": resident.alias,
@@ -141,21 +141,22 @@ def to_document(resident: Resident) -> dict[str, Any]:
         "record_code": resident.record_code,
         "individual_number": resident.individual_number,
         "since": resident.since and resident.since.isoformat(),
-        "residences": [[was.municipality, was.address, was.left.isoformat()] for was in resident.residences],
+        "residences": [[one.municipality, one.address, one.left.isoformat()] for one in resident.residences],
     }
     return {key: value for key, value in document.items() if value}
 
 
 def from_document(document: Mapping[str, Any]) -> Resident:
-    """The resident in a document of `to_document`. Raises ValueError, with words, for what is missing or is nonsense.
+    """Read a resident from a document of `to_document`.
 
-    Keys that it does not know are an error: a misspelt one must not be lost in silence.
+    Raises ValueError, which says what is missing or invalid. Unknown keys are an error, too, so that a misspelt key is
+    not ignored silently.
     """
     if not isinstance(document, Mapping):
-        raise ValueError(f"a resident is an object of names and values, unlike {document!r}")
+        raise ValueError(f"{document!r} is not a resident; give a JSON object")
     unknown = document.keys() - _KEYS
     if unknown:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; a resident has {', '.join(sorted(_KEYS))}")
+        raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}; a resident has {', '.join(sorted(_KEYS))}")
     for needed in ("family", "birth", "sex", "municipality", "street"):
         if not document.get(needed):
             raise ValueError(f"{needed} is missing")
@@ -167,7 +168,7 @@ def from_document(document: Mapping[str, Any]) -> Resident:
     def text(key: str) -> str:
         value = get(key) or ""
         if not isinstance(value, str):
-            raise ValueError(f"{key} must be text, unlike {value!r}")
+            raise ValueError(f"{key} must be text, but is {value!r}")
         return value
 
     return Resident(

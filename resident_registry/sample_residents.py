@@ -1,4 +1,4 @@
-"""The cast: synthetic residents, each awkward in a way of its own. None of them, and none of the houses, exists."""
+"""Sample residents, each a difficult case of a different kind. None of the people and none of the addresses exist."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def _resident(
 
 
 class _SampleResidents(Mapping[str, Resident]):
-    """Residents by alias. Each is made when it is first looked up, because its municipality has to be read from a large
-    table."""
+    """Residents by alias.
+
+    A resident is made at the first lookup, because its municipality has to be read from a large table.
+    """
 
     def __init__(self, *residents: tuple[str, Callable[[], Resident]]) -> None:
         self._residents = dict(residents)
@@ -73,7 +75,7 @@ class _SampleResidents(Mapping[str, Resident]):
 _F, _M = Sex.FEMALE, Sex.MALE
 
 SAMPLE_RESIDENTS: Mapping[str, Resident] = _SampleResidents(
-    _resident("hanako", "the default card: nothing awkward", Name("番号", "花子", kana="バンゴウ　ハナコ"),
+    _resident("hanako", "the default card, without special cases", Name("番号", "花子", kana="バンゴウ　ハナコ"),
               (1988, 4, 17), _F, _SHIBUYA, "架空町９丁目９９番９９号"),
     _resident("taro", "the same household", Name("番号", "太郎", kana="バンゴウ　タロウ"), (1986, 11, 3), _M,
               _SHIBUYA, "架空町９丁目９９番９９号", household="hanako"),
@@ -90,9 +92,9 @@ SAMPLE_RESIDENTS: Mapping[str, Resident] = _SampleResidents(
     _resident("common-name", "a foreign resident with a common name",
               Name("ＬＥＥ", "ＭＯＧＩ", common_name="木村　模擬"), (1995, 12, 24), _F, _OSAKA_KITA,
               "架空橋９丁目９番１０号", date(2034, 6, 30), "KR"),
-    _resident("rare-kanji", "characters outside JIS X 0208, one outside Unicode's first plane",
+    _resident("rare-kanji", "characters outside JIS X 0208, one of them outside Unicode's first plane",
               Name("𠮷﨑", "髙次郎"), (1971, 1, 31), _M, _NAKAGYO, "藪之内町９９番地の９"),
-    _resident("variant-kanji", "a glyph told apart by a variation selector",
+    _resident("variant-kanji", "a glyph chosen by a variation selector",
               Name("葛\U000e0100城", "辻\U000e0100美"),
               (1999, 9, 9), _F, _NAKAGYO, "藪之内町９９番地の１０"),
     _resident("unknown-day", "born on an unknown day", Name("架空", "キヨ"), (1936, 4, 0), _F,
@@ -105,7 +107,7 @@ SAMPLE_RESIDENTS: Mapping[str, Resident] = _SampleResidents(
               (2016, 5, 5), _F, _SHIBUYA, "架空町９丁目９９番９９号", household="hanako"),
     _resident("taisho", "born in the Taisho era", Name("大正", "ハナ"), (1924, 10, 10), _F,
               _OGASAWARA, "父島字架空９９番地"),
-    _resident("long-address", "an address of the greatest length", Name("長井", "町子"), (1990, 7, 7), _F,
+    _resident("long-address", "an address of the maximum length", Name("長井", "町子"), (1990, 7, 7), _F,
               _NAKAGYO, (_LONGEST_STREET + "＊" * 200)[: 200 - len("京都府京都市中京区")]),
     _resident("sex-unstated", "sex not stated", Name("見本", "ひかる"), (1993, 3, 3), Sex.NOT_APPLICABLE,
               _YOKOHAMA_NAKA, "模擬町９９番地"),
@@ -113,7 +115,7 @@ SAMPLE_RESIDENTS: Mapping[str, Resident] = _SampleResidents(
               (1998, 10, 2), _M, _NAHA, "架空９丁目９番１０号", date(2028, 1, 15), "GB"),
     _resident("blocked", "the authentication PIN is blocked", Name("閉塞", "守"), (1965, 5, 20), _M,
               _TSUKUBA, "見本台９丁目９番地１０"),
-    _resident("last-try", "one try left on both PINs", Name("背水", "陣"), (1977, 7, 17), _M,
+    _resident("last-try", "one retry left on both PINs", Name("背水", "陣"), (1977, 7, 17), _M,
               _TSUKUBA, "見本台９丁目９番地１１"),
     _resident("expired", "both certificates have expired", Name("期限", "切子"), (1969, 9, 29), _F,
               _YOKOHAMA_NAKA, "模擬町９９番地の２"),

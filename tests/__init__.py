@@ -1,5 +1,7 @@
-"""The tests. When several processes share them out (pytest-xdist), each has ports of its own, which the programs
-that it starts inherit. vpcd's usual ones are left to the test of the system's pcscd."""
+"""The tests. Each process of pytest-xdist uses its own ports, which the programs that it starts inherit.
+
+vpcd's default ports are left to the test of the system's pcscd.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the tests share: a few keys, one world with a card for every member of the cast, and one private pcscd."""
+"""Shared fixtures: a few keys, a world with a card for every sample resident, a private pcscd, new worlds."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from tests import WORKER
 from tests.town import fresh_database, new_institutions
 
 LANES = ("crash", "load", "reader", "browser")
-"""The marks of tests that need more than this process, and take longest."""
+"""The marks of tests that need more than this process, and take the longest."""
 
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30
-"""A file system in memory, and how many bytes must be free there."""
+"""A file system in memory, and the number of bytes that must be free on it."""
 
 settings.register_profile("ordinary", derandomize=True, deadline=None)  # a busy machine is not an error
 settings.register_profile("long", derandomize=False, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every run looks at the same examples, but for the long one, which looks at others each time."""
+    """Let every run use the same Hypothesis examples, except the long one, which uses new ones each time."""
     settings.load_profile("long" if config.option.markexpr == "long" else "ordinary")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of the lanes come first and take turns, so that what waits for a reader runs beside what computes."""
+    """Run the files of the lanes first, in turn, so that tests that wait for a reader run beside those that compute."""
     lanes: dict[str, list[str]] = {lane: [] for lane in LANES}
     files = dict.fromkeys(item.nodeid.partition("::")[0] for item in items)
     marks = {file: set[str]() for file in files}
@@ -60,8 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory for a test: in memory where there is room, because a world syncs every step to the disk. Tests with
-    readers and browsers, which look into it from other programs, have theirs on the disk."""
+    """A directory for a test, in memory if there is enough space, because a world syncs every step to the disk.
+
+    Tests with readers and browsers have theirs on the disk, because other programs read it.
+    """
     marks = {mark.name for mark in request.node.iter_markers()}
     if marks & {"reader", "browser"} or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
         yield tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:30])
@@ -77,7 +79,7 @@ def keys() -> SharedKeySource:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> World:
-    """A world with the whole cast's cards. Its images are never written to; tests take copies."""
+    """A world with the cards of all sample residents. Its images must not be written to; tests use copies."""
     world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
     institutions = Institutions(world)
     for alias in SAMPLE_RESIDENTS:
@@ -93,7 +95,7 @@ def image(world: World, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def chip(image: Path) -> Chip:
-    """The default card under power, with its durable store."""
+    """The default card, powered on, with its durable store."""
     chip = Chip(load_card(image))
     chip.power_on()
     return chip
@@ -101,14 +103,14 @@ def chip(image: Path) -> Chip:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a real PostgreSQL server of the tests' own."""
+    """The URL of a real PostgreSQL server, started for the tests."""
     with server() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the actors' stores are: SQLite files (an empty string), and then a database of its own on PostgreSQL."""
+    """The storage of the actors' stores: an empty string for SQLite, then the URL of a new PostgreSQL database."""
     if request.param == "sqlite":
         yield ""
         return
@@ -118,23 +120,23 @@ def storage(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def institutions(tmp_path: Path, storage: str, keys: SharedKeySource) -> Iterator[Institutions]:
-    """The institutions of a new world, once on each kind of storage. Its clock stands at a morning in November."""
-    found = new_institutions(tmp_path / "w", keys, storage)
-    yield found
-    found.world.close()
+    """The institutions of a new world, once on each kind of storage. Its clock is stopped at a morning in November."""
+    town = new_institutions(tmp_path / "w", keys, storage)
+    yield town
+    town.world.close()
 
 
 @pytest.fixture
 def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
-    """The institutions of a new world on SQLite, for what does not differ by storage."""
-    found = new_institutions(tmp_path / "w", keys)
-    yield found
-    found.world.close()
+    """The institutions of a new world on SQLite, for tests that do not depend on the storage."""
+    town = new_institutions(tmp_path / "w", keys)
+    yield town
+    town.world.close()
 
 
 @pytest.fixture(scope="session")
 def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
-    """A real pcscd of the tests' own, with four slots; every client started by a test finds it."""
+    """A real private pcscd with four slots. Every client that a test starts uses it."""
     running = start_pcscd(
         tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=26100 + 40 * WORKER
     )
@@ -145,7 +147,7 @@ def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
 
 @pytest.fixture
 def host(pcscd: RunningPcscd) -> Iterator[ReaderHost]:
-    """The four slots, empty."""
+    """The reader host of the four slots, which are empty."""
     host = ReaderHost(pcscd.endpoints)
     yield host
     host.close()

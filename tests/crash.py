@@ -1,6 +1,6 @@
-"""A process that is killed at the n-th moment at which something becomes durable: a commit, a sync, a file in place.
+"""Kill a process at the n-th moment at which something becomes durable: a commit, a sync, a link or a rename.
 
-Between two such moments nothing changes on disk, so that killing at each of them in turn is killing everywhere.
+Between two such moments nothing changes on disk, so killing at each of them in turn covers every point.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from sqlalchemy import event
 
 
 def killed_at(moment: int, action: Callable[[], object]) -> bool:
-    """Run an action in a process of its own that gets SIGKILL at that moment (1, 2, ...); False where the action ended
-    before. An action that fails by itself is an AssertionError."""
+    """Run an action in a child process that gets SIGKILL at that moment (1, 2, ...).
+
+    Returns False if the action ended before that moment. Raises AssertionError if the action fails by itself.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -37,7 +39,7 @@ def killed_at(moment: int, action: Callable[[], object]) -> bool:
 
 
 def arm(moment: int) -> None:
-    """Have this process killed at that moment (1, 2, ...)."""
+    """Make this process kill itself at that moment (1, 2, ...)."""
     passed = 0
 
     def step() -> None:

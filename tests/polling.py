@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread brings about."""
+"""Waiting for the effects of another process or thread."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 LIMIT = 300.0
-"""Seconds after which nothing is expected any more. It is generous: a busy machine is not an error."""
+"""The timeout in seconds. It is generous, because a busy machine is not an error."""
 
 _PAUSE = 0.01
 
 
 def until(happens: Callable[[], object], what: str) -> None:
-    """Wait until something is true. Raises AssertionError, with `what` was waited for, after LIMIT seconds."""
+    """Wait until a condition is true. Raises AssertionError, which names `what` was expected, after LIMIT seconds."""
     deadline = time.monotonic() + LIMIT
     while not happens():
         assert time.monotonic() < deadline, f"not within {LIMIT:.0f} seconds: {what}"

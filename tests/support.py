@@ -1,4 +1,4 @@
-"""Small tools that several tests use."""
+"""Helper functions that several tests use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Transmit = Callable[[bytes], bytes]
 
 @contextmanager
 def connected(reader: str, mode: int = SCARD_SHARE_SHARED) -> Iterator[Transmit]:
-    """A function that sends a command to the card in a reader, T=1; PcscError where PC/SC fails."""
+    """A function that sends a command to the card in a reader with T=1. Raises PcscError if PC/SC fails."""
     with pcsc.connected(reader, mode, SCARD_PROTOCOL_T1) as card:
         yield card.transmit
 
@@ -41,8 +41,10 @@ with connected(sys.argv[1]) as transmit:
 
 
 def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
-    """Answers, in hexadecimal, to commands sent by a program of its own: libpcsclite settles which pcscd it talks to
-    once in a process. Raises AssertionError where PC/SC fails."""
+    """Send commands to a card from a new process, and return the responses in hexadecimal.
+
+    It needs a new process because libpcsclite chooses its pcscd once per process. Raises AssertionError if PC/SC fails.
+    """
     done = subprocess.run(
         [sys.executable, "-c", _CLIENT, reader, *commands],
         capture_output=True, text=True, check=False, timeout=LIMIT, env={**os.environ, **environment},
@@ -52,16 +54,16 @@ def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
 
 
 def run(*command: str, expect: int | None = 0) -> str:
-    """What a program said on both its streams; it must exit with `expect`, where that is given."""
+    """Run a program and return its output on both streams. It must exit with status `expect`, unless that is None."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     if expect is not None:
-        assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {said}"
-    return said
+        assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {output}"
+    return output
 
 
 def until_connected(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = LIMIT) -> None:
-    """Wait until somebody listens on a port, and fail with the log's words where the process has ended before."""
+    """Wait until a server listens on a port. Raises AssertionError with the log if the process ends before that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with socket.socket() as probe:
@@ -70,4 +72,4 @@ def until_connected(port: int, process: subprocess.Popen[bytes], log: Path, seco
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
             break
-    raise AssertionError(f"nobody listens on {port}: {log.read_text(errors='replace')}")
+    raise AssertionError(f"nothing listens on port {port}: {log.read_text(errors='replace')}")

@@ -1,4 +1,4 @@
-"""The rules of the house that a program can keep."""
+"""Checks of the project's own rules on imports, sizes, names and documentation."""
 
 from __future__ import annotations
 
@@ -47,15 +47,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": _ACTORS | {"assembly", "studies"},
     "package": _ACTORS | {"assembly", "studies", "tools"},
 }
-"""Which packages each package imports from, by docs/architecture.md. `package` is `kazashi` itself."""
+"""The packages that each package may import from, by docs/architecture.md. `package` is `kazashi` itself."""
 
 LARGEST_SHARE, LONGEST_MODULE, LONGEST_TABLE = 0.12, 500, 600
 TABLES = {"kazashi.relying_party.conformance", "kazashi.provision_network.uses"}
-"""Packages and modules that are tables or conformance cases for the most part, and may be longer."""
+"""Packages and modules that consist mostly of tables or conformance cases, and may be longer."""
 
 SECONDS_MODULES = {"time", "random", "secrets"}
-"""What only `world` may ask for the time or for chance. The chip is handed its chance; the bridge and the tools tell
-how long things take, and wait."""
+"""Modules that only `world` may use for the time or for random numbers.
+
+The chip gets its random numbers from its caller. The bridge and the tools measure durations, and wait.
+"""
 
 MODULES = dict(modules(ROOT))
 PRODUCT = {name: path for name, path in MODULES.items() if name.partition(".")[0] == "kazashi"}
@@ -79,7 +81,7 @@ def test_imports_run_downward_only(room: str) -> None:
         assert not used - MAY_IMPORT[room] - {room}, f"{name} imports {used - MAY_IMPORT[room] - {room}}"
 
 
-def test_the_rule_has_no_circle_and_names_every_package() -> None:
+def test_the_import_rule_covers_every_package_and_has_no_cycle() -> None:
     assert {folder(path) for path in folders(ROOT).values()} == MAY_IMPORT.keys()
     assert sum(len(floor) for _, floor in floors(rooms(ROOT))) == len(MAY_IMPORT) + len({"benchmarks"})
     order = list(MAY_IMPORT)
@@ -87,7 +89,7 @@ def test_the_rule_has_no_circle_and_names_every_package() -> None:
         assert all(order.index(other) < order.index(room) for other in below), room
 
 
-def test_the_program_prints_the_diagram() -> None:
+def test_the_imports_command_prints_the_diagram() -> None:
     done = run(sys.executable, "-m", "kazashi", "imports", "--json")
     floor = {row["name"].removeprefix("kazashi."): row["floor"] for row in json.loads(done)}
     assert floor.keys() == (MAY_IMPORT.keys() - {"package"}) | {"kazashi", "benchmarks"}
@@ -98,29 +100,29 @@ def test_the_program_prints_the_diagram() -> None:
         assert re.search(rf"^ +{re.escape(room)} +[0-9,]+ lines", drawn, re.MULTILINE), room
 
 
-def circle(found: dict[str, set[str]]) -> set[str]:
-    """Those of some names that reach themselves by way of others, or lie between such; empty where none does."""
-    left = dict(found)
+def in_cycles(imported: dict[str, set[str]]) -> set[str]:
+    """The names that are part of an import cycle, or that lie between two cycles. Empty if there is no cycle."""
+    left = dict(imported)
     while free := [name for name, below in left.items() if not below & left.keys()]:
         for name in free:
             del left[name]
     return set(left)
 
 
-def test_modules_and_packages_import_each_other_in_no_circle() -> None:
+def test_imports_of_modules_and_packages_have_no_cycle() -> None:
     packages = {name if path.stem == "__init__" else name.rpartition(".")[0] for name, path in PRODUCT.items()}
     used = {name: imports(path, set(PRODUCT)) - {name} for name, path in PRODUCT.items()}
     by_package: dict[str, set[str]] = {package: set() for package in packages}
     for name, targets in used.items():
         package = name if name in packages else name.rpartition(".")[0]
         others = {target if target in packages else target.rpartition(".")[0] for target in targets}
-        # A package and one inside it are one room: the outer may be the door of the inner, and its ground.
+        # A package and one inside it count as one: the outer may import the inner, and be imported by it.
         by_package[package] |= {
             other for other in others if not f"{other}.".startswith(f"{package}.")
             and not f"{package}.".startswith(f"{other}.")
         }  # fmt: skip
-    assert circle(by_package) == set()
-    assert circle(used) == set()
+    assert in_cycles(by_package) == set()
+    assert in_cycles(used) == set()
 
 
 def test_setup_lists_every_package() -> None:
@@ -134,13 +136,13 @@ BARE = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
 
 
 def test_nothing_is_imported_by_the_name_of_its_folder() -> None:
-    """From the checkout `import card` works, too, and would load everything twice."""
+    """In the checkout `import card` also works, but loads every module a second time."""
     named = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(sorted(BARE))})\b", re.MULTILINE)
     for path in [*(ROOT / name for name in ("README.md", "CHANGELOG.md")), *ROOT.glob("docs/**/*.md"),
                  *ROOT.glob("examples/**/*"), *MODULES.values()]:  # fmt: skip
         if path.is_file():
-            found = named.search(path.read_text(encoding="utf-8"))
-            assert found is None, f"{path}: {found and found.group()}"
+            match = named.search(path.read_text(encoding="utf-8"))
+            assert match is None, f"{path}: {match and match.group()}"
     for path in MODULES.values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -149,7 +151,7 @@ def test_nothing_is_imported_by_the_name_of_its_folder() -> None:
             assert not {name.partition(".")[0] for name in names} & BARE, path
 
 
-def test_no_package_is_an_attic() -> None:
+def test_no_package_is_too_large() -> None:
     sizes: Counter[str] = Counter()
     for name, path in PRODUCT.items():
         sizes[name if path.stem == "__init__" else name.rpartition(".")[0]] += lines(path)
@@ -158,7 +160,7 @@ def test_no_package_is_an_attic() -> None:
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT.keys() - {"world", "reader_bridge", "tools", "assembly", "studies"}))
-def test_time_and_chance_come_through_world(room: str) -> None:
+def test_time_and_random_numbers_come_from_world(room: str) -> None:
     for path in (path for path in PRODUCT.values() if folder(path) == room):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -166,26 +168,26 @@ def test_time_and_chance_come_through_world(room: str) -> None:
                 names = {alias.name for alias in node.names}
                 assert not names & SECONDS_MODULES, f"{path.relative_to(ROOT)} imports {names}"
             if isinstance(node, ast.Attribute) and node.attr in ("now", "today", "utcnow"):
-                assert "clock" in ast.unparse(node.value), f"{path.relative_to(ROOT)} asks for the time itself"
+                assert "clock" in ast.unparse(node.value), f"{path.relative_to(ROOT)} reads the time itself"
 
 
-def test_modules_stay_readable_at_one_sitting() -> None:
+def test_modules_stay_within_the_size_limit() -> None:
     for name, path in MODULES.items():
         table = name.startswith("tests.") or name in TABLES or name.rpartition(".")[0] in TABLES
         assert lines(path) <= (LONGEST_TABLE if table else LONGEST_MODULE), path
 
 
-def test_every_refusal_has_a_status_word() -> None:
+def test_every_command_rejection_has_a_status_word() -> None:
     def subclasses(kind: type[CommandRejected]) -> set[type[CommandRejected]]:
         direct = set(kind.__subclasses__())
-        return direct.union(*(subclasses(found) for found in direct)) if direct else direct
+        return direct.union(*(subclasses(one) for one in direct)) if direct else direct
 
     for kind in subclasses(CommandRejected) - {TriesLeft}:
         assert isinstance(kind.status, Status), kind
 
 
-def test_nothing_is_read_from_the_names_and_docstrings_of_code() -> None:
-    """A better name or sentence in the code must not change what users see, nor must `python -OO`."""
+def test_no_user_text_comes_from_names_or_docstrings_in_code() -> None:
+    """A new name or docstring must not change what users see, and neither must `python -OO`."""
     for name, path in PRODUCT.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
@@ -205,7 +207,7 @@ def test_no_class_name_is_used_twice() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-def test_every_code_is_an_exception_s_and_every_exception_of_ours_that_has_one_is_found() -> None:
+def test_every_error_code_belongs_to_an_exception() -> None:
     for row in CODES:
         exception = getattr(import_module(row.module), row.exception)
         assert issubclass(exception, Exception)
@@ -213,11 +215,11 @@ def test_every_code_is_an_exception_s_and_every_exception_of_ours_that_has_one_i
 
 
 def test_every_error_is_documented() -> None:
-    words = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     for code in [row.code for row in CODES] + list(REMOTE_ONLY):
-        assert f"`{code}`" in words, f"docs/errors.md has no line for {code}"
+        assert f"`{code}`" in text, f"docs/errors.md has no line for {code}"
     for status in Status:
-        assert f"`{status}`" in words, f"docs/errors.md has no line for {status}"
+        assert f"`{status}`" in text, f"docs/errors.md has no line for {status}"
 
 
 def test_every_statement_about_the_network_has_a_test_or_a_reason() -> None:
@@ -230,13 +232,13 @@ def test_every_statement_about_the_network_has_a_test_or_a_reason() -> None:
     assert sorted(row for row, _ in rows) == sorted(wanted)
     defined = {name for path in (ROOT / "tests").rglob("*.py")
                for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}  # fmt: skip
-    for row, held in rows:
-        tests = re.findall(r"`(test_\w+)`", held)
-        assert tests or re.match("none: .{20}", held), row
-        assert set(tests) <= defined, f"{row} names tests that are not there: {set(tests) - defined}"
+    for row, evidence in rows:
+        tests = re.findall(r"`(test_\w+)`", evidence)
+        assert tests or re.match("none: .{20}", evidence), row
+        assert set(tests) <= defined, f"{row} names tests that do not exist: {set(tests) - defined}"
 
 
-def test_nothing_of_the_real_service_is_issued() -> None:
+def test_no_name_of_the_real_service_is_used() -> None:
     for path in ROOT.rglob("*.py"):
         if ".venv" in path.parts or "tests" in path.parts:
             continue
@@ -245,10 +247,10 @@ def test_nothing_of_the_real_service_is_issued() -> None:
         assert not re.search(r"organisation: str = \"JPKI(-TEST)?\"", text), path
 
 
-def test_ports_are_named_in_one_table() -> None:
-    """`web/ports.py`, where a first port of one's own moves them all."""
+def test_ports_are_defined_in_one_table() -> None:
+    """The table is in `web/ports.py`. Setting the first port moves them all."""
     literal = re.compile(r"\b18[67]\d\d\b")
-    found = [name for name, path in PRODUCT.items() if literal.search(path.read_text(encoding="utf-8"))]
-    assert found == ["kazashi.web.ports"]
+    users = [name for name, path in PRODUCT.items() if literal.search(path.read_text(encoding="utf-8"))]
+    assert users == ["kazashi.web.ports"]
     assert len({port.place for port in PORTS}) == len(PORTS)
     assert all(port.number in RANGE for port in PORTS)

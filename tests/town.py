@@ -1,4 +1,4 @@
-"""A town for tests: its institutions, what its certificates are, and databases for its stores."""
+"""A town for tests: its institutions, its certificates, and databases for its stores."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ SIGNATURE, AUTHENTICATION = CertificateType.SIGNATURE, CertificateType.AUTHENTIC
 
 
 def new_world(directory: Path, keys: KeySource | None = None, storage: str = "", **settings: object) -> World:
-    """A new world whose clock stands at MORNING."""
+    """A new world whose clock is stopped at MORNING."""
     world = open_world(directory, settings=Settings("town", storage, **settings), keys=keys)  # type: ignore[arg-type]
     clock_of(world).stand(MORNING)
     return world
 
 
 def new_institutions(directory: Path, keys: KeySource, storage: str = "", **settings: object) -> Institutions:
-    """The institutions of such a world."""
+    """The institutions of a new world whose clock is stopped at MORNING."""
     return Institutions(new_world(directory, keys, storage, **settings))
 
 
 def clock_of(world: World) -> WorldClock:
-    """The world's clock, as one that can be put."""
+    """The world's clock, as a WorldClock, which can be set."""
     assert isinstance(world.clock, WorldClock)
     return world.clock
 
 
 def later(institutions: Institutions, **span: float) -> datetime:
-    """Take the clock forward (`days=1`), doing what is due on the way; answers the instant."""
+    """Advance the clock (by `days=1`, for example), run the jobs that become due, and return the new time."""
     until = institutions.world.clock.now() + timedelta(**span)
     institutions.advance(until)
     return until
 
 
 def certificates(institutions: Institutions, who: str, kind: CertificateType) -> list[Issued]:
-    """Somebody's certificates of a kind, in the order of their issue."""
+    """A person's certificates of a type, in order of issue."""
     return institutions.authorities[kind].of_holder(institutions.registry.find(who).code)
 
 
 def standing(institutions: Institutions, who: str, kind: CertificateType) -> CertificateStatus:
-    """How somebody's last certificate of a kind stands now."""
+    """The current status of a person's last certificate of a type."""
     return institutions.revocations[kind].status(certificates(institutions, who, kind)[-1].serial)
 
 
 def loaded(issued: Issued) -> x509.Certificate:
-    """A certificate as `cryptography` reads it."""
+    """A certificate, parsed by `cryptography`."""
     return x509.load_der_x509_certificate(issued.certificate)
 
 
 @contextmanager
 def fresh_database(url: str) -> Iterator[str]:
-    """The URL of a new database on a server; it is dropped afterwards."""
+    """The URL of a new database on a server. It is dropped afterwards."""
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    made = sa.make_url(url).set(database=name)
+    database = sa.make_url(url).set(database=name)
     try:
-        yield made.render_as_string(hide_password=False)
+        yield database.render_as_string(hide_password=False)
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,1 +1,1 @@
-"""The ground under every HTTP surface: the guard, mutual TLS, pages, origins."""
+"""What every HTTP server here is built on: limits and error responses, mutual TLS, pages, origins, ports."""

@@ -1,4 +1,4 @@
-"""One guard for every HTTP surface: how large a request's body may be, and which status and code an error gets."""
+"""Limits on request bodies, and error responses, for every HTTP server."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyTooLarge(HTTPException):
-    """A request's body is larger than its surface allows (413 Content Too Large; RFC 9110, 15.5.14).
+    """A request's body is larger than the server allows (413 Content Too Large; RFC 9110, 15.5.14).
 
-    Frameworks turn other exceptions that occur while they read a body into errors of their own. They let an
-    HTTPException pass.
+    It is an HTTPException because frameworks pass those on. They turn any other exception that occurs while they read a
+    body into an error of their own.
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(413, f"a request has at most {limit} bytes")
+        super().__init__(413, f"the body of a request must not exceed {limit} bytes")
 
     def __str__(self) -> str:
         return self.detail
 
 
 def bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """`receive` for a request whose body has at most `limit` bytes. It raises BodyTooLarge at the first call where the
-    request declares a longer body, and otherwise as soon as more bytes have come."""
+    """A `receive` for a request whose body may have at most `limit` bytes.
+
+    It raises BodyTooLarge at the first call if the request declares a longer body, and otherwise as soon as more bytes
+    have arrived.
+    """
     declared = next((int(value) for name, value in scope["headers"]
                      if name == b"content-length" and value.isdigit()), 0)  # fmt: skip
     received = 0
@@ -49,8 +52,10 @@ def bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """How a surface reports a type of error: the HTTP status, a stable code, the message (in which `{}` stands for the
-    error's own), and headers."""
+    """How a server reports a type of error: HTTP status, stable code, message and headers.
+
+    In `message`, `{}` is replaced by the error's own message.
+    """
 
     status: int
     code: str = ""
@@ -59,15 +64,16 @@ class Problem:
 
 
 Shape = Callable[[Exception, str, str], Any]
-"""The JSON content that reports an error on a surface, from the error, its code and its message."""
+"""Makes a server's JSON error response from the error, its code and its message."""
 
 TOO_LARGE = Problem(413, "too-large")
 
 
 class Guard:
-    """A surface's bound on bodies (in bytes), its table of errors, and the one shape in which it reports them.
+    """A server's limit on request bodies (in bytes), its table of errors, and the shape of its error responses.
 
-    An error is looked up by its class, then by its base classes. What is not in the table is a defect, and gets 500.
+    An error is looked up by its class, then by its base classes. An error that is not in the table is a bug, and gets
+    status 500.
     """
 
     def __init__(self, limit: int, problems: Mapping[type[Exception], Problem], shape: Shape) -> None:
@@ -82,7 +88,7 @@ class Guard:
             application.add_exception_handler(error, self._report)
 
     def response(self, error: Exception) -> Response:
-        """The response that reports an error of the table."""
+        """The response for an error that is in the table."""
         problem = next(self._problems[cls] for cls in type(error).__mro__ if cls in self._problems)
         content = self._shape(error, problem.code, printable(problem.message.format(error)))
         return JSONResponse(content, problem.status, dict(problem.headers))
@@ -92,12 +98,12 @@ class Guard:
 
 
 def printable(value: object) -> str:
-    """Text of which nothing is left that UTF-8 has no form for, such as half a surrogate pair out of a request."""
+    """The value as text that UTF-8 can encode. Anything else, such as half a surrogate pair, is replaced by `?`."""
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 class _BodyLimit:
-    """Middleware that bounds each request's body."""
+    """Middleware that limits the size of each request's body."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app

@@ -1,5 +1,7 @@
-"""TLS in which both ends show a certificate, under an authority of a service's own: tills and their centre,
-institutions and their network. Which certificate was shown is told to the application."""
+"""Mutual TLS under a service's own authority, for tills and their centre, and for institutions and their network.
+
+The application learns which certificate the client presented.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _LIFETIME = timedelta(days=365 * 20)
-"""Before and after the world's time: TLS looks at the machine's clock, which is another."""
+"""The validity before and after the world's time. It is long because TLS uses the machine's clock, which differs."""
 
 _SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: the common name of the certificate that was shown, and its unit. Empty for nobody."""
+    """The other end of a connection: its certificate's common name and unit. Both are empty without a certificate."""
 
     name: str = ""
     unit: str = ""
@@ -40,7 +42,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A certificate, its key, and the authority's certificate under which the other end's must stand; all PEM."""
+    """A certificate, its key, and the certificate of the authority that must have issued the other end's; all PEM."""
 
     certificate: bytes
     key: bytes
@@ -51,7 +53,7 @@ class ServiceAuthority:
     """The authority of one service."""
 
     def __init__(self, name: str, key: bytes, certificate: bytes) -> None:
-        """Both are PEM, as `begin` has made them."""
+        """Load an authority from its private key and certificate, both PEM, as made by `begin`."""
         loaded = serialization.load_pem_private_key(key, None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         self._name = name
@@ -60,25 +62,25 @@ class ServiceAuthority:
 
     @classmethod
     def begin(cls, name: str, now: datetime) -> ServiceAuthority:
-        """A new one. Whoever begins it keeps `key` and `certificate`."""
+        """Create a new authority. The caller must store its `key` and `certificate`."""
         key = ec.generate_private_key(ec.SECP256R1())
         root = _certificate(name, "", key.public_key(), key, name, now, ca=True)
         return cls(name, pem_of(key), root.public_bytes(serialization.Encoding.PEM))
 
     @property
     def key(self) -> bytes:
-        """Its private key, as PEM."""
+        """The authority's private key, as PEM."""
         return pem_of(self._key)
 
     def issue(
         self, name: str, key: ec.EllipticCurvePublicKey, now: datetime, *, unit: str = "", host: str = ""
     ) -> bytes:  # fmt: skip
-        """A certificate (PEM) for a client of that name, or for a server at `host` that may be a client too."""
+        """Issue a certificate (PEM) to a client, or to a server at `host`, which may be a client too."""
         issued = _certificate(name, unit, key, self._key, self._name, now, host=host)
         return issued.public_bytes(serialization.Encoding.PEM)
 
     def credentials(self, name: str, now: datetime, *, unit: str = "", host: str = "") -> Credentials:
-        """The same for a new key, with that."""
+        """Generate a key and issue a certificate for it, as `issue` does."""
         key = ec.generate_private_key(ec.SECP256R1())
         return Credentials(
             self.issue(name, key.public_key(), now, unit=unit, host=host), pem_of(key), self.certificate
@@ -86,21 +88,21 @@ class ServiceAuthority:
 
 
 class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's own protocol, which also tells the application whose certificate was shown."""
+    """uvicorn's protocol, which also passes the client's certificate subject to the application."""
 
     peer = Peer()
 
     def connection_made(self, transport: Any) -> None:
-        """A connection, its handshake done."""
+        """Read the client's certificate after the handshake."""
         super().connection_made(transport)
         handshake = transport.get_extra_info("ssl_object")
-        shown = handshake.getpeercert(binary_form=True) if handshake is not None else None
-        if shown:
-            subject = x509.load_der_x509_certificate(shown).subject
+        certificate = handshake.getpeercert(binary_form=True) if handshake is not None else None
+        if certificate:
+            subject = x509.load_der_x509_certificate(certificate).subject
             self.peer = Peer(_only(subject, NameOID.COMMON_NAME), _only(subject, NameOID.ORGANIZATIONAL_UNIT_NAME))
 
     def on_message_begin(self) -> None:
-        """A request."""
+        """Add the client to the request's scope."""
         super().on_message_begin()
         self.scope[_PEER] = self.peer  # type: ignore[literal-required]
 
@@ -109,14 +111,16 @@ _PEER = "kazashi.peer"
 
 
 def peer_of(scope: Any) -> Peer:
-    """Who asks, from a request's ASGI scope; nobody where another protocol serves."""
-    found = scope.get(_PEER)
-    return found if isinstance(found, Peer) else Peer()
+    """The client of a request, from its ASGI scope; an empty Peer if the server does not use PeerProtocol."""
+    peer = scope.get(_PEER)
+    return peer if isinstance(peer, Peer) else Peer()
 
 
 def serving(credentials: Credentials, directory: Path, host: str, port: int) -> dict[str, Any]:
-    """How uvicorn serves an application to whoever shows a certificate of the authority, and to nobody else. The
-    server's key is written into a directory of the caller's, for its owner alone."""
+    """uvicorn options to serve an application only to clients with a certificate of the authority.
+
+    The server's key is written into `directory`, readable by its owner only.
+    """
     paths = {}
     for name, content in (("server.pem", credentials.certificate), ("server.key", credentials.key),
                           ("authority.pem", credentials.authority)):  # fmt: skip
@@ -132,9 +136,9 @@ def serving(credentials: Credentials, directory: Path, host: str, port: int) -> 
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:
-    """How a client meets such a server. Raises OSError and ValueError for credentials that are none."""
+    """A TLS context for a client of such a server. Raises OSError and ValueError for unusable credentials."""
     context = ssl.create_default_context(cadata=credentials.authority.decode("ascii"))
-    # Python reads a certificate and its key from a file only.
+    # Python reads a certificate and its key only from a file.
     with tempfile.NamedTemporaryFile() as file:
         file.write(credentials.certificate + credentials.key)
         file.flush()
@@ -143,53 +147,62 @@ def client_context(credentials: Credentials) -> ssl.SSLContext:
 
 
 def client(credentials: Credentials, address: str) -> httpx.Client:
-    """A client whose connections are kept, at https://HOST:PORT. Raises OSError, ValueError and httpx.InvalidURL."""
+    """An HTTP client with persistent connections to https://HOST:PORT.
+
+    Raises OSError, ValueError and httpx.InvalidURL.
+    """
     context = client_context(credentials)
     if not address.startswith("https://"):
-        raise ValueError(f"{address!r} is no https://HOST:PORT")
+        raise ValueError(f"{address!r} is not of the form https://HOST:PORT")
     return httpx.Client(base_url=address, verify=context, timeout=_SECONDS, trust_env=False)
 
 
 class JsonConnection:
-    """One connection to such a server that is kept, for JSON there and back. It takes a fraction of what a client of
-    general use takes, where small messages go all the time."""
+    """One persistent connection to such a server, for JSON requests and responses.
+
+    For a steady stream of small messages it takes a fraction of the time of a general-purpose HTTP client.
+    """
 
     def __init__(self, credentials: Credentials, address: str, seconds: float = _SECONDS) -> None:
-        """`address` is https://HOST:PORT; nothing is waited for longer than so many seconds. Raises OSError and
-        ValueError."""
+        """Prepare the connection. `address` is https://HOST:PORT, and `seconds` is the timeout of every operation.
+
+        Raises OSError and ValueError.
+        """
         parts = urlsplit(address)
         if parts.scheme != "https" or not parts.hostname or parts.port is None:
-            raise ValueError(f"{address!r} is no https://HOST:PORT")
+            raise ValueError(f"{address!r} is not of the form https://HOST:PORT")
         self._connection = http.client.HTTPSConnection(
             parts.hostname, parts.port, context=client_context(credentials), timeout=seconds
         )
         self._turn = Lock()
 
     def open(self) -> None:
-        """Shake hands now rather than with the first question. Raises OSError."""
+        """Connect and do the handshake now rather than at the first request. Raises OSError."""
         self._connection.connect()
 
     def post(self, path: str, body: Any) -> tuple[int, bytes]:
-        """Status and content of the answer. Raises OSError and http.client.HTTPException; the next call then begins
-        with a new connection."""
-        return self._ask("POST", path, json.dumps(body))
+        """Send a POST request with a JSON body, and return the response's status and content.
+
+        Raises OSError and http.client.HTTPException; the next call then opens a new connection.
+        """
+        return self._request("POST", path, json.dumps(body))
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """The same for a question without a body."""
-        return self._ask("GET", path, None)
+        """Send a GET request, and return the response's status and content. Raises what `post` raises."""
+        return self._request("GET", path, None)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
-    def _ask(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-        with self._turn:  # two threads would read each other's answers
+    def _request(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+        with self._turn:  # otherwise two threads could read each other's responses
             if self._connection.sock is not None and _readable(self._connection.sock):
-                self._connection.close()  # nobody has asked: the server has ended an idle connection
+                self._connection.close()  # readable without a request: the server has closed the idle connection
             try:
                 self._connection.request(method, path, body, {"Content-Type": "application/json"})
-                answer = self._connection.getresponse()
-                return answer.status, answer.read()
+                response = self._connection.getresponse()
+                return response.status, response.read()
             except (OSError, http.client.HTTPException):
                 self._connection.close()
                 raise
@@ -202,16 +215,16 @@ def _readable(connection: socket.socket) -> bool:
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key as PEM, which nothing protects."""
+    """A private key as unencrypted PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )  # fmt: skip
 
 
 def _only(subject: x509.Name, kind: x509.ObjectIdentifier) -> str:
-    """What a subject has of a kind, if that is one thing."""
-    found = subject.get_attributes_for_oid(kind)
-    return str(found[0].value) if len(found) == 1 else ""
+    """The value of a subject's attribute, or an empty string if it does not occur exactly once."""
+    attributes = subject.get_attributes_for_oid(kind)
+    return str(attributes[0].value) if len(attributes) == 1 else ""
 
 
 def _host(name: str) -> x509.GeneralName:

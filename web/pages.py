@@ -1,4 +1,4 @@
-"""Pages for people, in Japanese and English: rendered from templates, with safe headers."""
+"""HTML pages in Japanese and English, rendered from templates and sent with security headers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from kazashi.web.templates import environment
 from kazashi.world.rng import new_token
 
 Bilingual = tuple[str, str]
-"""A sentence in Japanese, and the same in English."""
+"""A sentence in Japanese, and its translation into English."""
 
 
 class Pages:
-    """The pages whose templates stand in the folder `templates` of a package."""
+    """The pages whose templates are in the folder `templates` of a package."""
 
     def __init__(self, package: str) -> None:
         self._environment = environment(package)
@@ -20,8 +20,11 @@ class Pages:
     def page(
         self, template: str, *, status: int = 200, form_action: str = "'self'", **values: object
     ) -> HTMLResponse:  # fmt: skip
-        """A page. Nothing is loaded, framed, or sent anywhere but to `form_action`; styles and scripts need the nonce
-        that the template is given."""
+        """Render a page. `values` are the template's variables.
+
+        Its policy lets it load nothing, be framed nowhere, and send forms to `form_action` only. Styles and scripts
+        need the nonce that the template gets.
+        """
         nonce = new_token(128)
         policy = (
             f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action {form_action}; "
@@ -38,16 +41,19 @@ _PAGES = Pages("kazashi.web")
 
 
 def welcome(sentence: Bilingual) -> HTMLResponse:
-    """A page that says what runs here."""
+    """A page that says which server this is."""
     return _PAGES.page("welcome.html", sentence=sentence)
 
 
 def refusal(*trouble: Bilingual, status: int = 400) -> HTMLResponse:
-    """A page that says what went wrong, and leads nowhere."""
+    """An error page, without links or forms."""
     return _PAGES.page("refusal.html", status=status, form_action="'none'", trouble=trouble)
 
 
 def onward(address: str) -> HTMLResponse:
-    """A page that goes on to an address of the same site by itself. A redirect would belong to the form that led here,
-    whose page allows one site only, and would not carry what the browser keeps for this one."""
+    """A page that forwards the browser to another URL of the same site.
+
+    A redirect would not do. It would count as part of the form submission that led here, whose page allows one site
+    only, and it would not send the cookies that the browser keeps for this site.
+    """
     return _PAGES.page("onward.html", form_action="'none'", address=address)

@@ -1,6 +1,6 @@
-"""The ports that servers of one instance listen on, all on loopback: one table.
+"""The table of ports on which the servers of one instance listen, all on loopback.
 
-Two users of one machine give each other room with `KAZASHI_FIRST_PORT`, to which all of them are counted.
+All numbers are relative to `KAZASHI_FIRST_PORT`, so that two users of one machine can use different ports.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import sys
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-"""Where servers listen."""
+"""The address on which servers listen."""
 
 _COUNT = 20
 
 
 def _range(first: str) -> range:
     if not first.isdecimal() or not 1024 <= int(first) <= 65536 - _COUNT:
-        sys.exit(f"kazashi: KAZASHI_FIRST_PORT is {first!r}; give a number from 1024 to {65536 - _COUNT} [usage]")
+        sys.exit(f"kazashi: KAZASHI_FIRST_PORT is {first!r}; set it to a number from 1024 to {65536 - _COUNT} [usage]")
     return range(int(first), int(first) + _COUNT)
 
 
@@ -27,7 +27,7 @@ RANGE = _range(os.environ.get("KAZASHI_FIRST_PORT", "18600"))
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port: its number counted from the first one, what listens there, and how clients name it."""
+    """A port: its offset from the first port, the server that listens on it, and the scheme and host of its URL."""
 
     place: int
     listener: str
@@ -36,7 +36,7 @@ class Port:
 
     @property
     def number(self) -> int:
-        """The number, which is what a server listens on unless it is told another."""
+        """The port number. A server listens on it unless it is given another."""
         return RANGE[self.place]
 
     @property
@@ -48,7 +48,7 @@ class Port:
 CONSOLE = Port(0, "the console")
 AUTHORITIES = Port(1, "the authorities: OCSP, revocation lists, services to verifiers")
 DIRECTORY = Port(2, "the authorities' directory", "ldap")
-DESK = Port(3, "J-LIS's desk between certificates and codes", "https", "localhost")
+DESK = Port(3, "the J-LIS office between certificates and codes", "https", "localhost")
 CORE = Port(4, "the core of the provision network", "https", "localhost")
 MUNICIPAL = Port(5, "the municipalities' interface system", "https", "localhost")
 PENSION = Port(6, "the pension service's interface system", "https", "localhost")
@@ -65,4 +65,4 @@ PORTS = (
     CONSOLE, AUTHORITIES, DIRECTORY, DESK, CORE, MUNICIPAL, PENSION, PORTAL_MESSAGES, PORTAL, AGENT, SITE, PROVIDER,
     PLATFORM, CENTRE, REFUND_PORTAL,
 )  # fmt: skip
-"""The table. Ports of no entry are taken by further servers, the first free one each."""
+"""The table of ports. Each further server takes the first free port that has no entry."""

@@ -1,3 +1,5 @@
-"""One bench's home: its settings, clock, randomness, key source, storage and paths. The only seam to time, chance and
-disk: nothing above the chip asks the operating system for any of them.
+"""The state of one world: its settings, clock, random numbers, key source, storage and paths.
+
+All access to the time, to randomness and to the disk goes through this package. Nothing above the chip asks the
+operating system for any of them.
 """

@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all, whenever the program is killed."""
+"""Atomic file writes: a file is complete or absent, no matter when the program is killed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ Piece = bytes | bytearray | memoryview
 
 
 def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 0o666) -> None:
-    """Replace a file with new content, which is on disk before it takes the old one's place; text is encoded as UTF-8.
-    `mode` are the new file's permissions, less the process's umask. Raises OSError; then the old file is unchanged."""
+    """Replace a file with new content atomically. Text is encoded as UTF-8.
+
+    The new content is on disk before it replaces the old file. `mode` is the new file's permissions, reduced by the
+    process's umask. Raises OSError; the old file is then unchanged.
+    """
     pieces = [content.encode()] if isinstance(content, str) else content
     if isinstance(pieces, bytes | bytearray | memoryview):
         pieces = [pieces]
@@ -26,8 +29,10 @@ def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Replace a file the same way, by a function that writes the new content under the path that it is given. Raises
-    what the function raises, and OSError; then the old file is unchanged."""
+    """Replace a file atomically. `write` gets a path and writes the new content there.
+
+    Raises what `write` raises, and OSError; the old file is then unchanged.
+    """
     unfinished = _unfinished(path)
     try:
         write(unfinished)
@@ -38,8 +43,10 @@ def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def create_whole(path: Path, content: str) -> bool:
-    """Create a file of UTF-8 text the same way. Returns False where there is one already, which stays as it is: of
-    several programs that create one file, the first succeeds. Raises OSError."""
+    """Create a file of UTF-8 text atomically. Returns False, and changes nothing, if the file already exists.
+
+    If several programs create the same file, the first one succeeds. Raises OSError.
+    """
     unfinished = _unfinished(path)
     try:
         unfinished.write_text(content, encoding="utf-8")
@@ -53,19 +60,21 @@ def create_whole(path: Path, content: str) -> bool:
 
 
 def is_unfinished(path: Path, name: str) -> bool:
-    """Whether a path is what a program has written of a file of that name, or was killed while it did."""
+    """Whether a path is the unfinished copy of a file called `name`, of a program that is writing or was killed."""
     return path.match(f".{name}.*.new")
 
 
 def clear_unfinished(directory: Path, name: str = "*") -> None:
-    """Remove what killed programs left of files, or of those of that name, in a directory in which no other program
-    writes them."""
+    """Remove the unfinished copies that killed programs left in a directory, of all files or of those called `name`.
+
+    No other program may be writing these files in the directory.
+    """
     for path in directory.glob(f".{name}.*.new"):
         path.unlink()
 
 
 def _unfinished(path: Path) -> Path:
-    """A path beside a file that no other writer uses, in this process or another."""
+    """A path in the same directory that no other writer uses, in this process or another."""
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
 
 

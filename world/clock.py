@@ -1,4 +1,4 @@
-"""The bench's time. Japan has one time zone and no summer time, and its law counts days in it."""
+"""The time in a world. Japan has one time zone and no summer time, and its law counts days in that zone."""
 
 from __future__ import annotations
 
@@ -14,40 +14,39 @@ JST = timezone(timedelta(hours=9), "JST")
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The present instant, in UTC, with whole seconds."""
+        """The current time in UTC, in whole seconds."""
 
 
 class SystemClock:
     """The machine's own time."""
 
     def now(self) -> datetime:
-        """The present instant, in UTC, with whole seconds."""
+        """The current time in UTC, in whole seconds."""
         return datetime.now(UTC).replace(microsecond=0)
 
 
 class FixedClock:
-    """A clock that stands where it was put, so that a run can be repeated."""
+    """A clock that only moves when it is set, so that a run can be repeated."""
 
     def __init__(self, instant: datetime) -> None:
         self._instant = _aware(instant)
 
     def now(self) -> datetime:
-        """The present instant, in UTC, with whole seconds."""
+        """The current time in UTC, in whole seconds."""
         return self._instant
 
     def stand(self, instant: datetime) -> None:
-        """Put the clock to an instant."""
+        """Set the clock to an instant."""
         self._instant = _aware(instant)
 
 
 class WorldClock:
-    """A world's clock, kept in a file that every process of the world reads: it runs, ahead of the machine's time by
-    some offset, or it stands.
+    """A world's clock, kept in a file that every process of the world reads.
 
-    Without a file it is the machine's time.
+    It either runs, at an offset from the machine's time, or it is stopped. Without a file it is the machine's time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,26 +54,26 @@ class WorldClock:
         self._read: tuple[int, datetime | None, timedelta] = (0, None, timedelta())
 
     def now(self) -> datetime:
-        """The present instant, in UTC, with whole seconds."""
-        standing, offset = self._setting()
-        return standing or SystemClock().now() + offset
+        """The current time in UTC, in whole seconds."""
+        stopped_at, offset = self._setting()
+        return stopped_at or SystemClock().now() + offset
 
     @property
     def stands(self) -> bool:
-        """Whether time passes only when somebody says so."""
+        """Whether the clock is stopped, so that it only moves when it is set."""
         return self._setting()[0] is not None
 
     def stand(self, instant: datetime) -> None:
-        """Put the clock to an instant, where it stands."""
+        """Set the clock to an instant and stop it there."""
         self._write({"standing": _aware(instant).isoformat()})
 
     def run(self, instant: datetime | None = None) -> None:
-        """Let the clock run, from an instant (default: from where it is)."""
+        """Let the clock run from an instant (default: from its current time)."""
         offset = _aware(instant or self.now()) - SystemClock().now()
         self._write({"offset_seconds": int(offset.total_seconds())})
 
     def move(self, instant: datetime) -> None:
-        """Put the clock to an instant; it stands or runs there as it did before."""
+        """Set the clock to an instant. It stays stopped, or goes on running, as before."""
         if self.stands:
             self.stand(instant)
         else:
@@ -86,9 +85,9 @@ class WorldClock:
         except FileNotFoundError:
             return None, timedelta()
         if self._read[0] != changed:
-            written = json.loads(self._path.read_text(encoding="ascii"))
-            standing = datetime.fromisoformat(written["standing"]) if "standing" in written else None
-            self._read = (changed, standing, timedelta(seconds=written.get("offset_seconds", 0)))
+            setting = json.loads(self._path.read_text(encoding="ascii"))
+            stopped_at = datetime.fromisoformat(setting["standing"]) if "standing" in setting else None
+            self._read = (changed, stopped_at, timedelta(seconds=setting.get("offset_seconds", 0)))
         return self._read[1], self._read[2]
 
     def _write(self, setting: dict[str, object]) -> None:
@@ -108,43 +107,43 @@ def today(clock: Clock) -> date:
 
 
 def end_of_day(day: date) -> datetime:
-    """The last second of a day in Japan, in UTC: the shape of every notAfter."""
+    """The last second of a day in Japan, in UTC. Every notAfter is such an instant."""
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=JST).astimezone(UTC)
 
 
 def in_japan(day: date, hour: int = 0, minute: int = 0) -> datetime:
-    """An hour of a day in Japan, in UTC."""
+    """A time of day in Japan, in UTC."""
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=JST).astimezone(UTC)
 
 
 def epoch(instant: datetime) -> int:
-    """Seconds since 1970, the form in which stores keep instants."""
+    """The instant in seconds since 1970, as stores keep it."""
     return int(instant.timestamp())
 
 
 def from_epoch(seconds: int) -> datetime:
-    """The instant in UTC of seconds since 1970."""
+    """The instant, in UTC, that is given in seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def instant_of(words: str) -> datetime:
-    """An instant as people write one: a date (its midnight in Japan), or ISO 8601, in Japan where it has no time zone.
+def instant_of(text: str) -> datetime:
+    """Parse an instant: a date (midnight in Japan) or ISO 8601. Without a time zone it is in Japanese time.
 
-    Raises ValueError with words that say what is taken.
+    Raises ValueError with a message that shows the accepted forms.
     """
     try:
-        instant = datetime.fromisoformat(words)
+        instant = datetime.fromisoformat(text)
         return (instant if instant.tzinfo else instant.replace(tzinfo=JST)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{words!r} is no instant; write 2027-01-31 or 2027-01-31T12:00+09:00") from None
+        raise ValueError(f"{text!r} is not a date or time; write 2027-01-31 or 2027-01-31T12:00+09:00") from None
 
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def duration_of(words: str) -> timedelta:
-    """A span of time as people write one: 90m, 12h, 400d, 2w. Raises ValueError with words that say what is taken."""
-    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", words)
-    if not found:
-        raise ValueError(f"{words!r} is no span of time; write 90m, 12h, 400d or 2w")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def duration_of(text: str) -> timedelta:
+    """Parse a duration: 90m, 12h, 400d or 2w. Raises ValueError with a message that shows the accepted forms."""
+    match = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a duration; write 90m, 12h, 400d or 2w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -14,17 +14,19 @@ from kazashi.world.storage import Position
 
 
 class Log(Protocol):
-    """The function that adds to a log."""
+    """The function that adds an event to a log."""
 
     def __call__(
         self, connection: sa.Connection, at: datetime, what: str, detail: Mapping[str, Any], **columns: object
     ) -> None:
-        """Add an event, in the transaction of the command that it tells of."""
+        """Add an event, in the same transaction as the change that it records."""
 
 
 def event_table(metadata: sa.MetaData, *columns: sa.Column[Any]) -> tuple[sa.Table, Log]:
-    """The event log of a store, and the function that adds to it. `columns` are what an actor looks events up by, such
-    as a serial number; everything else stands in `detail`."""
+    """The event log of a store, and the function that adds to it.
+
+    `columns` are what an actor looks events up by, such as a serial number. Everything else goes into `detail`.
+    """
     table = sa.Table(
         "event", metadata,
         sa.Column("position", Position, primary_key=True),
@@ -43,10 +45,10 @@ def event_table(metadata: sa.MetaData, *columns: sa.Column[Any]) -> tuple[sa.Tab
 
 
 def event_row(at: datetime, what: str, detail: Mapping[str, Any], **columns: object) -> dict[str, object]:
-    """An event as a row of the log, for a command that adds many at once."""
+    """An event as a row of the log, for a command that adds many rows at once."""
     return {"at": epoch(at), "what": what, "detail": json.dumps(detail, ensure_ascii=False), **columns}
 
 
 def word_becomes_what(connection: sa.Connection) -> None:
-    """The migration of the stores whose log called `word` what all others call `what`."""
+    """Migrate a store whose log has a column `word`: all other logs call it `what`."""
     connection.execute(sa.text("ALTER TABLE event RENAME COLUMN word TO what"))

@@ -1,4 +1,4 @@
-"""Group commit: writes that arrive while a transaction is being written share the next one."""
+"""Group commit: writes that arrive while a transaction is being committed share the next transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class _Job:
-    """A write that a caller waits for."""
+    """A write that a caller is waiting for."""
 
     def __init__(self, action: Callable[[sa.Connection], Any]) -> None:
         self.action = action
@@ -27,14 +27,14 @@ class _Job:
         self.error: Exception | None = None
 
     def outcome(self) -> Any:
-        """The action's result. Raises what the write raised."""
+        """Return the action's result. Raises what the write raised."""
         if self.error is not None:
             raise self.error
         return self.result
 
 
 class GroupCommit:
-    """Writes of one store by many threads or coroutines at once. Each is durable when its caller goes on."""
+    """Concurrent writes to one store by many threads or coroutines. A write is durable when its call returns."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -43,9 +43,11 @@ class GroupCommit:
         self._flushing: asyncio.Future[None] | None = None
 
     def run(self, action: Callable[[sa.Connection], _Result]) -> _Result:
-        """Run an action in a transaction that it shares with the others that wait; returns its result. Raises what the
-        action raises, and StoreFailed; then nothing of it was written, and the others are not affected. An action may
-        be started twice."""
+        """Run an action in a transaction shared with other waiting actions, and return its result.
+
+        Raises what the action raises, and StoreFailed. Nothing of it was written then, and the other actions are not
+        affected. An action may be started twice.
+        """
         job = _Job(action)
         self._waiting.append(job)
         self._flush(job)
@@ -53,35 +55,36 @@ class GroupCommit:
         return result
 
     async def run_async(self, action: Callable[[sa.Connection], _Result]) -> _Result:
-        """The same for coroutines of one event loop: many wait for one thread."""
+        """Run an action as `run` does, for the coroutines of one event loop. Many coroutines wait for one thread."""
         job = _Job(action)
         self._waiting.append(job)
         while not job.done:
             if self._flushing is None or self._flushing.done():
                 self._flushing = asyncio.ensure_future(asyncio.to_thread(self._flush, job))
-            await asyncio.shield(self._flushing)  # a caller who gives up does not end the others' wait
+            await asyncio.shield(self._flushing)  # a caller that is cancelled does not end the others' wait
         result: _Result = job.outcome()
         return result
 
     def _flush(self, job: _Job) -> None:
-        """Write everything that waits, unless another caller has written this job meanwhile."""
+        """Write everything that waits, unless another caller has already written this job."""
         with self._lock:
             if job.done:
                 return
             batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
             try:
                 self._write(batch)
-            except BaseException:  # the program is ending; nobody may take their write for committed
-                for left in batch:
-                    if not left.done:
-                        left.error, left.done = StoreFailed("the program ended before the write was committed"), True
+            except BaseException:  # the program is ending; no caller may believe that its write was committed
+                for unwritten in batch:
+                    if not unwritten.done:
+                        unwritten.error = StoreFailed("the program ended before the write was committed")
+                        unwritten.done = True
                 raise
 
     def _write(self, batch: list[_Job]) -> None:
         error = self._commit(batch)
         outage: Exception | None = None
         for job in batch:
-            # An action that fails takes only itself down; a store that fails is not waited for again by each job.
+            # An action that fails affects only itself. If the store fails, the other jobs do not each wait for it.
             job.error = outage or (self._commit([job]) if error and len(batch) > 1 else error)
             outage = job.error if _is_outage(job.error) else None
             job.done = True
@@ -105,8 +108,10 @@ _POSTGRESQL_OUTAGES = ("08", "53", "57")
 
 
 def _is_outage(error: Exception | None) -> bool:
-    """Whether the store itself has failed: a full disk, a lock, a lost connection. Databases report an action's own
-    mistakes, such as malformed JSON, under the same class of exception."""
+    """Whether the store itself has failed: a full disk, a lock, a lost connection.
+
+    Databases report an action's own mistakes, such as malformed JSON, with the same class of exception.
+    """
     cause = error.__cause__ if isinstance(error, StoreFailed) else None
     if not isinstance(cause, OperationalError):
         return False

@@ -1,4 +1,4 @@
-"""The world directory: one bench's whole state on disk."""
+"""The world directory: the complete state of one world on disk."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from kazashi.world.settings import Settings
 from kazashi.world.storage import Migration, Store, store_at
 
 FORMAT = 3
-"""Of the world's directory. 3: every store carries a version, which programs for format 2 would not look at."""
+"""The format of the world's directory. In format 3 every store has a version, which programs for format 2 ignore."""
 CONTROL_SOCKET = "control.sock"
-"""Where a running instance takes commands, in `World.run`."""
+"""The socket in `World.run` on which a running instance takes commands."""
 
 _RUN = "run"
-_MARK = "world.json"
+_SETTINGS_FILE = "world.json"
 
 
 class WorldUnusable(Exception):
-    """The directory cannot serve as a world; the message says why and what to do. Nothing in it was changed."""
+    """The directory cannot be used as a world. The message says why and what to do. Nothing in it was changed."""
 
 
 class WorldMissing(Exception):
-    """No world has begun in the directory, and what was asked for only reads. Nothing was made there."""
+    """There is no world in the directory, and the command only reads. Nothing was created."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A bench: where it lives, what was settled at its beginning, its clock and its source of keys."""
+    """A world: its directory, the settings that it was created with, its clock and its source of keys."""
 
     directory: Path
     settings: Settings
@@ -50,51 +50,51 @@ class World:
 
     @property
     def seed(self) -> str:
-        """What the world's people, numbers and events are a function of."""
+        """The seed from which the world's people, numbers and events are derived."""
         return self.settings.seed
 
     @property
     def cards(self) -> Path:
-        """Where the card images are."""
+        """The directory of the card images."""
         return self.directory / "cards"
 
     @property
     def run(self) -> Path:
-        """What belongs to the running bench: sockets, logs, process numbers."""
+        """The directory of the running instance: sockets, logs, process IDs."""
         return self.directory / _RUN
 
     @property
     def publication(self) -> Path:
-        """Where the authorities publish their certificates and revocation lists."""
+        """The directory in which the authorities publish their certificates and revocation lists."""
         return self.directory / "publication"
 
     def store(self, actor: str, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> Store:
-        """The actor's own store, with its tables as `Store.prepare` says. Raises StoreTooNew and StoreFailed."""
+        """The actor's own store, with its tables prepared (see `Store.prepare`). Raises StoreTooNew and StoreFailed."""
         store = self.store_to_study(actor)
         store.prepare(metadata, migrations)
         return store
 
     def store_to_study(self, actor: str) -> Store:
-        """The store of any actor as it is, for a study that reads across stores."""
+        """The store of any actor, for a study that reads across stores. Its tables are neither made nor migrated."""
         if actor not in self._stores:
             self._stores[actor] = store_at(self.directory / "stores", self.settings.storage, actor)
         return self._stores[actor]
 
     def close(self) -> None:
-        """Let go of every store; each is opened again when it is next needed."""
+        """Close every store. A store is opened again when it is next needed."""
         while self._stores:
             _, store = self._stores.popitem()
             store.engine.dispose()
 
     def random_stream(self, *purpose: str) -> Random:
-        """The world's stream of that purpose, from its beginning."""
+        """The world's random stream for that purpose, from its beginning."""
         return stream(self.seed, *purpose)
 
 
 def default_directory() -> Path:
-    """`KAZASHI_WORLD`, else a directory among the user's data."""
-    if named := os.environ.get("KAZASHI_WORLD"):
-        return Path(named)
+    """The directory in `KAZASHI_WORLD`, or else one in the user's data directory."""
+    if value := os.environ.get("KAZASHI_WORLD"):
+        return Path(value)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kazashi"
 
 
@@ -106,33 +106,33 @@ def open_world(
     clock: Clock | None = None,
     keys: KeySource | None = None,
 ) -> World:
-    """Open the world in `directory`, or begin one where there is nothing yet. Raises WorldUnusable.
+    """Open the world in `directory`, or create one if there is none. Raises WorldUnusable.
 
-    `settings`, or else `seed`, are used where a world begins, and a new seed is drawn where there is neither; `clock`
-    and `keys` replace the world's own clock and key stock.
+    A new world is created with `settings`, or else with `seed`, or else with a random seed. `clock` and `keys` replace
+    the world's own clock and key stock.
     """
     directory = (directory or default_directory()).absolute()
-    mark = directory / _MARK
+    file = directory / _SETTINGS_FILE
     try:
-        if not mark.exists():
-            _begin(directory, mark, settings or Settings(seed or secrets.token_hex(8)))
-        written = json.loads(mark.read_text(encoding="utf-8"))
-        if (found := written.pop("format")) not in (2, FORMAT):
+        if not file.exists():
+            _create(directory, file, settings or Settings(seed or secrets.token_hex(8)))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if (version := content.pop("format")) not in (2, FORMAT):
             raise WorldUnusable(
-                f"{directory} is a world of format {found}, and this program reads format {FORMAT};"
-                f" {'update Kazashi, or ' if found > FORMAT else ''}name another directory with --world"
+                f"{directory} is a world of format {version}, and this program reads format {FORMAT};"
+                f" {'update Kazashi, or ' if version > FORMAT else ''}name another directory with --world"
             )
-        settled = Settings(**written)
-        if found < FORMAT and _is_listened_on(directory / _RUN / CONTROL_SOCKET):
+        stored = Settings(**content)
+        if version < FORMAT and _is_listened_on(directory / _RUN / CONTROL_SOCKET):
             raise WorldUnusable(
-                f"an instance of an earlier version runs in {directory}; end it with the program that started it"
+                f"an instance of an earlier version is running in {directory}; stop it with the program that started it"
                 " (kazashi down), then try again"
             )
-        if found < FORMAT:  # all that differs is in the stores, and each of them is migrated when it is opened
-            write_whole(mark, _text(settled))
+        if version < FORMAT:  # only the stores differ, and each of them is migrated when it is opened
+            write_whole(file, _text(stored))
             print(
-                f"kazashi: {directory} was a world of format {found} and is one of format {FORMAT} now;"
-                " older programs do not open it any more",
+                f"kazashi: the world in {directory} was upgraded from format {version} to format {FORMAT};"
+                " older programs can no longer open it",
                 file=sys.stderr,
             )
     except OSError as error:
@@ -141,18 +141,18 @@ def open_world(
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorldUnusable(
-            f"{mark} is damaged; restore it, or name another directory with --world to begin a new world"
+            f"{file} is damaged; restore it, or name another directory with --world to create a new world"
         ) from error
     return World(
         directory,
-        settled,
+        stored,
         clock or WorldClock(directory / "clock.json"),
         keys or StockedKeySource(directory / "keys"),
     )
 
 
 def _is_listened_on(path: Path) -> bool:
-    """Whether a program takes connections at a unix socket."""
+    """Whether a program accepts connections on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -162,26 +162,25 @@ def _is_listened_on(path: Path) -> bool:
 
 
 def existing_world(directory: Path | None = None) -> World:
-    """Open the world in `directory`, and leave nothing behind where there is none. Raises WorldMissing and
-    WorldUnusable."""
+    """Open the world in `directory`, and create nothing if there is none. Raises WorldMissing and WorldUnusable."""
     directory = (directory or default_directory()).absolute()
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         raise WorldMissing(
-            f"there is no world in {directory}; begin one with: kazashi world new, or name another with --world"
+            f"there is no world in {directory}; create one with: kazashi world new, or name another with --world"
         )
     return open_world(directory)
 
 
-def _begin(directory: Path, mark: Path, settings: Settings) -> None:
-    if directory.exists() and any(not is_unfinished(entry, _MARK) for entry in directory.iterdir()):
-        if mark.exists():  # another program has begun it since we looked
+def _create(directory: Path, file: Path, settings: Settings) -> None:
+    if directory.exists() and any(not is_unfinished(entry, _SETTINGS_FILE) for entry in directory.iterdir()):
+        if file.exists():  # another program has created the world since we looked
             return
         raise WorldUnusable(
-            f"{directory} holds files that are not Kazashi's; name an empty or new directory with --world"
+            f"{directory} contains files that are not Kazashi's; name an empty or new directory with --world"
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    create_whole(mark, _text(settings))  # of two programs that begin one world, the first has named the seed
+    create_whole(file, _text(settings))  # if two programs create one world, the seed is that of the first
 
 
 def _text(settings: Settings) -> str:

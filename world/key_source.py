@@ -1,4 +1,4 @@
-"""Where RSA-2048 keys come from. One costs some 50 ms, so a source can be filled ahead of need."""
+"""Sources of RSA-2048 keys. Generating a key takes about 50 ms, so keys can be made in advance."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class KeySource(Protocol):
     """A source of RSA-2048 private keys."""
 
     def take(self) -> bytes:
-        """A key as PKCS#8 DER."""
+        """Return a key as PKCS#8 DER."""
 
 
 def generate(_: object = None) -> bytes:
-    """Make one key, as PKCS#8 DER."""
+    """Generate a key. Returns it as PKCS#8 DER."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -31,17 +31,17 @@ def generate(_: object = None) -> bytes:
 
 
 class StockedKeySource:
-    """Keys from a directory, each handed out once; made on the spot when the directory is empty."""
+    """Keys from a directory, each used once. If the directory is empty, a key is generated."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def take(self) -> bytes:
-        """A key as PKCS#8 DER."""
+        """Return a key as PKCS#8 DER."""
         for path in self._stock():
             taken = path.with_suffix(".taken")
             try:
-                path.rename(taken)  # of two takers, one gets the file
+                path.rename(taken)  # if two programs take this key, only one of them can rename the file
             except FileNotFoundError:
                 continue
             key = taken.read_bytes()
@@ -50,28 +50,28 @@ class StockedKeySource:
         return generate()
 
     def fill(self, count: int, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Make keys on every core until `count` are in stock; `progress` is told how many that is, at each one."""
+        """Generate keys on all cores until `count` are in stock. `progress` gets the number in stock after each key."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = sum(1 for _ in self._stock())
-        progress(held)
-        if held >= count:
+        stock = sum(1 for _ in self._stock())
+        progress(stock)
+        if stock >= count:
             return
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as workers:
-            for key in workers.map(generate, range(count - held)):
+            for key in workers.map(generate, range(count - stock)):
                 write_whole(self._directory / f"{os.urandom(8).hex()}.key", key, mode=0o600)
-                held += 1
-                progress(held)
+                stock += 1
+                progress(stock)
 
     def _stock(self) -> Iterator[Path]:
         return self._directory.glob("*.key")
 
 
 class SharedKeySource:
-    """A few keys handed out again and again: for measurements and tests, where making keys would be all there is."""
+    """A few keys that are used again and again, for benchmarks and tests that key generation would dominate."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._keys = cycle(keys)
 
     def take(self) -> bytes:
-        """A key as PKCS#8 DER."""
+        """Return a key as PKCS#8 DER."""
         return next(self._keys)

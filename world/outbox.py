@@ -1,9 +1,8 @@
-"""Messages between actors that each have a store of their own: kept in order, none lost, none applied twice.
+"""Messages between actors with separate stores: in order, none lost, none applied twice.
 
-The sender writes a message into its own store, in the transaction whose doing the message tells of. `deliver` hands it
-over later, and takes it out once the receiver has answered. The receiver notes the message's number in its own store,
-in the transaction that applies it, so that whatever is handed over again is passed over. Either side may die at any
-point.
+The sender writes a message to its own store, in the transaction that makes the change. `deliver` passes it on later,
+and removes it once the receiver has returned. The receiver records the message's sequence number in its own store, in
+the transaction that applies it, and skips messages that it gets again. Either side may be killed at any point.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `sequence` counts 1, 2, ... from each sender to each receiver."""
+    """One message. `sequence` counts 1, 2, ... for each pair of sender and receiver."""
 
     sender: str
     receiver: str
@@ -36,15 +35,15 @@ class Message:
 
 
 class MessageGap(Exception):
-    """A message came before one that its sender had sent earlier; nothing was applied."""
+    """A message arrived before one that its sender had sent earlier. Nothing was applied."""
 
 
 class NodeDown(Exception):
-    """A receiver does not take messages now. They wait where they are."""
+    """A receiver does not accept messages now. They stay in the sender's outbox."""
 
 
 Receive = Callable[[Sequence[Message]], None]
-"""Takes messages of any senders, in order, and has applied them durably when it returns; idempotent."""
+"""Takes messages of any senders, in order. They are applied durably when it returns. It is idempotent."""
 
 
 Send = Callable[[str, str, Body], None]
@@ -52,7 +51,7 @@ Send = Callable[[str, str, Body], None]
 
 
 class Outbox:
-    """What an actor has to send, in tables of its own store."""
+    """The messages that an actor has to send, in tables of its own store."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._outbox = outbox = sa.Table(
@@ -73,9 +72,9 @@ class Outbox:
             sa.Column("receiver", sa.Text, primary_key=True),
             sa.Column("sent", sa.BigInteger, nullable=False),
         )  # fmt: skip
-        here = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
-        more = stream.c.sent + sa.bindparam("n")
-        self._count = sa.update(stream).where(here).values(sent=more).returning(stream.c.sent)
+        this_stream = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
+        sent = stream.c.sent + sa.bindparam("n")
+        self._count = sa.update(stream).where(this_stream).values(sent=sent).returning(stream.c.sent)
         self._begin, self._add = insert_if_absent(stream), sa.insert(outbox)
         self._remove = sa.delete(outbox).where(outbox.c.position == sa.bindparam("p"))
         self._waiting = sa.select(sa.func.count()).select_from(outbox)
@@ -85,16 +84,16 @@ class Outbox:
         ).values(due=sa.bindparam("d"))  # fmt: skip
 
     def put(self, connection: sa.Connection, sender: str, receiver: str, due: datetime, kind: str, body: Body) -> None:
-        """Send a message, in a transaction of the sender's store. It is handed over when `due` has come.
+        """Queue a message, in a transaction of the sender's store. It is delivered at `due`.
 
-        What waits for the same receiver goes with it at the latest: a stream keeps its order.
+        Messages that wait for the same receiver are then delivered at `due` at the latest, to keep the order.
         """
         self.put_all(connection, sender, receiver, due, [(kind, body)])
 
     def put_all(
         self, connection: sa.Connection, sender: str, receiver: str, due: datetime, messages: Sequence[tuple[str, Body]]
     ) -> None:  # fmt: skip
-        """Send messages, each of a kind, in that order."""
+        """Queue several messages, as pairs of kind and body, in that order. They are delivered at `due`."""
         count = len(messages)
         stream, until = {"s": sender, "r": receiver, "n": count}, epoch(due)
         last = connection.scalar(self._count, stream)
@@ -111,37 +110,42 @@ class Outbox:
 
     @contextmanager
     def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Send]:
-        """A function that takes messages (receiver, kind, body) for a transaction; they are put together at its
-        end, which is quicker than one by one."""
-        letters: dict[str, list[tuple[str, Body]]] = {}
-        yield lambda receiver, kind, body: letters.setdefault(receiver, []).append((kind, body))
-        for receiver, messages in letters.items():
+        """A context that gives a function to send messages with (receiver, kind, body).
+
+        The messages are queued together at the end, which is faster than one by one.
+        """
+        queued: dict[str, list[tuple[str, Body]]] = {}
+        yield lambda receiver, kind, body: queued.setdefault(receiver, []).append((kind, body))
+        for receiver, messages in queued.items():
             self.put_all(connection, sender, receiver, due, messages)
 
     def flush_by(self, connection: sa.Connection, sender: str, due: datetime) -> None:
-        """Have all that a sender has waiting leave at an instant at the latest."""
+        """Make all waiting messages of a sender due at an instant at the latest."""
         table = self._outbox
-        here = (table.c.sender == sender) & (table.c.due > epoch(due))
-        connection.execute(sa.update(table).where(here).values(due=epoch(due)))
+        later = (table.c.sender == sender) & (table.c.due > epoch(due))
+        connection.execute(sa.update(table).where(later).values(due=epoch(due)))
 
     def next_due(self, store: Store) -> datetime | None:
-        """When the next message is to be handed over; None where none waits."""
+        """The time at which the next message is due, or None if no message waits."""
         with store.reading() as connection:
             due = connection.scalar(sa.select(sa.func.min(self._outbox.c.due)))
         return None if due is None else from_epoch(due)
 
     def waiting(self, store: Store) -> int:
-        """How many messages wait."""
+        """The number of messages that wait."""
         with store.reading() as connection:
             return self.waiting_in(connection)
 
     def waiting_in(self, connection: sa.Connection) -> int:
-        """The same within a transaction."""
+        """The number of messages that wait, within an open transaction."""
         return int(connection.scalar(self._waiting) or 0)
 
     def deliver(self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500) -> int:
-        """Hand over every message that is due; answers how many. `receivers` are found by the receiver's name, or by
-        what stands in it before a colon. One that is down keeps its messages waiting, and holds up nobody else's."""
+        """Deliver every message that is due, and return their number.
+
+        `receivers` has the receivers by name, or by the part of the name before a colon. The messages of a receiver
+        that is down keep waiting, and do not delay those of others.
+        """
         delivered, down = 0, {""}
         table = self._outbox.c
         due = sa.select(self._outbox).where(table.due <= epoch(now)).order_by(table.position).limit(batch)
@@ -155,23 +159,24 @@ class Outbox:
                 rows = connection.execute(due.where(table.receiver.not_in(down))).all()
             if not rows:
                 return delivered
-            for name, found in groupby(sorted(rows, key=actor), actor):
-                ours = list(found)
+            for name, group in groupby(sorted(rows, key=actor), actor):
+                for_receiver = list(group)
                 messages = [
-                    Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body)) for row in ours
+                    Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body))
+                    for row in for_receiver
                 ]
                 try:
                     receivers[name](messages)
                 except NodeDown:
-                    down |= {row.receiver for row in ours}
+                    down |= {row.receiver for row in for_receiver}
                     continue
                 with store.transaction() as connection:
-                    connection.execute(self._remove, [{"p": row.position} for row in ours])
-                delivered += len(ours)
+                    connection.execute(self._remove, [{"p": row.position} for row in for_receiver])
+                delivered += len(for_receiver)
 
 
 class Inbox:
-    """How far an actor has come with what others sent it, in a table of its own store."""
+    """The sequence numbers up to which an actor has applied the messages of others, in a table of its own store."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._inbox = inbox = sa.Table(
@@ -180,26 +185,27 @@ class Inbox:
             sa.Column("receiver", sa.Text, primary_key=True),
             sa.Column("applied", sa.BigInteger, nullable=False),
         )  # fmt: skip
-        here = (inbox.c.sender == sa.bindparam("s")) & (inbox.c.receiver == sa.bindparam("r"))
-        self._applied = sa.select(inbox.c.applied).where(here).with_for_update()
+        this_stream = (inbox.c.sender == sa.bindparam("s")) & (inbox.c.receiver == sa.bindparam("r"))
+        self._applied = sa.select(inbox.c.applied).where(this_stream).with_for_update()
         self._begin = insert_if_absent(inbox)
-        self._advance = sa.update(inbox).where(here).values(applied=sa.bindparam("n"))
+        self._advance = sa.update(inbox).where(this_stream).values(applied=sa.bindparam("n"))
 
     def fresh(self, connection: sa.Connection, messages: Sequence[Message]) -> list[Message]:
-        """Those of the messages that were not applied before; they count as applied from now. Raises MessageGap."""
+        """Return the messages that were not applied before, and record them as applied. Raises MessageGap."""
         fresh: list[Message] = []
         applied: dict[tuple[str, str], int] = {}
         for message in messages:
             stream = (message.sender, message.receiver)
             if stream not in applied:
-                found = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
-                if found is None:
+                last_applied = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
+                if last_applied is None:
                     connection.execute(self._begin, {"sender": stream[0], "receiver": stream[1], "applied": 0})
-                    found = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
-                applied[stream] = found or 0
+                    last_applied = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
+                applied[stream] = last_applied or 0
             if message.sequence > applied[stream] + 1:
                 raise MessageGap(
-                    f"message {message.sequence} from {message.sender} came after {applied[stream]}; none was applied"
+                    f"message {message.sequence} from {message.sender} arrived after message {applied[stream]};"
+                    " nothing was applied"
                 )
             if message.sequence == applied[stream] + 1:
                 applied[stream] += 1

@@ -1,4 +1,4 @@
-"""An actor's own secrets, such as keys: drawn once, and the same ever after."""
+"""An actor's own secrets, such as keys. They are created once and do not change."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class Secrets:
         )  # fmt: skip
 
     def begin(self, connection: sa.Connection, name: str, make: Callable[[], Mapping[str, bytes]]) -> dict[str, bytes]:
-        """All secrets by name. Where `name` is not among them, those that `make` returns are added first. For a
-        transaction that was begun with `Store.alone`: of several programs, one makes them."""
+        """Return all secrets by name. If `name` is not among them, those that `make` returns are added first.
+
+        The transaction must be one of `Store.alone`, so that only one of several programs makes the secrets.
+        """
         rows = connection.execute(sa.select(self._table)).all()
-        held = {row.name: bytes(row.value) for row in rows}
-        if name not in held:
-            made = make()
-            connection.execute(sa.insert(self._table), [{"name": one, "value": value} for one, value in made.items()])
-            held |= made
-        return held
+        secrets = {row.name: bytes(row.value) for row in rows}
+        if name not in secrets:
+            new = make()
+            connection.execute(sa.insert(self._table), [{"name": key, "value": value} for key, value in new.items()])
+            secrets |= new
+        return secrets

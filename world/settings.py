@@ -1,4 +1,4 @@
-"""What is settled when a world begins, and stays."""
+"""The settings of a world, which are chosen when it is created and do not change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ SERIALS = ("gapless", "random")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A world's settings. Raises ValueError for one that makes no sense.
+    """A world's settings. Raises ValueError for an invalid value.
 
-    `seed`      what its people, numbers and events are a function of.
-    `storage`   empty for a SQLite file to each actor, or the URL of a PostgreSQL database (a schema to each actor).
+    `seed`      the seed from which its people, numbers and events are derived.
+    `storage`   empty for one SQLite file per actor, or the URL of a PostgreSQL database (one schema per actor).
     `keys`      where the authorities' keys are made and kept: `software`, or a token as an RFC 7512 `pkcs11:` URI.
-    `serials`   `gapless` as the real authorities count, or `random` (64 bits) for comparison.
-    `evening`   the hour in Japan at which what was handed in on paper leaves the municipality for Juki-Net.
-    `hop_minutes`  how long a message takes over each hop of Juki-Net.
-    `crl_minute`   minutes after midnight in Japan at which the day's revocation lists are made.
-    `opens`, `closes`  the hours in Japan between which the services to verifiers answer.
+    `serials`   `gapless`, as the real authorities count, or `random` (64 bits) for comparison.
+    `evening`   the hour in Japan at which events reported on paper leave the municipality for Juki-Net.
+    `hop_minutes`  the time in minutes that a message takes over each hop of Juki-Net.
+    `crl_minute`   the time at which the day's revocation lists are made, in minutes after midnight in Japan.
+    `opens`, `closes`  the hours in Japan between which the services to verifiers respond.
     """
 
     seed: str
@@ -33,17 +33,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.storage and not self.storage.startswith("postgresql://"):
-            raise ValueError("storage is a URL that begins with postgresql://, or empty for SQLite files")
+            raise ValueError("storage must be a URL that begins with postgresql://, or empty for SQLite files")
         if self.keys != "software" and not self.keys.startswith("pkcs11:"):
-            raise ValueError("keys are kept in 'software' or in a token named by a pkcs11: URI")
+            raise ValueError("keys must be 'software' or a token's pkcs11: URI")
         if self.serials not in SERIALS:
-            raise ValueError(f"serials are one of {', '.join(SERIALS)}")
+            raise ValueError(f"serials must be one of {', '.join(SERIALS)}")
         if not 0 <= self.evening <= 23 or not 0 <= self.crl_minute < 24 * 60 or self.hop_minutes < 0:
-            raise ValueError("evening is an hour, crl_minute a minute of the day, hop_minutes not negative")
+            raise ValueError(
+                "evening must be an hour (0 to 23), crl_minute a minute of the day, and hop_minutes not negative"
+            )
         if not 0 <= self.opens < self.closes <= 24:
-            raise ValueError("the services open before they close, between 0 and 24")
+            raise ValueError("opens must be before closes, both between 0 and 24")
 
     def as_dict(self) -> dict[str, object]:
-        """The settings that differ from the defaults, for the world's file."""
+        """The settings that differ from the defaults, for the world's settings file."""
         defaults = {field.name: field.default for field in fields(self)}
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}

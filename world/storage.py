@@ -1,4 +1,4 @@
-"""An actor's own store: a SQLite file, or a schema of a PostgreSQL database. No actor opens another's."""
+"""An actor's own store: a SQLite file, or a schema of a PostgreSQL database. No actor opens another's store."""
 
 from __future__ import annotations
 
@@ -16,107 +16,116 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""A 64-bit key that the database counts up. SQLite does so for INTEGER alone, which has 64 bits there."""
+"""A 64-bit key that the database increments. SQLite does so for INTEGER only, which has 64 bits there."""
 
 Migration = Callable[[sa.Connection], object]
-"""Takes a store's tables from one version to the next, in a transaction of that store."""
+"""Migrates a store's tables from one version to the next, in a transaction of that store."""
 
 _VERSION = sa.Table("schema_version", sa.MetaData(), sa.Column("version", sa.Integer, nullable=False))
-"""One row in every store. A store without it is of version 1: it was made before stores had versions."""
+"""One row in every store. A store without it has version 1: it was made before stores had versions."""
 
 _WRITES = "kazashi_writes"
 _WRAP = 1 << 64
 
 
 class Unsigned64(sa.types.TypeDecorator[int]):
-    """A number of up to 64 bits, such as a serial number, kept in the databases' signed 64-bit integers."""
+    """An unsigned number of up to 64 bits, such as a serial number, stored as a signed 64-bit integer."""
 
     impl = sa.BigInteger
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """SQLite has 64 bits in INTEGER, which alone can be the key that a table is sorted by."""
+        """Use INTEGER on SQLite: it has 64 bits, and only an INTEGER can be the key that a table is sorted by."""
         return dialect.type_descriptor(sa.Integer() if dialect.name == "sqlite" else sa.BigInteger())
 
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        """The upper half of the range becomes negative."""
+        """Convert a number to a signed integer: the upper half of the range becomes negative."""
         return value - _WRAP if value is not None and value >= _WRAP >> 1 else value
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        """And back again."""
+        """Convert a stored signed integer to the unsigned number."""
         return value + _WRAP if value is not None and value < 0 else value
 
 
 class StoreFailed(Exception):
-    """A store could not be read or did not take a write; what it holds is what it held before."""
+    """A store could not be read or written. Its content is unchanged."""
 
 
 class StoreTooNew(Exception):
-    """A store was written by a newer program; nothing in it was changed."""
+    """A store was written by a newer program. Nothing in it was changed."""
 
 
 class Store:
-    """One actor's tables. Every write is durable when its transaction ends, and is all or nothing."""
+    """One actor's tables. A transaction is all or nothing, and is durable when it ends."""
 
     def __init__(self, engine: sa.Engine, actor: str) -> None:
         self.engine = engine
         self.actor = actor
-        # SQLite lets writers wait by sleeping; those of one process rather wait in line.
+        # Writers wait for SQLite by sleeping. Those of one process queue for a lock instead.
         self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
         self._prepared = False
 
     def prepare(self, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> None:
-        """Make the tables of a new store; bring those of an older one to this program's version, which is one more than
-        there are migrations, and say so on stderr. It is done once. Raises StoreTooNew and StoreFailed."""
+        """Create the tables of a new store, or migrate an older store to this program's version.
+
+        The program's version is the number of migrations plus one. A migration is reported on stderr. Later calls do
+        nothing. Raises StoreTooNew and StoreFailed.
+        """
         if self._prepared:
             return
         version = 1 + len(migrations)
         try:
             with self.transaction() as connection:
-                found = self._version(connection, metadata, version)
-                for migrate in migrations[found - 1 :]:
+                stored = self._version(connection, metadata, version)
+                for migrate in migrations[stored - 1 :]:
                     migrate(connection)
-                if found < version:
+                if stored < version:
                     connection.execute(sa.update(_VERSION).values(version=version))
                 metadata.create_all(connection)
         except Exception:
             self.engine.dispose()
             raise
-        if found < version:
-            print(f"kazashi: the store of {self.actor} was taken from version {found} to {version}", file=sys.stderr)
+        if stored < version:
+            print(
+                f"kazashi: the store of {self.actor} was migrated from version {stored} to {version}", file=sys.stderr
+            )
         self._prepared = True
 
     def _version(self, connection: sa.Connection, metadata: sa.MetaData, ours: int) -> int:
-        """The version that the store has, noted down where it was not. Raises StoreTooNew."""
+        """Return the store's version. It is written to the store if it is missing. Raises StoreTooNew."""
         if self.engine.dialect.name == "postgresql":
-            # Two programs that begin one store at once would both find no tables.
+            # Two programs that create one store at the same time would both find no tables.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(self.actor))))
             connection.execute(sa.schema.CreateSchema(self.actor, if_not_exists=True))
         inspector = sa.inspect(connection)
         if inspector.has_table(_VERSION.name):
-            found = int(connection.execute(sa.select(_VERSION.c.version)).scalar_one())
-            if found > ours:
+            version = int(connection.execute(sa.select(_VERSION.c.version)).scalar_one())
+            if version > ours:
                 raise StoreTooNew(
-                    f"the store of {self.actor} has version {found}, and this program knows versions up to {ours};"
+                    f"the store of {self.actor} has version {version}, and this program reads versions up to {ours};"
                     " update Kazashi, or name another world with --world"
                 )
-            return found
-        found = 1 if any(inspector.has_table(name) for name in metadata.tables) else ours
+            return version
+        version = 1 if any(inspector.has_table(name) for name in metadata.tables) else ours
         _VERSION.create(connection)
-        connection.execute(sa.insert(_VERSION), {"version": found})
-        return found
+        connection.execute(sa.insert(_VERSION), {"version": version})
+        return version
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction that may write. On SQLite it is the only one from its beginning, so that nothing it has read
-        can change before it writes. Raises StoreFailed."""
+        """A transaction that may write. Raises StoreFailed.
+
+        On SQLite it excludes other writers from its beginning, so nothing that it has read changes before it writes.
+        """
         with self._turn, self._begun(writes=True) as connection:
             yield connection
 
     @contextmanager
     def alone(self) -> Iterator[sa.Connection]:
-        """A transaction that may write, and that overlaps no other one of this store which was begun so: what it has
-        read still holds when it writes, on PostgreSQL too. Raises StoreFailed."""
+        """A transaction that may write, and that excludes all others of this store begun with `alone`.
+
+        What it has read is still true when it writes, on PostgreSQL too. Raises StoreFailed.
+        """
         with self.transaction() as connection:
             if self.engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(f"{self.actor} alone"))))
@@ -124,16 +133,18 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: one snapshot on SQLite. Raises StoreFailed."""
+        """A read-only transaction. On SQLite it sees one snapshot. Raises StoreFailed."""
         with self._begun(writes=False) as connection:
             yield connection
 
     def analyze(self) -> None:
-        """Let the database look at how its rows are spread. Without that SQLite reads a whole table where an index
-        would have led it to the few rows that are wanted."""
+        """Let the database collect statistics on its rows.
+
+        Without them SQLite reads a whole table where an index would lead it to a few rows.
+        """
         with self.transaction() as connection:
             connection.exec_driver_sql("ANALYZE")
-        self.engine.dispose()  # a connection that is open goes on with what it knew when it was opened
+        self.engine.dispose()  # an open connection keeps using the old statistics
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[sa.Connection]:
@@ -145,27 +156,29 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            words = " ".join(str(error.orig).split())
-            raise StoreFailed(f"the store of {self.actor} failed: {words}") from error
+            reason = " ".join(str(error.orig).split())
+            raise StoreFailed(f"the store of {self.actor} failed: {reason}") from error
 
 
 def _number_of(lock: str) -> int:
-    """The number by which PostgreSQL knows a lock."""
+    """The number of a PostgreSQL advisory lock."""
     return int.from_bytes(hashlib.sha256(lock.encode()).digest()[:7])
 
 
 def open_store(
     directory: Path, storage: str, actor: str, metadata: sa.MetaData, migrations: Sequence[Migration] = ()
 ) -> Store:  # fmt: skip
-    """The store of an actor of the world in `directory`, with its tables as `Store.prepare` says. Raises StoreTooNew
-    and StoreFailed."""
+    """Open the store of an actor of the world in `directory`, with its tables prepared (see `Store.prepare`).
+
+    Raises StoreTooNew and StoreFailed.
+    """
     store = store_at(directory, storage, actor)
     store.prepare(metadata, migrations)
     return store
 
 
 def store_at(directory: Path, storage: str, actor: str) -> Store:
-    """The same as it is, for a study that reads across stores: tables are neither made nor migrated."""
+    """The store of an actor, for a study that reads across stores. Its tables are neither made nor migrated."""
     if storage:
         return Store(_postgresql(storage, actor), actor)
     path = directory / f"{actor}.sqlite"
@@ -179,10 +192,10 @@ def _sqlite(path: Path) -> sa.Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so, below
+        connection.isolation_level = None  # transactions are begun explicitly, below
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            with (path.parent / ".opening").open("w") as held:  # the switch does not wait for others that switch too
-                fcntl.flock(held, fcntl.LOCK_EX)
+            with (path.parent / ".opening").open("w") as lock:  # SQLite does not wait for another switch to WAL
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -131072")
@@ -206,24 +219,28 @@ def _postgresql(url: str, schema: str) -> sa.Engine:
 
 
 def joined(column: Any) -> Any:
-    """An aggregate of a column of whole numbers as text with commas between: what `numpy` takes in at once, where a
-    million rows, one by one, would cost a second."""
+    """An aggregate of a column of integers as text, separated by commas.
+
+    `numpy` parses such a text at once. A million rows, one by one, would take a second.
+    """
     return sa.func.aggregate_strings(sa.cast(column, sa.Text), ",")
 
 
 def insert_many(
     connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> None:  # fmt: skip
-    """Insert many rows of plain values, which goes to the driver as it is: a third of what rows of names would take."""
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(mark for _ in columns)})"
+    """Insert many rows of plain values through the driver. It takes a third of the time of rows given as mappings."""
+    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(placeholder for _ in columns)})"
     if rows:
         connection.exec_driver_sql(sql, rows)
 
 
 def insert_if_absent(table: sa.Table) -> sa.TextClause:
-    """A statement that inserts a row of all columns, unless one with its key is there: of two processes that find none
-    at the same moment, one inserts it and the other goes on with it."""
+    """A statement that inserts a row of all columns, unless there is one with its key.
+
+    If two processes find no row at the same time, one inserts it and the other uses that row.
+    """
     names = [column.name for column in table.columns]
     values = ", ".join(f":{name}" for name in names)
     return sa.text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING")

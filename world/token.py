@@ -1,4 +1,4 @@
-"""A PKCS#11 token that keeps keys and never lets one out: where it is, and a session with it."""
+"""A PKCS#11 token that keeps keys and never exports them: its address, and a session with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 
 class TokenUnavailable(Exception):
-    """The token with a key cannot be reached, or refused; nothing was done with the key and nothing was written."""
+    """The token with a key cannot be reached, or it refused. The key was not used and nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAddress:
-    """Where a token is, as an RFC 7512 URI says it: `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`."""
+    """A token's address, from an RFC 7512 URI: `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`."""
 
     token: str
     module: str
@@ -25,14 +25,14 @@ class TokenAddress:
 
     @classmethod
     def parse(cls, uri: str) -> TokenAddress:
-        """Take the URI. Raises TokenUnavailable with what it lacks."""
+        """Parse the URI. Raises TokenUnavailable, which names what is missing."""
         path, _, query = uri.removeprefix("pkcs11:").partition("?")
         pairs = [part.partition("=") for part in (*path.split(";"), *query.split("&")) if part]
         parts = {key: unquote(value) for key, _, value in pairs}
         for needed in ("token", "module-path"):
             if needed not in parts:
                 raise TokenUnavailable(
-                    f"the token's address lacks {needed}: pkcs11:token=NAME?module-path=FILE&pin-source=FILE"
+                    f"the token's address lacks {needed}; write pkcs11:token=NAME?module-path=FILE&pin-source=FILE"
                 )
         pin = parts.get("pin-value", "")
         if source := parts.get("pin-source", "").removeprefix("file:"):
@@ -44,8 +44,10 @@ class TokenAddress:
 
 
 def with_session(uri: str, action: Callable[[Any], Any]) -> Any:
-    """What an action answers that gets a session with the token. One opens with the first use, and once again if it is
-    lost. Raises TokenUnavailable."""
+    """Call an action with a session with the token, and return its result. Raises TokenUnavailable.
+
+    The session is opened at first use, and opened again once if it is lost.
+    """
     import pkcs11
 
     try:
@@ -63,7 +65,7 @@ def with_session(uri: str, action: Callable[[Any], Any]) -> Any:
 
 
 _session_lock = Lock()
-"""A PKCS#11 session does one thing at a time."""
+"""A PKCS#11 session does one operation at a time."""
 
 
 @lru_cache(maxsize=4)

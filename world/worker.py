@@ -1,4 +1,4 @@
-"""Work beside a program's main thread: in rounds, when there is something to do, and again later where that failed."""
+"""Background work in a thread: in rounds, when there is something to do, with a retry after a failure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Callable
 
 
 class Worker:
-    """Does rounds of work in a thread of its own: when it is called, and every `pause` seconds. `trouble` says why the
-    last round failed; it is empty where the round succeeded."""
+    """Does rounds of work in its own thread, when it is called and every `pause` seconds.
+
+    `trouble` says why the last round failed. It is empty if the round succeeded.
+    """
 
     def __init__(
         self, name: str, work: Callable[[], object], *, pause: float, gather: float = 0.0,
         after: Callable[[str], object] = lambda _: None, close: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """`work` does one round, and returns whether another is to follow at once; an exception ends a round, and what
-        it was about is tried again in the next. Each round begins after `gather` seconds, in which more to do may come.
-        `after` gets the trouble, and `close` releases what the work holds; both are called in the thread."""
+        """Prepare the thread; `start` starts it.
+
+        `work` does one round, and returns whether another is to follow at once. An exception ends the round, and the
+        next one tries again. Each round begins after `gather` seconds, in which more work may arrive. `after` gets the
+        trouble after each round. `close` releases what the work has open. Both are called in the thread.
+        """
         self.trouble = "nothing was done yet"
         self._work = work
         self._pause = pause
@@ -28,16 +33,16 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin with what waits already."""
+        """Start the thread. It begins with the work that is already waiting."""
         self._called.set()
         self._thread.start()
 
     def call(self) -> None:
-        """Have a round done now."""
+        """Start a round now."""
         self._called.set()
 
     def stop(self, seconds: float | None = None) -> None:
-        """End after the round that is under way; wait for that, but not longer than `seconds`."""
+        """Stop after the current round. Wait for its end, but not longer than `seconds`."""
         self._ended.set()
         self._called.set()
         if self._thread.is_alive():
@@ -60,5 +65,5 @@ class Worker:
             while not self._ended.wait(self._gather) and self._work():
                 pass
             self.trouble = ""
-        except Exception as error:  # a full disk, no connection, a defect: everything still waits
+        except Exception as error:  # a full disk, no connection, a bug: all work still waits
             self.trouble = str(error) or repr(error)

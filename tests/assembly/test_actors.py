@@ -1,4 +1,4 @@
-"""The one list of actors, against the stores that the program makes and the ruling that is read from it."""
+"""The list of actors, compared with the stores that the program makes and with the ruling that uses it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     ]  # fmt: skip
     assert made
     Portal(world, network.portal, lambda _: pytest.fail("nobody sets up"), lambda _: [], linkage).open()
-    assert openers() <= opened, "this test opens each of them, and so should you"
+    assert openers() <= opened, "this test must open every store; add the new one"
     names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
     assert names == {actor.store for actor in ACTORS} - {SHOP.store}
     assert actors_of(world) == sorted((actor for actor in ACTORS if actor is not SHOP), key=lambda actor: actor.store)
@@ -88,25 +88,25 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     world.close()
 
 
-def test_each_actor_has_a_label_and_an_owner_of_its_own() -> None:
+def test_each_actor_has_an_owner_and_a_unique_label() -> None:
     assert len({actor.label for actor in ACTORS}) == len({actor.store for actor in ACTORS}) == len(ACTORS)
     assert all(actor.japanese and actor.owner.name and actor.owner.japanese for actor in ACTORS)
     callers = [actor.caller for actor in ACTORS if actor.caller]
     assert len(set(callers)) == len(callers)
 
 
-def test_the_authority_s_own_log_is_not_held_against_the_ruling(tmp_path: Path) -> None:
-    """A person who has a MyKey ID has shown a card: the platform has a serial number, and the authority was asked."""
+def test_the_authority_s_own_log_does_not_count_against_the_ruling(tmp_path: Path) -> None:
+    """A person who has a MyKey ID has presented a card. The platform has a serial number and called the authority."""
     program = (sys.executable, "-m", "kazashi", "--world", str(tmp_path / "w"))
-    for words in ("card new hanako", "network setup", "mykey register hanako"):
-        run(*program, *words.split())
-    told = json.loads(run(*program, "network", "rulings", "--json", expect=1))
-    against = {found["reason"]: found["against"] for found in told}
+    for command in ("card new hanako", "network setup", "mykey register hanako"):
+        run(*program, *command.split())
+    rulings = json.loads(run(*program, "network", "rulings", "--json", expect=1))
+    against = {ruling["reason"]: ruling["against"] for ruling in rulings}
     assert against["v"] == [f"{MYKEY.store}.serial.serial: 1 rows"]
     assert not [row for rows in against.values() for row in rows if row.startswith(AUTHORITY.store)]
 
 
-def test_a_store_that_the_list_does_not_know_is_asked_like_all_others(keys: SharedKeySource, tmp_path: Path) -> None:
+def test_a_store_of_an_unknown_actor_is_included(keys: SharedKeySource, tmp_path: Path) -> None:
     world = new_institutions(tmp_path / "w", keys).world
     metadata = sa.MetaData()
     table = sa.Table("holder", metadata, sa.Column("serial", sa.BigInteger))

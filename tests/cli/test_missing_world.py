@@ -89,7 +89,7 @@ def test_a_mistyped_world_is_told_with_what_to_do(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        f"kazashi: there is no world in {missing}; begin one with: kazashi world new,"
+        f"kazashi: there is no world in {missing}; create one with: kazashi world new,"
         " or name another with --world [world-missing]\n"
     )
     assert not missing.exists()

@@ -1,4 +1,4 @@
-"""A town for what is refused."""
+"""A shared town for tests of refused events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.town import new_institutions
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory, keys: KeySource) -> Iterator[Institutions]:
-    """A town in which nothing happens: for what is refused."""
-    found = new_institutions(tmp_path_factory.mktemp("quiet") / "w", keys)
-    yield found
-    found.world.close()
+    """A town that a module's tests share. It is for refused events and imports, which change nothing."""
+    town = new_institutions(tmp_path_factory.mktemp("quiet") / "w", keys)
+    yield town
+    town.world.close()

@@ -1,4 +1,4 @@
-"""What the tests of the registry share: people, events, and a way to record them."""
+"""People, events and a function to record events, shared by the tests of the registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMMIGRATION = Immigration(TSUKUBA, "見本台１丁目")
 
 
 def recorded(institutions: Institutions, who: str, *events: Event) -> Resident:
-    """Record events, each of which reaches everybody before the next."""
+    """Record events of a person. Each is delivered to all institutions before the next."""
     for event in events:
         institutions.registry.record(who, event, channel=Channel.COUNTER)
         institutions.settle()

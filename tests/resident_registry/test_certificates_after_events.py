@@ -1,4 +1,4 @@
-"""What the registry's events and deadlines do to certificates and cards."""
+"""The effects of the registry's events and deadlines on certificates and cards."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_o
 
 
 def outcome(institutions: Institutions, who: str, kind: CertificateType, place: int = -1) -> str:
-    """How a certificate stands, in words: `good`, `revoked affiliationChanged`, ..."""
+    """The status of a certificate as text: `good`, `revoked affiliationChanged`, ..."""
     serial = certificates(institutions, who, kind)[place].serial
-    found = institutions.revocations[kind].status(serial)
-    return f"{found.state.value} {found.reason.asn1_name}" if found.reason is not None else found.state.value
+    status = institutions.revocations[kind].status(serial)
+    return f"{status.state.value} {status.reason.asn1_name}" if status.reason is not None else status.state.value
 
 
 def phone_certificate(institutions: Institutions, who: str, kind: CertificateType, phone: str) -> Issued:
@@ -69,12 +69,12 @@ def phone_certificate(institutions: Institutions, who: str, kind: CertificateTyp
     last = certificates(institutions, who, kind)[-1].not_after
     key = certification_request(institutions.world.keys.take())
     now = institutions.world.clock.now()
-    asked = CertificateRequest(resident, key, now, last, Medium.PHONE, phone, identifier=f"{phone} {kind.code}")
-    serial = x509.load_der_x509_certificate(institutions.authorities[kind].issue(asked)).serial_number
+    request = CertificateRequest(resident, key, now, last, Medium.PHONE, phone, identifier=f"{phone} {kind.code}")
+    serial = x509.load_der_x509_certificate(institutions.authorities[kind].issue(request)).serial_number
     return institutions.authorities[kind].find(serial)
 
 
-def test_a_move_kills_the_signature_certificate_alone(institutions: Institutions) -> None:
+def test_a_move_revokes_only_the_signature_certificate(institutions: Institutions) -> None:
     institutions.issue_card("hanako", "hanako")
     institutions.registry.record("hanako", MoveWithin("架空町１丁目"))
     institutions.settle()
@@ -82,12 +82,12 @@ def test_a_move_kills_the_signature_certificate_alone(institutions: Institutions
     assert standing(institutions, "hanako", AUTHENTICATION).state.value == "good"
     institutions.registry.record("hanako", Death())
     institutions.settle()
-    assert standing(institutions, "hanako", AUTHENTICATION).state.value == "good", "it leaves with the evening's batch"
+    assert standing(institutions, "hanako", AUTHENTICATION).state.value == "good", "it is sent with the evening's batch"
     later(institutions, hours=12)
     assert standing(institutions, "hanako", AUTHENTICATION).state.value == "revoked"
 
 
-# What happens to certificates
+# Effects on certificates
 
 GOOD = "good"
 HELD = "held certificateHold"
@@ -103,7 +103,7 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
     ("a card continued later", "hanako", (MOVE_OUT, MOVE_IN_WITHOUT_CARD, CardContinuation()), CHANGED, GOOD),
     ("marriage", "hanako", (NameChange(family="模擬"),), CHANGED, GOOD),
     ("a former surname", "hanako", (NameChange(former_surname="旧番"),), CHANGED, GOOD),
-    ("a former surname taken away", "former-surname", (NameChange(former_surname="-"),), CHANGED, GOOD),
+    ("a former surname removed", "former-surname", (NameChange(former_surname="-"),), CHANGED, GOOD),
     ("a common name", "single-name", (NameChange(common_name="模擬　太郎"),), CHANGED, GOOD),
     ("a corrected date of birth", "hanako", (Correction(birth="1988-04-18"),), CHANGED, GOOD),
     ("a corrected sex", "hanako", (Correction(sex="9"),), CHANGED, GOOD),
@@ -116,17 +116,17 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
     ("a return from abroad with the card", "hanako", (Emigration(continued=True), IMMIGRATION), CHANGED, GOOD),
     ("a return from abroad without it", "hanako", (Emigration(continued=False), IMMIGRATION), ENDED, ENDED),
     ("deletion ex officio", "hanako", (Deletion(),), ENDED, ENDED),
-    ("another individual number", "hanako", (NumberChange(),), ENDED, ENDED),
-    ("another record code", "hanako", (CodeChange(),), GOOD, GOOD),
+    ("a new individual number", "hanako", (NumberChange(),), ENDED, ENDED),
+    ("a new record code", "hanako", (CodeChange(),), GOOD, GOOD),
     ("a loss", "hanako", (LossReport(),), HELD, HELD),
     ("two reports of one loss", "hanako", (LossReport(), LossReport()), HELD, HELD),
     ("a theft", "hanako", (Theft(),), STOLEN, STOLEN),
     ("a loss that was a theft", "hanako", (LossReport(), Theft()), STOLEN, STOLEN),
     ("a loss, and then a death", "hanako", (LossReport(), Death()), ENDED, ENDED),
     ("a move, and then a death", "hanako", (MoveWithin("架空町１丁目"), Death()), CHANGED, ENDED),
-    ("a card handed back", "hanako", (CardReturn(),), ENDED, ENDED),
+    ("a returned card", "hanako", (CardReturn(),), ENDED, ENDED),
     ("a longer stay", "single-name", (StayExtension(date(2037, 3, 31)),), GOOD, GOOD),
-    ("a renewal asked for too early", "hanako", (Renewal(),), GOOD, GOOD),
+    ("a renewal requested too early", "hanako", (Renewal(),), GOOD, GOOD),
     ("a card found that was not lost", "hanako", (CardFound(),), GOOD, GOOD),
 ]
 
@@ -134,7 +134,7 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
 @pytest.mark.parametrize(
     ("who", "events", "signature", "authentication"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
-def test_what_an_event_does_to_certificates(
+def test_each_event_changes_the_certificates_as_expected(
     town: Institutions, who: str, events: tuple[Event, ...], signature: str, authentication: str
 ) -> None:
     town.issue_card(who, who)
@@ -142,15 +142,16 @@ def test_what_an_event_does_to_certificates(
     recorded(town, who, *events)
     assert outcome(town, who, SIGNATURE) == signature
     assert outcome(town, who, AUTHENTICATION) == authentication
-    assert [outcome(town, "leap-day", kind) for kind in CertificateType] == [GOOD, GOOD], "nobody else's"
-    assert [len(certificates(town, who, kind)) for kind in CertificateType] == [1, 1], "and none is made anew of itself"
+    assert [outcome(town, "leap-day", kind) for kind in CertificateType] == [GOOD, GOOD], "another person's"
+    assert [len(certificates(town, who, kind)) for kind in CertificateType] == [1, 1], "no new certificate was issued"
 
 
-def test_every_kind_of_event_is_in_the_table_or_has_a_test_of_its_own() -> None:
+def test_every_event_but_lapse_is_in_the_table() -> None:
     assert set(EVENTS) - {type(event) for row in TABLE for event in row[2]} == {Lapse}
 
 
 def test_a_lost_card_that_is_found_gets_new_certificates(institutions: Institutions) -> None:
+    """The old certificates stay on hold."""
     institutions.issue_card("hanako", "hanako")
     recorded(institutions, "hanako", LossReport())
     assert institutions.cards.card_state("hanako") is CardState.STOPPED
@@ -158,7 +159,9 @@ def test_a_lost_card_that_is_found_gets_new_certificates(institutions: Instituti
     recorded(institutions, "hanako", CardFound())
     assert institutions.cards.card_state("hanako") is CardState.ACTIVE
     for kind in CertificateType:
-        assert [outcome(institutions, "hanako", kind, place) for place in (0, 1)] == [HELD, GOOD], "never released"
+        assert [outcome(institutions, "hanako", kind, place) for place in (0, 1)] == [HELD, GOOD], (
+            "never taken off hold"
+        )
         assert institutions.revocations[kind].status(certificates(institutions, "hanako", kind)[0].serial).since == (
             held_since
         )
@@ -167,7 +170,7 @@ def test_a_lost_card_that_is_found_gets_new_certificates(institutions: Instituti
         assert [outcome(institutions, "hanako", kind, place) for place in (0, 1)] == [STOLEN, STOLEN]
 
 
-def test_a_certificate_revoked_after_a_hold_is_worth_nothing_since_the_hold(town: Institutions) -> None:
+def test_a_revocation_after_a_hold_dates_from_the_hold(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     town.registry.record("hanako", LossReport())
     town.settle()
@@ -177,17 +180,17 @@ def test_a_certificate_revoked_after_a_hold_is_worth_nothing_since_the_hold(town
     assert standing(town, "hanako", SIGNATURE).since == MORNING
 
 
-def test_another_record_code_takes_the_certificates_along(institutions: Institutions) -> None:
+def test_the_certificates_follow_a_change_of_the_record_code(institutions: Institutions) -> None:
     institutions.issue_card("hanako", "hanako")
     before = institutions.registry.find("hanako")
-    serials = {kind: [found.serial for found in certificates(institutions, "hanako", kind)] for kind in CertificateType}
+    serials = {kind: [one.serial for one in certificates(institutions, "hanako", kind)] for kind in CertificateType}
     after = recorded(institutions, "hanako", CodeChange())
     assert after.code != before.code
-    assert after.individual_number == before.individual_number, "the number is not made anew"
+    assert after.individual_number == before.individual_number, "no new number was made"
     with pytest.raises(NoSuchResident):
         institutions.registry.find(before.code)
     for kind in CertificateType:
-        assert [found.serial for found in certificates(institutions, "hanako", kind)] == serials[kind]
+        assert [one.serial for one in certificates(institutions, "hanako", kind)] == serials[kind]
         assert not institutions.authorities[kind].of_holder(before.code)
     assert [case.order.code for case in institutions.cards.cases()] == [after.code]
     recorded(institutions, "hanako", CodeChange(), MoveWithin("架空町１丁目"))
@@ -198,13 +201,13 @@ def test_another_record_code_takes_the_certificates_along(institutions: Institut
     assert institutions.cards.card_state("hanako") is CardState.ENDED
 
 
-def test_renewal_supersedes_the_old_certificates_and_a_phone_s_follow(institutions: Institutions) -> None:
+def test_renewal_supersedes_the_old_certificates_of_card_and_phone(institutions: Institutions) -> None:
     clock_of(institutions.world).stand(instant_of("2027-01-16T10:00+09:00"))
     order = usual_order(institutions.world, institutions.resident("hanako"))
     issued = instant_of("2022-11-24T10:00+09:00")
     institutions.issue_card("hanako", "hanako", replace(order, issued=issued))
     phones = {kind: phone_certificate(institutions, "hanako", kind, "phone a") for kind in CertificateType}
-    assert {found.not_after for found in phones.values()} == {instant_of("2027-04-17T23:59:59+09:00")}
+    assert {one.not_after for one in phones.values()} == {instant_of("2027-04-17T23:59:59+09:00")}
     institutions.registry.record("hanako", Renewal())
     institutions.settle()
     assert [case.state for case in institutions.cards.cases()] == [CaseState.DONE, CaseState.REFUSED]
@@ -222,7 +225,7 @@ def test_renewal_supersedes_the_old_certificates_and_a_phone_s_follow(institutio
         assert new.not_after == instant_of("2032-04-17T23:59:59+09:00"), "the sixth birthday from the renewal"
 
 
-def test_a_phone_s_certificates_share_what_befalls_the_person(town: Institutions) -> None:
+def test_events_also_revoke_a_phone_s_certificates(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     for kind in CertificateType:
         phone_certificate(town, "hanako", kind, "phone a")
@@ -234,7 +237,7 @@ def test_a_phone_s_certificates_share_what_befalls_the_person(town: Institutions
     assert [outcome(town, "hanako", SIGNATURE, place) for place in (0, 1)] == [CHANGED, CHANGED]
 
 
-def test_a_new_phone_takes_the_place_of_the_old_one(town: Institutions) -> None:
+def test_a_new_phone_supersedes_the_old_one(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     phone_certificate(town, "hanako", SIGNATURE, "phone a")
     phone_certificate(town, "hanako", SIGNATURE, "phone b")
@@ -245,9 +248,7 @@ def test_a_new_phone_takes_the_place_of_the_old_one(town: Institutions) -> None:
 
 
 @pytest.mark.parametrize("moves_on", [TODAY, TODAY + timedelta(days=5)])
-def test_a_card_lapses_on_the_fifteenth_day_after_a_move_that_was_not_notified(
-    town: Institutions, moves_on: date
-) -> None:
+def test_a_card_lapses_on_the_fifteenth_day_without_a_move_in(town: Institutions, moves_on: date) -> None:
     town.issue_card("hanako", "hanako")
     town.registry.record("hanako", MoveOut(TSUKUBA, moves_on))
     lapses = instant_of((moves_on + timedelta(days=15)).isoformat())
@@ -273,7 +274,7 @@ def test_a_move_in_on_the_fourteenth_day_is_in_time(town: Institutions) -> None:
     assert town.cards.card_state("hanako") is CardState.ACTIVE
 
 
-def test_whoever_moves_in_late_is_registered_all_the_same_without_the_card(town: Institutions) -> None:
+def test_a_late_move_in_is_registered_but_the_card_has_ended(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     town.registry.record("hanako", MOVE_OUT)
     later(town, days=20)
@@ -313,10 +314,10 @@ def test_a_continuation_on_the_ninetieth_day_is_in_time(town: Institutions) -> N
 
 
 @pytest.mark.parametrize("event", [Death(), Deletion()])
-def test_nothing_is_awaited_of_somebody_who_is_gone(town: Institutions, event: Event) -> None:
+def test_death_and_deletion_clear_the_deadlines(town: Institutions, event: Event) -> None:
     town.resident("hanako")
     town.registry.record("hanako", MOVE_OUT)
     recorded(town, "hanako", event)
     assert town.registry.next_lapse() is None
     later(town, days=30)
-    assert [found.code for found in town.registry.history("hanako")] == ["registration", "move-out", event.code]
+    assert [entry.code for entry in town.registry.history("hanako")] == ["registration", "move-out", event.code]

@@ -1,4 +1,4 @@
-"""What the event classes declare, what each institution has decided about them, and how they travel."""
+"""The declarations of event classes, the institutions' tables for them, and their form in notices."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ DECISIONS: dict[str, Mapping[type[Event], object]] = {
 
 
 def subclasses(of: type[Event]) -> Iterator[type[Event]]:
-    for found in of.__subclasses__():
-        yield found
-        yield from subclasses(found)
+    for subclass in of.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
 
 
 def test_every_event_class_is_in_the_list_of_events() -> None:
-    # By word: a dataclass with slots leaves the class behind that it was made of.
-    assert {found.code for found in subclasses(Event)} == {event.code for event in EVENTS}
+    # By code: a dataclass with slots is a new class, and the class that it was made of remains.
+    assert {one.code for one in subclasses(Event)} == {event.code for event in EVENTS}
 
 
 @pytest.mark.parametrize("institution", DECISIONS)
-def test_every_institution_has_decided_what_follows_from_every_event(institution: str) -> None:
+def test_every_institution_has_a_table_entry_for_every_event(institution: str) -> None:
     assert DECISIONS[institution].keys() == set(EVENTS)
 
 
-def test_what_is_told_of_an_event_are_fields_of_it() -> None:
-    for event, told in juki_net.TOLD.items():
-        assert set(told or ()) <= set(event.__dataclass_fields__), event
+def test_notices_contain_only_fields_of_the_event() -> None:
+    for event, names in juki_net.TOLD.items():
+        assert set(names or ()) <= set(event.__dataclass_fields__), event
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_event_declares_what_users_see_of_it(event: type[Event]) -> None:
-    assert {"word", "japanese", "about"} <= vars(event).keys()
+def test_every_event_declares_its_code_and_descriptions(event: type[Event]) -> None:
+    assert {"code", "japanese", "about"} <= vars(event).keys()
     assert event.about.endswith(".")
     assert event.allowed
     assert event_type(event.code) is event
 
 
-def test_words_and_terms_belong_to_one_event_each() -> None:
+def test_codes_and_legal_terms_are_unique() -> None:
     assert len({event.code for event in EVENTS}) == len(EVENTS)
     terms = [event.japanese for event in EVENTS if event.japanese]
     assert len(set(terms)) == len(terms)
 
 
-def test_an_unknown_word_is_no_event() -> None:
+def test_an_unknown_event_code_is_refused() -> None:
     with pytest.raises(EventRejected) as refused:
         event_type("rebirth")
     assert refused.value.reason is RejectionReason.UNKNOWN_EVENT
 
 
-def test_a_notice_is_the_event_s_word_and_a_flat_body() -> None:
+def test_a_notice_is_an_event_code_and_a_flat_body() -> None:
     code, former = ResidentRecordCode("12345678903"), ResidentRecordCode("12345678903")
     notice = Notice(Emigration, date(2026, 11, 24), code, former, {"continued": True})
     assert json.dumps(notice.body) == (
@@ -78,10 +78,11 @@ def test_a_notice_is_the_event_s_word_and_a_flat_body() -> None:
 
 
 def without_docstrings(*arguments: str) -> str:
+    """The output of `python -OO` with these arguments."""
     return subprocess.run([sys.executable, "-OO", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def test_the_console_s_vocabulary_needs_no_docstrings() -> None:
+def test_the_console_vocabulary_does_not_need_docstrings() -> None:
     printed = without_docstrings(
         "-c", "import json; from kazashi.tools.daemon.console.view import vocabulary; print(json.dumps(vocabulary()))"
     )
@@ -91,9 +92,9 @@ def test_the_console_s_vocabulary_needs_no_docstrings() -> None:
 
 
 @pytest.mark.parametrize("event", ["", "emigration"])
-def test_the_help_on_events_needs_no_docstrings(event: str) -> None:
-    asked = ["-m", "kazashi", "registry", "event", *event.split(), "--help"]
-    whole = subprocess.run([sys.executable, *asked], check=True, capture_output=True, text=True).stdout
-    assert without_docstrings(*asked) == whole
-    expected = [found["word"] for found in vocabulary()] if not event else [Emigration.about.split(".")[0]]
-    assert all(word in whole for word in expected)
+def test_the_help_on_events_does_not_need_docstrings(event: str) -> None:
+    arguments = ["-m", "kazashi", "registry", "event", *event.split(), "--help"]
+    help_text = subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
+    assert without_docstrings(*arguments) == help_text
+    expected = [entry["word"] for entry in vocabulary()] if not event else [Emigration.about.split(".")[0]]
+    assert all(text in help_text for text in expected)

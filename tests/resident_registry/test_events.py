@@ -1,4 +1,4 @@
-"""What the registry's events do to people, and which events it refuses."""
+"""The effects of the registry's events on people, and the events that it refuses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from tests.resident_registry.support import (
 )
 from tests.town import later
 
-# What happens to the person
+# Effects on the person
 
 RENAMED = replace(HANAKO.name, family="模擬")
 
@@ -99,27 +99,27 @@ EFFECTS: list[tuple[str, tuple[Event, ...], dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("who", "events", "expected"), EFFECTS)
-def test_what_an_event_does_to_the_person(
+def test_each_event_changes_the_person_as_expected(
     town: Institutions, who: str, events: tuple[Event, ...], expected: dict[str, object]
 ) -> None:
     before = town.resident(who)
     for event in events:
-        answered = town.registry.record(who, event)
+        returned = town.registry.record(who, event)
     after = town.registry.find(who)
-    assert answered == after
+    assert returned == after
     assert {name: getattr(after, name) for name in expected} == expected
-    told = town.registry.history(who)
-    assert [found.code for found in told] == ["registration", *(event.code for event in events)]
-    assert [found.day for found in told] == [TODAY] * len(told)
-    assert told[-1].detail == json.loads(json.dumps(events[-1].as_dict()))
+    history = town.registry.history(who)
+    assert [entry.code for entry in history] == ["registration", *(event.code for event in events)]
+    assert [entry.day for entry in history] == [TODAY] * len(history)
+    assert history[-1].detail == json.loads(json.dumps(events[-1].as_dict()))
     assert (after.alias, after.about, after.nationality) == (before.alias, before.about, before.nationality)
 
 
-def test_every_kind_of_event_has_an_effect_that_is_tested() -> None:
+def test_the_effect_of_every_event_is_tested() -> None:
     assert {type(event) for _, events, _ in EFFECTS for event in events} == set(EVENTS)
 
 
-def test_new_numbers_are_others_and_old_ones_are_nobody_s(town: Institutions) -> None:
+def test_changed_numbers_are_new_and_old_numbers_find_nobody(town: Institutions) -> None:
     first = town.resident("hanako")
     seen = {str(town.registry.find("hanako").individual_number)}
     for changes in range(1, 4):
@@ -134,7 +134,7 @@ def test_new_numbers_are_others_and_old_ones_are_nobody_s(town: Institutions) ->
         town.registry.find(next(iter(seen - {number})))
 
 
-def test_a_tenth_number_is_refused_and_holds_nobody_up(town: Institutions) -> None:
+def test_a_tenth_number_change_is_refused_and_delays_nobody(town: Institutions) -> None:
     town.resident("hanako")
     for _ in range(9):
         recorded(town, "hanako", NumberChange())
@@ -148,7 +148,7 @@ def test_a_tenth_number_is_refused_and_holds_nobody_up(town: Institutions) -> No
     assert town.juki_net.next_due() is None
 
 
-def test_former_addresses_are_kept_in_their_order(town: Institutions) -> None:
+def test_former_addresses_are_kept_in_order(town: Institutions) -> None:
     town.resident("hanako")
     town.registry.record("hanako", MoveWithin("架空町１丁目"), date(2026, 11, 20))
     later(town, days=10)
@@ -163,42 +163,44 @@ def test_former_addresses_are_kept_in_their_order(town: Institutions) -> None:
         Residence(TSUKUBA, "茨城県つくば市新見本台１丁目", date(2026, 12, 4)),
     )
     assert (after.since, after.address) == (date(2026, 12, 4), "沖縄県那覇市架空９丁目")
-    places = [found.municipality for found in town.registry.history("hanako")]
+    places = [entry.municipality for entry in town.registry.history("hanako")]
     assert places == ["13113", "13113", "13113", TSUKUBA, TSUKUBA, TSUKUBA, "47201"]
 
 
-def test_renaming_a_place_concerns_those_who_live_there(institutions: Institutions) -> None:
+def test_renaming_a_place_changes_the_addresses_of_its_residents(institutions: Institutions) -> None:
     for who in ("hanako", "taro", "child", "leap-day"):
         institutions.resident(who)
     institutions.registry.record("taro", MOVE_OUT)
     assert institutions.registry.rename("13113", "架空町９丁目", "模擬町") == 2
     assert institutions.registry.find("hanako").street == "模擬町９９番９９号"
-    assert institutions.registry.find("taro").street == SAMPLE_RESIDENTS["taro"].street, "he is on his way elsewhere"
+    assert institutions.registry.find("taro").street == SAMPLE_RESIDENTS["taro"].street, "they are moving out"
     assert institutions.registry.rename("13113", "架空町９丁目", "模擬町") == 0
     assert institutions.registry.history("child")[-1].code == "renaming"
     with pytest.raises(ValueError, match="no municipality"):
         institutions.registry.rename("99999", "a", "b")
 
 
-# What is refused
+# Refused events
 
-DEAD, ABROAD, MOVING, GONE = (Death(),), (Emigration(True),), (MOVE_OUT,), (Deletion(),)
+DEAD, ABROAD, MOVING, DELETED = (Death(),), (Emigration(True),), (MOVE_OUT,), (Deletion(),)
 EVERYTHING: tuple[Event, ...] = (
     MoveWithin("a"), MOVE_OUT, MOVE_IN, NameChange(family="a"), Correction(sex="9"), CharacterCorrection(family="a"),
     Furigana("ア"), PlaceRenamed("a"), Death(), Emigration(True), IMMIGRATION, Deletion(), NumberChange(), CodeChange(),
     LossReport(), Theft(), CardFound(), CardReturn(), Renewal(),
 )  # fmt: skip
-GOES_ON: dict[tuple[Event, ...], set[type[Event]]] = {
+STILL_ALLOWED: dict[tuple[Event, ...], set[type[Event]]] = {
     ABROAD: {NameChange, Furigana, Death, Immigration, LossReport, Theft, CardFound, CardReturn, Renewal},
     MOVING: {MoveIn, Death, Deletion, LossReport, Theft, CardReturn},
     DEAD: set(),
-    GONE: set(),
+    DELETED: set(),
 }
 
 
-@pytest.mark.parametrize("before", GOES_ON, ids=["abroad", "moving", "dead", "deleted"])
-def test_what_can_still_happen_to_whoever_is_not_a_resident(town: Institutions, before: tuple[Event, ...]) -> None:
-    went_on: set[type[Event]] = set()
+@pytest.mark.parametrize("before", STILL_ALLOWED, ids=["abroad", "moving", "dead", "deleted"])
+def test_events_that_are_allowed_for_people_who_are_not_residents(
+    town: Institutions, before: tuple[Event, ...]
+) -> None:
+    accepted: set[type[Event]] = set()
     reasons: set[RejectionReason] = set()
     for number, event in enumerate(EVERYTHING):
         town.registry.add(replace(HANAKO, alias=f"p{number}"))
@@ -206,11 +208,11 @@ def test_what_can_still_happen_to_whoever_is_not_a_resident(town: Institutions, 
             town.registry.record(f"p{number}", earlier)
         try:
             town.registry.record(f"p{number}", event)
-            went_on.add(type(event))
+            accepted.add(type(event))
         except EventRejected as refused:
             reasons.add(refused.reason)
             assert len(town.registry.history(f"p{number}")) == 2, "nothing was changed"
-    assert went_on == GOES_ON[before]
+    assert accepted == STILL_ALLOWED[before]
     assert reasons == {RejectionReason.WRONG_STATUS}
 
 
@@ -244,11 +246,11 @@ REFUSED: list[tuple[str, Event, RejectionReason | None]] = [
     ("single-name", Emigration(True), RejectionReason.WRONG_NATIONALITY),
     ("hanako", IMMIGRATION, RejectionReason.WRONG_STATUS),
 ]
-"""The person, the event, and why it is refused; None for a value that is malformed (ValueError)."""
+"""The person, the event, and the reason why it is refused; None for a malformed value (ValueError)."""
 
 
 @pytest.mark.parametrize(("who", "event", "reason"), REFUSED)
-def test_what_makes_no_sense_is_refused_and_changes_nothing(
+def test_an_invalid_event_is_refused_and_changes_nothing(
     quiet: Institutions, who: str, event: Event, reason: RejectionReason | None
 ) -> None:
     town = quiet
@@ -262,7 +264,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert town.juki_net.next_due() is None
 
 
-def test_days_that_cannot_be(town: Institutions) -> None:
+def test_days_in_the_future_or_before_the_birth_are_refused(town: Institutions) -> None:
     town.resident("hanako")
     for day in (date(2026, 11, 25), date(1988, 4, 16)):
         with pytest.raises(EventRejected) as refused:
@@ -272,13 +274,13 @@ def test_days_that_cannot_be(town: Institutions) -> None:
     assert town.registry.history("hanako")[-1].day == date(1988, 4, 17)
 
 
-def test_the_day_is_that_of_japan(town: Institutions) -> None:
+def test_the_default_day_is_the_date_in_japan(town: Institutions) -> None:
     town.resident("hanako")
     town.advance(datetime.fromisoformat("2026-11-24T15:30+00:00"))
     assert town.registry.record("hanako", MoveWithin("架空町１丁目")).since == date(2026, 11, 25)
 
 
-def test_nobody_of_that_name(town: Institutions) -> None:
+def test_unknown_people_and_mistyped_numbers_are_not_found(town: Institutions) -> None:
     town.resident("hanako")
     for who in ("nobody", "", "12345678903", "123456789018"):
         with pytest.raises(NoSuchResident):
@@ -290,14 +292,14 @@ def test_nobody_of_that_name(town: Institutions) -> None:
 
 def test_people_are_found_by_alias_code_and_number(institutions: Institutions) -> None:
     institutions.resident("hanako")
-    found = institutions.registry.find("hanako")
-    assert found.individual_number is not None
-    assert institutions.registry.find(found.code) == institutions.registry.find(found.individual_number) == found
-    assert institutions.registry.residents("13113") == [found]
+    hanako = institutions.registry.find("hanako")
+    assert hanako.individual_number is not None
+    assert institutions.registry.find(hanako.code) == institutions.registry.find(hanako.individual_number) == hanako
+    assert institutions.registry.residents("13113") == [hanako]
     assert institutions.registry.residents(TSUKUBA) == []
 
 
-def test_a_registration_that_makes_no_sense(institutions: Institutions) -> None:
+def test_an_invalid_registration_is_refused(institutions: Institutions) -> None:
     institutions.resident("hanako")
     for resident, reason in (
         (HANAKO, RejectionReason.ALIAS),
@@ -311,17 +313,17 @@ def test_a_registration_that_makes_no_sense(institutions: Institutions) -> None:
     assert institutions.registry.count() == 1
 
 
-def test_people_may_be_without_an_alias(institutions: Institutions) -> None:
+def test_people_can_be_registered_without_an_alias(institutions: Institutions) -> None:
     institutions.registry.add(replace(HANAKO, alias=""))
     institutions.registry.add(replace(HANAKO, alias=""))
     assert institutions.registry.count() == 2
 
 
-# Events as words
+# Events as JSON
 
 
 @pytest.mark.parametrize(
-    ("word", "values", "reason", "names"),
+    ("code", "values", "reason", "names"),
     [
         ("move-within", {}, RejectionReason.MISSING_FIELD, ["street"]),
         ("move-within", {"street": ""}, RejectionReason.MISSING_FIELD, ["street"]),
@@ -346,13 +348,13 @@ def test_people_may_be_without_an_alias(institutions: Institutions) -> None:
         ("name-change", {"surname": "x"}, RejectionReason.UNKNOWN_FIELD, ["surname"]),
     ],
 )
-def test_fields_that_an_event_does_not_take_or_needs(
-    word: str, values: dict[str, object], reason: RejectionReason, names: list[str]
+def test_unknown_missing_and_invalid_fields_are_refused(
+    code: str, values: dict[str, object], reason: RejectionReason, names: list[str]
 ) -> None:
     with pytest.raises(EventRejected) as refused:
-        event_type(word).from_dict(values)
+        event_type(code).from_dict(values)
     assert refused.value.reason is reason
-    assert all(name in str(refused.value) for name in names), "and the message names the fields"
+    assert all(name in str(refused.value) for name in names), "the message names the fields"
 
 
 @pytest.mark.parametrize(
@@ -361,17 +363,17 @@ def test_fields_that_an_event_does_not_take_or_needs(
      StayExtension(date(2030, 1, 1), "spouse"),
      NameChange(family="a", common_name="-"), Death(), Correction(birth="1988-04-00")],
 )  # fmt: skip
-def test_an_event_comes_back_out_of_its_words(event: Event) -> None:
+def test_an_event_survives_json(event: Event) -> None:
     assert type(event).from_dict(json.loads(json.dumps(event.as_dict()))) == event
 
 
-def test_words_become_dates_and_choices() -> None:
+def test_text_fields_become_dates_and_booleans() -> None:
     assert Emigration.from_dict({"continued": "no"}) == Emigration(False)
     assert Emigration.from_dict({"continued": False}) == Emigration(False)
     assert MoveOut.from_dict({"to": TSUKUBA, "moves_on": "2026-11-24"}) == MOVE_OUT
 
 
-def test_the_channels() -> None:
+def test_channels_of_the_events() -> None:
     assert {event for event in EVENTS if event.channel is Channel.PAPER} == {
         NameChange, CharacterCorrection, Furigana, PlaceRenamed, Death, StayExtension,
     }  # fmt: skip

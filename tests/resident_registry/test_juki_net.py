@@ -1,4 +1,4 @@
-"""Juki-Net's promise: what happens in a municipality reaches J-LIS in its order, and each event once, whoever fails."""
+"""Juki-Net's guarantee: events reach J-LIS in order and exactly once, whichever part fails."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Begin = Callable[..., World]
 
 @pytest.fixture
 def begin(tmp_path: Path, keys: KeySource) -> Iterator[Begin]:
-    """Begins the test's world, on a storage and with settings."""
+    """Creates the test's world, with a storage and settings."""
     with ExitStack() as stack:
 
         def begin(storage: str = "", **settings: object) -> World:
@@ -69,11 +69,11 @@ def begin(tmp_path: Path, keys: KeySource) -> Iterator[Begin]:
 
 
 class Crash(Exception):
-    """A process died here."""
+    """The process was killed at this point."""
 
 
 class Unreliable:
-    """A receiver that is down, or dies before or after it has applied what it got, as chance has it."""
+    """A receiver that is randomly down, or crashes before or after it has applied the messages."""
 
     def __init__(self, inner: Receive, chance: Random, often: float) -> None:
         self.inner, self.chance, self.often = inner, chance, often
@@ -90,23 +90,23 @@ class Unreliable:
 
 
 class Net:
-    """A Juki-Net whose every receiver may fail, and what its subscribers were told."""
+    """A Juki-Net in which every receiver may fail, with the messages that its subscribers received."""
 
     def __init__(self, world: World, chance: Random) -> None:
         self.world, self.chance = world, chance
         self.codes: dict[str, set[str]] = {}
-        self.told: dict[str, list[Message]] = {name: [] for name in SUBSCRIBERS}
+        self.received: dict[str, list[Message]] = {name: [] for name in SUBSCRIBERS}
         self.net = JukiNet(world, {name: self._subscriber(name) for name in SUBSCRIBERS})
         self.unreliable: list[Unreliable] = []
         for node in (self.net.prefectures, self.net.j_lis, self.net.registry):
-            found = Unreliable(node.receive, chance, 0.0)
-            node.receive = found  # type: ignore[method-assign]
-            self.unreliable.append(found)
+            receiver = Unreliable(node.receive, chance, 0.0)
+            node.receive = receiver  # type: ignore[method-assign]
+            self.unreliable.append(receiver)
 
     def _subscriber(self, name: str) -> Receive:
         def receive(messages: Sequence[Message]) -> None:
-            seen = {(found.sender, found.sequence) for found in self.told[name]}
-            self.told[name] += [found for found in messages if (found.sender, found.sequence) not in seen]
+            seen = {(one.sender, one.sequence) for one in self.received[name]}
+            self.received[name] += [one for one in messages if (one.sender, one.sequence) not in seen]
 
         return receive
 
@@ -120,8 +120,8 @@ class Net:
             self.codes[who].add(self.net.registry.record(who, event, channel=channel).code)
 
     def fail(self, often: float) -> None:
-        for found in self.unreliable:
-            found.often = often
+        for receiver in self.unreliable:
+            receiver.often = often
 
     def deliver(self) -> None:
         with suppress(Crash):
@@ -161,17 +161,19 @@ def without_what_stays_home(resident: Resident) -> Resident:
 
 
 def same_everywhere(net: JukiNet, codes: dict[str, set[str]]) -> None:
-    """J-LIS's identity data are the registry's, to a letter, and its log has every event once and in order. `codes`
-    are all those that each person has had."""
+    """Assert that J-LIS's identity data equal the registry's, and that the logs have every event once and in order.
+
+    `codes` has all record codes that each person has had.
+    """
     people = net.registry.residents()
-    assert identities(net).keys() == {found.code for found in people}
-    for found in people:
-        assert found.individual_number is not None
-        assert net.j_lis.identity(found.code) == without_what_stays_home(found)
-        happened = [event.code for event in net.registry.history(found.code)][1:]
+    assert identities(net).keys() == {person.code for person in people}
+    for person in people:
+        assert person.individual_number is not None
+        assert net.j_lis.identity(person.code) == without_what_stays_home(person)
+        recorded = [event.code for event in net.registry.history(person.code)][1:]
         for actor in ("j_lis", "prefectures"):
-            told = [row.what for row in log(net, actor) if row.record_code in codes[found.alias]]
-            assert told == happened, f"{actor} about {found.alias}"
+            logged = [row.what for row in log(net, actor) if row.record_code in codes[person.alias]]
+            assert logged == recorded, f"{actor} about {person.alias}"
 
 
 def random_event(chance: Random, resident: Resident, number: int) -> Event:
@@ -188,7 +190,7 @@ def random_event(chance: Random, resident: Resident, number: int) -> Event:
     ])  # fmt: skip
 
 
-def test_nothing_is_lost_doubled_or_reordered_whoever_fails(begin: Begin, storage: str) -> None:
+def test_failures_neither_lose_nor_repeat_nor_reorder_events(begin: Begin, storage: str) -> None:
     chance = Random(1)
     world = begin(storage, hop_minutes=7)
     net = Net(world, chance)
@@ -222,12 +224,13 @@ def test_any_interleaving_of_events_and_failures(begin: Begin, seed: int) -> Non
     net.settle()
     same_everywhere(net.net, net.codes)
     for name in SUBSCRIBERS:
-        assert [found.sequence for found in net.told[name]] == list(range(1, len(net.told[name]) + 1))
-    assert net.told[SUBSCRIBERS[0]] == [replace(found, receiver=SUBSCRIBERS[0]) for found in net.told[SUBSCRIBERS[1]]]
+        assert [one.sequence for one in net.received[name]] == list(range(1, len(net.received[name]) + 1))
+    first, second = (net.received[name] for name in SUBSCRIBERS[:2])
+    assert first == [replace(one, receiver=SUBSCRIBERS[0]) for one in second]
 
 
-def test_what_is_sent_from_another_municipality_overtakes_nothing(town: Institutions) -> None:
-    """A paper notice waits for the evening; what happens meanwhile elsewhere comes after it all the same."""
+def test_events_from_another_municipality_do_not_overtake(town: Institutions) -> None:
+    """A paper notice waits for the evening. Later events in another municipality still arrive after it."""
     town.resident("hanako")
     registry, j_lis = town.registry, town.juki_net.j_lis
     registry.record("hanako", MoveOut("08220", TODAY), channel=Channel.PAPER)
@@ -245,7 +248,7 @@ def test_what_is_sent_from_another_municipality_overtakes_nothing(town: Institut
 
 
 @pytest.mark.parametrize("first", [None, NumberChange()])
-def test_a_number_that_is_on_its_way_finds_whoever_has_another_code_by_then(begin: Begin, first: Event | None) -> None:
+def test_a_number_arrives_although_the_record_code_has_changed(begin: Begin, first: Event | None) -> None:
     world = begin(hop_minutes=10)
     town = Institutions(world)
     town.registry.add(HANAKO)
@@ -253,18 +256,18 @@ def test_a_number_that_is_on_its_way_finds_whoever_has_another_code_by_then(begi
         later(town, hours=1)
         town.registry.record("hanako", first)
     later(town, minutes=15)
-    with suppress(EventRejected):  # to be told to wait for the number would be as good
+    with suppress(EventRejected):  # it may also be refused until the number has arrived
         town.registry.record("hanako", CodeChange())
     later(town, hours=2)
-    found = town.registry.find("hanako")
-    assert found.individual_number is not None
-    assert town.juki_net.j_lis.identity(found.code).individual_number == found.individual_number
+    hanako = town.registry.find("hanako")
+    assert hanako.individual_number is not None
+    assert town.juki_net.j_lis.identity(hanako.code).individual_number == hanako.individual_number
 
 
-# When messages leave
+# When messages are sent
 
 
-def test_paper_leaves_in_the_evening_and_the_counter_at_once(institutions: Institutions) -> None:
+def test_paper_is_sent_in_the_evening_and_the_rest_at_once(institutions: Institutions) -> None:
     registry, net = institutions.registry, institutions.juki_net
     institutions.resident("hanako")
     registry.record("hanako", Furigana("ア"))
@@ -275,15 +278,15 @@ def test_paper_leaves_in_the_evening_and_the_counter_at_once(institutions: Insti
     institutions.advance(evening)
     assert net.j_lis.identity(registry.find("hanako").code).name.kana == "ア"
     registry.record("hanako", Furigana("イ"))
-    assert net.next_due() == evening, "what is handed in at the stroke of the evening still goes"
+    assert net.next_due() == evening, "what is reported exactly at that time is still sent"
     later(institutions, seconds=1)
     registry.record("hanako", Furigana("ウ"))
-    assert net.next_due() == evening + timedelta(days=1), "later, it waits for the next"
+    assert net.next_due() == evening + timedelta(days=1), "a second later it waits for the next evening"
     registry.record("hanako", LossReport())
     assert net.next_due() == institutions.world.clock.now()
 
 
-def test_what_leaves_at_once_takes_along_what_waits_before_it(institutions: Institutions) -> None:
+def test_a_message_sent_at_once_takes_waiting_ones_along(institutions: Institutions) -> None:
     for who in ("hanako", "taro", "leap-day"):
         institutions.resident(who)
     registry, j_lis = institutions.registry, institutions.juki_net.j_lis
@@ -294,7 +297,7 @@ def test_what_leaves_at_once_takes_along_what_waits_before_it(institutions: Inst
     institutions.settle()
     kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
     assert kana == ["ア", "", SAMPLE_RESIDENTS["taro"].name.kana], (
-        "another municipality's paper waits, and so does what came after"
+        "another municipality's paper still waits, and so does later paper"
     )
     later(institutions, hours=12)
     kana = [j_lis.identity(registry.find(who).code).name.kana for who in ("hanako", "leap-day", "taro")]
@@ -302,7 +305,7 @@ def test_what_leaves_at_once_takes_along_what_waits_before_it(institutions: Inst
 
 
 @pytest.mark.parametrize("hour", [0, 9, 23])
-def test_the_evening_is_a_setting(begin: Begin, hour: int) -> None:
+def test_the_hour_of_the_evening_batch_is_a_setting(begin: Begin, hour: int) -> None:
     world = begin(evening=hour)
     town = Institutions(world)
     town.resident("hanako")
@@ -311,7 +314,7 @@ def test_the_evening_is_a_setting(begin: Begin, hour: int) -> None:
     assert town.juki_net.next_due() == instant_of(f"2026-11-{day}T{hour:02}:00+09:00")
 
 
-def test_every_hop_takes_its_time(begin: Begin, storage: str) -> None:
+def test_every_hop_takes_the_set_time(begin: Begin, storage: str) -> None:
     world = begin(storage, hop_minutes=10)
     town = Institutions(world)
     code = town.registry.add(HANAKO).code
@@ -320,7 +323,7 @@ def test_every_hop_takes_its_time(begin: Begin, storage: str) -> None:
     town.settle()
     assert town.juki_net.prefectures.outbox.waiting(town.juki_net.prefectures.store) == 1
     later(town, minutes=9)
-    with pytest.raises(NoSuchResident, match="on its way"):
+    with pytest.raises(NoSuchResident, match="may not have arrived yet"):
         town.juki_net.j_lis.identity(code)
     later(town, minutes=1)
     number = town.juki_net.j_lis.identity(code).individual_number
@@ -337,11 +340,11 @@ def message(sequence: int, kind: str = "registration", **body: object) -> Messag
     return Message("municipality:13113", "prefecture:13", sequence, kind, body)
 
 
-def test_a_gap_is_told_and_nothing_is_applied(institutions: Institutions) -> None:
+def test_a_gap_is_reported_and_nothing_is_applied(institutions: Institutions) -> None:
     prefectures = institutions.juki_net.prefectures
-    with pytest.raises(MessageGap, match="message 2 from municipality:13113 came after 0"):
+    with pytest.raises(MessageGap, match="message 2 from municipality:13113 arrived after message 0"):
         prefectures.receive([message(2)])
-    with pytest.raises(MessageGap, match="message 3 from municipality:13113 came after 1"):
+    with pytest.raises(MessageGap, match="message 3 from municipality:13113 arrived after message 1"):
         prefectures.receive([message(1), message(3)])
     assert prefectures.outbox.waiting(prefectures.store) == 0
     assert log(institutions.juki_net, "prefectures") == []
@@ -355,36 +358,36 @@ def test_a_gap_is_told_and_nothing_is_applied(institutions: Institutions) -> Non
     assert prefectures.outbox.waiting(prefectures.store) == 3
 
 
-def test_streams_are_counted_one_by_one(town: Institutions) -> None:
+def test_each_sender_has_its_own_sequence(town: Institutions) -> None:
     prefectures = town.juki_net.prefectures
     elsewhere = [replace(message(number), sender="municipality:13101") for number in (1, 2)]
     prefectures.receive([message(1), elsewhere[0], message(2), elsewhere[1]])
     assert prefectures.outbox.waiting(prefectures.store) == 4
     with pytest.raises(MessageGap):
         prefectures.receive([message(3), replace(elsewhere[1], sequence=4)])
-    assert prefectures.outbox.waiting(prefectures.store) == 4, "the good one of the two was not applied either"
+    assert prefectures.outbox.waiting(prefectures.store) == 4, "the valid one of the two was not applied either"
 
 
-# What Juki-Net carries
+# The content of messages
 
 
 @pytest.fixture
-def listened(town: Institutions) -> Iterator[list[Message]]:
-    """Every message that a node got, while the town goes about its business."""
-    heard: list[Message] = []
+def node_messages(town: Institutions) -> Iterator[list[Message]]:
+    """All messages that the nodes of the town's Juki-Net receive during a test."""
+    received: list[Message] = []
     with ExitStack() as stack:
         for node in (town.juki_net.prefectures, town.juki_net.j_lis):
 
             def receive(messages: Sequence[Message], inner: Receive = node.receive) -> None:
-                heard.extend(messages)
+                received.extend(messages)
                 inner(messages)
 
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(node, "receive", receive)
-        yield heard
+        yield received
 
 
-def test_what_stays_at_home(town: Institutions, listened: list[Message]) -> None:
+def test_only_identity_data_leave_the_municipality(town: Institutions, node_messages: list[Message]) -> None:
     resident = replace(
         SAMPLE_RESIDENTS["single-name"], alias="x", about="SECRETNOTE", household="SECRETHOUSE", nationality="ZZ",
         residence_status="SECRETSTATUS", street="SECRETSTREET",
@@ -393,7 +396,7 @@ def test_what_stays_at_home(town: Institutions, listened: list[Message]) -> None
     town.settle()
     number = town.registry.find("x").individual_number
     assert number is not None
-    before = len(listened)
+    before = len(node_messages)
     town.registry.record("x", MoveWithin("NEWSTREET"))
     town.registry.record("x", MoveOut("47201", TODAY))
     town.registry.record("x", replace(MoveIn("47201", "見本台１"), household="SECRETHOME"))
@@ -402,28 +405,28 @@ def test_what_stays_at_home(town: Institutions, listened: list[Message]) -> None
     town.registry.record("x", CodeChange())
     town.registry.record("x", Death())
     later(town, days=1)
-    words = [json.dumps(found.body, ensure_ascii=False) for found in listened]
+    bodies = [json.dumps(one.body, ensure_ascii=False) for one in node_messages]
     assert before >= 2
-    assert len(words) >= before + 12
-    assert all("SECRETSTREET" not in said for said in words[before:]), "a former address"
+    assert len(bodies) >= before + 12
+    assert all("SECRETSTREET" not in body for body in bodies[before:]), "a former address"
     for secret in ("SECRETNOTE", "SECRETHOUSE", "SECRETHOME", "SECRETSTATUS", "ZZ"):
-        assert all(secret not in said for said in words), secret
+        assert all(secret not in body for body in bodies), secret
     for known in (number, str(town.registry.find("x").individual_number)):
-        assert all(known not in said for said in words), "a number comes from J-LIS and never goes to it"
+        assert all(known not in body for body in bodies), "J-LIS sends numbers and never receives them"
 
 
-def test_notices_tell_whose_what_and_when_alone(town: Institutions) -> None:
-    told: list[Message] = []
-    net = JukiNet(town.world, dict.fromkeys(SUBSCRIBERS, told.extend))
+def test_notices_contain_only_person_event_and_day(town: Institutions) -> None:
+    received: list[Message] = []
+    net = JukiNet(town.world, dict.fromkeys(SUBSCRIBERS, received.extend))
     net.registry.add(HANAKO)
     net.registry.record("hanako", NameChange(given="良子"), channel=Channel.COUNTER)
     net.registry.record("hanako", Emigration(continued=True))
     code = net.registry.find("hanako").code
     net.deliver()
-    assert {found.receiver for found in told} == set(SUBSCRIBERS)
-    mine = [found.body for found in told if found.receiver == SUBSCRIBERS[0]]
+    assert {one.receiver for one in received} == set(SUBSCRIBERS)
+    bodies = [one.body for one in received if one.receiver == SUBSCRIBERS[0]]
     shared = {"day": "2026-11-24", "record_code": code, "former_code": code}
-    assert mine == [shared, {**shared, "continued": True}]
+    assert bodies == [shared, {**shared, "continued": True}]
 
 
 # A killed process
@@ -452,7 +455,7 @@ def deliver_until_killed(world: World, events: int, meanwhile: Callable[[], None
     assert process.wait() == -signal.SIGKILL
 
 
-def test_a_killed_carrier_loses_doubles_and_reorders_nothing(begin: Begin, storage: str) -> None:
+def test_killed_deliveries_neither_lose_nor_repeat_nor_reorder(begin: Begin, storage: str) -> None:
     chance, world = Random(7), begin(storage)
     net = Net(world, chance)
     for who in PEOPLE:

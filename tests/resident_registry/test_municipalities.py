@@ -13,32 +13,32 @@ ROMAJI = re.compile(r"([A-Z][a-z]+-gun-|[A-Z][a-z]+-shi-)?[A-Z][a-z]+-(shi|ku|ma
 PREFECTURE = re.compile(r"[A-Z][a-z]+-(to|do|fu|ken)")
 
 
-def test_every_municipality_is_there_once() -> None:
-    found = municipalities()
-    assert len(found) == 1892
-    assert list(found) == sorted(found), "in the codes' order"
-    assert all(MunicipalityCode(str(code)) == code == place.code for code, place in found.items())
-    assert len({(place.prefecture_romaji, place.romaji) for place in found.values()}) == 1892
-    assert len({(place.prefecture, place.name) for place in found.values()}) == 1892
+def test_every_municipality_is_listed_once() -> None:
+    places = municipalities()
+    assert len(places) == 1892
+    assert list(places) == sorted(places), "in the order of the codes"
+    assert all(MunicipalityCode(str(code)) == code == place.code for code, place in places.items())
+    assert len({(place.prefecture_romaji, place.romaji) for place in places.values()}) == 1892
+    assert len({(place.prefecture, place.name) for place in places.values()}) == 1892
 
 
-def test_there_are_forty_seven_prefectures_numbered_through() -> None:
-    found = municipalities().values()
-    prefectures = {(place.code.prefecture, place.prefecture, place.prefecture_romaji) for place in found}
+def test_there_are_47_prefectures_with_consecutive_codes() -> None:
+    places = municipalities().values()
+    prefectures = {(place.code.prefecture, place.prefecture, place.prefecture_romaji) for place in places}
     assert sorted(code for code, _, _ in prefectures) == [f"{number:02d}" for number in range(1, 48)]
     assert all(PREFECTURE.fullmatch(words) for _, _, words in prefectures)
 
 
-def test_the_counts_of_wards_and_cities() -> None:
+def test_numbers_of_wards_and_cities() -> None:
     names = [place.name for place in municipalities().values()]
     wards = [name for name in names if re.fullmatch(".+市.+区", name)]
     special = [place for place in municipalities().values() if place.prefecture == "東京都" and place.name[-1] == "区"]
     assert len({name.partition("市")[0] for name in wards}) == 20, "designated cities"
     assert len(special) == 23
-    assert len(names) - len(wards) == 1741 - 20, "every other municipality, and the special wards"
+    assert len(names) - len(wards) == 1741 - 20, "all other municipalities, and the special wards"
 
 
-def test_readings_are_plain_words_with_the_level_at_the_end() -> None:
+def test_readings_are_romaji_and_end_with_the_level() -> None:
     for place in municipalities().values():
         assert ROMAJI.fullmatch(place.romaji), place
         assert not re.search("ou|uu|oo", place.prefecture_romaji.lower()), place
@@ -64,11 +64,11 @@ def test_readings_are_plain_words_with_the_level_at_the_end() -> None:
     ],
 )
 def test_known_names(code: str, name: str, prefecture: str, words: str) -> None:
-    found = municipality(code)
-    assert (found.name, found.prefecture_romaji, found.romaji) == (name, prefecture, words)
+    place = municipality(code)
+    assert (place.name, place.prefecture_romaji, place.romaji) == (name, prefecture, words)
 
 
-def test_the_levels_of_the_prefectures() -> None:
+def test_levels_of_the_prefectures() -> None:
     levels = {place.prefecture: place.prefecture_romaji for place in municipalities().values()}
     assert [levels[name] for name in ("東京都", "北海道", "大阪府", "京都府")] == [
         "Tokyo-to", "Hokkai-do", "Osaka-fu", "Kyoto-fu",
@@ -76,7 +76,7 @@ def test_the_levels_of_the_prefectures() -> None:
     assert sum(words.endswith("-ken") for words in levels.values()) == 43
 
 
-def test_two_towns_that_read_alike_are_told_apart_by_their_districts() -> None:
+def test_towns_with_the_same_reading_have_their_district_in_the_name() -> None:
     assert municipality("01361").romaji == "Hiyama-gun-Esashi-cho"
     assert municipality("01514").romaji == "Esashi-gun-Esashi-cho"
     districts = [place.code for place in municipalities().values() if "-gun-" in place.romaji]
@@ -84,13 +84,13 @@ def test_two_towns_that_read_alike_are_told_apart_by_their_districts() -> None:
 
 
 @pytest.mark.parametrize("code", ["00000", "13000", "99999", "13100", "14100"])
-def test_a_code_that_no_municipality_has(code: str) -> None:
+def test_a_code_without_municipality_is_refused(code: str) -> None:
     with pytest.raises(ValueError, match="no municipality has the code"):
         municipality(code)
 
 
 @pytest.mark.parametrize("code", ["", "1311", "131130", "1311a", "１３１１３", " 1311"])
-def test_what_is_no_code_at_all(code: str) -> None:
+def test_a_malformed_code_is_refused(code: str) -> None:
     with pytest.raises(ValueError, match="five digits"):
         municipality(code)
 
@@ -106,5 +106,5 @@ def test_what_is_no_code_at_all(code: str) -> None:
         ("ホッカイ", "北海", "Hokkai"),
     ],
 )
-def test_long_vowels_are_written_short_and_others_are_kept(kana: str, written: str, words: str) -> None:
+def test_long_vowels_are_shortened_and_others_are_kept(kana: str, written: str, words: str) -> None:
     assert romaji(kana, written) == words

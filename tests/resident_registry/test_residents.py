@@ -19,26 +19,26 @@ WEIGHTS = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
 
 
 @given(st.integers(0, 10**11 - 1))
-def test_check_digit_by_the_order_s_table(number: int) -> None:
+def test_check_digit_against_the_table_in_the_order(number: int) -> None:
     body = f"{number:011d}"
     remainder = sum(int(digit) * weight for digit, weight in zip(body, WEIGHTS, strict=True)) % 11
     assert check_digit(body) == str(0 if remainder <= 1 else 11 - remainder)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 11), st.integers(1, 9))
-def test_one_wrong_digit_is_mostly_noticed(seed: int, place: int, add: int) -> None:
+def test_a_single_wrong_digit_passes_only_with_check_digit_0(seed: int, place: int, add: int) -> None:
     number = IndividualNumber.around(f"{random.Random(seed).randrange(10**11):011d}")
     other = number[:place] + str((int(number[place]) + add) % 10) + number[place + 1 :]
     try:
         IndividualNumber(other)
     except ValueError:
         return
-    # The check digit stands for two remainders where it is 0, so that some single errors pass.
+    # A check digit of 0 means two remainders, so some single errors are not detected.
     assert other[11] == "0"
 
 
 @pytest.mark.parametrize("digits", ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１８"])
-def test_malformed_numbers(digits: str) -> None:
+def test_malformed_numbers_are_refused(digits: str) -> None:
     with pytest.raises(ValueError, match=r"digit"):
         IndividualNumber(digits)
 
@@ -59,13 +59,13 @@ def test_birth_dates() -> None:
             BirthDate(*parts)
 
 
-def test_age_is_completed_on_the_eve_of_the_birthday() -> None:
+def test_a_year_of_age_is_completed_the_day_before_the_birthday() -> None:
     born = BirthDate(2011, 11, 25)
     assert born.age_on(date(2026, 11, 23)) == 14
     assert born.age_on(date(2026, 11, 24)) == 15
 
 
-def test_the_cast() -> None:
+def test_sample_residents() -> None:
     assert len(SAMPLE_RESIDENTS) >= 16
     assert len({str(resident.name) for resident in SAMPLE_RESIDENTS.values()}) == len(SAMPLE_RESIDENTS)
     assert len(SAMPLE_RESIDENTS["long-address"].address) == 200

@@ -1,4 +1,4 @@
-"""Every page of the product, made with one text in all places where a text comes from outside."""
+"""All pages of the product, rendered with one text in every place where text comes from outside."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SITE, AGENT = "http://localhost:18611", "http://127.0.0.1:18610"
 
 
 class Browser:
-    """Somebody with cookies of their own, at one application, who goes where told, one step at a time."""
+    """An HTTP client of one application, with its own cookies. It does not follow redirects."""
 
     def __init__(self, application: Any, address: str) -> None:
         transport = httpx.ASGITransport(application)
@@ -72,7 +72,7 @@ class Browser:
 
 
 class Holder:
-    """A holder of both certificates, which carry `text` as name and address."""
+    """A holder of both certificates, with `text` as name and address."""
 
     def __init__(self, town: Institutions, text: str) -> None:
         pkcs8, now = generate(), town.world.clock.now()
@@ -94,28 +94,28 @@ class Holder:
         return Signed(self._key.sign(message, padding.PKCS1v15(), hashes.SHA256()), self._certificates[kind])
 
     def pem(self) -> str:
-        """The authentication certificate."""
+        """The authentication certificate as PEM."""
         certificate = x509.load_der_x509_certificate(self._certificates[CertificateType.AUTHENTICATION])
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def log_in(self, browser: Browser, purpose: str) -> list[str]:
-        """All the way into a site; the pages on the way."""
-        asked = dict(parse_qsl(urlsplit(browser.post(f"/begin/{purpose}").headers["location"]).query))
-        kind = CERTIFICATE_TYPES[asked["kind"]]
-        challenge = Challenge(asked["origin"], bytes.fromhex(asked["nonce"]),
-                              datetime.fromisoformat(asked["issued_at"]), kind, asked.get("text", ""))  # fmt: skip
-        found = self.signed(kind, challenge.message)
-        sent = browser.post("/answer", data={
-            "nonce": asked["nonce"], "state": asked["state"], "signature": found.signature.hex(),
-            "certificate": found.certificate.hex(),
+        """Log in to a site, and return the pages on the way."""
+        request = dict(parse_qsl(urlsplit(browser.post(f"/begin/{purpose}").headers["location"]).query))
+        kind = CERTIFICATE_TYPES[request["kind"]]
+        challenge = Challenge(request["origin"], bytes.fromhex(request["nonce"]),
+                              datetime.fromisoformat(request["issued_at"]), kind, request.get("text", ""))  # fmt: skip
+        signed = self.signed(kind, challenge.message)
+        response = browser.post("/answer", data={
+            "nonce": request["nonce"], "state": request["state"], "signature": signed.signature.hex(),
+            "certificate": signed.certificate.hex(),
         })  # fmt: skip
-        onward = re.search(r"url=(/end/\w+)", sent.text)
-        assert onward is not None, sent.text
-        return [sent.text, browser.get(onward[1]).text]
+        onward = re.search(r"url=(/end/\w+)", response.text)
+        assert onward is not None, response.text
+        return [response.text, browser.get(onward[1]).text]
 
 
 class StubRefunds:
-    """A centre at which one person has points of three years and an application in each state."""
+    """A centre at which a person has points of three years and an application in each state."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -190,22 +190,22 @@ class StubPortal:
 
 
 def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str]:
-    """Each page by a name of its own."""
+    """All pages, by name."""
     town = new_institutions(directory / "w", keys)
     with pytest.MonkeyPatch.context() as patch:
         holder = Holder(town, text)
         tree = town.world.publication
         verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], town.world.clock)
-        found = dict(_sample_site(text, town.world, verifier, holder))
-        found |= _refund_portal(text, town.world, verifier, holder)
-        found |= _portal(text, town.world, verifier, holder)
-        found |= _provider(text, town.world, verifier)
-        found |= _agent(text, holder, patch)
-        found |= _files(text, directory)
+        pages = dict(_sample_site(text, town.world, verifier, holder))
+        pages |= _refund_portal(text, town.world, verifier, holder)
+        pages |= _portal(text, town.world, verifier, holder)
+        pages |= _provider(text, town.world, verifier)
+        pages |= _agent(text, holder, patch)
+        pages |= _files(text, directory)
         closed = Browser(AccessControl(None, "key", "session", 18600), "http://localhost:18600").get("/")
-        found["console: closed"] = closed.text
+        pages["console: closed"] = closed.text
     town.world.close()
-    return found
+    return pages
 
 
 def _sample_site(text: str, world: World, verifier: Verifier, holder: Holder) -> Iterator[tuple[str, str]]:
@@ -259,12 +259,12 @@ def _provider(text: str, world: World, verifier: Verifier) -> Iterator[tuple[str
     ProviderStore(world).add_client(text, ["https://app.example/callback"])
     provider = Provider(world, verifier, Platform(world, NoLinkage()), SITE, AGENT)
     browser = Browser(provider.application(), SITE)
-    asked = {"response_type": "code", "client_id": text, "redirect_uri": "https://app.example/callback",
+    request = {"response_type": "code", "client_id": text, "redirect_uri": "https://app.example/callback",
              "scope": "openid", "state": text, "code_challenge": "v" * 43, "code_challenge_method": "S256"}  # fmt: skip
     yield "provider: welcome", browser.get("/").text
-    yield "provider: login", browser.get("/authorize", params=asked).text
-    yield "provider: consent", browser.get("/authorize", params=asked | {"scope": "openid name address"}).text
-    yield "provider: refused", browser.get("/authorize", params=asked | {"redirect_uri": text}).text
+    yield "provider: login", browser.get("/authorize", params=request).text
+    yield "provider: consent", browser.get("/authorize", params=request | {"scope": "openid name address"}).text
+    yield "provider: refused", browser.get("/authorize", params=request | {"redirect_uri": text}).text
 
 
 def _agent(text: str, holder: Holder, patch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
@@ -321,7 +321,7 @@ def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def examined(text: str) -> dict[str, Any]:
-    """An examination of a population, in which each text is `text`."""
+    """The result of an examination of a population, in which each text is `text`."""
     share = {"value": 0.5, "low": 0.4, "high": 0.6, "total": 10}
     none = {"value": None, "low": None, "high": None, "total": 0}
     way = {"actor": text, "handle": text, "target": text}
@@ -341,7 +341,7 @@ def examined(text: str) -> dict[str, Any]:
         "threats": [{"run": "T1", "who": text, "holding": text, "how": text,
                      "results": {text: text, "share": share, "none": none, "yes": True, "no": False, "some": 1_234,
                                  "part": 1_234.5}}],
-        "unicity": [{"points": points, "days": 7, "singled out": found} for points, found in ((1, share), (2, none))],
+        "unicity": [{"points": points, "days": 7, "singled out": value} for points, value in ((1, share), (2, none))],
         "anonymity": [{"attributes": text, "unique": share, "sets": [1.0, 2_000.0], "entropy": 3.0, "leaked bits": 1.0,
                        "journalist": 0.5, "marketer": 0.25, "median": 20.0}],
         "exposure": {"handles": [text, "other"], "actors": [text, "other"], "widest": text,
@@ -353,9 +353,9 @@ def examined(text: str) -> dict[str, Any]:
 
 
 def examined_logs(text: str) -> dict[str, Any]:
-    """An examination of somebody's own logs, in which each text is `text`."""
-    found = examined(text)
+    """The result of an examination of logs, in which each text is `text`."""
+    population = examined(text)
     logs = {"uses": 10, "services": 2, "handles": 3, "persons": 4, "rows": 12, "left_out": {text: 2}, "notes": [text]}
-    return {name: found[name] for name in ("threats", "unicity", "sql", "engine", "versions")} | {
+    return {name: population[name] for name in ("threats", "unicity", "sql", "engine", "versions")} | {
         "logs": logs, "truth": True,
     }  # fmt: skip

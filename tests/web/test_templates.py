@@ -1,4 +1,4 @@
-"""HTML stands in templates alone, and what a template is given is escaped."""
+"""HTML is in templates only, and all values in templates are escaped."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ ELEMENTS = (
 TAG = re.compile(rf"<!doctype html|</?(?:{ELEMENTS})(?:\s*/?>|\s+[\w:-]+=|$)", re.IGNORECASE)
 NO_PAGES = {
     "kazashi.tools.cli.commands.development": "a Mermaid diagram breaks its lines with <br>",
-    "kazashi.relying_party.conformance.cases_ocsp": "a broken server's answer",
-    "kazashi.relying_party.conformance.cases_revocation": "a broken server's answer",
+    "kazashi.relying_party.conformance.cases_ocsp": "a broken server's response",
+    "kazashi.relying_party.conformance.cases_revocation": "a broken server's response",
 }
 
 
@@ -45,22 +45,22 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value if isinstance(node.value, str) else node.value.decode("latin-1")
 
 
-def test_no_module_holds_html() -> None:
-    found = {name: tag[0] for name, path in PRODUCT.items() for text in texts(path) if (tag := TAG.search(text))}
-    assert found.keys() == NO_PAGES.keys(), found
+def test_no_module_contains_html() -> None:
+    tags = {name: tag[0] for name, path in PRODUCT.items() for text in texts(path) if (tag := TAG.search(text))}
+    assert tags.keys() == NO_PAGES.keys(), tags
 
 
 @pytest.mark.parametrize("text", ["<p>", "</td>", "<td class=", '<input type="hidden"', "<br/>", "<!doctype html>"])
-def test_html_is_known_as_such(text: str) -> None:
+def test_html_is_detected(text: str) -> None:
     assert TAG.search(f"words {text} words") or TAG.search(f"words {text}")
 
 
 @pytest.mark.parametrize("text", ["<a linkage code>", "a < b > c", "<application><name>", "<resident>", "<pin>"])
-def test_other_angle_brackets_are_no_html(text: str) -> None:
+def test_other_angle_brackets_are_not_detected_as_html(text: str) -> None:
     assert not TAG.search(text)
 
 
-def test_nothing_is_exempt_from_escaping() -> None:
+def test_no_template_or_module_turns_escaping_off() -> None:
     assert TEMPLATES
     for path in TEMPLATES:
         text = path.read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_nothing_is_exempt_from_escaping() -> None:
         assert "Markup" not in names, name
 
 
-def test_a_wheel_carries_every_template() -> None:
+def test_a_wheel_contains_every_template() -> None:
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     roots, carried = folders(ROOT), set[Path]()
@@ -88,7 +88,7 @@ def test_a_wheel_carries_every_template() -> None:
 def gallery(
     tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource
 ) -> tuple[dict[str, str], set[str]]:  # fmt: skip
-    """All pages with HOSTILE in each place where a text comes from outside, and the templates that were used."""
+    """All pages with HOSTILE in every place where text comes from outside, and the templates that were used."""
     used: set[str] = set()
     load = jinja2.Environment.get_template
 
@@ -108,7 +108,7 @@ def test_every_template_is_in_the_gallery(gallery: tuple[dict[str, str], set[str
     assert {Path(name).resolve() for name in used} == {path.resolve() for path in TEMPLATES}
 
 
-def test_what_comes_from_outside_is_escaped_on_every_page(gallery: tuple[dict[str, str], set[str]]) -> None:
+def test_text_from_outside_is_escaped_on_every_page(gallery: tuple[dict[str, str], set[str]]) -> None:
     pages, _ = gallery
     for name, page in pages.items():
         assert "alert(1)</script>" not in page, name
@@ -123,7 +123,7 @@ def test_what_comes_from_outside_is_escaped_on_every_page(gallery: tuple[dict[st
     ("agent: no card", 1), ("agent: back", 1), ("agent: refused", 1), ("check: report", 25), ("check: comparison", 30),
     ("demo: report", 4), ("tracking: population", 40), ("tracking: logs", 8),
 ])  # fmt: skip
-def test_and_is_still_there(gallery: tuple[dict[str, str], set[str]], page: str, times: int) -> None:
-    """A page that left out what it was given would be safe, and wrong."""
+def test_text_from_outside_is_not_left_out(gallery: tuple[dict[str, str], set[str]], page: str, times: int) -> None:
+    """A page that left the text out would be safe, but wrong."""
     pages, _ = gallery
     assert pages[page].count(escape("<script>alert(1)</script>")) >= times

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the writer is killed."""
+"""Atomic file writes: a file is complete or absent, no matter when the writer is killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def entries(directory: Path) -> list[str]:
 @pytest.mark.parametrize(
     "content", ["住民", "住民".encode(), bytearray("住民".encode()), ["住".encode(), "民".encode()]], ids=str
 )
-def test_text_bytes_and_pieces(tmp_path: Path, content: str | bytes | bytearray | list[bytes]) -> None:
+def test_text_bytes_and_pieces_are_written(tmp_path: Path, content: str | bytes | bytearray | list[bytes]) -> None:
     for _ in range(2):
         write_whole(tmp_path / "f", content)
         assert (tmp_path / "f").read_text(encoding="utf-8") == "住民"
@@ -39,7 +39,7 @@ def test_a_secret_is_never_readable_by_others(tmp_path: Path) -> None:
     modes: list[int] = []
 
     class Watching(list[bytes]):
-        """Pieces that look at the unfinished file while they are being written."""
+        """Pieces that record the permissions of the unfinished file while they are being written."""
 
         def __iter__(self) -> Iterator[bytes]:
             for piece in super().__iter__():
@@ -64,32 +64,35 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert entries(tmp_path) == ["f"]
 
 
-def killed_everywhere(action: Callable[[], object], held: Callable[[], object], old: object, new: object) -> int:
-    """Kill an action at each moment in turn: what is `held` after it is the old or the new. Answers the moments."""
+def killed_everywhere(action: Callable[[], object], content: Callable[[], object], old: object, new: object) -> int:
+    """Kill an action at each moment in turn, and return the number of moments.
+
+    After each kill, `content` must be the old or the new one.
+    """
     moment = 0
     while True:
         moment += 1
         killed = killed_at(moment, action)
-        assert held() in ((old, new) if killed else (new,))
+        assert content() in ((old, new) if killed else (new,))
         if not killed:
             return moment - 1
 
 
-def test_whoever_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "f"
     write_whole(path, OLD)
     assert killed_everywhere(lambda: write_whole(path, NEW), path.read_bytes, OLD, NEW) == 2
-    left = [name for name in entries(tmp_path) if name != "f"]
-    assert left
-    assert all(is_unfinished(tmp_path / name, "f") for name in left)
+    unfinished = [name for name in entries(tmp_path) if name != "f"]
+    assert unfinished
+    assert all(is_unfinished(tmp_path / name, "f") for name in unfinished)
     clear_unfinished(tmp_path)
     assert entries(tmp_path) == ["f"]
 
 
-def test_whoever_is_killed_while_it_creates_a_file_has_created_it_or_not(tmp_path: Path) -> None:
+def test_a_killed_creator_leaves_a_complete_file_or_none(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    held = lambda: path.read_text() if path.exists() else ""  # noqa: E731
-    assert killed_everywhere(lambda: create_whole(path, "new"), held, "", "new") == 2
+    content = lambda: path.read_text() if path.exists() else ""  # noqa: E731
+    assert killed_everywhere(lambda: create_whole(path, "new"), content, "", "new") == 2
     assert create_whole(path, "another") is False
     assert path.read_text() == "new"
 
@@ -109,7 +112,7 @@ def test_the_files_of_a_world_survive_being_killed(tmp_path: Path) -> None:
     ) == 2  # fmt: skip
 
 
-def test_many_writers_of_one_file(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_file_never_mix_contents(tmp_path: Path) -> None:
     contents = [bytes([65 + number]) * 100_000 for number in range(8)]
     read: list[bytes] = []
 

@@ -32,7 +32,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # The clock
 
 
-def test_without_a_file_it_is_the_machine_s_time(tmp_path: Path) -> None:
+def test_without_a_file_the_clock_has_the_machine_s_time(tmp_path: Path) -> None:
     clock = WorldClock(tmp_path / "clock.json")
     before, now, after = SystemClock().now(), clock.now(), SystemClock().now()
     assert before <= now <= after
@@ -40,7 +40,7 @@ def test_without_a_file_it_is_the_machine_s_time(tmp_path: Path) -> None:
     assert not (tmp_path / "clock.json").exists()
 
 
-def test_a_clock_stands_for_every_process(tmp_path: Path) -> None:
+def test_a_stopped_clock_is_stopped_for_every_reader(tmp_path: Path) -> None:
     first, second = WorldClock(tmp_path / "c"), WorldClock(tmp_path / "c")
     assert [clock.stands for clock in (first, second)] == [False, False]
     first.stand(MORNING)
@@ -48,10 +48,10 @@ def test_a_clock_stands_for_every_process(tmp_path: Path) -> None:
     assert first.now() == second.now() == MORNING
     second.move(MORNING + HOUR)
     assert first.now() == MORNING + HOUR
-    assert first.stands, "moved, it stands there"
+    assert first.stands, "it stays stopped after a move"
 
 
-def test_a_clock_runs_for_every_process(tmp_path: Path) -> None:
+def test_a_running_clock_runs_for_every_reader(tmp_path: Path) -> None:
     first, second = WorldClock(tmp_path / "c"), WorldClock(tmp_path / "c")
     first.stand(MORNING)
     second.run()
@@ -60,11 +60,11 @@ def test_a_clock_runs_for_every_process(tmp_path: Path) -> None:
     first.run(MORNING + DAY)
     assert MORNING + DAY <= second.now() <= MORNING + DAY + timedelta(seconds=5)
     second.move(MORNING + 3 * DAY)
-    assert not first.stands, "moved, it runs from there"
+    assert not first.stands, "it runs on after a move"
     assert MORNING + 3 * DAY <= first.now() <= MORNING + 3 * DAY + timedelta(seconds=5)
 
 
-def test_no_reader_misses_a_setting(tmp_path: Path) -> None:
+def test_a_reader_sees_every_setting(tmp_path: Path) -> None:
     writer, reader = WorldClock(tmp_path / "c"), WorldClock(tmp_path / "c")
     for number in range(300):
         writer.stand(MORNING + timedelta(seconds=number))
@@ -72,7 +72,7 @@ def test_no_reader_misses_a_setting(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c"], "no unfinished file is left"
 
 
-def test_a_clock_in_another_process(tmp_path: Path) -> None:
+def test_another_process_reads_and_moves_the_clock(tmp_path: Path) -> None:
     clock = WorldClock(tmp_path / "c")
     clock.stand(MORNING)
     program = (
@@ -80,14 +80,14 @@ def test_a_clock_in_another_process(tmp_path: Path) -> None:
         "from kazashi.world.clock import WorldClock;"
         "clock = WorldClock(Path(sys.argv[1])); print(clock.now().isoformat()); clock.move(clock.now() + timedelta(1))"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "c")], capture_output=True, text=True, check=True
     ).stdout
-    assert said.strip() == MORNING.isoformat()
+    assert output.strip() == MORNING.isoformat()
     assert clock.now() == MORNING + DAY
 
 
-def test_instants_are_whole_seconds_of_a_known_zone(tmp_path: Path) -> None:
+def test_instants_are_whole_seconds_with_a_time_zone(tmp_path: Path) -> None:
     for clock in (WorldClock(tmp_path / "c"), FixedClock(MORNING)):
         clock.stand(MORNING.replace(microsecond=999_999))
         assert clock.now() == MORNING
@@ -98,24 +98,24 @@ def test_instants_are_whole_seconds_of_a_known_zone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "span"),
+    ("text", "span"),
     [
         ("90m", timedelta(minutes=90)), ("12h", timedelta(hours=12)), ("400d", timedelta(days=400)),
         ("2w", timedelta(weeks=2)), ("0d", timedelta()), ("007d", timedelta(days=7)),
     ],
 )  # fmt: skip
-def test_spans(words: str, span: timedelta) -> None:
-    assert duration_of(words) == span
+def test_durations_are_parsed(text: str, span: timedelta) -> None:
+    assert duration_of(text) == span
 
 
-@pytest.mark.parametrize("words", ["", "d", "1", "1y", "-1d", "1.5h", "1 d", "1d1h", "1234567d", "１d", "1d\n", "1D"])
-def test_what_is_no_span(words: str) -> None:
+@pytest.mark.parametrize("text", ["", "d", "1", "1y", "-1d", "1.5h", "1 d", "1d1h", "1234567d", "１d", "1d\n", "1D"])
+def test_malformed_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write 90m, 12h, 400d or 2w"):
-        duration_of(words)
+        duration_of(text)
 
 
 @pytest.mark.parametrize(
-    ("words", "instant"),
+    ("text", "instant"),
     [
         ("2027-01-31", datetime(2027, 1, 30, 15, tzinfo=UTC)),
         ("2027-01-31T12:00", datetime(2027, 1, 31, 3, tzinfo=UTC)),
@@ -124,15 +124,15 @@ def test_what_is_no_span(words: str) -> None:
         ("2027-01-31 12:00:01-05:00", datetime(2027, 1, 31, 17, 0, 1, tzinfo=UTC)),
     ],
 )
-def test_instants(words: str, instant: datetime) -> None:
-    assert instant_of(words) == instant
-    assert instant_of(words).tzinfo is UTC
+def test_instants_are_parsed(text: str, instant: datetime) -> None:
+    assert instant_of(text) == instant
+    assert instant_of(text).tzinfo is UTC
 
 
-@pytest.mark.parametrize("words", ["", "tomorrow", "2027-02-29", "2027-13-01", "12:00", "31.1.2027", "0001-01-01"])
-def test_what_is_no_instant(words: str) -> None:
-    with pytest.raises(ValueError, match="is no instant"):
-        instant_of(words)
+@pytest.mark.parametrize("text", ["", "tomorrow", "2027-02-29", "2027-13-01", "12:00", "31.1.2027", "0001-01-01"])
+def test_malformed_instants_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a date or time"):
+        instant_of(text)
 
 
 def test_seconds_since_1970() -> None:
@@ -144,7 +144,7 @@ def test_seconds_since_1970() -> None:
 
 
 class Work:
-    """A job that is due at some instants, and notes when it was run by the clock."""
+    """A job that is due at some instants, and logs the clock's time when it is run."""
 
     def __init__(self, name: str, clock: WorldClock, log: list[tuple[str, datetime]], *hours: float) -> None:
         self.name, self.clock, self.log = name, clock, log
@@ -171,17 +171,17 @@ def clock(tmp_path: Path) -> WorldClock:
     return clock
 
 
-def test_jobs_are_run_in_the_order_of_time_and_each_at_its_instant(tmp_path: Path, clock: WorldClock) -> None:
+def test_jobs_run_in_order_of_time_each_at_its_instant(tmp_path: Path, clock: WorldClock) -> None:
     log: list[tuple[str, datetime]] = []
     first, second = Work("a", clock, log, -1, 3, 5), Work("b", clock, log, 0, 1, 3, 9)
     schedule = Schedule(tmp_path / "lock", [first.job, second.job])
-    told: list[datetime] = []
+    stops: list[datetime] = []
     assert schedule.next() == (MORNING - HOUR, first.job)
-    assert schedule.advance(clock, MORNING + 6 * HOUR, told.append) == 6
+    assert schedule.advance(clock, MORNING + 6 * HOUR, stops.append) == 6
     assert log == [
         (name, MORNING + hour * HOUR) for name, hour in (("a", 0), ("b", 0), ("b", 1), ("a", 3), ("b", 3), ("a", 5))
     ]
-    assert told == [MORNING + hour * HOUR for hour in (1, 3, 5, 6)]
+    assert stops == [MORNING + hour * HOUR for hour in (1, 3, 5, 6)]
     assert clock.now() == MORNING + 6 * HOUR
     assert schedule.next() == (MORNING + 9 * HOUR, second.job)
     assert schedule.run_due(clock.now()) == 0
@@ -190,7 +190,7 @@ def test_jobs_are_run_in_the_order_of_time_and_each_at_its_instant(tmp_path: Pat
     assert schedule.advance(clock, MORNING + 30 * DAY) == 0
 
 
-def test_what_a_job_brings_about_is_done_on_the_way(tmp_path: Path, clock: WorldClock) -> None:
+def test_a_job_that_another_job_makes_due_is_also_run(tmp_path: Path, clock: WorldClock) -> None:
     log: list[tuple[str, datetime]] = []
     later = Work("later", clock, log)
     earlier = Work("earlier", clock, log, 1)
@@ -204,7 +204,7 @@ def test_what_a_job_brings_about_is_done_on_the_way(tmp_path: Path, clock: World
     assert log == [("earlier", MORNING + HOUR), ("later", MORNING + 2 * HOUR)]
 
 
-def test_a_job_that_stays_due_is_tried_once_and_not_for_ever(tmp_path: Path, clock: WorldClock) -> None:
+def test_a_job_that_stays_due_is_tried_only_once(tmp_path: Path, clock: WorldClock) -> None:
     log: list[tuple[str, datetime]] = []
     work = Work("a", clock, log, 1, 2)
     work.stuck = True
@@ -219,22 +219,22 @@ def test_a_job_that_stays_due_is_tried_once_and_not_for_ever(tmp_path: Path, clo
     assert work.due() is None
 
 
-def test_what_is_due_at_once_is_due_whatever_the_second(tmp_path: Path) -> None:
-    """A job that answered the present instant would be passed over where a second has passed since somebody looked."""
+def test_a_job_due_at_once_is_due_at_any_time(tmp_path: Path) -> None:
+    """A job that returned the current time would be skipped if a second passed between two readings of the clock."""
     ran: list[int] = []
     job = Job("new", lambda: None if ran else AT_ONCE, lambda: ran.append(1))
     assert Schedule(tmp_path / "lock", [job]).run_due(MORNING - 1000 * HOUR) == 1
 
 
-def test_a_job_that_stays_due_holds_nobody_up(tmp_path: Path, clock: WorldClock) -> None:
+def test_a_job_that_stays_due_does_not_delay_others(tmp_path: Path, clock: WorldClock) -> None:
     log: list[tuple[str, datetime]] = []
     stuck, other = Work("stuck", clock, log, 0), Work("other", clock, log, 0, 2)
     stuck.stuck = True
     Schedule(tmp_path / "lock", [stuck.job, other.job]).advance(clock, MORNING + 3 * HOUR)
-    assert [found for found in log if found[0] == "other"] == [("other", MORNING), ("other", MORNING + 2 * HOUR)]
+    assert [entry for entry in log if entry[0] == "other"] == [("other", MORNING), ("other", MORNING + 2 * HOUR)]
 
 
-def test_a_job_that_fails_stops_the_clock_where_it_failed(tmp_path: Path, clock: WorldClock) -> None:
+def test_a_failing_job_stops_the_clock_at_its_instant(tmp_path: Path, clock: WorldClock) -> None:
     log: list[tuple[str, datetime]] = []
     work = Work("a", clock, log, 3)
 
@@ -245,10 +245,10 @@ def test_a_job_that_fails_stops_the_clock_where_it_failed(tmp_path: Path, clock:
     with pytest.raises(StoreFailed):
         schedule.advance(clock, MORNING + 5 * HOUR)
     assert clock.now() == MORNING + 3 * HOUR
-    assert Schedule(tmp_path / "lock", [work.job]).advance(clock, MORNING + 5 * HOUR) == 1, "the lock is free again"
+    assert Schedule(tmp_path / "lock", [work.job]).advance(clock, MORNING + 5 * HOUR) == 1, "the lock was released"
 
 
-def test_one_at_a_time_carries_the_jobs_out(tmp_path: Path) -> None:
+def test_only_one_schedule_runs_jobs_at_a_time(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
     waiting = list(range(40))
@@ -272,7 +272,7 @@ def test_one_at_a_time_carries_the_jobs_out(tmp_path: Path) -> None:
     assert most == [1] * 40
 
 
-def test_a_running_clock_is_moved_on_and_runs_on(tmp_path: Path) -> None:
+def test_a_running_clock_still_runs_after_advancing(tmp_path: Path) -> None:
     clock = WorldClock(tmp_path / "c")
     clock.run(MORNING)
     log: list[tuple[str, datetime]] = []
@@ -286,22 +286,22 @@ def test_a_running_clock_is_moved_on_and_runs_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"storage": "mysql://x"}, "postgresql"), ({"storage": "sqlite:///x"}, "postgresql"),
         ({"storage": "postgresqlx"}, "postgresql"), ({"keys": "hardware"}, "pkcs11"), ({"keys": ""}, "pkcs11"),
         ({"serials": "odd"}, "gapless, random"), ({"evening": 24}, "evening"), ({"evening": -1}, "evening"),
         ({"hop_minutes": -1}, "hop_minutes"), ({"crl_minute": 1440}, "crl_minute"), ({"crl_minute": -1}, "crl_minute"),
-        ({"opens": 24}, "open before they close"), ({"opens": 9, "closes": 9}, "open before they close"),
+        ({"opens": 24}, "opens must be before closes"), ({"opens": 9, "closes": 9}, "opens must be before closes"),
         ({"closes": 25}, "between 0 and 24"), ({"opens": -1}, "between 0 and 24"),
     ],
 )  # fmt: skip
-def test_settings_that_make_no_sense(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Settings("seed", **settings)
 
 
-def test_the_furthest_settings_that_do(tmp_path: Path) -> None:
+def test_extreme_settings_are_valid(tmp_path: Path) -> None:
     for settings in (
         Settings("s", evening=0, crl_minute=0, opens=0, closes=1),
         Settings("s", "postgresql://user@host/x", "pkcs11:token=T", "random", 23, 10**6, 1439, 23, 24),
@@ -315,15 +315,15 @@ def test_settings_survive_reopening(tmp_path: Path) -> None:
     assert open_world(tmp_path / "w").settings == settings
     assert open_world(tmp_path / "w", seed="other", settings=Settings("third")).settings == settings
     written = json.loads((tmp_path / "w" / "world.json").read_text())
-    assert "keys" not in written, "what is as usual is not written down"
+    assert "keys" not in written, "default settings are not written"
 
 
 @pytest.mark.parametrize(
     "change", [{"evening": 99}, {"colour": "red"}, {"serials": "odd"}, {"seed": None, "evening": "x"}]
 )
-def test_a_world_with_settings_that_make_no_sense(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_world_with_invalid_settings_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     open_world(tmp_path / "w", seed="s")
-    mark = tmp_path / "w" / "world.json"
-    mark.write_text(json.dumps({**json.loads(mark.read_text()), **change}))
+    file = tmp_path / "w" / "world.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(WorldUnusable, match="damaged"):
         open_world(tmp_path / "w")

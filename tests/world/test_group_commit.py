@@ -1,4 +1,4 @@
-"""Writes that share transactions, and work in a thread beside."""
+"""Group commit of concurrent writes, and background workers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NUMBER = sa.Table("number", METADATA, sa.Column("number", sa.BigInteger, primary
 
 @pytest.fixture
 def store(tmp_path: Path, storage: str) -> Iterator[Store]:
-    found = open_store(tmp_path / "stores", storage, "actor", METADATA)
-    yield found
-    found.engine.dispose()
+    store = open_store(tmp_path / "stores", storage, "actor", METADATA)
+    yield store
+    store.engine.dispose()
 
 
 @pytest.fixture
 def commits(store: Store) -> list[str]:
-    """The transactions that the store commits."""
+    """A list that gets an entry for each transaction that the store commits."""
     seen: list[str] = []
     event.listen(store.engine, "commit", lambda _: seen.append("commit"))
     return seen
@@ -46,7 +46,7 @@ def put(number: int) -> Callable[[sa.Connection], int]:
     return action
 
 
-def held(store: Store) -> list[int]:
+def stored(store: Store) -> list[int]:
     with store.reading() as connection:
         return list(connection.scalars(sa.select(NUMBER.c.number).order_by(NUMBER.c.number)))
 
@@ -59,20 +59,20 @@ def run_threads(count: int, action: Callable[[int], object]) -> None:
         thread.join()
 
 
-def test_each_thread_gets_its_own_result_and_has_its_row_on_disk(store: Store) -> None:
+def test_each_thread_gets_its_result_after_its_row_is_on_disk(store: Store) -> None:
     group = GroupCommit(store)
     results: dict[int, tuple[int, bool]] = {}
 
     def write(number: int) -> None:
         result = group.run(put(number))
-        results[number] = (result, number in held(store))
+        results[number] = (result, number in stored(store))
 
     run_threads(30, write)
     assert results == {number: (-number, True) for number in range(30)}
-    assert held(store) == list(range(30))
+    assert stored(store) == list(range(30))
 
 
-def test_what_comes_while_one_is_written_shares_a_transaction(store: Store, commits: list[str]) -> None:
+def test_writes_that_arrive_during_a_commit_share_a_transaction(store: Store, commits: list[str]) -> None:
     group = GroupCommit(store)
     begun, go_on = Event(), Event()
 
@@ -87,13 +87,13 @@ def test_what_comes_while_one_is_written_shares_a_transaction(store: Store, comm
     others = [Thread(target=group.run, args=(put(number),)) for number in range(1, 20)]
     for thread in others:
         thread.start()
-    Event().wait(0.3)  # by now nearly all of them wait for the first
+    Event().wait(0.3)  # by then nearly all of them wait for the first
     commits.clear()
     go_on.set()
     for thread in (first, *others):
         thread.join()
     assert len(commits) <= 5
-    assert held(store) == list(range(20))
+    assert stored(store) == list(range(20))
 
 
 def test_many_coroutines_share_few_transactions(store: Store, commits: list[str]) -> None:
@@ -104,24 +104,24 @@ def test_many_coroutines_share_few_transactions(store: Store, commits: list[str]
 
     assert asyncio.run(all_of_them()) == [-number for number in range(100)]
     assert len(commits) <= 3
-    assert held(store) == list(range(100))
+    assert stored(store) == list(range(100))
 
 
-def test_a_caller_who_gives_up_takes_nobody_along(store: Store) -> None:
+def test_a_cancelled_caller_does_not_cancel_others(store: Store) -> None:
     group = GroupCommit(store)
 
     async def both() -> int:
-        leaving = asyncio.create_task(group.run_async(put(1)))
-        staying = asyncio.create_task(group.run_async(put(2)))
+        cancelled = asyncio.create_task(group.run_async(put(1)))
+        other = asyncio.create_task(group.run_async(put(2)))
         await asyncio.sleep(0)
-        leaving.cancel()
-        return await staying
+        cancelled.cancel()
+        return await other
 
     assert asyncio.run(both()) == -2
-    assert 2 in held(store)
+    assert 2 in stored(store)
 
 
-def test_an_action_that_fails_fails_alone(store: Store) -> None:
+def test_a_failing_action_does_not_affect_others(store: Store) -> None:
     group = GroupCommit(store)
 
     def fail(connection: sa.Connection) -> int:
@@ -132,16 +132,16 @@ def test_an_action_that_fails_fails_alone(store: Store) -> None:
         actions = [put(1), fail, put(2), put(1), put(3)]
         return await asyncio.gather(*(group.run_async(action) for action in actions), return_exceptions=True)
 
-    one, failed, two, doubled, three = asyncio.run(all_of_them())
+    one, failed, two, duplicate, three = asyncio.run(all_of_them())
     assert (one, two, three) == (-1, -2, -3)
     assert isinstance(failed, KeyError)
-    assert isinstance(doubled, sa.exc.IntegrityError)
-    assert held(store) == [1, 2, 3]
+    assert isinstance(duplicate, sa.exc.IntegrityError)
+    assert stored(store) == [1, 2, 3]
     with pytest.raises(KeyError, match="nobody"):
         group.run(fail)
 
 
-def test_a_store_that_is_away_is_not_waited_for_by_each(tmp_path: Path) -> None:
+def test_a_failed_store_is_not_tried_for_every_job(tmp_path: Path) -> None:
     store = open_store(tmp_path, "", "actor", METADATA)
     group, tried = GroupCommit(store), []
 
@@ -154,27 +154,27 @@ def test_a_store_that_is_away_is_not_waited_for_by_each(tmp_path: Path) -> None:
         return await asyncio.gather(*(group.run_async(action) for _ in range(50)), return_exceptions=True)
 
     assert all(isinstance(result, StoreFailed) for result in asyncio.run(all_of_them()))
-    assert len(tried) <= 4, "the batch, and the first of it alone"
+    assert len(tried) <= 4, "the batch, and the first job of it alone"
 
 
-def test_an_answer_leaves_after_its_row_is_committed(tmp_path: Path) -> None:
+def test_a_write_returns_only_after_its_row_is_committed(tmp_path: Path) -> None:
     moment = 0
     while True:
         moment += 1
-        said = tmp_path / f"said{moment}"
+        replies = tmp_path / f"replies{moment}"
 
-        def write(home: Path = tmp_path / str(moment), said: Path = said) -> None:
+        def write(home: Path = tmp_path / str(moment), replies: Path = replies) -> None:
             group = GroupCommit(open_store(home, "", "actor", METADATA))
             for number in range(3):
                 group.run(put(number))
-                with said.open("a") as file:
+                with replies.open("a") as file:
                     file.write("x")
 
         killed = killed_at(moment, write)
-        told = said.read_text() if said.exists() else ""
-        assert len(held(open_store(tmp_path / str(moment), "", "actor", METADATA))) >= len(told)
+        replied = replies.read_text() if replies.exists() else ""
+        assert len(stored(open_store(tmp_path / str(moment), "", "actor", METADATA))) >= len(replied)
         if not killed:
-            assert told == "xxx"
+            assert replied == "xxx"
             return
 
 
@@ -182,7 +182,7 @@ def test_an_answer_leaves_after_its_row_is_committed(tmp_path: Path) -> None:
 
 
 class Work:
-    """Rounds of work that a test watches."""
+    """Rounds of work, recorded for a test."""
 
     def __init__(self) -> None:
         self.rounds = 0
@@ -190,7 +190,7 @@ class Work:
         self.failure: Exception | None = None
         self.troubles: list[str] = []
         self.closed = 0
-        self.told = Event()
+        self.ended = Event()
 
     def round(self) -> bool:
         self.rounds += 1
@@ -201,14 +201,14 @@ class Work:
 
     def after(self, trouble: str) -> None:
         self.troubles.append(trouble)
-        self.told.set()
+        self.ended.set()
 
     def close(self) -> None:
         self.closed += 1
 
     def wait(self) -> None:
-        assert self.told.wait(10)
-        self.told.clear()
+        assert self.ended.wait(10)
+        self.ended.clear()
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def work() -> Work:
     return Work()
 
 
-def test_a_worker_begins_with_what_waits_and_goes_on_when_it_is_called(work: Work) -> None:
+def test_a_worker_does_waiting_work_and_more_when_called(work: Work) -> None:
     worker = Worker("w", work.round, pause=60, after=work.after, close=work.close)
     assert worker.trouble
     work.left = 3
@@ -230,12 +230,12 @@ def test_a_worker_begins_with_what_waits_and_goes_on_when_it_is_called(work: Wor
     assert (work.rounds, work.troubles, work.closed) == (4, ["", ""], 1)
 
 
-def test_a_worker_tries_again_after_a_while(work: Work) -> None:
-    work.failure = ConnectionError("nobody answers")
+def test_a_worker_retries_after_a_pause(work: Work) -> None:
+    work.failure = ConnectionError("no response")
     worker = Worker("w", work.round, pause=0.05, after=work.after)
     worker.start()
     work.wait()
-    assert worker.trouble == "nobody answers"
+    assert worker.trouble == "no response"
     work.failure = None
     end = monotonic() + 10
     while worker.trouble and monotonic() < end:
@@ -244,7 +244,7 @@ def test_a_worker_tries_again_after_a_while(work: Work) -> None:
     worker.stop()
 
 
-def test_a_worker_that_never_began_and_one_that_is_in_the_middle(work: Work) -> None:
+def test_a_worker_can_be_stopped_before_its_start_and_during_a_round(work: Work) -> None:
     Worker("w", work.round, pause=60, close=work.close).stop()
     assert (work.rounds, work.closed) == (0, 0)
     begun, go_on = Event(), Event()
@@ -258,14 +258,14 @@ def test_a_worker_that_never_began_and_one_that_is_in_the_middle(work: Work) -> 
     worker.start()
     assert begun.wait(10)
     worker.stop(seconds=0)
-    assert work.rounds == 0, "it was not waited for"
+    assert work.rounds == 0, "stop did not wait for the round"
     go_on.set()
     worker.stop()
-    assert work.rounds == 1, "the round that was under way was finished, and none begun after it"
+    assert work.rounds == 1, "the current round was finished, and no other one begun"
 
 
-def test_an_action_that_the_database_refuses_takes_down_no_other(store: Store) -> None:
-    """Malformed JSON is an OperationalError of SQLite's, as a full disk is."""
+def test_an_action_refused_by_the_database_does_not_affect_others(store: Store) -> None:
+    """SQLite reports malformed JSON as an OperationalError, like a full disk."""
     group = GroupCommit(store)
     begun, go_on = Event(), Event()
 
@@ -296,4 +296,4 @@ def test_an_action_that_the_database_refuses_takes_down_no_other(store: Store) -
     for thread in threads:
         thread.join()
     assert len(errors) == 1
-    assert held(store) == [0, 1, 2, 3]
+    assert stored(store) == [0, 1, 2, 3]

@@ -17,7 +17,7 @@ from tests.crash import killed_at
 pytestmark = pytest.mark.crash
 
 
-def test_a_world_begins_and_stays(tmp_path: Path) -> None:
+def test_a_new_world_keeps_its_seed_and_streams(tmp_path: Path) -> None:
     first = open_world(tmp_path / "w", seed="abc")
     again = open_world(tmp_path / "w", seed="another")
     assert first.seed == again.seed == "abc"
@@ -27,11 +27,11 @@ def test_a_world_begins_and_stays(tmp_path: Path) -> None:
     assert first.random_stream("a", "b").random() != first.random_stream("ab").random()
 
 
-def test_seeds_are_drawn_where_none_is_given(tmp_path: Path) -> None:
+def test_a_world_without_a_given_seed_gets_a_random_one(tmp_path: Path) -> None:
     assert open_world(tmp_path / "a").seed != open_world(tmp_path / "b").seed
 
 
-def test_a_foreign_directory(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(WorldUnusable, match="not Kazashi's"):
         open_world(tmp_path)
@@ -39,7 +39,7 @@ def test_a_foreign_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 3}', '{"format": 2}', '{"format": "x"}'])
-def test_a_damaged_world(tmp_path: Path, content: str) -> None:
+def test_a_damaged_world_is_refused_and_kept(tmp_path: Path, content: str) -> None:
     (tmp_path / "world.json").write_text(content)
     with pytest.raises(WorldUnusable, match="is damaged; restore it"):
         open_world(tmp_path)
@@ -47,18 +47,20 @@ def test_a_damaged_world(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "remedy"), [(99, "update Kazashi, or name another directory"), (1, "3; name another")]
+    ("version", "remedy"), [(99, "update Kazashi, or name another directory"), (1, "3; name another")]
 )
-def test_another_format(tmp_path: Path, form: int, remedy: str) -> None:
-    content = json.dumps({"format": form, "seed": "x"})
+def test_a_world_of_another_format_is_refused_and_kept(tmp_path: Path, version: int, remedy: str) -> None:
+    content = json.dumps({"format": version, "seed": "x"})
     (tmp_path / "world.json").write_text(content)
-    with pytest.raises(WorldUnusable, match=f"is a world of format {form}, and this program reads format .*{remedy}"):
+    with pytest.raises(
+        WorldUnusable, match=f"is a world of format {version}, and this program reads format .*{remedy}"
+    ):
         open_world(tmp_path)
     assert (tmp_path / "world.json").read_text() == content
     assert [entry.name for entry in tmp_path.iterdir()] == ["world.json"]
 
 
-def test_an_older_world_that_is_killed_while_its_format_changes(tmp_path: Path) -> None:
+def test_a_format_upgrade_survives_being_killed(tmp_path: Path) -> None:
     older = json.dumps({"format": 2, "seed": "x", "evening": 7})
     moment, killed = 0, True
     while killed:
@@ -73,18 +75,18 @@ def test_an_older_world_that_is_killed_while_its_format_changes(tmp_path: Path) 
     assert moment > 1
 
 
-def test_a_file_in_the_way(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("")
     with pytest.raises(WorldUnusable, match="cannot be used"):
         open_world(tmp_path / "w")
 
 
-def test_a_beginning_that_was_cut_off(tmp_path: Path) -> None:
+def test_a_world_can_be_created_after_an_interrupted_creation(tmp_path: Path) -> None:
     (tmp_path / ".world.json.4711.new").write_text('{"form')
     assert open_world(tmp_path, seed="s").seed == "s"
 
 
-def test_many_programs_begin_one_world(tmp_path: Path) -> None:
+def test_many_programs_can_create_one_world_at_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from kazashi.world.home import open_world;"
         "print(open_world(Path(sys.argv[1])).seed)"
@@ -97,7 +99,7 @@ def test_many_programs_begin_one_world(tmp_path: Path) -> None:
     assert all(start.returncode == 0 for start in starts)
 
 
-def test_where_the_default_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_default_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KAZASHI_WORLD", str(tmp_path / "named"))
     assert default_directory() == tmp_path / "named"
     monkeypatch.delenv("KAZASHI_WORLD")
@@ -105,7 +107,7 @@ def test_where_the_default_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert default_directory() == tmp_path / "kazashi"
 
 
-def test_clocks() -> None:
+def test_a_fixed_clock_and_the_date_in_japan() -> None:
     clock = FixedClock(datetime(2026, 11, 24, 15, 30, 0, 999, tzinfo=UTC))
     assert clock.now() == datetime(2026, 11, 24, 15, 30, tzinfo=UTC)
     assert today(clock) == date(2026, 11, 25), "Japan is nine hours ahead"
@@ -114,11 +116,11 @@ def test_clocks() -> None:
         FixedClock(datetime(2026, 11, 24))
 
 
-def test_stocked_keys_are_handed_out_once(tmp_path: Path) -> None:
+def test_stocked_keys_are_used_once(tmp_path: Path) -> None:
     source = StockedKeySource(tmp_path / "keys")
-    told: list[int] = []
-    source.fill(3, told.append)
-    assert told == [0, 1, 2, 3]
+    progress: list[int] = []
+    source.fill(3, progress.append)
+    assert progress == [0, 1, 2, 3]
     stock = [path.read_bytes() for path in (tmp_path / "keys").iterdir()]
     taken = [source.take() for _ in range(4)]
     assert len(set(taken)) == 4

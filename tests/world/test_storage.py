@@ -1,4 +1,4 @@
-"""Stores: transactions, a full disk, a database server that is away."""
+"""Stores: transactions, a full disk, an unreachable database server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbers(tmp_path: Path, storage: str) -> Iterator[tuple[Store, sa.Table]]:
 def test_a_transaction_is_all_or_nothing(numbers: tuple[Store, sa.Table]) -> None:
     store, table = numbers
 
-    def held() -> list[int]:
+    def stored() -> list[int]:
         with store.reading() as connection:
             return list(connection.scalars(sa.select(table.c.number).order_by(table.c.number)))
 
@@ -47,13 +47,13 @@ def test_a_transaction_is_all_or_nothing(numbers: tuple[Store, sa.Table]) -> Non
     with suppress(KeyError), store.transaction() as connection:
         connection.execute(sa.insert(table), {"number": 3})
         raise KeyError
-    for doubled in ([4, 1], [5, 5]):
+    for duplicates in ([4, 1], [5, 5]):
         with pytest.raises(sa.exc.IntegrityError), store.transaction() as connection:
-            connection.execute(sa.insert(table), [{"number": number} for number in doubled])
-    assert held() == [1, 2]
+            connection.execute(sa.insert(table), [{"number": number} for number in duplicates])
+    assert stored() == [1, 2]
 
 
-def test_an_error_of_the_database_is_told_in_one_line(numbers: tuple[Store, sa.Table]) -> None:
+def test_a_database_error_is_reported_in_one_line(numbers: tuple[Store, sa.Table]) -> None:
     store, _ = numbers
     for within in (store.transaction, store.reading):
         with pytest.raises(StoreFailed, match="the store of actor failed: ") as failed, within() as connection:
@@ -61,7 +61,7 @@ def test_an_error_of_the_database_is_told_in_one_line(numbers: tuple[Store, sa.T
         assert "\n" not in str(failed.value)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "actor.sqlite").write_bytes(b"somebody's letters" * 100)
     with pytest.raises(StoreFailed, match="not a database"):
         open_store(tmp_path, "", "actor", sa.MetaData())
@@ -116,37 +116,36 @@ print(json.dumps({"failed": failed, "moves": moves, "street": street, "history":
 
 
 def on_a_small_disk(directory: Path, size: str, program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program with a directory that is a small disk of its own, in a mount namespace of its own."""
+    """Run a program in its own mount namespace, in which `directory` is a small disk."""
     directory.mkdir()
-    alone = ["unshare", "--mount"] + (["--map-root-user"] if os.geteuid() != 0 else [])
+    namespace = ["unshare", "--mount"] + (["--map-root-user"] if os.geteuid() != 0 else [])
     script = 'mount -t tmpfs -o size="$1" tmpfs "$2" && exec "$3" -c "$4" "$2"'
     return subprocess.run(
-        [*alone, "sh", "-c", script, "sh", size, str(directory), sys.executable, program],
+        [*namespace, "sh", "-c", script, "sh", size, str(directory), sys.executable, program],
         capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_partly_written(tmp_path: Path) -> None:
     done = on_a_small_disk(tmp_path / "disk", "12m", FULL)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [code for code, _ in told["failed"]] == ["store-failed"] * 2
-    for _, words in told["failed"]:
-        assert words.startswith("the store of registry failed: ")
-        assert "\n" not in words
-    moves = told["moves"]
-    assert (
-        told["street"].startswith(f"町{moves - 1}あ") if moves else told["street"] == SAMPLE_RESIDENTS["hanako"].street
-    )
-    assert (told["history"], told["waiting"], told["people"]) == (moves + 1, moves, 1)
-    assert told["after"] == "after", "and with room again it goes on"
-    assert not list((tmp_path / "disk").iterdir()), "the disk was the program's own"
+    result = json.loads(done.stdout)
+    assert [code for code, _ in result["failed"]] == ["store-failed"] * 2
+    for _, message in result["failed"]:
+        assert message.startswith("the store of registry failed: ")
+        assert "\n" not in message
+    moves = result["moves"]
+    hanako = SAMPLE_RESIDENTS["hanako"]
+    assert result["street"].startswith(f"町{moves - 1}あ") if moves else result["street"] == hanako.street
+    assert (result["history"], result["waiting"], result["people"]) == (moves + 1, moves, 1)
+    assert result["after"] == "after", "with free space it continues"
+    assert not list((tmp_path / "disk").iterdir()), "the disk belonged to the program's namespace"
 
 
-# A database server that is away
+# An unreachable database server
 
 
-def test_a_server_that_was_never_there(tmp_path: Path) -> None:
+def test_a_missing_server_is_reported_in_one_line(tmp_path: Path) -> None:
     storage = f"postgresql://nobody@/nothing?host={tmp_path}"
     with pytest.raises(StoreFailed, match="the store of j_lis failed") as failed:
         Institutions(new_world(tmp_path / "w", storage=storage)).registry.count()
@@ -157,45 +156,45 @@ def test_a_server_that_was_never_there(tmp_path: Path) -> None:
 def administrator(url: str) -> Iterator[Callable[[str], None]]:
     with psycopg.connect(url, autocommit=True) as connection:
 
-        def say(statement: str) -> None:
+        def execute(statement: str) -> None:
             connection.execute(statement.encode())
 
-        yield say
+        yield execute
 
 
-def test_connections_that_break(tmp_path: Path, keys: KeySource, postgresql: str) -> None:
-    with fresh_database(postgresql) as storage, administrator(postgresql) as say:
+def test_a_lost_connection_fails_one_command(tmp_path: Path, keys: KeySource, postgresql: str) -> None:
+    with fresh_database(postgresql) as storage, administrator(postgresql) as execute:
         world = new_world(tmp_path / "w", keys, storage)
         town = Institutions(world)
         town.resident("hanako")
         name = sa.make_url(storage).database
-        say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         with pytest.raises(StoreFailed, match="the store of registry failed") as failed:
             town.registry.record("hanako", MoveWithin("町１"))
         assert "\n" not in str(failed.value)
         town.registry.record("hanako", MoveWithin("町２"))
-        assert [found.code for found in town.registry.history("hanako")] == ["registration", "move-within"]
-        say(f"DROP DATABASE {name} WITH (FORCE)")
+        assert [entry.code for entry in town.registry.history("hanako")] == ["registration", "move-within"]
+        execute(f"DROP DATABASE {name} WITH (FORCE)")
         for _ in range(2):
             with pytest.raises(StoreFailed):
                 town.registry.find("hanako")
         world.close()
-        say(f"CREATE DATABASE {name}")
+        execute(f"CREATE DATABASE {name}")
 
 
 # Secrets and the event log
 
 
-def test_secrets_are_drawn_once_by_whoever_comes_first(tmp_path: Path, storage: str) -> None:
+def test_concurrent_callers_create_secrets_once(tmp_path: Path, storage: str) -> None:
     metadata = sa.MetaData()
     secrets = Secrets(metadata)
     store = open_store(tmp_path, storage, "actor", metadata)
-    drawn: list[int] = []
+    made_by: list[int] = []
     seen: list[dict[str, bytes]] = []
 
     def begin(number: int) -> None:
         def make() -> dict[str, bytes]:
-            drawn.append(number)
+            made_by.append(number)
             return {"key": bytes([number]), "certificate": bytes([number, number])}
 
         with store.alone() as connection:
@@ -206,14 +205,14 @@ def test_secrets_are_drawn_once_by_whoever_comes_first(tmp_path: Path, storage: 
         thread.start()
     for thread in threads:
         thread.join()
-    (first,) = drawn
+    (first,) = made_by
     assert seen == [{"key": bytes([first]), "certificate": bytes([first, first])}] * 8
     with store.alone() as connection:
         assert secrets.begin(connection, "salt", lambda: {"salt": b"s"}) == {**seen[0], "salt": b"s"}
     store.engine.dispose()
 
 
-def test_an_event_is_written_with_what_it_tells_of_or_not_at_all(tmp_path: Path, storage: str) -> None:
+def test_an_event_is_logged_only_if_its_transaction_commits(tmp_path: Path, storage: str) -> None:
     metadata = sa.MetaData()
     table, log = event_table(metadata, sa.Column("person", sa.Text))
     store = open_store(tmp_path, storage, "actor", metadata)

@@ -1,5 +1,8 @@
-"""Worlds and stores of other programs' versions. The worlds in `data` were made by the program as it was before stores
-had versions (world format 2): a person with three events, a card, a till with a record that waits, a network."""
+"""Worlds and stores of other versions of the program.
+
+The worlds in `data` were made by the program before stores had versions (world format 2). They contain a person with
+three events, a card, a till with a waiting record, and a network.
+"""
 
 from __future__ import annotations
 
@@ -48,16 +51,16 @@ def before(tmp_path: Path, storage: str) -> Path:
     if storage:
         with psycopg.connect(storage, autocommit=True) as connection:
             connection.execute((directory / "stores.sql").read_bytes())
-        mark = directory / "world.json"
-        mark.write_text(mark.read_text().replace("postgresql://", storage))
+        settings = directory / "world.json"
+        settings.write_text(settings.read_text().replace("postgresql://", storage))
     return directory
 
 
 @pytest.fixture
 def world(before: Path) -> Iterator[World]:
-    found = open_world(before)
-    yield found
-    found.close()
+    world = open_world(before)
+    yield world
+    world.close()
 
 
 def events(store: Store) -> list[dict[str, Any]]:
@@ -71,24 +74,22 @@ def version(store: Store) -> int:
         return int(connection.scalar(sa.text("SELECT version FROM schema_version")) or 0)
 
 
-def test_an_older_world_is_opened_and_keeps_all_that_it_held(before: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_older_world_is_migrated_and_keeps_its_content(before: Path, capfd: pytest.CaptureFixture[str]) -> None:
     world = open_world(before)
-    told = capfd.readouterr().err
-    assert told.startswith(f"kazashi: {before} was a world of format 2 and is one of format 3 now; older programs ")
+    message = capfd.readouterr().err
+    assert message.startswith(f"kazashi: the world in {before} was upgraded from format 2 to format 3; older programs ")
     town = Institutions(world)
-    happened = town.registry.history("hanako")
-    assert [(found.code, found.detail) for found in happened] == [
+    history = town.registry.history("hanako")
+    assert [(entry.code, entry.detail) for entry in history] == [
         ("registration", {}), ("move-within", {"street": "架空町９丁目"}), ("number-change", {}),
         ("move-within", {"street": "架空町１０丁目"}),
     ]  # fmt: skip
-    assert happened[-1].day == date(2026, 11, 24)
+    assert history[-1].day == date(2026, 11, 24)
     assert town.cards.card_state("hanako") is CardState.ENDED, "its holder's number was changed"
     migrated = capfd.readouterr().err.splitlines()
-    assert sorted(migrated) == [f"kazashi: the store of {actor} was taken from version 1 to 2" for actor in MIGRATED]
+    assert sorted(migrated) == [f"kazashi: the store of {actor} was migrated from version 1 to 2" for actor in MIGRATED]
     load_card(image_path(world, "hanako"))
-    assert [
-        found.serial for authority in town.authorities.values() for found in authority.of_holder(code_of_hanako(town))
-    ]
+    assert [one.serial for authority in town.authorities.values() for one in authority.of_holder(code_of_hanako(town))]
     assert [(row["what"], row["detail"]) for row in events(town.cards.store)] == [
         ("new ordered", "{}"), ("new done", "{}"), ("ended", '{"note": "number-change"}'),
     ]  # fmt: skip
@@ -100,8 +101,8 @@ def test_an_older_world_is_opened_and_keeps_all_that_it_held(before: Path, capfd
     ]  # fmt: skip
     world.close()
     again = Institutions(open_world(before))
-    assert again.registry.history("hanako") == happened
-    assert capfd.readouterr().err == "", "it is told once"
+    assert again.registry.history("hanako") == history
+    assert capfd.readouterr().err == "", "it is reported once"
     again.world.close()
 
 
@@ -109,35 +110,35 @@ def code_of_hanako(town: Institutions) -> Any:
     return town.registry.find("hanako").code
 
 
-def test_a_world_in_which_an_older_instance_runs_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_world_with_a_running_older_instance_is_not_changed(tmp_path: Path) -> None:
     directory = tmp_path / "w"
     open_world(directory, seed="older").close()
-    mark = directory / "world.json"
-    older = mark.read_text(encoding="utf-8").replace(f'"format": {FORMAT}', '"format": 2')
-    mark.write_text(older, encoding="utf-8")
+    file = directory / "world.json"
+    older = file.read_text(encoding="utf-8").replace(f'"format": {FORMAT}', '"format": 2')
+    file.write_text(older, encoding="utf-8")
     (directory / "run").mkdir(exist_ok=True)
     with socket.socket(socket.AF_UNIX) as instance:
         instance.bind(str(directory / "run" / CONTROL_SOCKET))
         instance.listen()
         with pytest.raises(WorldUnusable, match="kazashi down"):
             open_world(directory)
-        assert mark.read_text(encoding="utf-8") == older
+        assert file.read_text(encoding="utf-8") == older
     open_world(directory).close()
-    assert mark.read_text(encoding="utf-8") != older
+    assert file.read_text(encoding="utf-8") != older
 
 
-def test_what_was_under_way_goes_on(world: World) -> None:
+def test_waiting_messages_and_records_are_sent_after_a_migration(world: World) -> None:
     town = Institutions(world)
     assert town.juki_net.j_lis.identity(code_of_hanako(town)).street == "架空町９丁目"
     town.settle()
     assert town.juki_net.j_lis.identity(code_of_hanako(town)).street == "架空町１０丁目"
     assert [row["what"] for row in events(town.juki_net.prefectures.store)][-1] == "move-within"
     till = open_till(world, "rice-shop", "till-1")
-    answers = centre_of(world).receive(till.name, [found.signed.to_wire() for found in till.waiting(10)])
-    assert [found.answer for found in answers] == [RecordOutcome.AGAIN, RecordOutcome.ACCEPTED], (
-        "the first had come before"
+    replies = centre_of(world).receive(till.name, [record.signed.to_wire() for record in till.waiting(10)])
+    assert [reply.answer for reply in replies] == [RecordOutcome.AGAIN, RecordOutcome.ACCEPTED], (
+        "the first had already been received"
     )
-    assert [found.name for found in tills_here(world)] == ["rice-shop/till-1/1"]
+    assert [one.name for one in tills_here(world)] == ["rice-shop/till-1/1"]
     core = core_of(world)
     assert core.institutions()
     assert ProviderStore(world).secret("salt", lambda: b"another") == bytes(range(32))
@@ -146,7 +147,7 @@ def test_what_was_under_way_goes_on(world: World) -> None:
 def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
     town = Institutions(world)
     stores = [town.registry.store, town.juki_net.j_lis.store, town.juki_net.prefectures.store, town.cards.store,
-              *(found.ledger.store for found in town.authorities.values()), centre_of(world).store,
+              *(authority.ledger.store for authority in town.authorities.values()), centre_of(world).store,
               core_of(world).store, ProviderStore(world).store,
               open_till(world, "rice-shop", "till-1").store]  # fmt: skip
     assert {store.actor: version(store) for store in stores} == {
@@ -156,13 +157,13 @@ def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
     assert {store.actor for store in stores} - {"till-rice-shop-till-1"} <= {actor.store for actor in actors_of(world)}
 
 
-def test_a_new_store_is_of_the_newest_version(town: Institutions, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_new_store_has_the_newest_version(town: Institutions, capfd: pytest.CaptureFixture[str]) -> None:
     assert [version(store) for store in (town.registry.store, town.cards.store)] == [2, 2]
-    assert [version(found.ledger.store) for found in town.authorities.values()] == [1, 1]
+    assert [version(authority.ledger.store) for authority in town.authorities.values()] == [1, 1]
     assert capfd.readouterr().err == ""
 
 
-# A store of our own, whose table got two more columns
+# A store for these tests, whose table got two more columns
 
 SECOND = sa.MetaData()
 sa.Table(
@@ -184,17 +185,17 @@ def add_colour(connection: sa.Connection) -> None:
 
 
 def opened(directory: Path, storage: str, *migrations: Migration) -> tuple[int, list[tuple[Any, ...]]]:
-    """The version and the rows of the store, after a program with these migrations has opened it."""
+    """The version and the rows of the store after a program with these migrations has opened it."""
     store = open_store(directory, storage, "things", SECOND if migrations else FIRST, migrations)
     with store.reading() as connection:
         rows = [tuple(row) for row in connection.execute(sa.text("SELECT * FROM thing"))]
-    found = version(store)
+    after = version(store)
     store.engine.dispose()
-    return found, rows
+    return after, rows
 
 
 def without_version(directory: Path, storage: str) -> None:
-    """A store with a row, as programs made it before there were versions."""
+    """Make a store with a row, as programs made it before there were versions."""
     store = open_store(directory, storage, "things", FIRST)
     with store.transaction() as connection:
         connection.execute(sa.text("INSERT INTO thing (name) VALUES ('apple')"))
@@ -202,7 +203,7 @@ def without_version(directory: Path, storage: str) -> None:
     store.engine.dispose()
 
 
-def test_a_store_without_a_version_is_stamped_or_migrated(
+def test_a_store_without_a_version_gets_one_or_is_migrated(
     tmp_path: Path, storage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     without_version(tmp_path, storage)
@@ -212,12 +213,12 @@ def test_a_store_without_a_version_is_stamped_or_migrated(
     assert opened(tmp_path, storage, add_size, add_colour) == (3, [("apple", 5, "apple5")])
     assert opened(tmp_path, storage, add_size, add_colour) == (3, [("apple", 5, "apple5")])
     assert capfd.readouterr().err.splitlines() == [
-        "kazashi: the store of things was taken from version 1 to 2",
-        "kazashi: the store of things was taken from version 2 to 3",
+        "kazashi: the store of things was migrated from version 1 to 2",
+        "kazashi: the store of things was migrated from version 2 to 3",
     ]
 
 
-def test_several_migrations_are_one_transaction(tmp_path: Path, storage: str) -> None:
+def test_all_migrations_share_one_transaction(tmp_path: Path, storage: str) -> None:
     without_version(tmp_path, storage)
 
     def fail(_: sa.Connection) -> None:
@@ -229,7 +230,7 @@ def test_several_migrations_are_one_transaction(tmp_path: Path, storage: str) ->
     assert opened(tmp_path, storage, add_size, add_colour) == (3, [("apple", 5, "apple5")])
 
 
-def test_a_program_that_is_killed_while_it_migrates(tmp_path: Path) -> None:
+def test_a_migration_survives_being_killed(tmp_path: Path) -> None:
     moment, killed = 0, True
     while killed:
         moment += 1
@@ -240,7 +241,7 @@ def test_a_program_that_is_killed_while_it_migrates(tmp_path: Path) -> None:
     assert moment > 1
 
 
-def test_a_newer_store_is_refused_and_left_as_it_is(tmp_path: Path, storage: str) -> None:
+def test_a_newer_store_is_refused_and_not_changed(tmp_path: Path, storage: str) -> None:
     without_version(tmp_path, storage)
     newest = opened(tmp_path, storage, add_size, add_colour)
     file = tmp_path / "things.sqlite"
@@ -248,7 +249,7 @@ def test_a_newer_store_is_refused_and_left_as_it_is(tmp_path: Path, storage: str
     with pytest.raises(StoreTooNew) as refused:
         opened(tmp_path, storage, add_size)
     assert str(refused.value) == (
-        "the store of things has version 3, and this program knows versions up to 2;"
+        "the store of things has version 3, and this program reads versions up to 2;"
         " update Kazashi, or name another world with --world"
     )
     assert code_of(refused.value) == "store-too-new"
@@ -265,11 +266,11 @@ def test_a_command_refuses_a_newer_store(before: Path) -> None:
     command = [sys.executable, "-m", "kazashi", "--world", str(before), "registry", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 3
-    assert "the store of registry has version 99, and this program knows versions up to 2" in done.stderr
+    assert "the store of registry has version 99, and this program reads versions up to 2" in done.stderr
     assert done.stderr.rstrip().endswith("[store-too-new]")
 
 
-def test_a_study_looks_at_a_store_and_changes_nothing(before: Path) -> None:
+def test_reading_a_store_for_a_study_does_not_change_it(before: Path) -> None:
     world = open_world(before)
     with world.store_to_study("registry").reading() as connection:
         assert sa.inspect(connection).has_table("person")
