@@ -1,4 +1,4 @@
-"""Cases about OCSP: what an answer says, who has signed it, and whether it is fresh."""
+"""Cases about OCSP responses: their status, their signer, and their validity period."""
 
 from __future__ import annotations
 
@@ -21,16 +21,13 @@ from kazashi.relying_party.conformance.authority import (
     TestAuthority,
     sign,
 )
-from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.conformance.case import RequiredBy, case
 from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)
 NONCE = bytes(range(16))
 Reason = x509.ReasonFlags
-
-
-# OCSP
 
 
 ANSWER = AnswerTemplate(nonce=NONCE)
@@ -44,31 +41,48 @@ def _answered(
     lists: Sequence[bytes] = (),
 ) -> CaseInput:
     holder = holder or ca.holder(ca.generation(AUTHENTICATION))
-    return CaseInput(holder.der, holder.issuer.kind, lists=lists, ocsp=ca.answer(holder, template), nonce=NONCE)
+    return CaseInput(
+        holder.der, holder.issuer.kind, revocation_lists=lists, ocsp_response=ca.answer(holder, template),
+        ocsp_nonce=NONCE,
+    )  # fmt: skip
 
 
-@case("revocation/ocsp-good", "An answer by a responder that the authority has named. (RFC 6960, 4.2.2.2)")
+@case(
+    "revocation/ocsp-good",
+    "A response may be signed by a responder that the authority has authorised. (RFC 6960, 4.2.2.2)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca)
 
 
-@case("revocation/ocsp-good-by-the-authority-itself", "The authority's own key answers for itself. (RFC 6960, 4.2.2.2)")
+@case(
+    "revocation/ocsp-good-by-the-authority-itself",
+    "A response may be signed with the authority's own key. (RFC 6960, 4.2.2.2)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
     return _answered(ca, replace(ANSWER, responder=issuer.certificate, key=issuer.key))
 
 
-@case("revocation/ocsp-revoked", "Revoked since when, and why. (RFC 6960, 4.2.1)", Finding.REVOKED)
+@case(
+    "revocation/ocsp-revoked", "A revoked status has a time and may have a reason. (RFC 6960, 4.2.1)", Finding.REVOKED
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
 
 
-@case("revocation/ocsp-revoked-without-a-reason", "No reason is no mercy. (RFC 6960, 4.2.1)", Finding.REVOKED)
+@case(
+    "revocation/ocsp-revoked-without-a-reason",
+    "A revoked status without a reason counts as well. (RFC 6960, 4.2.1)",
+    Finding.REVOKED,
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER))
 
 
-@case("revocation/ocsp-held", "A hold is a revocation with its reason. (RFC 6960, 2.2)", Finding.HELD)
+@case(
+    "revocation/ocsp-held", "A hold is a revoked status with the reason certificateHold. (RFC 6960, 2.2)", Finding.HELD
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(
         ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.certificate_hold)
@@ -77,8 +91,9 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-knows-before-the-list",
-    "OCSP hears of a move within 15 minutes, the list on the next day: the newer word counts. (JPKI, OCSP)",
+    "OCSP learns of a move within 15 minutes, the list on the next day: OCSP is consulted first. (JPKI, OCSP)",
     Finding.REVOKED,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
@@ -102,24 +117,34 @@ def _(ca: TestAuthority) -> CaseInput:
 
 def _refused(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = False) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    answer = ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
-    return CaseInput(holder.der, AUTHENTICATION, lists=[ca.list(holder.issuer)] if lists else [], ocsp=answer,
-                    nonce=NONCE)  # fmt: skip
+    response = ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+    return CaseInput(
+        holder.der, AUTHENTICATION, revocation_lists=[ca.list(holder.issuer)] if lists else [],
+        ocsp_response=response, ocsp_nonce=NONCE,
+    )  # fmt: skip
 
 
-@case("revocation/ocsp-unauthorized", "Who is not registered is told nothing. (RFC 6960, 2.3)", Finding.NO_INFORMATION)
+@case(
+    "revocation/ocsp-unauthorized",
+    "A caller that is not registered gets the error unauthorized, which gives no information. (RFC 6960, 2.3)",
+    Finding.NO_INFORMATION,
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _refused(ca, ocsp.OCSPResponseStatus.UNAUTHORIZED)
 
 
-@case("revocation/ocsp-try-later", "Outside its hours the responder says so. (RFC 6960, 2.3)", Finding.NO_INFORMATION)
+@case(
+    "revocation/ocsp-try-later",
+    "Outside its hours the responder returns the error tryLater, which gives no information. (RFC 6960, 2.3)",
+    Finding.NO_INFORMATION,
+)
 def _(ca: TestAuthority) -> CaseInput:
     return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER)
 
 
 @case(
     "revocation/ocsp-try-later-and-a-list",
-    "Where one source does not know, another may. (JPKI, revocation information)",
+    "If one source gives no information, the next one is used. (JPKI, revocation information)",
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER, lists=True)
@@ -127,7 +152,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-an-expired-responder",
-    "A responder's certificate is valid when it answers. (RFC 6960, 4.2.2.2)",
+    "The responder's certificate has not expired. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -138,7 +163,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-another-authoritys-responder",
-    "A responder speaks for the authority that has named it. (RFC 6960, 4.2.2.2)",
+    "A responder is authorised only by the authority that issued its certificate. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -147,7 +172,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-another-generations-responder",
-    "And for the generation whose key has. (RFC 6960, 4.2.2.2)",
+    "A responder is authorised only by the generation whose key signed its certificate. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -156,7 +181,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-one-who-is-no-responder",
-    "A certificate for something else answers for nobody. (RFC 6960, 4.2.2.2)",
+    "A certificate without the usage OCSPSigning authorises no responder. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -166,7 +191,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-a-holder",
-    "Nor does a holder, though the authority has certified both. (RFC 6960, 4.2.2.2)",
+    "A holder's certificate authorises no responder, although the same authority issued it. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -176,21 +201,22 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-signed-by-somebody-else",
-    "The responder's certificate beside another's signature. (RFC 6960, 3.2)",
+    "A response is signed with the key of the responder's certificate in it. (RFC 6960, 3.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     material = _answered(ca)
-    assert material.ocsp is not None
-    genuine = ocsp.load_der_ocsp_response(material.ocsp).signature
-    material.ocsp = material.ocsp.replace(genuine, sign(ca.other_key, b"another answer"))
+    assert material.ocsp_response is not None
+    genuine = ocsp.load_der_ocsp_response(material.ocsp_response).signature
+    material.ocsp_response = material.ocsp_response.replace(genuine, sign(ca.other_key, b"another answer"))
     return material
 
 
 @case(
     "revocation/ocsp-with-another-nonce",
-    "The answer to another question, kept and played again. (RFC 6960, 4.4.1; RFC 9654)",
+    "A response with another nonce answers another request, and may be replayed. (RFC 6960, 4.4.1; RFC 9654)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, nonce=NONCE[::-1]))
@@ -198,8 +224,9 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-without-the-nonce",
-    "Who asks with a nonce is answered with it. (RFC 9654, 2.1)",
+    "The response to a request with a nonce has that nonce. (RFC 9654, 2.1)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, nonce=None))
@@ -207,7 +234,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-about-somebody-else",
-    "A good word about another certificate. (RFC 6960, 3.2)",
+    "A response about another certificate is not used. (RFC 6960, 3.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -217,7 +244,8 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-about-the-same-number-of-another-authority",
-    "Both authorities count from one: the number alone names nobody. (RFC 6960, 4.1.1)",
+    "Both authorities count from one: a response names its certificate by issuer and serial number, not by the number"
+    " alone. (RFC 6960, 4.1.1)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -227,7 +255,9 @@ def _(ca: TestAuthority) -> CaseInput:
 
 
 @case(
-    "revocation/ocsp-of-yesterday", "An answer holds until its nextUpdate. (RFC 6960, 3.2)", Finding.STALE_INFORMATION
+    "revocation/ocsp-of-yesterday",
+    "A response is not used after its nextUpdate. (RFC 6960, 3.2)",
+    Finding.STALE_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, this_update=NOW - timedelta(days=1)))
@@ -235,8 +265,9 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-of-tomorrow",
-    "An answer that is not made yet, or a clock that is wrong. (RFC 6960, 4.2.2.1)",
+    "A response whose thisUpdate is in the future is not used: a clock is wrong. (RFC 6960, 4.2.2.1)",
     Finding.STALE_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, this_update=LATER))
@@ -244,8 +275,9 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-without-an-end",
-    "An answer says until when it holds. (JPKI, 15-minute grid)",
+    "A response has a nextUpdate. (JPKI, 15-minute grid)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return _answered(ca, replace(ANSWER, lasts=None))
@@ -253,20 +285,20 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "revocation/ocsp-that-is-none",
-    "A page that says sorry is no answer. (RFC 6960, 4.2.1)",
+    "An error page in the place of a response is not a response. (RFC 6960, 4.2.1)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     material = _answered(ca)
-    material.ocsp = b"<html>503</html>"
+    material.ocsp_response = b"<html>503</html>"
     return material
 
 
 @case(
     "revocation/ocsp-was-good-before-it-was-revoked",
-    "As of an instant before its revocation a certificate was good, by OCSP too. (RFC 6960, 2.2)",
+    "At a time before its revocation, a certificate was good, by OCSP too. (RFC 6960, 2.2)",
 )
 def _(ca: TestAuthority) -> CaseInput:
     material = _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
-    material.at = EARLIER - timedelta(hours=1)
+    material.time = EARLIER - timedelta(hours=1)
     return material
