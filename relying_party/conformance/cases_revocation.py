@@ -207,6 +207,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     material = _revoked(ca, Reason.superseded)
+    assert material.certificate is not None
     serial = b"\x02\x04" + x509.load_der_x509_certificate(material.certificate).serial_number.to_bytes(4)
     material.revocation_lists = [material.revocation_lists[0].replace(serial, b"\x02\x04\x70\x00\x00\x02", 1)]
     return material

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_pyhanko_certvalidator_refuses_one_good_case(pack: Path) -> None:
     refused, accepted = differing(reported(PYHANKO, pack, "--json", expect=1), pack)
     assert refused == {"revocation/ocsp-was-good-before-it-was-revoked"}
     assert {"revocation/ocsp-knows-before-the-list", "certificate/no-policy"} <= accepted
+
+
+def test_the_documentation_has_these_results(go: list[str], pack: Path) -> None:
+    text = (EXAMPLES.parents[1] / "docs" / "conformance-pack.md").read_text(encoding="utf-8")
+    columns = [reported(go, pack, "-json", expect=0)["cases"], reported(PYHANKO, pack, "--json", expect=1)["cases"]]
+    for group in ("path-validation", "revocation-checking", "profile", ""):
+        of_group = [[row["agrees"] for row in rows if (row.get("required_by") or "") == group] for rows in columns]
+        cells = " | ".join(f"{sum(agrees)} of {len(agrees)}" for agrees in of_group)
+        assert f"| {f'`{group}`' if group else 'good cases'} | {cells} |" in text
+    left = [{(row["finding"], row["profile_rule"]) for row in rows
+             if not row["agrees"] and row.get("profile_rule")} for rows in columns]  # fmt: skip
+    rows = re.findall(r"^\| `(off-profile)`, `([a-z-]+)`[^|]* \| (x?) ?\| (x?) ?\|$", text, re.MULTILINE)
+    for column, differs in enumerate(left):
+        assert {(row[0], row[1]) for row in rows if row[2 + column]} == differs
 
 
 @pytest.mark.parametrize("harness", ["go", "pyhanko"])
