@@ -51,7 +51,7 @@ def _document(
     )
 
 
-def _moved(ca: TestAuthority, make: Maker, content: bytes | None = None) -> CaseInput:
+def _by_moved_signer(ca: TestAuthority, make: Maker, content: bytes | None = None) -> CaseInput:
     """A case about a document whose signer moved two days ago."""
     holder = ca.holder(ca.generation(CertificateType.SIGNATURE))
     entry = (holder.certificate.serial_number, NOW - timedelta(days=2), x509.ReasonFlags.affiliation_changed)
@@ -215,7 +215,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.REVOKED,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _moved(ca, signed_cms, TEXT)
+    return _by_moved_signer(ca, signed_cms, TEXT)
 
 
 @case(
@@ -223,7 +223,7 @@ def _(ca: TestAuthority) -> CaseInput:
     "At a time before the move, for which somebody vouches, the signature counted. (RFC 5280, 5.3; ETSI EN 319 102-1)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _moved(ca, signed_cms, TEXT)
+    material = _by_moved_signer(ca, signed_cms, TEXT)
     material.time = NOW - timedelta(days=3)
     return material
 
@@ -310,7 +310,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.REVOKED,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _moved(ca, signed_pdf)
+    return _by_moved_signer(ca, signed_pdf)
 
 
 # XML
@@ -546,7 +546,7 @@ def _(ca: TestAuthority) -> CaseInput:
 # A bare signature
 
 
-def _raw(ca: TestAuthority, signature: Callable[[Any], bytes], content: bytes = TEXT) -> CaseInput:
+def _bare_signature(ca: TestAuthority, signature: Callable[[Any], bytes], content: bytes = TEXT) -> CaseInput:
     holder = ca.holder(ca.generation(CertificateType.SIGNATURE))
     return CaseInput(
         holder.der, CertificateType.SIGNATURE, revocation_lists=[ca.list(holder.issuer)], content=content,
@@ -556,7 +556,7 @@ def _raw(ca: TestAuthority, signature: Callable[[Any], bytes], content: bytes = 
 
 @case("document/bare-signature", "A bare signature counts over its file, as a card makes it. (RFC 8017, 8.2)")
 def _(ca: TestAuthority) -> CaseInput:
-    return _raw(ca, lambda key: sign(key, TEXT))
+    return _bare_signature(ca, lambda key: sign(key, TEXT))
 
 
 @case(
@@ -565,7 +565,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.WRONG_SIGNATURE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _raw(ca, lambda key: sign(key, TEXT), TEXT + b"!")
+    return _bare_signature(ca, lambda key: sign(key, TEXT), TEXT + b"!")
 
 
 @case(
@@ -574,4 +574,4 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.WRONG_SIGNATURE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _raw(ca, lambda key: key.sign(TEXT, padding.PKCS1v15(), hashes.SHA1()))
+    return _bare_signature(ca, lambda key: key.sign(TEXT, padding.PKCS1v15(), hashes.SHA1()))

@@ -28,14 +28,12 @@ AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGN
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)
 NONCE = bytes(range(16))
 Reason = x509.ReasonFlags
+RESPONSE = AnswerTemplate(nonce=NONCE)
 
 
-ANSWER = AnswerTemplate(nonce=NONCE)
-
-
-def _answered(
+def _with_response(
     ca: TestAuthority,
-    template: AnswerTemplate = ANSWER,
+    template: AnswerTemplate = RESPONSE,
     *,
     holder: HolderKey | None = None,
     lists: Sequence[bytes] = (),
@@ -52,7 +50,7 @@ def _answered(
     "A response may be signed by a responder that the authority has authorised. (RFC 6960, 4.2.2.2)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca)
+    return _with_response(ca)
 
 
 @case(
@@ -61,14 +59,16 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
-    return _answered(ca, replace(ANSWER, responder=issuer.certificate, key=issuer.key))
+    return _with_response(ca, replace(RESPONSE, responder=issuer.certificate, key=issuer.key))
 
 
 @case(
     "revocation/ocsp-revoked", "A revoked status has a time and may have a reason. (RFC 6960, 4.2.1)", Finding.REVOKED
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
+    return _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded)
+    )
 
 
 @case(
@@ -77,15 +77,15 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.REVOKED,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER))
+    return _with_response(ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER))
 
 
 @case(
     "revocation/ocsp-held", "A hold is a revoked status with the reason certificateHold. (RFC 6960, 2.2)", Finding.HELD
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(
-        ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.certificate_hold)
+    return _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.certificate_hold)
     )
 
 
@@ -98,12 +98,12 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     revoked = replace(
-        ANSWER,
+        RESPONSE,
         status=ocsp.OCSPCertStatus.REVOKED,
         at=NOW - timedelta(hours=1),
         reason=Reason.affiliation_changed,
     )
-    return _answered(ca, revoked, holder=holder, lists=[ca.list(holder.issuer)])
+    return _with_response(ca, revoked, holder=holder, lists=[ca.list(holder.issuer)])
 
 
 @case(
@@ -112,10 +112,10 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNKNOWN_CERTIFICATE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.UNKNOWN))
+    return _with_response(ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.UNKNOWN))
 
 
-def _refused(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = False) -> CaseInput:
+def _with_error(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = False) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     response = ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
     return CaseInput(
@@ -130,7 +130,7 @@ def _refused(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = F
     Finding.NO_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.UNAUTHORIZED)
+    return _with_error(ca, ocsp.OCSPResponseStatus.UNAUTHORIZED)
 
 
 @case(
@@ -139,7 +139,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.NO_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER)
+    return _with_error(ca, ocsp.OCSPResponseStatus.TRY_LATER)
 
 
 @case(
@@ -147,7 +147,7 @@ def _(ca: TestAuthority) -> CaseInput:
     "If one source gives no information, the next one is used. (JPKI, revocation information)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER, lists=True)
+    return _with_error(ca, ocsp.OCSPResponseStatus.TRY_LATER, lists=True)
 
 
 @case(
@@ -156,8 +156,8 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(
-        ca, replace(ANSWER, responder=ca.responder(ca.generation(AUTHENTICATION), ends=NOW - timedelta(days=1)))
+    return _with_response(
+        ca, replace(RESPONSE, responder=ca.responder(ca.generation(AUTHENTICATION), ends=NOW - timedelta(days=1)))
     )
 
 
@@ -167,7 +167,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, responder=ca.responder(ca.generation(SIGNATURE))))
+    return _with_response(ca, replace(RESPONSE, responder=ca.responder(ca.generation(SIGNATURE))))
 
 
 @case(
@@ -176,7 +176,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, responder=ca.responder(ca.generation(AUTHENTICATION, "02"))))
+    return _with_response(ca, replace(RESPONSE, responder=ca.responder(ca.generation(AUTHENTICATION, "02"))))
 
 
 @case(
@@ -186,7 +186,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     other = ca.responder(ca.generation(AUTHENTICATION), usage=[ExtendedKeyUsageOID.CLIENT_AUTH])
-    return _answered(ca, replace(ANSWER, responder=other))
+    return _with_response(ca, replace(RESPONSE, responder=other))
 
 
 @case(
@@ -196,7 +196,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    return _answered(ca, replace(ANSWER, responder=holder.certificate, key=ca.holder_key), holder=holder)
+    return _with_response(ca, replace(RESPONSE, responder=holder.certificate, key=ca.holder_key), holder=holder)
 
 
 @case(
@@ -205,7 +205,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca)
+    material = _with_response(ca)
     assert material.ocsp_response is not None
     genuine = ocsp.load_der_ocsp_response(material.ocsp_response).signature
     material.ocsp_response = material.ocsp_response.replace(genuine, sign(ca.other_key, b"another answer"))
@@ -219,7 +219,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, nonce=NONCE[::-1]))
+    return _with_response(ca, replace(RESPONSE, nonce=NONCE[::-1]))
 
 
 @case(
@@ -229,7 +229,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, nonce=None))
+    return _with_response(ca, replace(RESPONSE, nonce=None))
 
 
 @case(
@@ -239,7 +239,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     other = ca.holder(ca.generation(AUTHENTICATION))
-    return _answered(ca, replace(ANSWER, about=other))
+    return _with_response(ca, replace(RESPONSE, about=other))
 
 
 @case(
@@ -251,7 +251,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     other = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(serial=holder.certificate.serial_number))
-    return _answered(ca, replace(ANSWER, about=other), holder=holder)
+    return _with_response(ca, replace(RESPONSE, about=other), holder=holder)
 
 
 @case(
@@ -260,7 +260,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.STALE_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, this_update=NOW - timedelta(days=1)))
+    return _with_response(ca, replace(RESPONSE, this_update=NOW - timedelta(days=1)))
 
 
 @case(
@@ -270,7 +270,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, this_update=LATER))
+    return _with_response(ca, replace(RESPONSE, this_update=LATER))
 
 
 @case(
@@ -280,7 +280,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, lasts=None))
+    return _with_response(ca, replace(RESPONSE, lasts=None))
 
 
 @case(
@@ -289,7 +289,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca)
+    material = _with_response(ca)
     material.ocsp_response = b"<html>503</html>"
     return material
 
@@ -299,6 +299,8 @@ def _(ca: TestAuthority) -> CaseInput:
     "At a time before its revocation, a certificate was good, by OCSP too. (RFC 6960, 2.2)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
+    material = _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded)
+    )
     material.time = EARLIER - timedelta(hours=1)
     return material

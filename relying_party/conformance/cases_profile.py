@@ -20,7 +20,6 @@ from kazashi.relying_party.conformance.authority import (
     AuthorityKey,
     CaseInput,
     CertificateTemplate,
-    Extension,
     TestAuthority,
     name,
     points,
@@ -31,8 +30,6 @@ from kazashi.relying_party.conformance.cases_certificate import altered, unrevok
 from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
-SECOND = timedelta(seconds=1)
-Change = Callable[[dict[str, Extension]], Any]
 
 
 def usage(
@@ -410,7 +407,7 @@ def _(ca: TestAuthority) -> CaseInput:
     )
 
 
-def _signed_otherwise(ca: TestAuthority, algorithm: dict[str, Any], signer: Callable[[Any, bytes], bytes]) -> CaseInput:
+def _signed_with(ca: TestAuthority, algorithm: dict[str, Any], signer: Callable[[Any, bytes], bytes]) -> CaseInput:
     """A case about a certificate that is signed with another algorithm, which both algorithm fields name."""
     holder = ca.holder(ca.generation(AUTHENTICATION))
     identifier = algos.SignedDigestAlgorithm(algorithm)
@@ -424,7 +421,7 @@ def _signed_otherwise(ca: TestAuthority, algorithm: dict[str, Any], signer: Call
     breaks="signature-algorithm",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _signed_otherwise(ca, {"algorithm": "sha1_rsa", "parameters": core.Null()},
+    return _signed_with(ca, {"algorithm": "sha1_rsa", "parameters": core.Null()},
                              lambda key, data: key.sign(data, padding.PKCS1v15(), hashes.SHA1()))  # fmt: skip
 
 
@@ -436,7 +433,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     parameters = {"hash_algorithm": {"algorithm": "sha256"}, "salt_length": 32,
                   "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}}}  # fmt: skip
-    return _signed_otherwise(
+    return _signed_with(
         ca, {"algorithm": "rsassa_pss", "parameters": algos.RSASSAPSSParams(parameters)},
         lambda key, data: key.sign(data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()),
     )  # fmt: skip

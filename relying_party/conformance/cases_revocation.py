@@ -25,12 +25,11 @@ from kazashi.relying_party.conformance.case import RequiredBy, case
 from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
-EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)
-NONCE = bytes(range(16))
+EARLIER = NOW - timedelta(days=3)
 Reason = x509.ReasonFlags
 
 
-def _listed(ca: TestAuthority, holder: HolderKey, *lists: bytes, **more: Any) -> CaseInput:
+def _with_lists(ca: TestAuthority, holder: HolderKey, *lists: bytes, **more: Any) -> CaseInput:
     return CaseInput(holder.der, holder.issuer.kind, revocation_lists=lists, **more)
 
 
@@ -39,7 +38,7 @@ def _revoked(
 ) -> CaseInput:
     holder = ca.holder(ca.generation(kind))
     entry = (holder.certificate.serial_number, at, reason)
-    return _listed(ca, holder, ca.list(holder.issuer, [(0x70000001, at, None), entry]))
+    return _with_lists(ca, holder, ca.list(holder.issuer, [(0x70000001, at, None), entry]))
 
 
 # Reasons
@@ -133,14 +132,14 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005000 + 8 * number % 1001 - 500, EARLIER, Reason.superseded) for number in range(1001)]
-    return _listed(ca, holder, ca.list(holder.issuer, entries))
+    return _with_lists(ca, holder, ca.list(holder.issuer, entries))
 
 
 @case("revocation/none-of-a-thousand", "Entries about other certificates do not revoke this one. (RFC 5280, 5.1.2.6)")
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005001 + 3 * number, EARLIER, Reason.superseded) for number in range(1000)]
-    return _listed(ca, holder, ca.list(holder.issuer, entries))
+    return _with_lists(ca, holder, ca.list(holder.issuer, entries))
 
 
 @case(
@@ -151,7 +150,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     serial = 0xF000000000000001
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=serial))
-    return _listed(ca, holder, ca.list(holder.issuer, [(5, EARLIER, None), (serial, EARLIER, Reason.superseded)]))
+    return _with_lists(ca, holder, ca.list(holder.issuer, [(5, EARLIER, None), (serial, EARLIER, Reason.superseded)]))
 
 
 # Scope and issuer
@@ -165,7 +164,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=ELSEWHERE)))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=ELSEWHERE)))
 
 
 @case(
@@ -176,7 +175,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(ca.generation(SIGNATURE, "02")))
+    return _with_lists(ca, holder, ca.list(ca.generation(SIGNATURE, "02")))
 
 
 @case(
@@ -187,7 +186,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(ca.generation(AUTHENTICATION)))
+    return _with_lists(ca, holder, ca.list(ca.generation(AUTHENTICATION)))
 
 
 @case(
@@ -197,7 +196,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(signed_by=ca.generation(SIGNATURE, "02"))))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(signed_by=ca.generation(SIGNATURE, "02"))))
 
 
 @case(
@@ -219,7 +218,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=None)))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=None)))
 
 
 @case(
@@ -230,13 +229,13 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     entry = (holder.certificate.serial_number, EARLIER, Reason.affiliation_changed)
-    return _listed(ca, holder, ca.list(holder.issuer, [entry], ListTemplate(place=None)))
+    return _with_lists(ca, holder, ca.list(holder.issuer, [entry], ListTemplate(place=None)))
 
 
 def _with_point(ca: TestAuthority, critical: bool = True, **scope: Any) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     point = issuing_point(ca.partition(SIGNATURE), **scope)
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(point=(point, critical))))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(point=(point, critical))))
 
 
 @case(
@@ -280,7 +279,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 def _with_extension(ca: TestAuthority, *extensions: Extension) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(extra=extensions)))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(extra=extensions)))
 
 
 @case(
@@ -314,7 +313,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _with_entry_extension(ca: TestAuthority, value: x509.ExtensionType, critical: bool) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     entries = [(0x70000001, EARLIER, None), (holder.certificate.serial_number, EARLIER, Reason.superseded)]
-    return _listed(ca, holder, ca.list(holder.issuer, entries, ListTemplate(entry_extension=(value, critical))))
+    return _with_lists(ca, holder, ca.list(holder.issuer, entries, ListTemplate(entry_extension=(value, critical))))
 
 
 @case(
@@ -342,9 +341,9 @@ def _(ca: TestAuthority) -> CaseInput:
 # Validity period
 
 
-def _of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> CaseInput:
+def _with_list_of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=ends))
-    return _listed(ca, holder, ca.list(holder.issuer, (), ListTemplate(this_update=this_update)))
+    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(this_update=this_update)))
 
 
 @case(
@@ -353,7 +352,7 @@ def _of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> Case
     Finding.STALE_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _of(ca, NOW - timedelta(hours=49))
+    return _with_list_of(ca, NOW - timedelta(hours=49))
 
 
 @case(
@@ -361,7 +360,7 @@ def _(ca: TestAuthority) -> CaseInput:
     "A list is used up to and including the second of its nextUpdate. (RFC 5280, 5.1.2.5)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _of(ca, NOW - timedelta(hours=48))
+    return _with_list_of(ca, NOW - timedelta(hours=48))
 
 
 @case(
@@ -371,7 +370,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _of(ca, NOW + timedelta(hours=12))
+    return _with_list_of(ca, NOW + timedelta(hours=12))
 
 
 @case(
@@ -382,7 +381,7 @@ def _(ca: TestAuthority) -> CaseInput:
     required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _of(ca, NOW - timedelta(hours=12), ends=NOW - timedelta(days=2))
+    material = _with_list_of(ca, NOW - timedelta(hours=12), ends=NOW - timedelta(days=2))
     material.time = NOW - timedelta(days=3)
     return material
 
@@ -392,7 +391,7 @@ def _(ca: TestAuthority) -> CaseInput:
     "Today's list also gives last month's status of a certificate that is still valid. (RFC 5280, 5.3)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _of(ca, NOW - timedelta(hours=12))
+    material = _with_list_of(ca, NOW - timedelta(hours=12))
     material.time = NOW - timedelta(days=30)
     return material
 
@@ -409,7 +408,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("next_update", None))
-    return _listed(ca, holder, data)
+    return _with_lists(ca, holder, data)
 
 
 @case(
@@ -421,7 +420,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("version", "v1"))
-    return _listed(ca, holder, data)
+    return _with_lists(ca, holder, data)
 
 
 @case(
@@ -434,13 +433,13 @@ def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     other = algos.SignedDigestAlgorithm({"algorithm": "sha512_rsa", "parameters": core.Null()})
     data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("signature", other))
-    return _listed(ca, holder, data)
+    return _with_lists(ca, holder, data)
 
 
 @case("revocation/a-list-cut-off", "A truncated list is not a list. (X.690)", Finding.UNTRUSTED_INFORMATION)
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer, [(9, EARLIER, None)] * 40)[:700])
+    return _with_lists(ca, holder, ca.list(holder.issuer, [(9, EARLIER, None)] * 40)[:700])
 
 
 @case(
@@ -451,7 +450,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _listed(ca, holder, ca.list(holder.issuer) + b"\x00")
+    return _with_lists(ca, holder, ca.list(holder.issuer) + b"\x00")
 
 
 @case(
@@ -460,7 +459,7 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _listed(ca, ca.holder(ca.generation(SIGNATURE)), b"<html>503</html>")
+    return _with_lists(ca, ca.holder(ca.generation(SIGNATURE)), b"<html>503</html>")
 
 
 @case(
@@ -469,4 +468,4 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.NO_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _listed(ca, ca.holder(ca.generation(SIGNATURE)))
+    return _with_lists(ca, ca.holder(ca.generation(SIGNATURE)))
