@@ -1,1 +1,1 @@
-"""A conformance pack for relying parties: cases that state a rule, the material to try it on, and the verdict."""
+"""The conformance pack for relying parties: each case has a rule, material to test it on, and the right verdict."""

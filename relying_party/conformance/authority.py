@@ -1,7 +1,7 @@
-"""A small authority that issues what a good authority never would.
+"""The pack's own authorities, which also issue defective certificates, lists and responses.
 
-It is not `pki`: a verifier that is tried on certificates of one program only learns that program's habits. Everything
-is built with `cryptography` first, and bent afterwards where a case wants it bent.
+They are not those of `pki`: a verifier that is tested on certificates of a single program learns that program's habits.
+Everything is built with `cryptography` first, and altered afterwards if a case needs a defect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kazashi.relying_party.verify.attributes import ADDRESS, ADDRESS_FLAGS, BIRT
 from kazashi.world.key_source import KeySource
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
-"""The instant at which all cases are judged, unless they say another."""
+"""The current time in all cases, and the time of the verdict unless a case has another one."""
 
 BEGINS, ENDS = NOW - timedelta(days=300), NOW + timedelta(days=1200)
 PLACE, ELSEWHERE = ("Tokyo-to", "Shibuya-ku"), ("Osaka-fu", "Sakai-shi-Kita-ku")
@@ -43,7 +43,7 @@ ATTRIBUTES = (
 
 
 def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
-    """A distinguished name of one attribute to each part."""
+    """A distinguished name with one attribute per part, each in an RDN of its own."""
     return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
 
 
@@ -53,12 +53,12 @@ SUBJECTS = {
     CertificateType.SIGNATURE: name((NameOID.COUNTRY_NAME, "JP"), (NameOID.LOCALITY_NAME, PLACE[0]),
                          (NameOID.LOCALITY_NAME, PLACE[1]), (NameOID.COMMON_NAME, "2026012812000013113000000042")),
 }  # fmt: skip
-"""The names of a holder, as the profile has them."""
+"""A holder's subject for each certificate type, as in the profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorityKey:
-    """One key of an authority, with its own certificate."""
+    """One key of an authority, with its self-signed certificate."""
 
     kind: CertificateType
     name: str
@@ -67,21 +67,21 @@ class AuthorityKey:
 
     @property
     def algorithm(self) -> hashes.SHA256 | hashes.SHA384:
-        """The digest that goes with the key."""
+        """The digest algorithm for signatures with the key."""
         return hashes.SHA256() if isinstance(self.key, rsa.RSAPrivateKey) else hashes.SHA384()
 
     @property
     def identifier(self) -> bytes:
-        """The key's identifier."""
+        """The key identifier (RFC 5280, 4.2.1.2, method 1)."""
         return x509.SubjectKeyIdentifier.from_public_key(self.certificate.public_key()).digest
 
     def sign(self, body: bytes) -> bytes:
-        """The authority's signature over anything."""
+        """Return the authority's signature over `body`."""
         return sign(self.key, body)
 
 
 def sign(key: Key, body: bytes) -> bytes:
-    """A signature in the form that goes with the key."""
+    """Sign `body`: PKCS #1 v1.5 with SHA-256 for an RSA key, ECDSA with SHA-384 otherwise."""
     if isinstance(key, rsa.RSAPrivateKey):
         return bytes(key.sign(body, padding.PKCS1v15(), hashes.SHA256()))
     return key.sign(body, ec.ECDSA(hashes.SHA384()))
@@ -89,7 +89,7 @@ def sign(key: Key, body: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class HolderKey:
-    """Somebody's key and certificate."""
+    """A holder's key and certificate, with the issuer."""
 
     key: Key
     certificate: x509.Certificate
@@ -103,20 +103,15 @@ class HolderKey:
 
 @dataclass
 class CaseInput:
-    """What a case hands to the verifier, and what is to be said of it.
+    """The input of a case. The pack's README describes the fields, which have the same names in cases.json."""
 
-    `kind` is the kind of certificate that is wanted. Revocation is to be looked up in the `lists` and `ocsp` answers
-    given, in that the answers come first; `nonce` is the one that was sent. A login has `challenge`, a document
-    `document` with its `content` where that is apart from it.
-    """
-
-    certificate: bytes = b""
-    kind: CertificateType | None = None
-    at: datetime = NOW
-    lists: Sequence[bytes] = ()
-    ocsp: bytes | None = None
-    nonce: bytes | None = None
-    signature: bytes = b""
+    certificate: bytes | None = None
+    certificate_type: CertificateType | None = None
+    time: datetime = NOW
+    revocation_lists: Sequence[bytes] = ()
+    ocsp_response: bytes | None = None
+    ocsp_nonce: bytes | None = None
+    signature: bytes | None = None
     challenge: dict[str, Any] = field(default_factory=dict)
     document: bytes | None = None
     content: bytes | None = None
@@ -124,11 +119,10 @@ class CaseInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateTemplate:
-    """What a holder's certificate is made from. The defaults make one that keeps its profile; a case changes what it is
-    about.
+    """The contents of a holder's certificate. With the defaults it follows the profile.
 
-    `kind` is the issuer's, `key` the shared holder key, `subject` the profile's and `serial` the next number, unless
-    they are given. `change` alters the extensions, which have short names; `signed_by` signs in place of the issuer.
+    By default `kind` is the issuer's, `key` the shared holder key, `subject` the profile's and `serial` the next
+    number. `change` alters the extensions, which have short names; `signed_by` signs in place of the issuer.
     """
 
     kind: CertificateType | None = None
@@ -144,11 +138,11 @@ class CertificateTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTemplate:
-    """What a revocation list is made from. The defaults make one municipality's list of half a day ago.
+    """The contents of a revocation list. With the defaults it is one municipality's list, 12 hours old.
 
-    The list is everybody's where `place` is None. `point` is another distribution point than that of `place`, `extra`
-    are further extensions, and `entry_extension` is one of every entry. It holds for 48 hours unless `next_update` is
-    given.
+    If `place` is None, the list covers all certificates of the authority. `point` replaces the distribution point of
+    `place`, `extra` are further extensions, and every entry has `entry_extension`. `next_update` is 48 hours after
+    `this_update` by default.
     """
 
     place: tuple[str, str] | None = PLACE
@@ -163,10 +157,10 @@ class ListTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTemplate:
-    """What an OCSP answer is made from. The defaults make one of five minutes ago that says good.
+    """The contents of an OCSP response. With the defaults its status is good, and it is five minutes old.
 
-    `at` and `reason` are those of a revocation. It has no nextUpdate where `lasts` is None. `responder` and `key` sign
-    instead of a responder of the issuer's, and `about` is another certificate that the answer is about.
+    `at` and `reason` are the time and reason of a revocation. If `lasts` is None, there is no nextUpdate. `responder`
+    and `key` sign in place of a responder of the issuer, and `about` is another certificate that the response is about.
     """
 
     status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
@@ -184,9 +178,9 @@ GOOD_CERTIFICATE, GOOD_LIST, GOOD_ANSWER = CertificateTemplate(), ListTemplate()
 
 
 class TestAuthority:
-    """The authorities of the pack, and what they make. Keys come from a key source; those of holders are shared."""
+    """The pack's authorities. RSA keys come from a key source; holders share one key."""
 
-    __test__ = False  # pytest takes classes of such a name for tests
+    __test__ = False  # pytest collects classes whose names begin with Test
 
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
@@ -200,24 +194,24 @@ class TestAuthority:
         self.holder_key, self.other_key, self.responder_key = self.key(), self.key(), self.key()
 
     def key(self) -> rsa.RSAPrivateKey:
-        """A key of the key source."""
+        """Take an RSA key from the key source."""
         key = serialization.load_der_private_key(self._keys.take(), None)
         assert isinstance(key, rsa.RSAPrivateKey)
         return key
 
     def generation(self, kind: CertificateType, number: str = "03") -> AuthorityKey:
-        """An authority's generation: 02, 03, or next with P-384."""
+        """Return a generation of an authority: 02, 03, or next (P-384)."""
         return self.generations[kind, number]
 
     def serial(self) -> int:
-        """A serial number that nobody else has."""
+        """Return the next unused serial number."""
         self._serial += 1
         return self._serial
 
     # Certificates
 
     def authority_name(self, kind: CertificateType, organisation: str = EMULATED.organisation) -> x509.Name:
-        """The authority's name, the same in all generations."""
+        """The authority's distinguished name, the same in all generations."""
         return name(
             (NameOID.COUNTRY_NAME, "JP"), (NameOID.ORGANIZATION_NAME, organisation),
             (NameOID.ORGANIZATIONAL_UNIT_NAME, kind.unit), (NameOID.ORGANIZATIONAL_UNIT_NAME, EMULATED.operator),
@@ -239,11 +233,11 @@ class TestAuthority:
         return AuthorityKey(kind, number, key, builder.sign(key, digest))
 
     def foreign_root(self, kind: CertificateType) -> AuthorityKey:
-        """A root like the authority's that nobody trusts."""
+        """A root like the authority's, of another organisation and not trusted."""
         return self._root(kind, "foreign", self.other_key, "JPKI-OTHER")
 
     def partition(self, kind: CertificateType, place: tuple[str, str] = PLACE) -> x509.Name:
-        """The directory entry of a municipality's lists."""
+        """The name of the directory entry that holds a municipality's lists."""
         return name(
             (NameOID.COUNTRY_NAME, "JP"), (NameOID.ORGANIZATION_NAME, EMULATED.organisation),
             (NameOID.ORGANIZATIONAL_UNIT_NAME, kind.unit),
@@ -253,18 +247,18 @@ class TestAuthority:
 
     def extensions(self, issuer: AuthorityKey, key: Any, kind: CertificateType | None = None,
                    medium: Medium = Medium.CARD) -> dict[str, Extension]:  # fmt: skip
-        """A holder's extensions as the profile has them, by short names, in order."""
+        """A holder's extensions by short names, as in the profile and in its order."""
         kind = kind or issuer.kind
         signs = kind is CertificateType.SIGNATURE
-        own_name = [x509.DirectoryName(self.authority_name(issuer.kind))]
-        found: dict[str, Extension] = {
+        issuer_name = [x509.DirectoryName(self.authority_name(issuer.kind))]
+        extensions: dict[str, Extension] = {
             "usage": (x509.KeyUsage(True, signs, False, False, False, False, False, False, False), True),
         }
         if signs:
-            found["attributes"] = (attributes(ATTRIBUTES), False)
+            extensions["attributes"] = (attributes(ATTRIBUTES), False)
         else:
-            found["extended usage"] = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
-        found |= {
+            extensions["extended usage"] = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+        extensions |= {
             "policies": (policies(EMULATED.policy(kind, medium)), True),
             "issuer name": (x509.IssuerAlternativeName([x509.DirectoryName(
                 name((NameOID.COUNTRY_NAME, "JP"), (NameOID.ORGANIZATION_NAME, EMULATED.organisation_ja)))]), False),
@@ -272,16 +266,16 @@ class TestAuthority:
         }  # fmt: skip
         if not signs:
             location = x509.UniformResourceIdentifier(EMULATED.ocsp_uri)
-            found["ocsp"] = (x509.AuthorityInformationAccess(
+            extensions["ocsp"] = (x509.AuthorityInformationAccess(
                 [x509.AccessDescription(AuthorityInformationAccessOID.OCSP, location)]), False)  # fmt: skip
-        found["authority key"] = (
-            x509.AuthorityKeyIdentifier(issuer.identifier, own_name, issuer.certificate.serial_number), False
+        extensions["authority key"] = (
+            x509.AuthorityKeyIdentifier(issuer.identifier, issuer_name, issuer.certificate.serial_number), False
         )  # fmt: skip
-        found["own key"] = (x509.SubjectKeyIdentifier.from_public_key(key), False)
-        return found
+        extensions["own key"] = (x509.SubjectKeyIdentifier.from_public_key(key), False)
+        return extensions
 
     def holder(self, issuer: AuthorityKey, template: CertificateTemplate = GOOD_CERTIFICATE) -> HolderKey:
-        """A holder with a certificate."""
+        """Issue a certificate to a holder."""
         kind = template.kind or issuer.kind
         key = template.key or self.holder_key
         extensions = self.extensions(issuer, key.public_key(), kind, template.medium)
@@ -298,18 +292,18 @@ class TestAuthority:
         return HolderKey(key, builder.sign(signer.key, signer.algorithm), issuer)
 
     def changed(self, holder: HolderKey, change: Callable[[Any], Any]) -> bytes:
-        """A certificate's body after a change (to asn1crypto's form of it), not signed."""
+        """Return the TBSCertificate after `change`, which gets it as asn1crypto's object. It is not signed."""
         body = asn1_x509.Certificate.load(holder.der)["tbs_certificate"].copy()
         change(body)
         return bytes(body.dump(force=True))
 
     def resigned(self, holder: HolderKey, change: Callable[[Any], Any]) -> bytes:
-        """A certificate whose body was changed, signed anew."""
-        return self.put_together(self.changed(holder, change), holder.issuer.sign)
+        """Return the certificate after a change of its TBSCertificate, signed again by its issuer."""
+        return self.assembled(self.changed(holder, change), holder.issuer.sign)
 
     @staticmethod
-    def put_together(body: bytes, signer: Callable[[bytes], bytes], algorithm: bytes = _SHA256_RSA) -> bytes:
-        """A signed object, certificate or list, out of its body."""
+    def assembled(body: bytes, signer: Callable[[bytes], bytes], algorithm: bytes = _SHA256_RSA) -> bytes:
+        """Sign a body and return the whole object (certificate or revocation list)."""
         contents = body + algorithm + core.OctetBitString(signer(body)).dump()
         return bytes(b"\x30\x82" + len(contents).to_bytes(2) + contents)
 
@@ -319,7 +313,7 @@ class TestAuthority:
         self, issuer: AuthorityKey, revoked: Sequence[tuple[int, datetime, x509.ReasonFlags | None]] = (),
         template: ListTemplate = GOOD_LIST,
     ) -> bytes:  # fmt: skip
-        """A list with an entry (serial number, instant, reason) for each certificate that is revoked, as DER."""
+        """Return a revocation list as DER. `revoked` has serial number, time and reason of each entry."""
         next_update = template.next_update or template.this_update + timedelta(hours=48)
         builder = (
             x509.CertificateRevocationListBuilder().issuer_name(self.authority_name(issuer.kind))
@@ -342,11 +336,11 @@ class TestAuthority:
         signer = template.signed_by or issuer
         return bytes(builder.sign(signer.key, signer.algorithm).public_bytes(Encoding.DER))
 
-    def bent_list(self, issuer: AuthorityKey, data: bytes, change: Callable[[Any], Any]) -> bytes:
-        """A list whose body was changed (as asn1crypto has it), signed anew."""
+    def altered_list(self, issuer: AuthorityKey, data: bytes, change: Callable[[Any], Any]) -> bytes:
+        """Return a list after `change` of its TBSCertList, which it gets as asn1crypto's object, signed again."""
         body = asn1_crl.CertificateList.load(data)["tbs_cert_list"].copy()
         change(body)
-        return self.put_together(bytes(body.dump(force=True)), issuer.sign)
+        return self.assembled(bytes(body.dump(force=True)), issuer.sign)
 
     # OCSP
 
@@ -354,7 +348,7 @@ class TestAuthority:
         self, issuer: AuthorityKey, *, begins: datetime = BEGINS, ends: datetime = NOW + timedelta(days=60),
         usage: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.OCSP_SIGNING,),
     ) -> x509.Certificate:  # fmt: skip
-        """A certificate for answering in the authority's name."""
+        """Issue a certificate of an OCSP responder of the authority."""
         key = self.responder_key.public_key()
         return (
             x509.CertificateBuilder().subject_name(name((NameOID.COUNTRY_NAME, "JP"), (NameOID.COMMON_NAME, "OCSP")))
@@ -366,7 +360,7 @@ class TestAuthority:
         )  # fmt: skip
 
     def answer(self, holder: HolderKey, template: AnswerTemplate = GOOD_ANSWER) -> bytes:
-        """An OCSP answer about a holder's certificate, as DER."""
+        """Return an OCSP response about a holder's certificate, as DER."""
         until = template.this_update + template.lasts if template.lasts is not None else None
         signer = template.responder or self.responder(holder.issuer)
         about = template.about or holder
@@ -384,29 +378,31 @@ class TestAuthority:
 
 
 def attributes(values: Sequence[tuple[str, str]]) -> x509.SubjectAlternativeName:
-    """The four attributes as otherNames."""
+    """A subjectAltName extension with the four attributes as otherNames."""
     return x509.SubjectAlternativeName(
         [x509.OtherName(x509.ObjectIdentifier(kind), core.UTF8String(value).dump()) for kind, value in values]
     )
 
 
 def policies(*dotted: str) -> x509.CertificatePolicies:
-    """Certificate policies, each with the practice statement's address."""
+    """A certificatePolicies extension, each policy with the URI of the practice statement."""
     return x509.CertificatePolicies(
-        [x509.PolicyInformation(x509.ObjectIdentifier(found), [EMULATED.cps_uri]) for found in dotted]
+        [x509.PolicyInformation(x509.ObjectIdentifier(oid), [EMULATED.cps_uri]) for oid in dotted]
     )
 
 
 def points(*names: x509.GeneralName) -> x509.CRLDistributionPoints:
-    """Distribution points, each of one name."""
-    return x509.CRLDistributionPoints([x509.DistributionPoint([found], None, None, None) for found in names])
+    """A cRLDistributionPoints extension, each point with one name."""
+    return x509.CRLDistributionPoints(
+        [x509.DistributionPoint([general_name], None, None, None) for general_name in names]
+    )
 
 
 def issuing_point(
     where: x509.Name, *, authorities: bool = False, indirect: bool = False,
     reasons: frozenset[x509.ReasonFlags] | None = None,
 ) -> x509.IssuingDistributionPoint:  # fmt: skip
-    """An issuing distribution point."""
+    """An issuingDistributionPoint extension."""
     return x509.IssuingDistributionPoint(
         [x509.DirectoryName(where)], None, not authorities and not indirect, authorities, reasons, indirect, False
     )

@@ -1,4 +1,4 @@
-"""Cases about a certificate: what is good, its authority, and its time."""
+"""Cases about certificates: good ones, their authority, and their validity period."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from kazashi.relying_party.conformance.authority import (
     CertificateTemplate,
     Extension,
     HolderKey,
+    ListTemplate,
     TestAuthority,
+    issuing_point,
 )
-from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.conformance.case import RequiredBy, case
 from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
@@ -29,43 +31,44 @@ SECOND = timedelta(seconds=1)
 Change = Callable[[dict[str, Extension]], Any]
 
 
-def asked(ca: TestAuthority, holder: HolderKey, der: bytes | None = None, **more: Any) -> CaseInput:
-    """A certificate with its municipality's fresh and empty list."""
-    return CaseInput(der or holder.der, holder.issuer.kind, lists=[ca.list(holder.issuer)], **more)
+def unrevoked(ca: TestAuthority, holder: HolderKey, der: bytes | None = None, **more: Any) -> CaseInput:
+    """A case about a certificate (`der`, or the holder's), with its municipality's current, empty revocation list."""
+    return CaseInput(der or holder.der, holder.issuer.kind, revocation_lists=[ca.list(holder.issuer)], **more)
 
 
-def bent(ca: TestAuthority, kind: CertificateType, change: Change) -> CaseInput:
-    """A certificate whose extensions are not as they should be."""
-    return asked(ca, ca.holder(ca.generation(kind), CertificateTemplate(change=change)))
+def altered(ca: TestAuthority, kind: CertificateType, change: Change) -> CaseInput:
+    """A case about a certificate with altered extensions."""
+    return unrevoked(ca, ca.holder(ca.generation(kind), CertificateTemplate(change=change)))
 
 
 def without(short: str) -> Change:
-    """Leave an extension out."""
-    return lambda found: found.pop(short)
+    """A change that removes the extension with a short name."""
+    return lambda extensions: extensions.pop(short)
 
 
-def with_value(short: str, value: x509.ExtensionType, *, critical: bool) -> Change:
-    """Put an extension in another's place, or at the end."""
-    return lambda found: found.update({short: (value, critical)})
+def with_extension(short: str, value: x509.ExtensionType, *, critical: bool) -> Change:
+    """A change that replaces the extension with a short name, or appends a new one."""
+    return lambda extensions: extensions.update({short: (value, critical)})
 
 
-# What is good
+# Good certificates
 
 
 @case(
     "certificate/good-authentication",
-    "A certificate that keeps its profile and is not in its municipality's list is good. (RFC 5280, 6)",
+    "A certificate that follows its profile and is not on its municipality's revocation list is good. (RFC 5280, 6)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION)))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION)))
 
 
 @case(
     "certificate/good-signature",
-    "The same for a signature certificate, with its six names. (JPKI profile; RFC 5280, 6)",
+    "A signature certificate that follows its profile and is not on the revocation list is good. (JPKI profile; RFC "
+    "5280, 6)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(SIGNATURE)))
+    return unrevoked(ca, ca.holder(ca.generation(SIGNATURE)))
 
 
 @case(
@@ -73,20 +76,24 @@ def _(ca: TestAuthority) -> CaseInput:
     "A phone's certificate has a policy of its own and is as good as a card's. (act on JPKI, article 35-2)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(medium=Medium.PHONE)))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(medium=Medium.PHONE)))
 
 
-@case("certificate/good-signature-on-a-phone", "A phone's signature certificate likewise. (act on JPKI, article 16-2)")
+@case(
+    "certificate/good-signature-on-a-phone",
+    "A phone's signature certificate has a policy of its own and is as good as a card's. (act on JPKI, article 16-2)",
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(medium=Medium.PHONE)))
+    return unrevoked(ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(medium=Medium.PHONE)))
 
 
 @case(
     "certificate/good-of-an-older-generation",
-    "Certificates outlive the generation that issues: the older key still vouches for them. (JPKI, roll-over)",
+    "A certificate stays good after a newer generation of its authority has begun to issue: the older key still "
+    "counts. (JPKI, roll-over)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(SIGNATURE, "02")))
+    return unrevoked(ca, ca.holder(ca.generation(SIGNATURE, "02")))
 
 
 @case(
@@ -94,7 +101,7 @@ def _(ca: TestAuthority) -> CaseInput:
     "The next card's keys are P-384, and its authority signs with ECDSA and SHA-384. (Digital Agency, next card)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(
+    return unrevoked(
         ca,
         ca.holder(
             ca.generation(AUTHENTICATION, "next"), CertificateTemplate(key=ec.generate_private_key(ec.SECP384R1()))
@@ -107,134 +114,144 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/same-name-other-generation",
-    "All generations have one name: the key identifier says which one signed, and its key must verify. (RFC 5280, "
-    "4.2.1.1)",
+    "All generations of an authority have one issuer name: the key identifier alone decides which generation's key "
+    "must verify the signature. (JPKI profile; in RFC 5280, 4.2.1.1 the identifier is only a hint for path building)",
     Finding.BROKEN_CERTIFICATE,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    issuer = ca.generation(AUTHENTICATION)
-    return asked(ca, ca.holder(issuer, CertificateTemplate(signed_by=ca.generation(AUTHENTICATION, "02"))))
+    issuer, other = ca.generation(AUTHENTICATION), ca.generation(AUTHENTICATION, "02")
+    holder = ca.holder(issuer, CertificateTemplate(signed_by=other))
+    return CaseInput(holder.der, AUTHENTICATION, revocation_lists=[ca.list(issuer), ca.list(other)])
 
 
 @case(
     "certificate/unknown-generation",
-    "A key that no trusted generation has vouches for nobody, whatever name goes with it. (RFC 5280, 6.1)",
+    "A certificate signed with a key of no trusted generation is refused, although it has the authority's issuer "
+    "name. (RFC 5280, 6.1)",
     Finding.WRONG_AUTHORITY,
 )
 def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
     unknown = AuthorityKey(issuer.kind, "unknown", ca.other_key, ca.foreign_root(AUTHENTICATION).certificate)
-    return asked(ca, ca.holder(unknown))
+    return unrevoked(ca, ca.holder(unknown))
 
 
 @case(
     "certificate/the-other-authority",
-    "The signature authority issues no authentication certificates: each authority has its kind. (act on JPKI, "
+    "The signature authority issues no authentication certificates: each authority issues one type. (act on JPKI, "
     "articles 3 and 22)",
     Finding.WRONG_AUTHORITY,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(kind=AUTHENTICATION))
-    return CaseInput(holder.der, AUTHENTICATION, lists=[ca.list(ca.generation(AUTHENTICATION))])
+    issuer = ca.generation(SIGNATURE)
+    holder = ca.holder(issuer, CertificateTemplate(kind=AUTHENTICATION))
+    point = (issuing_point(ca.partition(AUTHENTICATION)), True)
+    lists = [ca.list(ca.generation(AUTHENTICATION)), ca.list(issuer, (), ListTemplate(point=point))]
+    return CaseInput(holder.der, AUTHENTICATION, revocation_lists=lists)
 
 
 @case(
     "certificate/a-foreign-root",
-    "A root of another organisation is none of ours, however like it looks. (RFC 5280, 6.1.1)",
+    "The root of another organisation is not trusted, however similar it looks. (RFC 5280, 6.1.1)",
     Finding.WRONG_AUTHORITY,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.foreign_root(SIGNATURE)))
+    return unrevoked(ca, ca.holder(ca.foreign_root(SIGNATURE)))
 
 
 @case(
     "certificate/another-name-than-the-keys",
-    "The issuer's name must be that of the authority whose key is named. (RFC 5280, 6.1.3 (a)(4))",
+    "The issuer name is, byte for byte, that of the authority whose key is named; here a space follows it. (JPKI "
+    "profile; the name comparison of RFC 5280, 7.1 ignores that space)",
     Finding.WRONG_AUTHORITY,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(change=lambda found: found.update({
+    holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(change=lambda extensions: extensions.update({
         "authority key": (x509.AuthorityKeyIdentifier(ca.generation(AUTHENTICATION).identifier, None, None), False)
     })))  # fmt: skip
 
     def change(body: Any) -> None:
         body["issuer"].chosen[1][0]["value"] = core.UTF8String("JPKI-EMU ")
 
-    return asked(ca, holder, ca.resigned(holder, change))
+    return unrevoked(ca, holder, ca.resigned(holder, change))
 
 
 @case(
     "certificate/a-flipped-bit-in-the-signature",
-    "A signature holds as a whole or not at all. (RFC 5280, 6.1.3 (a)(1))",
+    "A certificate whose signature has one bit changed is refused. (RFC 5280, 6.1.3 (a)(1))",
     Finding.BROKEN_CERTIFICATE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    return asked(ca, holder, holder.der[:-1] + bytes((holder.der[-1] ^ 1,)))
+    return unrevoked(ca, holder, holder.der[:-1] + bytes((holder.der[-1] ^ 1,)))
 
 
 @case(
     "certificate/a-serial-number-changed-after-signing",
-    "What is signed cannot be changed: another serial number would get round revocation. (RFC 5280, 6.1.3 (a)(1))",
+    "A change of a signed field is detected: another serial number would evade revocation. (RFC 5280, 6.1.3 (a)(1))",
     Finding.BROKEN_CERTIFICATE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     old = holder.certificate.serial_number.to_bytes(4)
-    return asked(ca, holder, holder.der.replace(old, b"\x71" + old[1:], 1))
+    return unrevoked(ca, holder, holder.der.replace(old, b"\x71" + old[1:], 1))
 
 
-# Time
+# Validity period
+
+
+@case("certificate/expired", "A certificate is not valid after its notAfter. (RFC 5280, 6.1.3 (a)(2))", Finding.EXPIRED)
+def _(ca: TestAuthority) -> CaseInput:
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - timedelta(days=1))))
 
 
 @case(
-    "certificate/expired",
-    "After its notAfter a certificate is worth nothing. (RFC 5280, 6.1.3 (a)(2))",
+    "certificate/expired-by-a-second",
+    "A certificate is not valid one second after its notAfter. (RFC 5280, 4.1.2.5)",
     Finding.EXPIRED,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - timedelta(days=1))))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - SECOND)))
 
 
-@case("certificate/expired-by-a-second", "notAfter is the last second. (RFC 5280, 4.1.2.5)", Finding.EXPIRED)
+@case("certificate/in-its-last-second", "The second of notAfter belongs to the validity period. (RFC 5280, 4.1.2.5)")
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - SECOND)))
-
-
-@case("certificate/in-its-last-second", "The second of notAfter still counts. (RFC 5280, 4.1.2.5)")
-def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW)))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW)))
 
 
 @case(
     "certificate/not-yet-valid",
-    "Before its notBefore a certificate is not good. (RFC 5280, 6.1.3 (a)(2))",
+    "A certificate is not valid before its notBefore. (RFC 5280, 6.1.3 (a)(2))",
     Finding.NOT_YET_VALID,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW + SECOND)))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW + SECOND)))
 
 
-@case("certificate/in-its-first-second", "The second of notBefore counts. (RFC 5280, 4.1.2.5)")
+@case("certificate/in-its-first-second", "The second of notBefore belongs to the validity period. (RFC 5280, 4.1.2.5)")
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW)))
+    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW)))
 
 
 @case(
     "certificate/lasts-for-twenty-years",
-    "A holder's certificate lasts for some birthdays, ten at most. (ordinance on JPKI, article 13)",
-    Finding.OFF_PROFILE,
+    "A holder's certificate lasts for a number of birthdays, ten at most. (ordinance on JPKI, article 13)",
+    breaks="lifetime",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return asked(
+    return unrevoked(
         ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=BEGINS + timedelta(days=366 * 20)))
     )
 
 
 @case(
     "certificate/ends-before-it-begins",
-    "A validity that ends before it begins is none. (RFC 5280, 4.1.2.5)",
-    Finding.OFF_PROFILE,
+    "A certificate whose notAfter is before its notBefore is never valid. (RFC 5280, 4.1.2.5)",
+    breaks="lifetime",
+    required_by=RequiredBy.PATH_VALIDATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
@@ -243,4 +260,4 @@ def _(ca: TestAuthority) -> CaseInput:
         validity = body["validity"]
         validity["not_before"], validity["not_after"] = validity["not_after"].copy(), validity["not_before"].copy()
 
-    return asked(ca, holder, ca.resigned(holder, change))
+    return unrevoked(ca, holder, ca.resigned(holder, change))

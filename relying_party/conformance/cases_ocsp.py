@@ -1,4 +1,4 @@
-"""Cases about OCSP: what an answer says, who has signed it, and whether it is fresh."""
+"""Cases about OCSP responses: their status, their signer, and their validity period."""
 
 from __future__ import annotations
 
@@ -21,74 +21,89 @@ from kazashi.relying_party.conformance.authority import (
     TestAuthority,
     sign,
 )
-from kazashi.relying_party.conformance.case import case
+from kazashi.relying_party.conformance.case import RequiredBy, case
 from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
 EARLIER, LATER = NOW - timedelta(days=3), NOW + timedelta(days=1)
 NONCE = bytes(range(16))
 Reason = x509.ReasonFlags
+RESPONSE = AnswerTemplate(nonce=NONCE)
 
 
-# OCSP
-
-
-ANSWER = AnswerTemplate(nonce=NONCE)
-
-
-def _answered(
+def _with_response(
     ca: TestAuthority,
-    template: AnswerTemplate = ANSWER,
+    template: AnswerTemplate = RESPONSE,
     *,
     holder: HolderKey | None = None,
     lists: Sequence[bytes] = (),
 ) -> CaseInput:
     holder = holder or ca.holder(ca.generation(AUTHENTICATION))
-    return CaseInput(holder.der, holder.issuer.kind, lists=lists, ocsp=ca.answer(holder, template), nonce=NONCE)
+    return CaseInput(
+        holder.der, holder.issuer.kind, revocation_lists=lists, ocsp_response=ca.answer(holder, template),
+        ocsp_nonce=NONCE,
+    )  # fmt: skip
 
 
-@case("revocation/ocsp-good", "An answer by a responder that the authority has named. (RFC 6960, 4.2.2.2)")
+@case(
+    "revocation/ocsp-good",
+    "A response may be signed by a responder that the authority has authorised. (RFC 6960, 4.2.2.2)",
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca)
+    return _with_response(ca)
 
 
-@case("revocation/ocsp-good-by-the-authority-itself", "The authority's own key answers for itself. (RFC 6960, 4.2.2.2)")
+@case(
+    "revocation/ocsp-good-by-the-authority-itself",
+    "A response may be signed with the authority's own key. (RFC 6960, 4.2.2.2)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     issuer = ca.generation(AUTHENTICATION)
-    return _answered(ca, replace(ANSWER, responder=issuer.certificate, key=issuer.key))
+    return _with_response(ca, replace(RESPONSE, responder=issuer.certificate, key=issuer.key))
 
 
-@case("revocation/ocsp-revoked", "Revoked since when, and why. (RFC 6960, 4.2.1)", Finding.REVOKED)
+@case(
+    "revocation/ocsp-revoked", "A revoked status has a time and may have a reason. (RFC 6960, 4.2.1)", Finding.REVOKED
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
+    return _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded)
+    )
 
 
-@case("revocation/ocsp-revoked-without-a-reason", "No reason is no mercy. (RFC 6960, 4.2.1)", Finding.REVOKED)
+@case(
+    "revocation/ocsp-revoked-without-a-reason",
+    "A revoked status without a reason counts as well. (RFC 6960, 4.2.1)",
+    Finding.REVOKED,
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER))
+    return _with_response(ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER))
 
 
-@case("revocation/ocsp-held", "A hold is a revocation with its reason. (RFC 6960, 2.2)", Finding.HELD)
+@case(
+    "revocation/ocsp-held", "A hold is a revoked status with the reason certificateHold. (RFC 6960, 2.2)", Finding.HELD
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(
-        ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.certificate_hold)
+    return _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.certificate_hold)
     )
 
 
 @case(
     "revocation/ocsp-knows-before-the-list",
-    "OCSP hears of a move within 15 minutes, the list on the next day: the newer word counts. (JPKI, OCSP)",
+    "OCSP learns of a move within 15 minutes, the list on the next day: OCSP is consulted first. (JPKI, OCSP)",
     Finding.REVOKED,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     revoked = replace(
-        ANSWER,
+        RESPONSE,
         status=ocsp.OCSPCertStatus.REVOKED,
         at=NOW - timedelta(hours=1),
         reason=Reason.affiliation_changed,
     )
-    return _answered(ca, revoked, holder=holder, lists=[ca.list(holder.issuer)])
+    return _with_response(ca, revoked, holder=holder, lists=[ca.list(holder.issuer)])
 
 
 @case(
@@ -97,176 +112,195 @@ def _(ca: TestAuthority) -> CaseInput:
     Finding.UNKNOWN_CERTIFICATE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.UNKNOWN))
+    return _with_response(ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.UNKNOWN))
 
 
-def _refused(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = False) -> CaseInput:
+def _with_error(ca: TestAuthority, status: ocsp.OCSPResponseStatus, lists: bool = False) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    answer = ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
-    return CaseInput(holder.der, AUTHENTICATION, lists=[ca.list(holder.issuer)] if lists else [], ocsp=answer,
-                    nonce=NONCE)  # fmt: skip
+    response = ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+    return CaseInput(
+        holder.der, AUTHENTICATION, revocation_lists=[ca.list(holder.issuer)] if lists else [],
+        ocsp_response=response, ocsp_nonce=NONCE,
+    )  # fmt: skip
 
 
-@case("revocation/ocsp-unauthorized", "Who is not registered is told nothing. (RFC 6960, 2.3)", Finding.NO_INFORMATION)
+@case(
+    "revocation/ocsp-unauthorized",
+    "A caller that is not registered gets the error unauthorized, which gives no information. (RFC 6960, 2.3)",
+    Finding.NO_INFORMATION,
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.UNAUTHORIZED)
+    return _with_error(ca, ocsp.OCSPResponseStatus.UNAUTHORIZED)
 
 
-@case("revocation/ocsp-try-later", "Outside its hours the responder says so. (RFC 6960, 2.3)", Finding.NO_INFORMATION)
+@case(
+    "revocation/ocsp-try-later",
+    "Outside its hours the responder returns the error tryLater, which gives no information. (RFC 6960, 2.3)",
+    Finding.NO_INFORMATION,
+)
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER)
+    return _with_error(ca, ocsp.OCSPResponseStatus.TRY_LATER)
 
 
 @case(
     "revocation/ocsp-try-later-and-a-list",
-    "Where one source does not know, another may. (JPKI, revocation information)",
+    "If one source gives no information, the next one is used. (JPKI, revocation information)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _refused(ca, ocsp.OCSPResponseStatus.TRY_LATER, lists=True)
+    return _with_error(ca, ocsp.OCSPResponseStatus.TRY_LATER, lists=True)
 
 
 @case(
     "revocation/ocsp-of-an-expired-responder",
-    "A responder's certificate is valid when it answers. (RFC 6960, 4.2.2.2)",
+    "The responder's certificate has not expired. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(
-        ca, replace(ANSWER, responder=ca.responder(ca.generation(AUTHENTICATION), ends=NOW - timedelta(days=1)))
+    return _with_response(
+        ca, replace(RESPONSE, responder=ca.responder(ca.generation(AUTHENTICATION), ends=NOW - timedelta(days=1)))
     )
 
 
 @case(
     "revocation/ocsp-of-another-authoritys-responder",
-    "A responder speaks for the authority that has named it. (RFC 6960, 4.2.2.2)",
+    "A responder is authorised only by the authority that issued its certificate. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, responder=ca.responder(ca.generation(SIGNATURE))))
+    return _with_response(ca, replace(RESPONSE, responder=ca.responder(ca.generation(SIGNATURE))))
 
 
 @case(
     "revocation/ocsp-of-another-generations-responder",
-    "And for the generation whose key has. (RFC 6960, 4.2.2.2)",
+    "A responder is authorised only by the generation whose key signed its certificate. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, responder=ca.responder(ca.generation(AUTHENTICATION, "02"))))
+    return _with_response(ca, replace(RESPONSE, responder=ca.responder(ca.generation(AUTHENTICATION, "02"))))
 
 
 @case(
     "revocation/ocsp-of-one-who-is-no-responder",
-    "A certificate for something else answers for nobody. (RFC 6960, 4.2.2.2)",
+    "A certificate without the usage OCSPSigning authorises no responder. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     other = ca.responder(ca.generation(AUTHENTICATION), usage=[ExtendedKeyUsageOID.CLIENT_AUTH])
-    return _answered(ca, replace(ANSWER, responder=other))
+    return _with_response(ca, replace(RESPONSE, responder=other))
 
 
 @case(
     "revocation/ocsp-of-a-holder",
-    "Nor does a holder, though the authority has certified both. (RFC 6960, 4.2.2.2)",
+    "A holder's certificate authorises no responder, although the same authority issued it. (RFC 6960, 4.2.2.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
-    return _answered(ca, replace(ANSWER, responder=holder.certificate, key=ca.holder_key), holder=holder)
+    return _with_response(ca, replace(RESPONSE, responder=holder.certificate, key=ca.holder_key), holder=holder)
 
 
 @case(
     "revocation/ocsp-signed-by-somebody-else",
-    "The responder's certificate beside another's signature. (RFC 6960, 3.2)",
+    "A response is signed with the key of the responder's certificate in it. (RFC 6960, 3.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca)
-    assert material.ocsp is not None
-    genuine = ocsp.load_der_ocsp_response(material.ocsp).signature
-    material.ocsp = material.ocsp.replace(genuine, sign(ca.other_key, b"another answer"))
+    material = _with_response(ca)
+    assert material.ocsp_response is not None
+    genuine = ocsp.load_der_ocsp_response(material.ocsp_response).signature
+    material.ocsp_response = material.ocsp_response.replace(genuine, sign(ca.other_key, b"another answer"))
     return material
 
 
 @case(
     "revocation/ocsp-with-another-nonce",
-    "The answer to another question, kept and played again. (RFC 6960, 4.4.1; RFC 9654)",
+    "A response with another nonce answers another request, and may be replayed. (RFC 6960, 4.4.1; RFC 9654)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, nonce=NONCE[::-1]))
+    return _with_response(ca, replace(RESPONSE, nonce=NONCE[::-1]))
 
 
 @case(
     "revocation/ocsp-without-the-nonce",
-    "Who asks with a nonce is answered with it. (RFC 9654, 2.1)",
+    "The response to a request with a nonce has that nonce. (RFC 9654, 2.1)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, nonce=None))
+    return _with_response(ca, replace(RESPONSE, nonce=None))
 
 
 @case(
     "revocation/ocsp-about-somebody-else",
-    "A good word about another certificate. (RFC 6960, 3.2)",
+    "A response about another certificate is not used. (RFC 6960, 3.2)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     other = ca.holder(ca.generation(AUTHENTICATION))
-    return _answered(ca, replace(ANSWER, about=other))
+    return _with_response(ca, replace(RESPONSE, about=other))
 
 
 @case(
     "revocation/ocsp-about-the-same-number-of-another-authority",
-    "Both authorities count from one: the number alone names nobody. (RFC 6960, 4.1.1)",
+    "Both authorities count from one: a response names its certificate by issuer and serial number, not by the number"
+    " alone. (RFC 6960, 4.1.1)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION))
     other = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(serial=holder.certificate.serial_number))
-    return _answered(ca, replace(ANSWER, about=other), holder=holder)
+    return _with_response(ca, replace(RESPONSE, about=other), holder=holder)
 
 
 @case(
-    "revocation/ocsp-of-yesterday", "An answer holds until its nextUpdate. (RFC 6960, 3.2)", Finding.STALE_INFORMATION
+    "revocation/ocsp-of-yesterday",
+    "A response is not used after its nextUpdate. (RFC 6960, 3.2)",
+    Finding.STALE_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, this_update=NOW - timedelta(days=1)))
+    return _with_response(ca, replace(RESPONSE, this_update=NOW - timedelta(days=1)))
 
 
 @case(
     "revocation/ocsp-of-tomorrow",
-    "An answer that is not made yet, or a clock that is wrong. (RFC 6960, 4.2.2.1)",
+    "A response whose thisUpdate is in the future is not used: a clock is wrong. (RFC 6960, 4.2.2.1)",
     Finding.STALE_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, this_update=LATER))
+    return _with_response(ca, replace(RESPONSE, this_update=LATER))
 
 
 @case(
     "revocation/ocsp-without-an-end",
-    "An answer says until when it holds. (JPKI, 15-minute grid)",
+    "A response has a nextUpdate. (JPKI, 15-minute grid)",
     Finding.UNTRUSTED_INFORMATION,
+    required_by=RequiredBy.PROFILE,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _answered(ca, replace(ANSWER, lasts=None))
+    return _with_response(ca, replace(RESPONSE, lasts=None))
 
 
 @case(
     "revocation/ocsp-that-is-none",
-    "A page that says sorry is no answer. (RFC 6960, 4.2.1)",
+    "An error page in the place of a response is not a response. (RFC 6960, 4.2.1)",
     Finding.UNTRUSTED_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca)
-    material.ocsp = b"<html>503</html>"
+    material = _with_response(ca)
+    material.ocsp_response = b"<html>503</html>"
     return material
 
 
 @case(
     "revocation/ocsp-was-good-before-it-was-revoked",
-    "As of an instant before its revocation a certificate was good, by OCSP too. (RFC 6960, 2.2)",
+    "At a time before its revocation, a certificate was good, by OCSP too. (RFC 6960, 2.2)",
 )
 def _(ca: TestAuthority) -> CaseInput:
-    material = _answered(ca, replace(ANSWER, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded))
-    material.at = EARLIER - timedelta(hours=1)
+    material = _with_response(
+        ca, replace(RESPONSE, status=ocsp.OCSPCertStatus.REVOKED, at=EARLIER, reason=Reason.superseded)
+    )
+    material.time = EARLIER - timedelta(hours=1)
     return material

@@ -50,16 +50,16 @@ def _signer(holder: HolderKey) -> signers.SimpleSigner:
 
 
 def signed_cms(holder: HolderKey, content: bytes = TEXT, *, detached: bool = True, digest: str = "sha256") -> bytes:
-    """CAdES-like SignedData, its content in it or apart."""
-    found = asyncio.run(_signer(holder).async_sign_general_data(content, digest_algorithm=digest, detached=detached))
-    return bytes(found.dump())
+    """SignedData like that of CAdES, detached or with its content."""
+    signed = asyncio.run(_signer(holder).async_sign_general_data(content, digest_algorithm=digest, detached=detached))
+    return bytes(signed.dump())
 
 
 def bare_cms(
     holder: HolderKey, content: bytes = TEXT, *, attributes: bool = True, pss: bool = False, certificate: bool = True,
     digest: str = "sha256", signers: int = 1, more: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
-    """SignedData put together by hand, and bent as wanted."""
+    """SignedData assembled by hand, with the given defects. `more` are further certificates, as DER."""
     assert isinstance(holder.key, rsa.RSAPrivateKey)
     algorithm: hashes.HashAlgorithm = {"sha256": hashes.SHA256(), "sha1": hashes.SHA1()}[digest]
     hashed = hashes.Hash(algorithm)
@@ -95,7 +95,7 @@ def bare_cms(
 
 
 def pdf() -> bytes:
-    """A page with a line on it."""
+    """A PDF of one page with one line of text."""
     writer = PdfFileWriter()
     text = generic.StreamObject(stream_data=b"BT /F1 24 Tf 72 720 Td (Kazashi) Tj ET")
     font = writer.add_object(generic.DictionaryObject({
@@ -122,7 +122,7 @@ def signed_pdf(holder: HolderKey, data: bytes | None = None, field: str = "Signa
 
 
 def changed_pdf(signed: bytes) -> bytes:
-    """A signed PDF whose page says something else in an update behind what is signed."""
+    """A signed PDF with an incremental update after the signature that changes the text of the page."""
     writer = IncrementalPdfFileWriter(BytesIO(signed))
     page = writer.root["/Pages"]["/Kids"][0]
     contents = page.raw_get("/Contents")
@@ -136,19 +136,19 @@ def changed_pdf(signed: bytes) -> bytes:
 
 
 def signed_xml(holder: HolderKey, *, advanced: bool = True, data: bytes = XML, enveloping: bool = False) -> bytes:
-    """An XML document with a signature in it, XAdES as tax returns have it, or around it."""
+    """A signed XML document: XAdES, as in tax returns, or plain XML Signature; enveloped or enveloping."""
     own = holder.certificate
     method = SignatureConstructionMethod.enveloping if enveloping else SignatureConstructionMethod.enveloped
     signer: Any = _AdvancedSigner(method=method) if advanced else _PlainSigner(method=method)
-    found = signer.sign(etree.fromstring(data), key=holder.key, cert=[own])
-    return bytes(etree.tostring(found, encoding="utf-8", xml_declaration=True))
+    signed = signer.sign(etree.fromstring(data), key=holder.key, cert=[own])
+    return bytes(etree.tostring(signed, encoding="utf-8", xml_declaration=True))
 
 
 def signed_element(holder: HolderKey) -> bytes:
-    """A document of which one element is signed, by its name."""
+    """An XML document of which one element is signed, by its ID."""
     root = etree.fromstring(XML)
     root[1].set("Id", "amount")
-    found = XMLSigner(method=SignatureConstructionMethod.enveloped).sign(
+    signed = XMLSigner(method=SignatureConstructionMethod.enveloped).sign(
         root, key=holder.key, cert=[holder.certificate], reference_uri="#amount"
     )
-    return bytes(etree.tostring(found, encoding="utf-8"))
+    return bytes(etree.tostring(signed, encoding="utf-8"))
