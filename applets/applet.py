@@ -1,8 +1,7 @@
-"""How an application is declared: each elementary file and data object once, with everything that is known of it.
+"""Declarations of applications, with each elementary file and data object declared once.
 
-A declared file is its identifier (a `FileId`, as `http.HTTPStatus` is a number), and knows its name, its access rule
-and how personalisation makes its contents. An image holds contents only; `Applet.application` puts names and rules
-around them.
+A declared file is a `FileId`, as `http.HTTPStatus` is a number. It also has a name, an access rule, and a function that
+makes its contents at personalisation. An image holds contents only; `Applet.application` adds names and rules.
 """
 
 from __future__ import annotations
@@ -33,43 +32,43 @@ from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 
 _Value = TypeVar("_Value")
 Making = Callable[[Personalisation], _Value]
-"""Makes a part of the contents at personalisation. Parts draw on the card's chance in the order of declaration."""
+"""Makes a part of the contents at personalisation. Parts use the card's random stream in the order of declaration."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ef(FileId, ABC):
-    """An elementary file as declared. `name` is what traces call it."""
+    """The declaration of an elementary file. `name` is its name in traces."""
 
     fid: InitVar[int]
     name: str
 
     def __new__(cls, fid: int, *_: object, **__: object) -> Ef:
-        """Make the number that the identifier is."""
+        """Make the file's identifier; the other arguments are fields."""
         return super().__new__(cls, fid)
 
     @abstractmethod
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write to the contents what personalisation writes to this file."""
+        """Make this file's data from the personalisation and add it to the contents."""
 
     @abstractmethod
     def file(self, contents: ApplicationContents) -> ElementaryFile:
-        """Return the file around its contents. Raises KeyError where they are missing."""
+        """Return the file with its contents. Raises KeyError if they are missing."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TransparentEf(Ef):
-    """A file of bytes. `impersonal` says that it tells nothing of its holder, so that a trace may show it."""
+    """A file of bytes. An `impersonal` file says nothing about its holder, so that a trace may show it."""
 
     read: Condition
     content: Making[bytes]
     impersonal: bool = False
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write the file's bytes."""
+        """Add the file's bytes to the contents."""
         contents.data[FileId(self)] = self.content(data)
 
     def file(self, contents: ApplicationContents) -> TransparentFile:
-        """Return the file around its bytes."""
+        """Return the file with its bytes. Raises KeyError if they are missing."""
         return TransparentFile(FileId(self), self.name, contents.data[FileId(self)], self.read)
 
 
@@ -81,20 +80,20 @@ class RecordEf(Ef):
     records: Making[tuple[bytes, ...]]
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write the file's records."""
+        """Add the file's records to the contents."""
         contents.records[FileId(self)] = self.records(data)
 
     def file(self, contents: ApplicationContents) -> RecordFile:
-        """Return the file around its records."""
+        """Return the file with its records. Raises KeyError if they are missing."""
         return RecordFile(FileId(self), self.name, contents.records[FileId(self)], self.read)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PinEf(Ef):
-    """A PIN with its full count of tries.
+    """A PIN; `tries` is the maximum of its retry counter.
 
-    An empty `value` is a PIN that was never set; it has no tries left. `counter` is the name under which
-    `Pins.tries_left` may have it begin lower. `change` is None where only the issuer may replace it.
+    An empty `value` is a PIN that was never set; it has no retries left. `counter` is the key in `Pins.tries_left` that
+    may lower its first counter. `change` is None if only the issuer may replace it.
     """
 
     format: PinFormat
@@ -104,7 +103,7 @@ class PinEf(Ef):
     counter: str = ""
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write the PIN as it is first set."""
+        """Add the PIN's initial state to the contents."""
         value = self.value(data)
         left = min(self.tries, data.pins.tries_left.get(self.counter, self.tries)) if value else 0
         contents.pins[FileId(self)] = PinState(value.encode("ascii"), self.tries, left)
@@ -116,7 +115,7 @@ class PinEf(Ef):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyEf(Ef):
-    """A private key (PKCS#8 DER), None where the card is given none. The rest is as in `KeyFile`."""
+    """A private key. `key` makes its PKCS#8 DER, or None if the card has none. The other fields are as in `KeyFile`."""
 
     key: Making[bytes | None]
     use: Condition = NEVER
@@ -125,13 +124,13 @@ class KeyEf(Ef):
     authentication_refusal: type[CommandRejected] = SecurityStatusNotSatisfied
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write the key, if there is one."""
+        """Add the key to the contents, if there is one."""
         key = self.key(data)
         if key is not None:
             contents.keys[FileId(self)] = key
 
     def file(self, contents: ApplicationContents) -> KeyFile:
-        """Return the file around its key."""
+        """Return the file with its key, if there is one."""
         return KeyFile(
             FileId(self),
             self.name,
@@ -145,13 +144,13 @@ class KeyEf(Ef):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InternalEf(Ef):
-    """A file that serves the issuer alone, with a key or without. `retry_query`: it answers an empty VERIFY."""
+    """A file that only the issuer uses, with or without a key. `retry_query` is as in `InternalFile`."""
 
     retry_query: bool = False
     key: Making[bytes | None] = lambda _: None
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
-        """Write the key, if there is one."""
+        """Add the key to the contents, if there is one."""
         key = self.key(data)
         if key is not None:
             contents.keys[FileId(self)] = key
@@ -163,7 +162,7 @@ class InternalEf(Ef):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DataObject(int):
-    """A data object of GET DATA, which is its tag. `impersonal` is as with a file."""
+    """The declaration of a GET DATA object; it is an int, its tag. `impersonal` is as in `TransparentEf`."""
 
     tag: InitVar[int]
     name: str
@@ -171,17 +170,17 @@ class DataObject(int):
     impersonal: bool = False
 
     def __new__(cls, tag: int, *_: object, **__: object) -> DataObject:
-        """Make the number that the tag is."""
+        """Make the object's tag; the other arguments are fields."""
         return super().__new__(cls, tag)
 
 
 CONTACT_ATR = DataObject(0x5F51, "contact ATR", lambda data: data.card.contact_atr[1:], impersonal=True)
-"""By this a contactless reader learns the contact ATR: all of it but TS. Every application has it."""
+"""The contact ATR without TS, from which a contactless reader learns it. Every application has this object."""
 
 
 @dataclass(frozen=True)
 class Applet:
-    """An application as declared. Its members but `files` are as in `Application`."""
+    """The declaration of an application. `files` and `objects` are declarations; the rest is as in `Application`."""
 
     aid: Aid
     name: str
@@ -191,14 +190,14 @@ class Applet:
     session_key: SessionKeyRule = SessionKeyRule.ISSUER_ONLY
 
     def contents(self, data: Personalisation) -> ApplicationContents:
-        """Return what personalisation writes."""
-        contents = ApplicationContents(objects={int(found): found.value(data) for found in self.objects})
+        """Return the contents that personalisation writes."""
+        contents = ApplicationContents(objects={int(declared): declared.value(data) for declared in self.objects})
         for file in self.files:
             file.write(data, contents)
         return contents
 
     def application(self, contents: ApplicationContents) -> Application:
-        """Return the application around its contents. Raises KeyError where some are missing."""
+        """Return the application with its contents. Raises KeyError if some are missing."""
         return Application(
             self.aid,
             self.name,
@@ -210,10 +209,10 @@ class Applet:
 
 
 def filled(content: bytes, size: int) -> bytes:
-    """Return content and the FF that fills its file up to `size`, or to the next multiple of 256 above it."""
+    """Return content padded with FF to `size`, or to a multiple of 256 bytes if it is longer than `size`."""
     return content.ljust(max(size, -(-len(content) // 256) * 256), b"\xff")
 
 
 def blank(_: object) -> bytes:
-    """Return the 16 bytes of a file that nobody knows the use of."""
+    """Return the 16 bytes FF of a file whose use is not known."""
     return b"\xff" * 16

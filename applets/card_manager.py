@@ -1,4 +1,4 @@
-"""The card manager: the state after power-up. It has no files, and a handful of data objects free to all."""
+"""The card manager, which is current after power-up. It has no files, and data objects that anyone may read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The visual application (券面事項確認AP): the card's face in pictures, for whoever compares it with the print."""
+"""The visual application (券面事項確認AP): the card surface as pictures, to be compared with the printed card."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from kazashi.card.tlv import Tlv
 AID = Aid("D3921000310001010402")
 
 _SHA256_OF_96_BYTES = bytes.fromhex("3071300d060960864801650304020105000460")
-"""The head of a DigestInfo that names SHA-256 and, unlike any other, holds three hashes."""
+"""The prefix of a DigestInfo that names SHA-256 and, unlike any standard one, holds three hashes."""
 
 
 def _signed(data: Personalisation, outer: int, content: bytes, signature: int) -> bytes:
-    """Content and its signature by the municipality's key, in one data object."""
+    """Return one data object of content and its signature with the municipality's key."""
     value = data.vouchers.municipality_visual.sign(content)
     return Tlv(outer, content + Tlv(signature, value, LONG).encode(), LONG).encode()
 
@@ -34,7 +34,7 @@ def _age(data: Personalisation) -> bytes:
 
 
 def _face(data: Personalisation) -> bytes:
-    """Nine objects behind a table of their offsets, the seventh of them the signature over the first six."""
+    """Return a table of offsets and nine objects. The seventh is the signature over the first six."""
     holder = data.holder
     objects = [
         Tlv(0xDF22, holder.birth.encode("ascii")),
@@ -112,7 +112,7 @@ APPLET = Applet(
     AID,
     "visual",
     (
-        BASIC_INFORMATION,  # before the face: both draw on chance, and the same seed must give the same card
+        BASIC_INFORMATION,  # before FACE: both use the random stream, and the same seed must give the same card
         AGE,
         FACE,
         CERTIFICATE,

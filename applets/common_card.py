@@ -1,4 +1,4 @@
-"""The common application (共通カードAP): the card's own number and expiry, and a key that proves the chip genuine."""
+"""The common application (共通カードAP): card number and expiry, and a key that proves that the chip is genuine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _card_number(data: Personalisation) -> tuple[bytes]:
 
 CARD_NUMBER = RecordEf(0x0001, "card number", FREE, _card_number)
 KEY_REFERENCE = RecordEf(0x0002, "key reference", FREE, lambda _: (key_id(CHIP_ROOT),))
-"""The common and the juki application share its 16 bytes, as they share the PIN's first value."""
+"""Its 16 bytes are the same in the common and the juki application, as is the initial value of the PIN."""
 KEY = KeyEf(0x0019, "card authentication key", lambda data: data.keys.common.pkcs8, FREE, authenticates=True)
 JUKI_PIN = PinEf(
     0x001C, "juki PIN", FOUR_DIGITS, 3, lambda data: data.pins.juki, PinChange.CHANGE_KEY, counter="juki"

@@ -1,4 +1,4 @@
-"""What on a card says nothing about its holder, so that a trace may show it. Everything else is somebody's."""
+"""The files and data objects that say nothing about the holder, so that a trace may show them."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ IMPERSONAL_FILES: dict[Aid, frozenset[int]] = {
 }
 """Files that are the same on every card of a generation."""
 
-IMPERSONAL_OBJECTS = frozenset(found for applet in APPLETS for found in applet.objects if found.impersonal)
-"""Objects of GET DATA that tell of the kind of card only."""
+IMPERSONAL_OBJECTS = frozenset(declared for applet in APPLETS for declared in applet.objects if declared.impersonal)
+"""GET DATA objects that describe the kind of card only."""

@@ -1,4 +1,4 @@
-"""What is personalised: the holder as the card's face shows one, the card's own data, and the keys that vouch."""
+"""The data for personalisation: the holder, the card's own data, certificates, keys and PINs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from kazashi.card.key import PrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The card's face. Dates are YYYYMMDD; `birth_in_era_years` is YYMMDD; `sex` one digit, 1, 2, 9 or 0."""
+    """The holder as on the card surface.
+
+    `birth` is YYYYMMDD, `birth_in_era_years` is YYMMDD, and `sex` is one digit: 1, 2, 9 or 0.
+    """
 
     name: str
     address: str
@@ -24,7 +27,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class CardData:
-    """The card as an object: its expiry (YYYYMMDD), the four-digit security code, its 15-digit serial."""
+    """The card's own data: expiry (YYYYMMDD), four-digit security code, 15-digit serial number, and contact ATR."""
 
     expiry: str
     security_code: str
@@ -32,13 +35,13 @@ class CardData:
     contact_atr: bytes
 
     def reference_number_b(self, holder: Holder) -> str:
-        """照合番号B: date of birth in era years, the card's year of expiry, the security code."""
+        """Return 照合番号B: the date of birth in era years, the card's year of expiry, and the security code."""
         return holder.birth_in_era_years + self.expiry[:4] + self.security_code
 
 
 @dataclass(frozen=True, slots=True)
 class CardCertificates:
-    """What the JPKI application holds, as DER and PKCS#8; None for a certificate and key that the holder lacks."""
+    """The certificates (DER) and keys (PKCS#8 DER) of the JPKI application; None for those that the holder lacks."""
 
     signature: bytes | None
     signature_key: bytes | None
@@ -50,7 +53,7 @@ class CardCertificates:
 
 @dataclass(frozen=True, slots=True)
 class CardSigners:
-    """The signers outside the card: the anchors, and the municipality's keys that they certify."""
+    """The signers outside the card: the trust anchors, and the municipality's keys that they certify."""
 
     chip_root: CertificateSigner
     text_issuer: CertificateSigner
@@ -62,7 +65,7 @@ class CardSigners:
 
 @dataclass(frozen=True, slots=True)
 class ChipKeys:
-    """The card's own keys beside those of the certificates."""
+    """The card's keys other than those of the two JPKI certificates."""
 
     text: PrivateKey
     text_session: PrivateKey
@@ -72,7 +75,7 @@ class ChipKeys:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The PINs as they are first set. `tries_left` says which counter begins lower than full, by the PIN's name."""
+    """The initial PINs. `tries_left` holds retry counters that start below their maximum, by the PIN's name."""
 
     authentication: str = "1234"
     signature: str = "ABC123"
@@ -83,7 +86,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Personalisation:
-    """Everything that an application's personalisation may draw on."""
+    """All data that an application's personalisation may use. `chance` is the card's random stream."""
 
     holder: Holder
     card: CardData

@@ -1,4 +1,4 @@
-"""The text application (券面入力補助AP): individual number and four attributes as text, and their signatures."""
+"""The text application (券面入力補助AP): individual number and four attributes as text, with their signatures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BASIC_FILE_SIZE = 256
 
 
 def individual_number(number: str) -> bytes:
-    """The 17 bytes of file 0001: the number in one data object, and filler."""
+    """Return the 17 bytes of file 0001: the number in one data object, and filler."""
     return Tlv(0xFF10, number.encode("ascii")).encode() + b"\xff\xff"
 
 
 def four_attributes(holder: Holder) -> tuple[bytes, bytes]:
-    """File 0002 without filler, and the part of it that is signed: the objects behind the table of offsets."""
+    """Return file 0002 without filler, and the part of it that is signed: the objects after the table of offsets."""
     objects = [
         Tlv(tag, value.encode("utf-8"))
         for tag, value in (

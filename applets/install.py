@@ -1,4 +1,4 @@
-"""The applications of an individual number card, all of them, in the order in which a partial AID finds them."""
+"""All applications of an individual number card, and the functions that make and load cards."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from kazashi.card.image import DamagedImage, ImageStore, read_image
 from kazashi.card.store import CardStore, MemoryStore, Reference
 
 APPLETS = tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card))
-"""All of them, in the order in which a partial AID finds them."""
+"""All applications, in the order in which a partial AID is matched."""
 
 
 def personalise(data: Personalisation) -> CardContents:
-    """What personalisation writes to a whole card."""
+    """Return the contents that personalisation writes to a card."""
     return {applet.aid: applet.contents(data) for applet in APPLETS}
 
 
 def install(contents: CardContents, store: CardStore | None = None) -> Card:
-    """A card of these contents; its PINs live in `store`, or in memory. Raises KeyError where contents are missing."""
+    """Return a card with these contents, and its PINs in `store` (by default, in memory).
+
+    Raises KeyError if contents are missing.
+    """
     applications = tuple(applet.application(contents[applet.aid]) for applet in APPLETS)
     contact_atr = b"\x3b" + contents[card_manager.AID].objects[CONTACT_ATR]
     if store is None:
@@ -35,13 +38,13 @@ def install(contents: CardContents, store: CardStore | None = None) -> Card:
 
 
 def structure() -> tuple[Application, ...]:
-    """The applications of a card that was never personalised: names, files and rules, and nothing in them."""
-    nothing = ApplicationContents(defaultdict(bytes), defaultdict(tuple))
-    return tuple(applet.application(nothing) for applet in APPLETS)
+    """Return the applications of a card that was not personalised: names, files and rules, without contents."""
+    empty = ApplicationContents(defaultdict(bytes), defaultdict(tuple))
+    return tuple(applet.application(empty) for applet in APPLETS)
 
 
 def load_card(image: Path) -> Card:
-    """The card in an image file. Raises ImageMissing and DamagedImage."""
+    """Return the card in an image file. Raises ImageMissing and DamagedImage."""
     contents, _ = read_image(image)
     try:
         return install(contents, ImageStore(image))

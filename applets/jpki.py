@@ -1,4 +1,4 @@
-"""The JPKI application (公的個人認証AP): two certificates, their keys, their authorities."""
+"""The JPKI application (公的個人認証AP): two certificates, their keys, and their authorities' certificates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 AID = Aid("D392F000260100000001")
 
 CERTIFICATE_FILE_SIZE = 2048
-"""Room for any ordinary certificate; a longer one gets the next multiple of 256."""
+"""Bytes; enough for an ordinary certificate. The file of a longer one has a multiple of 256 bytes."""
 
 _PRESENT, _ABSENT = 0x8F, 0x00
 
 
 def token_information(serial: str) -> bytes:
-    """The 160 bytes of a PKCS#11 CK_TOKEN_INFO with 32-bit big-endian numbers; `serial` has at most 16 characters."""
+    """Return the 160 bytes of a PKCS#11 CK_TOKEN_INFO with 32-bit big-endian numbers.
+
+    `serial` has at most 16 ASCII characters.
+    """
     unavailable = 0xFFFFFFFF
     numbers = (0x0000040D, 1, 0, 1, 0, 16, 6, *[unavailable] * 4)  # flags, sessions, PIN lengths, memory
     return b"".join(
@@ -43,8 +46,8 @@ def _certificate_file(der: bytes | None) -> bytes:
 
 
 def _availability(data: Personalisation) -> bytes:
-    held = (data.certificates.signature, data.certificates.authentication, None)
-    return bytes(_PRESENT if certificate else _ABSENT for certificate in held)
+    certificates = (data.certificates.signature, data.certificates.authentication, None)
+    return bytes(_PRESENT if certificate else _ABSENT for certificate in certificates)
 
 
 def _signature_password(data: Personalisation) -> str:
@@ -141,7 +144,7 @@ APPLET = Applet(
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """The part of a personalisation that this application draws on."""
+    """The part of a personalisation that this application uses."""
 
     certificates: CardCertificates
     pins: Pins
@@ -149,5 +152,6 @@ class _Renewal:
 
 
 def written(certificates: CardCertificates, pins: Pins, card: CardData) -> ApplicationContents:
-    """Return what a renewal writes: the same as personalisation, which knows more than this application needs."""
+    """Return the contents that a renewal writes. They are made like those of personalisation, from the part of its
+    data that this application uses."""
     return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card)))

@@ -1,4 +1,4 @@
-"""The juki application (住基AP): what municipal terminals use. Outside them only a reference and a PIN can be met."""
+"""The juki application (住基AP) for municipal terminals. Other terminals can reach only a key reference and a PIN."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The pictures on the chip: name and address as they are printed, the two numbers, and a synthetic photograph.
+"""The pictures on the chip: the printed name and address, the two numbers, and a synthetic photograph.
 
-Names are drawn with IPAmj Mincho, the font made for the characters of the family and resident registers.
+Text is drawn in IPAmj Mincho, a font made for the characters of the family and resident registers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class FontMissing(Exception):
 
 
 def text_picture(text: str, size: tuple[int, int]) -> bytes:
-    """Text as a 1-bit PNG of that size: in the largest type in which it fits, broken over lines where need be."""
+    """Return text as a 1-bit PNG of `size` (width, height in pixels).
+
+    It has the largest type size in which the text fits, broken into lines if necessary. Raises FontMissing.
+    """
     width, height = size
     for points in _SIZES_OF_TYPE:
         lines = _broken(text, _font(points), width)
@@ -44,7 +47,7 @@ def text_picture(text: str, size: tuple[int, int]) -> bytes:
 
 
 def digits_picture(digits: str) -> bytes:
-    """Digits as a 1-bit PNG, 6 by 12 dots each: 72x12 for an individual number, 24x12 for a security code."""
+    """Return digits as a 1-bit PNG, 6 by 12 pixels each: 72x12 for an individual number, 24x12 for a security code."""
     width, height = _DIGIT
     picture = Image.new("1", (width * len(digits), height), 1)
     draw = ImageDraw.Draw(picture)
@@ -54,7 +57,7 @@ def digits_picture(digits: str) -> bytes:
 
 
 def photograph(chance: Random) -> bytes:
-    """A portrait of nobody, in JPEG 2000: head and shoulders in colours drawn from a stream of chance."""
+    """Return a drawn head and shoulders in random colours as JPEG 2000. It does not show a real person."""
     width, height = PHOTOGRAPH_SIZE
     ground, coat, skin, hair = (
         tuple(chance.randint(low, high) for _ in range(3))
@@ -85,7 +88,7 @@ def _font(points: int) -> ImageFont.FreeTypeFont:
 
 
 def _broken(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """The text in lines of at most `width` dots."""
+    """Break text into lines of at most `width` pixels."""
     lines = [""]
     for character in text:
         if lines[-1] and font.getlength(lines[-1] + character) > width:

@@ -1,5 +1,5 @@
 """The chip: APDUs, TLV, status words, files, PINs, security status, power cycle and durable state.
 
-It knows nothing of residents, authorities or readers. What is on the chip is handed to it (`kazashi.card.contents`),
-and so are its randomness and its durable store (`kazashi.card.store`).
+It does not depend on residents, authorities or readers. The caller passes in what is on the chip
+(`kazashi.card.contents`), its source of random bytes and its durable store (`kazashi.card.store`).
 """

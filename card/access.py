@@ -1,4 +1,4 @@
-"""Access conditions on one side, achieved facts on the other, and the one table of what clears a fact."""
+"""Access conditions, the facts achieved in a session, and the table of which event clears which facts."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Protocol
 from kazashi.card.identifiers import FileId
 
 Facts = frozenset[FileId]
-"""The PIN files verified in the current application. A fact never outlives its application (JICSAP 1.1, 5.1.3)."""
+"""The PIN files verified in the current application. Leaving the application clears them (JICSAP 1.1, 5.1.3)."""
 
 NOTHING: Facts = frozenset()
 
 
 class Condition(Protocol):
-    """What must be true of the achieved facts before a file may be read or a key used."""
+    """What the achieved facts must satisfy before a file may be read or a key used."""
 
     def met(self, facts: Set[FileId]) -> bool:
-        """Whether the facts satisfy the condition."""
+        """Return whether the facts satisfy the condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """Always met."""
+    """A condition that is always met."""
 
     def met(self, facts: Set[FileId]) -> bool:
-        """Whether the facts satisfy the condition."""
+        """Return whether the facts satisfy the condition."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """Met by no credential that a client could have."""
+    """A condition that no credential of a client can meet."""
 
     def met(self, facts: Set[FileId]) -> bool:
-        """Whether the facts satisfy the condition."""
+        """Return whether the facts satisfy the condition."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Met once any one of the PIN files named is verified."""
+    """A condition that is met once any one of the named PIN files is verified."""
 
     any_of: Facts
 
@@ -50,7 +50,7 @@ class Verified:
         object.__setattr__(self, "any_of", frozenset(map(FileId, pins)))
 
     def met(self, facts: Set[FileId]) -> bool:
-        """Whether the facts satisfy the condition."""
+        """Return whether the facts satisfy the condition."""
         return not self.any_of.isdisjoint(facts)
 
 
@@ -59,7 +59,7 @@ NEVER = Never()
 
 
 class SessionEvent(Enum):
-    """What happens to a card under power that may cost it achieved facts."""
+    """An event in a powered card that may clear achieved facts."""
 
     RESET = auto()
     APPLICATION_LEFT = auto()
@@ -67,7 +67,7 @@ class SessionEvent(Enum):
 
 
 class Loss(Enum):
-    """How much an event clears."""
+    """Which facts an event clears: all, only the fact that it concerns, or none."""
 
     ALL = auto()
     THAT_FACT = auto()
@@ -78,7 +78,7 @@ class Loss(Enum):
 class SecurityPolicy:
     """Which event clears which facts. `losses` has an entry for every event.
 
-    Power-off has none: the facts are volatile memory, so no policy could keep them.
+    Power-off has no entry: the facts are in volatile memory, so no policy can keep them.
     """
 
     losses: Mapping[SessionEvent, Loss]
@@ -101,7 +101,8 @@ ISO_RESET = SecurityPolicy(
         SessionEvent.VERIFICATION_FAILED: Loss.THAT_FACT,
     }
 )
-"""A reset clears everything, as in ISO 7816-4."""
+"""A reset clears all facts, as in ISO 7816-4."""
 
 MEASURED_RESET = SecurityPolicy({**ISO_RESET.losses, SessionEvent.RESET: Loss.NONE})
-"""A contactless card was measured to keep its status over SCARD_RESET_CARD and to lose it only with the field."""
+"""A reset clears nothing. Measured on a contactless card: it keeps its security status over SCARD_RESET_CARD and
+loses it only when it loses the field."""

@@ -1,4 +1,4 @@
-"""Command and response APDUs (ISO 7816-4, section 5), parsed once where bytes enter."""
+"""Command and response APDUs (ISO 7816-4, section 5)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kazashi.card.status_word import StatusWord
 
 
 class CommandApdu(NamedTuple):
-    """One command, in any of the seven cases 1, 2S, 3S, 4S, 2E, 3E, 4E.
+    """A command APDU, in any of the seven cases 1, 2S, 3S, 4S, 2E, 3E, 4E.
 
-    `data` holds 0 to 65535 bytes. `le` is the number of bytes expected, 1 to 65536, or None where the command has no
-    Le field. `extended` says that the length fields are the three-byte ones (without it `le` is at most 256).
+    `data` holds 0 to 65535 bytes. `le` is the number of bytes expected, 1 to 65536, or None if the command has no
+    Le field. `extended` is true if the length fields have three bytes; otherwise `le` is at most 256.
     """
 
     cla: int
@@ -25,12 +25,12 @@ class CommandApdu(NamedTuple):
 
     @property
     def instruction(self) -> int:
-        """Class and instruction as one number; an `Instruction` where it is a known one."""
+        """The class and instruction bytes as one number, which is the value of an `Instruction` if it is known."""
         return self.cla << 8 | self.ins
 
     @classmethod
     def parse(cls, raw: bytes) -> CommandApdu:
-        """Read one command. Raises WrongLength where the length fields and the bytes disagree."""
+        """Parse one command. Raises WrongLength if the length fields do not match the number of bytes."""
         size = len(raw)
         if size == 5:  # case 2S, by far the most frequent
             return cls(raw[0], raw[1], raw[2], raw[3], b"", raw[4] or 256)
@@ -59,10 +59,12 @@ class CommandApdu(NamedTuple):
         raise WrongLength
 
     def encode(self) -> bytes:
-        """Write the command; the inverse of `parse`. Raises ValueError for a length that its form cannot carry."""
+        """Return the command as bytes. Raises ValueError for a length that does not fit its form, short or extended."""
         header = bytes((self.cla, self.ins, self.p1, self.p2))
         if len(self.data) > (65535 if self.extended else 255):
-            raise ValueError(f"{len(self.data)} bytes of data do not fit; the extended form carries up to 65535")
+            raise ValueError(
+                f"{len(self.data)} bytes of data do not fit; the short form carries up to 255, the extended 65535"
+            )
         if self.le is not None and not 1 <= self.le <= (65536 if self.extended else 256):
             raise ValueError(f"Le {self.le} does not fit; the short form carries 1 to 256, the extended 1 to 65536")
         if not self.extended:
@@ -78,18 +80,18 @@ class CommandApdu(NamedTuple):
 
 
 class ResponseApdu(NamedTuple):
-    """One answer: its data and its status word."""
+    """A response APDU: its data and its status word."""
 
     data: bytes
     status: StatusWord
 
     @classmethod
     def parse(cls, raw: bytes) -> ResponseApdu:
-        """Read one answer. Raises ValueError where there is not even a status word."""
+        """Parse one response. Raises ValueError if it is too short for a status word."""
         if len(raw) < 2:
-            raise ValueError(f"an answer has at least two bytes, not {len(raw)}")
+            raise ValueError(f"a response has at least two bytes, not {len(raw)}")
         return cls(raw[:-2], StatusWord(raw[-2] << 8 | raw[-1]))
 
     def encode(self) -> bytes:
-        """Write the answer; the inverse of `parse`."""
+        """Return the response as bytes."""
         return self.data + self.status.to_bytes(2)

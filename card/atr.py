@@ -1,4 +1,4 @@
-"""The ATRs that real cards were seen with at their contacts."""
+"""The ATRs that real cards have returned at their contacts."""
 
 CONTACT_ATRS = {
     "plain": bytes.fromhex("3BE000FF8131FE4514"),
@@ -7,7 +7,7 @@ CONTACT_ATRS = {
     "reader-made-1": bytes.fromhex("3BF59100FF918171FE400042000100D1D6"),
     "reader-made-2": bytes.fromhex("3BF59100FF918171FE4000420001B3A115"),
 }
-"""By name. `plain` is the only one in OpenSC's driver; `extended` declares extended length and partial names; `short`
-declares neither; the other two look as if a reader had made them from a Type B answer."""
+"""ATRs by name. `plain` is the only one in OpenSC's driver; `extended` declares extended length and partial names;
+`short` declares neither; the other two look as if a reader had built them from a Type B answer to request."""
 
 DEFAULT_CONTACT_ATR = CONTACT_ATRS["plain"]

@@ -1,4 +1,4 @@
-"""The card as an object that lies on the table: its applications and its durable store, without power."""
+"""A card without power: its applications and its durable store."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from kazashi.card.store import CardStore
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card without power. `applications` are in the order in which a partial AID is matched; the first is the
-    card manager, current after power-up. `contact_atr` is the ATR that the contacts answer, TS included."""
+    """A card without power.
+
+    `applications` are in the order in which a partial AID is matched. The first is the card manager, which is current
+    after power-up. `contact_atr` is the ATR at the contacts, including TS.
+    """
 
     applications: tuple[Application, ...]
     store: CardStore

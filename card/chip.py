@@ -1,4 +1,4 @@
-"""The chip under power: it takes any byte string for a command, and answers every one."""
+"""The powered chip. It accepts any byte string as a command and always returns a response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUCCESS = Status.SUCCESS.to_bytes(2)
 _MEMORY_FAILURE = Status.MEMORY_FAILURE.to_bytes(2)
 _INTERNAL_ERROR = Status.INTERNAL_ERROR.to_bytes(2)
 
-# Keys that are plain numbers are found twice as fast as members of an enumeration, and this is every command's way.
+# Every command is looked up here, and a plain int is found twice as fast as an enum member.
 _HANDLERS = {int(instruction): handler for instruction, handler in HANDLERS.items()}
 
 _SECURE_MESSAGING: dict[int, type[CommandRejected]] = {
@@ -40,14 +40,14 @@ _SECURE_MESSAGING: dict[int, type[CommandRejected]] = {
 
 
 class NotPowered(RuntimeError):
-    """A command came to a chip that has no power."""
+    """A command was sent to a chip that has no power."""
 
 
 class Chip:
-    """A card with contacts to power, reset and talk to.
+    """A card that can be powered, reset and sent commands.
 
-    `chance` gives the chip its random bytes, `policy` says which event clears which achieved fact. Not safe for use
-    by several threads at once: a card has one interface.
+    `chance` is the chip's source of random bytes. `policy` says which event clears which achieved fact. Not
+    thread-safe: a card has one interface.
     """
 
     def __init__(self, card: Card, chance: Chance = os.urandom, policy: SecurityPolicy = ISO_RESET) -> None:
@@ -62,17 +62,20 @@ class Chip:
         return self._session is not None
 
     def power_on(self) -> bytes:
-        """Give power; answers the ATR. A chip under power stays as it is."""
+        """Power the chip on and return its ATR. A chip that has power already keeps its state."""
         if self._session is None:
             self._session = Session(self.card, self._chance, self._policy)
         return self.card.contact_atr
 
     def power_off(self) -> None:
-        """Take power away: everything that is not durable is gone."""
+        """Power the chip off. Everything that is not durable is lost."""
         self._session = None
 
     def reset(self) -> bytes:
-        """A warm reset; answers the ATR. Where the policy has a reset clear nothing, the selection stays too."""
+        """Warm-reset the chip and return its ATR.
+
+        If a reset clears no facts under the policy, the selected application and file are kept too.
+        """
         if self._session is None:
             return self.power_on()
         self._session.happened(SessionEvent.RESET)
@@ -81,7 +84,10 @@ class Chip:
         return self.card.contact_atr
 
     def transmit(self, raw: bytes) -> bytes:
-        """Answer one command; always at least the two bytes of a status word. Raises NotPowered without power."""
+        """Return the response to one command, at least the two bytes of a status word.
+
+        Raises NotPowered if the chip has no power.
+        """
         session = self._session
         if session is None:
             raise NotPowered("the chip has no power; power it on first")
@@ -92,19 +98,19 @@ class Chip:
             if handler is None:
                 raise _unknown(raw[0])
             return handler(session, CommandApdu.parse(raw)) + _SUCCESS
-        except CommandRejected as refusal:
-            return refusal.status.to_bytes(2)
+        except CommandRejected as rejection:
+            return rejection.status.to_bytes(2)
         except StoreFailure:
             _log.warning("the card's durable store failed", exc_info=True)
             return _MEMORY_FAILURE
         except Exception:
-            # A defect of ours must look to the client as a defect of a card does, and be seen in the log.
+            # To the client, a bug in the emulation looks like a defect of the card. The log has the traceback.
             _log.exception("command %s crashed", raw.hex())
             return _INTERNAL_ERROR
 
 
 def _unknown(cla: int) -> CommandRejected:
-    """Why no handler was found: the class is at fault unless it is one of the two that the card speaks."""
+    """Return why no handler was found: the instruction if the card supports the class, otherwise the class."""
     if cla in (CommandClass.INTERINDUSTRY, CommandClass.PROPRIETARY):
         return UnknownInstruction()
     if cla & 0x70 == 0 and cla & 0x03:

@@ -1,4 +1,4 @@
-"""What personalisation writes to a card, application by application, before the applications give it structure."""
+"""The data that personalisation writes to a card, by application. File names and access rules are not part of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kazashi.card.pin import PinState
 
 @dataclass(slots=True)
 class ApplicationContents:
-    """The bytes of one application. Files are keyed by identifier, GET DATA objects by tag, keys are PKCS#8 DER."""
+    """The data of one application. Files are keyed by identifier and GET DATA objects by tag; keys are PKCS#8 DER."""
 
     data: dict[FileId, bytes] = field(default_factory=dict)
     records: dict[FileId, tuple[bytes, ...]] = field(default_factory=dict)
@@ -20,9 +20,10 @@ class ApplicationContents:
     objects: dict[int, bytes] = field(default_factory=dict)
 
     def key(self, fid: int) -> PrivateKey | None:
-        """The private key of that file, None where the card was given none."""
+        """Return the private key in a file, or None if personalisation wrote none."""
         pkcs8 = self.keys.get(FileId(fid))
         return None if pkcs8 is None else PrivateKey(pkcs8)
 
 
 CardContents = dict[Aid, ApplicationContents]
+"""The contents of a whole card, by AID."""

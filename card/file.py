@@ -1,4 +1,4 @@
-"""Elementary files, and the applications that hold them."""
+"""Elementary files and the applications that contain them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 
 @dataclass(frozen=True, slots=True)
 class TransparentFile:
-    """A file of bytes, filler included."""
+    """A file of bytes, including its filler."""
 
     fid: FileId
     name: str
@@ -42,7 +42,7 @@ class PinChange(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PinFile:
-    """A PIN. Its value and counter are in the store; `change` is None where only the issuer may replace it."""
+    """A PIN. Its value and retry counter are in the store. `change` is None if only the issuer may replace it."""
 
     fid: FileId
     name: str
@@ -52,10 +52,10 @@ class PinFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A private key. `key` is None on a card that was never given one.
+    """A private key. `key` is None if the card has none.
 
-    `signs`: COMPUTE DIGITAL SIGNATURE may use it. `authenticates`: INTERNAL AUTHENTICATE may; where it may not,
-    `authentication_refusal` is what the card says instead.
+    `signs` says whether COMPUTE DIGITAL SIGNATURE may use it, `authenticates` whether INTERNAL AUTHENTICATE may. If it
+    may not authenticate, `authentication_refusal` is the rejection that the card sends.
     """
 
     fid: FileId
@@ -69,7 +69,7 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class InternalFile:
-    """A file that exists and serves the issuer alone. `retry_query`: it answers an empty VERIFY, with 6300."""
+    """A file that only the issuer uses. `retry_query` says whether it responds to an empty VERIFY, with 6300."""
 
     fid: FileId
     name: str
@@ -80,7 +80,7 @@ ElementaryFile = TransparentFile | RecordFile | PinFile | KeyFile | InternalFile
 
 
 class SessionKeyRule(Enum):
-    """How an application answers SET SESSION KEY."""
+    """How an application responds to SET SESSION KEY."""
 
     REFUSED = auto()
     ISSUER_ONLY = auto()
@@ -89,10 +89,10 @@ class SessionKeyRule(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A DF: its name, its elementary files by identifier, its GET DATA objects by tag.
+    """A DF: its name, its elementary files by identifier, and its GET DATA objects by tag.
 
-    `default_key` is the key that COMPUTE DIGITAL SIGNATURE uses with P2 = 00. An application without a single file
-    (the card manager) is the state that the card is in after power-up.
+    `default_key` is the key that COMPUTE DIGITAL SIGNATURE uses with P2 = 00. The application without any file is the
+    card manager, which is current after power-up.
     """
 
     aid: Aid
@@ -104,17 +104,17 @@ class Application:
 
     @property
     def is_card_manager(self) -> bool:
-        """Whether this is the state after power-up, in which there are no files."""
+        """Whether this is the card manager, the only application without files."""
         return not self.files
 
 
 def by_id(files: Iterable[ElementaryFile]) -> dict[int, ElementaryFile]:
-    """Files keyed by identifier. Raises ValueError where two share one, or would share a short one."""
-    found: dict[int, ElementaryFile] = {}
+    """Return the files by identifier. Raises ValueError if two have the same short identifier."""
+    files_by_id: dict[int, ElementaryFile] = {}
     short: set[int] = set()
     for file in files:
         if file.fid.short in short:
-            raise ValueError(f"two files answer to short identifier {file.fid.short:02X}")
+            raise ValueError(f"two files have the short identifier {file.fid.short:02X}")
         short.add(file.fid.short)
-        found[file.fid] = file
-    return found
+        files_by_id[file.fid] = file
+    return files_by_id

@@ -1,4 +1,4 @@
-"""The names by which a card's applications and files are selected."""
+"""Identifiers that select a card's applications and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Aid(bytes):
     """An application identifier, the DF name of ISO 7816-5: 1 to 16 bytes."""
 
     def __new__(cls, value: bytes | str) -> Aid:
-        """Take bytes or hexadecimal text; ValueError when the length is not 1 to 16 bytes."""
+        """Make an AID from bytes or hexadecimal text. Raises ValueError if it does not have 1 to 16 bytes."""
         raw = bytes.fromhex(value) if isinstance(value, str) else value
         if not 1 <= len(raw) <= MAX_AID_LENGTH:
             raise ValueError(f"an AID has 1 to {MAX_AID_LENGTH} bytes, not {len(raw)}")

@@ -1,7 +1,7 @@
-"""A card on disk: one SQLite file that holds what personalisation wrote, and the PINs as they are this instant.
+"""Card images: a card is one SQLite file that holds what personalisation wrote and the current state of the PINs.
 
-SQLite gives what a chip's memory manager gives: a write is done or was never begun, whenever the power goes. Every
-write to a PIN is synced before its method answers.
+SQLite guarantees what a chip's memory manager guarantees: whenever the power fails, a write has happened completely or
+not at all. Every write to a PIN is synced to disk before its method returns.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from kazashi.card.store import Reference, StoreFailure
 
 
 class ImageMissing(Exception):
-    """There is no image of that name."""
+    """The image file does not exist."""
 
 
 class ImageExists(Exception):
-    """There is an image of that name already, and it was left as it is."""
+    """An image of that name exists already. It was not changed."""
 
 
 class DamagedImage(Exception):
-    """The file is not a card image, or not one that can be trusted to be whole. It was left as it is."""
+    """The file is not a card image, or it is damaged. It was not changed."""
 
 
 class NewerImage(DamagedImage):
-    """The image was written by a later version of this program. It was left as it is."""
+    """The image was written by a later version of this program. It was not changed."""
 
 
 class ImageStore:
-    """The durable state of the card in one image file (a `kazashi.card.store.Store`).
+    """The durable state of a card in an image file (a `kazashi.card.store.CardStore`).
 
-    The disk is the only copy: nothing is cached, so that two processes on one image cannot give each other's tries
-    back. The connection opens with the first use, because most hosted cards are never asked for a PIN.
+    Nothing is cached, so that two processes that use one image cannot undo each other's writes to a retry counter. The
+    connection is opened on first use, because most hosted cards never verify a PIN.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,11 +59,11 @@ class ImageStore:
         self._lock = threading.Lock()
 
     def pin(self, reference: Reference) -> PinState:
-        """The PIN as it is now."""
+        """Return the current state of a PIN."""
         return self._one("SELECT value, tries, tries_left FROM pin WHERE aid = ? AND fid = ?", reference)
 
     def spend_try(self, reference: Reference) -> PinState:
-        """Take one try from a PIN that has any; answers the PIN as it is after that."""
+        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
         return self._one(
             "UPDATE pin SET tries_left = max(0, tries_left - 1) WHERE aid = ? AND fid = ?"
             " RETURNING value, tries, tries_left",
@@ -71,13 +71,13 @@ class ImageStore:
         )
 
     def refill(self, reference: Reference) -> None:
-        """Give a PIN its full count of tries."""
+        """Reset a PIN's retry counter to its maximum."""
         self._one(
             "UPDATE pin SET tries_left = tries WHERE aid = ? AND fid = ? RETURNING value, tries, tries_left", reference
         )
 
     def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and give it its full count of tries."""
+        """Replace a PIN's value and reset its retry counter to its maximum."""
         self._one(
             "UPDATE pin SET value = ?3, tries_left = tries WHERE aid = ?1 AND fid = ?2"
             " RETURNING value, tries, tries_left",
@@ -86,7 +86,7 @@ class ImageStore:
         )
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the connection. The next use opens it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -97,21 +97,21 @@ class ImageStore:
             try:
                 if self._connection is None:
                     self._connection = _open(self.path)
-                rows = self._connection.execute(statement, (bytes(reference.application), reference.file, *more))
-                # Fetching everything ends the statement, and with it the transaction: only then is it on disk.
-                found = rows.fetchall()
+                cursor = self._connection.execute(statement, (bytes(reference.application), reference.file, *more))
+                # Fetching all rows ends the statement and commits its transaction; only then is the write on disk.
+                rows = cursor.fetchall()
             except sqlite3.Error as error:
                 raise StoreFailure(f"{self.path}: {error}") from error
-        if not found:
+        if not rows:
             raise KeyError(f"{self.path} has no PIN {reference.file} in {reference.application}")
-        return PinState(*found[0])
+        return PinState(*rows[0])
 
 
 def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> None:
-    """Write a new image, whole or not at all. Raises ImageExists rather than overwrite one.
+    """Write a new image atomically. Raises ImageExists if there is one already; it is never overwritten.
 
-    `about` is free text about the card that reading programs may show; it is part of what the digest protects. Raises
-    ValueError for text with control characters, which programs print differently.
+    `about` is free text about the card that other programs may show; the digest covers it. Raises ValueError for text
+    with control characters, which programs print differently.
     """
     _check_text(about)
     if path.exists():
@@ -132,7 +132,7 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
         unfinished.chmod(0o600)
         _sync(unfinished)
         try:
-            os.link(unfinished, path)  # unlike a rename, it never replaces a card that came in between
+            os.link(unfinished, path)  # unlike a rename, a link never replaces a card created in the meantime
         except FileExistsError:
             raise ImageExists(f"{path} exists already") from None
         _sync(path.parent)
@@ -141,11 +141,10 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
 
 
 def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, about: dict[str, str]) -> None:
-    """Replace what an application holds, and some of what the image says about itself, all at once or not at all, as
-    the issuer does at a renewal.
+    """Replace the contents of an application and some of the `about` texts in one transaction, as for a renewal.
 
-    PINs stay as they are, tries included; one that was never set is set now. A chip that is loaded goes on with what it
-    had.
+    PINs and their retry counters are kept; a PIN that was never set is set now. A chip that is already loaded keeps the
+    old contents.
     """
     _check_text(about)
     with _connected(path) as database:
@@ -157,18 +156,18 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
         ).fetchone()
         database.execute("DELETE FROM item WHERE aid = ?", (key,))
         database.execute("DELETE FROM pin WHERE aid = ? AND value = x''", (key,))
-        held = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
-        unset = {fid: pin for fid, pin in contents.pins.items() if fid not in held}
-        _insert_application(database, position, aid, replace(contents, pins=unset))
+        kept = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
+        new_pins = {fid: pin for fid, pin in contents.pins.items() if fid not in kept}
+        _insert_application(database, position, aid, replace(contents, pins=new_pins))
         database.executemany("UPDATE about SET value = ? WHERE name = ?", [(new, name) for name, new in about.items()])
         set_digest(database)
         database.execute("COMMIT")
 
 
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
-    """Return the contents of an image and what it says about itself. An image of a former format is upgraded first.
+    """Return the contents of an image and its `about` texts. An image of an older format is upgraded first.
 
-    Raises ImageMissing, DamagedImage, and NewerImage for one of a later format.
+    Raises ImageMissing, DamagedImage, and NewerImage for an image of a later format.
     """
     if not path.is_file():
         raise ImageMissing(f"there is no card image {path}")
@@ -176,14 +175,14 @@ def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
         with _connected(path, read_only=True) as database:
             if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                 raise DamagedImage(f"{path} is not a card image")
-            found = version(database)
-            if found > FORMAT:
+            image_format = version(database)
+            if image_format > FORMAT:
                 raise NewerImage(
-                    f"{path} is a card image of format {found}, and this program reads formats up to {FORMAT}; use the"
-                    " version of Kazashi that wrote it, or a later one"
+                    f"{path} is a card image of format {image_format}, and this program reads formats up to {FORMAT};"
+                    " use the version of Kazashi that wrote it, or a later one"
                 )
-            if found < 1:
-                raise DamagedImage(f"{path} is a card image of format {found}, which does not exist")
+            if image_format < 1:
+                raise DamagedImage(f"{path} is a card image of format {image_format}, which does not exist")
             problems = [row[0] for row in database.execute("PRAGMA quick_check")]
             if problems != ["ok"]:
                 raise DamagedImage(f"{path} is damaged: {problems[0]}")
@@ -201,9 +200,9 @@ def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
 
 
 def _check_text(about: dict[str, str]) -> None:
-    """Raise ValueError for control characters: SQLite's quote(), which the digest uses, ends a text at a NUL."""
+    """Raise ValueError for control characters. SQLite's quote(), which the digest uses, cuts a text off at a NUL."""
     if any(ord(character) < 0x20 for pair in about.items() for text in pair for character in text):
-        raise ValueError("what an image says about its card holds no control characters")
+        raise ValueError("the texts about a card must not contain control characters")
 
 
 def _insert_application(
@@ -244,7 +243,7 @@ def _read_contents(database: sqlite3.Connection) -> CardContents:
 
 
 def _open(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    # "rw" rather than the default: a store must not bring an empty card into being where the image has gone.
+    # "rw" rather than the default: if the image is gone, the store must not create an empty card.
     create = "rwc" if path.name.endswith(".new") else "rw"
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={create}", uri=True, isolation_level=None, check_same_thread=False, timeout=10

@@ -1,4 +1,4 @@
-"""The format of card images: schema, digest, and the steps from former formats (docs/card-image.md)."""
+"""The format of card images: schema, digest, and upgrades from older formats (docs/card-image.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIGESTED = (
     "SELECT 'pin,' || quote(aid) || ',' || quote(fid) || ',' || quote(tries)"
     " FROM pin ORDER BY aid, fid",
 )  # fmt: skip
-"""Their rows, a line each, are what the digest is over: everything that never changes after personalisation."""
+"""The digest covers the rows of these statements, one line each: all that does not change when the card is used."""
 
 
 class WrongDigest(Exception):
@@ -33,52 +33,52 @@ class WrongDigest(Exception):
 
 
 def digest(database: sqlite3.Connection) -> str:
-    """Return SHA-256 over the lines of DIGESTED (UTF-8, each ended by a newline), in hexadecimal."""
-    found = hashlib.sha256()
+    """Return SHA-256 over the lines of DIGESTED (UTF-8, each followed by a newline), in hexadecimal."""
+    sha256 = hashlib.sha256()
     for statement in DIGESTED:
         for (line,) in database.execute(statement):
-            found.update(f"{line}\n".encode())
-    return found.hexdigest()
+            sha256.update(f"{line}\n".encode())
+    return sha256.hexdigest()
 
 
 def version(database: sqlite3.Connection) -> int:
-    """Return the number of the format that an image has."""
+    """Return the format number of an image."""
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check_digest(database: sqlite3.Connection) -> None:
-    """Raise WrongDigest where the contents do not match the digest, by the rule of the image's own format."""
-    found = version(database)
-    rule = {1: _digest_of_format_1}.get(found, digest)
+    """Raise WrongDigest if the contents do not match the digest, computed as the image's own format defines it."""
+    image_format = version(database)
+    rule = {1: _digest_of_format_1}.get(image_format, digest)
     stored = database.execute("SELECT value FROM about WHERE name = 'digest'").fetchone()
     if stored is None or stored[0] != rule(database):
-        if version(database) != found:  # another process has upgraded the image meanwhile
+        if version(database) != image_format:  # another process has upgraded the image in the meantime
             return check_digest(database)
         raise WrongDigest
     return None
 
 
 def set_digest(database: sqlite3.Connection) -> None:
-    """Store the digest of the contents as they are."""
+    """Store the digest of the current contents."""
     database.execute("INSERT OR REPLACE INTO about VALUES ('digest', ?)", (digest(database),))
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Bring an image of a former format up to this one, a transaction for each step; PINs stay as they are.
+    """Upgrade an image to the current format, one transaction for each step. PINs are not changed.
 
-    An image that is at this format is left alone. Raises WrongDigest, and changes nothing, where the digest does not
-    match by the former rule.
+    An image of the current format is left as it is. Raises WrongDigest, and changes nothing, if the digest does not
+    match as the older format defines it.
     """
     while version(database) < FORMAT:
         check_digest(database)  # before the first lock: a damaged image is not even opened for writing
         database.execute("PRAGMA synchronous = FULL")
         database.execute("BEGIN IMMEDIATE")
         try:
-            found = version(database)
-            if found < FORMAT:  # else another process was faster
+            image_format = version(database)
+            if image_format < FORMAT:  # else another process was faster
                 check_digest(database)
-                _STEPS[found](database)
-                database.execute(f"PRAGMA user_version = {found + 1}")
+                _STEPS[image_format](database)
+                database.execute(f"PRAGMA user_version = {image_format + 1}")
             database.execute("COMMIT")
         except BaseException:
             database.execute("ROLLBACK")
@@ -86,7 +86,7 @@ def upgrade(database: sqlite3.Connection) -> None:
 
 
 def _from_1_to_2(database: sqlite3.Connection) -> None:
-    """Format 2 has the same tables, and a digest that other languages can compute."""
+    """Replace the digest: format 2 has the same tables, and a digest that other languages can compute."""
     set_digest(database)
 
 
@@ -94,13 +94,13 @@ _STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
 
 
 def _digest_of_format_1(database: sqlite3.Connection) -> str:
-    """Return SHA-256 over Python's notation of each row."""
-    found = hashlib.sha256()
+    """Return SHA-256 over Python's `repr` of each row, in hexadecimal."""
+    sha256 = hashlib.sha256()
     for statement in (
         "SELECT name, value FROM about WHERE name <> 'digest' ORDER BY name",
         "SELECT aid, kind, fid, position, content FROM item ORDER BY aid, kind, fid, position",
         "SELECT aid, fid, tries FROM pin ORDER BY aid, fid",
     ):
         for row in database.execute(statement):
-            found.update(repr(row).encode())
-    return found.hexdigest()
+            sha256.update(repr(row).encode())
+    return sha256.hexdigest()

@@ -1,4 +1,4 @@
-"""The class and instruction bytes of commands, by name (ISO 7816-4, sections 5.4 and 11; JICSAP 1.1; PC/SC part 3)."""
+"""Class and instruction bytes of commands by name (ISO 7816-4, sections 5.4 and 11; JICSAP 1.1; PC/SC part 3)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class CommandClass(IntEnum):
     PROPRIETARY = 0x80
     UNASSIGNED = 0xF0
     READER = 0xFF
-    """Commands that a contactless reader answers itself (PC/SC part 3, section 3.2)."""
+    """Commands that a contactless reader handles itself (PC/SC part 3, section 3.2)."""
 
 
 class Instruction(IntEnum):
-    """A command by its class and instruction bytes, as one number of two bytes.
+    """A command, as the two-byte number of its class and instruction bytes.
 
     The instruction byte alone is ambiguous: 2A is PERFORM SECURITY OPERATION in class 00 and COMPUTE DIGITAL SIGNATURE
     in class 80.
@@ -64,6 +64,6 @@ class Instruction(IntEnum):
 
     @property
     def title(self) -> str:
-        """The name as standards write it, `READ BINARY`; a command that the reader answers itself says so."""
-        words = self.name.replace("_", " ")
-        return f"{words} (reader)" if self.cla == CommandClass.READER else words
+        """The name as in the standards, such as `READ BINARY`, with `(reader)` if the reader handles the command."""
+        title = self.name.replace("_", " ")
+        return f"{title} (reader)" if self.cla == CommandClass.READER else title

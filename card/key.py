@@ -14,7 +14,8 @@ PSS_SALT_LENGTH = 32
 
 @lru_cache(maxsize=64)
 def _load(pkcs8: bytes) -> rsa.RSAPrivateKey:
-    # OpenSSL's form of a key is some ten times larger than its DER, and a process may host a thousand cards.
+    # A loaded OpenSSL key is some ten times larger than its DER, and a process may host a thousand cards, so that
+    # only the last few are kept loaded.
     key = serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError("the card signs with RSA keys only")
@@ -22,7 +23,7 @@ def _load(pkcs8: bytes) -> rsa.RSAPrivateKey:
 
 
 class PrivateKey:
-    """An RSA private key, kept as PKCS#8 DER and unfolded when used."""
+    """An RSA private key, kept as PKCS#8 DER and loaded when used. Every use raises TypeError for another algorithm."""
 
     __slots__ = ("pkcs8",)
 
@@ -35,29 +36,29 @@ class PrivateKey:
 
     @property
     def public_key(self) -> bytes:
-        """The public half as SubjectPublicKeyInfo DER."""
+        """The public key as SubjectPublicKeyInfo DER."""
         return self._key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
     @property
     def public_numbers(self) -> rsa.RSAPublicNumbers:
-        """Modulus and exponent."""
+        """The modulus and exponent of the public key."""
         return self._key.public_key().public_numbers()
 
     @property
     def max_verbatim(self) -> int:
-        """The bytes that fit a PKCS#1 v1.5 type 1 block of this key: its length less 11."""
+        """The maximum number of bytes in a PKCS#1 v1.5 type 1 block of this key: its length in bytes minus 11."""
         return self._key.key_size // 8 - 11
 
     def sign_verbatim(self, block: bytes) -> bytes:
-        """PKCS#1 v1.5 type 1 padding around the bytes as they are, at most `max_verbatim` of them."""
+        """Sign at most `max_verbatim` bytes as they are, with PKCS#1 v1.5 type 1 padding."""
         return self._key.sign(block, padding.PKCS1v15(), NoDigestInfo())
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """RSASSA-PKCS1-v1_5 over a SHA-256 digest of 32 bytes."""
+        """Sign a SHA-256 digest of 32 bytes with RSASSA-PKCS1-v1_5."""
         return self._key.sign(digest, padding.PKCS1v15(), Prehashed(SHA256))
 
     def sign_digest_pss(self, digest: bytes) -> bytes:
-        """RSASSA-PSS with MGF1-SHA-256 over a SHA-256 digest of 32 bytes; salt of 32 bytes."""
+        """Sign a SHA-256 digest of 32 bytes with RSASSA-PSS, MGF1-SHA-256 and a salt of 32 bytes."""
         return self._key.sign(digest, padding.PSS(padding.MGF1(SHA256), PSS_SALT_LENGTH), Prehashed(SHA256))

@@ -1,4 +1,4 @@
-"""PINs: their format, their comparison, and their retry counter."""
+"""PINs: format, comparison, and retry counter."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from hmac import compare_digest
 
 MAX_LENGTH = 16
-"""A longer value is a wrong length and costs no try; no PIN of this card is longer."""
+"""A longer value is rejected as a wrong length and does not decrement the counter; no PIN of this card is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinFormat:
-    """What a new PIN must look like; `pattern` is matched against the whole value as ASCII."""
+    """The format of a new PIN. `pattern` must match the whole value in ASCII; `words` describes it to people."""
 
     pattern: str
     words: str
 
     def accepts(self, value: bytes) -> bool:
-        """Whether a new value has this format."""
+        """Return whether a new value has this format."""
         return re.fullmatch(self.pattern.encode(), value) is not None
 
 
@@ -31,15 +31,15 @@ SIGNATURE_PASSWORD = PinFormat(r"[A-Z0-9]{6,16}", "6 to 16 capital letters and d
 
 @dataclass(frozen=True, slots=True)
 class PinState:
-    """A PIN as the durable store holds it. `tries_left` 0 is a blocked PIN; `tries` is the full count."""
+    """A PIN in the durable store. `tries` is the maximum of its retry counter; a PIN with `tries_left` 0 is blocked."""
 
     value: bytes
     tries: int
     tries_left: int
 
     def matches(self, offered: bytes) -> bool:
-        """Compare in a time that does not tell how far the two agree."""
-        # Both are brought to one length, so that the comparison's length tells nothing either.
+        """Return whether a value is the PIN, compared in a time that does not depend on how much of it matches."""
+        # Both are padded to the same length, so that the time does not depend on the lengths either.
         return compare_digest(self.value.ljust(MAX_LENGTH, b"\0"), offered.ljust(MAX_LENGTH, b"\0")) and len(
             self.value
         ) == len(offered)

@@ -1,4 +1,4 @@
-"""Why the card declines a command. Card code raises these; the chip alone sends their status words."""
+"""The reasons for which the card rejects a command. Card code raises them; `Chip` turns them into status words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kazashi.card.status_word import Status, StatusWord
 
 
 class CommandRejected(Exception):
-    """The card declines a command, for the reason that the subclass names. `status` is the word that it sends."""
+    """The card rejects a command, for the reason that the subclass names. `status` is the status word it sends."""
 
     status: StatusWord
 
@@ -15,13 +15,13 @@ class CommandRejected(Exception):
 
 
 class SessionKeyRejected(CommandRejected):
-    """SET SESSION KEY came to an application that has no session key."""
+    """SET SESSION KEY was sent to an application that has no session key."""
 
     status = Status.SESSION_KEY_REFUSED
 
 
 class WrongLength(CommandRejected):
-    """Lc or Le is not what the command takes."""
+    """Lc or Le is not valid for the command, or does not match the number of bytes."""
 
     status = Status.WRONG_LENGTH
 
@@ -39,7 +39,7 @@ class SecureMessagingNotSupported(CommandRejected):
 
 
 class IncompatibleFile(CommandRejected):
-    """The command does not fit the kind of the file it names."""
+    """The command does not apply to this kind of file."""
 
     status = Status.INCOMPATIBLE_FILE
 
@@ -51,7 +51,7 @@ class SecurityStatusNotSatisfied(CommandRejected):
 
 
 class PinBlocked(CommandRejected):
-    """A PIN without tries left was offered a value."""
+    """VERIFY was sent with a value for a PIN that is blocked."""
 
     status = Status.PIN_BLOCKED
 
@@ -63,7 +63,7 @@ class ConditionsNotSatisfied(CommandRejected):
 
 
 class NoCurrentFile(CommandRejected):
-    """The command works on the current file, and none is selected."""
+    """The command applies to the current file, and none is selected."""
 
     status = Status.NO_CURRENT_FILE
 
@@ -81,37 +81,37 @@ class NoSecureMessagingSession(CommandRejected):
 
 
 class WrongData(CommandRejected):
-    """The data field holds something that the command cannot take."""
+    """The data field is not valid for the command."""
 
     status = Status.WRONG_DATA
 
 
 class FunctionNotSupported(CommandRejected):
-    """The variant of the command is known but not offered."""
+    """The variant of the command is known but not supported."""
 
     status = Status.FUNCTION_NOT_SUPPORTED
 
 
 class FileOrApplicationNotFound(CommandRejected):
-    """No file or application of that name."""
+    """No file or application has that name."""
 
     status = Status.FILE_OR_APPLICATION_NOT_FOUND
 
 
 class RecordNotFound(CommandRejected):
-    """No record of that number."""
+    """No record has that number."""
 
     status = Status.RECORD_NOT_FOUND
 
 
 class WrongParameters(CommandRejected):
-    """P1 or P2 has no meaning here."""
+    """P1 or P2 is not valid for the command."""
 
     status = Status.WRONG_PARAMETERS
 
 
 class ReferenceNotFound(CommandRejected):
-    """No data object or key of that reference."""
+    """No data object or key has that reference."""
 
     status = Status.REFERENCE_NOT_FOUND
 
@@ -123,25 +123,25 @@ class OffsetBeyondEnd(CommandRejected):
 
 
 class UnknownInstruction(CommandRejected):
-    """No such instruction."""
+    """The instruction is unknown."""
 
     status = Status.UNKNOWN_INSTRUCTION
 
 
 class UnknownClass(CommandRejected):
-    """No such class."""
+    """The class is unknown."""
 
     status = Status.UNKNOWN_CLASS
 
 
 class NoRetryLimit(CommandRejected):
-    """The retry counter of a credential without one was asked for."""
+    """An empty VERIFY was sent for a credential that has no retry counter."""
 
     status = Status.NO_RETRY_LIMIT
 
 
 class TriesLeft(CommandRejected):
-    """The PIN did not match, or its counter was asked for; `count` tries are left."""
+    """The PIN did not match, or an empty VERIFY asked for its retry counter; `count` retries are left."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)

@@ -1,6 +1,6 @@
-"""Commands by name, as a client sends them: each function returns the bytes of one command APDU in its short form.
+"""Commands for clients: each function returns the bytes of one command APDU in short form.
 
-`reference` names a PIN or a key: a file by its identifier, of which the command carries the low five bits, or CURRENT.
+`reference` names a PIN or a key: the file's identifier, of which the command carries the low five bits, or CURRENT.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from kazashi.card.identifiers import FileId
 from kazashi.card.instruction import Instruction
 
 CURRENT = 0
-"""The reference of the file that is selected."""
+"""The reference to the currently selected file."""
 
 DIGEST_INFO_SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
-"""What stands before a SHA-256 hash in a signature of PKCS#1 v1.5 (RFC 8017, 9.2)."""
+"""The DigestInfo prefix before a SHA-256 hash in a PKCS#1 v1.5 signature (RFC 8017, 9.2)."""
 
-_LONGEST_ANSWER = 256
+_MAX_LE = 256
 
 
 def select(aid: bytes) -> bytes:
-    """SELECT an application by its name, or the beginning of one, without asking for control information."""
+    """SELECT an application by its full or partial AID, without requesting its control information."""
     return _command(Instruction.SELECT, 0x04, 0x0C, aid)
 
 
 def select_for_information(aid: bytes) -> bytes:
-    """SELECT an application, and ask for its control information (FCI)."""
-    return _command(Instruction.SELECT, 0x04, 0x00, aid, _LONGEST_ANSWER)
+    """SELECT an application by its full or partial AID, and request its file control information (FCI)."""
+    return _command(Instruction.SELECT, 0x04, 0x00, aid, _MAX_LE)
 
 
 def select_file(fid: int) -> bytes:
@@ -36,25 +36,25 @@ def select_file(fid: int) -> bytes:
 def read_binary(offset: int, length: int, *, file: int = CURRENT) -> bytes:
     """READ BINARY of up to `length` (1 to 256) bytes.
 
-    The offset has 15 bits in the current file, and 8 bits in a `file` by its identifier, which becomes current. Raises
-    OverflowError for a larger one.
+    The offset has 15 bits in the current file, and 8 bits in a `file` given by its identifier, which becomes the
+    current file. Raises OverflowError for a larger offset.
     """
     if file == CURRENT:
         p1, p2 = offset.to_bytes(2)
         if p1 & 0x80:
-            raise OverflowError(f"an offset has 15 bits; {offset} has more")
+            raise OverflowError(f"the offset {offset} does not fit in 15 bits")
         return _command(Instruction.READ_BINARY, p1, p2, le=length)
     return _command(Instruction.READ_BINARY, _reference(file), offset.to_bytes(1)[0], le=length)
 
 
 def read_record(number: int, file: int) -> bytes:
-    """READ RECORD, from 1, of a file by its identifier."""
-    return _command(Instruction.READ_RECORD, number, FileId(file).short << 3 | 0x04, le=_LONGEST_ANSWER)
+    """READ RECORD of one record, numbered from 1, of a file given by its identifier."""
+    return _command(Instruction.READ_RECORD, number, FileId(file).short << 3 | 0x04, le=_MAX_LE)
 
 
 def get_data(tag: int) -> bytes:
-    """GET DATA: the data object of a tag of two bytes."""
-    return _command(Instruction.GET_DATA, tag >> 8, tag & 0xFF, le=_LONGEST_ANSWER)
+    """GET DATA of the data object with a two-byte tag."""
+    return _command(Instruction.GET_DATA, tag >> 8, tag & 0xFF, le=_MAX_LE)
 
 
 def verify(reference: int, pin: bytes) -> bytes:
@@ -63,27 +63,27 @@ def verify(reference: int, pin: bytes) -> bytes:
 
 
 def tries_left(reference: int) -> bytes:
-    """The VERIFY without a PIN, which is answered with the tries left and costs none."""
+    """The empty VERIFY: the card responds with the retries left and does not decrement the counter."""
     return _command(Instruction.VERIFY, 0x00, _reference(reference))
 
 
 def change_reference_data(reference: int, pin: bytes) -> bytes:
-    """CHANGE REFERENCE DATA: a new value for a PIN that is verified."""
+    """CHANGE REFERENCE DATA: set a new value for a verified PIN."""
     return _command(Instruction.CHANGE_REFERENCE_DATA, 0x01, _reference(reference), pin)
 
 
 def compute_digital_signature(reference: int, data: bytes, *, way: int = 0x00) -> bytes:
-    """COMPUTE DIGITAL SIGNATURE over data (1 to 245 bytes); `way` is P1 as docs/card.md has it, 00 for a DigestInfo."""
-    return _command(Instruction.COMPUTE_DIGITAL_SIGNATURE, way, _reference(reference), data, _LONGEST_ANSWER)
+    """COMPUTE DIGITAL SIGNATURE over 1 to 245 bytes. `way` is P1 as in docs/card.md; 00 is for a DigestInfo."""
+    return _command(Instruction.COMPUTE_DIGITAL_SIGNATURE, way, _reference(reference), data, _MAX_LE)
 
 
 def internal_authenticate(reference: int, challenge: bytes) -> bytes:
     """INTERNAL AUTHENTICATE: a signature over a challenge (1 to 255 bytes)."""
-    return _command(Instruction.INTERNAL_AUTHENTICATE, 0x00, _reference(reference), challenge, _LONGEST_ANSWER)
+    return _command(Instruction.INTERNAL_AUTHENTICATE, 0x00, _reference(reference), challenge, _MAX_LE)
 
 
 def get_challenge(length: int) -> bytes:
-    """GET CHALLENGE: random bytes, 1 to 256."""
+    """GET CHALLENGE: request 1 to 256 random bytes."""
     return _command(Instruction.GET_CHALLENGE, 0x00, 0x00, le=length)
 
 

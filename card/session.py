@@ -1,4 +1,4 @@
-"""What a powered card remembers: the current application and file, the achieved facts, a challenge given."""
+"""The volatile state of a powered card: the current application and file, and the achieved facts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from kazashi.card.rejection import FileOrApplicationNotFound, NoCurrentFile, Ref
 from kazashi.card.store import CardStore, Reference
 
 Chance = Callable[[int], bytes]
-"""A source of that many random bytes."""
+"""A source of random bytes, called with the number of bytes."""
 
 
 class Session:
-    """One stay under power. `facts` are the PIN files verified in `application`."""
+    """The state from power-up to power-off. `facts` are the PIN files verified in `application`.
+
+    `challenge_given` is whether a challenge was sent that EXTERNAL AUTHENTICATE may use.
+    """
 
     __slots__ = ("application", "card", "challenge_given", "chance", "facts", "file", "policy")
 
@@ -35,27 +38,33 @@ class Session:
         return self.card.store
 
     def happened(self, event: SessionEvent, concerned: FileId | None = None) -> None:
-        """Let an event clear what it clears."""
+        """Clear the facts that an event clears under the policy."""
         self.facts = self.policy.after(event, self.facts, concerned)
 
     def enter(self, application: Application) -> None:
-        """Make an application current. Entering the one that is current keeps its facts and drops the current file."""
+        """Make an application current and deselect the current file.
+
+        The facts are kept if the application was current already.
+        """
         if application is not self.application:
             self.happened(SessionEvent.APPLICATION_LEFT)
             self.application = application
         self.file = None
 
     def current_file(self) -> ElementaryFile:
-        """The current file, or NoCurrentFile."""
+        """Return the current file. Raises NoCurrentFile if none is selected."""
         if self.file is None:
             raise NoCurrentFile
         return self.file
 
     def select_short(self, short: int) -> ElementaryFile:
-        """Make the file of that short identifier current."""
+        """Select the file with a short identifier and return it.
+
+        Raises WrongParameters for an identifier out of range, and FileOrApplicationNotFound.
+        """
         if not 1 <= short <= 30:
             raise WrongParameters
-        # Every identifier on this card is 0001 to 001E, so the short form and the long one are the same number.
+        # Every file identifier on this card is 0001 to 001E and therefore equal to its short identifier.
         file = self.application.files.get(short)
         if file is None:
             raise FileOrApplicationNotFound
@@ -63,7 +72,10 @@ class Session:
         return file
 
     def referenced(self, p2: int) -> ElementaryFile:
-        """The file that a credential command names: P2 80 the current one, 80 + n the one of short identifier n."""
+        """Return the file that P2 of a PIN or key command names: 80 the current file, 80 + n short identifier n.
+
+        Raises NoCurrentFile, ReferenceNotFound, and WrongParameters for any other P2.
+        """
         if p2 == 0x80:
             return self.current_file()
         if p2 & 0xE0 != 0x80:
@@ -74,5 +86,5 @@ class Session:
             raise ReferenceNotFound from None
 
     def reference(self, file: ElementaryFile) -> Reference:
-        """The name by which the store knows a file of the current application."""
+        """Return the store's reference to a file of the current application."""
         return Reference(self.application.aid, file.fid)

@@ -1,4 +1,4 @@
-"""The chip's durable state: what must survive the card being torn out, and the interface to wherever it is kept."""
+"""The chip's durable state, which survives a power loss, and the interface to the place where it is kept."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from kazashi.card.pin import PinState
 
 
 class Reference(NamedTuple):
-    """One file of one application."""
+    """A file of an application."""
 
     application: Aid
     file: FileId
 
 
 class StoreFailure(Exception):
-    """The store did not take a write; what it holds is what it held before."""
+    """A write to the store failed. The stored state has not changed."""
 
 
 class CardStore(Protocol):
-    """Where the PINs and their retry counters live.
+    """The interface to the PINs and their retry counters.
 
-    Every write is durable when its method answers, and is all or nothing. Every method raises StoreFailure where the
-    medium fails, and KeyError for a PIN that the card does not have.
+    Every write is atomic, and durable when its method returns. Every method raises StoreFailure if the medium fails,
+    and KeyError for a PIN that the card does not have.
     """
 
     def pin(self, reference: Reference) -> PinState:
-        """The PIN as it is now."""
+        """Return the current state of a PIN."""
 
     def spend_try(self, reference: Reference) -> PinState:
-        """Take one try from a PIN that has any; answers the PIN as it is after that."""
+        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
 
     def refill(self, reference: Reference) -> None:
-        """Give a PIN its full count of tries."""
+        """Reset a PIN's retry counter to its maximum."""
 
     def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and give it its full count of tries."""
+        """Replace a PIN's value and reset its retry counter to its maximum."""
 
 
 class MemoryStore:
-    """A store that forgets with the process: for measuring, fuzzing, and cards that live for one test."""
+    """A store in memory only: for benchmarks, fuzzing, and cards that exist for one test."""
 
     def __init__(self, pins: dict[Reference, PinState]) -> None:
         self._pins = dict(pins)
 
     def pin(self, reference: Reference) -> PinState:
-        """The PIN as it is now."""
+        """Return the current state of a PIN."""
         return self._pins[reference]
 
     def spend_try(self, reference: Reference) -> PinState:
-        """Take one try from a PIN that has any; answers the PIN as it is after that."""
+        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
         state = self._pins[reference]
         self._pins[reference] = state = replace(state, tries_left=max(0, state.tries_left - 1))
         return state
 
     def refill(self, reference: Reference) -> None:
-        """Give a PIN its full count of tries."""
+        """Reset a PIN's retry counter to its maximum."""
         state = self._pins[reference]
         self._pins[reference] = replace(state, tries_left=state.tries)
 
     def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and give it its full count of tries."""
+        """Replace a PIN's value and reset its retry counter to its maximum."""
         state = self._pins[reference]
         self._pins[reference] = PinState(value, state.tries, state.tries)

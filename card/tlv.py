@@ -1,4 +1,4 @@
-"""BER-TLV data objects as the card's files hold them (ISO 7816-4, annex D)."""
+"""BER-TLV data objects as in the card's files (ISO 7816-4, annex D)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tlv:
-    """One data object: its tag as written (`0xDF21`), its value, and how many bytes its length field takes.
+    """One data object: its tag as encoded (`0xDF21`), its value, and the width of its length field in bytes.
 
-    The card writes `82 hh ll` for some objects even where fewer bytes would do, so the width is part of the object:
-    1, 2 (`81 ll`) or 3 (`82 hh ll`); 0 chooses the shortest of 1 and 3, as the card does for text.
+    The card writes `82 hh ll` for some objects even if fewer bytes would do, so the width is part of the object:
+    1, 2 (`81 ll`) or 3 (`82 hh ll`); 0 chooses the shorter possible of 1 and 3, as the card does for text.
     """
 
     tag: int
@@ -20,16 +20,16 @@ class Tlv:
 
     @classmethod
     def of(cls, tag: int, children: Iterable[Tlv], width: int = 0) -> Tlv:
-        """A constructed object around its children."""
+        """Make a constructed object from its children."""
         return cls(tag, b"".join(child.encode() for child in children), width)
 
     @property
     def length_width(self) -> int:
-        """The bytes that the length field takes."""
+        """The width of the length field in bytes; `width`, or the automatic choice if that is 0."""
         return self.width or (1 if len(self.value) < 0x80 else 3)
 
     def header(self) -> bytes:
-        """Tag and length. Raises ValueError where the length does not fit the width."""
+        """Return the encoded tag and length. Raises ValueError if the length does not fit the width."""
         size = len(self.value)
         match self.length_width:
             case 1 if size < 0x80:
@@ -43,23 +43,23 @@ class Tlv:
         return encode_tag(self.tag) + length
 
     def encode(self) -> bytes:
-        """The whole object."""
+        """Return the encoded object."""
         return self.header() + self.value
 
     def children(self) -> list[Tlv]:
-        """The objects inside a constructed one."""
+        """Return the objects in a constructed object. Raises ValueError on malformed input."""
         return parse_all(self.value)
 
     def child(self, tag: int) -> Tlv:
-        """The first object of that tag inside this one; KeyError where there is none."""
+        """Return the first child with a tag. Raises KeyError if there is none."""
         for child in self.children():
             if child.tag == tag:
                 return child
-        raise KeyError(f"no {tag:X} inside {self.tag:X}")
+        raise KeyError(f"object {self.tag:X} has no child {tag:X}")
 
 
 def encode_tag(tag: int) -> bytes:
-    """The bytes of a tag. Raises ValueError for a number that is no BER tag of one to three bytes."""
+    """Return the bytes of a tag. Raises ValueError for a number that is not a BER tag of one to three bytes."""
     raw = tag.to_bytes(max(1, (tag.bit_length() + 7) // 8))
     if _tag_length(raw) != len(raw):
         raise ValueError(f"{tag:X} is not a BER tag")
@@ -67,28 +67,28 @@ def encode_tag(tag: int) -> bytes:
 
 
 def parse(raw: bytes, start: int = 0) -> tuple[Tlv, int]:
-    """Read the object at `start`; answers it and the offset behind it. Raises ValueError on malformed input."""
+    """Parse the object at `start`. Return it and the offset after it. Raises ValueError on malformed input."""
     tag_end = start + _tag_length(raw[start : start + 3])
     if tag_end >= len(raw):
-        raise ValueError("the data ends inside a data object's header")
+        raise ValueError("the data ends in the header of a data object")
     first = raw[tag_end]
     width = 1 if first < 0x80 else first - 0x80 + 1
     if width not in (1, 2, 3) or tag_end + width > len(raw):
-        raise ValueError(f"length byte {first:02X} at offset {tag_end} is not one that a card writes")
+        raise ValueError(f"the length field at offset {tag_end} is not valid (first byte {first:02X})")
     size = first if width == 1 else int.from_bytes(raw[tag_end + 1 : tag_end + width])
     begin, end = tag_end + width, tag_end + width + size
     if end > len(raw):
-        raise ValueError(f"a data object of {size} bytes at offset {start} runs past the end")
+        raise ValueError(f"the data object of {size} bytes at offset {start} runs past the end of the data")
     return Tlv(int.from_bytes(raw[start:tag_end]), raw[begin:end], width), end
 
 
 def parse_all(raw: bytes) -> list[Tlv]:
-    """Read a run of objects that fills `raw`. Raises ValueError on malformed input."""
-    found, offset = [], 0
+    """Parse a sequence of objects that fills `raw`. Raises ValueError on malformed input."""
+    objects, offset = [], 0
     while offset < len(raw):
         item, offset = parse(raw, offset)
-        found.append(item)
-    return found
+        objects.append(item)
+    return objects
 
 
 def _tag_length(raw: bytes) -> int:
@@ -98,6 +98,6 @@ def _tag_length(raw: bytes) -> int:
         return 1
     for index, byte in enumerate(raw[1:3], start=2):
         if byte & 0x80 == 0:
-            # 00 to 1E would have fitted the first byte, but the card's own files use tags such as FF10 all the same.
+            # Tag numbers 00 to 1E would fit the first byte, but the card's files use tags such as FF10 nevertheless.
             return index
     raise ValueError(f"{raw.hex().upper()} is not a tag of one to three bytes")

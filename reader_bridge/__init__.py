@@ -1,3 +1,1 @@
-"""Everything between a chip and a PC/SC client: the interface it is held to, named slots, vpcd, pcscd, the connection
-without either, traces.
-"""
+"""Everything between a chip and a PC/SC client: card interfaces, slots, vpcd, pcscd, in-process connections, traces."""

@@ -1,6 +1,6 @@
 """A second client that takes a reader for a while: `python -m kazashi.reader_bridge.contending_client READER SECONDS`.
 
-A program of its own, because libpcsclite settles once in a process on which pcscd it talks to.
+It is a separate program because libpcsclite chooses its pcscd once in a process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from kazashi.reader_bridge.pcsc import connected
 
 
 def contend(reader: str, seconds: float) -> None:
-    """Hold the reader in a transaction, and leave another application selected than the one that was. Raises
-    PcscError."""
+    """Hold the reader in a transaction, and leave the card manager selected. Raises PcscError."""
     with connected(reader) as card:
         card.begin()
         try:

@@ -1,7 +1,7 @@
-"""How another program tells a running bench what to do: a unix socket, one JSON object to a line.
+"""The control protocol of a running instance: a unix socket, one JSON object per line.
 
-A request is `{"do": verb, ...}`. Each answer is `{"ok": true, ...}` or `{"ok": false, "error": code, "message": ...}`;
-a verb that streams sends one line for each thing it has to tell, until either side hangs up.
+A request is `{"do": verb, ...}`. A reply is `{"ok": true, ...}` or `{"ok": false, "error": code, "message": ...}`. A
+streaming verb sends one reply for each item, until either side closes the connection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Verb = Callable[[dict[str, Any]], Answer | Iterator[Answer]]
 
 
 class NotRunning(Exception):
-    """Nothing listens at the control socket."""
+    """Nothing listens on the control socket."""
 
 
 class ControlRejected(Exception):
-    """The bench answered that it cannot; `code` is its error code."""
+    """The instance replied with an error; `code` is its error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -33,9 +33,9 @@ class ControlRejected(Exception):
 
 
 class ControlServer:
-    """Serves the verbs at a socket that only its owner may open, each client in a thread of its own.
+    """Serves the verbs on a socket that only its owner may open, each client in its own thread.
 
-    `code_of` names the errors that are answers; any other error is a defect, and answered as `internal`.
+    `code_of` returns the code of an expected error. For None, the error is a bug, and the reply's code is `internal`.
     """
 
     def __init__(self, path: Path, verbs: dict[str, Verb], code_of: Callable[[Exception], str | None]) -> None:
@@ -46,11 +46,11 @@ class ControlServer:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 for line in self.rfile:
-                    for answer in _answers(line, verbs, code_of):
+                    for reply in _replies(line, verbs, code_of):
                         try:
-                            self.wfile.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+                            self.wfile.write(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
                         except OSError:
-                            return  # the client has hung up, which is how it ends a stream
+                            return  # the client has closed the connection, which is how it ends a stream
 
         with _short(path) as address:
             self._server = socketserver.ThreadingUnixStreamServer(address, Handler)
@@ -67,50 +67,54 @@ class ControlServer:
 
 
 def request(path: Path, verb: str, **arguments: object) -> Answer:
-    """One request and its answer. Raises NotRunning and ControlRejected."""
-    with contextlib.closing(stream(path, verb, **arguments)) as answers:
-        return next(answers)
+    """Send one request and return its first reply, without `ok`. Raises NotRunning and ControlRejected."""
+    with contextlib.closing(stream(path, verb, **arguments)) as replies:
+        return next(replies)
 
 
 def stream(path: Path, verb: str, **arguments: object) -> Generator[Answer, None, None]:
-    """One request and all its answers, for as long as the caller cares to read. Raises NotRunning and
-    ControlRejected."""
+    """Send one request and yield its replies, without `ok`, until the caller stops reading.
+
+    Raises NotRunning and ControlRejected.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             with _short(path) as address:
                 sock.connect(address)
         except OSError as error:
-            raise NotRunning(f"no bench runs in {path.parent.parent}; start one with: kazashi up --detach") from error
+            raise NotRunning(
+                f"no instance runs in {path.parent.parent}; start one with: kazashi up --detach"
+            ) from error
         sock.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
-        sock.shutdown(socket.SHUT_WR)  # nothing more is asked, so that the bench hangs up after its last answer
-        answered = False
+        sock.shutdown(socket.SHUT_WR)  # there are no more requests, so that the instance closes after its last reply
+        replied = False
         with sock.makefile("rb") as lines:
             for line in lines:
-                answered = True
-                answer: Answer = json.loads(line)
-                if not answer.pop("ok"):
-                    raise ControlRejected(answer["error"], answer["message"])
-                yield answer
-    if not answered:
-        raise NotRunning("the bench ended before it answered")
+                replied = True
+                reply: Answer = json.loads(line)
+                if not reply.pop("ok"):
+                    raise ControlRejected(reply["error"], reply["message"])
+                yield reply
+    if not replied:
+        raise NotRunning("the instance ended before it replied")
 
 
-def _answers(line: bytes, verbs: dict[str, Verb], code_of: Callable[[Exception], str | None]) -> Iterator[Answer]:
+def _replies(line: bytes, verbs: dict[str, Verb], code_of: Callable[[Exception], str | None]) -> Iterator[Answer]:
     try:
-        asked = json.loads(line)
-        verb = verbs[asked.pop("do")]
-        given = verb(asked)
-        for answer in [given] if isinstance(given, dict) else given:
-            yield {"ok": True, **answer}
+        arguments = json.loads(line)
+        verb = verbs[arguments.pop("do")]
+        result = verb(arguments)
+        for reply in [result] if isinstance(result, dict) else result:
+            yield {"ok": True, **reply}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        yield {"ok": False, "error": "bad-request", "message": f"not a request that this bench knows: {error}"}
+        yield {"ok": False, "error": "bad-request", "message": f"this instance does not know the request: {error}"}
     except Exception as error:
         yield {"ok": False, "error": code_of(error) or "internal", "message": str(error)}
 
 
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """The path in a form that fits a socket address, which holds about a hundred bytes, whatever its length."""
+    """Yield a short form of a path, because a socket address holds only about a hundred bytes."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/{path.name}"

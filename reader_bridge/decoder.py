@@ -1,4 +1,4 @@
-"""Exchanges in words: which command, on which file, with which result; and what of the bytes may be shown."""
+"""Decodes exchanges: describes command, file and result in words, and masks bytes that may concern the holder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kazashi.card.status_word import Status
 from kazashi.reader_bridge.vpcd import FORGETTING, Exchange
 
 MASK = "**"
-"""What stands for a byte that is a PIN's or says something about the holder."""
+"""Replaces a byte that belongs to a PIN or may say something about the holder."""
 
 _PIN_COMMANDS = {Instruction.VERIFY, Instruction.CHANGE_REFERENCE_DATA, Instruction.CHANGE_KEY}
 _NAMING_BY_P2 = {*_PIN_COMMANDS, Instruction.INTERNAL_AUTHENTICATE, Instruction.COMPUTE_DIGITAL_SIGNATURE}
@@ -23,7 +23,7 @@ _TITLES: dict[int, str] = {int(instruction): instruction.title for instruction i
 
 
 class Decoded(NamedTuple):
-    """An exchange in words, and its bytes in hexadecimal with MASK for what is not shown."""
+    """An exchange in words, and its bytes in hexadecimal with MASK for each masked byte."""
 
     words: str
     command: str
@@ -31,19 +31,21 @@ class Decoded(NamedTuple):
 
 
 class Decoder:
-    """Follows one slot's exchanges. It knows the card's applications, and keeps in step with what is selected, so
-    that it can name the file that a command works on, and knows whose the bytes are. Words never show a PIN; bytes
-    are masked unless they are known to be nobody's."""
+    """Decodes the exchanges of one slot, in order.
+
+    It tracks what is selected on the card, so that it can name the file that a command applies to and decide what to
+    mask. The words never contain a PIN. Bytes are masked unless they are known to say nothing about a holder.
+    """
 
     def __init__(self, applications: Sequence[Application]) -> None:
         self._applications = applications
         self._application: Application | None = None
         self._file: FileId | None = None
-        self._whole = False  # whether the application was selected by its whole name
-        self._sure = False  # whether `_file` is what the card has selected, and not only what a command named
+        self._whole = False  # whether the application was selected by its full AID
+        self._sure = False  # whether `_file` is certainly selected on the card, not only named by a command
 
     def decode(self, exchange: Exchange) -> Decoded:
-        """One exchange in words, its bytes masked."""
+        """Return an exchange in words and with masked bytes."""
         if exchange.event:
             if exchange.event in FORGETTING:
                 self._application = self._file = None
@@ -54,20 +56,20 @@ class Decoder:
             command = CommandApdu.parse(exchange.command)
         except WrongLength:
             self._sure = False
-            asked = f"malformed command {exchange.command[:4].hex().upper()}..."
+            request = f"malformed command {exchange.command[:4].hex().upper()}..."
         else:
             self._follow(command, response)
-            asked = self._asked(command)
-        got = "no answer" if not exchange.response else "an answer that breaks off"
+            request = self._request(command)
+        result = "no response" if not exchange.response else "a truncated response"
         if response is not None:
             size = f"{len(response.data)} bytes, " if response.data else ""
-            got = f"{size}{response.status} {response.status.meaning}"
-        words = f"{asked} -> {got} ({exchange.seconds * 1000:.2f} ms)"
+            result = f"{size}{response.status} {response.status.meaning}"
+        words = f"{request} -> {result} ({exchange.seconds * 1000:.2f} ms)"
         shown = self._response_shown(command, response, exchange.response)
         return Decoded(words, _command_shown(exchange.command, command), shown)
 
     def line(self, exchange: Exchange) -> str:
-        """One exchange in words."""
+        """Return an exchange in words, on one line."""
         return self.decode(exchange).words
 
     def _follow(self, command: CommandApdu, response: ResponseApdu | None) -> None:
@@ -75,19 +77,19 @@ class Decoder:
         named = self._named_file(command)
         match command.instruction, command.p1:
             case Instruction.SELECT, 0x04 if succeeded:
-                # P2 02 is the next application that is called so, and nobody outside the card knows which that is.
+                # P2 02 selects the next application with this partial AID, which only the card knows.
                 self._application = self._named(command.data) if command.p2 & 0x03 == 0 else None
-                # The beginning of a name may be another application's on another card.
+                # On another card, a partial AID may belong to another application.
                 self._whole = self._application is not None and self._application.aid == command.data
                 self._file, self._sure = None, True
             case Instruction.SELECT, 0x02 if succeeded:
                 self._file, self._sure = FileId(int.from_bytes(command.data[:2])), len(command.data) == 2
             case _ if named is not None:
-                # A command that names a file selects it; one that fails may or may not have done so.
+                # A command that names a file selects it; if the command fails, it may or may not have done so.
                 self._file, self._sure = named, succeeded
 
     def _named_file(self, command: CommandApdu) -> FileId | None:
-        """The file that a command other than SELECT names by its short identifier."""
+        """Return the file that a command other than SELECT names by its short identifier."""
         key = command.instruction
         if key == Instruction.READ_BINARY and command.p1 & 0x80:
             return FileId(command.p1 & 0x1F)
@@ -98,15 +100,15 @@ class Decoder:
         return None
 
     def _named(self, name: bytes) -> Application | None:
-        return next((found for found in self._applications if name and found.aid.startswith(name)), None)
+        return next((candidate for candidate in self._applications if name and candidate.aid.startswith(name)), None)
 
-    def _asked(self, command: CommandApdu) -> str:
+    def _request(self, command: CommandApdu) -> str:
         key = command.instruction
         words = [_TITLES.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
         match key:
             case Instruction.SELECT if command.p1 == 0x04:
-                found = self._named(command.data)
-                words.append(f"application {found.name if found else command.data.hex().upper()}")
+                application = self._named(command.data)
+                words.append(f"application {application.name if application else command.data.hex().upper()}")
             case Instruction.SELECT if command.data:
                 words.append(self._file_in_words(FileId(int.from_bytes(command.data[:2]))))
             case Instruction.READ_BINARY:
@@ -120,7 +122,7 @@ class Decoder:
                 words.append(f"{command.p1:02X}{command.p2:02X}")
             case _ if key in _PIN_COMMANDS:
                 words.append(self._file_in_words(self._file))
-                words.append("*" * len(command.data) if command.data else "tries left?")
+                words.append("*" * len(command.data) if command.data else "retries left?")
             case _ if key in _NAMING_BY_P2:
                 words.append(f"{self._file_in_words(self._file)}, {len(command.data)} bytes")
             case _ if command.data:
@@ -135,13 +137,13 @@ class Decoder:
 
     def _response_shown(self, command: CommandApdu | None, response: ResponseApdu | None, raw: bytes) -> str:
         if response is None:
-            return MASK * len(raw)  # what is left of an answer may end in the holder's data
-        shown = command is not None and self._is_nobodys(command)
+            return MASK * len(raw)  # a truncated response may end in the holder's data
+        shown = command is not None and self._is_impersonal(command)
         data = response.data.hex().upper() if shown else MASK * len(response.data)
         return data + raw[-2:].hex().upper()
 
-    def _is_nobodys(self, command: CommandApdu) -> bool:
-        """Whether what is answered to a command says nothing about a holder."""
+    def _is_impersonal(self, command: CommandApdu) -> bool:
+        """Return whether the response to a command says nothing about a holder."""
         match command.instruction:
             case Instruction.GET_CHALLENGE:
                 return True
@@ -155,7 +157,7 @@ class Decoder:
 
 
 def _command_shown(raw: bytes, command: CommandApdu | None) -> str:
-    """A command with its data masked, unless they are a name. Of what is no command, only the header is shown."""
+    """Return a command with its data masked, except the name in a SELECT. Of a malformed command, show the header."""
     if command is None:
         return raw[:4].hex().upper() + MASK * len(raw[4:])
     if not command.data or command.instruction == Instruction.SELECT:
@@ -166,9 +168,9 @@ def _command_shown(raw: bytes, command: CommandApdu | None) -> str:
 
 
 def _response(raw: bytes) -> ResponseApdu | None:
-    """An answer, None for what ends in no status word that is known."""
+    """Parse a response. Return None unless it ends in a known status word, or consists of a plausible one."""
     if len(raw) < 2:
         return None
     response = ResponseApdu.parse(raw)
-    alone = len(raw) == 2 and raw[0] >> 4 in (0x6, 0x9)  # a status word of another card's, or 61xx and 6Cxx
+    alone = len(raw) == 2 and raw[0] >> 4 in (0x6, 0x9)  # a status word of another kind of card, or 61xx and 6Cxx
     return response if response.status.known or alone else None

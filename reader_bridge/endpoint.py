@@ -1,4 +1,4 @@
-"""Where a slot meets a reader: at a port that vpcd listens on, or at one of ours that a reader's host dials."""
+"""Where a slot and a reader connect: a port on which vpcd listens, or a port of ours to which a reader's host dials."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class PortTaken(Exception):
-    """Nobody can dial a slot whose port something else has."""
+    """The port of a dial-in slot is in use, or cannot be listened on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One slot of a virtual reader: the name that PC/SC has for it, and where vpcd listens."""
+    """One slot of a virtual reader: its name in PC/SC, and the address on which vpcd listens."""
 
     reader: str
     host: str
     port: int
 
     tolerates_silence = False
-    """vpcd is watched over: what it does not do in time has gone wrong."""
+    """A silent vpcd is an error: the link has timeouts."""
 
     def meet(self, stop: threading.Event) -> socket.socket | None:
-        """Connect as soon as there is something to connect to; None once `stop` is set."""
+        """Return a connection as soon as vpcd listens, or None once `stop` is set."""
         pause = _FIRST_PAUSE
         while not stop.is_set():
             try:
@@ -41,8 +41,11 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class DialledEndpoint:
     """A slot that waits for a host to dial in, as vicc does in its reversed mode: a phone in front of a reader, or
-    vpcd in dial-out mode. We listen only while a card is in and nobody is connected, so that a second host is turned
-    away at once instead of waiting in vain."""
+    vpcd in dial-out mode.
+
+    It listens only while it has a card and no connection, so that a second host is rejected at once instead of waiting
+    in vain.
+    """
 
     reader: str
     host: str
@@ -51,11 +54,11 @@ class DialledEndpoint:
     tolerates_silence = True
 
     def check(self) -> None:
-        """Raises PortTaken where we could not listen."""
+        """Raise PortTaken if the port cannot be listened on."""
         self._listening().close()
 
     def meet(self, stop: threading.Event) -> socket.socket | None:
-        """Wait for a host; None once `stop` is set."""
+        """Wait for a host and return its connection, or None once `stop` is set."""
         listening = None
         while not stop.is_set():
             if listening is None:
@@ -79,7 +82,7 @@ class DialledEndpoint:
         try:
             listening = socket.create_server((self.host, self.port), backlog=1)
         except OSError as error:
-            raise PortTaken(f"nobody can dial {self.host} port {self.port}: {error.strerror or error}") from error
+            raise PortTaken(f"cannot listen on {self.host} port {self.port}: {error.strerror or error}") from error
         listening.settimeout(_ACCEPT_SECONDS)
         return listening
 
@@ -88,7 +91,7 @@ AnyEndpoint = Endpoint | DialledEndpoint
 
 
 def dialled_endpoint(address: str) -> DialledEndpoint:
-    """The endpoint at `PORT` or `HOST:PORT`; loopback unless a host is named. Raises ValueError."""
+    """Return the endpoint at `PORT` or `HOST:PORT`; the host defaults to loopback. Raises ValueError."""
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and len(port) <= 5) or not 0 < int(port) < 65536:
         raise ValueError(f"{address!r} is not PORT or HOST:PORT")

@@ -1,7 +1,7 @@
-"""Faults: a card or a reader that does what it should not, on purpose, at a moment that a script or chance names.
+"""Fault injection: a card or a reader that misbehaves on purpose, at chosen or random commands.
 
-A plan is a frozen value. `FaultPlan.around` puts its layers around a card as a reader holds it; each layer is an
-Interface around another, so that one can be tried alone and all of them together.
+A plan is a frozen value. `FaultPlan.around` wraps a card interface in the plan's layers. Each layer is an Interface
+around another one, so that layers can be used alone or together.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
 
 Tell = Callable[[str], None]
-"""Told each fault as it happens, in words; a trace shows them."""
+"""Called with a description of each fault when it happens; traces show it."""
 
 Steal = Callable[[float], bool]
-"""Has a second client take the reader for so many seconds; False where one has it already."""
+"""Makes a second client take the reader for a number of seconds. Returns False if one has it already."""
 
 GLITCHES: dict[str, tuple[Instruction, ...]] = {
     "verify": (Instruction.VERIFY,),
     "change": (Instruction.CHANGE_REFERENCE_DATA, Instruction.CHANGE_KEY),
 }
-"""The commands that a glitch may meet, by the word that a script has for them."""
+"""The commands to which a glitch may apply, by their name in scripts."""
 
 _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction in instructions}
 _ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
-"""Commands that carry data and may be answered with data."""
+"""Commands that carry data and may have response data."""
 
 _WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
 _UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
@@ -42,10 +42,10 @@ _UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """Which commands a fault meets: all conditions that are set must hold.
+    """The commands to which a fault applies. All conditions that are set must hold.
 
-    `command`: the n-th since the card was put in, from 1. `every`: each n-th. `matching`: a pattern of its
-    hexadecimal form. `chance`: the share of the rest, 0 to 1.
+    `command`: the n-th command since the card was inserted, from 1. `every`: every n-th. `matching`: a pattern at the
+    start of the command in hexadecimal. `chance`: the share of the remaining commands, 0 to 1.
     """
 
     command: int | None = None
@@ -54,7 +54,7 @@ class When:
     chance: float | None = None
 
     def holds(self, number: int, command: bytes, chance: Random) -> bool:
-        """Whether it meets this command, the `number`-th."""
+        """Return whether the fault applies to this command, the `number`-th. `chance` is the random generator."""
         return (
             (self.command is None or number == self.command)
             and (self.every is None or number % self.every == 0)
@@ -64,8 +64,8 @@ class When:
 
 
 class Moment(Enum):
-    """When a card is torn out: before it gets the command, once it has carried it out and not yet answered, or after
-    its answer."""
+    """When a card is removed: before it receives the command, after it executed it but before its response, or after
+    its response."""
 
     BEFORE = "before"
     DURING = "during"
@@ -74,7 +74,7 @@ class Moment(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """The card is torn out, and comes back after `away` seconds."""
+    """The card is removed, and comes back after `away` seconds."""
 
     moment: Moment
     away: float = 0.5
@@ -82,22 +82,22 @@ class Tear:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """The card answers nothing. After `seconds`, which a real reader would have waited, it is taken out and put in
-    anew."""
+    """The card does not respond. After `seconds`, the time for which a real reader waits, it is removed and inserted
+    again."""
 
     seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """The answer comes so many seconds late."""
+    """The response is `seconds` late."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The card asks for more time, so many times (S(WTX) of ISO 7816-3, 11.4.3), and takes `each` seconds of it."""
+    """The card requests a waiting time extension `extensions` times (S(WTX), ISO 7816-3, 11.4.3), `each` in seconds."""
 
     extensions: int
     each: float = 0.4
@@ -105,37 +105,36 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """The answer lacks so many bytes at its end, down to nothing at all."""
+    """The last `count` bytes of the response are missing, up to all of them."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Overlong:
-    """The answer has so many bytes too many, in front of its status word."""
+    """The response has `count` extra bytes before its status word."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class WrongStatus:
-    """The card does what it is told, and answers with another status word, and no data."""
+    """The card executes the command, and returns another status word without data."""
 
     status: StatusWord
 
 
 @dataclass(frozen=True, slots=True)
 class Glitch:
-    """Power fails in the middle of the next VERIFY or change of a PIN that the condition meets: the try that VERIFY
-    spends is gone whatever the PIN was, and a change has not happened."""
+    """Power fails during a VERIFY or a change of a PIN. The retry counter stays decremented by VERIFY whatever the PIN
+    was, and a change is not made. The card comes back after `away` seconds."""
 
     away: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ContendForReader:
-    """After its answer, a second client takes the reader for so many seconds and leaves another application
-    selected."""
+    """After the response, a second client takes the reader for `seconds` and leaves another application selected."""
 
     seconds: float
 
@@ -145,7 +144,7 @@ FaultType = Tear | Mute | Slow | Wait | Truncate | Overlong | WrongStatus | Glit
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens, and to which commands."""
+    """A fault and the commands to which it applies."""
 
     kind: FaultType
     when: When
@@ -153,11 +152,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """All that is wrong with one card and its reader.
+    """All faults of one card and its reader.
 
-    `atr` stands in for the card's own. `chaining`: answers are fetched with GET RESPONSE, as T=0 has it (61xx,
-    6Cxx). `limit`: the longest command, in bytes, that the reader carries. `tries`: tries left, for PINs that have
-    more when the card is put in; they are spent on the card, as wrong PINs would have spent them.
+    `atr` replaces the card's own. `chaining`: responses are fetched with GET RESPONSE, as with T=0 (61xx, 6Cxx).
+    `t0`: commands have the forms of T=0. `limit`: the longest command, in bytes, that the reader passes on. `tries`:
+    retries left, for PINs that have more when the card is inserted; the card's counters are decremented for good, as
+    by wrong PINs.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -170,29 +170,29 @@ class FaultPlan:
 
     @property
     def steals(self) -> bool:
-        """Whether it needs a reader that a second client can take."""
+        """Whether the plan needs a reader that a second client can take."""
         return any(isinstance(fault.kind, ContendForReader) for fault in self.faults)
 
     def around(
         self, card: Card, hold: Callable[[Card], Interface], tell: Tell = lambda _: None, steal: Steal = lambda _: False
     ) -> Interface:
-        """A card with this plan's faults. `hold` makes the card what a reader holds."""
+        """Return an interface to a card with this plan's faults. `hold` makes the interface without them."""
         for reference, left in self.tries.items():
             while card.store.pin(reference).tries_left > left:
                 card.store.spend_try(reference)
         store = _GlitchingStore(card.store)
-        held: Interface = _FaultyCard(hold(replace(card, store=store)), self, store, tell, steal)
+        interface: Interface = _FaultyCard(hold(replace(card, store=store)), self, store, tell, steal)
         if self.chaining:
-            held = _ChainedAnswers(held)
+            interface = _ChainedResponses(interface)
         if self.t0:
-            held = _T0Commands(held)
+            interface = _T0Commands(interface)
         if self.limit is not None:
-            held = _ShortReader(held, self.limit)
-        return held
+            interface = _ShortReader(interface, self.limit)
+        return interface
 
 
 class _Layer:
-    """An Interface that passes everything on."""
+    """An Interface that passes every call on to another one."""
 
     def __init__(self, inner: Interface) -> None:
         self._inner = inner
@@ -219,7 +219,7 @@ class _Layer:
 
 
 class _FaultyCard(_Layer):
-    """The card whose commands meet the plan's faults, in the order in which the plan has them."""
+    """Applies the plan's faults to commands, in the order of the plan."""
 
     def __init__(self, inner: Interface, plan: FaultPlan, store: _GlitchingStore, tell: Tell, steal: Steal) -> None:
         super().__init__(inner)
@@ -241,30 +241,31 @@ class _FaultyCard(_Layer):
 
     def transmit(self, command: bytes) -> bytes:
         self._number += 1
-        met = [fault.kind for fault in self._plan.faults if fault.when.holds(self._number, command, self._chance)]
+        applied = [fault.kind for fault in self._plan.faults if fault.when.holds(self._number, command, self._chance)]
         try:
-            for kind in met:
+            for kind in applied:
                 self._before(kind, command)
-            answer = self._inner.transmit(command)
+            response = self._inner.transmit(command)
             fails = self._store.armed
         finally:
             self._store.armed = False
         if fails:
-            self._leave(next(kind.away for kind in met if isinstance(kind, Glitch)), "power fails in the middle of it")
-        for kind in met:
-            answer = self._after(kind, answer)
-        return answer
+            away = next(kind.away for kind in applied if isinstance(kind, Glitch))
+            self._leave(away, "power fails during the command")
+        for kind in applied:
+            response = self._after(kind, response)
+        return response
 
     def _before(self, kind: FaultType, command: bytes) -> None:
         match kind:
             case Tear(Moment.BEFORE, away):
-                self._leave(away, "the card is torn out before it gets the command")
+                self._leave(away, "the card is removed before it receives the command")
             case Mute(seconds):
-                self._tell(f"the card is mute for {seconds:g} s")
+                self._tell(f"the card does not respond for {seconds:g} s")
                 time.sleep(seconds)
-                self._leave(0.0, "and is taken out")
+                self._leave(0.0, "the mute card is removed")
             case Slow(seconds):
-                self._tell(f"the answer comes {seconds:g} s late")
+                self._tell(f"the response is {seconds:g} s late")
                 time.sleep(seconds)
             case Wait(extensions, each):
                 for _ in range(extensions):
@@ -273,26 +274,26 @@ class _FaultyCard(_Layer):
             case Glitch() if int.from_bytes(command[:2]) in _GLITCHED and len(command) > 5:
                 self._store.armed = True
 
-    def _after(self, kind: FaultType, answer: bytes) -> bytes:
+    def _after(self, kind: FaultType, response: bytes) -> bytes:
         match kind:
             case Tear(Moment.DURING, away):
-                self._leave(away, "the card is torn out before it answers")
+                self._leave(away, "the card is removed before it responds")
             case Tear(Moment.AFTER, away):
-                self._tell("the card is torn out after its answer")
+                self._tell("the card is removed after its response")
                 self._back_at = time.monotonic() + away
             case Truncate(count):
-                self._tell(f"the answer lacks {count} bytes")
-                return answer[: max(0, len(answer) - count)]
+                self._tell(f"the last {count} bytes of the response are missing")
+                return response[: max(0, len(response) - count)]
             case Overlong(count):
-                self._tell(f"the answer has {count} bytes too many")
-                return answer[:-2] + bytes(count) + answer[-2:]
+                self._tell(f"the response has {count} extra bytes")
+                return response[:-2] + bytes(count) + response[-2:]
             case WrongStatus(status):
-                self._tell(f"the status word is {status} instead of {answer[-2:].hex().upper()}")
+                self._tell(f"the status word is {status} instead of {response[-2:].hex().upper()}")
                 return status.to_bytes(2)
             case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")
-        return answer
+        return response
 
     def _leave(self, away: float, words: str) -> None:
         self._tell(words)
@@ -301,8 +302,10 @@ class _FaultyCard(_Layer):
 
 
 class _GlitchingStore:
-    """A card's store that fails at the writes which a power failure would cut off, once it is armed. The try that
-    VERIFY spends comes before, and stays spent."""
+    """A card's store that, once armed, fails at the writes that a power failure would prevent.
+
+    VERIFY decrements the retry counter before these, so that the counter stays decremented.
+    """
 
     def __init__(self, inner: CardStore) -> None:
         self._inner = inner
@@ -327,9 +330,9 @@ class _GlitchingStore:
             raise StoreFailure("power fails")
 
 
-class _ChainedAnswers(_Layer):
-    """Answers as T=0 has them (ISO 7816-3, 12.2): data wait until they are fetched, by GET RESPONSE or with the
-    right Le."""
+class _ChainedResponses(_Layer):
+    """Responses in the form of T=0 (ISO 7816-3, 12.2): the client fetches the data with GET RESPONSE, or repeats the
+    command with the right Le."""
 
     def __init__(self, inner: Interface) -> None:
         super().__init__(inner)
@@ -348,27 +351,29 @@ class _ChainedAnswers(_Layer):
         if int.from_bytes(command[:2]) == Instruction.GET_RESPONSE:
             return self._fetch(command)
         self._waiting = b""
-        answer = super().transmit(command)
-        data, status = answer[:-2], answer[-2:]
+        response = super().transmit(command)
+        data, status = response[:-2], response[-2:]
         if not data:
-            return answer
-        if len(command) == 5:  # the command says how much it wants, and must say it exactly
-            return answer if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
+            return response
+        if len(command) == 5:  # the command has an Le, which must be exact
+            return response if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
         self._waiting, self._status = data, status
         return bytes((0x61, min(len(data), 256) & 0xFF))
 
     def _fetch(self, command: bytes) -> bytes:
         if not self._waiting:
             return _UNKNOWN_INSTRUCTION
-        asked = (command[4] if len(command) > 4 else 0) or 256
-        given, self._waiting = self._waiting[:asked], self._waiting[asked:]
-        return given + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
+        le = (command[4] if len(command) > 4 else 0) or 256
+        data, self._waiting = self._waiting[:le], self._waiting[le:]
+        return data + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
 
 
 class _T0Commands(_Layer):
-    """Commands as T=0 has them (ISO 7816-3, 12.2), put into the form that the chip knows. There is none of four
-    bytes: a VERIFY without a PIN carries a length of 00. And one with data cannot say that it expects any: that is
-    understood."""
+    """Converts commands from the form of T=0 (ISO 7816-3, 12.2) to the form that the chip knows.
+
+    T=0 has no commands of four bytes: a VERIFY without a PIN has a length of 00. A command with data cannot have an Le;
+    the chip gets one if the command may have response data.
+    """
 
     def transmit(self, command: bytes) -> bytes:
         instruction = int.from_bytes(command[:2])
@@ -380,8 +385,8 @@ class _T0Commands(_Layer):
 
 
 class _ShortReader(_Layer):
-    """A reader that carries commands of so many bytes at most, and answers longer ones itself; nor does it carry
-    answers of extended length."""
+    """A reader that passes on commands of up to `limit` bytes and responses of short length; for others it returns
+    6700 itself."""
 
     def __init__(self, inner: Interface, limit: int) -> None:
         super().__init__(inner)
@@ -391,5 +396,5 @@ class _ShortReader(_Layer):
         extended = len(command) >= 7 and command[4] == 0
         if len(command) > self._limit or extended:
             return _WRONG_LENGTH
-        answer = super().transmit(command)
-        return answer if len(answer) <= max(self._limit, 258) else _WRONG_LENGTH
+        response = super().transmit(command)
+        return response if len(response) <= max(self._limit, 258) else _WRONG_LENGTH

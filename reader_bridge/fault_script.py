@@ -1,4 +1,4 @@
-"""Fault scripts: YAML, checked when they are read; whatever is wrong is told with its line (docs/faults.md)."""
+"""Fault scripts in YAML, validated when read; errors name the line (docs/faults.md)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ ATRS = {
     "T=0": bytes.fromhex("3B600000"),
     "T=0 and T=1": bytes.fromhex("3B80800101"),
 }
-"""The ATRs of cards by name, and two that no such card was seen with: one that offers T=0 alone, one that offers
-both."""
+"""ATRs by name: those seen from cards, and two that were not: one that offers T=0 only, and one that offers both
+protocols."""
 
 _LONGEST_SECONDS = 600.0
 _LONGEST_SCRIPT = 1 << 20
@@ -54,40 +54,40 @@ faults:
   - {status: 6F00, when: {matching: 00B0, chance: 0.01}}
   - {tear: during, away: 1 s, when: {chance: 0.003}}
 """
-"""What `kazashi up --unkind` does: a small share of what real cards and hands do."""
+"""The script of `kazashi up --unkind`: a small share of the faults that real cards and their users cause."""
 
 
 class BadFaultScript(Exception):
-    """The script is no fault script; the message names file and line."""
+    """The fault script is not valid; the message names the file and, if possible, the line."""
 
 
 def read_fault_script(path: Path) -> FaultPlan:
-    """The plan in a file. Raises BadFaultScript and OSError."""
+    """Read a plan from a file. Raises BadFaultScript and OSError."""
     return parse_fault_script(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def parse_fault_script(text: str, name: str = "the script") -> FaultPlan:
-    """The plan in a text, called `name` in errors. Raises BadFaultScript."""
+    """Read a plan from text; `name` is its name in errors. Raises BadFaultScript."""
     if len(text) > _LONGEST_SCRIPT:
-        raise BadFaultScript(f"{name} is no fault script: it has more than a million characters")
+        raise BadFaultScript(f"{name} is not a fault script: it has more than a million characters")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadFaultScript(f"{name}{line} is no YAML: {error.problem or error.context}") from error
+        raise BadFaultScript(f"{name}{line} is not valid YAML: {error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
         at = text.count("\n", 0, error.position) + 1
-        raise BadFaultScript(f"{name} line {at} is no YAML: {error.reason}") from error
-    except (ValueError, OverflowError, RecursionError) as error:  # numbers and depths that the YAML reader chokes on
-        raise BadFaultScript(f"{name} is no fault script: {error}") from error
+        raise BadFaultScript(f"{name} line {at} is not valid YAML: {error.reason}") from error
+    except (ValueError, OverflowError, RecursionError) as error:  # numbers and depths that the YAML reader cannot parse
+        raise BadFaultScript(f"{name} is not a fault script: {error}") from error
     try:
         return _Reader(name).plan(root)
     except RecursionError as error:
-        raise BadFaultScript(f"{name} is no fault script: {error}") from error
+        raise BadFaultScript(f"{name} is not a fault script: {error}") from error
 
 
 class _Reader:
-    """Walks the nodes of one script, each of which knows its line."""
+    """Converts the YAML nodes of one script. Nodes rather than values, because a node knows its line."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -101,10 +101,10 @@ class _Reader:
         t0 = False
         if "protocol" in top:
             if atr is not None:
-                raise self._wrong(top["protocol"], "the protocol is the ATR's; give one of them")
-            word = self._choice(top["protocol"], {"T=0": "T=0", "T=1": "plain", "T=0 and T=1": "T=0 and T=1"})
-            atr = ATRS[word]
-            t0 = word == "T=0"
+                raise self._wrong(top["protocol"], "the ATR determines the protocol; give only one of them")
+            atr_name = self._choice(top["protocol"], {"T=0": "T=0", "T=1": "plain", "T=0 and T=1": "T=0 and T=1"})
+            atr = ATRS[atr_name]
+            t0 = atr_name == "T=0"
             chaining = chaining or t0
         return FaultPlan(
             faults=tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
@@ -135,23 +135,23 @@ class _Reader:
         entries = self._mapping(node, {*kinds, "when", "away", "each"})
         named = [key for key in entries if key in kinds]
         if len(named) != 1:
-            raise self._wrong(node, f"a fault is one of {', '.join(kinds)}; here are {len(named)}")
+            raise self._wrong(node, f"a fault must be exactly one of {', '.join(kinds)}; this one has {len(named)}")
         (kind,) = named
         for key in entries.keys() - {kind, "when"} - extras.get(kind, set()):
-            raise self._wrong(entries[key], f"{kind} has no {key!r}")
+            raise self._wrong(entries[key], f"{kind} does not take {key!r}")
         when = self._when(entries["when"]) if "when" in entries else When()
         if kind == "glitch":
-            patterns = {word: "|".join(f"{code:04X}" for code in codes) for word, codes in GLITCHES.items()}
-            of = self._choice(entries[kind], patterns)
-            when = replace(when, matching=when.matching or re.compile(of))
+            patterns = {name: "|".join(f"{code:04X}" for code in codes) for name, codes in GLITCHES.items()}
+            pattern = self._choice(entries[kind], patterns)
+            when = replace(when, matching=when.matching or re.compile(pattern))
         return Fault(kinds[kind](entries[kind], entries), when)
 
     def _when(self, node: yaml.Node) -> When:
         entries = self._mapping(node, {"command", "every", "matching", "chance"})
         matching = None
         if "matching" in entries:
-            words = self._matched(entries["matching"], r"([0-9A-Fa-f?]{2}\s*)+").upper()
-            matching = re.compile(re.sub(r"\s", "", words).replace("?", "."))
+            prefix = self._matched(entries["matching"], r"([0-9A-Fa-f?]{2}\s*)+").upper()
+            matching = re.compile(re.sub(r"\s", "", prefix).replace("?", "."))
         chance = None
         if "chance" in entries:
             chance = self._number(entries["chance"], 0.0, 1.0)
@@ -172,73 +172,73 @@ class _Reader:
         return {known[key]: self._integer(value, 0, 15) for key, value in self._mapping(node, set(known)).items()}
 
     def _atr(self, node: yaml.Node) -> bytes:
-        word = self._scalar(node)
-        if word in ATRS:
-            return ATRS[word]
-        digits = re.sub(r"\s", "", word)
+        value = self._scalar(node)
+        if value in ATRS:
+            return ATRS[value]
+        digits = re.sub(r"\s", "", value)
         if not re.fullmatch(r"3[BFbf]([0-9A-Fa-f]{2}){1,32}", digits):
-            raise self._wrong(node, f"{word!r} is no ATR in hexadecimal, nor one of {', '.join(ATRS)}")
+            raise self._wrong(node, f"{value!r} is neither an ATR in hexadecimal nor one of {', '.join(ATRS)}")
         return bytes.fromhex(digits)
 
     def _mapping(self, node: yaml.Node, known: set[str]) -> dict[str, yaml.Node]:
         if not isinstance(node, yaml.MappingNode):
-            raise self._wrong(node, "here should be keys with values")
-        found: dict[str, yaml.Node] = {}
+            raise self._wrong(node, "expected keys with values")
+        entries: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            word = self._scalar(key)
-            if word not in known:
-                raise self._wrong(key, f"unknown key {word!r}; known here: {', '.join(sorted(known))}")
-            if word in found:
-                raise self._wrong(key, f"{word!r} stands here twice")
-            found[word] = value
-        return found
+            name = self._scalar(key)
+            if name not in known:
+                raise self._wrong(key, f"unknown key {name!r}; known keys: {', '.join(sorted(known))}")
+            if name in entries:
+                raise self._wrong(key, f"the key {name!r} occurs twice")
+            entries[name] = value
+        return entries
 
     def _sequence(self, node: yaml.Node) -> list[yaml.Node]:
         if not isinstance(node, yaml.SequenceNode):
-            raise self._wrong(node, "here should be a list")
+            raise self._wrong(node, "expected a list")
         return list(node.value)
 
     def _scalar(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise self._wrong(node, "here should be one word or number")
+            raise self._wrong(node, "expected one word or number")
         return str(node.value)
 
     def _matched(self, node: yaml.Node, pattern: str) -> str:
-        word = self._scalar(node)
-        if not re.fullmatch(pattern, word):
-            raise self._wrong(node, f"{word!r} is not in hexadecimal as it should be here")
-        return word
+        value = self._scalar(node)
+        if not re.fullmatch(pattern, value):
+            raise self._wrong(node, f"{value!r} is not valid hexadecimal for this key")
+        return value
 
     def _choice(self, node: yaml.Node, choices: dict[str, Any]) -> Any:
-        word = self._scalar(node)
-        if word not in choices:
-            raise self._wrong(node, f"{word!r} is none of {', '.join(choices)}")
-        return choices[word]
+        value = self._scalar(node)
+        if value not in choices:
+            raise self._wrong(node, f"{value!r} is not one of {', '.join(choices)}")
+        return choices[value]
 
     def _integer(self, node: yaml.Node, least: int, most: int) -> int:
-        word = self._scalar(node)
-        if not re.fullmatch(r"\d{1,19}", word) or not least <= int(word) <= most:
-            raise self._wrong(node, f"{word!r} is not a number from {least} to {most}")
-        return int(word)
+        value = self._scalar(node)
+        if not re.fullmatch(r"\d{1,19}", value) or not least <= int(value) <= most:
+            raise self._wrong(node, f"{value!r} is not a number from {least} to {most}")
+        return int(value)
 
     def _number(self, node: yaml.Node, least: float, most: float) -> float:
-        word = self._scalar(node)
-        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", word) or not least <= float(word) <= most:
-            raise self._wrong(node, f"{word!r} is not a number from {least:g} to {most:g}")
-        return float(word)
+        value = self._scalar(node)
+        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not least <= float(value) <= most:
+            raise self._wrong(node, f"{value!r} is not a number from {least:g} to {most:g}")
+        return float(value)
 
     def _seconds(self, node: yaml.Node) -> float:
-        word = self._scalar(node)
-        found = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)\s*(ms|s)", word)
-        if found is None:
-            raise self._wrong(node, f"{word!r} is no time such as 300 ms or 1.5 s")
-        seconds = float(found[1]) / (1000 if found[2] == "ms" else 1)
+        value = self._scalar(node)
+        match = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)\s*(ms|s)", value)
+        if match is None:
+            raise self._wrong(node, f"{value!r} is not a time such as 300 ms or 1.5 s")
+        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
         if seconds > _LONGEST_SECONDS:
-            raise self._wrong(node, f"{word!r} is longer than {_LONGEST_SECONDS:g} s")
+            raise self._wrong(node, f"{value!r} is longer than {_LONGEST_SECONDS:g} s")
         return seconds
 
-    def _seconds_of(self, entries: dict[str, yaml.Node], key: str, usual: float) -> float:
-        return self._seconds(entries[key]) if key in entries else usual
+    def _seconds_of(self, entries: dict[str, yaml.Node], key: str, default: float) -> float:
+        return self._seconds(entries[key]) if key in entries else default
 
     def _wrong(self, node: yaml.Node, words: str) -> BadFaultScript:
         return BadFaultScript(f"{self._name} line {node.start_mark.line + 1}: {words}")

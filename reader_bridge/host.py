@@ -1,4 +1,4 @@
-"""The host of a bench's slots: which card lies where, and what is done to it."""
+"""The slots of an instance: which card is in which slot, and the operations on them."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange
 
 
 class NoSuchSlot(Exception):
-    """No slot of that number or name, or no slot in the state that is asked for."""
+    """No slot has the given number or name, or no slot is in the required state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How a card is held to a reader: by contact or not, whether a reset keeps the security status, and what goes
-    wrong."""
+    """How a card is presented to a reader: by contact or contactless, whether a reset keeps the security status, and
+    with which faults."""
 
     contactless: bool = False
     reset_keeps_status: bool = False
     faults: FaultPlan | None = None
 
     def interface(self, card: Card) -> Interface:
-        """The card behind the interface, without the faults."""
+        """Return an interface to a card, without the faults."""
         chip = Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
         return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inserted:
-    """What lies in a slot, under which name. A relayed or replayed card has no image and no presentation of ours."""
+    """The card in a slot, and its name. A relayed or replayed card has no image, and its presentation is not used."""
 
     name: str
     interface: Interface
@@ -55,9 +55,9 @@ class Inserted:
 
 
 class ReaderHost:
-    """The slots of one bench, by number from 0 and by the names that PC/SC has for them.
+    """The slots of one instance, by number from 0 and by their names in PC/SC.
 
-    `journal` has what went over them. `environment` is what a second client needs to find the same readers.
+    `journal` holds their exchanges. `environment` is the environment in which a second client finds the same readers.
     """
 
     def __init__(self, endpoints: Sequence[AnyEndpoint], environment: Mapping[str, str] | None = None) -> None:
@@ -65,39 +65,39 @@ class ReaderHost:
         self.slots = [Slot(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
         self._inserted: dict[Slot, Inserted] = {}
         self._environment = environment
-        self._thieves: list[subprocess.Popen[bytes]] = []
+        self._contending: list[subprocess.Popen[bytes]] = []
 
     def inserted(self, slot: Slot) -> Inserted | None:
-        """What lies in a slot."""
+        """Return what is in a slot, or None if it is empty."""
         return self._inserted.get(slot)
 
     def find(self, reference: str) -> Slot:
-        """A slot by its number, by its reader's name or the beginning of it, or by the card that lies in it.
+        """Return a slot by its number, by the name of its reader or the beginning of it, or by the card in it.
 
-        Raises NoSuchSlot where there is none, or more than one.
+        Raises NoSuchSlot if there is no such slot, or more than one.
         """
         if reference.isdigit() and int(reference) < len(self.slots):
             return self.slots[int(reference)]
-        found = [slot for slot, inserted in self._inserted.items() if inserted.name == reference] or [
+        matches = [slot for slot, inserted in self._inserted.items() if inserted.name == reference] or [
             slot for slot in self.slots if slot.endpoint.reader.startswith(reference)
         ]
-        if len(found) == 1:
-            return found[0]
+        if len(matches) == 1:
+            return matches[0]
         names = ", ".join(f"{number} ({slot.endpoint.reader})" for number, slot in enumerate(self.slots))
-        raise NoSuchSlot(f"{reference!r} names {'no slot' if not found else 'several slots'}; the slots are {names}")
+        raise NoSuchSlot(f"{reference!r} names {'no slot' if not matches else 'several slots'}; the slots are {names}")
 
     def first_empty(self) -> Slot:
-        """The first slot without a card. Raises NoSuchSlot where all are taken."""
+        """Return the first slot without a card. Raises NoSuchSlot if every slot holds one."""
         for slot in self.slots:
             if not slot.occupied:
                 return slot
         raise NoSuchSlot("every slot holds a card; remove one, or start with more readers (kazashi up --reader NAME)")
 
     def insert(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> None:
-        """Put the card of an image into a slot. Raises SlotBusy, ImageMissing, DamagedImage."""
+        """Insert the card of an image into a slot. Raises SlotBusy, ImageMissing and DamagedImage."""
         for other, inserted in self._inserted.items():
             if inserted.image == image:
-                raise SlotBusy(f"the card {name} lies in {other.endpoint.reader} already")
+                raise SlotBusy(f"the card {name} is in {other.endpoint.reader} already; remove it there first")
         card = load_card(image)
         if presentation.faults is None:
             interface = presentation.interface(card)
@@ -108,17 +108,17 @@ class ReaderHost:
         self._put(slot, Inserted(name, interface, image, card, presentation))
 
     def hold(self, slot: Slot, name: str, interface: Interface) -> None:
-        """Put anything that behaves as a card into a slot. Raises SlotBusy."""
+        """Insert any card interface into a slot. Raises SlotBusy."""
         self._put(slot, Inserted(name, interface))
 
     def remove(self, slot: Slot) -> None:
-        """Take the card out of a slot. Raises NoSuchSlot where there is none."""
+        """Remove the card from a slot. Raises NoSuchSlot if the slot is empty."""
         inserted = self._take(slot)
         if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
             inserted.card.store.close()
 
     def reset(self, slot: Slot) -> None:
-        """Take the card out and put it in again: a cold start."""
+        """Remove the card and insert it again: a cold start. Raises NoSuchSlot if the slot is empty."""
         inserted = self._take(slot)
         if inserted.image is None:
             if isinstance(inserted.interface, ReplayedCard):
@@ -128,12 +128,12 @@ class ReaderHost:
             self.insert(slot, inserted.name, inserted.image, inserted.presentation)
 
     def close(self) -> None:
-        """Take every card out."""
+        """Remove all cards and end the second client, if there is one."""
         for slot in list(self._inserted):
             self.remove(slot)
-        for thief in self._thieves:
-            thief.kill()
-            thief.wait()
+        for process in self._contending:
+            process.kill()
+            process.wait()
 
     def _put(self, slot: Slot, inserted: Inserted) -> None:
         slot.insert(inserted.interface)
@@ -151,8 +151,8 @@ class ReaderHost:
         self.journal.add(self.slots.index(slot), Exchange(time.time(), 0.0, b"", b"", event))
 
     def _steal(self, slot: Slot, seconds: float) -> bool:
-        """Have a second client take a reader; not while one does, or its own commands would bring the next."""
-        if any(thief.poll() is None for thief in self._thieves):
+        """Start a second client that takes a reader. Return False if one runs, whose commands would start more."""
+        if any(process.poll() is None for process in self._contending):
             return False
         command = [
             sys.executable,
@@ -163,5 +163,5 @@ class ReaderHost:
             str(seconds),
         ]
         environment = dict(self._environment) if self._environment is not None else None
-        self._thieves = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
+        self._contending = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
         return True

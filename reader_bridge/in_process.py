@@ -1,4 +1,4 @@
-"""A card without reader and without pcscd, behind the interface that pyscard's clients already use."""
+"""A card in the same process, without a reader or pcscd, behind pyscard's own interface."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from kazashi.reader_bridge.interface import CardGone, Interface
 
 
 class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
-    """A reader that exists in this process only. Insert and remove cards, and connect as to any other reader."""
+    """A pyscard reader that exists in this process only, into which cards can be inserted."""
 
     def __init__(self, name: str = "Kazashi in process") -> None:
         super().__init__(name)
         self.card: Interface | None = None
 
     def insert(self, card: Interface) -> None:
-        """Put a card in, in place of any other."""
+        """Insert a card. A card that is in the reader already is removed first."""
         self.remove()
         self.card = card
 
     def remove(self) -> None:
-        """Take the card out, if there is one."""
+        """Remove the card, if there is one."""
         if self.card is not None:
             self.card.power_off()
             self.card = None
 
     def createConnection(self) -> InProcessConnection:
-        """A connection, not yet connected."""
+        """Return a connection that is not connected yet."""
         return InProcessConnection(self)
 
 
@@ -48,7 +48,7 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
         self.setProtocol(CardConnection.T1_protocol)
 
     def connect(self, protocol: object = None, mode: object = None, disposition: int | None = None) -> None:
-        """Power the card, as the first connection to a reader does. Raises NoCardException for an empty reader."""
+        """Power the card on, as the first connection to a reader does. Raises NoCardException if there is no card."""
         super().connect(protocol, mode, disposition)
         if self._reader.card is None or not self._reader.card.present:
             raise NoCardException("there is no card in the reader", hresult=SCARD_W_REMOVED_CARD)
@@ -58,7 +58,10 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
         self._card.power_on()
 
     def reconnect(self, protocol: object = None, mode: object = None, disposition: int | None = None) -> None:
-        """Reset the card, or power it off and on for SCARD_UNPOWER_CARD."""
+        """Reset the card, or power it off and on if `disposition` is SCARD_UNPOWER_CARD.
+
+        Raises CardConnectionException if there is no connection or the card was removed.
+        """
         super().reconnect(protocol, mode, disposition)
         card = self._present()
         if disposition == SCARD_UNPOWER_CARD:
@@ -68,18 +71,21 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
             card.reset()
 
     def disconnect(self) -> None:
-        """Let the card go; it loses power unless `connect` was given another disposition."""
+        """Disconnect from the card. It is powered off unless `connect` was called with another disposition."""
         super().disconnect()
         if self._card is not None and self._disposition == SCARD_UNPOWER_CARD:
             self._card.power_off()
         self._card = None
 
     def getATR(self) -> list[int]:
-        """The ATR as a list of numbers."""
+        """Return the ATR as a list of integers."""
         return list(self._present().atr)
 
     def doTransmit(self, command: list[int], protocol: object) -> tuple[list[int], int, int]:
-        """One command; answers data, SW1, SW2."""
+        """Send one command and return the data, SW1 and SW2 of its response.
+
+        Raises CardConnectionException if there is no connection or the card was removed.
+        """
         try:
             response = self._present().transmit(bytes(command))
         except CardGone as error:
@@ -87,16 +93,16 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
         return list(response[:-2]), response[-2], response[-1]
 
     def doControl(self, controlCode: int, command: list[int]) -> list[int]:
-        """No driver, hence no control codes."""
-        raise CardConnectionException("the in-process reader has no controls", hresult=SCARD_E_UNSUPPORTED_FEATURE)
+        """Raise CardConnectionException: without a driver there are no control codes."""
+        raise CardConnectionException("the in-process reader has no control codes", hresult=SCARD_E_UNSUPPORTED_FEATURE)
 
     def doGetAttrib(self, attribId: int) -> list[int]:
-        """No driver, hence no attributes."""
+        """Raise CardConnectionException: without a driver there are no attributes."""
         raise CardConnectionException("the in-process reader has no attributes", hresult=SCARD_E_UNSUPPORTED_FEATURE)
 
     def _present(self) -> Interface:
         if self._card is None:
-            raise CardConnectionException("not connected")
+            raise CardConnectionException("the connection is not open; call connect() first")
         if self._reader.card is not self._card or not self._card.present:
             raise CardConnectionException("the card was removed", hresult=SCARD_W_REMOVED_CARD)
         return self._card

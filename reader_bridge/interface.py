@@ -1,4 +1,4 @@
-"""What a reader makes of a chip: by its contacts, or over the air as a Type B card (PC/SC part 3)."""
+"""A chip as a reader sees it: at its contacts, or contactless as a Type B card (PC/SC part 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNKNOWN_CLASS = Status.UNKNOWN_CLASS.to_bytes(2)
 _READER_CLASS = CommandClass.READER.to_bytes(1)
 GET_UID = Instruction.GET_UID.to_bytes(2) + b"\0\0\0"
 GET_ATTRIB_RESPONSE = Instruction.GET_UID.to_bytes(2) + b"\1\0\0"
-"""The two commands that a contactless reader answers itself (PC/SC part 3, section 3.2.2.1.3)."""
+"""The two commands that a contactless reader handles itself (PC/SC part 3, section 3.2.2.1.3)."""
 
 CONTACTLESS_ATQBS = {
     "plain": bytes.fromhex("000005E0B381A1"),
@@ -23,42 +23,45 @@ CONTACTLESS_ATQBS = {
     "third": bytes.fromhex("004B51FF0081D1"),
     "fourth": bytes.fromhex("004B51FFB381D1"),
 }
-"""What cards answered to the request for Type B: four bytes of application data, three of protocol information."""
+"""Answers to the Type B request seen from cards: four bytes of application data, three of protocol information."""
 
 DEFAULT_ATQB = CONTACTLESS_ATQBS["plain"]
 
 
 class CardGone(Exception):
-    """The card left the reader in the middle of something."""
+    """The card left the reader while it was in use."""
 
 
 class Interface(Protocol):
-    """A card as the reader holds it. Every method but `present` may raise CardGone: the slot then takes the card
-    out, and puts it in again once it is `present`."""
+    """A card in a reader.
+
+    Every method except `present` may raise CardGone. The slot then removes the card, and inserts it again once it is
+    `present`.
+    """
 
     @property
     def present(self) -> bool:
-        """Whether the card lies in the reader; the emulated chip always does."""
+        """Whether the card is in the reader. The emulated chip always is."""
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
 
     def power_on(self) -> None:
-        """Cold start."""
+        """Power the card on (cold start)."""
 
     def power_off(self) -> None:
-        """Take power away."""
+        """Power the card off."""
 
     def reset(self) -> None:
-        """Warm reset."""
+        """Reset the card (warm reset)."""
 
     def transmit(self, command: bytes) -> bytes:
-        """Answer one command APDU."""
+        """Return the response to one command APDU."""
 
 
 class ContactInterface:
-    """A chip in a contact reader: every command is the chip's, also those of class FF, which it does not know."""
+    """A chip in a contact reader. It receives every command, even those of class FF, which it does not know."""
 
     present = True
 
@@ -71,24 +74,24 @@ class ContactInterface:
         return self.chip.card.contact_atr
 
     def power_on(self) -> None:
-        """Cold start."""
+        """Power the card on (cold start)."""
         self.chip.power_on()
 
     def power_off(self) -> None:
-        """Take power away."""
+        """Power the card off."""
         self.chip.power_off()
 
     def reset(self) -> None:
-        """Warm reset."""
+        """Reset the card (warm reset)."""
         self.chip.reset()
 
     def transmit(self, command: bytes) -> bytes:
-        """Answer one command APDU."""
+        """Return the response to one command APDU."""
         return self.chip.transmit(command)
 
 
 class ContactlessInterface(ContactInterface):
-    """A chip on a contactless reader, which makes up an ATR and answers the commands of class FF itself."""
+    """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself."""
 
     def __init__(self, chip: Chip, atqb: bytes = DEFAULT_ATQB, chance: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(chip)
@@ -102,13 +105,13 @@ class ContactlessInterface(ContactInterface):
         return contactless_atr(self._atqb)
 
     def power_on(self) -> None:
-        """Cold start; the card draws a new pseudo-unique identifier each time it enters the field."""
+        """Power the card on (cold start). It gets a new pseudo-unique identifier each time it enters the field."""
         if not self.chip.powered:
             self._pupi = self._chance(4)
         super().power_on()
 
     def transmit(self, command: bytes) -> bytes:
-        """Answer one command APDU."""
+        """Return the response to one command APDU."""
         if command[:1] != _READER_CLASS:
             return self.chip.transmit(command)
         if command == GET_UID:
@@ -119,7 +122,7 @@ class ContactlessInterface(ContactInterface):
 
 
 def contactless_atr(atqb: bytes) -> bytes:
-    """The ATR of a Type B card: the seven bytes of its ATQB and an empty nibble as historical bytes."""
+    """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble."""
     body = bytes.fromhex("888001") + atqb + b"\0"
     check = 0
     for byte in body:

@@ -1,6 +1,6 @@
-"""What went over a bench's slots, kept for whoever wants to see it: the last so many exchanges, and no more.
+"""The most recent exchanges of an instance's slots.
 
-Writing is all that happens while a client waits for its card; whoever reads takes words and masks upon himself.
+Exchanges are only stored while a client waits for its card; whoever reads them decodes and masks them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KEPT = 10_000
 
 
 class JournalEntry(NamedTuple):
-    """One exchange: its running number over all slots, from 1, and the slot's number."""
+    """One exchange, with its serial number over all slots, from 1, and the number of its slot."""
 
     number: int
     slot: int
@@ -23,7 +23,7 @@ class JournalEntry(NamedTuple):
 
 
 class Journal:
-    """The last KEPT exchanges of all slots. Methods may be called from any thread."""
+    """The last KEPT exchanges of all slots. Thread-safe."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._entries: deque[JournalEntry] = deque(maxlen=kept)
@@ -31,21 +31,21 @@ class Journal:
         self._last = 0
 
     def add(self, slot: int, exchange: Exchange) -> None:
-        """Note an exchange."""
+        """Add an exchange of a slot."""
         with self._lock:
             self._last = number = self._last + 1
             self._entries.append(JournalEntry(number, slot, exchange))
 
     @property
     def last(self) -> int:
-        """The number of the newest entry, 0 where there is none."""
+        """The number of the newest entry, 0 if there is none."""
         return self._last
 
     def since(self, number: int) -> tuple[list[JournalEntry], int]:
-        """The entries after that number which are still kept, and how many are not kept any more."""
+        """Return the entries after a number that are still kept, and the number of those that are not."""
         with self._lock:
             wanted = self._last - number
             missed = max(0, wanted - len(self._entries))
-            # From the new end: a follower wants a few of very many.
+            # Index from the newest entry: a follower wants the last few of many.
             entries = [self._entries[-place] for place in range(wanted - missed, 0, -1)]
         return entries, missed

@@ -1,6 +1,6 @@
-"""A PC/SC client: readers by name, a card in one of them, with nothing between us and what PC/SC answers.
+"""A PC/SC client that returns what PC/SC returns, for tools that examine readers and cards.
 
-pyscard's own connection objects retry, remember and translate; whoever looks at readers wants the answer as it came.
+pyscard's own connection objects retry commands, keep state and translate results.
 """
 
 from __future__ import annotations
@@ -61,26 +61,26 @@ _GONE = {
 
 
 class PcscError(Exception):
-    """PC/SC refused. `code` is its return code, unsigned."""
+    """A PC/SC function failed. `code` is its return code, unsigned."""
 
     def __init__(self, code: int, what: str = "") -> None:
-        words = SCardGetErrorMessage(code)
-        super().__init__(f"{what}: {words}" if what else words)
+        message = SCardGetErrorMessage(code)
+        super().__init__(f"{what}: {message}" if what else message)
         self.code = code & _UNSIGNED
 
     @property
     def gone(self) -> bool:
-        """Whether the card, the reader or the service is not there any more."""
+        """Whether the card, the reader or the service is gone."""
         return self.code in _GONE
 
 
 class NoSuchReader(Exception):
-    """PC/SC knows no reader of that name, or several."""
+    """PC/SC knows no reader with that name, or several."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardStatus:
-    """What PC/SC says of a connected card: its ATR, the protocol in use (SCARD_PROTOCOL_T0 or T1)."""
+    """The status of a connected card: its ATR, and the protocol in use (SCARD_PROTOCOL_T0 or SCARD_PROTOCOL_T1)."""
 
     atr: bytes
     protocol: int
@@ -94,7 +94,7 @@ class CardHandle:
         self.protocol = protocol
 
     def transmit(self, command: bytes) -> bytes:
-        """One command as it is, and the answer as it is."""
+        """Send one command unchanged and return the response unchanged."""
         code, response = SCardTransmit(
             self._handle, SCARD_PCI_T0 if self.protocol == SCARD_PROTOCOL_T0 else SCARD_PCI_T1, list(command)
         )
@@ -103,13 +103,13 @@ class CardHandle:
         return bytes(value & 0xFF for value in response)
 
     def reconnect(self, initialization: int, share: int = SCARD_SHARE_SHARED, protocols: int = ANY_PROTOCOL) -> None:
-        """Leave the card as it is, reset it, or take its power (SCARD_LEAVE_CARD, SCARD_RESET_CARD,
-        SCARD_UNPOWER_CARD)."""
+        """Reconnect to the card. `initialization` leaves it as it is, resets it or powers it off (SCARD_LEAVE_CARD,
+        SCARD_RESET_CARD, SCARD_UNPOWER_CARD)."""
         code, self.protocol = SCardReconnect(self._handle, share, protocols, initialization)
         check(code)
 
     def begin(self) -> None:
-        """Begin a transaction; waits for that of another client."""
+        """Begin a transaction. Waits while another client has one."""
         check(SCardBeginTransaction(self._handle))
 
     def end(self, disposition: int = SCARD_LEAVE_CARD) -> None:
@@ -118,39 +118,39 @@ class CardHandle:
 
     @property
     def status(self) -> CardStatus:
-        """ATR and protocol."""
+        """The ATR and the protocol."""
         code, _, _, protocol, atr = SCardStatus(self._handle)
         check(code)
         return CardStatus(bytes(atr), protocol)
 
     def attribute(self, number: int) -> bytes:
-        """One of the reader's attributes."""
+        """Return an attribute of the reader by its number."""
         code, value = SCardGetAttrib(self._handle, number)
         check(code)
         return bytes(value)
 
     def control(self, number: int, data: bytes = b"") -> bytes:
-        """A control code to the reader's driver."""
+        """Send a control code to the reader's driver and return its response."""
         code, value = SCardControl(self._handle, number, list(data))
         check(code)
         return bytes(value_ & 0xFF for value_ in value)
 
     def disconnect(self, disposition: int = SCARD_LEAVE_CARD) -> None:
-        """Let the card go."""
+        """Disconnect from the card."""
         check(SCardDisconnect(self._handle, disposition))
 
 
 def check(code: int, what: str = "") -> None:
-    """Raise PcscError for every return code but success."""
+    """Raise PcscError for any return code except success. `what` is put before its message."""
     if code != SCARD_S_SUCCESS:
         raise PcscError(code, what)
 
 
 @contextmanager
 def context() -> Iterator[Any]:
-    """A context of the resource manager. Raises PcscError."""
+    """Return a context manager for a context of the PC/SC resource manager. Raises PcscError."""
     code, established = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
-    check(code, "pcscd cannot be reached")
+    check(code, "cannot connect to pcscd")
     try:
         yield established
     finally:
@@ -158,7 +158,7 @@ def context() -> Iterator[Any]:
 
 
 def reader_names() -> Sequence[str]:
-    """The readers that PC/SC knows; none where no service runs."""
+    """Return the names of the readers that PC/SC knows; an empty sequence if the service does not run."""
     try:
         with context() as established:
             code, names = SCardListReaders(established, [])
@@ -168,28 +168,28 @@ def reader_names() -> Sequence[str]:
 
 
 def reader_named(name: str | None) -> str:
-    """The one reader that is called, or whose name begins, like `name`; without a name the only one there is.
+    """Return the name of the reader called `name`, or whose name begins with it; without a name, of the only reader.
 
-    Raises NoSuchReader, which lists those there are.
+    Raises NoSuchReader, which lists the readers.
     """
-    there = reader_names()
-    found = [reader for reader in there if reader == name] or [
-        reader for reader in there if name is None or reader.startswith(name)
+    readers = reader_names()
+    matches = [reader for reader in readers if reader == name] or [
+        reader for reader in readers if name is None or reader.startswith(name)
     ]
-    if len(found) == 1:
-        return found[0]
-    listed = "; ".join(there) or "none (is pcscd running?)"
+    if len(matches) == 1:
+        return matches[0]
+    listed = "; ".join(readers) or "none (is pcscd running?)"
     if name is None:
-        raise NoSuchReader(f"name a reader; there are: {listed}")
+        raise NoSuchReader(f"name a reader; the readers are: {listed}")
     raise NoSuchReader(
-        f"{name or 'no name'!r} names {'several readers' if found else 'no reader'}; there are: {listed}"
+        f"{name or 'no name'!r} names {'several readers' if matches else 'no reader'}; the readers are: {listed}"
     )
 
 
 def connect(
     established: Any, reader: str, share: int = SCARD_SHARE_SHARED, protocols: int = ANY_PROTOCOL
 ) -> CardHandle:
-    """Connect to the card in a reader. Raises PcscError."""
+    """Connect to the card in a reader, in an established context. Raises PcscError."""
     code, handle, protocol = SCardConnect(established, reader, share, protocols)
     check(code, reader)
     return CardHandle(handle, protocol)
@@ -199,7 +199,10 @@ def connect(
 def connected(
     reader: str, share: int = SCARD_SHARE_SHARED, protocols: int = ANY_PROTOCOL, leave: int = SCARD_LEAVE_CARD
 ) -> Iterator[CardHandle]:
-    """The card in a reader, in a context of its own. Raises PcscError."""
+    """Return a context manager for the card in a reader, in a context of its own. Raises PcscError.
+
+    `leave` is the disposition of the card at the end.
+    """
     with context() as established:
         card = connect(established, reader, share, protocols)
         try:

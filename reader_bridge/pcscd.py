@@ -1,7 +1,8 @@
-"""pcscd with virtual readers: the system's, or one of our own.
+"""pcscd with virtual readers: the system's, or a private one.
 
-pcscd's socket has a fixed path. One of our own therefore runs in a mount namespace in which that path is a directory
-of ours; clients find it by PCSCLITE_CSOCK_NAME. It needs no right but that to a namespace, and touches no other pcscd.
+The path of pcscd's socket is fixed. A private pcscd therefore runs in a mount namespace that maps this path to another
+directory; clients find it by PCSCLITE_CSOCK_NAME. It needs no privilege except to create a namespace, and does not
+affect any other pcscd.
 """
 
 from __future__ import annotations
@@ -32,13 +33,12 @@ SOCKET_NAME = "pcscd.comm"
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 FIRST_PORT = int(os.environ.get("KAZASHI_VPCD_PORT", "35963"))
-"""From where on ports are looked for, for pcscd's of our own; vpcd's usual one unless KAZASHI_VPCD_PORT says
-otherwise."""
+"""The first port to try for a pcscd that Kazashi starts: vpcd's usual one, unless KAZASHI_VPCD_PORT is set."""
 MAX_READERS = 8
-"""pcscd takes 16 readers; each vpcd entry makes two."""
+"""pcscd supports 16 readers, and each vpcd entry makes two."""
 _START_SECONDS = 10
-# $1 stands in for pcscd's fixed directory $2. An empty directory stands in for the drivers' $3, so that a private
-# pcscd never takes a real USB reader away from the system's; vpcd's driver comes from a copy of ours.
+# $1 replaces pcscd's fixed directory $2. An empty directory replaces the drivers' directory $3, so that a private
+# pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy.
 _IN_NAMESPACE = """
 [ -d "$2" ] || { mount -t tmpfs tmpfs /run && mkdir -p "$2"; } || exit
 mount --bind "$1" "$2" && mount -t tmpfs tmpfs "$3" && shift 3 && exec setpriv --pdeathsig TERM -- "$@"
@@ -47,12 +47,12 @@ _MAX_SOCKET_PATH = 100
 
 
 class PcscdUnavailable(Exception):
-    """No pcscd with a virtual reader can be had; the message says why and what to do."""
+    """There is no pcscd with a virtual reader, and none can be started; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningPcscd:
-    """A pcscd with virtual readers. `process` is None for the system's, which is not ours to end."""
+    """A pcscd with virtual readers. `process` is None for the system's, which `stop` does not end."""
 
     socket_path: Path
     endpoints: tuple[Endpoint, ...]
@@ -60,15 +60,15 @@ class RunningPcscd:
 
     @property
     def is_default(self) -> bool:
-        """Whether clients find it without being told where."""
+        """Whether clients find it without an environment variable."""
         return self.socket_path.parent == SYSTEM_DIRECTORY
 
     def client_environment(self) -> dict[str, str]:
-        """What a client needs in its environment to find it."""
+        """Return the environment variables that a client needs to find it."""
         return {} if self.is_default else {SOCKET_VARIABLE: str(self.socket_path)}
 
     def stop(self) -> None:
-        """End it, if it is ours."""
+        """End it, unless it is the system's."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -79,13 +79,13 @@ class RunningPcscd:
 
 
 def system_pcscd() -> RunningPcscd | None:
-    """The pcscd at the system's path, if it runs with the virtual readers of the system's configuration."""
+    """Return the pcscd at the system's path, or None unless it has virtual readers of the system's configuration."""
     path = SYSTEM_DIRECTORY / SOCKET_NAME
     if not listens(path):
         return None
-    # Asking it also wakes one that systemd listens for; and another program's pcscd may have other readers.
+    # The request also wakes a socket-activated pcscd. And another program's pcscd may have other readers.
     present = _reader_names()
-    endpoints = tuple(found for found in configured_endpoints(SYSTEM_CONFIGURATION) if found.reader in present)
+    endpoints = tuple(endpoint for endpoint in configured_endpoints(SYSTEM_CONFIGURATION) if endpoint.reader in present)
     return RunningPcscd(path, endpoints) if endpoints else None
 
 
@@ -101,8 +101,8 @@ def _reader_names() -> list[str]:
 
 
 def configured_endpoints(directory: Path) -> list[Endpoint]:
-    """The slots of the vpcd entries in a directory of reader configuration."""
-    found = []
+    """Return the slots of the vpcd entries in a directory of reader configuration files."""
+    endpoints = []
     for file in sorted(directory.glob("*")) if directory.is_dir() else []:
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
@@ -111,8 +111,8 @@ def configured_endpoints(directory: Path) -> list[Endpoint]:
         if "libifdvpcd" not in text:
             continue
         for name, port in zip(names, ports, strict=False):
-            found += _slots(name, int(port, 0))
-    return found
+            endpoints += _slots(name, int(port, 0))
+    return endpoints
 
 
 def start_pcscd(
@@ -126,12 +126,13 @@ def start_pcscd(
 ) -> RunningPcscd:
     """Start a pcscd with one two-slot reader for each name; it ends with this process. Raises PcscdUnavailable.
 
-    `directory` is for its socket and configuration. `private` keeps it out of the system's way; otherwise it takes
-    the system's place, which needs root. With `dials`, vpcd does not listen: it dials that host, at two ports for each
-    reader from `first_port` on. Call from the main thread: the kernel ends it when the calling thread ends.
+    `directory` is for its socket and configuration. If `private`, it runs beside the system's pcscd; otherwise it
+    takes the system's place, which needs root. With `dials`, vpcd does not listen: it connects to that host, at two
+    ports for each reader from `first_port` on. Call this from the main thread: the kernel ends pcscd when the calling
+    thread ends.
     """
     if not 1 <= len(readers) <= MAX_READERS:
-        raise PcscdUnavailable(f"pcscd takes 1 to {MAX_READERS} two-slot readers, not {len(readers)}")
+        raise PcscdUnavailable(f"pcscd supports 1 to {MAX_READERS} two-slot readers, not {len(readers)}")
     program = _program("pcscd")
     if not DRIVER.exists():
         raise PcscdUnavailable("vpcd's driver is missing; install the Debian package vsmartcard-vpcd")
@@ -145,15 +146,15 @@ def start_pcscd(
     try:
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise PcscdUnavailable(f"{socket_directory} cannot be made: {error.strerror}") from error
-    # A clean stage: a socket or process number left by a killed pcscd would have the new one refuse to start.
+        raise PcscdUnavailable(f"{socket_directory} cannot be created: {error.strerror}") from error
+    # The socket or PID file of a killed pcscd would prevent the new one from starting.
     for leftover in (SOCKET_NAME, "pcscd.pid"):
         (socket_directory / leftover).unlink(missing_ok=True)
     command = [program, "--foreground", "--config", str(configuration)]
     if private:
-        # Newer ones ask polkit who may use a reader; there is nobody to ask about readers that only we know.
-        offered = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
-        if "--disable-polkit" in offered:
+        # Newer versions ask polkit who may use a reader; it cannot ask anyone about readers that only Kazashi knows.
+        options = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+        if "--disable-polkit" in options:
             command.append("--disable-polkit")
         rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
         namespace = [_program("unshare"), *rights, "--", "sh", "-c", _IN_NAMESPACE, "sh"]
@@ -169,14 +170,14 @@ def start_pcscd(
     while not listens(socket_path):
         if process.poll() is not None or time.monotonic() > deadline:
             running.stop()
-            words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            raise PcscdUnavailable(f"pcscd did not start: {words[0]} (all of it in {log})")
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["its log is empty"]
+            raise PcscdUnavailable(f"pcscd did not start: {lines[-1]} (log: {log})")
         time.sleep(0.01)
     return running
 
 
 def _slots(name: str, port: int) -> list[Endpoint]:
-    """The two slots of one vpcd entry, under the names that pcscd gives them."""
+    """Return the two slots of one vpcd entry, with the names that pcscd gives them."""
     return [Endpoint(f"{name} 00 {number:02d}", "127.0.0.1", port + number) for number in range(2)]
 
 
@@ -188,8 +189,8 @@ def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequenc
     for number, (name, port) in enumerate(zip(readers, ports, strict=True)):
         if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
             raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
-        # vpcd keeps its slots in one static table, so that two readers on one loaded driver would take each other's
-        # place. A copy under another name is loaded apart; a link would not be.
+        # vpcd keeps its slots in one static table, so that two readers on one loaded driver would share its slots. A
+        # copy with another name is loaded separately; a link would not be.
         driver = Path(shutil.copyfile(DRIVER, drivers / f"vpcd-{number:02d}.so"))
         (directory / f"{number:02d}").write_text(
             f'FRIENDLYNAME "{name}"\nDEVICENAME {host}:{port:#06x}\nLIBPATH {driver}\nCHANNELID {port:#06x}\n',
@@ -198,14 +199,14 @@ def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequenc
 
 
 def free_ports(count: int, first: int) -> list[int]:
-    """Return `count` ports from `first` on, each with its successor free. Raises PcscdUnavailable."""
-    found: list[int] = []
+    """Return `count` free ports from `first` on whose next port is free too. Raises PcscdUnavailable."""
+    ports: list[int] = []
     for port in range(first, 65534, 2):
         if _bindable(port) and _bindable(port + 1):
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise PcscdUnavailable(f"no {count} pairs of free ports from {first} on")
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise PcscdUnavailable(f"there are not {count} pairs of free ports from {first} on")
 
 
 def _bindable(port: int) -> bool:
@@ -219,7 +220,7 @@ def _bindable(port: int) -> bool:
 
 
 def listens(path: Path) -> bool:
-    """Whether somebody listens at a unix socket."""
+    """Return whether a process listens on a unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
@@ -229,7 +230,7 @@ def listens(path: Path) -> bool:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
         raise PcscdUnavailable(f"the program {name} is missing; run ./kazashi once, or install its Debian package")
-    return found
+    return path

@@ -1,4 +1,4 @@
-"""A card in a real reader, shown through a slot of ours: what comes in at the slot goes out to the reader, and back."""
+"""A card in a real reader, relayed to a slot: the slot's commands go to the reader, and its responses come back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kazashi.reader_bridge.pcsc import ANY_PROTOCOL, CardHandle, PcscError, conn
 
 
 class RelayedCard:
-    """The card in a PC/SC reader, as another reader holds it. While there is none, neither has the slot one."""
+    """The card in a PC/SC reader, as a card interface. While the reader is empty, so is the slot."""
 
     def __init__(self, reader: str) -> None:
         self._reader = reader
@@ -29,7 +29,7 @@ class RelayedCard:
 
     @property
     def atr(self) -> bytes:
-        """The card's own ATR; a slot asks for it to see whether the card is still there. Raises CardGone."""
+        """The card's own ATR. A slot reads it to find out whether the card is still present. Raises CardGone."""
         try:
             return self._reach().status.atr
         except PcscError as error:
@@ -40,7 +40,7 @@ class RelayedCard:
         self._reach()
 
     def power_off(self) -> None:
-        """Let the card go, without power."""
+        """Disconnect from the card and power it off."""
         self._card = None
         self._stack.close()
 
@@ -53,7 +53,7 @@ class RelayedCard:
             raise self._gone(error) from error
 
     def transmit(self, command: bytes) -> bytes:
-        """The card's answer. Raises CardGone, which the slot passes on as a card that was taken out."""
+        """Return the card's response. Raises CardGone, which the slot reports as a removed card."""
         try:
             return self._reach().transmit(command)
         except PcscError as error:
@@ -62,7 +62,7 @@ class RelayedCard:
     def _reach(self) -> CardHandle:
         if self._card is None:
             try:
-                # Protocols in turn: what offers both is to end up on T=1, as the slot's own cards do.
+                # T=1 first: a card that offers both protocols should use T=1, as the emulated cards do.
                 for protocols in (SCARD_PROTOCOL_T1, ANY_PROTOCOL):
                     try:
                         self._card = self._stack.enter_context(

@@ -1,4 +1,4 @@
-"""A trace played as a card: it answers as the recorded one did."""
+"""A recorded trace as a card that gives the recorded responses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ _OUT_OF_ORDER = Status.INTERNAL_ERROR.to_bytes(2)
 
 
 class ReplayedCard:
-    """The card of a trace, as a reader holds it.
+    """A card interface that replays a trace.
 
-    Strict, it wants the recorded commands in the recorded order, and answers any other with 6F00 until it is put in
-    anew. Lenient, it looks for a command from where it is onwards and then from the beginning, and answers 6D00 to
-    one that was never recorded. `deviations` counts the commands for which it had no answer.
+    In strict mode, it accepts only the recorded commands in the recorded order; after any other command it returns 6F00
+    until it is inserted again. In lenient mode, it searches for a command from its current position to the end and then
+    from the beginning, and returns 6D00 for a command that was not recorded. `deviations` counts the commands without
+    a recorded response.
     """
 
     present = True
 
     def __init__(self, trace: Trace, *, strict: bool) -> None:
-        """Raises BadTrace for a trace without an ATR."""
+        """Replay a trace. Raises BadTrace for a trace without an ATR."""
         self._exchanges: tuple[Recorded, ...] = tuple(line for line in trace.lines if not line.event)
         self._atr = trace.atr
         self._strict = strict
@@ -28,26 +29,26 @@ class ReplayedCard:
         self.rewind()
 
     def rewind(self) -> None:
-        """Begin from the beginning, as a card does that is put in anew."""
+        """Start again from the beginning, as a card does that is inserted again."""
         self._next = 0
         self._lost = False
 
     @property
     def atr(self) -> bytes:
-        """The ATR that the trace begins with."""
+        """The first ATR of the trace."""
         return self._atr
 
     def power_on(self) -> None:
-        """A recorded card has no state that power could change."""
+        """Do nothing: a replayed card has no state that depends on power."""
 
     def power_off(self) -> None:
-        """Nor any that it could lose."""
+        """Do nothing: a replayed card has no state that depends on power."""
 
     def reset(self) -> None:
-        """Nor reset."""
+        """Do nothing: a replayed card has no state that a reset changes."""
 
     def transmit(self, command: bytes) -> bytes:
-        """The recorded answer to a command."""
+        """Return the recorded response to a command; 6F00 (strict) or 6D00 (lenient) if there is none."""
         return self._in_order(command) if self._strict else self._anywhere(command)
 
     def _in_order(self, command: bytes) -> bytes:

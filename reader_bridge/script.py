@@ -1,7 +1,7 @@
-"""Scripts of commands, in the form that pcsc-tools' `scriptor` reads, run on any reader.
+"""Scripts of commands for any reader, in the format of pcsc-tools' `scriptor`.
 
-A line is a command in hexadecimal (with blanks or without; a backslash at its end continues it), `reset`, `exit`, or a
-comment after `#`.
+A line is a command in hexadecimal (with or without spaces; a backslash at the end continues it on the next line),
+`reset`, or `exit`. A comment starts with `#`.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from kazashi.reader_bridge.pcsc import CardHandle
 
 
 class BadScript(Exception):
-    """A line is no command."""
+    """A line of the script is not a command, or the script ends in a continued line."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptStep:
-    """One thing to do: send `command`, or reset the card where it is empty. `line` is where the script says so."""
+    """One step: send `command`, or reset the card if it is empty. `line` is its line number in the script."""
 
     line: int
     command: bytes
 
 
 def read_script(lines: Iterable[str], name: str = "the script") -> list[ScriptStep]:
-    """The steps of a script. Raises BadScript, which names the line."""
+    """Return the steps of a script. Raises BadScript, which names the line."""
     steps: list[ScriptStep] = []
-    held = ""
+    continued = ""
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()
         if text.endswith("\\"):
-            held += text[:-1] + " "
+            continued += text[:-1] + " "
             continue
-        text, held = held + text, ""
-        word = text.strip().lower()
-        if not word:
+        text, continued = continued + text, ""
+        keyword = text.strip().lower()
+        if not keyword:
             continue
-        if word == "exit":
+        if keyword == "exit":
             return steps
-        if word == "reset":
+        if keyword == "reset":
             steps.append(ScriptStep(number, b""))
             continue
         digits = re.sub(r"\s", "", text)
         if not re.fullmatch(r"([0-9A-Fa-f]{2})+", digits):
-            raise BadScript(f"{name} line {number} is no command in hexadecimal: {text.strip()}")
+            raise BadScript(f"{name} line {number} is not a command in hexadecimal: {text.strip()}")
         steps.append(ScriptStep(number, bytes.fromhex(digits)))
-    if held:
-        raise BadScript(f"{name} ends in the middle of a command that a backslash continues")
+    if continued:
+        raise BadScript(f"{name} ends with a backslash, which continues a command on the next line")
     return steps
 
 
 def run_script(card: CardHandle, steps: Iterable[ScriptStep]) -> Iterator[str]:
-    """Carry the steps out; yields what was sent and what came, a line each. Raises PcscError."""
+    """Run the steps and yield one line for each command and one for each response. Raises PcscError."""
     for step in steps:
         if not step.command:
             yield "> RESET"
@@ -64,6 +64,6 @@ def run_script(card: CardHandle, steps: Iterable[ScriptStep]) -> Iterator[str]:
             yield f"< OK: {card.status.atr.hex(' ').upper()}"
             continue
         yield f"> {step.command.hex(' ').upper()}"
-        answer = card.transmit(step.command)
-        meaning = StatusWord(int.from_bytes(answer[-2:])).meaning if len(answer) >= 2 else "no status word"
-        yield f"< {answer.hex(' ').upper()} : {meaning}"
+        response = card.transmit(step.command)
+        meaning = StatusWord(int.from_bytes(response[-2:])).meaning if len(response) >= 2 else "no status word"
+        yield f"< {response.hex(' ').upper()} : {meaning}"

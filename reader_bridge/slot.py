@@ -1,4 +1,4 @@
-"""A slot of a reader: a card may be in it or not, and a reader may be behind it or not."""
+"""A slot of a reader. It may be empty or hold a card, and may or may not be connected to a reader."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _PRESENCE_SECONDS = 0.1
 
 
 class SlotBusy(Exception):
-    """There is a card in the slot already."""
+    """The slot holds a card already, or the card is already in another slot."""
 
 
 class Slot:
-    """One slot. A card that is in it stays in it over restarts of pcscd: the slot connects again by itself.
-
-    Methods may be called from any thread.
-    """
+    """One slot. Its card stays inserted when pcscd restarts: the slot reconnects by itself. Thread-safe."""
 
     def __init__(self, endpoint: AnyEndpoint, *observers: Observer) -> None:
-        """`observers` are called with every exchange, in the slot's own thread, after the answer has gone out."""
+        """Make an empty slot.
+
+        `observers` are called with every exchange, in the slot's own thread, after the response was sent.
+        """
         self.endpoint = endpoint
         self._lock = threading.Lock()
         self._holder: _Holder | None = None
@@ -35,7 +35,7 @@ class Slot:
         return self._holder is not None
 
     def insert(self, interface: Interface) -> None:
-        """Put a card in. Raises SlotBusy where there is one."""
+        """Insert a card. Raises SlotBusy if the slot holds one already."""
         with self._lock:
             if self._holder is not None:
                 raise SlotBusy(f"there is a card in {self.endpoint.reader}; remove it first")
@@ -43,20 +43,20 @@ class Slot:
             self._holder.start()
 
     def remove(self) -> None:
-        """Take the card out, also in the middle of a command. An empty slot stays empty."""
+        """Remove the card, if there is one, even in the middle of a command."""
         with self._lock:
             if self._holder is not None:
                 self._holder.stop()
                 self._holder = None
 
     def wait_until_powered(self, seconds: float) -> bool:
-        """Wait until a reader has given the inserted card power; False if that took too long."""
+        """Wait until a reader has powered the inserted card. Return False after a timeout of `seconds`."""
         holder = self._holder
         return holder is not None and holder.powered.wait(seconds)
 
 
 class _Holder(threading.Thread):
-    """Holds one card to one endpoint until it is stopped, over as many connections as that takes."""
+    """Serves one card at one endpoint until it is stopped, over any number of connections."""
 
     def __init__(self, endpoint: AnyEndpoint, interface: Interface, observers: tuple[Observer, ...]) -> None:
         super().__init__(name=f"slot {endpoint.reader}", daemon=True)
@@ -69,7 +69,7 @@ class _Holder(threading.Thread):
         self._link_lock = threading.Lock()
 
     def run(self) -> None:
-        """Connect, serve, and connect again."""
+        """Connect and serve the card, again and again."""
         while True:
             while not self._interface.present and not self._stopped.wait(_PRESENCE_SECONDS):
                 pass
@@ -88,7 +88,7 @@ class _Holder(threading.Thread):
                 self.powered.clear()
 
     def stop(self) -> None:
-        """Take the card away and wait until nothing talks to it any more."""
+        """Remove the card and wait until it is not in use any more."""
         with self._link_lock:
             self._stopped.set()
             if self._link is not None:

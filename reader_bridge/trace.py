@@ -1,6 +1,6 @@
-"""Traces in files: what went between a reader and a card, one JSON object to a line (docs/traces.md has the format).
+"""APDU trace files: the exchanges between a reader and a card, one JSON object per line (format: docs/traces.md).
 
-A line is written whole and at once, so that a trace which breaks off anywhere still has all lines but the last.
+Each line is written at once, so that a trace that was cut off loses only its last line.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ FORMAT = "kazashi-trace"
 VERSION = 1
 
 _LATEST = 2**32 - 1
-"""In seconds since 1970: what a packet capture can say."""
+"""The latest time in a packet capture, in seconds since 1970."""
 
 _LONGEST = 1e6
-"""In seconds. No card takes longer for an answer than a week."""
+"""In seconds, about 11.6 days. No response takes longer."""
 
 MASK_BYTE = 0x2A
-"""A masked byte where a byte must be had: the asterisk."""
+"""The byte that replaces a masked byte, an asterisk."""
 
 
 class BadTrace(Exception):
-    """What was given is no trace, or a line of it makes no sense."""
+    """The file is not a trace, or a line of it is not valid."""
 
 
 class Recorded(NamedTuple):
-    """One line of a trace. `command` and `response` are hexadecimal, with MASK for masked bytes; of an event that is no
-    command, `event` says what it was, and `response` is the ATR where there is one."""
+    """One line of a trace.
+
+    `command` and `response` are hexadecimal, with MASK for masked bytes. For an event that is not a command, `event`
+    names it, and `response` is the ATR if there is one. `at` is in seconds since 1970.
+    """
 
     at: float
     seconds: float
@@ -45,16 +48,16 @@ class Recorded(NamedTuple):
 
     @property
     def response_bytes(self) -> bytes:
-        """The answer, MASK_BYTE in place of each masked byte."""
+        """The response, with MASK_BYTE for each masked byte."""
         return masked_bytes(self.response)
 
     @property
     def command_bytes(self) -> bytes:
-        """The command, MASK_BYTE in place of each masked byte."""
+        """The command, with MASK_BYTE for each masked byte."""
         return masked_bytes(self.command)
 
     def is_asked_by(self, command: bytes) -> bool:
-        """Whether a command is this one, whatever its masked bytes were."""
+        """Return whether a command matches this one; a masked byte matches any byte."""
         asked = command.hex().upper()
         return len(asked) == len(self.command) and all(
             ours in (theirs, MASK[0]) for ours, theirs in zip(self.command, asked, strict=True)
@@ -63,7 +66,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole trace. `cut_off` says that it ends in the middle of a line, which is left out."""
+    """A trace. `cut_off` says that the file ends in the middle of a line, which is left out."""
 
     reader: str
     masked: bool
@@ -72,18 +75,20 @@ class Trace:
 
     @property
     def atr(self) -> bytes:
-        """The ATR that the card first answered with. Raises BadTrace where the trace holds none."""
+        """The first ATR in the trace. Raises BadTrace if there is none."""
         for line in self.lines:
             if line.event and line.response:
                 return line.response_bytes
-        raise BadTrace("the trace holds no ATR: it began after the card had got power; record it from the insertion on")
+        raise BadTrace(
+            "the trace has no ATR, because it starts after the card was powered; start recording before the insertion"
+        )
 
 
 class TraceWriter:
-    """Writes a trace. Bytes that say something about the holder are masked unless `unmasked`."""
+    """Writes a trace. Bytes that may say something about the holder are masked unless `unmasked` is true."""
 
     def __init__(self, path: Path, reader: str, decoder: Decoder, *, unmasked: bool = False) -> None:
-        """Begin the file; its owner alone may read it. Raises FileExistsError rather than overwrite one."""
+        """Create the file, readable by its owner only. Raises FileExistsError if it exists."""
         self._decoder = decoder
         self._unmasked = unmasked
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -91,7 +96,7 @@ class TraceWriter:
         self._line({"format": FORMAT, "version": VERSION, "reader": reader, "masked": not unmasked})
 
     def write(self, exchange: Exchange) -> Decoded:
-        """Add an exchange; answers it in words."""
+        """Write an exchange, and return it decoded."""
         decoded = self._decoder.decode(exchange)
         line: dict[str, Any] = {"at": round(exchange.at, 6), "seconds": round(exchange.seconds, 6)}
         if exchange.event:
@@ -106,7 +111,7 @@ class TraceWriter:
         return decoded
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> TraceWriter:
@@ -120,7 +125,7 @@ class TraceWriter:
 
 
 def read_trace(path: Path) -> Trace:
-    """A trace from a file. Raises BadTrace, which names the line, and OSError."""
+    """Read a trace from a file. Raises BadTrace, which names the line, and OSError."""
     raw = path.read_bytes()
     lines = raw.split(b"\n")
     cut_off = bool(lines.pop())  # what follows the last newline
@@ -133,32 +138,32 @@ def read_trace(path: Path) -> Trace:
         raise BadTrace(f"{path} is a trace of another version; this program reads version {VERSION}")
     recorded = []
     for number, line in enumerate(lines[1:], start=2):
-        found = _parsed(path, number, line)
+        fields = _parsed(path, number, line)
         try:
-            one = Recorded(
-                float(found["at"]), float(found["seconds"]), str(found.get("command", "")).upper(),
-                str(found.get("response", "")).upper(), str(found.get("words", "")), str(found.get("event", "")),
+            entry = Recorded(
+                float(fields["at"]), float(fields["seconds"]), str(fields.get("command", "")).upper(),
+                str(fields.get("response", "")).upper(), str(fields.get("words", "")), str(fields.get("event", "")),
             )  # fmt: skip
-            masked_bytes(one.command)
-            masked_bytes(one.response)
-            if not (0 <= one.at <= _LATEST and 0 <= one.seconds <= _LONGEST):
-                raise ValueError("no such time")
+            masked_bytes(entry.command)
+            masked_bytes(entry.response)
+            if not (0 <= entry.at <= _LATEST and 0 <= entry.seconds <= _LONGEST):
+                raise ValueError("the time is out of range")
         except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise BadTrace(f"{path} line {number} makes no sense: {error}") from error
-        recorded.append(one)
+            raise BadTrace(f"{path} line {number} is not a valid trace line: {error}") from error
+        recorded.append(entry)
     return Trace(str(header.get("reader", "")), bool(header.get("masked")), tuple(recorded), cut_off)
 
 
 def masked_bytes(hexadecimal: str) -> bytes:
-    """Bytes from hexadecimal, MASK_BYTE in place of each masked one. Raises ValueError."""
+    """Return bytes from hexadecimal, with MASK_BYTE for each masked byte. Raises ValueError."""
     return bytes.fromhex(hexadecimal.replace(MASK, f"{MASK_BYTE:02X}"))
 
 
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadTrace(f"{path} line {number} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadTrace(f"{path} line {number} is no JSON object")
-    return found
+        raise BadTrace(f"{path} line {number} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadTrace(f"{path} line {number} is not a JSON object")
+    return value

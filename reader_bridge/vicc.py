@@ -1,4 +1,4 @@
-"""Where the stock `vicc` of virtualsmartcard is installed. It is GPL-3, and nothing of ours imports it."""
+"""The location of virtualsmartcard's `vicc`. It is licensed under GPL-3, and Kazashi does not import it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ class ViccMissing(Exception):
 
 
 def modules_directory() -> Path:
-    """Where Debian put vicc's modules, which is off the interpreter's path."""
+    """Return the directory of vicc's modules, which Debian installs outside the interpreter's path.
+
+    Raises ViccMissing.
+    """
     listed = subprocess.run(["dpkg", "-L", _PACKAGE], capture_output=True, text=True, check=False).stdout
     for line in listed.splitlines():
         if line.endswith("/virtualsmartcard/VirtualSmartcard.py"):
@@ -23,7 +26,7 @@ def modules_directory() -> Path:
 
 
 def program() -> Path:
-    """The stock program."""
+    """Return the path of the vicc program. Raises ViccMissing."""
     path = Path("/usr/bin/vicc")
     if not path.exists():
         raise ViccMissing(f"{path} is missing; install the Debian package {_PROGRAM_PACKAGE}")

@@ -1,10 +1,10 @@
-"""Our end of vpcd's protocol: a TCP connection over which a virtual reader powers, resets and talks to a card.
+"""The card side of vpcd's protocol: a TCP connection over which a virtual reader powers, resets and uses a card.
 
-Either we dial a reader that listens (vpcd as it usually runs), or a reader dials us: vpcd in dial-out mode, or a phone
-that holds our card to a reader on a desk.
+Either the card side connects to a reader that listens (vpcd's usual mode), or a reader connects to it: vpcd in dial-out
+mode, or a phone that presents the card to a real reader.
 
-Each message is a two-byte length and a body. A body of one byte is a control (0 power off, 1 power on, 2 reset, 4 the
-ATR, please), any other is a command APDU. Only the ATR and commands are answered.
+Each message is a two-byte length and a body. A body of one byte is a control (0 power off, 1 power on, 2 reset, 4 get
+ATR); any other body is a command APDU. Only the ATR request and commands get a response.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 _UNNOTICED_SECONDS = 0.7
-"""pcscd looks for a card every 0.4 s, and gives one that it notices power in the same moment."""
+"""pcscd polls for a card every 0.4 s, and powers a new card as soon as it notices it."""
 
 
 _SILENCE_SECONDS = 2.0
-"""After a control, vpcd goes on looking for the card every 0.4 s. Silence means that it waits for an answer."""
+"""After a control, vpcd goes on polling for the card every 0.4 s. Silence means that it waits for a response."""
 
 
 _LONGEST = 0xFFFF
 
 
 class Control(Enum):
-    """What vpcd asks for in a message of one byte."""
+    """A message of one byte from vpcd."""
 
     POWER_OFF = 0
     POWER_ON = 1
@@ -45,13 +45,13 @@ class Control(Enum):
 
 
 class LinkState(Enum):
-    """What the host at the other end has done with the card."""
+    """The state of the card as the host knows it."""
 
-    UNNOTICED = "the card was put in, and has never been given power"
-    OFF = "the card was given power, and has it no more"
-    STARTING = "the card has power, and its ATR was not asked for yet"
-    STARTED = "the ATR was sent, and nothing has come since"
-    RUNNING = "the card has power, and is in use"
+    UNNOTICED = "the card was inserted and has not been powered yet"
+    OFF = "the card was powered and then powered off"
+    STARTING = "the card has power, and its ATR was not requested yet"
+    STARTED = "the ATR was sent, and nothing was received since"
+    RUNNING = "the card has power and is in use"
 
     @property
     def powered(self) -> bool:
@@ -60,10 +60,11 @@ class LinkState(Enum):
 
 
 class Exchange(NamedTuple):
-    """One command and its answer: when it came (seconds since the epoch), how long the card took, both as bytes.
+    """One command and its response, or another event.
 
-    Or something else that happened to the card: then `event` says what, `command` is empty, and `response` is the ATR
-    where the card got power. A tuple, because one is made for every command.
+    `at` is when the command was received, in seconds since the epoch; `seconds` is how long the card took. For an event
+    that is not a command, `event` names it, `command` is empty, and `response` is the ATR if the card has power. This
+    is a tuple because one is made for every command.
     """
 
     at: float
@@ -76,22 +77,21 @@ class Exchange(NamedTuple):
 EVENTS = {Control.POWER_ON: "power on", Control.POWER_OFF: "power off", Control.RESET: "reset"}
 INSERTED, REMOVED = "inserted", "removed"
 FORGETTING = {*EVENTS.values(), INSERTED, REMOVED}
-"""Events after which nothing is selected on a card any more."""
+"""Events that clear what is selected on a card."""
 
 
 Observer = Callable[[Exchange], None]
 
 
 class ReaderGone(Exception):
-    """vpcd closed the connection, or could not be reached."""
+    """The connection to vpcd was closed, or the card must be removed from it."""
 
 
 class VpcdLink:
-    """One card held to one slot of vpcd. `serve` runs in a thread of its own until `cut`.
+    """The connection of one card to one slot of vpcd. `serve` runs in its own thread until `cut` is called.
 
-    `patient` is for a host that dialled us, and need not be pcscd: it may be silent for as long as it likes, never
-    ask for the ATR, and send a command to a card that it forgot to power, as a phone does that meets its second
-    reader.
+    `tolerates_silence` is for a host that dialled in, which may not be pcscd: it may be silent for any time, never
+    request the ATR, and send a command to a card that it did not power, as a phone does at its second reader.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class VpcdLink:
         self._observers = observers
         self._buffer = bytearray(2 * (2 + 0xFFFF))
         self._view = memoryview(self._buffer)
-        self._held = 0  # bytes received and not yet taken
+        self._buffered = 0  # bytes received and not yet consumed
         self._first_poll: float | None = None
         self._state = LinkState.UNNOTICED
-        self._patient = tolerates_silence
+        self._tolerates_silence = tolerates_silence
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self, on_power: Callable[[], None] = lambda: None) -> None:
-        """Answer vpcd until it goes away (ReaderGone). `on_power` is called once pcscd knows of the card.
+        """Serve vpcd until the connection ends; then raise ReaderGone. `on_power` is called once pcscd knows the card.
 
-        That is with the first message after power and the ATR that follows: pcscd powers a card and looks for it
-        again in one thread, and in between it tells its clients.
+        That is at the first message after power-on and the ATR request that follows it: pcscd powers a card and polls
+        for it again in one thread, and notifies its clients in between.
         """
         try:
             while True:
@@ -126,7 +126,7 @@ class VpcdLink:
                     self._state = LinkState.RUNNING
                     on_power()
                 if len(message) != 1:
-                    if self._patient and not self._state.powered:
+                    if self._tolerates_silence and not self._state.powered:
                         self._interface.power_on()
                         self._state = LinkState.RUNNING
                         on_power()
@@ -143,7 +143,7 @@ class VpcdLink:
             self._sock.close()
 
     def _control(self, code: int) -> None:
-        """Power or reset; vpcd expects no answer."""
+        """Handle a power or reset control. vpcd expects no response."""
         match code:
             case Control.POWER_OFF.value:
                 self._interface.power_off()
@@ -158,75 +158,78 @@ class VpcdLink:
             case _:
                 _log.warning("vpcd sent the unknown control %02X", code)
                 return
-        if not self._patient:
-            self._hurry()
+        if not self._tolerates_silence:
+            self._expect_message()
         for observer in self._observers:
             observer(Exchange(time.time(), 0.0, b"", self._interface.atr, EVENTS[Control(code)]))
 
-    def _hurry(self) -> None:
-        """Expect the next message soon."""
-        # A client may have sent this one byte as a command: on the wire they look the same, and vpcd would wait for
-        # its answer for ever, with the reader locked. Should it fall silent now, the card is taken out for a moment,
-        # which the client is told of.
+    def _expect_message(self) -> None:
+        """Set a timeout for the next message."""
+        # A client may have sent this one byte as a command. The two look the same on the wire, and vpcd would wait for
+        # a response forever, with the reader locked. If vpcd is silent now, the card is removed for a moment, which
+        # the client can see.
         self._sock.settimeout(_SILENCE_SECONDS)
 
     def _polled(self) -> None:
-        """The ATR was asked for: after power, or to see whether there is a card.
+        """Handle a request for the ATR, which vpcd sends after power-on and to poll for the card.
 
-        A client's command that meets the gap between two cards has vpcd drop the old one at once, and it may find
-        the new one before pcscd has looked: pcscd then never learns of the change, and never gives the new card
-        power. A card that is looked at again and again without power is therefore taken out once more.
+        A client's command between two cards makes vpcd drop the old one at once, and vpcd may find the new one before
+        pcscd polls again. pcscd then never learns of the change and never powers the new card. A card that is polled
+        repeatedly without being powered is therefore removed once more.
         """
         if self._state is LinkState.STARTING:
             self._state = LinkState.STARTED
         if self._first_poll is None:
             self._first_poll = time.monotonic()
         if self._unnoticed and time.monotonic() - self._first_poll > _UNNOTICED_SECONDS:
-            raise ReaderGone("pcscd has not noticed that there is a new card")
+            raise ReaderGone("pcscd has not noticed the new card")
 
     @property
     def _unnoticed(self) -> bool:
-        """Whether pcscd, which gives power to every card that it notices, has not noticed this one."""
-        return self._state is LinkState.UNNOTICED and not self._patient
+        """Whether pcscd has not noticed this card yet; it powers every card that it notices."""
+        return self._state is LinkState.UNNOTICED and not self._tolerates_silence
 
     def cut(self) -> None:
-        """Take the card away at once, whatever it is doing. `serve` then ends."""
-        with contextlib.suppress(OSError):  # it may be gone already
+        """Remove the card at once, even in the middle of a command. `serve` then ends."""
+        with contextlib.suppress(OSError):  # the connection may be closed already
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, command: bytes) -> None:
         if self._unnoticed:
-            raise ReaderGone("pcscd has not noticed that there is a new card")
+            raise ReaderGone("pcscd has not noticed the new card")
         at, begun = time.time(), time.perf_counter()
         response = self._interface.transmit(command)
         seconds = time.perf_counter() - begun
         if not 0 < len(response) <= _LONGEST:
-            # vpcd would wait for an answer of nothing for ever, and a longer one is no message of its.
-            raise ReaderGone(f"a card that answers {len(response)} bytes is none")
+            # vpcd would wait forever after an empty response, and a longer one does not fit in a message.
+            raise ReaderGone(f"a response of {len(response)} bytes cannot be sent to vpcd")
         self._send(response)
         for observer in self._observers:
             observer(Exchange(at, seconds, command, response))
         if not self._interface.present:
-            raise ReaderGone("the card was torn out after its answer")
+            raise ReaderGone("the card was removed after its response")
 
     def _receive(self) -> bytes:
-        """The next message. vpcd writes length and body apart and waits, with Nagle's algorithm, for the first to be
-        acknowledged; so every read asks for immediate acknowledgement anew, or each APDU would cost some 43 ms."""
-        buffer, held = self._buffer, self._held
-        while held < 2 or held < 2 + (buffer[0] << 8 | buffer[1]):
+        """Return the next message.
+
+        vpcd writes length and body separately and, with Nagle's algorithm, waits for the acknowledgement of the first.
+        Every read therefore requests immediate acknowledgement; otherwise each APDU would take some 43 ms longer.
+        """
+        buffer, size = self._buffer, self._buffered
+        while size < 2 or size < 2 + (buffer[0] << 8 | buffer[1]):
             if _QUICKACK is not None:
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            count = self._sock.recv_into(self._view[held:])
+            count = self._sock.recv_into(self._view[size:])
             if not count:
                 raise ReaderGone("vpcd closed the connection")
-            held += count
+            size += count
         end = 2 + (buffer[0] << 8 | buffer[1])
-        if self._sock.gettimeout() is not None:  # the message that was expected soon has come
+        if self._sock.gettimeout() is not None:  # the expected message has arrived
             self._sock.settimeout(None)
         message = bytes(self._view[2:end])
-        self._held = held - end
-        if self._held:
-            buffer[: self._held] = buffer[end:held]
+        self._buffered = size - end
+        if self._buffered:
+            buffer[: self._buffered] = buffer[end:size]
         return message
 
     def _send(self, body: bytes) -> None:

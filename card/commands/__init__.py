@@ -1,4 +1,4 @@
-"""The commands of the card, a module for each family, and the one table that finds them by class and instruction."""
+"""The card's commands, one module for each family, and the table of their handlers."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ HANDLERS: dict[int, Handler] = {
     Instruction.SET_SESSION_KEY: set_session_key,
     Instruction.LAST_COMMAND_INDICATOR: last_command_indicator,
 }
-"""Handlers by instruction. A handler answers the data of its response, or raises a Refusal."""
+"""Handlers by class and instruction. A handler returns the data of its response, or raises CommandRejected."""

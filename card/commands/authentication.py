@@ -18,7 +18,7 @@ from kazashi.card.session import Session
 
 
 def get_challenge(session: Session, command: CommandApdu) -> bytes:
-    """`00 84 00 00 Le`: 1 to 256 random bytes. Measured: the extended form is refused."""
+    """`00 84 00 00 Le`: return 1 to 256 random bytes. Real cards were measured to reject the extended form."""
     if command.p1 or command.p2:
         raise WrongParameters
     if command.data or command.le is None:
@@ -30,7 +30,7 @@ def get_challenge(session: Session, command: CommandApdu) -> bytes:
 
 
 def internal_authenticate(session: Session, command: CommandApdu) -> bytes:
-    """`00 88 00 P2 Lc challenge Le`: 1 to 255 bytes, signed as a message (SHA-256, PKCS#1 v1.5), without a PIN."""
+    """`00 88 00 P2 Lc challenge Le`: sign a challenge of 1 to 255 bytes (SHA-256, PKCS#1 v1.5) without a PIN."""
     if command.p1:
         raise WrongParameters
     file = session.referenced(command.p2)
@@ -46,7 +46,7 @@ def internal_authenticate(session: Session, command: CommandApdu) -> bytes:
 
 
 def external_authenticate(session: Session, command: CommandApdu) -> bytes:
-    """`00 82`: for the issuer's terminals. No key for it is known, so no answer to the challenge is right."""
+    """`00 82`: always rejected. It is for the issuer's terminals, whose keys are not public."""
     if not command.data:
         raise WrongLength
     if not session.challenge_given:

@@ -1,4 +1,4 @@
-"""The commands that serve the issuer and certified terminals: the card knows them, and declines without their keys."""
+"""Commands for the issuer and certified terminals. The card knows them, and rejects them without their keys."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kazashi.card.session import Session
 
 
 def issuer_only(session: Session, command: CommandApdu) -> bytes:
-    """The JICSAP system commands, open to an authenticated issuer alone."""
+    """Reject a JICSAP system command, which only an authenticated issuer may use."""
     raise SecurityStatusNotSatisfied
 
 
 def set_public_ic_key(session: Session, command: CommandApdu) -> bytes:
-    """`80 A2 06|00 C1`: a terminal's certificate, in two parts. No terminal certificate exists outside."""
+    """`80 A2 06|00 C1`: always rejected. It takes a terminal certificate in two parts, and none are public."""
     if command.p1 not in (0x00, 0x06) or command.p2 != 0xC1:
         raise WrongParameters
     raise SecurityStatusNotSatisfied
 
 
 def set_session_key(session: Session, command: CommandApdu) -> bytes:
-    """`80 AE`: would open secure messaging in the text application, which this card does not offer."""
+    """`80 AE`: always rejected. It opens secure messaging in the text application, which the emulation lacks."""
     rule = session.application.session_key
     if rule is SessionKeyRule.REFUSED:
         raise SessionKeyRejected
@@ -39,5 +39,5 @@ def set_session_key(session: Session, command: CommandApdu) -> bytes:
 
 
 def last_command_indicator(session: Session, command: CommandApdu) -> bytes:
-    """`80 FC 00 00`: a phone takes it; the plastic card calls it a wrong length."""
+    """`80 FC 00 00`: rejected as a wrong length, as by the plastic card; a phone accepts it."""
     raise WrongLength

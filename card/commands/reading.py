@@ -18,9 +18,10 @@ from kazashi.card.session import Session
 
 
 def read_binary(session: Session, command: CommandApdu) -> bytes:
-    """`00 B0`: from a 15-bit offset of the current file, or with P1 80 + n from an 8-bit offset of file n.
+    """`00 B0`: read from a 15-bit offset in the current file, or with P1 80 + n from an 8-bit offset in file n.
 
-    Answers what there is up to Le bytes, never nothing; without an Le as with Le 00, which one client relies on.
+    Returns 1 to Le bytes, fewer than Le at the end of the file. A missing Le counts as Le 00, because one client
+    relies on it.
     """
     _, _, p1, p2, data, le, _ = command
     if data:
@@ -44,7 +45,7 @@ def read_binary(session: Session, command: CommandApdu) -> bytes:
 
 
 def read_record(session: Session, command: CommandApdu) -> bytes:
-    """`00 B2 n P2`: record n of the current file (P2 04) or of the file of short identifier P2 >> 3."""
+    """`00 B2 n P2`: read record n of the current file (P2 04) or of the file with short identifier P2 >> 3."""
     if command.data:
         raise WrongLength
     short, mode = command.p2 >> 3, command.p2 & 0x07
@@ -66,7 +67,7 @@ def read_record(session: Session, command: CommandApdu) -> bytes:
 
 
 def get_data(session: Session, command: CommandApdu) -> bytes:
-    """`00 CA`: the data object whose tag is P1 P2. An Le too small for the whole object is a wrong length."""
+    """`00 CA`: return the data object whose tag is P1 P2. Le must be large enough for the whole object."""
     if command.data:
         raise WrongLength
     value = session.application.objects.get(command.p1 << 8 | command.p2)

@@ -16,7 +16,10 @@ _FIRST_WITH_FCI, _NEXT_WITH_FCI, _FIRST_SILENT, _NEXT_SILENT = 0x00, 0x02, 0x0C,
 
 
 def select(session: Session, command: CommandApdu) -> bytes:
-    """`00 A4 P1 P2`: P1 04 an application by name, 02 a file of it, 00 the master file that this card lacks."""
+    """`00 A4 P1 P2`: with P1 04 select an application by its AID, with 02 a file of the current application.
+
+    P1 00 is for a master file, which this card lacks.
+    """
     match command.p1:
         case 0x04:
             return _application(session, command)
@@ -32,13 +35,13 @@ def _application(session: Session, command: CommandApdu) -> bytes:
         raise WrongParameters
     if not command.data:
         raise FileOrApplicationNotFound
-    found = _match(session, command.data, after_current=command.p2 in (_NEXT_WITH_FCI, _NEXT_SILENT))
-    session.enter(found)
-    return _fci(command, Tlv(DF_NAME, found.aid))
+    application = _match(session, command.data, after_current=command.p2 in (_NEXT_WITH_FCI, _NEXT_SILENT))
+    session.enter(application)
+    return _fci(command, Tlv(DF_NAME, application.aid))
 
 
 def _match(session: Session, name: bytes, *, after_current: bool) -> Application:
-    """The first application whose name begins with these bytes; with `after_current` the first behind this one."""
+    """Return the first application whose AID begins with `name`; with `after_current`, the first after the current."""
     candidates = session.card.applications
     if after_current:
         candidates = candidates[candidates.index(session.application) + 1 :]
@@ -61,8 +64,8 @@ def _file(session: Session, command: CommandApdu) -> bytes:
 
 
 def _master_file(session: Session, command: CommandApdu) -> bytes:
-    # Measured: no identifier is found in this way, and without one the command does nothing, but is accepted only
-    # while an application is current.
+    # Measured: no identifier is found with P1 00. Without an identifier, the command does nothing; it is accepted only
+    # while an application other than the card manager is current.
     if command.p2 not in (_FIRST_WITH_FCI, _FIRST_SILENT):
         raise WrongParameters
     if command.data:
@@ -73,7 +76,7 @@ def _master_file(session: Session, command: CommandApdu) -> bytes:
 
 
 def _fci(command: CommandApdu, content: Tlv) -> bytes:
-    """File control information where it is asked for: by P2 and by an Le."""
+    """Return file control information if both P2 and an Le request it, otherwise nothing."""
     if command.p2 in (_FIRST_SILENT, _NEXT_SILENT) or command.le is None:
         return b""
     return Tlv.of(FCI_TEMPLATE, [content]).encode()[: command.le]

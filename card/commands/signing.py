@@ -1,4 +1,4 @@
-"""COMPUTE DIGITAL SIGNATURE, with each of the six ways that were measured for its P1."""
+"""COMPUTE DIGITAL SIGNATURE, with the six values of P1 that were measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _digest(data: bytes) -> bytes:
 
 
 def _verbatim(key: PrivateKey, data: bytes) -> bytes:
-    # Clients pass a DigestInfo here. The card does not look inside: a malformed one is signed like any other bytes.
+    # Clients pass a DigestInfo. The card does not parse it: a malformed one is signed like any other bytes.
     if len(data) > key.max_verbatim:
         raise WrongLength
     return key.sign_verbatim(data)
@@ -40,12 +40,12 @@ _WAYS: dict[int, Callable[[PrivateKey, bytes], bytes]] = {
     0x04: lambda key, data: key.sign_digest_pss(_digest(data)),
     0x05: lambda key, data: key.sign_digest_pss(sha256(data).digest()),
 }
-"""By P1: 00 the bytes as they are, 01 a message's bare hash, 02 a SHA-256 hash and 03 a message with DigestInfo,
-04 a hash and 05 a message with PSS."""
+"""What is signed, by P1: 00 the bytes as they are, 01 a message's hash without DigestInfo, 02 a SHA-256 hash and 03 a
+message with DigestInfo, 04 a hash and 05 a message with PSS."""
 
 
 def compute_digital_signature(session: Session, command: CommandApdu) -> bytes:
-    """`80 2A P1 P2 Lc data Le`: P2 names the key as in VERIFY, or is 00 for the application's default key."""
+    """`80 2A P1 P2 Lc data Le`: sign data. P2 names the key as in VERIFY; 00 is the application's default key."""
     way = _WAYS.get(command.p1)
     if way is None:
         raise WrongParameters

@@ -1,4 +1,4 @@
-"""VERIFY, CHANGE REFERENCE DATA and CHANGE KEY: everything that a client may do with a PIN."""
+"""VERIFY, CHANGE REFERENCE DATA and CHANGE KEY, the commands for PINs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from kazashi.card.session import Session
 
 
 def verify(session: Session, command: CommandApdu) -> bytes:
-    """`00 20 00 P2 [Lc pin]`. Without a PIN it asks for the tries left, which costs none and clears nothing."""
+    """`00 20 00 P2 [Lc pin]`: verify a PIN.
+
+    Without a PIN, it queries the retries left, and changes neither the counter nor the security status.
+    """
     if command.p1:
         raise WrongParameters
     file = session.referenced(command.p2)
@@ -37,7 +40,7 @@ def verify(session: Session, command: CommandApdu) -> bytes:
 
 
 def _compare(session: Session, file: PinFile, offered: bytes) -> None:
-    """Spend a try, then compare, then give the try back: in that order, so that no power cut makes a guess free."""
+    """Decrement the counter, compare, reset the counter: in this order, so that no power cut makes a guess free."""
     store, reference = session.store, session.reference(file)
     if store.pin(reference).tries_left == 0:
         raise PinBlocked
@@ -50,14 +53,14 @@ def _compare(session: Session, file: PinFile, offered: bytes) -> None:
 
 
 def change_reference_data(session: Session, command: CommandApdu) -> bytes:
-    """`00 24 01 P2 Lc new`, after the PIN was verified. The counter is full afterwards, the PIN stays verified."""
+    """`00 24 01 P2 Lc new`: change a verified PIN. It stays verified, and its retry counter is reset."""
     if command.p1 != 1:
         raise WrongParameters
     return _replace(session, command, PinChange.CHANGE_REFERENCE_DATA)
 
 
 def change_key(session: Session, command: CommandApdu) -> bytes:
-    """`80 32 00 P2 Lc new`: the same for the PINs of the common and the juki application."""
+    """`80 32 00 P2 Lc new`: change a verified PIN of the common or the juki application."""
     if command.p1:
         raise WrongParameters
     return _replace(session, command, PinChange.CHANGE_KEY)

@@ -1,1 +1,1 @@
-"""What a reader and the card in it do, looked at from a PC/SC client: read-only unless told otherwise."""
+"""Checks of a reader and its card, as a PC/SC client sees them. They are read-only unless PINs are given."""

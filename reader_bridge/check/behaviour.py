@@ -1,5 +1,4 @@
-"""Checks of what the reader does: ATR and protocol, time, resets, long commands, commands of its own, several
-clients."""
+"""Checks of the reader: ATR and protocol, time, resets, long commands, its own commands, and several clients."""
 
 from __future__ import annotations
 
@@ -48,16 +47,16 @@ _TIMED = 15
 def _atr(probe: Probe, findings: Findings) -> None:
     atr = probe.card.status.atr
     findings.expect(atr[:1].hex().upper(), "3B|3F", "first byte")
-    findings.require(2 <= len(atr) <= 33, "it has 2 to 33 bytes")
+    findings.require(2 <= len(atr) <= 33, "the ATR has 2 to 33 bytes")
     try:
         form = AtrForm.of(atr)
-    except NotApplicable as broken:
-        findings.wrong.append(str(broken))
+    except NotApplicable as error:
+        findings.wrong.append(str(error))
         return
     findings.note("protocols offered: " + ", ".join(f"T={number}" for number in sorted(form.offered)))
-    findings.require(len(atr) == form.length, f"it has the {form.length} bytes that it announces")
+    findings.require(len(atr) == form.length, f"the ATR has the {form.length} bytes that it announces")
     if form.check_byte:
-        findings.require(not reduce(lambda a, b: a ^ b, atr[1:]), "its check byte is right")
+        findings.require(not reduce(lambda a, b: a ^ b, atr[1:]), "the check byte is right")
 
 
 def _known_atr(probe: Probe, findings: Findings) -> None:
@@ -65,12 +64,13 @@ def _known_atr(probe: Probe, findings: Findings) -> None:
     findings.note(f"{KNOWN_ATRS.get(atr, 'unknown')}: {atr.hex().upper()}")
     if atr not in KNOWN_ATRS:
         findings.wrong.append(
-            "clients that go by the ATR will not know this card; some readers put a random number of the card into it"
+            "clients that recognise cards by the ATR will not know this card; some readers put a random number of the"
+            " card into the ATR"
         )
 
 
 def _protocol(probe: Probe, findings: Findings) -> None:
-    findings.expect(_PROTOCOLS.get(probe.card.status.protocol, "neither"), "T=1", "in use")
+    findings.expect(_PROTOCOLS.get(probe.card.status.protocol, "neither"), "T=1", "protocol in use")
 
 
 def _attributes(probe: Probe, findings: Findings) -> None:
@@ -80,12 +80,12 @@ def _attributes(probe: Probe, findings: Findings) -> None:
         try:
             value = probe.card.attribute(number)
         except PcscError:
-            findings.note(f"{what}: not told")
+            findings.note(f"{what}: not available")
             continue
         if number == SCARD_ATTR_MAXINPUT:
             findings.note(f"{what}: {int.from_bytes(value, 'little')} bytes")
         elif number == SCARD_ATTR_ATR_STRING:
-            findings.require(value == probe.card.status.atr, "the ATR is the same wherever it is asked for")
+            findings.require(value == probe.card.status.atr, "the ATR attribute is the ATR of the card's status")
         else:
             findings.note(f"{what}: {value.rstrip(bytes(1)).decode('utf-8', 'replace')}")
 
@@ -93,11 +93,11 @@ def _attributes(probe: Probe, findings: Findings) -> None:
 def _features(probe: Probe, findings: Findings) -> None:
     findings.only_observes = True
     try:
-        told = probe.card.control(_FEATURE_REQUEST)
+        features = probe.card.control(_FEATURE_REQUEST)
     except PcscError:
-        findings.note("features: none told")
+        findings.note("features: not available")
         return
-    tags = [told[at] for at in range(0, len(told) - 5, 6)]
+    tags = [features[at] for at in range(0, len(features) - 5, 6)]
     findings.note("features: " + (", ".join(_FEATURES.get(tag, f"number {tag}") for tag in tags) or "none"))
 
 
@@ -117,31 +117,31 @@ def _pseudo_commands(probe: Probe, findings: Findings) -> None:
 def _timing(command: bytes, before: tuple[bytes, ...], what: str) -> Callable[[Probe, Findings], None]:
     def look(probe: Probe, findings: Findings) -> None:
         findings.only_observes = True
-        for preparing in before:
-            probe.transmit(preparing)
-        taken = []
+        for preparation in before:
+            probe.transmit(preparation)
+        milliseconds = []
         for _ in range(_TIMED):
             begun = time.perf_counter()
-            answer = probe.transmit(command)
-            taken.append((time.perf_counter() - begun) * 1000)
-        findings.note(f"{what}: {answered(answer)}")
-        findings.measured = {"median ms": median(taken), "longest ms": max(taken)}
+            response = probe.transmit(command)
+            milliseconds.append((time.perf_counter() - begun) * 1000)
+        findings.note(f"{what}: {answered(response)}")
+        findings.measured = {"median ms": median(milliseconds), "longest ms": max(milliseconds)}
 
     return look
 
 
 def _cold_start_time(probe: Probe, findings: Findings) -> None:
     findings.only_observes = True
-    taken = []
+    milliseconds = []
     for _ in range(3):
         begun = time.perf_counter()
         probe.cold_start()
-        taken.append((time.perf_counter() - begun) * 1000)
-    findings.measured = {"median ms": median(taken)}
+        milliseconds.append((time.perf_counter() - begun) * 1000)
+    findings.measured = {"median ms": median(milliseconds)}
 
 
 def _reset(disposition: int, keeps: bool | None) -> Callable[[Probe, Findings], None]:
-    """Whether the selected file is still there after a reconnection; `keeps` None where cards are known to differ."""
+    """Return a check whether the file is still selected after reconnecting; `keeps` is None if cards may differ."""
 
     def look(probe: Probe, findings: Findings) -> None:
         probe.transmit(SELECT_JPKI)
@@ -170,12 +170,12 @@ def _others_are_told(probe: Probe, findings: Findings) -> None:
         probe.card.reconnect(SCARD_RESET_CARD)
         try:
             other.transmit(SELECT_CARD_MANAGER)
-            told = False
+            notified = False
         except PcscError as error:
-            told = error.code == SCARD_W_RESET_CARD & 0xFFFFFFFF
-        findings.require(told, "another client's next command fails, and says that the card was reset")
+            notified = error.code == SCARD_W_RESET_CARD & 0xFFFFFFFF
+        findings.require(notified, "another client's next command fails with SCARD_W_RESET_CARD")
         other.reconnect(SCARD_LEAVE_CARD)
-        findings.require(len(other.transmit(SELECT_CARD_MANAGER)) >= 2, "it reconnects and goes on")
+        findings.require(len(other.transmit(SELECT_CARD_MANAGER)) >= 2, "the other client can reconnect and go on")
         other.disconnect()
 
 
@@ -184,14 +184,14 @@ def _extended_read(probe: Probe, findings: Findings) -> None:
     probe.send("00A4020C02000B")
     answer = probe.send("00B00000000000")
     whole = len(answer) > 258 and answer[-2:] == _SUCCESS
-    findings.require(whole, "a whole certificate is read at once")
+    findings.require(whole, "a certificate is read with one command")
     if whole:
         size = int.from_bytes(answer[2:4]) + 4
-        findings.require(len(answer) >= size + 2, "nothing of it is missing")
+        findings.require(len(answer) >= size + 2, "the certificate is complete")
 
 
 def _extended_command(probe: Probe, findings: Findings) -> None:
-    """How long a command the reader carries. Its answer does not matter: the name is nobody's."""
+    """Find the longest command that the reader passes on. The response does not matter: no application has the name."""
     largest = 255
     for size in _EXTENDED_SIZES:
         try:
@@ -203,10 +203,10 @@ def _extended_command(probe: Probe, findings: Findings) -> None:
             probe.card.reconnect(SCARD_UNPOWER_CARD)
             break
         findings.note(f"{size} bytes: {answered(answer)}")
-        if answer[-2:] == b"\x67\x00":  # what a reader says that does not pass it on
+        if answer[-2:] == b"\x67\x00":  # the response of a reader that does not pass the command on
             break
         largest = size
-    findings.require(largest >= 307, "a command with 307 bytes of data passes, the longest that clients send")
+    findings.require(largest >= 307, "a command with 307 bytes of data, the longest of known clients, is passed on")
 
 
 def _extended_challenge(probe: Probe, findings: Findings) -> None:
@@ -220,63 +220,63 @@ def _shared(probe: Probe, findings: Findings) -> None:
         probe.transmit(SELECT_JPKI)
         probe.transmit(_SELECT_TOKEN)
         findings.require(other.transmit(bytes.fromhex("00B0000004"))[-2:] == _SUCCESS,
-                         "a second client finds the file that the first has selected")  # fmt: skip
+                         "a second client can read the file that the first has selected")  # fmt: skip
         other.disconnect()
 
 
 _LOOKS, _LOOK_SECONDS = 50, 0.01
-"""How often, and how far apart, it is looked whether a second client gets its answer during a transaction."""
+"""How often, and at which interval, to look for a response to a second client during a transaction."""
 
 
 def _transaction(probe: Probe, findings: Findings) -> None:
     with context() as established:
         other = connect(established, probe.reader)
-        answered_at: list[float] = []
+        responded_at: list[float] = []
 
-        def ask() -> None:
-            with suppress(PcscError):  # the card may be gone by then, which this thread is not the one to tell
+        def send() -> None:
+            with suppress(PcscError):  # the card may be gone by then, which the main thread reports
                 other.transmit(SELECT_CARD_MANAGER)
-                answered_at.append(time.monotonic())
+                responded_at.append(time.monotonic())
 
-        asking = threading.Thread(target=ask, name="concurrency.transaction (ask)", daemon=True)
+        sender = threading.Thread(target=send, name="concurrency.transaction (second client)", daemon=True)
         probe.card.begin()
         try:
-            asking.start()
-            for _ in range(_LOOKS):  # a count, and no time: a recording is replayed with as many commands
-                if not answered_at:
+            sender.start()
+            for _ in range(_LOOKS):  # a count instead of a time, so that a replayed recording has as many commands
+                if not responded_at:
                     probe.transmit(SELECT_CARD_MANAGER)
-                    asking.join(_LOOK_SECONDS)
-            held = not answered_at
+                    sender.join(_LOOK_SECONDS)
+            waited = not responded_at
         finally:
             with suppress(PcscError):
                 probe.card.end()
-            asking.join(5)
-        findings.require(held, "a second client's command waits for the end of the transaction")
-        findings.require(bool(answered_at), "and is answered after it")
+            sender.join(5)
+        findings.require(waited, "a second client's command waits for the end of the transaction")
+        findings.require(bool(responded_at), "the second client gets a response after the transaction")
         other.disconnect()
 
 
 def _exclusive(probe: Probe, findings: Findings) -> None:
     probe.card.disconnect(SCARD_LEAVE_CARD)
     with context() as established:
-        alone = connect(established, probe.reader, SCARD_SHARE_EXCLUSIVE)
+        exclusive = connect(established, probe.reader, SCARD_SHARE_EXCLUSIVE)
         try:
-            refused = False
+            rejected = False
             try:
                 connect(established, probe.reader).disconnect()
             except PcscError as error:
-                refused = error.code == SCARD_E_SHARING_VIOLATION & 0xFFFFFFFF
+                rejected = error.code == SCARD_E_SHARING_VIOLATION & 0xFFFFFFFF
         finally:
-            alone.disconnect()
+            exclusive.disconnect()
     with context() as established:
         connect(established, probe.reader).disconnect()
-    findings.require(refused, "while one client has the card to itself, another is refused")
+    findings.require(rejected, "while one client has exclusive access, another client is rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class AtrForm:
-    """What an ATR says of its own form (ISO 7816-3, 8.2): the protocols it offers, whether it ends in a check byte,
-    and how long it is."""
+    """What an ATR says about its form (ISO 7816-3, 8.2): the protocols it offers, whether it ends in a check byte,
+    and its length in bytes."""
 
     offered: frozenset[int]
     check_byte: bool
@@ -284,16 +284,16 @@ class AtrForm:
 
     @classmethod
     def of(cls, atr: bytes) -> AtrForm:
-        """The form of an ATR. Raises NotApplicable for one that breaks off within its interface bytes."""
+        """Return the form of an ATR. Raises NotApplicable for one that ends in its interface bytes."""
         offered: set[int] = set()
-        at, mark = 2, atr[1] if len(atr) > 1 else 0
-        while mark & 0x80:
-            at += bin(mark >> 4).count("1")  # TA, TB, TC, and the TD that says what follows
-            mark = atr[at - 1] if at <= len(atr) else 0
-            offered.add(mark & 0x0F)
-        at += bin(mark >> 4).count("1")
+        at, indicator = 2, atr[1] if len(atr) > 1 else 0
+        while indicator & 0x80:
+            at += bin(indicator >> 4).count("1")  # TA, TB, TC, and the TD that says what follows
+            indicator = atr[at - 1] if at <= len(atr) else 0
+            offered.add(indicator & 0x0F)
+        at += bin(indicator >> 4).count("1")
         if at > len(atr):
-            raise NotApplicable("the ATR breaks off within its interface bytes")
+            raise NotApplicable("the ATR ends in its interface bytes")
         offered = offered or {0}
         check_byte = offered != {0}
         return cls(frozenset(offered), check_byte, at + (atr[1] & 0x0F) + check_byte)
@@ -309,11 +309,11 @@ _NUMBER = Needs.NUMBER_CARD
 
 CASES = (
     _case("atr.form", "The ATR is well formed", "ISO 7816-3, 8.2", _atr),
-    _case("atr.known", "The ATR is one that cards of this kind were seen with", "docs/card.md", _known_atr, _NUMBER),
-    _case("atr.protocol", "The reader talks T=1", "docs/card.md", _protocol, _NUMBER),
+    _case("atr.known", "The ATR is known from individual number cards", "docs/card.md", _known_atr, _NUMBER),
+    _case("atr.protocol", "The reader uses T=1", "docs/card.md", _protocol, _NUMBER),
     _case("reader.attributes", "The reader's attributes", _PCSC, _attributes),
     _case("reader.features", "The reader's features", "PC/SC part 10, 2.3", _features),
-    _case("reader.pseudo-commands", "Commands of class FF, which contactless readers answer themselves",
+    _case("reader.pseudo-commands", "Commands of class FF, which contactless readers handle themselves",
           "PC/SC part 3, 3.2.2", _pseudo_commands),
     _case("timing.cold-start", "Power off and on", "measured", _cold_start_time),
     _case("timing.select", "SELECT of an application", "measured", _timing(SELECT_JPKI, (), "SELECT")),
@@ -323,17 +323,17 @@ CASES = (
           _timing(bytes.fromhex("00B0000000"), (SELECT_JPKI, bytes.fromhex("00A4020C02000B")), "READ BINARY"), _NUMBER),
     _case("reset.leave", "Reconnecting without a reset leaves the card as it was", _PCSC,
           _reset(SCARD_LEAVE_CARD, True), _NUMBER),
-    _case("reset.warm", "A warm reset: cards are known to differ", "docs/differences.md",
+    _case("reset.warm", "A warm reset, at which cards are known to differ", "docs/differences.md",
           _reset(SCARD_RESET_CARD, None), _NUMBER),
-    _case("reset.cold", "Taking the card's power forgets what was selected", "docs/card.md",
+    _case("reset.cold", "Powering the card off clears what is selected", "docs/card.md",
           _reset(SCARD_UNPOWER_CARD, False), _NUMBER),
     _case("reset.atr", "Reset and power-up give the same ATR", "ISO 7816-3, 6.2", _same_atr),
-    _case("reset.others-are-told", "Other clients learn of a reset", _PCSC, _others_are_told),
+    _case("reset.others-are-told", "Other clients are notified of a reset", _PCSC, _others_are_told),
     _case("extended.read", "A read of extended length", "docs/card.md", _extended_read, _NUMBER),
     _case("extended.command", "Commands of growing length", "docs/card.md", _extended_command),
-    _case("extended.challenge", "A challenge of extended length is refused", "docs/card.md", _extended_challenge,
+    _case("extended.challenge", "GET CHALLENGE of extended length is rejected", "docs/card.md", _extended_challenge,
           _NUMBER),
     _case("concurrency.shared", "Two clients share the card and its state", _PCSC, _shared, _NUMBER),
-    _case("concurrency.transaction", "A transaction keeps others waiting", _PCSC, _transaction),
-    _case("concurrency.exclusive", "Exclusive use keeps others out", _PCSC, _exclusive),
+    _case("concurrency.transaction", "Other clients wait for the end of a transaction", _PCSC, _transaction),
+    _case("concurrency.exclusive", "Exclusive access keeps other clients out", _PCSC, _exclusive),
 )  # fmt: skip

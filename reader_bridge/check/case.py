@@ -1,4 +1,4 @@
-"""What a check is: a title, where its expectation comes from, and a function that looks."""
+"""A check: its title, the source of its expectation, and the function that carries it out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kazashi.reader_bridge.check.result import CheckOutcome, CheckResult
 
 
 class Needs(Enum):
-    """What a check has to have before it means anything."""
+    """What a check requires: a kind of card, or a PIN."""
 
     ANY_CARD = auto()
     NUMBER_CARD = auto()
@@ -21,12 +21,12 @@ class Needs(Enum):
 
 
 class NotApplicable(Exception):
-    """The check finds that it has no meaning here; the message says why."""
+    """The check does not apply to this reader or card; the message says why."""
 
 
 @dataclass
 class Findings:
-    """What a check writes down as it looks."""
+    """The observations of one check."""
 
     observed: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
@@ -35,24 +35,27 @@ class Findings:
     only_observes: bool = False
 
     def note(self, seen: str) -> None:
-        """Something that is to be compared and about which nothing is expected."""
+        """Record an observation for comparisons, without an expectation."""
         self.observed.append(seen)
 
     def expect(self, seen: str, wanted: str, what: str = "") -> bool:
-        """Something seen, and the pattern (a regular expression of the whole) that it should follow."""
+        """Record an observation and compare it with a regular expression, which must match all of it.
+
+        Returns whether it matches. `what` names the observation.
+        """
         self.observed.append(f"{what}: {seen}" if what else seen)
         self.expected.append(f"{what}: {wanted}" if what else wanted)
         if re.fullmatch(wanted, seen):
             return True
-        self.wrong.append(f"{what or 'the answer'} is {seen!r}, not {wanted!r}")
+        self.wrong.append(f"{what or 'the response'} is {seen!r}, not {wanted!r}")
         return False
 
     def require(self, true: bool, what: str) -> None:
-        """Something that must be so; `what` says it in words."""
+        """Record whether a required condition is true; `what` is the condition in words."""
         self.expected.append(what)
         self.observed.append(f"{what}: {'yes' if true else 'no'}")
         if not true:
-            self.wrong.append(f"not so: {what}")
+            self.wrong.append(f"not true: {what}")
 
 
 Look = Callable[[Probe, Findings], None]
@@ -60,8 +63,11 @@ Look = Callable[[Probe, Findings], None]
 
 @dataclass(frozen=True, slots=True)
 class CheckCase:
-    """One check. `cold` has the card begin without anything selected; `verifies` says that it sends VERIFY, be it an
-    empty one: then the card is looked at anew first, because another may lie there by now."""
+    """One check.
+
+    `cold` powers the card off and on first, so that nothing is selected. `verifies` says that the check sends VERIFY,
+    even an empty one: the card is then identified again first, because it may have been exchanged.
+    """
 
     name: str
     title: str
@@ -77,7 +83,7 @@ class CheckCase:
         return self.name.partition(".")[0]
 
     def result(self, findings: Findings, outcome: CheckOutcome, detail: str) -> CheckResult:
-        """What came of it."""
+        """Return the result of this check."""
         return CheckResult(
             self.name, self.group, self.title, self.source, outcome, tuple(findings.observed),
             tuple(findings.expected), detail, {name: round(value, 3) for name, value in findings.measured.items()},
@@ -85,7 +91,10 @@ class CheckCase:
 
 
 def answered(response: bytes) -> str:
-    """An answer as a check notes it: how much data, and the status word. The data themselves may be somebody's."""
+    """Return a response as checks record it: the size of its data, and the status word.
+
+    The data is not recorded, because it may be personal.
+    """
     if len(response) < 2:
         return "nothing"
     size = len(response) - 2
@@ -94,7 +103,8 @@ def answered(response: bytes) -> str:
 
 def exchanges(name: str, title: str, source: str, *steps: tuple[str, str], cold: bool = False,
               needs: Needs = Needs.NUMBER_CARD, verifies: bool = False) -> CheckCase:  # fmt: skip
-    """A check that sends commands in turn and compares each answer, in the form of `answered`, with a pattern."""
+    """Return a check that sends commands in turn and compares each response, in the form of `answered`, with a
+    pattern."""
 
     def look(probe: Probe, findings: Findings) -> None:
         for command, wanted in steps:

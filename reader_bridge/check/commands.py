@@ -1,4 +1,4 @@
-"""Checks that send commands and look at the answers: forms and lengths, selection, files, errors, PIN queries."""
+"""Checks of the responses to commands: forms and lengths, selection, files, errors, and PIN queries."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ LENGTHS = (
     exchanges("apdu.case-3-short", "A short command that carries data", "ISO 7816-3, 12.1.3", (_JPKI, "9000")),
     exchanges("apdu.case-4-short", "A short command that carries data and expects some", "ISO 7816-3, 12.1.3",
               (_JPKI_FOR_INFORMATION, r"\d+ bytes, 9000")),
-    exchanges("apdu.read-without-le", "READ BINARY without a length, as one client sends it", "docs/differences.md",
+    exchanges("apdu.read-without-le", "READ BINARY without an Le, as one client sends it", "docs/differences.md",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00B00000", "160 bytes, 9000")),
-    exchanges("apdu.length-too-large", "A length field that promises more than there is", "ISO 7816-3, 12.1",
+    exchanges("apdu.length-too-large", "A length field that announces more bytes than there are", "ISO 7816-3, 12.1",
               (_MANAGER, "9000"), ("00A4040C0AD392", "6700")),
-    exchanges("apdu.length-too-small", "Bytes beyond what the length fields account for", "ISO 7816-3, 12.1",
+    exchanges("apdu.length-too-small", "More bytes than the length fields announce", "ISO 7816-3, 12.1",
               (_MANAGER, "9000"), ("00A4040C02D392F00026", "6700")),
 )  # fmt: skip
 
 SELECTION = (
-    exchanges("selection.whole-name", "Each application is selected by its name", "docs/card.md",
+    exchanges("selection.whole-name", "Each application can be selected by its AID", "docs/card.md",
               *((select, "9000") for select in (_JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER))),
-    exchanges("selection.part-of-a-name", "The beginning of a name selects the first application that has it",
+    exchanges("selection.part-of-a-name", "A partial AID selects the first application that begins with it",
               "JICSAP 1.1, 4.2", ("00A4040C05D392F00026", "9000"), (_TOKEN, "9000")),
-    exchanges("selection.control-information", "A SELECT that asks for data is answered with a template",
+    exchanges("selection.control-information", "A SELECT that requests control information returns a template",
               "ISO 7816-4, 7.4.3", (_JPKI_FOR_INFORMATION, r"\d+ bytes, 9000")),
-    exchanges("selection.foreign-name", "The name of another card's application is not found", "ISO 7816-4",
+    exchanges("selection.foreign-name", "The AID of another card's application is not found", "ISO 7816-4",
               (_FOREIGN, "6A82"), needs=Needs.ANY_CARD),
-    exchanges("selection.failure-changes-nothing", "A SELECT that fails leaves application and file as they were",
+    exchanges("selection.failure-changes-nothing", "A SELECT that fails changes neither application nor file",
               "docs/differences.md", (_JPKI, "9000"), (_TOKEN, "9000"), (_FOREIGN, "6A82"),
               ("00B0000010", "16 bytes, 9000")),
-    exchanges("selection.file", "A file by its identifier, and one that is not there", "docs/card.md",
+    exchanges("selection.file", "A file is selected by its identifier; a missing file is not found", "docs/card.md",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00A4020C020003", "6A82")),
-    exchanges("selection.same-again-drops-the-file", "Selecting an application leaves no file current",
+    exchanges("selection.same-again-drops-the-file", "Selecting an application deselects the current file",
               "JICSAP 1.1, 5.1.3", (_JPKI, "9000"), (_TOKEN, "9000"), (_JPKI, "9000"), ("00B0000010", "6986")),
-    exchanges("selection.by-path", "Selection by path is not offered", "docs/card.md",
+    exchanges("selection.by-path", "Selection by path is not supported", "docs/card.md",
               (_JPKI, "9000"), ("00A4090C020006", "6A86")),
-    exchanges("selection.no-master-file", "There is no 3F00", "docs/card.md",
+    exchanges("selection.no-master-file", "There is no master file (3F00)", "docs/card.md",
               (_JPKI, "9000"), ("00A4020C023F00", "6A82"), ("00A4000C023F00", _REFUSED)),
     exchanges("selection.nothing-after-power", "After power-up only the card manager is selected", "docs/card.md",
               ("00A40000", "6A86"), ("00B0000010", "6986"), ("00CA5F5100", r"\d+ bytes, 9000"), cold=True),
-    exchanges("selection.without-data", "The bare SELECT changes nothing within an application", "docs/card.md",
+    exchanges("selection.without-data", "A SELECT without data changes nothing in an application", "docs/card.md",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00A40000", "9000"), ("00B0000010", "16 bytes, 9000")),
 )  # fmt: skip
 
@@ -67,22 +67,22 @@ FILES = (
               (_JPKI, "9000"), ("00A4020C020008", "9000"), ("00B0000000", "3 bytes, 9000")),
     exchanges("files.short-identifier", "A short identifier reads and selects", "docs/card.md",
               (_JPKI, "9000"), ("00B0860010", "16 bytes, 9000"), ("00B0000020", "32 bytes, 9000")),
-    exchanges("files.signature-certificate-is-closed", "The signature certificate is not read without its password",
+    exchanges("files.signature-certificate-is-closed", "The signature certificate cannot be read without its password",
               "docs/card.md", (_JPKI, "9000"), ("00A4020C020001", "9000"), ("00B0000004", "6982"), cold=True),
-    exchanges("files.number-is-closed", "The individual number is not read without a PIN", "docs/card.md",
+    exchanges("files.number-is-closed", "The individual number cannot be read without a PIN", "docs/card.md",
               (_TEXT, "9000"), ("00A4020C020001", "9000"), ("00B0000000", "6982"), cold=True),
-    exchanges("files.attributes-are-closed", "The four attributes are not read without a PIN", "docs/card.md",
+    exchanges("files.attributes-are-closed", "The four attributes cannot be read without a PIN", "docs/card.md",
               (_TEXT, "9000"), ("00A4020C020002", "9000"), ("00B0000000", "6982"), cold=True),
-    exchanges("files.face-is-closed", "The card's face is not read without a reference number", "docs/card.md",
+    exchanges("files.face-is-closed", "The card surface cannot be read without a reference number", "docs/card.md",
               (_VISUAL, "9000"), ("00A4020C020002", "9000"), ("00B0000000", "6982"), cold=True),
-    exchanges("files.text-basic", "The text application's basic information fills 256 bytes", "docs/card.md",
+    exchanges("files.text-basic", "The text application's basic information has 256 bytes", "docs/card.md",
               (_TEXT, "9000"), ("00A4020C020005", "9000"), ("00B0000000", "256 bytes, 9000")),
     exchanges("files.card-number", "The card number is a record of 30 bytes", "docs/card.md",
               (_COMMON, "9000"), ("00B2010C00", "30 bytes, 9000"), ("00B2020C00", "6A83")),
     exchanges("files.keys-and-pins", "Keys and PINs cannot be read", "docs/card.md",
               (_JPKI, "9000"), ("00A4020C020017", "9000"), ("00B0000004", "6981"), ("00A4020C020018", "9000"),
               ("00B0000004", "6981")),
-    exchanges("files.contact-atr", "A data object tells the ATR of the contacts", "docs/card.md",
+    exchanges("files.contact-atr", "A data object holds the ATR of the contacts", "docs/card.md",
               (_JPKI, "9000"), ("00CA5F5100", r"\d+ bytes, 9000")),
 )  # fmt: skip
 
@@ -91,11 +91,11 @@ def _certificate(file: TransparentEf) -> CheckCase:
     def look(probe: Probe, findings: Findings) -> None:
         probe.select(jpki.AID)
         content = probe.file(file)
-        findings.require(content[:2] == b"\x30\x82", "it begins as a long DER sequence, 30 82")
+        findings.require(content[:2] == b"\x30\x82", "the file begins with a long DER sequence, 30 82")
         if content[:2] == b"\x30\x82":
             size = int.from_bytes(content[2:4]) + 4
-            findings.require(size <= len(content), "the file holds all of it")
-            findings.require(not content[size:].strip(b"\xff\x00"), "what follows is filler")
+            findings.require(size <= len(content), "the file holds the whole certificate")
+            findings.require(not content[size:].strip(b"\xff\x00"), "the rest of the file is filler")
 
     return CheckCase(f"files.{file.name.replace(' ', '-')}", f"The {file.name} is a certificate", "docs/card.md", look)
 
@@ -113,15 +113,15 @@ ERRORS = (
               ("001C0000", "6D00"), needs=Needs.ANY_CARD),
     exchanges("errors.channel", "A logical channel that is not open", "ISO 7816-4, 5.4.1",
               ("01" + _JPKI[2:], "6881")),
-    exchanges("errors.no-file", "Reading without a file", "docs/card.md",
+    exchanges("errors.no-file", "Reading without a selected file", "docs/card.md",
               (_JPKI, "9000"), ("00B0000004", "6986"), cold=True),
-    exchanges("errors.record-of-a-transparent-file", "A record of a file that has none", "docs/card.md",
+    exchanges("errors.record-of-a-transparent-file", "READ RECORD on a transparent file", "docs/card.md",
               (_JPKI, "9000"), (_TOKEN, "9000"), ("00B2010400", "6981")),
-    exchanges("errors.absent-object", "A data object that is not there", "docs/card.md",
+    exchanges("errors.absent-object", "A data object that does not exist", "docs/card.md",
               (_MANAGER, "9000"), ("00CA123400", "6A88")),
-    exchanges("errors.no-pending-answer", "GET RESPONSE where nothing is pending", "docs/differences.md",
+    exchanges("errors.no-pending-answer", "GET RESPONSE without a pending response", "docs/differences.md",
               (_JPKI, "9000"), ("00C0000000", _REFUSED)),
-    exchanges("errors.challenge", "A challenge of eight bytes, and one of extended length", "docs/card.md",
+    exchanges("errors.challenge", "GET CHALLENGE of eight bytes", "docs/card.md",
               (_JPKI, "9000"), ("0084000008", "8 bytes, 9000")),
 )  # fmt: skip
 
@@ -145,16 +145,18 @@ def _queries(probe: Probe, findings: Findings) -> None:
 def _query_costs_nothing(probe: Probe, findings: Findings) -> None:
     probe.select(jpki.AID)
     probe.transmit(select_file(jpki.AUTHENTICATION_PIN))
-    asked = {answered(probe.transmit(tries_left(CURRENT))) for _ in range(5)}
-    findings.require(len(asked) == 1, "five questions in a row get one answer")
+    responses = {answered(probe.transmit(tries_left(CURRENT))) for _ in range(5)}
+    findings.require(len(responses) == 1, "five queries in a row have the same response")
 
 
 QUERIES = (
-    CheckCase("pins.tries-left", "Every PIN tells how many tries it has left", "docs/card.md", _queries, verifies=True),
-    CheckCase("pins.asking-is-free", "To ask costs no try", "docs/card.md", _query_costs_nothing, verifies=True),
-    exchanges("pins.short-identifier", "A PIN is asked for by its short identifier", "docs/card.md",
+    CheckCase("pins.tries-left", "The retry counter of every PIN can be queried", "docs/card.md", _queries,
+              verifies=True),
+    CheckCase("pins.asking-is-free", "A query does not decrement the counter", "docs/card.md", _query_costs_nothing,
+              verifies=True),
+    exchanges("pins.short-identifier", "A PIN is queried by its short identifier", "docs/card.md",
               (_JPKI, "9000"), (_PIN_TRIES, "63C[0-3]"), (_PASSWORD_TRIES, "63C[0-5]"), verifies=True),
-    exchanges("pins.unverified", "After power-up no key may be used without its PIN, and no query opens one",
+    exchanges("pins.unverified", "After power-up, files need their PIN, and a query does not open them",
               "docs/card.md", (_JPKI, "9000"), (_PIN_TRIES, "63C[0-3]"), ("00B0810004", "6982"), cold=True,
               verifies=True),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Two reports beside each other: what a reader or a card does otherwise than another."""
+"""The comparison of two reports: how two readers or cards differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport, CheckR
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One check in both reports; None where a report lacks it. `only_a` and `only_b` are what just one of them saw."""
+    """One check in two reports; None if a report lacks it. `only_a` and `only_b`: observations of one report only."""
 
     check: str
     title: str
@@ -26,21 +26,21 @@ class Pair:
 
     @property
     def differs(self) -> bool:
-        """Whether the two differ in more than time."""
+        """Whether the two results differ in more than time."""
         return (
             self.a is None or self.b is None or self.a.outcome is not self.b.outcome or bool(self.only_a + self.only_b)
         )
 
     @property
     def times(self) -> tuple[float, float] | None:
-        """The median milliseconds of both, where both were timed."""
-        medians = [found.measured.get("median ms") if found else None for found in (self.a, self.b)]
+        """The medians of both in milliseconds, or None unless both were timed."""
+        medians = [result.measured.get("median ms") if result else None for result in (self.a, self.b)]
         return (medians[0], medians[1]) if medians[0] is not None and medians[1] is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two reports and their checks, side by side, in the order in which they ran."""
+    """Two reports, and pairs of their results in the order in which the checks ran."""
 
     a: CheckReport
     b: CheckReport
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def compare(a: CheckReport, b: CheckReport) -> Comparison:
-    """Put two reports beside each other. A check that means nothing for one of the cards still shows the difference."""
+    """Compare two reports. A check that does not apply to one of the cards counts as a difference."""
     of_a, of_b = ({result.check: result for result in report.results} for report in (a, b))
     return Comparison(
         a, b, tuple(_pair(name, of_a.get(name), of_b.get(name)) for name in dict.fromkeys([*of_a, *of_b]))
@@ -63,24 +63,24 @@ def compare(a: CheckReport, b: CheckReport) -> Comparison:
 def _pair(name: str, a: CheckResult | None, b: CheckResult | None) -> Pair:
     either = a or b
     assert either is not None
-    seen_a, seen_b = _seen(a), _seen(b)
-    only_a, only_b = _beyond(seen_a, seen_b), _beyond(seen_b, seen_a)
-    if seen_a != seen_b and not only_a + only_b:  # the same in another order
-        only_a, only_b = seen_a, seen_b
+    observed_a, observed_b = _observed(a), _observed(b)
+    only_a, only_b = _difference(observed_a, observed_b), _difference(observed_b, observed_a)
+    if observed_a != observed_b and not only_a + only_b:  # the same in another order
+        only_a, only_b = observed_a, observed_b
     return Pair(name, either.title, a, b, only_a, only_b)
 
 
-def _seen(result: CheckResult | None) -> tuple[str, ...]:
+def _observed(result: CheckResult | None) -> tuple[str, ...]:
     return result.observed if result is not None and result.outcome is not CheckOutcome.NOT_APPLICABLE else ()
 
 
-def _beyond(seen: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    """What was seen more often than the other one saw it, in its order."""
+def _difference(observed: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the multiset difference of two lists of observations, in the order of the first."""
     left = Counter(others)
-    beyond = []
-    for line in seen:
+    difference = []
+    for line in observed:
         if left[line]:
             left[line] -= 1
         else:
-            beyond.append(line)
-    return tuple(beyond)
+            difference.append(line)
+    return tuple(difference)

@@ -1,5 +1,8 @@
-"""Checks that send a PIN. They run only with PINs that were given, and on a card that is not ours only if its owner
-accepts the risk; a wrong PIN is sent to an emulated card alone."""
+"""Checks that send a PIN.
+
+They run only if PINs are given, and on a card that is not emulated only if its owner accepts the risk. A wrong PIN is
+sent to an emulated card only.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def _sign(probe: Probe, key: int) -> bytes:
 
 
 def _signs(pin_file: int, key: int, certificate: int, secret: str) -> Callable[[Probe, Findings], None]:
-    """That the right PIN opens a key whose signature fits the certificate beside it. `secret` names the PIN."""
+    """Return a check that the right PIN opens a key whose signatures verify with the certificate.
+
+    `secret` is the PIN's field in `CardPins`.
+    """
 
     def look(probe: Probe, findings: Findings) -> None:
         value = getattr(probe.secrets, secret)
@@ -46,16 +52,18 @@ def _signs(pin_file: int, key: int, certificate: int, secret: str) -> Callable[[
         tries = _tries(probe, pin_file)
         findings.expect(answered(_sign(probe, key)), "6982", "signing before VERIFY")
         findings.expect(answered(_verify(probe, pin_file, value)), "9000", "VERIFY")
-        findings.require(_tries(probe, pin_file) >= tries, "no try was spent")
+        findings.require(_tries(probe, pin_file) >= tries, "the retry counter was not decremented")
         signature = _sign(probe, key)
         findings.expect(answered(signature), "256 bytes, 9000", "signing")
         der = probe.file(certificate)
-        findings.require(_fits(der, signature[:-2]), "the signature fits the certificate")
+        findings.require(_verifies(der, signature[:-2]), "the signature verifies with the certificate")
         probe.transmit(SELECT_JPKI)
-        findings.expect(answered(_sign(probe, key)), "256 bytes, 9000", "signing after the same application again")
+        findings.expect(
+            answered(_sign(probe, key)), "256 bytes, 9000", "signing after the same application was selected again"
+        )
         probe.transmit(SELECT_CARD_MANAGER)
         probe.transmit(SELECT_JPKI)
-        findings.expect(answered(_sign(probe, key)), "6982", "signing after another application")
+        findings.expect(answered(_sign(probe, key)), "6982", "signing after another application was selected")
 
     return look
 
@@ -65,24 +73,26 @@ def _wrong_pin(probe: Probe, findings: Findings) -> None:
         raise NotApplicable("a wrong PIN is sent to an emulated card only")
     probe.transmit(SELECT_JPKI)
     if _tries(probe, jpki.AUTHENTICATION_PIN) < 2:
-        raise NotApplicable("too few tries are left")
+        raise NotApplicable("fewer than two retries are left")
     right = probe.secrets.authentication or ""
     if not findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN"):
-        return  # it was not the right one, and must not cost more
+        return  # the given PIN is wrong; it must not cost another retry
     wrong = "".join(str(9 - int(digit)) for digit in right)
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, wrong)), "63C2", "a wrong PIN")
     findings.expect(answered(_sign(probe, jpki.AUTHENTICATION_KEY)), "6982", "signing after it")
     findings.expect(answered(_verify(probe, jpki.AUTHENTICATION_PIN, right)), "9000", "the right PIN again")
-    findings.require(_tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_PIN.tries, "all tries are back")
+    findings.require(
+        _tries(probe, jpki.AUTHENTICATION_PIN) == jpki.AUTHENTICATION_PIN.tries, "the retry counter is reset"
+    )
 
 
 def _tries(probe: Probe, pin_file: int) -> int:
     probe.transmit(select_file(pin_file))
-    answer = probe.transmit(tries_left(CURRENT))
-    return answer[1] & 0x0F if len(answer) == 2 and answer[0] == 0x63 else 0
+    response = probe.transmit(tries_left(CURRENT))
+    return response[1] & 0x0F if len(response) == 2 and response[0] == 0x63 else 0
 
 
-def _fits(der: bytes, signature: bytes) -> bool:
+def _verifies(der: bytes, signature: bytes) -> bool:
     if der[:2] != b"\x30\x82":
         return False
     try:
@@ -95,14 +105,14 @@ def _fits(der: bytes, signature: bytes) -> bool:
 
 
 CASES = (
-    CheckCase("credentials.authentication", "The authentication PIN opens its key, which fits the certificate",
+    CheckCase("credentials.authentication", "The authentication PIN opens its key, which matches the certificate",
          "docs/card.md",
          _signs(jpki.AUTHENTICATION_PIN, jpki.AUTHENTICATION_KEY, jpki.AUTHENTICATION_CERTIFICATE, "authentication"),
          Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
-    CheckCase("credentials.signature", "The password opens certificate and key of the signature", "docs/card.md",
+    CheckCase("credentials.signature", "The password opens the signature certificate and its key", "docs/card.md",
          _signs(jpki.SIGNATURE_PIN, jpki.SIGNATURE_KEY, jpki.SIGNATURE_CERTIFICATE, "signature"),
          Needs.SIGNATURE_PASSWORD, cold=True, verifies=True),
-    CheckCase("credentials.wrong-pin", "A wrong PIN costs a retry, the right one restores the counter",
+    CheckCase("credentials.wrong-pin", "A wrong PIN decrements the retry counter, and the right one resets it",
               "docs/card.md",
          _wrong_pin, Needs.AUTHENTICATION_PIN, cold=True, verifies=True),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A report as JUnit XML, which continuous integration shows as it shows tests."""
+"""Reports as JUnit XML for continuous integration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _UNKNOWN_TO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U001
 
 
 def junit(report: CheckReport) -> str:
-    """The report as one test suite; what broke is an error, what failed a failure, what does not apply is skipped."""
+    """Return a report as one test suite. A broken check is an error, a failed one a failure, and one that does not
+    apply is skipped."""
     suite = ET.Element(
         "testsuite",
         name=f"kazashi reader check: {report.reader}",
@@ -34,8 +35,8 @@ def junit(report: CheckReport) -> str:
             measured = [f"{name}: {value}" for name, value in result.measured.items()]
             ET.SubElement(case, "system-out").text = "\n".join([*result.observed, *measured])
     if not report.complete:
-        case = ET.SubElement(suite, "testcase", classname="run", name="the run came to its end")
-        ET.SubElement(case, "error", message="the reader went away or fell silent before the last check")
+        case = ET.SubElement(suite, "testcase", classname="run", name="the run was completed")
+        ET.SubElement(case, "error", message="the reader was removed or stopped responding before the last check")
     for element in suite.iter():
         element.attrib = {name: _printable(value) for name, value in element.attrib.items()}
         element.text = _printable(element.text) if element.text else None
@@ -44,5 +45,5 @@ def junit(report: CheckReport) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text without the characters that XML 1.0 does not know."""
+    """Replace the characters that XML 1.0 does not allow."""
     return _UNKNOWN_TO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,4 +1,4 @@
-"""Reports as pages that need nothing but a browser: one reader alone, or two beside each other."""
+"""Self-contained HTML pages of one report, or of the comparison of two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 
 _WORDS = {
     CheckOutcome.PASSED: "as expected",
-    CheckOutcome.FAILED: "otherwise than expected",
+    CheckOutcome.FAILED: "not as expected",
     CheckOutcome.OBSERVED: "observed",
     CheckOutcome.NOT_APPLICABLE: "does not apply",
     CheckOutcome.BROKEN: "could not be carried out",
@@ -25,13 +25,13 @@ _ENVIRONMENT = Environment(
 
 
 def report_page(report: CheckReport) -> str:
-    """One report as an HTML page."""
+    """Return one report as an HTML page."""
     grouped = groupby(report.results, key=lambda result: result.group)
     return _rendered("report.html", report=report, groups=[(group, list(results)) for group, results in grouped])
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """Two reports as an HTML page: differences first, times as bars, everything at the end."""
+    """Return two reports as an HTML page: differences first, then times as bars, then all results."""
     grouped = groupby(comparison.pairs, key=lambda pair: pair.group)
     return _rendered(
         "comparison.html", a=comparison.a, b=comparison.b, pairs=comparison.pairs, differing=comparison.differing,

@@ -1,7 +1,7 @@
-"""The card under examination: what it is taken for, and the one way by which commands reach it.
+"""The card under test: its identification, and the only way to send it commands.
 
-Every command goes through `Probe.transmit`, and `allowed` there is the promise that nothing which could cost a try or
-change a card ever reaches one that is not ours: a list of what may pass, not of what may not.
+Every command goes through `Probe.transmit`, which calls `allowed`. This list of allowed commands guarantees that a card
+that is not emulated never receives a command that could decrement a retry counter or change it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from kazashi.reader_bridge.pcsc import CardHandle
 SELECT_JPKI = select(jpki.AID)
 SELECT_CARD_MANAGER = select(card_manager.AID)
 SELECT_FOREIGN = select(Aid("A00000030800001000"))
-"""PIV's name; nothing of an individual number card begins like it."""
+"""PIV's AID; no application of an individual number card begins like it."""
 
 _SUCCESS = Status.SUCCESS.to_bytes(2)
 _STEP = 0xF0
 _TOKEN_LABEL = b"JPKIAP"
 
 UNKNOWN_INSTRUCTION = 0x1C
-"""One that no standard gives a meaning, so that no card does anything at it."""
+"""An instruction to which no standard gives a meaning, so that no card does anything."""
 
 _READING = {
     UNKNOWN_INSTRUCTION,
@@ -48,14 +48,15 @@ _READING = {
 _READING_CLASSES = {CommandClass.INTERINDUSTRY, CommandClass.LOGICAL_CHANNEL_1, CommandClass.UNASSIGNED}
 _WITH_SECRETS = {Instruction.VERIFY, Instruction.COMPUTE_DIGITAL_SIGNATURE}
 _EMULATED = b"JPKI-EMU"
-"""The organisation of every authority of ours. No real one is called so, and no real card holds such a certificate."""
+"""The organisation of every emulated authority. No real authority has this name, and no real card such a
+certificate."""
 
 ACCEPTED_RISK = "this card may be blocked for good and I accept that"
-"""What somebody must write to have PINs sent to a card that is not ours."""
+"""The text that a user must enter to have PINs sent to a card that is not emulated."""
 
 
 class CardType(Enum):
-    """What the card is."""
+    """What kind of card it is."""
 
     EMULATED = "an emulated individual number card"
     NUMBER_CARD = "an individual number card that is not emulated"
@@ -63,33 +64,33 @@ class CardType(Enum):
 
     @property
     def is_number_card(self) -> bool:
-        """Whether the individual number card's files are to be expected."""
+        """Whether it is an individual number card, emulated or not."""
         return self is not CardType.OTHER
 
 
 class NoAnswer(Exception):
-    """The card answered nothing, not even a status word: so vpcd tells of a card that has gone."""
+    """The response has no status word. vpcd reports a removed card in this way."""
 
 
 class CommandForbidden(Exception):
-    """A check asked for a command that must not reach this card: a defect of the check."""
+    """A check tried to send a command that this card must not receive, which is a bug in the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardPins:
-    """PINs that may be sent. `risk_accepted` says that they may go to a card that is not ours as well."""
+    """PINs that may be sent. `risk_accepted` says whether they may be sent to a card that is not emulated."""
 
     authentication: str | None = None
     signature: str | None = None
     risk_accepted: bool = False
 
     def may_go_to(self, kind: CardType) -> bool:
-        """Whether any PIN may be sent to such a card at all."""
+        """Return whether PINs may be sent to this kind of card."""
         return kind is CardType.EMULATED or (kind is CardType.NUMBER_CARD and self.risk_accepted)
 
 
 def allowed(command: bytes, kind: CardType, secrets: CardPins) -> bool:
-    """Whether a command may be sent to a card of that kind."""
+    """Return whether a command may be sent to this kind of card."""
     if command in (GET_UID, GET_ATTRIB_RESPONSE):
         return True
     if len(command) < 4:
@@ -98,13 +99,13 @@ def allowed(command: bytes, kind: CardType, secrets: CardPins) -> bool:
         return True
     instruction = int.from_bytes(command[:2])
     if instruction == Instruction.VERIFY and len(command) == 4:
-        return kind.is_number_card  # the empty VERIFY costs none there; other cards may take it for a wrong PIN
+        return kind.is_number_card  # the empty VERIFY is harmless there; other cards may count it as a wrong PIN
     return secrets.may_go_to(kind) and instruction in _WITH_SECRETS
 
 
 @dataclass
 class Probe:
-    """A card in a reader, connected."""
+    """A connected card in a reader."""
 
     reader: str
     card: CardHandle
@@ -112,26 +113,35 @@ class Probe:
     secrets: CardPins = CardPins()
 
     def transmit(self, command: bytes) -> bytes:
-        """One command and its answer. Raises PcscError, NoAnswer, and Refused for what must not be sent."""
+        """Send one command and return its response.
+
+        Raises PcscError, NoAnswer, and CommandForbidden for a command that must not be sent.
+        """
         if not allowed(command, self.kind, self.secrets):
             raise CommandForbidden(f"{command.hex().upper()} must not be sent to {self.kind.value}")
-        answer = self.card.transmit(command)
-        if len(answer) < 2:
-            raise NoAnswer(f"the card answered {len(answer)} bytes to {command[:5].hex().upper()}: it may be gone")
-        return answer
+        response = self.card.transmit(command)
+        if len(response) < 2:
+            raise NoAnswer(
+                f"the card sent {len(response)} bytes in response to {command[:5].hex().upper()};"
+                " it may have been removed"
+            )
+        return response
 
     def send(self, hexadecimal: str) -> bytes:
-        """The same, of a command written in hexadecimal."""
+        """Send a command in hexadecimal and return its response. Raises as `transmit` does."""
         return self.transmit(bytes.fromhex(hexadecimal))
 
     def cold_start(self) -> None:
-        """Take the card's power and give it back."""
+        """Power the card off and on."""
         self.card.reconnect(SCARD_UNPOWER_CARD)
 
     def identify(self) -> None:
-        """Settle what the card is. A number card has the application, its token information, and not an application of
-        another card's name: one that agrees to everything is none. It is ours if an authority of ours issued it, which
-        every reader of the card can see."""
+        """Identify the card and set `kind`.
+
+        An individual number card has the JPKI application and its token information, and does not have another card's
+        application, so that a card which accepts every command is not one. It is emulated if an emulated authority
+        issued it, which can be read without a PIN.
+        """
         self.kind = CardType.OTHER
         if self.transmit(SELECT_JPKI)[-2:] != _SUCCESS or self.transmit(SELECT_FOREIGN)[-2:] == _SUCCESS:
             return
@@ -143,21 +153,23 @@ class Probe:
             self.kind = CardType.EMULATED
 
     def select(self, aid: Aid) -> bytes:
-        """Select an application by its name."""
+        """Select an application by its AID and return the response."""
         return self.transmit(select(aid))
 
     def file(self, fid: int, most: int = 0x7F00) -> bytes:
-        """A file of the current application from its beginning, up to `most` bytes of it, read in steps that every
-        reader takes."""
+        """Return the first `most` bytes of a file of the current application, or nothing if it cannot be selected.
+
+        They are read in pieces that every reader supports.
+        """
         if self.transmit(select_file(fid))[-2:] != _SUCCESS:
             return b""
         content = b""
         while len(content) < most:
             wanted = min(_STEP, most - len(content))
-            answer = self.transmit(read_binary(len(content), wanted))
-            if answer[-2:] != _SUCCESS or len(answer) == 2:
+            response = self.transmit(read_binary(len(content), wanted))
+            if response[-2:] != _SUCCESS or len(response) == 2:
                 break
-            content += answer[:-2]
-            if len(answer) < wanted + 2:
+            content += response[:-2]
+            if len(response) < wanted + 2:
                 break
         return content

@@ -1,4 +1,4 @@
-"""What a check found, and all that a run found, as values that are written to JSON and read back."""
+"""Results of checks and reports of runs, with their JSON format."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class CheckOutcome(Enum):
     """How a check ended."""
 
     PASSED = "passed"
-    """As expected of an individual number card, or of any card."""
+    """The result is as expected of an individual number card, or of any card."""
     FAILED = "failed"
-    """Otherwise than expected."""
+    """The result is not as expected."""
     OBSERVED = "observed"
-    """Nothing is expected; what was seen is there to be compared."""
+    """There is no expectation; the observations are for comparison."""
     NOT_APPLICABLE = "not applicable"
-    """The check has no meaning for this card, or needs what was not given."""
+    """The check does not apply to this card, or needs a PIN that was not given."""
     BROKEN = "broken"
-    """The reader or the card went away, fell silent, or PC/SC failed."""
+    """The reader or the card was removed or stopped responding, PC/SC failed, or the check has a bug."""
 
 
 class BadReport(Exception):
-    """What was given is no report of ours."""
+    """The document is not a report of a reader check."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check. `observed` holds what compares between readers; `measured` holds milliseconds, which vary."""
+    """The result of one check. `observed` can be compared between readers; `measured` is in milliseconds and varies."""
 
     check: str
     group: str
@@ -47,7 +47,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """One run. `card` is what the card was taken for; `complete` is False where the run was cut off."""
+    """The report of one run. `card` is the kind of card; `complete` is False if the run was cut off."""
 
     reader: str
     card: str
@@ -58,16 +58,16 @@ class CheckReport:
     complete: bool = True
 
     def count(self, outcome: CheckOutcome) -> int:
-        """How many checks ended so."""
+        """Return the number of checks with an outcome."""
         return sum(result.outcome is outcome for result in self.results)
 
     @property
     def good(self) -> bool:
-        """Whether the run came to its end, and nothing failed or broke."""
+        """Whether the run is complete and no check failed or broke."""
         return self.complete and not self.count(CheckOutcome.FAILED) and not self.count(CheckOutcome.BROKEN)
 
     def to_json(self) -> str:
-        """As a JSON document."""
+        """Return the report as a JSON document."""
         document = asdict(self)
         for result in document["results"]:
             result["outcome"] = result["outcome"].value
@@ -75,14 +75,14 @@ class CheckReport:
 
     @classmethod
     def from_json(cls, text: str, name: str = "the report") -> CheckReport:
-        """The inverse of `to_json`. Raises BadReport, which calls the document `name`."""
+        """Read a report from JSON, the inverse of `to_json`. Raises BadReport; `name` is the document's name in it."""
         try:
             document: dict[str, Any] = json.loads(text)
             if document.pop("format") != FORMAT:
                 raise BadReport(f"{name} is not a report of a reader check")
             if document.pop("version") != VERSION:
-                raise BadReport(f"{name} is of another version of the format; this program reads version {VERSION}")
-            results = tuple(_result(found) for found in _of(list, document.pop("results")))
+                raise BadReport(f"{name} has another version of the format; this program reads version {VERSION}")
+            results = tuple(_result(result) for result in _of(list, document.pop("results")))
             report = cls(**document, results=results)
             for text_field in (report.reader, report.card, report.atr, report.at):
                 _of(str, text_field)
@@ -94,8 +94,8 @@ class CheckReport:
 
 
 def _result(document: dict[str, Any]) -> CheckResult:
-    """A result from JSON. Raises ValueError, KeyError and TypeError."""
-    found = CheckResult(
+    """Return a result from JSON. Raises ValueError, KeyError and TypeError."""
+    result = CheckResult(
         **{
             **document,
             "outcome": CheckOutcome(document["outcome"]),
@@ -103,15 +103,15 @@ def _result(document: dict[str, Any]) -> CheckResult:
             "expected": tuple(_of(str, line) for line in _of(list, document["expected"])),
         }
     )
-    for text in (found.check, found.group, found.title, found.source, found.detail):
+    for text in (result.check, result.group, result.title, result.source, result.detail):
         _of(str, text)
-    for value in _of(dict, found.measured).values():
+    for value in _of(dict, result.measured).values():
         _of((int, float), value)
-    return found
+    return result
 
 
 def _of(kind: type | tuple[type, ...], value: Any) -> Any:
-    """The value, if it is of that kind. Raises TypeError."""
+    """Return the value if it has the right type. Raises TypeError."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r} stands where something else should")
+        raise TypeError(f"{value!r} has the wrong type")
     return value

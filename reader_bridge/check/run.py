@@ -1,4 +1,4 @@
-"""Runs the checks on one reader. A check that fails, breaks or hangs is a finding; the run goes on if it can."""
+"""Runs the checks on one reader. A check that fails, breaks or hangs is reported, and the run goes on if possible."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CASES: tuple[CheckCase, ...] = tuple(
         ).index(case.group),
     )
 )  # fmt: skip
-"""Every check, in the order in which they run: the gentle ones first."""
+"""All checks in the order in which they run, the least intrusive first."""
 
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))
 
 HANGS_SECONDS = 20.0
-"""A check that takes longer is given up, and the run with it: a reader that is silent cannot be asked anything else."""
+"""The timeout of a check. It ends the run, because a reader that does not respond accepts no other command."""
 
 _BACK_SECONDS, _LOOK_SECONDS = 1.5, 0.1
 
@@ -36,7 +36,7 @@ Progress = Callable[[CheckResult, int, int], None]
 
 
 class CheckImpossible(Exception):
-    """There is no such reader, or no card in it."""
+    """There is no such reader, or no card in it that responds."""
 
 
 def run_checks(
@@ -46,10 +46,10 @@ def run_checks(
     progress: Progress = lambda *_: None,
     hangs_seconds: float = HANGS_SECONDS,
 ) -> CheckReport:
-    """Look at a reader and the card in it. `progress` is told each result, its number and how many there will be.
+    """Check a reader and its card. `progress` is called with each result, its number and the number of checks.
 
-    Raises CheckImpossible where there is nothing to look at. A reader that disappears on the way ends the run; the
-    report then holds what was found until then, and is not complete.
+    Raises CheckImpossible if there is no card to check. If the reader disappears during the run, the run ends; the
+    report then holds the results so far, and is not complete.
     """
     wanted = set(groups)
     cases = [case for case in CASES if case.group in wanted]
@@ -67,8 +67,8 @@ def run_checks(
 
 
 def _identified(reader: str, seconds: float) -> tuple[str, CardType]:
-    """The ATR of the card and what it is. Raises CheckImpossible."""
-    found: list[tuple[str, CardType] | Exception] = []
+    """Return the ATR and the kind of the card. Raises CheckImpossible."""
+    outcome: list[tuple[str, CardType] | Exception] = []
 
     def look() -> None:
         try:
@@ -76,24 +76,24 @@ def _identified(reader: str, seconds: float) -> tuple[str, CardType]:
                 probe = Probe(reader, card)
                 atr = card.status.atr.hex().upper()
                 probe.identify()
-                found.append((atr, probe.kind))
+                outcome.append((atr, probe.kind))
         except (PcscError, NoAnswer) as error:
-            found.append(error)
+            outcome.append(error)
 
     thread = threading.Thread(target=look, name="identification", daemon=True)
     thread.start()
     thread.join(seconds)
-    if not found:
-        raise CheckImpossible(f"the card in {reader!r} has not answered within {seconds:g} s")
-    if isinstance(found[0], Exception):
-        raise CheckImpossible(f"no card can be reached in {reader!r}: {found[0]}") from found[0]
-    return found[0]
+    if not outcome:
+        raise CheckImpossible(f"the card in {reader!r} did not respond within {seconds:g} s")
+    if isinstance(outcome[0], Exception):
+        raise CheckImpossible(f"cannot connect to a card in {reader!r}: {outcome[0]}") from outcome[0]
+    return outcome[0]
 
 
 def _watched(
     case: CheckCase, reader: str, kind: CardType, secrets: CardPins, seconds: float
 ) -> tuple[CheckResult, bool]:
-    """One check's result, and whether the reader can be asked anything more."""
+    """Run one check in a thread. Return its result, and whether the run can go on."""
     findings = Findings()
     done: list[tuple[CheckResult, bool]] = []
     thread = threading.Thread(
@@ -103,7 +103,7 @@ def _watched(
     thread.join(seconds)
     if done:
         return done[0]
-    detail = f"no answer within {seconds:g} s; the run ends here, because the reader is still busy with it"
+    detail = f"no response within {seconds:g} s; the run ends because the reader is still busy"
     return case.result(findings, CheckOutcome.BROKEN, detail), False
 
 
@@ -119,7 +119,7 @@ def _looked(
                 probe.identify()
                 if why := _not_applicable(case.needs, probe.kind, secrets):
                     return case.result(
-                        findings, CheckOutcome.NOT_APPLICABLE, f"another card lies there by now: {why}"
+                        findings, CheckOutcome.NOT_APPLICABLE, f"another card is in the reader now: {why}"
                     ), True
             if case.cold:
                 probe.cold_start()
@@ -127,10 +127,10 @@ def _looked(
     except NotApplicable as why:
         return case.result(findings, CheckOutcome.NOT_APPLICABLE, str(why)), True
     except (PcscError, NoAnswer) as error:
-        there = _still_there(reader)
-        detail = str(error) if there else f"{error} The card has left the reader, or the reader is away."
-        return case.result(findings, CheckOutcome.BROKEN, detail), there
-    except Exception as error:  # a check's own defect must not take the others' findings with it
+        present = _still_there(reader)
+        detail = str(error) if present else f"{error} The card or the reader was removed."
+        return case.result(findings, CheckOutcome.BROKEN, detail), present
+    except Exception as error:  # a bug in one check must not lose the results of the others
         return case.result(findings, CheckOutcome.BROKEN, repr(error)), True
     if findings.wrong:
         return case.result(findings, CheckOutcome.FAILED, "; ".join(findings.wrong)), True
@@ -138,20 +138,20 @@ def _looked(
 
 
 def _not_applicable(needs: Needs, kind: CardType, secrets: CardPins) -> str:
-    """Why a check means nothing here; empty where it does."""
+    """Return why a check does not apply, or an empty string if it does."""
     if needs is not Needs.ANY_CARD and not kind.is_number_card:
-        return "the card is no individual number card"
+        return "the card is not an individual number card"
     if needs is Needs.AUTHENTICATION_PIN and secrets.authentication is None:
         return "no authentication PIN was given"
     if needs is Needs.SIGNATURE_PASSWORD and secrets.signature is None:
         return "no signature password was given"
     if needs in (Needs.AUTHENTICATION_PIN, Needs.SIGNATURE_PASSWORD) and not secrets.may_go_to(kind):
-        return "no PIN is sent to a card that is not ours"
+        return "no PIN is sent to a card that is not emulated unless its owner accepts the risk"
     return ""
 
 
 def _still_there(reader: str) -> bool:
-    """Whether the reader has a card that answers, or has one again within a moment."""
+    """Return whether the reader has a card that responds, now or within 1.5 s."""
     deadline = time.monotonic() + _BACK_SECONDS
     while True:
         with suppress(PcscError), connected(reader) as card:

@@ -73,7 +73,7 @@ def test_responses(data: bytes, status: int) -> None:
 
 
 def test_too_long_for_the_short_form() -> None:
-    with pytest.raises(ValueError, match="extended form"):
+    with pytest.raises(ValueError, match="short form"):
         CommandApdu(0, 0xA4, 0, 0, bytes(256)).encode()
     with pytest.raises(ValueError, match="Le 257"):
         CommandApdu(0, 0xB0, 0, 0, b"", 257).encode()

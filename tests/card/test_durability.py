@@ -30,10 +30,10 @@ SPEND = """
 import sys
 from pathlib import Path
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.request import change_reference_data, select, verify
-chip = Chip(load(Path(sys.argv[1])))
+chip = Chip(load_card(Path(sys.argv[1])))
 chip.power_on()
 chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
@@ -47,10 +47,10 @@ CHANGE = """
 import sys
 from pathlib import Path
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.request import change_reference_data, select, verify
-chip = Chip(load(Path(sys.argv[1])))
+chip = Chip(load_card(Path(sys.argv[1])))
 chip.power_on()
 chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
@@ -112,13 +112,13 @@ DIE_DURING = """
 import os, signal, sys
 from pathlib import Path
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card import pin
 from kazashi.card.chip import Chip
 from kazashi.card.request import select, verify
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-chip = Chip(load(Path(sys.argv[1])))
+chip = Chip(load_card(Path(sys.argv[1])))
 if sys.argv[2] == "comparison":
     pin.PinState.matches = die
 elif sys.argv[2] == "refill":

@@ -16,7 +16,7 @@ from kazashi.card.status_word import Status, StatusWord
 pytestmark = pytest.mark.unit
 
 ERRORS = Path(__file__).parent.parent.parent / "docs" / "errors.md"
-TRIES = "| 63C0 to 63CF | 0 to 15 tries left | VERIFY failed, or the empty VERIFY of a PIN |"
+TRIES = "| 63C0 to 63CF | 0 to 15 retries left | VERIFY failed, or the empty VERIFY of a PIN |"
 
 
 def test_the_documented_table_is_the_table() -> None:
@@ -39,11 +39,11 @@ def test_a_status_word_that_was_parsed_is_the_one_of_the_table(status: Status) -
 def test_other_status_words() -> None:
     assert not StatusWord(0x6A84).known
     assert [StatusWord.tries_left(count).meaning for count in (0, 1, 15)] == [
-        "0 tries left",
-        "1 try left",
-        "15 tries left",
+        "0 retries left",
+        "1 retry left",
+        "15 retries left",
     ]
-    assert str(TriesLeft(2)) == "2 tries left"
+    assert str(TriesLeft(2)) == "2 retries left"
     assert str(WrongLength()) == Status.WRONG_LENGTH.words
     for count in (-1, 16):
         with pytest.raises(ValueError, match=str(count)):

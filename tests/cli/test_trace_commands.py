@@ -155,9 +155,9 @@ def test_a_trace_is_played_in_its_order_or_in_any(bench: Bench, tmp_path: Path) 
     ("content", "words"),
     [
         ("rubbish", "first line"),
-        ("rubbish\n", "line 1 is no JSON"),
-        (HEADER + '{"at": 1, "seconds": 0, "event": "power on", "response": "3B00"}\nrubbish\n', "line 3 is no JSON"),
-        (HEADER + '{"at": 1, "seconds": 0, "command": "0", "response": "9000"}\n', "line 2 makes no sense"),
+        ("rubbish\n", "line 1 is not valid JSON"),
+        (HEADER + '{"at": 1, "seconds": 0, "event": "power on", "response": "3B00"}\nrubbish\n', "line 3 is not valid JSON"),
+        (HEADER + '{"at": 1, "seconds": 0, "command": "0", "response": "9000"}\n', "line 2 is not a valid trace line"),
     ],
 )
 def test_rubbish_is_no_trace(bench: Bench, tmp_path: Path, content: str, words: str) -> None:
@@ -182,7 +182,7 @@ def test_a_bad_fault_script_is_told_with_its_line_and_no_card_is_put_in(bench: B
     bench.run("card", "new", "taro")
     for command in (("card", "insert", "taro", "--slot", "1"), ("up", "--empty")):
         said = bench.error("bad-fault-script", 2, *command, "--faults", str(script))
-        assert f"{script} line 3: 'soon' is none of before, during, after" in said
+        assert f"{script} line 3: 'soon' is not one of before, during, after" in said
     assert bench.cards() == ["hanako", None, None]
     bench.error("usage", 2, "up", "--unkind", "--faults", str(script))
     bench.run("card", "insert", "taro", "--faults", str(tmp_path / "missing.yaml"), expect=2)
@@ -234,9 +234,9 @@ def test_where_nobody_can_dial_is_told_before_anything_runs(bench: Bench, tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = program.error("port-taken", 3, *up, "--listen", port)
-        assert f"nobody can dial 127.0.0.1 port {port}: Address already in use" in said
+        assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in said
         said = program.error("pcscd-unavailable", 3, *up, "--listen", port, "--detach")
-        assert f"nobody can dial 127.0.0.1 port {port}" in said, "the reason is told, not only that it did not come up"
+        assert f"cannot listen on 127.0.0.1 port {port}" in said, "the reason is told, not only that it did not come up"
     assert not any(name.name == "pcscd" for name in (tmp_path / "w" / "run").iterdir()), "no pcscd was begun"
 
 

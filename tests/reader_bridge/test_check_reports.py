@@ -179,7 +179,7 @@ def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
     other = replace(REPORT, reader="Other 00 00", results=(replace(RESULT, outcome=CheckOutcome.FAILED), OTHER_RESULT))
     page = comparison_page(compare(REPORT, other))
     differences, _, rest = page.partition("<h2>Time</h2>")
-    assert "What differs (1 of 2)" in differences
+    assert "Differences (1 of 2)" in differences
     assert "files.one" in differences
     assert "timing.two" not in differences
     assert "files.one" in rest

@@ -144,7 +144,7 @@ def test_faults_meet_a_command_in_the_order_in_which_the_script_has_them(content
     for _ in range(2):
         with pytest.raises(CardGone):
             card.transmit(SELECT_JPKI)
-    assert [words.split()[0] for words in journal] == ["waiting", "the", "waiting", "the", "and"]
+    assert [words.split()[1] for words in journal] == ["time", "card", "time", "card", "mute"]
 
 
 def test_no_more_tries_are_spent_than_the_plan_asks_for(contents: CardContents) -> None:

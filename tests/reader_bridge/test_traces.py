@@ -153,12 +153,12 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: str) -> None:
     [
         (b"", "no first line"),
         (b"x", "no first line"),
-        (b"x\n", "line 1 is no JSON"),
-        (b"[]\n", "line 1 is no JSON object"),
+        (b"x\n", "line 1 is not valid JSON"),
+        (b"[]\n", "line 1 is not a JSON object"),
         (b"{}\n", "does not name the format"),
         (HEADER.replace(b"1", b"2"), "another version"),
-        (b"\0" * 1000 + b"\n", "line 1 is no JSON"),
-        (bytes(range(256)) * 40, "line 1 is no JSON"),
+        (b"\0" * 1000 + b"\n", "line 1 is not valid JSON"),
+        (bytes(range(256)) * 40, "line 1 is not valid JSON"),
     ],
 )
 def test_what_is_no_trace_is_told_so(tmp_path: Path, raw: bytes, words: str) -> None:

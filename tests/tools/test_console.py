@@ -139,7 +139,7 @@ def test_what_a_client_sends_is_seen_and_tries_go_down(page: Page, browser: Brow
     reader = bench["slots"][0]["reader"]
     trace = page.locator("#trace")
     send(bench["pcscd"]["environment"], reader, SELECT_JPKI, WRONG)
-    expect(trace).to_contain_text("VERIFY authentication PIN (0018) **** -> 63C2 2 tries left")
+    expect(trace).to_contain_text("VERIFY authentication PIN (0018) **** -> 63C2 2 retries left")
     expect(lies(page, 0)).to_contain_text("2/3")
     page.locator("#bytes").check()
     expect(trace).to_contain_text("> 0020009804********")
