@@ -111,7 +111,7 @@ def test_events_and_their_history(town: Program) -> None:
         "registry", "event", "move-in", "mover", "--municipality", "08220", "--street", "a", "--card-continued", "no"
     )
     said = town.run("registry", "event", "furigana", "mover", "--kana", "モギ").stdout
-    assert "it leaves for Juki-Net at 2026-11-24 20:00 in Japan" in said
+    assert "it will be sent to Juki-Net at 2026-11-24 20:00 in Japan" in said
     told = town.json("registry", "event", "furigana", "mover", "--kana", "モ", "--channel", "counter")
     assert told["waits_until"] is None, "the counter's takes the paper along"
     history = town.json("registry", "history", "mover")

@@ -55,7 +55,7 @@ def test_a_certificate_is_good_until_it_is_revoked(tmp_path: Path) -> None:
     )
     words = program.run("verify", "certificate", path, "--full", expect=1).stdout
     assert words.startswith("bad: revoked")
-    assert "by full-list of" in words
+    assert "according to full-list of" in words
 
 
 def test_a_certificate_of_the_other_kind_is_not_what_is_wanted(town: Program) -> None:
