@@ -140,7 +140,7 @@ def test_rules_and_decisions(world: World) -> None:
     denied = say(world, "decide", *purpose, "病歴", expect=1)
     assert (denied["denial"], denied["penalty"][:7]) == ("not-listed", "off-pur")
     assert say(world, "decide", *purpose, "地方税関係情報", "--on", "2016-01-01", expect=1)["denial"] == "not-in-force"
-    assert "is no date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
+    assert "is not a date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
 
 
 def test_the_first_matching(world: World, tmp_path: Path) -> None:
