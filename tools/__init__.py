@@ -1,1 +1,1 @@
-"""The programs: command line, running instance, demonstration, and the kit for other people's tests."""
+"""The programs: command line, running instance, demo, and the test kit for other people's tests."""

@@ -11,7 +11,7 @@ import java.security.cert.X509Certificate;
 import java.util.Collections;
 import java.util.stream.Stream;
 
-/** Signs with the first token that OpenSC shows, and verifies: java SignWithCard.java PIN [slot index]. */
+/** Signs with a token of OpenSC (by default the first) and verifies: java SignWithCard.java PIN [slot index]. */
 public class SignWithCard {
     public static void main(String[] arguments) throws Exception {
         char[] pin = arguments[0].toCharArray();
@@ -38,7 +38,7 @@ public class SignWithCard {
             System.out.println(certificate.getIssuerX500Principal() + ": " + verifying.verify(signature));
             return;
         }
-        throw new IOException("the token has no key");
+        throw new IOException("the token has no private key");
     }
 
     private static Path module() throws IOException {

@@ -25,9 +25,9 @@ try {
   tool("--login", "--pin", pin, "--sign", "--id", "01", "--mechanism", "SHA256-RSA-PKCS",
     "--input-file", file("message"), "--output-file", file("signature"));
 
-  const fits = verify("sha256", message, certificate.publicKey, readFileSync(file("signature")));
-  console.log(`${certificate.subject.replace(/\n/g, ", ")}: ${fits}`);
-  process.exitCode = fits ? 0 : 1;
+  const valid = verify("sha256", message, certificate.publicKey, readFileSync(file("signature")));
+  console.log(`${certificate.subject.replace(/\n/g, ", ")}: ${valid}`);
+  process.exitCode = valid ? 0 : 1;
 } finally {
   rmSync(work, { recursive: true });
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sign with the authentication key of the card in a reader, and verify: sh sign.sh "Kazashi 00 00" [PIN]
+# Sign with the authentication key of the card in a reader, and verify the signature: sh sign.sh "Kazashi 00 00" [PIN]
 set -eu
 reader=$1 pin=${2:-1234}
 work=$(mktemp -d)

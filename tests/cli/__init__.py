@@ -1,4 +1,4 @@
-"""The command line: what its help says, and what a command leaves behind."""
+"""Tests of the command line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kazashi.tools.cli.command_line import NAME, kazashi
 
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
-    """Every group and command of the program, each with a context in a terminal of 80 columns."""
+    """Yield every group and command of the program, each with a context for a terminal of 80 columns."""
     top: click.Command = kazashi
-    waiting = [(click.Context(top, info_name=NAME, terminal_width=80), top)]
-    while waiting:
-        context, command = waiting.pop()
+    pending = [(click.Context(top, info_name=NAME, terminal_width=80), top)]
+    while pending:
+        context, command = pending.pop()
         yield context, command
         if isinstance(command, click.Group):
             for name in command.list_commands(context):
                 inner = command.get_command(context, name)
                 assert inner is not None
-                waiting.append((click.Context(inner, parent=context, info_name=name, terminal_width=80), inner))
+                pending.append((click.Context(inner, parent=context, info_name=name, terminal_width=80), inner))

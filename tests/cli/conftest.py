@@ -1,4 +1,4 @@
-"""Worlds for tests of commands."""
+"""Worlds for the tests of commands."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program, begun
+from tests.cli.program import Program, new_world
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """A world with one card and two people more, for tests that change nothing in it, or each its own person."""
-    program = begun(tmp_path_factory.mktemp("town") / "w")
+    """A world with one card and two more residents. A test must not change them; it may add residents of its own."""
+    program = new_world(tmp_path_factory.mktemp("town") / "w")
     program.run("card", "new", "hanako")
     for who in ("taro", "child"):
         program.run("registry", "add", who)
@@ -21,4 +21,4 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture
 def new(tmp_path: Path) -> Program:
-    return begun(tmp_path / "w")
+    return new_world(tmp_path / "w")

@@ -1,4 +1,4 @@
-"""The program as a user meets it, in a process of its own or, which spares a second for each command, in this one."""
+"""The program as users run it: in a process of its own or, to save a second for each command, in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRIES = tries_left(jpki.AUTHENTICATION_PIN).hex().upper()
 
 
 class Program:
-    """The program, in one world."""
+    """The program with one world. Each command runs in a process of its own."""
 
     def __init__(self, world: Path) -> None:
         self.world = world
@@ -42,37 +42,37 @@ class Program:
         return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
 
     def error(self, code: str, status: int, *arguments: str) -> str:
-        said = self.run(*arguments, expect=status).stderr.strip()
-        assert said.endswith(f"[{code}]"), said
-        assert len(said.splitlines()) == 1, "one line"
-        return said
+        output = self.run(*arguments, expect=status).stderr.strip()
+        assert output.endswith(f"[{code}]"), output
+        assert len(output.splitlines()) == 1, "one line"
+        return output
 
 
-class Here(Program):
-    """The program, run in this process. What is a defect of it is raised here as it is."""
+class InProcessProgram(Program):
+    """The program, run in this process. An exception that is not an expected error is raised unchanged."""
 
     def run(self, *arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-        out, complaints = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         with (
             patch.object(sys, "argv", ["kazashi", "--world", str(self.world), *arguments]),
-            redirect_stdout(out),
-            redirect_stderr(complaints),
-            pytest.raises(SystemExit) as ended,
+            redirect_stdout(stdout),
+            redirect_stderr(stderr),
+            pytest.raises(SystemExit) as exit_info,
         ):
             main()
-        said = []
-        for stream in (out, complaints):
+        output = []
+        for stream in (stdout, stderr):
             stream.flush()
             stream.seek(0)
-            said.append(stream.read())
-        status = int(ended.value.code or 0)
-        assert expect in (None, status), f"{arguments} exited with {status}: {said}"
-        return subprocess.CompletedProcess(arguments, status, *said)
+            output.append(stream.read())
+        status = int(exit_info.value.code or 0)
+        assert expect in (None, status), f"{arguments} exited with {status}: {output}"
+        return subprocess.CompletedProcess(arguments, status, *output)
 
 
-def begun(directory: Path, *settings: str) -> Program:
-    """A world whose clock stands at a morning in November."""
-    program = Here(directory)
+def new_world(directory: Path, *settings: str) -> Program:
+    """Create a world whose clock is stopped at a morning in November."""
+    program = InProcessProgram(directory)
     program.run("world", "new", "--seed", "commands", *settings)
     program.run("clock", "stand", MORNING)
     return program
@@ -82,9 +82,9 @@ def serial_of(program: Program, who: str, kind: str) -> str:
     return str(next(row["serial"] for row in program.json("ca", "show", who) if row["kind"] == kind))
 
 
-def told_in_one_line(program: Program, *arguments: str) -> None:
-    """Whatever is wrong is told in one line that ends with its code; a defect would raise."""
-    done = Here(program.world).run(*arguments, expect=None)
+def fails_in_one_line(program: Program, *arguments: str) -> None:
+    """Assert that a command fails with one line on stderr that ends with its error code. A defect would raise."""
+    done = InProcessProgram(program.world).run(*arguments, expect=None)
     assert done.returncode in (1, 2, 3), done.stdout
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("kazashi: ")

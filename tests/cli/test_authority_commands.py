@@ -1,4 +1,4 @@
-"""`kazashi ca` and `card renew` as a user meets them, and what goes to a terminal."""
+"""`kazashi ca` and `kazashi card renew` as users run them, and output to a terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kazashi.world.clock import epoch, instant_of
-from tests.cli.program import MORNING, Here, Program, serial_of, told_in_one_line
+from tests.cli.program import MORNING, InProcessProgram, Program, fails_in_one_line, serial_of
 from tests.polling import LIMIT
 from tests.support import run
 
 
-def test_generations_and_roots(new: Program, tmp_path: Path) -> None:
+def test_generations_and_roots_are_shown(new: Program, tmp_path: Path) -> None:
     rows = new.json("ca", "generations")
     assert [(row["authority"], row["generation"], row["algorithm"], row["keys"]) for row in rows] == [
         ("signature", "03", "rsa-2048", "software"), ("authentication", "03", "rsa-2048", "software"),
@@ -56,9 +56,9 @@ def test_certificates_are_shown_and_written(town: Program, tmp_path: Path) -> No
     town.run("ca", "root", "signature", "--out", str(tmp_path / "root.pem"))
     assert (tmp_path / "leaf.pem").read_text() == text
     assert f"{x509.load_pem_x509_certificate(text.encode()).serial_number:X}" == rows[0]["serial"]
-    said = run("openssl", "verify", "-attime", str(epoch(instant_of(MORNING))), "-CAfile", str(tmp_path / "root.pem"),
+    output = run("openssl", "verify", "-attime", str(epoch(instant_of(MORNING))), "-CAfile", str(tmp_path / "root.pem"),
                str(tmp_path / "leaf.pem"))  # fmt: skip
-    assert said.strip().endswith("OK")
+    assert output.strip().endswith("OK")
     assert "card new taro" in town.run("ca", "show", "taro").stdout
     assert town.json("ca", "show", "taro") == []
     town.error("no-such-resident", 2, "ca", "show", "nobody")
@@ -73,7 +73,7 @@ def csr(place: Path, *algorithm: str) -> Path:
     return path
 
 
-def test_a_key_of_one_s_own_is_certified(new: Program, tmp_path: Path) -> None:
+def test_own_key_is_certified(new: Program, tmp_path: Path) -> None:
     request = csr(tmp_path)
     der = tmp_path / "request.der"
     run("openssl", "req", "-in", str(request), "-outform", "DER", "-out", str(der))
@@ -91,14 +91,14 @@ def test_a_key_of_one_s_own_is_certified(new: Program, tmp_path: Path) -> None:
     (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE REQUEST-----\nx\n-----END CERTIFICATE REQUEST-----\n")
     (tmp_path / "tampered").write_bytes(der.read_bytes()[:-1] + bytes([der.read_bytes()[-1] ^ 1]))
     for name in ("garbage", "broken.pem", "tampered"):
-        told_in_one_line(new, "ca", "issue", "signature", "hanako", "--csr", str(tmp_path / name))
+        fails_in_one_line(new, "ca", "issue", "signature", "hanako", "--csr", str(tmp_path / name))
     new.error("no-proof-of-possession", 1, "ca", "issue", "signature", "hanako", "--csr", str(tmp_path / "tampered"))
     new.error("no-such-resident", 2, "ca", "issue", "signature", "nobody", "--csr", str(request))
     new.run("ca", "issue", "signature", "hanako", "--csr", str(tmp_path / "nothere"), expect=2)
     assert [row["kind"] for row in new.json("ca", "show", "hanako")] == ["authentication"]
 
 
-def test_phones_and_the_next_card(new: Program, tmp_path: Path) -> None:
+def test_phone_and_next_card_keys_are_certified(new: Program, tmp_path: Path) -> None:
     first, second = csr(tmp_path), csr(tmp_path, "rsa:2048", "-sha256")
     curve = csr(tmp_path, "ec", "-pkeyopt", "ec_paramgen_curve:P-384")
     issue = ("ca", "issue", "authentication", "hanako", "--csr")
@@ -118,16 +118,16 @@ def test_phones_and_the_next_card(new: Program, tmp_path: Path) -> None:
     assert new.json("ca", "show", "hanako")[-1]["generation"] == "next"
 
 
-def test_nobody_under_fifteen_gets_a_signature_certificate(town: Program, tmp_path: Path) -> None:
-    told_in_one_line(town, "ca", "issue", "signature", "child", "--csr", str(csr(tmp_path)))
+def test_no_signature_certificate_under_fifteen(town: Program, tmp_path: Path) -> None:
+    fails_in_one_line(town, "ca", "issue", "signature", "child", "--csr", str(csr(tmp_path)))
     assert town.json("ca", "show", "child") == []
 
 
-def test_certificates_are_held_revoked_and_released(new: Program, tmp_path: Path) -> None:
+def test_certificates_are_put_on_hold_revoked_and_released(new: Program, tmp_path: Path) -> None:
     new.run("card", "new", "hanako")
     serial = serial_of(new, "hanako", "signature")
-    told = new.json("ca", "revoke", "signature", serial, "--reason", "certificateHold")
-    assert told == {
+    reply = new.json("ca", "revoke", "signature", serial, "--reason", "certificateHold")
+    assert reply == {
         "serial": serial, "state": "held", "reason": "certificateHold", "since": "2026-11-24T01:00:00+00:00",
     }  # fmt: skip
     assert "phone's authentication certificate only" in new.error(
@@ -149,7 +149,7 @@ def test_certificates_are_held_revoked_and_released(new: Program, tmp_path: Path
     assert "0 certificates" in new.run("ca", "compromise", "authentication", "03").stdout
 
 
-def test_a_list_before_and_after_the_night(new: Program, tmp_path: Path) -> None:
+def test_revocation_list_changes_with_the_nightly_issue(new: Program, tmp_path: Path) -> None:
     new.run("card", "new", "hanako")
     serial = serial_of(new, "hanako", "signature")
     first = new.json("ca", "crl", "signature", "13113")
@@ -172,19 +172,19 @@ def test_a_list_before_and_after_the_night(new: Program, tmp_path: Path) -> None
     assert new.run("ca", "lint", str(out), "--form", "crl").stdout.strip()
     for where in ("99999", "x", "../../world.json"):
         new.error("usage", 2, "ca", "crl", "signature", where)
-    assert "nobody there is certified" in new.error("usage", 2, "ca", "crl", "signature", "47201")
+    assert "nobody there has a certificate" in new.error("usage", 2, "ca", "crl", "signature", "47201")
     new.error("usage", 2, "ca", "crl", "signature", "full", "--generation", "77")
 
 
-def test_ocsp_without_a_server(new: Program, tmp_path: Path) -> None:
+def test_ocsp_works_without_a_server(new: Program, tmp_path: Path) -> None:
     new.run("card", "new", "hanako")
     serial = serial_of(new, "hanako", "authentication")
-    told = new.json("ca", "ocsp", "authentication", serial)
-    assert told.keys() == {"serial", "status", "this_update", "next_update"}
-    assert (told["serial"], told["status"]) == (serial, "good")
+    reply = new.json("ca", "ocsp", "authentication", serial)
+    assert reply.keys() == {"serial", "status", "this_update", "next_update"}
+    assert (reply["serial"], reply["status"]) == (serial, "good")
     new.run("clock", "advance", "1m")
     new.run("registry", "event", "loss-report", "hanako")
-    assert ": good" in new.run("ca", "ocsp", "authentication", serial).stdout, "until the next mark"
+    assert ": good" in new.run("ca", "ocsp", "authentication", serial).stdout, "until the next quarter of an hour"
     new.run("clock", "advance", "14m")
     assert new.json("ca", "ocsp", "authentication", serial)["status"] == "certificateHold"
     new.run("ca", "root", "authentication", "--out", str(tmp_path / "root.pem"))
@@ -202,21 +202,21 @@ def test_ocsp_without_a_server(new: Program, tmp_path: Path) -> None:
     )
     new.run("ca", "ocsp", "authentication", "--request", str(request), "--out", str(response))
     now = str(epoch(instant_of("2026-11-24T10:15+09:00")))
-    said = run("openssl", "ocsp", "-reqin", str(request), "-respin", str(response), "-CAfile",
+    output = run("openssl", "ocsp", "-reqin", str(request), "-respin", str(response), "-CAfile",
                str(tmp_path / "root.pem"), "-issuer", str(tmp_path / "root.pem"), "-serial", f"0x{serial}", "-attime",
                now, "-no_nonce", "-validity_period", "999999999")  # fmt: skip
-    assert "Response verify OK" in said
-    assert "revoked" in said
+    assert "Response verify OK" in output
+    assert "revoked" in output
     assert new.run("ca", "lint", str(response), "--form", "ocsp").stdout.strip()
     new.error("usage", 2, "ca", "ocsp", "authentication")
     new.error("no-such-certificate", 2, "ca", "ocsp", "authentication", "1")
     new.error("usage", 2, "ca", "ocsp", "authentication", "x")
 
 
-def test_lint(town: Program, tmp_path: Path) -> None:
+def test_lint_reports_findings(town: Program, tmp_path: Path) -> None:
     path = tmp_path / "leaf.pem"
     town.run("ca", "certificate", "signature", serial_of(town, "hanako", "signature"), "--out", str(path))
-    done = Here(town.world).run("ca", "lint", str(path), "--json", expect=None)
+    done = InProcessProgram(town.world).run("ca", "lint", str(path), "--json", expect=None)
     findings: list[dict[str, Any]] = json.loads(done.stdout)
     assert {row["file"] for row in findings} <= {"leaf.pem"}
     assert done.returncode == any(row["severity"] in ("ERROR", "FATAL") for row in findings)
@@ -225,7 +225,7 @@ def test_lint(town: Program, tmp_path: Path) -> None:
     town.run("ca", "lint", str(tmp_path / "nothere"), expect=2)
 
 
-def test_callers(town: Program) -> None:
+def test_callers_are_added_listed_and_removed(town: Program) -> None:
     assert "ca caller add" in town.run("ca", "caller", "list").stdout
     first = town.json("ca", "caller", "add", "bank")
     assert (first["caller"], len(first["key"])) == ("bank", 48)
@@ -234,12 +234,12 @@ def test_callers(town: Program) -> None:
     assert town.json("ca", "caller", "list") == [{"caller": "bank", "yen": 0}, {"caller": "shop", "yen": 0}]
     assert town.json("ca", "caller", "queries") == []
     assert town.json("ca", "caller", "queries", "--caller", "bank") == []
-    assert "nothing was asked" in town.run("ca", "caller", "queries").stdout
+    assert "no queries" in town.run("ca", "caller", "queries").stdout
     assert town.json("ca", "caller", "remove", "shop") == {"caller": "shop"}
     town.error("usage", 2, "ca", "caller", "remove", "shop")
     assert [row["caller"] for row in town.json("ca", "caller", "list")] == ["bank"]
-    found = [path for path in town.world.rglob("*") if path.is_file() and first["key"].encode() in path.read_bytes()]
-    assert not found, "the key is kept nowhere"
+    files = [path for path in town.world.rglob("*") if path.is_file() and first["key"].encode() in path.read_bytes()]
+    assert not files, "the key is not stored"
 
 
 # Cards
@@ -248,14 +248,14 @@ def test_callers(town: Program) -> None:
 def test_renewal(new: Program) -> None:
     new.run("card", "new", "hanako")
     assert "2031-01-17" in new.error("renewal-refused", 1, "card", "renew", "hanako")
-    told = new.json("registry", "event", "renewal", "hanako")
-    assert len(told["refused"]) == 1
-    assert "2031-01-17" in told["refused"][0]
+    reply = new.json("registry", "event", "renewal", "hanako")
+    assert len(reply["refused"]) == 1
+    assert "2031-01-17" in reply["refused"][0]
     new.run("registry", "event", "move-within", "hanako", "--street", "架空町１")
     assert new.json("card", "renew", "hanako") == {"card": "hanako", "renewed": ["signature"]}
     assert [row["state"] for row in new.json("ca", "show", "hanako")] == ["revoked", "good", "good"]
     new.run("registry", "event", "move-within", "hanako", "--street", "架空町２")
-    assert new.json("registry", "event", "renewal", "hanako")["refused"] == [], "what was refused before is no answer"
+    assert new.json("registry", "event", "renewal", "hanako")["refused"] == [], "an earlier refusal is not repeated"
     assert [row["state"] for row in new.json("ca", "show", "hanako")] == ["revoked", "revoked", "good", "good"]
     new.run("registry", "event", "return", "hanako")
     assert "ended" in new.error("renewal-refused", 1, "card", "renew", "hanako")
@@ -265,7 +265,7 @@ def test_renewal(new: Program) -> None:
 # Processes and terminals
 
 
-def test_what_is_told_by_a_process_of_its_own(town: Program) -> None:
+def test_separate_process_gives_the_same_replies(town: Program) -> None:
     program = Program(town.world)
     assert program.json("registry", "show", "taro") == town.json("registry", "show", "taro")
     program.error("event-refused", 1, "registry", "event", "stay", "taro", "--until", "2030-01-01")
@@ -275,9 +275,10 @@ def test_what_is_told_by_a_process_of_its_own(town: Program) -> None:
 @pytest.mark.parametrize(
     "arguments", [("ca", "crl", "signature", "full", "--out", "-"), ("ca", "ocsp", "signature", "SERIAL", "--out", "-")]
 )
-def test_binary_data_go_to_no_terminal(town: Program, arguments: tuple[str, ...]) -> None:
-    asked = [serial_of(town, "hanako", "signature") if word == "SERIAL" else word for word in arguments]
-    command = [sys.executable, "-m", "kazashi", "--world", str(town.world), *asked]
+def test_binary_data_is_not_written_to_a_terminal(town: Program, arguments: tuple[str, ...]) -> None:
+    serial = serial_of(town, "hanako", "signature")
+    command = [sys.executable, "-m", "kazashi", "--world", str(town.world),
+               *(serial if argument == "SERIAL" else argument for argument in arguments)]  # fmt: skip
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""The program as a user meets it: every command in a process of its own, on a bench of its own."""
+"""The program as users run it: every command in a process of its own, with an instance of its own."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 @pytest.fixture
-def bench(program: Program) -> Iterator[dict[str, Any]]:
+def instance(program: Program) -> Iterator[dict[str, Any]]:
     yield program.json("up", "--detach", "--pcscd", "private")
     if subprocess.run([sys.executable, "-m", "kazashi", "--world", str(program.world), "status"],
                       capture_output=True, check=False).returncode == 0:  # fmt: skip
         program.run("down")
 
 
-def test_a_card_s_life(program: Program) -> None:
+def test_card_is_made_shown_and_listed(program: Program) -> None:
     made = program.json("card", "new", "leap-day", "--name", "mine", "--pin", "9876", "--password", "SECRET99",
                         "--atr", "extended")  # fmt: skip
     assert made["authentication PIN"] == "9876"
@@ -66,22 +66,22 @@ def test_wrong_use(program: Program) -> None:
     assert not (program.world / "cards" / "taro.card").exists()
 
 
-def test_without_a_bench(program: Program) -> None:
+def test_commands_need_a_running_instance(program: Program) -> None:
     for command in (["status"], ["down"], ["card", "insert", "hanako"], ["reader", "list"], ["reader", "trace"]):
         assert "kazashi up" in program.error("not-running", 3, *command)
 
 
-def test_a_foreign_world(tmp_path: Path) -> None:
+def test_foreign_directory_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "novel.txt").write_text("chapter one")
     Program(tmp_path).error("world-unusable", 3, "card", "list")
     assert [entry.name for entry in tmp_path.iterdir()] == ["novel.txt"]
 
 
-def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unusable_store_makes_no_card(tmp_path: Path) -> None:
     program = Program(tmp_path / "w")
     program.run("card", "new", "taro")
     for path in (tmp_path / "w" / "stores").iterdir():
-        path.write_bytes(b"no database, but somebody's all the same")
+        path.write_bytes(b"not a database")
     program.error("store-failed", 3, "card", "new", "child")
     assert not (tmp_path / "w" / "cards" / "child.card").exists()
     (tmp_path / "w" / "cards" / "child.card").mkdir()
@@ -89,7 +89,7 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     program.error("system", 3, "demo", "--report", str(tmp_path / "no" / "such" / "directory.html"))
 
 
-def test_a_damaged_card(tmp_path: Path) -> None:
+def test_damaged_card_is_reported_and_unchanged(tmp_path: Path) -> None:
     program = Program(tmp_path / "w")
     program.run("card", "new", "taro")
     image = tmp_path / "w" / "cards" / "taro.card"
@@ -97,29 +97,29 @@ def test_a_damaged_card(tmp_path: Path) -> None:
     damaged = image.read_bytes()
     program.error("card-damaged", 3, "card", "show", "taro")
     (listed,) = program.json("card", "list")
-    assert listed["damage"], "the list says so, and goes on"
-    said = program.error("pcscd-unavailable", 3, "up", "--detach", "--pcscd", "private", "--card", "taro")
-    assert "card-damaged" in said, "the reason is told, not only that it did not come up"
+    assert listed["damage"], "the list goes on after a damaged card"
+    output = program.error("pcscd-unavailable", 3, "up", "--detach", "--pcscd", "private", "--card", "taro")
+    assert "card-damaged" in output, "the message has the reason"
     program.error("card-damaged", 3, "up", "--pcscd", "private", "--card", "taro")
     assert image.read_bytes() == damaged
 
 
-def test_a_world_with_too_long_a_path(tmp_path: Path) -> None:
+def test_too_long_world_path_is_reported(tmp_path: Path) -> None:
     program = Program(tmp_path / ("long" * 25))
-    said = program.error("pcscd-unavailable", 3, "up", "--pcscd", "private", "--empty")
-    assert "shorter path" in said
+    output = program.error("pcscd-unavailable", 3, "up", "--pcscd", "private", "--empty")
+    assert "shorter path" in output
 
 
 @pytest.mark.reader
-def test_the_running_bench(program: Program, bench: dict[str, Any]) -> None:
-    reader = bench["slots"][0]["reader"]
-    assert bench["slots"][0]["card"] == "hanako"
-    assert bench["slots"][0]["seen"]
+def test_running_instance_accepts_card_commands(program: Program, instance: dict[str, Any]) -> None:
+    reader = instance["slots"][0]["reader"]
+    assert instance["slots"][0]["card"] == "hanako"
+    assert instance["slots"][0]["seen"]
     program.error("already-running", 3, "up")
     program.error("already-running", 3, "up", "--detach")
-    assert send(bench["pcscd"]["environment"], reader, SELECT_JPKI) == ["9000"]
+    assert send(instance["pcscd"]["environment"], reader, SELECT_JPKI) == ["9000"]
     exported = program.run("reader", "env").stdout
-    assert f"PCSCLITE_CSOCK_NAME={bench['pcscd']['socket']}" in exported
+    assert f"PCSCLITE_CSOCK_NAME={instance['pcscd']['socket']}" in exported
     assert "eval" in program.run("status").stdout
     assert program.json("reader", "list") == program.json("status")["slots"]
 
@@ -134,7 +134,7 @@ def test_the_running_bench(program: Program, bench: dict[str, Any]) -> None:
 
 
 @pytest.mark.reader
-def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
+def test_live_trace_masks_pins(program: Program, instance: dict[str, Any]) -> None:
     trace = subprocess.Popen(
         [sys.executable, "-m", "kazashi", "--world", str(program.world), "reader", "trace", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
@@ -145,7 +145,7 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
     try:
         os.set_blocking(trace.stdout.fileno(), False)
         while not any("VERIFY" in line["words"] for line in lines) and time.monotonic() < deadline:
-            send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, RIGHT)
+            send(instance["pcscd"]["environment"], instance["slots"][0]["reader"], SELECT_JPKI, RIGHT)
             lines += [json.loads(line) for line in trace.stdout.readlines() if line.endswith("\n")]
     finally:
         trace.kill()
@@ -157,30 +157,30 @@ def test_a_live_trace(program: Program, bench: dict[str, Any]) -> None:
 
 
 @pytest.mark.reader
-def test_a_killed_bench_leaves_nothing_in_the_way(program: Program, bench: dict[str, Any]) -> None:
-    spent = send(bench["pcscd"]["environment"], bench["slots"][0]["reader"], SELECT_JPKI, WRONG)
-    assert spent == ["9000", "63c2"]
+def test_instance_starts_again_after_sigkill(program: Program, instance: dict[str, Any]) -> None:
+    responses = send(instance["pcscd"]["environment"], instance["slots"][0]["reader"], SELECT_JPKI, WRONG)
+    assert responses == ["9000", "63c2"]
     before = program.json("card", "show", "hanako")["tries left"]["JPKI authentication PIN"]
     assert before == "2 of 3"
-    os.kill(bench["pid"], signal.SIGKILL)
+    os.kill(instance["pid"], signal.SIGKILL)
     program.error("not-running", 3, "status")
     again = program.json("up", "--detach", "--pcscd", "private")
     assert again["slots"][0]["seen"]
-    answers = send(again["pcscd"]["environment"], again["slots"][0]["reader"], SELECT_JPKI, TRIES, RIGHT)
-    assert answers == ["9000", "63c2", "9000"], "no try came back"
+    responses = send(again["pcscd"]["environment"], again["slots"][0]["reader"], SELECT_JPKI, TRIES, RIGHT)
+    assert responses == ["9000", "63c2", "9000"], "no retry was restored"
 
 
-def test_doctor(program: Program, tmp_path: Path) -> None:
+def test_doctor_suggests_a_remedy_for_each_problem(program: Program, tmp_path: Path) -> None:
     findings = {finding["check"]: finding for finding in program.json("doctor")}
     assert findings["program pcscd"]["ok"]
     assert findings["vpcd driver"]["ok"]
     assert "every network interface" in findings["vpcd's ports"]["detail"]
     assert "nft" in findings["vpcd's ports"]["remedy"]
     for finding in examine(open_world(tmp_path / "w")):
-        assert finding.ok or finding.remedy, f"{finding.check} says what is wrong and not what to do"
+        assert finding.ok or finding.remedy, f"{finding.check} has no remedy"
 
 
-def test_doctor_without_the_programs(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_reports_missing_programs(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path=None: None)
     findings = examine(open_world(tmp_path / "w"))
     missing = [finding for finding in findings if finding.check.startswith("program")]
@@ -188,17 +188,17 @@ def test_doctor_without_the_programs(program: Program, monkeypatch: pytest.Monke
     assert all(not finding.ok and "apt-get install" in finding.remedy for finding in missing)
 
 
-def test_starts_at_once(program: Program) -> None:
-    """No heavy library is loaded before a command needs it."""
-    listed = subprocess.run(
+def test_start_loads_no_heavy_library(program: Program) -> None:
+    """A heavy library is loaded only when a command needs it."""
+    loaded = subprocess.run(
         [sys.executable, "-c", "import kazashi.tools.cli.command_line, sys; print(*sys.modules)"],
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich"} & set(listed)
+    assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich"} & set(loaded)
 
 
 @pytest.mark.reader
-def test_demo(tmp_path: Path) -> None:
+def test_demo_succeeds_and_leaves_only_its_report(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "demo", "--json", "--report", str(report)],
@@ -215,4 +215,4 @@ def test_demo(tmp_path: Path) -> None:
     page = report.read_text(encoding="utf-8")
     assert page.count("<tr") == len(steps)
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"], "nothing else is left"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"], "nothing else is left behind"

@@ -1,4 +1,4 @@
-"""The program's help: it is called `kazashi` whoever starts it, and no line of a list of commands is cut."""
+"""The program's help: it always calls the program `kazashi`, and no line in a list of commands is cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.polling import LIMIT
 
 
 def started(*arguments: str, expect: int = 0, environment: dict[str, str] | None = None) -> str:
-    """What the program says on both its streams when it is started as a module."""
+    """Run the program as a module and return its output on both streams."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", *arguments],
         capture_output=True, text=True, check=False, timeout=LIMIT,
@@ -25,16 +25,22 @@ def started(*arguments: str, expect: int = 0, environment: dict[str, str] | None
 
 
 def test_no_line_of_help_is_cut_at_80_columns() -> None:
-    found = list(commands())
-    assert len(found) > 120
-    for context, command in found:
+    every = list(commands())
+    assert len(every) > 120
+    for context, command in every:
         assert command.help, context.command_path
         listed = command.get_help(context).partition("Commands:")[2]
         assert not [line for line in listed.splitlines() if "..." in line], context.command_path
         assert bool(listed) == isinstance(command, click.Group)
 
 
-def test_the_first_sentence_of_every_help_ends_in_its_paragraph() -> None:
+def test_every_option_has_a_help_text() -> None:
+    for context, command in commands():
+        options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+        assert not [option.name for option in options if not option.help], context.command_path
+
+
+def test_first_paragraph_of_every_help_ends_with_a_full_stop() -> None:
     for context, command in commands():
         assert command.help is not None
         assert command.help.strip().partition("\n\n")[0].rstrip().endswith((".", ".)")), context.command_path
@@ -47,14 +53,14 @@ def test_help_calls_the_program_by_its_name(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["card", "show"], ["up", "--frobnicate"]])
-def test_errors_of_use_call_the_program_by_its_name(arguments: list[str]) -> None:
-    said = started(*arguments, expect=2)
-    assert said.startswith("Usage: kazashi")
-    assert "Try 'kazashi" in said
-    assert "python" not in said
+def test_usage_errors_call_the_program_by_its_name(arguments: list[str]) -> None:
+    output = started(*arguments, expect=2)
+    assert output.startswith("Usage: kazashi")
+    assert "Try 'kazashi" in output
+    assert "python" not in output
 
 
-def test_the_version_is_told_with_the_name() -> None:
+def test_version_is_shown_with_the_name() -> None:
     assert started("--version").startswith("kazashi, version ")
 
 

@@ -1,4 +1,4 @@
-"""A command that only reads refuses where no world has begun, and leaves nothing there."""
+"""A command that only reads fails if there is no world, and creates nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BEGIN = {
     "world new", "up", "card new", "registry add", "registry import", "network setup", "points enrol",
     "tracking populate", "tracking import", "tracking report", "ca caller add", "tenant", "provider-client",
 }  # fmt: skip
-"""Commands that set something up, and begin a world for it."""
+"""Commands that set something up, and create a world for it."""
 
 WITHOUT = {
     "agent", "bench", "ca lint", "demo", "doctor", "imports", "network decide", "network rules", "points policies",
     "points simulate", "reader check", "reader compare", "reader script", "reader show", "registry municipalities",
     "test", "tracking exposure", "verify conformance",
 }  # fmt: skip
-"""Commands that do without a world, or in one of their own."""
+"""Commands that work without a world, or with one of their own."""
 
 
 def name_of(context: click.Context) -> str:
@@ -36,13 +36,13 @@ def name_of(context: click.Context) -> str:
 
 
 def reading() -> list[tuple[str, click.Command]]:
-    """Every other command, by its name."""
+    """Return the name and the command of every other command."""
     return [(name, command) for context, command in commands() if not isinstance(command, click.Group)
             for name in [name_of(context)] if name not in BEGIN | WITHOUT]  # fmt: skip
 
 
-def words_for(command: click.Command, file: Path) -> Iterator[str]:
-    """Arguments that the command takes for well-formed."""
+def arguments_for(command: click.Command, file: Path) -> Iterator[str]:
+    """Yield well-formed arguments for the command."""
     for parameter in command.params:
         if not parameter.required:
             continue
@@ -61,27 +61,27 @@ def words_for(command: click.Command, file: Path) -> Iterator[str]:
         yield value
 
 
-def test_the_lists_name_commands_that_are_there() -> None:
+def test_lists_name_existing_commands() -> None:
     names = {name_of(context) for context, _ in commands()}
     assert names >= BEGIN | WITHOUT
     assert len(reading()) > 80
 
 
 @pytest.mark.parametrize(("name", "command"), reading(), ids=lambda found: found if isinstance(found, str) else "")
-def test_a_reading_command_makes_no_world(name: str, command: click.Command, tmp_path: Path) -> None:
+def test_reading_command_creates_no_world(name: str, command: click.Command, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("{}")
     missing = tmp_path / "typo"
-    arguments = ["--world", str(missing), *name.split(), *words_for(command, file)]
+    arguments = ["--world", str(missing), *name.split(), *arguments_for(command, file)]
     done = CliRunner().invoke(kazashi, arguments)
-    if name == "points till":  # which first asks for a terminal
+    if name == "points till":  # it needs a terminal first
         assert "needs a terminal" in str(done.exception)
     else:
         assert isinstance(done.exception, WorldMissing), (arguments, done.output, done.exception)
     assert not missing.exists()
 
 
-def test_a_mistyped_world_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_missing_world_error_says_what_to_do(tmp_path: Path) -> None:
     missing = tmp_path / "typo"
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "card", "show", "hanako"], capture_output=True, text=True, check=False,
@@ -95,7 +95,7 @@ def test_a_mistyped_world_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
-def test_an_empty_directory_stays_empty(tmp_path: Path) -> None:
+def test_empty_directory_stays_empty(tmp_path: Path) -> None:
     done = CliRunner().invoke(kazashi, ["--world", str(tmp_path), "card", "list"])
     assert isinstance(done.exception, WorldMissing)
     assert list(tmp_path.iterdir()) == []
@@ -103,7 +103,7 @@ def test_an_empty_directory_stays_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["world new", "ca caller add library", "tenant library",
                                    "provider-client app https://app.example/callback"])  # fmt: skip
-def test_a_command_that_sets_something_up_begins_a_world(words: str, tmp_path: Path) -> None:
+def test_setup_command_creates_a_world(words: str, tmp_path: Path) -> None:
     world = tmp_path / "w"
     done = CliRunner().invoke(kazashi, ["--world", str(world), *words.split()])
     assert done.exception is None, done.exception
@@ -112,7 +112,7 @@ def test_a_command_that_sets_something_up_begins_a_world(words: str, tmp_path: P
 
 
 @pytest.mark.parametrize("words", ["doctor", "verify certificate FILE --roots ROOTS --lists LISTS"])
-def test_what_does_without_a_world_makes_none(words: str, tmp_path: Path) -> None:
+def test_command_without_a_world_creates_none(words: str, tmp_path: Path) -> None:
     for name in ("roots", "lists"):
         (tmp_path / name).mkdir()
     (tmp_path / "file").write_text("x")

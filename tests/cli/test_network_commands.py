@@ -1,4 +1,4 @@
-"""`kazashi network`, and the whole of it in a browser: set up by the command, served as processes, seen in Chromium."""
+"""`kazashi network`: set up by command, served as processes, and used with Chromium."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def world(keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def say(world: World, *words: str, expect: int = 0) -> Any:
-    """What a command answers, as JSON."""
+    """Run a command and return its JSON output, or its error message."""
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(world.directory), "network", *words, "--json"],
         capture_output=True, text=True, check=False, timeout=2 * LIMIT,
@@ -54,13 +54,13 @@ def say(world: World, *words: str, expect: int = 0) -> Any:
     return json.loads(done.stdout) if done.stdout else done.stderr
 
 
-def test_before_the_setup_every_question_says_what_to_do(keys: SharedKeySource, tmp_path: Path) -> None:
+def test_commands_before_setup_say_what_to_do(keys: SharedKeySource, tmp_path: Path) -> None:
     empty = new_institutions(tmp_path / "w", keys).world
     empty.close()
     for words in (("ask", "hanako"), ("records", "hanako"), ("rulings",), ("three-ways", "hanako")):
-        assert "try: kazashi network setup [usage]" in say(empty, *words, expect=2)
+        assert "run: kazashi network setup [usage]" in say(empty, *words, expect=2)
     (gate,) = say(empty, "setup", expect=1)
-    assert (gate["stage"], gate["ok"]) == ("test data", False), "it stops at the first gate that does not hold"
+    assert (gate["stage"], gate["ok"]) == ("test data", False), "setup stops at the first gate that does not hold"
 
 
 def test_n4_the_stages_of_the_operation_test_in_their_order(world: World) -> None:
@@ -69,7 +69,7 @@ def test_n4_the_stages_of_the_operation_test_in_their_order(world: World) -> Non
         "test data", "bodies connected", "codes issued", "copies registered", "query and provision", "linkage opened",
     ]  # fmt: skip
     assert all(gate["ok"] for gate in gates)
-    assert say(world, "setup") != [], "and once more"
+    assert say(world, "setup") != [], "setup can be repeated"
 
 
 def test_a1_a_question_across_three_institutions_and_its_record(world: World) -> None:
@@ -89,7 +89,7 @@ def test_d11_three_ways_and_who_sees_what(world: World) -> None:
     found = say(world, "three-ways", "hanako")
     common, number, tokens = (found[way] for way in found)
     runner = common["seen"]["whoever runs the database"]
-    assert len(runner["values"]) == 4, "two people's two values: to run it is to be able to read it"
+    assert len(runner["values"]) == 4, "two values for each of two people: its operator can read everything"
     assert len(number["shared identifiers"]) == 1, "one number for everybody"
     assert tokens["seen"]["core"]["values"] == []
     assert len(tokens["seen"]["core"]["identifiers"]) == 3, "the core alone has all three codes"
@@ -98,10 +98,10 @@ def test_d11_three_ways_and_who_sees_what(world: World) -> None:
     assert len({identifier for identifiers in others for identifier in identifiers}) == 3
 
 
-def test_p4_the_court_s_five_reasons_against_the_stores(world: World) -> None:
+def test_p4_five_reasons_are_checked_against_the_stores(world: World) -> None:
     say(world, "setup")
-    findings = {found["reason"]: found for found in say(world, "rulings", expect=1)}
-    assert {reason: found["holds"] for reason, found in findings.items()} == {
+    findings = {finding["reason"]: finding for finding in say(world, "rulings", expect=1)}
+    assert {reason: finding["holds"] for reason, finding in findings.items()} == {
         "i": True, "ii": True, "iii": False, "iv": True, "v": True,
     }  # fmt: skip
     assert "the operator of municipal" in findings["iii"]["against"][0]
@@ -113,7 +113,8 @@ def test_p4_a_reason_that_does_not_hold_names_its_rows(keys: SharedKeySource, tm
     network = Network(institutions)
     assert all(gate.ok for gate in network.rehearse(addresses()))
     OffNetwork(network.world).give("渋谷区", "警視庁", ALLOWED[13], "住所")
-    assert [one.reason for one in held_against_stores(network.world, network) if not one.holds] == ["iii"]
+    findings = held_against_stores(network.world, network)
+    assert [finding.reason for finding in findings if not finding.holds] == ["iii"]
     import sqlalchemy as sa
 
     with network.core.store.transaction() as connection:
@@ -124,14 +125,14 @@ def test_p4_a_reason_that_does_not_hold_names_its_rows(keys: SharedKeySource, tm
         ))  # fmt: skip
     with institutions.juki_net.j_lis.store.transaction() as connection:
         connection.execute(sa.text("""UPDATE identity SET document = '{"illness": "x"}'"""))
-    found = {one.reason: one.against for one in held_against_stores(network.world, network)}
-    assert found["i"] == ["j_lis.identity holds 'illness'"]
-    assert found["ii"] == ["provision_record 1"]
-    assert len(found["iii"]) == 3
+    against = {finding.reason: finding.against for finding in held_against_stores(network.world, network)}
+    assert against["i"] == ["j_lis.identity holds 'illness'"]
+    assert against["ii"] == ["provision_record 1"]
+    assert len(against["iii"]) == 3
     network.world.close()
 
 
-def test_rules_and_decisions(world: World) -> None:
+def test_rules_are_listed_and_decide_queries(world: World) -> None:
     assert len(say(world, "rules")) == 139
     assert {row["requester"] for row in say(world, "rules", "--requester", "日本学生支援機構")} == {"日本学生支援機構"}
     assert say(world, "rules", "--gap")[0] == "国税通則法"
@@ -140,10 +141,10 @@ def test_rules_and_decisions(world: World) -> None:
     denied = say(world, "decide", *purpose, "病歴", expect=1)
     assert (denied["denial"], denied["penalty"][:7]) == ("not-listed", "off-pur")
     assert say(world, "decide", *purpose, "地方税関係情報", "--on", "2016-01-01", expect=1)["denial"] == "not-in-force"
-    assert "is no date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
+    assert "is not a date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
 
 
-def test_the_first_matching(world: World, tmp_path: Path) -> None:
+def test_first_matching_writes_a_work_list(world: World, tmp_path: Path) -> None:
     report = say(world, "match", "--records", "1000", "--work-list", str(tmp_path / "work.csv"))
     assert report["exact match fails"] == pytest.approx(0.2, abs=0.02)
     assert report["matcher recall"] > 0.9
@@ -152,7 +153,7 @@ def test_the_first_matching(world: World, tmp_path: Path) -> None:
 
 @dataclass
 class Everything:
-    """A reader with a card, the agent, and a network of processes."""
+    """A reader with a card, the agent, and the network's processes."""
 
     stack: Stack
     where: dict[str, str]
@@ -169,11 +170,11 @@ def everything(
     pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Everything]:
     institutions = new_institutions(tmp_path_factory.mktemp("portal") / "w", keys)
-    with running_stack(institutions, pcscd) as found:
+    with running_stack(institutions, pcscd) as stack:
         network = Network(institutions)
         where = free_addresses()
         assert all(gate.ok for gate in network.rehearse(where))
-        everything = Everything(found, where, {})
+        everything = Everything(stack, where, {})
         try:
             for part in PARTS:
                 everything.start(part)
@@ -193,7 +194,7 @@ def page(everything: Everything) -> Iterator[Page]:
 
 
 def own_information(page: Page) -> str:
-    """What the page shows of it, loaded anew."""
+    """Reload the page and return what it shows of the person's own information."""
     page.reload()
     own = page.locator("#own")
     return own.inner_text() if own.count() else ""
@@ -214,8 +215,8 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     page.select_option("[name=provider]", "東京都港区")
     page.select_option("[name=item]", "地方税関係情報")
     page.click("#ask")
-    until(lambda: "総所得金額" in own_information(page), "one's own information is shown")
-    assert "マイナポータル" in page.inner_text("#records"), "and the portal's own question has a record"
+    until(lambda: "総所得金額" in own_information(page), "the person's own information is shown")
+    assert "マイナポータル" in page.inner_text("#records"), "the portal's own query has a record, too"
     assert "本人 you" in page.inner_text("#looks")
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / "network-portal.png", full_page=True)
@@ -225,14 +226,15 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
 
 
 def test_p4_services_that_keep_what_the_card_carries_are_named(everything: Everything, page: Page) -> None:
-    """Somebody has set up the portal and registered at a site: serial numbers lie in agencies' computers (v)."""
+    """A person has set up the portal and registered at a site, so agencies store serial numbers (reason v)."""
     page.goto(everything.where["pages"])
     log_in(page, "#setup", PIN)
     page.wait_for_selector("#records")
     institutions = everything.stack.institutions
-    found = {one.reason: one.against for one in held_against_stores(institutions.world, Network(institutions))}
-    assert "portal.serial.serial: 1 rows" in found["v"], "the way from a serial number to a code"
-    assert not [row for row in found["v"] if "code:" in row], "and no record code anywhere"
+    findings = held_against_stores(institutions.world, Network(institutions))
+    rows = {finding.reason: finding.against for finding in findings}["v"]
+    assert "portal.serial.serial: 1 rows" in rows, "the way from a serial number to a code"
+    assert not [row for row in rows if "code:" in row], "no record code is stored anywhere"
 
 
 def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) -> None:
@@ -251,7 +253,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
     until(lambda: "It was refused" in own_information(page), "the refusal is shown")
 
 
-def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: Page) -> None:
+def test_portal_reports_that_the_core_is_down(everything: Everything, page: Page) -> None:
     page.goto(everything.where["pages"])
     log_in(page, "#setup", PIN)
     page.wait_for_selector("#records")
@@ -267,10 +269,10 @@ def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: 
     page.wait_for_selector("#records")
 
 
-def test_every_measure_of_the_network_is_taken() -> None:
+def test_network_benchmark_takes_every_measure() -> None:
     size = bench_network.NetworkSize(conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2)
     measures = bench_network.measure(size=size)
     assert len(measures) == 12
-    for found in measures:
-        assert min(found.ours, found.peer, found.ratio) > 0
-    assert [found.goal for found in measures[:2]] == [">= 1", ">= 0.5"]
+    for measure in measures:
+        assert min(measure.ours, measure.peer, measure.ratio) > 0
+    assert [measure.goal for measure in measures[:2]] == [">= 1", ">= 0.5"]

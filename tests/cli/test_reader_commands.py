@@ -1,4 +1,4 @@
-"""`kazashi reader check`, `compare` and `script`: every command in a process of its own."""
+"""`kazashi reader check`, `compare` and `script`. Every command runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture(scope="module")
 def reader(program: Program) -> Iterator[str]:
-    """The reader of a running bench; a card is held to it without contact."""
+    """The contactless reader of a running instance, with a card."""
     status = program.json(
         "up", "--detach", "--pcscd", "private", "--no-services", "--reader", "Counter", "--contactless"
     )
@@ -42,21 +42,21 @@ def reader(program: Program) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def reports(program: Program, reader: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with what a run on an emulated reader and one on the bench's wrote, and what they said."""
+    """A directory with the files and the output of two checks: of an emulated reader, and of the instance's reader."""
     directory = tmp_path_factory.mktemp("reports")
-    said = program.run(
+    output = program.run(
         "reader", "check", "--emulated", "--pin", "1234", "--password", "abc123",
         "--out", str(directory / "contact.json"), "--html", str(directory / "contact.html"),
         "--junit", str(directory / "contact.xml"),
     )  # fmt: skip
-    (directory / "contact.txt").write_text(said.stdout)
-    told = program.run("reader", "check", "--reader", reader, "--json", "--out", str(directory / "contactless.json"))
-    (directory / "contactless-told.json").write_text(told.stdout)
+    (directory / "contact.txt").write_text(output.stdout)
+    reply = program.run("reader", "check", "--reader", reader, "--json", "--out", str(directory / "contactless.json"))
+    (directory / "contactless-output.json").write_text(reply.stdout)
     return directory
 
 
-def side_by_side(do: Callable[[Case], None], cases: Iterable[Case]) -> None:
-    """Each case in a thread of its own: most of the time goes into starting the program."""
+def in_parallel(do: Callable[[Case], None], cases: Iterable[Case]) -> None:
+    """Handle each case in a thread of its own, because most of the time goes into starting the program."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(do, cases))
 
@@ -65,7 +65,7 @@ def report_in(path: Path) -> CheckReport:
     return CheckReport.from_json(path.read_text(encoding="utf-8"), str(path))
 
 
-def test_a_check_of_an_emulated_reader_finds_nothing_wrong(reports: Path) -> None:
+def test_check_of_emulated_reader_passes(reports: Path) -> None:
     report = report_in(reports / "contact.json")
     assert report.good
     assert report.card == CardType.EMULATED.value
@@ -83,7 +83,7 @@ def test_a_check_of_an_emulated_reader_finds_nothing_wrong(reports: Path) -> Non
     assert len(lines) == len(report.results) + 2
 
 
-def test_a_check_writes_a_page_and_junit_of_the_same_run(reports: Path) -> None:
+def test_check_writes_html_and_junit_of_the_same_run(reports: Path) -> None:
     report = report_in(reports / "contact.json")
     page = (reports / "contact.html").read_text(encoding="utf-8")
     suite = ET.parse(reports / "contact.xml").getroot()
@@ -95,50 +95,48 @@ def test_a_check_writes_a_page_and_junit_of_the_same_run(reports: Path) -> None:
     assert report.reader in page
 
 
-def test_a_check_told_in_json_is_the_report_and_nothing_else(reports: Path) -> None:
-    told = json.loads((reports / "contactless-told.json").read_text())
-    assert told == json.loads((reports / "contactless.json").read_text(encoding="utf-8"))
+def test_check_as_json_is_the_report_and_nothing_else(reports: Path) -> None:
+    reply = json.loads((reports / "contactless-output.json").read_text())
+    assert reply == json.loads((reports / "contactless.json").read_text(encoding="utf-8"))
     report = report_in(reports / "contactless.json")
     assert report.good
     assert report.atr == CONTACTLESS_ATR
     assert report.count(CheckOutcome.NOT_APPLICABLE) == 3, "no PIN was given"
 
 
-def test_a_comparison_names_what_differs_between_contact_and_contactless(
-    program: Program, reports: Path, tmp_path: Path
-) -> None:
+def test_comparison_shows_contact_and_contactless_differences(program: Program, reports: Path, tmp_path: Path) -> None:
     pair = (str(reports / "contact.json"), str(reports / "contactless.json"))
     page = tmp_path / "compared.html"
-    said = program.run("reader", "compare", *pair, "--html", str(page), expect=1).stdout
-    assert "reader.pseudo-commands" in said
-    assert "unique identifier: 6E00" in said
-    assert "unique identifier: 4 bytes, 9000" in said
-    assert "atr.known" in said
-    assert CONTACT_ATR in said
-    assert CONTACTLESS_ATR in said
-    assert "selection.whole-name" not in said
-    assert "credentials.authentication" in said
+    output = program.run("reader", "compare", *pair, "--html", str(page), expect=1).stdout
+    assert "reader.pseudo-commands" in output
+    assert "unique identifier: 6E00" in output
+    assert "unique identifier: 4 bytes, 9000" in output
+    assert "atr.known" in output
+    assert CONTACT_ATR in output
+    assert CONTACTLESS_ATR in output
+    assert "selection.whole-name" not in output
+    assert "credentials.authentication" in output
     differences, _, _ = page.read_text(encoding="utf-8").partition("<h2>Time</h2>")
     for word in ("reader.pseudo-commands", CONTACT_ATR, CONTACTLESS_ATR, "unique identifier: 6E00"):
         assert word in differences
     assert "selection.whole-name" not in differences
 
-    told = program.json("reader", "compare", *pair, expect=1)
-    (commands,) = [difference for difference in told if difference["check"] == "reader.pseudo-commands"]
+    reply = program.json("reader", "compare", *pair, expect=1)
+    (commands,) = [difference for difference in reply if difference["check"] == "reader.pseudo-commands"]
     assert (commands["a"], commands["b"]) == ("observed", "observed")
     assert "unique identifier: 6E00" in commands["only_a"]
     assert "unique identifier: 4 bytes, 9000" in commands["only_b"]
-    assert "0 of" not in said.splitlines()[-1]
-    assert f"{len(told)} of " in said.splitlines()[-1]
+    assert "0 of" not in output.splitlines()[-1]
+    assert f"{len(reply)} of " in output.splitlines()[-1]
 
 
-def test_a_report_compared_with_itself_differs_in_nothing(program: Program, reports: Path) -> None:
+def test_report_does_not_differ_from_itself(program: Program, reports: Path) -> None:
     report = str(reports / "contact.json")
     assert program.json("reader", "compare", report, report) == []
     assert "0 of " in program.run("reader", "compare", report, report).stdout.splitlines()[-1]
 
 
-def test_what_is_no_report_is_not_compared(program: Program, reports: Path, tmp_path: Path) -> None:
+def test_malformed_report_is_rejected(program: Program, reports: Path, tmp_path: Path) -> None:
     report = str(reports / "contact.json")
     whole = (reports / "contact.json").read_bytes()
     rubbish = [b"", b"\xff\xfe\0", b"[" * 100_000, whole.replace(b'"passed"', b'"great"')]
@@ -148,24 +146,24 @@ def test_what_is_no_report_is_not_compared(program: Program, reports: Path, tmp_
     def refused(path: Path) -> None:
         assert str(path) in program.error("bad-report", 2, "reader", "compare", report, str(path))
 
-    side_by_side(refused, tmp_path.iterdir())
+    in_parallel(refused, tmp_path.iterdir())
     assert "0.json" in program.error("bad-report", 2, "reader", "compare", str(tmp_path / "0.json"), report)
     program.run("reader", "compare", report, str(tmp_path / "missing.json"), expect=2)
 
 
-def test_a_check_that_is_asked_for_wrongly_does_not_begin(program: Program, tmp_path: Path) -> None:
+def test_check_with_wrong_options_does_not_start(program: Program, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
 
     def refused(case: tuple[str, list[str]]) -> None:
         words, arguments = case
         assert words in program.error("usage", 2, "reader", "check", *arguments, "--out", str(out))
 
-    side_by_side(
+    in_parallel(
         refused,
         [
             ("concurrency", ["--emulated", "--group", "nonsense"]),
             ("contradict", ["--emulated", "--reader", "Kazashi"]),
-            ("--contactless is for --emulated", ["--contactless"]),
+            ("--contactless needs --emulated", ["--contactless"]),
             (ACCEPTED_RISK, ["--emulated", "--risk", ACCEPTED_RISK.upper()]),
             ("nothing was sent", ["--emulated", "--pin", "１２３４"]),
             ("nothing was sent", ["--emulated", "--password", "short"]),
@@ -174,16 +172,16 @@ def test_a_check_that_is_asked_for_wrongly_does_not_begin(program: Program, tmp_
     assert not out.exists()
 
 
-def test_a_reader_that_cannot_be_used_is_told(program: Program, reader: str) -> None:
+def test_unusable_reader_is_reported(program: Program, reader: str) -> None:
     empty = reader[:-1] + "1"
 
     def refused(case: tuple[str, str, int, list[str]]) -> None:
         name, code, status, command = case
-        said = program.error(code, status, "reader", *command, "--reader", name)
-        assert name in said
-        assert reader in said or code != "no-such-reader", "those there are"
+        output = program.error(code, status, "reader", *command, "--reader", name)
+        assert name in output
+        assert reader in output or code != "no-such-reader", "the message lists the readers"
 
-    side_by_side(
+    in_parallel(
         refused,
         [
             ("Nowhere", "no-such-reader", 2, ["check"]),
@@ -195,18 +193,16 @@ def test_a_reader_that_cannot_be_used_is_told(program: Program, reader: str) -> 
     )
 
 
-def test_what_is_otherwise_than_expected_ends_with_1_and_a_run_that_is_cut_off_with_3(
-    program: Program, reader: str, tmp_path: Path
-) -> None:
+def test_failed_check_exits_with_1_and_incomplete_run_with_3(program: Program, reader: str, tmp_path: Path) -> None:
     (tmp_path / "faults.yaml").write_text(FAULTS)
     program.run("card", "new", "taro")
     faulty = program.json("card", "insert", "taro", "--slot", "1", "--faults", str(tmp_path / "faults.yaml"))["reader"]
 
-    told = program.json("reader", "check", "--reader", faulty, "--group", "files", expect=1)
-    failed = [result for result in told["results"] if result["outcome"] == "failed"]
+    reply = program.json("reader", "check", "--reader", faulty, "--group", "files", expect=1)
+    failed = [result for result in reply["results"] if result["outcome"] == "failed"]
     assert [result["check"] for result in failed] == ["files.availability"]
     assert "6F00" in failed[0]["detail"]
-    assert {result["group"] for result in told["results"]} == {"files"}
+    assert {result["group"] for result in reply["results"]} == {"files"}
 
     out, junit = tmp_path / "report.json", tmp_path / "report.xml"
     done = program.run(
@@ -214,7 +210,7 @@ def test_what_is_otherwise_than_expected_ends_with_1_and_a_run_that_is_cut_off_w
         "--out", str(out), "--junit", str(junit), expect=3,
     )  # fmt: skip
     program.run("card", "remove", "1")
-    assert "cut off" in done.stderr
+    assert "incomplete" in done.stderr
     assert "Traceback" not in done.stderr
     assert "broken" in done.stdout
     report = report_in(out)
@@ -222,7 +218,7 @@ def test_what_is_otherwise_than_expected_ends_with_1_and_a_run_that_is_cut_off_w
     assert report.results[0].outcome is CheckOutcome.PASSED
     assert report.results[-1].outcome is CheckOutcome.BROKEN
     errors = int(ET.parse(junit).getroot().attrib["errors"])
-    assert errors == report.count(CheckOutcome.BROKEN) + 1, "the run is one as well"
+    assert errors == report.count(CheckOutcome.BROKEN) + 1, "the incomplete run counts as one"
 
 
 FAULTS = """
@@ -243,7 +239,7 @@ reset
   RESET
 00B0000004
 exit
-no command, and nobody reads so far
+not a command, but never read
 """
 
 
@@ -252,7 +248,7 @@ def script_in(path: Path, content: str) -> str:
     return str(path)
 
 
-def test_a_script_is_carried_out_line_by_line(program: Program, reader: str, tmp_path: Path) -> None:
+def test_script_is_run_line_by_line(program: Program, reader: str, tmp_path: Path) -> None:
     script = script_in(tmp_path / "script", SCRIPT.format(select=SELECT_JPKI))
     lines = program.run("reader", "script", script, "--reader", reader).stdout.splitlines()
     assert lines[0] == "> RESET"
@@ -264,11 +260,11 @@ def test_a_script_is_carried_out_line_by_line(program: Program, reader: str, tmp
     assert lines[7].startswith("< ")
     assert lines[7].endswith(" 90 00 : success")
     assert lines[8:11] == ["> RESET", lines[1], "> 00 B0 00 00 04"]
-    assert lines[11].startswith("< 69 86 : "), "the reset has forgotten the file"
+    assert lines[11].startswith("< 69 86 : "), "the reset clears the current file"
     assert len(lines) == 12
 
 
-def test_a_script_comes_through_stdin_as_well(program: Program, reader: str) -> None:
+def test_script_is_read_from_stdin(program: Program, reader: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kazashi", "--world", str(program.world), "reader", "script", "-", "--reader", reader],
         input=SELECT_JPKI, capture_output=True, text=True, check=False, timeout=LIMIT,
@@ -277,7 +273,7 @@ def test_a_script_comes_through_stdin_as_well(program: Program, reader: str) -> 
     assert done.stdout.splitlines()[-1] == "< 90 00 : success"
 
 
-def test_of_a_script_with_a_bad_line_nothing_is_sent(program: Program, reader: str, tmp_path: Path) -> None:
+def test_script_with_a_bad_line_sends_nothing(program: Program, reader: str, tmp_path: Path) -> None:
     def refused(case: tuple[int, tuple[bytes, str]]) -> None:
         number, (content, words) = case
         script = tmp_path / str(number)
@@ -288,7 +284,7 @@ def test_of_a_script_with_a_bad_line_nothing_is_sent(program: Program, reader: s
         assert words in done.stderr
         assert done.stdout == ""
 
-    side_by_side(
+    in_parallel(
         refused,
         enumerate(
             [

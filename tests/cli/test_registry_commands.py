@@ -1,4 +1,4 @@
-"""`kazashi registry` as a user meets it."""
+"""`kazashi registry` as users run it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program, told_in_one_line
+from tests.cli.program import Program, fails_in_one_line
 
 SOMEBODY = (
     "--family",
@@ -23,7 +23,7 @@ SOMEBODY = (
 )
 
 
-def test_people_are_added_and_shown(town: Program) -> None:
+def test_residents_are_added_and_shown(town: Program) -> None:
     added = town.json("registry", "add", "ichiro", *SOMEBODY, "--given", "一郎", "--kana", "モギ　イチロウ",
                       "--household", "h")  # fmt: skip
     assert added["address"] == "東京都渋谷区架空町１"
@@ -38,7 +38,7 @@ def test_people_are_added_and_shown(town: Program) -> None:
     assert (foreign["nationality"], foreign["stay_end"], foreign["common_name"]) == ("GB", "2030-03-31", "土江")
 
 
-def test_people_are_listed(town: Program) -> None:
+def test_residents_are_listed(town: Program) -> None:
     listed = town.json("registry", "list", "--limit", "2")
     assert [found["alias"] for found in listed] == ["hanako", "taro"]
     assert {found["municipality"] for found in town.json("registry", "list", "--municipality", "13113")} == {"13113"}
@@ -57,12 +57,12 @@ def test_people_are_listed(town: Program) -> None:
         (*SOMEBODY, "--municipality", "99999"), (*SOMEBODY, "--municipality", "1"), (*SOMEBODY, "--stay-end", "x"),
     ],
 )  # fmt: skip
-def test_people_that_cannot_be(town: Program, arguments: tuple[str, ...]) -> None:
+def test_invalid_residents_are_rejected(town: Program, arguments: tuple[str, ...]) -> None:
     town.error("usage", 2, "registry", "add", "nobody", *arguments)
     town.error("no-such-resident", 2, "registry", "show", "nobody")
 
 
-def test_people_that_are_there_or_not_yet_born(town: Program) -> None:
+def test_existing_and_unborn_residents_are_refused(town: Program) -> None:
     assert "'taro' already" in town.error("event-refused", 1, "registry", "add", "taro", *SOMEBODY)
     town.error("event-refused", 1, "registry", "add", "baby", *SOMEBODY, "--birth", "2026-11-25")
     town.error("no-such-resident", 2, "registry", "add", "stranger")
@@ -81,11 +81,11 @@ def test_people_that_are_there_or_not_yet_born(town: Program) -> None:
         ("ca", "revoke", "signature", "F" * 20),
     ],
 )  # fmt: skip
-def test_numbers_and_names_that_cannot_be(town: Program, arguments: tuple[str, ...]) -> None:
-    told_in_one_line(town, *arguments)
+def test_invalid_numbers_are_rejected(town: Program, arguments: tuple[str, ...]) -> None:
+    fails_in_one_line(town, *arguments)
 
 
-def test_municipalities(town: Program) -> None:
+def test_municipalities_are_listed_by_prefecture(town: Program) -> None:
     assert len(town.json("registry", "municipalities")) == 1892
     tokyo = town.json("registry", "municipalities", "--prefecture", "13")
     assert len(tokyo) == 62
@@ -95,10 +95,10 @@ def test_municipalities(town: Program) -> None:
     assert town.json("registry", "municipalities", "--prefecture", "99") == []
 
 
-def test_events_and_their_history(town: Program) -> None:
+def test_events_appear_in_the_history(town: Program) -> None:
     town.run("registry", "add", "mover", *SOMEBODY)
-    told = town.json("registry", "event", "move-within", "mover", "--street", "架空町２", "--on", "2026-11-20")
-    assert told == {
+    reply = town.json("registry", "event", "move-within", "mover", "--street", "架空町２", "--on", "2026-11-20")
+    assert reply == {
         "resident": "mover",
         "event": "move-within",
         "status": "resident",
@@ -110,10 +110,10 @@ def test_events_and_their_history(town: Program) -> None:
     town.run(
         "registry", "event", "move-in", "mover", "--municipality", "08220", "--street", "a", "--card-continued", "no"
     )
-    said = town.run("registry", "event", "furigana", "mover", "--kana", "モギ").stdout
-    assert "it leaves for Juki-Net at 2026-11-24 20:00 in Japan" in said
-    told = town.json("registry", "event", "furigana", "mover", "--kana", "モ", "--channel", "counter")
-    assert told["waits_until"] is None, "the counter's takes the paper along"
+    output = town.run("registry", "event", "furigana", "mover", "--kana", "モギ").stdout
+    assert "it will be sent to Juki-Net at 2026-11-24 20:00 in Japan" in output
+    reply = town.json("registry", "event", "furigana", "mover", "--kana", "モ", "--channel", "counter")
+    assert reply["waits_until"] is None, "a notice at the counter is sent at once"
     history = town.json("registry", "history", "mover")
     assert [found["event"] for found in history] == [
         "registration", "move-within", "move-out", "move-in", "furigana", "furigana",
@@ -140,11 +140,11 @@ def test_events_and_their_history(town: Program) -> None:
         ("no-such-resident", 2, ("death", "nobody")),
     ],
 )
-def test_events_that_are_refused(town: Program, code: str, status: int, arguments: tuple[str, ...]) -> None:
+def test_invalid_events_are_refused(town: Program, code: str, status: int, arguments: tuple[str, ...]) -> None:
     town.error(code, status, "registry", "event", *arguments)
 
 
-def test_events_that_are_no_commands(town: Program) -> None:
+def test_registry_only_events_are_not_commands(town: Program) -> None:
     for arguments in (("lapse", "taro"), ("renaming", "taro"), ("move-within", "taro"), ("death",),
                       ("death", "taro", "--channel", "pigeon"), ("death", "taro", "--street", "x")):  # fmt: skip
         assert "Error" in town.run("registry", "event", *arguments, expect=2).stderr
@@ -152,7 +152,7 @@ def test_events_that_are_no_commands(town: Program) -> None:
     assert "move-within" in town.run("registry", "event", "--help").stdout
 
 
-def test_an_import_is_whole_or_nothing(new: Program, tmp_path: Path) -> None:
+def test_import_is_all_or_nothing(new: Program, tmp_path: Path) -> None:
     good = [{"alias": f"p{number}", "family": "模擬", "birth": "1990-01-01", "sex": "1", "municipality": code,
              "street": "a"} for number, code in enumerate(("13113", "08220"))]  # fmt: skip
     (tmp_path / "good.jsonl").write_text("\n".join(json.dumps(line) for line in good))

@@ -1,4 +1,4 @@
-"""`kazashi verify`, `mykey`, tenants and clients as a user meets them."""
+"""`kazashi verify` and `mykey`, tenants and clients as users run them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from benchmarks import bench_relying_party
 from kazashi.world.clock import instant_of
 from kazashi.world.home import open_world
-from tests.cli.program import Program, begun, serial_of, told_in_one_line
+from tests.cli.program import Program, fails_in_one_line, new_world, serial_of
 from tests.support import run
 from tests.town import clock_of
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """A world with one card, and a phone whose keys we have."""
+    """A world with one card, and a phone whose keys the tests have."""
     directory = tmp_path_factory.mktemp("relying")
-    program = begun(directory / "w")
+    program = new_world(directory / "w")
     program.run("card", "new", "hanako")
     for kind in ("signature", "authentication"):
         run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", str(directory / f"{kind}.key"),
@@ -34,12 +34,12 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 def beside(program: Program, name: str) -> str:
-    """A file that the fixture has made."""
+    """Return the path of a file that the fixture has created."""
     return str(program.world.parent / name)
 
 
-def test_a_certificate_is_good_until_it_is_revoked(tmp_path: Path) -> None:
-    program = begun(tmp_path / "w")
+def test_certificate_is_good_until_it_is_revoked(tmp_path: Path) -> None:
+    program = new_world(tmp_path / "w")
     program.run("card", "new", "hanako")
     path = str(tmp_path / "signature.pem")
     program.run("ca", "certificate", "signature", serial_of(program, "hanako", "signature"), "--out", path)
@@ -55,21 +55,21 @@ def test_a_certificate_is_good_until_it_is_revoked(tmp_path: Path) -> None:
     )
     words = program.run("verify", "certificate", path, "--full", expect=1).stdout
     assert words.startswith("bad: revoked")
-    assert "by full-list of" in words
+    assert "according to full-list of" in words
 
 
-def test_a_certificate_of_the_other_kind_is_not_what_is_wanted(town: Program) -> None:
+def test_wrong_certificate_type_is_bad(town: Program) -> None:
     done = town.run("verify", "certificate", beside(town, "signature.pem"), "--kind", "authentication", expect=1)
     assert done.stdout.startswith("bad: wrong-kind")
 
 
-def test_what_is_no_certificate_is_told_as_a_verdict(town: Program, tmp_path: Path) -> None:
+def test_malformed_certificate_gets_a_verdict(town: Program, tmp_path: Path) -> None:
     for content in (b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x30\x80"):
         (tmp_path / "x").write_bytes(content)
         assert town.json("verify", "certificate", str(tmp_path / "x"), expect=1)["finding"] == "malformed"
 
 
-def test_documents_of_several_forms(town: Program, tmp_path: Path) -> None:
+def test_documents_in_several_formats_are_verified(town: Program, tmp_path: Path) -> None:
     letter = tmp_path / "letter.txt"
     letter.write_text("架空町図書館\n", encoding="utf-8")
     key, certificate = beside(town, "signature.key"), beside(town, "signature.pem")
@@ -86,23 +86,24 @@ def test_documents_of_several_forms(town: Program, tmp_path: Path) -> None:
     letter.write_text("another\n", encoding="utf-8")
     changed = town.json("verify", "document", str(tmp_path / "apart.p7s"), "--content", str(letter), expect=1)
     assert changed["finding"] == "tampered"
-    told_in_one_line(town, "verify", "document", str(letter), "--signature", str(tmp_path / "bare.sig"))
+    fails_in_one_line(town, "verify", "document", str(letter), "--signature", str(tmp_path / "bare.sig"))
 
 
-def test_a_login_is_answered_once(town: Program, tmp_path: Path) -> None:
+def test_challenge_is_accepted_only_once(town: Program, tmp_path: Path) -> None:
     origin = "https://library.example"
-    given = json.loads(town.run("verify", "challenge", "--origin", origin).stdout)
+    challenge = json.loads(town.run("verify", "challenge", "--origin", origin).stdout)
     key = serialization.load_pem_private_key(Path(beside(town, "authentication.key")).read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    signature = key.sign(bytes.fromhex(given["message"]), padding.PKCS1v15(), hashes.SHA256())
+    signature = key.sign(bytes.fromhex(challenge["message"]), padding.PKCS1v15(), hashes.SHA256())
     der = subprocess.run(("openssl", "x509", "-in", beside(town, "authentication.pem"), "-outform", "DER"),
                          check=True, capture_output=True).stdout  # fmt: skip
-    answer = tmp_path / "answer.json"
-    answer.write_text(json.dumps({"nonce": given["nonce"], "signature": signature.hex(), "certificate": der.hex()}))
-    assert town.json("verify", "auth", str(answer), "--origin", origin)["outcome"] == "good"
-    assert town.json("verify", "auth", str(answer), "--origin", origin, expect=1)["finding"] == "unknown-challenge"
-    answer.write_text("no JSON")
-    assert town.json("verify", "auth", str(answer), "--origin", origin, expect=1)["finding"] == "malformed"
+    path = tmp_path / "response.json"
+    response = {"nonce": challenge["nonce"], "signature": signature.hex(), "certificate": der.hex()}
+    path.write_text(json.dumps(response))
+    assert town.json("verify", "auth", str(path), "--origin", origin)["outcome"] == "good"
+    assert town.json("verify", "auth", str(path), "--origin", origin, expect=1)["finding"] == "unknown-challenge"
+    path.write_text("not JSON")
+    assert town.json("verify", "auth", str(path), "--origin", origin, expect=1)["finding"] == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -112,19 +113,19 @@ def test_a_login_is_answered_once(town: Program, tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_where_verdicts_cannot_be_given_it_is_told(town: Program, arguments: tuple[str, ...]) -> None:
+def test_unusable_sources_are_usage_errors(town: Program, arguments: tuple[str, ...]) -> None:
     done = town.run("verify", "certificate", beside(town, "signature.pem"), *arguments, expect=2)
     assert done.stderr
 
 
-def test_an_authority_that_does_not_answer_leaves_it_open(town: Program) -> None:
+def test_unreachable_authority_makes_verdict_indeterminate(town: Program) -> None:
     for lists in ("http://127.0.0.1:9", "ldap://127.0.0.1:9", "/nowhere"):
-        told = town.json("verify", "certificate", beside(town, "signature.pem"), "--lists", lists, expect=1)
-        assert (told["outcome"], told["finding"]) == ("indeterminate", "no-information")
-        assert "nowhere" in told["detail"] or "127.0.0.1:9" in told["detail"]
+        reply = town.json("verify", "certificate", beside(town, "signature.pem"), "--lists", lists, expect=1)
+        assert (reply["outcome"], reply["finding"]) == ("indeterminate", "no-information")
+        assert "nowhere" in reply["detail"] or "127.0.0.1:9" in reply["detail"]
 
 
-def test_the_conformance_pack_is_tried_and_written_out(town: Program, tmp_path: Path) -> None:
+def test_conformance_pack_is_run_and_exported(town: Program, tmp_path: Path) -> None:
     rows = town.json("verify", "conformance")
     assert len(rows) > 200
     assert all(row["agrees"] for row in rows)
@@ -134,14 +135,14 @@ def test_the_conformance_pack_is_tried_and_written_out(town: Program, tmp_path: 
 
 
 def put_forward(program: Program) -> None:
-    """Put the clock to a day on which the card can be renewed, without living through the years in between."""
+    """Set the clock to a day on which the card can be renewed, without the jobs of the years in between."""
     world = open_world(program.world)
     clock_of(world).stand(instant_of("2031-02-01T10:00+09:00"))
     world.close()
 
 
-def test_one_mykey_id_to_a_person(tmp_path: Path) -> None:
-    program = begun(tmp_path / "w")
+def test_one_mykey_id_for_each_person(tmp_path: Path) -> None:
+    program = new_world(tmp_path / "w")
     for who in ("hanako", "taro"):
         program.run("card", "new", who)
     assert program.run("mykey", "register", "hanako", "--wish", "HANAKO01").stdout == "HANAKO01\n"
@@ -164,8 +165,8 @@ def test_one_mykey_id_to_a_person(tmp_path: Path) -> None:
     program.error("identifier-taken", 1, "mykey", "register", "hanako", "--wish", "HANAKO01")
 
 
-def test_without_the_chain_a_renewed_card_is_a_new_person(tmp_path: Path) -> None:
-    program = begun(tmp_path / "w")
+def test_renewed_card_is_a_new_person_without_linkage(tmp_path: Path) -> None:
+    program = new_world(tmp_path / "w")
     program.run("card", "new", "hanako")
     program.run("mykey", "register", "hanako", "--no-chain", "--wish", "FIRST001")
     put_forward(program)
@@ -174,13 +175,13 @@ def test_without_the_chain_a_renewed_card_is_a_new_person(tmp_path: Path) -> Non
     assert program.run("mykey", "register", "hanako", "--no-chain", "--wish", "SECOND01").stdout == "SECOND01\n"
 
 
-def test_tenants_and_clients_have_names_of_their_own(town: Program) -> None:
+def test_tenant_and_client_names_are_unique(town: Program) -> None:
     assert len(town.run("tenant", "shop").stdout.strip()) == 48
     town.error("tenant-exists", 2, "tenant", "shop")
-    told_in_one_line(town, "tenant", " ")
+    fails_in_one_line(town, "tenant", " ")
     assert len(town.run("provider-client", "app", "https://app.example/callback").stdout.strip()) == 64
     town.error("client-exists", 2, "provider-client", "app", "https://app.example/callback")
-    told_in_one_line(town, "provider-client", "other", "http://app.example/callback")
+    fails_in_one_line(town, "provider-client", "other", "http://app.example/callback")
 
 
 NAMES = (
@@ -190,16 +191,16 @@ NAMES = (
 
 
 @pytest.mark.reader
-def test_every_measure_of_relying_parties_is_taken() -> None:
+def test_relying_party_benchmark_takes_every_measure() -> None:
     measures = bench_relying_party.measure(
         size=bench_relying_party.RelyingPartySize(20, 20_000, 1000, 5, 1, revoked=50)
     )
     assert len(measures) == len(NAMES)
-    for found, name in zip(measures, NAMES, strict=True):
-        assert name in found.name
-        assert min(found.ours, found.peer, found.ratio) > 0
+    for measure, name in zip(measures, NAMES, strict=True):
+        assert name in measure.name
+        assert min(measure.ours, measure.peer, measure.ratio) > 0
 
 
-def test_the_commands_say_what_they_serve() -> None:
+def test_servers_have_a_port_option() -> None:
     for command in ("agent", "site", "provider", "platform"):
         assert "--port" in run(sys.executable, "-m", "kazashi", command, "--help")

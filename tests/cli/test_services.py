@@ -1,4 +1,4 @@
-"""The services of a running bench, for other people's programs."""
+"""The services of a running instance, used by other people's programs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def served(new: Program) -> Iterator[dict[str, Any]]:
 
 
 def processes_of(world: Path) -> list[str]:
-    """The command lines that name a directory, this program's and its tools' aside."""
-    found = []
+    """Return the command lines that contain a directory's path."""
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if str(world) in words:
-            found.append(words)
-    return found
+            lines.append(words)
+    return lines
 
 
 def address(uri: str) -> tuple[str, int]:
@@ -44,9 +44,7 @@ def address(uri: str) -> tuple[str, int]:
 
 
 @pytest.mark.reader
-def test_the_services_answer_other_people_s_programs_and_end(
-    new: Program, served: dict[str, Any], tmp_path: Path
-) -> None:
+def test_services_serve_other_programs_and_stop(new: Program, served: dict[str, Any], tmp_path: Path) -> None:
     new = Program(new.world)
     services = new.json("status")["services"]
     assert services == served["services"]
@@ -65,9 +63,9 @@ def test_the_services_answer_other_people_s_programs_and_end(
             f"Authorization=Bearer {key}", "-attime", str(epoch(instant_of(now))), "-validity_period", "999999999",
         )  # fmt: skip
 
-    said = openssl(MORNING)
-    assert "Response verify OK" in said
-    assert "leaf.pem: good" in said
+    output = openssl(MORNING)
+    assert "Response verify OK" in output
+    assert "leaf.pem: good" in output
     new.run("registry", "event", "theft", "hanako")
     new.run("clock", "advance", "15m")
     assert "leaf.pem: revoked" in openssl("2026-11-24T10:15+09:00")
@@ -79,10 +77,10 @@ def test_the_services_answer_other_people_s_programs_and_end(
     assert new.json("ca", "caller", "list") == [{"caller": "bank", "yen": 40}]
     entry = ("cn=Shibuya-ku CRLDP,ou=Tokyo-to,ou=CRL Distribution Points,ou=JPKI for digital signature,"
              "o=JPKI-EMU,c=JP")  # fmt: skip
-    found = run(
+    entries = run(
         "ldapsearch", "-x", "-LLL", "-t", "-T", str(tmp_path), "-H", services["ldap"], "-b", entry, "-s", "base"
     )
-    assert "certificateRevocationList" in found
+    assert "certificateRevocationList" in entries
     written = [path.read_bytes() for path in tmp_path.glob("ldapsearch-certificateRevocationList*")]
     assert written == [Path(new.json("ca", "crl", "signature", "13113")["file"]).read_bytes()]
 
@@ -92,5 +90,5 @@ def test_the_services_answer_other_people_s_programs_and_end(
     assert processes_of(new.world) == []
     for uri in services.values():
         with socket.socket() as probe:
-            assert probe.connect_ex(address(uri)) != 0, f"{uri} still answers"
+            assert probe.connect_ex(address(uri)) != 0, f"{uri} still responds"
     new.error("not-running", 3, "status")

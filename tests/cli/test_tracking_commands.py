@@ -1,4 +1,4 @@
-"""`kazashi tracking`, and its page in Chromium."""
+"""`kazashi tracking`, and its report in Chromium."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def say(world: Path, *words: str, expect: int = 0) -> str:
     return done.stdout or done.stderr
 
 
-def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
-    told = json.loads(say(tmp_path / "w", "populate", "--residents", "200", "--seed", "x", "--json"))
-    assert (told["person"], told["service"]) == (200, 13)
+def test_report_prints_claims_and_writes_a_page(tmp_path: Path) -> None:
+    reply = json.loads(say(tmp_path / "w", "populate", "--residents", "200", "--seed", "x", "--json"))
+    assert (reply["person"], reply["service"]) == (200, 13)
     page, table = tmp_path / "page.html", tmp_path / "table.csv"
     found = json.loads(say(tmp_path / "w", "report", "--html", str(page), "--csv", str(table), "--json"))
     claims = {claim["claim"][0]: claim["words"] for claim in found["claims"]}
@@ -65,7 +65,7 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
         assert "who can link what" in shown.inner_text("h1")
         assert shown.locator("#countermeasures tr").count() == 13
         assert shown.locator("#claims tr").count() == 9
-        assert shown.locator("#threats tr").count() == 19, "T1 to T16, T12 twice, X19, and a head"
+        assert shown.locator("#threats tr").count() == 19, "T1 to T16, T12 twice, X19, and a header row"
         assert shown.locator("#exposure td.e").count() > 20
         assert shown.locator("svg").count() == 5
         assert not errors
@@ -75,18 +75,18 @@ def test_a_fresh_world_prints_the_claims_and_a_page(tmp_path: Path) -> None:
     assert len(table.read_text(encoding="utf-8").splitlines()) == 13
     again = tmp_path / "again.html"
     assert json.loads(say(tmp_path / "w", "report", "--html", str(again), "--json")) == found
-    assert again.read_bytes() == page.read_bytes(), "the same seed, the same bytes, refund points and all"
+    assert again.read_bytes() == page.read_bytes(), "the same seed gives the same bytes, also for refund points"
     assert "another population" in say(tmp_path / "w", "populate", "--residents", "5", expect=2)
 
 
-def test_own_logs_by_command(tmp_path: Path) -> None:
+def test_own_logs_are_imported_and_examined(tmp_path: Path) -> None:
     logs, mapping = tmp_path / "logs.csv", tmp_path / "mapping.yaml"
     rows = [f"2026-05-{day:02}T09:00:00,{shop},S{day % 3}" for day in range(1, 21) for shop in ("rice", "books")]
     logs.write_text("\n".join(["time,shop,serial", *rows, "never,rice,S1"]) + "\n", encoding="utf-8")
     mapping.write_text("moment: time\nservice: shop\nhandle: serial\n", encoding="utf-8")
     world, page = tmp_path / "w", tmp_path / "logs.html"
-    told = json.loads(say(world, "import", str(logs), "--mapping", str(mapping), "--json"))
-    assert (told["uses"], told["left_out"]) == (40, {"no time that can be read": 1})
+    reply = json.loads(say(world, "import", str(logs), "--mapping", str(mapping), "--json"))
+    assert (reply["uses"], reply["left_out"]) == (40, {"no time that can be read": 1})
     assert "services hold equal handles" in say(world, "report", "--name", "logs", "--html", str(page))
     assert "40 uses at 2 services" in page.read_text(encoding="utf-8")
     assert "[population-unusable]" in say(world, "report", "--name", "others", "--html", str(page), expect=2)
@@ -112,17 +112,17 @@ def test_exposure_shows_who_holds_which_handle(tmp_path: Path) -> None:
     held = {handle: {actor for actor, what in found.held if what == handle} for handle in found.handles}
     assert held[SERIAL] == {"J-LIS", "MyKey platform", "insurers' joint body", "platform operator", "portal",
                             "refund point centre", ANYBODY}  # fmt: skip
-    assert found.held[ANYBODY, SERIAL].at_use, "without a PIN, and kept by nobody for it"
+    assert found.held[ANYBODY, SERIAL].at_use, "readable without a PIN, although nobody stores it"
     assert held[PORTAL_CODE] == {"portal", "network's core"}
     assert held[RECORD_CODE] == {"J-LIS", "municipal registry", "network's core"}
-    assert "refund point centre" in held[NAME], "whoever pays knows a name"
+    assert "refund point centre" in held[NAME], "the name is needed for payments"
     assert not {"MyKey platform", "portal", "platform operator"} & held[NAME]
     assert [step.actor for step in found.path(MYKEY, RECORD_CODE)] == ["MyKey platform", "J-LIS"]
     assert [step.actor for step in found.path(SERIAL, CODE)] == ["portal", "network's core"]
-    assert hidden == Share(2, 10), "what was given past the network, to an investigator for one"
+    assert hidden == Share(2, 10), "what was given outside the network, for example to an investigator"
 
 
-def test_every_measure_of_the_laboratory_is_taken() -> None:
+def test_tracking_benchmark_takes_every_measure() -> None:
     measures = bench_tracking.measure(size=bench_tracking.TrackingSize(100, 300))
     pseudonyms = ["us"] * len(COUNTERMEASURES)
     assert [found.unit for found in measures] == ["s", "s", "s", "MB", "s", *pseudonyms, "s", "s", "MB", "h", "h"]

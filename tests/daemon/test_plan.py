@@ -1,4 +1,4 @@
-"""The plan of an instance goes from `kazashi up` to the process in the background whole."""
+"""The plan of an instance is passed unchanged from `kazashi up` to the background process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ PLANS = st.builds(
 
 
 @given(PLANS)
-def test_a_plan_comes_back_as_it_was_written(plan: InstancePlan) -> None:
+def test_plan_survives_json_round_trip(plan: InstancePlan) -> None:
     assert InstancePlan.from_json(plan.to_json()) == plan
 
 
-def test_a_plan_says_how_cards_are_presented_and_who_dials_in() -> None:
+def test_plan_has_presentation_and_endpoints() -> None:
     plan = InstancePlan(contactless=True, faults=UNKIND, dialled=("29000", "192.0.2.1:29001"))
     assert plan.presentation().contactless
     assert plan.presentation().faults == parse_fault_script(UNKIND)
-    assert [(found.host, found.port) for found in plan.endpoints()] == [("127.0.0.1", 29000), ("192.0.2.1", 29001)]
+    endpoints = [(endpoint.host, endpoint.port) for endpoint in plan.endpoints()]
+    assert endpoints == [("127.0.0.1", 29000), ("192.0.2.1", 29001)]
     assert InstancePlan().presentation().faults is None
     with pytest.raises(BadFaultScript):
         InstancePlan(faults="faults: [1]").presentation()

@@ -1,1 +1,1 @@
-"""The package as it is installed."""
+"""Tests of the installed package."""

@@ -1,4 +1,4 @@
-"""`./kazashi`, the program that builds its own environment: what it does with what is there already."""
+"""`./kazashi`, which builds the program's environment, and what it does with an existing folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PYTHON = """#!/bin/sh
-# An interpreter that only says how it was called, so that nothing is built or downloaded.
+# An interpreter that only records its arguments, so that nothing is built or downloaded.
 printf '%s\\n' "$*" >> "$KAZASHI_CALLS"
 exit 1
 """
@@ -33,7 +33,7 @@ def bootstrap(environment: Path, calls: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_an_environment_of_an_earlier_version_is_built_anew_and_told_of(tmp_path: Path, calls: Path) -> None:
+def test_outdated_environment_is_rebuilt(tmp_path: Path, calls: Path) -> None:
     environment = tmp_path / "env"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "kazashi").write_text("#!/bin/sh\necho the old program\n", encoding="utf-8")
@@ -47,7 +47,7 @@ def test_an_environment_of_an_earlier_version_is_built_anew_and_told_of(tmp_path
     assert calls.read_text(encoding="utf-8").splitlines()[-1] == f"-m venv --clear {environment}"
 
 
-def test_a_folder_that_is_not_an_environment_is_left_alone(tmp_path: Path, calls: Path) -> None:
+def test_folder_that_is_not_an_environment_is_left_alone(tmp_path: Path, calls: Path) -> None:
     folder = tmp_path / "thesis"
     folder.mkdir()
     (folder / "chapter-1.txt").write_text("do not lose me", encoding="utf-8")

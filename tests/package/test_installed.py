@@ -1,5 +1,5 @@
-"""Kazashi as people install it, a wheel and an editable install, each in a new environment beside a project whose own
-folders are called as ours are. Dependencies come from the running environment, so that nothing is downloaded."""
+"""Kazashi as people install it, from a wheel and in editable form. Each is in a new environment, beside a project whose
+folders have the same names as ours. Dependencies come from the running environment, so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROJECT = {
 SELECT_JPKI = [0x00, 0xA4, 0x04, 0x0C, 0x0A, *bytes.fromhex("D392F000260100000001")]
 
 
-def test_what_is_imported_is_the_projects_own():
+def test_imports_are_the_projects_own():
     assert tools.build.WHOSE == card.WHOSE == world.WHOSE == "the project"
 
 
@@ -61,7 +61,7 @@ def run(*command: object, cwd: Path | None = None) -> subprocess.CompletedProces
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment of the tests' own."""
+    """A virtual environment for the tests."""
 
     directory: Path
 
@@ -75,7 +75,7 @@ class Environment:
         return self.directory / "lib" / version / "site-packages"
 
     def install(self, *what: object) -> set[str]:
-        """Install something with pip; returns the names that are new in site-packages."""
+        """Install something with pip. Returns the names that are new in site-packages."""
         before = set(self.site_packages.iterdir())
         done = run(sys.executable, "-m", "pip", "--python", self.python, "install", "--no-deps", "--no-index",
                    "--no-build-isolation", "--ignore-installed", "--quiet", *what)  # fmt: skip
@@ -84,7 +84,7 @@ class Environment:
 
 
 def new_environment(directory: Path) -> Environment:
-    """An environment that finds the running one's packages, but none that was installed there in editable form."""
+    """Create an environment that finds the packages of the running one, except those in editable form."""
     venv.create(directory, with_pip=False, symlinks=True)
     made = Environment(directory)
     (made.site_packages / "running.pth").write_text(f"{RUNNING}\n", encoding="utf-8")
@@ -93,7 +93,7 @@ def new_environment(directory: Path) -> Environment:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, so that building leaves nothing behind in it."""
+    """A copy of the checkout, so that building does not leave files behind in the checkout."""
     left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "artefacts")
     return shutil.copytree(ROOT, tmp_path_factory.mktemp("copy") / "checkout", ignore=left_out)
 
@@ -128,7 +128,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_has_only_the_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"kazashi"}
     wanted = {path.relative_to(ROOT) for pattern in ("*.csv", "*.sql", "*.html", "*.css", "*.js")
@@ -140,16 +140,14 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.parametrize("started", ["pytest", "python -m pytest"])
-def test_a_project_with_folders_of_the_same_names_tests_with_our_plugin(
-    installed: Environment, project: Path, started: str
-) -> None:
+def test_plugin_works_beside_folders_of_the_same_names(installed: Environment, project: Path, started: str) -> None:
     begin = [PYTEST] if started == "pytest" else ["-m", "pytest"]
     done = run(installed.python, *begin, "-q", "-p", "no:cacheprovider", "tests", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
 
 
-def test_the_program_calls_itself_by_its_name(installed: Environment, tmp_path: Path) -> None:
+def test_program_calls_itself_by_its_name(installed: Environment, tmp_path: Path) -> None:
     script, module = [installed.directory / "bin" / "kazashi"], [installed.python, "-m", "kazashi"]
     for program in (script, module):
         assert run(*program, "--help", cwd=tmp_path).stdout.startswith("Usage: kazashi ")
@@ -159,7 +157,7 @@ def test_the_program_calls_itself_by_its_name(installed: Environment, tmp_path: 
         assert run(*program, "--version", cwd=tmp_path).stdout.startswith("kazashi, version ")
 
 
-def test_the_shell_completes_the_programs_name(installed: Environment, tmp_path: Path) -> None:
+def test_shell_completes_the_programs_name(installed: Environment, tmp_path: Path) -> None:
     program = installed.directory / "bin" / "kazashi"
     for shell, words in (("bash", "complete -o nosort -F _kazashi_completion kazashi"),
                          ("zsh", "#compdef kazashi"), ("fish", "complete --no-files --command kazashi")):  # fmt: skip
@@ -167,7 +165,7 @@ def test_the_shell_completes_the_programs_name(installed: Environment, tmp_path:
         assert words in done.stdout, done.stderr
 
 
-def test_what_comes_with_the_checkout_is_said_to(installed: Environment, tmp_path: Path) -> None:
+def test_development_commands_need_the_checkout(installed: Environment, tmp_path: Path) -> None:
     editable = any(installed.site_packages.glob("__editable__*"))
     for command in ("bench", "imports", "test"):
         done = run(installed.python, "-m", "kazashi", command, "--help", cwd=tmp_path)
@@ -187,7 +185,7 @@ def test_data_files_are_found(installed: Environment, tmp_path: Path) -> None:
     assert "児童手当" in rules.stdout
 
 
-def test_types_reach_a_project_that_uses_the_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_has_type_information(wheel: Path, tmp_path: Path) -> None:
     made = new_environment(tmp_path / "env")
     made.install(wheel)
     (tmp_path / "mine.py").write_text(TYPED, encoding="utf-8")

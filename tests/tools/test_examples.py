@@ -1,4 +1,4 @@
-"""The examples, run as their readers would run them, on a real reader."""
+"""The examples, run on a real reader as their users would run them."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def reader(host: ReaderHost, world: World, tmp_path: Path) -> str:
-    """A reader with a card in it, to which every program of this process finds its way."""
+    """A reader with a card in it, which every program started by this process finds."""
     image = Path(shutil.copy(image_path(world, "hanako"), tmp_path / "hanako.card"))
     host.insert(host.slots[0], "hanako", image, Presentation())
     assert host.slots[0].wait_until_powered(10)
     return host.slots[0].endpoint.reader
 
 
-def test_the_shell_script_signs(reader: str) -> None:
+def test_shell_example_signs(reader: str) -> None:
     assert "Verified OK" in run("sh", str(EXAMPLES / "shell/sign.sh"), reader)
     assert "PIN code or key incorrect" in run("sh", str(EXAMPLES / "shell/sign.sh"), reader, "0000", expect=5)
 
 
-def test_java_signs(reader: str) -> None:
-    said = run("java", str(EXAMPLES / "java/SignWithCard.java"), "1234")
-    assert "O=JPKI-EMU" in said
-    assert said.rstrip().endswith(": true")
+def test_java_example_signs(reader: str) -> None:
+    output = run("java", str(EXAMPLES / "java/SignWithCard.java"), "1234")
+    assert "O=JPKI-EMU" in output
+    assert output.rstrip().endswith(": true")
 
 
-def test_node_signs(reader: str) -> None:
+def test_node_example_signs(reader: str) -> None:
     assert run("node", str(EXAMPLES / "node/sign.js"), "1234").rstrip().endswith(": true")
     run("node", str(EXAMPLES / "node/sign.js"), expect=2)
 
 
-def test_the_sample_tests_pass(tmp_path: Path) -> None:
+def test_example_tests_pass(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "pytest/test_login.py", tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PCSCLITE")}
     done = subprocess.run(
@@ -57,7 +57,7 @@ def test_the_sample_tests_pass(tmp_path: Path) -> None:
     assert "5 passed" in done.stdout
 
 
-def test_the_recipes_name_what_is_there() -> None:
+def test_recipes_name_existing_files_and_options() -> None:
     compose = yaml.safe_load((EXAMPLES / "container/compose.yaml").read_text())
     build = compose["services"]["reader"]["build"]
     context = (EXAMPLES / "container" / build["context"]).resolve()
@@ -69,8 +69,8 @@ def test_the_recipes_name_what_is_there() -> None:
     for command in [*steps, "./kazashi up --pcscd own --no-services"]:
         words = command.replace("sudo ", "").replace("kazashi/kazashi", "kazashi").split()
         if words[0] == "./kazashi":
-            said = run(sys.executable, "-m", "kazashi", *words[1 : 2 if words[1] == "up" else 3], "--help")
-            assert all(word in said for word in words if word.startswith("--"))
+            text = run(sys.executable, "-m", "kazashi", *words[1 : 2 if words[1] == "up" else 3], "--help")
+            assert all(word in text for word in words if word.startswith("--"))
     listed = (EXAMPLES / "README.md").read_text()
     for folder in EXAMPLES.iterdir():
         assert folder.is_file() or f"`{folder.name}/`" in listed

@@ -1,4 +1,4 @@
-"""The system's pcscd, as another program started it: used, and left running. In a namespace of the test's own."""
+"""Kazashi uses a pcscd that another program has started, and leaves it running. The test has its own namespace."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ run up --detach --json
 opensc-tool --name
 run card reset 0
 run down
-kill -0 $pcscd && echo "pcscd lives"
+kill -0 $pcscd && echo "pcscd is running"
 opensc-tool --list-readers
 """
 
 
 @pytest.mark.reader
-def test_the_systems_pcscd_is_used_and_left(tmp_path: Path) -> None:
+def test_system_pcscd_is_used_and_left_running(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "vpcd").write_text(
@@ -46,11 +46,11 @@ def test_the_systems_pcscd_is_used_and_left(tmp_path: Path) -> None:
          str(tmp_path / "w")],
         capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
-    said = done.stdout
-    assert done.returncode == 0, said + done.stderr
-    assert '"ours": false' in said
-    assert '"reader": "Somebody\'s 00 00"' in said
-    assert "\njpki\n" in said
-    assert "hanako is in Somebody's 00 00 again" in said
-    assert "The bench has ended." in said
-    assert "pcscd lives" in said.split("The bench has ended.")[1]
+    output = done.stdout
+    assert done.returncode == 0, output + done.stderr
+    assert '"ours": false' in output
+    assert '"reader": "Somebody\'s 00 00"' in output
+    assert "\njpki\n" in output
+    assert "hanako is in Somebody's 00 00 again" in output
+    assert "The instance has stopped." in output
+    assert "pcscd is running" in output.split("The instance has stopped.")[1]

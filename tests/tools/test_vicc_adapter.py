@@ -1,4 +1,4 @@
-"""The stock vicc program hosting our card, in a real reader."""
+"""The stock vicc program hosts an emulated card in a real reader."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def has_card(reader: str) -> bool:
     return any(reader in line and " Yes " in line for line in listed)
 
 
-def test_where_debian_puts_vicc() -> None:
+def test_vicc_is_found_where_debian_installs_it() -> None:
     assert (modules_directory() / "virtualsmartcard" / "VirtualSmartcard.py").exists()
     assert program().exists()
 

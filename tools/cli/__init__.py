@@ -1,1 +1,1 @@
-"""The command line `kazashi`."""
+"""The `kazashi` command line."""

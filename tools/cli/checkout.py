@@ -1,4 +1,4 @@
-"""The checkout that this program runs from: where it is, which folder is which package, and who imports whom."""
+"""The checkout that this program runs from: its location, its packages, and which package imports which."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from kazashi.assembly.errors import CheckoutMissing
 
 OUTSIDE = ("benchmarks", "tests")
-"""Folders of Python at the root that are not part of the package."""
+"""Folders with Python code at the root that are not part of the package."""
 
 
 def checkout() -> Path:
-    """The root of the checkout. Raises CheckoutMissing where the program was installed from a wheel."""
+    """Return the root of the checkout. Raises CheckoutMissing if the program was installed from a wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / "package").is_dir() or not (root / "setup.cfg").is_file():
-        raise CheckoutMissing("tests and measurements come with the checkout, and this is an installed copy")
+        raise CheckoutMissing("tests and benchmarks need a checkout, and this is an installed copy; clone the project")
     return root
 
 
 def folders(root: Path) -> dict[str, Path]:
-    """The folder of each package at the root by its full name (`kazashi.card`), as setup.cfg maps them."""
+    """Return each root package's folder by the package's full name (`kazashi.card`), as setup.cfg maps them."""
     settings = configparser.ConfigParser()
     settings.read(root / "setup.cfg", encoding="utf-8")
     lines = settings["options"]["package_dir"].split("\n")
@@ -32,17 +32,17 @@ def folders(root: Path) -> dict[str, Path]:
 
 
 def modules(root: Path) -> Iterator[tuple[str, Path]]:
-    """Each module of the product and of the folders OUTSIDE: its full name and its file."""
-    found = {**folders(root), **{name: root / name for name in OUTSIDE}}
-    for package, folder in found.items():
+    """Yield the full name and the file of each module in the package and in the folders OUTSIDE."""
+    packages = {**folders(root), **{name: root / name for name in OUTSIDE}}
+    for package, folder in packages.items():
         for path in sorted(folder.rglob("*.py")):
             parts = [*package.split("."), *path.relative_to(folder).with_suffix("").parts]
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 def linked(root: Path) -> Path:
-    """A folder in which `kazashi` is one folder, made of links to those of the checkout, for programs that follow
-    folders and not the import system (mypy)."""
+    """Return a folder that contains `kazashi` as one folder, made of links into the checkout. It is for programs that
+    follow folders and not the import system (mypy)."""
     view = root / "build" / "linked"
     top = view / "kazashi"
     top.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def linked(root: Path) -> Path:
     for link in [path for path in (*view.iterdir(), *top.iterdir()) if path.is_symlink() and path not in wanted]:
         link.unlink()
     for link, target in wanted.items():
-        if link.is_symlink() and link.readlink() != target:  # the checkout has moved
+        if link.is_symlink() and link.readlink() != target:  # the checkout was moved
             link.unlink()
         if not link.is_symlink():
             link.symlink_to(target)
@@ -63,8 +63,9 @@ def linked(root: Path) -> Path:
 
 
 def imports(path: Path, known: set[str]) -> set[str]:
-    """The modules of ours that a module names: by import, by `import_module`, or as the program of a process (a
-    string that is a module's dotted name, also as `module:name`). `known` are the full names of our modules."""
+    """Return the modules among `known` that a module names: by import, by `import_module`, or as the program of a
+    process (a string with a module's dotted name, also as `module:name`). `known` has the full names of this
+    project's modules."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -80,8 +81,8 @@ def imports(path: Path, known: set[str]) -> set[str]:
 
 @dataclass(slots=True)
 class Room:
-    """A package: its lines of Python, the packages that it imports with how many of its modules do, and the packages
-    inside it."""
+    """A package: its lines of Python, the packages that it imports (each with the number of modules that import it),
+    and the packages inside it."""
 
     name: str
     lines: int = 0
@@ -89,19 +90,19 @@ class Room:
     inner: dict[str, Room] = field(default_factory=dict)
 
     def add(self, path: Path, targets: set[str]) -> None:
-        """Count a module, and the packages that it imports."""
+        """Add a module's lines and the packages that it imports."""
         self.lines += len(path.read_text(encoding="utf-8").splitlines())
         for target in targets - {self.name}:
             self.imports[target] = self.imports.get(target, 0) + 1
 
 
 def rooms(root: Path) -> dict[str, Room]:
-    """The packages at the root, each with everything inside it; the tests are left out."""
-    found = dict(modules(root))
-    packages = {name for name, path in found.items() if path.stem == "__init__"} - {"kazashi"}
+    """Return the packages at the root, each with everything inside it, without the tests."""
+    files = dict(modules(root))
+    packages = {name for name, path in files.items() if path.stem == "__init__"} - {"kazashi"}
 
     def room_of(module: str, depth: int) -> str:
-        """The package at the root that a module is in, or the one inside that with depth 3."""
+        """Return the package at the root that a module is in (depth 2), or the package inside that one (depth 3)."""
         if module.rpartition(".")[0] in ("", "kazashi") and module not in packages:
             return "kazashi"
         parts = module.split(".")
@@ -110,11 +111,11 @@ def rooms(root: Path) -> dict[str, Room]:
         return inside if inside in packages else ".".join(parts[:top])
 
     result: dict[str, Room] = {}
-    for module, path in found.items():
+    for module, path in files.items():
         if module.partition(".")[0] == "tests":
             continue
         name, inside = room_of(module, 2), room_of(module, 3)
-        targets = imports(path, set(found))
+        targets = imports(path, set(files))
         room = result.setdefault(name, Room(name))
         room.add(path, {room_of(target, 2) for target in targets})
         if inside != name:
@@ -123,14 +124,14 @@ def rooms(root: Path) -> dict[str, Room]:
 
 
 def floors(found: dict[str, Room]) -> list[tuple[int, list[Room]]]:
-    """The rooms by floor, the lowest first and counted from 1: each imports from the floors below only. Raises
-    ValueError where some import each other in a circle."""
+    """Return the packages by layer, lowest first and counted from 1. A package imports only from the layers below its
+    own. Raises ValueError if there is an import cycle."""
     left, below = dict(found), set[str]()
     result: list[tuple[int, list[Room]]] = []
     while left:
         floor = [room for room in left.values() if room.imports.keys() <= below]
         if not floor:
-            raise ValueError(f"these import each other in a circle: {', '.join(sorted(left))}")
+            raise ValueError(f"these packages form an import cycle: {', '.join(sorted(left))}")
         result.append((len(result) + 1, sorted(floor, key=lambda room: room.name)))
         below |= {room.name for room in floor}
         for room in floor:

@@ -1,4 +1,4 @@
-"""The command line `kazashi`. Commands import what they need when they run, so that every start is quick."""
+"""The `kazashi` command line. Commands import what they need when they run, so that the program starts quickly."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ NAME = "kazashi"
     "--world",
     "world_directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The directory that holds everything (default: $KAZASHI_WORLD, else ~/.local/share/kazashi).",
+    help="The world directory, which holds all data (default: $KAZASHI_WORLD, else ~/.local/share/kazashi).",
 )
 @click.version_option(package_name="kazashi", prog_name=NAME)
 @click.pass_context
 def kazashi(context: click.Context, world_directory: Path | None) -> None:
-    """An Individual Number Card bench: an emulated card in a real PC/SC reader, and the authorities behind it."""
+    """Emulate the Individual Number Card in a PC/SC reader.
+
+    The certification authorities and the resident registry behind the card are emulated, too.
+    """
     context.obj = world_directory
     if "NO_COLOR" in os.environ:
         context.color = False
@@ -77,22 +80,24 @@ for command in (
 
 @kazashi.command()
 @json_option
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"))
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"),
+              show_default=True, help="Write the HTML report to this file.")  # fmt: skip
 def demo(as_json: bool, report: Path) -> int:
-    """Run the whole story on a real reader.
+    """Run the demo on a real PC/SC reader.
 
-    Exit 1 if any step fails. It uses a world and a pcscd of its own and leaves nothing behind but a small HTML report.
+    The demo uses its own world and its own pcscd, and leaves only a small HTML report behind. The exit status is 1 if
+    any step fails.
     """
     from kazashi.tools.demo.demo import run_demo, write_report
 
-    report.touch()  # a report that cannot be written is told of before the story, not after it
+    report.touch()  # fail before the demo, not after it, if the report cannot be written
 
-    def tell(step: Any) -> None:
+    def show(step: Any) -> None:
         if not as_json:
-            mark = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
+            outcome = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
+            click.echo(f"{outcome} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
 
-    steps = run_demo(tell)
+    steps = run_demo(show)
     write_report(steps, report)
     if as_json:
         click.echo(json.dumps([step.as_dict() for step in steps], ensure_ascii=False))
@@ -101,5 +106,5 @@ def demo(as_json: bool, report: Path) -> int:
 
 
 def main() -> NoReturn:
-    """Run the program `kazashi`."""
+    """Run the `kazashi` program."""
     run(kazashi, NAME)

@@ -1,4 +1,4 @@
-"""`kazashi doctor`: what is there, what is missing, and what to do about it."""
+"""`kazashi doctor`: what is installed, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ _PROGRAMS = {
 _OPTIONAL_PROGRAMS = {
     "slapd": ("slapd", "kazashi up --ldap"),
     "ldapmodify": ("ldap-utils", "kazashi up --ldap"),
-    "softhsm2-util": ("softhsm2", "keys in a token, and the tests"),
+    "softhsm2-util": ("softhsm2", "keys in a PKCS#11 token, and the tests"),
     "certtool": ("gnutls-bin", "the tests"),
-    "chromium": ("chromium", "the demonstration's and the tests' browser"),
+    "chromium": ("chromium", "the demo and the tests"),
     "nginx": ("nginx-light", "the tests"),
     "apache2": ("apache2-bin libapache2-mod-auth-openidc", "the tests"),
     "curl": ("curl libengine-pkcs11-openssl", "the tests"),
-    "tshark": ("tshark", "the tests, and to look at packet captures"),
+    "tshark": ("tshark", "the tests, and packet captures"),
     "java": ("default-jdk-headless", "the examples"),
     "node": ("nodejs", "the examples"),
     "ldapsearch": ("ldap-utils", "kazashi verify --lists ldap://..."),
 }
-"""What only some commands need: its package, and the commands."""
+"""Programs that only some commands need: the Debian package, and what needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One thing looked at. `remedy` is empty where nothing needs doing; `essential` ones make the doctor exit 3."""
+    """The result of one check. `remedy` is empty if there is nothing to do. A failed check that is `essential` makes
+    `kazashi doctor` exit with status 3."""
 
     check: str
     ok: bool
@@ -55,25 +56,24 @@ class DoctorCheck:
 
 
 def examine(world: World | None) -> list[DoctorCheck]:
-    """Look at everything; at the running bench only where a world has begun."""
-    return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_bench(world)]
+    """Run all checks. The running instance is checked only if there is a world."""
+    return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_instance(world)]
 
 
 def _programs() -> Iterator[DoctorCheck]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, package in _PROGRAMS.items():
-        found = shutil.which(name, path=path)
-        yield DoctorCheck(
-            f"program {name}", found is not None, found or "not found", "" if found else f"apt-get install {package}"
-        )
+        executable = shutil.which(name, path=path)
+        remedy = "" if executable else f"apt-get install {package}"
+        yield DoctorCheck(f"program {name}", executable is not None, executable or "not found", remedy)
 
 
 def _optional_programs() -> Iterator[DoctorCheck]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, (package, need) in _OPTIONAL_PROGRAMS.items():
-        found = shutil.which(name, path=path)
-        remedy = "" if found else f"apt-get install {package} (for {need})"
-        yield DoctorCheck(f"program {name}", found is not None, found or "not found", remedy, essential=False)
+        executable = shutil.which(name, path=path)
+        remedy = "" if executable else f"apt-get install {package} (for {need})"
+        yield DoctorCheck(f"program {name}", executable is not None, executable or "not found", remedy, essential=False)
     try:
         yield DoctorCheck("postgresql", True, str(binaries()), essential=False)
     except ServerMissing as error:
@@ -85,16 +85,16 @@ def _optional_programs() -> Iterator[DoctorCheck]:
 def _files() -> Iterator[DoctorCheck]:
     for name, path, package in (
         ("vpcd driver", DRIVER, "vsmartcard-vpcd"),
-        ("register font", FONT, FONT_PACKAGE),
+        ("family register font", FONT, FONT_PACKAGE),
     ):
-        there = path.exists()
+        exists = path.exists()
         yield DoctorCheck(
-            name, there, str(path) if there else f"{path} is missing", "" if there else f"apt-get install {package}"
+            name, exists, str(path) if exists else f"{path} is missing", "" if exists else f"apt-get install {package}"
         )
     try:
         yield DoctorCheck("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
     except ViccMissing as error:
-        yield DoctorCheck("stock vicc", False, str(error), "only measurements against it need it", essential=False)
+        yield DoctorCheck("stock vicc", False, str(error), "needed only by benchmarks against it", essential=False)
 
 
 def _namespaces() -> DoctorCheck:
@@ -103,7 +103,7 @@ def _namespaces() -> DoctorCheck:
     return DoctorCheck(
         "private pcscd",
         works,
-        "a pcscd of our own can run beside the system's" if works else "this process may not make a mount namespace",
+        "can run beside the system's pcscd" if works else "this process may not create a mount namespace",
         ""
         if works
         else "run as root, allow user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also"
@@ -112,25 +112,25 @@ def _namespaces() -> DoctorCheck:
 
 
 def _pcscd() -> Iterator[DoctorCheck]:
-    found = system_pcscd()
-    if found is None:
+    pcscd = system_pcscd()
+    if pcscd is None:
         listening = listens(SYSTEM_DIRECTORY / SOCKET_NAME)
         yield DoctorCheck(
             "system's pcscd",
             True,
-            "runs, without the virtual readers of /etc/reader.conf.d"
+            "is running, without the virtual readers of /etc/reader.conf.d"
             if listening
-            else "does not run; kazashi up starts one of its own",
+            else "is not running; kazashi up starts its own",
             essential=False,
         )
     else:
-        readers = ", ".join(endpoint.reader for endpoint in found.endpoints)
-        yield DoctorCheck("system's pcscd", True, f"runs, with the virtual slots {readers}", essential=False)
+        readers = ", ".join(endpoint.reader for endpoint in pcscd.endpoints)
+        yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}", essential=False)
     yield DoctorCheck(
         "vpcd's ports",
         False,
-        "while a pcscd with virtual readers runs, vpcd listens on every network interface without authentication:"
-        " whoever reaches its ports (35963 and up, two for each reader) can put a card into the reader",
+        "while a pcscd with virtual readers is running, vpcd listens on every network interface without"
+        " authentication: anyone who can reach its ports (35963 and up, two for each reader) can insert a card",
         "on a machine that others can reach, close the ports to all but loopback: nft add table inet kazashi;"
         " nft 'add chain inet kazashi in { type filter hook input priority 0; }';"
         " nft add rule inet kazashi in iifname != lo tcp dport 35963-35994 drop",
@@ -138,14 +138,14 @@ def _pcscd() -> Iterator[DoctorCheck]:
     )
 
 
-def _bench(world: World | None) -> Iterator[DoctorCheck]:
+def _instance(world: World | None) -> Iterator[DoctorCheck]:
     if world is None:
-        yield DoctorCheck("world", True, "none has begun in the directory yet", "kazashi up", essential=False)
+        yield DoctorCheck("world", True, "there is no world in the directory yet", "kazashi up", essential=False)
         return
     yield DoctorCheck("world", True, str(world.directory), essential=False)
     try:
         status = control.request(control_path(world), "status")
     except control.NotRunning:
-        yield DoctorCheck("bench", True, "does not run", "kazashi up --detach", essential=False)
+        yield DoctorCheck("instance", True, "is not running", "kazashi up --detach", essential=False)
         return
-    yield DoctorCheck("bench", True, f"runs as process {status['pid']}", essential=False)
+    yield DoctorCheck("instance", True, f"is running as process {status['pid']}", essential=False)

@@ -1,4 +1,4 @@
-"""How a program of ours runs and ends: an error is one line on stderr with its code, and an exit status."""
+"""Run a program of this project. An error is one line on stderr that ends with its code, and an exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 def run(command: click.Command, name: str) -> NoReturn:
-    """Run a click command as the program of that name, and exit (0 ok, 1 negative, 2 usage, 3 environment)."""
+    """Run a click command as the program `name`, then exit (0 ok, 1 negative, 2 usage, 3 environment)."""
     from kazashi.assembly.errors import Exit
 
     try:

@@ -1,1 +1,1 @@
-"""The running instance: one process that holds the cards to the readers, its services and its console."""
+"""The running instance: the process that presents the cards to the readers, its services and its console."""

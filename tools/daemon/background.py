@@ -1,6 +1,6 @@
-"""An instance in the background, from outside: started, waited for, and its end waited for.
+"""Start an instance in the background, and wait for its start and its end.
 
-What the instance itself needs is not imported here, so that these commands are quick.
+This module does not import what the instance itself needs, so that the commands that use it are quick.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _START_SECONDS = 60.0
 
 
 def detach(world: World, plan: InstancePlan) -> control.Answer:
-    """Run `kazashi up` in the background by a plan and wait until it answers; its words go to a log in the world.
+    """Run `kazashi up` with a plan in the background, and wait until it replies. Its output goes to a log in the world.
 
-    Raises AlreadyRunning, and PcscdUnavailable with the bench's last words where it did not come up.
+    Raises AlreadyRunning, and PcscdUnavailable with the last line of the log if the instance did not start.
     """
     refuse_a_second(world)
     world.run.mkdir(mode=0o700, exist_ok=True)
@@ -48,31 +48,33 @@ def detach(world: World, plan: InstancePlan) -> control.Answer:
         except control.NotRunning:
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-                raise PcscdUnavailable(f"the bench did not start: {words[-1]} (all of it in {log})") from None
+                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
+                raise PcscdUnavailable(f"the instance did not start: {lines[-1]} (full output in {log})") from None
             time.sleep(0.02)
 
 
 def refuse_a_second(world: World) -> None:
-    """Raises AlreadyRunning where an instance runs in the world."""
+    """Raise AlreadyRunning if an instance is running in the world."""
     try:
         control.request(control_path(world), "status")
     except control.NotRunning:
         return
     raise AlreadyRunning(
-        f"a bench runs in {world.directory} already; end it with: kazashi down, or name another with --world"
+        f"an instance is already running in {world.directory}; stop it with: kazashi down, or name another world with"
+        " --world"
     )
 
 
 def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
-    """Wait until the process of a bench that was told to end is gone; False if that took too long."""
+    """Wait until the process of an instance that was told to stop is gone. Returns False if it is still there after
+    `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        if _is_zombie(pid):  # in a container whose first process reaps nobody, it stays in the table
+        if _is_zombie(pid):  # stays in the process table of a container whose first process reaps no children
             return True
         time.sleep(0.02)
     return False

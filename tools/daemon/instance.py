@@ -1,4 +1,4 @@
-"""The running bench: one process that holds the cards to the readers and listens to the control socket."""
+"""The running instance: one process that presents the cards to the readers and listens on the control socket."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ _CONSOLE_LOG = "console.log"
 
 _POWER_SECONDS = 5.0
 _FOLLOW_SECONDS = 0.02
-"""How long a follower waits for more: exchanges come in lists, so that they cost little each."""
+"""How long a follower waits for more exchanges. They are sent in lists, so that each costs little."""
 
 _VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
 
 
 def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcscd:
-    """A pcscd by preference: `system` the one that runs, `own` one in its place, `private` one beside it, `auto` the
-    first of the three that can be had. Raises PcscdUnavailable."""
+    """Return the pcscd to use: `system` is the running one, `own` replaces it, `private` is started beside it, and
+    `auto` is the first of the three that is possible. Raises PcscdUnavailable."""
     world.run.mkdir(mode=0o700, exist_ok=True)
     if where in ("auto", "system"):
-        found = system_pcscd()
-        if found is not None:
-            return found
+        running = system_pcscd()
+        if running is not None:
+            return running
         if where == "system":
             raise PcscdUnavailable(
-                "no pcscd with a virtual reader runs; start it (systemctl start pcscd), or use --pcscd auto"
+                "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
             )
-    if where == "own" or (where == "auto" and _may_take_the_systems_place()):
+    if where == "own" or (where == "auto" and _can_replace_system_pcscd()):
         return start_pcscd(world.run, readers, private=False)
     return start_pcscd(world.run, readers, private=True)
 
 
-def _may_take_the_systems_place() -> bool:
+def _can_replace_system_pcscd() -> bool:
     return os.geteuid() == 0 and not listens(SYSTEM_DIRECTORY / SOCKET_NAME)
 
 
 @dataclass
 class InstanceProcess:
-    """What runs between `up` and `down`."""
+    """A running instance, from `up` to `down`. Its public methods handle the requests on the control socket."""
 
     world: World
     pcscd: RunningPcscd
@@ -82,7 +82,7 @@ class InstanceProcess:
     ended: threading.Event
 
     def status(self, _: dict[str, Any]) -> control.Answer:
-        """Which slots there are, and what lies in them."""
+        """Return the status of the instance: its process, pcscd, services, console, and slots with their cards."""
         return {
             "pid": os.getpid(),
             "world": str(self.world.directory),
@@ -96,75 +96,77 @@ class InstanceProcess:
             "slots": [self._slot(number, slot) for number, slot in enumerate(self.host.slots)],
         }
 
-    def insert(self, asked: dict[str, Any]) -> control.Answer:
-        """Put a card in a slot, and wait until the reader has seen it."""
-        slot = self._slot_for(asked)
-        faults = read_fault_script(Path(asked["faults"])) if asked.get("faults") else None
-        presentation = Presentation(bool(asked.get("contactless")), bool(asked.get("reset_keeps_status")), faults)
-        self.host.insert(slot, asked["card"], image_path(self.world, asked["card"]), presentation)
+    def insert(self, request: dict[str, Any]) -> control.Answer:
+        """Insert a card into a slot, and wait until pcscd has powered it."""
+        slot = self._slot_for(request)
+        faults = read_fault_script(Path(request["faults"])) if request.get("faults") else None
+        presentation = Presentation(bool(request.get("contactless")), bool(request.get("reset_keeps_status")), faults)
+        self.host.insert(slot, request["card"], image_path(self.world, request["card"]), presentation)
         return self._seen(slot)
 
-    def replay(self, asked: dict[str, Any]) -> control.Answer:
-        """Put a trace in a slot, as a card."""
-        slot, path = self._slot_for(asked), Path(asked["trace"])
-        self.host.hold(slot, f"replay of {path.name}", ReplayedCard(read_trace(path), strict=bool(asked.get("strict"))))
+    def replay(self, request: dict[str, Any]) -> control.Answer:
+        """Insert a trace into a slot as a card."""
+        slot, path = self._slot_for(request), Path(request["trace"])
+        self.host.hold(
+            slot, f"replay of {path.name}", ReplayedCard(read_trace(path), strict=bool(request.get("strict")))
+        )
         return self._seen(slot)
 
-    def relay(self, asked: dict[str, Any]) -> control.Answer:
-        """Show the card of a real reader in a slot."""
-        slot, reader = self._slot_for(asked), reader_named(str(asked["reader"]))
+    def relay(self, request: dict[str, Any]) -> control.Answer:
+        """Relay the card of a real reader to a slot. Raises NoSuchReader if the slot belongs to that reader."""
+        slot, reader = self._slot_for(request), reader_named(str(request["reader"]))
         if reader == slot.endpoint.reader:
-            raise NoSuchReader(f"{reader} cannot show its own card")
+            raise NoSuchReader(f"{reader} cannot relay its own card; name another reader or another slot")
         self.host.hold(slot, f"relay of {reader}", RelayedCard(reader))
         return self._seen(slot)
 
-    def remove(self, asked: dict[str, Any]) -> control.Answer:
+    def remove(self, request: dict[str, Any]) -> control.Answer:
         """Take a card out of a slot."""
-        slot = self._find(asked["slot"])
+        slot = self._find(request["slot"])
         self.host.remove(slot)
         return self._slot(self.host.slots.index(slot), slot)
 
-    def reset(self, asked: dict[str, Any]) -> control.Answer:
+    def reset(self, request: dict[str, Any]) -> control.Answer:
         """Take a card out and put it in again."""
-        slot = self._find(asked["slot"])
+        slot = self._find(request["slot"])
         self.host.reset(slot)
         return self._seen(slot)
 
-    def trace(self, asked: dict[str, Any]) -> Iterator[control.Answer]:
-        """The exchanges of a slot, or of all of them: the last `backlog`, and with `follow` those that come, in
-        lists."""
-        only = self.host.slots.index(self._find(asked["slot"])) if asked.get("slot") else None
+    def trace(self, request: dict[str, Any]) -> Iterator[control.Answer]:
+        """Yield lists of the exchanges of one slot or of all slots: the last `backlog` ones and, with `follow`, each
+        new one."""
+        only = self.host.slots.index(self._find(request["slot"])) if request.get("slot") else None
         journal = self.host.journal
-        seen = max(0, journal.last - int(asked.get("backlog", 0)))
+        seen = max(0, journal.last - int(request.get("backlog", 0)))
         while not self.ended.is_set():
             entries, missed = journal.since(seen)
             if entries:
                 seen = entries[-1].number
             shown = [entry for entry in entries if only in (None, entry.slot)]
-            if shown or missed or not asked.get("follow"):
+            if shown or missed or not request.get("follow"):
                 yield {
-                    "missed": missed if asked.get("follow") else 0,
-                    "exchanges": [self._told(entry) for entry in shown],
+                    "missed": missed if request.get("follow") else 0,
+                    "exchanges": [self._exchange(entry) for entry in shown],
                 }
-            if not asked.get("follow"):
+            if not request.get("follow"):
                 return
             self.ended.wait(_FOLLOW_SECONDS)
 
-    def _told(self, entry: JournalEntry) -> list[object]:
+    def _exchange(self, entry: JournalEntry) -> list[object]:
         at, seconds, command, response, event = entry.exchange
         reader = self.host.slots[entry.slot].endpoint.reader
         return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
 
     def down(self, _: dict[str, Any]) -> control.Answer:
-        """End the bench."""
+        """Stop the instance."""
         self.ended.set()
         return {"pid": os.getpid()}
 
     def _find(self, reference: str) -> Slot:
         return self.host.find(str(reference))
 
-    def _slot_for(self, asked: dict[str, Any]) -> Slot:
-        return self._find(asked["slot"]) if asked.get("slot") else self.host.first_empty()
+    def _slot_for(self, request: dict[str, Any]) -> Slot:
+        return self._find(request["slot"]) if request.get("slot") else self.host.first_empty()
 
     def _seen(self, slot: Slot) -> control.Answer:
         _wait_until_powered(slot)
@@ -185,16 +187,17 @@ class InstanceProcess:
 
 
 def _wait_until_powered(slot: Slot) -> None:
-    """Wait until pcscd has seen a card. Whoever dials in comes in his own time."""
+    """Wait until pcscd has powered a card. Do not wait for a slot that another host connects to, which may take any
+    time."""
     if not slot.endpoint.tolerates_silence:
         slot.wait_until_powered(_POWER_SECONDS)
 
 
 class ConsoleProcess:
-    """The console of a world, served at a port by a process of its own. Its link has the key to it."""
+    """The console of a world, in a process of its own. `link` is its address with the access key."""
 
     def __init__(self, world: World, port: int) -> None:
-        """Serve it. Raises ServicesUnavailable."""
+        """Start the console on a port. Raises ServicesUnavailable."""
         key = new_token(128)
         self.link = f"http://{HOST}:{port}/?key={key}"
         arguments = ("kazashi.tools.daemon.console.serve", str(world.directory))
@@ -202,15 +205,15 @@ class ConsoleProcess:
         self._process = ServedProcess("the console", arguments, port, world.run / _CONSOLE_LOG, environment)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the console."""
         self._process.stop()
 
 
 def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], None]) -> None:
-    """Start an instance by its plan, tell `announce` its status, and run until told to end.
+    """Start an instance from its plan, pass its status to `announce`, and run until it is told to stop.
 
     Raises AlreadyRunning, PcscdUnavailable, PortTaken, ServicesUnavailable, DirectoryUnavailable, BadFaultScript and
-    whatever inserting a card may raise; nothing is left running then.
+    everything that inserting a card raises. Nothing is left running in that case.
     """
     refuse_a_second(world)
     presentation, dialled = plan.presentation(), plan.endpoints()
@@ -233,14 +236,14 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
             port = plan.port or free_port(first)
             services = Services(world, port=port, workers=plan.workers, directory=plan.ldap, avoid=first)
             console = ConsoleProcess(world, first[0]) if first else None
-        bench = InstanceProcess(world, pcscd, host, services, console, ended)
+        instance = InstanceProcess(world, pcscd, host, services, console, ended)
         server = control.ControlServer(
             control_path(world),
-            {verb: getattr(bench, verb) for verb in _VERBS},
+            {verb: getattr(instance, verb) for verb in _VERBS},
             code_of,
         )
         try:
-            announce(bench.status({}))
+            announce(instance.status({}))
             ended.wait()
         finally:
             server.close()

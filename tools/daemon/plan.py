@@ -1,6 +1,7 @@
-"""What an instance runs: one value, which `kazashi up` makes of its options and `--detach` passes on whole.
+"""The plan of an instance: which readers, cards and services it runs.
 
-The bridge is imported where it is needed: the command line makes plans, and every start of it is to be quick.
+`kazashi up` makes it from its options, and passes it to the background process with `--detach`. The reader bridge is
+imported only where it is needed, because the command line makes plans and must start quickly.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 class InstancePlan:
     """An instance's readers, cards and services.
 
-    `pcscd` is one of auto, system, own, private. A card goes into each slot in turn, and all are presented alike;
-    `faults` is the text of a fault script. `dialled` are addresses, `[HOST:]PORT`, of slots behind the readers' that
-    others dial into. `port` is the authorities' (default: the first free one), which `workers` processes serve;
-    `ldap` adds their directory. Without `services` there is no console either.
+    `pcscd` is auto, system, own or private. The cards go into the slots in order, and all are presented in the same
+    way. `faults` is the text of a fault script. `dialled` has the addresses (`[HOST:]PORT`) of further slots, after
+    those of the readers, that other hosts connect to. `port` is the authorities' HTTP port (default: the first free
+    one), served by `workers` processes. `ldap` adds their directory. Without `services` there is no console either.
     """
 
     readers: tuple[str, ...] = ("Kazashi",)
@@ -38,7 +39,7 @@ class InstancePlan:
     console: bool = True
 
     def presentation(self) -> Presentation:
-        """How the cards are presented. Raises BadFaultScript."""
+        """Return how the cards are presented. Raises BadFaultScript."""
         from kazashi.reader_bridge.fault_script import parse_fault_script
         from kazashi.reader_bridge.host import Presentation
 
@@ -46,19 +47,19 @@ class InstancePlan:
         return Presentation(self.contactless, self.reset_keeps_status, faults)
 
     def endpoints(self) -> list[DialledEndpoint]:
-        """The slots that others dial into. Raises ValueError for what is not an address."""
+        """Return the slots that other hosts connect to. Raises ValueError if an address is malformed."""
         from kazashi.reader_bridge.endpoint import dialled_endpoint
 
         return [dialled_endpoint(address) for address in self.dialled]
 
     def to_json(self) -> str:
-        """The plan as a JSON object of its fields."""
+        """Return the plan as a JSON object of its fields."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> InstancePlan:
-        """The plan that `to_json` wrote. Raises ValueError and TypeError for what is not one."""
-        given: dict[str, Any] = json.loads(text)
+        """Return the plan that `to_json` wrote. Raises ValueError or TypeError if the text is not a plan."""
+        document: dict[str, Any] = json.loads(text)
         fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
-                                  for name, value in given.items()}  # fmt: skip
+                                  for name, value in document.items()}  # fmt: skip
         return cls(**fields)

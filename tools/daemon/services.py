@@ -1,4 +1,4 @@
-"""The services of a running bench: the authorities over HTTP, their directory, and what happens by the clock."""
+"""The services of a running instance: the authorities over HTTP, their directory, and jobs that become due."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LOG = "services.log"
 
 
 class Services:
-    """What runs beside the readers. Ends with the process that started it, whatever becomes of that."""
+    """The services that run beside the readers. They end with the process that started them, however it ends."""
 
     def __init__(
         self, world: World, *, port: int | None = None, workers: int = 1, directory: bool = False,
         avoid: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """Start them; they answer when this returns. `avoid` are ports that somebody else is about to take. Raises
-        ServicesUnavailable and DirectoryUnavailable."""
+        """Start the services; they are ready when this returns. `avoid` has ports that are about to be used for
+        something else. Raises ServicesUnavailable and DirectoryUnavailable."""
         self._institutions = Institutions(world)
         self._ended = threading.Event()
         self._process: ServedProcess | None = None
@@ -49,11 +49,11 @@ class Services:
 
     @property
     def status(self) -> dict[str, Any]:
-        """Where they are."""
+        """The addresses of the services: `http`, and `ldap`, which is None without a directory."""
         return {"http": f"http://{HOST}:{self.port}", "ldap": self._directory.uri if self._directory else None}
 
     def stop(self) -> None:
-        """End them."""
+        """Stop the services."""
         self._ended.set()
         if self._ticker.ident is not None:
             self._ticker.join()
@@ -63,7 +63,7 @@ class Services:
             self._directory.stop()
 
     def _prepare(self) -> None:
-        """Every store and every root is there before others open them."""
+        """Create every store and every root certificate before other processes open them."""
         for authority in self._institutions.authorities.values():
             authority.issuing()
         self._institutions.settle()
@@ -77,18 +77,18 @@ class Services:
         return self._institutions.publications.values()
 
     def _tick(self) -> None:
-        """Do what is due as time passes, and keep the directory as the published lists are. What fails (a full disk, a
-        token that is away) is tried again at the next tick; it is still due."""
+        """Run the jobs that become due, and keep the directory in step with the published revocation lists. A job that
+        fails (disk full, token removed) stays due and is tried again at the next tick."""
         from kazashi.assembly.error_codes import code_of
 
-        shown = None
+        loaded = None
         while not self._ended.wait(_TICK_SECONDS):
             try:
                 self._institutions.settle()
-                made = [publication.made() for publication in self._publications()]
-                if self._directory is not None and made != shown:
+                published = [publication.made() for publication in self._publications()]
+                if self._directory is not None and published != loaded:
                     self._directory.load(self._publications())
-                shown = made
+                loaded = published
             except Exception as error:
                 if code_of(error) is None:
                     raise

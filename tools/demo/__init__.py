@@ -1,1 +1,1 @@
-"""The demonstration and its steps."""
+"""`kazashi demo` and its steps."""

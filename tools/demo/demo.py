@@ -1,4 +1,4 @@
-"""`kazashi demo`: the whole story on a real reader, told step by step with the programs that people use."""
+"""`kazashi demo`: the life of a card on a real reader, step by step, with the programs that people use."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
-from kazashi.tools.demo.steps import STORY, DemoContext
-from kazashi.tools.demo.steps_login import IN_THE_BROWSER
-from kazashi.tools.demo.steps_network import AT_THE_OFFICE
-from kazashi.tools.demo.steps_points import AT_THE_SHOP
-from kazashi.tools.demo.steps_tracking import IN_THE_LABORATORY
+from kazashi.tools.demo.steps import CARD_STEPS, DemoContext
+from kazashi.tools.demo.steps_login import LOGIN_STEPS
+from kazashi.tools.demo.steps_network import NETWORK_STEPS
+from kazashi.tools.demo.steps_points import POINTS_STEPS
+from kazashi.tools.demo.steps_tracking import TRACKING_STEPS
 from kazashi.web.templates import environment
 from kazashi.world.clock import WorldClock, in_japan, today
 from kazashi.world.home import open_world
 
-_BEGINS = 10
-"""The hour in Japan at which the story begins."""
+_START_HOUR = 10
+"""The hour in Japan at which the demo's clock starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoStep:
-    """One step: what it was, whether it went as it should, how long it took, and what there is to say of it."""
+    """The result of one step: its title, whether it succeeded, how many seconds it took, and a detail to show."""
 
     step: str
     ok: bool
@@ -39,57 +39,59 @@ class DemoStep:
     detail: str
 
     def as_dict(self) -> dict[str, object]:
-        """The step for `--json`."""
+        """Return the step as a JSON object, for `--json`."""
         return asdict(self)
 
 
-def run_demo(tell: Callable[[DemoStep], None]) -> list[DemoStep]:
-    """Run every step, tell of each when it is done, and stop at the first that fails. Nothing is left behind."""
+def run_demo(show: Callable[[DemoStep], None]) -> list[DemoStep]:
+    """Run the steps, pass each to `show` when it is done, and stop at the first that fails. Nothing is left behind.
+    Returns the steps that ran."""
     steps: list[DemoStep] = []
-    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _stage(Path(name)) as (prepared, stage):
-        for title, action in [*prepared, *STORY, *IN_THE_BROWSER, *AT_THE_SHOP, *AT_THE_OFFICE, *IN_THE_LABORATORY]:
+    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _prepared(Path(name)) as (first, context):
+        for title, action in [*first, *CARD_STEPS, *LOGIN_STEPS, *POINTS_STEPS, *NETWORK_STEPS, *TRACKING_STEPS]:
             begun = time.perf_counter()
             try:
-                detail, ok = action(stage), True
+                detail, ok = action(context), True
             except (StepFailed, subprocess.TimeoutExpired) as error:
                 detail, ok = str(error), False
             steps.append(DemoStep(title, ok, time.perf_counter() - begun, detail))
-            tell(steps[-1])
+            show(steps[-1])
             if not ok:
                 break
     return steps
 
 
 @contextmanager
-def _stage(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[DemoContext], str]]], DemoContext]]:
-    """A world, a pcscd and an empty reader of the demonstration's own. Raises PcscdUnavailable."""
+def _prepared(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[DemoContext], str]]], DemoContext]]:
+    """Prepare the demo's own world, pcscd and empty reader. Yields the first step, which reports on that, and the
+    context of the steps. Raises PcscdUnavailable."""
     world = open_world(directory / "world", seed="demo")
-    # At night the day's lists come between two steps, and the story would be another one. It begins in the past,
-    # because openssl takes a certificate that begins later than its own clock for none.
+    # The clock starts in the morning: at night, the day's revocation lists would be issued between two steps. It starts
+    # in the past, because openssl rejects a certificate that begins later than openssl's own clock.
     assert isinstance(world.clock, WorldClock)
-    now, morning = world.clock.now(), in_japan(today(world.clock), _BEGINS)
+    now, morning = world.clock.now(), in_japan(today(world.clock), _START_HOUR)
     world.clock.run(morning if morning <= now else morning - timedelta(days=1))
     begun = time.perf_counter()
     pcscd = start_pcscd(directory, ["Kazashi"], private=True)
     seconds = time.perf_counter() - begun
     host = ReaderHost(pcscd.endpoints)
-    environment = dict(os.environ)
+    saved = dict(os.environ)
     os.environ.update(pcscd.client_environment())
-    stage = DemoContext(directory, Institutions(world), pcscd, host, directory / "none")
+    context = DemoContext(directory, Institutions(world), pcscd, host, directory / "none")
     try:
-        yield [("pcscd", lambda _: f"a real one, started in {seconds * 1000:.0f} ms with a virtual reader")], stage
+        yield [("pcscd", lambda _: f"started in {seconds * 1000:.0f} ms, with a virtual reader")], context
     finally:
-        for end in reversed(stage.ending):
-            end()
-        if stage.services is not None:
-            stage.services.stop()
+        for stop in reversed(context.ending):
+            stop()
+        if context.services is not None:
+            context.services.stop()
         host.close()
         pcscd.stop()
         os.environ.clear()
-        os.environ.update(environment)
+        os.environ.update(saved)
 
 
 def write_report(steps: list[DemoStep], path: Path) -> None:
-    """The steps as one self-contained page."""
+    """Write the steps to a file as one self-contained HTML page."""
     template = environment("kazashi.tools.demo").get_template("demonstration.html")
     path.write_text(template.render(steps=steps), encoding="utf-8")

@@ -1,5 +1,5 @@
-"""The part of the demonstration in which offices ask each other: one benefit question across three institutions, all
-of them processes of their own, and what the resident then sees of it in the portal."""
+"""The demo steps with the information provision network: a query for a benefit across three institutions, each a
+process of its own, and what the resident then sees of it in the portal."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from kazashi.tools.demo.steps import PIN, DemoContext
 from kazashi.tools.demo.steps_login import through_agent, visit_of
 from kazashi.web.mutual_tls import JsonConnection
 
-_PATIENCE = 15.0
+_WAIT_SECONDS = 15.0
 
 
 @dataclass
 class Offices:
-    """The network of the story, and where its parts answer."""
+    """The demo's network, the addresses of its parts, and the answers to the query by item."""
 
     network: Network
     where: dict[str, str]
     answers: dict[str, str]
 
 
-def connect(stage: DemoContext) -> str:
-    """Everybody is connected, tested in stages, and served."""
-    assert stage.services is not None
-    network = Network(stage.institutions)
+def connect(context: DemoContext) -> str:
+    """Connect the offices, test the network in stages, and start its parts. Raises StepFailed."""
+    assert context.services is not None
+    network = Network(context.institutions)
     where = free_addresses()
     gates = list(network.rehearse(where))
     if not all(gate.ok for gate in gates):
         raise StepFailed(f"{gates[-1].stage}: {gates[-1].words}")
-    world = stage.institutions.world
-    world.close()  # what is open here must not be shared with the processes
+    world = context.institutions.world
+    world.close()  # the processes must not share open stores
     for part in PARTS:
-        log = stage.directory / f"network-{part.replace(':', '-')}.log"
-        process = served(world, part, where, log, str(stage.services.status["http"]), visit_of(stage).agent)
-        stage.ending.append(process.stop)
-    stage.offices = Offices(network, where, {})
-    return f"{gates[1].words}; {gates[2].words}; {len(PARTS)} processes that show each other certificates"
+        log = context.directory / f"network-{part.replace(':', '-')}.log"
+        process = served(world, part, where, log, str(context.services.status["http"]), visit_of(context).agent)
+        context.ending.append(process.stop)
+    context.offices = Offices(network, where, {})
+    return f"{gates[1].words}; {gates[2].words}; {len(PARTS)} processes with mutual TLS"
 
 
-def ask(stage: DemoContext) -> str:
-    """A city office asks two others."""
-    offices = _offices(stage)
+def ask(context: DemoContext) -> str:
+    """Let a city office query two other institutions. Raises StepFailed."""
+    offices = _offices(context)
     network = offices.network
     person = network.institutions.registry.find("hanako")
     body = body_of(person)
     address = AddressSystem(network.world, body).resolve(OFFICE, local_number(person))
-    line = JsonConnection(system_credentials(network.core, body), offices.where[MUNICIPAL])
+    connection = JsonConnection(system_credentials(network.core, body), offices.where[MUNICIPAL])
     questions = [
         {"address_number": address, "provider": provider,
          "purpose": {"requester": purpose.requester, "law": purpose.law, "affair": purpose.affair,
@@ -71,53 +71,53 @@ def ask(stage: DemoContext) -> str:
         for purpose, provider in allowance_questions()
     ]  # fmt: skip
     begun = time.perf_counter()
-    status, content = line.post(f"/v1/ask?wait={_PATIENCE:.0f}", {"questions": questions})
+    status, content = connection.post(f"/v1/ask?wait={_WAIT_SECONDS:.0f}", {"questions": questions})
     seconds = time.perf_counter() - begun
-    line.close()
+    connection.close()
     answers = json.loads(content).get("answers", []) if status == 200 else []
-    offices.answers = {one["item"]: one["content"] for one in answers if one["content"]}
+    offices.answers = {answer["item"]: answer["content"] for answer in answers if answer["content"]}
     if len(offices.answers) != len(questions):
-        raise StepFailed(f"the network answers {status} {content.decode(errors='replace')[:300]}")
-    told = ", ".join(f"{one['provider']}: {one['content']}" for one in answers)
-    return f"{body} asks, in {seconds * 1000:.0f} ms: {told}; by {answers[0]['rule']}"
+        raise StepFailed(f"the network responds with {status} {content.decode(errors='replace')[:300]}")
+    provided = ", ".join(f"{answer['provider']}: {answer['content']}" for answer in answers)
+    return f"{body} gets, in {seconds * 1000:.0f} ms: {provided}; by {answers[0]['rule']}"
 
 
-def look(stage: DemoContext) -> str:
-    """The resident looks at the portal."""
-    offices, visit = _offices(stage), visit_of(stage)
+def look(context: DemoContext) -> str:
+    """Show the resident's records in the portal. Raises StepFailed."""
+    offices, visit = _offices(context), visit_of(context)
     page = visit.page
     page.goto(offices.where["pages"])
     shown = through_agent(visit, "#setup", PIN, "#records")
     body = body_of(offices.network.institutions.registry.find("hanako"))
     if shown.count(body) < 2 or any(content in shown for content in offices.answers.values()):
         raise StepFailed(f"the portal shows {shown!r}")
-    lacking = page.locator("#not-shown li").count()
-    if not lacking:
-        raise StepFailed("the portal does not say what it cannot show")
+    not_shown = page.locator("#not-shown li").count()
+    if not not_shown:
+        raise StepFailed("the portal does not list what it cannot show")
     rows = shown.count("番号法19条7号")
-    return f"{rows} records of who asked whom for what, none of what was said; and {lacking} things it cannot show"
+    return f"{rows} records of who requested what from whom, without the content; {not_shown} things it cannot show"
 
 
-def rule(stage: DemoContext) -> str:
-    """The court's five reasons."""
-    offices = _offices(stage)
-    findings = held_against_stores(stage.institutions.world, offices.network)
-    failing = [one for one in findings if not one.holds]
-    rows = sum(len(one.against) for one in failing)
-    if len(findings) != 5 or "v" not in [one.reason for one in failing]:
-        raise StepFailed(f"a portal and a MyKey platform hold serial numbers, and nothing was found: {findings}")
-    reasons = ", ".join(f"({one.reason})" for one in failing)
-    return f"{5 - len(failing)} of 5 hold; {rows} rows speak against {reasons}: kazashi network rulings lists them"
+def rule(context: DemoContext) -> str:
+    """Check the Supreme Court's five reasons against the world's stores. Raises StepFailed."""
+    offices = _offices(context)
+    findings = held_against_stores(context.institutions.world, offices.network)
+    failing = [finding for finding in findings if not finding.holds]
+    rows = sum(len(finding.against) for finding in failing)
+    if len(findings) != 5 or "v" not in [finding.reason for finding in failing]:
+        raise StepFailed(f"the serial numbers in the portal and the MyKey platform were not found: {findings}")
+    reasons = ", ".join(f"({finding.reason})" for finding in failing)
+    return f"{5 - len(failing)} of 5 hold; {rows} rows contradict {reasons}: kazashi network rulings lists them"
 
 
-def _offices(stage: DemoContext) -> Offices:
-    assert isinstance(stage.offices, Offices)
-    return stage.offices
+def _offices(context: DemoContext) -> Offices:
+    assert isinstance(context.offices, Offices)
+    return context.offices
 
 
-AT_THE_OFFICE = [
-    ("offices are connected by the provision network", connect),
-    ("a benefit is asked for across three institutions", ask),
-    ("the resident sees it in the portal", look),
-    ("the reasons of the Supreme Court's ruling of 2008", rule),
+NETWORK_STEPS = [
+    ("connect offices to the provision network", connect),
+    ("query two institutions for a benefit", ask),
+    ("show the records in the portal", look),
+    ("check the Supreme Court's ruling of 2008", rule),
 ]

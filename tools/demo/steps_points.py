@@ -1,4 +1,4 @@
-"""The part of the demonstration that goes shopping: a till, a centre that is cut off and comes back, and a refund."""
+"""The demo steps with refund points: a till, a point centre that fails and comes back, and a refund."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kazashi.studies.points_exposure import exposure
 from kazashi.tools.demo.steps import PASSWORD, DemoContext
 from kazashi.tools.demo.steps_login import through_agent, visit_of
 
-_SUPPER = Basket(
+_BASKET = Basket(
     (ReceiptLine(CATALOGUE["rice"], 5), ReceiptLine(CATALOGUE["tea"], 2), ReceiptLine(CATALOGUE["beer"], 6))
 )
 _ACCOUNT = {"bank": "0005", "branch": "001", "number": "1234567", "holder": "バンゴウ ハナコ"}
@@ -27,74 +27,76 @@ _ACCOUNT = {"bank": "0005", "branch": "001", "number": "1234567", "holder": "バ
 
 @dataclass
 class Shop:
-    """The register and what stands behind it."""
+    """A till, the point centre and its server process, and the receipt of the first sale."""
 
     till: Till
     centre: Centre
     process: ServedProcess
     receipt: Receipt | None = None
 
-    def bring(self) -> int:
-        """Send what waits; answers how many records the centre has taken."""
-        way = HttpsTransport.of(self.till, f"https://localhost:{self.process.port}")
+    def send(self) -> int:
+        """Send the till's queue. Returns how many records the centre has acknowledged. Raises CentreUnreachable."""
+        transport = HttpsTransport.of(self.till, f"https://localhost:{self.process.port}")
         try:
-            return send_waiting(self.till, way).acknowledged
+            return send_waiting(self.till, transport).acknowledged
         finally:
-            way.close()
+            transport.close()
 
 
-def open_shop(stage: DemoContext) -> str:
-    """A till, a centre, and the portal."""
-    world = stage.institutions.world
+def open_shop(context: DemoContext) -> str:
+    """Enrol a till and start the point centre."""
+    world = context.institutions.world
     till = enrol_till(world, "rice-shop", "till-1")
-    stage.shop = Shop(till, centre_of(world), serve_centre(world))
-    stage.ending.append(lambda: _shop(stage).process.stop())
-    return f"{till.name} has a key of its own, and the centre's certificate for TLS; it reads {till.enrolment.policy}"
+    context.shop = Shop(till, centre_of(world), serve_centre(world))
+    context.ending.append(lambda: _shop(context).process.stop())
+    return f"{till.name} has its own key and a TLS certificate from the centre; its policy is {till.enrolment.policy}"
 
 
-def shop(stage: DemoContext) -> str:
-    """The card over the register."""
-    shop = _shop(stage)
-    shop.receipt = _sell(stage, shop)
-    taken = shop.bring()
-    if shop.receipt.points is None or taken != 1:
-        raise StepFailed(f"the receipt says {shop.receipt.points} points, and the centre took {taken} records")
-    return f"¥{shop.receipt.total:,}, of which beer earns nothing: {shop.receipt.points} points, and no PIN"
+def shop(context: DemoContext) -> str:
+    """Sell a basket to the holder of the card. Raises StepFailed."""
+    shop = _shop(context)
+    shop.receipt = _sell(context, shop)
+    acknowledged = shop.send()
+    if shop.receipt.points is None or acknowledged != 1:
+        raise StepFailed(
+            f"the receipt has {shop.receipt.points} points; the centre acknowledged {acknowledged} records"
+        )
+    return f"¥{shop.receipt.total:,}, but no points for beer: {shop.receipt.points} points, without a PIN"
 
 
-def cut_off(stage: DemoContext) -> str:
-    """The centre loses its power, and the shop sells on."""
-    shop = _shop(stage)
+def cut_off(context: DemoContext) -> str:
+    """Kill the point centre, and go on selling. Raises StepFailed."""
+    shop = _shop(context)
     shop.process.kill()
-    receipts = [_sell(stage, shop) for _ in range(3)]
+    receipts = [_sell(context, shop) for _ in range(3)]
     try:
-        shop.bring()
+        shop.send()
     except CentreUnreachable:
         waiting = shop.till.states()[RecordState.WAITING]
         if waiting == len(receipts):
-            return f"the centre is gone; {waiting} more sales, signed and on the till's disk"
-    raise StepFailed(f"a centre without power has answered, or records are gone: {shop.till.states()}")
+            return f"the centre is down; {waiting} more sales are signed and queued on the till's disk"
+    raise StepFailed(f"a stopped centre has responded, or records are lost: {shop.till.states()}")
 
 
-def recover(stage: DemoContext) -> str:
-    """It comes back."""
-    shop = _shop(stage)
-    shop.process = serve_centre(stage.institutions.world, shop.process.port)
-    taken, again = shop.bring(), shop.bring()
-    found = balance(shop.centre, [shop.till])
-    if not found.good or found.waiting or again:
-        raise StepFailed(found.in_words())
-    return f"{taken} records brought; {found.granted} points granted, and each found once in the ledger"
+def recover(context: DemoContext) -> str:
+    """Start the point centre again, and send the queue to it. Raises StepFailed."""
+    shop = _shop(context)
+    shop.process = serve_centre(context.institutions.world, shop.process.port)
+    acknowledged, repeated = shop.send(), shop.send()
+    result = balance(shop.centre, [shop.till])
+    if not result.good or result.waiting or repeated:
+        raise StepFailed(result.in_words())
+    return f"{acknowledged} records sent; {result.granted} points granted, each exactly once in the ledger"
 
 
-def refund(stage: DemoContext) -> str:
-    """At the portal: register, apply, and be paid."""
-    assert stage.services is not None
-    shop, visit = _shop(stage), visit_of(stage)
-    world = stage.institutions.world
-    options = ("--services", str(stage.services.status["http"]), "--agent", visit.agent)
-    portal = serve(stage.directory, "points portal", *options, world=world.directory)
-    stage.ending.append(portal.stop)
+def refund(context: DemoContext) -> str:
+    """Register at the refund portal, apply for a refund, and have it paid. Raises StepFailed."""
+    assert context.services is not None
+    shop, visit = _shop(context), visit_of(context)
+    world = context.institutions.world
+    options = ("--services", str(context.services.status["http"]), "--agent", visit.agent)
+    portal = serve(context.directory, "points portal", *options, world=world.directory)
+    context.ending.append(portal.stop)
     page = visit.page
     page.goto(f"http://localhost:{portal.port}/")
     shown = through_agent(visit, "#register", PASSWORD, "#refundable")
@@ -109,39 +111,39 @@ def refund(stage: DemoContext) -> str:
     with shop.centre.store.reading() as connection:
         paid = shop.centre.ledger.totals(connection)["paid"]
     if "還付済み" not in page.inner_text("#applications") or f"{paid:,} 円" != shown or file.payments != 1:
-        raise StepFailed(f"{shown} could be refunded, {paid} were paid: {page.inner_text('main')}")
-    return f"¥{paid:,} to the resident's own account, in a bank's file of {len(file.content)} bytes"
+        raise StepFailed(f"{shown} were refundable, {paid} yen were paid: {page.inner_text('main')}")
+    return f"¥{paid:,} to the resident's own account, in a payment file of {len(file.content)} bytes"
 
 
-def who_knows(stage: DemoContext) -> str:
-    """What each party has of the first basket."""
-    receipt = _shop(stage).receipt
+def who_knows(context: DemoContext) -> str:
+    """Read from each actor's stores what it knows of the first basket. Raises StepFailed."""
+    receipt = _shop(context).receipt
     assert receipt is not None
-    found = exposure(stage.institutions.world, receipt.name)
-    knowing = [who for who, what in found.items() if what]
-    if len(knowing) != 5:
-        raise StepFailed(f"of one basket know: {knowing}")
-    return f"{', '.join(knowing)} each know a part of one basket; kazashi points exposure says which"
+    by_actor = exposure(context.institutions.world, receipt.name)
+    actors = [actor for actor, known in by_actor.items() if known]
+    if len(actors) != 5:
+        raise StepFailed(f"not five actors know something of the basket: {actors}")
+    return f"{', '.join(actors)} each know a part of one basket; kazashi points exposure shows which"
 
 
-def _sell(stage: DemoContext, shop: Shop) -> Receipt:
-    assert stage.services is not None
-    card = register_reader(stage.institutions.world, str(stage.services.status["http"]), stage.reader)()
+def _sell(context: DemoContext, shop: Shop) -> Receipt:
+    assert context.services is not None
+    card = register_reader(context.institutions.world, str(context.services.status["http"]), context.reader)()
     if card is None:
-        raise StepFailed("there is no card at the register")
-    return shop.till.sell(_SUPPER, card)
+        raise StepFailed("there is no card in the till's reader")
+    return shop.till.sell(_BASKET, card)
 
 
-def _shop(stage: DemoContext) -> Shop:
-    assert isinstance(stage.shop, Shop)
-    return stage.shop
+def _shop(context: DemoContext) -> Shop:
+    assert isinstance(context.shop, Shop)
+    return context.shop
 
 
-AT_THE_SHOP = [
-    ("a till is enrolled with the point centre", open_shop),
-    ("the card is held over the register", shop),
-    ("the centre is cut off", cut_off),
-    ("the centre is back", recover),
-    ("the points are refunded", refund),
-    ("who knows what of it", who_knows),
+POINTS_STEPS = [
+    ("enrol a till with the point centre", open_shop),
+    ("hold the card over the till's reader", shop),
+    ("stop the point centre", cut_off),
+    ("restart the point centre", recover),
+    ("refund the points", refund),
+    ("show who knows what of a basket", who_knows),
 ]

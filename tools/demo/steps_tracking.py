@@ -1,4 +1,4 @@
-"""The end of the demonstration: some made-up lives are examined, and the browser shows who could link what."""
+"""The last demo step: the tracking laboratory examines a synthetic population, and the browser shows its report."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from kazashi.tracking_lab.report import as_html
 _RESIDENTS = 200
 
 
-def examine(stage: DemoContext) -> str:
-    """A population, its examination, and the page."""
-    laboratory = Laboratory(stage.directory / "tracking")
+def examine(context: DemoContext) -> str:
+    """Generate and examine a population, and open the report in the browser. Raises StepFailed."""
+    laboratory = Laboratory(context.directory / "tracking")
     laboratory.populate(Plan(_RESIDENTS, seed="demo"))
-    found = report(laboratory)
-    written = stage.directory / "tracking.html"
-    written.write_text(as_html(found.as_dict()), encoding="utf-8")
-    page = visit_of(stage).page
-    page.goto(written.as_uri())
+    result = report(laboratory)
+    html = context.directory / "tracking.html"
+    html.write_text(as_html(result.as_dict()), encoding="utf-8")
+    page = visit_of(context).page
+    page.goto(html.as_uri())
     claims, severe = page.locator("#claims tr").count() - 1, page.locator("#findings .high").count()
     raw, keyed = (
-        found.examination.comparison(measure).linkage.recall.value for measure in ("raw-serial", "keyed-pairwise")
+        result.examination.comparison(measure).linkage.recall.value for measure in ("raw-serial", "keyed-pairwise")
     )
     if claims != 8 or not severe or raw < 0.9 or keyed:
-        raise StepFailed(f"the page has {claims} claims, {severe} severe findings; {raw} and {keyed} are linked")
+        raise StepFailed(f"the report has {claims} claims and {severe} severe findings; {raw} and {keyed} are linked")
     return (
-        f"of {_RESIDENTS} made-up people the serial number links {raw:.1%} between services, a keyed pseudonym "
+        f"of {_RESIDENTS} synthetic people, serial numbers link {raw:.1%} between services, keyed pseudonyms "
         f"{keyed:.0%}; {severe} severe findings: kazashi tracking report"
     )
 
 
-IN_THE_LABORATORY = [("who can link what, on one page", examine)]
+TRACKING_STEPS = [("report who can link what", examine)]

@@ -1,1 +1,1 @@
-"""For other people's tests: cards and readers as objects, pytest fixtures, our card in the stock vicc."""
+"""The test kit for other people's tests: cards and readers as objects, pytest fixtures, and an adapter for vicc."""

@@ -1,9 +1,10 @@
-"""A program that has the stock `vicc` of virtualsmartcard host one of our cards.
+"""A program that lets the stock `vicc` of virtualsmartcard host an emulated card.
 
     python -m kazashi.tools.testing.vicc_adapter CARD.card [vicc's own options, such as --port 35963]
 
-vicc knows a card type `handler_test` whose module it does not ship. That module is this one: vicc runs unchanged, as
-a program of its own, and finds our card where it looks for that type. It is GPL-3 and nothing of ours imports it.
+vicc has a card type `handler_test`, but does not ship the module for it. This program provides that module: vicc runs
+unchanged, as a program of its own, and finds the card where it looks for that type. vicc is GPL-3, and no code of this
+project imports it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _CARD_TYPE_MODULE = "virtualsmartcard.cards.HandlerTest"
 
 
 def card_type(image: Path) -> ModuleType:
-    """The module that vicc looks for, with the card of that image behind the five methods that it calls."""
+    """Return the module that vicc looks for, with the card of an image behind the five methods that vicc calls."""
     interface = ContactInterface(Chip(load_card(image)))
 
     class HandlerTestOS:
-        """The card as vicc's main loop sees one."""
+        """A card with the interface that vicc's main loop expects."""
 
         def getATR(self) -> bytes:
             return interface.atr
@@ -50,7 +51,7 @@ def card_type(image: Path) -> ModuleType:
 
 
 def main(arguments: list[str]) -> None:
-    """Run vicc with our card."""
+    """Run vicc with the card whose image is the first argument."""
     image, *options = arguments
     sys.path.insert(0, os.fspath(modules_directory()))
     sys.modules[_CARD_TYPE_MODULE] = card_type(Path(image))

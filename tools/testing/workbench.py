@@ -1,15 +1,15 @@
-"""Cards for other people's tests: a world of its own, cards for residents, readers that hold them.
+"""Cards for other people's tests: a world of their own, cards of its residents, and readers for the cards.
 
-    with Workbench() as bench:
-        card = bench.card("hanako")
-        with bench.in_process(card) as reader:            # no pcscd, the same calls as pyscard's
+    with Workbench() as workbench:
+        card = workbench.card("hanako")
+        with workbench.in_process(card) as reader:        # no pcscd, but the interface of pyscard
             connection = reader.createConnection()
             ...
-        with bench.reader() as reader:                    # a real PC/SC reader on a pcscd of its own
+        with workbench.reader() as reader:                # a real PC/SC reader on its own pcscd
             reader.insert(card)
             subprocess.run(["opensc-tool", "--name"], env=reader.environment)
 
-docs/workbench.md describes it; `kazashi.tools.testing.pytest_plugin` makes fixtures of it.
+docs/workbench.md describes it, and `kazashi.tools.testing.pytest_plugin` makes pytest fixtures from it.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ _SEEN_SECONDS = 10.0
 
 
 class CardNotSeen(Exception):
-    """pcscd did not notice a card in time."""
+    """pcscd did not detect a card in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestCard:
-    """A card of a resident: its image, and what opens it. Every test may spoil its own."""
+    """A resident's card: its name, its image, its PIN and its signature password. A test may change its card freely:
+    each call of `Workbench.card` makes a new one."""
 
-    __test__ = False  # pytest would take it for a test case by its name
+    __test__ = False  # pytest would collect it as a test case because of its name
 
     name: str
     image: Path
@@ -61,8 +62,8 @@ class TestCard:
 
 
 class TestReader:
-    """A slot of a real PC/SC reader. `name` is what PC/SC calls it; programs that are started with `environment`
-    find it."""
+    """A slot of a real PC/SC reader. `name` is its PC/SC name; programs find it if they are started with
+    `environment`."""
 
     __test__ = False
 
@@ -75,27 +76,27 @@ class TestReader:
     def insert(
         self, card: TestCard, *, contactless: bool = False, faults: FaultPlan | str | Path | None = None
     ) -> None:
-        """Put a card in, and wait until pcscd has seen it. `faults` is a plan, the text of a script, or a script's
-        path.
+        """Insert a card, and wait until pcscd has detected it. `faults` is a plan, the text of a fault script, or the
+        path of one.
 
         Raises SlotBusy, BadFaultScript, CardNotSeen.
         """
         presentation = Presentation(contactless, faults=fault_plan(faults))
         self._host.insert(self._slot, card.name, card.image, presentation)
         if not self._slot.wait_until_powered(_SEEN_SECONDS):
-            raise CardNotSeen(f"pcscd has not noticed the card in {self.name} within {_SEEN_SECONDS:g} s")
+            raise CardNotSeen(f"pcscd did not detect the card in {self.name} within {_SEEN_SECONDS:g} s")
 
     def remove(self) -> None:
-        """Take the card out. Raises NoSuchSlot where there is none."""
+        """Remove the card. Raises NoSuchSlot if the slot is empty."""
         self._host.remove(self._slot)
 
     def reset(self) -> None:
-        """Take the card out and put it in again."""
+        """Remove the card and insert it again, a cold reset. Raises NoSuchSlot if the slot is empty."""
         self._host.reset(self._slot)
         self._slot.wait_until_powered(_SEEN_SECONDS)
 
     def trace(self) -> list[str]:
-        """What went over the slot so far, in words, PINs masked."""
+        """Return the slot's APDU trace so far: a line of text for each exchange or event, with PINs masked."""
         number = self._host.slots.index(self._slot)
         entries, _ = self._host.journal.since(0)
         decoder = Decoder(structure())
@@ -103,9 +104,11 @@ class TestReader:
 
 
 class Workbench:
-    """A world with its institutions, in a directory that goes away at the end unless it was named.
+    """A world with its institutions.
 
-    `seed` settles its people and numbers, `today` its clock, which then stands (at nine in the morning in Japan).
+    Without `directory`, it is in a temporary directory, which `close` removes. Its people and numbers are derived from
+    `seed`. With `today`, its clock is stopped at nine in the morning of that day in Japan. `keys` is the source of RSA
+    keys (default: the world's own).
     """
 
     def __init__(
@@ -130,7 +133,8 @@ class Workbench:
         self, resident: str = "hanako", *, pin: str = AUTHENTICATION_PIN, password: str = SIGNATURE_PASSWORD,
         atr: str = "plain",
     ) -> TestCard:  # fmt: skip
-        """A new card for somebody of the cast or the registry (`kazashi card list --cast`). Raises NoSuchResident."""
+        """Issue a new card to one of the sample residents (`kazashi card list --cast`) or to a resident in the
+        registry. Raises NoSuchResident."""
         self._made += 1
         name = f"{resident}-{self._made}"
         image = make_card(self.institutions, name, resident, pin=pin, password=password, atr=atr)
@@ -140,26 +144,27 @@ class Workbench:
     def in_process(
         self, card: TestCard, *, contactless: bool = False, faults: FaultPlan | str | Path | None = None
     ) -> Iterator[InProcessReader]:
-        """A reader that exists in this process only, with the card in it; `createConnection` is pyscard's. Raises
-        BadFaultScript."""
+        """Yield a reader that exists only in this process, with the card in it. Its `createConnection` works like
+        pyscard's. Raises BadFaultScript."""
         loaded, presentation = load_card(card.image), Presentation(contactless)
         reader = InProcessReader(f"Kazashi in process: {card.name}")
         plan = fault_plan(faults)
         if plan is not None and plan.steals:
-            raise BadFaultScript("to steal a reader takes a second client, and there is none in one process")
+            raise BadFaultScript("the fault `steal` needs a second client, which an in-process reader does not have")
         reader.insert(presentation.interface(loaded) if plan is None else plan.around(loaded, presentation.interface))
         try:
             yield reader
         finally:
             reader.remove()
-            _let_go(loaded)
+            _close_image(loaded)
 
     @contextmanager
     def readers(self, names: Sequence[str] = ("Kazashi",)) -> Iterator[list[TestReader]]:
-        """Real PC/SC readers of two slots each, on a pcscd of their own, which ends with the block.
+        """Yield the slots of real PC/SC readers, two for each name, on their own pcscd, which stops with the block.
 
-        libpcsclite settles once in a process on which pcscd it talks to: a test that uses PC/SC itself, rather than a
-        program that it starts, has one such block in its process. Raises PcscdUnavailable.
+        In each process, libpcsclite chooses only once which pcscd it talks to. A test that uses PC/SC itself, and not
+        through a program that it starts, can therefore have only one such block in its process. Raises
+        PcscdUnavailable.
         """
         pcscd = start_pcscd(Path(mkdtemp(prefix="pcscd-", dir=self.directory)), names, private=True)
         environment = pcscd.client_environment()
@@ -172,12 +177,12 @@ class Workbench:
 
     @contextmanager
     def reader(self) -> Iterator[TestReader]:
-        """One such reader."""
+        """Yield the first slot of one real PC/SC reader, as `readers` does. Raises PcscdUnavailable."""
         with self.readers() as readers:
             yield readers[0]
 
     def close(self) -> None:
-        """End everything, and remove the directory unless it was named."""
+        """Close the world, and remove its directory if it is temporary."""
         self._stack.close()
 
     def __enter__(self) -> Workbench:
@@ -188,12 +193,13 @@ class Workbench:
 
 
 def fault_plan(faults: FaultPlan | str | Path | None) -> FaultPlan | None:
-    """A plan from whatever says it: a plan, the text of a script, or a script's path. Raises BadFaultScript."""
+    """Return a fault plan, given as a plan, as the text of a fault script, or as the path of one. Raises
+    BadFaultScript."""
     if isinstance(faults, Path):
         return read_fault_script(faults)
     return parse_fault_script(faults) if isinstance(faults, str) else faults
 
 
-def _let_go(card: Card) -> None:
+def _close_image(card: Card) -> None:
     if isinstance(card.store, ImageStore):
         card.store.close()

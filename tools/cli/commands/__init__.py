@@ -1,1 +1,1 @@
-"""The commands of the command line, a module to each noun."""
+"""The commands of the command line, one module for each group."""

@@ -1,4 +1,4 @@
-"""`kazashi ca`: the two authorities, what they have issued, and what they say of it."""
+"""`kazashi ca`: the two certification authorities, their certificates, and the revocation status of those."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group()
 def ca() -> None:
-    """Show and manage the certificate authorities.
+    """Manage the certification authorities.
 
-    There are two (署名用, 利用者証明用), with generations, certificates, revocation lists, OCSP and callers.
+    There are two: signature (署名用) and authentication (利用者証明用). Each has key generations, certificates,
+    revocation lists, OCSP and callers.
     """
 
 
 @ca.command("generations")
-@click.option("--begin-next", is_flag=True, help="Begin the generation of the next card's profile (P-384).")
+@click.option("--begin-next", is_flag=True, help="Begin a generation with the next card's profile (P-384).")
 @replies
 @click.pass_context
 def ca_generations(context: click.Context, begin_next: bool) -> Reply:
-    """Show the generations of both authorities' keys."""
+    """Show both authorities' key generations."""
     from kazashi.jpki.profile import NEXT
     from kazashi.pki.authority import fingerprint
     from kazashi.world.clock import JST
@@ -52,30 +53,30 @@ def ca_generations(context: click.Context, begin_next: bool) -> Reply:
         if begin_next:
             authority.issuing(profile=NEXT)
         rows += [
-            {"authority": kind.code, "generation": found.name, "serial": f"{found.serial:X}",
-             "algorithm": found.profile.algorithm.value, "keys": found.key_location.partition("?")[0],
-             "begins": found.begins.astimezone(JST).date().isoformat(),
-             "ends": found.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(found.certificate)}
-            for found in authority.generations()
+            {"authority": kind.code, "generation": generation.name, "serial": f"{generation.serial:X}",
+             "algorithm": generation.profile.algorithm.value, "keys": generation.key_location.partition("?")[0],
+             "begins": generation.begins.astimezone(JST).date().isoformat(),
+             "ends": generation.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(generation.certificate)}
+            for generation in authority.generations()
         ]  # fmt: skip
     return Reply(rows, table([{**row, "sha256": row["sha256"][:16]} for row in rows], ""))
 
 
 @ca.command("root")
 @_KIND
-@click.option("--generation", help="01, 02, ... or next (default: the one that issues now).")
+@click.option("--generation", help="01, 02, ... or next (default: the issuing generation).")
 @_OUT
 @click.pass_context
 def ca_root(context: click.Context, kind: str, generation: str | None, out: Path | None) -> None:
-    """Write an authority's own certificate as PEM."""
+    """Write an authority's root certificate as PEM."""
     from kazashi.assembly.errors import UsageError
 
     _, authority = _authority(institutions_of(context), kind)
     issuing = authority.issuing()
-    found = {held.name: held for held in authority.generations()}.get(generation or issuing.name)
-    if found is None:
-        raise UsageError(f"the {kind} authority has begun no generation {generation!r}; see: kazashi ca generations")
-    _write_pem(found.certificate, out)
+    chosen = {each.name: each for each in authority.generations()}.get(generation or issuing.name)
+    if chosen is None:
+        raise UsageError(f"the {kind} authority has no generation {generation!r}; see: kazashi ca generations")
+    _write_pem(chosen.certificate, out)
 
 
 @ca.command("show")
@@ -108,18 +109,19 @@ def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | N
 @_KIND
 @click.argument("who")
 @click.option("--csr", "request", type=click.File("rb"), required=True,
-              help="A PKCS#10 request, DER or PEM, signed with the key to be certified; - for stdin.")  # fmt: skip
-@click.option("--phone", metavar="NAME", help="The key is a phone's; certificates of another phone are superseded.")
-@click.option("--next", "of_next_card", is_flag=True, help="By the next card's profile: P-384, ten years.")
+              help="A PKCS#10 request, DER or PEM, signed with the key to certify; - for stdin.")  # fmt: skip
+@click.option("--phone", metavar="NAME", help="Certify a phone's key; another phone's certificates are superseded.")
+@click.option("--next", "of_next_card", is_flag=True, help="Use the next card's profile: P-384, ten years.")
 @_OUT
 @click.pass_context
 def ca_issue(
     context: click.Context, kind: str, who: str, request: IO[bytes], phone: str | None, of_next_card: bool,
     out: Path | None,
 ) -> None:  # fmt: skip
-    """Certify somebody's key and write the certificate as PEM.
+    """Issue a certificate for a person's key.
 
-    `kazashi card new` has the keys of cards certified.
+    Writes the certificate as PEM. WHO is an alias, a resident record code or an individual number. For the keys of a
+    card, use `kazashi card new`.
     """
     from asn1crypto import pem
 
@@ -137,9 +139,10 @@ def ca_issue(
         der = bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
     except ValueError as error:
         raise UsageError(f"the request is neither DER nor PEM: {error}") from error
-    found, authority = _authority(institutions, kind)
-    if found is CertificateType.SIGNATURE and resident.birth.age_on(today(institutions.world.clock)) < SIGNATURE_AGE:
-        raise UsageError(f"{who} is under {SIGNATURE_AGE}, and nobody of that age has a signature certificate")
+    certificate_type, authority = _authority(institutions, kind)
+    age = resident.birth.age_on(today(institutions.world.clock))
+    if certificate_type is CertificateType.SIGNATURE and age < SIGNATURE_AGE:
+        raise UsageError(f"{who} is under {SIGNATURE_AGE}, too young for a signature certificate")
     profile = NEXT if of_next_card else EMULATED
     now = institutions.world.clock.now()
     ends = certificate_end(
@@ -147,22 +150,22 @@ def ca_issue(
         term=profile.term,
     )  # fmt: skip
     if phone is not None:
-        # A phone's certificate comes online, with the card's signature certificate, and lasts as long as the card's.
+        # A phone's certificate is requested online with the card's signature certificate, and ends with the card's.
         good = [
-            held for held in authority.of_holder(resident.code)
-            if held.medium is Medium.CARD
-            and institutions.revocations[found].status(held.serial).state is CertificateState.GOOD
+            issued for issued in authority.of_holder(resident.code)
+            if issued.medium is Medium.CARD
+            and institutions.revocations[certificate_type].status(issued.serial).state is CertificateState.GOOD
         ]  # fmt: skip
         if not good:
-            raise UsageError(f"{who} has no good {kind} certificate on a card, which a phone's would follow")
+            raise UsageError(f"{who} has no good {kind} certificate on a card, which a phone's certificate needs")
         ends = good[-1].not_after
     try:
-        asked = CertificateRequest(
+        order = CertificateRequest(
             resident, der, now, ends, Medium.PHONE if phone else Medium.CARD, f"phone {phone}" if phone else "by hand"
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    certificate = authority.issue(asked, profile)
+    certificate = authority.issue(order, profile)
     institutions.settle()
     _write_pem(certificate, out)
 
@@ -171,20 +174,20 @@ def ca_issue(
 @_KIND
 @_SERIAL
 @click.option("--reason", default="cessationOfOperation", show_default=True,
-              help="As RFC 5280 calls it; certificateHold holds.")  # fmt: skip
+              help="A reason of RFC 5280; certificateHold puts it on hold.")  # fmt: skip
 @replies
 @click.pass_context
 def ca_revoke(context: click.Context, kind: str, serial: str, reason: str) -> Reply:
-    """Revoke a certificate, or hold it."""
+    """Revoke a certificate, or put it on hold."""
     from kazashi.assembly.errors import UsageError
     from kazashi.jpki.state import REASONS
 
     if reason not in REASONS:
-        raise UsageError(f"the reasons are {', '.join(REASONS)}")
+        raise UsageError(f"{reason!r} is not a reason; the reasons are {', '.join(REASONS)}")
     institutions = institutions_of(context)
-    found, _ = _authority(institutions, kind)
-    standing = institutions.revocations[found].revoke(_serial(serial), REASONS[reason], "by hand")
-    return _tell_standing(standing)
+    certificate_type, _ = _authority(institutions, kind)
+    revocations = institutions.revocations[certificate_type]
+    return _status_reply(revocations.revoke(_serial(serial), REASONS[reason], "by hand"))
 
 
 @ca.command("release")
@@ -193,13 +196,13 @@ def ca_revoke(context: click.Context, kind: str, serial: str, reason: str) -> Re
 @replies
 @click.pass_context
 def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
-    """Lift the hold from a phone's authentication certificate.
+    """Release a phone's certificate from hold.
 
-    From a card's, none is ever lifted.
+    Only the authentication certificate of a phone can be released; a card's never can.
     """
     institutions = institutions_of(context)
-    found, _ = _authority(institutions, kind)
-    return _tell_standing(institutions.revocations[found].release(_serial(serial), "by hand"))
+    certificate_type, _ = _authority(institutions, kind)
+    return _status_reply(institutions.revocations[certificate_type].release(_serial(serial), "by hand"))
 
 
 @ca.command("compromise")
@@ -208,43 +211,45 @@ def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
 @replies
 @click.pass_context
 def ca_compromise(context: click.Context, kind: str, generation: str) -> Reply:
-    """Revoke all that a leaked key has signed.
+    """Revoke all certificates of a leaked key.
 
-    GENERATION is the key's.
+    GENERATION names the authority's key: 01, 02, ... or next.
     """
     institutions = institutions_of(context)
-    found, _ = _authority(institutions, kind)
-    count = institutions.revocations[found].compromise(generation)
+    certificate_type, _ = _authority(institutions, kind)
+    count = institutions.revocations[certificate_type].compromise(generation)
     return Reply({"revoked": count}, f"{count} certificates revoked")
 
 
 @ca.command("crl")
 @_KIND
 @click.argument("where")
-@click.option("--generation", help="01, 02, ... or next (default: the one that issues now).")
+@click.option("--generation", help="01, 02, ... or next (default: the issuing generation).")
 @_OUT
 @replies
 @click.pass_context
 def ca_crl(context: click.Context, kind: str, where: str, generation: str | None, out: Path | None) -> Reply | None:
-    """Show or write a revocation list as it is published.
+    """Show or write a published revocation list.
 
-    WHERE is a municipality (five digits), `full`, or `authority`. With --out, the list itself as DER; else what it
-    says.
+    WHERE is a municipality (five digits), `full`, or `authority`. With --out, the list is written as DER; without it,
+    its content is shown.
     """
     from cryptography import x509
 
     from kazashi.assembly.errors import UsageError
 
     institutions = institutions_of(context)
-    found, authority = _authority(institutions, kind)
+    certificate_type, authority = _authority(institutions, kind)
     institutions.settle()
     name = generation or authority.issuing().name
     try:
-        path = institutions.publications[found].path(name, where)
+        path = institutions.publications[certificate_type].path(name, where)
     except ValueError as error:
-        raise UsageError(f"{where!r} is no municipality's code; say one, or full, or authority") from error
+        raise UsageError(f"{where!r} is not a municipality's code; use such a code, or full, or authority") from error
     if not path.is_file():
-        raise UsageError(f"the {kind} authority has no list of {where} in generation {name}: nobody there is certified")
+        raise UsageError(
+            f"the {kind} authority has no list for {where} in generation {name}: nobody there has a certificate"
+        )
     data = path.read_bytes()
     if out is not None:
         write_bytes(data, out, "a revocation list")
@@ -257,27 +262,27 @@ def ca_crl(context: click.Context, kind: str, where: str, generation: str | None
     ]  # fmt: skip
     number = loaded.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     next_update = loaded.next_update_utc
-    told = {
+    document = {
         "file": str(path), "number": number, "this_update": loaded.last_update_utc.isoformat(),
         "next_update": next_update.isoformat() if next_update else None, "entries": entries,
     }  # fmt: skip
-    words = f"{path}\nnumber {number}, made {told['this_update']}, next {told['next_update']}"
-    return Reply(told, words + "\n" + table(entries, "nobody's certificate is revoked"))
+    words = f"{path}\nnumber {number}, thisUpdate {document['this_update']}, nextUpdate {document['next_update']}"
+    return Reply(document, words + "\n" + table(entries, "the list has no revoked certificates"))
 
 
 @ca.command("ocsp")
 @_KIND
 @click.argument("serial", required=False)
-@click.option("--request", type=click.File("rb"), help="A request as DER instead, - for stdin: answered as DER.")
+@click.option("--request", type=click.File("rb"), help="A DER-encoded OCSP request; the response is DER, too.")
 @_OUT
 @replies
 @click.pass_context
 def ca_ocsp(
     context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None
 ) -> Reply | None:
-    """Show what OCSP says of a certificate now.
+    """Show a certificate's present OCSP status.
 
-    No server is needed.
+    Name the certificate by its SERIAL number, or give a --request (- for stdin). No server is needed.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -294,35 +299,37 @@ def ca_ocsp(
         write_bytes(responder.answer(request.read(MAX_REQUEST + 1)).response, out, "a response")
         return None
     if serial is None:
-        raise UsageError("say which certificate, by its serial number, or give a --request")
-    found = authority.find(_serial(serial))
-    issuer = next(held for held in authority.generations() if held.name == found.generation)
-    asked = ocsp.OCSPRequestBuilder().add_certificate(
-        x509.load_der_x509_certificate(found.certificate), x509.load_der_x509_certificate(issuer.certificate),
+        raise UsageError("name the certificate by its serial number, or give a --request")
+    certificate = authority.find(_serial(serial))
+    issuer = next(generation for generation in authority.generations() if generation.name == certificate.generation)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(
+        x509.load_der_x509_certificate(certificate.certificate), x509.load_der_x509_certificate(issuer.certificate),
         hashes.SHA256(),
     )  # fmt: skip
-    response = responder.answer(asked.build().public_bytes(serialization.Encoding.DER))
+    response = responder.answer(builder.build().public_bytes(serialization.Encoding.DER))
     if out is not None:
         write_bytes(response.response, out, "a response")
         return None
     if response.refusal is not None or response.this_update is None or response.next_update is None:
-        word = response.refusal.asn1_name if response.refusal is not None else ""
-        return Reply({"serial": serial, "status": word}, f"no answer: {word}")
-    told = {
-        "serial": f"{found.serial:X}", "status": response.asked[0].said,
+        refusal = response.refusal.asn1_name if response.refusal is not None else ""
+        return Reply({"serial": serial, "status": refusal}, f"the responder refused the request: {refusal}")
+    document = {
+        "serial": f"{certificate.serial:X}", "status": response.asked[0].said,
         "this_update": response.this_update.isoformat(), "next_update": response.next_update.isoformat(),
     }  # fmt: skip
-    return Reply(told, f"{told['serial']}: {told['status']}, as of {told['this_update']}")
+    return Reply(document, f"{document['serial']}: {document['status']}, as of {document['this_update']}")
 
 
 @ca.command("lint")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--form", type=click.Choice(["certificate", "crl", "ocsp"]), default="certificate", show_default=True)
+@click.option("--form", type=click.Choice(["certificate", "crl", "ocsp"]), default="certificate", show_default=True,
+              help="The type of the files.")  # fmt: skip
 @replies
 def ca_lint(files: Sequence[Path], form: str) -> Reply:
-    """Check certificates, lists or OCSP responses with pkilint.
+    """Check files with pkilint.
 
-    It goes by RFC 5280. Exit 1 for errors.
+    FILES are certificates, revocation lists or OCSP responses (--form), checked against RFC 5280. The exit status is 1
+    if there are errors.
     """
     from kazashi.pki.lint import lint
 
@@ -336,9 +343,9 @@ def ca_lint(files: Sequence[Path], form: str) -> Reply:
 
 @ca.group("caller")
 def caller() -> None:
-    """Manage who may ask the authorities' services.
+    """Manage the callers of the authorities.
 
-    Callers are verifiers and platforms.
+    Callers are the verifiers and platforms that may use the authorities' services.
     """
 
 
@@ -349,19 +356,19 @@ def caller() -> None:
 def caller_add(context: click.Context, name: str) -> Reply:
     """Register a caller and print its key.
 
-    The key is shown this once.
+    The key is shown only once.
     """
     from kazashi.pki.callers import Callers
 
     key = Callers(new_world_of(context)).register(name)
-    return Reply({"caller": name, "key": key}, f"{key}\n(the key of {name}, which is kept nowhere: note it)")
+    return Reply({"caller": name, "key": key}, f"{key}\n(the key of {name}; it is not stored, so keep it)")
 
 
 @caller.command("list")
 @replies
 @click.pass_context
 def caller_list(context: click.Context) -> Reply:
-    """Show the registered callers and what each owes."""
+    """Show the callers and their fees."""
     from kazashi.pki.callers import Callers
 
     callers = Callers(world_of(context))
@@ -374,26 +381,26 @@ def caller_list(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def caller_remove(context: click.Context, name: str) -> Reply:
-    """Strike a caller off the register.
+    """Remove a caller.
 
-    What it has asked stays in the log.
+    Its queries stay in the log.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.pki.callers import Callers
 
     if not Callers(world_of(context)).strike_off(name):
         raise UsageError(f"there is no caller {name!r}; see: kazashi ca caller list")
-    return Reply({"caller": name}, f"{name} is not registered any more")
+    return Reply({"caller": name}, f"{name} is no longer registered")
 
 
 @caller.command("queries")
-@click.option("--caller", "name", help="Only that caller's.")
+@click.option("--caller", "name", help="Show only this caller's queries.")
 @replies
 @click.pass_context
 def caller_queries(context: click.Context, name: str | None) -> Reply:
     """Show the query log.
 
-    It tells who asked what about which certificate, what was said, and the fee in yen.
+    Each row has the caller, the service, the certificate, the reply, and the fee in yen.
     """
     from kazashi.pki.callers import Callers
 
@@ -402,25 +409,25 @@ def caller_queries(context: click.Context, name: str | None) -> Reply:
          "serial": f"{query.serial:X}" if query.serial is not None else None, "said": query.said, "yen": yen}
         for query, yen in Callers(world_of(context)).queries(name)
     ]  # fmt: skip
-    return Reply(rows, table(rows, "nothing was asked yet"))
+    return Reply(rows, table(rows, "there are no queries yet"))
 
 
-def _authority(institutions: Institutions, word: str) -> tuple[CertificateType, Any]:
+def _authority(institutions: Institutions, kind: str) -> tuple[CertificateType, Any]:
     from kazashi.jpki.profile import CERTIFICATE_TYPES
 
-    kind = CERTIFICATE_TYPES[word]
-    return kind, institutions.authorities[kind]
+    certificate_type = CERTIFICATE_TYPES[kind]
+    return certificate_type, institutions.authorities[certificate_type]
 
 
-def _serial(words: str) -> int:
+def _serial(text: str) -> int:
     from kazashi.assembly.errors import UsageError
 
     try:
-        serial = int(words, 16)
+        serial = int(text, 16)
     except ValueError:
         serial = -1
     if not 0 < serial < 1 << 64:
-        raise UsageError(f"{words!r} is no serial number; they are written in up to 16 hexadecimal digits")
+        raise UsageError(f"{text!r} is not a serial number; use up to 16 hexadecimal digits")
     return serial
 
 
@@ -443,11 +450,11 @@ def _entry_reason(entry: Any) -> str:
         return "unspecified"
 
 
-def _tell_standing(standing: Any) -> Reply:
-    told = {
-        "serial": f"{standing.serial:X}", "state": standing.state.value,
-        "reason": standing.reason.asn1_name if standing.reason is not None else None,
-        "since": standing.since.isoformat() if standing.since else None,
+def _status_reply(status: Any) -> Reply:
+    document = {
+        "serial": f"{status.serial:X}", "state": status.state.value,
+        "reason": status.reason.asn1_name if status.reason is not None else None,
+        "since": status.since.isoformat() if status.since else None,
     }  # fmt: skip
-    because = f", {told['reason']} since {told['since']}" if told["since"] else ""
-    return Reply(told, f"{told['serial']} is {told['state']}{because}")
+    reason = f", {document['reason']} since {document['since']}" if document["since"] else ""
+    return Reply(document, f"{document['serial']} is {document['state']}{reason}")

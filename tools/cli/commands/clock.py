@@ -1,4 +1,4 @@
-"""`kazashi clock`: the world's time stands, runs, and is advanced."""
+"""`kazashi clock`: stop, run and advance the world's clock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LAST_YEAR = 2099
 
 @click.group()
 def clock() -> None:
-    """Show, stop, run and advance the world's time.
+    """Show, stop, run and advance the clock.
 
-    Batches and expiries happen on the way.
+    Everything that is due in between happens: batches run and certificates expire.
     """
 
 
@@ -23,8 +23,8 @@ def clock() -> None:
 @replies
 @click.pass_context
 def clock_show(context: click.Context) -> Reply:
-    """Show what time it is in this world."""
-    return _tell(context, 0)
+    """Show the time of this world."""
+    return _time(context, 0)
 
 
 @clock.command("stand")
@@ -32,14 +32,17 @@ def clock_show(context: click.Context) -> Reply:
 @replies
 @click.pass_context
 def clock_stand(context: click.Context, instant: str | None) -> Reply:
-    """Stop the clock, at INSTANT or where it is."""
+    """Stop the clock at INSTANT.
+
+    Without INSTANT, it stops at its present time.
+    """
     from kazashi.world.clock import WorldClock
 
-    done = _advance_to(context, instant)
+    jobs = _advance_to(context, instant)
     time = world_of(context).clock
     assert isinstance(time, WorldClock)
     time.stand(time.now())
-    return _tell(context, done)
+    return _time(context, jobs)
 
 
 @clock.command("run")
@@ -47,14 +50,17 @@ def clock_stand(context: click.Context, instant: str | None) -> Reply:
 @replies
 @click.pass_context
 def clock_run(context: click.Context, instant: str | None) -> Reply:
-    """Let the clock run, from INSTANT or from where it is."""
+    """Run the clock from INSTANT on.
+
+    Without INSTANT, it runs from its present time on.
+    """
     from kazashi.world.clock import WorldClock
 
-    done = _advance_to(context, instant)
+    jobs = _advance_to(context, instant)
     time = world_of(context).clock
     assert isinstance(time, WorldClock)
     time.run()
-    return _tell(context, done)
+    return _time(context, jobs)
 
 
 @clock.command("advance")
@@ -62,9 +68,9 @@ def clock_run(context: click.Context, instant: str | None) -> Reply:
 @replies
 @click.pass_context
 def clock_advance(context: click.Context, span: str) -> Reply:
-    """Take the clock forward, and do what is due on the way.
+    """Advance the clock by SPAN.
 
-    SPAN is 90m, 12h, 400d, 2w or the like.
+    Everything that is due in between happens. SPAN is 90m, 12h, 400d, 2w or similar.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.world.clock import duration_of
@@ -73,20 +79,20 @@ def clock_advance(context: click.Context, span: str) -> Reply:
         until = world_of(context).clock.now() + duration_of(span)
     except (ValueError, OverflowError) as error:
         raise UsageError(str(error)) from error
-    done = _advance(context, until)
-    return _tell(context, done)
+    jobs = _advance(context, until)
+    return _time(context, jobs)
 
 
-def _advance_to(context: click.Context, words: str | None) -> int:
-    """Take the clock to an instant; answers how many jobs were done on the way. A world that is new may be set to any
-    time; one in which something has happened only goes forward."""
+def _advance_to(context: click.Context, text: str | None) -> int:
+    """Move the clock to an instant. Returns how many jobs ran in between. The clock of a new world may be set to any
+    time; once something has happened in a world, its clock only goes forward. Raises UsageError."""
     from kazashi.assembly.errors import UsageError
     from kazashi.world.clock import WorldClock, instant_of
 
-    if words is None:
+    if text is None:
         return 0
     try:
-        instant = instant_of(words)
+        instant = instant_of(text)
     except ValueError as error:
         raise UsageError(str(error)) from error
     world = world_of(context)
@@ -95,7 +101,9 @@ def _advance_to(context: click.Context, words: str | None) -> int:
     if instant >= time.now():
         return _advance(context, instant)
     if any((world.directory / "stores").glob("*")):
-        raise UsageError(f"it is {time.now().isoformat()} in this world, and time there does not go back")
+        raise UsageError(
+            f"the clock of this world is at {time.now().isoformat()} and cannot go back; name a later instant"
+        )
     time.move(instant)
     return 0
 
@@ -104,20 +112,20 @@ def _advance(context: click.Context, until: datetime) -> int:
     from kazashi.assembly.errors import UsageError
 
     if until.year > LAST_YEAR:
-        raise UsageError(f"the clock goes no further than {LAST_YEAR}: certificates and lists end some time")
+        raise UsageError(f"the clock cannot go beyond {LAST_YEAR}, because certificates and revocation lists end")
     institutions = institutions_of(context)
     now = institutions.world.clock.now()
     days = max(1, (until - now) // timedelta(days=1))
-    with progress("days", days) as tell:
-        return institutions.advance(until, lambda at: tell((at - now) // timedelta(days=1)))
+    with progress("days", days) as shown:
+        return institutions.advance(until, lambda at: shown((at - now) // timedelta(days=1)))
 
 
-def _tell(context: click.Context, done: int) -> Reply:
+def _time(context: click.Context, jobs: int) -> Reply:
     from kazashi.world.clock import JST, WorldClock
 
     time = world_of(context).clock
     assert isinstance(time, WorldClock)
     now = time.now().astimezone(JST)
-    told = {"now": now.isoformat(), "stands": time.stands, "jobs": done}
-    words = f"{now:%Y-%m-%d %H:%M:%S} in Japan, and the clock {'stands' if time.stands else 'runs'}"
-    return Reply(told, words + (f"; {done} jobs done on the way" if done else ""))
+    document = {"now": now.isoformat(), "stands": time.stands, "jobs": jobs}
+    words = f"{now:%Y-%m-%d %H:%M:%S} in Japan; the clock is {'stopped' if time.stands else 'running'}"
+    return Reply(document, words + (f"; {jobs} jobs done" if jobs else ""))

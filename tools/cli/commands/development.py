@@ -1,4 +1,4 @@
-"""`kazashi test`, `bench`, `docs`, `imports`: commands for those who work on Kazashi itself. They need the checkout."""
+"""`kazashi test`, `bench`, `docs`, `imports`: commands for people who work on Kazashi itself. They need a checkout."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LONG = "long"
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="Unit tests alone, in under half a minute and without pcscd.")
-@click.option("--long", "also_long", is_flag=True, help="Only what takes too long for every run, up to 45 minutes.")
+@click.option("--quick", is_flag=True, help="Run only the unit tests: under half a minute, no pcscd.")
+@click.option("--long", "also_long", is_flag=True, help="Run only the tests marked long, up to 45 minutes.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
     """Run the project's tests.
 
-    These are style, format, types, and everything under tests/ that is not marked long. ARGUMENTS go to pytest; with
-    any of them, style and types are left out.
+    Checks style, format and types, then runs all tests that are not marked long. ARGUMENTS are passed to pytest; with
+    any of them, only pytest runs.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.tools.cli.checkout import checkout, linked
@@ -56,8 +56,8 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a test run. The tests start hundreds of programs, each of which would be compiled anew if
-    bytecode were not kept."""
+    """Return the environment of a test run. Python keeps its bytecode in it: the tests start hundreds of programs, each
+    of which would be compiled again otherwise."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -65,9 +65,10 @@ def _environment() -> dict[str, str]:
 @click.argument("area", default="card")
 @json_option
 def bench(area: str, as_json: bool) -> int:
-    """Measure an area as ratios against named peers.
+    """Run the benchmarks of an area.
 
-    AREA is card, reader, pki, relying-party, points, network or tracking; the peers are measured in the same run.
+    Results are ratios against named peers, which are measured in the same run. AREA is card, reader, pki,
+    relying-party, points, network or tracking.
     """
     from kazashi.tools.cli.checkout import checkout, linked
 
@@ -99,9 +100,9 @@ def docs(output: Path | None) -> int:
 
 @click.command()
 @replies
-@click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart, which many pages draw.")
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 def imports(mermaid: bool) -> Reply:
-    """Print which package imports which, floor by floor."""
+    """Show which package imports which, by layer."""
     from kazashi.tools.cli.checkout import checkout, floors, rooms
 
     storeys = floors(rooms(checkout()))
@@ -128,10 +129,10 @@ def _table(storeys: Storeys) -> Iterator[str]:
             for shown in (room, *room.inner.values()):
                 name = short(shown.name) if shown is room else f"  {shown.name.removeprefix(room.name)}"
                 share = f"{100 * shown.lines / product:3.0f} %" if room.name.startswith("kazashi") else "     "
-                below = ", ".join(map(short, sorted(shown.imports))) or "nothing of ours"
+                below = ", ".join(map(short, sorted(shown.imports))) or "no other package"
                 yield f"  {name:20} {shown.lines:6,} lines {share}  imports {below}"
 
 
 def short(name: str) -> str:
-    """A package's name without that of the whole, as the folder at the root is called."""
+    """Return a package's name without `kazashi.`: the name of its folder at the root."""
     return name.removeprefix("kazashi.")

@@ -1,4 +1,4 @@
-"""`kazashi up`, `down`, `status`, `doctor`: the running bench."""
+"""`kazashi up`, `down`, `status`, `doctor`: start, stop and inspect the running instance."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from kazashi.tools.daemon.plan import InstancePlan
 
 
 @click.command()
-@click.option("--detach", is_flag=True, help="Run in the background; come back once the card is in the reader.")
+@click.option("--detach", is_flag=True, help="Run in the background; return once the card is in the reader.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME", default=InstancePlan().readers,
-              help="A two-slot reader; up to 8 of them.")  # fmt: skip
-@click.option("--card", "cards", multiple=True, metavar="NAME", help="A card for each slot in turn (default: hanako).")
-@click.option("--empty", is_flag=True, help="Put no card in.")
-@click.option("--contactless", is_flag=True, help="Hold the cards to contactless readers.")
+              help="Add a reader with two slots; up to 8 readers.")  # fmt: skip
+@click.option("--card", "cards", multiple=True, metavar="NAME",
+              help="Insert this card into the next slot (default: hanako).")  # fmt: skip
+@click.option("--empty", is_flag=True, help="Insert no card.")
+@click.option("--contactless", is_flag=True, help="Use contactless readers.")
 @click.option(
     "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
 )
@@ -36,27 +37,26 @@ from kazashi.tools.daemon.plan import InstancePlan
     "--pcscd",
     type=click.Choice(["auto", "system", "own", "private"]),
     default="auto",
-    help="The system's pcscd, one in its place, or one beside it that clients must be told of.",
+    show_default=True,
+    help="The system's pcscd, one in its place (own), or one beside it that clients must be pointed to (private).",
 )
-@click.option(
-    "--port", type=int, help="Where the authorities answer over HTTP (default: the next free one after the console's)."
-)
-@click.option("--workers", type=int, default=1, show_default=True, help="How many processes answer there.")
-@click.option("--ldap", is_flag=True, help="Also a directory (slapd) with the revocation lists.")
-@click.option("--no-services", "services", flag_value=False, default=True, help="Reader and cards alone.")
-@click.option("--no-console", "console", flag_value=False, default=True, help="Everything but the console.")
+@click.option("--port", type=int, help="The authorities' HTTP port (default: the next free one after the console's).")
+@click.option("--workers", type=int, default=1, show_default=True, help="The number of authority HTTP processes.")
+@click.option("--ldap", is_flag=True, help="Also start a directory (slapd) with the revocation lists.")
+@click.option("--no-services", "services", flag_value=False, default=True, help="Start only readers and cards.")
+@click.option("--no-console", "console", flag_value=False, default=True, help="Do not start the console.")
 @click.option("--faults", "script", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="What goes wrong with the cards: a fault script (docs/faults.md).")  # fmt: skip
+              help="Inject the faults of a fault script (docs/faults.md).")  # fmt: skip
 @click.option("--unkind", is_flag=True, help="Inject occasional faults: delays, wrong status words, removals.")
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
-              help="One more slot, which a phone or another reader's host dials (docs/workbench.md).")  # fmt: skip
+              help="Add a slot that a phone or another reader's host connects to (docs/workbench.md).")  # fmt: skip
 @click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
 def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_json: bool, **chosen: Any) -> None:
     """Start readers, cards and services.
 
-    Ctrl-C or `kazashi down` ends them.
+    Stop them with Ctrl-C or `kazashi down`.
     """
 
     def announce(status: dict[str, Any]) -> None:
@@ -77,13 +77,13 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
-                f"kazashi: whoever reaches {endpoint.host} port {endpoint.port} can use the card there", err=True
+                f"kazashi: anyone who can reach {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
     run(world, plan, announce)
 
 
 def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, **chosen: Any) -> InstancePlan:
-    """The plan that the options make. Raises UsageError and BadFaultScript."""
+    """Return the plan that the options describe. Raises UsageError and BadFaultScript."""
     from kazashi.assembly.errors import UsageError
     from kazashi.reader_bridge.fault_script import UNKIND, read_fault_script
 
@@ -107,12 +107,15 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
 @replies
 @click.pass_context
 def down(context: click.Context) -> Reply:
-    """Stop what `up` started, and nothing else."""
+    """Stop everything that `up` started.
+
+    Nothing else is stopped.
+    """
     from kazashi.tools.daemon.background import wait_until_ended
 
-    told = ask(context, "down")
-    ended = wait_until_ended(world_of(context), told["pid"])
-    return Reply({"pid": told["pid"], "ended": ended}, "The bench has ended." if ended else "It is still ending.")
+    pid = ask(context, "down")["pid"]
+    ended = wait_until_ended(world_of(context), pid)
+    return Reply({"pid": pid, "ended": ended}, "The instance has stopped." if ended else "It is still stopping.")
 
 
 @click.command()
@@ -120,8 +123,8 @@ def down(context: click.Context) -> Reply:
 @click.pass_context
 def status(context: click.Context) -> Reply:
     """Show the running readers, cards and services."""
-    told = ask(context, "status")
-    return Reply(told, status_in_words(told))
+    reply = ask(context, "status")
+    return Reply(reply, status_in_words(reply))
 
 
 @click.command()
@@ -146,17 +149,17 @@ def doctor(context: click.Context) -> Reply:
     return Reply([asdict(finding) for finding in findings], "\n".join(lines), Exit.OK if healthy else Exit.ENVIRONMENT)
 
 
-def status_in_words(told: dict[str, Any]) -> str:
-    """What runs, in words."""
-    lines = [slots_in_words(told["slots"])]
-    if told["pcscd"]["environment"]:
-        lines.append('This pcscd is a private one; clients in a shell find it after: eval "$(kazashi reader env)"')
-    if any(slot["card"] for slot in told["slots"]):
-        lines.append("PINs: 1234 (authentication, text, juki), ABC123 (signature), unless the card was made otherwise")
-    if services := told["services"]:
+def status_in_words(reply: dict[str, Any]) -> str:
+    """Describe an instance's status as text, from its reply to `status`."""
+    lines = [slots_in_words(reply["slots"])]
+    if reply["pcscd"]["environment"]:
+        lines.append('This pcscd is private; to let clients in a shell find it: eval "$(kazashi reader env)"')
+    if any(slot["card"] for slot in reply["slots"]):
+        lines.append("PINs: 1234 (authentication, text, juki), ABC123 (signature), unless the card has its own")
+    if services := reply["services"]:
         lines.append(
             f"Authorities: {services['http']}" + (f", directory: {services['ldap']}" if services["ldap"] else "")
         )
-    if told["console"]:
-        lines.append(f"Console: {told['console']}")
+    if reply["console"]:
+        lines.append(f"Console: {reply['console']}")
     return "\n".join(lines)

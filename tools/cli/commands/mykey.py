@@ -1,4 +1,4 @@
-"""`kazashi mykey`: one identifier to a person, for libraries and other services."""
+"""`kazashi mykey`: the MyKey platform, one identifier for each person, for libraries and other services."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.verdict import Verdict
 
-_NO_CHAIN = click.option("--no-chain", is_flag=True, help="As if nobody told which serial numbers follow each other.")
+_NO_CHAIN = click.option("--no-chain", is_flag=True, help="Work without linkage from old serial numbers to new ones.")
 
 
 @click.group()
 def mykey() -> None:
-    """Use the MyKey platform: one identifier to a person.
+    """Use the MyKey platform.
 
-    The platform (マイキープラットフォーム) is a table of correspondence, and keeps no history.
+    The platform (マイキープラットフォーム) gives each person one identifier for many services. It is a mapping table
+    and keeps no history.
     """
 
 
 @mykey.command("register")
 @click.argument("who")
-@click.option("--wish", help="Eight characters of 0-9 and A-Z (default: random ones).")
+@click.option("--wish", help="The wanted ID: eight characters of 0-9 and A-Z (default: random).")
 @_NO_CHAIN
 @click.pass_context
 def mykey_register(context: click.Context, who: str, wish: str | None, no_chain: bool) -> None:
-    """Give somebody a MyKey ID.
+    """Register a MyKey ID for a person.
 
     The authentication certificate of WHO must be good.
     """
@@ -42,22 +43,28 @@ def mykey_register(context: click.Context, who: str, wish: str | None, no_chain:
 @click.argument("who")
 @click.pass_context
 def mykey_find(context: click.Context, who: str) -> int:
-    """Show the MyKey ID that goes with somebody's card.
+    """Show the MyKey ID of a person's card.
 
-    It is what the platform has heard so far.
+    The platform knows a renewed certificate only after its night batch. The exit status is 1 if there is no ID.
     """
     institutions, platform = _platform(context)
     verdict = _verdict(institutions, who)
-    found = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
-    click.echo(found or f"no MyKey ID goes with the card of {who} (yet: see kazashi mykey night)", err=found is None)
-    return 0 if found else 1
+    mykey_id = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
+    if mykey_id is None:
+        click.echo(f"the card of {who} has no MyKey ID; after a renewal, run: kazashi mykey night", err=True)
+        return 1
+    click.echo(mykey_id)
+    return 0
 
 
 @mykey.command("void")
 @click.argument("who")
 @click.pass_context
 def mykey_void(context: click.Context, who: str) -> None:
-    """Make WHO's MyKey ID worth nothing, for good."""
+    """Invalidate a MyKey ID permanently.
+
+    It is the ID of WHO.
+    """
     institutions, platform = _platform(context)
     click.echo(platform.void(_verdict(institutions, who)))
 
@@ -66,10 +73,13 @@ def mykey_void(context: click.Context, who: str) -> None:
 @click.argument("who")
 @click.argument("service")
 @click.argument("member_number")
-@click.option("--birth", metavar="YYYY-MM-DD", help="The date of birth, which opens use without PIN (かざし利用).")
+@click.option("--birth", metavar="YYYY-MM-DD", help="The date of birth; enables tap use, without a PIN (かざし利用).")
 @click.pass_context
 def mykey_enrol(context: click.Context, who: str, service: str, member_number: str, birth: str | None) -> None:
-    """Tie WHO's MyKey ID to a MEMBER_NUMBER of SERVICE."""
+    """Link a MyKey ID to a service's member number.
+
+    It links the ID of WHO to MEMBER_NUMBER at SERVICE.
+    """
     from datetime import date
 
     from kazashi.assembly.errors import UsageError
@@ -78,9 +88,9 @@ def mykey_enrol(context: click.Context, who: str, service: str, member_number: s
     try:
         day = date.fromisoformat(birth) if birth else None
     except ValueError as error:
-        raise UsageError(f"{birth!r} is no date, as 1988-04-17 is one") from error
-    found = platform.enrol(_verdict(institutions, who), service, member_number, day)
-    click.echo(f"{found.identifier} is {found.member_number} at {found.service}")
+        raise UsageError(f"{birth!r} is not a date; write it like 1988-04-17") from error
+    enrolled = platform.enrol(_verdict(institutions, who), service, member_number, day)
+    click.echo(f"{enrolled.identifier} is {enrolled.member_number} at {enrolled.service}")
 
 
 @mykey.command("tap")
@@ -88,9 +98,9 @@ def mykey_enrol(context: click.Context, who: str, service: str, member_number: s
 @click.argument("service")
 @click.pass_context
 def mykey_tap(context: click.Context, who: str, service: str) -> None:
-    """Show who holds a card over a reader at a service.
+    """Identify a card at a service by tap use.
 
-    WHO is asked for no PIN; prints the member number at SERVICE.
+    Prints the member number of WHO at SERVICE. No PIN is needed.
     """
     institutions, platform = _platform(context)
     click.echo(platform.tap(_verdict(institutions, who), service).member_number)
@@ -100,21 +110,23 @@ def mykey_tap(context: click.Context, who: str, service: str) -> None:
 @_NO_CHAIN
 @click.pass_context
 def mykey_night(context: click.Context, no_chain: bool) -> None:
-    """Run the night batch, which takes over renewals."""
+    """Run the night batch.
+
+    It adopts renewed certificates, so that their holders keep their IDs.
+    """
     _, platform = _platform(context, no_chain)
-    click.echo(f"{platform.adopt_renewals()} new certificates taken over")
+    click.echo(f"{platform.adopt_renewals()} renewed certificates adopted")
 
 
 @mykey.command("exposure")
 @replies
 @click.pass_context
 def mykey_exposure(context: click.Context) -> Reply:
-    """Show all that the platform holds."""
+    """Show all data that the platform stores."""
     _, platform = _platform(context)
-    found = platform.exposure()
     readable: dict[str, list[dict[str, Any]]] = {
         name: [{key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()} for row in rows]
-        for name, rows in found.items()
+        for name, rows in platform.exposure().items()
     }
     words = [f"{name}\n{table(rows, '(empty)')}" for name, rows in readable.items()]
     return Reply(readable, "\n\n".join(words))

@@ -1,4 +1,4 @@
-"""`kazashi network`: the information provision network, from the rules to the portal."""
+"""`kazashi network`: the information provision network, its rules, its servers and the portal."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from kazashi.assembly.network import Network
 
 _FIRST = click.option("--first-port", type=int, default=ports.DESK.number, show_default=True,
-                      help="The first of the six ports of its parts.")  # fmt: skip
+                      help="The first of six consecutive ports for the network's parts.")  # fmt: skip
 
 
 @click.group()
 def network() -> None:
     """Use the information provision network.
 
-    Questions between institutions go by code, and leave a record (情報提供ネットワークシステム).
+    In this network (情報提供ネットワークシステム), institutions query each other by codes, and every query is recorded.
     """
 
 
@@ -42,8 +42,8 @@ def network() -> None:
 def network_setup(context: click.Context, first_port: int) -> Reply:
     """Set the network up, stage by stage.
 
-    Connects bodies, issues codes, registers copies and asks a first question, as the overall operation test did. Exit 1
-    at the first gate that does not hold.
+    Connects bodies, issues codes, registers copies and sends a first query, as the overall operation test did. The exit
+    status is 1 if a gate between two stages does not hold; setup stops there.
     """
     from dataclasses import asdict
 
@@ -62,22 +62,23 @@ def network_setup(context: click.Context, first_port: int) -> Reply:
 @_FIRST
 @click.pass_context
 def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
-    """Serve the network's parts until ended.
+    """Serve the parts of the network.
 
-    Each of PARTS (default: all of them) is a process of its own.
+    Each of PARTS (default: all of them) is a process of its own. Stop them with Ctrl-C.
     """
     import signal
 
     from kazashi.assembly.network import PARTS, addresses, served
 
-    world, where = world_of(context), addresses(first_port)
+    world, located = world_of(context), addresses(first_port)
     world.run.mkdir(mode=0o700, exist_ok=True)
     running = []
     try:
         for part in parts or PARTS:
             log = world.run / f"network-{part.replace(':', '-')}.log"
-            running.append(served(world, part, where, log, services, agent))
-            click.echo(f"{part} answers at {where['pages' if part == 'portal' else part.rpartition(':')[2]]}", err=True)
+            running.append(served(world, part, located, log, services, agent))
+            address = located["pages" if part == "portal" else part.rpartition(":")[2]]
+            click.echo(f"{part} is at {address}", err=True)
         signal.sigwait([signal.SIGINT, signal.SIGTERM])
     finally:
         for process in reversed(running):
@@ -88,9 +89,9 @@ def network_serve(context: click.Context, parts: tuple[str, ...], services: str,
 @services_option
 @agent_option
 @click.option("--generations", type=click.Choice(["followed", "begun-anew"]), default="followed", show_default=True,
-              help="What a renewed certificate does: its chain is followed, or the setup is made again.")  # fmt: skip
+              help="For a renewed certificate: follow its serial chain, or require a new setup.")  # fmt: skip
 @click.option("--desk", default=ports.DESK.address, show_default=True, metavar="URL",
-              help="Where J-LIS's desk answers.")  # fmt: skip
+              help="The J-LIS office's address.")  # fmt: skip
 @click.option(
     "--messages",
     type=int,
@@ -103,7 +104,10 @@ def network_serve(context: click.Context, parts: tuple[str, ...], services: str,
 def network_portal(
     context: click.Context, services: str, agent: str, generations: str, desk: str, messages: int, port: int
 ) -> None:  # fmt: skip
-    """Serve the portal's pages and its end of the network."""
+    """Serve the portal.
+
+    It has web pages for users, and a port for the network's messages.
+    """
     from kazashi.assembly.network_portal import serve_portal
 
     click.echo(f"The portal is at http://localhost:{port}", err=True)
@@ -115,15 +119,15 @@ def network_portal(
 @replies
 @click.pass_context
 def network_ask(context: click.Context, who: str) -> Reply:
-    """Ask about a person as for a child allowance.
+    """Query a person's data for a child allowance.
 
-    For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). In one process,
-    without servers; the record is there all the same.
+    For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). This runs in one
+    process, without servers, and leaves a record like any other query.
     """
     from kazashi.provision_network.exchange import FlowTrace
 
-    found, trace = _network(context), FlowTrace()
-    answers = found.child_allowance(found.institutions.registry.find(who), trace)
+    connected, trace = _network(context), FlowTrace()
+    answers = connected.child_allowance(connected.institutions.registry.find(who), trace)
     steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
     words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])
     return Reply({"answers": answers, "steps": steps}, words)
@@ -134,42 +138,45 @@ def network_ask(context: click.Context, who: str) -> Reply:
 @replies
 @click.pass_context
 def network_records(context: click.Context, who: str) -> Reply:
-    """Show a person's provision records as the portal does."""
-    found = _network(context)
-    code = found.core.portal_code(str(found.institutions.registry.find(who).code))
+    """Show a person's provision records.
+
+    They are shown as the portal shows them.
+    """
+    connected = _network(context)
+    code = connected.core.portal_code(str(connected.institutions.registry.find(who).code))
     rows = [
-        {"number": one.number, "asked": one.requested_at.isoformat(), "by": one.requester, "of": one.provider,
-         "item": one.item, "state": one.outcome.value, "rule": one.reason}
-        for one in found.core.records(code)
+        {"number": record.number, "asked": record.requested_at.isoformat(), "by": record.requester,
+         "of": record.provider, "item": record.item, "state": record.outcome.value, "rule": record.reason}
+        for record in connected.core.records(code)
     ]  # fmt: skip
-    return Reply(rows, table(rows, "nothing was asked about this person yet"))
+    return Reply(rows, table(rows, "there are no queries about this person yet"))
 
 
 @network.command("rules")
-@click.option("--requester", metavar="KIND", help="Only rows of requesters of that kind.")
-@click.option("--item", help="Only rows about that item.")
-@click.option("--gap", is_flag=True, help="Laws of this table that the table of uses (別表第一) does not have.")
+@click.option("--requester", metavar="KIND", help="Show only rows for this kind of requester.")
+@click.option("--item", help="Show only rows for this item.")
+@click.option("--gap", is_flag=True, help="Show the laws that are missing in the table of uses (別表第一).")
 @replies
 def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
-    """Show the table of affairs: who may ask whom for what.
+    """Show who may request what from whom.
 
-    The table (別表第二) says in which affair of which law.
+    This is the table of affairs (別表第二), with the affair and the law of each row.
     """
     from dataclasses import asdict
 
     from kazashi.provision_network.rules import table_of_affairs
     from kazashi.provision_network.uses import outside_the_table
 
-    found = table_of_affairs()
+    affairs = table_of_affairs()
     if gap:
-        laws = outside_the_table(found)
+        laws = outside_the_table(affairs)
         return Reply(laws, "\n".join(laws) or "none")
     rows: list[dict[str, Any]] = [
         {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no"}
-        for row in found
+        for row in affairs
         if requester in (None, row.purpose.requester) and item in (None, row.purpose.item)
     ]
-    return Reply(rows, table(rows, "no row fits"))
+    return Reply(rows, table(rows, "no row matches"))
 
 
 @network.command("decide")
@@ -178,14 +185,15 @@ def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
 @click.argument("affair")
 @click.argument("provider")
 @click.argument("item")
-@click.option("--on", metavar="DATE", default="2026-11-24", show_default=True)
+@click.option("--on", metavar="DATE", default="2026-11-24", show_default=True, help="The day of the query.")
 @replies
 def network_decide(
     requester: str, law: str, affair: str, provider: str, item: str, on: str
 ) -> Reply:  # fmt: skip
-    """Decide whether a question is allowed, and by which rule.
+    """Decide whether a query is allowed.
 
-    REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW.
+    REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW. Shows the rule that decides. The exit status is 1 if the
+    query is denied.
     """
     from datetime import date
 
@@ -195,14 +203,14 @@ def network_decide(
     try:
         day = date.fromisoformat(on)
     except ValueError as error:
-        raise UsageError(f"{on!r} is no date, as 2026-11-24 is one") from error
+        raise UsageError(f"{on!r} is not a date; write it like 2026-11-24") from error
     decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)
-    told = {
+    document = {
         "allowed": decision.allowed, "rule": decision.rule, "words": decision.words, "penalty": decision.penalty.value,
         "denial": decision.denial.value if decision.denial else None,
     }  # fmt: skip
     words = decision.rule if decision.allowed else f"denied: {decision.words} ({decision.penalty.value})"
-    return Reply(told, words, 0 if decision.allowed else 1)
+    return Reply(document, words, 0 if decision.allowed else 1)
 
 
 @network.command("three-ways")
@@ -210,64 +218,68 @@ def network_decide(
 @replies
 @click.pass_context
 def network_three_ways(context: click.Context, who: str) -> Reply:
-    """Ask one question in three ways and show who sees what.
+    """Compare three designs for one query.
 
-    The ways are a common database, by number, and by tokens; the question is about WHO.
+    The query about WHO runs by a common database, by individual number, and by codes. Shows who sees what in each.
     """
     from kazashi.studies.network_three_ways import ask_three_ways
 
-    found = _network(context)
-    seen = ask_three_ways(found, found.institutions.registry.find(who))
-    told = {one.way.value: {"seen": one.by_whom(), "shared identifiers": one.shared_identifiers()} for one in seen}
+    connected = _network(context)
+    results = ask_three_ways(connected, connected.institutions.registry.find(who))
+    document = {
+        result.way.value: {"seen": result.by_whom(), "shared identifiers": result.shared_identifiers()}
+        for result in results
+    }
     lines = []
-    for one in seen:
-        lines.append(one.way.value)
-        for whom, sights in one.by_whom().items():
-            called = ", ".join(sights["identifiers"]) or "nothing"
-            lines.append(f"  {whom}: calls the person {called}; saw {len(sights['values'])} values")
-        lines += [f"  identifiers that several know: {', '.join(one.shared_identifiers()) or 'none'}", ""]
-    return Reply(told, "\n".join(lines).rstrip())
+    for result in results:
+        lines.append(result.way.value)
+        for actor, seen in result.by_whom().items():
+            identifiers = ", ".join(seen["identifiers"]) or "no identifier"
+            lines.append(f"  {actor}: knows the person by {identifiers}; saw {len(seen['values'])} values")
+        lines += [f"  identifiers known to several: {', '.join(result.shared_identifiers()) or 'none'}", ""]
+    return Reply(document, "\n".join(lines).rstrip())
 
 
 @network.command("rulings")
 @replies
 @click.pass_context
 def network_rulings(context: click.Context) -> Reply:
-    """Hold the ruling of 2008 against this world's stores.
+    """Check the ruling of 2008 against the stores.
 
-    The Supreme Court gave five reasons. Exit 1 where rows speak against one of them; the rows are listed.
+    Checks each of the Supreme Court's five reasons against this world's stores. The exit status is 1 if rows contradict
+    a reason; those rows are listed.
     """
     from dataclasses import asdict
 
     from kazashi.studies.network_rulings import held_against_stores
 
-    found = _network(context)
-    findings = held_against_stores(found.world, found)
+    connected = _network(context)
+    findings = held_against_stores(connected.world, connected)
     words = "\n".join(
-        f"{'holds' if one.holds else 'FAILS'}  ({one.reason}) {one.words}"
-        + "".join(f"\n         {row}" for row in one.against)
-        for one in findings
+        f"{'holds' if finding.holds else 'FAILS'}  ({finding.reason}) {finding.words}"
+        + "".join(f"\n         {row}" for row in finding.against)
+        for finding in findings
     )
-    return Reply(
-        [{**asdict(one), "holds": one.holds} for one in findings], words, 0 if all(one.holds for one in findings) else 1
-    )
+    document = [{**asdict(finding), "holds": finding.holds} for finding in findings]
+    return Reply(document, words, 0 if all(finding.holds for finding in findings) else 1)
 
 
 @network.command("match")
-@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True)
+@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True,
+              help="The number of records.")  # fmt: skip
 @click.option("--failing", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
-              help="The share of records that do not match letter for letter.")  # fmt: skip
+              help="The share of records that do not match exactly.")  # fmt: skip
 @click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the records that are left to people, as CSV.")  # fmt: skip
+              help="Write the records that need manual matching to this file, as CSV.")  # fmt: skip
 @replies
 @click.pass_context
 def network_match(
     context: click.Context, count: int, failing: float, work_list: Path | None
 ) -> Reply:  # fmt: skip
-    """Try the first matching on made-up records with noise.
+    """Try the first matching on synthetic records.
 
-    The first matching (初期突合) goes by the four attributes: how many match, how many of these rightly, and what is
-    left to people.
+    The first matching (初期突合) matches noisy records by the four attributes. Shows how many match, how many of those
+    correctly, and how many need manual matching.
     """
     from kazashi.studies.network_matching import matched
 
@@ -278,11 +290,11 @@ def network_match(
 
 
 def _network(context: click.Context) -> Network:
-    """The world's network, which was set up. Raises UsageError."""
+    """Return the world's network. Raises UsageError if it is not set up."""
     from kazashi.assembly.errors import UsageError
     from kazashi.assembly.network import Network
 
-    found = Network(institutions_of(context))
-    if not found.core.institutions():
-        raise UsageError("no body is on the network yet; try: kazashi network setup")
-    return found
+    connected = Network(institutions_of(context))
+    if not connected.core.institutions():
+        raise UsageError("the network is not set up yet; run: kazashi network setup")
+    return connected

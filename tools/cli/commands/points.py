@@ -1,4 +1,4 @@
-"""`kazashi points`: refund points, from the till over the centre to the refund."""
+"""`kazashi points`: refund points, from the till through the point centre to the refund."""
 
 from __future__ import annotations
 
@@ -25,51 +25,56 @@ if TYPE_CHECKING:
     from kazashi.refund_points.till import Receipt
 
 _CENTRE = click.option("--centre", default=CENTRE.address, show_default=True, metavar="URL",
-                       help="Where the centre answers (kazashi points centre).")  # fmt: skip
+                       help="The point centre's address (kazashi points centre).")  # fmt: skip
 _READER = click.option("--reader", metavar="NAME",
-                       help="The register's reader, or the beginning of its name (default: any).")  # fmt: skip
+                       help="The till's reader, or the beginning of its name (default: any).")  # fmt: skip
 _GOODS = click.option("--goods", type=click.Path(dir_okay=False, exists=True, path_type=Path), metavar="FILE",
-                      help="Your own shelf: CSV with code,name,price,category.")  # fmt: skip
+                      help="Your own goods: CSV with code,name,price,category.")  # fmt: skip
 _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.group()
 def points() -> None:
-    """Earn, send, balance and refund points.
+    """Run tills, the point centre and refunds.
 
-    Refund points (還付ポイント) have a till, the accumulation centre, and refunds to one's own account.
+    Refund points (還付ポイント) are earned at a till, kept at the point centre, and refunded to the person's own bank
+    account.
     """
 
 
 @points.command("policies")
 @replies
 def points_policies() -> Reply:
-    """Show which codes a till can read, and who learns what."""
+    """Show the policies for the code of a card.
+
+    A policy says which code a till reads from a card, and who learns what by it.
+    """
     from dataclasses import asdict
 
     from kazashi.refund_points.codes import POLICIES
 
-    found = {name: asdict(policy.exposure) for name, policy in POLICIES.items()}
+    exposures = {name: asdict(policy.exposure) for name, policy in POLICIES.items()}
     words = "\n\n".join(
-        "\n".join([name, *(f"  {who.replace('_', ' '):14} {what}" for who, what in exposure.items())])
-        for name, exposure in found.items()
+        "\n".join([name, *(f"  {actor.replace('_', ' '):14} {learns}" for actor, learns in exposure.items())])
+        for name, exposure in exposures.items()
     )
-    return Reply(found, words)
+    return Reply(exposures, words)
 
 
 @points.command("enrol")
 @click.argument("shop")
 @click.argument("till")
-@click.option("--policy", metavar="NAME", help="Which code tills read; settled once (kazashi points policies).")
-@click.option("--detail", type=click.Choice(["amount", "lines"]), help="What is told of a purchase; settled once.")
-@click.option("--anew", is_flag=True, help="Another installation on an empty disk; the old one is put aside.")
+@click.option("--policy", metavar="NAME", help="The code that tills read; cannot be changed (kazashi points policies).")
+@click.option("--detail", type=click.Choice(["amount", "lines"]),
+              help="What tills report of a purchase; cannot be changed.")  # fmt: skip
+@click.option("--anew", is_flag=True, help="Install the till again on an empty disk; the old disk is put aside.")
 @click.pass_context
 def points_enrol(
     context: click.Context, shop: str, till: str, policy: str | None, detail: str | None, anew: bool
 ) -> None:  # fmt: skip
-    """Set up a till of a shop.
+    """Enrol a till of a shop.
 
-    TILL gets a key of its own, and a certificate of the centre's.
+    TILL gets its own key, and a certificate from the point centre.
     """
     from kazashi.assembly.points import enrol_till, put_aside
     from kazashi.refund_points.enrolment import Detail
@@ -77,36 +82,36 @@ def points_enrol(
     world = new_world_of(context)
     if anew:
         put_aside(world, shop, till)
-    found = enrol_till(world, shop, till, policy=policy, detail=Detail(detail) if detail else None)
-    click.echo(f"{found.name} reads {found.enrolment.policy} and tells {found.enrolment.detail.value}")
+    enrolled = enrol_till(world, shop, till, policy=policy, detail=Detail(detail) if detail else None)
+    click.echo(f"{enrolled.name}: policy {enrolled.enrolment.policy}, detail {enrolled.enrolment.detail.value}")
 
 
 @points.command("tills")
 @replies
 @click.pass_context
 def points_tills(context: click.Context) -> Reply:
-    """Show every enrolled till and what waits on its disk."""
+    """Show the enrolled tills and their queues."""
     from kazashi.assembly.points import tills_here
     from kazashi.assembly.points_server import centre_of
 
     world = world_of(context)
-    here = {till.name: till.states() for till in tills_here(world)}
+    by_till = {till.name: till.states() for till in tills_here(world)}
     rows: list[dict[str, Any]] = []
     for entry in centre_of(world).tills():
-        states = here.get(entry.name, {})
+        states = by_till.get(entry.name, {})
         rows.append({"till": entry.name, "state": entry.state, **{state.value: n for state, n in states.items()}})
     shown = [{"till": "", "state": "", "waiting": "", "acknowledged": "", "refused": "", "damaged": "", **row}
              for row in rows]  # fmt: skip
-    return Reply(rows, table(shown, "no till is enrolled yet; try: kazashi points enrol rice-shop till-1"))
+    return Reply(rows, table(shown, "no till is enrolled yet; enrol one with: kazashi points enrol rice-shop till-1"))
 
 
 @points.command("revoke")
 @click.argument("till")
 @click.pass_context
 def points_revoke(context: click.Context, till: str) -> None:
-    """Take nothing more from a till.
+    """Revoke a till.
 
-    TILL is SHOP/TILL/INSTALLATION; whatever it signs is refused.
+    The point centre then refuses everything that the till signs. TILL is SHOP/TILL/INSTALLATION.
     """
     from kazashi.assembly.points_server import centre_of
 
@@ -117,16 +122,16 @@ def points_revoke(context: click.Context, till: str) -> None:
 @points.command("centre")
 @port_option(CENTRE)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="Processes on one port and one database; more than one wants PostgreSQL.")  # fmt: skip
+              help="Processes on one port and one database; more than one needs PostgreSQL.")  # fmt: skip
 @click.pass_context
 def points_centre(context: click.Context, port: int, workers: int) -> None:
-    """Serve the accumulation centre to tills over HTTPS.
+    """Serve the point centre over HTTPS.
 
-    Tills show their certificate.
+    Tills connect to it with their certificates.
     """
     from kazashi.assembly.points_server import run
 
-    click.echo(f"The centre answers tills at https://{CENTRE.host}:{port}", err=True)
+    click.echo(f"The point centre is at https://{CENTRE.host}:{port}", err=True)
     run(world_of(context), port, workers)
 
 
@@ -138,7 +143,7 @@ def points_centre(context: click.Context, port: int, workers: int) -> None:
 def points_portal(context: click.Context, port: int, agent: str, services: str) -> None:
     """Serve the refund portal.
 
-    It shows points by year, applications, and how they stand.
+    It shows points by year, refund applications, and their status.
     """
     from kazashi.assembly.actors import REFUND_PORTAL as ACTOR
     from kazashi.assembly.points_server import centre_of
@@ -163,15 +168,15 @@ def points_portal(context: click.Context, port: int, agent: str, services: str) 
 @_READER
 @_GOODS
 @click.option("--printer", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Where receipts are printed: a device, or a file that grows.")  # fmt: skip
+              help="Print receipts to this device, or append them to this file.")  # fmt: skip
 @click.pass_context
 def points_till(
     context: click.Context, shop: str, till: str, centre: str, services: str, reader: str | None, goods: Path | None,
     printer: Path | None,
 ) -> None:  # fmt: skip
-    """Run a till on a full screen.
+    """Run a till in full-screen mode.
 
-    Type or scan goods, press F2, hold the card over the reader.
+    Type or scan goods, press F2, and hold the card over the reader.
     """
     import sys
 
@@ -183,22 +188,22 @@ def points_till(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the till needs a terminal; in a script, use: kazashi points sell")
     world = world_of(context)
-    found = open_till(world, shop, till)
-    looks = register_reader(world, services, reader)
+    opened = open_till(world, shop, till)
+    read_card = register_reader(world, services, reader)
 
     def printed(text: str) -> None:
         if printer is not None:
             with printer.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
 
-    Terminal(found, looks, HttpsTransport.of(found, centre), shelf_of(goods), printed).run()
+    Terminal(opened, read_card, HttpsTransport.of(opened, centre), shelf_of(goods), printed).run()
 
 
 @points.command("sell")
 @click.argument("shop")
 @click.argument("till")
 @click.argument("goods_codes", nargs=-1, required=True, metavar="[N*]CODE...")
-@click.option("--no-card", is_flag=True, help="The card was forgotten.")
+@click.option("--no-card", is_flag=True, help="Sell without a card, which the buyer has forgotten.")
 @services_option
 @_READER
 @_GOODS
@@ -208,16 +213,19 @@ def points_sell(
     context: click.Context, shop: str, till: str, goods_codes: tuple[str, ...], no_card: bool, services: str,
     reader: str | None, goods: Path | None,
 ) -> Reply:  # fmt: skip
-    """Sell goods at a till, to whoever's card lies in the reader."""
+    """Sell goods at a till.
+
+    The buyer is the holder of the card in the reader.
+    """
     from kazashi.assembly.points import basket_of, open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
 
     world = world_of(context)
-    found, basket = open_till(world, shop, till), basket_of(goods_codes, goods)
+    opened, basket = open_till(world, shop, till), basket_of(goods_codes, goods)
     card = None if no_card else register_reader(world, services, reader)()
     if card is None and not no_card:
-        raise CardMissing("there is no individual number card in the reader; put one in, or say --no-card")
-    return _receipt(found.sell(basket, card))
+        raise CardMissing("there is no individual number card in the reader; insert one, or use --no-card")
+    return _receipt(opened.sell(basket, card))
 
 
 @points.command("later")
@@ -231,19 +239,19 @@ def points_sell(
 def points_later(
     context: click.Context, shop: str, till: str, receipt: str, services: str, reader: str | None
 ) -> Reply:
-    """Give points later for a receipt.
+    """Give the points of an earlier receipt.
 
-    The buyer of RECEIPT had forgotten the card, and shows it now.
+    The buyer had forgotten the card at the purchase of RECEIPT, and it is now in the reader.
     """
     from kazashi.assembly.points import open_till, register_reader
     from kazashi.relying_party.login.card_reader import CardMissing
 
     world = world_of(context)
-    found = open_till(world, shop, till)
+    opened = open_till(world, shop, till)
     card = register_reader(world, services, reader)()
     if card is None:
-        raise CardMissing("there is no individual number card in the reader")
-    return _receipt(found.show_later(receipt, card))
+        raise CardMissing("there is no individual number card in the reader; insert one")
+    return _receipt(opened.show_later(receipt, card))
 
 
 @points.command("return")
@@ -254,7 +262,7 @@ def points_later(
 @replies
 @click.pass_context
 def points_return(context: click.Context, shop: str, till: str, receipt: str, places: tuple[int, ...]) -> Reply:
-    """Take goods back, and their points away.
+    """Take goods back, and cancel their points.
 
     LINEs of RECEIPT are counted from 1.
     """
@@ -270,9 +278,9 @@ def points_return(context: click.Context, shop: str, till: str, receipt: str, pl
 @replies
 @click.pass_context
 def points_send(context: click.Context, shop: str, till: str, centre: str) -> Reply:
-    """Send what waits at a till to the centre.
+    """Send a till's queue to the point centre.
 
-    Exit 1 where the centre has refused some of it.
+    The exit status is 1 if the centre refuses a record.
     """
     from dataclasses import asdict
 
@@ -280,37 +288,41 @@ def points_send(context: click.Context, shop: str, till: str, centre: str) -> Re
     from kazashi.refund_points.centre_http import HttpsTransport
     from kazashi.refund_points.sender import send_waiting
 
-    found = open_till(world_of(context), shop, till)
-    sent = send_waiting(found, HttpsTransport.of(found, centre))
-    return Reply(asdict(sent), f"{sent.acknowledged} taken, {sent.refused} refused", 1 if sent.refused else 0)
+    opened = open_till(world_of(context), shop, till)
+    sent = send_waiting(opened, HttpsTransport.of(opened, centre))
+    return Reply(asdict(sent), f"{sent.acknowledged} acknowledged, {sent.refused} refused", 1 if sent.refused else 0)
 
 
 @points.command("balance")
 @replies
 @click.pass_context
 def points_balance(context: click.Context) -> Reply:
-    """Compare every till's disk with the ledger.
+    """Compare all tills' disks with the ledger.
 
-    Each point is found once, or named; exit 1 where one is not.
+    Every point must be in the ledger exactly once, or be listed as waiting or refused. The exit status is 1 if a point
+    is neither.
     """
     from kazashi.assembly.points import tills_here
     from kazashi.assembly.points_server import centre_of
     from kazashi.studies.points_balance import balance
 
     world = world_of(context)
-    found = balance(centre_of(world), tills_here(world))
-    return Reply(found.as_dict(), found.in_words(), 0 if found.good else 1)
+    result = balance(centre_of(world), tills_here(world))
+    return Reply(result.as_dict(), result.in_words(), 0 if result.good else 1)
 
 
 @points.command("ledger")
 @replies
 @click.pass_context
 def points_ledger(context: click.Context) -> Reply:
-    """Show every account: its code, its year, its points."""
+    """Show the accounts with their points.
+
+    Each row has the account's code, the year, and the points.
+    """
     from kazashi.assembly.points_server import centre_of
 
     rows = [{"code": code, "year": year, "points": n} for code, year, n in centre_of(world_of(context)).accounts()]
-    return Reply(rows, table(rows, "nothing was accumulated yet"))
+    return Reply(rows, table(rows, "there are no points yet"))
 
 
 @points.command("refused")
@@ -319,22 +331,22 @@ def points_ledger(context: click.Context) -> Reply:
 def points_refused(context: click.Context) -> Reply:
     """Show what the centre has refused, and why.
 
-    The records themselves come with --json.
+    With --json, the refused records are included.
     """
     from kazashi.assembly.points_server import centre_of
 
     rows = [{**row, "body": row["body"].decode(errors="replace")} for row in centre_of(world_of(context)).refused()]
     shown = [{name: row[name] for name in ("till", "reason", "words")} for row in rows]
-    return Reply(rows, table(shown, "nothing was refused"))
+    return Reply(rows, table(shown, "no record was refused"))
 
 
 @points.command("close-year")
 @click.argument("year", type=int)
 @click.pass_context
 def points_close_year(context: click.Context, year: int) -> None:
-    """Take nothing more in for a year that has passed.
+    """Close a past year.
 
-    What comes later counts for the year in which it comes.
+    Records that arrive after that count for the year in which they arrive.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.assembly.points_server import centre_of
@@ -350,16 +362,16 @@ def points_close_year(context: click.Context, year: int) -> None:
 @replies
 @click.pass_context
 def points_people(context: click.Context) -> Reply:
-    """Show who has registered at the portal.
+    """Show the people registered at the portal.
 
-    With what may be refunded, and each application.
+    Each row has the refundable amount and the refund applications.
     """
     refunds = _refunds(context)
     rows = [
         {"person": person, "name": name, "household": household,
-         "refundable": sum(standing.refundable for standing in refunds.years(person)),
-         "applications": ", ".join(f"{one.number}: {one.yen} yen, {one.state.value}"
-                                   for one in refunds.applications(person))}
+         "refundable": sum(year.refundable for year in refunds.years(person)),
+         "applications": ", ".join(f"{application.number}: {application.yen} yen, {application.state.value}"
+                                   for application in refunds.applications(person))}
         for person, name, household in refunds.people()
     ]  # fmt: skip
     return Reply(rows, table(rows, "nobody has registered yet"))
@@ -370,39 +382,43 @@ def points_people(context: click.Context) -> Reply:
 @click.argument("with_person")
 @click.pass_context
 def points_pool(context: click.Context, person: str, with_person: str) -> None:
-    """Make two persons' households one.
+    """Merge the households of two people.
 
-    They share one limit from then on (see: kazashi points people).
+    From then on they share one refund limit (see: kazashi points people).
     """
     _refunds(context).pool(person, with_person)
-    click.echo("one household")
+    click.echo(f"{person} and {with_person} are one household")
 
 
 @points.command("pay")
-@click.option("--again", type=int, metavar="NUMBER", help="That file once more, which was lost on its way to the bank.")
-@click.option("--out", type=_FILE, required=True, metavar="FILE", help="Where to write it (- is stdout).")
+@click.option("--again", type=int, metavar="NUMBER", help="Write this file again, if it did not reach the bank.")
+@click.option("--out", type=_FILE, required=True, metavar="FILE", help="The file to write, - for stdout.")
 @click.pass_context
 def points_pay(context: click.Context, again: int | None, out: Path) -> None:
-    """Write the bank's file of the refunds applied for.
+    """Write the payment file for the bank.
 
-    The file (Zengin format) holds all that are in no file yet.
+    The file (Zengin format) has all refund applications that are not in an earlier file.
     """
     refunds = _refunds(context)
     if str(out) != "-":
-        out.touch(mode=0o600)  # before anything is noted as being with the bank; it holds everybody's accounts
-    found = refunds.payment_file() if again is None else refunds.again(again)
-    write_bytes(found.content, out, "the bank's file")
-    click.echo(f"file {found.number}: {found.payments} payments", err=True)
+        # Fail before the applications are recorded as sent. Only the owner may read the file: it has account numbers.
+        out.touch(mode=0o600)
+    file = refunds.payment_file() if again is None else refunds.again(again)
+    write_bytes(file.content, out, "the payment file")
+    click.echo(f"file {file.number}: {file.payments} payments", err=True)
 
 
 @points.command("settle")
 @click.argument("number", type=int)
-@click.option("--paid/--returned", required=True, help="What the bank says.")
+@click.option("--paid/--returned", required=True, help="The bank's result.")
 @click.pass_context
 def points_settle(context: click.Context, number: int, paid: bool) -> None:
-    """Note what became of an application at the bank."""
-    found = _refunds(context).settle(number, paid=paid)
-    click.echo(f"application {number}: {found.yen} yen {found.state.value}")
+    """Record the bank's result for an application.
+
+    NUMBER is the refund application's.
+    """
+    application = _refunds(context).settle(number, paid=paid)
+    click.echo(f"application {number}: {application.yen} yen {application.state.value}")
 
 
 @points.command("exposure")
@@ -412,35 +428,36 @@ def points_settle(context: click.Context, number: int, paid: bool) -> None:
 def points_exposure(context: click.Context, receipt: str) -> Reply:
     """Show who knows what of one receipt.
 
-    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER; the answer is read from what each of them keeps.
+    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER. The result is read from the stores of each actor.
     """
     from kazashi.studies.points_exposure import exposure
 
-    found = exposure(world_of(context), receipt)
+    by_actor = exposure(world_of(context), receipt)
     words = "\n\n".join(
-        "\n".join([who, *([f"  {name}: {value}" for name, value in knows.items()] or ["  nothing"])])
-        for who, knows in found.items()
+        "\n".join([actor, *([f"  {name}: {value}" for name, value in known.items()] or ["  nothing"])])
+        for actor, known in by_actor.items()
     )
-    return Reply(found, words)
+    return Reply(by_actor, words)
 
 
 @points.command("simulate")
-@click.option("--shops", type=click.IntRange(1, 10_000), default=30, show_default=True)
-@click.option("--customers", type=click.IntRange(1, 10_000_000), default=1000, show_default=True)
+@click.option("--shops", type=click.IntRange(1, 10_000), default=30, show_default=True, help="The number of shops.")
+@click.option("--customers", type=click.IntRange(1, 10_000_000), default=1000, show_default=True,
+              help="The number of customers.")  # fmt: skip
 @click.option("--day", is_flag=False, flag_value="2026-11-24", default="2026-11-24", metavar="[DATE]",
-              help="Which day of the town passes (default: 2026-11-24).")  # fmt: skip
+              help="The day to simulate (default: 2026-11-24).")  # fmt: skip
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
-              help="Keep the world in a new directory, to look into it afterwards.")  # fmt: skip
+              help="Keep the world in this new directory.")  # fmt: skip
 @click.option("--storage", default="", metavar="URL", help="postgresql://... for the centre (default: SQLite files).")
-@click.option("--seed", default="points", show_default=True, help="The same seed, the same day.")
+@click.option("--seed", default="points", show_default=True, help="The same seed gives the same day.")
 @replies
 def points_simulate(
     shops: int, customers: int, day: str, keep: Path | None, storage: str, seed: str
 ) -> Reply:  # fmt: skip
-    """Simulate a day of a town, and balance it.
+    """Simulate a town's day and check its balance.
 
-    The day has rush hours, cuts, crashes, a centre without power, and a refund season. Exit 1 where a point is neither
-    in the ledger once nor named.
+    The day has rush hours, network failures, crashes, a power failure of the point centre, and a refund season. The
+    exit status is 1 if a point is neither in the ledger exactly once nor listed as waiting or refused.
     """
     import tempfile
     from datetime import date
@@ -454,7 +471,7 @@ def points_simulate(
     try:
         when = date.fromisoformat(day)
     except ValueError as error:
-        raise UsageError(f"{day!r} is no date, as 2026-11-24 is one") from error
+        raise UsageError(f"{day!r} is not a date; write it like 2026-11-24") from error
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty; name a new directory")
     with tempfile.TemporaryDirectory(prefix="kazashi-") as directory:

@@ -1,4 +1,4 @@
-"""`kazashi reader check` and `compare`: what a reader and the card in it do, and where two of them differ."""
+"""`kazashi reader check` and `compare`: check a reader and its card, and compare two reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class _ReportFiles:
-    """Where a report is written, in which forms."""
+    """The files that a report is written to, in three formats."""
 
     out: Path | None
     html: Path | None
@@ -31,19 +31,19 @@ class _ReportFiles:
         from kazashi.reader_bridge.check.junit import junit
         from kazashi.reader_bridge.check.page import report_page
 
-        for path, form in ((self.out, type(report).to_json), (self.html, report_page), (self.junit, junit)):
+        for path, rendered in ((self.out, type(report).to_json), (self.html, report_page), (self.junit, junit)):
             if path is not None:
-                path.write_text(form(report), encoding="utf-8")
+                path.write_text(rendered(report), encoding="utf-8")
 
 
 def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
-    """What may be sent to the card. Raises UsageError."""
+    """Return the PINs that may be sent to the card. Raises UsageError."""
     from kazashi.assembly.errors import UsageError
     from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
     from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardPins
 
     if risk and risk != ACCEPTED_RISK:
-        raise UsageError(f"to send PINs to a card that is not ours, write exactly: --risk {ACCEPTED_RISK!r}")
+        raise UsageError(f"to send PINs to a card that is not emulated, write exactly: --risk {ACCEPTED_RISK!r}")
     if pin is not None and not FOUR_DIGITS.accepts(pin.encode()):
         raise UsageError(f"--pin takes {FOUR_DIGITS.words}; nothing was sent")
     if password is not None:
@@ -55,21 +55,21 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
 
 @click.command("check")
 @click.option("--reader", "name", metavar="NAME", help="A reader's name or its beginning (default: the only one).")
-@click.option("--emulated", is_flag=True, help="An emulated card in a reader of its own, instead of --reader.")
-@click.option("--contactless", is_flag=True, help="With --emulated: hold the card to a contactless reader.")
-@click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only these groups of checks.")
+@click.option("--emulated", is_flag=True, help="Check an emulated card in its own reader, instead of --reader.")
+@click.option("--contactless", is_flag=True, help="With --emulated: use a contactless reader.")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="Run only this group of checks.")
 @gathered(
     "secrets", _secrets,
-    click.option("--pin", metavar="DIGITS", help="The authentication PIN; without it none is ever sent."),
-    click.option("--password", metavar="WORD", help="The signature password; without it none is ever sent."),
+    click.option("--pin", metavar="DIGITS", help="The authentication PIN; without it, none is sent."),
+    click.option("--password", metavar="WORD", help="The signature password; without it, none is sent."),
     click.option("--risk", metavar="WORDS", default="",
-                 help="What you must write to send PINs to a card that is not ours."),
+                 help="The sentence that you must write to send PINs to a card that is not emulated."),
 )  # fmt: skip
 @gathered(
     "files", _ReportFiles,
-    click.option("--out", type=_FILE, metavar="FILE", help="Keep the report, for `kazashi reader compare`."),
-    click.option("--html", type=_FILE, metavar="FILE", help="The report as a page."),
-    click.option("--junit", type=_FILE, metavar="FILE", help="The report as JUnit XML."),
+    click.option("--out", type=_FILE, metavar="FILE", help="Write the report, for `kazashi reader compare`."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write the report as an HTML page."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write the report as JUnit XML."),
 )  # fmt: skip
 @json_option
 @click.pass_context
@@ -77,10 +77,11 @@ def reader_check(
     context: click.Context, name: str | None, emulated: bool, contactless: bool, groups: tuple[str, ...],
     secrets: CardPins, files: _ReportFiles, as_json: bool,
 ) -> int:  # fmt: skip
-    """Check a reader and the card in it, real or emulated.
+    """Check a reader and the card in it.
 
-    Nothing is written to the card. No PIN is sent unless you give one, and to a card that is not ours only if you also
-    say in words that you accept the risk. Exit 1 where something is otherwise than an individual number card has it.
+    The card may be real or emulated. Nothing is written to it. No PIN is sent unless you give one, and to a card that
+    is not emulated only if you also accept the risk in words (--risk). The exit status is 1 if the card differs from an
+    individual number card.
     """
     from contextlib import nullcontext
 
@@ -89,20 +90,21 @@ def reader_check(
     from kazashi.reader_bridge.check.run import GROUPS, run_checks
 
     if unknown := set(groups) - set(GROUPS):
-        raise UsageError(f"no group is called {', '.join(sorted(unknown))}; the groups are {', '.join(GROUPS)}")
+        raise UsageError(f"there is no group {', '.join(sorted(unknown))}; the groups are {', '.join(GROUPS)}")
     if emulated and name:
         raise UsageError("--emulated and --reader contradict each other")
     if contactless and not emulated:
-        raise UsageError("--contactless is for --emulated; a real card is held as it is held")
-    where = (
+        raise UsageError("--contactless needs --emulated; a real card is checked in the reader that it is in")
+    source = (
         emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_if_any(context), name))
     )
-    with where as reader:
-        report = run_checks(reader, secrets, groups or GROUPS, lambda *told: None if as_json else _tell(*told))
+    with source as reader:
+        report = run_checks(reader, secrets, groups or GROUPS, lambda *result: None if as_json else _show(*result))
     files.write(report)
-    click.echo(report.to_json() if as_json else _sum(report))
+    click.echo(report.to_json() if as_json else _summary(report))
     if not report.complete:
-        click.echo("kazashi: the run was cut off: the reader or its card went away or fell silent", err=True)
+        click.echo("kazashi: the checks are incomplete: the reader or its card was removed or stopped responding",
+                   err=True)  # fmt: skip
         return Exit.ENVIRONMENT
     return Exit.OK if report.good else Exit.NEGATIVE
 
@@ -110,12 +112,12 @@ def reader_check(
 @click.command("compare")
 @click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--html", type=_FILE, metavar="FILE", help="The comparison as a page.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write the comparison as an HTML page.")
 @replies
 def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
-    """Show where two reports differ.
+    """Show how two reports differ.
 
-    Exit 1 if they do in more than time.
+    The exit status is 1 if they differ in more than times.
     """
     from kazashi.assembly.errors import Exit
     from kazashi.reader_bridge.check.compare import compare
@@ -139,20 +141,20 @@ def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
 _COLOURS = {"passed": "green", "failed": "red", "broken": "red", "observed": "yellow", "not applicable": None}
 
 
-def _tell(result: CheckResult, number: int, count: int) -> None:
-    """A result as it comes; while somebody watches, how far the run is."""
-    mark = click.style(f"{result.outcome.value:14}", fg=_COLOURS[result.outcome.value])
-    seen = "; ".join([*result.observed, *(f"{name} {value:.2f}" for name, value in result.measured.items())])
-    detail = result.detail or (seen if result.outcome.value == "observed" else "")
-    click.echo(f"{mark} {result.check:34} {result.title}" + (f": {detail}" if detail else ""))
+def _show(result: CheckResult, number: int, count: int) -> None:
+    """Print a result and, on a terminal, how many of the checks are done."""
+    outcome = click.style(f"{result.outcome.value:14}", fg=_COLOURS[result.outcome.value])
+    values = "; ".join([*result.observed, *(f"{name} {value:.2f}" for name, value in result.measured.items())])
+    detail = result.detail or (values if result.outcome.value == "observed" else "")
+    click.echo(f"{outcome} {result.check:34} {result.title}" + (f": {detail}" if detail else ""))
     if sys.stderr.isatty() and number < count:
         click.echo(f"{number} of {count}\r", nl=False, err=True)
 
 
-def _sum(report: CheckReport) -> str:
+def _summary(report: CheckReport) -> str:
     from kazashi.reader_bridge.check.result import CheckOutcome
 
-    counts = ", ".join(f"{report.count(found)} {found.value}" for found in CheckOutcome if report.count(found))
+    counts = ", ".join(f"{report.count(outcome)} {outcome.value}" for outcome in CheckOutcome if report.count(outcome))
     return f"{report.reader}: {report.card}, ATR {report.atr}\n{counts}, in {report.seconds:.1f} s"
 
 
@@ -160,9 +162,9 @@ def _differences(comparison: Comparison) -> str:
     lines = [f"A  {comparison.a.reader}: {comparison.a.card}", f"B  {comparison.b.reader}: {comparison.b.card}"]
     for pair in comparison.differing:
         lines.append(f"{pair.check}: {pair.title}")
-        for name, found, only in (("A", pair.a, pair.only_a), ("B", pair.b, pair.only_b)):
-            outcome = found.outcome.value if found else "not in this report"
-            lines.append(f"   {name}  {outcome}" + (f" ({found.detail})" if found and found.detail else ""))
+        for name, result, only in (("A", pair.a, pair.only_a), ("B", pair.b, pair.only_b)):
+            outcome = result.outcome.value if result else "not in this report"
+            lines.append(f"   {name}  {outcome}" + (f" ({result.detail})" if result and result.detail else ""))
             lines += [f"        {line}" for line in only]
     for pair in comparison.pairs:
         if pair.times:

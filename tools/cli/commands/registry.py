@@ -1,4 +1,4 @@
-"""`kazashi registry`: who lives where, and what happens to them."""
+"""`kazashi registry`: residents, and the events that are recorded for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def registry() -> None:
     """Manage the resident registry (住民基本台帳).
 
-    It holds people, and what happens to them.
+    It holds residents and the events that happen to them.
     """
 
 
@@ -29,38 +29,37 @@ def registry() -> None:
 @click.option("--family", help="Family name, or the only name.")
 @click.option("--given", default="", help="Given name.")
 @click.option("--kana", default="", help="Reading in katakana.")
-@click.option("--former-surname", default="", help="旧氏.")
-@click.option("--common-name", default="", help="通称, of a foreign resident.")
-@click.option("--birth", help="1988-04-17; 00 for an unknown month or day.")
+@click.option("--former-surname", default="", help="Former surname (旧氏).")
+@click.option("--common-name", default="", help="Common name (通称) of a foreign resident.")
+@click.option("--birth", help="Date of birth: 1988-04-17; 00 for an unknown month or day.")
 @click.option("--sex", type=click.Choice(["1", "2", "9", "0"]), help="1 male, 2 female, 9 not applicable, 0 unknown.")
-@click.option("--municipality", help="Five digits; see: kazashi registry municipalities.")
-@click.option("--street", help="The address after the municipality's name.")
-@click.option("--nationality", default="", metavar="CODE", help="ISO 3166 code of a foreign resident.")
-@click.option("--residence-status", default="", help="在留資格.")
+@click.option("--municipality", help="Code of five digits; see: kazashi registry municipalities.")
+@click.option("--street", help="The address without the municipality's name.")
+@click.option("--nationality", default="", metavar="CODE", help="ISO 3166 code of a foreign resident's country.")
+@click.option("--residence-status", default="", help="Residence status (在留資格) of a foreign resident.")
 @click.option("--stay-end", default="", help="Last day of the period of stay.")
-@click.option("--household", default="", help="A label that its members share.")
+@click.option("--household", default="", help="A label that the members of a household share.")
 @replies
 @click.pass_context
 def registry_add(context: click.Context, /, alias: str, **given: str | None) -> Reply:
-    """Register somebody.
+    """Register a resident.
 
-    A birth, or a first registration. Without options, a member of the cast.
+    It is a birth, or a first registration. Without options, ALIAS is one of the sample residents.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import from_document
 
     new_world_of(context)
     institutions = institutions_of(context)
-    told = {key: value for key, value in given.items() if value}
-    if told:
+    details = {key: value for key, value in given.items() if value}
+    if details:
         try:
-            resident = from_document({"alias": alias, **told})
+            resident = from_document({"alias": alias, **details})
         except ValueError as error:
             raise UsageError(str(error)) from error
         institutions.registry.add(resident)
         institutions.juki_net.deliver()
-    found = institutions.resident(alias)
-    return _show(institutions.registry.find(found.code))
+    return _show(institutions.registry.find(institutions.resident(alias).code))
 
 
 @registry.command("show")
@@ -68,7 +67,7 @@ def registry_add(context: click.Context, /, alias: str, **given: str | None) -> 
 @replies
 @click.pass_context
 def registry_show(context: click.Context, who: str) -> Reply:
-    """Show all that the registry holds of a person.
+    """Show a resident's registration.
 
     WHO is an alias, a resident record code or an individual number.
     """
@@ -76,25 +75,27 @@ def registry_show(context: click.Context, who: str) -> Reply:
 
 
 @registry.command("list")
-@click.option("--municipality", help="Only that municipality's people.")
-@click.option("--limit", type=int, default=100, show_default=True)
+@click.option("--municipality", help="Show only the residents of this municipality.")
+@click.option("--limit", type=int, default=100, show_default=True, help="Show at most this many residents.")
 @replies
 @click.pass_context
 def registry_list(context: click.Context, municipality: str | None, limit: int) -> Reply:
-    """Show the people of the registry."""
+    """Show the registered residents."""
     from kazashi.assembly.errors import UsageError
     from kazashi.resident_registry.resident import to_document
 
     try:
-        people = institutions_of(context).registry.residents(municipality, limit)
+        residents = institutions_of(context).registry.residents(municipality, limit)
     except ValueError as error:
         raise UsageError(str(error)) from error
     rows = [
-        {"alias": found.alias, "record code": found.record_code, "individual number": found.individual_number,
-         "status": found.status.value, "name": str(found.name), "address": found.address}
-        for found in people
+        {"alias": resident.alias, "record code": resident.record_code,
+         "individual number": resident.individual_number, "status": resident.status.value,
+         "name": str(resident.name), "address": resident.address}
+        for resident in residents
     ]  # fmt: skip
-    return Reply([to_document(found) for found in people], table(rows, "Nobody yet; try: kazashi registry add hanako"))
+    documents = [to_document(resident) for resident in residents]
+    return Reply(documents, table(rows, "No residents yet; register one with: kazashi registry add hanako"))
 
 
 @registry.command("history")
@@ -102,14 +103,14 @@ def registry_list(context: click.Context, municipality: str | None, limit: int) 
 @replies
 @click.pass_context
 def registry_history(context: click.Context, who: str) -> Reply:
-    """Show everything that happened to a person.
+    """Show a resident's history.
 
-    And everything that the certificates of WHO went through.
+    It has the events of WHO, and what happened to the certificates of WHO.
     """
     rows = [
-        {"day": found.day.isoformat(), "at": found.at.isoformat(), "event": found.code,
-         "municipality": found.municipality, **({"detail": found.detail} if found.detail else {})}
-        for found in institutions_of(context).registry.history(who)
+        {"day": entry.day.isoformat(), "at": entry.at.isoformat(), "event": entry.code,
+         "municipality": entry.municipality, **({"detail": entry.detail} if entry.detail else {})}
+        for entry in institutions_of(context).registry.history(who)
     ]  # fmt: skip
     lines = [
         {**{key: row[key] for key in ("day", "event", "municipality")},
@@ -120,19 +121,19 @@ def registry_history(context: click.Context, who: str) -> Reply:
 
 
 @registry.command("municipalities")
-@click.option("--prefecture", help="Two digits: only that prefecture's.")
+@click.option("--prefecture", help="Show only this prefecture's municipalities: two digits.")
 @replies
 def registry_municipalities(prefecture: str | None) -> Reply:
-    """Show the municipalities, with codes and readings."""
+    """Show municipalities, their codes and readings."""
     from kazashi.resident_registry.municipality import municipalities
 
     rows = [
-        {"code": found.code, "prefecture": found.prefecture, "name": found.name, "romaji": found.romaji,
-         "prefecture romaji": found.prefecture_romaji}
-        for found in municipalities().values()
-        if prefecture in (None, found.code.prefecture)
+        {"code": municipality.code, "prefecture": municipality.prefecture, "name": municipality.name,
+         "romaji": municipality.romaji, "prefecture romaji": municipality.prefecture_romaji}
+        for municipality in municipalities().values()
+        if prefecture in (None, municipality.code.prefecture)
     ]  # fmt: skip
-    return Reply(rows, table(rows, "no municipality has such a code"))
+    return Reply(rows, table(rows, f"no municipality has the prefecture code {prefecture}"))
 
 
 @registry.command("rename")
@@ -144,17 +145,17 @@ def registry_municipalities(prefecture: str | None) -> Reply:
 def registry_rename(context: click.Context, municipality: str, old: str, new: str) -> Reply:
     """Rename a place.
 
-    Each address in MUNICIPALITY that begins with OLD begins with NEW from then on. Certificates stay.
+    Each address in MUNICIPALITY that begins with OLD now begins with NEW. Certificates stay valid.
     """
     from kazashi.assembly.errors import UsageError
 
     institutions = institutions_of(context)
     try:
-        concerned = institutions.registry.rename(municipality, old, new)
+        count = institutions.registry.rename(municipality, old, new)
     except ValueError as error:
         raise UsageError(str(error)) from error
     institutions.settle()
-    return Reply({"people": concerned}, f"{concerned} people live at a place with another name now")
+    return Reply({"people": count}, f"the addresses of {count} residents have changed")
 
 
 @registry.command("import")
@@ -162,48 +163,49 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
 @replies
 @click.pass_context
 def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
-    """Register everybody in a file, or nobody.
+    """Register all residents in a file.
 
-    FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md).
+    FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md). If one row is wrong, nobody is
+    registered.
     """
     from kazashi.resident_registry.import_file import documents_in
 
     new_world_of(context)
     institutions = institutions_of(context)
     with tempfile.TemporaryFile() as spool:
-        # Held first, so that the count for the bar is known and a pipe that breaks off registers nobody.
+        # Read everything first: the progress bar needs the count, and a pipe that breaks off must register nobody.
         lines = 0
         while block := file.read(1 << 20):
             lines += block.count(b"\n")
             spool.write(block)
         spool.seek(0)
-        with progress("residents", lines) as tell:
-            count = institutions.registry.import_people(documents_in(spool), tell)
+        with progress("residents", lines) as shown:
+            count = institutions.registry.import_people(documents_in(spool), shown)
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
     return Reply({"registered": count}, f"{count} residents registered")
 
 
-def _event_command(word: str) -> click.Command:
-    """The command of one kind of event: its options are the kind's fields."""
+def _event_command(code: str) -> click.Command:
+    """Return the command of one type of event. Its options are the fields of that type."""
     from kazashi.resident_registry.event import Channel, event_type
 
-    kind = event_type(word)
+    kind = event_type(code)
 
     def record(context: click.Context, who: str, on: str | None, channel: str | None, **given: str) -> Reply:
         return _record(context, kind, who, on, channel, given)
 
     command: Callable[..., int] = replies(click.pass_context(record))
-    command = click.option("--channel", type=click.Choice([found.value for found in Channel]),
-                           help=f"How it comes to be known (default: {kind.channel.value}).")(command)  # fmt: skip
+    command = click.option("--channel", type=click.Choice([channel.value for channel in Channel]),
+                           help=f"How the event is reported (default: {kind.channel.value}).")(command)  # fmt: skip
     command = click.option("--on", metavar="DATE", help="The day on which it happened (default: today).")(command)
-    for found in reversed(fields(kind)):
-        words, needed = found.metadata["words"], found.default is MISSING
-        option = f"--{found.name.replace('_', '-')}"
-        command = click.option(option, found.name, required=needed, help=words[0].upper() + words[1:] + ".")(command)
+    for field in reversed(fields(kind)):
+        words, needed = field.metadata["words"], field.default is MISSING
+        option = f"--{field.name.replace('_', '-')}"
+        command = click.option(option, field.name, required=needed, help=words[0].upper() + words[1:] + ".")(command)
     command = click.argument("who")(command)
-    return click.command(word, help=kind.about)(command)
+    return click.command(code, help=kind.about)(command)
 
 
 def _record(
@@ -218,22 +220,22 @@ def _record(
     given = {key: value for key, value in given.items() if value is not None}
     try:
         day = date.fromisoformat(on) if on else None
-        told = institutions_of(context).happen(who, kind.code, given, day, Channel(channel) if channel else None)
+        outcome = institutions_of(context).happen(who, kind.code, given, day, Channel(channel) if channel else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    words = f"{told['event']} recorded for {told['resident']}"
-    if told["waits_until"]:
+    words = f"{outcome['event']} recorded for {outcome['resident']}"
+    if outcome["waits_until"]:
         from kazashi.world.clock import JST
 
-        waiting = datetime.fromisoformat(told["waits_until"])
-        words += f"; it leaves for Juki-Net at {waiting.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
-    for note in told["refused"]:
+        sent_at = datetime.fromisoformat(outcome["waits_until"])
+        words += f"; it will be sent to Juki-Net at {sent_at.astimezone(JST):%Y-%m-%d %H:%M} in Japan"
+    for note in outcome["refused"]:
         words += f"\nThe card management did not renew: {note}"
-    return Reply(told, words)
+    return Reply(outcome, words)
 
 
-class _EventKinds(click.Group):
-    """The kinds of event, found when they are asked for: the registry is not loaded before."""
+class _EventTypes(click.Group):
+    """A group with one command for each type of event. It loads the registry only when its commands are needed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         from kazashi.resident_registry.event import EVENTS
@@ -244,7 +246,9 @@ class _EventKinds(click.Group):
         return _event_command(name) if name in self.list_commands(context) else None
 
 
-registry.add_command(_EventKinds("event", help="Something happens to somebody. Each kind is a command of its own."))
+registry.add_command(
+    _EventTypes("event", help="Record an event for a resident.\n\nEach type of event is a command of its own.")
+)
 
 
 def _show(resident: Resident) -> Reply:

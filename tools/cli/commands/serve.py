@@ -1,4 +1,4 @@
-"""`kazashi agent`, `site`, `provider`: the local agent between browser and card, and sites to log in to."""
+"""`kazashi agent`, `site`, `platform`, `tenant`, `provider`, `provider-client`: servers for logins with a card."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kazashi.web import ports
 @click.command()
 @port_option(ports.AGENT)
 def agent(port: int) -> None:
-    """Serve the local agent between browsers and the card.
+    """Serve the agent between browser and card.
 
-    It shows which site asks, takes the PIN, and has the card in the reader sign.
+    The local agent shows which site asks for a login, takes the PIN, and lets the card in the reader sign.
     """
     from kazashi.relying_party.login.agent import Agent
 
     own = f"http://{ports.HOST}:{port}"
-    click.echo(f"The agent answers at {own}", err=True)
+    click.echo(f"The agent is at {own}", err=True)
     serve_application(Agent(own).application(), port)
 
 
@@ -29,15 +29,15 @@ def agent(port: int) -> None:
     "--proxy-secret",
     default="",
     envvar="KAZASHI_PROXY_SECRET",
-    help="What a TLS server in front shows when it passes a client's certificate on (docs/relying-parties.md).",
+    help="The secret with which a TLS proxy passes on a client's certificate (docs/relying-parties.md).",
 )
 @services_option
 @agent_option
 @click.pass_context
 def site(context: click.Context, port: int, proxy_secret: str, services: str, agent: str) -> None:
-    """Serve a sample site to log in to with a card.
+    """Serve a sample site with card login.
 
-    People register there with their cards first.
+    People first register there with their cards.
     """
     from kazashi.assembly.actors import SAMPLE_SITE
     from kazashi.assembly.relying import over_http
@@ -60,7 +60,7 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
 def platform(context: click.Context, port: int, services: str) -> None:
     """Serve the platform operator over HTTP.
 
-    It verifies and gives user ids for many tenants; OpenAPI describes it at /docs.
+    It verifies certificates and assigns user IDs for many tenants. Its OpenAPI description is at /docs.
     """
     from kazashi.assembly.actors import PLATFORM
     from kazashi.assembly.relying import over_http
@@ -70,7 +70,7 @@ def platform(context: click.Context, port: int, services: str) -> None:
 
     world = world_of(context)
     verifier, linkage = over_http(world, services, PLATFORM.caller)
-    click.echo(f"The platform is at http://{ports.HOST}:{port}, described at /docs", err=True)
+    click.echo(f"The platform is at http://{ports.HOST}:{port}, its description at /docs", err=True)
     serve_application(application(Platform(world, linkage), verifier, StoredChallenges(world)), port)
 
 
@@ -78,9 +78,9 @@ def platform(context: click.Context, port: int, services: str) -> None:
 @click.argument("name")
 @click.pass_context
 def tenant(context: click.Context, name: str) -> None:
-    """Register a tenant of the platform and print its key.
+    """Register a tenant of the platform.
 
-    The key of NAME is shown this once.
+    Prints the key of NAME, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.platform.platform import Platform
@@ -100,7 +100,7 @@ def tenant(context: click.Context, name: str) -> None:
 def provider(context: click.Context, port: int, services: str, agent: str) -> None:
     """Serve an OpenID Connect provider.
 
-    Any web framework can log people in with their cards through it.
+    Through it, any web framework can log people in with their cards.
     """
     from kazashi.assembly.actors import OPENID_PROVIDER
     from kazashi.assembly.relying import over_http
@@ -119,9 +119,10 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.argument("redirects", nargs=-1, required=True)
 @click.pass_context
 def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
-    """Register a client of the OpenID Connect provider.
+    """Register a client of the provider.
 
-    NAME may send people back to the addresses given. Prints its secret, which is shown this once.
+    NAME is the client of the OpenID Connect provider, and REDIRECTS are its allowed redirect addresses. Prints the
+    client's secret, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.login.provider_store import ProviderStore

@@ -1,4 +1,4 @@
-"""What the commands share: the world they work on, and how they answer."""
+"""Functions and options that several commands share: the world they work on, and how they reply."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
     from kazashi.world.home import World
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 services_option = click.option("--services", default=AUTHORITIES.address, show_default=True, metavar="URL",
-                               help="Where the authorities answer (kazashi up).")  # fmt: skip
+                               help="The authorities' address (kazashi up).")  # fmt: skip
 agent_option = click.option("--agent", default=AGENT.address, show_default=True, metavar="URL",
-                            help="Where users' browsers find the local agent (kazashi agent).")  # fmt: skip
+                            help="The local agent's address, for users' browsers (kazashi agent).")  # fmt: skip
 
 
 def port_option(port: Port) -> Callable[[_Command], _Command]:
-    """The option that names another port than a server's own."""
-    return click.option("--port", type=int, default=port.number, show_default=True)
+    """Return the option --port of a server, whose default is `port`."""
+    return click.option("--port", type=int, default=port.number, show_default=True, help="The port to listen on.")
 
 
 def world_of(context: click.Context) -> World:
-    """The world that the program was told to work on. Raises WorldMissing and WorldUnusable."""
+    """Return the world that the command works on. Raises WorldMissing and WorldUnusable."""
     from kazashi.world.home import existing_world
 
     return existing_world(context.obj)
 
 
 def new_world_of(context: click.Context) -> World:
-    """The same, begun if need be: for commands that set something up. Raises WorldUnusable."""
+    """Return the world, and create it if it does not exist: for commands that set something up. Raises
+    WorldUnusable."""
     from kazashi.world.home import open_world
 
     return open_world(context.obj)
 
 
 def world_if_any(context: click.Context) -> World | None:
-    """The same, where one has begun: for commands that also do without. Raises WorldUnusable."""
+    """Return the world, or None if it does not exist: for commands that also work without one. Raises
+    WorldUnusable."""
     from kazashi.world.home import WorldMissing
 
     try:
@@ -58,14 +60,14 @@ def world_if_any(context: click.Context) -> World | None:
 
 
 def institutions_of(context: click.Context) -> Institutions:
-    """The institutions of that world."""
+    """Return the institutions of the world that the command works on. Raises WorldMissing and WorldUnusable."""
     from kazashi.assembly.institutions import Institutions
 
     return Institutions(world_of(context))
 
 
 def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any]:
-    """Ask the running bench. Raises NotRunning."""
+    """Send a request to the running instance and return its reply. Raises NotRunning."""
     from kazashi.assembly.control_path import control_path
     from kazashi.reader_bridge.control import request
 
@@ -75,7 +77,8 @@ def ask(context: click.Context, verb: str, **arguments: object) -> dict[str, Any
 def gathered(
     name: str, make: Callable[..., Any], *options: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that belong together: the command gets one value, `name`, that `make` makes of them."""
+    """Combine several options into one: the command gets one argument, `name`, which `make` makes from their
+    values."""
     parameters = signature(make).parameters
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,14 +96,14 @@ def gathered(
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a command has to say: data for programs, words for people, and the exit status."""
+    """A command's output: data for programs, text for people, and the exit status."""
 
     data: object
     words: str
     status: int = 0
 
     def show(self, as_json: bool) -> None:
-        """Print one or the other on stdout."""
+        """Print the data as JSON, or the text, on stdout."""
         if as_json:
             click.echo(json.dumps(self.data, ensure_ascii=False))
         elif self.words:
@@ -108,8 +111,8 @@ class Reply:
 
 
 def replies(command: Callable[..., Reply | None]) -> Callable[..., int]:
-    """The command gets the option --json, and the reply that it returns is printed as the user asked. It returns None
-    where it has written a file or binary data instead."""
+    """Give the command the option --json, and print the reply that it returns as JSON or as text. A command that has
+    written a file or binary data instead returns None."""
 
     @json_option
     @wraps(command)
@@ -124,7 +127,7 @@ def replies(command: Callable[..., Reply | None]) -> Callable[..., int]:
 
 
 def table(rows: list[dict[str, Any]], empty: str) -> str:
-    """Rows as aligned columns under their names; `empty` where there are none."""
+    """Return rows as aligned columns under their names, or `empty` if there are no rows."""
     if not rows:
         return empty
     from rich.cells import cell_len
@@ -139,14 +142,15 @@ def table(rows: list[dict[str, Any]], empty: str) -> str:
 
 
 def write_bytes(content: bytes, out: Path | None, name: str) -> None:
-    """Write binary data to a file, or to stdout where that is no terminal (`-`). Raises UsageError."""
+    """Write binary data to a file, or to stdout (`-` or None). Raises UsageError if stdout is a terminal. `name` names
+    the data in the message."""
     import sys
 
     from kazashi.assembly.errors import UsageError
 
     if out is None or str(out) == "-":
         if sys.stdout.isatty():
-            raise UsageError(f"{name} is binary, and stdout a terminal; write it to a file with --out FILE")
+            raise UsageError(f"{name} is binary, and stdout is a terminal; write it to a file with --out FILE")
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     else:
@@ -155,7 +159,7 @@ def write_bytes(content: bytes, out: Path | None, name: str) -> None:
 
 @contextmanager
 def progress(words: str, total: int | None) -> Iterator[Any]:
-    """A progress bar on stderr: a function that is told how much is done."""
+    """Show a progress bar on stderr. The context's value is a function that takes how much is done so far."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

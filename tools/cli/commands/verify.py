@@ -1,4 +1,4 @@
-"""`kazashi verify`: verdicts on certificates, logins and documents, and the conformance pack."""
+"""`kazashi verify`: verify certificates, documents and logins, and run the conformance pack."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from kazashi.relying_party.verify.verification import Verifier
 
 _FILE = click.argument("file", type=click.File("rb"))
-_AT = click.option("--at-time", "at", metavar="T", help="As of this instant (2026-11-24T10:00+09:00; default: now).")
+_AT = click.option("--at-time", "at", metavar="T",
+                   help="The instant to verify for, such as 2026-11-24T10:00+09:00 (default: now).")  # fmt: skip
 
 
 def _sources(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say whom to trust and whom to ask."""
+    """Add the options for trust anchors and for the sources of revocation information."""
     options = (
         click.option("--roots", type=click.Path(exists=True, file_okay=False, path_type=Path),
-                     help="A directory with the authorities' certificates (default: this world's)."),
-        click.option("--ocsp", metavar="URL", help="Ask OCSP there first, as the caller who has --key."),
-        click.option("--key", metavar="KEY", envvar="KAZASHI_CALLER_KEY", default="", help="The caller's key."),
+                     help="The directory with the authorities' certificates (default: this world's)."),
+        click.option("--ocsp", metavar="URL", help="An OCSP responder to ask first, with the key of --key."),
+        click.option("--key", metavar="KEY", envvar="KAZASHI_CALLER_KEY", default="", help="The caller's OCSP key."),
         click.option("--lists", metavar="WHERE",
                      help="Revocation lists: a directory, http://..., ldap://... (default: this world's)."),
-        click.option("--full", is_flag=True, help="Use everybody's list in the place of the municipality's."),
+        click.option("--full", is_flag=True, help="Use the full revocation list instead of the municipality's."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -39,15 +40,15 @@ def _sources(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def verify() -> None:
-    """Verify certificates, logins and documents.
+    """Verify certificates, documents and logins.
 
-    A verdict is good, bad, or indeterminate, with the reason. Exit 1 for all that is not good.
+    A verdict is good, bad, or indeterminate, with the reason. The exit status is 1 if it is not good.
     """
 
 
 @verify.command("certificate")
 @_FILE
-@click.option("--kind", type=click.Choice(["signature", "authentication"]), help="The kind that is wanted.")
+@click.option("--kind", type=click.Choice(["signature", "authentication"]), help="The certificate type to require.")
 @_AT
 @_sources
 @replies
@@ -55,20 +56,21 @@ def verify() -> None:
 def verify_certificate(
     context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, **sources: Any
 ) -> Reply:
-    """Give the verdict on a certificate.
+    """Verify a certificate.
 
     FILE is DER or PEM; - for stdin.
     """
     from kazashi.jpki.profile import CERTIFICATE_TYPES
 
     verifier = _verifier(context, **sources)
-    return _say(verifier.certificate(_der(file.read()), CERTIFICATE_TYPES[kind] if kind else None, _instant(at)))
+    certificate_type = CERTIFICATE_TYPES[kind] if kind else None
+    return _verdict_reply(verifier.certificate(_der(file.read()), certificate_type, _instant(at)))
 
 
 @verify.command("document")
 @_FILE
-@click.option("--content", type=click.File("rb"), help="The file that a detached signature is over.")
-@click.option("--signature", type=click.File("rb"), help="A bare signature over FILE, as the card makes it.")
+@click.option("--content", type=click.File("rb"), help="The signed file, if the signature is detached.")
+@click.option("--signature", type=click.File("rb"), help="A raw signature over FILE, as the card returns it.")
 @click.option("--certificate", type=click.File("rb"), help="The certificate that goes with --signature.")
 @_AT
 @_sources
@@ -78,51 +80,51 @@ def verify_document(
     context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
     certificate: IO[bytes] | None, at: str | None, **sources: Any,
 ) -> Reply:  # fmt: skip
-    """Give the verdict on a signed document.
+    """Verify a signed document.
 
-    FILE is CMS, PDF, XML, or any file with a bare signature.
+    FILE is CMS, PDF, XML, or any file with a raw signature (--signature, --certificate).
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.verify.documents import Documents
 
     documents, when = Documents(_verifier(context, **sources)), _instant(at)
     if (signature is None) != (certificate is None):
-        raise UsageError("a bare signature comes with its certificate: give both --signature and --certificate")
+        raise UsageError("a raw signature needs its certificate: give both --signature and --certificate")
     if signature is not None and certificate is not None:
         verdict = documents.raw(file.read(), signature.read(), _der(certificate.read()), when)
     else:
         verdict = documents.any(file.read(), content.read() if content else None, when)
-    return _say(verdict)
+    return _verdict_reply(verdict)
 
 
 @verify.command("challenge")
-@click.option("--origin", required=True, help="Where the answer will come in: https://library.example")
+@click.option("--origin", required=True, help="The site that will receive the response: https://library.example")
 @click.pass_context
 def verify_challenge(context: click.Context, origin: str) -> None:
-    """Give out a challenge, as JSON.
+    """Create a challenge for a card to sign.
 
-    A card is to sign its `message` (in hexadecimal), by RSA with SHA-256.
+    Prints JSON. The card signs its `message` (in hexadecimal) with RSA and SHA-256.
     """
     from kazashi.relying_party.verify.challenges import StoredChallenges
 
     world = world_of(context)
-    given = StoredChallenges(world).give(origin)
+    challenge = StoredChallenges(world).give(origin)
     click.echo(
-        json.dumps({"origin": given.origin, "nonce": given.nonce.hex(), "issued_at": given.issued_at.isoformat(),
-                    "message": given.message.hex()})
+        json.dumps({"origin": challenge.origin, "nonce": challenge.nonce.hex(),
+                    "issued_at": challenge.issued_at.isoformat(), "message": challenge.message.hex()})
     )  # fmt: skip
 
 
 @verify.command("auth")
 @_FILE
-@click.option("--origin", required=True, help="Where the answer came in.")
+@click.option("--origin", required=True, help="The site that received the response.")
 @_sources
 @replies
 @click.pass_context
 def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sources: Any) -> Reply:
-    """Give the verdict on an answer to a challenge.
+    """Verify the response to a challenge.
 
-    The answer is JSON with nonce, signature and certificate in hexadecimal. The challenge is used up.
+    FILE is JSON with nonce, signature and certificate in hexadecimal. The challenge cannot be used again.
     """
     from kazashi.relying_party.verify.authentication import Authentication, Response
     from kazashi.relying_party.verify.challenges import StoredChallenges
@@ -134,21 +136,21 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
         try:
             body = json.loads(file.read(1 << 20))
         except (ValueError, RecursionError) as error:
-            raise VerificationFailed(Finding.MALFORMED, f"the answer is no JSON: {error}") from error
+            raise VerificationFailed(Finding.MALFORMED, f"the response is not JSON: {error}") from error
         response = Response.from_json(body)
-    except VerificationFailed as refuted:
-        return _say(Verdict.refuted(refuted, verifier.clock.now()))
-    return _say(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response))
+    except VerificationFailed as failure:
+        return _verdict_reply(Verdict.refuted(failure, verifier.clock.now()))
+    return _verdict_reply(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response))
 
 
 @verify.command("conformance")
 @click.option("--export", "directory", type=click.Path(file_okay=False, path_type=Path),
-              help="Write the cases there, as files and cases.json, for any other library.")  # fmt: skip
+              help="Export the cases to this directory, as files and cases.json.")  # fmt: skip
 @replies
 def verify_conformance(directory: Path | None) -> Reply:
-    """Try our library on the conformance pack, or export it.
+    """Run or export the conformance pack.
 
-    The pack is written out for any other library with --export.
+    The pack runs against Kazashi's own library. Use --export to run it against another library.
     """
     from kazashi.relying_party.conformance.pack import ConformancePack
     from kazashi.world.key_source import SharedKeySource, generate
@@ -159,15 +161,15 @@ def verify_conformance(directory: Path | None) -> Reply:
         return Reply({"cases": count, "directory": str(directory)}, f"{count} cases are in {directory}/cases.json")
     rows = []
     with progress("conformance", len(pack.cases)) as shown:
-        for done, judged in enumerate(pack.evaluated(), start=1):
-            verdict = judged.verdict
-            rows.append({"id": judged.case.identifier, "rule": judged.case.rule, "outcome": verdict.outcome.value,
-                         "finding": verdict.finding.value if verdict.finding else None, "agrees": judged.agrees,
+        for done, result in enumerate(pack.evaluated(), start=1):
+            verdict = result.verdict
+            rows.append({"id": result.case.identifier, "rule": result.case.rule, "outcome": verdict.outcome.value,
+                         "finding": verdict.finding.value if verdict.finding else None, "agrees": result.agrees,
                          "detail": verdict.detail})  # fmt: skip
             shown(done)
     failed = [row for row in rows if not row["agrees"]]
     words = [f"{row['id']}: {row['outcome']} {row['finding'] or ''} {row['detail']}" for row in failed]
-    words.append(f"{len(rows) - len(failed)} of {len(rows)} cases as they should be")
+    words.append(f"{len(rows) - len(failed)} of {len(rows)} cases passed")
     return Reply(rows, "\n".join(words), Exit.NEGATIVE if failed else Exit.OK)
 
 
@@ -189,18 +191,18 @@ def _verifier(
         tree = _published(context)
         roots, lists = roots or tree / "ca", lists or str(tree)
     world = world_if_any(context)
-    found: list[Source] = [ocsp_over_http(ocsp.rstrip("/"), key)] if ocsp else []
+    sources: list[Source] = [ocsp_over_http(ocsp.rstrip("/"), key)] if ocsp else []
     if lists.startswith("ldap"):
-        found.append(lists_in_directory(lists))
+        sources.append(lists_in_directory(lists))
     elif lists.startswith("http"):
-        found.append(lists_over_http(lists.rstrip("/"), full=full))
+        sources.append(lists_over_http(lists.rstrip("/"), full=full))
     else:
-        found.append(lists_in(Path(lists), full=full))
-    return Verifier(AnchorsInDirectory(roots), found, world.clock if world is not None else SystemClock())
+        sources.append(lists_in(Path(lists), full=full))
+    return Verifier(AnchorsInDirectory(roots), sources, world.clock if world is not None else SystemClock())
 
 
 def _published(context: click.Context) -> Path:
-    """Where this world's authorities publish, once they have begun and have published what is due."""
+    """Return the directory in which this world's authorities publish, after publishing everything that is due."""
     institutions = institutions_of(context)
     for authority in institutions.authorities.values():
         authority.issuing()
@@ -214,7 +216,7 @@ def _der(data: bytes) -> bytes:
     try:
         return bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
     except ValueError:
-        return data  # which is no certificate, as the verdict will say
+        return data  # not a certificate; the verdict will say so
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -227,15 +229,16 @@ def _instant(text: str | None) -> datetime | None:
         raise UsageError(str(error)) from error
 
 
-def _say(verdict: Verdict) -> Reply:
+def _verdict_reply(verdict: Verdict) -> Reply:
     from kazashi.relying_party.verify.finding import Outcome
 
     rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
     rows += [f"  {line}" for line in (verdict.detail, ", ".join(verdict.signed)) if line]
-    if (found := verdict.certificate) is not None:
-        rows.append(f"  {found.kind.code} certificate {found.serial:X} of {'/'.join(found.municipality)}")
-        if found.attributes is not None:
-            rows.append(f"  {found.attributes.name}, {found.attributes.address}, {found.attributes.birth or ''}")
+    if (certificate := verdict.certificate) is not None:
+        municipality = "/".join(certificate.municipality)
+        rows.append(f"  {certificate.kind.code} certificate {certificate.serial:X} of {municipality}")
+        if (attributes := certificate.attributes) is not None:
+            rows.append(f"  {attributes.name}, {attributes.address}, {attributes.birth or ''}")
     if (evidence := verdict.evidence) is not None:
-        rows.append(f"  by {evidence.source} of {evidence.produced.isoformat()}, {verdict.age} old")
+        rows.append(f"  according to {evidence.source} of {evidence.produced.isoformat()}, {verdict.age} old")
     return Reply(verdict.as_dict(), "\n".join(rows), Exit.OK if verdict.outcome is Outcome.GOOD else Exit.NEGATIVE)

@@ -1,1 +1,1 @@
-"""The console: a page that shows a running bench and what happens in its world, and lets people act on both."""
+"""The console: a web page that shows a running instance and its world, and lets people act on both."""

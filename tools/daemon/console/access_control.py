@@ -1,8 +1,8 @@
-"""Who may use the console: whoever has its key, from a page of its own, on this machine.
+"""Access control of the console: it is for people on this machine who have its key.
 
-A browser visits the link that `kazashi up` prints once; the key in it is exchanged for a cookie. Every request after
-that must carry the cookie, be addressed to this machine by one of its own names (another name would be DNS
-rebinding), and, where it does something, come from a page of this origin.
+A browser opens the link that `kazashi up` prints, and the key in the link is exchanged for a cookie. Every later
+request must carry the cookie, must have one of the console's own names as its host (another name would be DNS
+rebinding) and, if it changes anything, must come from a page of the console's origin.
 """
 
 from __future__ import annotations
@@ -27,57 +27,60 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 KEY_VARIABLE = "KAZASHI_CONSOLE_KEY"
-"""Where the console finds its key: in its environment, which only its owner can read, and not among its arguments."""
+"""The environment variable with the console's key. Only the process's owner can read its environment, while anyone can
+read its arguments."""
 _READING = ("GET", "HEAD")
 _PAGES = Pages("kazashi.tools.daemon.console")
 
 
 class AccessControl:
-    """An ASGI application in front of another one."""
+    """ASGI middleware that rejects requests without access."""
 
     def __init__(self, inside: Any, key: str, session: str, port: int) -> None:
-        """`key` opens the door once for each visit of the link, `session` is what the cookie then holds."""
+        """`inside` is the protected application, `key` the key in the link, and `session` the value of the cookie that
+        a visit with the key sets."""
         self._inside = inside
         self._key = key
         self._session = session
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-        # Cookies do not know ports; another console on this machine must not take this one's place.
+        # Cookies are shared by all ports of a host; another console on this machine must not overwrite this cookie.
         self._cookie = f"kazashi-console-{port}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request, as ASGI has it."""
+        """Handle one ASGI request."""
         if scope["type"] != "http":
             await self._inside(scope, receive, send)
             return
         request = Request(scope)
-        answer = self._turned_away(request)
-        if answer is None:
+        response = self._checked(request)
+        if response is None:
             await self._inside(scope, receive, _with_headers(send))
         else:
-            await answer(scope, receive, send)
+            await response(scope, receive, send)
 
-    def _turned_away(self, request: Request) -> Response | None:
-        """The answer to a request that does not pass, None for one that does."""
+    def _checked(self, request: Request) -> Response | None:
+        """Return None if the request may pass, otherwise the response to send instead: an error, or the redirect that
+        sets the cookie."""
         headers = Headers(scope=request.scope)
         if headers.get("host") not in self._hosts:
-            return _refused(421, "host", f"{headers.get('host', 'no name')} is no name of this console")
+            return _refused(421, "host", f"{headers.get('host') or 'an empty host'} is not a name of this console")
         if request.url.path == "/" and "key" in request.query_params:
             if not compare_digest(request.query_params["key"].encode(), self._key.encode()):
                 return _closed()
-            entered = RedirectResponse("/", 303, headers=HEADERS)
-            entered.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
-            return entered
+            redirect = RedirectResponse("/", 303, headers=HEADERS)
+            redirect.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
+            return redirect
         if not compare_digest(request.cookies.get(self._cookie, "").encode(), self._session.encode()):
             return _closed()
         if request.method not in _READING:
             origin = headers.get("origin", "")
             if origin.removeprefix("http://") not in self._hosts or not origin.startswith("http://"):
-                return _refused(403, "origin", f"a page of {origin or 'no origin'} may not act here")
+                return _refused(403, "origin", f"a page of {origin or 'no origin'} may not use this console")
         return None
 
 
-def _refused(status: int, code: str, words: str) -> Response:
-    return JSONResponse({"ok": False, "error": code, "message": words}, status, headers=HEADERS)
+def _refused(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"ok": False, "error": code, "message": message}, status, headers=HEADERS)
 
 
 def _closed() -> Response:

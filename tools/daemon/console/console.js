@@ -1,18 +1,19 @@
 "use strict";
 
-const WORDS = {
+const TEXTS = {
   en: {
-    clock: "The world's time", day: "+1 day", month: "+30 days", stand: "Stop", run: "Run", stands: "stands", runs: "runs",
-    readers: "Readers", cards: "Cards", hint: "Drag a card onto a reader, or choose it and press “Insert”.",
-    newCard: "A card for", make: "Make", wire: "What goes over the readers", pause: "Pause", goOn: "Go on", clear: "Clear",
+    clock: "World clock", day: "+1 day", month: "+30 days", stand: "Stop", run: "Run", stands: "stopped", runs: "running",
+    readers: "Readers", cards: "Cards", hint: "Drag a card onto a reader, or select it and press “Insert”.",
+    newCard: "New card for", make: "Issue", wire: "APDU trace", pause: "Pause", goOn: "Resume", clear: "Clear",
     bytes: "bytes (masked)", people: "People and their certificates", person: "Person", signature: "Signature",
-    authentication: "Authentication", what: "What happens", happen: "Let it happen", cancel: "Cancel",
-    published: "Revocation lists and OCSP", lists: "lists", nextList: "next batch", nextOcsp: "OCSP changes at",
-    services: "Services", insert: "Insert", remove: "Remove", reset: "Out and in", empty: "empty", noBench: "No bench runs: kazashi up",
-    noPeople: "Nobody is registered yet; make a card for somebody.", something: "Something happens…", none: "none",
-    now: "now", ocsp: "OCSP says", unseen: "not seen by a reader yet", contactless: "contactless", faults: "with faults",
-    done: "Done.", missed: "lines too fast to show: ", lost: "The console does not answer.", choose: "choose a card",
-    waits: "It leaves for Juki-Net at ", due: "at once", damaged: "damaged", jobs: "jobs done on the way: ", up: "answers", down: "does not answer",
+    authentication: "Authentication", what: "Event", happen: "Record", cancel: "Cancel",
+    published: "Revocation lists and OCSP", lists: "lists", nextList: "next issue", nextOcsp: "next OCSP update",
+    services: "Services", insert: "Insert", remove: "Remove", reset: "Reinsert", empty: "empty",
+    noInstance: "No instance is running. Start one with: kazashi up",
+    noPeople: "Nobody is registered yet. Issue a card to somebody.", something: "Record an event…", none: "none",
+    now: "now", ocsp: "OCSP", unseen: "not detected by a reader yet", contactless: "contactless", faults: "with faults",
+    done: "Done.", missed: "lines not shown (too fast): ", lost: "The console does not respond.", choose: "select a card",
+    waits: "It will be sent to Juki-Net at ", due: "at once", damaged: "damaged", jobs: "Jobs done: ", up: "up", down: "down",
   },
   ja: {
     clock: "この世界の時刻", day: "1日進める", month: "30日進める", stand: "止める", run: "動かす", stands: "停止中", runs: "進行中",
@@ -21,7 +22,8 @@ const WORDS = {
     bytes: "バイト列(伏せ字)", people: "住民と電子証明書", person: "住民", signature: "署名用",
     authentication: "利用者証明用", what: "できごと", happen: "届け出る", cancel: "やめる",
     published: "失効リストとOCSP", lists: "リスト数", nextList: "次の発行", nextOcsp: "OCSPの次の更新",
-    services: "サービス", insert: "挿入", remove: "取り出す", reset: "抜き差し", empty: "空", noBench: "ベンチが動いていません: kazashi up",
+    services: "サービス", insert: "挿入", remove: "取り出す", reset: "抜き差し", empty: "空",
+    noInstance: "インスタンスが動いていません: kazashi up",
     noPeople: "まだ誰も登録されていません。誰かのカードを発行してください。", something: "できごと…", none: "なし",
     now: "現在", ocsp: "OCSPの応答", unseen: "リーダーはまだ認識していません", contactless: "非接触", faults: "故障あり",
     done: "完了しました。", missed: "速すぎて表示できない行: ", lost: "コンソールが応答しません。", choose: "カードを選択",
@@ -35,42 +37,42 @@ const STATES = {
 const SHOWN_ROWS = 300;
 
 let language = localStorage.getItem("language") || (navigator.language.startsWith("ja") ? "ja" : "en");
-let pressing = false, dragging = false; // nothing is drawn anew under a hand that presses or drags
-const picked = {}; // by slot, what somebody chose in its list
+let pressing = false, dragging = false; // the page is not redrawn while the user presses or drags
+const picked = {}; // the card selected in each slot's list, by slot
 let state = null, chosen = null, vocabulary = [], paused = false, who = null, missed = 0;
 
 const $ = (id) => document.getElementById(id);
-const say = (key) => WORDS[language][key];
-const stateWord = (word) => language === "ja" ? STATES[word] || word : word;
+const text = (key) => TEXTS[language][key];
+const stateName = (code) => language === "ja" ? STATES[code] || code : code;
 
 function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
-function tell(words, bad = false) {
-  $("said").textContent = words;
+function showMessage(message, bad = false) {
+  $("said").textContent = message;
   $("said").className = bad ? "bad" : "";
 }
 
-async function act(asked) {
+async function act(action) {
   try {
     const response = await fetch("/do", {
-      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(asked),
+      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(action),
     });
-    const answer = await response.json();
-    if (!answer.ok) tell(`${answer.message} [${answer.error}]`, true);
+    const reply = await response.json();
+    if (!reply.ok) showMessage(`${reply.message} [${reply.error}]`, true);
     else {
-      const waits = answer.waits_until ? " " + say("waits") + moment(answer.waits_until) : "";
-      const jobs = answer.jobs ? " " + say("jobs") + answer.jobs : "";
-      tell([say("done") + waits + jobs, ...(answer.refused || [])].join(" "));
+      const waits = reply.waits_until ? " " + text("waits") + moment(reply.waits_until) : "";
+      const jobs = reply.jobs ? " " + text("jobs") + reply.jobs : "";
+      showMessage([text("done") + waits + jobs, ...(reply.refused || [])].join(" "));
     }
-  } catch { tell(say("lost"), true); }
+  } catch { showMessage(text("lost"), true); }
   await refresh();
 }
 
@@ -80,77 +82,77 @@ async function refresh() {
     if (!response.ok) throw new Error();
     state = await response.json();
     if (!pressing && !dragging) draw();
-  } catch { tell(say("lost"), true); }
+  } catch { showMessage(text("lost"), true); }
 }
 
-/* Japan's time, as the world's clock shows it. */
+/* An instant of the world's clock, in Japan's time. */
 function moment(iso) {
-  if (iso.startsWith("0001")) return say("due");
+  if (iso.startsWith("0001")) return text("due");
   return new Date(iso).toLocaleString("sv-SE", {timeZone: "Asia/Tokyo"}).slice(0, 16);
 }
 
 function draw() {
   document.documentElement.lang = language;
-  for (const found of document.querySelectorAll("[data-say]")) found.textContent = say(found.dataset.say);
+  for (const element of document.querySelectorAll("[data-say]")) element.textContent = text(element.dataset.say);
   $("language").textContent = language === "ja" ? "English" : "日本語";
   $("language").lang = language === "ja" ? "en" : "ja";
-  $("pause").textContent = say(paused ? "goOn" : "pause");
+  $("pause").textContent = text(paused ? "goOn" : "pause");
   $("pause").setAttribute("aria-pressed", String(paused));
-  $("missed").textContent = missed ? say("missed") + missed : "";
+  $("missed").textContent = missed ? text("missed") + missed : "";
   if (!state) return;
   $("now").textContent = state.clock.now.slice(0, 19).replace("T", " ");
-  $("stands").textContent = say(state.clock.stands ? "stands" : "runs");
-  $("clock-toggle").textContent = say(state.clock.stands ? "run" : "stand");
+  $("stands").textContent = text(state.clock.stands ? "stands" : "runs");
+  $("clock-toggle").textContent = text(state.clock.stands ? "run" : "stand");
   keepingFocus(() => { drawSlots(); drawCards(); drawPeople(); drawPublished(); });
 }
 
-/* Parts are drawn anew; whoever moves with the keyboard must not lose his place by it. */
+/* Redraw parts of the page without losing the keyboard focus. */
 function keepingFocus(drawing) {
   const active = document.activeElement && document.activeElement.dataset.at;
   drawing();
   if (active) {
-    const again = document.querySelector(`[data-at="${CSS.escape(active)}"]`);
-    if (again) again.focus();
+    const redrawn = document.querySelector(`[data-at="${CSS.escape(active)}"]`);
+    if (redrawn) redrawn.focus();
   }
 }
 
-function tries(card) {
-  const wanted = [["JPKI authentication PIN", "1"], ["JPKI signature password", "2"], ["text PIN", "3"]];
+function retryCounters(card) {
+  const names = ["JPKI authentication PIN", "JPKI signature password", "text PIN"];
   const left = card["tries left"] || {};
-  return wanted.filter(([name]) => left[name]).map(([name]) => {
+  return names.filter((name) => left[name]).map((name) => {
     const [now, full] = left[name].split(" of ");
     return el("span", {class: now === full ? "" : "low", title: name}, ` ${now}/${full}`);
   });
 }
 
 function cardFace(name) {
-  const card = state.cards.find((found) => found.card === name);
+  const card = state.cards.find((candidate) => candidate.card === name);
   if (!card) return [el("b", {}, name)];
-  if (card.damage) return [el("b", {}, name), el("small", {}, say("damaged"))];
-  return [el("b", {}, name), el("span", {lang: "ja"}, card.name || ""), el("small", {}, " PIN", ...tries(card))];
+  if (card.damage) return [el("b", {}, name), el("small", {}, text("damaged"))];
+  return [el("b", {}, name), el("span", {lang: "ja"}, card.name || ""), el("small", {}, " PIN", ...retryCounters(card))];
 }
 
 function drawSlots() {
-  if (!state.bench) { $("slots").replaceChildren(el("p", {class: "hint"}, say("noBench"))); return; }
+  if (!state.bench) { $("slots").replaceChildren(el("p", {class: "hint"}, text("noInstance"))); return; }
   $("slots").replaceChildren(...state.bench.slots.map((slot) => {
-    const marks = [slot.contactless && say("contactless"), slot.faults && say("faults"), slot.card && !slot.seen && say("unseen")];
-    const picker = el("select", {"aria-label": `${slot.reader}: ${say("choose")}`, "data-at": `pick-${slot.slot}`,
+    const labels = [slot.contactless && text("contactless"), slot.faults && text("faults"), slot.card && !slot.seen && text("unseen")];
+    const picker = el("select", {"aria-label": `${slot.reader}: ${text("choose")}`, "data-at": `pick-${slot.slot}`,
       onchange: (event) => { picked[slot.slot] = event.target.value; }}, ...state.cards.map((card) => el("option", {}, card.card)));
     picker.value = picked[slot.slot] || chosen || slot.card || picker.value;
     const put = (card) => act({do: "insert", slot: slot.slot, card});
-    const made = el("article", {class: "slot", "data-slot": slot.slot,
-      ondragover: (event) => { event.preventDefault(); made.classList.add("over"); },
-      ondragleave: () => made.classList.remove("over"),
+    const article = el("article", {class: "slot", "data-slot": slot.slot,
+      ondragover: (event) => { event.preventDefault(); article.classList.add("over"); },
+      ondragleave: () => article.classList.remove("over"),
       ondrop: (event) => { event.preventDefault(); dragging = false; put(event.dataTransfer.getData("text/plain")); }},
-      el("header", {}, el("span", {class: "reader"}, slot.reader), el("small", {}, marks.filter(Boolean).join(", "))),
+      el("header", {}, el("span", {class: "reader"}, slot.reader), el("small", {}, labels.filter(Boolean).join(", "))),
       el("div", {class: "lies"}, slot.card
         ? el("span", {class: "card", draggable: "true", ondragstart: drag(slot.card)}, ...cardFace(slot.card))
-        : el("span", {class: "empty"}, say("empty"))),
+        : el("span", {class: "empty"}, text("empty"))),
       el("div", {class: "actions"}, picker,
-        el("button", {"data-at": `insert-${slot.slot}`, disabled: !state.cards.length, onclick: () => put(picker.value)}, say("insert")),
-        el("button", {"data-at": `remove-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "remove", slot: slot.slot})}, say("remove")),
-        el("button", {"data-at": `reset-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "reset", slot: slot.slot})}, say("reset"))));
-    return made;
+        el("button", {"data-at": `insert-${slot.slot}`, disabled: !state.cards.length, onclick: () => put(picker.value)}, text("insert")),
+        el("button", {"data-at": `remove-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "remove", slot: slot.slot})}, text("remove")),
+        el("button", {"data-at": `reset-${slot.slot}`, disabled: !slot.card, onclick: () => act({do: "reset", slot: slot.slot})}, text("reset"))));
+    return article;
   }));
 }
 
@@ -159,7 +161,7 @@ function drag(card) {
 }
 document.addEventListener("dragend", () => { dragging = false; });
 document.addEventListener("pointerdown", () => { pressing = true; });
-for (const over of ["pointerup", "pointercancel"]) document.addEventListener(over, () => { pressing = false; });
+for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, () => { pressing = false; });
 
 function drawCards() {
   const inside = new Set((state.bench ? state.bench.slots : []).map((slot) => slot.card));
@@ -176,35 +178,35 @@ function drawCards() {
   }, ...cardFace(card.card))));
 }
 
-function standing(person, kind) {
-  const found = person.certificates.filter((certificate) => certificate.kind === kind);
-  if (!found.length) return el("span", {class: "expired"}, say("none"));
-  const last = found[found.length - 1];
+function certificateStatus(person, kind) {
+  const certificates = person.certificates.filter((certificate) => certificate.kind === kind);
+  if (!certificates.length) return el("span", {class: "expired"}, text("none"));
+  const last = certificates[certificates.length - 1];
   const since = last.since ? ` ${moment(last.since)}` : "";
   const reason = last.reason ? ` (${last.reason})` : "";
-  return el("span", {}, el("b", {class: last.state}, stateWord(last.state)), reason + since, el("br"),
-    el("small", {class: last.ocsp}, `${say("ocsp")}: ${stateWord(last.ocsp)}`));
+  return el("span", {}, el("b", {class: last.state}, stateName(last.state)), reason + since, el("br"),
+    el("small", {class: last.ocsp}, `${text("ocsp")}: ${stateName(last.ocsp)}`));
 }
 
 function drawPeople() {
   if (!state.people.length) {
-    $("people").replaceChildren(el("tr", {}, el("td", {colspan: 4}, say("noPeople"))));
+    $("people").replaceChildren(el("tr", {}, el("td", {colspan: 4}, text("noPeople"))));
     return;
   }
   $("people").replaceChildren(...state.people.map((person) => el("tr", {"data-who": person.who},
     el("td", {}, el("b", {lang: "ja"}, person.name), ` ${person.who}`, el("br"),
-      el("small", {lang: "ja"}, person.address), el("small", {}, ` ${stateWord(person.status)}`)),
-    el("td", {}, standing(person, "signature")), el("td", {}, standing(person, "authentication")),
-    el("td", {}, el("button", {"data-at": `event-${person.who}`, onclick: () => open(person)}, say("something"))))));
+      el("small", {lang: "ja"}, person.address), el("small", {}, ` ${stateName(person.status)}`)),
+    el("td", {}, certificateStatus(person, "signature")), el("td", {}, certificateStatus(person, "authentication")),
+    el("td", {}, el("button", {"data-at": `event-${person.who}`, onclick: () => open(person)}, text("something"))))));
 }
 
 function drawPublished() {
-  const kinds = {signature: say("signature"), authentication: say("authentication")};
-  $("published").replaceChildren(...state.published.map((found) => el("tr", {},
-    el("th", {}, kinds[found.kind]), el("td", {}, String(found.lists)), el("td", {}, found.next ? moment(found.next) : "–"),
-    el("td", {}, moment(found.ocsp)))));
+  const kinds = {signature: text("signature"), authentication: text("authentication")};
+  $("published").replaceChildren(...state.published.map((row) => el("tr", {},
+    el("th", {}, kinds[row.kind]), el("td", {}, String(row.lists)), el("td", {}, row.next ? moment(row.next) : "–"),
+    el("td", {}, moment(row.ocsp)))));
   $("services").replaceChildren(...state.services.map((service) => el("li", {},
-    el("b", {class: service.ok ? "good" : "bad"}, say(service.ok ? "up" : "down")), ` ${service.service} `, el("code", {}, service.where))));
+    el("b", {class: service.ok ? "good" : "bad"}, text(service.ok ? "up" : "down")), ` ${service.service} `, el("code", {}, service.where))));
 }
 
 function open(person) {
@@ -219,11 +221,11 @@ function open(person) {
 }
 
 function describe() {
-  const kind = vocabulary.find((found) => found.word === $("event").elements.event.value);
+  const kind = vocabulary.find((candidate) => candidate.word === $("event").elements.event.value);
   $("event-about").textContent = kind.about;
   $("event-fields").replaceChildren(...kind.fields.map((field) => el("label", {}, field.words + " ",
     field.choice
-      ? el("select", {name: field.name}, ...["", "yes", "no"].map((word) => el("option", {}, word)))
+      ? el("select", {name: field.name}, ...["", "yes", "no"].map((value) => el("option", {}, value)))
       : el("input", {name: field.name, type: field.date ? "date" : "text", required: field.needed}))));
 }
 
@@ -238,22 +240,22 @@ function row(line) {
 function follow() {
   const source = new EventSource("/trace");
   source.onmessage = (message) => {
-    const told = JSON.parse(message.data);
+    const batch = JSON.parse(message.data);
     if (paused) return;
-    missed += told.missed + told.lines.reduce((sum, line) => sum + line.missed, 0);
-    if (told.missed) draw();
-    if (!told.lines.length) return;
+    missed += batch.missed + batch.lines.reduce((sum, line) => sum + line.missed, 0);
+    if (batch.missed) draw();
+    if (!batch.lines.length) return;
     const trace = $("trace");
     const atEnd = trace.scrollTop + trace.clientHeight >= trace.scrollHeight - 30;
-    trace.append(...told.lines.slice(-SHOWN_ROWS).map(row));
+    trace.append(...batch.lines.slice(-SHOWN_ROWS).map(row));
     while (trace.childElementCount > SHOWN_ROWS) trace.firstElementChild.remove();
     if (atEnd) trace.scrollTop = trace.scrollHeight;
-    if (told.lines.some((line) => line.event || /^(VERIFY|CHANGE)/.test(line.words))) soon();
+    if (batch.lines.some((line) => line.event || /^(VERIFY|CHANGE)/.test(line.words))) refreshSoon();
   };
 }
 
 let waiting = null;
-function soon() {
+function refreshSoon() {
   if (!waiting) waiting = setTimeout(() => { waiting = null; refresh(); }, 300);
 }
 

@@ -1,4 +1,4 @@
-"""The live trace for pages: one follower of the bench for all of them, and a bounded past."""
+"""The live trace for the console's pages: one follower of the instance for all pages, with a bounded backlog."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kazashi.reader_bridge.control import ControlRejected, NotRunning
 from kazashi.world.home import World
 
 KEPT = 2_000
-"""How many lines the past has. A page that falls further behind is told how many it has missed."""
+"""How many lines are kept. A page that falls further behind is told how many lines it has missed."""
 
 _RETRY_SECONDS = 1.0
 
 
 class Feed:
-    """Lines of the trace, decoded and masked, as the bench has them. Methods may be called from any thread."""
+    """The lines of the instance's trace, decoded and masked. Methods may be called from any thread."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -30,31 +30,32 @@ class Feed:
 
     @property
     def count(self) -> int:
-        """How many lines there ever were."""
+        """How many lines there have been so far, including those no longer kept."""
         return self._count
 
     def since(self, number: int, most: int) -> tuple[list[dict[str, Any]], int, int]:
-        """Lines after that number, the newest `most` of them; how many there are now; and how many are left out."""
+        """Return the newest `most` of the lines after line `number`, the present count, and how many lines after
+        `number` are left out."""
         with self._lock:
-            wanted = min(self._count - number, len(self._lines), most)
-            return [self._lines[-place] for place in range(wanted, 0, -1)], self._count, self._count - number - wanted
+            size = min(self._count - number, len(self._lines), most)
+            return [self._lines[-place] for place in range(size, 0, -1)], self._count, self._count - number - size
 
     def _run(self) -> None:
         while True:
-            with suppress(NotRunning, ControlRejected, OSError):  # the bench is not up yet, or not any more
+            with suppress(NotRunning, ControlRejected, OSError):  # the instance has not started yet, or has stopped
                 self._follow()
             time.sleep(_RETRY_SECONDS)
 
     def _follow(self) -> None:
         decoders = Decoders()
-        for found in follow(self._world, backlog=200):
+        for batch in follow(self._world, backlog=200):
             lines = []
-            for one in found:
-                decoded = decoders.decode(one)
+            for followed in batch:
+                decoded, exchange = decoders.decode(followed), followed.exchange
                 lines.append(
-                    {"slot": one.slot, "reader": one.reader, "at": one.exchange.at, "ms": one.exchange.seconds * 1000,
-                     "event": one.exchange.event, "words": decoded.words, "command": decoded.command,
-                     "response": decoded.response, "missed": one.missed}
+                    {"slot": followed.slot, "reader": followed.reader, "at": exchange.at, "ms": exchange.seconds * 1000,
+                     "event": exchange.event, "words": decoded.words, "command": decoded.command,
+                     "response": decoded.response, "missed": followed.missed}
                 )  # fmt: skip
             with self._lock:
                 self._lines.extend(lines)

@@ -1,5 +1,5 @@
-"""Serves the console of one world: `python -m kazashi.tools.daemon.console.serve WORLD --port N`, with its key in
-KAZASHI_CONSOLE_KEY."""
+"""Serve the console of one world: `python -m kazashi.tools.daemon.console.serve WORLD --port N`, with its key in the
+environment variable KAZASHI_CONSOLE_KEY."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "consol
 _BATCH_SECONDS, _BATCH_LINES = 0.1, 400
 _LARGEST_REQUEST = 64 * 1024
 _HEARTBEATS = 50
-"""After so many batches with nothing in them, a page is told that the stream lives."""
+"""After this many empty batches, a page gets an empty message as a sign that the stream is alive."""
 
 
 def application(world: World, key: str, port: int) -> AccessControl:
-    """The console of a world."""
+    """Return the console of a world as an ASGI application, behind its access control."""
     view, feed = View(world), Feed(world)
 
     async def state(_: Request) -> Response:
@@ -48,13 +48,13 @@ def application(world: World, key: str, port: int) -> AccessControl:
             body = await request.body()
             if len(body) > _LARGEST_REQUEST:
                 raise ValueError("the request is too long")
-            asked = json.loads(body)
-            if not isinstance(asked, dict):
-                raise ValueError("the request is no JSON object")
+            document = json.loads(body)
+            if not isinstance(document, dict):
+                raise ValueError("the request is not a JSON object")
         except ValueError as error:
             return JSONResponse({"ok": False, "error": "bad-request", "message": str(error)}, 400)
         try:
-            return JSONResponse({"ok": True, **await run_in_threadpool(view.do, asked)})
+            return JSONResponse({"ok": True, **await run_in_threadpool(view.do, document)})
         except Exception as error:
             code = code_of(error)
             if code is None:
@@ -78,7 +78,8 @@ def application(world: World, key: str, port: int) -> AccessControl:
 
 
 async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:
-    """The trace as server-sent events. A page that cannot keep up is told how much it has missed; nothing piles up."""
+    """Yield the trace as server-sent events. A page that cannot keep up is told how many lines it has missed, so that
+    no backlog builds up."""
     seen, idle = max(0, feed.count - _BATCH_LINES), 0
     while not await request.is_disconnected():
         lines, seen, left_out = feed.since(seen, _BATCH_LINES)
@@ -89,13 +90,13 @@ async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve the console until the process is told to stop."""
     parser = argparse.ArgumentParser(description="Serve the console of one world.")
     parser.add_argument("world", type=Path)
     parser.add_argument("--port", type=int, required=True)
-    asked = parser.parse_args()
-    served = application(open_world(asked.world), os.environ[KEY_VARIABLE], asked.port)
-    uvicorn.run(served, host=HOST, port=asked.port, log_level="warning", access_log=False, server_header=False,
+    arguments = parser.parse_args()
+    console = application(open_world(arguments.world), os.environ[KEY_VARIABLE], arguments.port)
+    uvicorn.run(console, host=HOST, port=arguments.port, log_level="warning", access_log=False, server_header=False,
                 timeout_graceful_shutdown=1)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the console shows and does: the state of a bench and of its world as JSON, and the actions on both."""
+"""The state of a running instance and of its world as JSON, and the console's actions on both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import is_free
 from kazashi.pki.responder import GRID
-from kazashi.reader_bridge.control import NotRunning, request
+from kazashi.reader_bridge import control
+from kazashi.reader_bridge.control import NotRunning
 from kazashi.reader_bridge.pcscd import listens
 from kazashi.resident_registry.event import EVENTS, event_type
 from kazashi.world.clock import JST, WorldClock, duration_of, epoch, from_epoch
@@ -30,7 +31,8 @@ Answer = dict[str, Any]
 
 
 def vocabulary() -> list[Answer]:
-    """The events that can be recorded for a person: word, Japanese term, what it is, and the fields that it takes."""
+    """Return the events that can be recorded for a person. Each has its code (`word`), its Japanese name, a
+    description, and the fields that it takes."""
     return [
         {"word": event.code, "japanese": event.japanese, "about": event.about,
          "fields": [{"name": field.name, "words": field.metadata["words"], "needed": field.default is MISSING,
@@ -42,16 +44,17 @@ def vocabulary() -> list[Answer]:
 
 
 class View:
-    """One world as the console sees it. One thing at a time: the institutions' stores are opened once for all pages."""
+    """The console's view of one world. Requests are handled one at a time, because all pages share the institutions'
+    open stores."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._institutions = Institutions(world)
         self._lock = threading.Lock()
-        self._doing: dict[str, Callable[[Answer], Answer]] = {
+        self._actions: dict[str, Callable[[Answer], Answer]] = {
             "insert": self._insert,
-            "remove": lambda asked: self._bench("remove", slot=str(asked["slot"])),
-            "reset": lambda asked: self._bench("reset", slot=str(asked["slot"])),
+            "remove": lambda request: self._instance("remove", slot=str(request["slot"])),
+            "reset": lambda request: self._instance("reset", slot=str(request["slot"])),
             "new-card": self._new_card,
             "renew": self._renew,
             "clock": self._clock,
@@ -59,58 +62,59 @@ class View:
         }
 
     def state(self) -> Answer:
-        """Everything that the page shows but the trace."""
+        """Return everything that the page shows except the trace."""
         with self._lock:
-            bench = self._status()
+            status = self._status()
             return {
                 "world": str(self._world.directory),
                 "clock": self._time(),
-                "bench": bench,
+                "bench": status,
                 "cards": [{"card": name, **described(self._world, name)} for name in card_names(self._world)],
                 "people": self._people(),
                 "published": self._published(),
-                "services": self._health(bench),
+                "services": self._health(status),
             }
 
-    def do(self, asked: Answer) -> Answer:
-        """Carry an action out. Raises UsageError for what is no action, and whatever the action may raise."""
-        action = self._doing.get(str(asked.get("do")))
+    def do(self, request: Answer) -> Answer:
+        """Carry out an action. Raises UsageError if the action is unknown or lacks a value, and whatever the action
+        itself raises."""
+        action = self._actions.get(str(request.get("do")))
         if action is None:
-            raise UsageError(f"the console can do {', '.join(self._doing)}, not {asked.get('do')!r}")
+            raise UsageError(f"the console has no action {request.get('do')!r}; it has {', '.join(self._actions)}")
         with self._lock:
             try:
-                return action(asked)
+                return action(request)
             except KeyError as error:
-                raise UsageError(f"{asked['do']} needs {error}") from error
+                raise UsageError(f"the action {request['do']} needs a value for {error}") from error
 
-    # The bench
+    # The instance
 
-    def _bench(self, verb: str, **arguments: object) -> Answer:
-        return request(control_path(self._world), verb, **arguments)
+    def _instance(self, verb: str, **arguments: object) -> Answer:
+        return control.request(control_path(self._world), verb, **arguments)
 
     def _status(self) -> Answer | None:
         try:
-            return self._bench("status")
+            return self._instance("status")
         except NotRunning:
             return None
 
-    def _insert(self, asked: Answer) -> Answer:
-        """A card into a slot, wherever it is now; what lies in the slot is taken out."""
-        bench, card, slot = self._bench("status"), str(asked["card"]), int(asked["slot"])
-        for found in bench["slots"]:
-            if found["card"] is not None and (found["slot"] == slot or found["card"] == card):
-                self._bench("remove", slot=str(found["slot"]))
-        return self._bench("insert", card=card, slot=str(slot), contactless=bool(asked.get("contactless")))
+    def _insert(self, request: Answer) -> Answer:
+        """Insert a card into a slot. The card is removed from its present slot, and the slot's present card, too."""
+        status, card, slot = self._instance("status"), str(request["card"]), int(request["slot"])
+        for row in status["slots"]:
+            if row["card"] is not None and (row["slot"] == slot or row["card"] == card):
+                self._instance("remove", slot=str(row["slot"]))
+        return self._instance("insert", card=card, slot=str(slot), contactless=bool(request.get("contactless")))
 
-    def _new_card(self, asked: Answer) -> Answer:
-        resident = str(asked["resident"])
-        name = str(asked.get("name") or resident)
+    def _new_card(self, request: Answer) -> Answer:
+        resident = str(request["resident"])
+        name = str(request.get("name") or resident)
         make_card(self._institutions, name, resident)
         return {"card": name}
 
-    def _renew(self, asked: Answer) -> Answer:
-        kinds = self._institutions.cards.renew(str(asked["card"]))
-        return {"card": asked["card"], "renewed": [kind.code for kind in kinds]}
+    def _renew(self, request: Answer) -> Answer:
+        kinds = self._institutions.cards.renew(str(request["card"]))
+        return {"card": request["card"], "renewed": [kind.code for kind in kinds]}
 
     # The world
 
@@ -121,10 +125,10 @@ class View:
             "stands": isinstance(clock, WorldClock) and clock.stands,
         }
 
-    def _clock(self, asked: Answer) -> Answer:
+    def _clock(self, request: Answer) -> Answer:
         clock = self._world.clock
         assert isinstance(clock, WorldClock)
-        match asked["clock"]:
+        match request["clock"]:
             case "stand":
                 clock.stand(clock.now())
             case "run":
@@ -135,59 +139,63 @@ class View:
                 except (ValueError, OverflowError) as error:
                     raise UsageError(str(error)) from error
                 if not timedelta(0) < ahead <= timedelta(days=400):
-                    raise UsageError("the console takes the clock forward by up to 400 days; the command goes further")
+                    raise UsageError(
+                        f"the console advances the clock by up to 400 days, not by {span}; use: kazashi clock advance"
+                    )
                 return {"jobs": self._institutions.advance(clock.now() + ahead), **self._time()}
         return self._time()
 
-    def _event(self, asked: Answer) -> Answer:
-        given = {str(name): value for name, value in dict(asked.get("fields", {})).items() if value not in (None, "")}
-        event = event_type(str(asked["event"]))
+    def _event(self, request: Answer) -> Answer:
+        values = {
+            str(name): value for name, value in dict(request.get("fields", {})).items() if value not in (None, "")
+        }
+        event = event_type(str(request["event"]))
         if event.recorded_by_registry:
-            raise UsageError(f"the registry tells {event.code} of itself")
+            raise UsageError(f"only the registry itself records {event.code}; choose another event")
         try:
-            return self._institutions.happen(str(asked["who"]), event.code, given)
+            return self._institutions.happen(str(request["who"]), event.code, values)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
     def _people(self) -> list[Answer]:
-        mark = self._mark()
+        as_of = self._ocsp_instant()
         return [
-            {"who": found.alias or found.code, "name": str(found.name), "address": found.address,
-             "status": found.status.value, "certificates": self._institutions.certificates(found.code, mark)}
-            for found in self._institutions.registry.residents(limit=_PEOPLE)
+            {"who": resident.alias or resident.code, "name": str(resident.name), "address": resident.address,
+             "status": resident.status.value, "certificates": self._institutions.certificates(resident.code, as_of)}
+            for resident in self._institutions.registry.residents(limit=_PEOPLE)
         ]  # fmt: skip
 
-    def _mark(self) -> Any:
-        """The mark of the grid whose state OCSP tells at this moment."""
+    def _ocsp_instant(self) -> Any:
+        """The instant for which OCSP gives the status at present: the start of the current interval of its grid."""
         grid = int(GRID.total_seconds())
         return from_epoch(epoch(self._world.clock.now()) // grid * grid)
 
     def _published(self) -> list[Answer]:
-        found = []
+        rows = []
         for kind, publication in self._institutions.publications.items():
             generation = publication.authority.issuing().name
             due = publication.due()
-            found.append(
+            rows.append(
                 {"kind": kind.code, "generation": generation, "lists": len(publication.names(generation)),
                  "written": publication.made(), "next": due.astimezone(JST).isoformat() if due else None,
-                 "ocsp": (self._mark() + GRID).astimezone(JST).isoformat()}
+                 "ocsp": (self._ocsp_instant() + GRID).astimezone(JST).isoformat()}
             )  # fmt: skip
-        return found
+        return rows
 
-    def _health(self, bench: Answer | None) -> list[Answer]:
-        if bench is None:
+    def _health(self, status: Answer | None) -> list[Answer]:
+        if status is None:
             return []
-        socket, services = bench["pcscd"]["socket"], bench["services"] or {}
-        found = [{"service": "pcscd", "where": socket, "ok": listens(Path(socket))}]
+        socket, services = status["pcscd"]["socket"], status["services"] or {}
+        rows = [{"service": "pcscd", "where": socket, "ok": listens(Path(socket))}]
         if address := services.get("http"):
-            found.append({"service": "authorities", "where": address, "ok": _answers(address)})
+            rows.append({"service": "authorities", "where": address, "ok": _responds(address)})
         if address := services.get("ldap"):
             port = int(address.rpartition(":")[2].strip("/"))
-            found.append({"service": "directory", "where": address, "ok": not is_free(port)})
-        return found
+            rows.append({"service": "directory", "where": address, "ok": not is_free(port)})
+        return rows
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         httpx.get(url, timeout=_HEALTH_SECONDS, trust_env=False)
     except httpx.HTTPError:
