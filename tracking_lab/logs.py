@@ -70,15 +70,15 @@ class LogsUnusable(Exception):
 class LogMapping:
     """What each column means.
 
-    `moment`   the column of the time. `form` is `iso` (2026-04-01T09:00:00+09:00), `epoch` (seconds), or a strptime
-               format. `zone` is the UTC offset of times that name none.
-    `service`  the column of the service, or `constant`: the service's name if all rows belong to one service.
-    `handle`   the column of the identifier under which the service knows the user.
-    `person`   the column of the actual person, if the ground truth is known. Linkers never see it.
-    `row`      the column of a row's own id, if it has one; rows with the same id count once.
-    `attributes`  the columns of attributes that people gave, by name: family, given, born, sex, town, street.
-    `services` what is known about services, by name: `kind`, `sector`, `asks`, and `clock`, the seconds to add to the
-               service's times.
+    * `moment`: the column of the time. `form` is `iso` (2026-04-01T09:00:00+09:00), `epoch` (seconds), or a strptime
+      format. `zone` is the UTC offset of times that name none.
+    * `service`: the column of the service, or `constant`: the service's name if all rows belong to one service.
+    * `handle`: the column of the identifier under which the service knows the user.
+    * `person`: the column of the actual person, if the ground truth is known. Linkers never see it.
+    * `row`: the column of a row's own id, if it has one; rows with the same id count once.
+    * `attributes`: the columns of attributes that people gave, by name: family, given, born, sex, town, street.
+    * `services`: what is known about services, by name: `kind`, `sector`, `asks`, and `clock`, the seconds to add to
+      the service's times.
     """
 
     moment: str

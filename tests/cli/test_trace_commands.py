@@ -156,7 +156,10 @@ def test_replay_is_strict_or_lenient(instance: Instance, tmp_path: Path) -> None
     [
         ("rubbish", "first line"),
         ("rubbish\n", "line 1 is not valid JSON"),
-        (HEADER + '{"at": 1, "seconds": 0, "event": "power on", "response": "3B00"}\nrubbish\n', "line 3 is not valid JSON"),
+        (
+            HEADER + '{"at": 1, "seconds": 0, "event": "power on", "response": "3B00"}\nrubbish\n',
+            "line 3 is not valid JSON",
+        ),
         (HEADER + '{"at": 1, "seconds": 0, "command": "0", "response": "9000"}\n', "line 2 is not a valid trace line"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kazashi import api
+import kazashi.api as api
 from kazashi.assembly.error_codes import code_of
 from tests.polling import LIMIT
 

@@ -38,7 +38,7 @@ def _mark_arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def kazashi_benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def kazashi_workbenches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A function that returns the workbench of a day (a date, or None), shared by all tests of that day."""
     from kazashi.tools.testing.workbench import Workbench
 
@@ -55,24 +55,24 @@ def kazashi_benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def kazashi_bench(request: pytest.FixtureRequest, kazashi_benches: Any) -> Any:
+def kazashi_workbench(request: pytest.FixtureRequest, kazashi_workbenches: Any) -> Any:
     """The test's world (a kazashi.tools.testing.workbench.Workbench), shared by all tests of the same day."""
-    return kazashi_benches(_mark_arguments(request).get("today"))
+    return kazashi_workbenches(_mark_arguments(request).get("today"))
 
 
 @pytest.fixture
-def kazashi_card(request: pytest.FixtureRequest, kazashi_bench: Any) -> Any:
+def kazashi_card(request: pytest.FixtureRequest, kazashi_workbench: Any) -> Any:
     """A new card (a kazashi.tools.testing.workbench.TestCard), of the resident hanako unless the mark names another."""
     arguments = _mark_arguments(request)
     names = ("resident", "pin", "password", "atr")
-    return kazashi_bench.card(**{name: arguments[name] for name in names if name in arguments})
+    return kazashi_workbench.card(**{name: arguments[name] for name in names if name in arguments})
 
 
 @pytest.fixture
-def kazashi_connection(request: pytest.FixtureRequest, kazashi_bench: Any, kazashi_card: Any) -> Iterator[Any]:
+def kazashi_connection(request: pytest.FixtureRequest, kazashi_workbench: Any, kazashi_card: Any) -> Iterator[Any]:
     """A connected smartcard.CardConnection to the card in this process, without pcscd."""
     arguments = _mark_arguments(request)
-    with kazashi_bench.in_process(
+    with kazashi_workbench.in_process(
         kazashi_card, contactless=arguments.get("contactless", False), faults=arguments.get("faults")
     ) as reader:
         connection = reader.createConnection()
@@ -82,11 +82,11 @@ def kazashi_connection(request: pytest.FixtureRequest, kazashi_bench: Any, kazas
 
 
 @pytest.fixture(scope="session")
-def kazashi_slot(kazashi_benches: Any) -> Iterator[Any]:
+def kazashi_slot(kazashi_workbenches: Any) -> Iterator[Any]:
     """An empty slot of a real PC/SC reader, on a pcscd that only this test process uses."""
     import os
 
-    with kazashi_benches(None).reader() as reader:
+    with kazashi_workbenches(None).reader() as reader:
         os.environ.update(reader.environment)
         yield reader
 

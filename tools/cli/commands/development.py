@@ -83,13 +83,14 @@ def bench(area: str, as_json: bool) -> int:
 def docs(output: Path | None) -> int:
     """Build the documentation as a site.
 
-    It works offline, with search. Prints the path of its first page. A broken link is an error.
+    It works offline, with search. Prints the path of its first page. A broken link is an error. Everything is built
+    again each time, because the reference comes from docstrings and help texts.
     """
     from kazashi.tools.cli.checkout import checkout
 
     root = checkout()
     site = output or root / "build" / "docs" / "html"
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html",
+    command = [sys.executable, "-m", "sphinx", "-E", "-q", "-W", "--keep-going", "-b", "html",
                "-d", str(root / "build" / "docs" / "doctrees"), str(root / "docs"), str(site)]  # fmt: skip
     status = subprocess.run(command, cwd=root, stdout=sys.stderr, check=False).returncode
     if status:
