@@ -178,7 +178,7 @@ class Agent:
         # Chromium applies form-action to redirects of the response too, so it includes the site's origin.
         page = _PAGES.page(
             "ask.html", status=status, form_action=f"'self' {challenge.origin}", challenge=challenge,
-            words=_TEXTS[challenge.kind], ticket=ticket, trouble=trouble,
+            texts=_TEXTS[challenge.kind], ticket=ticket, trouble=trouble,
         )  # fmt: skip
         page.set_cookie(_COOKIE, session, httponly=True, samesite="strict", path="/ask")
         return page

@@ -117,7 +117,7 @@ class CardSite(ABC):
 
         async def posted(request: Request) -> Response:
             if request.headers.get("origin") != self._origin:
-                # To a browser, other ports of this machine are the same site, so it sends them the session cookie.
+                # To a browser, other ports of this machine are the same site, so their requests have the cookie too.
                 return self.front(("受け付けられません。", "That form is not from this site."), status=403)
             person = await asyncio.to_thread(self._person, self._session(request))
             if person is None:
@@ -153,7 +153,7 @@ class CardSite(ABC):
         except AnswerRejected as refused:
             return self.front(("受け付けられません。", str(refused)), status=400)
         if ended.verdict is None:
-            return self.front(("取りやめました。", "You cancelled the login."))
+            return self.front(("取りやめました。", "You cancelled."))
         user = self.user_of(ended.verdict)
         if isinstance(user, Response):
             return user

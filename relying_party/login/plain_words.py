@@ -16,7 +16,7 @@ WORDS: dict[Finding, Bilingual] = {
     Finding.STALE_INFORMATION: ("失効情報が古いため確認できません。時計が合っているかもご確認ください。",
                                 "The revocation information is too old, or a clock is wrong. Try again later."),
     Finding.STALE_CHALLENGE: ("時間が経ちすぎました。もう一度お試しください。", "That took too long. Start again."),
-    Finding.UNKNOWN_CHALLENGE: ("この操作は済んでいます。", "This login has already been used. Start again."),
+    Finding.UNKNOWN_CHALLENGE: ("この操作は済んでいます。", "This has already been used. Start again."),
 }  # fmt: skip
 """The explanation of each finding. Findings that are not listed indicate an attack, and share one sentence."""
 

@@ -186,40 +186,40 @@ class PlatformApi:
         api.get("/v1/exposure")(self.exposure)
         return api
 
-    def give_challenge(self, asked: ChallengeAsked) -> ChallengeGiven:
+    def give_challenge(self, body: ChallengeAsked) -> ChallengeGiven:
         """Issue a challenge, which is valid for one response within five minutes."""
         try:
-            if origin_of(asked.origin) != asked.origin:
-                raise ValueError(f"{asked.origin!r} is not only an origin")
-            asked.text.encode()  # fails for a lone surrogate
-            if "\0" in asked.text:
+            if origin_of(body.origin) != body.origin:
+                raise ValueError(f"{body.origin!r} is not only an origin")
+            body.text.encode()  # fails for a lone surrogate
+            if "\0" in body.text:
                 raise ValueError("the text must not contain NUL")
         except ValueError as error:
             raise BadRequest(error) from error
-        challenge = self._login.challenge(asked.origin, CERTIFICATE_TYPES[asked.kind], asked.text)
+        challenge = self._login.challenge(body.origin, CERTIFICATE_TYPES[body.kind], body.text)
         return ChallengeGiven(
             origin=challenge.origin, nonce=challenge.nonce.hex(), issued_at=challenge.issued_at,
             message=challenge.message.hex(),
         )  # fmt: skip
 
-    def authenticate(self, answer: AnswerGiven, tenant: Tenant) -> VerdictGiven:
+    def authenticate(self, body: AnswerGiven, tenant: Tenant) -> VerdictGiven:
         """Return the verdict on a response. The challenge is used up whatever the verdict."""
         try:
-            response = Response.from_json(answer.model_dump())
+            response = Response.from_json(body.model_dump())
         except VerificationFailed as refuted:
             return self._verdict(tenant, Verdict.refuted(refuted, self._verifier.clock.now()))
-        return self._verdict(tenant, self._login.verdict(answer.origin, response))
+        return self._verdict(tenant, self._login.verdict(body.origin, response))
 
-    def check_certificate(self, given: CertificateGiven) -> VerdictGiven:
+    def check_certificate(self, body: CertificateGiven) -> VerdictGiven:
         """Return the verdict on a certificate. It does not prove who sent the certificate, so it contains no user."""
-        kind = CERTIFICATE_TYPES[given.kind] if given.kind is not None else None
-        verdict = self._verifier.certificate(_bytes(given.certificate), kind, _aware(given.at))
+        kind = CERTIFICATE_TYPES[body.kind] if body.kind is not None else None
+        verdict = self._verifier.certificate(_bytes(body.certificate), kind, _aware(body.at))
         return VerdictGiven(verdict=verdict.as_dict())
 
-    def check_document(self, given: DocumentGiven, tenant: Tenant) -> VerdictGiven:
+    def check_document(self, body: DocumentGiven, tenant: Tenant) -> VerdictGiven:
         """Return the verdict on a signed document, and the signer's user ID."""
-        content = _bytes(given.content) if given.content is not None else None
-        return self._verdict(tenant, self._documents.any(_bytes(given.document), content, _aware(given.at)))
+        content = _bytes(body.content) if body.content is not None else None
+        return self._verdict(tenant, self._documents.any(_bytes(body.document), content, _aware(body.at)))
 
     def user_status(self, user: str, tenant: Tenant) -> dict[str, Any]:
         """Return, for each certificate type, whether the authority now has a newer certificate of the user."""
@@ -227,7 +227,7 @@ class PlatformApi:
         return {"user": user, "renewed": {kind.code: newer for kind, newer in renewed.items()}}
 
     def forget_user(self, user: str, tenant: Tenant) -> None:
-        """Delete a user."""
+        """Delete a user: the same person will be a new user from then on."""
         self._platform.delete(tenant, _user(user))
 
     def exposure(self, tenant: Tenant) -> list[dict[str, Any]]:

@@ -212,7 +212,7 @@ class Documents:
                 )
         if not last and not status.docmdp_ok:
             raise VerificationFailed(
-                Finding.TAMPERED, "a change after an earlier signature is not one that the signature allows"
+                Finding.TAMPERED, "the file was changed after an earlier signature in a way that it does not allow"
             )
         return holder
 

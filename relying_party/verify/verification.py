@@ -102,10 +102,11 @@ class Verifier:
         if revocation is None:
             return good
         finding = Finding.HELD if revocation.reason is Reason.CERTIFICATE_HOLD else Finding.REVOKED
+        state = "on hold" if finding is Finding.HELD else "revoked"
         since = replace(good, since=revocation.at, reason=revocation.reason)
         if revocation.at > at:
-            return replace(since, detail=f"the certificate was {finding.value} later, at {revocation.at}")
-        detail = f"{finding.value} since {revocation.at}: {revocation.reason.asn1_name}"
+            return replace(since, detail=f"the certificate was {state} later, from {revocation.at}")
+        detail = f"{state} since {revocation.at}: {revocation.reason.asn1_name}"
         return replace(since, outcome=Outcome.BAD, finding=finding, detail=detail)
 
     def _status(self, certificate: HolderCertificate, anchor: Anchor, at: datetime) -> RevocationStatus:
