@@ -129,7 +129,13 @@ def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progre
     return [
         at_least("APDU round trip through pcscd", "ms", ours, stock, same_card, stock / ours, GOAL_OVER_VICC),
         at_most(
-            "APDU round trip over the floor", "ms", ours, floor, "echo in C, same pcscd", ours / floor, GOAL_OVER_ECHO
+            "APDU round trip over an echo card",
+            "ms",
+            ours,
+            floor,
+            "echo in C, same pcscd",
+            ours / floor,
+            GOAL_OVER_ECHO,
         ),
         at_most(
             "signature through pcscd",

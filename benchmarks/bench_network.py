@@ -100,7 +100,7 @@ def _decisions(size: NetworkSize) -> Measure:
     for purpose in purposes[: size.conversions // 100]:
         next(row for row in rows if row.purpose == purpose)
     search = (time.perf_counter() - begun) / (size.conversions // 100) * 1e6
-    return at_most("a decision by the rules", "us", microseconds, 5, f"the goal; a search takes {search:.1f} us",
+    return at_most("decision by the rules", "us", microseconds, 5, f"the goal; a search takes {search:.1f} us",
                    microseconds / 5, 1)  # fmt: skip
 
 
@@ -152,13 +152,13 @@ def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[M
     at_core = sum(path.stat().st_size for path in stores.glob("provision_core.sqlite*"))
     name = f"{size.residents:,} residents' codes for {size.bodies} bodies"
     yield at_most(name, "s", seconds, 300, "the goal", seconds / 300, 1)
-    yield at_most(f"{name}: persons entered", "s", persons, seconds, "all of it", persons / seconds, 1)
+    yield at_most(f"{name}: entering the persons", "s", persons, seconds, "the whole run", persons / seconds, 1)
     per_body = sum(sizes) / len(sizes) / size.residents
-    yield at_most("stored at a body, to a resident", "bytes", per_body, 16, "the code alone", per_body / 16, 12)
+    yield at_most("stored at a body, per resident", "bytes", per_body, 16, "the code alone", per_body / 16, 12)
     per_core = at_core / size.residents
-    yield at_most("stored at the core, to a resident", "bytes", per_core, 18, "both numbers alone", per_core / 18, 12)
+    yield at_most("stored at the core, per resident", "bytes", per_core, 18, "both numbers alone", per_core / 18, 12)
     cost = seconds / size.residents / size.bodies * 1e6
-    yield at_most("a code issued and stored", "us", cost, 6, "the goal, a code at a time", cost / 6, 1)
+    yield at_most("a code issued and stored", "us", cost, 6, "the goal for one code", cost / 6, 1)
 
 
 def _issue(directory: Path, body: str, place: int, residents: int) -> int:

@@ -61,7 +61,7 @@ def measure_ocsp(directory: Path, keys: SharedKeySource, size: WorldSize, progre
     yield at_least("OCSP over HTTP", "1/s", ours.rate, peer.rate, name, ours.rate / peer.rate, 2)
     yield at_most("OCSP over HTTP, p99", "ms", ours.p99, 50, "the goal", ours.p99 / 50, 1)
     yield at_least(
-        "OCSP over HTTP, each with a nonce of its own", "1/s", ours_fresh.rate, peer_fresh.rate, name,
+        "OCSP over HTTP, with nonces", "1/s", ours_fresh.rate, peer_fresh.rate, name,
         ours_fresh.rate / peer_fresh.rate, 1,
     )  # fmt: skip
     with server() as url:

@@ -70,8 +70,8 @@ def _one_list(directory: Path, keys: SharedKeySource, size: WorldSize, progress:
     peer = _openssl_list(directory, count)
     what = f"list of {count:,} entries"
     name = "openssl ca -gencrl over the same entries"
-    yield at_least(f"{what}, whole from the store", "s", whole, peer, name, peer / whole, 8)
-    yield at_least(f"{what}, a day's changes applied", "s", daily, peer, name, peer / daily, 20)
+    yield at_least(f"{what}, built from the store", "s", whole, peer, name, peer / whole, 8)
+    yield at_least(f"{what}, updated by a day's changes", "s", daily, peer, name, peer / daily, 20)
     peak = max(memory, memory_daily)
     yield at_most(f"{what}, memory", "MB", peak, 500, "the goal", peak / 500, 1)
 
@@ -86,7 +86,7 @@ def _nightly(directory: Path, keys: SharedKeySource, size: WorldSize, progress: 
         for kind in CertificateType:
             _fill(Authority(world, kind), count // 2, places, lists=True)
         world.close()
-        progress(f"{count:,} revocations: every list whole from the store")
+        progress(f"{count:,} revocations: building every list from the store")
         whole, _ = _in_a_process(_publish, home)
         world = new_world(home, keys)
         for kind in CertificateType:
@@ -99,9 +99,9 @@ def _nightly(directory: Path, keys: SharedKeySource, size: WorldSize, progress: 
     whole, nightly = seconds[size.revocations]
     what = f"{2 * len(places):,} partitions, {size.revocations:,} revocations"
     yield at_most(f"{what}: nightly batch", "s", nightly, 60, "the goal", nightly / 60, 1)
-    yield at_most(f"{what}: every list whole", "s", whole, 60, "the goal", whole / 60, 1)
+    yield at_most(f"{what}: every list built from the store", "s", whole, 60, "the goal", whole / 60, 1)
     tenfold = seconds[size.revocations // 10][1] * 10
-    yield at_most(f"{what}: cost linear", "s", nightly, tenfold, "ten times that of a tenth", nightly / tenfold, 1)
+    yield at_most(f"{what}: linear cost", "s", nightly, tenfold, "ten times a tenth's", nightly / tenfold, 1)
 
 
 def _fill(authority: Authority, count: int, places: list[Any], *, lists: bool) -> None:
@@ -216,11 +216,11 @@ def _issuance(directory: Path, keys: SharedKeySource, size: WorldSize, progress:
     bare = (bare + _bare_rate(500)) / 2
     institutions.world.close()
     yield at_least(
-        "certificates issued, committed by hundreds",
+        "certificates issued, 100 per commit",
         "1/s",
         rate,
         bare,
-        "bare RSA-2048 signatures of a core",
+        "bare RSA-2048 signatures on one core",
         rate / bare,
         0.5,
     )

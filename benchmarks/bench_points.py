@@ -75,7 +75,7 @@ def _taps(directory: Path, size: PointsSize, progress: Progress) -> Iterator[Mea
     yield at_most("tap to receipt, once pcscd has seen the card", "ms", noticed, 150, "the goal", noticed / 150, 1)
     # A reader that reports card events is quicker; a virtual one is polled.
     name = "tap to receipt, from the card in the field"
-    yield at_most(name, "ms", ms, _POLL_MS, "pcscd asks virtual readers this often", ms / _POLL_MS, 1.5)
+    yield at_most(name, "ms", ms, _POLL_MS, "pcscd's polling interval", ms / _POLL_MS, 1.5)
 
 
 def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: Progress) -> Iterator[Measure]:
@@ -101,15 +101,13 @@ def _centre(directory: Path, keys: SharedKeySource, size: PointsSize, progress: 
             seconds = _catch_up(world, port, size)
         row_bytes = _row_bytes(centre)
         world.close()
-    what = f"records taken in from {size.tills} tills, batches of {size.batch}"
+    what = f"records accepted from {size.tills} tills, batches of {size.batch}"
     yield at_least(what, "1/s", empty, 5000, "the goal", empty / 5000, 1)
     yield at_least(f"{what}, {rows:,} rows in the ledger", "1/s", full, 5000, "the goal", full / 5000, 1)
-    yield at_least("the same, linear", "1/s", full, empty, "an empty ledger", full / empty, 0.8)
-    yield at_least(
-        what, "1/s", empty, single, "the same client, an insert and a commit to each record", empty / single, 3
-    )
-    yield at_least(what, "1/s", empty, bare, "batches too, a commit to each row, nothing checked", empty / bare, 0)
-    yield at_most(f"{size.backlog:,} records of one till brought", "s", seconds, 10, "the goal", seconds / 10, 1)
+    yield at_least("records accepted, linear", "1/s", full, empty, "an empty ledger", full / empty, 0.8)
+    yield at_least(what, "1/s", empty, single, "the same client, an insert and a commit per record", empty / single, 3)
+    yield at_least(what, "1/s", empty, bare, "batches, a commit per row, nothing verified", empty / bare, 0)
+    yield at_most(f"{size.backlog:,} records sent by one till", "s", seconds, 10, "the goal", seconds / 10, 1)
     yield from _on_paper(min(empty, full), row_bytes)
 
 
@@ -117,7 +115,7 @@ def _on_paper(rate: float, row_bytes: float) -> Iterator[Measure]:
     """Extrapolate the measurements to a nation's records in the busiest hour of the simulated day."""
     wanted = NATION * BUSIEST_HOUR / 3600
     machines = wanted / rate
-    name = f"on paper: {NATION:,} records a day"
+    name = f"extrapolated: {NATION:,} records a day"
     yield at_most(f"{name}, the busiest hour", "1/s", wanted, rate, "this machine", machines, 1000)
     size = NATION * row_bytes / 1e9
     yield at_most(f"{name}, ledger and indexes", "GB/day", size, 1000, "a terabyte", size / 1000, 1)

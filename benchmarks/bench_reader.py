@@ -108,7 +108,7 @@ def _checking(reader: str) -> Measure:
     report = run_checks(reader, CardPins("1234", "ABC123"))
     if not report.good:
         raise StepFailed("the emulated card does not pass its own check")
-    name = f"reader check, all {len(report.results)} of it"
+    name = f"reader check, all {len(report.results)} checks"
     ratio = report.seconds / GOAL_CHECK_SECONDS
     return at_most(name, "s", report.seconds, GOAL_CHECK_SECONDS, "the goal", ratio, 1)
 
@@ -145,13 +145,13 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
         watching.join()
     rate = sent / _FLOOD_SECONDS
     lag = sorted(lags)[int(len(lags) * 0.99)]
-    name = f"console behind {rate:,.0f} APDUs/s, 99 of 100"
+    name = f"console delay at {rate:,.0f} APDUs/s, p99"
     left_out = f"the goal; {seen[1]} of {seen[0] + seen[1]} lines left out"
     offered = "APDUs sent while the console follows"
     return [
         at_least(offered, "1/s", rate, GOAL_APDUS_PER_SECOND, "the goal", rate / GOAL_APDUS_PER_SECOND, 0.98),
         at_most(name, "s", lag, GOAL_LAG_SECONDS, left_out, lag / GOAL_LAG_SECONDS, 1),
-        at_most("console's growth meanwhile", "MB", growth, GOAL_GROWTH_MB, "the goal", growth / GOAL_GROWTH_MB, 1),
+        at_most("console's memory growth", "MB", growth, GOAL_GROWTH_MB, "the goal", growth / GOAL_GROWTH_MB, 1),
     ]
 
 

@@ -61,9 +61,9 @@ def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, pr
     seconds, after = _event_to_answer(institutions)
     grid = GRID.total_seconds()
     yield at_most(
-        "a move to its OCSP answer, in the world's time", "s", after, grid, "one step of the grid", after / grid, 1
+        "move to OCSP response, in the world's time", "s", after, grid, "the refresh interval", after / grid, 1
     )
-    yield at_most("a move to its OCSP answer, work in between", "s", seconds, 1, "a second", seconds, 1)
+    yield at_most("move to OCSP response, processing time", "s", seconds, 1, "a second", seconds, 1)
     for closing in (small, institutions):
         closing.world.close()
 

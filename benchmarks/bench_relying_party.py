@@ -104,8 +104,8 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pr
     progress("the same by pyhanko-certvalidator alone")
     peer = _unassisted(institutions, responses[: max(1, size.logins // 10)])
     institutions.world.close()
-    yield at_least("verdicts on logins, a core", "1/s", rate, 2000, "the goal", rate / 2000, 1)
-    yield at_least("verdicts on logins, a core", "1/s", rate, peer, "pyhanko-certvalidator alone", rate / peer, 5)
+    yield at_least("verdicts on logins, one core", "1/s", rate, 2000, "the goal", rate / 2000, 1)
+    yield at_least("verdicts on logins, one core", "1/s", rate, peer, "pyhanko-certvalidator alone", rate / peer, 5)
 
 
 def _issued(institutions: Institutions, request: bytes, count: int) -> list[bytes]:
@@ -253,4 +253,4 @@ def _browser(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pro
             end()
         institutions.world.close()
     seconds = median(taken)
-    yield at_most("login in the browser, beyond typing", "s", seconds, 1, "the goal", seconds, 1)
+    yield at_most("login in the browser, without typing", "s", seconds, 1, "the goal", seconds, 1)

@@ -45,13 +45,13 @@ def measure(progress: Progress = lambda _: None, size: TrackingSize | None = Non
         directory = Path(name)
         progress(f"{size.residents:,} residents over ten years")
         made, laboratory = _populated(directory / "first", size.residents)
-        measures = [at_most(f"{size.residents:,} residents over ten years made", "s", made, 600, "the goal",
+        measures = [at_most(f"generating {size.residents:,} residents over ten years", "s", made, 600, "the goal",
                          made / 600, 1)]  # fmt: skip
         progress("linkage")
         joined, uses, links = _joined(laboratory, directory)
         measures.append(at_most(f"exact joins over {uses:,} uses", "s", joined, 120, "the goal", joined / 120, 1))
         sets = _sets(laboratory, directory)
-        measures.append(at_most("unicity and anonymity sets on the same", "s", sets, 300, "the goal", sets / 300, 1))
+        measures.append(at_most("unicity and anonymity sets", "s", sets, 300, "the goal", sets / 300, 1))
         memory = peak_megabytes()
         measures.append(at_most("memory", "MB", memory, 8_000, "the goal", memory / 8_000, 1))
         progress("the same join in pandas")
@@ -73,13 +73,13 @@ def _next_power(directory: Path, size: TrackingSize, made: float, joined: float)
     nation = seconds * NATION / size.next_power / 3600
     linked = wide * NATION / size.next_power / 3600
     return [
-        at_most(f"{size.next_power:,} residents made, linear", "s", seconds, made * times, "that many times the first",
-                seconds / (made * times), 1.5),
-        at_most(f"exact joins over {uses:,} uses, linear", "s", wide, joined * times, "that many times the first",
+        at_most(f"generating {size.next_power:,} residents, linear", "s", seconds, made * times,
+                f"{times:g} times the first", seconds / (made * times), 1.5),
+        at_most(f"exact joins over {uses:,} uses, linear", "s", wide, joined * times, f"{times:g} times the first",
                 wide / (joined * times), 3),
-        at_most("memory, there", "MB", memory, 8_000, "the same goal", memory / 8_000, 1),
-        at_most(f"on paper: {NATION:,} people made", "h", nation, 24, "a day on this machine", nation / 24, 1),
-        at_most(f"on paper: {NATION:,} people joined", "h", linked, 24, "a day on this machine", linked / 24, 1),
+        at_most(f"memory, {size.next_power:,} residents", "MB", memory, 8_000, "the same goal", memory / 8_000, 1),
+        at_most(f"extrapolated: generating {NATION:,} people", "h", nation, 24, "a day on one machine", nation / 24, 1),
+        at_most(f"extrapolated: joining {NATION:,} people", "h", linked, 24, "a day on one machine", linked / 24, 1),
     ]  # fmt: skip
 
 

@@ -204,7 +204,7 @@ class Authority:
         for name, digest, certificate in connection.execute(query):
             if digest != requests[name].digest:
                 raise RequestConflict(
-                    f"request {name} was already answered for another key or person; use a new identifier"
+                    f"request {name} was answered for another key or another person; use a new key or identifier"
                 )
             answered[name] = bytes(certificate)
         return answered
