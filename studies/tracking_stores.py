@@ -93,7 +93,11 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         network.core.records, linkage,
     )  # fmt: skip
     portal.open()
-    mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityService(world, linkage), Platform(world, linkage)
+    mykey, eligibility, tenants = (
+        MyKeyPlatform(world, linkage),
+        EligibilityService(world, linkage),
+        Platform(world, linkage),
+    )
     for tenant in ("library", TENANT):
         tenants.add_tenant(tenant)
     till = enrol_till(world, "rice-shop", "till-1")
@@ -103,8 +107,8 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         serial = _serial(verdict)
         portal.set_up(serial)
         mykey.register(verdict)
-        desk.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
-        desk.tie(verdict, f"06-{place}")
+        eligibility.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
+        eligibility.tie(verdict, f"06-{place}")
         mykey.enrol(verdict, "library", f"L-0000{place}")
         till.sell(_FEAST, CardReading(serial))
         assert verdict.certificate is not None
