@@ -28,7 +28,7 @@ _FIRST, _DAYS = date(1925, 1, 1), 34_000
 def crowd(seed: str, count: int) -> dict[str, Attributes]:
     """The attributes of `count` made-up people, by identifier."""
     chance = stream(seed, "matching", "people")
-    return {f"p{place}": _somebody(chance) for place in range(count)}
+    return {f"p{place}": _person(chance) for place in range(count)}
 
 
 def matched(seed: str, count: int, failing: float, work_list: Path | None = None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _write(path: Path, records: dict[str, MatchRecord], work: dict[str, int]) ->
             writer.writerow((number, person.name, person.kana, person.birth, person.sex, person.address, candidates))
 
 
-def _somebody(chance: Random) -> Attributes:
+def _person(chance: Random) -> Attributes:
     (family, family_kana), (given, given_kana) = chance.choice(_FAMILIES), chance.choice(_GIVEN)
     birth = _FIRST + timedelta(days=chance.randrange(_DAYS))
     place = f"{chance.randrange(1, 9)}丁目{chance.randrange(1, 40)}番{chance.randrange(1, 30)}号"

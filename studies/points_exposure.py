@@ -31,16 +31,16 @@ def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     till = open_till(world, parts[0], parts[1])
     printed = till.receipt(receipt)
     record = next((record for _, _, record in till.records() if receipt in (record.receipt, record.of)), None)
-    found: dict[str, dict[str, Any]] = {
+    facts: dict[str, dict[str, Any]] = {
         SHOP.label: {"goods": ", ".join(name for name, *_ in printed.lines), "yen": printed.total,
                "the card's code": record.reading if record else "none: no card was shown"},
     }  # fmt: skip
     centre = centre_of(world)
     refunds = Refunds(centre)
-    found[CENTRE.label] = centre.posting_of(record.till, record.number) if record else {}
-    code = str(found[CENTRE.label].get("account code", ""))
+    facts[CENTRE.label] = centre.posting_of(record.till, record.number) if record else {}
+    code = str(facts[CENTRE.label].get("account code", ""))
     person = refunds.holder(code)
-    found[REFUND_PORTAL.label] = {} if person is None else {
+    facts[REFUND_PORTAL.label] = {} if person is None else {
         "person": person, "name": refunds.name(person),
         "codes that are known to be that person's": len(refunds.codes(person)),
         "bank accounts": ", ".join(sorted({f"{one.account.bank}-{one.account.branch}-{one.account.number}"
@@ -48,13 +48,13 @@ def exposure(world: World, receipt: str) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     known = [row for row in Platform(world, NoLinkage()).exposure(TENANT) if row["identifier"] == person]
     serials = {(row["kind"], row["serial"]) for row in known}
-    found[PLATFORM.label] = {} if not known else {
+    facts[PLATFORM.label] = {} if not known else {
         "person": person, "serial numbers": ", ".join(f"{kind} {serial:X}" for kind, serial in sorted(serials)),
     }  # fmt: skip
-    asked = [query for query, _ in Callers(world).queries() if query.serial in {serial for _, serial in serials}]
-    found[AUTHORITY.label] = {} if not asked else {
-        "questions about these serial numbers": len(asked),
-        "asked by": ", ".join(sorted({query.caller for query in asked})),
+    queries = [query for query, _ in Callers(world).queries() if query.serial in {serial for _, serial in serials}]
+    facts[AUTHORITY.label] = {} if not queries else {
+        "questions about these serial numbers": len(queries),
+        "asked by": ", ".join(sorted({query.caller for query in queries})),
     }  # fmt: skip
-    found[CORE.label] = {}
-    return found
+    facts[CORE.label] = {}
+    return facts

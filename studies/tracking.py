@@ -117,18 +117,18 @@ def rule_errors() -> tuple[int, int]:
 
 
 def _claims(
-    found: Examination, exposure: dict[str, Any], rulings: dict[str, list[str]], balance: Balance
+    examination: Examination, exposure: dict[str, Any], rulings: dict[str, list[str]], balance: Balance
 ) -> Iterator[Claim]:  # fmt: skip
     wrong, tried = rule_errors()
     yield Claim("rules", "1. Rules: wrong decisions (X17)", f"{wrong} of {tried}", "studies/tracking.py: rule_errors")
     chosen = ("raw-serial", "plain-hash", "keyed-pairwise", "sector-bpk", "restricted-chip-key")
-    rows = [found.comparison(measure) for measure in chosen]
+    rows = [examination.comparison(measure) for measure in chosen]
     yield Claim(
         "linked-services", "2. Recall of links between services, on one stream of uses (X1)",
         "; ".join(f"{row.measure.name}: {_digits(row.linkage.recall)}" for row in rows),
         "tracking_lab/metrics.py: pairwise",
     )  # fmt: skip
-    renewals = found.threat("T5")
+    renewals = examination.threat("T5")
     chain, equal, timing = (
         _digits(renewals.share(name)) for name in ("chain", "equality", "timing-and-attributes")
     )  # fmt: skip
@@ -137,7 +137,7 @@ def _claims(
         f"with: {chain}; without: {equal}; by timing and year of birth: {timing}", "tracking_lab/threats.py: T5",
     )  # fmt: skip
     coalitions = "; ".join(
-        f"{row.measure.name}: {' or '.join(map(str, row.coalitions)) or 'none'}" for row in found.comparisons
+        f"{row.measure.name}: {' or '.join(map(str, row.coalitions)) or 'none'}" for row in examination.comparisons
     )
     yield Claim("coalitions", "4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py")
     yield Claim(
@@ -153,7 +153,7 @@ def _claims(
         f"{balance.granted:,} points granted, {balance.found:,} in the ledger, {len(balance.waiting)} late, "
         f"balance {'good' if balance.good else 'BROKEN'}", "kazashi points simulate",
     )  # fmt: skip
-    match = matched(found.plan.seed, 2_000, 0.2)
+    match = matched(examination.plan.seed, 2_000, 0.2)
     yield Claim(
         "first-matching", "8. First matching at 20 % failure (X18)",
         f"exact fails {match['exact match fails']:.3f}; matcher precision {match['matcher precision']:.3f}, "

@@ -93,7 +93,11 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         network.core.records, linkage,
     )  # fmt: skip
     portal.open()
-    mykey, desk, tenants = MyKeyPlatform(world, linkage), EligibilityService(world, linkage), Platform(world, linkage)
+    mykey, eligibility, tenants = (
+        MyKeyPlatform(world, linkage),
+        EligibilityService(world, linkage),
+        Platform(world, linkage),
+    )
     for tenant in ("library", TENANT):
         tenants.add_tenant(tenant)
     till = enrol_till(world, "rice-shop", "till-1")
@@ -103,8 +107,8 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         serial = _serial(verdict)
         portal.set_up(serial)
         mykey.register(verdict)
-        desk.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
-        desk.tie(verdict, f"06-{place}")
+        eligibility.insure(Insurance(f"06-{place}", "架空健康保険組合", date(2020, 4, 1), None))
+        eligibility.tie(verdict, f"06-{place}")
         mykey.enrol(verdict, "library", f"L-0000{place}")
         till.sell(_FEAST, CardReading(serial))
         assert verdict.certificate is not None
@@ -284,23 +288,30 @@ def _serial(verdict: Verdict) -> int:
     return verdict.certificate.serial
 
 
-def told(found: Exposure) -> dict[str, Any]:
+def told(exposure: Exposure) -> dict[str, Any]:
     """The exposure for JSON: `actors`, `handles`, `cells` by "actor | handle", `ways` (the shortest path from each
     handle of an actor that is not an issuer to each target) and `widest`, the actor with the most kinds of handles."""
     ways = []
     issuers = {actor.owner.name for actor in actors.ACTORS if actor.owner.issues}
-    for actor in (name for name in found.actors if name not in issuers):
-        for handle in (handle for who, handle in sorted(found.held) if who == actor):
+    for actor in (name for name in exposure.actors if name not in issuers):
+        for handle in (handle for who, handle in sorted(exposure.held) if who == actor):
             for target in (target for target in TARGETS if target != handle):
-                steps = found.path(handle, target)
+                steps = exposure.path(handle, target)
                 ways.append({"actor": actor, "handle": handle, "target": target, "steps": [
                     f"{step.actor}: {step.source} -> {step.target} ({step.table})" for step in steps
                 ]})  # fmt: skip
     cells = {
         f"{actor} | {handle}": {
             "level": "at use" if witness.at_use else
-            "can convert" if any((actor, handle, other) in found.conversions for other in found.handles) else "stored",
+            "can convert" if any((actor, handle, other) in exposure.conversions for other in exposure.handles)
+            else "stored",
             "witness": f"{witness.table}, {witness.column}", "rows": witness.rows,
-        } for (actor, handle), witness in sorted(found.held.items())
+        } for (actor, handle), witness in sorted(exposure.held.items())
     }  # fmt: skip
-    return {"actors": found.actors, "handles": found.handles, "cells": cells, "ways": ways, "widest": found.widest()}
+    return {
+        "actors": exposure.actors,
+        "handles": exposure.handles,
+        "cells": cells,
+        "ways": ways,
+        "widest": exposure.widest(),
+    }

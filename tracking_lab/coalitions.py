@@ -88,12 +88,12 @@ def _counted(table: Mapping[tuple[int, int], tuple[int, int]], services: Iterabl
 
 
 def _grouped(
-    found: list[frozenset[str]], names: Mapping[str, int], held: pl.DataFrame, pairs: set[tuple[int, int]]
+    sets: list[frozenset[str]], names: Mapping[str, int], held: pl.DataFrame, pairs: set[tuple[int, int]]
 ) -> list[Coalition]:  # fmt: skip
     """The coalitions, with those that differ only in their services described as one."""
     sector = dict(held.select("service", "sector").unique().rows())
     groups: dict[tuple[int, tuple[str, ...]], list[tuple[int, ...]]] = {}
-    for who in found:
+    for who in sets:
         services = tuple(sorted(names[name] for name in who if name in names))
         groups.setdefault((len(services), tuple(sorted(who - names.keys()))), []).append(services)
     merged = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]

@@ -31,19 +31,19 @@ Curve = list[tuple[float, float]]
 Bars = list[tuple[str, tuple[float, float]]]
 
 
-def as_json(found: dict[str, Any]) -> str:
+def as_json(document: dict[str, Any]) -> str:
     """The document of an examination (`as_dict`) as JSON, with sorted keys."""
-    return json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True, default=str) + "\n"
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True, default=str) + "\n"
 
 
-def as_csv(found: dict[str, Any]) -> str:
+def as_csv(document: dict[str, Any]) -> str:
     """The comparison of countermeasures as CSV, one line per countermeasure. For imported logs, one line per result of
     a threat run."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    if "countermeasures" not in found:
+    if "countermeasures" not in document:
         writer.writerow(("run", "who", "result", "value"))
-        for run in found["threats"]:
+        for run in document["threats"]:
             for label, value in run["results"].items():
                 writer.writerow((run["run"], run["who"], label, value["value"] if isinstance(value, dict) else value))
         return output.getvalue()
@@ -51,7 +51,7 @@ def as_csv(found: dict[str, Any]) -> str:
         "countermeasure", "recall", "recall low", "recall high", "precision", "renewals kept", "completeness",
         "days to link", "seen by the authority", "false merges", "smallest coalitions", "cost",
     ))  # fmt: skip
-    for row in found["countermeasures"]:
+    for row in document["countermeasures"]:
         writer.writerow((
             row["name"], row["recall"]["value"], row["recall"]["low"], row["recall"]["high"], row["precision"]["value"],
             row["renewals kept"]["value"], row["completeness"], row["days to link"],
@@ -61,18 +61,18 @@ def as_csv(found: dict[str, Any]) -> str:
     return output.getvalue()
 
 
-def as_html(found: dict[str, Any]) -> str:
+def as_html(document: dict[str, Any]) -> str:
     """The document of an examination (`as_dict`) as one self-contained HTML page."""
-    chapters = [(name, title) for name, (title, needs) in _CHAPTERS.items() if found.get(needs)]
-    measured = found.get("countermeasures", [])
+    chapters = [(name, title) for name, (title, needs) in _CHAPTERS.items() if document.get(needs)]
+    measured = document.get("countermeasures", [])
     coalitions = [(row["name"], row["smallest coalitions"]) for row in measured]
     return environment("kazashi.tracking_lab").get_template("report.html").render(
-        found=found, chapters=chapters, bars_of_countermeasures=_bars_of_countermeasures(measured),
-        bars_of_anonymity=_bars_of_anonymity(found.get("anonymity", [])), coalitions=coalitions,
+        document=document, chapters=chapters, bars_of_countermeasures=_bars_of_countermeasures(measured),
+        bars_of_anonymity=_bars_of_anonymity(document.get("anonymity", [])), coalitions=coalitions,
         actors=sorted({actor for _, sets in coalitions for together in sets for actor in together.split(" + ")}),
-        curves_of_years=_curves_of_years(found.get("years", [])),
-        curves_of_unicity=_curves_of_unicity(found.get("unicity", [])),
-        shortest_way=_shortest_way(found.get("exposure", {"ways": []})["ways"]),
+        curves_of_years=_curves_of_years(document.get("years", [])),
+        curves_of_unicity=_curves_of_unicity(document.get("unicity", [])),
+        shortest_way=_shortest_way(document.get("exposure", {"ways": []})["ways"]),
     )  # fmt: skip
 
 
