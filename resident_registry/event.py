@@ -237,8 +237,8 @@ class NameChange(Event):
     code = "name-change"
     japanese = "氏名の変更"
     about = (
-        "A new name (氏名の変更), by marriage for example, or a common name (通称) or former surname (旧氏). "
-        "`-` removes one of the latter two."
+        "A new name (氏名の変更), for example by marriage. It can also be a common name (通称) or a former surname "
+        "(旧氏); `-` removes one of these two."
     )
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
@@ -303,7 +303,7 @@ class CharacterCorrection(Event):
 class Furigana(Event):
     code = "furigana"
     japanese = "振り仮名"
-    about = "The reading of the name (振り仮名) is entered or corrected."
+    about = "A new or corrected reading of the name (振り仮名)."
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
@@ -463,7 +463,7 @@ class Renewal(Event):
 class StayExtension(Event):
     code = "stay"
     japanese = "在留期間更新"
-    about = "The period of stay of a foreign resident is extended (在留期間更新)."
+    about = "A foreign resident's stay is extended (在留期間更新)."
     channel = Channel.PAPER
 
     until: date = _note("the new last day")
