@@ -396,7 +396,8 @@ class NumberChange(Event):
     code = "number-change"
     japanese = "個人番号の変更請求"
     about = (
-        "A new individual number (個人番号の変更請求), requested because the old one leaked. The card is made again."
+        "A new individual number (個人番号の変更請求). It is requested because the old one leaked. "
+        "The card is made again."
     )
 
     def _after(self, resident: Resident, day: date) -> Resident:
