@@ -63,7 +63,7 @@ def test_invalid_residents_are_rejected(town: Program, arguments: tuple[str, ...
 
 
 def test_existing_and_unborn_residents_are_refused(town: Program) -> None:
-    assert "'taro' already" in town.error("event-refused", 1, "registry", "add", "taro", *SOMEBODY)
+    assert "'taro' is already taken" in town.error("event-refused", 1, "registry", "add", "taro", *SOMEBODY)
     town.error("event-refused", 1, "registry", "add", "baby", *SOMEBODY, "--birth", "2026-11-25")
     town.error("no-such-resident", 2, "registry", "add", "stranger")
     town.run("registry", "add", "x", "--sex", "7", expect=2)

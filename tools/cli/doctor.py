@@ -38,6 +38,7 @@ _OPTIONAL_PROGRAMS = {
     "tshark": ("tshark", "the tests, and packet captures"),
     "java": ("default-jdk-headless", "the examples"),
     "node": ("nodejs", "the examples"),
+    "go": ("golang-go", "the examples"),
     "ldapsearch": ("ldap-utils", "kazashi verify --lists ldap://..."),
 }
 """Programs that only some commands need: the Debian package, and what needs it."""
