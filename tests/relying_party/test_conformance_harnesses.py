@@ -38,7 +38,7 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     environment = {**os.environ, "GOFLAGS": "-buildvcs=false"}
     done = subprocess.run(
         ["go", "build", "-o", str(program), "."], cwd=EXAMPLES / "go", env=environment, capture_output=True, text=True,
-        check=False, timeout=5 * LIMIT,
+        check=False, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [str(program)]
