@@ -289,10 +289,10 @@ def test_internal_authenticate_uses_the_certified_key(hanako: CardContents) -> N
     chip = Chip(install(hanako))
     chip.power_on()
     chip.transmit(select(common_card.AID))
-    answer = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
+    response = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
     certificate, _ = parse(Tlv(0x7F21, hanako[card_manager.AID].objects[card_manager.CARD_CERTIFICATE], 3).encode())
     key = rsa_key(certificate.children()[0].value[32:])
-    assert verified(key, answer[:-2], b"\1\2\3\4")
+    assert verified(key, response[:-2], b"\1\2\3\4")
 
 
 SIGNATURES = {
@@ -313,17 +313,17 @@ def test_signed_data_for_each_p1(hanako: CardContents, way: int) -> None:
     chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"1234"))
     message = b"kazashi"
     data = sha256(message).digest() if way in (2, 4) else message
-    answer = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")
-    assert answer[-2:] == b"\x90\x00"
+    response = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")
+    assert response[-2:] == b"\x90\x00"
     private = hanako[jpki.AID].key(jpki.AUTHENTICATION_KEY)
     assert private is not None
     key = private.public_numbers.public_key()
     match way:
         case 0:
-            assert recovered(key, answer[:-2]) == message
+            assert recovered(key, response[:-2]) == message
         case 1:
-            assert recovered(key, answer[:-2]) == sha256(message).digest()
+            assert recovered(key, response[:-2]) == sha256(message).digest()
         case 2 | 3:
-            key.verify(answer[:-2], message, padding.PKCS1v15(), hashes.SHA256())
+            key.verify(response[:-2], message, padding.PKCS1v15(), hashes.SHA256())
         case _:
-            key.verify(answer[:-2], message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+            key.verify(response[:-2], message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())

@@ -103,21 +103,21 @@ class CardAgainstModel(RuleBasedStateMachine):
         self.read(short)
 
     def read(self, short: int | None) -> None:
-        answer = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
+        response = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
         if short is not None:
             if not self.exists(short):
-                assert answer == "6A82"
+                assert response == "6A82"
                 return
             self.file = short
         if self.file is None:
-            assert answer == "6986"
+            assert response == "6986"
         elif self.file not in READABLE[self.application]:
-            assert answer == "6981"
+            assert response == "6981"
         else:
             opens = READABLE[self.application][self.file]
             allowed = opens is None or bool(opens & self.verified)
-            assert answer[-4:] == ("9000" if allowed else "6982")
-            assert len(answer) > 4 if allowed else len(answer) == 4
+            assert response[-4:] == ("9000" if allowed else "6982")
+            assert len(response) > 4 if allowed else len(response) == 4
 
     @rule(how=st.sampled_from(["right", "right", "wrong", "empty"]), pick=st.integers(0, 7), by_short=st.booleans())
     def verify(self, how: str, pick: int, by_short: bool) -> None:
@@ -132,17 +132,17 @@ class CardAgainstModel(RuleBasedStateMachine):
             assert self.ask(f"002000{p2}") == f"63C{self.tries[key]:X}"
             return
         value = self.pins[key] if how == "right" else "!" * len(self.pins[key])
-        answer = self.ask(f"002000{p2}{len(value):02X}{value.encode().hex()}")
+        response = self.ask(f"002000{p2}{len(value):02X}{value.encode().hex()}")
         if self.tries[key] == 0:
-            assert answer == "6984"
+            assert response == "6984"
         elif how == "right":
-            assert answer == "9000"
+            assert response == "9000"
             self.tries[key] = PINS[key]
             self.verified.add(key[1])
         else:
             self.tries[key] -= 1
             self.verified.discard(key[1])
-            assert answer == f"63C{self.tries[key]:X}"
+            assert response == f"63C{self.tries[key]:X}"
             self.check_all_access()
 
     @rule()
@@ -160,12 +160,12 @@ class CardAgainstModel(RuleBasedStateMachine):
             return
         command, length = CHANGEABLE[key]
         value = f"{number:0{length}d}"
-        answer = self.ask(f"{command}{length:02X}{value.encode().hex()}")
+        response = self.ask(f"{command}{length:02X}{value.encode().hex()}")
         if key[1] in self.verified:
-            assert answer == "9000"
+            assert response == "9000"
             self.pins[key], self.tries[key] = value, PINS[key]
         else:
-            assert answer == "6982"
+            assert response == "6982"
 
     @rule(fid=st.sampled_from([0x13, 0x17, 0x1A]))
     def sign_with(self, fid: int) -> None:
@@ -175,11 +175,11 @@ class CardAgainstModel(RuleBasedStateMachine):
         keys = SIGNING.get(self.application, {})
         if fid not in keys:
             return
-        answer = self.ask(f"802A00{0x80 | fid:02X}01AA00")
+        response = self.ask(f"802A00{0x80 | fid:02X}01AA00")
         self.file = fid
         needs = keys[fid]
         allowed = needs is None or bool(needs & self.verified)
-        assert (len(answer) == 2 * 258) if allowed else (answer == "6982")
+        assert (len(response) == 2 * 258) if allowed else (response == "6982")
 
     @rule()
     def reset(self) -> None:

@@ -105,9 +105,9 @@ READING = {
 
 @pytest.mark.parametrize("command", READING)
 def test_length_of_read_data(chip: Chip, command: str) -> None:
-    answer = ask(chip, JPKI, "00A4020C02000A", command)
-    assert answer.endswith("9000")
-    assert len(answer) // 2 - 2 == READING[command]
+    response = ask(chip, JPKI, "00A4020C02000A", command)
+    assert response.endswith("9000")
+    assert len(response) // 2 - 2 == READING[command]
 
 
 REFUSED_READING = {
@@ -312,9 +312,9 @@ SIGNING = {
 
 @pytest.mark.parametrize("command", SIGNING)
 def test_signature_commands(chip: Chip, command: str) -> None:
-    answer = ask(chip, JPKI, RIGHT, command)
-    assert answer[-4:] == SIGNING[command]
-    assert len(answer) // 2 == (258 if SIGNING[command] == "9000" else 2)
+    response = ask(chip, JPKI, RIGHT, command)
+    assert response[-4:] == SIGNING[command]
+    assert len(response) // 2 == (258 if SIGNING[command] == "9000" else 2)
 
 
 def test_signing_with_the_current_file(chip: Chip) -> None:
@@ -377,12 +377,12 @@ OTHER = {
 @pytest.mark.parametrize("command", OTHER)
 def test_other_commands(chip: Chip, command: str) -> None:
     application, expected = OTHER[command]
-    answer = ask(chip, application, command)
+    response = ask(chip, application, command)
     if isinstance(expected, int):
-        assert answer.endswith("9000")
-        assert len(answer) // 2 == expected
+        assert response.endswith("9000")
+        assert len(response) // 2 == expected
     else:
-        assert answer == expected
+        assert response == expected
 
 
 def test_a_challenge_can_be_used_once(chip: Chip) -> None:

@@ -39,8 +39,8 @@ chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
 say.write(b"ready\\n"); say.flush()
 for guess in range(10000):
-    answer = chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"%04d" % guess))
-    say.write(answer.hex().encode() + b"\\n"); say.flush()
+    response = chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"%04d" % guess))
+    say.write(response.hex().encode() + b"\\n"); say.flush()
 """
 
 CHANGE = """

@@ -37,8 +37,8 @@ def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
             slot.insert(ContactInterface(Chip(load_card(image))))
         for slot, name in zip(slots, SAMPLE_RESIDENTS, strict=False):
             assert slot.wait_until_powered(20), slot.endpoint.reader
-            (answer,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
-            assert answer == card_id(image_path(world, name)) + "9000", "each slot has its own card"
+            (response,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
+            assert response == card_id(image_path(world, name)) + "9000", "each slot has its own card"
     finally:
         for slot in slots:
             slot.remove()

@@ -111,11 +111,11 @@ def test_lenient_replay_searches_forwards_then_from_the_start() -> None:
 def test_masked_verify_matches_any_pin_of_the_same_length(strict: bool, tmp_path: Path) -> None:
     power = Exchange(AT, 0.0, b"", bytes.fromhex("3B00"), "power on")
     exchanges = [power, Exchange(AT, 0.0, SELECT_JPKI, DONE), Exchange(AT, 0.0, VERIFY, DONE)]
-    for pin_, answer in ((b"1234", DONE), (b"9999", DONE), (b"999", b"\x6f\x00" if strict else b"\x6d\x00")):
+    for pin_, response in ((b"1234", DONE), (b"9999", DONE), (b"999", b"\x6f\x00" if strict else b"\x6d\x00")):
         trace = read_trace(written(tmp_path / pin_.decode(), exchanges))
         card = ReplayedCard(trace, strict=strict)
         assert card.transmit(SELECT_JPKI) == DONE
-        assert card.transmit(verify(0x18, pin_)) == answer
+        assert card.transmit(verify(0x18, pin_)) == response
 
 
 def test_trace_without_an_atr_cannot_be_replayed(tmp_path: Path) -> None:

@@ -202,9 +202,9 @@ def test_reset_and_unpower_through_pcscd(world: World, tmp_path: Path, host: Rea
         check(code)
 
         def ask(command: bytes) -> bytes:
-            code, answer = _transmit(card, command)
+            code, response = _transmit(card, command)
             check(code)
-            return answer
+            return response
 
         assert (ask(SELECT_JPKI), ask(VERIFY), ask(SIGN)[-2:]) == (b"\x90\x00",) * 3
         check(SCardReconnect(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, SCARD_LEAVE_CARD)[0])
@@ -218,8 +218,8 @@ def test_reset_and_unpower_through_pcscd(world: World, tmp_path: Path, host: Rea
 
 
 def _transmit(card: object, command: bytes) -> tuple[int, bytes]:
-    code, answer = SCardTransmit(card, SCARD_PCI_T1, list(command))
-    return code, bytes(answer)
+    code, response = SCardTransmit(card, SCARD_PCI_T1, list(command))
+    return code, bytes(response)
 
 
 def test_exclusive_access_and_transactions(world: World, tmp_path: Path, host: ReaderHost) -> None:
