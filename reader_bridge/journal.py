@@ -1,6 +1,6 @@
 """The most recent exchanges of an instance's slots.
 
-Exchanges are only stored while a client waits for its card; whoever reads them decodes and masks them.
+Exchanges are only stored while a client waits for its card; they are decoded and masked when they are read.
 """
 
 from __future__ import annotations

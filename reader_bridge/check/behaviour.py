@@ -182,12 +182,12 @@ def _others_are_told(probe: Probe, findings: Findings) -> None:
 def _extended_read(probe: Probe, findings: Findings) -> None:
     probe.transmit(SELECT_JPKI)
     probe.send("00A4020C02000B")
-    answer = probe.send("00B00000000000")
-    whole = len(answer) > 258 and answer[-2:] == _SUCCESS
+    response = probe.send("00B00000000000")
+    whole = len(response) > 258 and response[-2:] == _SUCCESS
     findings.require(whole, "a certificate is read with one command")
     if whole:
-        size = int.from_bytes(answer[2:4]) + 4
-        findings.require(len(answer) >= size + 2, "the certificate is complete")
+        size = int.from_bytes(response[2:4]) + 4
+        findings.require(len(response) >= size + 2, "the certificate is complete")
 
 
 def _extended_command(probe: Probe, findings: Findings) -> None:
@@ -195,15 +195,15 @@ def _extended_command(probe: Probe, findings: Findings) -> None:
     largest = 255
     for size in _EXTENDED_SIZES:
         try:
-            answer = probe.transmit(bytes.fromhex("00A4040C00") + size.to_bytes(2) + bytes(size))
+            response = probe.transmit(bytes.fromhex("00A4040C00") + size.to_bytes(2) + bytes(size))
         except PcscError as error:
             if error.gone:
                 raise
             findings.note(f"{size} bytes: {error}")
             probe.card.reconnect(SCARD_UNPOWER_CARD)
             break
-        findings.note(f"{size} bytes: {answered(answer)}")
-        if answer[-2:] == b"\x67\x00":  # the response of a reader that does not pass the command on
+        findings.note(f"{size} bytes: {answered(response)}")
+        if response[-2:] == b"\x67\x00":  # the response of a reader that does not pass the command on
             break
         largest = size
     findings.require(largest >= 307, "a command with 307 bytes of data, the longest of known clients, is passed on")

@@ -55,12 +55,12 @@ def verified(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
 
 
 def recovered(key: rsa.RSAPublicKey, signature: bytes) -> bytes:
-    """What a PKCS#1 v1.5 signature holds within its padding."""
+    """Return the data inside the padding of a PKCS#1 v1.5 signature."""
     return key.recover_data_from_signature(signature, padding.PKCS1v15(), None)
 
 
 def certified_key(certificate: bytes) -> rsa.RSAPublicKey:
-    """The key inside a card-verifiable certificate."""
+    """Return the key in a card-verifiable certificate."""
     outer, end = parse(certificate)
     assert (outer.tag, outer.length_width, end) == (0x7F21, 3, 568)
     body, signature = outer.children()
@@ -102,7 +102,7 @@ def test_certificates_and_their_filler(hanako: CardContents) -> None:
         assert public.public_numbers() == private.public_numbers
 
 
-def test_a_certificate_longer_than_the_file(world: World) -> None:
+def test_long_certificate_enlarges_its_file(world: World) -> None:
     data = read_image(image_path(world, "long-address"))[0][jpki.AID].data
     content = data[jpki.SIGNATURE_CERTIFICATE]
     assert len(content) % 256 == 0
@@ -138,16 +138,16 @@ def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:
 
 
 @pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
-def test_offsets_hashes_and_signatures_of_the_text_application(world: World, alias: str) -> None:
+def test_text_application_offsets_hashes_and_signatures(world: World, alias: str) -> None:
     written = read_image(image_path(world, alias))[0][input_support.AID]
     outer, content = attributes(written)
     table = outer.children()[0]
     offsets = [int.from_bytes(table.value[place : place + 2]) for place in range(0, 8, 2)]
-    found = [parse(content, offset)[0] for offset in offsets]
-    assert [item.tag for item in found] == [0xDF22, 0xDF23, 0xDF24, 0xDF25]
-    assert found[0].value.decode() == str(SAMPLE_RESIDENTS[alias].name)
-    assert found[1].value.decode() == SAMPLE_RESIDENTS[alias].address
-    assert found[2].value.decode() == str(SAMPLE_RESIDENTS[alias].birth)
+    items = [parse(content, offset)[0] for offset in offsets]
+    assert [item.tag for item in items] == [0xDF22, 0xDF23, 0xDF24, 0xDF25]
+    assert items[0].value.decode() == str(SAMPLE_RESIDENTS[alias].name)
+    assert items[1].value.decode() == SAMPLE_RESIDENTS[alias].address
+    assert items[2].value.decode() == str(SAMPLE_RESIDENTS[alias].birth)
     assert len(content) % 256 == 0
 
     signatures, end = parse(written.data[input_support.SIGNATURES])
@@ -185,7 +185,7 @@ def test_other_files_of_the_text_application(hanako: CardContents) -> None:
     assert rsa_key(session.value).key_size == 2048
 
 
-def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: CardContents) -> None:
+def test_card_certificates_verify_with_the_world_anchors(world: World, hanako: CardContents) -> None:
     signers = Institutions(world).cards.vouchers(SAMPLE_RESIDENTS["hanako"].municipality.code)
     for application, issuer, place in (
         (input_support, signers.text_issuer, input_support.CERTIFICATE),
@@ -197,7 +197,7 @@ def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: 
         assert issuer.id.startswith(b"9"), "neither production (5) nor the test cards (6)"
         anchor = issuer.key.public_numbers.public_key()
         assert verified(anchor, signature.value, body.value)
-        assert not verified(anchor, signature.value, body.encode()), "the signature leaves the body's header out"
+        assert not verified(anchor, signature.value, body.encode()), "the signature does not cover the body's header"
     objects = hanako[card_manager.AID].objects
     intermediate = certified_key(Tlv(0x7F21, objects[card_manager.INTERMEDIATE_CERTIFICATE], 3).encode())
     card_certificate, _ = parse(Tlv(0x7F21, objects[card_manager.CARD_CERTIFICATE], 3).encode())
@@ -206,7 +206,7 @@ def test_certificates_verify_under_the_worlds_own_anchors(world: World, hanako: 
 
 
 @pytest.mark.parametrize("alias", SAMPLE_RESIDENTS)
-def test_the_card_face(world: World, alias: str) -> None:
+def test_card_surface_file(world: World, alias: str) -> None:
     contents, about = read_image(image_path(world, alias))
     written = contents[card_surface.AID]
     content = written.data[card_surface.FACE]
@@ -227,7 +227,7 @@ def test_the_card_face(world: World, alias: str) -> None:
         opened = Image.open(BytesIO(picture.value))
         assert (opened.format, opened.mode) == ("PNG", "1")
         assert size is None or opened.size == size
-        assert opened.getextrema() == (0, 255), "something is drawn on it"
+        assert opened.getextrema() == (0, 255), "the picture is not empty"
     assert Image.open(BytesIO(photograph.value)).format == "JPEG2000"
 
     digests = b"".join(
@@ -251,14 +251,14 @@ def test_the_card_face(world: World, alias: str) -> None:
 
 
 def test_rare_and_variant_characters_are_drawn(world: World) -> None:
-    """Each of them gives a picture of its own, not the font's empty box."""
+    """Each of the first four has a different picture, and none is the box for a missing character."""
     from kazashi.applets.pictures import NAME_SIZE, text_picture
 
     drawn = [
         text_picture(character, NAME_SIZE) for character in ("𠮷", "吉", "髙", "高", "葛", "葛\U000e0100", "\U0010fffd")
     ]
     assert len(set(drawn[:4])) == 4
-    assert drawn[6] not in drawn[:6], "the box of a character that the font lacks"
+    assert drawn[6] not in drawn[:6], "the box for a character that the font lacks"
 
 
 def test_basic_information_of_the_visual_application(hanako: CardContents) -> None:
@@ -268,7 +268,7 @@ def test_basic_information_of_the_visual_application(hanako: CardContents) -> No
     assert (len(reference.value), zero.value, city.value, len(opaque.value)) == (16, b"\0", b"13113", 0x110)
 
 
-def test_common_and_juki(hanako: CardContents, about: dict[str, str]) -> None:
+def test_records_of_the_common_and_juki_applications(hanako: CardContents, about: dict[str, str]) -> None:
     (number,) = hanako[common_card.AID].records[common_card.CARD_NUMBER]
     assert number[:2] == b"\x01\x1c"
     assert number[2:].decode() == about["card number"] + "13113" + about["expiry"]
@@ -285,14 +285,14 @@ def test_reference_number_b(about: dict[str, str]) -> None:
     assert len(number) == 14
 
 
-def test_internal_authentication_proves_the_certified_key(hanako: CardContents) -> None:
+def test_internal_authenticate_uses_the_certified_key(hanako: CardContents) -> None:
     chip = Chip(install(hanako))
     chip.power_on()
     chip.transmit(select(common_card.AID))
-    answer = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
+    response = chip.transmit(bytes.fromhex("0088009904 01020304 00"))
     certificate, _ = parse(Tlv(0x7F21, hanako[card_manager.AID].objects[card_manager.CARD_CERTIFICATE], 3).encode())
     key = rsa_key(certificate.children()[0].value[32:])
-    assert verified(key, answer[:-2], b"\1\2\3\4")
+    assert verified(key, response[:-2], b"\1\2\3\4")
 
 
 SIGNATURES = {
@@ -306,24 +306,24 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("way", SIGNATURES)
-def test_what_each_way_of_signing_signs(hanako: CardContents, way: int) -> None:
+def test_signed_data_for_each_p1(hanako: CardContents, way: int) -> None:
     chip = Chip(install(hanako))
     chip.power_on()
     chip.transmit(select(jpki.AID))
     chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"1234"))
     message = b"kazashi"
     data = sha256(message).digest() if way in (2, 4) else message
-    answer = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")
-    assert answer[-2:] == b"\x90\x00"
+    response = chip.transmit(bytes((0x80, 0x2A, way, 0x97, len(data))) + data + b"\0")
+    assert response[-2:] == b"\x90\x00"
     private = hanako[jpki.AID].key(jpki.AUTHENTICATION_KEY)
     assert private is not None
     key = private.public_numbers.public_key()
     match way:
         case 0:
-            assert recovered(key, answer[:-2]) == message
+            assert recovered(key, response[:-2]) == message
         case 1:
-            assert recovered(key, answer[:-2]) == sha256(message).digest()
+            assert recovered(key, response[:-2]) == sha256(message).digest()
         case 2 | 3:
-            key.verify(answer[:-2], message, padding.PKCS1v15(), hashes.SHA256())
+            key.verify(response[:-2], message, padding.PKCS1v15(), hashes.SHA256())
         case _:
-            key.verify(answer[:-2], message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+            key.verify(response[:-2], message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())

@@ -1,4 +1,4 @@
-"""The declared files against docs/card.md, and against the bytes that they made when this was written."""
+"""The declared files against docs/card.md, and against the contents that they made when this test was written."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ BY_NAME = {applet.name: applet for applet in APPLETS}
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of the first table below a title."""
+    """Return the cells of the first table below a title."""
     table = re.search(r"^\|.*\n\|-.*\n((?:\|.*\n)+)", DOCUMENT.partition(f"# {title}\n")[2], re.MULTILINE)
     assert table, title
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
 
 
 def named_files(cell: str) -> list[tuple[Applet, FileId]]:
-    """The files in a cell such as `text 0014, 0015, visual 0012`."""
-    found: list[tuple[Applet, FileId]] = []
+    """Return the files in a cell such as `text 0014, 0015, visual 0012`."""
+    files: list[tuple[Applet, FileId]] = []
     for part in cell.split(", "):
         name, _, fid = part.rpartition(" ")
-        found.append((BY_NAME[name] if name else found[-1][0], FileId(int(fid, 16))))
-    return found
+        files.append((BY_NAME[name] if name else files[-1][0], FileId(int(fid, 16))))
+    return files
 
 
 def declared(kinds: tuple[type[Ef], ...]) -> list[tuple[Applet, Ef]]:
-    """The files of these kinds that somebody knows the use of."""
+    """Return the files of these kinds whose use is known."""
     return [
         (applet, file)
         for applet in APPLETS
@@ -53,12 +53,12 @@ def declared(kinds: tuple[type[Ef], ...]) -> list[tuple[Applet, Ef]]:
     ]
 
 
-def test_the_documented_applications_are_the_declared_ones() -> None:
+def test_documented_applications_match_the_declarations() -> None:
     documented = {(re.sub(r" \(.*", "", name), aid.strip("`")) for name, aid, _ in rows("The card")}
     assert documented == {(applet.name, str(applet.aid)) for applet in APPLETS}
 
 
-def test_the_documented_pins_are_the_declared_ones() -> None:
+def test_documented_pins_match_the_declarations() -> None:
     documented = {
         (applet.name, fid): (re.sub(r" \(.*", "", name), int(tries))
         for name, where, _, tries, _ in rows("PINs")
@@ -69,7 +69,7 @@ def test_the_documented_pins_are_the_declared_ones() -> None:
 
 
 def condition(applet: Applet, words: str) -> Condition:
-    """The access rule that a cell says in words."""
+    """Return the access rule that a cell describes."""
     if words == "free":
         return FREE
     pins = {
@@ -82,7 +82,7 @@ def condition(applet: Applet, words: str) -> Condition:
     return Verified(*(pins[word][applet.aid] for word in words.split(", ")))
 
 
-def test_the_documented_files_and_their_access_rules_are_the_declared_ones() -> None:
+def test_documented_files_and_access_rules_match_the_declarations() -> None:
     documented: dict[tuple[str, FileId], Condition] = {}
     for where, _, read in rows("Files"):
         files, rules = named_files(where), read.split("; ")
@@ -95,7 +95,7 @@ def test_the_documented_files_and_their_access_rules_are_the_declared_ones() -> 
     }
 
 
-def test_a_declared_file_is_its_identifier() -> None:
+def test_declared_file_equals_its_identifier() -> None:
     assert FileId(0x000A) == jpki.AUTHENTICATION_CERTIFICATE
     assert f"{jpki.AUTHENTICATION_CERTIFICATE}" == "000A"
     for application, applet in zip(structure(), APPLETS, strict=True):
@@ -118,7 +118,7 @@ Q = int(
     "9EA69220B20126136E64D4AC5ADAB81DCBA4E0EED5FF312718DA0F998BA9FD8D",
     16,
 )
-"""A key for all purposes: signatures with PKCS#1 v1.5 are the same each time."""
+"""The primes of one key for all purposes. PKCS#1 v1.5 signatures are deterministic."""
 
 DRAWN = (card_surface.FACE, card_surface.INDIVIDUAL_NUMBER)
 """Pictures, which may differ between versions of Pillow."""
@@ -127,7 +127,7 @@ FULL = CardCertificates(b"\x30\x82" + b"s" * 1500, b"", b"r" * 1400, b"\x30\x82"
 
 
 def personalisation(seed: str, *, child: bool = False) -> Personalisation:
-    """What a card is made of, with one key for everything."""
+    """Return a personalisation that uses one key for everything."""
     private = rsa.RSAPrivateNumbers(
         P, Q, pow(65537, -1, (P - 1) * (Q - 1)), pow(65537, -1, P - 1), pow(65537, -1, Q - 1), pow(Q, -1, P),
         rsa.RSAPublicNumbers(65537, P * Q),
@@ -138,13 +138,13 @@ def personalisation(seed: str, *, child: bool = False) -> Personalisation:
         )
     )
     signers = [CertificateSigner(key_id(f"900002{number}"), key) for number in range(6)]
-    given = FULL
+    certificates = FULL
     if child:
-        given = CardCertificates(None, None, given.signature_authority, given.authentication, b"", b"q" * 1400)
+        certificates = CardCertificates(None, None, FULL.signature_authority, FULL.authentication, b"", b"q" * 1400)
     return Personalisation(
         Holder("番号　花子", "東京都千代田区一番町1番地", "19890508", "010508", "2", "123456789018", "13101"),
         CardData("20331231", "1234", "412345678901234", bytes.fromhex("3BE000FF8131FE4514")),
-        given,
+        certificates,
         CardSigners(*signers),
         ChipKeys(key, key, key, key),
         Pins(tries_left={"authentication": 1, "signature": 2}),
@@ -153,7 +153,7 @@ def personalisation(seed: str, *, child: bool = False) -> Personalisation:
 
 
 def fingerprint(data: Personalisation) -> str:
-    """A hash of everything but pictures, and of where the stream of chance stands after it."""
+    """Return a hash of everything except pictures, and of the position of the random stream afterwards."""
     digest = sha256()
     for aid, written in personalise(data).items():
         for fid in () if aid != card_surface.AID else DRAWN:
@@ -166,10 +166,10 @@ def fingerprint(data: Personalisation) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seed", "child", "wanted"), [("one", False, "40756e3a06df826b"), ("two", True, "37e1e94ee292e8b1")]
+    ("seed", "child", "expected"), [("one", False, "40756e3a06df826b"), ("two", True, "37e1e94ee292e8b1")]
 )
-def test_the_same_seed_makes_the_same_card(seed: str, child: bool, wanted: str) -> None:
-    assert fingerprint(personalisation(seed, child=child)) == wanted
+def test_the_same_seed_makes_the_same_card(seed: str, child: bool, expected: str) -> None:
+    assert fingerprint(personalisation(seed, child=child)) == expected
 
 
 def test_a_renewal_writes_what_personalisation_wrote() -> None:

@@ -1,4 +1,4 @@
--- A card image as the first version of the format had it, its digest included.
+-- A card image of format 1, including its digest.
 PRAGMA application_id = 0x4B415A53;
 PRAGMA user_version = 1;
 BEGIN TRANSACTION;

@@ -1,5 +1,7 @@
-"""The chip against an independent model of it: what is selected, what is verified, which tries are left. The model
-knows the access rules as a table of its own, written from docs/card.md and not from the applications' code."""
+"""The chip against an independent model of what is selected, what is verified, and the retry counters.
+
+The model has its own table of access rules, written from docs/card.md and not from the applications' code.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ NAMES = {
     "juki": "D3921000310001010401",
     "common": "D3921000310001010100",
 }
-# application: {readable file: the PIN files any of which opens it, None for free}
+# application: {readable file: the PIN files of which any one opens it; None if it is free}
 READABLE: dict[str, dict[int, set[int] | None]] = {
     "manager": {},
     "jpki": {0x01: {0x1B}, 0x02: None, 0x06: None, 0x08: None, 0x0A: None, 0x0B: None, 0x09: set()},
@@ -83,17 +85,17 @@ class CardAgainstModel(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(NAMES)), length=st.integers(5, 10))
     def select_application(self, name: str, length: int) -> None:
         aid = NAMES[name] if name == "manager" else NAMES[name][: 2 * length]
-        found = next(known for known in NAMES if NAMES[known].startswith(aid))
+        selected = next(known for known in NAMES if NAMES[known].startswith(aid))
         assert self.ask(f"00A4040C{len(aid) // 2:02X}{aid}") == "9000"
-        if found != self.application:
+        if selected != self.application:
             self.verified.clear()
-        self.application, self.file = found, None
+        self.application, self.file = selected, None
 
     @rule(fid=st.integers(0, 0x1F))
     def select_file(self, fid: int) -> None:
-        there = self.exists(fid)
-        assert self.ask(f"00A4020C0200{fid:02X}") == ("9000" if there else "6A82")
-        if there:
+        exists = self.exists(fid)
+        assert self.ask(f"00A4020C0200{fid:02X}") == ("9000" if exists else "6A82")
+        if exists:
             self.file = fid
 
     @rule(short=st.none() | st.integers(1, 0x1E))
@@ -101,21 +103,21 @@ class CardAgainstModel(RuleBasedStateMachine):
         self.read(short)
 
     def read(self, short: int | None) -> None:
-        answer = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
+        response = self.ask("00B0000010" if short is None else f"00B0{0x80 | short:02X}0010")
         if short is not None:
             if not self.exists(short):
-                assert answer == "6A82"
+                assert response == "6A82"
                 return
             self.file = short
         if self.file is None:
-            assert answer == "6986"
+            assert response == "6986"
         elif self.file not in READABLE[self.application]:
-            assert answer == "6981"
+            assert response == "6981"
         else:
             opens = READABLE[self.application][self.file]
             allowed = opens is None or bool(opens & self.verified)
-            assert answer[-4:] == ("9000" if allowed else "6982")
-            assert len(answer) > 4 if allowed else len(answer) == 4
+            assert response[-4:] == ("9000" if allowed else "6982")
+            assert len(response) > 4 if allowed else len(response) == 4
 
     @rule(how=st.sampled_from(["right", "right", "wrong", "empty"]), pick=st.integers(0, 7), by_short=st.booleans())
     def verify(self, how: str, pick: int, by_short: bool) -> None:
@@ -125,27 +127,27 @@ class CardAgainstModel(RuleBasedStateMachine):
         key = (self.application, self.file or 0)
         if key not in PINS:
             return
-        where = f"{0x80 | key[1]:02X}" if by_short else "80"
+        p2 = f"{0x80 | key[1]:02X}" if by_short else "80"
         if how == "empty":
-            assert self.ask(f"002000{where}") == f"63C{self.tries[key]:X}"
+            assert self.ask(f"002000{p2}") == f"63C{self.tries[key]:X}"
             return
         value = self.pins[key] if how == "right" else "!" * len(self.pins[key])
-        answer = self.ask(f"002000{where}{len(value):02X}{value.encode().hex()}")
+        response = self.ask(f"002000{p2}{len(value):02X}{value.encode().hex()}")
         if self.tries[key] == 0:
-            assert answer == "6984"
+            assert response == "6984"
         elif how == "right":
-            assert answer == "9000"
+            assert response == "9000"
             self.tries[key] = PINS[key]
             self.verified.add(key[1])
         else:
             self.tries[key] -= 1
             self.verified.discard(key[1])
-            assert answer == f"63C{self.tries[key]:X}"
-            self.look_at_everything()
+            assert response == f"63C{self.tries[key]:X}"
+            self.check_all_access()
 
     @rule()
-    def look_at_everything(self) -> None:
-        """What can be read and signed with at this moment is what the facts allow, no more and no less."""
+    def check_all_access(self) -> None:
+        """Check that exactly the files and keys can be used that the verified PINs allow."""
         for fid in READABLE[self.application]:
             self.read(fid)
         for fid in SIGNING.get(self.application, {}):
@@ -158,12 +160,12 @@ class CardAgainstModel(RuleBasedStateMachine):
             return
         command, length = CHANGEABLE[key]
         value = f"{number:0{length}d}"
-        answer = self.ask(f"{command}{length:02X}{value.encode().hex()}")
+        response = self.ask(f"{command}{length:02X}{value.encode().hex()}")
         if key[1] in self.verified:
-            assert answer == "9000"
+            assert response == "9000"
             self.pins[key], self.tries[key] = value, PINS[key]
         else:
-            assert answer == "6982"
+            assert response == "6982"
 
     @rule(fid=st.sampled_from([0x13, 0x17, 0x1A]))
     def sign_with(self, fid: int) -> None:
@@ -173,11 +175,11 @@ class CardAgainstModel(RuleBasedStateMachine):
         keys = SIGNING.get(self.application, {})
         if fid not in keys:
             return
-        answer = self.ask(f"802A00{0x80 | fid:02X}01AA00")
+        response = self.ask(f"802A00{0x80 | fid:02X}01AA00")
         self.file = fid
         needs = keys[fid]
         allowed = needs is None or bool(needs & self.verified)
-        assert (len(answer) == 2 * 258) if allowed else (answer == "6982")
+        assert (len(response) == 2 * 258) if allowed else (response == "6982")
 
     @rule()
     def reset(self) -> None:

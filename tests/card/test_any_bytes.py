@@ -1,5 +1,5 @@
-"""Any byte string is an APDU: a million of them, none answered with less than two bytes, a crash, or a success that
-it did not earn."""
+"""The chip accepts any byte string: every response has a known status word, none is a crash, and no command succeeds
+without its PIN."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNOWN = {int(status) for status in Status if status.sent and status is not Statu
 
 @pytest.fixture
 def quick_chip(image: Path) -> Chip:
-    """A card in memory whose PINs nobody will guess, so that whatever needs one must be refused."""
+    """A card in memory whose PINs cannot be guessed, so that every command that needs one must be rejected."""
     contents, _ = read_image(image)
     for application in contents.values():
         application.pins = {
@@ -39,7 +39,7 @@ def quick_chip(image: Path) -> Chip:
 
 
 def commands(chance: random.Random) -> bytes:
-    """A command that is somewhere between a right one and noise."""
+    """Return a random command, anything between a valid one and noise."""
     kind = chance.randrange(10)
     if kind == 0:
         return chance.randbytes(chance.randrange(0, 40))
@@ -51,8 +51,8 @@ def commands(chance: random.Random) -> bytes:
         return bytes((0, 0xA4, 2, 12, 2, 0, chance.randrange(0x20)))
     if kind == 5:
         pin = chance.randbytes(chance.choice((0, 4, 6)))
-        where = chance.choice((0x80, 0x80 | chance.randrange(32)))
-        return bytes((0, 0x20, 0, where)) + (bytes((len(pin),)) + pin if pin else b"")
+        p2 = chance.choice((0x80, 0x80 | chance.randrange(32)))
+        return bytes((0, 0x20, 0, p2)) + (bytes((len(pin),)) + pin if pin else b"")
     key = chance.choice(tuple(HANDLERS))
     head = bytes((key >> 8, key & 0xFF, chance.choice((0, 1, 2, 0x80 | chance.randrange(32), chance.randrange(256))),
                   chance.choice((0, 0x80, 0x80 | chance.randrange(32), chance.randrange(256)))))  # fmt: skip
@@ -61,7 +61,7 @@ def commands(chance: random.Random) -> bytes:
     return head + (bytes((len(data),)) + data if data else b"") + tail
 
 
-def test_a_million_commands(quick_chip: Chip, image: Path) -> None:
+def test_a_million_random_commands_reveal_nothing(quick_chip: Chip, image: Path) -> None:
     chance = random.Random(20260401)
     contents, _ = read_image(image)
     protected = [
@@ -75,30 +75,30 @@ def test_a_million_commands(quick_chip: Chip, image: Path) -> None:
     while sent < COUNT:
         command = commands(chance)
         if command[:2] in (b"\x80\x2a", b"\x00\x88") and chance.randrange(20):
-            continue  # an RSA signature costs as much as a thousand other commands; one in twenty is enough of them
+            continue  # an RSA signature takes as long as a thousand other commands, so only one in twenty is sent
         sent += 1
-        answer = quick_chip.transmit(command)
-        status = int.from_bytes(answer[-2:])
+        response = quick_chip.transmit(command)
+        status = int.from_bytes(response[-2:])
         seen[status] = seen.get(status, 0) + 1
-        assert status in KNOWN, f"{command.hex()} was answered {answer.hex()}"
+        assert status in KNOWN, f"the response to {command.hex()} is {response.hex()}"
         if status == 0x9000:
             assert command[1] not in (0x20, 0x24, 0x32), f"{command.hex()} succeeded"
-            assert not any(answer.startswith(secret) for secret in protected), f"{command.hex()} read what is protected"
+            assert not any(response.startswith(secret) for secret in protected), f"{command.hex()} read protected data"
         else:
-            assert len(answer) == 2, f"{command.hex()} was refused, with data"
+            assert len(response) == 2, f"{command.hex()} was rejected, but with data"
     assert {0x9000, 0x6984, 0x6982, 0x6A82, 0x6700, 0x6A86, 0x6981, 0x6D00, 0x6E00, 0x6B00, 0x63C0} <= seen.keys()
 
 
 @settings(max_examples=500)
 @given(raw=st.binary(max_size=600))
-def test_noise(chip_of_the_session: Chip, raw: bytes) -> None:
-    answer = chip_of_the_session.transmit(raw)
-    assert len(answer) >= 2
-    assert int.from_bytes(answer[-2:]) in KNOWN
+def test_noise_gets_a_known_status_word(shared_chip: Chip, raw: bytes) -> None:
+    response = shared_chip.transmit(raw)
+    assert len(response) >= 2
+    assert int.from_bytes(response[-2:]) in KNOWN
 
 
 @pytest.fixture(scope="module")
-def chip_of_the_session(world: World) -> Chip:
+def shared_chip(world: World) -> Chip:
     contents, _ = read_image(image_path(world, "hanako"))
     chip = Chip(install(contents))
     chip.power_on()

@@ -26,7 +26,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_seven_cases(case: str) -> None:
+def test_all_seven_cases_are_parsed_and_encoded(case: str) -> None:
     raw, command = CASES[case]
     assert CommandApdu.parse(bytes.fromhex(raw)) == command
     assert command.encode() == bytes.fromhex(raw)
@@ -37,7 +37,7 @@ def test_the_seven_cases(case: str) -> None:
     ["", "00", "00A400", "00A400000200", "00A400000200000000", "00B000000000", "00A40000000000AA",
      "00A4000000000300"],
 )  # fmt: skip
-def test_lengths_that_disagree(raw: str) -> None:
+def test_inconsistent_lengths_are_rejected(raw: str) -> None:
     with pytest.raises(WrongLength):
         CommandApdu.parse(bytes.fromhex(raw))
 
@@ -53,12 +53,12 @@ def commands(draw: st.DrawFn) -> CommandApdu:
 
 
 @given(commands())
-def test_encode_then_parse(command: CommandApdu) -> None:
+def test_encoded_command_is_parsed_back(command: CommandApdu) -> None:
     assert CommandApdu.parse(command.encode()) == command
 
 
 @given(st.binary(max_size=300))
-def test_parse_then_encode(raw: bytes) -> None:
+def test_parsed_command_encodes_to_the_same_bytes(raw: bytes) -> None:
     try:
         command = CommandApdu.parse(raw)
     except WrongLength:
@@ -67,12 +67,12 @@ def test_parse_then_encode(raw: bytes) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 0xFFFF))
-def test_responses(data: bytes, status: int) -> None:
+def test_encoded_response_is_parsed_back(data: bytes, status: int) -> None:
     response = ResponseApdu(data, StatusWord(status))
     assert ResponseApdu.parse(response.encode()) == response
 
 
-def test_too_long_for_the_short_form() -> None:
+def test_lengths_out_of_range_are_rejected() -> None:
     with pytest.raises(ValueError, match="short form"):
         CommandApdu(0, 0xA4, 0, 0, bytes(256)).encode()
     with pytest.raises(ValueError, match="Le 257"):

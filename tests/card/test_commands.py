@@ -1,4 +1,4 @@
-"""Answers of the chip, command by command. Where nobody knows what a real card answers, docs/differences.md says so."""
+"""The chip's responses, command by command. docs/differences.md lists those that are unknown for real cards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGN = compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes(32)).hex().upper
 
 
 def ask(chip: Chip, *commands: str) -> str:
-    """Send commands; answers the last one's answer in hexadecimal."""
+    """Send commands and return the last response in hexadecimal."""
     return [chip.transmit(bytes.fromhex(command.replace(" ", ""))) for command in commands][-1].hex().upper()
 
 
@@ -39,7 +39,7 @@ SELECTION = {
     "00A4000C023F00": "6A82",
     "00A4020C022F00": "6A82",
     "00A4020C02001E": "6A82",
-    # names, full and partial
+    # full and partial AIDs
     JPKI: "9000",
     "00A4040C01D3": "9000",
     "00A404000AD392F000260100000001": "9000",
@@ -50,7 +50,7 @@ SELECTION = {
     "00A4040C11" + "00" * 17: "6A82",
     "00A40400": "6A82",
     "00A4040200": "6A82",
-    # P1 and P2 without meaning
+    # invalid P1 and P2
     "00A4090C020006": "6A86",
     "00A4040107D392F000260100": "6A86",
     "00A4020100": "6A86",
@@ -60,17 +60,15 @@ SELECTION = {
 
 
 @pytest.mark.parametrize("command", SELECTION)
-def test_selection_right_after_power_up(chip: Chip, command: str) -> None:
+def test_select_after_power_up(chip: Chip, command: str) -> None:
     assert ask(chip, command) == SELECTION[command]
 
 
-def test_next_occurrence_of_a_partial_name(chip: Chip) -> None:
+def test_partial_aid_selects_the_next_application(chip: Chip) -> None:
     partial = "00A4040007D3921000310001"
     assert ask(chip, partial, "00B0840002") == "7F219000", "the first match is the text application"
-    found = []
-    for _ in range(3):
-        found.append(ask(chip, "00A4040207D3921000310001 00"))
-    assert found == [
+    responses = [ask(chip, "00A4040207D3921000310001 00") for _ in range(3)]
+    assert responses == [
         "6F0C840AD39210003100010104029000",
         "6F0C840AD39210003100010104019000",
         "6F0C840AD39210003100010101009000",
@@ -79,7 +77,7 @@ def test_next_occurrence_of_a_partial_name(chip: Chip) -> None:
     assert ask(chip, "00B2010C00")[:4] == "011C", "the common application stays current"
 
 
-def test_selecting_an_application_drops_the_current_file(chip: Chip) -> None:
+def test_selecting_an_application_deselects_the_file(chip: Chip) -> None:
     assert ask(chip, JPKI, "00A4020C020006", "00B0000001") == "4A9000"
     assert ask(chip, JPKI, "00B0000001") == "6986"
 
@@ -95,7 +93,7 @@ def test_a_failed_select_changes_nothing(chip: Chip) -> None:
 READING = {
     "00B0000000": 256,
     "00B0000001": 1,
-    "00B00000": 256,  # without an Le, as with Le 00
+    "00B00000": 256,  # no Le is the same as Le 00
     "00B0000000FFFF": 2048,
     "00B00000000000": 2048,
     "00B007FF00": 1,
@@ -106,10 +104,10 @@ READING = {
 
 
 @pytest.mark.parametrize("command", READING)
-def test_how_much_is_read(chip: Chip, command: str) -> None:
-    answer = ask(chip, JPKI, "00A4020C02000A", command)
-    assert answer.endswith("9000")
-    assert len(answer) // 2 - 2 == READING[command]
+def test_length_of_read_data(chip: Chip, command: str) -> None:
+    response = ask(chip, JPKI, "00A4020C02000A", command)
+    assert response.endswith("9000")
+    assert len(response) // 2 - 2 == READING[command]
 
 
 REFUSED_READING = {
@@ -131,11 +129,11 @@ REFUSED_READING = {
 
 
 @pytest.mark.parametrize("command", REFUSED_READING)
-def test_refused_reading(chip: Chip, command: str) -> None:
+def test_invalid_reads_are_rejected(chip: Chip, command: str) -> None:
     assert ask(chip, JPKI, "00A4020C02000A", command) == REFUSED_READING[command]
 
 
-def test_records(chip: Chip) -> None:
+def test_reading_records(chip: Chip) -> None:
     assert ask(chip, COMMON, "00B2010C00")[:4] == "011C"
     assert ask(chip, "00B2010400")[:4] == "011C", "the short identifier selected the file"
     assert ask(chip, "00B2020400") == "6A83"
@@ -161,7 +159,7 @@ def test_pin_queries_and_lengths(chip: Chip) -> None:
         "00200090": "6300",
         "0020009000": "6700",
         "0020009004" + "31323334": "6981",
-        "0020009811" + "31" * 17: "6700",  # costs no try
+        "0020009811" + "31" * 17: "6700",  # does not decrement the counter
         "0020009804" + "31323334" + "00": "6700",
         "00200098": "63C3",
         "0020009803" + "313233": "63C2",  # a wrong length within 16 bytes is a wrong PIN
@@ -182,14 +180,14 @@ def test_a_blocked_pin_stays_blocked(chip: Chip) -> None:
     assert ask(chip, JPKI, RIGHT) == "6984"
 
 
-def test_a_failed_verify_takes_the_status_and_an_empty_one_leaves_it(chip: Chip) -> None:
+def test_failed_verify_clears_the_status_but_an_empty_one_does_not(chip: Chip) -> None:
     ask(chip, JPKI, RIGHT, TRIES)
     assert ask(chip, SIGN)[-4:] == "9000"
     ask(chip, WRONG)
     assert ask(chip, SIGN) == "6982"
 
 
-def test_several_keys_are_verified_at_once_and_lost_with_the_application(chip: Chip) -> None:
+def test_all_verified_pins_are_cleared_with_the_application(chip: Chip) -> None:
     ask(chip, JPKI, RIGHT, PASSWORD, JPKI)
     assert ask(chip, SIGN)[-4:] == "9000"
     assert ask(chip, "00B0810001") == "309000"
@@ -203,7 +201,7 @@ HAPPENS: dict[SessionEvent, Callable[[Chip], object]] = {
     SessionEvent.APPLICATION_LEFT: lambda chip: ask(chip, TEXT),
     SessionEvent.VERIFICATION_FAILED: lambda chip: ask(chip, JPKI, WRONG),
 }
-"""How a client brings about each event, once both PINs of the JPKI application are verified."""
+"""How a client causes each event, once both PINs of the JPKI application are verified."""
 
 CELLS = [
     (ISO_RESET, SessionEvent.RESET, (False, False)),
@@ -225,7 +223,7 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("policy", "event", "left"), CELLS)
-def test_what_an_event_clears(
+def test_each_event_clears_what_the_policy_says(
     image: Path, policy: SecurityPolicy, event: SessionEvent, left: tuple[bool, bool]
 ) -> None:
     chip = Chip(load_card(image), policy=policy)
@@ -237,13 +235,13 @@ def test_what_an_event_clears(
     assert usable == left
 
 
-def test_every_policy_says_what_each_event_clears() -> None:
+def test_every_policy_covers_every_event() -> None:
     assert HAPPENS.keys() == set(SessionEvent)
     for policy in (ISO_RESET, MEASURED_RESET):
         assert policy.losses.keys() == set(SessionEvent)
 
 
-def test_power_and_reset(image: Path) -> None:
+def test_power_off_and_reset_clear_the_status(image: Path) -> None:
     iso, measured = Chip(load_card(image)), Chip(load_card(image), policy=MEASURED_RESET)
     for chip, kept in ((iso, False), (measured, True)):
         chip.power_on()
@@ -284,7 +282,7 @@ def test_changing_a_pin(chip: Chip) -> None:
     assert ask(chip, CHANGED) == "9000"
     assert ask(chip, PASSWORD, "0024019B08" + "4A4B4C4D31323334") == "9000"
     assert ask(chip, "0024019B06" + "6162633132FF") == "6A80"
-    # the numbers printed on the card are the issuer's to change
+    # only the issuer can change the numbers printed on the card
     assert ask(chip, TEXT, "002000910431323334", "002401940C" + "31" * 12) == "6982"
 
 
@@ -313,17 +311,17 @@ SIGNING = {
 
 
 @pytest.mark.parametrize("command", SIGNING)
-def test_signing(chip: Chip, command: str) -> None:
-    answer = ask(chip, JPKI, RIGHT, command)
-    assert answer[-4:] == SIGNING[command]
-    assert len(answer) // 2 == (258 if SIGNING[command] == "9000" else 2)
+def test_signature_commands(chip: Chip, command: str) -> None:
+    response = ask(chip, JPKI, RIGHT, command)
+    assert response[-4:] == SIGNING[command]
+    assert len(response) // 2 == (258 if SIGNING[command] == "9000" else 2)
 
 
-def test_keys_by_current_file(chip: Chip) -> None:
+def test_signing_with_the_current_file(chip: Chip) -> None:
     assert ask(chip, JPKI, "802A008001AA00") == "6986"
     assert ask(chip, "00A4020C02000A", "802A008001AA00") == "6981"
     assert ask(chip, "00A4020C02001A", "802A008001AA00") == "6982"
-    assert ask(chip, "802A009601AA00") == "6981", "the key of terminal certificates does not sign"
+    assert ask(chip, "802A009601AA00") == "6981", "the key for terminal certificates does not sign"
 
 
 OTHER = {
@@ -379,40 +377,40 @@ OTHER = {
 @pytest.mark.parametrize("command", OTHER)
 def test_other_commands(chip: Chip, command: str) -> None:
     application, expected = OTHER[command]
-    answer = ask(chip, application, command)
+    response = ask(chip, application, command)
     if isinstance(expected, int):
-        assert answer.endswith("9000")
-        assert len(answer) // 2 == expected
+        assert response.endswith("9000")
+        assert len(response) // 2 == expected
     else:
-        assert answer == expected
+        assert response == expected
 
 
-def test_a_challenge_is_answered_once(chip: Chip) -> None:
+def test_a_challenge_can_be_used_once(chip: Chip) -> None:
     respond = "0082000008" + "00" * 8
     assert ask(chip, JPKI, "0084000008", respond) == "6982"
     assert ask(chip, respond) == "6985"
 
 
-def test_challenges_come_from_the_chance_that_the_chip_is_handed(image: Path) -> None:
+def test_challenges_use_the_given_random_source(image: Path) -> None:
     chip = Chip(load_card(image), chance=lambda count: b"\x5a" * count)
     chip.power_on()
     assert ask(chip, "0084000004") == "5A5A5A5A9000"
 
 
-def test_a_store_that_fails_is_a_memory_failure(chip: Chip, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_failure_is_a_memory_failure(chip: Chip, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(chip, JPKI)
 
-    def refuse(reference: object) -> None:
+    def fail(reference: object) -> None:
         raise StoreFailure("disk full")
 
-    monkeypatch.setattr(chip.card.store, "spend_try", refuse)
+    monkeypatch.setattr(chip.card.store, "spend_try", fail)
     assert ask(chip, RIGHT) == "6581"
     assert ask(chip, SIGN) == "6982"
     monkeypatch.undo()
     assert ask(chip, TRIES) == "63C3"
 
 
-def test_a_crash_is_answered_and_logged(
+def test_a_crash_gets_a_response_and_is_logged(
     chip: Chip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(chip.card.store, "pin", lambda reference: 1 / 0)

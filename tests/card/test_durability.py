@@ -1,4 +1,4 @@
-"""What the card promises when it is torn out: no try is given back, no changed PIN lost, and it starts again."""
+"""Durability when the power fails: no retry is regained, no changed PIN is lost, and the card can be used again."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ chip.transmit(select(jpki.AID))
 say = sys.stdout.buffer
 say.write(b"ready\\n"); say.flush()
 for guess in range(10000):
-    answer = chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"%04d" % guess))
-    say.write(answer.hex().encode() + b"\\n"); say.flush()
+    response = chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"%04d" % guess))
+    say.write(response.hex().encode() + b"\\n"); say.flush()
 """
 
 CHANGE = """
@@ -70,25 +70,25 @@ def on_disk(image: Path) -> PinState:
 
 
 def killed(program: str, *arguments: str, after: float) -> list[str]:
-    """Run a program and kill it some time after it is ready; answers the lines that it had said by then."""
+    """Run a program, kill it `after` seconds after it is ready, and return the complete lines of its output."""
     process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(after)  # the moment of the kill is what is varied here, not something that is waited for
+        time.sleep(after)  # the time of the kill is the variable of the test; nothing is waited for
         process.send_signal(signal.SIGKILL)
-        said = process.stdout.read().split("\n")[:-1]
+        lines = process.stdout.read().split("\n")[:-1]
     process.wait()
-    return said
+    return lines
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_kill_gives_no_try_back(image: Path, seed: int) -> None:
-    said = killed(SPEND, str(image), after=random.Random(seed).uniform(0, 0.004))
-    told = [int(answer[-1], 16) for answer in said if answer.startswith("63c")]
+def test_a_kill_never_regains_a_retry(image: Path, seed: int) -> None:
+    lines = killed(SPEND, str(image), after=random.Random(seed).uniform(0, 0.004))
+    counters = [int(line[-1], 16) for line in lines if line.startswith("63c")]
     left = on_disk(image).tries_left
-    assert left <= (told[-1] if told else 3)
-    assert left >= (told[-1] if told else 3) - 1, "at most the comparison that was under way costs a try"
+    assert left <= (counters[-1] if counters else 3)
+    assert left >= (counters[-1] if counters else 3) - 1, "at most the interrupted VERIFY decrements the counter"
     chip = Chip(load_card(image))
     chip.power_on()
     chip.transmit(select(jpki.AID))
@@ -96,13 +96,13 @@ def test_a_kill_gives_no_try_back(image: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_kill_loses_no_changed_pin(image: Path, seed: int) -> None:
-    said = killed(CHANGE, str(image), RIGHT.decode(), after=random.Random(seed).uniform(0, 0.03))
-    acknowledged = [line[2:] for line in said if line.startswith("<")]
-    asked = [line[2:] for line in said if line.startswith(">")]
+def test_a_kill_never_loses_a_changed_pin(image: Path, seed: int) -> None:
+    lines = killed(CHANGE, str(image), RIGHT.decode(), after=random.Random(seed).uniform(0, 0.03))
+    acknowledged = [line[2:] for line in lines if line.startswith("<")]
+    requested = [line[2:] for line in lines if line.startswith(">")]
     allowed = {acknowledged[-1].encode() if acknowledged else RIGHT}
-    if len(asked) > len(acknowledged):
-        allowed.add(asked[-1].encode())
+    if len(requested) > len(acknowledged):
+        allowed.add(requested[-1].encode())
     state = on_disk(image)
     assert state.value in allowed
     assert state.tries_left == state.tries == 3
@@ -131,14 +131,14 @@ chip.transmit(verify(jpki.AUTHENTICATION_PIN, sys.argv[3].encode()))
 
 @pytest.mark.parametrize("value", ["1234", "0000"])
 @pytest.mark.parametrize("moment", ["comparison", "refill"])
-def test_the_try_is_spent_on_disk_before_the_comparison(image: Path, moment: str, value: str) -> None:
+def test_the_counter_is_decremented_on_disk_before_the_comparison(image: Path, moment: str, value: str) -> None:
     done = subprocess.run([sys.executable, "-c", DIE_DURING, str(image), moment, value], check=False)
     dies = moment == "comparison" or value == "1234"
     assert done.returncode == (-signal.SIGKILL if dies else 0)
-    assert on_disk(image) == PinState(RIGHT, 3, 2), "torn out then, the try is spent whatever the value was"
+    assert on_disk(image) == PinState(RIGHT, 3, 2), "the counter is decremented whatever the value was"
 
 
-def test_the_right_pin_restores_the_tries_on_disk(image: Path) -> None:
+def test_the_right_pin_resets_the_counter_on_disk(image: Path) -> None:
     chip = Chip(load_card(image))
     chip.power_on()
     chip.transmit(select(jpki.AID))
@@ -147,7 +147,7 @@ def test_the_right_pin_restores_the_tries_on_disk(image: Path) -> None:
     assert on_disk(image) == PinState(RIGHT, 3, 3)
 
 
-def test_two_hosts_of_one_image_share_the_tries(image: Path) -> None:
+def test_two_stores_of_one_image_share_the_counter(image: Path) -> None:
     first, second = ImageStore(image), ImageStore(image)
     assert first.spend_try(REFERENCE).tries_left == 2
     assert second.spend_try(REFERENCE).tries_left == 1
@@ -159,15 +159,15 @@ def test_two_hosts_of_one_image_share_the_tries(image: Path) -> None:
 
 
 def test_every_write_is_synced(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """strace is no part of a fresh machine, so the promise is read from the database that keeps it."""
+    """This checks the settings of the database, because a fresh machine does not have strace."""
     opened: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
-    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+    def recording_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         opened.append(connect(*arguments, **options))
         return opened[-1]
 
-    monkeypatch.setattr(sqlite3, "connect", noted)
+    monkeypatch.setattr(sqlite3, "connect", recording_connect)
     store = ImageStore(image)
     store.refill(REFERENCE)
     (database,) = opened
@@ -175,4 +175,4 @@ def test_every_write_is_synced(image: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert image.with_name(f"{image.name}-wal").exists()
     store.close()
-    assert not image.with_name(f"{image.name}-wal").exists(), "a card that is put away is one file again"
+    assert not image.with_name(f"{image.name}-wal").exists(), "the image of a closed card is a single file"

@@ -1,4 +1,4 @@
-"""The format of card images as docs/card-image.md has it: read by others, upgraded from what it was, never guessed."""
+"""The format of card images as in docs/card-image.md: readable by other programs, and upgraded from older versions."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ OLD_ABOUT = {"name": "番号　花子", "card number": "4"}
 
 
 def documented_sql() -> str:
-    """The statements whose rows the digest is over, as the document has them."""
-    found = re.search(r"```sql\n-- digest\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert found
-    return found[1]
+    """Return the statements in the document whose rows the digest covers."""
+    match = re.search(r"```sql\n-- digest\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert match
+    return match[1]
 
 
 def sqlite(image: Path, statements: str) -> bytes:
-    """What the sqlite3 program answers."""
+    """Return the output of the sqlite3 program."""
     return subprocess.run(
         ["sqlite3", str(image)], input=statements.encode(), capture_output=True, check=True, timeout=60
     ).stdout
 
 
 def openssl(*arguments: str, data: bytes) -> str:
-    """What the openssl program answers to data."""
+    """Return the output of the openssl program for `data` on its standard input."""
     done = subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True, timeout=60)
     return done.stdout.decode()
 
@@ -64,7 +64,7 @@ def version(image: Path) -> int:
 
 @pytest.fixture
 def old_image(tmp_path: Path) -> Path:
-    """An image of format 1, as it lies on disk."""
+    """An image file of format 1."""
     path = tmp_path / "old.card"
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -87,7 +87,7 @@ def test_sqlite3_and_openssl_read_and_check_an_image(image: Path) -> None:
     assert int(tries) == jpki.AUTHENTICATION_PIN.tries
 
 
-def test_sqlite3_and_openssl_see_a_change(image: Path) -> None:
+def test_sqlite3_and_openssl_detect_a_change(image: Path) -> None:
     before = openssl("dgst", "-sha256", data=sqlite(image, documented_sql()))
     sqlite(image, "UPDATE pin SET tries_left = 0;")
     assert openssl("dgst", "-sha256", data=sqlite(image, documented_sql())) == before, "PINs change in use"
@@ -98,7 +98,7 @@ def test_sqlite3_and_openssl_see_a_change(image: Path) -> None:
         read_image(image)
 
 
-def test_the_document_has_the_statements_of_the_program(image: Path) -> None:
+def test_documented_statements_and_tables_match_the_code(image: Path) -> None:
     with closing(sqlite3.connect(image)) as database:
         rows = [line for statement in DIGESTED for (line,) in database.execute(statement)]
     assert sqlite(image, documented_sql()).decode().splitlines() == rows
@@ -111,23 +111,23 @@ def test_the_document_has_the_statements_of_the_program(image: Path) -> None:
     assert f"format {FORMAT}" in DOCUMENT
 
 
-def test_an_image_of_format_1_is_upgraded_and_keeps_its_tries(old_image: Path) -> None:
+def test_image_of_format_1_is_upgraded_with_its_counters(old_image: Path) -> None:
     assert version(old_image) == 1
     assert read_image(old_image) == (OLD_CONTENTS, OLD_ABOUT)
     assert version(old_image) == FORMAT
     assert ImageStore(old_image).pin(PIN) == PinState(b"1234", 3, 2)
     stored = sqlite(old_image, "SELECT value FROM about WHERE name = 'digest';").decode().strip()
     assert openssl("dgst", "-sha256", "-r", data=sqlite(old_image, documented_sql())).split()[0] == stored
-    assert read_image(old_image) == (OLD_CONTENTS, OLD_ABOUT), "and again"
+    assert read_image(old_image) == (OLD_CONTENTS, OLD_ABOUT), "the upgraded image can be read"
 
 
-def test_a_renewal_upgrades_too(old_image: Path) -> None:
+def test_a_renewal_upgrades_the_image(old_image: Path) -> None:
     contents = ApplicationContents(data={FileId(1): b"new"}, pins={FileId(5): PinState(b"9999", 3, 3)})
     rewrite_application(old_image, JPKI, contents, {"card number": "5"})
     assert version(old_image) == FORMAT
-    found, about = read_image(old_image)
-    assert found[JPKI].data == {FileId(1): b"new"}
-    assert found[JPKI].pins == OLD_CONTENTS[JPKI].pins
+    rewritten, about = read_image(old_image)
+    assert rewritten[JPKI].data == {FileId(1): b"new"}
+    assert rewritten[JPKI].pins == OLD_CONTENTS[JPKI].pins
     assert about == {**OLD_ABOUT, "card number": "5"}
 
 
@@ -140,12 +140,12 @@ def test_a_renewal_upgrades_too(old_image: Path) -> None:
         "DELETE FROM about WHERE name = 'digest'",
     ],
 )
-def test_a_damaged_image_of_format_1_is_left_as_it_was(old_image: Path, damage: str) -> None:
+def test_damaged_image_of_format_1_is_not_changed(old_image: Path, damage: str) -> None:
     sqlite(old_image, f"{damage};")
     before = old_image.read_bytes()
-    for reading in (lambda: read_image(old_image), lambda: load_card(old_image)):
+    for read in (lambda: read_image(old_image), lambda: load_card(old_image)):
         with pytest.raises(DamagedImage):
-            reading()
+            read()
     assert old_image.read_bytes() == before
     assert version(old_image) == 1
 
@@ -179,36 +179,36 @@ def test_a_kill_during_the_upgrade_loses_nothing(old_image: Path, statement: str
     assert version(old_image) == FORMAT
 
 
-def test_two_programs_upgrade_at_once(old_image: Path) -> None:
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(read_image(old_image))) for _ in range(8)]
+def test_concurrent_upgrades_agree(old_image: Path) -> None:
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(read_image(old_image))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert found == [(OLD_CONTENTS, OLD_ABOUT)] * 8
+    assert results == [(OLD_CONTENTS, OLD_ABOUT)] * 8
     assert version(old_image) == FORMAT
 
 
-def test_a_later_format_is_refused_and_left_alone(image: Path) -> None:
+def test_later_format_is_rejected_and_not_changed(image: Path) -> None:
     sqlite(image, f"PRAGMA user_version = {FORMAT + 1};")
     before = image.read_bytes()
-    with pytest.raises(NewerImage) as refused:
+    with pytest.raises(NewerImage) as rejected:
         load_card(image)
-    assert str(image) in str(refused.value)
-    assert f"format {FORMAT + 1}" in str(refused.value)
+    assert str(image) in str(rejected.value)
+    assert f"format {FORMAT + 1}" in str(rejected.value)
     assert image.read_bytes() == before
 
 
-def test_a_format_that_never_was(image: Path) -> None:
+def test_nonexistent_format_is_rejected_as_damaged(image: Path) -> None:
     sqlite(image, "PRAGMA user_version = 0;")
-    with pytest.raises(DamagedImage) as refused:
+    with pytest.raises(DamagedImage) as rejected:
         load_card(image)
-    assert not isinstance(refused.value, NewerImage)
+    assert not isinstance(rejected.value, NewerImage)
 
 
 @pytest.mark.parametrize("about", [{"name": "two\nlines"}, {"na\0me": "x"}])
-def test_text_that_programs_print_differently_is_refused(tmp_path: Path, about: dict[str, str]) -> None:
+def test_control_characters_in_texts_are_rejected(tmp_path: Path, about: dict[str, str]) -> None:
     path = tmp_path / "a.card"
     with pytest.raises(ValueError, match="control characters"):
         write_image(path, OLD_CONTENTS, about)

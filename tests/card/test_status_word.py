@@ -1,4 +1,4 @@
-"""The tables of instructions and status words, and what is read from them."""
+"""The tables of instructions and status words."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ ERRORS = Path(__file__).parent.parent.parent / "docs" / "errors.md"
 TRIES = "| 63C0 to 63CF | 0 to 15 retries left | VERIFY failed, or the empty VERIFY of a PIN |"
 
 
-def test_the_documented_table_is_the_table() -> None:
+def test_documented_status_words_match_the_code() -> None:
     section = ERRORS.read_text(encoding="utf-8").partition("## Status words")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if re.match(r"\| .?[0-9A-F]{4}", line)]
-    wanted = [f"| `{status}` | {status.meaning} | {status.sent or 'never'} |" for status in sorted(Status)]
-    assert [row for row in rows if row != TRIES] == wanted
+    expected = [f"| `{status}` | {status.meaning} | {status.sent or 'never'} |" for status in sorted(Status)]
+    assert [row for row in rows if row != TRIES] == expected
     assert TRIES in rows
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_status_word_that_was_parsed_is_the_one_of_the_table(status: Status) -> None:
+def test_parsed_status_word_equals_the_enum_member(status: Status) -> None:
     parsed = StatusWord(int(status))
     assert parsed == status
     assert parsed.known
     assert (parsed.meaning, str(parsed)) == (status.words, f"{int(status):04X}")
-    assert hash(parsed) == hash(status), "both find the same entry of a table"
+    assert hash(parsed) == hash(status), "both are the same dictionary key"
 
 
-def test_other_status_words() -> None:
+def test_unknown_and_retry_counter_status_words() -> None:
     assert not StatusWord(0x6A84).known
     assert [StatusWord.tries_left(count).meaning for count in (0, 1, 15)] == [
         "0 retries left",
@@ -50,14 +50,14 @@ def test_other_status_words() -> None:
             StatusWord.tries_left(count)
 
 
-def test_the_chip_carries_out_known_instructions_only() -> None:
+def test_handlers_exist_for_known_instructions_only() -> None:
     assert set(HANDLERS) <= set(Instruction)
     assert CommandApdu.parse(bytes.fromhex("802A0097")).instruction == Instruction.COMPUTE_DIGITAL_SIGNATURE
     for instruction in Instruction:
         assert instruction.cla << 8 | instruction.ins == instruction
 
 
-def test_instructions_have_the_titles_of_the_standard() -> None:
+def test_instruction_titles_follow_the_standard() -> None:
     assert Instruction.READ_BINARY.title == "READ BINARY"
     assert Instruction.GET_UID.title == "GET UID (reader)"
     assert len({instruction.title for instruction in Instruction}) == len(Instruction)

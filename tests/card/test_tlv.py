@@ -21,20 +21,20 @@ def objects(draw: st.DrawFn) -> Tlv:
 
 
 @given(st.lists(objects(), max_size=5))
-def test_round_trip(items: list[Tlv]) -> None:
+def test_encoded_objects_are_parsed_back(items: list[Tlv]) -> None:
     assert parse_all(b"".join(item.encode() for item in items)) == items
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_parsed_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_parsed_or_rejected(raw: bytes) -> None:
     try:
-        found = parse_all(raw)
+        parsed = parse_all(raw)
     except ValueError:
         return
-    assert b"".join(item.encode() for item in found) == raw
+    assert b"".join(item.encode() for item in parsed) == raw
 
 
-def test_vectors() -> None:
+def test_known_encodings() -> None:
     assert Tlv(0xFF10, b"012345678901").encode().hex() == "ff100c303132333435363738393031"
     assert Tlv(0xDF33, b"\0", 3).encode().hex() == "df3382000100"
     assert Tlv(0x5F37, bytes(0x80)).encode()[:5].hex() == "5f37820080"
@@ -47,12 +47,12 @@ def test_vectors() -> None:
 
 
 @pytest.mark.parametrize("raw", ["84", "8405aa", "1f", "1f81", "1fffffff00", "8480", "8483000001aa", "8482ff"])
-def test_malformed(raw: str) -> None:
+def test_malformed_objects_are_rejected(raw: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_all(bytes.fromhex(raw))
 
 
-def test_what_cannot_be_written() -> None:
+def test_invalid_length_or_tag_cannot_be_encoded() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         Tlv(0x84, bytes(0x80), 1).encode()
     with pytest.raises(ValueError, match="not a BER tag"):

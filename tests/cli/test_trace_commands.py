@@ -20,7 +20,7 @@ from kazashi.reader_bridge.trace import read_trace
 from tests.cli.program import RIGHT as VERIFY
 from tests.cli.program import SELECT_JPKI, TRIES, WRONG, InProcessProgram, Program
 from tests.polling import LIMIT, until
-from tests.reader_bridge.test_dialled import dial, free_ports, knock
+from tests.reader_bridge.test_dialled import connect, dial, free_ports
 from tests.reader_bridge.test_slots import insert
 from tests.support import send
 
@@ -219,7 +219,7 @@ def test_real_card_is_relayed_to_a_slot(instance: Instance, host: ReaderHost, im
 def test_another_host_connects_to_a_slot(instance: Instance) -> None:
     assert instance.readers[2] == f"dial-in {instance.port}"
     with pytest.raises(ConnectionRefusedError):
-        knock(instance.port)
+        connect(instance.port)
     instance.run("card", "new", "child")
     put = instance.json("card", "insert", "child", "--slot", "2")
     assert (put["dialled"], put["seen"]) == (True, False)

@@ -1,13 +1,13 @@
-"""Commands of transcripts by name. A step is one command; whatever has no name is written in hexadecimal.
+"""Commands in transcripts. A step is one command by name; a command without a name is written in hexadecimal.
 
-SELECT JPKI                             an application by the name that traces have for it; `with FCI` asks for data
+SELECT JPKI                             an application by its name in traces; `with FCI` requests control information
 SELECT EF 0006                          a file of the current application
-READ BINARY 0 32                        offset and length, of the current file
-READ BINARY EF 000A 0 4                 the same of a file by its short identifier
+READ BINARY 0 32                        offset and length, in the current file
+READ BINARY EF 000A 0 4                 offset and length, in a file by its short identifier
 READ RECORD 1 of EF 0001
 GET DATA 5F51
 GET CHALLENGE 8
-VERIFY authentication PIN "1234"        a PIN by its name; without a value, the query for the tries left
+VERIFY authentication PIN "1234"        a PIN by its name; without a value, the query of its retry counter
 VERIFY "1234"                           the PIN that is the current file
 CHANGE REFERENCE DATA "5678"
 COMPUTE DIGITAL SIGNATURE authentication key 3031...
@@ -28,15 +28,15 @@ _APPLICATIONS = {application.name: application for application in structure()}
 
 
 class Steps:
-    """Turns steps into bytes. It follows which application is selected, because names of files belong to one."""
+    """Converts steps to commands. It tracks the selected application, because file names are specific to one."""
 
     def __init__(self, secrets: dict[str, str]) -> None:
-        """`secrets` is what stands for {PIN} and the like."""
+        """Use `secrets` as the values of {PIN} and other placeholders."""
         self._secrets = secrets
         self._application: Application | None = None
 
     def command(self, step: str) -> bytes:
-        """The bytes of a step. Raises ValueError for what is not one."""
+        """Return the bytes of a step. Raises ValueError if it is not valid."""
         if HEXADECIMAL.fullmatch(step):
             return bytes.fromhex(in_hexadecimal(step, self._secrets))
         verb, rest = _verb(step)
@@ -78,17 +78,17 @@ class Steps:
         if not name:
             return request.CURRENT
         if self._application is None:
-            raise ValueError(f"{name!r} is a file of no application: none was selected by its name")
+            raise ValueError(f"no application was selected by its name, so that {name!r} is not known")
         (fid,) = (fid for fid, file in self._application.files.items() if file.name == name)
         return fid
 
     def _text(self, quoted: str) -> bytes:
-        return re.sub(r"\{(\w+)\}", lambda found: self._secrets[found[1]], quoted[1:-1]).encode("ascii")
+        return re.sub(r"\{(\w+)\}", lambda match: self._secrets[match[1]], quoted[1:-1]).encode("ascii")
 
 
 def in_hexadecimal(line: str, secrets: dict[str, str]) -> str:
-    """A line in hexadecimal with the holder's secrets in their places."""
-    return re.sub(r"\{(\w+)\}", lambda found: secrets[found[1]].encode("ascii").hex(), line)
+    """Return a hexadecimal line with the placeholders replaced by the holder's secrets."""
+    return re.sub(r"\{(\w+)\}", lambda match: secrets[match[1]].encode("ascii").hex(), line)
 
 
 def _verb(step: str) -> tuple[str, str]:
@@ -100,7 +100,7 @@ def _verb(step: str) -> tuple[str, str]:
 
 
 def _parts(pattern: str, text: str) -> tuple[str, ...]:
-    found = re.fullmatch(pattern, text)
-    if found is None:
-        raise ValueError(f"{text!r} is not of the form {pattern}")
-    return found.groups()
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise ValueError(f"{text!r} does not match {pattern}")
+    return match.groups()

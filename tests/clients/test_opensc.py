@@ -1,4 +1,4 @@
-"""Unmodified middleware on a real reader: OpenSC's tools and PKCS#11 module, openssl, NSS, scriptor."""
+"""Unmodified middleware on a PC/SC reader: OpenSC's tools and PKCS#11 module, openssl, NSS, scriptor."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def certificate(world: World, name: str, fid: FileId) -> bytes:
     return content[: int.from_bytes(content[2:4]) + 4]
 
 
-def test_opensc_knows_the_card(reader: str) -> None:
+def test_opensc_recognises_the_card(reader: str) -> None:
     assert run("opensc-tool", "--reader", reader, "--atr").splitlines()[0] == "3b:e0:00:ff:81:31:fe:45:14"
     assert run("opensc-tool", "--reader", reader, "--name").strip() == "jpki"
-    said = run("pkcs15-tool", "--reader", reader, "--dump")
-    assert said.count("Private RSA Key") == 2
-    assert said.count("X.509 Certificate") == 4
-    assert "Tries left     : 3" in said
-    assert "Tries left     : 5" in said
+    output = run("pkcs15-tool", "--reader", reader, "--dump")
+    assert output.count("Private RSA Key") == 2
+    assert output.count("X.509 Certificate") == 4
+    assert "Tries left     : 3" in output
+    assert "Tries left     : 5" in output
 
 
-def test_opensc_knows_the_contactless_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_opensc_recognises_the_contactless_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
     reader = put(world, tmp_path, host, 1, "taro", contactless=True)
     assert run("opensc-tool", "--reader", reader, "--name").strip() == "jpki"
     assert "User Authentication Certificate" in run("pkcs15-tool", "--reader", reader, "--list-certificates")
@@ -59,7 +59,9 @@ def test_opensc_knows_the_contactless_card(world: World, tmp_path: Path, host: R
 @pytest.mark.parametrize(
     ("number", "fid"), [("1", jpki.AUTHENTICATION_CERTIFICATE), ("3", jpki.AUTHENTICATION_AUTHORITY)]
 )
-def test_certificates_that_need_no_pin(world: World, reader: str, tmp_path: Path, number: str, fid: FileId) -> None:
+def test_opensc_reads_certificates_without_a_pin(
+    world: World, reader: str, tmp_path: Path, number: str, fid: FileId
+) -> None:
     output = tmp_path / "certificate.pem"
     run("pkcs15-tool", "--reader", reader, "--read-certificate", number, "--output", str(output))
     read = x509.load_pem_x509_certificate(output.read_bytes())
@@ -92,49 +94,51 @@ def test_pkcs11_signs_and_openssl_verifies(
             "-out", str(recovered))  # fmt: skip
         assert recovered.read_bytes() == message.read_bytes()
     else:
-        said = run("openssl", "dgst", f"-{digest}", "-verify", str(public), "-signature", str(signature), str(message))
-        assert "Verified OK" in said
+        verified = run(
+            "openssl", "dgst", f"-{digest}", "-verify", str(public), "-signature", str(signature), str(message)
+        )
+        assert "Verified OK" in verified
 
 
-def test_a_wrong_pin_through_opensc(reader: str, tmp_path: Path) -> None:
+def test_wrong_pins_through_opensc_block_the_pin(reader: str, tmp_path: Path) -> None:
     verify = ("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "01", "--pin")
     for left in (2, 1, 0):
         assert "incorrect" in run(*verify, "9999", expect=255)
         contents, _ = read_image(tmp_path / "hanako.card")
         assert contents[jpki.AID].pins[jpki.AUTHENTICATION_PIN].tries_left == left
-    assert "not usable" in run(*verify, "1234", expect=255), "blocked, for the right PIN too"
+    assert "not usable" in run(*verify, "1234", expect=255), "even the right PIN is rejected"
     run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "02", "--pin", "ABC123")
 
 
-def test_two_cards_in_turn_never_mix(world: World, tmp_path: Path, host: ReaderHost) -> None:
-    """OpenSC gives every card the serial 00000000, so that only the card tells one token from another."""
+def test_opensc_distinguishes_two_cards_in_turn(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """OpenSC gives every card the serial number 00000000, so that only the contents distinguish two tokens."""
     for turn in range(2):
         for name in ("hanako", "taro"):
             reader = put(world, tmp_path, host, 0, name)
             output = tmp_path / f"{name}-{turn}.pem"
             run("pkcs15-tool", "--reader", reader, "--read-certificate", "1", "--output", str(output))
             read = x509.load_pem_x509_certificate(output.read_bytes())
-            wanted = x509.load_der_x509_certificate(certificate(world, name, jpki.AUTHENTICATION_CERTIFICATE))
-            assert read == wanted, f"{name}, turn {turn}"
+            expected = x509.load_der_x509_certificate(certificate(world, name, jpki.AUTHENTICATION_CERTIFICATE))
+            assert read == expected, f"{name}, turn {turn}"
             host.remove(host.slots[0])
 
 
-def test_a_child_has_no_signature_certificate(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_child_has_no_signature_certificate(world: World, tmp_path: Path, host: ReaderHost) -> None:
     reader = put(world, tmp_path, host, 0, "child")
-    said = run("pkcs15-tool", "--reader", reader, "--dump", expect=None)
-    assert "User Authentication Certificate" in said
-    refused = run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "02", "--pin", "ABC123", expect=255)
-    assert "not usable" in refused
+    dump = run("pkcs15-tool", "--reader", reader, "--dump", expect=None)
+    assert "User Authentication Certificate" in dump
+    rejected = run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "02", "--pin", "ABC123", expect=255)
+    assert "not usable" in rejected
 
 
 def test_nss_finds_token_and_key(world: World, reader: str, tmp_path: Path) -> None:
-    """What browsers use: a database, OpenSC's module in it, the certificate found and its key at hand after the PIN."""
+    """As in browsers: NSS finds the certificate in a database with OpenSC's module, and its key after the PIN."""
     database = f"sql:{tmp_path / 'nss'}"
     (tmp_path / "nss").mkdir()
     (tmp_path / "pin").write_text("1234\n")
     run("certutil", "-N", "-d", database, "--empty-password")
     run("modutil", "-force", "-dbdir", database, "-add", "opensc", "-libfile", pkcs11_module())
-    # modutil exits non-zero where a slot of the module is empty, as three of the four readers are here.
+    # modutil exits non-zero if a slot of the module is empty, as three of the four readers are here.
     assert "Token Name: JPKI (User Authentication PIN)" in run(
         "modutil", "-dbdir", database, "-list", "opensc", expect=None
     )
@@ -142,14 +146,14 @@ def test_nss_finds_token_and_key(world: World, reader: str, tmp_path: Path) -> N
     listed = run("certutil", "-L", *token)
     nickname = "JPKI (User Authentication PIN):User Authentication Certificate"
     assert nickname in listed
-    assert "u,u,u" in listed, "NSS has found the key that belongs to it"
+    assert "u,u,u" in listed, "NSS has found the private key of the certificate"
     assert "User Authentication Key" in run("certutil", "-K", *token)
-    said = run("certutil", "-L", *token, "-n", nickname, "-a")
-    read = x509.load_pem_x509_certificate(said[said.index("-----BEGIN") :].encode())
+    pem = run("certutil", "-L", *token, "-n", nickname, "-a")
+    read = x509.load_pem_x509_certificate(pem[pem.index("-----BEGIN") :].encode())
     assert read == x509.load_der_x509_certificate(certificate(world, "hanako", jpki.AUTHENTICATION_CERTIFICATE))
 
 
-def test_scriptor(reader: str) -> None:
+def test_scriptor_sends_commands(reader: str) -> None:
     script = f"{request.select(jpki.AID).hex(' ')}\n00 B0 8A 00 04\n"
     done = subprocess.run(
         ["scriptor", "-r", reader], input=script, capture_output=True, text=True, check=True, timeout=30

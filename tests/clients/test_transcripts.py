@@ -37,7 +37,7 @@ def fresh(world: World, transcript: Transcript, directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_in_process(path: Path, world: World, tmp_path: Path) -> None:
+def test_transcript_in_process(path: Path, world: World, tmp_path: Path) -> None:
     transcript = Transcript.load(path)
     image = fresh(world, transcript, tmp_path)
     chip = Chip(load_card(image))
@@ -47,7 +47,7 @@ def test_in_process(path: Path, world: World, tmp_path: Path) -> None:
 
 @pytest.mark.reader
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_through_pcscd(path: Path, world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_transcript_through_pcscd(path: Path, world: World, tmp_path: Path, host: ReaderHost) -> None:
     transcript = Transcript.load(path)
     image = fresh(world, transcript, tmp_path)
     host.insert(host.slots[0], "card", image, Presentation())
@@ -57,7 +57,7 @@ def test_through_pcscd(path: Path, world: World, tmp_path: Path, host: ReaderHos
 
 
 def test_every_known_client_has_a_transcript() -> None:
-    told = " ".join(Transcript.load(path).client for path in TRANSCRIPTS)
+    clients = " ".join(Transcript.load(path).client for path in TRANSCRIPTS)
     for client in (
         "J-LIS", "OpenSC", "myna (Rust)", "myna (Go)", "jpki-rs", "pyjpki", "jpki-local-signer", "jpki-signer-android",
         "jpki-web", "JPKIReader", "tex2e", "flutter_nfc_mynumber", "readmynumber-plus", "WebUSB-MyNumberCard",
@@ -65,10 +65,10 @@ def test_every_known_client_has_a_transcript() -> None:
         "myna-browser-extension", "jsapdu", "multi-card reader in Rust", "myna-card", "CoreNFC", "licence reader",
         "remote-reader", "PocketSign",
     ):  # fmt: skip
-        assert client in told, f"no transcript of {client}"
+        assert client in clients, f"no transcript of {client}"
 
 
-def test_patterns() -> None:
+def test_response_patterns() -> None:
     assert matches("3082 ?2 9000", bytes.fromhex("3082abcd9000"))
     assert not matches("3082 ?2 9000", bytes.fromhex("3082ab9000"))
     assert not matches("9000", bytes.fromhex("309000"))
@@ -95,19 +95,19 @@ STEPS = {
 }
 
 
-def test_steps() -> None:
-    """What each form of a step sends, after JPKI was selected."""
+def test_commands_of_steps() -> None:
+    """The commands of each form of a step, after JPKI was selected."""
     steps = Steps({"PIN": "9999"})
     for step, sent in STEPS.items():
         assert steps.command(step) == bytes.fromhex(sent), step
     for wrong in ("SELECT nothing", "READ BINARY 0", "VERIFY no such PIN", "DELETE FILE", 'VERIFY "{NAME}"'):
         with pytest.raises((ValueError, KeyError)):
             steps.command(wrong)
-    with pytest.raises(ValueError, match="none was selected"):
+    with pytest.raises(ValueError, match="no application was selected"):
         Steps({}).command("VERIFY authentication PIN")
 
 
-def test_requests() -> None:
+def test_request_functions() -> None:
     assert request.select(common_card.AID) == bytes.fromhex("00A4040C0AD3921000310001010100")
     assert request.verify(card_surface.NUMBER_A, b"1" * 12) == bytes.fromhex("002000930C") + b"1" * 12
     assert request.tries_left(jpki.SIGNATURE_PIN) == bytes.fromhex("0020009B")

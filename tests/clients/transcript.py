@@ -1,12 +1,12 @@
-"""Transcripts: what real clients send, and what the card must answer, as text that a reviewer can read.
+"""Transcripts: the commands of real clients and the responses that they need, as readable text.
 
-client: who sends this          source: where that is known from          card: whose card (hanako)
-twice                           every command is transmitted twice, and the second answer is the one that counts
-> READ BINARY 0 4               a command, by name (`tests.clients.steps`) or in hexadecimal; {PIN} and the like stand
-                                for the holder's secrets
-< 3082 ?2 9000                  its answer: bytes, ?n for n bytes whatever they are, and the status word
-read FROM by STEP until 6B00    READ BINARY again and again with that Le; the last answer before may be short
-read FROM by STEP to END        the same with an exact last Le
+client: the client              source: where its commands are published  card: the card's name (hanako)
+twice                           every command is transmitted twice, and the second response is compared
+> READ BINARY 0 4               a command, by name (`tests.clients.steps`) or in hexadecimal; {PIN} and other
+                                placeholders are the holder's secrets
+< 3082 ?2 9000                  its response: bytes, ?n for any n bytes, and the status word
+read FROM by STEP until 6B00    READ BINARY repeatedly with Le STEP; the last response before 6B00 may be short
+read FROM by STEP to END        READ BINARY repeatedly with Le STEP, and an exact last Le
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Transcript:
         return cls(head["client"], head["source"], head.get("card", "hanako"), twice, tuple(lines))
 
     def play(self, transmit: Transmit, secrets: dict[str, str]) -> int:
-        """Send every command and compare every answer; answers how many commands were sent."""
+        """Send every command, compare every response, and return the number of commands sent."""
         if self.twice:
             once = transmit
 
@@ -56,51 +56,51 @@ class Transcript:
                 return once(command)
 
         steps = Steps(secrets)
-        sent, answer, asked = 0, None, ""
+        sent, response, command = 0, None, ""
         for number, line in self.lines:
             where = f"{self.client}, line {number}: {line}"
             kind, _, rest = line.partition(" ")
             match kind:
                 case ">":
-                    assert answer is None, f"{where}: the command before has no expected answer"
-                    asked = rest
-                    answer = transmit(steps.command(rest))
+                    assert response is None, f"{where}: the previous command has no expected response"
+                    command = rest
+                    response = transmit(steps.command(rest))
                     sent += 1
                 case "<":
-                    assert answer is not None, where
-                    assert matches(in_hexadecimal(rest, secrets), answer), (
-                        f"{where}: {asked} was answered {answer.hex().upper()}"
+                    assert response is not None, where
+                    assert matches(in_hexadecimal(rest, secrets), response), (
+                        f"{where}: the response to {command} is {response.hex().upper()}"
                     )
-                    answer = None
+                    response = None
                 case "read":
                     sent += _read(transmit, rest, where)
                 case _:
                     raise ValueError(where)
-        assert answer is None, "the last command has no expected answer"
+        assert response is None, "the last command has no expected response"
         return sent
 
 
-def matches(pattern: str, answer: bytes) -> bool:
-    """Whether an answer is what a pattern says."""
+def matches(pattern: str, response: bytes) -> bool:
+    """Return whether a response matches a pattern."""
     parts = [f".{{{part[1:]}}}" if part[0] == "?" else re.escape(bytes.fromhex(part)).decode("latin-1")
              for part in pattern.split()]  # fmt: skip
-    return re.fullmatch("".join(parts).encode("latin-1"), answer, re.DOTALL) is not None
+    return re.fullmatch("".join(parts).encode("latin-1"), response, re.DOTALL) is not None
 
 
 def _read(transmit: Transmit, rest: str, where: str) -> int:
-    found = re.fullmatch(r"(\d+) by (\d+) (until|to) (\w+)", rest)
-    assert found, where
-    offset, step, how, end = int(found[1]), int(found[2]), found[3], found[4]
+    match = re.fullmatch(r"(\d+) by (\d+) (until|to) (\w+)", rest)
+    assert match, where
+    offset, step, how, end = int(match[1]), int(match[2]), match[3], match[4]
     sent = 0
     while True:
         length = step if how == "until" else min(step, int(end) - offset)
         if length == 0:
             return sent
-        answer = transmit(read_binary(offset, length))
+        response = transmit(read_binary(offset, length))
         sent += 1
-        if answer[-2:] != b"\x90\x00":
-            assert how == "until", f"{where}: offset {offset} was answered {answer.hex()}"
-            assert answer == bytes.fromhex(end), f"{where}: the end was told by {answer.hex()}"
+        if response[-2:] != b"\x90\x00":
+            assert how == "until", f"{where}: the response at offset {offset} is {response.hex()}"
+            assert response == bytes.fromhex(end), f"{where}: the response at the end is {response.hex()}"
             return sent
-        assert len(answer) > 2, f"{where}: nothing but 9000 at offset {offset}"
-        offset += len(answer) - 2
+        assert len(response) > 2, f"{where}: the response at offset {offset} has no data"
+        offset += len(response) - 2

@@ -1,4 +1,4 @@
-"""What the tests of the checks share: cards that are not what they seem, and what a report says."""
+"""Helpers for the tests of the checks: cards that misbehave, and the contents of reports."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ AUTHENTICATION = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
 needs_reader = pytest.mark.reader
 
 
-def reads(command: bytes, *, asks_for_tries: bool) -> bool:
-    """Whether a command does nothing but look, and costs no try."""
+def reads(command: bytes, *, empty_verify: bool) -> bool:
+    """Return whether a command is read-only and cannot decrement a retry counter.
+
+    `empty_verify` says whether the empty VERIFY counts as such a command.
+    """
     if command in READER_COMMANDS:
         return True
     if len(command) == 4 and command[:2] == b"\x00\x20":
-        return asks_for_tries
+        return empty_verify
     return len(command) >= 4 and command[0] in (0x00, 0x01, 0xF0) and command[1] in READING
 
 
 class Around:
-    """A card around another, which passes everything on."""
+    """A card that passes everything on to another one."""
 
     def __init__(self, inner: Interface) -> None:
         self.inner = inner
@@ -75,36 +78,36 @@ class Around:
         return self.inner.transmit(command)
 
 
-class Stranger(Around):
-    """A number card whose authority is not ours."""
+class NotEmulated(Around):
+    """An individual number card whose authority is not emulated."""
 
     def transmit(self, command: bytes) -> bytes:
         return super().transmit(command).replace(b"JPKI-EMU", b"JPKI-XXX")
 
 
-class Agreeable(Around):
-    """A card that knows nothing, and takes every SELECT for success."""
+class AcceptsEverySelect(Around):
+    """A card that accepts every SELECT and no other command."""
 
     def transmit(self, command: bytes) -> bytes:
         return b"\x90\x00" if command[1] == 0xA4 else b"\x6d\x00"
 
 
-class Sleeper(Around):
-    """A card that falls asleep at a command, and is woken by the test or after ten seconds."""
+class HangingCard(Around):
+    """A card that hangs at a command until the test releases it, or for ten seconds."""
 
-    def __init__(self, inner: Interface, tired: Callable[[bytes], bool]) -> None:
+    def __init__(self, inner: Interface, hangs: Callable[[bytes], bool]) -> None:
         super().__init__(inner)
-        self._tired = tired
-        self.woken = threading.Event()
+        self._hangs = hangs
+        self.released = threading.Event()
 
     def transmit(self, command: bytes) -> bytes:
-        if self._tired(command):
-            self.woken.wait(SECONDS)
+        if self._hangs(command):
+            self.released.wait(SECONDS)
         return super().transmit(command)
 
 
-class Leaver(Around):
-    """A card that is gone for good from a command on."""
+class LeavingCard(Around):
+    """A card that leaves for good at a command."""
 
     def __init__(self, inner: Interface, leaves: Callable[[bytes], bool]) -> None:
         super().__init__(inner)
@@ -118,20 +121,20 @@ class Leaver(Around):
     def transmit(self, command: bytes) -> bytes:
         self._gone = self._gone or self._leaves(command)
         if self._gone:
-            raise CardGone("torn out")
+            raise CardGone("the card was removed")
         return super().transmit(command)
 
 
 def in_a_row(wanted: bytes, count: int) -> Callable[[bytes], bool]:
-    """True once `wanted` has come so many times without another command in between."""
+    """Return a function that is true once `wanted` was sent `count` times without another command in between."""
     row = 0
 
-    def seen(command: bytes) -> bool:
+    def complete(command: bytes) -> bool:
         nonlocal row
         row = row + 1 if command == wanted else 0
         return row >= count
 
-    return seen
+    return complete
 
 
 def of_image(image: Path) -> Interface:
@@ -139,8 +142,8 @@ def of_image(image: Path) -> Interface:
 
 
 NUMBERS = cycle(range(4))
-"""Each card goes into another slot than the one before: pcscd sees with a delay that a slot is empty, and a card that
-is put in before waits longer."""
+"""Each card goes into another slot than the previous one: pcscd notices an empty slot with a delay, and a card that is
+inserted before that has to wait longer."""
 
 
 def put(host: ReaderHost, image: Path, presentation: Presentation | None = None) -> Slot:
@@ -151,7 +154,7 @@ def put(host: ReaderHost, image: Path, presentation: Presentation | None = None)
 
 def hold(host: ReaderHost, interface: Interface, slot: Slot | None = None) -> Slot:
     slot = slot or host.slots[next(NUMBERS)]
-    host.hold(slot, "held", interface)
+    host.hold(slot, "test card", interface)
     assert slot.wait_until_powered(LIMIT)
     return slot
 
@@ -161,7 +164,7 @@ def check(slot: Slot, secrets: CardPins = NO_PINS, **options: Any) -> CheckRepor
 
 
 def sent(host: ReaderHost, slot: Slot, begun: int) -> list[bytes]:
-    """Every command that went over a slot; takes the card out, so that the last is noted as well."""
+    """Return every command of a slot since a journal entry. This removes the card, so that no command is missing."""
     host.remove(slot)
     entries, missed = host.journal.since(begun)
     assert not missed
@@ -182,7 +185,7 @@ def not_good(report: CheckReport) -> dict[str, str]:
 
 
 def crashes(report: CheckReport) -> dict[str, str]:
-    """Results that are a defect of a check: their detail begins with an exception's name."""
+    """Return the results that show a bug in a check: their detail begins with an exception's name."""
     return {result.check: result.detail for result in report.results if re.match(r"\w+: ", result.detail)}
 
 
@@ -204,7 +207,7 @@ def spend_a_try_of_each_pin(image: Path) -> None:
 
 
 class StubCard(CardHandle):
-    """A connected card that notes what it is sent, and has an ATR of the test's choice."""
+    """A connected card that records the commands it receives, with a given ATR."""
 
     def __init__(self, atr: bytes = b"") -> None:
         self._atr = atr

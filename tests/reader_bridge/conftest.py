@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the bridge."""
+"""Fixtures for the tests of the reader bridge."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def contents(world: World) -> CardContents:
 
 @pytest.fixture(scope="module")
 def of_a_card(contents: CardContents) -> Callable[[], CardContents]:
-    """The contents, in a form that can stand in the words of a failure."""
+    """A function that returns the contents; unlike the contents, it has a short repr for failure messages."""
     return lambda: contents
 
 
 @pytest.fixture(scope="module")
 def session(contents: CardContents) -> list[Exchange]:
-    """A card's whole life in a reader, as a journal has it."""
+    """The exchanges of a card from insertion to removal, as in a journal."""
     chip = Chip(install(contents), chance=lambda count: b"\x55" * count)
     chip.power_on()
     journal = Journal()
@@ -42,9 +42,9 @@ def session(contents: CardContents) -> list[Exchange]:
     journal.add(0, Exchange(AT, 0.0, b"", chip.card.contact_atr, "power on"))
     for command in everything(contents):
         journal.add(0, Exchange(AT, 0.001, command, chip.transmit(command)))
-    journal.add(0, Exchange(AT, 0.0, b"", b"", "the card is mute for 2 s"))
+    journal.add(0, Exchange(AT, 0.0, b"", b"", "the card does not respond for 2 s"))
     journal.add(0, Exchange(AT, 0.0, b"", b"", REMOVED))
-    found = [entry.exchange for entry in journal.since(0)[0]]
-    refused = [exchange.command.hex() for exchange in found[2:-3] if exchange.response[-2:] != DONE]
-    assert not refused
-    return found
+    exchanges = [entry.exchange for entry in journal.since(0)[0]]
+    rejected = [exchange.command.hex() for exchange in exchanges[2:-3] if exchange.response[-2:] != DONE]
+    assert not rejected
+    return exchanges

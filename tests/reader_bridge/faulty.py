@@ -1,4 +1,4 @@
-"""What the tests of faults share: commands, cards with faults in readers, and OpenSC signing with them."""
+"""Helpers for the tests of faults: commands, faulty cards in readers, and signatures with OpenSC."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MESSAGE = b"kazashi" * 3
 
 
 def put(host: ReaderHost, image: Path, *scripts: str) -> list[str]:
-    """A copy of the card with each script's faults, in the first slots in turn; answers the readers' names."""
+    """Insert a copy of the card with each script's faults into the first slots. Return the names of the readers."""
     for number, script in enumerate(scripts):
         plan = parse_fault_script(script)
         host.insert(host.slots[number], f"card {number}", copy(image, number), Presentation(faults=plan))
@@ -57,12 +57,12 @@ def copy(image: Path, number: int) -> Path:
 
 
 def pin_of(image: Path, number: int, fid: FileId = jpki.AUTHENTICATION_PIN) -> PinState:
-    """A slot's PIN, as it is on disk."""
+    """Return the state of a PIN on disk, for the card in a slot."""
     return read_image(copy(image, number))[0][jpki.AID].pins[fid]
 
 
-def told(host: ReaderHost, number: int) -> list[str]:
-    """The faults of a slot's card so far."""
+def fault_events(host: ReaderHost, number: int) -> list[str]:
+    """Return the fault events of a slot so far."""
     entries, _ = host.journal.since(0)
     return [
         entry.exchange.event
@@ -72,8 +72,10 @@ def told(host: ReaderHost, number: int) -> list[str]:
 
 
 def comes_back(host: ReaderHost, number: int) -> None:
-    """Wait until a slot's card has got power after its latest fault. The journal tells so for good; whether the card
-    has power at this moment would tell of the time before the fault, or after it."""
+    """Wait until a slot's card was powered after its latest fault.
+
+    This is read from the journal, because the card may have power now from before the fault.
+    """
 
     def powered_again() -> bool:
         events = [entry.exchange.event for entry in host.journal.since(0)[0] if entry.slot == number]
@@ -84,28 +86,28 @@ def comes_back(host: ReaderHost, number: int) -> None:
 
 
 def answered(transmit: Transmit, command: bytes) -> bytes:
-    """An answer; none where the card is gone, which vpcd passes off as an empty answer."""
+    """Return a response; an empty one if the card is gone, which is also how vpcd reports that."""
     with suppress(PcscError):
         return transmit(command)
     return b""
 
 
-def asked(reader: str, *commands: bytes) -> list[bytes]:
+def responses_to(reader: str, *commands: bytes) -> list[bytes]:
     with connected(reader) as transmit:
         return [transmit(command) for command in commands]
 
 
 def sign(number: int, directory: Path, *, expect: int = 0) -> str:
-    """What pkcs11-tool says when it signs with the card in a slot. OpenSC counts four slots to a reader."""
+    """Sign with the card in a slot and return pkcs11-tool's output. OpenSC has four slots for each reader."""
     (directory / "message").write_bytes(MESSAGE)
     while True:
         done = subprocess.run(
             signing(number, directory, directory / "message"), capture_output=True, text=True, check=False, timeout=60
         )
-        said = done.stdout + done.stderr
-        if "CKR_BUFFER_TOO_SMALL" not in said:  # a card came back between its counting the slots and its listing them
-            assert done.returncode == expect, said
-            return said
+        output = done.stdout + done.stderr
+        if "CKR_BUFFER_TOO_SMALL" not in output:  # a card came back between counting the slots and listing them
+            assert done.returncode == expect, output
+            return output
 
 
 def signing(number: int, directory: Path, message: Path) -> Sequence[str]:
@@ -117,7 +119,7 @@ def signing(number: int, directory: Path, message: Path) -> Sequence[str]:
 
 
 def verify(world: World, signature: bytes) -> None:
-    """Raises InvalidSignature."""
+    """Verify a signature of MESSAGE with the authentication certificate. Raises InvalidSignature."""
     der = certificate(world, "hanako", jpki.AUTHENTICATION_CERTIFICATE)
     key = x509.load_der_x509_certificate(der).public_key()
     assert isinstance(key, RSAPublicKey)

@@ -1,4 +1,4 @@
-"""The checks of a reader and its card: what they find on ours, on others, on recorded ones."""
+"""The checks of a reader and its card: emulated cards, other cards, and recorded ones."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from tests.reader_bridge.checking import (
     AT_RISK,
     NUMBERS,
     PINS,
-    Agreeable,
-    Stranger,
+    AcceptsEverySelect,
+    NotEmulated,
     check,
     crashes,
     hold,
@@ -52,9 +52,7 @@ from tests.reader_bridge.test_slots import wait_for
 
 @needs_reader
 @pytest.mark.parametrize("contactless", [False, True])
-def test_nothing_is_wrong_with_our_card_and_nothing_of_it_changes(
-    host: ReaderHost, image: Path, contactless: bool
-) -> None:
+def test_emulated_card_passes_and_is_not_changed(host: ReaderHost, image: Path, contactless: bool) -> None:
     spend_a_try_of_each_pin(image)
     before = read_image(image)
     begun = host.journal.last
@@ -70,13 +68,13 @@ def test_nothing_is_wrong_with_our_card_and_nothing_of_it_changes(
     assert report.seconds < 60
     commands = sent(host, slot, begun)
     assert len(commands) > len(CASES)
-    assert all(reads(command, asks_for_tries=True) for command in commands)
+    assert all(reads(command, empty_verify=True) for command in commands)
     assert read_image(image) == before
 
 
 @needs_reader
 @pytest.mark.parametrize("contactless", [False, True])
-def test_with_pins_our_card_signs_and_has_all_its_tries_at_the_end(
+def test_emulated_card_passes_with_pins_and_keeps_its_counters(
     host: ReaderHost, image: Path, contactless: bool
 ) -> None:
     before = read_image(image)
@@ -92,7 +90,7 @@ def test_with_pins_our_card_signs_and_has_all_its_tries_at_the_end(
 
 
 @needs_reader
-def test_a_report_holds_no_secret(host: ReaderHost, image: Path) -> None:
+def test_report_contains_no_secret(host: ReaderHost, image: Path) -> None:
     text = check(put(host, image), CardPins("9876", "ABC123"), groups=["pins", "credentials"]).to_json()
     for secret in ("9876", "ABC123"):
         assert secret not in text
@@ -100,7 +98,7 @@ def test_a_report_holds_no_secret(host: ReaderHost, image: Path) -> None:
 
 
 @needs_reader
-def test_a_mistyped_pin_does_not_block_an_emulated_card(host: ReaderHost, image: Path) -> None:
+def test_mistyped_pin_does_not_block_an_emulated_card(host: ReaderHost, image: Path) -> None:
     report = check(put(host, image), CardPins("4321"), groups=["credentials"])
     assert outcomes(report)["credentials.authentication"] is CheckOutcome.FAILED
     host.close()
@@ -108,17 +106,17 @@ def test_a_mistyped_pin_does_not_block_an_emulated_card(host: ReaderHost, image:
 
 
 @needs_reader
-def test_only_the_groups_that_are_asked_for_run_and_each_is_told_as_it_ends(host: ReaderHost, image: Path) -> None:
-    told: list[tuple[CheckResult, int, int]] = []
-    report = check(put(host, image), groups=["pins", "atr"], progress=lambda *progress: told.append(progress))
+def test_selected_groups_run_and_report_progress(host: ReaderHost, image: Path) -> None:
+    calls: list[tuple[CheckResult, int, int]] = []
+    report = check(put(host, image), groups=["pins", "atr"], progress=lambda *arguments: calls.append(arguments))
     assert report.complete
     assert {result.group for result in report.results} == {"atr", "pins"}
-    assert [result for result, _, _ in told] == list(report.results)
-    assert [(number, count) for _, number, count in told] == [(n, len(told)) for n in range(1, len(told) + 1)]
+    assert [result for result, _, _ in calls] == list(report.results)
+    assert [(number, count) for _, number, count in calls] == [(n, len(calls)) for n in range(1, len(calls) + 1)]
 
 
 @needs_reader
-def test_without_a_card_there_is_nothing_to_check(host: ReaderHost, image: Path) -> None:
+def test_check_without_a_card_is_impossible(host: ReaderHost, image: Path) -> None:
     slot = put(host, image)
     with connected(slot.endpoint.reader, SCARD_SHARE_EXCLUSIVE), pytest.raises(CheckImpossible):
         check(slot)
@@ -131,29 +129,27 @@ def test_without_a_card_there_is_nothing_to_check(host: ReaderHost, image: Path)
 
 
 @needs_reader
-def test_a_number_card_that_is_not_ours_gets_no_pin(host: ReaderHost, image: Path) -> None:
+def test_card_that_is_not_emulated_gets_no_pin(host: ReaderHost, image: Path) -> None:
     spend_a_try_of_each_pin(image)
     before = read_image(image)
     begun = host.journal.last
-    slot = hold(host, Stranger(of_image(image)))
+    slot = hold(host, NotEmulated(of_image(image)))
     report = check(slot, PINS)
     assert report.good
     assert report.card == CardType.NUMBER_CARD.value
-    assert set(not_good(report).values()) == {"not applicable: no PIN is sent to a card that is not ours"}
+    assert {why.partition(":")[0] for why in not_good(report).values()} == {CheckOutcome.NOT_APPLICABLE.value}
     assert not_good(report).keys() == {case.name for case in CASES if case.group == "credentials"}
     commands = sent(host, slot, begun)
     assert SELECT_JPKI in commands
     assert len(commands) > len(CASES)
-    assert [command.hex() for command in commands if not reads(command, asks_for_tries=True)] == []
+    assert [command.hex() for command in commands if not reads(command, empty_verify=True)] == []
     assert read_image(image) == before
 
 
 @needs_reader
-def test_with_the_risk_accepted_a_number_card_gets_the_right_pins_and_no_wrong_one(
-    host: ReaderHost, image: Path
-) -> None:
+def test_with_accepted_risk_only_the_given_pins_are_sent(host: ReaderHost, image: Path) -> None:
     begun = host.journal.last
-    slot = hold(host, Stranger(of_image(image)))
+    slot = hold(host, NotEmulated(of_image(image)))
     report = check(slot, AT_RISK, groups=["credentials"])
     assert report.good, not_good(report)
     assert outcomes(report)["credentials.authentication"] is CheckOutcome.PASSED
@@ -164,8 +160,8 @@ def test_with_the_risk_accepted_a_number_card_gets_the_right_pins_and_no_wrong_o
 
 
 @needs_reader
-def test_a_mistyped_pin_costs_a_number_card_that_is_not_ours_one_try(host: ReaderHost, image: Path) -> None:
-    slot = hold(host, Stranger(of_image(image)))
+def test_mistyped_pin_costs_a_card_that_is_not_emulated_one_retry(host: ReaderHost, image: Path) -> None:
+    slot = hold(host, NotEmulated(of_image(image)))
     report = check(slot, CardPins("4321", risk_accepted=True), groups=["credentials"])
     assert outcomes(report)["credentials.authentication"] is CheckOutcome.FAILED
     host.close()
@@ -173,8 +169,8 @@ def test_a_mistyped_pin_costs_a_number_card_that_is_not_ours_one_try(host: Reade
 
 
 @needs_reader
-def test_a_card_that_takes_the_place_of_ours_during_the_run_gets_no_pin(host: ReaderHost, image: Path) -> None:
-    """What the first card was taken for says nothing about the second."""
+def test_card_exchanged_during_the_run_gets_no_pin(host: ReaderHost, image: Path) -> None:
+    """The second card is identified again."""
     slot = put(host, image)
     begun = 0
 
@@ -183,19 +179,19 @@ def test_a_card_that_takes_the_place_of_ours_during_the_run_gets_no_pin(host: Re
         if result.check == "atr.protocol":
             host.remove(slot)
             begun = host.journal.last
-            hold(host, Stranger(of_image(image)), slot)
+            hold(host, NotEmulated(of_image(image)), slot)
 
     check(slot, PINS, groups=["atr", "credentials"], progress=swap)
     assert begun
     commands = sent(host, slot, begun)
-    assert [command.hex() for command in commands if not reads(command, asks_for_tries=True)] == []
+    assert [command.hex() for command in commands if not reads(command, empty_verify=True)] == []
 
 
 @needs_reader
-def test_a_card_that_agrees_to_every_select_is_no_number_card(host: ReaderHost, image: Path) -> None:
-    """It may take the empty VERIFY for a wrong PIN."""
+def test_card_that_accepts_every_select_is_another_card(host: ReaderHost, image: Path) -> None:
+    """It might count the empty VERIFY as a wrong PIN, so that it must not receive one."""
     begun = host.journal.last
-    slot = hold(host, Agreeable(of_image(image)))
+    slot = hold(host, AcceptsEverySelect(of_image(image)))
     report = check(slot, AT_RISK, groups=["pins", "credentials"])
     assert report.card == CardType.OTHER.value
     assert b"\x00\x20" not in {command[:2] for command in sent(host, slot, begun)}
@@ -203,7 +199,7 @@ def test_a_card_that_agrees_to_every_select_is_no_number_card(host: ReaderHost, 
 
 @contextmanager
 def stock_vicc(pcscd: RunningPcscd, directory: Path) -> Iterator[str]:
-    """A reader that holds the stock vicc's own card."""
+    """Yield a reader with vicc's own card."""
     endpoint = pcscd.endpoints[next(NUMBERS)]
     with (directory / "vicc.log").open("wb") as log:
         vicc = subprocess.Popen(
@@ -221,10 +217,10 @@ def stock_vicc(pcscd: RunningPcscd, directory: Path) -> Iterator[str]:
 
 
 @needs_reader
-def test_stock_vicc_s_card_is_another_card(pcscd: RunningPcscd, tmp_path: Path) -> None:
-    """Of the checks that it survives: some commands make it crash."""
+def test_card_of_vicc_is_another_card(pcscd: RunningPcscd, tmp_path: Path) -> None:
+    """This leaves out the groups whose commands make vicc crash."""
     with stock_vicc(pcscd, tmp_path) as reader:
-        report = run_checks(reader, PINS, [group for group in GROUPS if group not in VICC_DIES_OF])
+        report = run_checks(reader, PINS, [group for group in GROUPS if group not in VICC_CRASHES_ON])
     assert report.complete, not_good(report)
     assert report.card == CardType.OTHER.value
     assert not crashes(report)
@@ -234,12 +230,12 @@ def test_stock_vicc_s_card_is_another_card(pcscd: RunningPcscd, tmp_path: Path) 
             assert outcomes(report)[case.name] is CheckOutcome.NOT_APPLICABLE
 
 
-VICC_DIES_OF = ("reader", "errors", "extended")
+VICC_CRASHES_ON = ("reader", "errors", "extended")
 
 
 @needs_reader
-def test_a_card_that_crashes_under_the_checks_is_reported(pcscd: RunningPcscd, tmp_path: Path) -> None:
-    """The stock vicc does."""
+def test_card_that_crashes_is_reported(pcscd: RunningPcscd, tmp_path: Path) -> None:
+    """vicc crashes during the full run."""
     with stock_vicc(pcscd, tmp_path) as reader:
         report = run_checks(reader, PINS)
     assert not report.complete
@@ -252,9 +248,8 @@ def test_a_card_that_crashes_under_the_checks_is_reported(pcscd: RunningPcscd, t
 
 
 @needs_reader
-def test_a_replayed_card_is_found_as_the_recorded_one_was_and_one_that_is_asked_otherwise_is_reported(
-    host: ReaderHost, image: Path, tmp_path: Path
-) -> None:
+def test_replayed_card_has_the_results_of_the_recorded_one(host: ReaderHost, image: Path, tmp_path: Path) -> None:
+    """A strict replay fails from the first command that is not in the recorded order."""
     begun = host.journal.last
     slot = put(host, image)
     report = check(slot, PINS)
@@ -279,11 +274,11 @@ def test_a_replayed_card_is_found_as_the_recorded_one_was_and_one_that_is_asked_
     replayed = check(slot, PINS, groups=[group for group in GROUPS if group != "selection"])
     assert replayed.complete
     assert replayed.card == CardType.EMULATED.value
-    assert outcomes(replayed)["apdu.case-1"] is CheckOutcome.PASSED, "up to here it is the recorded order"
+    assert outcomes(replayed)["apdu.case-1"] is CheckOutcome.PASSED, "the commands are in the recorded order until here"
     assert outcomes(replayed)["files.availability"] is CheckOutcome.FAILED
     assert not crashes(replayed)
     assert strict.deviations
     replayed = check(slot, groups=["atr", "errors"])
     assert replayed.complete
-    assert replayed.card == CardType.OTHER.value, "it has lost its place, and answers nothing"
+    assert replayed.card == CardType.OTHER.value, "it returns 6F00 to every command"
     assert not crashes(replayed)

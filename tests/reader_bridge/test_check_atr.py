@@ -1,4 +1,4 @@
-"""What the checks make of an ATR."""
+"""The checks of an ATR."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERFACE_BYTES = {
     "contactless-third": ({0, 1}, True, 4), "contactless-fourth": ({0, 1}, True, 4), "T=0": ({0}, False, 4),
     "T=0 and T=1": ({0, 1}, True, 4),
 }  # fmt: skip
-"""For each ATR what it offers, whether a check byte ends it, and where its interface bytes end."""
+"""For each ATR, the protocols it offers, whether it ends in a check byte, and where its interface bytes end."""
 
 
 def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
@@ -34,21 +34,21 @@ def offered_protocols(atr: bytes) -> tuple[set[int], bool]:
 
 
 @pytest.mark.parametrize("name", ATRS)
-def test_the_protocols_that_an_atr_offers(name: str) -> None:
+def test_protocols_offered_by_an_atr(name: str) -> None:
     offered, check_byte, end = INTERFACE_BYTES[name]
     assert offered_protocols(ATRS[name]) == (offered, check_byte)
     assert offered_protocols(ATRS[name][:end]) == (offered, check_byte)
 
 
 @pytest.mark.parametrize("name", ATRS)
-def test_an_atr_that_breaks_off_within_its_interface_bytes_is_told(name: str) -> None:
+def test_atr_that_ends_in_its_interface_bytes_is_rejected(name: str) -> None:
     for end in range(INTERFACE_BYTES[name][2]):
         with pytest.raises(NotApplicable):
             offered_protocols(ATRS[name][:end])
 
 
 @given(st.binary(max_size=40) | st.binary(max_size=8).map(lambda tail: b"\x3b\xf0" + tail))
-def test_any_bytes_are_an_atr_or_are_told_not_to_be_one(atr: bytes) -> None:
+def test_any_bytes_are_an_atr_or_are_rejected(atr: bytes) -> None:
     with suppress(NotApplicable):
         offered, check_byte = offered_protocols(atr)
         assert offered
@@ -57,7 +57,7 @@ def test_any_bytes_are_an_atr_or_are_told_not_to_be_one(atr: bytes) -> None:
 
 
 def atr_form(atr: bytes) -> Findings:
-    """What the check of an ATR's form writes down about one."""
+    """Return the observations of the check of an ATR's form."""
     findings = Findings()
     (case,) = [case for case in CASES if case.name == "atr.form"]
     case.look(Probe("reader", StubCard(atr)), findings)
@@ -65,7 +65,7 @@ def atr_form(atr: bytes) -> Findings:
 
 
 @pytest.mark.parametrize("name", ATRS)
-def test_the_atr_s_of_cards_are_well_formed(name: str) -> None:
+def test_known_atrs_are_well_formed(name: str) -> None:
     assert atr_form(ATRS[name]).wrong == []
 
 
@@ -76,5 +76,5 @@ def test_the_atr_s_of_cards_are_well_formed(name: str) -> None:
         "3B620000AA", "3B6000000000", "3B" + "00" * 33,
     ],
 )  # fmt: skip
-def test_a_malformed_atr_is_found(atr: str) -> None:
+def test_malformed_atr_is_detected(atr: str) -> None:
     assert atr_form(bytes.fromhex(atr)).wrong

@@ -1,4 +1,4 @@
-"""The checks of a card that breaks, goes or hangs in the middle of them."""
+"""Checks of a card that fails, is removed or hangs during the run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.polling import LIMIT
 from tests.reader_bridge.checking import (
     PINS,
     SECONDS,
-    Leaver,
-    Sleeper,
+    HangingCard,
+    LeavingCard,
     check,
     crashes,
     hold,
@@ -36,7 +36,7 @@ from tests.reader_bridge.checking import (
 
 
 def wait_for_threads(name: str) -> None:
-    """Until the thread of a check that was given up, or one that a check has left behind, has ended."""
+    """Wait for the thread of a check that timed out, or for a thread that a check started."""
     for thread in threading.enumerate():
         if name in thread.name:
             thread.join(LIMIT)
@@ -44,23 +44,23 @@ def wait_for_threads(name: str) -> None:
 
 
 FAULTS = {
-    "answers that lack a byte": "faults: [{truncate: 1, when: {chance: 0.2}}]",
-    "tries of which half a status word is told": "faults: [{truncate: 1, when: {matching: 0020}}]",
-    "answers that lack everything": "faults: [{truncate: 300, when: {chance: 0.03}}]",
-    "answers that are too long": "faults: [{overlong: 3, when: {chance: 0.3}}]",
+    "responses without the last byte": "faults: [{truncate: 1, when: {chance: 0.2}}]",
+    "PIN queries with half a status word": "faults: [{truncate: 1, when: {matching: 0020}}]",
+    "empty responses": "faults: [{truncate: 300, when: {chance: 0.03}}]",
+    "responses that are too long": "faults: [{overlong: 3, when: {chance: 0.3}}]",
     "wrong status words": "faults: [{status: 6F00, when: {every: 20}}]",
     "T=0": "{protocol: T=0}",
-    "a reader of short commands": "{limit: 261}",
-    "no tries left": "tries: {JPKI authentication PIN: 0, JPKI signature password: 1}",
+    "a reader for short commands only": "{limit: 261}",
+    "no retries left": "tries: {JPKI authentication PIN: 0, JPKI signature password: 1}",
 }
 
 
 @needs_reader
-@pytest.mark.parametrize("names", [list(FAULTS)[:4], list(FAULTS)[4:]], ids=["answers", "readers"])
-def test_faults_are_findings_and_crash_no_check(host: ReaderHost, image: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("names", [list(FAULTS)[:4], list(FAULTS)[4:]], ids=["responses", "readers"])
+def test_faults_are_reported_and_no_check_crashes(host: ReaderHost, image: Path, names: list[str]) -> None:
     for slot, name in zip(host.slots, names, strict=False):
-        own = Path(shutil.copy(image, image.with_name(f"{name}.card")))
-        host.insert(slot, name, own, Presentation(faults=parse_fault_script(FAULTS[name])))
+        copy = Path(shutil.copy(image, image.with_name(f"{name}.card")))
+        host.insert(slot, name, copy, Presentation(faults=parse_fault_script(FAULTS[name])))
     for slot, name in zip(host.slots, names, strict=False):
         assert slot.wait_until_powered(LIMIT)
         groups = [group for group in GROUPS if group != "concurrency"]
@@ -73,22 +73,22 @@ def test_faults_are_findings_and_crash_no_check(host: ReaderHost, image: Path, n
 
 
 @needs_reader
-def test_a_card_that_is_taken_away_between_two_checks_ends_the_run(host: ReaderHost, image: Path) -> None:
-    told: list[CheckResult] = []
+def test_card_removed_between_two_checks_ends_the_run(host: ReaderHost, image: Path) -> None:
+    progress: list[CheckResult] = []
 
-    def take(result: CheckResult, number: int, _: int) -> None:
-        told.append(result)
+    def remove(result: CheckResult, number: int, _: int) -> None:
+        progress.append(result)
         if number == 10:
             host.remove(slot)
 
     slot = put(host, image)
     begun = time.monotonic()
-    report = check(slot, progress=take)
+    report = check(slot, progress=remove)
     assert time.monotonic() - begun < SECONDS
     assert not report.complete
     assert not report.good
-    assert list(report.results) == told
-    assert 10 < len(told) < len(CASES)
+    assert list(report.results) == progress
+    assert 10 < len(progress) < len(CASES)
     assert not not_good(replace(report, results=report.results[:10]))
     assert report.results[-1].outcome is CheckOutcome.BROKEN
     assert re.search("card|reader", report.results[-1].detail, re.IGNORECASE)
@@ -105,48 +105,48 @@ def test_a_card_that_is_taken_away_between_two_checks_ends_the_run(host: ReaderH
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_card_that_is_torn_out_in_the_middle_of_a_check_ends_the_run(
+def test_card_removed_during_a_check_ends_the_run(
     host: ReaderHost, image: Path, command: bytes, count: int, name: str
 ) -> None:
-    slot = hold(host, Leaver(of_image(image), in_a_row(command, count)))
+    slot = hold(host, LeavingCard(of_image(image), in_a_row(command, count)))
     begun = time.monotonic()
     report = check(slot)
     assert time.monotonic() - begun < SECONDS
     assert not report.complete
     assert not crashes(report)
-    found = outcomes(report)
-    names = list(found)
-    assert found[name] in (CheckOutcome.FAILED, CheckOutcome.BROKEN), "vpcd passes a lost card off as an empty answer"
+    by_check = outcomes(report)
+    names = list(by_check)
+    assert by_check[name] in (CheckOutcome.FAILED, CheckOutcome.BROKEN), "vpcd reports a lost card as an empty response"
     assert not not_good(replace(report, results=report.results[: names.index(name)]))
     assert report.results[-1].outcome is CheckOutcome.BROKEN
     assert len(names) - names.index(name) <= 2, "at most one more check is tried before the run ends"
 
 
 @needs_reader
-def test_a_card_that_is_torn_out_of_a_transaction_is_reported_and_no_thread_ends_in_a_traceback(
+def test_card_removed_during_a_transaction_is_reported_without_tracebacks(
     host: ReaderHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stray: list[str] = []
-    monkeypatch.setattr(threading, "excepthook", lambda thrown: stray.append(repr(thrown.exc_value)))
-    slot = hold(host, Leaver(of_image(image), in_a_row(SELECT_CARD_MANAGER, 50)))
+    exceptions: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: exceptions.append(repr(arguments.exc_value)))
+    slot = hold(host, LeavingCard(of_image(image), in_a_row(SELECT_CARD_MANAGER, 50)))
     report = check(slot, groups=["concurrency"])
     host.remove(slot)
-    wait_for_threads("(ask)")
-    assert not stray
+    wait_for_threads("(second client)")
+    assert not exceptions
     assert not report.complete
     assert not crashes(report)
     assert outcomes(report)["concurrency.transaction"] in (CheckOutcome.FAILED, CheckOutcome.BROKEN)
 
 
 @needs_reader
-def test_a_card_that_hangs_is_given_up(host: ReaderHost, image: Path) -> None:
-    sleeper = Sleeper(of_image(image), in_a_row(bytes.fromhex("0084000008"), 3))
-    slot = hold(host, sleeper)
+def test_check_of_a_hanging_card_times_out(host: ReaderHost, image: Path) -> None:
+    card = HangingCard(of_image(image), in_a_row(bytes.fromhex("0084000008"), 3))
+    slot = hold(host, card)
     begun = time.monotonic()
     report = check(slot, groups=["atr", "selection", "timing"], hangs_seconds=0.5)
-    taken = time.monotonic() - begun
-    sleeper.woken.set()
-    assert taken < SECONDS / 2
+    seconds = time.monotonic() - begun
+    card.released.set()
+    assert seconds < SECONDS / 2
     assert not report.complete
     last = report.results[-1]
     assert (last.check, last.outcome) == ("timing.challenge", CheckOutcome.BROKEN)
@@ -157,18 +157,18 @@ def test_a_card_that_hangs_is_given_up(host: ReaderHost, image: Path) -> None:
 
 
 @needs_reader
-def test_a_card_that_hangs_from_its_first_command_on_is_given_up(host: ReaderHost, image: Path) -> None:
-    sleeper = Sleeper(of_image(image), lambda _: True)
-    slot = hold(host, sleeper)
-    waking = threading.Timer(4, sleeper.woken.set)
-    waking.start()
+def test_run_on_a_card_that_hangs_at_once_times_out(host: ReaderHost, image: Path) -> None:
+    card = HangingCard(of_image(image), lambda _: True)
+    slot = hold(host, card)
+    timer = threading.Timer(4, card.released.set)
+    timer.start()
     begun = time.monotonic()
     try:
         with suppress(CheckImpossible):
             assert not check(slot, hangs_seconds=0.5).complete
         assert time.monotonic() - begun < 3
     finally:
-        sleeper.woken.set()
-        waking.cancel()
-        waking.join()
-        wait_for_threads("(ask)")
+        card.released.set()
+        timer.cancel()
+        timer.join()
+        wait_for_threads("(second client)")

@@ -1,4 +1,4 @@
-"""What the checks may send: nothing that could cost a try or change a card that is not ours."""
+"""Commands that checks may send: none that could decrement a retry counter or change a card that is not emulated."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ NO_RISK = st.builds(CardPins, st.none() | st.text(), st.none() | st.text(), st.j
 
 
 @given(ANY_COMMAND, FOREIGN, NO_RISK)
-def test_whatever_the_bytes_a_card_that_is_not_ours_is_only_looked_at(
+def test_only_reading_commands_reach_a_card_that_is_not_emulated(
     command: bytes, kind: CardType, secrets: CardPins
 ) -> None:
     if allowed(command, kind, secrets):
-        assert reads(command, asks_for_tries=kind is CardType.NUMBER_CARD)
+        assert reads(command, empty_verify=kind is CardType.NUMBER_CARD)
 
 
-def test_of_all_classes_and_instructions_no_other_passes_to_a_card_that_is_not_ours() -> None:
+def test_all_classes_and_instructions_against_the_allowed_ones() -> None:
     passed = set()
     for kind, cla, ins, body in product((CardType.OTHER, CardType.NUMBER_CARD), range(256), range(256), BODIES):
         command = bytes((cla, ins)) + body
         if allowed(command, kind, PINS):
-            assert reads(command, asks_for_tries=kind is CardType.NUMBER_CARD), command.hex()
+            assert reads(command, empty_verify=kind is CardType.NUMBER_CARD), command.hex()
             passed.add((kind, ins))
     assert passed == {
         *product((CardType.OTHER, CardType.NUMBER_CARD), READING), (CardType.NUMBER_CARD, 0x20),
     }  # fmt: skip
 
 
-def test_accepted_risk_lets_pins_and_signatures_pass_to_number_cards_and_nothing_else() -> None:
+def test_accepted_risk_allows_only_pins_and_signatures() -> None:
     for cla, ins, body in product(range(256), range(256), BODIES):
         command = bytes((cla, ins)) + body
         assert allowed(command, CardType.OTHER, AT_RISK) is allowed(command, CardType.OTHER, CardPins()), command.hex()
@@ -63,13 +63,13 @@ def test_accepted_risk_lets_pins_and_signatures_pass_to_number_cards_and_nothing
 
 
 @given(ANY_COMMAND, st.sampled_from(CardType), st.sampled_from([CardPins(), PINS, AT_RISK]))
-def test_no_card_is_ever_changed(command: bytes, kind: CardType, secrets: CardPins) -> None:
+def test_commands_that_change_a_card_are_never_allowed(command: bytes, kind: CardType, secrets: CardPins) -> None:
     if allowed(command, kind, secrets):
         assert command[:2] not in (b"\x00\x24", b"\x80\x32", b"\x00\x2c", b"\x00\xd6", b"\x00\xe4")
 
 
 @given(ANY_COMMAND, st.sampled_from(CardType), st.sampled_from([CardPins(), PINS, AT_RISK]))
-def test_what_is_not_allowed_does_not_reach_the_card(command: bytes, kind: CardType, secrets: CardPins) -> None:
+def test_forbidden_command_does_not_reach_the_card(command: bytes, kind: CardType, secrets: CardPins) -> None:
     card = StubCard()
     probe = Probe("reader", card, kind, secrets)
     if allowed(command, kind, secrets):

@@ -1,4 +1,4 @@
-"""Reports of the checks: as JSON, as JUnit, as pages, and compared."""
+"""Reports of the checks as JSON, JUnit and HTML, and comparisons of reports."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ REPORTS = st.builds(
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_a_report_is_read_back_as_it_was_written(report: CheckReport) -> None:
+def test_report_is_read_back_as_written(report: CheckReport) -> None:
     assert CheckReport.from_json(report.to_json()) == report
 
 
-def test_a_report_that_breaks_off_anywhere_is_none() -> None:
+def test_truncated_report_is_rejected() -> None:
     text = REPORT.to_json()
     for end in range(len(text)):
         with pytest.raises(BadReport):
@@ -58,7 +58,7 @@ def test_a_report_that_breaks_off_anywhere_is_none() -> None:
     ["", "null", "true", "1", "[]", "{}", '"text"', "rubbish", "[" * 100_000, '{"a":' * 100_000, "9" * 10_000, "\0"],
     ids=lambda text: text[:6] or "nothing",
 )
-def test_what_is_no_report_is_told_by_its_name(text: str) -> None:
+def test_error_names_the_document_that_is_not_a_report(text: str) -> None:
     with pytest.raises(BadReport, match="of-mine"):
         CheckReport.from_json(text, "of-mine")
 
@@ -95,7 +95,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_report_with_something_wrong_in_it_is_none(what: str) -> None:
+def test_report_with_an_invalid_field_is_rejected(what: str) -> None:
     document = json.loads(REPORT.to_json())
     assert CheckReport.from_json(json.dumps(document)) == REPORT
     WRONG[what](document)
@@ -103,7 +103,7 @@ def test_a_report_with_something_wrong_in_it_is_none(what: str) -> None:
         CheckReport.from_json(json.dumps(document))
 
 
-def test_a_run_is_good_if_it_came_to_its_end_and_nothing_failed() -> None:
+def test_run_is_good_if_complete_and_nothing_failed() -> None:
     assert REPORT.good
     assert not replace(REPORT, complete=False).good
     for outcome in CheckOutcome:
@@ -114,17 +114,17 @@ def test_a_run_is_good_if_it_came_to_its_end_and_nothing_failed() -> None:
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_junit_is_well_formed_and_its_counts_agree(report: CheckReport) -> None:
+def test_junit_is_well_formed_and_its_counts_are_right(report: CheckReport) -> None:
     suite = ET.fromstring(junit(report))
-    found = Counter(element.tag for element in suite.iter())
+    tags = Counter(element.tag for element in suite.iter())
     assert suite.tag == "testsuite"
-    assert int(suite.attrib["tests"]) == found["testcase"] == len(report.results) + (not report.complete)
-    assert int(suite.attrib["failures"]) == found["failure"] == report.count(CheckOutcome.FAILED)
-    assert int(suite.attrib["errors"]) == found["error"] == report.count(CheckOutcome.BROKEN) + (not report.complete)
-    assert int(suite.attrib["skipped"]) == found["skipped"] == report.count(CheckOutcome.NOT_APPLICABLE)
+    assert int(suite.attrib["tests"]) == tags["testcase"] == len(report.results) + (not report.complete)
+    assert int(suite.attrib["failures"]) == tags["failure"] == report.count(CheckOutcome.FAILED)
+    assert int(suite.attrib["errors"]) == tags["error"] == report.count(CheckOutcome.BROKEN) + (not report.complete)
+    assert int(suite.attrib["skipped"]) == tags["skipped"] == report.count(CheckOutcome.NOT_APPLICABLE)
 
 
-def test_junit_says_what_failed_and_why() -> None:
+def test_junit_contains_failures_and_their_details() -> None:
     failed = replace(
         RESULT, outcome=CheckOutcome.FAILED, detail="<b> & 'not' \"so\"", observed=("one & two", "<three>")
     )
@@ -144,7 +144,7 @@ def test_junit_says_what_failed_and_why() -> None:
 EVIL = "<script>alert('\"&')</script>"
 
 
-def test_no_page_lets_through_what_it_was_given() -> None:
+def test_pages_escape_every_value() -> None:
     results = tuple(
         CheckResult(EVIL, EVIL, EVIL, EVIL, outcome, (EVIL,), (EVIL,), EVIL, {EVIL: 1.0, "median ms": 2.0})
         for outcome in CheckOutcome
@@ -161,7 +161,7 @@ def test_no_page_lets_through_what_it_was_given() -> None:
             assert "alert('" not in page
 
 
-def test_the_page_of_a_report_shows_every_check_and_how_it_ended() -> None:
+def test_report_page_shows_every_check_and_its_outcome() -> None:
     results = tuple(
         replace(RESULT, check=f"files.{number}", outcome=outcome, detail=f"because of {number}")
         for number, outcome in enumerate(CheckOutcome)
@@ -175,7 +175,7 @@ def test_the_page_of_a_report_shows_every_check_and_how_it_ended() -> None:
     assert "cut off" in report_page(replace(REPORT, complete=False))
 
 
-def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
+def test_comparison_page_shows_which_checks_differ() -> None:
     other = replace(REPORT, reader="Other 00 00", results=(replace(RESULT, outcome=CheckOutcome.FAILED), OTHER_RESULT))
     page = comparison_page(compare(REPORT, other))
     differences, _, rest = page.partition("<h2>Time</h2>")
@@ -187,14 +187,14 @@ def test_the_page_of_a_comparison_says_which_checks_differ() -> None:
     assert page.count('class="differs"') == 1
     assert "1.50 ms" in rest
     same = comparison_page(compare(REPORT, replace(REPORT, reader="Other 00 00")))
-    assert "What differs (0 of 2)" in same
-    assert "Nothing but time." in same
+    assert "Differences (0 of 2)" in same
+    assert "No differences except in time." in same
     assert 'class="differs"' not in same
 
 
 @settings(deadline=None)
 @given(REPORTS)
-def test_a_report_differs_in_nothing_from_itself(report: CheckReport) -> None:
+def test_report_does_not_differ_from_itself(report: CheckReport) -> None:
     assert compare(report, report).differing == ()
 
 
@@ -202,31 +202,31 @@ FEW_LINES = st.lists(st.sampled_from(["00B0000004: 6981", "00B0000004: 6982", "0
 
 
 @given(RESULTS, FEW_LINES, FEW_LINES)
-def test_a_changed_observation_is_a_difference(
+def test_changed_observation_is_a_difference(
     result: CheckResult, before: tuple[str, ...], after: tuple[str, ...]
 ) -> None:
-    """Also where the same answers come in another order."""
-    first, second = (replace(REPORT, results=(replace(result, observed=seen),)) for seen in (before, after))
+    """The same responses in another order are a difference too."""
+    first, second = (replace(REPORT, results=(replace(result, observed=lines),)) for lines in (before, after))
     compared = result.outcome is not CheckOutcome.NOT_APPLICABLE
     assert bool(compare(first, second).differing) is (compared and before != after)
 
 
 @given(RESULTS, st.sampled_from(CheckOutcome))
-def test_a_changed_outcome_is_a_difference(result: CheckResult, outcome: CheckOutcome) -> None:
+def test_changed_outcome_is_a_difference(result: CheckResult, outcome: CheckOutcome) -> None:
     comparison = compare(
         replace(REPORT, results=(result,)), replace(REPORT, results=(replace(result, outcome=outcome),))
     )
     assert bool(comparison.differing) is (result.outcome is not outcome)
 
 
-def test_what_only_one_of_two_saw_stands_on_its_side() -> None:
+def test_observations_of_one_report_are_on_its_side() -> None:
     other = replace(RESULT, observed=("00B0000004: 6982",))
     (pair,) = compare(REPORT, replace(REPORT, results=(other, OTHER_RESULT))).differing
     assert (pair.check, pair.group, pair.title) == ("files.one", "files", "A file")
     assert (pair.only_a, pair.only_b) == (RESULT.observed, other.observed)
 
 
-def test_a_check_that_one_report_lacks_is_a_difference() -> None:
+def test_check_missing_in_one_report_is_a_difference() -> None:
     shorter = replace(REPORT, results=(OTHER_RESULT,))
     (pair,) = compare(REPORT, shorter).differing
     assert (pair.check, pair.a, pair.b) == ("files.one", RESULT, None)
@@ -234,7 +234,7 @@ def test_a_check_that_one_report_lacks_is_a_difference() -> None:
     assert (pair.check, pair.a, pair.b) == ("files.one", None, RESULT)
 
 
-def test_time_is_no_difference_and_is_told() -> None:
+def test_times_are_shown_but_are_not_a_difference() -> None:
     slower = replace(OTHER_RESULT, measured={"median ms": 99.0, "longest ms": 100.0})
     comparison = compare(REPORT, replace(REPORT, results=(RESULT, slower), seconds=9.0, at="later"))
     assert comparison.differing == ()

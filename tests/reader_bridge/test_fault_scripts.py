@@ -1,4 +1,4 @@
-"""Fault scripts: what each line comes to, and that whatever is wrong with one is told with its line."""
+"""Fault scripts: the plan for each line, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -72,21 +72,21 @@ CHANGE = When(matching=re.compile("0024|8032"))
         ),
     ],
 )
-def test_every_fault_is_read(line: str, kind: FaultType, when: When) -> None:
+def test_every_fault_is_parsed(line: str, kind: FaultType, when: When) -> None:
     assert parse_fault_script(f"faults:\n  - {line}\n").faults == (Fault(kind, when),)
 
 
-def test_faults_stay_in_the_order_in_which_they_stand() -> None:
+def test_faults_keep_their_order() -> None:
     plan = parse_fault_script("faults:\n- slow: 1 s\n  when:\n    every: 2\n- mute: 2 s\n")
     assert plan.faults == (Fault(Slow(1.0), When(every=2)), Fault(Mute(2.0), When()))
 
 
 @pytest.mark.parametrize(("name", "atr"), ATRS.items())
-def test_every_atr_has_a_name(name: str, atr: bytes) -> None:
+def test_every_atr_can_be_named(name: str, atr: bytes) -> None:
     assert parse_fault_script(f"atr: {name}").atr == atr
 
 
-def test_the_atrs_are_those_of_cards_and_two_more() -> None:
+def test_atrs_are_those_of_cards_and_two_more() -> None:
     assert CONTACT_ATRS.items() <= ATRS.items()
     assert {f"contactless-{name}": contactless_atr(atqb) for name, atqb in CONTACTLESS_ATQBS.items()}.items() <= (
         ATRS.items()
@@ -95,7 +95,7 @@ def test_the_atrs_are_those_of_cards_and_two_more() -> None:
     assert all(2 <= len(atr) <= 33 and atr[0] in (0x3B, 0x3F) for atr in ATRS.values())
 
 
-def test_what_is_wrong_all_the_time_is_read() -> None:
+def test_permanent_settings_are_parsed() -> None:
     plan = parse_fault_script(
         "seed: 9223372036854775808\n"
         "atr: 3b 65 00 00\n"
@@ -114,22 +114,22 @@ def test_what_is_wrong_all_the_time_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "atr", "chaining"),
+    ("protocol", "atr", "chaining"),
     [("T=0", ATRS["T=0"], True), ("T=1", ATRS["plain"], False), ("T=0 and T=1", ATRS["T=0 and T=1"], False)],
 )
-def test_a_protocol_is_an_atr_and_what_comes_with_it(word: str, atr: bytes, chaining: bool) -> None:
-    plan = parse_fault_script(f"protocol: {word}")
+def test_protocol_sets_atr_and_chaining(protocol: str, atr: bytes, chaining: bool) -> None:
+    plan = parse_fault_script(f"protocol: {protocol}")
     assert (plan.atr, plan.chaining) == (atr, chaining)
-    assert parse_fault_script(f"protocol: {word}\nchaining: true").chaining
-    assert parse_fault_script(f"protocol: {word}\nchaining: false").chaining is chaining
+    assert parse_fault_script(f"protocol: {protocol}\nchaining: true").chaining
+    assert parse_fault_script(f"protocol: {protocol}\nchaining: false").chaining is chaining
 
 
 @pytest.mark.parametrize("script", ["", "   \n\n", "# nothing yet\n", "{}"])
-def test_a_script_of_nothing_is_a_plan_of_nothing(script: str) -> None:
+def test_empty_script_is_an_empty_plan(script: str) -> None:
     assert parse_fault_script(script) == FaultPlan()
 
 
-def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
+def test_script_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("# Störung\nseed: 4\n", encoding="utf-8")
     assert read_fault_script(path) == FaultPlan(seed=4)
@@ -146,7 +146,7 @@ def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "line", "words"),
     [
-        # the whole
+        # structure
         ("- slow: 1 s", 1, "keys with values"),
         ("slow", 1, "keys with values"),
         ("\n\nnonsense: 1", 3, "unknown key 'nonsense'; known keys: atr, chaining, faults"),
@@ -228,7 +228,7 @@ def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
         ("faults:\n  - slow: 1 s\n    when: {matching: ''}", 3, "not valid hexadecimal"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(script: str, line: int, words: str) -> None:
+def test_error_names_the_line(script: str, line: int, words: str) -> None:
     with pytest.raises(BadFaultScript, match=rf"^my\.yaml line {line}\b.*{words}"):
         parse_fault_script(script, "my.yaml")
 
@@ -238,7 +238,7 @@ def test_what_is_wrong_is_told_with_its_line(script: str, line: int, words: str)
     ["[" * 1500, "- " * 1500, "{" * 1500 + "}" * 1500, 'atr: "\\UFFFFFFFF"', f"%YAML 1.{'9' * 5000}\n---\n{{}}",
      "#" * (2 << 20)],
 )  # fmt: skip
-def test_what_the_yaml_reader_chokes_on_is_a_bad_script(script: str) -> None:
+def test_failure_of_the_yaml_reader_is_a_bad_script(script: str) -> None:
     with pytest.raises(BadFaultScript, match=r"^my\.yaml"):
         parse_fault_script(script, "my.yaml")
 
@@ -262,13 +262,13 @@ def test_any_text_is_a_plan_or_a_bad_script(script: str) -> None:
     try:
         plan = parse_fault_script(script, "my.yaml")
     except BadFaultScript as error:
-        named = str(error).startswith("my.yaml line ")
+        valid = str(error).startswith("my.yaml line ")
     else:
-        named = isinstance(plan, FaultPlan)
-    assert named
+        valid = isinstance(plan, FaultPlan)
+    assert valid
 
 
-def test_the_unkind_life_is_a_script() -> None:
+def test_unkind_script_is_valid() -> None:
     plan = parse_fault_script(UNKIND)
     assert {type(fault.kind) for fault in plan.faults} == {Slow, Wait, WrongStatus, Tear}
     assert all(fault.when.chance is not None and fault.when.chance <= 0.1 for fault in plan.faults)
@@ -276,12 +276,12 @@ def test_the_unkind_life_is_a_script() -> None:
     assert (plan.atr, plan.limit, plan.chaining) == (None, None, False)
 
 
-IN_THE_MANUAL = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+DOCUMENTED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
-def test_the_scripts_of_the_manual_can_be_read() -> None:
-    manual = (Path(__file__).parent.parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
-    scripts = IN_THE_MANUAL.findall(manual)
+def test_documented_scripts_are_valid() -> None:
+    document = (Path(__file__).parent.parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
+    scripts = DOCUMENTED.findall(document)
     assert scripts
     for script in scripts:
         assert parse_fault_script(script).faults

@@ -1,4 +1,4 @@
-"""Faults met without a reader: when they come, in which order, and what goes on unchanged."""
+"""Fault injection without a reader: when faults happen, in which order, and what they do not change."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def made(contents: CardContents) -> Callable[[FaultPlan], Interface]:
-    """Makes a card under power, for each plan anew."""
+    """A function that makes a powered card with a plan."""
     return lambda plan: in_process(contents, plan)
 
 
 def hold(card: Card) -> Interface:
-    """A card whose random bytes are always the same."""
+    """Return an interface to a card whose random bytes are always zero."""
     return ContactInterface(Chip(card, chance=lambda count: bytes(count)))
 
 
@@ -52,7 +52,7 @@ def in_process(contents: CardContents, plan: FaultPlan, tell: Callable[[str], No
     return interface
 
 
-def test_without_faults_a_card_answers_as_it_would_without_a_plan(contents: CardContents) -> None:
+def test_plan_without_faults_changes_nothing(contents: CardContents) -> None:
     plain, planned = hold(install(contents)), in_process(contents, parse_fault_script("seed: 3"))
     plain.power_on()
     assert planned.atr == plain.atr
@@ -77,43 +77,43 @@ faults:
 """
 
 
-def fates(contents: CardContents, seed: int) -> tuple[list[bytes], list[str]]:
-    """What two hundred commands are answered (nothing when the card goes), and what is told of faults."""
+def seeded_run(contents: CardContents, seed: int) -> tuple[list[bytes], list[str]]:
+    """Return the responses to two hundred commands (empty if the card is removed), and the fault events."""
     journal: list[str] = []
     card = in_process(contents, parse_fault_script(SEEDED.format(seed)), journal.append)
-    answers = []
+    responses = []
     for command in [SELECT_JPKI, READ, VERIFY, TRIES] * 50:
         try:
-            answers.append(card.transmit(command))
+            responses.append(card.transmit(command))
         except CardGone:
-            answers.append(b"")
-    return answers, journal
+            responses.append(b"")
+    return responses, journal
 
 
-def test_the_same_seed_brings_the_same_faults_and_another_brings_others(contents: CardContents) -> None:
-    first = fates(contents, 1)
-    assert first == fates(contents, 1)
-    assert first != fates(contents, 2)
-    assert len({words.split()[-1] for words in first[1]}) > 3, "each kind of them"
+def test_faults_depend_on_the_seed_only(contents: CardContents) -> None:
+    first = seeded_run(contents, 1)
+    assert first == seeded_run(contents, 1)
+    assert first != seeded_run(contents, 2)
+    assert len(set(first[1])) > 3, "there are several kinds of faults"
 
 
-def test_an_unkind_life_brings_few_faults(contents: CardContents) -> None:
+def test_unkind_script_causes_few_faults(contents: CardContents) -> None:
     plan = parse_fault_script(UNKIND)
     chance = Random(plan.seed)
     sequence = [SELECT_JPKI, VERIFY, READ, READ, SIGN, TRIES]
-    met = [
+    applied = [
         fault.kind
         for number in range(1, 12_001)
         for fault in plan.faults
         if fault.when.holds(number, sequence[number % len(sequence)], chance)
     ]
-    assert {type(kind) for kind in met} == {type(fault.kind) for fault in plan.faults}, "each comes some time"
-    assert len(met) / 12_000 < 0.06
-    assert sum(isinstance(kind, Tear | Mute) for kind in met) / 12_000 < 0.006
-    assert not any(isinstance(kind, Glitch | ContendForReader) for kind in met), "nothing that is lost for good"
+    assert {type(kind) for kind in applied} == {type(fault.kind) for fault in plan.faults}, "each kind happens"
+    assert len(applied) / 12_000 < 0.06
+    assert sum(isinstance(kind, Tear | Mute) for kind in applied) / 12_000 < 0.006
+    assert not any(isinstance(kind, Glitch | ContendForReader) for kind in applied), "no fault has a lasting effect"
 
 
-def test_conditions_hold_all_at_once() -> None:
+def test_all_conditions_must_hold() -> None:
     never, always = Random(0), Random(0)
     third = When(every=3)
     assert [third.holds(number, READ, never) for number in range(1, 7)] == [False, False, True] * 2
@@ -126,8 +126,8 @@ def test_conditions_hold_all_at_once() -> None:
     assert not When(chance=0.0).holds(1, READ, always)
 
 
-def test_a_glitch_that_another_fault_forestalls_leaves_the_card_whole(contents: CardContents) -> None:
-    """The card is torn out before it gets the VERIFY in which its power would have failed."""
+def test_glitch_prevented_by_another_fault_has_no_effect(contents: CardContents) -> None:
+    """The card is removed before it receives the VERIFY in which its power would fail."""
     faults = (Fault(Glitch(0.0), When(command=2)), Fault(Tear(Moment.BEFORE, 0.0), When(command=2)))
     card = in_process(contents, FaultPlan(faults=faults))
     assert card.transmit(SELECT_JPKI) == DONE
@@ -137,17 +137,17 @@ def test_a_glitch_that_another_fault_forestalls_leaves_the_card_whole(contents: 
     assert card.transmit(VERIFY) == DONE
 
 
-def test_faults_meet_a_command_in_the_order_in_which_the_script_has_them(contents: CardContents) -> None:
+def test_faults_of_a_command_happen_in_script_order(contents: CardContents) -> None:
     journal: list[str] = []
     faults = (Fault(Wait(1, 0.0), When()), Fault(Tear(Moment.DURING, 0.0), When()), Fault(Mute(0.0), When(command=2)))
     card = in_process(contents, FaultPlan(faults=faults), journal.append)
     for _ in range(2):
         with pytest.raises(CardGone):
             card.transmit(SELECT_JPKI)
-    assert [words.split()[1] for words in journal] == ["time", "card", "time", "card", "mute"]
+    assert [event.split()[1] for event in journal] == ["time", "card", "time", "card", "mute"]
 
 
-def test_no_more_tries_are_spent_than_the_plan_asks_for(contents: CardContents) -> None:
+def test_retry_counters_are_decremented_to_the_plans_value(contents: CardContents) -> None:
     reference = Reference(jpki.AID, jpki.AUTHENTICATION_PIN)
     card = install(contents)
     for left, expected in ((5, 3), (2, 2), (3, 2), (0, 0)):
@@ -156,17 +156,17 @@ def test_no_more_tries_are_spent_than_the_plan_asks_for(contents: CardContents) 
 
 
 def fetched(transmit: Transmit, command: bytes, most: int) -> bytes:
-    """The whole answer, as a client gets it that follows the rules and asks for `most` bytes at once."""
-    answer = transmit(command)
-    if answer[-2] == 0x6C:
-        answer = transmit(command[:4] + answer[-1:])
-    data = answer[:-2]
-    while answer[-2] == 0x61:
-        asked = min(answer[-1] or 256, most)
-        answer = transmit(b"\x00\xc0\x00\x00" + bytes((asked & 0xFF,)))
-        assert len(answer) <= asked + 2
-        data += answer[:-2]
-    return data + answer[-2:]
+    """Return the whole response, fetched by the rules of T=0 with up to `most` bytes at a time."""
+    response = transmit(command)
+    if response[-2] == 0x6C:
+        response = transmit(command[:4] + response[-1:])
+    data = response[:-2]
+    while response[-2] == 0x61:
+        le = min(response[-1] or 256, most)
+        response = transmit(b"\x00\xc0\x00\x00" + bytes((le & 0xFF,)))
+        assert len(response) <= le + 2
+        data += response[:-2]
+    return data + response[-2:]
 
 
 def header(*values: int) -> bytes:
@@ -197,7 +197,7 @@ OTHERS = st.sampled_from([
 
 @settings(max_examples=120, deadline=None)
 @given(sequence=st.lists(st.one_of(READS, SELECTIONS, OTHERS), max_size=12), most=st.integers(1, 256))
-def test_a_client_that_fetches_what_waits_gets_exactly_the_unchained_answer(
+def test_fetched_response_equals_the_unchained_one(
     made: Callable[[FaultPlan], Interface], sequence: list[bytes], most: int
 ) -> None:
     plain, chained = made(FaultPlan()), made(FaultPlan(chaining=True))
@@ -207,7 +207,7 @@ def test_a_client_that_fetches_what_waits_gets_exactly_the_unchained_answer(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), limit=st.integers(20, 300))
-def test_a_short_reader_carries_what_fits_unchanged(
+def test_limited_reader_passes_on_short_commands_unchanged(
     made: Callable[[FaultPlan], Interface], data: st.DataObject, limit: int
 ) -> None:
     plain, short = made(FaultPlan()), made(FaultPlan(limit=limit))
@@ -218,7 +218,7 @@ def test_a_short_reader_carries_what_fits_unchanged(
             assert short.transmit(command) == plain.transmit(command), command.hex()
 
 
-def test_what_waits_does_not_survive_a_cold_start(contents: CardContents) -> None:
+def test_reset_discards_data_that_was_not_fetched(contents: CardContents) -> None:
     card = in_process(contents, FaultPlan(chaining=True))
     for again in (card.reset, card.power_on):
         assert card.transmit(SELECT_WITH_FCI) == b"\x61\x0e"
@@ -226,8 +226,8 @@ def test_what_waits_does_not_survive_a_cold_start(contents: CardContents) -> Non
         assert card.transmit(bytes.fromhex("00C0000000")) == b"\x6d\x00"
 
 
-def test_layers_lie_around_one_another(contents: CardContents) -> None:
-    """A reader of short commands in front of a card that chains and has another ATR; its faults come from inside."""
+def test_layers_can_be_combined(contents: CardContents) -> None:
+    """A reader with a length limit, and a card over T=0 with another ATR and a fault."""
     script = "protocol: T=0\nlimit: 256\nfaults: [{status: 6581, when: {matching: 00CA}}]"
     card = in_process(contents, parse_fault_script(script))
     assert card.atr == ATRS["T=0"]

@@ -1,4 +1,4 @@
-"""The connection without reader and pcscd: what a pyscard client sees of it."""
+"""In-process connections, as a pyscard client sees them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reader(image: Path) -> InProcessReader:
     return reader
 
 
-def test_a_client_of_pyscard(reader: InProcessReader) -> None:
+def test_pyscard_client_connects_and_transmits(reader: InProcessReader) -> None:
     connection = reader.createConnection()
     connection.connect()
     assert bytes(connection.getATR()).hex().upper() == "3BE000FF8131FE4514"
@@ -49,7 +49,7 @@ def test_a_client_of_pyscard(reader: InProcessReader) -> None:
         connection.transmit(SELECT)
 
 
-def test_dispositions(reader: InProcessReader) -> None:
+def test_dispositions_leave_reset_or_unpower_the_card(reader: InProcessReader) -> None:
     connection = reader.createConnection()
     connection.connect(disposition=SCARD_LEAVE_CARD)
     connection.transmit(SELECT)
@@ -65,7 +65,7 @@ def test_dispositions(reader: InProcessReader) -> None:
     again.disconnect()
 
 
-def test_an_empty_reader_and_a_card_that_goes(reader: InProcessReader) -> None:
+def test_empty_reader_and_removed_card_raise_errors(reader: InProcessReader) -> None:
     connection = reader.createConnection()
     connection.connect()
     reader.remove()
@@ -75,9 +75,9 @@ def test_an_empty_reader_and_a_card_that_goes(reader: InProcessReader) -> None:
     with pytest.raises(NoCardException):
         reader.createConnection().connect()
     for unsupported, arguments in ((connection.control, (1, [])), (connection.getAttrib, (1,))):
-        with pytest.raises(CardConnectionException) as refused:
+        with pytest.raises(CardConnectionException) as rejected:
             unsupported(*arguments)
-        assert refused.value.hresult == SCARD_E_UNSUPPORTED_FEATURE
+        assert rejected.value.hresult == SCARD_E_UNSUPPORTED_FEATURE
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_an_empty_reader_and_a_card_that_goes(reader: InProcessReader) -> None:
         ("fourth", "3B888001004B51FFB381D1000F"),
     ],
 )
-def test_the_atrs_of_contactless_readers(name: str, atr: str) -> None:
+def test_contactless_atrs(name: str, atr: str) -> None:
     assert contactless_atr(CONTACTLESS_ATQBS[name]).hex().upper() == atr
 
 
-def test_pseudo_commands(image: Path) -> None:
+def test_contactless_reader_handles_class_ff(image: Path) -> None:
     drawn = iter([b"\1\2\3\4", b"\5\6\7\x08", b"\x09\x0a\x0b\x0c"])
     card = ContactlessInterface(Chip(load_card(image)), chance=lambda _: next(drawn))
     card.power_on()

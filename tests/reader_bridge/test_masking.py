@@ -1,4 +1,4 @@
-"""What a trace shows and what it hides, whatever the commands."""
+"""What a trace shows and what it masks, for any commands."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
 from kazashi.applets.install import install, structure
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
+from kazashi.card.identifiers import FileId
 from kazashi.card.image import read_image
 from kazashi.card.request import select, verify
 from kazashi.card_management.order import image_path
@@ -36,9 +37,9 @@ pytestmark = pytest.mark.unit
 
 
 def secrets(world: World, contents: CardContents, session: list[Exchange]) -> dict[str, bytes]:
-    """What must not be in a masked trace: what the image says of the holder, pieces of personal files, a signature."""
+    """Return what a masked trace must not contain: texts about the holder, pieces of personal files, a signature."""
     _, about = read_image(image_path(world, "hanako"))
-    found = {key: about[key].encode() for key in (
+    values = {key: about[key].encode() for key in (
         "authentication PIN", "signature password", "birth PIN", "individual number", "reference number B",
         "card number", "name",
     )}  # fmt: skip
@@ -54,29 +55,29 @@ def secrets(world: World, contents: CardContents, session: list[Exchange]) -> di
     for name, block in blocks.items():
         for at in range(0, len(block) - 16, 16):
             piece = block[at : at + 16]
-            if piece not in authority and len(set(piece)) > 4:  # what the authority's own says is no secret
-                found[f"{name} from {at}"] = piece
-    return found
+            if piece not in authority and len(set(piece)) > 4:  # the authority's own certificate is not secret
+                values[f"{name} from {at}"] = piece
+    return values
 
 
-def test_a_trace_hides_whatever_is_somebody_s_unless_it_is_asked_not_to(
+def test_trace_masks_personal_data_unless_unmasked(
     world: World, contents: CardContents, session: list[Exchange], tmp_path: Path
 ) -> None:
-    hidden = secrets(world, contents, session)
-    assert len(hidden) > 100
+    personal = secrets(world, contents, session)
+    assert len(personal) > 100
     masked = written(tmp_path / "masked", session).read_text(encoding="utf-8")
-    for what, value in hidden.items():
+    for what, value in personal.items():
         assert value.hex().upper() not in masked, what
         if len(value) > 8:
             assert value.decode("utf-8", "replace") not in masked, what
     for line in masked.splitlines()[1:]:
         assert not any(value in json.loads(line).get("words", "") for value in ("1234", "ABC123")), line
     unmasked = written(tmp_path / "unmasked", session, unmasked=True).read_text(encoding="utf-8")
-    for what, value in hidden.items():
+    for what, value in personal.items():
         assert value.hex().upper() in unmasked, what
 
 
-def test_a_masked_trace_still_says_what_was_done(
+def test_masked_trace_still_describes_the_commands(
     contents: CardContents, session: list[Exchange], tmp_path: Path
 ) -> None:
     trace = read_trace(written(tmp_path / "t", session))
@@ -91,18 +92,18 @@ def test_a_masked_trace_still_says_what_was_done(
     assert trace.atr.hex().upper() == "3BE000FF8131FE4514"
 
 
-def test_what_a_masked_trace_shows_is_the_same_on_many_cards(world: World) -> None:
+def test_unmasked_files_are_the_same_on_many_cards(world: World) -> None:
     cards = [read_image(image_path(world, alias))[0] for alias in SAMPLE_RESIDENTS]
     for aid, fids in IMPERSONAL_FILES.items():
         for fid in fids:
-            kinds = {card[aid].data[next(found for found in card[aid].data if found == fid)] for card in cards}
-            assert len(kinds) <= 2, f"file {fid:04X} of {aid} tells one card from another"
+            kinds = {card[aid].data[FileId(fid)] for card in cards}
+            assert len(kinds) <= 2, f"file {fid:04X} of {aid} distinguishes cards"
     for tag in IMPERSONAL_OBJECTS:
         assert len({card[card_manager.AID].objects[tag] for card in cards}) == 1
 
 
 def shown(decoded: Decoded) -> bytes:
-    """The bytes of an answer that are shown, without its status word."""
+    """Return the bytes of a response that are not masked, without its status word."""
     return bytes.fromhex(decoded.response[:-4].replace(MASK, ""))
 
 
@@ -137,31 +138,31 @@ WAYS = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(sequence=st.lists(WAYS, min_size=2, max_size=8))
-@example([selection(0x0E, PARTIAL), read(0x05)])  # the next one of that name is another application
+@example([selection(0x0E, PARTIAL), read(0x05)])  # the next application with this partial AID is another one
 @example([select(jpki.AID), b"\x00\xa4\x02\x0c\x02\x00\x0a", b"\x00\xb0\x82\x00\x01\xaa", b"\x00\xb0\x00\x00\0"])
 @example([select(jpki.AID), b"\x00\xa4\x02\x0c\x02\x00\x0a", b"\x00\x20\x01\x82\x01\xaa", b"\x00\xb0\x00\x00\0"])
-def test_no_way_of_selecting_has_a_masked_trace_show_what_is_somebody_s(
+def test_no_selection_reveals_personal_data_in_a_masked_trace(
     of_a_card: Callable[[], CardContents], sequence: list[bytes]
 ) -> None:
-    """The decoder must not take a file for another than the card does, or it shows the wrong one."""
+    """The decoder must track the selected file as the card does, or it may show a personal file."""
     contents = of_a_card()
     chip = Chip(install(contents))
     chip.power_on()
     decoder = Decoder(structure())
-    nobody_s = b"".join(contents[aid].data[fid] for aid in contents for fid in contents[aid].data
-                        if fid in IMPERSONAL_FILES.get(aid, ()))  # fmt: skip
+    impersonal = b"".join(contents[aid].data[fid] for aid in contents for fid in contents[aid].data
+                          if fid in IMPERSONAL_FILES.get(aid, ()))  # fmt: skip
     number_a, number_b = (
         pin(contents, input_support.AID, fid) for fid in (input_support.NUMBER_A, input_support.NUMBER_B)
     )
     for command in [select(input_support.AID), verify(0x11, b"1234"), *sequence]:
-        answers = [(command, chip.transmit(command))]
+        exchanges = [(command, chip.transmit(command))]
         for short, value in ((0x13, number_a), (0x12, number_b), (0x18, b"1234"), (0x1B, b"ABC123")):
-            if command[:3] == b"\x00\xa4\x04":  # whatever was selected, be allowed to read it
-                answers.append((verify(short, value), chip.transmit(verify(short, value))))
-        for asked, answer in answers:
-            data = shown(decoder.decode(Exchange(AT, 0.0, asked, answer)))
-            if asked[1] in (0xB0, 0xB2):
-                assert data in nobody_s, f"{command.hex()} shows {data[:16].hex()}..."
+            if command[:3] == b"\x00\xa4\x04":  # make every file of the application readable
+                exchanges.append((verify(short, value), chip.transmit(verify(short, value))))
+        for request, response in exchanges:
+            data = shown(decoder.decode(Exchange(AT, 0.0, request, response)))
+            if request[1] in (0xB0, 0xB2):
+                assert data in impersonal, f"{command.hex()} shows {data[:16].hex()}..."
 
 
 @settings(max_examples=300, deadline=None)
@@ -176,8 +177,8 @@ def test_no_way_of_selecting_has_a_masked_trace_show_what_is_somebody_s(
         ), st.binary(min_size=2, max_size=20)),
     ), st.binary(min_size=2, max_size=60)), max_size=6),
 )  # fmt: skip
-def test_of_an_unknown_application_no_data_byte_is_shown(aid: bytes, exchanges: list[tuple[bytes, bytes]]) -> None:
-    """But for a challenge, and for the two objects that tell of the kind of card."""
+def test_all_data_of_an_unknown_application_is_masked(aid: bytes, exchanges: list[tuple[bytes, bytes]]) -> None:
+    """Except challenges, and the two data objects that describe the kind of card."""
     decoder = Decoder(structure())
     decoder.decode(Exchange(AT, 0.0, selection(0, aid), b"\x6f\x00\x90\x00"))
     for command, response in exchanges:
@@ -196,7 +197,7 @@ def test_of_an_unknown_application_no_data_byte_is_shown(aid: bytes, exchanges: 
     Exchange, st.just(AT), st.just(0.0), st.binary(max_size=300), st.binary(max_size=300),
     st.sampled_from(("", "", "", *EVENTS.values(), INSERTED, REMOVED, "something else")),
 ), max_size=8))  # fmt: skip
-def test_the_decoder_has_words_for_anything_and_changes_no_byte(exchanges: list[Exchange]) -> None:
+def test_decoder_describes_any_bytes_and_changes_none(exchanges: list[Exchange]) -> None:
     decoder = Decoder(structure())
     for exchange in exchanges:
         decoded = decoder.decode(exchange)
@@ -210,18 +211,18 @@ def test_the_decoder_has_words_for_anything_and_changes_no_byte(exchanges: list[
                 assert shown_[2 * at : 2 * at + 2] in (MASK, f"{byte:02X}")
 
 
-def test_what_is_left_of_an_answer_that_was_cut_short_is_no_status_word() -> None:
-    """A card that fails on purpose, or a bad contact: the last bytes may be the holder's."""
+def test_end_of_a_truncated_response_is_not_a_status_word() -> None:
+    """After an injected fault or a bad contact, the last bytes may be the holder's data."""
     decoder = Decoder(structure())
     decoder.decode(Exchange(AT, 0.0, select(input_support.AID), DONE))
-    answer = bytes.fromhex("FF100C") + b"672311785360"
-    assert decoder.decode(Exchange(AT, 0.0, read(1), answer)).response == MASK * len(answer)
-    assert decoder.decode(Exchange(AT, 0.0, read(1), answer[:4])).response == MASK * 4
-    assert decoder.decode(Exchange(AT, 0.0, read(1), answer + b"\x62\x81")).response == MASK * len(answer) + "6281"
+    data = bytes.fromhex("FF100C") + b"672311785360"
+    assert decoder.decode(Exchange(AT, 0.0, read(1), data)).response == MASK * len(data)
+    assert decoder.decode(Exchange(AT, 0.0, read(1), data[:4])).response == MASK * 4
+    assert decoder.decode(Exchange(AT, 0.0, read(1), data + b"\x62\x81")).response == MASK * len(data) + "6281"
 
 
 @pytest.mark.parametrize("status", ["6A84", "6400", "9F10", "6110", "6C08"])
-def test_a_status_word_of_another_card_is_one_all_the_same(status: str) -> None:
+def test_status_word_of_another_kind_of_card_is_shown(status: str) -> None:
     decoded = Decoder(structure()).decode(Exchange(AT, 0.0, read(1), bytes.fromhex(status)))
     assert decoded.response == status
     assert f"-> {status} " in decoded.words

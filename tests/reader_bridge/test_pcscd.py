@@ -1,4 +1,4 @@
-"""Starting a pcscd, and every way in which that can fail."""
+"""Starting a pcscd, and the ways in which it can fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def start(directory: Path, *readers: str, first_port: int = 36500) -> pcscd.Runn
 
 
 @pytest.mark.reader
-def test_sixteen_slots_with_sixteen_cards(world: World, tmp_path: Path) -> None:
+def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
     running = start(tmp_path, *(f"Number {number}" for number in range(8)))
     slots = [Slot(endpoint) for endpoint in running.endpoints]
     try:
@@ -37,8 +37,8 @@ def test_sixteen_slots_with_sixteen_cards(world: World, tmp_path: Path) -> None:
             slot.insert(ContactInterface(Chip(load_card(image))))
         for slot, name in zip(slots, SAMPLE_RESIDENTS, strict=False):
             assert slot.wait_until_powered(20), slot.endpoint.reader
-            (answer,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
-            assert answer == card_id(image_path(world, name)) + "9000", "each slot has its own card"
+            (response,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
+            assert response == card_id(image_path(world, name)) + "9000", "each slot has its own card"
     finally:
         for slot in slots:
             slot.remove()
@@ -49,57 +49,57 @@ def card_id(image: Path) -> str:
     return read_image(image)[1]["card number"].encode().hex()
 
 
-def test_too_many_readers(tmp_path: Path) -> None:
+def test_zero_or_too_many_readers_are_rejected(tmp_path: Path) -> None:
     for readers in ([], ["r"] * 9):
         with pytest.raises(PcscdUnavailable, match="1 to 8"):
             start(tmp_path, *readers)
 
 
 @pytest.mark.parametrize("name", ["", 'quo"te', "line\nbreak", "x" * 101])
-def test_names_that_pcscd_cannot_have(tmp_path: Path, name: str) -> None:
+def test_invalid_reader_names_are_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(PcscdUnavailable, match="cannot be the name"):
         start(tmp_path, name)
 
 
-def test_a_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(PcscdUnavailable, match="pcscd is missing"):
         start(tmp_path, "r")
 
 
-def test_a_missing_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcscd, "DRIVER", tmp_path / "none.so")
     with pytest.raises(PcscdUnavailable, match="vsmartcard-vpcd"):
         start(tmp_path, "r")
 
 
-def test_ports_in_use_are_passed_over(tmp_path: Path) -> None:
+def test_ports_in_use_are_skipped(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = pcscd.free_ports(1, port)
-        assert found[0] > port
+        (free,) = pcscd.free_ports(1, port)
+        assert free > port
     with pytest.raises(PcscdUnavailable, match="free ports"):
         pcscd.free_ports(5, 65530)
 
 
-def test_a_pcscd_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel grants no namespace, `unshare` says so and ends."""
+def test_error_of_a_failed_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel does not allow a namespace, `unshare` prints the reason and exits."""
     program = tmp_path / "unshare"
-    program.write_text("#!/bin/sh\necho no rights today >&2\nexit 1\n")
+    program.write_text("#!/bin/sh\necho operation not permitted >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(PcscdUnavailable, match="no rights today"):
+    with pytest.raises(PcscdUnavailable, match="operation not permitted"):
         start(tmp_path, "r")
 
 
-def test_reading_the_systems_configuration(tmp_path: Path) -> None:
+def test_slots_are_read_from_the_systems_configuration(tmp_path: Path) -> None:
     (tmp_path / "serial").write_text("#FRIENDLYNAME x\nDEVICENAME /dev/ttyS0\nLIBPATH libccidtwin.so\n")
     (tmp_path / "vpcd").write_text(
         'FRIENDLYNAME "Virtual PCD"\nDEVICENAME   /dev/null:0x8C7B\nLIBPATH libifdvpcd.so\nCHANNELID 0x8C7B\n'
     )
-    assert [(found.reader, found.port) for found in configured_endpoints(tmp_path)] == [
+    assert [(endpoint.reader, endpoint.port) for endpoint in configured_endpoints(tmp_path)] == [
         ("Virtual PCD 00 00", 35963),
         ("Virtual PCD 00 01", 35964),
     ]

@@ -1,4 +1,4 @@
-"""Traces played as cards, and real cards relayed."""
+"""Replayed traces and relayed cards."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def replayed(host: ReaderHost, number: int, trace: Path, *, strict: bool) -> Rep
 
 
 @pytest.mark.reader
-def test_a_recording_of_opensc_is_played_to_opensc(world: World, image: Path, host: ReaderHost, tmp_path: Path) -> None:
+def test_opensc_accepts_a_replay_of_its_own_trace(world: World, image: Path, host: ReaderHost, tmp_path: Path) -> None:
     reader = insert(host, 0, image)
     listing = run("pkcs15-tool", "--reader", reader, "--list-certificates")
     trace = written(tmp_path / "t", recorded(host, 0, 0), unmasked=True)
@@ -67,28 +67,29 @@ def test_a_recording_of_opensc_is_played_to_opensc(world: World, image: Path, ho
         assert run("pkcs15-tool", "--reader", readers[1], "--list-certificates") == listing
     output = tmp_path / "certificate.pem"
     run("pkcs15-tool", "--reader", readers[1], "--read-certificate", "1", "--output", str(output))
-    wanted = x509.load_der_x509_certificate(certificate(world, "hanako", jpki.AUTHENTICATION_CERTIFICATE))
-    assert x509.load_pem_x509_certificate(output.read_bytes()) == wanted
+    expected = x509.load_der_x509_certificate(certificate(world, "hanako", jpki.AUTHENTICATION_CERTIFICATE))
+    assert x509.load_pem_x509_certificate(output.read_bytes()) == expected
     assert lenient.deviations == 0
     with connected(readers[1]) as transmit:
-        assert transmit(b"\x00\x84\x00\x00\x08") == b"\x6d\x00", "never recorded"
+        assert transmit(b"\x00\x84\x00\x00\x08") == b"\x6d\x00", "not recorded"
         assert transmit(SELECT_JPKI) == DONE
     assert lenient.deviations == 1
 
     assert run("pkcs15-tool", "--reader", readers[2], "--list-certificates") == listing
     assert strict.deviations == 0
     with connected(readers[2]) as transmit:
-        assert [transmit(SELECT_JPKI) for _ in range(2)] == [b"\x6f\x00"] * 2, "the recording is at its end"
+        assert [transmit(SELECT_JPKI) for _ in range(2)] == [b"\x6f\x00"] * 2, "the trace is at its end"
     host.reset(host.slots[2])
     assert host.slots[2].wait_until_powered(LIMIT)
-    assert run("pkcs15-tool", "--reader", readers[2], "--list-certificates") == listing, "put in anew"
+    assert run("pkcs15-tool", "--reader", readers[2], "--list-certificates") == listing, "a cold start"
 
 
-def test_a_strict_replay_is_lost_at_the_first_other_command(session: list[Exchange], tmp_path: Path) -> None:
+def test_strict_replay_fails_from_the_first_other_command(session: list[Exchange], tmp_path: Path) -> None:
     trace = read_trace(written(tmp_path / "t", session, unmasked=True))
     exchanges = [exchange for exchange in session if not exchange.event]
     card = ReplayedCard(trace, strict=True)
-    assert [card.transmit(exchange.command) for exchange in exchanges] == [found.response for found in exchanges]
+    for exchange in exchanges:
+        assert card.transmit(exchange.command) == exchange.response
     card = ReplayedCard(trace, strict=True)
     for exchange in exchanges[:4]:
         assert card.transmit(exchange.command) == exchange.response
@@ -97,7 +98,7 @@ def test_a_strict_replay_is_lost_at_the_first_other_command(session: list[Exchan
     assert card.deviations == 3
 
 
-def test_a_lenient_replay_looks_onwards_first_and_then_from_the_beginning() -> None:
+def test_lenient_replay_searches_forwards_then_from_the_start() -> None:
     lines = tuple(Recorded(AT, 0.0, TRIES.hex().upper(), f"63C{left}") for left in (3, 2, 1))
     power = Recorded(AT, 0.0, "", "3B00", event="power on")
     card = ReplayedCard(Trace("x", False, (power, *lines)), strict=False)
@@ -107,28 +108,28 @@ def test_a_lenient_replay_looks_onwards_first_and_then_from_the_beginning() -> N
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_masked_verify_is_answered_for_any_pin_of_its_length(strict: bool, tmp_path: Path) -> None:
+def test_masked_verify_matches_any_pin_of_the_same_length(strict: bool, tmp_path: Path) -> None:
     power = Exchange(AT, 0.0, b"", bytes.fromhex("3B00"), "power on")
     exchanges = [power, Exchange(AT, 0.0, SELECT_JPKI, DONE), Exchange(AT, 0.0, VERIFY, DONE)]
-    for pin_, answer in ((b"1234", DONE), (b"9999", DONE), (b"999", b"\x6f\x00" if strict else b"\x6d\x00")):
+    for pin_, response in ((b"1234", DONE), (b"9999", DONE), (b"999", b"\x6f\x00" if strict else b"\x6d\x00")):
         trace = read_trace(written(tmp_path / pin_.decode(), exchanges))
         card = ReplayedCard(trace, strict=strict)
         assert card.transmit(SELECT_JPKI) == DONE
-        assert card.transmit(verify(0x18, pin_)) == answer
+        assert card.transmit(verify(0x18, pin_)) == response
 
 
-def test_a_trace_without_an_atr_cannot_be_played(tmp_path: Path) -> None:
+def test_trace_without_an_atr_cannot_be_replayed(tmp_path: Path) -> None:
     trace = read_trace(written(tmp_path / "t", [Exchange(AT, 0.0, TRIES, DONE)]))
     with pytest.raises(BadTrace, match="no ATR"):
         ReplayedCard(trace, strict=False)
 
 
-# What another slot makes of a card
+# Relayed cards
 
 
 @pytest.fixture
 def relayed(image: Path, host: ReaderHost) -> Iterator[str]:
-    """The reader in which slot 2 shows the card of slot 0."""
+    """The reader of slot 2, to which the card in slot 0 is relayed."""
     reader = insert(host, 0, image)
     host.hold(host.slots[2], "relay", RelayedCard(reader))
     assert host.slots[2].wait_until_powered(LIMIT)
@@ -137,7 +138,7 @@ def relayed(image: Path, host: ReaderHost) -> Iterator[str]:
 
 
 @pytest.mark.reader
-def test_a_relayed_card_is_the_card_to_opensc_and_to_every_check(world: World, relayed: str, tmp_path: Path) -> None:
+def test_relayed_card_works_with_opensc_and_passes_the_checks(world: World, relayed: str, tmp_path: Path) -> None:
     assert run("opensc-tool", "--reader", relayed, "--atr").splitlines()[0] == "3b:e0:00:ff:81:31:fe:45:14"
     assert run("opensc-tool", "--reader", relayed, "--name").strip() == "jpki"
     (tmp_path / "message").write_bytes(b"kazashi" * 3)
@@ -157,10 +158,8 @@ def test_a_relayed_card_is_the_card_to_opensc_and_to_every_check(world: World, r
 
 
 @pytest.mark.reader
-def test_a_relayed_card_goes_and_comes_back_with_the_one_that_it_is(
-    image: Path, host: ReaderHost, relayed: str
-) -> None:
-    """Also while a client holds it and is silent."""
+def test_relayed_card_is_removed_and_inserted_with_its_source(image: Path, host: ReaderHost, relayed: str) -> None:
+    """Even while a client is connected and silent."""
     with connected(relayed) as transmit:
         assert transmit(SELECT_JPKI) == DONE
         host.remove(host.slots[0])
@@ -177,24 +176,24 @@ def test_a_relayed_card_goes_and_comes_back_with_the_one_that_it_is(
 
 
 @pytest.mark.reader
-def test_a_card_that_is_torn_out_under_a_relay_does_not_hang_it(image: Path, host: ReaderHost) -> None:
+def test_removal_during_a_command_does_not_hang_the_relay(image: Path, host: ReaderHost) -> None:
     plan = parse_fault_script("faults: [{tear: during, away: 50 ms, when: {matching: 802A}}]")
     reader = insert(host, 0, image, Presentation(faults=plan))
     host.hold(host.slots[2], "relay", RelayedCard(reader))
     assert host.slots[2].wait_until_powered(LIMIT)
-    answers: list[bytes] = []
+    responses: list[bytes] = []
 
     def ask() -> None:
         with connected(host.slots[2].endpoint.reader) as transmit:
-            answers.extend(transmit(command) for command in (SELECT_JPKI, VERIFY))
+            responses.extend(transmit(command) for command in (SELECT_JPKI, VERIFY))
             with suppress(PcscError):
-                answers.append(transmit(SIGN))
+                responses.append(transmit(SIGN))
 
     client = threading.Thread(target=ask, daemon=True)
     client.start()
     client.join(LIMIT)
     assert not client.is_alive()
-    assert answers in ([DONE, DONE], [DONE, DONE, b""])
+    assert responses in ([DONE, DONE], [DONE, DONE, b""])
     until(lambda: not host.slots[2].wait_until_powered(0), "the relayed card is still there")
     for number in (0, 2):
         assert host.slots[number].wait_until_powered(LIMIT)
@@ -203,16 +202,16 @@ def test_a_card_that_is_torn_out_under_a_relay_does_not_hang_it(image: Path, hos
 
 
 @pytest.mark.reader
-def test_a_card_that_speaks_t_0_alone_is_relayed_too(image: Path, host: ReaderHost) -> None:
+def test_card_with_t_0_only_is_relayed(image: Path, host: ReaderHost) -> None:
     reader = insert(host, 0, image, Presentation(faults=parse_fault_script("protocol: T=0")))
     host.hold(host.slots[2], "relay", RelayedCard(reader))
     assert host.slots[2].wait_until_powered(LIMIT)
-    said = run("opensc-tool", "--reader", host.slots[2].endpoint.reader, "--atr", "--name")
-    assert said.split() == ["3b:60:00:00", "jpki"]
+    output = run("opensc-tool", "--reader", host.slots[2].endpoint.reader, "--atr", "--name")
+    assert output.split() == ["3b:60:00:00", "jpki"]
 
 
 @pytest.mark.reader
-def test_there_is_no_card_to_relay_in_an_empty_reader(host: ReaderHost) -> None:
+def test_relaying_an_empty_reader_raises_card_gone(host: ReaderHost) -> None:
     card = RelayedCard(host.slots[1].endpoint.reader)
     assert not card.present
     for use_ in (card.power_on, card.reset, lambda: card.transmit(TRIES)):

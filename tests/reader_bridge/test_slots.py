@@ -1,4 +1,4 @@
-"""A real pcscd, and what is done to cards under its hands."""
+"""Slots behind a real pcscd: insertion, removal, resets, transactions and restarts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def copied(world: World, directory: Path, *names: str) -> list[Path]:
 
 
 def certificate(image: Path) -> bytes:
-    """The whole file of the authentication certificate."""
+    """Return the whole file of the authentication certificate, including its filler."""
     return read_image(image)[0][jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE]
 
 
@@ -74,32 +74,35 @@ def insert(host: ReaderHost, number: int, image: Path, presentation: Presentatio
 
 
 def wait_for(reader: str, state: int) -> None:
-    """Wait until pcscd tells that a reader is in a state."""
+    """Wait until pcscd reports that a reader is in a state."""
     deadline = time.monotonic() + LIMIT
     with context() as established:
-        seen = SCARD_STATE_UNAWARE
+        current = SCARD_STATE_UNAWARE
         while time.monotonic() < deadline:
-            code, [(_, seen, _)] = SCardGetStatusChange(established, 1000, [(reader, seen)])
-            if not code and seen & state:
+            code, [(_, current, _)] = SCardGetStatusChange(established, 1000, [(reader, current)])
+            if not code and current & state:
                 return
-    raise AssertionError(f"{reader} did not come to state {state:#x}")
+    raise AssertionError(f"{reader} did not reach the state {state:#x}")
 
 
 def answered_again(host: ReaderHost, reader: str, command: bytes) -> bytes:
-    """The answer to a command, once the card is back that our end has just taken out of the first reader. pcscd looks
-    at a virtual reader every 400 ms, and a client that asks more often keeps it from seeing that the card was gone."""
+    """Return the response to a command after the slot has removed and reinserted the card of the first reader.
+
+    pcscd polls a virtual reader every 400 ms, and a client that sends commands more often prevents it from noticing
+    that the card was gone.
+    """
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         wait_for(reader, SCARD_STATE_PRESENT)
         assert host.slots[0].wait_until_powered(LIMIT)
         with contextlib.suppress(PcscError), connected(reader) as transmit:
-            if answer := transmit(command):  # vpcd passes a lost card off as an empty answer
-                return answer
+            if response := transmit(command):  # vpcd reports a lost card as an empty response
+                return response
         time.sleep(1)
     raise AssertionError(f"{reader} did not come back")
 
 
-def test_four_cards_at_once_and_no_mix(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_four_cards_are_read_without_a_mix_up(world: World, tmp_path: Path, host: ReaderHost) -> None:
     names = ("hanako", "taro", "leap-day", "child")
     images = copied(world, tmp_path, *names)
     readers = [insert(host, number, image) for number, image in enumerate(images)]
@@ -112,7 +115,7 @@ def test_four_cards_at_once_and_no_mix(world: World, tmp_path: Path, host: Reade
                 assert transmit(READ_CERTIFICATE) == content + b"\x90\x00"
 
 
-def test_many_threads_on_many_cards(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_concurrent_threads_read_their_own_cards(world: World, tmp_path: Path, host: ReaderHost) -> None:
     images = copied(world, tmp_path, "hanako", "taro", "leap-day", "child")
     readers = [insert(host, number, image) for number, image in enumerate(images)]
     wrong: list[str] = []
@@ -136,7 +139,7 @@ def test_many_threads_on_many_cards(world: World, tmp_path: Path, host: ReaderHo
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_card_is_swapped_under_a_client(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_client_gets_an_error_if_its_card_is_exchanged(world: World, tmp_path: Path, host: ReaderHost) -> None:
     hanako, taro = copied(world, tmp_path, "hanako", "taro")
     reader = insert(host, 0, hanako)
     with connected(reader) as transmit:
@@ -150,14 +153,14 @@ def test_a_card_is_swapped_under_a_client(world: World, tmp_path: Path, host: Re
         assert transmit(READ_CERTIFICATE) == certificate(taro) + b"\x90\x00"
 
 
-def test_a_card_is_torn_out_while_commands_are_under_way(world: World, tmp_path: Path, host: ReaderHost) -> None:
-    """At ten moments of a stream of signatures; the client is told each time, and nothing hangs."""
+def test_client_gets_an_error_if_its_card_is_removed(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """At ten times during a sequence of signatures; nothing hangs."""
     (image,) = copied(world, tmp_path, "hanako")
     for moment in range(10):
         reader = insert(host, 0, image)
-        told = threading.Event()
+        failed = threading.Event()
 
-        def sign(reader: str, told: threading.Event) -> None:
+        def sign(reader: str, failed: threading.Event) -> None:
             try:
                 with connected(reader) as transmit:
                     transmit(SELECT_JPKI)
@@ -165,18 +168,18 @@ def test_a_card_is_torn_out_while_commands_are_under_way(world: World, tmp_path:
                     while True:
                         transmit(SIGN)
             except PcscError:
-                told.set()
+                failed.set()
 
-        client = threading.Thread(target=sign, args=(reader, told))
+        client = threading.Thread(target=sign, args=(reader, failed))
         client.start()
-        threading.Event().wait(0.003 * moment)  # the moment is what is varied
+        threading.Event().wait(0.003 * moment)  # the time of the removal is the variable of the test
         host.remove(host.slots[0])
-        assert told.wait(LIMIT)
+        assert failed.wait(LIMIT)
         client.join(LIMIT)
         assert not client.is_alive()
 
 
-def test_removal_and_insertion_are_told_to_those_who_wait(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_waiting_clients_are_notified_of_removal_and_insertion(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
     wait_for(reader, SCARD_STATE_PRESENT)
@@ -199,9 +202,9 @@ def test_reset_and_unpower_through_pcscd(world: World, tmp_path: Path, host: Rea
         check(code)
 
         def ask(command: bytes) -> bytes:
-            code, answer = _transmit(card, command)
+            code, response = _transmit(card, command)
             check(code)
-            return answer
+            return response
 
         assert (ask(SELECT_JPKI), ask(VERIFY), ask(SIGN)[-2:]) == (b"\x90\x00",) * 3
         check(SCardReconnect(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, SCARD_LEAVE_CARD)[0])
@@ -215,11 +218,11 @@ def test_reset_and_unpower_through_pcscd(world: World, tmp_path: Path, host: Rea
 
 
 def _transmit(card: object, command: bytes) -> tuple[int, bytes]:
-    code, answer = SCardTransmit(card, SCARD_PCI_T1, list(command))
-    return code, bytes(answer)
+    code, response = SCardTransmit(card, SCARD_PCI_T1, list(command))
+    return code, bytes(response)
 
 
-def test_exclusive_use_and_transactions(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_exclusive_access_and_transactions(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
     with connected(reader, SCARD_SHARE_EXCLUSIVE), pytest.raises(PcscError), connected(reader):
@@ -228,20 +231,20 @@ def test_exclusive_use_and_transactions(world: World, tmp_path: Path, host: Read
         _, mine, _ = SCardConnect(first, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
         _, theirs, _ = SCardConnect(second, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1)
         check(SCardBeginTransaction(mine))
-        answered: list[tuple[int, bytes]] = []
-        other = threading.Thread(target=lambda: answered.append(_transmit(theirs, SELECT_JPKI)))
+        results: list[tuple[int, bytes]] = []
+        other = threading.Thread(target=lambda: results.append(_transmit(theirs, SELECT_JPKI)))
         other.start()
         for _ in range(300):
             assert _transmit(mine, SELECT_JPKI) == (0, b"\x90\x00")
-        assert not answered, "the other waits for the end of the transaction"
+        assert not results, "the other client waits for the end of the transaction"
         check(SCardEndTransaction(mine, SCARD_LEAVE_CARD))
         other.join(LIMIT)
-        assert answered == [(0, b"\x90\x00")]
+        assert results == [(0, b"\x90\x00")]
         SCardDisconnect(mine, SCARD_LEAVE_CARD)
         SCardDisconnect(theirs, SCARD_LEAVE_CARD)
 
 
-def test_contactless(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_contactless_card_through_pcscd(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image, Presentation(contactless=True))
     with context() as established:
@@ -250,7 +253,7 @@ def test_contactless(world: World, tmp_path: Path, host: ReaderHost) -> None:
     with connected(reader) as transmit:
         uid = transmit(bytes.fromhex("FFCA000000"))
         assert len(uid) == 6
-        assert uid == transmit(bytes.fromhex("FFCA000000")), "one for each stay in the field"
+        assert uid == transmit(bytes.fromhex("FFCA000000")), "it stays the same while the card is in the field"
         assert transmit(bytes.fromhex("FFCA010000"))[-2:] == b"\x90\x00"
         assert transmit(bytes.fromhex("FF00520000")) == b"\x6e\x00"
         assert transmit(SELECT_JPKI) == b"\x90\x00"
@@ -267,25 +270,25 @@ def test_extended_length_through_pcscd(world: World, tmp_path: Path, host: Reade
     with connected(reader) as transmit:
         transmit(SELECT_JPKI)
         assert len(transmit(READ_CERTIFICATE)) == 2048 + 2
-        assert transmit(bytes.fromhex("00A4040C00FFF0") + bytes(0xFFF0)) == b"\x6a\x82", "the longest that pcscd takes"
+        assert transmit(bytes.fromhex("00A4040C00FFF0") + bytes(0xFFF0)) == b"\x6a\x82", "pcscd's maximum"
 
 
-def test_a_command_of_one_byte_does_not_hang_the_reader(world: World, tmp_path: Path, host: ReaderHost) -> None:
-    """vpcd's protocol cannot tell it from a control, and pcscd hands it on."""
+def test_command_of_one_byte_does_not_hang_the_reader(world: World, tmp_path: Path, host: ReaderHost) -> None:
+    """vpcd's protocol cannot distinguish it from a control, and pcscd passes it on."""
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
     for code in (0x00, 0x01, 0x02):
         with connected(reader) as transmit:
             begun = time.monotonic()
             with contextlib.suppress(PcscError):
-                assert transmit(bytes((code,))) == b"", "vpcd passes a lost card off as an empty answer"
+                assert transmit(bytes((code,))) == b"", "vpcd reports a lost card as an empty response"
             assert time.monotonic() - begun < SECONDS
         assert answered_again(host, reader, SELECT_JPKI) == b"\x90\x00"
         with connected(reader) as transmit:
             assert transmit(b"\x05\x00") == b"\x67\x00", "two bytes and more are commands"
 
 
-def test_slots_by_name_number_and_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_slots_are_found_by_name_number_and_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
     hanako, taro = copied(world, tmp_path, "hanako", "taro")
     insert(host, 1, hanako)
     assert host.find("1") is host.find("Kazashi A 00 01") is host.find("hanako") is host.slots[1]
@@ -301,7 +304,7 @@ def test_slots_by_name_number_and_card(world: World, tmp_path: Path, host: Reade
         host.remove(host.slots[0])
 
 
-def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Path, host: ReaderHost) -> None:
+def test_decoded_journal_names_files_and_hides_the_pin(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
     begun = host.journal.last
@@ -315,10 +318,10 @@ def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Pa
     decoder = Decoder(structure())
     lines: list[str] = []
     while not lines or not lines[-1].startswith("GET DATA"):
-        assert time.monotonic() < deadline, "a trace is told after the answer has gone out"
+        assert time.monotonic() < deadline, "the exchanges did not appear in the journal"
         entries, missed = host.journal.since(begun)
         assert not missed
-        # power comes and goes with pcscd's wish to save it
+        # pcscd powers the card on and off as it likes, so that events are left out
         lines += [decoder.line(entry.exchange).rpartition(" (")[0] for entry in entries if not entry.exchange.event]
         begun = entries[-1].number if entries else begun
     assert lines == [
@@ -331,7 +334,7 @@ def test_a_trace_names_what_is_done_and_hides_the_pin(world: World, tmp_path: Pa
     ]
 
 
-def test_the_decoder_takes_any_bytes() -> None:
+def test_decoder_accepts_malformed_commands() -> None:
     decoder = Decoder(())
     for command in (b"", b"\0", b"\0\x20\0\x80\x02", bytes.fromhex("00A40000"), bytes.fromhex("8099000001AA")):
         assert "6700" in decoder.line(Exchange(0, 0, command, b"\x67\0"))
@@ -346,11 +349,11 @@ with connected(sys.argv[1]) as transmit:
     try:
         transmit(bytes.fromhex("00A40000"))
     except PcscError as error:
-        print("told:", error, flush=True)
+        print("error:", error, flush=True)
 """
 
 
-def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) -> None:
+def test_slot_reconnects_after_a_restart_of_pcscd(world: World, tmp_path: Path) -> None:
     image = copied(world, tmp_path, "hanako")[0]
     first = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
     environment = {**os.environ, **first.client_environment()}
@@ -367,8 +370,8 @@ def test_pcscd_is_restarted_under_card_and_client(world: World, tmp_path: Path) 
         assert first.process is not None
         first.process.kill()
         first.process.wait()
-        said, _ = client.communicate("go on\n", timeout=LIMIT)
-        assert said.startswith("told:")
+        output, _ = client.communicate("go on\n", timeout=LIMIT)
+        assert output.startswith("error:")
         second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
         try:
             assert second.endpoints == first.endpoints
@@ -386,21 +389,21 @@ HOST = """
 import sys
 from pathlib import Path
 from kazashi.applets import jpki
-from kazashi.applets.install import load
+from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.endpoint import Endpoint
 from kazashi.reader_bridge.slot import Slot
 slot = Slot(Endpoint("x", "127.0.0.1", int(sys.argv[2])))
-slot.insert(ContactInterface(Chip(load(Path(sys.argv[1])))))
+slot.insert(ContactInterface(Chip(load_card(Path(sys.argv[1])))))
 slot.wait_until_powered(10)
 print("powered", flush=True)
 sys.stdin.read()
 """
 
 
-def test_the_bridge_is_killed_and_started_again(world: World, tmp_path: Path, pcscd: RunningPcscd) -> None:
+def test_killed_bridge_can_be_started_again(world: World, tmp_path: Path, pcscd: RunningPcscd) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     endpoint = pcscd.endpoints[3]
     for _ in range(2):

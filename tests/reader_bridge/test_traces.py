@@ -1,4 +1,4 @@
-"""Traces: files that break off, are damaged or killed, and captures that Wireshark reads."""
+"""Trace files that are cut off, damaged or interrupted, and packet captures for Wireshark."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EXCHANGES = st.lists(st.one_of(
 
 @settings(max_examples=80, deadline=None)
 @given(exchanges=EXCHANGES, unmasked=st.booleans(), reader=st.text(max_size=40))
-def test_what_is_written_is_read_again(exchanges: list[Exchange], unmasked: bool, reader: str) -> None:
+def test_trace_is_read_back_as_written(exchanges: list[Exchange], unmasked: bool, reader: str) -> None:
     with TemporaryDirectory() as directory:
         path = Path(directory) / "t"
         with TraceWriter(path, reader, Decoder(structure()), unmasked=unmasked) as writer:
@@ -63,7 +63,7 @@ def test_what_is_written_is_read_again(exchanges: list[Exchange], unmasked: bool
             assert line.is_asked_by(exchange.command)
 
 
-def test_a_trace_that_breaks_off_anywhere_has_all_lines_before(session: list[Exchange], tmp_path: Path) -> None:
+def test_truncated_trace_has_all_complete_lines(session: list[Exchange], tmp_path: Path) -> None:
     path = written(tmp_path / "t", session[:12])
     whole, raw = read_trace(path), path.read_bytes()
     ends = [at + 1 for at, byte in enumerate(raw) if byte == ord("\n")]
@@ -82,7 +82,7 @@ def test_a_trace_that_breaks_off_anywhere_has_all_lines_before(session: list[Exc
 
 
 def use(trace: Trace) -> None:
-    """All that is done with a trace."""
+    """Use a trace in every way."""
     write_pcap(trace, io.BytesIO())
     time.localtime(trace.lines[0].at if trace.lines else 0)
     try:
@@ -94,7 +94,7 @@ def use(trace: Trace) -> None:
 
 
 def wrong_with(path: Path) -> str | None:
-    """Why a file is no trace; one that is can be used."""
+    """Return why a file is not a trace, or None after using it as one."""
     try:
         trace = read_trace(path)
     except BadTrace as error:
@@ -108,8 +108,8 @@ HEADER = b'{"format": "kazashi-trace", "version": 1, "reader": "x", "masked": tr
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_trace_with_a_damaged_byte_loads_or_names_the_line(data: st.DataObject, short: bytes) -> None:
-    """A byte is changed, and what still loads is of use."""
+def test_trace_with_a_damaged_byte_loads_or_names_the_line(data: st.DataObject, short: bytes) -> None:
+    """A trace that still loads can be used."""
     at = data.draw(st.integers(0, len(short) - 1))
     raw = short[:at] + bytes((data.draw(st.integers(0, 255)),)) + short[at + 1 :]
     with TemporaryDirectory() as directory:
@@ -121,7 +121,7 @@ def test_a_trace_with_a_damaged_byte_loads_or_names_the_line(data: st.DataObject
 
 @pytest.fixture(scope="module")
 def short(session: list[Exchange]) -> bytes:
-    """A short trace's bytes."""
+    """The bytes of a short trace."""
     with TemporaryDirectory() as directory:
         return written(Path(directory) / "t", [*session[:8], *session[-2:]]).read_bytes()
 
@@ -141,7 +141,7 @@ LINE = '{"at": 1.0, "seconds": 0.0, "command": "00A4", "response": "9000"}'
         "[" * 100_000, '{"a":' * 100_000,
     ],
 )  # fmt: skip
-def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: str) -> None:
+def test_error_names_the_invalid_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "t"
     path.write_bytes(HEADER + LINE.encode() + b"\n" + line.encode("latin-1") + b"\n" + LINE.encode() + b"\n")
     with pytest.raises(BadTrace, match=r"t line 3 "):
@@ -161,7 +161,7 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: str) -> None:
         (bytes(range(256)) * 40, "line 1 is not valid JSON"),
     ],
 )
-def test_what_is_no_trace_is_told_so(tmp_path: Path, raw: bytes, words: str) -> None:
+def test_file_that_is_not_a_trace_is_rejected(tmp_path: Path, raw: bytes, words: str) -> None:
     (tmp_path / "t").write_bytes(raw)
     with pytest.raises(BadTrace, match=words):
         read_trace(tmp_path / "t")
@@ -196,12 +196,12 @@ def has_grown(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 50_000
 
 
-def test_a_recorder_that_is_killed_leaves_a_trace_that_loads(tmp_path: Path) -> None:
+def test_killed_recorder_leaves_a_readable_trace(tmp_path: Path) -> None:
     for turn in range(3):
         path = tmp_path / f"{turn}"
         recorder = subprocess.Popen([sys.executable, "-c", RECORDER, str(path)])
         try:
-            until(partial(has_grown, path), "nothing is recorded")
+            until(partial(has_grown, path), "the trace does not grow")
         finally:
             recorder.send_signal(signal.SIGKILL)
             recorder.wait()
@@ -210,7 +210,7 @@ def test_a_recorder_that_is_killed_leaves_a_trace_that_loads(tmp_path: Path) -> 
         assert len(trace.lines) > 50
 
 
-def test_a_trace_is_its_owner_s_alone_and_never_written_over(tmp_path: Path) -> None:
+def test_trace_is_private_and_never_overwritten(tmp_path: Path) -> None:
     path = written(tmp_path / "t", [])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_bytes()
@@ -219,7 +219,7 @@ def test_a_trace_is_its_owner_s_alone_and_never_written_over(tmp_path: Path) -> 
     assert path.read_bytes() == before
 
 
-# What Wireshark makes of them
+# Packet captures in Wireshark
 
 
 def tshark(path: Path, *more: str) -> list[str]:
@@ -236,14 +236,12 @@ def captured(trace: Trace, path: Path) -> tuple[int, Path]:
 
 
 @pytest.mark.parametrize("unmasked", [False, True])
-def test_wireshark_reads_every_command_and_every_answer(
-    session: list[Exchange], tmp_path: Path, unmasked: bool
-) -> None:
+def test_wireshark_decodes_every_command_and_response(session: list[Exchange], tmp_path: Path, unmasked: bool) -> None:
     trace = read_trace(written(tmp_path / "t", session, unmasked=unmasked))
     packets, path = captured(trace, tmp_path / "t.pcap")
     exchanges = [exchange for exchange in session if not exchange.event]
-    assert max(len(exchange.response) for exchange in exchanges) > 7000, "long answers are chained"
-    assert max(len(exchange.command) for exchange in exchanges) > 256, "long commands too"
+    assert max(len(exchange.response) for exchange in exchanges) > 7000, "a chained response"
+    assert max(len(exchange.command) for exchange in exchanges) > 256, "a chained command"
     fields = tshark(
         path, "-T", "fields", "-E", "separator=,", "-e", "iso7816.apdu.cla", "-e", "iso7816.apdu.ins",
         "-e", "iso7816.apdu.sw1", "-e", "iso7816.apdu.sw2",
@@ -252,28 +250,28 @@ def test_wireshark_reads_every_command_and_every_answer(
     assert len(rows) == packets
     classes = [exchange.command[0] for exchange in exchanges]
     assert [int(cla, 16) for cla, *_ in rows if cla] == classes
-    # of a proprietary class it says no more
+    # Wireshark does not decode the instruction of a proprietary class.
     instructions = [exchange.command[1] for exchange in exchanges if not exchange.command[0]]
     assert [int(ins, 16) for _, ins, _, _ in rows if ins] == instructions
-    answers = [bytes((int(sw1, 16), int(sw2, 16))) for _, _, sw1, sw2 in rows if sw1 and sw2]
-    # Wireshark takes an answer for an ATR that begins like one, as one signature in 128 does.
+    status_words = [bytes((int(sw1, 16), int(sw2, 16))) for _, _, sw1, sw2 in rows if sw1 and sw2]
+    # Wireshark takes a response for an ATR if it begins like one, as one signature in 128 does.
     atrs = (b"\x3b", b"\x3f") if unmasked else ()
-    assert answers == [exchange.response[-2:] for exchange in exchanges if exchange.response[:1] not in atrs]
+    assert status_words == [exchange.response[-2:] for exchange in exchanges if exchange.response[:1] not in atrs]
     assert not tshark(path, "-Y", "_ws.malformed")
 
 
-def test_wireshark_puts_the_blocks_of_a_long_answer_together_again(session: list[Exchange], tmp_path: Path) -> None:
+def test_wireshark_reassembles_a_long_response(session: list[Exchange], tmp_path: Path) -> None:
     (long,) = (exchange for exchange in session if len(exchange.response) > 7000)
     trace = read_trace(written(tmp_path / "t", [session[1], long], unmasked=True))
     _, path = captured(trace, tmp_path / "t.pcap")
-    said = "\n".join(tshark(path, "-V"))
-    assert f"Reassembled apdu length: {len(long.response)}" in said
-    assert "ATQA" not in said, "no block is taken for the beginning of a conversation"
+    output = "\n".join(tshark(path, "-V"))
+    assert f"Reassembled apdu length: {len(long.response)}" in output
+    assert "ATQA" not in output, "no block is taken for an answer to a request"
 
 
-def test_wireshark_reads_answers_that_are_none(tmp_path: Path) -> None:
+def test_wireshark_accepts_truncated_responses(tmp_path: Path) -> None:
     power = Exchange(AT, 0.0, b"", bytes.fromhex("3B00"), "power on")
-    exchanges = [Exchange(AT, 0.0, TRIES, answer) for answer in (b"", b"\x90", DONE)]
+    exchanges = [Exchange(AT, 0.0, TRIES, response) for response in (b"", b"\x90", DONE)]
     packets, path = captured(read_trace(written(tmp_path / "t", [power, *exchanges])), tmp_path / "t.pcap")
     assert packets == 7
     assert len(tshark(path)) == 7

@@ -1,4 +1,4 @@
-"""What the tests of traces share: commands that read all that can be read, and traces written of them."""
+"""Helpers for the tests of traces: commands that read everything that can be read, and traces of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERIFY = request.verify(jpki.AUTHENTICATION_PIN, b"1234")
 TRIES = request.tries_left(jpki.AUTHENTICATION_PIN)
 SIGN = request.compute_digital_signature(jpki.AUTHENTICATION_KEY, bytes([0x11]) * 32)
 AT = 1.0
-"""When things happened, in a form in which no digits of a secret turn up by chance."""
+"""The time of all exchanges, chosen so that it does not contain the digits of a secret by chance."""
 
 
 def read(short: int) -> bytes:
@@ -30,11 +30,11 @@ def read(short: int) -> bytes:
 
 
 def pin(contents: CardContents, aid: Aid, fid: int) -> bytes:
-    return next(state.value for found, state in contents[aid].pins.items() if found == fid)
+    return next(state.value for pin_fid, state in contents[aid].pins.items() if pin_fid == fid)
 
 
 def everything(contents: CardContents) -> list[bytes]:
-    """Commands that read all that can be read, sign, and verify every PIN."""
+    """Return commands that read everything that can be read, sign, and verify every PIN."""
     number, number_b = (
         pin(contents, input_support.AID, fid) for fid in (input_support.NUMBER_A, input_support.NUMBER_B)
     )
