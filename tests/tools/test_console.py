@@ -201,18 +201,18 @@ def test_card_is_issued_and_shown(page: Page) -> None:
 
 def test_console_switches_to_japanese(page: Page, browser: Browser, instance: dict[str, Any]) -> None:
     page.locator("#language").click()
-    expect(page.locator("#instance-title")).to_have_text("リーダー")
+    expect(page.locator("#bench-title")).to_have_text("リーダー")
     expect(page.locator("html")).to_have_attribute("lang", "ja")
     expect(page.locator("[data-who=taro]")).to_contain_text("有効")
     page.locator("[data-who=taro]").get_by_role("button").click()
     expect(page.locator("#event select[name=event]")).to_contain_text("転居")
     shot(page, "japanese")
     page.locator("#language").click()
-    expect(page.locator("#instance-title")).to_have_text("Readers")
+    expect(page.locator("#bench-title")).to_have_text("Readers")
     own = browser.new_context(locale="ja-JP")
     japanese = own.new_page()
     japanese.goto(instance["console"])
-    expect(japanese.locator("#instance-title")).to_have_text("リーダー")
+    expect(japanese.locator("#bench-title")).to_have_text("リーダー")
     own.close()
 
 

@@ -10,7 +10,7 @@ const TEXTS = {
     published: "Revocation lists and OCSP", lists: "lists", nextList: "next issue", nextOcsp: "next OCSP update",
     services: "Services", insert: "Insert", remove: "Remove", reset: "Reinsert", empty: "empty",
     noInstance: "No instance is running. Start one with: kazashi up",
-    noPeople: "Nobody is registered yet. Issue a card to somebody.", something: "Record an event…", none: "none",
+    noPeople: "Nobody is registered yet. Issue a card to somebody.", something: "New event…", none: "none",
     now: "now", ocsp: "OCSP", unseen: "not detected by a reader yet", contactless: "contactless", faults: "with faults",
     done: "Done.", missed: "lines not shown (too fast): ", lost: "The console does not respond.", choose: "select a card",
     waits: "It will be sent to Juki-Net at ", due: "at once", damaged: "damaged", jobs: "Jobs done: ", up: "up", down: "down",
