@@ -248,7 +248,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
         form={"provider": "どこにもない村", "item": "y"},
     )  # fmt: skip
     assert answer.status == 200
-    until(lambda: "It was refused" in own_information(page), "the refusal is shown")
+    until(lambda: "The request was refused" in own_information(page), "the refusal is shown")
 
 
 def test_the_portal_says_so_when_the_core_is_away(everything: Everything, page: Page) -> None:
