@@ -28,7 +28,7 @@ ACTOR = "integrated_addresses"
 OWNERS = {
     "core": "総務省", "interface system": "各機関", "intermediate platform": "地方公共団体情報システム機構",
     "intermediate server": "市町村", "integrated address system": "市町村", "number-linkage server": "市町村",
-    "portal": "内閣官房", "desk between certificates and codes": "地方公共団体情報システム機構",
+    "portal": "内閣官房", "J-LIS office": "地方公共団体情報システム機構",
 }  # fmt: skip
 """The organisation that procures and runs each part (調達・管理分担)."""
 
