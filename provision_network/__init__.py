@@ -1,2 +1,3 @@
-"""The Information Provision Network (情報提供ネットワークシステム): institutions ask each other
-about a person by tokens, under rules, with a record; and the person can look at the record."""
+"""The Information Provision Network (情報提供ネットワークシステム): institutions request information about a person
+from each other by codes instead of the individual number. Rules decide each request, and the person can see its record.
+"""

@@ -1,8 +1,8 @@
-"""The core of the network (コアシステム): it makes codes, converts them, decides by the rules, and keeps records.
+"""The core of the network (コアシステム): issues and converts codes, decides requests by the rules, and keeps records.
 
-It stores no information about anybody: of a person it has a number of its own beside the resident record code, and of
-an exchange who asked whom, when, and for which item (番号法23条). Its records stand under the record code, which nobody
-else has. What it is asked comes in messages of the interface systems, and what it says goes to them.
+It stores no information about people. For a person it has a number of its own and the resident record code. For an
+exchange it has the requester, the provider, the time and the item (番号法23条), under the record code, which nobody
+else has. It communicates with the interface systems by messages.
 """
 
 from __future__ import annotations
@@ -54,31 +54,31 @@ from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position, insert_many
 
 ACTOR = "provision_core"
-"""The name of this actor's store."""
+"""The name of the core's store."""
 
 _KEY_BITS = 256
 _LINKAGE_BITS = 56
 _CHUNK = 5_000
 _MEMBERS = 100
-"""Bodies of which one message tells."""
+"""The maximum number of bodies in one "members" message."""
 
 _NAME = "Kazashi information provision network"
 
 
 @dataclass(frozen=True, slots=True)
-class _Hearing:
-    """What is at hand while messages are taken in: the transaction, everybody on the network, and a way to answer."""
+class _Context:
+    """The context of message handlers: the transaction, the network's members, and a function to send messages."""
 
     connection: sa.Connection
     members: dict[str, Institution]
-    say: Send
+    send: Send
 
 
 class Core:
     """The core of one world."""
 
     def __init__(self, world: World, rules: RuleBook) -> None:
-        """Raises TokenUnavailable where the world keeps its keys in a token that is away."""
+        """Open or create the core's store. Raises TokenUnavailable if the keys are in a token that is not available."""
         self._world = world
         self.rules = rules
         metadata = sa.MetaData()
@@ -124,23 +124,25 @@ class Core:
             token.make()
 
         def make() -> dict[str, bytes]:
-            begun = ServiceAuthority.begin(_NAME, self._world.clock.now())
-            made = {"authority-key": begun.key, "authority": begun.certificate}
-            return made if token is not None else {**made, "key": secure_random(_KEY_BITS).to_bytes(_KEY_BITS // 8)}
+            authority = ServiceAuthority.begin(_NAME, self._world.clock.now())
+            secrets = {"authority-key": authority.key, "authority": authority.certificate}
+            if token is None:
+                secrets["key"] = secure_random(_KEY_BITS).to_bytes(_KEY_BITS // 8)
+            return secrets
 
         with self.store.alone() as connection:
-            held = self._secrets.begin(connection, "authority", make)
-        cipher = SoftwareCipher(held["key"]) if token is None else token
-        return ServiceAuthority(_NAME, held["authority-key"], held["authority"]), cipher
+            secrets = self._secrets.begin(connection, "authority", make)
+        cipher = SoftwareCipher(secrets["key"]) if token is None else token
+        return ServiceAuthority(_NAME, secrets["authority-key"], secrets["authority"]), cipher
 
-    # Who takes part
+    # Members
 
     def enrol(self, interface: str, key: ec.EllipticCurvePublicKey, address: str) -> bytes:
-        """Put an interface system on the network; answers its certificate (PEM). Raises NetworkRejected for a name that
-        it cannot have."""
+        """Add an interface system to the network and return its certificate (PEM). Raises NetworkRejected if its name
+        is invalid."""
         now = self._world.clock.now()
         if not interface or interface == CORE or not interface.isidentifier():
-            raise NetworkRejected("bad-name", f"an interface system is not called {interface!r}")
+            raise NetworkRejected("bad-name", f"{interface!r} is not a valid name for an interface system")
         with self.store.alone() as connection:
             self._members.put_interface(connection, interface, address)
             self._log(connection, now, "interface enrolled", {"interface": interface})
@@ -150,79 +152,79 @@ class Core:
         return self.authority.issue(interface, key, now, unit="interface", host="localhost")
 
     def credentials(self, name: str, unit: str, host: str = "") -> Credentials:
-        """Credentials of a business system (`system`), of J-LIS's desk (`juki-net`), or the core's own; for a server
-        with its `host`."""
+        """Issue credentials for a business system (unit `system`), the J-LIS office (`juki-net`), or the core itself.
+        A server needs its `host`."""
         return self.authority.credentials(name, self._world.clock.now(), unit=unit, host=host)
 
     def connect(
         self, name: str, kind: str, *, assessed: bool, group: str = "", starts: datetime | None = None,
         interface: str = "", key: str = "",
     ) -> Institution:  # fmt: skip
-        """Put a body on the network, or change what is known of it. Several in one `group` share one code for a person,
-        as the medical insurers do. One with an `interface` has a public key (JWK), too. Raises NetworkRejected."""
+        """Add a body to the network, or update its entry. Bodies in the same `group` share one code per person, as the
+        medical insurers do. A body with an `interface` also needs a public key (JWK). Raises NetworkRejected."""
         now = self._world.clock.now()
         if interface and not _is_key(key):
-            raise NetworkRejected("bad-key", f"{name} has no key under which answers could be sealed for it")
+            raise NetworkRejected("bad-key", f"{name} needs a public key (JWK) to which answers can be encrypted")
         with self.store.alone() as connection:
-            found = self._members.put_institution(
+            institution = self._members.put_institution(
                 connection, name, kind, group or name, assessed=assessed, starts=starts or now, interface=interface,
                 key=key,
             )  # fmt: skip
             self._log(connection, now, "connected", {"institution": name, "assessed": assessed})
             self._announce(connection, lambda body: body.name == name)
             self._members.forget()
-        return found
+        return institution
 
     def _announce(
         self, connection: sa.Connection, which: Callable[[Institution], bool], to: str | None = None
     ) -> None:  # fmt: skip
-        """Tell every interface system, or one, behind which some bodies stand, where that answers, and how answers are
-        sealed for them."""
-        self._members.forget()  # what this transaction has written is nobody's yet
+        """Send the entries of these bodies (interface system, its address, public key) to every interface system, or
+        only `to` one."""
+        self._members.forget()  # read what this transaction has written
         entries = self._members.interfaces(connection)
         addresses = {entry.name: entry.address for entry in entries}
         members = {
             body.name: {"interface": body.interface, "key": body.key, "address": addresses.get(body.interface, "")}
             for body in self._members.institutions(connection).values() if body.interface and which(body)
         }  # fmt: skip
-        told = list(members.items())
-        with self.outbox.batch(connection, CORE, self._world.clock.now()) as say:
+        items = list(members.items())
+        with self.outbox.batch(connection, CORE, self._world.clock.now()) as send:
             for entry in entries:
-                for begin in range(0, len(told) if to in (None, entry.name) else 0, _MEMBERS):
-                    say(entry.name, "members", {"members": dict(told[begin : begin + _MEMBERS])})
+                for begin in range(0, len(items) if to in (None, entry.name) else 0, _MEMBERS):
+                    send(entry.name, "members", {"members": dict(items[begin : begin + _MEMBERS])})
 
     def interfaces(self) -> list[InterfaceEntry]:
-        """All interface systems."""
+        """Return all interface systems."""
         with self.store.reading() as connection:
             return self._members.interfaces(connection)
 
     def institutions(self) -> list[Institution]:
-        """All bodies."""
+        """Return all bodies."""
         with self.store.reading() as connection:
             return list(self._members.institutions(connection).values())
 
     def _known(self, members: dict[str, Institution], name: str) -> Institution:
-        """A body that may take part now. Raises NetworkRejected."""
-        found = members.get(name)
-        if found is None:
+        """Return a body that may use the network now. Raises NetworkRejected."""
+        institution = members.get(name)
+        if institution is None:
             raise NetworkRejected("unknown-institution", f"{name} is not on the network")
-        if not found.assessed:
-            raise NetworkRejected("no-assessment", f"{name} has not done its impact assessment (特定個人情報保護評価)")
-        if found.starts > self._world.clock.now():
-            raise NetworkRejected("not-started", f"{name} takes part from {found.starts:%Y-%m-%d} on")
-        return found
+        if not institution.assessed:
+            raise NetworkRejected("no-assessment", f"{name} has no impact assessment yet (特定個人情報保護評価)")
+        if institution.starts > self._world.clock.now():
+            raise NetworkRejected("not-started", f"{name} joins the network on {institution.starts:%Y-%m-%d}")
+        return institution
 
     # Codes
 
     def code_for(self, institution: str, resident_record_code: str) -> InstitutionCode:
-        """A person's code for a body that is entitled to it. Raises NetworkRejected."""
+        """Return a person's code for a body that is entitled to it. Raises NetworkRejected."""
         return self.issue([institution], [resident_record_code])[institution][0]
 
     def issue(
         self, institutions: Sequence[str], resident_record_codes: Sequence[str]
     ) -> dict[str, list[InstitutionCode]]:  # fmt: skip
-        """Persons' codes for bodies that are entitled to them, in the same order: the way from the resident registry's
-        network, which is the only one that knows the resident record code. Raises NetworkRejected."""
+        """Return people's codes for each body that is entitled to them, in the order of `resident_record_codes`. Only
+        the resident registry's network (Juki-Net) knows resident record codes. Raises NetworkRejected."""
         with self.store.alone() as connection:
             members = self._members.institutions(connection)
             bodies = {name: self._known(members, name).group for name in institutions}
@@ -233,27 +235,27 @@ class Core:
         return {name: self._coder.issue(linkages, group) for name, group in bodies.items()}
 
     def portal_code(self, resident_record_code: str) -> PortalCode:
-        """A person's code for the portal."""
+        """Return a person's code for the portal."""
         with self.store.alone() as connection:
             return self._coder.portal(self._linkages(connection, [resident_record_code])[0])
 
     def _linkages(self, connection: sa.Connection, resident_record_codes: Sequence[str]) -> list[LinkageCode]:
         table = self._person
-        found: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         for begin in range(0, len(resident_record_codes), _CHUNK):
             chunk = resident_record_codes[begin : begin + _CHUNK]
             rows = connection.execute(sa.select(table).where(table.c.resident_record_code.in_(chunk)))
             known = {row.resident_record_code: row.linkage for row in rows}
-            # At random, so that it tells nothing of the code that it goes with, and that code may be changed.
-            fresh = {code: secure_random(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
-            if fresh:
-                new = [(number, code) for code, number in fresh.items()]
-                insert_many(connection, table, ("linkage", "resident_record_code"), new)
-            found |= known | fresh
-        return [LinkageCode(found[code]) for code in resident_record_codes]
+            # Random, so that it reveals nothing about the resident record code and does not change with it.
+            new = {code: secure_random(_LINKAGE_BITS) or 1 for code in chunk if code not in known}
+            if new:
+                entries = [(number, code) for code, number in new.items()]
+                insert_many(connection, table, ("linkage", "resident_record_code"), entries)
+            numbers |= known | new
+        return [LinkageCode(numbers[code]) for code in resident_record_codes]
 
     def recode(self, old: str, new: str) -> None:
-        """A person's resident record code was changed: all codes stay what they are."""
+        """Record that a person's resident record code has changed. All their other codes stay the same."""
         table = self._person
         with self.store.alone() as connection:
             changed = sa.update(table).where(table.c.resident_record_code == old).values(resident_record_code=new)
@@ -261,74 +263,74 @@ class Core:
             self._log(connection, self._world.clock.now(), "recoded", {})
 
     def convert(self, role: Role, code: InstitutionCode, source: str, target: str) -> InstitutionCode:
-        """One body's code for a person as another's. The core's operator alone may have that, and it is logged. Raises
-        NetworkRejected and ForeignCode."""
+        """Convert one body's code for a person to another's (符号変換). Only the core's operator may do this, and it is
+        logged. Raises NetworkRejected and ForeignCode."""
         if role is not Role.CORE_OPERATOR:
-            raise NetworkRejected("not-entitled", f"a {role.value} may not have codes converted")
+            raise NetworkRejected("not-entitled", f"a {role.value} may not convert codes")
         with self.store.transaction() as connection:
             members = self._members.institutions(connection)
             ours, theirs = self._known(members, source), self._known(members, target)
             self._log(connection, self._world.clock.now(), "converted", {"source": source, "target": target})
         return self._coder.convert(code, ours.group, theirs.group)
 
-    # The flow
+    # Requests
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take in what interface systems say. What one of them asks that is refused is recorded and answered; its
-        other messages go on. Raises MessageGap."""
+        """Handle messages from interface systems. A refused message is logged and replied to, and does not affect the
+        others. Raises MessageGap."""
         with self.store.transaction() as connection:
             self.receive_in(connection, messages)
 
     def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
-        """The same within a transaction of the core's store."""
+        """Handle messages like `receive`, within a transaction of the core's store."""
         members = self._members.institutions(connection)
-        with self.outbox.batch(connection, CORE, self._world.clock.now()) as say:
-            hearing = _Hearing(connection, members, say)
+        with self.outbox.batch(connection, CORE, self._world.clock.now()) as send:
+            context = _Context(connection, members, send)
             for message in self._inbox.fresh(connection, messages):
                 try:
-                    self._heard.get(message.kind, Core._unheard)(self, hearing, message)
+                    self._handlers.get(message.kind, Core._on_unknown)(self, context, message)
                 except (NetworkRejected, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
-                    self._refuse(hearing, message, error)
+                    self._refuse(context, message, error)
 
-    def _unheard(self, _: _Hearing, message: Message) -> None:
-        raise NetworkRejected("unknown-message", f"nothing is called {message.kind[:40]!r} here")
+    def _on_unknown(self, _: _Context, message: Message) -> None:
+        raise NetworkRejected("unknown-message", f"there is no message kind {message.kind[:40]!r}")
 
-    def _refuse(self, hearing: _Hearing, message: Message, error: Exception) -> None:
+    def _refuse(self, context: _Context, message: Message, error: Exception) -> None:
         if isinstance(error, NetworkRejected):
             denial = error.denial
         else:
             denial = "foreign-code" if isinstance(error, ForeignCode) else "bad-message"
         about = {name: ascii(message.body.get(name))[:LONGEST] for name in ("requester", "provider", "number")}
         detail = {"interface": message.sender, "kind": ascii(message.kind), "denial": denial, **about}
-        self._log(hearing.connection, self._world.clock.now(), "refused", detail)
+        self._log(context.connection, self._world.clock.now(), "refused", detail)
         if isinstance(process := message.body.get("process"), int) and 0 <= process < 1 << 63:
-            words = str(error) if denial != "bad-message" else "that message makes no sense"
-            answer = {"process": process, "denial": denial, "words": words}
-            hearing.say(message.sender, "refused", answer)
+            words = str(error) if denial != "bad-message" else f"the {message.kind} message is malformed"
+            reply = {"process": process, "denial": denial, "words": words}
+            context.send(message.sender, "refused", reply)
 
     def request(
         self, requester: str, code: InstitutionCode, purpose: Purpose, providers: list[str], *, consent: bool = False,
         ordinary: bool = False, process: int = 0,
     ) -> Notification:  # fmt: skip
-        """The second and third step of five: decide, convert, and say what the one provider is notified of. What is
-        denied by a rule is recorded too. Raises NetworkRejected and ForeignCode."""
+        """Decide a request to one provider and return the notification for it (steps 2 and 3 of the five-step flow). A
+        request that a rule denies is recorded too. Raises NetworkRejected and ForeignCode."""
         with self.store.transaction() as connection:
             members = self._members.institutions(connection)
-            found = self._request(connection, members, requester, code, purpose, providers, process, consent, ordinary)
-        if isinstance(found, NetworkRejected):
-            raise found
-        return found
+            result = self._request(connection, members, requester, code, purpose, providers, process, consent, ordinary)
+        if isinstance(result, NetworkRejected):
+            raise result
+        return result
 
     def _request(
         self, connection: sa.Connection, members: dict[str, Institution], requester: str, code: InstitutionCode,
         purpose: Purpose, providers: list[str], process: int, consent: bool, ordinary: bool,
     ) -> Notification | NetworkRejected:  # fmt: skip
         if len(providers) != 1:
-            raise NetworkRejected("broadcast", "a request goes to one provider")
+            raise NetworkRejected("broadcast", f"a request must name one provider, not {len(providers)}")
         ours, theirs = self._known(members, requester), self._known(members, providers[0])
         linkage = self._coder.linkage(code, ours.group)
         if (ours.kind, theirs.kind) != (purpose.requester, purpose.provider):
-            words = f"{ours.name} is {ours.kind}, and {theirs.name} is {theirs.kind}"
+            words = f"{ours.name} ({ours.kind}) and {theirs.name} ({theirs.kind}) are not the bodies of the affair"
             raise NetworkRejected("another-body", words)
         day = self._world.clock.now().astimezone(JST).date()
         decision = self.rules.decide(purpose, day, consent=consent, provider_name=theirs.name, ordinary=ordinary)
@@ -338,73 +340,73 @@ class Core:
         converted = self._coder.institution(linkage, theirs.group)
         return Notification(number, converted, theirs.name, requester, process, purpose.item, decision.rule)
 
-    def _on_request(self, hearing: _Hearing, message: Message) -> None:
+    def _on_request(self, context: _Context, message: Message) -> None:
         body = message.body
-        _speaks_for(hearing.members, message.sender, body["requester"])
+        _speaks_for(context.members, message.sender, body["requester"])
         code = InstitutionCode.parse(body["code"])
         purpose = Purpose(**{name: text_of(value) for name, value in body["purpose"].items()})
         for provider in body["providers"]:
-            self._reached(hearing.members, provider)
-        found = self._request(
-            hearing.connection, hearing.members, body["requester"], code, purpose, list(body["providers"]),
+            self._check_connected(context.members, provider)
+        result = self._request(
+            context.connection, context.members, body["requester"], code, purpose, list(body["providers"]),
             number_of(body["process"]), bool(body.get("consent")), bool(body.get("ordinary")),
         )  # fmt: skip
-        if isinstance(found, NetworkRejected):
-            raise found
-        self._notify(hearing, message.sender, found)
+        if isinstance(result, NetworkRejected):
+            raise result
+        self._notify(context, message.sender, result)
 
-    def _reached(self, members: dict[str, Institution], name: str) -> None:
-        """Raises NetworkRejected for a provider that stands behind no interface system."""
+    def _check_connected(self, members: dict[str, Institution], name: str) -> None:
+        """Raise NetworkRejected if the provider has no interface system."""
         if (known := members.get(name)) is not None and not known.interface:
-            raise NetworkRejected("not-connected", f"{name} is behind no interface system yet")
+            raise NetworkRejected("not-connected", f"{name} has no interface system yet")
 
-    def _on_own_information(self, hearing: _Hearing, message: Message) -> None:
-        """The portal asks for somebody's own information: an exchange like others, with a record (F3)."""
+    def _on_own_information(self, context: _Context, message: Message) -> None:
+        """Handle the portal's request for a person's own information: an exchange like any other, with a record."""
         body = message.body
-        _speaks_for(hearing.members, message.sender, body["requester"])
-        ours, theirs = (self._known(hearing.members, body[name]) for name in ("requester", "provider"))
-        self._reached(hearing.members, theirs.name)
+        _speaks_for(context.members, message.sender, body["requester"])
+        ours, theirs = (self._known(context.members, body[name]) for name in ("requester", "provider"))
+        self._check_connected(context.members, theirs.name)
         if ours.kind != PORTAL_KIND:
-            raise NetworkRejected("not-entitled", "the portal alone asks for a person's own information")
+            raise NetworkRejected("not-entitled", "only the portal may request a person's own information")
         linkage = self._coder.linkage(PortalCode.parse(body["code"]))
         decision, item = Decision(OWN_INFORMATION, None, "one's own information"), text_of(body["item"])
-        number = self._note(hearing.connection, linkage, ours.name, theirs.name, item, decision)
+        number = self._note(context.connection, linkage, ours.name, theirs.name, item, decision)
         code = self._coder.institution(linkage, theirs.group)
-        found = Notification(
+        notification = Notification(
             number, code, theirs.name, ours.name, number_of(body["process"]), item, decision.rule
         )  # fmt: skip
-        self._notify(hearing, message.sender, found)
+        self._notify(context, message.sender, notification)
 
-    def _notify(self, hearing: _Hearing, requester: str, found: Notification) -> None:
-        """The Minister's notification to the provider (21条2項), and a word to the requester."""
-        hearing.say(hearing.members[found.provider].interface, "notification", found.as_dict())
-        accepted = {"process": found.process, "number": found.number, "rule": found.rule}
-        hearing.say(requester, "accepted", accepted)
+    def _notify(self, context: _Context, requester: str, notification: Notification) -> None:
+        """Send the Minister's notification to the provider (21条2項), and an acceptance to the requester."""
+        context.send(context.members[notification.provider].interface, "notification", notification.as_dict())
+        accepted = {"process": notification.process, "number": notification.number, "rule": notification.rule}
+        context.send(requester, "accepted", accepted)
 
-    def _on_settled(self, hearing: _Hearing, message: Message) -> None:
+    def _on_settled(self, context: _Context, message: Message) -> None:
         body = message.body
-        _speaks_for(hearing.members, message.sender, body["provider"])
-        self._settle(hearing.connection, body["provider"], number_of(body["number"]), RequestOutcome(body["outcome"]))
+        _speaks_for(context.members, message.sender, body["provider"])
+        self._settle(context.connection, body["provider"], number_of(body["number"]), RequestOutcome(body["outcome"]))
 
-    def _on_disputed(self, hearing: _Hearing, message: Message) -> None:
-        """A requester says that an answer was another than it asked for."""
-        _speaks_for(hearing.members, message.sender, message.body["requester"])
+    def _on_disputed(self, context: _Context, message: Message) -> None:
+        """Log a requester's report that an answer does not match its request."""
+        _speaks_for(context.members, message.sender, message.body["requester"])
         detail = {name: text_of(message.body[name]) for name in ("requester", "why")}
         detail["number"] = str(number_of(message.body["number"]))
-        self._log(hearing.connection, self._world.clock.now(), "disputed", detail)
+        self._log(context.connection, self._world.clock.now(), "disputed", detail)
 
-    def _on_undisclosed(self, hearing: _Hearing, message: Message) -> None:
-        """A body has, or has no more, a person whose records the portal must not show (不開示該当フラグ)."""
+    def _on_undisclosed(self, context: _Context, message: Message) -> None:
+        """Set or clear a body's flag that the portal must not show a person's records (不開示該当フラグ)."""
         body, table = message.body, self._undisclosed
-        _speaks_for(hearing.members, message.sender, body["body"])
-        ours = self._known(hearing.members, body["body"])
+        _speaks_for(context.members, message.sender, body["body"])
+        ours = self._known(context.members, body["body"])
         person = self._coder.record(self._coder.linkage(InstitutionCode.parse(body["code"]), ours.group)).value
-        here = (table.c.record_code == person) & (table.c.body == ours.name)
-        hearing.connection.execute(sa.delete(table).where(here))
+        flag = (table.c.record_code == person) & (table.c.body == ours.name)
+        context.connection.execute(sa.delete(table).where(flag))
         if body["on"]:
-            hearing.connection.execute(sa.insert(table), {"record_code": person, "body": ours.name})
+            context.connection.execute(sa.insert(table), {"record_code": person, "body": ours.name})
 
-    _heard: dict[str, Callable[[Core, _Hearing, Message], None]] = {  # noqa: RUF012 - a table, never changed
+    _handlers: dict[str, Callable[[Core, _Context, Message], None]] = {  # noqa: RUF012 - constant
         "request": _on_request,
         "own-information": _on_own_information,
         "settled": _on_settled,
@@ -425,50 +427,51 @@ class Core:
         return int(connection.execute(self._add_record, row).scalar_one())
 
     def settle(self, provider: str, number: int, outcome: RequestOutcome) -> None:
-        """What the provider says it has done: provided, or held for a human's look. It cannot refuse. Raises
-        NetworkRejected."""
+        """Record the provider's result: provided, or on hold until a person at the provider has checked the request. A
+        provider cannot refuse. Raises NetworkRejected."""
         with self.store.alone() as connection:
             self._settle(connection, provider, number, outcome)
 
     def _settle(self, connection: sa.Connection, provider: str, number: int, outcome: RequestOutcome) -> None:
         if outcome not in (RequestOutcome.PROVIDED, RequestOutcome.HELD):
-            raise NetworkRejected("duty-to-provide", "a provider that was notified provides, or holds")
+            raise NetworkRejected("duty-to-provide", f"a notified provider must provide or hold, not {outcome.value}")
         at = epoch(self._world.clock.now()) if outcome is RequestOutcome.PROVIDED else None
         values = {"n": number, "p": provider, "o": outcome.value, "at": at}
         if not connection.execute(self._settle_record, values).rowcount:
-            words = f"{provider} was not notified of a request {number}, or has answered"
+            words = f"{provider} was not notified of a request {number}, or has already answered it"
             raise NetworkRejected("not-notified", words)
 
     # Records
 
     def records(self, code: PortalCode) -> list[ProvisionRecord]:
-        """A person's records, as the portal asks for them, oldest first. Raises ForeignCode, and NetworkRejected
-        where a
-        body has said that they must not be shown."""
-        wanted = self._record_code(code)
+        """Return a person's records for the portal, oldest first. Raises ForeignCode, and NetworkRejected if a body has
+        set the flag that they must not be shown."""
+        record_code = self._record_code(code)
         table, hidden = self._record, self._undisclosed
         with self.store.reading() as connection:
-            if connection.scalar(sa.select(sa.func.count()).where(hidden.c.record_code == wanted)):
-                raise NetworkRejected("undisclosed", "these records are not shown (不開示該当フラグ)")
-            rows = connection.execute(sa.select(table).where(table.c.record_code == wanted).order_by(table.c.number))
+            if connection.scalar(sa.select(sa.func.count()).where(hidden.c.record_code == record_code)):
+                raise NetworkRejected("undisclosed", "these records must not be shown (不開示該当フラグ)")
+            rows = connection.execute(
+                sa.select(table).where(table.c.record_code == record_code).order_by(table.c.number)
+            )
             return [_provision_record(row) for row in rows]
 
     def _record_code(self, code: ProvisionIdentifier) -> bytes:
         return self._coder.record(self._coder.linkage(code)).value
 
     def by_basis(self) -> dict[str, int]:
-        """How many exchanges stand on which provision, denials apart (H7)."""
+        """Return the number of exchanges per legal basis, without denied requests."""
         table = self._record.c
         with self.store.reading() as connection:
             rows = connection.execute(
                 sa.select(table.reason, sa.func.count()).where(table.outcome != RequestOutcome.DENIED.value)
                 .group_by(table.reason)
             ).all()  # fmt: skip
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for reason, count in rows:
             basis = reason.partition(",")[0]
-            found[basis] = found.get(basis, 0) + count
-        return found
+            counts[basis] = counts.get(basis, 0) + count
+        return counts
 
 
 def _is_key(text: str) -> bool:

@@ -1,8 +1,8 @@
-"""The check of medical insurance by card (オンライン資格確認): from an authentication certificate to whoever insures
-its holder today, at the joint body of all insurers.
+"""The online check of medical insurance (オンライン資格確認): the joint body of all insurers finds the current insurer
+of a card's holder from the authentication certificate.
 
-The body has a number of its own for everybody it insures and, as all insurers do, one shared code on the network. It
-has no column for the individual number (B16).
+The body has its own number for everybody insured and, like all insurers, one shared code on the network. It has no
+column for the individual number.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from kazashi.world.home import World
 from kazashi.world.storage import Unsigned64, insert_if_absent
 
 ACTOR = "eligibility"
-"""The name of this actor's store."""
+"""The name of the service's store."""
 
 
 class Check(Enum):
-    """How it was seen that the card is its holder's."""
+    """How the holder of the card was verified."""
 
     PIN = "PIN"
     FACE = "face, without a PIN"
@@ -37,7 +37,8 @@ class Check(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Insurance:
-    """An entitlement: the joint body's own number for the person, the insurer, and from when until when it holds."""
+    """An entitlement: the joint body's own number for the person, the insurer, and the first and last day (None: no
+    end)."""
 
     insured_number: str
     insurer: str
@@ -45,13 +46,13 @@ class Insurance:
     ends: date | None
 
     def holds(self, day: date) -> bool:
-        """Whether it holds on a day."""
+        """Return whether the insurance is valid on a day."""
         return self.begins <= day and (self.ends is None or day <= self.ends)
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """The answer to a clinic: who insures the card's holder, and whether that holds today."""
+    """The reply to a clinic: the insurance of the card's holder, and whether it is valid today."""
 
     insurance: Insurance | None
     valid: bool
@@ -59,7 +60,7 @@ class Eligibility:
 
 
 class EligibilityService:
-    """The joint body's service."""
+    """The joint body's service for clinics and insurers."""
 
     def __init__(self, world: World, linkage: Linkage) -> None:
         self._world = world
@@ -82,7 +83,7 @@ class EligibilityService:
         self.store = world.store(ACTOR, metadata)
 
     def insure(self, insurance: Insurance, code: bytes = b"") -> None:
-        """An insurer tells of an entitlement, or of its end. `code` is the insurers' shared code for the person."""
+        """Insert an entitlement, or replace it. `code` is the insurers' shared code for the person."""
         table = self.insured
         row = {"insured_number": insurance.insured_number, "insurer": insurance.insurer,
                "begins": insurance.begins.isoformat(), "code": code,
@@ -92,7 +93,7 @@ class EligibilityService:
             connection.execute(sa.insert(table), row)
 
     def tie(self, verdict: Verdict, insured_number: str) -> None:
-        """Use of the card as an insurance card begins. Raises NetworkRejected."""
+        """Register the card as an insurance card of an insured person. Raises NetworkRejected."""
         serial = _serial(verdict)
         with self.store.alone() as connection:
             if self._insurance(connection, insured_number) is None:
@@ -101,31 +102,33 @@ class EligibilityService:
             connection.execute(sa.insert(self.card), {"serial": serial, "insured_number": insured_number})
 
     def check(self, verdict: Verdict, clinic: str, how: Check) -> Eligibility:
-        """Who insures the card's holder; the clinic's question is logged. Raises NetworkRejected for a verdict that is
-        not good, and LinkageUnavailable."""
+        """Return the insurance of the card's holder. The clinic's request is logged.
+
+        Raises NetworkRejected if the verdict is not good, and LinkageUnavailable.
+        """
         serial = _serial(verdict)
         with self.store.reading() as connection:
-            known = self._tied(connection, [serial])
-        if known is None:  # a renewed certificate: the authority says what came before
+            insured_number = self._insured_number(connection, [serial])
+        if insured_number is None:  # it may be a renewed certificate: look up its predecessors
             chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
             with self.store.transaction() as connection:
-                known = self._tied(connection, chain)
-                if known is not None:
-                    row = {"serial": serial, "insured_number": known}
+                insured_number = self._insured_number(connection, chain)
+                if insured_number is not None:
+                    row = {"serial": serial, "insured_number": insured_number}
                     connection.execute(insert_if_absent(self.card), row)
         with self.store.transaction() as connection:
-            now = self._world.clock.now()
-            self._log(connection, now, "checked", {"clinic": clinic, "how": how.value, "insured_number": known})
-            insurance = None if known is None else self._insurance(connection, known)
+            detail = {"clinic": clinic, "how": how.value, "insured_number": insured_number}
+            self._log(connection, self._world.clock.now(), "checked", detail)
+            insurance = None if insured_number is None else self._insurance(connection, insured_number)
         if insurance is None:
-            return Eligibility(None, False, "this card is not used as an insurance card yet")
+            return Eligibility(None, False, "this card is not registered as an insurance card")
         day = today(self._world.clock)
         valid = insurance.holds(day)
         early = day < insurance.begins
         ended = f"the insurance begins on {insurance.begins}" if early else f"the insurance ended on {insurance.ends}"
         return Eligibility(insurance, valid, "insured" if valid else ended)
 
-    def _tied(self, connection: sa.Connection, serials: list[int]) -> str | None:
+    def _insured_number(self, connection: sa.Connection, serials: list[int]) -> str | None:
         query = sa.select(self.card.c.insured_number).where(self.card.c.serial.in_(serials)).limit(1)
         return connection.scalar(query)
 
@@ -139,7 +142,7 @@ class EligibilityService:
 
 
 def _serial(verdict: Verdict) -> int:
-    """The serial number, where the verdict is good and on an authentication certificate. Raises NetworkRejected."""
+    """Return the serial number of a valid authentication certificate. Raises NetworkRejected if it is not one."""
     certificate = verdict.certificate
     if (
         verdict.outcome is not Outcome.GOOD

@@ -1,13 +1,13 @@
-"""The flow in five steps (情報提供の流れ), all in one process: the answer goes from the provider to the requester, past
-the core.
+"""The flow in five steps (情報提供の流れ), all in one process. The answer goes directly from the provider to the
+requester, and not through the core.
 
-1  requester -> core        item and the requester's code
-2  core                     the code as the provider's
-3  core -> provider         item and the provider's code
-4  provider                 extracts
-5  provider -> requester    the content, sealed
+1  requester -> core        the item and the requester's code
+2  core                     converts the code to the provider's
+3  core -> provider         the item and the provider's code
+4  provider                 finds the content
+5  provider -> requester    the content, encrypted
 
-Served as processes of their own, core and interface systems do the same over HTTP (`serve.py`).
+As separate processes, the core and the interface systems do the same over HTTP (`network_http.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kazashi.world.outbox import Message, Receive
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
-    """A step of a flow: who hands what to whom. `tells` names what was in it; a content is never kept here."""
+    """A step of a flow. `tells` describes what the sender passed on; it never has the content itself."""
 
     sender: str
     receiver: str
@@ -33,12 +33,12 @@ class FlowStep:
 
 @dataclass
 class FlowTrace:
-    """What went where, of requests and answers. The words that tell how far a process has come are left out."""
+    """The steps of requests and answers. Messages that only report the state of a process are left out."""
 
     steps: list[FlowStep] = field(default_factory=list)
 
     def watch(self, message: Message) -> None:
-        """Take a message that is handed over."""
+        """Record a delivered message."""
         body = message.body
         match message.kind:
             case "request" | "own-information":
@@ -55,7 +55,7 @@ class FlowTrace:
                 self.steps.append(FlowStep(provider, requester, (f"content of {item}",)))
 
     def seen_by(self, who: str) -> set[str]:
-        """Everything that somebody was told or had in hand."""
+        """Return everything that a party sent or received."""
         return {word for step in self.steps if who in (step.sender, step.receiver) for word in step.tells}
 
     _providers: dict[int, tuple[str, str, str]] = field(default_factory=dict, repr=False)
@@ -64,16 +64,19 @@ class FlowTrace:
 def carry(
     world: World, core: Core, interfaces: Sequence[InterfaceSystem], watch: Callable[[Message], object] = lambda _: None
 ) -> int:
-    """Carry all messages to the end of their way, and have everybody answer what can be answered; answers how many
-    were handed over. Raises what a store raises; everything then waits where it is."""
+    """Deliver all messages, and answer all requests that can be answered, until nothing is left to do.
+
+    Returns the number of messages delivered and requests answered. `watch` is called with each message. Raises the
+    exceptions of the stores; everything undelivered then keeps waiting.
+    """
 
     def watched(receive: Receive) -> Receive:
-        def take(messages: Sequence[Message]) -> None:
+        def receive_and_watch(messages: Sequence[Message]) -> None:
             receive(messages)
             for message in messages:
                 watch(message)
 
-        return take
+        return receive_and_watch
 
     receivers: Mapping[str, Receive] = {
         CORE: watched(core.receive), **{interface.name: watched(interface.receive) for interface in interfaces}

@@ -1,8 +1,8 @@
-"""An interface system (インターフェイスシステム): the only way between bodies and the core, and from body to body.
+"""An interface system (インターフェイスシステム): the only connection between bodies and the core, and between bodies.
 
-A body hands it a request and gets the number of a process; everything after that comes by messages. What it keeps of an
-exchange is who asks whom for which item and how far that has come. Answers travel sealed, and are opened on the asking
-body's platform.
+A body submits a request and gets a process number; everything after that happens by messages. For each exchange the
+interface system stores the requester, the provider, the item and the stage. Answers are encrypted between bodies, and
+are decrypted on the requesting body's platform.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from kazashi.world.outbox import Inbox, Message, Outbox, Send
 from kazashi.world.storage import Position, insert_if_absent
 
 MOST_OPEN = 5_000
-"""Questions of one body that are still open; beyond that its interface system takes no more of it (N8)."""
+"""The maximum number of open requests of one body. Its interface system refuses further ones until some have ended."""
 
 _AT_ONCE = 200
-"""Notifications that are answered in one transaction."""
+"""The number of notifications that are answered in one transaction."""
 
 
 def store_name(interface: str) -> str:
-    """The name of an interface system's store."""
+    """Return the name of an interface system's store."""
     return f"interface_{interface}"
 
 
 class RequestStage(Enum):
-    """How far a request of one's own has come."""
+    """The stage of an outgoing request."""
 
     SENT = "sent"
     ACCEPTED = "accepted"
@@ -57,12 +57,13 @@ class RequestStage(Enum):
     ANSWERED = "answered"
     REFUSED = "refused"
     DISPUTED = "disputed"
-    """The answer was to something else; the core was told."""
+    """The answer does not match the request; the core was informed."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """A request of one's own: what was asked of whom, how far it has come, and by which rule, or why not."""
+    """A request by a body behind this interface system: the provider, the item, the stage, and the rule that allows it
+    or the reason why it was denied."""
 
     process: int
     body: str
@@ -77,13 +78,13 @@ class OutgoingRequest:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the process is finished."""
         return self.stage not in (RequestStage.SENT, RequestStage.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A body elsewhere: the interface system that speaks for it, where that answers, and the body's public key."""
+    """A body on the network: its interface system, the address of that, and the body's public key (JWK)."""
 
     interface: str
     address: str
@@ -91,15 +92,15 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """What messages have brought: answers to keep, and processes that have ended."""
+class _Result:
+    """The results of a batch of messages: answers to store, and processes that have ended."""
 
     answers: list[dict[str, Any]] = field(default_factory=list)
     ended: set[int] = field(default_factory=set)
 
 
 class InterfaceSystem:
-    """One interface system, and the platform with the intermediate servers of the bodies behind it."""
+    """An interface system, and the platform with the intermediate servers of its bodies."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world = world
@@ -171,73 +172,78 @@ class InterfaceSystem:
             notified.c.number == sa.bindparam("n"), open_, notified.c.stage != sa.bindparam("s")
         ).values(stage=sa.bindparam("s"))  # fmt: skip
 
-    # Becoming a part of the network
+    # Enrolment
 
     def begin(self) -> ec.EllipticCurvePublicKey:
-        """The public key for which the core issues a certificate; the private one stays here."""
-        made = pem_of(ec.generate_private_key(ec.SECP256R1())).decode("ascii")
+        """Return the public key for which the core issues a certificate. The private key stays in this store."""
+        new = pem_of(ec.generate_private_key(ec.SECP256R1())).decode("ascii")
         with self.store.alone() as connection:
-            connection.execute(insert_if_absent(self._setting), {"name": "key", "value": made})
+            connection.execute(insert_if_absent(self._setting), {"name": "key", "value": new})
             text = str(connection.scalar(sa.select(self._setting.c.value).where(self._setting.c.name == "key")))
         key = serialization.load_pem_private_key(text.encode("ascii"), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return key.public_key()
 
     def enrolled(self, certificate: bytes, authority: bytes, core: str) -> None:
-        """What the core has answered: a certificate, its authority's (PEM), and where it is reached."""
+        """Store the core's reply: the certificate, its authority's certificate (both PEM), and the core's address."""
         values = {"certificate": certificate.decode("ascii"), "authority": authority.decode("ascii"), "core": core}
         with self.store.alone() as connection:
             self._set(connection, values)
 
     def credentials(self) -> tuple[Credentials, str]:
-        """What this end shows in handshakes, and where the core is. Raises NetworkRejected before it is enrolled."""
-        held = self._settings()
+        """Return the TLS credentials and the core's address. Raises NetworkRejected if the interface system is not
+        enrolled."""
+        settings = self._settings()
         try:
-            found = [held[name].encode("ascii") for name in ("certificate", "key", "authority")]
-            return Credentials(*found), held["core"]
+            pems = [settings[name].encode("ascii") for name in ("certificate", "key", "authority")]
+            return Credentials(*pems), settings["core"]
         except KeyError:
             raise NetworkRejected("not-enrolled", f"{self.name} is not enrolled with a core yet") from None
 
     def add(self, body: str) -> IntermediateServer:
-        """Put a body behind it; answers the body's intermediate server."""
+        """Add a body to this interface system and return its intermediate server."""
         with self.store.alone() as connection:
             connection.execute(insert_if_absent(self._body), {"name": body})
         return self.server(body)
 
     @property
     def bodies(self) -> list[str]:
-        """The bodies behind it."""
+        """The names of the bodies behind this interface system."""
         with self.store.reading() as connection:
             return list(connection.scalars(sa.select(self._body.c.name).order_by(self._body.c.name)))
 
     def server(self, body: str) -> IntermediateServer:
-        """A body's intermediate server. Raises NetworkRejected for one that is not behind this interface."""
+        """Return a body's intermediate server. Raises NetworkRejected if the body is not behind this interface
+        system."""
         if body not in self._servers:
             if body not in self.bodies:
-                raise NetworkRejected("unknown-institution", f"{body} is not behind {self.name}")
+                raise NetworkRejected("unknown-institution", f"{body} is not behind the interface system {self.name}")
             self._servers[body] = self.platform.server(body)
         return self._servers[body]
 
     def neighbours(self) -> dict[str, Neighbour]:
-        """Everybody on the network, as the core has told."""
+        """Return all bodies on the network, by name, as announced by the core."""
         if self._neighbours is None:
             text = self._settings(("members",)).get("members", "{}")
-            self._neighbours = {name: Neighbour(**found) for name, found in json.loads(text).items()}
+            self._neighbours = {name: Neighbour(**fields) for name, fields in json.loads(text).items()}
         return self._neighbours
 
     def addresses(self) -> dict[str, str]:
-        """Where each interface system that this one may write to answers, the core under its own name."""
-        found = {neighbour.interface: neighbour.address for neighbour in self.neighbours().values()}
-        return {**found, CORE: self._settings(("core",)).get("core", "")}
+        """Return the addresses of the other interface systems and of the core, by name."""
+        addresses = {neighbour.interface: neighbour.address for neighbour in self.neighbours().values()}
+        return {**addresses, CORE: self._settings(("core",)).get("core", "")}
 
-    # Asking
+    # Requests
 
     def ask(
         self, body: str, code: InstitutionCode, purpose: Purpose, providers: Sequence[str], *, consent: bool = False,
         ordinary: bool = False,
     ) -> int:  # fmt: skip
-        """Ask for an item about a person: the first step of five. Answers the number of the process, which is on disk;
-        what becomes of it is found under `asked`. Raises NetworkRejected where too much is open already."""
+        """Request an item about a person (step 1 of the five-step flow).
+
+        Returns the process number, which is on disk; `asked` returns the state of the process. Raises NetworkRejected
+        if the body has too many open requests.
+        """
         with self.store.transaction() as connection:
             return self.ask_in(connection, body, code, purpose, providers, consent=consent, ordinary=ordinary)
 
@@ -245,23 +251,26 @@ class InterfaceSystem:
         self, connection: sa.Connection, body: str, code: InstitutionCode, purpose: Purpose, providers: Sequence[str],
         *, consent: bool = False, ordinary: bool = False,
     ) -> int:  # fmt: skip
-        """The same within a transaction of the interface's store."""
-        told = {"code": str(code), "purpose": asdict(purpose), "providers": list(providers), "consent": consent,
-                "ordinary": ordinary}  # fmt: skip
-        return self._ask(connection, "request", body, ", ".join(providers), purpose.item, told)
+        """Request an item like `ask`, within a transaction of the interface system's store."""
+        request = {"code": str(code), "purpose": asdict(purpose), "providers": list(providers), "consent": consent,
+                   "ordinary": ordinary}  # fmt: skip
+        return self._ask(connection, "request", body, ", ".join(providers), purpose.item, request)
 
     def ask_own(self, body: str, code: PortalCode, provider: str, item: str, reference: str) -> int:
-        """The portal asks for a person's own information. Under one `reference` it is asked once: whoever was cut off
-        after asking asks again, and gets the number of the same process. Raises NetworkRejected."""
-        told, known = {"code": str(code), "provider": provider, "item": item}, self._asked.c
+        """Request a person's own information for the portal.
+
+        The request is idempotent by `reference`: a caller that was interrupted repeats it and gets the same process
+        number. Raises NetworkRejected.
+        """
+        request, columns = {"code": str(code), "provider": provider, "item": item}, self._asked.c
         with self.store.alone() as connection:
-            found = connection.scalar(sa.select(known.process).where(known.reference == reference))
-            if found is not None:
-                return int(found)
-            return self._ask(connection, "own-information", body, provider, item, told, reference)
+            process = connection.scalar(sa.select(columns.process).where(columns.reference == reference))
+            if process is not None:
+                return int(process)
+            return self._ask(connection, "own-information", body, provider, item, request, reference)
 
     def _ask(
-        self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, told: dict[str, Any],
+        self, connection: sa.Connection, kind: str, body: str, provider: str, item: str, request: dict[str, Any],
         reference: str | None = None,
     ) -> int:  # fmt: skip
         self.server(body)
@@ -270,24 +279,24 @@ class InterfaceSystem:
         except ValueError as error:
             raise NetworkRejected("bad-message", str(error)) from error
         if int(connection.scalar(self._open_of, {"b": body}) or 0) >= MOST_OPEN:
-            raise NetworkRejected("busy", f"{body} has too many open questions; ask again later")
+            raise NetworkRejected("busy", f"{body} has {MOST_OPEN:,} open requests, the maximum; try again later")
         now = self._world.clock.now()
         row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(now),
                "stage": RequestStage.SENT.value,
                "rule": "", "denial": "", "words": "", "reference": reference}  # fmt: skip
         process = int(connection.execute(self._add_asked, row).scalar_one())
-        self.outbox.put(connection, self.name, CORE, now, kind, {**told, "process": process, "requester": body})
+        self.outbox.put(connection, self.name, CORE, now, kind, {**request, "process": process, "requester": body})
         return process
 
     def set_undisclosed(self, body: str, code: InstitutionCode, *, on: bool) -> None:
-        """A person's records are not to be shown in the portal, or are again (不開示該当フラグ)."""
+        """Set or clear the flag that the portal must not show a person's records (不開示該当フラグ)."""
         self.server(body)
         with self.store.transaction() as connection:
-            told = {"body": body, "code": str(code), "on": on}
-            self.outbox.put(connection, self.name, CORE, self._world.clock.now(), "undisclosed", told)
+            flag = {"body": body, "code": str(code), "on": on}
+            self.outbox.put(connection, self.name, CORE, self._world.clock.now(), "undisclosed", flag)
 
     def asked(self, process: int) -> OutgoingRequest:
-        """How far a request has come. Raises NetworkRejected where there is none of that number."""
+        """Return the state of a request. Raises NetworkRejected if there is no process with that number."""
         with self.store.reading() as connection:
             row = connection.execute(self._of_process, {"p": process}).one_or_none()
         if row is None:
@@ -299,60 +308,63 @@ class InterfaceSystem:
         )  # fmt: skip
 
     def answer_to(self, process: int) -> Received | None:
-        """What was answered, once it has come."""
+        """Return the answer to a request, or None if it has not arrived."""
         return self.server(self.asked(process).body).received(process)
 
-    # Hearing
+    # Messages
 
     def receive(self, messages: Sequence[Message]) -> None:
-        """Take in what the core and other interface systems say. Raises MessageGap, and StoreFailed where a body's
-        store does not take an answer: then it comes again."""
+        """Handle messages from the core and other interface systems.
+
+        Raises MessageGap, and StoreFailed if a body's store does not accept an answer; the messages are then delivered
+        again.
+        """
         with self.store.transaction() as connection:
             self.receive_in(connection, messages)
 
     def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> set[int]:
-        """The same within a transaction of the interface's store; answers the numbers of the processes that have ended
-        with it."""
-        taken = _Taken()
-        with self.outbox.batch(connection, self.name, self._world.clock.now()) as say:
+        """Handle messages like `receive`, within a transaction of the interface system's store. Returns the numbers of
+        the processes that have ended."""
+        result = _Result()
+        with self.outbox.batch(connection, self.name, self._world.clock.now()) as send:
             for message in self._inbox.fresh(connection, messages):
                 try:
                     if message.kind == "answer":
-                        self._on_answer(connection, say, message, taken)
+                        self._on_answer(connection, send, message, result)
                     else:
-                        self._hear(connection, say, message, taken)
+                        self._on_core_message(connection, send, message, result)
                 except (NetworkRejected, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
                     detail = {"from": message.sender, "kind": ascii(message.kind), "why": ascii(str(error))}
                     self._log(connection, self._world.clock.now(), "not understood", detail)
-        self.platform.keep(taken.answers)  # before it is noted here that they have come
-        return taken.ended
+        self.platform.keep(result.answers)  # before this store commits that they have arrived
+        return result.ended
 
-    def _hear(
-        self, connection: sa.Connection, say: Send, message: Message, taken: _Taken
+    def _on_core_message(
+        self, connection: sa.Connection, send: Send, message: Message, result: _Result
     ) -> None:  # fmt: skip
         body = message.body
         if message.sender != CORE:
             raise NetworkRejected("not-entitled", f"{message.sender} is not the core")
         match message.kind:
             case "members":
-                told = {name: Neighbour(**found) for name, found in body["members"].items()}
-                everybody = {**self.neighbours(), **told}
-                members = {name: asdict(found) for name, found in everybody.items()}
+                announced = {name: Neighbour(**fields) for name, fields in body["members"].items()}
+                neighbours = {**self.neighbours(), **announced}
+                members = {name: asdict(neighbour) for name, neighbour in neighbours.items()}
                 self._set(connection, {"members": json.dumps(members)})
-                self._neighbours = everybody
+                self._neighbours = neighbours
             case "accepted":
                 values = {"p": number_of(body["process"]), "n": number_of(body["number"]), "r": text_of(body["rule"])}
                 connection.execute(self._accept, values)
-                came = connection.execute(self._early_of, {"p": values["p"]}).one_or_none()
-                if came is not None:
+                early = connection.execute(self._early_of, {"p": values["p"]}).one_or_none()
+                if early is not None:
                     connection.execute(self._drop_early, {"p": values["p"]})
                     accepted = connection.execute(self._of_process, {"p": values["p"]}).one()
-                    self._take(connection, say, accepted, came.number, came.sealed, taken)
+                    self._accept_answer(connection, send, accepted, early.number, early.sealed, result)
             case "refused":
                 known = connection.execute(self._of_process, {"p": number_of(body["process"])}).one_or_none()
                 if known is not None and known.stage == RequestStage.SENT.value:
                     connection.execute(self._drop_early, {"p": known.process})
-                    taken.ended.add(known.process)
+                    result.ended.add(known.process)
                     values = {
                         "p": known.process,
                         "s": RequestStage.REFUSED.value,
@@ -367,47 +379,50 @@ class InterfaceSystem:
                        "stage": RequestOutcome.NOTIFIED.value, "notification": json.dumps(body)}  # fmt: skip
                 connection.execute(self._add_notified, row)
             case other:
-                raise NetworkRejected("unknown-message", f"nothing is called {other[:40]!r} here")
+                raise NetworkRejected("unknown-message", f"there is no message kind {other[:40]!r}")
 
     def _on_answer(
-        self, connection: sa.Connection, say: Send, message: Message, taken: _Taken
+        self, connection: sa.Connection, send: Send, message: Message, result: _Result
     ) -> None:  # fmt: skip
-        """The fifth step: it comes from the provider itself, past the core."""
+        """Handle an answer (step 5), which comes directly from the provider and not through the core."""
         process = number_of(message.body["process"])
         number, sealed = number_of(message.body["number"]), str(message.body["sealed"])
         row = connection.execute(self._of_process, {"p": process}).one_or_none()
         if row is None or row.stage not in (RequestStage.SENT.value, RequestStage.ACCEPTED.value):
-            raise NetworkRejected("not-asked", f"nothing is to be answered under {process}")
+            raise NetworkRejected("not-asked", f"there is no open request with the process number {process}")
         neighbour = self.neighbours().get(row.provider)
         if neighbour is None or neighbour.interface != message.sender:
             raise NetworkRejected("not-entitled", f"{message.sender} does not speak for {row.provider}")
-        if row.number is None:  # the core's word comes another way: without it nobody may have provided anything
+        if row.number is None:  # the core's acceptance is sent separately; without it no answer counts
             early = {"process": process, "number": number, "sealed": sealed}
             connection.execute(self._add_early, early)
             return
-        self._take(connection, say, row, number, sealed, taken)
+        self._accept_answer(connection, send, row, number, sealed, result)
 
-    def _take(
-        self, connection: sa.Connection, say: Send, row: Any, number: int, sealed: str, taken: _Taken
+    def _accept_answer(
+        self, connection: sa.Connection, send: Send, row: Any, number: int, sealed: str, result: _Result
     ) -> None:  # fmt: skip
-        """An answer to what the core has accepted, under the number that the core gave it."""
+        """Decrypt an answer to a request that the core has accepted. It must have the number that the core assigned."""
         stage, words = RequestStage.ANSWERED, ""
         try:
             if number != row.number:
-                raise InvalidAnswer("it is an answer to something else")
+                raise InvalidAnswer("the answer belongs to another request")
             server = self.server(row.body)
-            taken.answers.append(server.opened(row.process, number, row.provider, row.item, sealed))
+            result.answers.append(server.opened(row.process, number, row.provider, row.item, sealed))
         except InvalidAnswer as error:
             stage, words = RequestStage.DISPUTED, str(error)
-            say(CORE, "disputed", {"requester": row.body, "number": row.number, "why": words})
+            send(CORE, "disputed", {"requester": row.body, "number": row.number, "why": words})
         connection.execute(self._end, {"p": row.process, "s": stage.value, "d": "", "w": words})
-        taken.ended.add(row.process)
+        result.ended.add(row.process)
 
-    # Providing
+    # Provision
 
     def work(self) -> int:
-        """Answer what this end was notified of: extract, seal, send. Answers how many were provided or held now. What
-        a body's store does not give is still due afterwards. Raises StoreFailed."""
+        """Answer the notifications that are due: find the copy, encrypt it, send it.
+
+        Returns the number of requests that were provided or put on hold. A request stays due if a body's store fails.
+        Raises StoreFailed.
+        """
         with self.store.reading() as connection:
             due = list(connection.execute(self._due))
             held = list(connection.execute(self._held))
@@ -417,40 +432,42 @@ class InterfaceSystem:
         if not due:
             return 0
         neighbours = self.neighbours()
-        asked = [Notification.from_dict(json.loads(row.notification)) for row in due]
-        there = [notified for notified in asked if notified.requester in neighbours]
-        answered = [self._sealed(*found, neighbours) for found in zip(there, self.platform.answers(there), strict=True)]
+        notifications = [Notification.from_dict(json.loads(row.notification)) for row in due]
+        notifications = [notified for notified in notifications if notified.requester in neighbours]
+        answers = self.platform.answers(notifications)
+        answered = [self._sealed(*pair, neighbours) for pair in zip(notifications, answers, strict=True)]
         now = self._world.clock.now()
-        with self.store.transaction() as connection, self.outbox.batch(connection, self.name, now) as say:
+        with self.store.transaction() as connection, self.outbox.batch(connection, self.name, now) as send:
             for notified, outcome, sealed in answered:
                 if not connection.execute(self._done, {"n": notified.number, "s": outcome.value}).rowcount:
                     continue  # another thread was faster
                 if outcome is RequestOutcome.PROVIDED:
                     answer = {"process": notified.process, "number": notified.number, "sealed": sealed}
-                    say(neighbours[notified.requester].interface, "answer", answer)
+                    send(neighbours[notified.requester].interface, "answer", answer)
                 settled = {"provider": notified.provider, "number": notified.number, "outcome": outcome.value}
-                say(CORE, "settled", settled)
+                send(CORE, "settled", settled)
         return len(answered)
 
     def _sealed(
         self,
         notified: Notification,
-        found: Copy | ProvisionOnHold | NetworkRejected,
+        answer: Copy | ProvisionOnHold | NetworkRejected,
         neighbours: Mapping[str, Neighbour],
     ) -> tuple[Notification, RequestOutcome, str]:
-        """An answer for the requester alone. Where nothing about the person is here, that is an answer, too."""
-        if isinstance(found, ProvisionOnHold):
+        """Encrypt an answer for the requester. That the provider has no copy is an answer too."""
+        if isinstance(answer, ProvisionOnHold):
             return notified, RequestOutcome.HELD, ""
-        copy = None if isinstance(found, NetworkRejected) else found
+        copy = None if isinstance(answer, NetworkRejected) else answer
         key = neighbours[notified.requester].key
         return notified, RequestOutcome.PROVIDED, self.server(notified.provider).seal(notified, copy, key)
 
     def release(self, body: str, number: int) -> None:
-        """A human of a body has looked at what waited: it is answered next. Raises NetworkRejected."""
+        """Release a request on hold after a person at the body has checked it; `work` then answers it. Raises
+        NetworkRejected."""
         self.server(body).release(number)
 
     def notified(self) -> dict[int, tuple[Notification, RequestOutcome]]:
-        """What this end was notified of, by number, and what became of it."""
+        """Return the notifications that this interface system has received, with their outcomes, by number."""
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(self._notified).order_by(self._notified.c.number)).all()
         return {

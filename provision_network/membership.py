@@ -1,4 +1,4 @@
-"""Who is on the network: bodies, the interface systems that they stand behind, and the groups that share a code."""
+"""The members of the network: bodies, their interface systems, and the groups that share codes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from kazashi.world.storage import insert_if_absent
 
 @dataclass(frozen=True, slots=True)
 class Institution:
-    """A body on the network. `kind` is what the rules call it, `group` the number under which codes are made: its own,
-    unless it shares one with others. `assessed` says that its impact assessment is done (D10); `interface` is the
-    interface system that speaks for it, `key` the public key (JWK) under which answers to it are sealed."""
+    """A body on the network.
+
+    `kind` is its kind in the rules. `group` is the number for which codes are made: its own, unless it shares one with
+    others. `assessed` says that its impact assessment is completed. `starts` is when it may first use the network.
+    `interface` is its interface system, and `key` the public key (JWK) to which answers to it are encrypted.
+    """
 
     name: str
     kind: str
@@ -29,14 +32,14 @@ class Institution:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceEntry:
-    """An interface system, and where it answers."""
+    """An interface system and its address."""
 
     name: str
     address: str
 
 
 class Membership:
-    """The tables of the core's store in which that stands. A reading is kept until something has changed."""
+    """The members in the core's store. What was read is cached until something has changed."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._group = sa.Table(
@@ -64,30 +67,30 @@ class Membership:
             sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
             sa.Column("value", sa.BigInteger, nullable=False),
         )  # fmt: skip
-        self._read: tuple[int, dict[str, Institution]] = (-1, {})
+        self._cache: tuple[int, dict[str, Institution]] = (-1, {})
 
     def institutions(self, connection: sa.Connection) -> dict[str, Institution]:
-        """All bodies by their names."""
+        """Return all bodies by name."""
         version = int(connection.scalar(sa.select(self._version.c.value)) or 0)
-        if version != self._read[0]:
+        if version != self._cache[0]:
             rows = connection.execute(sa.select(self._institution))
-            self._read = (version, {row.name: _institution(row) for row in rows})
-        return self._read[1]
+            self._cache = (version, {row.name: _institution(row) for row in rows})
+        return self._cache[1]
 
     def interfaces(self, connection: sa.Connection) -> list[InterfaceEntry]:
-        """All interface systems."""
+        """Return all interface systems."""
         rows = connection.execute(sa.select(self._interface).order_by(self._interface.c.name))
         return [InterfaceEntry(row.name, row.address) for row in rows]
 
     def forget(self) -> None:
-        """Read anew next time: what was read may not come to be."""
-        self._read = (-1, {})
+        """Clear the cache, for example because the transaction that was read may be rolled back."""
+        self._cache = (-1, {})
 
     def put_institution(
         self, connection: sa.Connection, name: str, kind: str, group: str, *, assessed: bool, starts: datetime,
         interface: str, key: str,
     ) -> Institution:  # fmt: skip
-        """Enter a body, or what has changed of it."""
+        """Insert a body or replace its entry."""
         number = connection.scalar(sa.select(self._group.c.number).where(self._group.c.name == group))
         if number is None:
             insert = sa.insert(self._group).returning(self._group.c.number)
@@ -100,7 +103,7 @@ class Membership:
         return Institution(name, kind, number, assessed, starts, interface, key)
 
     def put_interface(self, connection: sa.Connection, name: str, address: str) -> None:
-        """Enter an interface system, or where it answers now."""
+        """Insert an interface system or replace its address."""
         connection.execute(sa.delete(self._interface).where(self._interface.c.name == name))
         connection.execute(sa.insert(self._interface), {"name": name, "address": address})
         self._changed(connection)

@@ -1,15 +1,15 @@
-"""The network over HTTPS: core and interface systems bring each other messages, and show certificates on both ends.
+"""The network over HTTPS: the core and the interface systems exchange messages, with certificates on both ends.
 
     POST /v1/messages       {"messages": [{"sender", "receiver", "sequence", "kind", "body"}, ...]}
     core only:
-    POST /v1/portal-code    {"record_code"}     J-LIS's desk asks for a person's code at the portal
-    POST /v1/records        {"code"}            the portal asks for a person's records
+    POST /v1/portal-code    {"record_code"}     the J-LIS office requests a person's code at the portal
+    POST /v1/records        {"code"}            the portal requests a person's records
     interface systems only, for a body's own systems:
     POST /v1/ask            {"address_number", "purpose", "provider", "consent"}  ->  {"process"}
     POST /v1/ask            {"questions": [...]}  ->  {"processes": [...]}        many at once (一括照会)
-    GET  /v1/processes/N    how far it has come; with ?wait=SECONDS, here and above, its end is waited for
+    GET  /v1/processes/N    the state of a process; ?wait=SECONDS, here and for /v1/ask, waits until it has ended
 
-A business system's certificate opens its own body's interface, and not the core.
+A business system's certificate is valid for its own body's interface system, and not for the core.
 """
 
 from __future__ import annotations
@@ -45,31 +45,32 @@ from kazashi.world.token import TokenUnavailable
 from kazashi.world.worker import Worker
 
 LARGEST = 16 << 20
-"""Bytes of a request."""
+"""The maximum size of a request, in bytes."""
 
 INTERFACE, SYSTEM, JUKI_NET = "interface", "system", "juki-net"
-"""The units of certificates: what somebody is on the network."""
+"""The units in certificates: an interface system, a body's business system, or the J-LIS office."""
 
 _PAUSE_SECONDS = 1.0
 _PATIENCE = 5.0
-"""Seconds for which a receiver may take its time."""
+"""The timeout of a request to a receiver, in seconds."""
 
 _REST = 5.0
-"""Seconds for which one that did not answer is left alone, so that it holds up nobody else's messages."""
+"""The time in seconds for which no messages are sent to a receiver after a timeout, so that it does not delay the
+messages to others."""
 
 _GATHER_SECONDS = 0.003
-"""For how long messages are gathered before they leave together."""
+"""The time for which messages are gathered before they are sent together."""
 _LONGEST_WAIT = 60.0
 _LOOK_SECONDS = 0.5
 _BATCH = 200
 
 MOST_QUESTIONS = 1_000
-"""In one list."""
+"""The maximum number of requests in one list."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a body's system asks, as it has come."""
+    """A request of a body's business system."""
 
     address_number: str
     purpose: Purpose
@@ -78,7 +79,7 @@ class _Question:
 
     @classmethod
     def of(cls, body: Any) -> _Question:
-        """Raises KeyError, TypeError, ValueError and AttributeError."""
+        """Parse a JSON object. Raises KeyError, TypeError, ValueError and AttributeError."""
         purpose = Purpose(**{name: text_of(value) for name, value in body["purpose"].items()})
         return cls(text_of(body["address_number"]), purpose, text_of(body["provider"]), bool(body.get("consent")))
 
@@ -87,7 +88,7 @@ def _carrier(
     outbox: Outbox, store: Store, clock: Clock, addresses: Callable[[], Mapping[str, str]], credentials: Credentials,
     work: Callable[[], int] = lambda: 0,
 ) -> Worker:  # fmt: skip
-    """Brings what waits in an outbox to where it belongs. `work` is done before each round."""
+    """Return a worker that delivers the messages in an outbox. It calls `work` before each round."""
     receivers = Receivers(addresses, credentials)
 
     def carry() -> int:
@@ -103,54 +104,56 @@ def _carrier(
 
 
 class Receivers(dict[str, Receive]):
-    """How each interface system, and the core, is reached: found when it is first needed, over one connection that is
-    kept. One that nobody knows is down."""
+    """Functions that deliver messages to an interface system or the core, by name.
+
+    Each is created when it is first needed, and keeps its connection. A receiver without an address is down.
+    """
 
     def __init__(self, addresses: Callable[[], Mapping[str, str]], credentials: Credentials) -> None:
         super().__init__()
         self._addresses = addresses
         self._credentials = credentials
-        self._lines: dict[str, JsonConnection] = {}
+        self._connections: dict[str, JsonConnection] = {}
         self._resting: dict[str, float] = {}
 
     def __missing__(self, name: str) -> Receive:
-        """A function that brings messages there."""
+        """Return a function that delivers messages to `name`."""
 
-        def bring(messages: Sequence[Message]) -> None:
+        def deliver(messages: Sequence[Message]) -> None:
             if monotonic() < self._resting.get(name, 0.0):
-                raise NodeDown(f"{name} did not answer a moment ago")
+                raise NodeDown(f"{name} did not respond within {_PATIENCE:g} seconds; it is tried again soon")
             body = {"messages": [
                 {"sender": one.sender, "receiver": one.receiver, "sequence": one.sequence, "kind": one.kind,
                  "body": one.body} for one in messages
             ]}  # fmt: skip
             try:
-                status, answer = self._line(name).post("/v1/messages", body)
+                status, response = self._connection(name).post("/v1/messages", body)
             except (OSError, http.client.HTTPException) as error:
                 if isinstance(error, TimeoutError):
                     self._resting[name] = monotonic() + _REST
-                raise NodeDown(f"{name} does not answer: {error}") from error
+                raise NodeDown(f"{name} does not respond: {error}") from error
             if status != 200:
-                raise NodeDown(f"{name} does not take messages now: {status} {answer[:200]!r}")
+                raise NodeDown(f"{name} did not accept the messages: {status} {response[:200]!r}")
 
-        return bring
+        return deliver
 
     def close(self) -> None:
-        """End all connections."""
-        for found in self._lines.values():
-            found.close()
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
 
-    def _line(self, name: str) -> JsonConnection:
+    def _connection(self, name: str) -> JsonConnection:
         address = self._addresses().get(name, "")
-        if address not in self._lines:
+        if address not in self._connections:
             try:
-                self._lines[address] = JsonConnection(self._credentials, address, _PATIENCE)
+                self._connections[address] = JsonConnection(self._credentials, address, _PATIENCE)
             except (ValueError, OSError) as error:
-                raise NodeDown(f"nobody knows where {name} answers: {error}") from error
-        return self._lines[address]
+                raise NodeDown(f"{name} has no usable address ({address!r}): {error}") from error
+        return self._connections[address]
 
 
 class ClientNotAllowed(NetworkRejected):
-    """The certificate on the other end does not open this part of the network."""
+    """The client's certificate does not allow this request."""
 
     def __init__(self, words: str) -> None:
         super().__init__("not-entitled", words)
@@ -169,7 +172,7 @@ GUARD = Guard(
         MessageGap: Problem(409, "message-gap"),
         **dict.fromkeys(
             (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
-            Problem(400, "bad-message", "that makes no sense: {}"),
+            Problem(400, "bad-message", "the request is malformed: {}"),
         ),
         **dict.fromkeys((StoreFailed, TokenUnavailable), Problem(503, "unavailable")),
     },
@@ -186,7 +189,7 @@ class CoreService:
         self._commits = GroupCommit(core.store)
 
     def application(self) -> Starlette:
-        """The core as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
+        """Return the core as an ASGI application. Serve it with the settings of `kazashi.web.mutual_tls.serving`."""
         return _guarded(
             Route("/v1/messages", self.messages, methods=["POST"]),
             Route("/v1/portal-code", self.portal_code, methods=["POST"]),
@@ -194,23 +197,23 @@ class CoreService:
         )
 
     async def messages(self, request: Request) -> Response:
-        """Take messages of the interface system that brings them."""
-        sender = _peer(request, {INTERFACE}, "the core hears interface systems alone").name
-        taken = _messages(await _json(request), {sender}, CORE)
-        await run_in_threadpool(self._commits.run, lambda connection: self._core.receive_in(connection, taken))
+        """Accept messages from an interface system."""
+        sender = _peer(request, {INTERFACE}, "only an interface system may send messages to the core").name
+        messages = _messages(await _json(request), {sender}, CORE)
+        await run_in_threadpool(self._commits.run, lambda connection: self._core.receive_in(connection, messages))
         self._runner.call()
         return JSONResponse({})
 
     async def portal_code(self, request: Request) -> Response:
-        """A person's code at the portal."""
-        _peer(request, {JUKI_NET}, "resident record codes come from Juki-Net alone")
+        """Return a person's code at the portal."""
+        _peer(request, {JUKI_NET}, "only Juki-Net may send resident record codes")
         record_code = str((await _json(request))["record_code"])
         code = await run_in_threadpool(self._core.portal_code, record_code)
         return JSONResponse({"code": str(code)})
 
     async def records(self, request: Request) -> Response:
-        """A person's provision records."""
-        words = "records are for the portal alone"
+        """Return a person's provision records."""
+        words = "only the portal may read records"
         peer = _peer(request, {INTERFACE}, words)
         institutions = await run_in_threadpool(self._core.institutions)
         if peer.name not in {one.interface for one in institutions if one.kind == PORTAL_KIND}:
@@ -221,7 +224,7 @@ class CoreService:
 
 
 class _ProcessEnds:
-    """Requests that wait until processes have ended."""
+    """The HTTP requests that wait until processes have ended."""
 
     def __init__(self, interface: InterfaceSystem) -> None:
         self._interface = interface
@@ -233,7 +236,7 @@ class _ProcessEnds:
             self._ends[number].set()
 
     async def wait(self, numbers: Sequence[int], seconds: float) -> None:
-        """Wait until all of these processes have ended, for at most that long."""
+        """Wait until all of these processes have ended, for at most `seconds`."""
         waiting = {number: self._ends.setdefault(number, asyncio.Event()) for number in numbers}
         try:
             while waiting and seconds > 0:
@@ -264,7 +267,8 @@ class InterfaceService:
         self._ends = _ProcessEnds(interface)
 
     def application(self) -> Starlette:
-        """The interface system as an ASGI application; served as `kazashi.web.mutual_tls.serving` says."""
+        """Return the interface system as an ASGI application. Serve it with the settings of
+        `kazashi.web.mutual_tls.serving`."""
         return _guarded(
             Route("/v1/messages", self.messages, methods=["POST"]),
             Route("/v1/ask", self.ask, methods=["POST"]),
@@ -272,25 +276,25 @@ class InterfaceService:
         )
 
     async def messages(self, request: Request) -> Response:
-        """Take messages of the core, or of the interface system that brings them."""
-        peer = _peer(request, {INTERFACE, CORE}, "messages come from the core and its interfaces")
+        """Accept messages from the core or another interface system."""
+        peer = _peer(request, {INTERFACE, CORE}, "only the core and interface systems may send messages")
         senders = {CORE} if peer.unit == CORE else {peer.name} - {CORE}
-        taken = _messages(await _json(request), senders, self._interface.name)
+        messages = _messages(await _json(request), senders, self._interface.name)
         ended = await run_in_threadpool(
-            self._commits.run, lambda connection: self._interface.receive_in(connection, taken)
+            self._commits.run, lambda connection: self._interface.receive_in(connection, messages)
         )
         self._runner.call()
         self._ends.announce(ended)
         return JSONResponse({})
 
     async def ask(self, request: Request) -> Response:
-        """Begin a process for each question, and wait for their ends if the request says so."""
+        """Start a process for each question, and wait until they have ended if the request says so."""
         body_name, seconds = _system(request), _seconds(request)
         content = await _json(request)
         several = "questions" in content
         questions = [_Question.of(question) for question in (content["questions"] if several else [content])]
         if not 1 <= len(questions) <= MOST_QUESTIONS:
-            raise ValueError(f"a list has 1 to {MOST_QUESTIONS} questions")
+            raise ValueError(f"a list must have 1 to {MOST_QUESTIONS} questions, not {len(questions)}")
         numbers = await run_in_threadpool(self._begin, body_name, questions)
         self._runner.call()
         if seconds is None:
@@ -300,7 +304,7 @@ class InterfaceService:
         return JSONResponse({"answers": states} if several else states[0])
 
     async def process(self, request: Request) -> Response:
-        """The state of a process, once it has ended if the request waits for that."""
+        """Return the state of a process; if the request says so, wait until it has ended."""
         body_name, seconds = _system(request), _seconds(request)
         number = int(request.path_params["number"])
         state = await run_in_threadpool(self._state, number, body_name)
@@ -310,7 +314,7 @@ class InterfaceService:
         return JSONResponse(state)
 
     def _begin(self, body_name: str, questions: Sequence[_Question]) -> list[int]:
-        """The numbers of new processes, one for each question."""
+        """Start a process for each question and return their numbers."""
         server = self._interface.server(body_name)
         codes = [server.code_of(question.address_number) for question in questions]
         return self._commits.run(lambda connection: [
@@ -319,15 +323,15 @@ class InterfaceService:
         ])  # fmt: skip
 
     def _state(self, number: int, body_name: str) -> dict[str, Any]:
-        """How far a body's process has come. Raises NetworkRejected for another body's."""
-        asked = self._interface.asked(number)
-        if asked.body != body_name:
+        """Return the state of a body's process. Raises NetworkRejected if it is another body's."""
+        outgoing = self._interface.asked(number)
+        if outgoing.body != body_name:
             raise NetworkRejected("unknown-process", f"{body_name} has no process {number}")
-        answered = asked.stage is RequestStage.ANSWERED
+        answered = outgoing.stage is RequestStage.ANSWERED
         received = self._interface.server(body_name).received(number) if answered else None
         return {
-            "process": number, "stage": asked.stage.value, "number": asked.number, "rule": asked.rule,
-            "denial": asked.denial, "words": asked.words, "item": asked.item, "provider": asked.provider,
+            "process": number, "stage": outgoing.stage.value, "number": outgoing.number, "rule": outgoing.rule,
+            "denial": outgoing.denial, "words": outgoing.words, "item": outgoing.item, "provider": outgoing.provider,
             "content": None if received is None else received.content,
             "registered_at": None if received is None or received.registered_at is None
             else received.registered_at.isoformat(),
@@ -335,17 +339,17 @@ class InterfaceService:
 
 
 def core_application(core: Core, runner: Worker) -> Starlette:
-    """The core as an ASGI application."""
+    """Return the core as an ASGI application."""
     return CoreService(core, runner).application()
 
 
 def interface_application(interface: InterfaceSystem, runner: Worker) -> Starlette:
-    """An interface system as an ASGI application."""
+    """Return an interface system as an ASGI application."""
     return InterfaceService(interface, runner).application()
 
 
 def core_runner(core: Core, clock: Clock) -> Worker:
-    """What brings the core's messages to interface systems."""
+    """Return the worker that delivers the core's messages to interface systems."""
 
     def addresses() -> dict[str, str]:
         return {entry.name: entry.address for entry in core.interfaces()}
@@ -354,7 +358,8 @@ def core_runner(core: Core, clock: Clock) -> Worker:
 
 
 def interface_runner(interface: InterfaceSystem, clock: Clock) -> Worker:
-    """What brings an interface system's messages to the core and to others, and answers notifications."""
+    """Return the worker that answers notifications and delivers an interface system's messages to the core and to
+    others."""
     credentials, _ = interface.credentials()
     return _carrier(interface.outbox, interface.store, clock, interface.addresses, credentials, interface.work)
 
@@ -366,7 +371,8 @@ def _guarded(*routes: Route) -> Starlette:
 
 
 def _peer(request: Request, units: Set[str], words: str) -> Peer:
-    """Who asks. Raises ClientNotAllowed, with those words, unless its certificate is of one of the units."""
+    """Return the client. Raises ClientNotAllowed, with `words` as its message, unless the client's certificate has one
+    of the units."""
     peer = peer_of(request.scope)
     if peer.unit not in units:
         raise ClientNotAllowed(words)
@@ -374,30 +380,31 @@ def _peer(request: Request, units: Set[str], words: str) -> Peer:
 
 
 def _system(request: Request) -> str:
-    """The body whose own system asks. Raises ClientNotAllowed."""
-    return _peer(request, {SYSTEM}, "a body's own systems ask here").name
+    """Return the body whose business system sent the request. Raises ClientNotAllowed."""
+    return _peer(request, {SYSTEM}, "only a body's own business system may send requests here").name
 
 
 def _seconds(request: Request) -> float | None:
-    """How long the request waits for the end of its processes; None where it does not wait. Raises ValueError."""
+    """Return how many seconds the request waits for its processes to end, or None if it does not wait. Raises
+    ValueError."""
     wait = request.query_params.get("wait")
     return None if wait is None else min(float(wait), _LONGEST_WAIT)
 
 
 async def _json(request: Request) -> Any:
-    """A request's body as JSON; an empty object where there is none. Raises ValueError and RecursionError."""
+    """Parse a request's body as JSON; an empty body is an empty object. Raises ValueError and RecursionError."""
     return json.loads(await request.body() or "{}")
 
 
 def _messages(body: Any, senders: set[str], receiver: str) -> list[Message]:
-    """Messages as they travel, once they make sense and are from whom they say. Raises ValueError and KeyError."""
-    taken = [Message(**found) for found in body["messages"]]
-    for message in taken:
+    """Parse messages, and check their senders and their receiver. Raises ValueError and KeyError."""
+    messages = [Message(**fields) for fields in body["messages"]]
+    for message in messages:
         if message.sender not in senders or message.receiver != receiver or not isinstance(message.body, dict):
-            raise ValueError(f"{message.sender} has no message for {message.receiver} here")
+            raise ValueError(f"a message from {message.sender} to {message.receiver} is not accepted here")
         if not isinstance(message.sequence, int):
-            raise ValueError("a message's number is a number")
-    return taken
+            raise ValueError(f"the sequence of a message must be a whole number, not {message.sequence!r}")
+    return messages
 
 
 def _record_as_json(record: ProvisionRecord) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What is given past the network (番号法19条, all items but 7 and 8): each provider's own log. The portal does not show
-it, and the Commission may look at all of it but what investigators got."""
+"""Provision outside the network (番号法19条, all items but 7 and 8), with each provider's own log. The portal does not
+show it, and the Commission may inspect all of it except what investigators received."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from kazashi.world.home import World
 from kazashi.world.storage import Position
 
 ACTOR = "off_network"
-"""The name of this actor's store."""
+"""The name of the store with the logs."""
 
 COMMISSION = "個人情報保護委員会"
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A line of the log: who gave whom what kind of handle, under which rule or why not."""
+    """A line of the log: who provided which kind of identifier to whom, and the rule that allows it or the denial."""
 
     position: int
     at: datetime
@@ -46,7 +46,7 @@ class Given:
 
 
 class OffNetwork:
-    """The logs of those who give past the network; each line is its provider's own."""
+    """The logs of bodies that provide information outside the network; each line belongs to its provider."""
 
     def __init__(self, world: World, policy: Policy = IN_FORCE) -> None:
         self._world = world
@@ -71,7 +71,8 @@ class OffNetwork:
         self, provider: str, receiver: str, provision: Provision, what: str,
         handle: PersonField = PersonField.INDIVIDUAL_NUMBER,
     ) -> Decision:  # fmt: skip
-        """Give something, if the law allows it; either way it is logged. Raises NetworkRejected where it does not."""
+        """Provide information if the law allows it, and log it in either case. Raises NetworkRejected if the law does
+        not allow it."""
         decision = decide_provision(provision, self._policy)
         facts = {name: getattr(value, "value", value) for name, value in asdict(provision).items() if value}
         row = {
@@ -87,7 +88,7 @@ class OffNetwork:
         return decision
 
     def given(self, provider: str | None = None) -> list[Given]:
-        """What was given or denied, by one body or by all."""
+        """Return what was provided or denied, by one body or by all (None)."""
         query = sa.select(self._given).order_by(self._given.c.position)
         if provider is not None:
             query = query.where(self._given.c.provider == provider)
@@ -99,17 +100,17 @@ class OffNetwork:
             ]  # fmt: skip
 
     def inspected(self, role: str) -> list[Given]:
-        """What the Commission sees. Raises NetworkRejected for anybody else."""
+        """Return the lines that the Commission may inspect. Raises NetworkRejected for any other role."""
         if role != COMMISSION:
-            raise NetworkRejected("not-entitled", f"{role} does not inspect")
+            raise NetworkRejected("not-entitled", f"only {COMMISSION} may inspect the logs, not {role}")
         return [line for line in self.given() if commission_inspects(line.item)]
 
     def shown_in_portal(self) -> list[Given]:
-        """What of it a person sees in the portal (F7): by rule, nothing."""
+        """Return the lines that the portal shows to a person: by rule, none."""
         return [line for line in self.given() if portal_shows(line.item)]
 
 
 def hidden_share(records: int, given: list[Given]) -> float:
-    """The share of all flows that the person cannot see (X19)."""
+    """Return the share of all exchanges that a person cannot see in the portal (experiment X19 of the tracking lab)."""
     hidden = sum(not line.denial for line in given)
     return hidden / (records + hidden) if records + hidden else 0.0

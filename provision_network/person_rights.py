@@ -1,4 +1,4 @@
-"""What a person can ask of whoever holds specific personal information (番号法29条 to 31条)."""
+"""The requests that a person can make to a holder of specific personal information (番号法29条 to 31条)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import Enum
 from kazashi.provision_network.rules import Decision, Denial
 
 AIM_NOT_LAW = ("自己情報コントロール権",)
-"""Aims of the outline of 2011 that stand in no article of the Act (G22)."""
+"""Aims of the outline of 2011 that are in no article of the Act."""
 
 
 class PersonRequest(Enum):
-    """What somebody asks, and the article that it stands on: three kinds, and one that has none (G21)."""
+    """A kind of request, with the article on which it is based. STOP_MATCHING has none."""
 
     DISCLOSURE = "番号法29条"
     CORRECTION = "番号法30条"
@@ -20,7 +20,7 @@ class PersonRequest(Enum):
 
 
 def decide_request(request: PersonRequest) -> Decision:
-    """Whether the law knows a request. That information be no longer matched is nobody's right."""
+    """Decide whether the law provides for a request. Nobody has the right to stop the matching of information."""
     if not request.value:
-        return Decision("", Denial.NO_BASIS, "no legal basis: the Act does not speak of matching itself")
+        return Decision("", Denial.NO_BASIS, "no legal basis: the Act does not mention matching itself")
     return Decision(request.value, None, request.name.lower().replace("_", " "))

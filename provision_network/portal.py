@@ -1,8 +1,9 @@
-"""The portal (情報提供等記録開示システム, マイナポータル): one's own records, one's own information, and who looked.
+"""The portal (情報提供等記録開示システム, マイナポータル): a person's provision records and own information, with an
+access log.
 
-It knows nobody by number: a folder holds the portal's code for a person, and the serial numbers of the authentication
-certificates that open it. The tie between the two is made once, at the initial setup; what a renewed certificate then
-does is a rule that is chosen.
+It does not use the individual number. A folder has the portal's code for a person, and the serial numbers of the
+authentication certificates that open it. They are linked once, at the initial setup; a policy decides what happens when
+a certificate is renewed.
 """
 
 from __future__ import annotations
@@ -28,30 +29,32 @@ from kazashi.world.rng import new_token
 from kazashi.world.storage import Position, Unsigned64, insert_if_absent
 
 ACTOR = "portal"
-"""The name of this actor's store."""
+"""The name of the portal's store."""
 
 BODY, INTERFACE_NAME = "マイナポータル", "portal"
 
 CodeDesk = Callable[[int], PortalCode]
-"""J-LIS's desk: the portal's code for the holder of an authentication certificate, by its serial number. Raises
-LinkageUnavailable where it does not answer, and NetworkRejected for a serial number that it does not know."""
+"""A function of the J-LIS office that returns the portal's code for the holder of an authentication certificate, by
+serial number. Raises LinkageUnavailable if the office does not respond, and NetworkRejected if it does not know the
+serial number."""
 
 Records = Callable[[PortalCode], Sequence[ProvisionRecord]]
-"""The core's answer to the portal. Raises LinkageUnavailable, and NetworkRejected where nothing must be shown."""
+"""A function of the core that returns a person's records. Raises LinkageUnavailable, and NetworkRejected if they must
+not be shown."""
 
 
 class Generations(Enum):
-    """What becomes of a folder when its certificate is renewed (世代管理)."""
+    """What happens to a folder when its certificate is renewed (世代管理)."""
 
     FOLLOWED = "followed"
-    """The authority is asked which serial numbers came before: the folder goes on, and holds them all."""
+    """The portal asks the authority for the earlier serial numbers: the new certificate opens the same folder."""
     BEGUN_ANEW = "begun-anew"
-    """A new certificate opens nothing; the setup is made again, and finds the folder by the code."""
+    """A new certificate opens no folder. The person repeats the setup, which finds the folder by the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Somebody has looked at something of a person's (F8). `alarm` where it was not the person."""
+    """An entry of the access log: `actor` has looked at something in the folder `subject`."""
 
     at: datetime
     actor: str
@@ -60,13 +63,13 @@ class Look:
 
     @property
     def alarm(self) -> bool:
-        """Whether it was somebody else."""
+        """Whether it was not the person themselves."""
         return self.actor != self.subject
 
 
 @dataclass(frozen=True, slots=True)
 class OwnInformation:
-    """One's own information that was asked for, and what has come."""
+    """A person's request for their own information, and the answer if it has arrived."""
 
     asked: OutgoingRequest
     received: Received | None
@@ -116,19 +119,20 @@ class Portal:
         _, self._log = event_table(metadata)
 
     def open(self) -> None:
-        """Open its store, once all tables that belong there are named."""
+        """Open the store, after all tables that belong in it were added to `metadata`."""
         self.store = self._world.store(ACTOR, self.metadata)
 
     # Folders
 
     def set_up(self, serial: int) -> str:
-        """The initial setup (初期設定), of a certificate on which the verdict was good: the code comes from the core,
-        over J-LIS, and is tied to the serial number. A person who has a folder gets that one. Answers the folder.
-        Raises NetworkRejected and LinkageUnavailable."""
+        """Do the initial setup (初期設定) for a valid certificate, and return the folder.
+
+        The code comes from the core through J-LIS, and is linked to the serial number. A person who has a folder keeps
+        it. Raises NetworkRejected and LinkageUnavailable.
+        """
         code, now = self._desk(serial), self._world.clock.now()
         with self.store.alone() as connection:
-            here = self._folder.c.code == code.value
-            folder = connection.scalar(sa.select(self._folder.c.folder).where(here))
+            folder = connection.scalar(sa.select(self._folder.c.folder).where(self._folder.c.code == code.value))
             if folder is None:
                 insert = sa.insert(self._folder).returning(self._folder.c.folder)
                 folder = connection.execute(insert, {"code": code.value, "begun": epoch(now)}).scalar_one()
@@ -137,27 +141,27 @@ class Portal:
         return str(folder)
 
     def folder_of(self, serial: int) -> str | None:
-        """The folder that a certificate opens, None before the setup. Raises LinkageUnavailable."""
-        found = self._tied([serial])
-        if found is not None or self._generations is Generations.BEGUN_ANEW:
-            return found
-        before = self._tied(
+        """Return the folder that a certificate opens, or None before the setup. Raises LinkageUnavailable."""
+        folder = self._linked([serial])
+        if folder is not None or self._generations is Generations.BEGUN_ANEW:
+            return folder
+        folder = self._linked(
             [one for one in self._linkage.renewal(CertificateType.AUTHENTICATION, serial) if one != serial]
         )
-        if before is not None:
+        if folder is not None:
             with self.store.transaction() as connection:
-                connection.execute(insert_if_absent(self._serial), {"serial": serial, "folder": int(before)})
-                self._log(connection, self._world.clock.now(), "followed", {"folder": int(before)})
-        return before
+                connection.execute(insert_if_absent(self._serial), {"serial": serial, "folder": int(folder)})
+                self._log(connection, self._world.clock.now(), "followed", {"folder": int(folder)})
+        return folder
 
-    def _tied(self, serials: Sequence[int]) -> str | None:
+    def _linked(self, serials: Sequence[int]) -> str | None:
         table = self._serial.c
         with self.store.reading() as connection:
-            found = connection.scalar(sa.select(table.folder).where(table.serial.in_(serials)).limit(1))
-        return None if found is None else str(found)
+            folder = connection.scalar(sa.select(table.folder).where(table.serial.in_(serials)).limit(1))
+        return None if folder is None else str(folder)
 
     def serials(self, folder: str) -> list[int]:
-        """The serial numbers that open a folder."""
+        """Return the serial numbers that open a folder."""
         query = sa.select(self._serial.c.serial).where(self._serial.c.folder == int(folder))
         with self.store.reading() as connection:
             return list(connection.scalars(query))
@@ -169,43 +173,47 @@ class Portal:
             raise NetworkRejected("unknown-folder", f"there is no folder {folder}")
         return PortalCode(bytes(code))
 
-    # Looking
+    # Records and own information
 
     def records(self, actor: str, subject: str) -> list[ProvisionRecord]:
-        """A person's provision records (情報提供等記録表示). Who looked is logged first. Raises NetworkRejected and
-        LinkageUnavailable."""
-        self._looked(actor, subject, "records")
+        """Return a person's provision records (情報提供等記録表示). The access is logged first. Raises NetworkRejected
+        and LinkageUnavailable."""
+        self._log_look(actor, subject, "records")
         return list(self._records(self._code(subject)))
 
     def ask(self, subject: str, provider: str, item: str) -> int:
-        """Ask a body for one's own information (自己情報表示): an exchange like others, with a record. Raises
-        NetworkRejected, and ValueError for what is no text."""
+        """Request a person's own information from a body (自己情報表示): an exchange like any other, with a record.
+
+        Returns the process number. Raises NetworkRejected, and ValueError if the provider or the item is not a valid
+        text.
+        """
         code, reference = self._code(subject), new_token(128)
         row = {"reference": reference, "folder": int(subject), "provider": text_of(provider), "item": text_of(item)}
-        with self.store.transaction() as connection:  # first, so that an answer is always somebody's
+        with self.store.transaction() as connection:  # first, so that every answer belongs to a folder
             connection.execute(sa.insert(self._own), row)
         return self._interface.ask_own(BODY, code, provider, item, reference)
 
     def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
-        """What was asked for and what has come, latest first. Who looked is logged first."""
-        self._looked(actor, subject, "own information")
+        """Return a person's requests for own information with their answers, latest first. The access is logged
+        first."""
+        self._log_look(actor, subject, "own information")
         query = sa.select(self._own).where(self._own.c.folder == int(subject)).order_by(self._own.c.position.desc())
         with self.store.reading() as connection:
             rows = connection.execute(query).all()
-        found, code = [], self._code(subject)
-        for row in rows:  # what was cut off before it was asked is asked now
+        information, code = [], self._code(subject)
+        for row in rows:  # requests that were interrupted before they were sent are sent now
             process = self._interface.ask_own(BODY, code, row.provider, row.item, row.reference)
             asked = self._interface.asked(process)
             received = self._interface.answer_to(process) if asked.stage is RequestStage.ANSWERED else None
-            found.append(OwnInformation(asked, received))
-        return found
+            information.append(OwnInformation(asked, received))
+        return information
 
     def providers(self) -> list[str]:
-        """Whom one can ask for one's own information."""
+        """Return the bodies from which people can request their own information."""
         return sorted(name for name in self._interface.neighbours() if name != BODY)
 
     def looks(self, subject: str | None = None) -> list[Look]:
-        """Who has looked, at one person's or at anybody's."""
+        """Return the access log of one folder, or of all."""
         query = sa.select(self._look).order_by(self._look.c.position)
         if subject is not None:
             query = query.where(self._look.c.subject == subject)
@@ -213,7 +221,7 @@ class Portal:
             rows = connection.execute(query)
             return [Look(from_epoch(row.at), row.actor, row.subject, row.what) for row in rows]
 
-    def _looked(self, actor: str, subject: str, what: str) -> None:
+    def _log_look(self, actor: str, subject: str, what: str) -> None:
         now = self._world.clock.now()
         row = {"at": epoch(now), "actor": actor, "subject": subject, "what": what}
         with self.store.transaction() as connection:
@@ -222,11 +230,11 @@ class Portal:
                 self._log(connection, now, "ALARM: somebody else has looked", row)
 
 
-def record_from(told: dict[str, Any]) -> ProvisionRecord:
-    """A record as the core tells it over HTTP. Raises KeyError and ValueError."""
-    provided = told["provided_at"]
+def record_from(data: dict[str, Any]) -> ProvisionRecord:
+    """Parse a record from the core's HTTP interface. Raises KeyError and ValueError."""
+    provided = data["provided_at"]
     return ProvisionRecord(**{
-        **told, "outcome": RequestOutcome(told["outcome"]),
-        "requested_at": datetime.fromisoformat(told["requested_at"]),
+        **data, "outcome": RequestOutcome(data["outcome"]),
+        "requested_at": datetime.fromisoformat(data["requested_at"]),
         "provided_at": datetime.fromisoformat(provided) if provided else None,
     })  # fmt: skip

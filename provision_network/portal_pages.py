@@ -1,4 +1,4 @@
-"""The portal's pages: in with the card, one's records, one's own information, who looked, and what is not shown."""
+"""The portal's pages: login with the card, records, own information, the access log, and what is not shown."""
 
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ _MOST_LOOKS = 10
 _PAGES = Pages("kazashi.provision_network")
 
 _OUTCOMES = {
-    RequestOutcome.NOTIFIED: ("照会中", "asked"),
+    RequestOutcome.NOTIFIED: ("照会中", "requested"),
     RequestOutcome.PROVIDED: ("提供済み", "provided"),
-    RequestOutcome.HELD: ("職員が確認中", "held: a person looks at it"),
+    RequestOutcome.HELD: ("職員が確認中", "on hold: a person is checking it"),
     RequestOutcome.DENIED: ("提供せず", "denied"),
 }
 _STAGES = {
-    RequestStage.SENT: ("照会中です。", "Asked; the page shows it once it has come."),
-    RequestStage.ACCEPTED: ("照会中です。", "Asked; the page shows it once it has come."),
-    RequestStage.REFUSED: ("照会できません。", "It was refused."),
-    RequestStage.DISPUTED: ("回答に誤りがありました。", "The answer was to something else."),
+    RequestStage.SENT: ("照会中です。", "Requested. The answer appears here when it arrives."),
+    RequestStage.ACCEPTED: ("照会中です。", "Requested. The answer appears here when it arrives."),
+    RequestStage.REFUSED: ("照会できません。", "The request was refused."),
+    RequestStage.DISPUTED: ("回答に誤りがありました。", "The answer did not match the request."),
 }
 NOT_SHOWN = (
-    ("提供された情報の内容", "what was said in an exchange: only that it was asked, by whom, when, and for which item"),
+    ("提供された情報の内容",
+     "the content of an exchange; a record only has the requester, the provider, the time and the item"),
     ("どのように突合されたか", "how records were matched with each other inside a body"),
     ("情報提供ネットワークシステム以外の提供（番号法19条7号・8号以外）",
-     "what was given past the network: between tax offices, insurers, or under a contract"),
-    ("捜査機関等への提供（19条13号）", "what investigators, courts and the Diet were given"),
-    ("同じ団体の中での利用", "what a body's own offices look up among themselves"),
+     "information provided outside the network: between tax offices or insurers, or under a contract"),
+    ("捜査機関等への提供（19条13号）", "information provided to investigators, courts and the Diet"),
+    ("同じ団体の中での利用", "use between the offices of the same body"),
 )  # fmt: skip
-"""What the law keeps out of the portal (F7), as the page says it."""
+"""What the portal does not show by law, as the page describes it."""
 
 
 class PortalPages(CardSite):
-    """The portal for browsers. `origin` is its own; `agent` where users' browsers find the local agent."""
+    """The portal for browsers. `origin` is the portal's own, and `agent` the local agent's, as seen by a user's
+    browser."""
 
     tenant = "portal"
     title = ("マイナポータル", "My own page")
@@ -57,7 +59,9 @@ class PortalPages(CardSite):
         Entrance(
             _LOGIN, ("カードでログインします（数字4桁）。", "Log in with your card (4 digits)."), "ログイン Log in"
         ),
-        Entrance(_SET_UP, ("はじめての方（数字4桁）。", "New here? Set up your page (4 digits)."), "初期設定 Set up"),
+        Entrance(
+            _SET_UP, ("はじめての方（数字4桁）。", "First visit? Set up your page (4 digits)."), "初期設定 Set up"
+        ),
     )
 
     def __init__(
@@ -70,15 +74,15 @@ class PortalPages(CardSite):
         super().__init__(world, portal.store, sessions, _BySerial(), verifier, origin, agent)
 
     def routes(self) -> list[Route]:
-        """The request for one's own information."""
+        """The portal's own route: the request for own information."""
         return [Route("/own", self.form(self._ask), methods=["POST"])]
 
     def home(self, person: str) -> Response:
-        """Everything of a folder."""
+        """Return the page of a folder."""
         return self._folder(person)
 
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
-        """The folder of somebody who has one, or gets one now."""
+        """Return the folder of the card's holder, or set it up; None if there is none."""
         assert verdict.certificate is not None
         serial = verdict.certificate.serial
         try:
@@ -113,8 +117,8 @@ class PortalPages(CardSite):
 
 
 class _BySerial:
-    """The portal knows its users by the serial numbers of their certificates alone."""
+    """Identifies users only by the serial numbers of their certificates."""
 
     def identify(self, tenant: str, certificate: HolderCertificate) -> User:
-        """The holder, as the certificate names him to the portal."""
+        """Return the holder as a user, named by the certificate's serial number."""
         return User(f"{certificate.serial:X}", new=False)

@@ -1,8 +1,8 @@
-"""Who may ask whom for what: the network's rules as data, and a decision that names the rule that made it.
+"""Who may request what from whom: the network's rules as data, and decisions that name the rule they are based on.
 
-A request is a tuple of requester, affair, provider and item. It is allowed if and only if that tuple stands in a table
-in force on that day (番号法19条7号, 別表第二), or is an affair by ordinance that meets all five conditions (19条8号).
-Nothing else is asked: neither the person's consent nor anybody's discretion changes a decision under 19条7号.
+A request is a tuple of requester, affair, provider and item. It is allowed if and only if that tuple is in a table in
+force on that day (番号法19条7号, 別表第二), or is an affair by ordinance that meets all five conditions (19条8号).
+Nothing else counts: neither the person's consent nor anybody's discretion changes a decision under 19条7号.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ class Denial(Enum):
     """Why a request is not allowed."""
 
     UNKNOWN_PURPOSE = "unknown-purpose"
-    """No table has such an affair (A2)."""
+    """No table has such an affair."""
     NOT_LISTED = "not-listed"
-    """The affair is known, and not for this requester, provider or item (D6)."""
+    """The affair is known, but not with this requester, provider and item."""
     NOT_IN_FORCE = "not-in-force"
-    """Its time has not come, or the law of that time has no such way (A14, H3)."""
+    """The affair is not in force yet, or the law of that time does not allow linkage by ordinance."""
     CONDITIONS = "conditions"
-    """An affair by ordinance does not meet all conditions (H2)."""
+    """An affair by ordinance does not meet all conditions."""
     TAX_SECRECY = "tax-secrecy"
-    """Tax data are not given for an affair by ordinance without consent (H6; 地方税法22条)."""
+    """Tax data are not provided for an affair by ordinance without consent (地方税法22条)."""
     LIMITED = "limited"
-    """The provider's own ordinance limits what it gives, and the Commission was told so beforehand (H5)."""
+    """The provider's own ordinance limits what it provides, and the Commission was notified beforehand."""
     ORDINARY = "ordinary-information"
-    """The network carries specific personal information alone, unless that was opened (番号法附則6条1項, A3)."""
+    """The network only carries specific personal information, unless it was opened to other information
+    (番号法附則6条1項)."""
     NO_BASIS = "no-basis"
-    """No clause of the closed lists (番号法9条, 19条) fits, or it lacks a condition that the words name."""
+    """No clause of the closed lists (番号法9条, 19条) applies, or a condition is not met; the text says which."""
     NETWORK_ONLY = "network-only"
-    """What 19条7号 and 8号 allow goes over the network, and no other way."""
+    """What 19条7号 and 8号 allow may only be provided over the network."""
 
 
 class Penalty(Enum):
-    """What the law has in store for whoever does it all the same (G23)."""
+    """The legal penalty for doing what was denied."""
 
     NONE = "none"
     OFF_PURPOSE = "off-purpose use (番号法51条, 55条の2; 国家公務員法82条)"
@@ -53,7 +54,7 @@ _PENALTIES = {Denial.TAX_SECRECY: Penalty.TAX_SECRECY}
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What is asked: which kind of body asks which for what, and in which affair of which law."""
+    """The purpose of a request: the kinds of requester and provider, the law and its affair, and the item."""
 
     requester: str
     law: str
@@ -64,7 +65,8 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`rule` is the provision that allows it, or `denial` says why not; `words` are for people and the log."""
+    """A decision. `rule` is the provision that allows the request, or `denial` says why it is not allowed. `words`
+    explain the decision for people and the log."""
 
     rule: str
     denial: Denial | None
@@ -72,18 +74,19 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether it may be done."""
+        """Whether the request is allowed."""
         return self.denial is None
 
     @property
     def penalty(self) -> Penalty:
-        """What threatens whoever does what was denied."""
+        """The penalty for doing what was denied."""
         return Penalty.NONE if self.denial is None else _PENALTIES.get(self.denial, Penalty.OFF_PURPOSE)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table of affairs. `uses_number` False is a body that has a number of its own instead (B16, D13)."""
+    """A row of the table of affairs. `uses_number` is False if the body uses its own number instead of the individual
+    number."""
 
     number: str
     purpose: Purpose
@@ -93,8 +96,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class OrdinanceAffair:
-    """An affair that a municipality has made its own (独自利用事務). It follows an affair of the table, `like`; the
-    five conditions are facts that somebody has established, and each of them counts."""
+    """An affair that a municipality has established by ordinance (独自利用事務). It is modelled on an affair of the
+    table, `like`. The five conditions are facts that somebody has established; all of them must be met."""
 
     identifier: str
     purpose: Purpose
@@ -108,18 +111,18 @@ class OrdinanceAffair:
 
     @property
     def missing(self) -> list[str]:
-        """The conditions that it does not meet."""
+        """The conditions that are not met."""
         return [name for name in CONDITIONS if not getattr(self, name)]
 
 
 CONDITIONS = ("same_purpose", "similar_content", "nearly_same_items", "filed", "published")
-"""Purpose as the statutory affair's, content similar, provider and items nearly those of the table, filed with the
-Commission, and published by it (準７号規則)."""
+"""The five conditions (準７号規則): the same purpose as the statutory affair, similar content, nearly the same provider
+and items as in the table, filed with the Commission, and published by the Commission."""
 
 _COLUMNS = ("row", "requester", "law", "affair", "provider", "item", "uses_number")
 NETWORK_STARTS = date(2017, 7, 18)
 ORDINANCES_START = date(2016, 1, 1)
-"""When the amendment of 2015 put ordinance linkage into the Act itself. Before, the law had no such way."""
+"""The day on which the amendment of 2015 put linkage by ordinance into the Act. Before that, it was not possible."""
 
 
 class RuleBook:
@@ -128,24 +131,25 @@ class RuleBook:
     def __init__(
         self, rows: Iterable[Row], ordinances: Iterable[OrdinanceAffair] = (), *, ordinary: bool = False
     ) -> None:
-        """`ordinary` opens the network to information that has nothing to do with the number (A3)."""
+        """`ordinary` opens the network to information that is not related to the individual number."""
         self._ordinary = ordinary
         self._rows: Mapping[Purpose, Row] = {row.purpose: row for row in rows}
         self._ordinances = {affair.purpose: affair for affair in ordinances}
         self._affairs = {(purpose.law, purpose.affair) for purpose in (*self._rows, *self._ordinances)}
         self._decided = {
-            purpose: Decision(f"{STATUTE}, 別表第二 {row.number}", None, "it stands in the table of affairs")
+            purpose: Decision(f"{STATUTE}, 別表第二 {row.number}", None, "the request is in the table of affairs")
             for purpose, row in self._rows.items()
         }
         self._limits: set[tuple[str, str]] = set()
 
     @property
     def rows(self) -> list[Row]:
-        """The table."""
+        """The rows of the table of affairs."""
         return list(self._rows.values())
 
     def published(self) -> list[dict[str, str]]:
-        """The affairs by ordinance as the Commission publishes them (H4): those that were filed and published."""
+        """Return the affairs by ordinance that were filed and published, in the form in which the Commission publishes
+        them."""
         return [
             {"identifier": affair.identifier, "like": affair.like,
              **{field.name: getattr(affair.purpose, field.name) for field in fields(Purpose)}}
@@ -153,28 +157,32 @@ class RuleBook:
         ]  # fmt: skip
 
     def limit(self, provider: str, item: str) -> None:
-        """A provider's ordinance limits what it gives for affairs by ordinance, and the Commission was told (H5)."""
+        """Record that a provider's ordinance excludes an item from affairs by ordinance, and that the Commission was
+        notified."""
         self._limits.add((provider, item))
 
     def decide(
         self, purpose: Purpose, on: date, *, consent: bool = False, provider_name: str = "", ordinary: bool = False
     ) -> Decision:
-        """Whether a request is allowed on a day, and by which rule. `consent` is the person's to a provision of tax
-        data for an affair by ordinance; it changes nothing else. `provider_name` is the body that is asked; `ordinary`
-        says that what is asked for has nothing to do with the number."""
+        """Decide whether a request is allowed on a day, and by which rule.
+
+        `consent` is the person's consent to the provision of tax data for an affair by ordinance; it changes nothing
+        else. `provider_name` is the name of the provider. `ordinary` says that the requested information is not related
+        to the individual number.
+        """
         if ordinary and not self._ordinary:
             return Decision("", Denial.ORDINARY, "the network is not open to other personal information (附則6条1項)")
         row = self._rows.get(purpose)
         if row is not None:
             if on >= row.valid_from:
                 return self._decided[purpose]
-            return Decision("", Denial.NOT_IN_FORCE, f"that affair is linked from {row.valid_from} on")
+            return Decision("", Denial.NOT_IN_FORCE, f"the affair is not in force before {row.valid_from}")
         affair = self._ordinances.get(purpose)
         if affair is not None:
             return self._by_ordinance(affair, on, consent=consent, provider_name=provider_name)
         if (purpose.law, purpose.affair) not in self._affairs:
             return Decision("", Denial.UNKNOWN_PURPOSE, f"no table has the affair {purpose.affair} ({purpose.law})")
-        words = f"{purpose.requester} may not ask {purpose.provider} for {purpose.item} in this affair"
+        words = f"{purpose.requester} may not request {purpose.item} from {purpose.provider} for this affair"
         return Decision("", Denial.NOT_LISTED, words)
 
     def _by_ordinance(
@@ -183,18 +191,21 @@ class RuleBook:
         if on < ORDINANCES_START:
             return Decision("", Denial.NOT_IN_FORCE, f"the law had no linkage by ordinance before {ORDINANCES_START}")
         if affair.missing:
-            return Decision("", Denial.CONDITIONS, f"{affair.identifier} lacks: {', '.join(affair.missing)}")
+            return Decision("", Denial.CONDITIONS, f"{affair.identifier} does not meet: {', '.join(affair.missing)}")
         if affair.tax_item and not consent:
-            return Decision("", Denial.TAX_SECRECY, "tax data are given for an affair by ordinance with consent only")
+            return Decision("", Denial.TAX_SECRECY, "tax data for an affair by ordinance need the person's consent")
         if (provider_name, affair.purpose.item) in self._limits:
-            return Decision("", Denial.LIMITED, f"{provider_name} has limited that by its own ordinance")
+            words = f"{provider_name} does not provide {affair.purpose.item} under its own ordinance"
+            return Decision("", Denial.LIMITED, words)
         return Decision(f"{ORDINANCE}, {affair.identifier} (like 別表第二 {affair.like})", None, "by ordinance")
 
 
 def table_of_affairs() -> list[Row]:
-    """The table that comes along: a realistic 別表第二 as of 2016, with the number of each row there. It is written
-    down from general knowledge of the table, for prototypes, and is no statement of the law. Raises ValueError for a
-    table that is damaged."""
+    """Return the included table of affairs: a realistic 別表第二 as of 2016, with its row numbers.
+
+    It was written from general knowledge of the table, for prototypes, and is not a statement of the law. Raises
+    ValueError if the file is damaged.
+    """
     names = [field.name for field in fields(Purpose)]
     return [
         Row(line["row"], Purpose(*(line[name] for name in names)), line["uses_number"] == "yes", NETWORK_STARTS)
@@ -203,9 +214,9 @@ def table_of_affairs() -> list[Row]:
 
 
 def read_table(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The lines of a table that comes along. Raises ValueError for one that is damaged."""
+    """Return the rows of an included table. Raises ValueError if its columns are wrong."""
     with (files(__package__) / name).open(encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != columns:
-            raise ValueError(f"{name} has the columns {', '.join(columns)}")
+            raise ValueError(f"{name} must have the columns {', '.join(columns)}")
         return list(reader)

@@ -1,5 +1,5 @@
-"""What core, interface systems and bodies speak of: requests, notifications, records, refusals, and what a message may
-hold."""
+"""The terms shared by the core, the interface systems and the bodies: outcomes, notifications, records, rejections, and
+checks of message fields."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PORTAL_KIND = "情報提供等記録開示システム"
 OWN_INFORMATION = "番号法附則6条3項 (自己情報表示)"
 
 LONGEST = 200
-"""Letters of a text in a message."""
+"""The maximum length of a text in a message, in characters."""
 
 
 class NetworkRejected(Exception):
-    """The network does not do that; `denial` is the reason's word. That it was refused is recorded, and nothing
-    else."""
+    """The network refuses the request for the reason code `denial`; the message explains it. Only the refusal was
+    recorded."""
 
     def __init__(self, denial: str, words: str) -> None:
         super().__init__(words)
@@ -28,32 +28,32 @@ class NetworkRejected(Exception):
 
 
 def number_of(unverified: Any) -> int:
-    """A number out of a message, if it is one that a store can hold. Raises ValueError."""
+    """Return a number from a message if a store can hold it. Raises ValueError if not."""
     if not isinstance(unverified, int) or not 0 <= unverified < 1 << 63:
-        raise ValueError(f"{str(unverified)[:40]!r} is no number")
+        raise ValueError(f"{str(unverified)[:40]!r} is not a number from 0 to 2^63-1")
     return unverified
 
 
 def text_of(unverified: Any) -> str:
-    """A text out of a message or a question, if it is one that a store can hold. Raises ValueError."""
+    """Return a text from a message or a request if a store can hold it. Raises ValueError if not."""
     short = isinstance(unverified, str) and len(unverified) <= LONGEST
     if not short or not unverified.replace("\u3000", "").isprintable():
-        raise ValueError(f"{str(unverified)[:40]!r} is no text of up to {LONGEST} letters")
+        raise ValueError(f"{str(unverified)[:40]!r} is not a printable text of up to {LONGEST} characters")
     return str(unverified)
 
 
 class Role(Enum):
-    """Who calls the core."""
+    """The role of a caller of the core."""
 
     CORE_OPERATOR = "core-operator"
-    """The Minister of Internal Affairs: runs the core, and alone may have a code converted by hand."""
+    """The Minister of Internal Affairs, who runs the core. Only this role may convert a code by hand."""
     PORTAL_OPERATOR = "portal-operator"
     """The Cabinet Office."""
     INSTITUTION = "institution"
 
 
 class RequestOutcome(Enum):
-    """Where a request stands. A provider that was notified provides, or holds; it cannot refuse (22条)."""
+    """The outcome of a request. A provider that was notified provides or holds; it cannot refuse (22条)."""
 
     NOTIFIED = "notified"
     PROVIDED = "provided"
@@ -63,8 +63,11 @@ class RequestOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What the core hands to a provider: the request's number, the person as the provider calls him, what is asked and
-    by whom, under which number of the requester's own. `rule` is the provision that allows it."""
+    """The core's notification to a provider.
+
+    `number` is the core's number of the request, and `code` the provider's code for the person. `process` is the
+    requester's own number of the request. `rule` is the provision that allows it.
+    """
 
     number: int
     code: InstitutionCode
@@ -75,7 +78,7 @@ class Notification:
     rule: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As a message has it."""
+        """Return the notification as the body of a message, with the code in hexadecimal."""
         return {
             "number": self.number, "code": str(self.code), "provider": self.provider, "requester": self.requester,
             "process": self.process, "item": self.item, "rule": self.rule,
@@ -83,13 +86,14 @@ class Notification:
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> Notification:
-        """And back. Raises ForeignCode."""
+        """Parse the body of a message. Raises ForeignCode."""
         return cls(**{**body, "code": InstitutionCode.parse(body["code"])})
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionRecord:
-    """What is kept of an exchange (情報提供等の記録): who, whom, when, which item. Not what was said."""
+    """The core's record of an exchange (情報提供等の記録): the requester, the provider, the item and the times, without
+    the content."""
 
     number: int
     requester: str

@@ -1,6 +1,6 @@
-"""One question, asked in three ways (D11): of a common database, of scattered ones by the individual number, and by
-tokens that a core converts. Whoever sees an identifier or a value writes it down, so that what each way tells whom can
-be compared."""
+"""One question, answered in three ways: from a common database, from separate databases by the individual number, and
+from separate databases by tokens that a core converts. Every identifier and value that a party sees is recorded, so
+that the exposure of the three ways can be compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPERATOR = "whoever runs the database"
 
 
 class Way(Enum):
-    """How the question is asked."""
+    """The architecture that answers the question."""
 
     COMMON_DATABASE = "common database"
     BY_NUMBER = "scattered databases, by number"
@@ -23,7 +23,7 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Somebody has seen something: by which identifier the person is called, and a value of an item, or nothing."""
+    """One observation: the party, the person's identifier, and the value of an item; either can be empty."""
 
     who: str
     identifier: str
@@ -32,24 +32,24 @@ class Sight:
 
 @dataclass
 class Seen:
-    """What one way has shown whom."""
+    """The answer by one way, and what each party has seen."""
 
     way: Way
     answer: dict[str, str] = field(default_factory=dict)
     sights: list[Sight] = field(default_factory=list)
 
     def by_whom(self) -> dict[str, dict[str, list[str]]]:
-        """Who has seen which identifiers and which values."""
-        found: dict[str, dict[str, list[str]]] = {}
+        """Return the identifiers and the values that each party has seen."""
+        parties: dict[str, dict[str, list[str]]] = {}
         for sight in self.sights:
-            entry = found.setdefault(sight.who, {"identifiers": [], "values": []})
+            entry = parties.setdefault(sight.who, {"identifiers": [], "values": []})
             for name, value in (("identifiers", sight.identifier), ("values", sight.value)):
                 if value and value not in entry[name]:
                     entry[name].append(value)
-        return found
+        return parties
 
     def shared_identifiers(self) -> list[str]:
-        """Identifiers that several have seen, by which they could put together what they know."""
+        """Return the identifiers that several parties have seen, and by which they could link their data."""
         holders: dict[str, set[str]] = {}
         for sight in self.sights:
             if sight.identifier:
@@ -58,12 +58,12 @@ class Seen:
 
 
 def ask_common_database(requester: str, number: str, rows: Mapping[tuple[str, str], Mapping[str, str]]) -> Seen:
-    """One database of everything: `rows` are items by body and number."""
+    """Answer from one database of everything. `rows` has the items by body and number."""
     seen = Seen(Way.COMMON_DATABASE)
     seen.sights += [Sight(requester, number), Sight(OPERATOR, number)]
     for (_, whose), items in rows.items():
         for item, value in items.items():
-            # One table with one key: to find a row is to be able to read every row beside it.
+            # One table with one key: the operator, who can find a row, can read all rows.
             seen.sights.append(Sight(OPERATOR, whose, value))
             if whose == number:
                 seen.answer[item] = value
@@ -72,7 +72,7 @@ def ask_common_database(requester: str, number: str, rows: Mapping[tuple[str, st
 
 
 def ask_by_number(requester: str, number: str, rows: Mapping[tuple[str, str], Mapping[str, str]]) -> Seen:
-    """Each body has its own rows; the requester sends the number to each that has some."""
+    """Answer from each body's own rows: the requester sends the number to every body that has rows for it."""
     seen = Seen(Way.BY_NUMBER)
     for (body, whose), items in rows.items():
         if whose != number:
@@ -85,7 +85,8 @@ def ask_by_number(requester: str, number: str, rows: Mapping[tuple[str, str], Ma
 
 
 def seen_by_tokens(answer: Mapping[str, str], trace: FlowTrace, code_of: Callable[[str], str]) -> Seen:
-    """The same over the network: read from what went over it. `code_of` is a body's code for the person."""
+    """Return what the network exposed, read from the trace of an exchange. `code_of` returns a body's code for the
+    person."""
     seen = Seen(Way.BY_TOKENS, dict(answer))
     for step in trace.steps:
         codes = [code_of(word.removeprefix("code of ")) for word in step.tells if word.startswith("code of ")]

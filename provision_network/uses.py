@@ -1,6 +1,7 @@
 """Who may use the individual number for what (番号法9条): the affairs of 別表第一, and four other clauses.
 
-A use is a search by number in one's own file, or writing somebody's number on a paper. What no clause names is denied.
+A use is a search by number in a body's own file, or writing a person's number on a form. A use that no clause names is
+denied.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ _COLUMNS = ("number", "body", "law", "affair")
 
 
 class Deed(Enum):
-    """What is done with a number."""
+    """What is done with an individual number."""
 
     SEARCH = "search"
-    """Look somebody up by it in one's own file."""
+    """Look up a person by the number in a body's own file."""
     SUBMIT = "submit"
-    """Write it on a paper for a body that may search."""
+    """Write the number on a form for a body that may search."""
 
 
 class OwnUse(Enum):
-    """The four ways in which a municipality makes uses of its own (H1), and the clause that each is tested by."""
+    """The four ways in which a municipality can use the number for its own affairs, each with its clause."""
 
     clause: str
-    """The clause, as decisions name it."""
+    """The clause as it is named in decisions."""
 
     OUTSIDE_TABLE = "outside-table", "番号法9条2項"
     INSIDE_THE_ORGAN = "inside-the-organ", "番号法9条2項"
@@ -36,20 +37,21 @@ class OwnUse(Enum):
     OTHER_MUNICIPALITY = "other-municipality", "番号法19条8号"
 
     def __new__(cls, code: str, clause: str) -> Self:
-        """`code` is the value: two ways stand on one clause, and a value that is given twice makes an alias."""
-        found = object.__new__(cls)
-        found._value_ = code
-        found.clause = clause
-        return found
+        """Use `code` alone as the value: two members have the same clause, and members with equal values would be
+        aliases."""
+        member = object.__new__(cls)
+        member._value_ = code
+        member.clause = clause
+        return member
 
 
 ORDINANCE_FIELDS = ("福祉", "保健・医療その他の社会保障", "地方税", "防災", "その他これらに類する事務")
-"""The fields in which a municipality may make a use its own (9条2項)."""
+"""The fields in which a municipality may establish its own uses (9条2項)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Affair:
-    """A row of 別表第一 (個人番号利用事務): who may use the number under which law."""
+    """A row of 別表第一 (個人番号利用事務): the bodies that may use the number for an affair of a law."""
 
     number: int
     bodies: tuple[str, ...]
@@ -59,8 +61,8 @@ class Affair:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A use that somebody wants to make. `clause` is the paragraph of article 9 that it stands on; the rest are the
-    facts that the clause asks for."""
+    """An intended use of the number. `clause` is the paragraph of article 9 on which it is based; the other fields are
+    the facts that the clause requires."""
 
     clause: int
     deed: Deed
@@ -76,7 +78,8 @@ class Use:
 
 @lru_cache(maxsize=1)
 def table_of_uses() -> tuple[Affair, ...]:
-    """別表第一 as of 2016 with its 97 rows, from general knowledge and for prototypes; no statement of the law."""
+    """Return 別表第一 as of 2016 with its 97 rows. It was written from general knowledge, for prototypes, and is not a
+    statement of the law."""
     return tuple(
         Affair(int(line["number"]), tuple(line["body"].split("・")), line["law"], line["affair"])
         for line in read_table("uses.csv", _COLUMNS)
@@ -84,33 +87,33 @@ def table_of_uses() -> tuple[Affair, ...]:
 
 
 def decide_use(use: Use) -> Decision:
-    """Whether a use is allowed, by which clause, and in words."""
+    """Decide whether a use is allowed, and by which clause."""
     match use.clause:
         case 1 if row := _row(use.body, use.law):
             return _allowed(f"番号法9条1項, 別表第一 {row.number}", row.affair)
         case 1:
-            return _denied(f"別表第一 has no affair of {use.body} under {use.law or 'no law'}")
+            return _denied(f"別表第一 has no affair of {use.body} under {use.law or 'an unnamed law'}")
         case 2 if use.ordinance and use.field in ORDINANCE_FIELDS:
             return _allowed(f"番号法9条2項, {use.ordinance}", use.field)
         case 2:
-            return _denied("an affair of a municipality's own needs its ordinance, and one of the fields of 9条2項")
+            return _denied("a municipality's own use needs an ordinance and one of the fields of 9条2項")
         case 3 if use.deed is Deed.SUBMIT:
-            return _allowed("番号法9条3項", "a paper for a body that may use the number")
+            return _allowed("番号法9条3項", "a form for a body that may use the number")
         case 3:
-            return _denied("who writes numbers on papers for others does not search by them")
+            return _denied("9条3項 only allows writing the number on forms, and not a search")
         case 4 if use.disaster_declared and use.contract:
             return _allowed("番号法9条4項", f"payments after a severe disaster, contract {use.contract}")
         case 4:
-            return _denied("only after a severe disaster was declared, and under a contract made before it")
+            return _denied("9条4項 needs a declared severe disaster and a contract made before it")
         case 5 if use.received_for and use.used_for == use.received_for:
             return _allowed("番号法9条5項", f"received for {use.received_for}")
         case 5:
-            return _denied("what was received under 19条 is used for what it was received for")
+            return _denied("a number received under 19条 may only be used for the purpose it was received for")
     return _denied(f"article 9 has no paragraph {use.clause}")
 
 
 def outside_the_table(rows: list[Row]) -> list[str]:
-    """Laws under which there is linkage (別表第二), and no row of 別表第一: the two tables are made apart (G24)."""
+    """Return the laws that are in 別表第二 but not in 別表第一. The two tables are made separately."""
     uses = {affair.law for affair in table_of_uses()}
     return sorted({row.purpose.law for row in rows} - uses)
 

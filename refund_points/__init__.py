@@ -1,3 +1,3 @@
-"""Refund points (還付ポイント), as planned in September 2015: a till that reads a card, a centre that accumulates
-points by the card's code.
+"""Refund points (還付ポイント), as planned in September 2015: a till reads the customer's card, and a centre
+accumulates points under the card's code.
 """

@@ -1,4 +1,4 @@
-"""The accumulation centre (還付ポイント蓄積センター): it enrols tills, takes records in once, and keeps the ledger."""
+"""The accumulation centre (還付ポイント蓄積センター): enrols tills, counts each record once, and keeps the ledger."""
 
 from __future__ import annotations
 
@@ -42,54 +42,58 @@ from kazashi.world.secret import Secrets
 from kazashi.world.storage import Position
 
 ACTOR = "refund_centre"
-"""The name of this actor's store."""
+"""The name of the centre's store."""
 
 MOST_RECORDS = 2_000
-"""In one batch."""
+"""The maximum number of records in one batch."""
 
 LATE = timedelta(days=400)
 AHEAD = timedelta(days=1)
-"""A till's clock is believed within these bounds of the centre's: so long may a till be cut off, so far may it be
-ahead."""
+"""A record's time is trusted if it is at most LATE behind the centre's clock (a till may be offline that long) and at
+most AHEAD of it."""
 
 _NAME = "Kazashi refund points"
 _LONGEST_NAME = 64
-"""Of a common name (X.520)."""
+"""The maximum length of a common name, in characters (X.520)."""
 
 
 class EnrolmentRejected(Exception):
-    """The centre does not enrol that till; the message says why."""
+    """The centre refuses to enrol or revoke a till; the message says why."""
 
 
 class PolicySettled(Exception):
-    """The centre was begun with another policy, or no policy has that name; the ledger's codes are of one alone."""
+    """The centre was created with another policy or detail, cannot use its policy, or no policy has that name.
+
+    The policy cannot change, because all codes in a ledger follow the same one.
+    """
 
 
 class RecordOutcome(Enum):
-    """What became of a record."""
+    """What the centre did with a record."""
 
     ACCEPTED = "accepted"
     AGAIN = "again"
-    """It was there already, the same to the last byte."""
+    """The centre already had the record, byte for byte."""
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """The centre's answer to one record; `number` is what the batch called it."""
+    """The centre's reply to one record: the outcome and, if the record was refused, a reason code and its text."""
 
     answer: RecordOutcome
     reason: str = ""
     words: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """As JSON has it."""
+        """The result as a JSON object with the keys answer, reason and words."""
         return {"answer": self.answer.value, "reason": self.reason, "words": self.words}
 
 
 @dataclass(frozen=True, slots=True)
 class TillEntry:
-    """A till installation as the centre knows it. `state` is active, replaced (by a newer installation) or revoked."""
+    """A till installation in the centre's database. `state` is active, replaced (by a newer installation) or
+    revoked."""
 
     id: int
     name: str
@@ -100,7 +104,7 @@ class TillEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Admitted:
-    """A record that its till has signed, the account code that it counts for, and the SHA-256 of its bytes."""
+    """A record with a valid signature, its account code, and the SHA-256 of its bytes."""
 
     record: PointRecord
     code: str
@@ -108,14 +112,17 @@ class _Admitted:
 
 
 class Centre:
-    """The centre of one world. Several processes may serve it at once on one database."""
+    """The centre of one world. Several processes may serve it at the same time on one database."""
 
     def __init__(
         self, world: World, policy: str | None = None, detail: Detail | None = None, mykey: MyKeyPlatform | None = None
     ) -> None:
-        """`policy` names which code tills read, and `detail` what is kept of a purchase; both are settled when the
-        centre begins (None: as they are, or the authentication certificate's serial number and the amount). `mykey` is
-        needed for the policy of that name. Raises PolicySettled."""
+        """Open the centre, or create it.
+
+        `policy` names the code that tills read from a card, and `detail` says what is kept of a purchase. Both are
+        fixed when the centre is created. None means the existing setting or, for a new centre, the authentication
+        certificate's serial number and the amount. The mykey policy needs `mykey`. Raises PolicySettled.
+        """
         self._world = world
         self.clock = world.clock
         metadata = sa.MetaData()
@@ -152,22 +159,22 @@ class Centre:
         _, self.log = event_table(metadata)
         self.store = world.store(ACTOR, metadata)
         self._authority = self._begin(policy, detail)
-        self.detail = Detail(self._held["detail"].decode("ascii"))
+        self.detail = Detail(self._settings["detail"].decode("ascii"))
         self.policy = self._policy(mykey)
 
-    # What the centre is
+    # Keys and policy
 
     def _begin(self, policy: str | None, detail: Detail | None) -> ServiceAuthority:
-        """The centre's keys and its policies, settled when it begins."""
+        """Load the centre's keys and policy, or create them."""
         if policy is not None and policy not in POLICIES:
-            raise PolicySettled(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
+            raise PolicySettled(f"there is no policy {policy!r}; use one of {', '.join(POLICIES)}")
 
         def make() -> dict[str, bytes]:
             self.ledger.begin(connection)
-            begun = ServiceAuthority.begin(_NAME, self.clock.now())
+            authority = ServiceAuthority.begin(_NAME, self.clock.now())
             return {
-                "authority-key": begun.key,
-                "authority": begun.certificate,
+                "authority-key": authority.key,
+                "authority": authority.certificate,
                 "sealing": X25519PrivateKey.generate().private_bytes_raw(),
                 "codes": secure_random(256).to_bytes(32),
                 "policy": (policy or AuthenticationSerial.name).encode("ascii"),
@@ -175,30 +182,32 @@ class Centre:
             }
 
         with self.store.alone() as connection:
-            self._held = held = self._secrets.begin(connection, "authority", make)
-        for asked, settled in ((policy, held["policy"]), (detail.value if detail else None, held["detail"])):
-            if asked is not None and asked != settled.decode("ascii"):
-                raise PolicySettled(f"this centre was begun with {settled.decode('ascii')}, and stays with it")
-        return ServiceAuthority(_NAME, held["authority-key"], held["authority"])
+            self._settings = settings = self._secrets.begin(connection, "authority", make)
+        for requested, stored in ((policy, settings["policy"]), (detail.value if detail else None, settings["detail"])):
+            if requested is not None and requested != stored.decode("ascii"):
+                raise PolicySettled(
+                    f"this centre was created with {stored.decode('ascii')} and cannot change to {requested}"
+                )
+        return ServiceAuthority(_NAME, settings["authority-key"], settings["authority"])
 
     def _policy(self, mykey: MyKeyPlatform | None) -> CodePolicy:
-        match name := self._held["policy"].decode("ascii"):
+        match name := self._settings["policy"].decode("ascii"):
             case AuthenticationSerial.name:
                 return AuthenticationSerial()
             case KeyedByShop.name:
                 return KeyedByShop(self.shop_secret)
             case CodeByCentre.name:
-                return CodeByCentre(self._sealing.public_key(), self._sealing, self._held["codes"])
+                return CodeByCentre(self._sealing.public_key(), self._sealing, self._settings["codes"])
             case MyKeyId.name if mykey is not None:
                 return MyKeyId(mykey.find)
-        raise PolicySettled(f"this centre reads {name}, and nobody has told it where to ask for that")
+        raise PolicySettled(f"this centre uses the policy {name}, which needs a MyKey platform; none was given")
 
     @property
     def _sealing(self) -> X25519PrivateKey:
-        return X25519PrivateKey.from_private_bytes(self._held["sealing"])
+        return X25519PrivateKey.from_private_bytes(self._settings["sealing"])
 
     def _material(self, shop: str) -> bytes:
-        """What a till of a shop needs to read its code."""
+        """The secret or public key that a shop's tills need to read a card under the policy."""
         match self.policy:
             case KeyedByShop():
                 return self.shop_secret(shop)
@@ -208,33 +217,38 @@ class Centre:
 
     @property
     def authority(self) -> bytes:
-        """The certificate (PEM) under which tills' certificates stand, and the centre's own."""
+        """The certificate (PEM) of the authority that issues the tills' certificates and the centre's own."""
         return self._authority.certificate
 
     def server_credentials(self, host: str = "localhost") -> Credentials:
-        """What the centre's TLS server shows, for a new key."""
+        """Issue a certificate with a new key for the centre's TLS server."""
         return self._authority.credentials(host, self.clock.now(), host=host)
 
     # Tills
 
     def enrol(self, shop: str, till: str, key: bytes) -> Enrolment:
-        """Enrol an installation of a till with its public key (PEM); an earlier one is replaced: what it recorded is
-        still taken, and it is told from the new one by name. Raises EnrolmentRejected."""
+        """Enrol a new installation of a till with its public key (PEM).
+
+        It replaces the earlier installation, which has a different name; records of that one are still accepted.
+        Raises EnrolmentRejected.
+        """
         try:
             public = key_from_pem(key)
         except (ValueError, TypeError) as error:
-            raise EnrolmentRejected(f"this is no till's key: {error}") from error
+            raise EnrolmentRejected(f"this is not a till's public key: {error}") from error
         table = self._till
         with self.store.alone() as connection:
-            here = (table.c.shop == shop) & (table.c.till == till)
-            last = connection.scalar(sa.select(sa.func.max(table.c.installation)).where(here)) or 0
+            same_till = (table.c.shop == shop) & (table.c.till == till)
+            last = connection.scalar(sa.select(sa.func.max(table.c.installation)).where(same_till)) or 0
             try:
                 name = str(TillName(shop, till, last + 1))
             except ValueError as error:
                 raise EnrolmentRejected(str(error)) from error
             if len(name) > _LONGEST_NAME:
-                raise EnrolmentRejected(f"{name} is too long for a certificate: {_LONGEST_NAME} letters in all")
-            active = here & (table.c.state == "active")
+                raise EnrolmentRejected(
+                    f"the name {name} is too long for a certificate; use at most {_LONGEST_NAME} characters"
+                )
+            active = same_till & (table.c.state == "active")
             connection.execute(sa.update(table).where(active).values(state="replaced"))
             row = {"shop": shop, "till": till, "installation": last + 1, "key": public_pem(public), "state": "active"}
             connection.execute(sa.insert(table), row)
@@ -244,47 +258,47 @@ class Centre:
         return Enrolment(name, pem, self.authority, self.policy.name, self.detail, self._material(shop))
 
     def revoke_till(self, name: str) -> None:
-        """Take nothing more from an installation. Raises EnrolmentRejected for one that is not known."""
-        found = self.till(name)
-        if found is None:
-            raise EnrolmentRejected(f"no till is called {name}")
+        """Refuse all further records of an installation. Raises EnrolmentRejected if no installation has that name."""
+        entry = self.till(name)
+        if entry is None:
+            raise EnrolmentRejected(f"there is no till {name}")
         with self.store.transaction() as connection:
-            connection.execute(sa.update(self._till).where(self._till.c.id == found.id).values(state="revoked"))
+            connection.execute(sa.update(self._till).where(self._till.c.id == entry.id).values(state="revoked"))
             self.log(connection, self.clock.now(), "till revoked", {"till": name})
 
     def till(self, name: str) -> TillEntry | None:
-        """An installation by its name, as it is at this moment."""
+        """Return the current entry of an installation, or None if no installation has that name."""
         try:
-            wanted = TillName.parse(name)
+            parsed = TillName.parse(name)
         except ValueError:
             return None
         table = self._till.c
         query = sa.select(self._till).where(
-            table.shop == wanted.shop, table.till == wanted.till, table.installation == wanted.installation
+            table.shop == parsed.shop, table.till == parsed.till, table.installation == parsed.installation
         )
         with self.store.reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else TillEntry(row.id, name, row.shop, bytes(row.key), row.state)
 
     def tills(self) -> list[TillEntry]:
-        """All installations."""
+        """Return all installations, in the order of their enrolment."""
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(self._till).order_by(self._till.c.id)).all()
         return [TillEntry(row.id, str(TillName(row.shop, row.till, row.installation)), row.shop, bytes(row.key),
                           row.state) for row in rows]  # fmt: skip
 
     def shops(self) -> list[str]:
-        """The names of all shops."""
+        """Return the names of all shops."""
         with self.store.reading() as connection:
             return list(connection.scalars(sa.select(self._shop.c.shop)))
 
     def shop_secret(self, shop: str) -> bytes:
-        """A shop's secret. Raises KeyError for a shop without one."""
+        """Return a shop's secret. Raises KeyError if the shop has none."""
         with self.store.reading() as connection:
-            found = connection.scalar(sa.select(self._shop.c.secret).where(self._shop.c.shop == shop))
-        if found is None:
+            secret = connection.scalar(sa.select(self._shop.c.secret).where(self._shop.c.shop == shop))
+        if secret is None:
             raise KeyError(shop)
-        return bytes(found)
+        return bytes(secret)
 
     def _shop_secret(self, connection: sa.Connection, shop: str) -> None:
         sql = "INSERT INTO shop (shop, secret) VALUES (:shop, :secret) ON CONFLICT DO NOTHING"
@@ -293,20 +307,20 @@ class Centre:
     # Records
 
     def receive(self, till: str, unverified: Sequence[Mapping[str, Any]]) -> list[RecordResult]:
-        """Take a batch in that came over a connection which a till's certificate has opened. Whatever is repeated,
-        in any order, or was cut off before, counts once. Answers one result to each record, once all that was
-        accepted is on disk.
+        """Post a batch of records that came over a connection with the certificate of `till`.
 
-        Raises StoreFailed; nothing was taken in then. What is refused is kept with the reason.
+        A record counts once, even if it is repeated, out of order, or sent again after a broken connection. Refused
+        records are kept with the reason. Returns one result per record, after all accepted records are on disk.
+        Raises StoreFailed if nothing was posted.
         """
         if not unverified:
             return []
         entry, now = self.till(till), self.clock.now()
-        judged = [self._admitted(till, entry, wire) for wire in unverified]
-        admitted = [one for one in judged if isinstance(one, _Admitted)]
+        checked = [self._admitted(till, entry, wire) for wire in unverified]
+        admitted = [one for one in checked if isinstance(one, _Admitted)]
         with self.store.transaction() as connection:
             posted = iter(self._post(connection, entry, admitted, now) if entry is not None else ())
-            results = [one if isinstance(one, RecordResult) else next(posted) for one in judged]
+            results = [one if isinstance(one, RecordResult) else next(posted) for one in checked]
             self._keep_refused(connection, [
                 _refusal(till, wire, result, now)
                 for wire, result in zip(unverified, results, strict=True) if result.answer is RecordOutcome.REFUSED
@@ -314,16 +328,18 @@ class Centre:
         return results
 
     def _admitted(self, till: str, entry: TillEntry | None, wire: Mapping[str, Any]) -> _Admitted | RecordResult:
-        """A record that may be posted, or the result of one that is refused whatever the ledger holds."""
+        """Return a record that may be posted, or the result for one that is refused regardless of the ledger."""
         try:
             if entry is None or entry.state == "revoked":
-                raise PointRecordRejected("revoked-till", f"nothing is taken from the till {till} any more")
+                raise PointRecordRejected("revoked-till", f"the till {till} is revoked or unknown")
             signed = SignedRecord.from_wire(wire)
             record = signed.verified(key_from_pem(entry.key))
             if record.till != till:
-                raise PointRecordRejected("other-till", f"the record is of {record.till}, and {till} has brought it")
+                raise PointRecordRejected("other-till", f"the record is from {record.till}, but {till} sent it")
             if record.policy != self.policy.name:
-                raise PointRecordRejected("other-policy", f"this centre reads {self.policy.name}, not {record.policy}")
+                raise PointRecordRejected(
+                    "other-policy", f"this centre uses the policy {self.policy.name}, not {record.policy}"
+                )
             code = self.policy.account(record.reading, record.shop)
         except CodeRejected as refused:
             return RecordResult(RecordOutcome.REFUSED, "no-code", str(refused))
@@ -334,7 +350,7 @@ class Centre:
     def _post(
         self, connection: sa.Connection, entry: TillEntry, admitted: Sequence[_Admitted], now: datetime
     ) -> list[RecordResult]:
-        """Post records in the ledger that are not there yet. Returns one result to each."""
+        """Post the records that the ledger does not have yet. Returns one result per record."""
         if not admitted:
             return []
         closed = set(connection.scalars(sa.select(self._closed.c.year)))
@@ -342,45 +358,47 @@ class Centre:
         accounts = self.ledger.accounts(
             connection, ((one.code, year) for one, (year, _) in zip(admitted, years, strict=True))
         )
-        rows, keeps = [], self.detail is Detail.LINES
+        rows, keep_lines = [], self.detail is Detail.LINES
         for one, (year, doubtful) in zip(admitted, years, strict=True):
-            record, person = one.record, accounts[one.code, year]
-            gives = record.points >= 0
+            record, account = one.record, accounts[one.code, year]
+            grant = record.points >= 0
             rows.append(
-                {"debit": GRANTED if gives else person, "credit": person if gives else GRANTED,
+                {"debit": GRANTED if grant else account, "credit": account if grant else GRANTED,
                  "points": abs(record.points), "at": epoch(now), "till": entry.id, "number": record.number,
                  "digest": one.digest, "bought": record.at, "eligible": record.eligible, "receipt": record.receipt,
                  "of": record.of, "doubtful": doubtful,
-                 "lines": json.dumps(record.lines, ensure_ascii=False) if keeps and record.lines else None}
+                 "lines": json.dumps(record.lines, ensure_ascii=False) if keep_lines and record.lines else None}
             )  # fmt: skip
-        fresh = self.ledger.record(connection, rows)
-        there = self.ledger.digests(connection, {(entry.id, one.record.number) for one in admitted} - fresh)
+        new = self.ledger.record(connection, rows)
+        digests = self.ledger.digests(connection, {(entry.id, one.record.number) for one in admitted} - new)
         results = []
         for one in admitted:
             key = (entry.id, one.record.number)
-            if key in fresh and key not in there:
-                there[key] = one.digest
+            if key in new and key not in digests:
+                digests[key] = one.digest
                 results.append(RecordResult(RecordOutcome.ACCEPTED))
-            elif there.get(key) == one.digest:
+            elif digests.get(key) == one.digest:
                 results.append(RecordResult(RecordOutcome.AGAIN))
             else:
-                words = f"another record has the number {one.record.number} of {entry.name}; set the till up anew"
+                words = f"{entry.name} has already sent another record {one.record.number}; enrol the till anew"
                 results.append(RecordResult(RecordOutcome.REFUSED, "number-used", words))
         return results
 
     def _year(self, record: PointRecord, now: datetime, closed: set[int]) -> tuple[int, bool]:
-        """The year that a record counts for, in Japan's time, and whether its till's clock is not to be believed:
-        then the centre's own clock decides. What arrives after its year was closed counts for the year in which it
-        arrives."""
+        """Return the year that a record counts for, in Japan's time, and whether its till's clock is doubtful.
+
+        If it is, the centre's own clock decides. A record that arrives after its year was closed counts for the year
+        in which it arrives.
+        """
         received = epoch(now)
         doubtful = not received - LATE.total_seconds() <= record.at <= received + AHEAD.total_seconds()
         year = datetime.fromtimestamp(received if doubtful else record.at, UTC).astimezone(JST).year
         return (now.astimezone(JST).year if year in closed else year), doubtful
 
     def close_year(self, year: int) -> None:
-        """Take nothing more in for a year that has passed. Raises ValueError for the current one or a later."""
+        """Post no further records to a past year. Raises ValueError if the year is not over."""
         if year >= self.clock.now().astimezone(JST).year:
-            raise ValueError(f"the year {year} has not passed")
+            raise ValueError(f"the year {year} is not over yet")
         with self.store.transaction() as connection:
             connection.execute(
                 sa.text("INSERT INTO closed_year (year) VALUES (:year) ON CONFLICT DO NOTHING"), {"year": year}
@@ -388,7 +406,7 @@ class Centre:
             self.log(connection, self.clock.now(), "year closed", {"year": year})
 
     def taken(self, name: str) -> dict[int, int]:
-        """The points of each record that was taken of an installation, by its number."""
+        """Return the points of each posted record of an installation, by record number."""
         entry = self.till(name)
         if entry is None:
             return {}
@@ -399,7 +417,7 @@ class Centre:
         return {row[0]: row[1] for row in rows}
 
     def posting_of(self, name: str, number: int) -> dict[str, Any]:
-        """All that is kept of a record, in words; empty where it has not come."""
+        """Return everything that the ledger holds about a record, by description; empty if it has not arrived."""
         entry = self.till(name)
         posting, account = self.ledger.posting.c, self.ledger.account.c
         if entry is None:
@@ -420,15 +438,15 @@ class Centre:
         }  # fmt: skip
 
     def accounts(self) -> list[tuple[str, int, int]]:
-        """Every account of a person with its code, its year, and the points in it. Asks for the whole ledger."""
+        """Return the code, year and balance of every personal account. Reads the whole ledger."""
         account, posting = self.ledger.account, self.ledger.posting.c
-        given = sa.union_all(
+        changes = sa.union_all(
             sa.select(posting.credit.label("id"), posting.points.label("points")),
             sa.select(posting.debit, -posting.points),
         ).subquery()
         query = (
-            sa.select(account.c.code, account.c.year, sa.func.coalesce(sa.func.sum(given.c.points), 0))
-            .join(given, given.c.id == account.c.id, isouter=True)
+            sa.select(account.c.code, account.c.year, sa.func.coalesce(sa.func.sum(changes.c.points), 0))
+            .join(changes, changes.c.id == account.c.id, isouter=True)
             .where(account.c.id >= FIRST)
             .group_by(account.c.code, account.c.year)
             .order_by(account.c.code, account.c.year)
@@ -437,12 +455,12 @@ class Centre:
             return [(code, year, int(points)) for code, year, points in connection.execute(query)]
 
     def missing(self, name: str) -> list[int]:
-        """The numbers that an installation has used and that have not come: below the highest that has."""
-        there = self.taken(name)
-        return [number for number in range(1, max(there, default=0)) if number not in there]
+        """Return the record numbers of an installation that have not arrived, below the highest that has."""
+        posted = self.taken(name)
+        return [number for number in range(1, max(posted, default=0)) if number not in posted]
 
     def refused(self) -> list[dict[str, Any]]:
-        """What was refused, oldest first, and why."""
+        """Return the refused records with the reasons, oldest first."""
         table = self._refused
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.at, table.c.digest)).all()
@@ -457,8 +475,8 @@ class Centre:
 
 
 def _refusal(till: str, wire: Mapping[str, Any], result: RecordResult, now: datetime) -> dict[str, Any]:
-    given = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
-    body, signature = (text[:20_000].encode(errors="replace") for text in given)
+    fields = (str(wire.get(name, "") if isinstance(wire, Mapping) else wire) for name in ("body", "signature"))
+    body, signature = (text[:20_000].encode(errors="replace") for text in fields)
     digest = hashlib.sha256(b"\0".join((till.encode(), result.reason.encode(), body, signature))).hexdigest()
     return {"digest": digest, "till": till, "reason": result.reason, "words": result.words, "body": body,
             "signature": signature, "at": epoch(now)}  # fmt: skip

@@ -1,10 +1,10 @@
-"""The centre over HTTPS: tills bring their records in batches, and show their certificate in the handshake.
+"""The centre over HTTPS: tills send their records in batches and authenticate with their certificate (mutual TLS).
 
     POST /v1/records    {"records": [{"body", "signature"}, ...]}  ->  {"results": [{"answer", "reason", "words"}, ...]}
-    GET  /v1/status     what the centre has of the till that asks
+    GET  /v1/status     the state of the requesting till, and the numbers of its missing records
 
-Nothing is taken from a connection without a certificate of the centre's own authority; which till it is of decides
-whose records may come over it.
+The server requires a client certificate issued by the centre's own authority. A connection may only carry records of
+the till that its certificate names.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from kazashi.web.mutual_tls import Credentials, client, peer_of
 from kazashi.world.storage import StoreFailed
 
 LARGEST = 16 << 20
-"""Bytes of a batch."""
+"""The maximum size of a batch, in bytes."""
 
 _AT_WORK = 3
-"""Batches that one process takes in at once: while one waits for the disk, others have their signatures looked at. More
-would only wait for the interpreter, and for each other."""
+"""The number of batches that one process handles at the same time: while one waits for the disk, the signatures of the
+others are checked. More would only wait for the interpreter and for each other."""
 
 
 class MalformedBatch(Exception):
-    """A request's body is not a batch of records."""
+    """The body of a request is not a batch of records."""
 
 
 GUARD = Guard(
     LARGEST,
-    {MalformedBatch: Problem(400, message="this is no batch: {}"), StoreFailed: Problem(503)},
+    {MalformedBatch: Problem(400, message="this is not a batch: {}"), StoreFailed: Problem(503)},
     lambda error, code, message: {"error": message},
 )
 
 
 def application(centre: Centre) -> Starlette:
-    """The centre as an ASGI application; it must be served as `serving` says, so that it knows what till a connection
-    is of."""
+    """Return the centre as an ASGI application. Serve it with the settings from `serving`, so that it knows which till
+    a connection belongs to."""
     at_work = CapacityLimiter(_AT_WORK)
 
     async def records(request: Request) -> Response:
@@ -73,52 +73,52 @@ def application(centre: Centre) -> Starlette:
 
 
 def _batch(body: bytes) -> list[Any]:
-    """The records of a batch, unverified. Raises MalformedBatch."""
+    """Return the unverified records of a batch. Raises MalformedBatch."""
     try:
         batch = json.loads(body)["records"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedBatch(error) from error
     if not isinstance(batch, list) or len(batch) > MOST_RECORDS:
-        raise MalformedBatch(f"a batch is a list of at most {MOST_RECORDS} records")
+        raise MalformedBatch(f"a batch must be a list of at most {MOST_RECORDS} records")
     return batch
 
 
 def serving(centre: Centre, directory: Path, host: str, port: int) -> dict[str, Any]:
-    """How uvicorn serves a centre's application: with TLS that asks for a till's certificate."""
+    """Return uvicorn's settings for a centre's application: TLS that requires a till's certificate."""
     return mutual_tls.serving(centre.server_credentials(host), directory, host, port)
 
 
 def server(centre: Centre, directory: Path, host: str, port: int) -> uvicorn.Server:
-    """A server of the centre in this process."""
+    """Return a server for the centre in this process."""
     return uvicorn.Server(uvicorn.Config(application(centre), **serving(centre, directory, host, port)))
 
 
 class HttpsTransport:
-    """A till's way to the centre: one connection, kept, on which it shows its certificate."""
+    """A till's transport to the centre: one persistent connection, authenticated with the till's certificate."""
 
     def __init__(self, address: str, authority: bytes, certificate: bytes, key: bytes) -> None:
-        """`address` is https://HOST:PORT; the rest is PEM. Raises CentreUnreachable where that is none."""
+        """`address` is https://HOST:PORT; the other arguments are PEM. Raises CentreUnreachable if one is invalid."""
         try:
             self._client = client(Credentials(certificate, key, authority), address)
         except (OSError, ValueError, httpx.InvalidURL) as error:
             raise CentreUnreachable(
-                f"the till's certificate, or the centre's address, cannot be used: {error}"
+                f"the till's certificate or the centre's address {address} cannot be used: {error}"
             ) from error
 
     @classmethod
     def of(cls, till: Till, address: str) -> HttpsTransport:
-        """The way of a till that is enrolled. Raises SaleRejected and CentreUnreachable."""
+        """The transport of an enrolled till. Raises SaleRejected and CentreUnreachable."""
         return cls(address, till.enrolment.authority, *till.credentials())
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
-        """Bring records to the centre. Raises CentreUnreachable."""
+        """Send records to the centre and return its results. Raises CentreUnreachable."""
         try:
-            answer = self._client.post("/v1/records", json={"records": list(records)})
-            answer.raise_for_status()
-            return answer.json()["results"]
+            response = self._client.post("/v1/records", json={"records": list(records)})
+            response.raise_for_status()
+            return response.json()["results"]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-            raise CentreUnreachable(f"the centre does not take the records: {error}") from error
+            raise CentreUnreachable(f"the records could not be sent to the centre: {error}") from error
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._client.close()

@@ -1,4 +1,4 @@
-"""What the centre hands to a till that it enrols: all that an installation needs besides its own key."""
+"""A till's enrolment: everything from the centre that an installation needs besides its own key."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from kazashi.refund_points.codes import POLICIES, AuthenticationSerial, CodeByCe
 
 
 class EnrolmentDamaged(Exception):
-    """What is said to be an enrolment is none; the message says why."""
+    """An enrolment cannot be read or used; the message says why."""
 
 
 class Detail(Enum):
-    """What a till tells the centre of a purchase, and the centre keeps."""
+    """How much of a purchase a till sends to the centre, and the centre keeps."""
 
     AMOUNT = "amount"
-    """The eligible sum alone."""
+    """Only the eligible sum."""
     LINES = "lines"
     """Every eligible line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """`name` is SHOP/TILL/INSTALLATION, `certificate` stands under `authority` (both PEM) and goes with the till's key;
-    `policy` says which code the till reads, and `material` is what it needs for that: the shop's secret, the centre's
-    public key, or nothing; `detail` what it tells of a purchase."""
+    """A till's enrolment at the centre.
+
+    `name` is SHOP/TILL/INSTALLATION. `certificate` is for the till's key and was issued by `authority` (both PEM).
+    `policy` names the code that the till reads, and `material` is what it needs for that: the shop's secret, the
+    centre's public key, or nothing. `detail` says what the till sends about a purchase.
+    """
 
     name: str
     certificate: bytes
@@ -41,7 +44,7 @@ class Enrolment:
     material: bytes = b""
 
     def to_json(self) -> str:
-        """As a till's disk keeps it, and as it may travel there."""
+        """Return the enrolment as JSON text, the form in which a till stores and receives it."""
         return json.dumps({
             "name": self.name, "certificate": self.certificate.decode("ascii"), "policy": self.policy,
             "authority": self.authority.decode("ascii"), "detail": self.detail.value, "material": self.material.hex(),
@@ -49,27 +52,30 @@ class Enrolment:
 
     @classmethod
     def from_json(cls, unverified: str) -> Enrolment:
-        """The inverse of `to_json`. Raises EnrolmentDamaged."""
+        """Parse the text that `to_json` returns. Raises EnrolmentDamaged."""
         try:
-            found = json.loads(unverified)
-            policy = str(found["policy"])
+            data = json.loads(unverified)
+            policy = str(data["policy"])
             if policy not in POLICIES:
-                raise ValueError(f"no policy is called {policy}")
-            return cls(str(found["name"]), found["certificate"].encode("ascii"), found["authority"].encode("ascii"),
-                       policy, Detail(found["detail"]), bytes.fromhex(found["material"]))  # fmt: skip
+                raise ValueError(f"there is no policy {policy}")
+            return cls(str(data["name"]), data["certificate"].encode("ascii"), data["authority"].encode("ascii"),
+                       policy, Detail(data["detail"]), bytes.fromhex(data["material"]))  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise EnrolmentDamaged(f"this is no enrolment: {error}") from error
+            raise EnrolmentDamaged(f"this is not an enrolment: {error}") from error
 
     def is_for(self, key: ec.EllipticCurvePublicKey) -> bool:
-        """Whether the certificate is one for this key. Raises EnrolmentDamaged where it is none at all."""
+        """Return whether the certificate is for this key. Raises EnrolmentDamaged if it is not a certificate."""
         try:
             return x509.load_pem_x509_certificate(self.certificate).public_key() == key
         except ValueError as error:
-            raise EnrolmentDamaged(f"this is no till's certificate: {error}") from error
+            raise EnrolmentDamaged(f"this is not a till's certificate: {error}") from error
 
     def reading_policy(self, find_mykey: Callable[[int], str | None] | None = None) -> CodePolicy:
-        """The policy as the till has it, with nothing that the centre keeps to itself. `find_mykey` asks the MyKey
-        platform; EnrolmentDamaged where that is needed and missing."""
+        """Return the till's side of the policy, without the centre's private keys.
+
+        `find_mykey` looks up a MyKey ID at the MyKey platform. Raises EnrolmentDamaged if the policy needs it and it is
+        missing.
+        """
         match self.policy:
             case KeyedByShop.name:
                 return KeyedByShop({self.name.partition("/")[0]: self.material}.__getitem__)
@@ -79,4 +85,4 @@ class Enrolment:
                 return MyKeyId(find_mykey)
             case AuthenticationSerial.name:
                 return AuthenticationSerial()
-        raise EnrolmentDamaged(f"this till cannot read {self.policy}: it has no way to ask for it")
+        raise EnrolmentDamaged(f"the policy {self.policy} needs a MyKey platform, and the till has none")

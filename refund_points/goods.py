@@ -1,9 +1,10 @@
-"""What is bought, and how many points that is worth.
+"""Goods, and the points they earn.
 
-The plan of 2015-09-10: food and drink but no alcohol, eating out included; the buyer pays ten per cent tax in full,
-and gets 2/110 of the tax-included price as points. The plan does not say how to round. Here the points of a receipt
-are those of its eligible lines together, rounded down to whole points, once. What is returned takes away what the
-receipt would have had less without it, so that buying and returning in any order comes out at nothing.
+Under the plan of 2015-09-10, food and drink (including eating out) earn points, and alcohol does not. The buyer pays
+the full tax of ten per cent and gets 2/110 of the tax-included price as points. The plan does not say how to round.
+Here the points of a receipt are computed from the sum of its eligible lines, and rounded down once. A return takes away
+the difference between the receipt's points with and without the returned lines, so that buying and returning everything
+comes to zero in any order.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from enum import Enum
 from pathlib import Path
 
 MOST_YEN = 10_000_000
-"""More than this on one receipt is a mistake, or something that no shop of eligible goods sells."""
+"""The maximum sum of a receipt, in yen. More is a mistake, or something that no shop of eligible goods sells."""
 
 MOST_LINES = 1_000
+"""The maximum number of lines on a receipt."""
 
 
 class BasketRejected(Exception):
-    """What is in the basket makes no sense; the message says why."""
+    """A basket, a line or a shelf file is invalid; the message says why."""
 
 
 class Category(Enum):
-    """What goods are, for the purpose of points."""
+    """The category of an item, which decides whether it earns points."""
 
     FOOD = "food"
     DRINK = "drink"
@@ -35,13 +37,13 @@ class Category(Enum):
 
     @property
     def eligible(self) -> bool:
-        """Whether points are given for it."""
+        """Whether goods of this category earn points."""
         return self in (Category.FOOD, Category.DRINK, Category.EATING_OUT)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Goods on a shelf. `price` is in yen, tax included."""
+    """An item on a shelf. `price` is in yen, tax included."""
 
     code: str
     name: str
@@ -50,58 +52,59 @@ class Item:
 
     def __post_init__(self) -> None:
         if not isinstance(self.price, int) or isinstance(self.price, bool) or not 0 < self.price <= MOST_YEN:
-            raise BasketRejected(f"{self.name}: a price is 1 to {MOST_YEN} yen, not {self.price!r}")
+            raise BasketRejected(f"{self.name}: the price must be 1 to {MOST_YEN} yen, not {self.price!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptLine:
-    """A line of a receipt: goods, and how many of them."""
+    """A line of a receipt: an item and its quantity."""
 
     item: Item
     quantity: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.quantity, int) or isinstance(self.quantity, bool) or not 0 < self.quantity <= MOST_YEN:
-            raise BasketRejected(f"{self.item.name}: a quantity is 1 or more, not {self.quantity!r}")
+            raise BasketRejected(f"{self.item.name}: the quantity must be 1 or more, not {self.quantity!r}")
 
     @property
     def yen(self) -> int:
-        """What the line costs, tax included."""
+        """The price of the line in yen, tax included."""
         return self.item.price * self.quantity
 
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """What is bought at once. Raises BasketRejected for one that is empty or sums up to too much."""
+    """The lines of one purchase. Raises BasketRejected if there are none, or too many, or the sum is too high."""
 
     lines: tuple[ReceiptLine, ...]
 
     def __post_init__(self) -> None:
         if not 0 < len(self.lines) <= MOST_LINES:
-            raise BasketRejected(f"a receipt has 1 to {MOST_LINES} lines, not {len(self.lines)}")
+            raise BasketRejected(f"a receipt must have 1 to {MOST_LINES} lines, not {len(self.lines)}")
         if self.total > MOST_YEN:
-            raise BasketRejected(f"a receipt sums up to {MOST_YEN} yen at most, not {self.total}")
+            raise BasketRejected(f"the total of a receipt must be at most {MOST_YEN} yen, not {self.total}")
 
     @property
     def total(self) -> int:
-        """What all of it costs, tax included."""
+        """The price of all lines in yen, tax included."""
         return sum(line.yen for line in self.lines)
 
     @property
     def eligible(self) -> int:
-        """What the lines that earn points cost, tax included."""
+        """The price of the lines that earn points, in yen, tax included."""
         return sum(line.yen for line in self.lines if line.item.category.eligible)
 
     @property
     def points(self) -> int:
-        """The points of the receipt."""
+        """The points of the purchase."""
         return points_of(self.eligible)
 
 
 def points_of(eligible: int) -> int:
-    """The points of so many eligible yen, tax included: 1,100 yen give 20. Raises ValueError for a negative sum."""
+    """Return the points for an eligible sum in yen, tax included: 1,100 yen give 20 points. Raises ValueError if the
+    sum is negative."""
     if eligible < 0:
-        raise ValueError(f"nobody buys for {eligible} yen")
+        raise ValueError(f"the eligible sum must not be negative: {eligible} yen")
     return eligible * 2 // 110
 
 
@@ -120,7 +123,7 @@ CATALOGUE = {
         Item("paper", "新聞", 150, Category.OTHER),
     )
 }
-"""A small shop's shelf, by code."""
+"""The shelf of a small shop: items by code."""
 
 
 _LONGEST = 60
@@ -128,43 +131,43 @@ _COLUMNS = ["code", "name", "price", "category"]
 
 
 def read_shelf(path: Path) -> Mapping[str, Item]:
-    """A shop's own shelf: a CSV file with the columns code, name, price (yen, tax included) and category. Raises
-    BasketRejected with the line that is wrong."""
-    found: dict[str, Item] = {}
+    """Read a shop's own shelf from a CSV file with the columns code, name, price (yen, tax included) and category.
+    Raises BasketRejected, naming the wrong line."""
+    shelf: dict[str, Item] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if rows.fieldnames is None or list(rows.fieldnames) != _COLUMNS:
-                raise BasketRejected(f"{path}: the first line is {','.join(_COLUMNS)}")
+                raise BasketRejected(f"{path}: the first line must be {','.join(_COLUMNS)}")
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
                 if None in row or None in row.values():
-                    raise BasketRejected(f"{where}: a code, a name, a price and a category")
+                    raise BasketRejected(f"{where}: a line must have a code, a name, a price and a category")
                 code, name = row["code"].strip(), row["name"].strip()
                 if not (0 < len(code) <= _LONGEST and code.isprintable() and not {" ", "*"} & set(code)):
-                    raise BasketRejected(f"{where}: a code has 1 to {_LONGEST} letters, no blanks and no *")
+                    raise BasketRejected(f"{where}: a code must have 1 to {_LONGEST} characters, no spaces and no *")
                 if not (0 < len(name) <= _LONGEST and name.isprintable()):
-                    raise BasketRejected(f"{where}: a name has 1 to {_LONGEST} letters")
+                    raise BasketRejected(f"{where}: a name must have 1 to {_LONGEST} characters")
                 try:
                     item = Item(code, name, int(row["price"]), Category(row["category"]))
                 except (ValueError, BasketRejected) as error:
                     raise BasketRejected(f"{where}: {error}") from error
-                if item.code in found:
-                    raise BasketRejected(f"{where}: {item.code} is there twice")
-                found[item.code] = item
+                if item.code in shelf:
+                    raise BasketRejected(f"{where}: the code {item.code} appears twice")
+                shelf[item.code] = item
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BasketRejected(f"{path} cannot be read: {error}") from error
-    return found
+    return shelf
 
 
 def line_of(text: str, shelf: Mapping[str, Item]) -> ReceiptLine:
-    """A line as it is typed or scanned: CODE, or QUANTITY*CODE. Raises BasketRejected."""
+    """Parse a typed or scanned line: CODE or QUANTITY*CODE. Raises BasketRejected."""
     quantity, _, code = text.strip().rpartition("*")
     try:
         item = shelf[code.strip()]
     except KeyError:
-        raise BasketRejected(f"nothing on the shelf has the code {code.strip()!r}") from None
+        raise BasketRejected(f"no item on the shelf has the code {code.strip()!r}") from None
     try:
         return ReceiptLine(item, int(quantity) if quantity else 1)
     except ValueError:
-        raise BasketRejected(f"{quantity!r} is no quantity; say 3*{code}") from None
+        raise BasketRejected(f"{quantity!r} is not a quantity; write 3*{code}") from None

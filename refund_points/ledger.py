@@ -1,9 +1,9 @@
-"""The centre's ledger: points move from account to account, so that what is given to one was taken from another.
+"""The centre's double-entry ledger: every posting moves points from one account to another.
 
-A posting is a row with both accounts. Points that are granted come from the account GRANTED and go to somebody's
-account of a year; a refund takes them from there to PAYABLE, and from PAYABLE to PAID once the bank has paid. The
-sum over all accounts is nothing at any time. A record's posting bears the till's name and number, which are unique:
-that is what makes a record count once.
+A posting is a row with both accounts. Granted points move from the account GRANTED to a person's account for a year. A
+refund moves them from there to PAYABLE, and from PAYABLE to PAID once the bank has paid. The sum over all accounts is
+always zero. The posting of a record has the till's installation and the record's number; their pair is unique, so a
+record counts once.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import sqlalchemy as sa
 from kazashi.world.storage import Position
 
 GRANTED, PAYABLE, PAID = 1, 2, 3
-"""The accounts of the centre's own. GRANTED goes below nothing: what it lacks is what people have been given."""
+"""The centre's own accounts. The balance of GRANTED is negative: it is minus the points that people were granted."""
 
 _OWN = {GRANTED: "granted", PAYABLE: "payable", PAID: "paid"}
 FIRST = 100
-"""People's accounts are counted from here on."""
+"""The first number of a personal account."""
 
 _CHUNK = 400
-"""How many accounts are asked for at once; databases bound the number of values in a statement."""
+"""The number of accounts in one query, because databases limit the number of values in a statement."""
 
 
 class Ledger:
-    """The tables and the questions that are asked of them; `metadata` is the centre's."""
+    """The ledger's tables and the queries on them."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
+        """Add the tables to `metadata`, the centre's."""
         self.account = sa.Table(
             "account", metadata,
             sa.Column("id", Position, primary_key=True),
@@ -46,7 +47,7 @@ class Ledger:
             sa.Column("points", sa.Integer, nullable=False),
             sa.Column("at", sa.BigInteger, nullable=False),
             sa.Column("application", sa.BigInteger),
-            # What follows is there for a till's record.
+            # The columns below are only set for a till's record.
             sa.Column("till", sa.Integer),
             sa.Column("number", sa.BigInteger),
             sa.Column("digest", sa.Text),
@@ -57,7 +58,7 @@ class Ledger:
             sa.Column("doubtful", sa.Boolean),
             sa.Column("lines", sa.Text),
         )  # fmt: skip
-        # Indexes hold what is looked up and nothing else: GRANTED has a row for every record.
+        # The indexes are partial, with only the rows that are looked up: GRANTED has a row for every record.
         recorded = posting.c.till.is_not(None)
         sa.Index("posting_of_till", posting.c.till, posting.c.number, unique=True, postgresql_where=recorded,
                  sqlite_where=recorded)  # fmt: skip
@@ -68,7 +69,7 @@ class Ledger:
         sa.Index("posting_application", posting.c.application, postgresql_where=applied, sqlite_where=applied)
 
     def begin(self, connection: sa.Connection) -> None:
-        """Open the centre's own accounts. Once: the numbers that people's accounts get go on from there."""
+        """Open the centre's own accounts, once. Personal accounts are numbered after them."""
         rows = [{"id": number, "year": 0, "code": name} for number, name in [*_OWN.items(), (FIRST - 1, "")]]
         sql = "INSERT INTO account (id, year, code) VALUES (:id, :year, :code) ON CONFLICT DO NOTHING"
         connection.execute(sa.text(sql), rows)
@@ -78,34 +79,34 @@ class Ledger:
             connection.execute(sa.text(sql), {"first": FIRST})
 
     def accounts(self, connection: sa.Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The numbers of the accounts of these codes and years; those that are not there yet are opened."""
-        # In one order, so that two that open the same ones do not wait for each other for ever.
+        """Return the account numbers for these codes and years; accounts that do not exist yet are opened."""
+        # Sorted, so that two transactions that open the same accounts cannot deadlock.
         keys = sorted(set(wanted))
-        found = self.known(connection, keys)
-        fresh: list[dict[str, Any]] = [{"code": code, "year": year} for code, year in keys if (code, year) not in found]
-        if fresh:
-            self._insert(connection, self.account, fresh, "(code, year)")
-            found |= self.known(connection, [(row["code"], row["year"]) for row in fresh])
-        return found
+        numbers = self.known(connection, keys)
+        new: list[dict[str, Any]] = [{"code": code, "year": year} for code, year in keys if (code, year) not in numbers]
+        if new:
+            self._insert(connection, self.account, new, "(code, year)")
+            numbers |= self.known(connection, [(row["code"], row["year"]) for row in new])
+        return numbers
 
     def known(self, connection: sa.Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The numbers of those of these accounts that are there."""
-        table, found = self.account.c, {}
+        """Return the account numbers for these codes and years; accounts that do not exist are left out."""
+        table, numbers = self.account.c, {}
         for begin in range(0, len(keys), _CHUNK):
             part = keys[begin : begin + _CHUNK]
             query = sa.select(table.code, table.year, table.id).where(table.code.in_({code for code, _ in part}))
             wanted = set(part)
-            found.update(
+            numbers.update(
                 {(code, year): number for code, year, number in connection.execute(query) if (code, year) in wanted}
             )
-        return found
+        return numbers
 
     def record(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
-        """Post what tills have recorded; answers till and number of those that were not there yet."""
+        """Post the tills' records. Returns the till and number of each record that was not posted before."""
         if not rows:
             return set()
-        given = self._insert(connection, self.posting, rows, "(till, number) WHERE till IS NOT NULL", "till, number")
-        return {(till, number) for till, number in given}
+        new = self._insert(connection, self.posting, rows, "(till, number) WHERE till IS NOT NULL", "till, number")
+        return {(till, number) for till, number in new}
 
     def _insert(
         self,
@@ -115,7 +116,7 @@ class Ledger:
         key: str,
         returning: str = "",
     ) -> Any:
-        """Insert rows, all in one statement however many they are, except those whose `key` is there already."""
+        """Insert all rows in one statement, except those whose `key` exists already."""
         columns = list(rows[0])
         names = ", ".join(f'"{name}"' for name in columns)
         if connection.dialect.name == "postgresql":
@@ -123,15 +124,15 @@ class Ledger:
             source = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS given({kinds})"
         else:
             picked = ", ".join(f"json_extract(value, '$.{name}')" for name in columns)
-            # "WHERE true" tells SQLite that ON belongs to the conflict and not to a join.
+            # "WHERE true" tells SQLite that ON begins the conflict clause and not a join condition.
             source = f"SELECT {picked} FROM json_each(:rows) WHERE true"
         sql = f"INSERT INTO {table.name} ({names}) {source} ON CONFLICT {key} DO NOTHING"
         statement = sa.text(f"{sql} RETURNING {returning}" if returning else sql)
         return connection.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False)})
 
     def digests(self, connection: sa.Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
-        """The digests of records that are there, by till and number."""
-        table, found = self.posting.c, {}
+        """Return the digests of those records that are posted, by till and number."""
+        table, digests = self.posting.c, {}
         by_till: dict[int, list[int]] = {}
         for till, number in keys:
             by_till.setdefault(till, []).append(number)
@@ -139,31 +140,32 @@ class Ledger:
             for begin in range(0, len(numbers), _CHUNK):
                 part = numbers[begin : begin + _CHUNK]
                 query = sa.select(table.number, table.digest).where(table.till == till, table.number.in_(part))
-                found.update({(till, number): digest for number, digest in connection.execute(query)})
-        return found
+                digests.update({(till, number): digest for number, digest in connection.execute(query)})
+        return digests
 
     def move(
         self, connection: sa.Connection, debit: int, credit: int, points: int, at: int, application: int | None = None
     ) -> None:  # fmt: skip
-        """Post a movement of the centre's own. Raises ValueError for one of nothing or less."""
+        """Post a movement that the centre makes itself. Raises ValueError if `points` is zero or negative."""
         if points <= 0:
-            raise ValueError(f"{points} points are no movement")
+            raise ValueError(f"a movement must be of 1 point or more, not {points}")
         row = {"debit": debit, "credit": credit, "points": points, "at": at, "application": application}
         connection.execute(sa.insert(self.posting), row)
 
     def balances(self, connection: sa.Connection, accounts: Sequence[int]) -> dict[int, int]:
-        """What lies in these accounts. Not for the centre's own, which have no index: `total` is."""
-        found = dict.fromkeys(accounts, 0)
+        """Return the balances of personal accounts. The centre's own accounts have no index: use `totals` for them."""
+        balances = dict.fromkeys(accounts, 0)
         for column, sign in ((self.posting.c.credit, 1), (self.posting.c.debit, -1)):
             for begin in range(0, len(accounts), _CHUNK):
                 part = accounts[begin : begin + _CHUNK]
                 query = sa.select(column, sa.func.sum(self.posting.c.points)).where(column.in_(part)).group_by(column)
                 for account, points in connection.execute(query):
-                    found[account] += sign * int(points)
-        return found
+                    balances[account] += sign * int(points)
+        return balances
 
     def totals(self, connection: sa.Connection) -> dict[str, int]:
-        """What lies in each of the centre's own accounts, and in all of people's together: their sum is nothing."""
+        """Return the balance of each of the centre's own accounts, and of all personal accounts together ("people").
+        They sum to zero."""
         totals = dict.fromkeys([*_OWN.values(), "people"], 0)
         for column, sign in ((self.posting.c.credit, 1), (self.posting.c.debit, -1)):
             own = sa.case((column < FIRST, column), else_=0)

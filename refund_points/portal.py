@@ -1,8 +1,9 @@
-"""The refund portal: log in with the card, see the points of each year, and have them refunded to one's own account.
+"""The refund portal: people log in with the card, see their points of each year, and apply for a refund to their own
+bank account.
 
-Who registers signs with the signature certificate, which says what he is called; from then on the authentication
-certificate is enough. The person is whom the platform operator knows by all the certificates that follow each other,
-so that a renewed card finds its points again.
+Registration needs the signature certificate, which contains the person's name. After that, the authentication
+certificate is enough. The platform operator identifies a person across successive certificates, so the points stay
+with a renewed card.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.refund_points.refunds import CAP, ApplicationState, RefundRejected, Refunds
+from kazashi.refund_points.refunds import CAP, ApplicationState, RefundReason, RefundRejected, Refunds
 from kazashi.refund_points.zengin import Account, PaymentRejected
 from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
 from kazashi.relying_party.platform.platform import Platform, User
@@ -26,7 +27,7 @@ from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 
 ACTOR = "refund_portal"
-"""The name of this actor's store."""
+"""The name of the portal's store."""
 
 TENANT = "refund-portal"
 _REGISTER, _LOGIN = "register", "login"
@@ -42,7 +43,7 @@ _STATES = {
 
 
 class RefundPortal(CardSite):
-    """The portal's pages. `origin` is its own; `agent` where users' browsers find the local agent."""
+    """The portal's pages. `origin` is the portal's own, and `agent` the local agent's, as seen by a user's browser."""
 
     tenant = TENANT
     title = ("還付ポイント", "Refund points")
@@ -50,7 +51,7 @@ class RefundPortal(CardSite):
         Entrance(_LOGIN, ("カードでログインします（数字4桁）。", "Log in with your card (4 digits)."),
                  "ログイン Log in"),
         Entrance(_REGISTER, ("はじめての方、カードを作り直した方（パスワード）。",
-                             "New here, or with a new card after a loss? (the password)"), "登録 Register", _TEXT),
+                             "First visit, or a replacement card? (password)"), "登録 Register", _TEXT),
     )  # fmt: skip
 
     def __init__(
@@ -65,15 +66,16 @@ class RefundPortal(CardSite):
         super().__init__(world, store, sessions, Platform(world, linkage), verifier, origin, agent)
 
     def routes(self) -> list[Route]:
-        """The application for a refund."""
+        """The portal's own route: the application for a refund."""
         return [Route("/apply", self.form(self._apply), methods=["POST"])]
 
     def home(self, person: str) -> Response:
-        """The points of somebody who is logged in."""
+        """Return the page with the points of a person who is logged in."""
         return self._points(person, {})
 
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
-        """Somebody who has registered, or does so now; what was accumulated under their codes is theirs."""
+        """Register the user or log them in, and assign them the points accumulated under their codes. Returns their
+        identifier, or None if they have not registered."""
         assert verdict.certificate is not None
         serials = self._serials(verdict.certificate.kind, verdict.certificate.serial)
         if purpose == _REGISTER and verdict.certificate.attributes is not None:
@@ -85,24 +87,24 @@ class RefundPortal(CardSite):
         return user.identifier
 
     def _serials(self, kind: CertificateType, serial: int) -> list[int]:
-        """All authentication certificates that have followed each other up to the one on the card."""
-        found: int | None = (
+        """Return the serial numbers of the card's authentication certificate and of those it succeeds."""
+        authentication: int | None = (
             serial if kind is CertificateType.AUTHENTICATION else self._linkage.counterpart(kind, serial)
         )
-        return [] if found is None else self._linkage.renewal(CertificateType.AUTHENTICATION, found)
+        return [] if authentication is None else self._linkage.renewal(CertificateType.AUTHENTICATION, authentication)
 
     def _apply(self, person: str, given: Mapping[str, str]) -> Response:
         try:
             account = Account(*(given.get(name, "") for name in ("bank", "branch", "kind", "number", "holder")))
             if not (year := given.get("year", "")).isdecimal() or len(year) > 4:
-                raise RefundRejected("say of which year")
+                raise RefundRejected(RefundReason.NO_YEAR, "choose the year of the refund")
             self._refunds.apply(person, int(year), account, given.get("name", ""))
         except (RefundRejected, PaymentRejected) as refused:
             return self._points(person, given, ("受け付けられません。", str(refused)), status=400)
-        return RedirectResponse("/", 303)  # so that loading the page again does not apply again
+        return RedirectResponse("/", 303)  # so that reloading the page does not apply again
 
     def _points(self, person: str, given: Mapping[str, str], *trouble: Bilingual, status: int = 200) -> Response:
-        """The page, with what was typed into its form before."""
+        """Return the points page; `given` fills its form with the values of the last request."""
         return _PAGES.page(
             "points.html", status=status, trouble=trouble, given=given, name=self._refunds.name(person) or "",
             years=self._refunds.years(person), applications=self._refunds.applications(person), cap=CAP, states=_STATES,

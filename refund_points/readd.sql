@@ -1,4 +1,4 @@
--- A third party's view: the ledger added up anew from nothing but the tills' own files.
+-- A third party's audit: the sums of the ledger, recomputed from nothing but the tills' own files.
 --
 -- Run it once for every till's file, on a file of your own that collects the sums:
 --
@@ -7,11 +7,11 @@
 --     done
 --     sqlite3 -box sums.sqlite "SELECT * FROM sums"
 --
--- It knows nothing of the centre. What it comes to is to be compared with `kazashi points ledger`, code by code, once
--- everything was sent and before the first refund; later, the totals can be compared with what the ledger calls granted.
--- Under code-by-centre the codes are the centre's alone, and only totals can be compared. A record whose till's clock
--- was years off, or that came after its year was closed, counts for another year at the centre than here.
--- Running it again for a file changes nothing: a record is known by its till and its number.
+-- It uses no data of the centre. Compare its result with `kazashi points ledger`, code by code, after everything was
+-- sent and before the first refund. After that, compare the totals with what the ledger calls granted.
+-- Under code-by-centre only the centre knows the codes, so only totals can be compared. A record whose till's clock
+-- was years off, or that arrived after its year was closed, counts for a different year at the centre than here.
+-- Running it again for a file changes nothing: a record is identified by its till and its number.
 
 CREATE TABLE IF NOT EXISTS collected (
     till TEXT, number INTEGER, code TEXT, at INTEGER, points INTEGER, state TEXT, PRIMARY KEY (till, number)
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS collected (
 INSERT OR REPLACE INTO collected
 SELECT body ->> 'till',
        body ->> 'number',
-       -- Under keyed-by-shop a code counts for its shop alone.
+       -- Under keyed-by-shop a code is only valid in its shop.
        CASE body ->> 'policy'
            WHEN 'keyed-by-shop' THEN substr(body ->> 'till', 1, instr(body ->> 'till', '/')) || (body ->> 'reading')
            WHEN 'code-by-centre' THEN 'sealed for the centre'
@@ -31,7 +31,7 @@ SELECT body ->> 'till',
        state
 FROM (SELECT CAST(body AS TEXT) AS body, state FROM till.record WHERE json_valid(CAST(body AS TEXT)));
 
--- The year is that of the till's clock, in Japan.
+-- The year is that of the till's clock, in Japan's time.
 CREATE VIEW IF NOT EXISTS sums AS
 SELECT code,
        CAST(strftime('%Y', at + 9 * 3600, 'unixepoch') AS INTEGER) AS year,

@@ -1,4 +1,4 @@
-"""The card over the register: what a till learns of it, without a PIN."""
+"""What a till reads from the card at the register, without a PIN."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from kazashi.relying_party.verify.verification import Verifier
 
 _WORDS = {
     Finding.REVOKED: "its certificate is revoked",
-    Finding.EXPIRED: "its certificate has ended",
-    Finding.WRONG_AUTHORITY: "it is of no authority that is trusted here",
+    Finding.EXPIRED: "its certificate has expired",
+    Finding.WRONG_AUTHORITY: "its certificate was not issued by a trusted authority",
 }
 
 
 class SeveralCards(Exception):
-    """Two cards lie at the register, and nobody knows whose the points are."""
+    """There are two cards at the register, so it is unclear which one gets the points."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardReading:
-    """A card as a till has seen it: its authentication certificate's serial number; why it gives no points, empty
-    where it does; whether the till could not learn if it is revoked."""
+    """A card as the till read it.
+
+    `serial` is the authentication certificate's serial number. `refused` says why the card gives no points, and is
+    empty if it does. `unchecked` is True if the till could not find out whether the certificate is revoked.
+    """
 
     serial: int
     refused: str = ""
@@ -32,21 +35,28 @@ class CardReading:
 
     @classmethod
     def of(cls, verdict: Verdict) -> CardReading:
-        """What a verdict on the authentication certificate says to a till. One that is indeterminate is taken, and
-        marked: a till without a network does not turn customers away."""
+        """Return the reading for a verdict on the authentication certificate.
+
+        An indeterminate verdict is accepted and marked as unchecked, because a till without a network does not turn
+        customers away.
+        """
         if verdict.certificate is None:
             return cls(0, verdict.detail or "its certificate cannot be read")
         serial = verdict.certificate.serial
         if verdict.outcome is Outcome.BAD:
             words = _WORDS.get(verdict.finding, verdict.detail) if verdict.finding else verdict.detail
-            return cls(serial, words or "its certificate is not good")
+            return cls(serial, words or "its certificate is not valid")
         return cls(serial, unchecked=verdict.outcome is Outcome.INDETERMINATE)
 
 
 def read_card(verifier: Verifier, reader: str = "") -> CardReading | None:
-    """The card at the register, in any reader whose name begins so; None where there is none. Raises SeveralCards, and
-    CardMissing where PC/SC is away or a card was taken out too early."""
-    found = certificates_at_hand(reader)
-    if len(found) > 1:
-        raise SeveralCards("there are two cards at the register; leave the one that is to get the points")
-    return CardReading.of(verifier.certificate(found[0], CertificateType.AUTHENTICATION)) if found else None
+    """Read the card at the register, in any reader whose name begins with `reader`. Returns None if there is no card.
+
+    Raises SeveralCards, and CardMissing if PC/SC is not available or the card was removed too early.
+    """
+    certificates = certificates_at_hand(reader)
+    if len(certificates) > 1:
+        raise SeveralCards("there are several cards at the register; leave only the one that gets the points")
+    if not certificates:
+        return None
+    return CardReading.of(verifier.certificate(certificates[0], CertificateType.AUTHENTICATION))

@@ -1,8 +1,8 @@
-"""Store and forward: what a till has recorded is brought to the centre until the centre has said what became of it.
+"""Store and forward: a till sends its records to the centre until the centre has replied to each.
 
-The plan published no rule for a till without a network. Ours: a sale never waits for the centre. Records are sent in
-the order of their numbers, in batches, again and again; only an answer of the centre's ends that. An answer that
-makes no sense is none.
+The plan published no rule for a till without a network. Here a sale never waits for the centre. The till sends its
+records in batches, in the order of their numbers, and retries until the centre replies. A reply that makes no sense
+does not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from kazashi.refund_points.till import RecordState, Till
 from kazashi.world.worker import Worker
 
 BATCH = 500
+"""The number of records in one batch."""
 PAUSE_SECONDS = 5.0
+"""The time between two rounds."""
 
 _STATES = {
     RecordOutcome.ACCEPTED.value: RecordState.ACKNOWLEDGED,
@@ -26,60 +28,63 @@ _STATES = {
 
 
 class CentreUnreachable(Exception):
-    """The centre did not answer, or answered what makes no sense; everything waits on."""
+    """The centre did not reply, or its reply makes no sense; all records keep waiting."""
 
 
 class Transport(Protocol):
-    """A way to the centre."""
+    """A connection to the centre."""
 
     def send(self, till: str, records: Sequence[Mapping[str, str]]) -> Any:
-        """Bring records there; answers what came back, one answer to each. None of them is a way to ask whether the
-        centre is there. Raises CentreUnreachable."""
+        """Send records and return the centre's reply, with one result per record. An empty sequence checks whether the
+        centre can be reached. Raises CentreUnreachable."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What one round came to: how many records the centre has taken, and how many it has refused."""
+    """The result of one round: the number of records that the centre has acknowledged, and that it has refused."""
 
     acknowledged: int = 0
     refused: int = 0
 
     @property
     def any(self) -> bool:
-        """Whether there was something to send."""
+        """Whether anything was sent."""
         return bool(self.acknowledged or self.refused)
 
 
 def send_waiting(till: Till, transport: Transport, batch: int = BATCH) -> SendResult:
-    """Bring everything that waits to the centre. What was settled until something fails stays settled. Raises
-    CentreUnreachable and StoreFailed."""
+    """Send all waiting records to the centre. Raises CentreUnreachable and StoreFailed; batches settled before the
+    failure stay settled."""
     acknowledged = refused = 0
     while waiting := till.waiting(batch):
-        unverified = transport.send(till.name, [found.signed.to_wire() for found in waiting])
-        answers = _answers(unverified, [found.number for found in waiting])
-        till.settle(answers)
-        taken = sum(state is RecordState.ACKNOWLEDGED for state, _ in answers.values())
-        acknowledged += taken
-        refused += len(answers) - taken
+        unverified = transport.send(till.name, [record.signed.to_wire() for record in waiting])
+        results = _results(unverified, [record.number for record in waiting])
+        till.settle(results)
+        accepted = sum(state is RecordState.ACKNOWLEDGED for state, _ in results.values())
+        acknowledged += accepted
+        refused += len(results) - accepted
     return SendResult(acknowledged, refused)
 
 
-def _answers(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[RecordState, str]]:
-    """The centre's answers, once they make sense: as many as there were records, each with an answer that is one."""
+def _results(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[RecordState, str]]:
+    """Parse the centre's reply: one result per record, each with a known outcome. Raises CentreUnreachable."""
     try:
         if len(unverified) != len(numbers):
-            raise ValueError(f"{len(unverified)} answers to {len(numbers)} records")
+            raise ValueError(f"{len(unverified)} results for {len(numbers)} records")
         return {
-            number: (_STATES[answer["answer"]], f"{answer.get('reason', '')}: {answer.get('words', '')}".strip(": "))
-            for number, answer in zip(numbers, unverified, strict=True)
+            number: (_STATES[result["answer"]], f"{result.get('reason', '')}: {result.get('words', '')}".strip(": "))
+            for number, result in zip(numbers, unverified, strict=True)
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CentreUnreachable(f"the centre answered what makes no sense: {error}") from error
+        raise CentreUnreachable(f"the centre's reply makes no sense: {error}") from error
 
 
 def background_sender(till: Till, transport: Transport, changed: Callable[[], object] = lambda: None) -> Worker:
-    """Sends a till's records beside its sales: when it is called, and again after a while where that failed. `changed`
-    is called from its thread after each round."""
+    """Return a worker that sends a till's records in the background, without delaying sales.
+
+    It sends when it is called and every PAUSE_SECONDS, so a failed attempt is retried. It calls `changed` from its own
+    thread after each round.
+    """
 
     def send() -> None:
         if not send_waiting(till, transport).any:

@@ -1,7 +1,7 @@
-"""The terminal as the person at the register sees it: a full screen of text, a keyboard or scanner, and a card reader.
+"""The terminal's user interface: a full-screen text display, a keyboard or scanner, and a card reader.
 
-Goods are typed or scanned as CODE or QUANTITY*CODE. Whatever takes time (the card, the disk, the network) happens
-beside the screen, which never stands still.
+Goods are typed or scanned as CODE or QUANTITY*CODE. Everything that takes time (the card, the disk, the network) runs
+in threads, so that the screen never blocks.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from kazashi.relying_party.login.card_reader import CardMissing
 from kazashi.world.storage import StoreFailed
 
 _LOOK_SECONDS = 0.1
-"""Between two looks at the reader."""
+"""The time between two attempts to read a card."""
 
-_WORDS = {"f3": "later", "f4": "return"}
-"""Keys that begin a line with a word."""
+_COMMANDS = {"f3": "later", "f4": "return"}
+"""The keys that begin a line with a command."""
 
 
 class Tap(ModalScreen[CardReading | None]):
-    """Waits for a card. Ends with the card, or with None for a sale without one; Esc goes back to the basket, and then
-    nobody is told. `last` is the card of the sale before: one that still lies there is not the next customer's."""
+    """A dialog that waits for a card. Its result is the card, or None for a sale without a card; Esc returns to the
+    basket without a result.
+
+    `last` is the serial number of the card of the previous sale. If that card is still on the reader, it is not taken
+    for the next customer's.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "without", "Without a card"),
@@ -45,30 +49,30 @@ class Tap(ModalScreen[CardReading | None]):
     ]
 
     def __init__(
-        self, look: Callable[[], CardReading | None], words: str, last: int | None, *, card_needed: bool = False
+        self, look: Callable[[], CardReading | None], heading: str, last: int | None, *, card_needed: bool = False
     ) -> None:
         super().__init__()
         self._look = look
-        self._words = words
+        self._heading = heading
         self._last = last
         self._card_needed = card_needed
         self._ended = threading.Event()
 
     def compose(self) -> ComposeResult:
-        """A box in the middle."""
+        """Yield the dialog's box."""
         with Vertical(id="box"):
-            yield Label(self._words, markup=False)
+            yield Label(self._heading, markup=False)
             yield Label("カードをかざしてください", classes="large")
             yield Label("Hold the card over the reader", classes="large")
             yield Label("", id="trouble", markup=False)
             yield Label("Esc: back" if self._card_needed else "F2: without a card     Esc: back", classes="keys")
 
     def on_mount(self) -> None:
-        """Look at the reader beside the screen."""
+        """Poll the reader in a thread."""
         self.run_worker(self._wait, thread=True, exclusive=True)
 
     def on_unmount(self) -> None:
-        """Look no more."""
+        """Stop polling the reader."""
         self._ended.set()
 
     def action_without(self) -> None:
@@ -77,11 +81,11 @@ class Tap(ModalScreen[CardReading | None]):
             self.dismiss(None)
 
     def action_again(self) -> None:
-        """The card of the sale before is the right one."""
+        """Accept the card of the previous sale."""
         self._last = None
 
     def action_back(self) -> None:
-        """Neither."""
+        """Return to the basket without a result."""
         self._ended.set()
         self.app.pop_screen()
 
@@ -96,30 +100,33 @@ class Tap(ModalScreen[CardReading | None]):
                 if card is None or card.serial != self._last:
                     self._last = None
                 else:
-                    trouble = "the last customer's card still lies there: take it away (Space: it is the right one)"
+                    trouble = "this is still the last customer's card: remove it (Space: it is the right card)"
             if card is not None and not trouble:
                 self.app.call_from_thread(self._found, card)
                 return
-            self.app.call_from_thread(self._tell, trouble)
+            self.app.call_from_thread(self._show_trouble, trouble)
             self._ended.wait(_LOOK_SECONDS)
 
     def _found(self, card: CardReading) -> None:
         if not self._ended.is_set():
             self.dismiss(card)
 
-    def _tell(self, words: str) -> None:
+    def _show_trouble(self, trouble: str) -> None:
         if not self._ended.is_set():
-            self.query_one("#trouble", Label).update(words)
+            self.query_one("#trouble", Label).update(trouble)
 
 
-def _cells(*words: str) -> list[Text]:
-    """Words as they are; a table would look for markup in them."""
-    return [Text(word) for word in words]
+def _cells(*texts: str) -> list[Text]:
+    """Return cells with these literal texts; a table would interpret markup in plain strings."""
+    return [Text(text) for text in texts]
 
 
 class Typed(Input):
-    """The line that is typed. Enter is taken in turn with the letters before and after it, because a scanner types
-    faster than messages go round: a binding would see the line too early or too late."""
+    """The input line.
+
+    It handles Enter in sequence with the other keys, not with a binding. A scanner types faster than messages are
+    delivered, and a binding would see the line too early or too late.
+    """
 
     def __init__(self, entered: Callable[[str], None], placeholder: str) -> None:
         super().__init__(placeholder=placeholder, id="typed")
@@ -130,33 +137,33 @@ class Typed(Input):
             value = self.value
             self.clear()
             self._entered(value)
-        elif event.key in _WORDS:
-            self.begin(_WORDS[event.key])
+        elif event.key in _COMMANDS:
+            self.begin(_COMMANDS[event.key])
         else:
             await super()._on_key(event)
             return
         event.stop()
 
-    def begin(self, word: str) -> None:
-        """Begin a line that needs a receipt."""
-        self.value = f"{word} "
+    def begin(self, command: str) -> None:
+        """Begin a line with a command, to which a receipt is to be added."""
+        self.value = f"{command} "
         self.cursor_position = len(self.value)
 
 
 class SendFinished(Message):
-    """Something was sent to the centre, or could not be."""
+    """A round of sending records to the centre has ended, with or without success."""
 
 
 class Terminal(App[None]):
-    """A till's screen. `look` sees what card lies at the register, `transport` leads to the centre, and `printer` gets
-    each receipt's text once the sale is on disk."""
+    """A till's screen. `look` reads the card at the register, `transport` is the connection to the centre, and
+    `printer` is called with each receipt's text after the sale is on disk."""
 
     TITLE = "Kazashi: refund points"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "pay", "Pay"),
-        Binding("f3", f"begin('{_WORDS['f3']}')", "Card shown later"),
-        Binding("f4", f"begin('{_WORDS['f4']}')", "Return"),
+        Binding("f3", f"begin('{_COMMANDS['f3']}')", "Card shown later"),
+        Binding("f4", f"begin('{_COMMANDS['f4']}')", "Return"),
         Binding("f6", "drop", "Drop line"),
         Binding("f10", "quit", "Quit", priority=True),
     ]
@@ -188,7 +195,7 @@ class Terminal(App[None]):
         self._sender = background_sender(till, transport, lambda: self.post_message(SendFinished()))
 
     def compose(self) -> ComposeResult:
-        """Shelf, basket, and the line that is typed in."""
+        """Yield the shelf, the basket, the receipt and the input line."""
         with Horizontal(id="top"):
             yield Label(f"還付ポイント Refund points   {self._till.name}", id="till")
             yield Label("", id="line", markup=False)
@@ -202,7 +209,7 @@ class Terminal(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Fill the shelf, and begin to send what waits."""
+        """Fill the shelf, and start to send waiting records."""
         shelf = self.query_one("#shelf", DataTable)
         shelf.add_columns("code", "goods", "yen", "*")
         for item in self._shelf.values():
@@ -218,11 +225,11 @@ class Terminal(App[None]):
         self._sender.start()
 
     def on_unmount(self) -> None:
-        """What waits stays on disk."""
+        """Stop sending; waiting records stay on disk."""
         self._sender.stop(seconds=0)
 
     def _entered(self, typed: str) -> None:
-        """Goods, or a word and a receipt."""
+        """Handle an input line: goods, or a command and a receipt."""
         words = typed.split()
         if not words:
             return
@@ -233,7 +240,7 @@ class Terminal(App[None]):
                 case ["return", receipt, *places] if places and all(place.isdecimal() for place in places):
                     self._do(lambda: self._till.take_back(self._named(receipt), [int(place) for place in places]))
                 case ["later" | "return", *_]:
-                    self._say("say: later RECEIPT, or return RECEIPT LINE ...  (a receipt's number, or its whole name)")
+                    self._say("write: later RECEIPT, or return RECEIPT LINE ...  (a receipt's number or full name)")
                 case _:
                     self._lines.append(line_of("".join(words), self._shelf))
                     self._show()
@@ -242,7 +249,7 @@ class Terminal(App[None]):
             self._say(str(error))
 
     def action_pay(self) -> None:
-        """The customer pays, and holds the card over the reader, or does not."""
+        """Take the payment, with or without a card."""
         try:
             basket = Basket(tuple(self._lines))
         except BasketRejected as error:
@@ -257,12 +264,12 @@ class Terminal(App[None]):
 
         self.push_screen(Tap(self._look, f"¥{basket.total:,}   {basket.points:,} points", self._last), sold)
 
-    def action_begin(self, word: str) -> None:
-        """A line that needs a receipt; a click on the foot of the screen comes here."""
-        self.query_one("#typed", Typed).begin(word)
+    def action_begin(self, command: str) -> None:
+        """Begin a line with a command. A click on the key in the footer calls this."""
+        self.query_one("#typed", Typed).begin(command)
 
     def action_drop(self) -> None:
-        """Take the last line out of the basket."""
+        """Remove the last line from the basket."""
         if self._lines:
             self._lines.pop()
         self._show()
@@ -276,8 +283,8 @@ class Terminal(App[None]):
         self.push_screen(Tap(self._look, receipt, self._last, card_needed=True), shown)
 
     def _do(self, act: Callable[[], Receipt], back: Sequence[ReceiptLine] = ()) -> None:
-        """Do what ends in a receipt, beside the screen: the disk has it before it is printed. `back` is what lies in
-        the basket again where it failed."""
+        """Run an operation that results in a receipt, in a thread. The receipt is on disk before it is printed. If the
+        operation fails, the lines in `back` return to the basket."""
         self._receipt = ""
         self._show()
 
@@ -287,33 +294,33 @@ class Terminal(App[None]):
             except (SaleRejected, StoreFailed) as error:
                 self.call_from_thread(self._failed, str(error), back)
                 return
-            text, words = receipt_text(receipt), ""
+            text, trouble = receipt_text(receipt), ""
             try:
                 self._printer(text)
             except OSError as error:
-                words = f"it is done and kept, but the printer failed: {error}"
-            self.call_from_thread(self._printed, text, words)
+                trouble = f"the receipt is saved, but the printer failed: {error}"
+            self.call_from_thread(self._printed, text, trouble)
 
         self.run_worker(work, thread=True)
 
-    def _failed(self, words: str, back: Sequence[ReceiptLine]) -> None:
+    def _failed(self, trouble: str, back: Sequence[ReceiptLine]) -> None:
         self._lines[:0] = back
         self._show()
-        self._say(words)
+        self._say(trouble)
 
-    def _printed(self, text: str, words: str) -> None:
+    def _printed(self, text: str, trouble: str) -> None:
         self._receipt = text
         self._show()
-        self._say(words)
+        self._say(trouble)
         self._show_line()
         self._sender.call()
 
     def _named(self, receipt: str) -> str:
-        """A receipt by its number, or by its whole name."""
+        """Return the full name of a receipt given by its number or its full name."""
         return f"{self._till.name}/{receipt}" if receipt.isdecimal() else receipt
 
     def _show(self) -> None:
-        """The basket; where it is empty, the last receipt in its place."""
+        """Show the basket or, if it is empty, the last receipt."""
         table, receipt = self.query_one("#basket", DataTable), self.query_one("#receipt", Static)
         receipt.display = bool(self._receipt) and not self._lines
         table.display = not receipt.display
@@ -322,20 +329,20 @@ class Terminal(App[None]):
         for line in self._lines:
             eligible = "*" if line.item.category.eligible else ""
             table.add_row(*_cells(line.item.name, str(line.quantity), f"{line.yen:,}", eligible))
-        words = ""
+        total = ""
         if self._lines:
             try:
                 basket = Basket(tuple(self._lines))
-                words = f"合計 Total ¥{basket.total:,}    還付ポイント Points {basket.points:,}"
+                total = f"合計 Total ¥{basket.total:,}    還付ポイント Points {basket.points:,}"
             except BasketRejected as error:
-                words = str(error)
-        self.query_one("#sum", Label).update(words)
+                total = str(error)
+        self.query_one("#sum", Label).update(total)
 
-    def _say(self, words: str) -> None:
-        self.query_one("#says", Label).update(words)
+    def _say(self, message: str) -> None:
+        self.query_one("#says", Label).update(message)
 
-    def on_sent(self) -> None:
-        """Say how the line to the centre is."""
+    def on_send_finished(self) -> None:
+        """Show the state of the connection to the centre."""
         self._show_line()
 
     def _show_line(self) -> None:
@@ -344,7 +351,7 @@ class Terminal(App[None]):
         except StoreFailed as error:
             self._say(str(error))
             return
-        lying = states[RecordState.REFUSED] + states[RecordState.DAMAGED]
-        waits = f"{states[RecordState.WAITING]:,} records wait" if states[RecordState.WAITING] else "nothing waits"
-        line = f"OFF LINE, {waits}" if self._sender.trouble else f"on line, {waits}"
-        self.query_one("#line", Label).update(line + (f", {lying:,} refused" if lying else ""))
+        refused = states[RecordState.REFUSED] + states[RecordState.DAMAGED]
+        waiting = f"{states[RecordState.WAITING]:,} waiting"
+        line = f"OFFLINE, {waiting}" if self._sender.trouble else f"online, {waiting}"
+        self.query_one("#line", Label).update(line + (f", {refused:,} refused" if refused else ""))

@@ -1,7 +1,8 @@
 """Payment files in the format of the Zengin system (全銀協規定フォーマット, 総合振込): records of 120 bytes.
 
-A header, a payment to each record, a trailer with count and sum, an end. Text is what the banks' systems take:
-half-width katakana in its large forms, capital letters, digits and a few marks, in Shift_JIS.
+A file has a header record, one record per payment, a trailer record with the count and the sum, and an end record. Text
+is limited to what the banks' systems accept: half-width katakana without small forms, capital letters, digits and a few
+symbols, in Shift_JIS.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from datetime import date
 import jaconv
 
 LENGTH = 120
+"""The length of a record, in bytes."""
 MOST_YEN = 9_999_999_999
+"""The maximum sum of one payment."""
 MOST_PAYMENTS = 999_999
-"""In one file."""
+"""The maximum number of payments in one file."""
 
 _ALLOWED = re.compile("[0-9A-Zｦ-ﾟ ()./¥｢｣,\\-]*")
 _SMALL = str.maketrans("ｧｨｩｪｫｬｭｮｯ", "ｱｲｳｴｵﾔﾕﾖﾂ")
@@ -25,12 +28,13 @@ _DATA, _TRAILER, _END = "2", "8", "9"
 
 
 class PaymentRejected(Exception):
-    """An account or a sum that no payment file can hold; the message says which."""
+    """A payment file cannot hold the account, name or sum; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A bank account. `kind` is 1 for an ordinary one (普通), 2 for a current one (当座); `holder` in katakana."""
+    """A bank account. `kind` is 1 for an ordinary account (普通) and 2 for a current account (当座). `holder` is in
+    katakana."""
 
     bank: str
     branch: str
@@ -39,19 +43,20 @@ class Account:
     holder: str
 
     def check(self) -> None:
-        """Look at every part. Raises PaymentRejected."""
+        """Check every field. Raises PaymentRejected."""
         for what, value, digits in (("bank", self.bank, 4), ("branch", self.branch, 3), ("number", self.number, 7)):
             if not re.fullmatch(f"[0-9]{{{digits}}}", value):
-                raise PaymentRejected(f"the {what} has {digits} digits, unlike {value!r}")
+                raise PaymentRejected(f"the {what} must have {digits} digits, not {value!r}")
         if self.kind not in ("1", "2"):
-            raise PaymentRejected("the account is an ordinary one (1) or a current one (2)")
+            raise PaymentRejected(f"the kind of account must be 1 (ordinary) or 2 (current), not {self.kind!r}")
         if not kana(self.holder).strip():
-            raise PaymentRejected("the holder's name is missing")
+            raise PaymentRejected("the account holder's name is missing")
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Yen to an account; `reference` is the payer's own number, up to ten digits, which comes back with a failure."""
+    """A payment of `yen` to an account. `reference` is the payer's own number of up to ten digits, which the bank
+    returns with a failed payment."""
 
     account: Account
     yen: int
@@ -59,20 +64,20 @@ class Payment:
 
 
 def kana(text: str) -> str:
-    """A name as the banks have it. Raises PaymentRejected for one that katakana cannot write."""
-    found = jaconv.z2h(jaconv.hira2kata(text), kana=True, digit=True, ascii=True).upper().replace("ｰ", "-")
-    found = found.translate(_SMALL)
-    if not _ALLOWED.fullmatch(found):
+    """Return a name in the banks' character set. Raises PaymentRejected if that is not possible."""
+    converted = jaconv.z2h(jaconv.hira2kata(text), kana=True, digit=True, ascii=True).upper().replace("ｰ", "-")
+    converted = converted.translate(_SMALL)
+    if not _ALLOWED.fullmatch(converted):
         raise PaymentRejected(f"{text!r} cannot be written in half-width katakana")
-    return found
+    return converted
 
 
 def payment_file(payer: str, payer_code: str, account: Account, day: date, payments: Sequence[Payment]) -> bytes:
-    """A whole file, with CR LF after each record. Raises PaymentRejected."""
+    """Return a payment file, with CR LF after each record. Raises PaymentRejected."""
     if not re.fullmatch("[0-9]{10}", payer_code):
-        raise PaymentRejected(f"a payer's code has ten digits, unlike {payer_code!r}")
+        raise PaymentRejected(f"the payer's code must have ten digits, not {payer_code!r}")
     if not 0 < len(payments) <= MOST_PAYMENTS:
-        raise PaymentRejected(f"a file holds 1 to {MOST_PAYMENTS:,} payments")
+        raise PaymentRejected(f"a file must have 1 to {MOST_PAYMENTS:,} payments, not {len(payments):,}")
     account.check()
     header = (
         f"1{_KIND}{_CODE}{payer_code}" + _text(payer, 40) + f"{day:%m%d}{account.bank}" + " " * 15 + account.branch
@@ -81,7 +86,7 @@ def payment_file(payer: str, payer_code: str, account: Account, day: date, payme
     records = [header, *map(_data, payments)]
     total = sum(payment.yen for payment in payments)
     if total > 999_999_999_999:
-        raise PaymentRejected(f"a file sums up to twelve digits, not {total}")
+        raise PaymentRejected(f"the sum of a file must have at most twelve digits, not {total}")
     records.append(f"{_TRAILER}{len(payments):06}{total:012}" + " " * 101)
     records.append(_END + " " * 119)
     encoded = [record.encode("shift_jis") for record in records]
@@ -92,7 +97,7 @@ def payment_file(payer: str, payer_code: str, account: Account, day: date, payme
 def _data(payment: Payment) -> str:
     payment.account.check()
     if not 0 < payment.yen <= MOST_YEN or not 0 <= payment.reference < 10**10:
-        raise PaymentRejected(f"{payment.yen} yen under {payment.reference} cannot be paid")
+        raise PaymentRejected(f"a payment of {payment.yen} yen with the reference {payment.reference} is out of range")
     account = payment.account
     return (
         f"{_DATA}{account.bank}" + " " * 15 + account.branch + " " * 15 + "0000" + account.kind + account.number
@@ -101,7 +106,5 @@ def _data(payment: Payment) -> str:
 
 
 def _text(text: str, length: int) -> str:
-    found = kana(text)
-    if len(found) > length:
-        found = found[:length]  # the banks cut names that are too long, and compare what is left
-    return found.ljust(length)
+    """Return a field of `length` characters. Banks truncate names that are too long and compare the rest."""
+    return kana(text)[:length].ljust(length)

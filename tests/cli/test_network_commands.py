@@ -250,7 +250,7 @@ def test_forms_of_other_sites_are_refused(everything: Everything, page: Page) ->
         form={"provider": "どこにもない村", "item": "y"},
     )  # fmt: skip
     assert answer.status == 200
-    until(lambda: "It was refused" in own_information(page), "the refusal is shown")
+    until(lambda: "The request was refused" in own_information(page), "the refusal is shown")
 
 
 def test_portal_reports_that_the_core_is_down(everything: Everything, page: Page) -> None:

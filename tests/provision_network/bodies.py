@@ -1,4 +1,4 @@
-"""A small network in one process for tests: a core, the municipalities' platform, and a national body with its own."""
+"""A small network in one process: a core, the municipalities' platform, and a national body with its own platform."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "74" and row.p
 
 @contextmanager
 def denied(denial: str) -> Iterator[None]:
-    """What is done inside is refused by the network, for that reason."""
+    """Expect NetworkRejected with this reason."""
     with pytest.raises(NetworkRejected) as refused:
         yield
     assert refused.value.denial == denial
@@ -39,7 +39,7 @@ def denied(denial: str) -> Iterator[None]:
 
 @dataclass
 class Network:
-    """What a test works on."""
+    """The network's parts, and a record of its messages."""
 
     world: World
     core: Core
@@ -47,7 +47,7 @@ class Network:
     interfaces: list[InterfaceSystem]
     trace: FlowTrace = field(default_factory=FlowTrace)
     seen: list[Message] = field(default_factory=list)
-    """All messages that were handed over."""
+    """All messages that were delivered."""
 
     @property
     def municipal(self) -> InterfaceSystem:
@@ -73,7 +73,7 @@ class Network:
     def ask(
         self, body: str = SHIBUYA, provider: str = MINATO, purpose: Purpose = PURPOSE, **more: bool
     ) -> OutgoingRequest:
-        """Ask, and let everything go its way; answers how far it has come."""
+        """Request an item, deliver all messages, and return the state of the process."""
         process = self.municipal.ask(body, self.code(body), purpose, [provider], **more)
         self.carry()
         return self.municipal.asked(process)
@@ -83,11 +83,11 @@ class Network:
 
 
 def network_of(world: World, *ordinances: OrdinanceAffair, ordinary: bool = False) -> Network:
-    """A network with four towns and the pension service, in which everybody knows of everybody."""
+    """Return a network of four municipalities and the pension service, all enrolled and announced."""
     core = Core(world, RuleBook(ROWS, ordinances, ordinary=ordinary))
     interfaces = [InterfaceSystem(world, MUNICIPAL), InterfaceSystem(world, NATIONAL)]
-    for interface, behind in zip(interfaces, (TOWNS, [PENSION]), strict=True):
-        for body in behind:
+    for interface, bodies in zip(interfaces, (TOWNS, [PENSION]), strict=True):
+        for body in bodies:
             interface.add(body)
     for interface in interfaces:
         certificate = core.enrol(interface.name, interface.begin(), f"https://localhost/{interface.name}")
@@ -97,6 +97,6 @@ def network_of(world: World, *ordinances: OrdinanceAffair, ordinary: bool = Fals
             core.connect(
                 body, kind, assessed=True, interface=interface.name, key=interface.server(body).public_key()
             )  # fmt: skip
-    found = Network(world, core, interfaces[0].platform, interfaces)
-    found.carry()
-    return found
+    network = Network(world, core, interfaces[0].platform, interfaces)
+    network.carry()
+    return network

@@ -1,4 +1,4 @@
-"""Codes: one to a person and institution, which only the core can bring together."""
+"""Codes: one per person and institution, which only the core can link."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_b7_codes_differ_by_person_and_institution_and_convert(one: int, other: 
 
 
 @given(NUMBERS, INSTITUTIONS, INSTITUTIONS)
-def test_b7_another_institution_s_code_is_refused(number: int, a: int, c: int) -> None:
+def test_b7_a_code_of_another_institution_is_refused(number: int, a: int, c: int) -> None:
     coder = Coder(SoftwareCipher(KEY))
     code = coder.institution(LinkageCode(number), a)
     if a != c:
@@ -53,23 +53,23 @@ def test_b7_another_institution_s_code_is_refused(number: int, a: int, c: int) -
 
 
 @given(st.binary(min_size=16, max_size=16), INSTITUTIONS)
-def test_a_code_that_the_core_has_not_made_is_refused(value: bytes, a: int) -> None:
+def test_a_code_not_issued_by_the_core_is_refused(value: bytes, a: int) -> None:
     with pytest.raises(ForeignCode):
         Coder(SoftwareCipher(KEY)).linkage(InstitutionCode(value), a)
 
 
-def test_b7_without_the_key_two_codes_of_a_person_have_nothing_in_common() -> None:
+def test_b7_codes_cannot_be_linked_without_the_key() -> None:
     coder = Coder(SoftwareCipher(KEY))
     pairs = [(coder.institution(LinkageCode(n), 7).value, coder.institution(LinkageCode(n), 8).value)
              for n in range(1, 2001)]  # fmt: skip
     same = sum(bin(x ^ y).count("1") for a, b in pairs for x, y in zip(a, b, strict=True)) / (2000 * 128)
-    assert 0.49 < same < 0.51, "half of the bits agree, as of codes of strangers"
-    # Whoever pairs them by rank, as a linker without a key might, is right about once in all.
+    assert 0.49 < same < 0.51, "half of the bits agree, as in codes of different people"
+    # Pairing them by rank, as an attacker without the key might, is right about once in all.
     by_rank = zip(sorted(a for a, _ in pairs), sorted(b for _, b in pairs), strict=True)
     assert sum(pair in set(pairs) for pair in by_rank) < 10
 
 
-def test_b6_a_linkage_code_does_not_leave_the_core() -> None:
+def test_b6_a_linkage_code_cannot_be_serialised_or_printed() -> None:
     code = LinkageCode(123456789)
     for attempt in (pickle.dumps, copy.copy, json.dumps):
         with pytest.raises(TypeError):
@@ -77,22 +77,22 @@ def test_b6_a_linkage_code_does_not_leave_the_core() -> None:
     assert "123456789" not in f"{code} {code!r}"
     assert not issubclass(LinkageCode, ProvisionIdentifier)
     for wrong in (0, -1, 2**56):
-        with pytest.raises(ValueError, match="a linkage code is"):
+        with pytest.raises(ValueError, match="a linkage code must be"):
             LinkageCode(wrong)
 
 
-def test_b10_the_three_kinds_of_codes_are_one_kind_of_identifier() -> None:
+def test_b10_all_codes_are_provision_identifiers() -> None:
     coder, person = Coder(SoftwareCipher(KEY)), LinkageCode(5)
-    found = [coder.institution(person, 1), coder.portal(person), coder.record(person)]
-    assert [type(code) for code in found] == [InstitutionCode, PortalCode, RecordCode]
-    assert all(isinstance(code, ProvisionIdentifier) for code in found)
-    assert len({code.value for code in found}) == 3
-    for code in found:
+    codes = [coder.institution(person, 1), coder.portal(person), coder.record(person)]
+    assert [type(code) for code in codes] == [InstitutionCode, PortalCode, RecordCode]
+    assert all(isinstance(code, ProvisionIdentifier) for code in codes)
+    assert len({code.value for code in codes}) == 3
+    for code in codes:
         assert type(code).parse(str(code)) == code
 
 
 @pytest.mark.parametrize("wrong", ["", "x" * 32, "0" * 31, "0" * 33, "A" * 32, None, 5, b"0" * 32])
-def test_what_is_no_code_is_refused(wrong: object) -> None:
+def test_an_invalid_code_is_refused(wrong: object) -> None:
     with pytest.raises(ForeignCode):
         InstitutionCode.parse(wrong)
     with pytest.raises(ForeignCode):

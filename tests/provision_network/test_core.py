@@ -1,4 +1,4 @@
-"""The core: converts, decides, records, and keeps nothing of what was said."""
+"""The core: it converts codes, decides and records requests, and stores no content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def core(world: World) -> Core:
     return core
 
 
-def test_d7_a_request_is_converted_and_brought_to_one_provider(core: Core) -> None:
+def test_d7_a_request_is_converted_for_exactly_one_provider(core: Core) -> None:
     ours = core.code_for(SHIBUYA, HANAKO)
     notified = core.request(SHIBUYA, ours, PURPOSE, [MINATO])
     assert notified.code == core.code_for(MINATO, HANAKO)
@@ -45,13 +45,13 @@ def test_d7_a_request_is_converted_and_brought_to_one_provider(core: Core) -> No
             core.request(SHIBUYA, ours, PURPOSE, several)
 
 
-def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said(core: Core) -> None:
+def test_d4_a_record_has_no_content(core: Core) -> None:
     notified = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
     core.settle(MINATO, notified.number, RequestOutcome.PROVIDED)
     (record,) = core.records(core.portal_code(HANAKO))
     assert (record.requester, record.provider, record.item) == (SHIBUYA, MINATO, PURPOSE.item)
     assert (record.requested_at, record.provided_at, record.outcome) == (NOW, NOW, RequestOutcome.PROVIDED)
-    assert core.records(core.portal_code(TARO)) == [], "exactly the person's own"
+    assert core.records(core.portal_code(TARO)) == [], "only the person's own records"
     with core.store.reading() as connection:
         columns = connection.execute(sa.text("SELECT * FROM provision_record")).keys()
     assert set(columns) == {
@@ -59,7 +59,7 @@ def test_d4_the_record_says_who_when_and_which_item_and_nothing_of_what_was_said
     }  # fmt: skip
 
 
-def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
+def test_b9_records_contain_only_the_record_code(core: Core) -> None:
     core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO])
     with core.store.reading() as connection:
         row = connection.execute(sa.text("SELECT * FROM provision_record")).mappings().one()
@@ -69,7 +69,7 @@ def test_b9_records_stand_under_the_record_code_alone(core: Core) -> None:
         assert secret not in text
 
 
-def test_d8_a_provider_that_was_notified_provides_or_holds(core: Core) -> None:
+def test_d8_a_notified_provider_provides_or_holds(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
     for outcome in (RequestOutcome.DENIED, RequestOutcome.NOTIFIED):
         with denied("duty-to-provide"):
@@ -81,14 +81,14 @@ def test_d8_a_provider_that_was_notified_provides_or_holds(core: Core) -> None:
         core.settle(MINATO, number, RequestOutcome.HELD)
 
 
-def test_d9_nobody_provides_without_being_notified(core: Core) -> None:
+def test_d9_only_a_notified_provider_can_settle(core: Core) -> None:
     number = core.request(SHIBUYA, core.code_for(SHIBUYA, HANAKO), PURPOSE, [MINATO]).number
     for provider, wrong in ((MINATO, number + 1), (PENSION, number)):
         with denied("not-notified"):
             core.settle(provider, wrong, RequestOutcome.PROVIDED)
 
 
-def test_d10_a_body_without_assessment_does_not_take_part(core: Core) -> None:
+def test_d10_a_body_without_assessment_is_refused(core: Core) -> None:
     code = core.code_for(SHIBUYA, HANAKO)
     for name in (SHIBUYA, MINATO):
         core.connect(name, "市町村長", assessed=False)
@@ -98,13 +98,13 @@ def test_d10_a_body_without_assessment_does_not_take_part(core: Core) -> None:
     assert core.request(SHIBUYA, code, PURPOSE, [MINATO]).code == core.code_for(MINATO, HANAKO)
 
 
-def test_a11_a_body_takes_part_from_its_own_day_on(core: Core) -> None:
+def test_a11_a_body_is_refused_before_its_first_day(core: Core) -> None:
     core.connect(PENSION, "日本年金機構", assessed=True, starts=NOW + timedelta(days=1))
     with denied("not-started"):
         core.code_for(PENSION, HANAKO)
 
 
-def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_recorded(core: Core) -> None:
+def test_a2_an_unlawful_purpose_is_refused_and_recorded(core: Core) -> None:
     from dataclasses import replace
 
     for wrong, denial in ((replace(PURPOSE, affair="好奇心"), "unknown-purpose"),
@@ -116,7 +116,7 @@ def test_a2_a_request_without_a_lawful_purpose_is_refused_and_the_refusal_record
     ]  # fmt: skip
 
 
-def test_a_body_does_not_ask_as_another_kind_or_with_another_s_code(core: Core) -> None:
+def test_a_body_cannot_use_another_kind_or_another_body_s_code(core: Core) -> None:
     with denied("another-body"):
         core.request(PENSION, core.code_for(PENSION, HANAKO), PURPOSE, [MINATO])
     with pytest.raises(ForeignCode):
@@ -128,31 +128,31 @@ def test_a_body_does_not_ask_as_another_kind_or_with_another_s_code(core: Core) 
     assert core.records(core.portal_code(HANAKO)) == []
 
 
-def test_a7_a8_the_core_s_operator_alone_has_codes_converted_and_it_is_logged(core: Core) -> None:
+def test_a7_a8_only_the_core_operator_converts_codes_and_it_is_logged(core: Core) -> None:
     code = core.code_for(SHIBUYA, HANAKO)
     for role in (Role.PORTAL_OPERATOR, Role.INSTITUTION):
         with denied("not-entitled"):
             core.convert(role, code, SHIBUYA, PENSION)
     assert core.convert(Role.CORE_OPERATOR, code, SHIBUYA, PENSION) == core.code_for(PENSION, HANAKO)
     with core.store.reading() as connection:
-        said = [row.what for row in connection.execute(sa.text("SELECT what FROM event ORDER BY position"))]
-    assert said[-2:] == ["converted", "codes issued"]
-    assert said.count("converted") == 1
+        events = [row.what for row in connection.execute(sa.text("SELECT what FROM event ORDER BY position"))]
+    assert events[-2:] == ["converted", "codes issued"]
+    assert events.count("converted") == 1
 
 
-def test_b7_bodies_of_one_group_share_a_code(core: Core) -> None:
+def test_b7_bodies_in_one_group_share_a_code(core: Core) -> None:
     for name in ("協会けんぽ", "架空健康保険組合"):
         core.connect(name, "医療保険者", assessed=True, group="支払基金")
     assert core.code_for("協会けんぽ", HANAKO) == core.code_for("架空健康保険組合", HANAKO)
     assert core.code_for("協会けんぽ", HANAKO) != core.code_for(SHIBUYA, HANAKO)
 
 
-def test_b1_a_changed_resident_record_code_changes_no_other(core: Core) -> None:
+def test_b1_changing_the_resident_record_code_keeps_other_codes(core: Core) -> None:
     before = core.code_for(SHIBUYA, HANAKO), core.portal_code(HANAKO)
     core.recode(HANAKO, TARO)
     assert (core.code_for(SHIBUYA, TARO), core.portal_code(TARO)) == before
-    assert core.code_for(SHIBUYA, HANAKO) != before[0], "whoever has the old code now is somebody else"
+    assert core.code_for(SHIBUYA, HANAKO) != before[0], "the old resident record code now belongs to another person"
 
 
-def test_codes_outlive_the_process(world: World, core: Core) -> None:
+def test_codes_stay_the_same_after_a_restart(world: World, core: Core) -> None:
     assert Core(world, RuleBook(ROWS)).code_for(SHIBUYA, HANAKO) == core.code_for(SHIBUYA, HANAKO)

@@ -1,4 +1,4 @@
-"""The core's key in a PKCS#11 token: the same codes' properties, and no key in the store."""
+"""The core's key in a PKCS#11 token: the codes have the same properties, and the store has no key."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from kazashi.provision_network.codes import InstitutionCode
 first, second = sys.argv[4:]
 converted = core.convert(Role.CORE_OPERATOR, InstitutionCode.parse(codes[first]), first, second)
 with core.store.reading() as connection:
-    held = sorted(connection.scalars(sa.text("SELECT name FROM secret")))
-print(json.dumps({"codes": codes, "converted": str(converted), "held": held}))
+    secrets = sorted(connection.scalars(sa.text("SELECT name FROM secret")))
+print(json.dumps({"codes": codes, "converted": str(converted), "secrets": secrets}))
 """
 
 
-def test_codes_are_made_and_converted_in_the_token(tmp_path: Path) -> None:
+def test_codes_are_issued_and_converted_in_the_token(tmp_path: Path) -> None:
     (tmp_path / "tokens").mkdir()
     configuration = tmp_path / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
@@ -48,19 +48,19 @@ def test_codes_are_made_and_converted_in_the_token(tmp_path: Path) -> None:
     )  # fmt: skip
     address = f"pkcs11:token=core?module-path={MODULE}&pin-value=5678"
 
-    def play(world: str) -> dict[str, object]:
+    def run_core(world: str) -> dict[str, object]:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(tmp_path / world), address, HANAKO, SHIBUYA, MINATO],
             capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=ROOT,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
+        output: dict[str, object] = json.loads(done.stdout)
+        return output
 
-    first, again, other = play("w"), play("w"), play("other")
+    first, again, other = run_core("w"), run_core("w"), run_core("other")
     codes = first["codes"]
     assert isinstance(codes, dict)
     assert codes[SHIBUYA] != codes[MINATO] == first["converted"]
-    assert again == first, "the key is in the token, and stays"
-    assert first["held"] == ["authority", "authority-key"], "and not in the store"
-    assert other["codes"] != codes, "persons have other numbers in another world"
+    assert again == first, "the key stays in the token"
+    assert first["secrets"] == ["authority", "authority-key"], "the store does not have the key"
+    assert other["codes"] != codes, "people have other linkage codes in another world"

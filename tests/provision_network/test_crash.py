@@ -1,4 +1,4 @@
-"""An exchange that is killed at every moment at which something becomes durable, and taken up again."""
+"""An exchange, killed at every moment at which something becomes durable, and then resumed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.crash
 SECRET = "所得 2,345,678円"
 
 
-def at(home: Path) -> Network:
-    """The network of a world as it stands on disk."""
+def reopened(home: Path) -> Network:
+    """Open the network of a world from disk."""
     world = open_world(home, clock=FixedClock(NOW))
     interfaces = [InterfaceSystem(world, MUNICIPAL), InterfaceSystem(world, NATIONAL)]
     return Network(world, Core(world, RuleBook(ROWS)), interfaces[0].platform, interfaces)
@@ -49,8 +49,9 @@ def prepare(home: Path) -> None:
     world.close()
 
 
-def story(network: Network, paper: Path) -> None:
-    """Two questions, each asked once: what was noted as asked is not asked again. One waits for a human."""
+def run_exchange(network: Network, paper: Path) -> None:
+    """Make two requests and answer them, one after a manual release. A request whose number was written to `paper` is
+    not repeated."""
     noted = paper.read_text().split() if paper.exists() else []
     for provider, purpose in ((MINATO, PURPOSE), (PENSION, CHILD_PENSION))[len(noted) :]:
         process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [provider])
@@ -62,20 +63,24 @@ def story(network: Network, paper: Path) -> None:
     carry(network.world, network.core, network.interfaces)
 
 
-def test_nothing_is_lost_or_doubled_wherever_it_is_killed(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     moment, killed = 0, True
     while killed:
         moment += 1
         home = tmp_path / f"w{moment}"
         prepare(home)
         paper = home.with_suffix(".paper")
-        killed = killed_at(moment, lambda home=home, paper=paper: story(at(home), paper))  # type: ignore[misc]
-        network = at(home)
+
+        def exchange(home: Path = home, paper: Path = paper) -> None:
+            run_exchange(reopened(home), paper)
+
+        killed = killed_at(moment, exchange)
+        network = reopened(home)
         for process in paper.read_text().split() if paper.exists() else ():
-            assert network.municipal.asked(int(process)), "what was told to be under way is on disk"
-        story(network, paper)
+            assert network.municipal.asked(int(process)), "a process whose number was returned is on disk"
+        run_exchange(network, paper)
         asked = [network.municipal.asked(process) for process in (1, 2)]
-        # A request that was on disk, and whose number was not noted yet, is asked once more under another number.
+        # A request that was on disk, but whose number was not written yet, is repeated under another number.
         more = len(paper.read_text().split()) != len(network.records())
         assert more is (network.records()[-1].number == 3)
         assert {one.stage for one in asked} == {RequestStage.ANSWERED}

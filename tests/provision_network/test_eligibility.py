@@ -1,4 +1,4 @@
-"""A card as an insurance card: from the certificate to the insurer, at the joint body of all insurers."""
+"""The card as an insurance card: the joint body of all insurers finds the insurer from the certificate."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
 
 
 @pytest.fixture
-def desk(town: Institutions) -> EligibilityService:
-    found = EligibilityService(town.world, direct_linkage(town, "insurers"))
-    found.insure(KENPO, b"shared code")
-    found.tie(card_verdict(town, "hanako"), KENPO.insured_number)
-    return found
+def service(town: Institutions) -> EligibilityService:
+    service = EligibilityService(town.world, direct_linkage(town, "insurers"))
+    service.insure(KENPO, b"shared code")
+    service.tie(card_verdict(town, "hanako"), KENPO.insured_number)
+    return service
 
 
-def test_med1_med2_a_visit_with_the_card_alone(town: Institutions, desk: EligibilityService) -> None:
+def test_med1_med2_a_clinic_visit_with_only_the_card(town: Institutions, service: EligibilityService) -> None:
     for how in Check:
-        found = desk.check(card_verdict(town, "hanako"), "架空医院", how)
-        assert (found.insurance, found.valid) == (KENPO, True)
-    unknown = desk.check(card_verdict(town, "taro"), "架空医院", Check.PIN)
+        result = service.check(card_verdict(town, "hanako"), "架空医院", how)
+        assert (result.insurance, result.valid) == (KENPO, True)
+    unknown = service.check(card_verdict(town, "taro"), "架空医院", Check.PIN)
     assert (unknown.insurance, unknown.valid) == (None, False)
 
 
-def test_med1_insurance_that_has_ended_is_not_valid(town: Institutions, desk: EligibilityService) -> None:
-    desk.insure(Insurance(KENPO.insured_number, KENPO.insurer, KENPO.begins, date(2026, 10, 31)))
-    found = desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
-    assert not found.valid
-    assert "2026-10-31" in found.words
-    desk.insure(Insurance(KENPO.insured_number, "別の組合", date(2027, 1, 1), None))
-    assert not desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN).valid, "not yet"
+def test_med1_expired_or_future_insurance_is_not_valid(town: Institutions, service: EligibilityService) -> None:
+    service.insure(Insurance(KENPO.insured_number, KENPO.insurer, KENPO.begins, date(2026, 10, 31)))
+    result = service.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
+    assert not result.valid
+    assert "2026-10-31" in result.words
+    service.insure(Insurance(KENPO.insured_number, "別の組合", date(2027, 1, 1), None))
+    assert not service.check(card_verdict(town, "hanako"), "架空医院", Check.PIN).valid, "it begins later"
 
 
-def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institutions, desk: EligibilityService) -> None:
+def test_a_renewed_card_is_found_by_the_chain_only(town: Institutions, service: EligibilityService) -> None:
     from kazashi.world.clock import instant_of
     from tests.town import clock_of
 
@@ -65,24 +65,24 @@ def test_a_renewed_card_is_found_by_the_chain_and_lost_without_it(town: Institut
     town.cards.renew("hanako")
     town.settle()
     renewed = card_verdict(town, "hanako")
-    blind = EligibilityService(town.world, NoLinkage())
-    assert blind.check(renewed, "架空医院", Check.PIN).insurance is None
-    assert desk.check(renewed, "架空医院", Check.PIN).insurance == KENPO
-    assert blind.check(renewed, "架空医院", Check.PIN).insurance == KENPO, "it is tied from now on"
+    unlinked = EligibilityService(town.world, NoLinkage())
+    assert unlinked.check(renewed, "架空医院", Check.PIN).insurance is None
+    assert service.check(renewed, "架空医院", Check.PIN).insurance == KENPO
+    assert unlinked.check(renewed, "架空医院", Check.PIN).insurance == KENPO, "the new certificate is registered now"
 
 
-def test_med3_med4_b16_the_joint_body_has_a_number_of_its_own_and_none_else_s(desk: EligibilityService) -> None:
-    columns = {column.name for table in (desk.insured, desk.card) for column in table.columns}
+def test_med3_med4_b16_the_joint_body_only_uses_its_own_number(service: EligibilityService) -> None:
+    columns = {column.name for table in (service.insured, service.card) for column in table.columns}
     assert "individual_number" not in columns
     assert columns == {"insured_number", "insurer", "begins", "ends", "code", "serial"}
 
 
-def test_a_verdict_that_is_not_good_gets_nothing(town: Institutions, desk: EligibilityService) -> None:
+def test_an_invalid_card_is_refused(town: Institutions, service: EligibilityService) -> None:
     from tests.town import later
 
     town.happen("hanako", "death", {})
     later(town, days=2)
     with denied("not-entitled"):
-        desk.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
+        service.check(card_verdict(town, "hanako"), "架空医院", Check.PIN)
     with denied("not-insured"):
-        desk.tie(card_verdict(town, "taro"), "06-9999")
+        service.tie(card_verdict(town, "taro"), "06-9999")

@@ -1,4 +1,4 @@
-"""Five steps, and copies that each municipality has to itself."""
+"""The five-step flow, the separation of copies, and invalid messages."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def world(tmp_path: Path, storage: str) -> Iterator[World]:
 
 @pytest.fixture
 def network(world: World) -> Network:
-    found = network_of(world)
+    network = network_of(world)
     for town in TOWNS:
-        found.server(town).take_codes([(f"{town}-1", found.code(town))])
-        found.server(town).register(found.code(town), f"{town}-1", PURPOSE.item, f"{SECRET} {town}")
-    return found
+        network.server(town).take_codes([(f"{town}-1", network.code(town))])
+        network.server(town).register(network.code(town), f"{town}-1", PURPOSE.item, f"{SECRET} {town}")
+    return network
 
 
 def everything_in(store: Store) -> list[str]:
@@ -74,7 +74,7 @@ def content_of(network: Network, process: int) -> str:
     return str(received.content)
 
 
-def test_d7_five_steps_and_the_answer_passes_the_core_by(network: Network) -> None:
+def test_d7_an_answer_does_not_go_through_the_core(network: Network) -> None:
     asked = network.ask()
     assert asked.stage is RequestStage.ANSWERED
     assert asked.rule == "番号法19条7号, 別表第二 74"
@@ -88,7 +88,7 @@ def test_d7_five_steps_and_the_answer_passes_the_core_by(network: Network) -> No
     assert f"code of {MINATO}" not in network.trace.seen_by(SHIBUYA)
 
 
-def test_d7_no_broadcast(network: Network) -> None:
+def test_d7_a_broadcast_is_refused(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO, "新宿区"])
     network.carry()
     asked = network.municipal.asked(process)
@@ -96,7 +96,7 @@ def test_d7_no_broadcast(network: Network) -> None:
     assert network.municipal.notified() == {}
 
 
-def test_g19_7_the_table_s_affairs_go_over_the_network_and_are_seen_in_the_portal(network: Network) -> None:
+def test_g19_7_statutory_affairs_use_the_network_and_are_recorded(network: Network) -> None:
     network.ask()
     (record,) = network.records()
     assert (record.requester, record.provider, record.item, record.outcome) == (
@@ -106,7 +106,7 @@ def test_g19_7_the_table_s_affairs_go_over_the_network_and_are_seen_in_the_porta
     assert network.records(TARO) == []
 
 
-def test_g19_8_h4_h7_affairs_by_ordinance_go_over_the_network_too_and_are_published(world: World) -> None:
+def test_g19_8_h4_h7_affairs_by_ordinance_use_the_network(world: World) -> None:
     own = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
     affair = OrdinanceAffair("架空町-1", own, "9", True, True, True, True, True)
     network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=False))
@@ -114,19 +114,19 @@ def test_g19_8_h4_h7_affairs_by_ordinance_go_over_the_network_too_and_are_publis
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 2
     assert network.core.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
-    assert [found["identifier"] for found in network.core.rules.published()] == ["架空町-1"]
+    assert [affair["identifier"] for affair in network.core.rules.published()] == ["架空町-1"]
 
 
-def test_d3_the_core_holds_no_content_after_any_number_of_exchanges(network: Network) -> None:
-    for asker, asked in permutations(TOWNS, 2):
-        assert network.ask(asker, asked).stage is RequestStage.ANSWERED
+def test_d3_the_core_stores_no_content(network: Network) -> None:
+    for requester, provider in permutations(TOWNS, 2):
+        assert network.ask(requester, provider).stage is RequestStage.ANSWERED
     assert len(network.records()) == 12
-    held = everything_in(network.core.store)
-    assert len(held) > 50
-    assert not [value for value in held if "2,345,678" in value]
+    values = everything_in(network.core.store)
+    assert len(values) > 50
+    assert not [value for value in values if "2,345,678" in value]
 
 
-def test_d1_answers_are_sealed_from_body_to_body(network: Network) -> None:
+def test_d1_answers_are_encrypted_from_body_to_body(network: Network) -> None:
     code = network.code(SHIBUYA)
     process = network.municipal.ask(SHIBUYA, code, PURPOSE, [MINATO])
     network.carry()
@@ -137,16 +137,16 @@ def test_d1_answers_are_sealed_from_body_to_body(network: Network) -> None:
     for plain in ("2,345,678", HANAKO):
         assert not [text for text in texts if plain in text]
     sealed = next(one.body["sealed"] for one in messages if one.kind == "answer")
-    with pytest.raises(InvalidAnswer, match="cannot be opened"):
+    with pytest.raises(InvalidAnswer, match="cannot be decrypted"):
         network.server("新宿区").opened(process, 1, MINATO, PURPOSE.item, sealed)
 
 
-def test_d5_only_interface_systems_speak_and_only_for_their_own_bodies(network: Network) -> None:
+def test_d5_an_interface_system_only_acts_for_its_own_bodies(network: Network) -> None:
     asked = network.national.asked
-    told = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
-            "requester": SHIBUYA}  # fmt: skip
+    request = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
+               "requester": SHIBUYA}  # fmt: skip
     with network.national.store.transaction() as connection:
-        network.national.outbox.put(connection, NATIONAL, CORE, NOW, "request", told)
+        network.national.outbox.put(connection, NATIONAL, CORE, NOW, "request", request)
     network.carry()
     assert network.records() == []
     assert "not-entitled" in " ".join(everything_in(network.core.store))
@@ -156,12 +156,12 @@ def test_d5_only_interface_systems_speak_and_only_for_their_own_bodies(network: 
         network.national.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
 
 
-def test_e1_e7_what_is_provided_is_the_copy_with_its_time(world: World, network: Network) -> None:
+def test_e1_e7_a_copy_is_provided_with_its_registration_time(world: World, network: Network) -> None:
     assert isinstance(world.clock, FixedClock)
     world.clock.stand(NOW + timedelta(days=30))
     received = network.municipal.answer_to(network.ask().process)
     assert received is not None
-    assert received.registered_at == NOW, "a stale copy comes with its time"
+    assert received.registered_at == NOW, "an old copy is provided with its time"
     assert received.received_at - NOW == timedelta(days=30)
     network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, "newer")
     again = network.municipal.answer_to(network.ask().process)
@@ -169,7 +169,7 @@ def test_e1_e7_what_is_provided_is_the_copy_with_its_time(world: World, network:
     assert (again.content, again.registered_at) == ("newer", world.clock.now())
 
 
-def test_a_person_of_whom_the_provider_has_nothing_is_answered_so(network: Network) -> None:
+def test_a_provider_without_a_copy_answers_that_it_has_none(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA, TARO), PURPOSE, [MINATO])
     network.carry()
     received = network.municipal.answer_to(process)
@@ -178,14 +178,14 @@ def test_a_person_of_whom_the_provider_has_nothing_is_answered_so(network: Netwo
     assert network.records(TARO)[0].outcome is RequestOutcome.PROVIDED
 
 
-def test_e2_a_copy_has_no_column_for_the_number(network: Network) -> None:
+def test_e2_a_copy_has_no_column_for_the_individual_number(network: Network) -> None:
     names = {column.name for column in network.platform.copy.columns}
     assert names == {"owner", "code", "item", "address_number", "content", "registered_at", "by_hand"}
     assert {column.name for column in network.platform.person.columns} == {"owner", "address_number", "code",
                                                                            "withheld"}  # fmt: skip
 
 
-def test_e3_no_municipality_reads_another_s(network: Network) -> None:
+def test_e3_no_municipality_reads_another_s_copies(network: Network) -> None:
     for reader, owner in permutations(TOWNS, 2):
         stolen = Notification(1, network.code(owner), owner, SHIBUYA, 1, PURPOSE.item, "none")
         with denied("no-copy"):
@@ -195,23 +195,23 @@ def test_e3_no_municipality_reads_another_s(network: Network) -> None:
         assert network.server(reader).without_copy([f"{owner}-1"]) == [f"{owner}-1"]
         network.server(reader).withhold(f"{owner}-1", on=True)
         network.server(reader).forget(f"{owner}-1")
-    assert network.platform.operator_sees() == dict.fromkeys(TOWNS, 1), "whoever runs the platform could: that remains"
+    assert network.platform.operator_sees() == dict.fromkeys(TOWNS, 1), "the operator could read all"
     own = Notification(1, network.code(MINATO), MINATO, SHIBUYA, 1, PURPOSE.item, "番号法附則6条3項 (自己情報表示)")
     assert network.server(MINATO).answer(own).content.startswith(SECRET)
 
 
-def test_a10_a_resident_of_one_town_is_found_by_another_over_the_network_alone(network: Network) -> None:
+def test_a10_a_town_finds_another_s_residents_only_by_the_network(network: Network) -> None:
     with pytest.raises(NetworkRejected):
         network.server(SHIBUYA).code_of("港区-1")
     assert content_of(network, network.ask().process) == f"{SECRET} {MINATO}"
 
 
-def test_e8_a_flagged_item_never_leaves_without_a_human(network: Network) -> None:
+def test_e8_a_flagged_item_needs_a_manual_release(network: Network) -> None:
     code = network.code(MINATO)
     network.server(MINATO).register(code, "港区-1", PURPOSE.item, SECRET, by_hand=True)
     asked = network.ask()
     assert asked.stage is RequestStage.ACCEPTED
-    assert network.trace.steps[-1].receiver == MINATO, "nothing has gone to the requester"
+    assert network.trace.steps[-1].receiver == MINATO, "nothing was sent to the requester"
     (record,) = network.records()
     assert (record.outcome, network.server(MINATO).waiting()) == (RequestOutcome.HELD, [record.number])
     with pytest.raises(ProvisionOnHold):
@@ -221,7 +221,7 @@ def test_e8_a_flagged_item_never_leaves_without_a_human(network: Network) -> Non
             network.municipal.release(MINATO, wrong)
     with pytest.raises(NetworkRejected):
         network.municipal.release(SHIBUYA, record.number)
-    assert network.carry() == 0, "it waits"
+    assert network.carry() == 0, "the request stays on hold"
     network.municipal.release(MINATO, record.number)
     network.carry()
     assert content_of(network, asked.process) == SECRET
@@ -230,30 +230,30 @@ def test_e8_a_flagged_item_never_leaves_without_a_human(network: Network) -> Non
     assert not hasattr(RequestOutcome, "REFUSED")
 
 
-def test_e9_who_has_no_code_or_copy_yet_is_listed(network: Network) -> None:
-    shibuya, here = network.server(SHIBUYA), ["渋谷区-1", "渋谷区-2"]
-    assert shibuya.without_code(here) == shibuya.without_copy(here) == ["渋谷区-2"]
+def test_e9_people_without_a_code_or_copy_are_listed(network: Network) -> None:
+    shibuya, residents = network.server(SHIBUYA), ["渋谷区-1", "渋谷区-2"]
+    assert shibuya.without_code(residents) == shibuya.without_copy(residents) == ["渋谷区-2"]
     shibuya.take_codes([("渋谷区-2", network.code(SHIBUYA, TARO))])
     shibuya.register(shibuya.code_of("渋谷区-2"), "渋谷区-2", PURPOSE.item, "x")
-    assert shibuya.without_code(here) == shibuya.without_copy(here) == []
+    assert shibuya.without_code(residents) == shibuya.without_copy(residents) == []
     shibuya.forget("渋谷区-2")
-    assert shibuya.without_code(here) == shibuya.without_copy(here) == ["渋谷区-2"]
+    assert shibuya.without_code(residents) == shibuya.without_copy(residents) == ["渋谷区-2"]
 
 
-def test_a11_each_body_has_codes_of_its_own(network: Network) -> None:
+def test_a11_each_body_has_its_own_codes(network: Network) -> None:
     codes = network.core.issue([SHIBUYA, MINATO, PENSION], [HANAKO, TARO])
-    flat = [code.value for found in codes.values() for code in found]
+    flat = [code.value for codes_of_body in codes.values() for code in codes_of_body]
     assert len(set(flat)) == len(flat) == 6
     assert codes[SHIBUYA][0] == network.code(SHIBUYA)
 
 
-# Bad input
+# Invalid input
 
 
 def refused(network: Network, **changed: Any) -> str:
-    """Why a request is refused that differs in something from one that would not be."""
-    told = {"body": SHIBUYA, "code": network.code(SHIBUYA), "purpose": PURPOSE, "providers": [MINATO], **changed}
-    process = network.municipal.ask(**told)
+    """Change a valid request, expect that it is refused, and return the reason."""
+    request = {"body": SHIBUYA, "code": network.code(SHIBUYA), "purpose": PURPOSE, "providers": [MINATO], **changed}
+    process = network.municipal.ask(**request)
     network.carry()
     asked = network.municipal.asked(process)
     assert asked.stage is RequestStage.REFUSED
@@ -262,7 +262,7 @@ def refused(network: Network, **changed: Any) -> str:
     return asked.denial
 
 
-def test_what_is_refused_is_answered_and_recorded(network: Network) -> None:
+def test_a_refusal_is_replied_to_and_logged(network: Network) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("broadcast", {"providers": [MINATO, "新宿区"]}),
         ("broadcast", {"providers": []}),
@@ -284,7 +284,7 @@ def test_what_is_refused_is_answered_and_recorded(network: Network) -> None:
         assert denial in events
 
 
-def test_a3_other_information_goes_over_the_network_once_that_is_opened(world: World) -> None:
+def test_a3_other_information_is_allowed_once_opened(world: World) -> None:
     assert network_of(world, ordinary=True).ask(ordinary=True).stage is RequestStage.ANSWERED
 
 
@@ -297,7 +297,7 @@ def test_replayed_and_reordered_messages_change_nothing(network: Network) -> Non
     before = [len(everything_in(store)) for store in (network.core.store, network.municipal.store)]
     for message in messages:
         receive = receivers[message.receiver]
-        receive([message])  # once more
+        receive([message])  # a repetition
         with pytest.raises(MessageGap):
             receive([replace(message, sequence=message.sequence + 50)])
     network.carry()
@@ -305,29 +305,30 @@ def test_replayed_and_reordered_messages_change_nothing(network: Network) -> Non
     assert len(network.records()) == 1
 
 
-def test_a_provider_that_lies_about_the_item_is_found_out(network: Network) -> None:
+def test_an_answer_about_another_item_is_disputed(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
     server = network.national.server(PENSION)
     seal = server.seal
-    server.seal = lambda notified, found, key: seal(replace(notified, item="別の項目"), found, key)  # type: ignore[method-assign]
+    server.seal = lambda notified, copy, key: seal(replace(notified, item="別の項目"), copy, key)  # type: ignore[method-assign]
     network.carry()
     asked = network.municipal.asked(process)
-    assert (asked.stage, asked.words) == (RequestStage.DISPUTED, "it is an answer to something else")
+    assert (asked.stage, asked.words) == (RequestStage.DISPUTED, "the answer belongs to another request")
     assert network.municipal.answer_to(process) is None
     assert "disputed" in everything_in(network.core.store)
 
 
-def test_d9_an_answer_without_the_core_s_word_is_not_taken(network: Network) -> None:
-    """A provider answers what the core has refused, or before it was accepted: one is dropped, the other waits."""
-    lawless = replace(PURPOSE, affair="好奇心")
-    for purpose, stage in ((lawless, RequestStage.REFUSED), (PURPOSE, RequestStage.DISPUTED)):
+def test_d9_an_answer_without_the_core_s_acceptance_is_ignored(network: Network) -> None:
+    """A provider answers a request that the core refuses, or has not accepted yet: the first answer is dropped, the
+    second kept until the core replies."""
+    unlawful = replace(PURPOSE, affair="好奇心")
+    for purpose, stage in ((unlawful, RequestStage.REFUSED), (PURPOSE, RequestStage.DISPUTED)):
         process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [MINATO])
         forged = Notification(0, network.code(MINATO), MINATO, SHIBUYA, process, purpose.item, "none")
         copy = network.server(MINATO).answer(forged)
         sealed = network.server(MINATO).seal(forged, copy, network.server(SHIBUYA).public_key())
         with network.municipal.store.transaction() as connection:
-            told = {"process": process, "number": 0, "sealed": sealed}
-            network.municipal.outbox.put(connection, MUNICIPAL, MUNICIPAL, NOW, "answer", told)
+            answer = {"process": process, "number": 0, "sealed": sealed}
+            network.municipal.outbox.put(connection, MUNICIPAL, MUNICIPAL, NOW, "answer", answer)
         receivers = {CORE: down, MUNICIPAL: network.municipal.receive}
         network.municipal.outbox.deliver(network.municipal.store, NOW, receivers)
         assert network.municipal.answer_to(process) is None, "nobody was notified yet"
@@ -340,7 +341,7 @@ def down(messages: Sequence[Message]) -> None:
     raise NodeDown
 
 
-def test_what_no_store_takes_is_refused_where_it_comes_in(network: Network) -> None:
+def test_unstorable_input_is_refused(network: Network) -> None:
     for wrong in ("x" * 10_001, "a\0b", "\ud800"):
         with denied("bad-copy"):
             network.server(MINATO).register(network.code(MINATO), "1", PURPOSE.item, wrong)
@@ -355,7 +356,7 @@ def test_what_no_store_takes_is_refused_where_it_comes_in(network: Network) -> N
     assert network.ask(provider="孤島町").denial == "not-connected"
 
 
-def test_messages_that_make_no_sense_hold_up_nothing_that_follows(network: Network) -> None:
+def test_malformed_messages_do_not_block_later_ones(network: Network) -> None:
     good = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
             "requester": SHIBUYA}  # fmt: skip
     to_core: list[tuple[str, dict[str, Any]]] = [
@@ -383,22 +384,22 @@ def test_messages_that_make_no_sense_hold_up_nothing_that_follows(network: Netwo
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), replace(PURPOSE, item="a\0b"), [MINATO])
 
 
-def test_a_body_that_was_not_asked_does_not_answer(network: Network) -> None:
+def test_an_answer_from_another_body_is_refused(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, SECRET, by_hand=True)
     network.carry()
-    told = {"process": process, "number": 1, "sealed": "x"}
+    answer = {"process": process, "number": 1, "sealed": "x"}
     with network.national.store.transaction() as connection:
-        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", told)
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", answer)
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "notification", {"number": 9})
-        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {**told, "process": 999})
+        network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {**answer, "process": 999})
     network.carry()
     assert network.municipal.asked(process).stage is RequestStage.ACCEPTED
-    said = " ".join(everything_in(network.municipal.store))
-    assert all(words in said for words in ("does not speak for", "is not the core", "nothing is to be answered"))
+    events = " ".join(everything_in(network.municipal.store))
+    assert all(words in events for words in ("does not speak for", "is not the core", "there is no open request"))
 
 
-def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> None:
+def test_a_provider_answers_after_an_outage(network: Network) -> None:
     process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
 
     def away(messages: Sequence[Message]) -> None:
@@ -412,13 +413,13 @@ def test_a_provider_that_is_down_answers_when_it_is_back(network: Network) -> No
     assert network.municipal.asked(process).stage is RequestStage.ANSWERED
 
 
-def test_n8_an_interface_with_too_much_waiting_takes_no_more(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_n8_a_body_with_too_many_open_requests_is_refused(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kazashi.provision_network.interface_system.MOST_OPEN", 3)
     for _ in range(3):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     with denied("busy"):
         network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
-    assert network.municipal.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO]), "another body's go on"
+    assert network.municipal.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO]), "another body is not affected"
     network.carry()
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 5

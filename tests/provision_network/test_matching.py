@@ -1,4 +1,4 @@
-"""The first matching: a fifth fails letter by letter, a matcher finds most of it, and people do the rest."""
+"""The first matching: a fifth does not match exactly, the matcher finds most of it, and the rest is a work list."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ SOMEBODY = Attributes("髙橋　花子", "タカハシ　ハナコ", "19900115",
 
 
 def noise(share: float) -> tuple[list[MatchRecord], dict[str, str]]:
-    everybody = list(PEOPLE.values())
-    rate = calibrated(everybody, share, lambda: stream("tests", "noise"))
-    chance = stream("tests", "noise")
-    records = [MatchRecord(f"r{place}", noisy(person, rate, chance)) for place, person in enumerate(everybody)]
+    people = list(PEOPLE.values())
+    rate = calibrated(people, share, lambda: stream("tests", "noise"))
+    random = stream("tests", "noise")
+    records = [MatchRecord(f"r{place}", noisy(person, rate, random)) for place, person in enumerate(people)]
     return records, {f"r{place}": identifier for place, identifier in enumerate(PEOPLE)}
 
 
-def test_n1_e10_a_fifth_does_not_match_and_the_rest_is_a_work_list() -> None:
+def test_n1_e10_a_fifth_does_not_match_exactly() -> None:
     records, truth = noise(FAILED_IN_2006)
-    exact, found = match_exactly(records, PEOPLE), match(records, PEOPLE)
+    exact, normalised = match_exactly(records, PEOPLE), match(records, PEOPLE)
     assert quality(exact, truth).by_hand == pytest.approx(FAILED_IN_2006, abs=0.01)
     assert quality(exact, truth).precision == 1
-    better = quality(found, truth)
+    better = quality(normalised, truth)
     assert better.recall > 0.95 > quality(exact, truth).recall
     assert better.precision > 0.99
-    assert found.pairs.keys().isdisjoint(found.work_list)
-    assert len(found.pairs) + len(found.work_list) == len(records)
+    assert normalised.pairs.keys().isdisjoint(normalised.work_list)
+    assert len(normalised.pairs) + len(normalised.work_list) == len(records)
 
 
 def test_without_noise_everything_matches() -> None:
@@ -58,19 +58,19 @@ def test_without_noise_everything_matches() -> None:
     replace(SOMEBODY, kana="ﾀｶﾊｼ ﾊﾅｺ"), replace(SOMEBODY, address="大阪府架空市"),
     replace(SOMEBODY, kana="タカバシ　ハナコ"),
 ])  # fmt: skip
-def test_the_same_person_written_otherwise_is_found(written: Attributes) -> None:
+def test_a_person_in_another_notation_is_matched(written: Attributes) -> None:
     people = {"hanako": SOMEBODY, "taro": replace(SOMEBODY, birth="19800101", kana="ヤマダ　タロウ")}
     assert match([MatchRecord("1", written)], people).pairs == {"1": "hanako"}
 
 
-def test_who_could_be_two_people_is_left_to_somebody() -> None:
+def test_an_ambiguous_record_goes_to_the_work_list() -> None:
     people = {"one": SOMEBODY, "twin": replace(SOMEBODY, name="髙橋　月子", kana="タカハシ　ツキコ")}
     unclear = replace(SOMEBODY, name="高橋", kana="タカハシ")
     assert match([MatchRecord("1", unclear)], people).work_list == {"1": 2}
     assert match([MatchRecord("1", replace(SOMEBODY, birth="20000101"))], {}).work_list == {"1": 0}
 
 
-def test_i1_by_number_everything_matches_where_attributes_do_not() -> None:
+def test_i1_every_record_matches_by_number() -> None:
     records, truth = noise(FAILED_IN_2006)
     by_number = sum(truth[record.number] in PEOPLE for record in records) / len(records)
     by_attributes = quality(match_exactly(records, PEOPLE), truth).recall
@@ -78,24 +78,24 @@ def test_i1_by_number_everything_matches_where_attributes_do_not() -> None:
     assert by_attributes < 0.81
 
 
-def test_n2_how_long_a_wrong_tie_stays() -> None:
+def test_n2_how_long_a_wrong_match_stays() -> None:
     truth = {f"r{place}": f"p{place}" for place in range(50)}
     swapped = {**truth, "r0": "p1", "r1": "p0"}
-    chance = stream("tests", "noticed")
-    uses = found_after(swapped, truth, lambda _: chance.random() < 0.2, most=40)
-    assert len(uses) == 2, "two ties are wrong, and each has its time"
+    random = stream("tests", "noticed")
+    uses = found_after(swapped, truth, lambda _: random.random() < 0.2, most=40)
+    assert len(uses) == 2, "two pairs are wrong, each with its own number of uses"
     assert all(1 <= count <= 40 for count in uses)
     assert found_after(truth, truth, lambda _: True, most=5) == []
-    assert found_after(swapped, truth, lambda _: False, most=5) == [5, 5], "nobody ever notices"
+    assert found_after(swapped, truth, lambda _: False, most=5) == [5, 5], "the wrong pairs are never noticed"
 
 
 @given(st.integers(0, 1000), st.floats(0, 1))
-def test_noise_of_rate_zero_changes_nothing_and_quality_is_a_share(place: int, rate: float) -> None:
-    chance = stream(str(place), "noise")
-    assert noisy(SOMEBODY, 0, chance) == SOMEBODY
-    record = MatchRecord("1", noisy(SOMEBODY, rate, chance))
-    found = quality(match([record], {"hanako": SOMEBODY}), {"1": "hanako"})
-    assert all(0 <= value <= 1 for value in (found.precision, found.recall, found.by_hand, found.f1))
+def test_noise_of_rate_zero_changes_nothing(place: int, rate: float) -> None:
+    random = stream(str(place), "noise")
+    assert noisy(SOMEBODY, 0, random) == SOMEBODY
+    record = MatchRecord("1", noisy(SOMEBODY, rate, random))
+    measured = quality(match([record], {"hanako": SOMEBODY}), {"1": "hanako"})
+    assert all(0 <= value <= 1 for value in (measured.precision, measured.recall, measured.by_hand, measured.f1))
 
 
 def test_the_same_seed_gives_the_same_report() -> None:

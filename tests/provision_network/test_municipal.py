@@ -1,4 +1,4 @@
-"""Inside a municipality: one number to a person, one way out, and people who must not be found."""
+"""Inside a municipality: address numbers, the hub to the network, and people who must not be found."""
 
 from __future__ import annotations
 
@@ -39,45 +39,45 @@ def hub(network: Network, town: str) -> NumberLinkageServer:
     return NumberLinkageServer(AddressSystem(network.world, town), network.municipal)
 
 
-def settled(network: Network, town: str, person: str = HANAKO, number: IndividualNumber = NUMBER) -> str:
-    """A person of a town, known to its tax office, with a code."""
-    found = hub(network, town)
-    address = found.addresses.admit(number)
-    found.addresses.tie(TAX, f"t-{person}", address)
-    assert found.acquire([(address, person)], lambda codes: network.core.issue([town], codes)[town]) == 0
+def registered(network: Network, town: str, person: str = HANAKO, number: IndividualNumber = NUMBER) -> str:
+    """Admit a resident with a code and a number at the tax office; return the address number."""
+    server = hub(network, town)
+    address = server.addresses.admit(number)
+    server.addresses.tie(TAX, f"t-{person}", address)
+    assert server.acquire([(address, person)], lambda codes: network.core.issue([town], codes)[town]) == 0
     return address
 
 
-def test_e4_b11_two_offices_numbers_are_one_person(network: Network) -> None:
+def test_e4_b11_two_offices_numbers_have_one_address_number(network: Network) -> None:
     addresses = hub(network, SHIBUYA).addresses
     first = addresses.admit(NUMBER)
-    assert addresses.admit(NUMBER) == first, "one to a person"
+    assert addresses.admit(NUMBER) == first, "a person has one address number"
     assert addresses.admit(OTHER) != first
     addresses.tie(TAX, "77", first)
     addresses.tie(CHILD, "A-5", first)
     assert addresses.resolve(TAX, "77") == addresses.resolve(CHILD, "A-5") == first
     with denied("wrong-tie"):
         addresses.tie(TAX, "77", addresses.admit(OTHER))
-    assert hub(network, MINATO).addresses.here() == [], "another town's are its own"
+    assert hub(network, MINATO).addresses.here() == [], "another municipality has its own address numbers"
     with pytest.raises(NetworkRejected):
         hub(network, MINATO).addresses.resolve(TAX, "77")
 
 
-def test_b11_a_move_ends_the_address_number_and_a_return_begins_another(network: Network) -> None:
-    address = settled(network, SHIBUYA)
-    found = hub(network, SHIBUYA)
-    found.register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
-    found.depart(address)
-    assert found.addresses.here() == []
-    with pytest.raises(NetworkRejected):
-        found.addresses.resolve(TAX, f"t-{HANAKO}")
-    assert network.platform.operator_sees() == {}, "nothing is left to be provided"
-    assert found.addresses.admit(NUMBER) != address
+def test_b11_a_person_who_returns_gets_a_new_address_number(network: Network) -> None:
+    address = registered(network, SHIBUYA)
+    server = hub(network, SHIBUYA)
+    server.register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
+    server.depart(address)
+    assert server.addresses.here() == []
+    with denied("not-tied"):
+        server.addresses.resolve(TAX, f"t-{HANAKO}")
+    assert network.platform.operator_sees() == {}, "all copies are deleted"
+    assert server.addresses.admit(NUMBER) != address
 
 
-def test_e5_offices_reach_the_network_over_the_hub_alone(network: Network) -> None:
-    settled(network, SHIBUYA)
-    settled(network, MINATO)
+def test_e5_offices_use_the_network_through_the_hub(network: Network) -> None:
+    registered(network, SHIBUYA)
+    registered(network, MINATO)
     hub(network, MINATO).register(TAX, f"t-{HANAKO}", PURPOSE.item, "所得 1円")
     shibuya = hub(network, SHIBUYA)
     process = shibuya.ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
@@ -85,14 +85,14 @@ def test_e5_offices_reach_the_network_over_the_hub_alone(network: Network) -> No
     asked, received = shibuya.fetch(TAX, process)
     assert (asked.stage, received and received.content) == (RequestStage.ANSWERED, "所得 1円")
     with shibuya.addresses.store.reading() as connection:
-        said = list(connection.scalars(sa.text("SELECT what FROM event ORDER BY position")))
-    assert said == ["register", "ask", "fetch"]
+        events = list(connection.scalars(sa.text("SELECT what FROM event ORDER BY position")))
+    assert events == ["register", "ask", "fetch"]
     with pytest.raises(NetworkRejected):
         shibuya.ask(CHILD, "unknown", PURPOSE, MINATO)
 
 
-def test_e3_no_town_fetches_another_s_answers(network: Network) -> None:
-    settled(network, SHIBUYA)
+def test_e3_no_municipality_fetches_another_s_answers(network: Network) -> None:
+    registered(network, SHIBUYA)
     process = hub(network, SHIBUYA).ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
     network.carry()
     for town in (MINATO, "新宿区", "架空町"):
@@ -101,11 +101,11 @@ def test_e3_no_town_fetches_another_s_answers(network: Network) -> None:
     assert hub(network, SHIBUYA).fetch(TAX, process)[1] is not None
 
 
-def test_codes_that_are_fetched_again_leave_a_protected_person_protected(network: Network) -> None:
-    address = settled(network, MINATO)
+def test_fetching_codes_again_keeps_a_person_protected(network: Network) -> None:
+    address = registered(network, MINATO)
     server = hub(network, MINATO)
     server.protect(address)
-    settled(network, MINATO)
+    registered(network, MINATO)
     with network.platform.store.reading() as connection:
         assert connection.scalar(sa.select(network.platform.person.c.withheld))
 
@@ -116,9 +116,9 @@ def test_e6_every_part_has_an_owner(network: Network) -> None:
     assert sum(map(len, owners.values())) == 8
 
 
-def test_e7_how_old_copies_were_is_told(world: World, network: Network) -> None:
-    settled(network, SHIBUYA)
-    settled(network, MINATO)
+def test_e7_the_age_of_copies_is_reported(world: World, network: Network) -> None:
+    registered(network, SHIBUYA)
+    registered(network, MINATO)
     hub(network, MINATO).register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
     assert isinstance(world.clock, FixedClock)
     world.clock.stand(NOW + timedelta(days=3))
@@ -129,12 +129,12 @@ def test_e7_how_old_copies_were_is_told(world: World, network: Network) -> None:
     assert copies_lag([received]) == [3.0]
 
 
-def test_e9_who_has_no_code_is_counted_before_linkage_opens(network: Network) -> None:
-    found = hub(network, SHIBUYA)
-    addresses = [found.addresses.admit(number) for number in (NUMBER, OTHER)]
-    assert found.acquire([], lambda _: []) == 2
-    assert found.acquire([(addresses[0], HANAKO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 1
-    assert found.acquire([(addresses[1], TARO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 0
+def test_e9_people_without_a_code_are_counted(network: Network) -> None:
+    server = hub(network, SHIBUYA)
+    addresses = [server.addresses.admit(number) for number in (NUMBER, OTHER)]
+    assert server.acquire([], lambda _: []) == 2
+    assert server.acquire([(addresses[0], HANAKO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 1
+    assert server.acquire([(addresses[1], TARO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 0
 
 
 def test_a5_a_search_by_number_needs_an_affair_and_is_logged(network: Network) -> None:
@@ -147,14 +147,14 @@ def test_a5_a_search_by_number_needs_an_affair_and_is_logged(network: Network) -
         with denied("no-basis"):
             addresses.search(NUMBER, wrong)
     with addresses.store.reading() as connection:
-        said = connection.execute(sa.text("SELECT what, detail FROM event")).all()
-    assert [row.what for row in said] == ["searched", "searched"]
-    assert NUMBER not in str(said)
+        events = connection.execute(sa.text("SELECT what, detail FROM event")).all()
+    assert [row.what for row in events] == ["searched", "searched"]
+    assert NUMBER not in str(events)
 
 
-def test_whoever_must_not_be_found_is_not_shown(network: Network) -> None:
-    address = settled(network, MINATO)
-    settled(network, SHIBUYA)
+def test_records_of_a_protected_person_are_not_shown(network: Network) -> None:
+    address = registered(network, MINATO)
+    registered(network, SHIBUYA)
     minato = hub(network, MINATO)
     minato.register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
     hub(network, SHIBUYA).ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
@@ -170,7 +170,7 @@ def test_whoever_must_not_be_found_is_not_shown(network: Network) -> None:
     assert len(network.records()) == 1
 
 
-def test_a_town_that_has_never_heard_of_a_code_cannot_hide_records(network: Network) -> None:
+def test_a_body_cannot_hide_records_with_another_s_code(network: Network) -> None:
     network.municipal.set_undisclosed(SHIBUYA, network.code(MINATO), on=True)
     network.ask()
     assert len(network.records()) == 1

@@ -1,4 +1,4 @@
-"""What goes past the network: logged by whoever gives it, and seen by the person nowhere."""
+"""Provision outside the network: logged by the provider, and shown to the person nowhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
     return open_world(tmp_path / "w", settings=Settings("network"), clock=FixedClock(NOW))
 
 
-def test_c2_c5_juki_net_s_routes_are_logged_as_their_own_items(world: World) -> None:
+def test_c2_c5_juki_net_provisions_are_logged(world: World) -> None:
     off = OffNetwork(world)
     off.give("地方公共団体情報システム機構", "市町村長", ALLOWED[4], "本人確認情報")
     off.give("東京都知事", "地方公共団体情報システム機構", ALLOWED[6], "本人確認情報", PersonField.RESIDENT_RECORD_CODE)
@@ -35,17 +35,17 @@ def test_c2_c5_juki_net_s_routes_are_logged_as_their_own_items(world: World) -> 
     ]  # fmt: skip
 
 
-def test_i3_insurers_give_each_other_health_checks_by_number_and_the_portal_shows_nothing(world: World) -> None:
+def test_i3_health_checks_between_insurers_are_not_in_the_portal(world: World) -> None:
     network, off = network_of(world), OffNetwork(world)
     provision = Provision(3, Party.PERSON, Party.IMPLEMENTER, identity_checked=True)
     off.give("旧保険者", "新保険者", provision, "特定健康診査")
     (line,) = off.given("旧保険者")
     assert line.handle is PersonField.INDIVIDUAL_NUMBER
-    assert network.records(HANAKO) == [], "no record of the network's"
+    assert network.records(HANAKO) == [], "the network has no record of it"
     assert off.shown_in_portal() == []
 
 
-def test_i2_tax_offices_give_each_other_and_nobody_else(world: World) -> None:
+def test_i2_tax_offices_only_provide_to_tax_offices(world: World) -> None:
     off = OffNetwork(world)
     assert off.give("国税庁", "渋谷区", ALLOWED[9], "所得税の申告").rule == "番号法19条9号"
     library = Provision(9, Party.TAX_AGENCY, Party.ANYBODY, purpose="国税・地方税の賦課徴収")
@@ -53,7 +53,7 @@ def test_i2_tax_offices_give_each_other_and_nobody_else(world: World) -> None:
         off.give("国税庁", "図書館", library, "x")
 
 
-def test_f7_i8_what_investigators_get_is_shown_nowhere_and_not_inspected(world: World) -> None:
+def test_f7_i8_provision_to_investigators_is_hidden(world: World) -> None:
     off = OffNetwork(world)
     off.give("渋谷区", "警視庁", ALLOWED[13], "住所")
     off.give("渋谷区", COMMISSION, ALLOWED[12], "特定個人情報ファイル")
@@ -63,7 +63,7 @@ def test_f7_i8_what_investigators_get_is_shown_nowhere_and_not_inspected(world: 
         off.inspected("総務省")
 
 
-def test_a_denial_is_logged_and_gives_nothing(world: World) -> None:
+def test_a_denial_is_logged(world: World) -> None:
     off = OffNetwork(world)
     for item, denial in ((7, "network-only"), (99, "no-basis")):
         with denied(denial):
@@ -71,7 +71,7 @@ def test_a_denial_is_logged_and_gives_nothing(world: World) -> None:
     assert [line.denial for line in off.given()] == ["network-only", "no-basis"]
 
 
-def test_x19_what_share_of_flows_nobody_sees(world: World) -> None:
+def test_x19_the_share_of_hidden_exchanges(world: World) -> None:
     off = OffNetwork(world)
     assert hidden_share(0, off.given()) == 0
     off.give("国税庁", "渋谷区", ALLOWED[9], "x")

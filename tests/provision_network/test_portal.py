@@ -1,4 +1,4 @@
-"""The portal: a folder to a person, tied to certificates by their serial numbers, and what it shows and does not."""
+"""The portal: one folder per person, linked to certificates by their serial numbers, and what it shows."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ OLD, NEW, OTHER = 0x1111, 0x2222, 0x3333
 
 
 @dataclass
-class Scene:
-    """A portal at a network, and J-LIS's knowledge of which certificate is whose."""
+class Setup:
+    """A network with a portal, and the J-LIS office's list of certificates and their holders."""
 
     world: World
     network: Network
     holders: dict[int, str]
 
     def portal(self, generations: Generations = Generations.FOLLOWED, linkage: object = None) -> Portal:
-        found = Portal(
-            self.world, self.network.interfaces[-1], self.desk, self.network.core.records,
+        portal = Portal(
+            self.world, self.network.interfaces[-1], self.office, self.network.core.records,
             linkage or Chain(), generations,  # type: ignore[arg-type]
         )  # fmt: skip
-        found.open()
-        return found
+        portal.open()
+        return portal
 
-    def desk(self, serial: int) -> PortalCode:
+    def office(self, serial: int) -> PortalCode:
         if serial not in self.holders:
             raise NetworkRejected("unknown-certificate", "no such certificate")
         return self.network.core.portal_code(self.holders[serial])
 
 
 class Chain:
-    """The authority's word that NEW has taken OLD's place."""
+    """The authority's reply that NEW has replaced OLD."""
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         return [OLD, NEW] if serial in (OLD, NEW) else [serial]
@@ -63,7 +63,7 @@ class Silent(Chain):
 
 
 @pytest.fixture
-def scene(tmp_path: Path, storage: str) -> Iterator[Scene]:
+def setup(tmp_path: Path, storage: str) -> Iterator[Setup]:
     world = open_world(tmp_path / "w", settings=Settings("network", storage=storage), clock=FixedClock(NOW))
     network = network_of(world)
     interface = InterfaceSystem(world, INTERFACE_NAME)
@@ -76,55 +76,55 @@ def scene(tmp_path: Path, storage: str) -> Iterator[Scene]:
     for town in (MINATO,):
         network.server(town).take_codes([("1", network.code(town))])
         network.server(town).register(network.code(town), "1", PURPOSE.item, "所得 2,345,678円")
-    yield Scene(world, network, {OLD: HANAKO, NEW: HANAKO, OTHER: TARO})
+    yield Setup(world, network, {OLD: HANAKO, NEW: HANAKO, OTHER: TARO})
     world.close()
 
 
-def test_f1_f4_a_resident_sees_exactly_her_own_records_and_no_content(scene: Scene) -> None:
-    portal = scene.portal()
+def test_f1_f4_a_person_sees_only_their_own_records(setup: Setup) -> None:
+    portal = setup.portal()
     mine, other = portal.set_up(OLD), portal.set_up(OTHER)
-    scene.network.ask()
+    setup.network.ask()
     (record,) = portal.records(mine, mine)
     assert (record.item, record.outcome) == (PURPOSE.item, RequestOutcome.PROVIDED)
     assert "2,345,678" not in str(record)
     assert portal.records(other, other) == []
 
 
-def test_f3_own_information_is_an_exchange_with_a_record(scene: Scene) -> None:
-    portal = scene.portal()
+def test_f3_own_information_is_an_exchange_with_a_record(setup: Setup) -> None:
+    portal = setup.portal()
     folder = portal.set_up(OLD)
     portal.ask(folder, MINATO, PURPOSE.item)
     portal.ask(folder, MINATO, "何もない項目")
-    scene.network.carry()
-    nothing, found = portal.own_information(folder, folder)
-    assert found.received is not None
-    assert found.received.content == "所得 2,345,678円"
-    assert nothing.received is not None
-    assert nothing.received.content is None
+    setup.network.carry()
+    missing, income = portal.own_information(folder, folder)
+    assert income.received is not None
+    assert income.received.content == "所得 2,345,678円"
+    assert missing.received is not None
+    assert missing.received.content is None
     assert [record.requester for record in portal.records(folder, folder)] == [BODY, BODY]
     assert portal.own_information(portal.set_up(OTHER), portal.set_up(OTHER)) == []
-    scene.network.server(MINATO).withhold("1", on=True)
+    setup.network.server(MINATO).withhold("1", on=True)
     portal.ask(folder, MINATO, PURPOSE.item)
-    scene.network.carry()
+    setup.network.carry()
     latest = portal.own_information(folder, folder)[0].received
     assert latest is not None
-    assert latest.content is None, "a body may keep it from the portal (自己情報提供不可フラグ)"
-    assert scene.network.ask().number is not None, "and not from other bodies"
+    assert latest.content is None, "a body may withhold it from the portal (自己情報提供不可フラグ)"
+    assert setup.network.ask().number is not None, "but not from other bodies"
 
 
-def test_what_was_cut_off_before_it_was_asked_is_asked_once(scene: Scene) -> None:
-    portal = scene.portal()
+def test_an_interrupted_request_is_sent_once(setup: Setup) -> None:
+    portal = setup.portal()
     folder = portal.set_up(OLD)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scene.network.interfaces[-1], "ask_own", killed)
+        patch.setattr(setup.network.interfaces[-1], "ask_own", killed)
         with pytest.raises(KeyboardInterrupt):
             portal.ask(folder, MINATO, PURPOSE.item)
     assert len(portal.own_information(folder, folder)) == len(portal.own_information(folder, folder)) == 1
-    scene.network.carry()
-    (found,) = portal.own_information(folder, folder)
-    assert found.received is not None
-    assert len(portal.records(folder, folder)) == 1, "and once alone"
-    with pytest.raises(ValueError, match="is no text"):
+    setup.network.carry()
+    (information,) = portal.own_information(folder, folder)
+    assert information.received is not None
+    assert len(portal.records(folder, folder)) == 1, "the request was sent only once"
+    with pytest.raises(ValueError, match="is not a printable text"):
         portal.ask(folder, MINATO, "a\0b")
 
 
@@ -132,63 +132,63 @@ def killed(*_: object) -> int:
     raise KeyboardInterrupt
 
 
-def test_only_the_portal_asks_for_own_information(scene: Scene) -> None:
-    code = scene.network.core.portal_code(HANAKO)
-    process = scene.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item, "1")
-    scene.network.carry()
-    assert scene.network.municipal.asked(process).denial == "not-entitled"
+def test_only_the_portal_can_request_own_information(setup: Setup) -> None:
+    code = setup.network.core.portal_code(HANAKO)
+    process = setup.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item, "1")
+    setup.network.carry()
+    assert setup.network.municipal.asked(process).denial == "not-entitled"
 
 
-def test_b8_f5_the_portal_holds_serial_and_code_and_neither_number(scene: Scene) -> None:
-    portal = scene.portal()
+def test_b8_f5_the_portal_only_has_serial_numbers_and_codes(setup: Setup) -> None:
+    portal = setup.portal()
     folder = portal.set_up(OLD)
     with portal.store.reading() as connection:
         metadata = sa.MetaData()
         metadata.reflect(connection)
-        held = " ".join(value.hex() if isinstance(value, bytes) else str(value)
-                        for table in metadata.tables.values() for row in connection.execute(sa.select(table))
-                        for value in row)  # fmt: skip
+        content = " ".join(value.hex() if isinstance(value, bytes) else str(value)
+                           for table in metadata.tables.values() for row in connection.execute(sa.select(table))
+                           for value in row)  # fmt: skip
     assert portal.serials(folder) == [OLD]
-    assert str(scene.network.core.portal_code(HANAKO)) in held
-    assert HANAKO not in held
+    assert str(setup.network.core.portal_code(HANAKO)) in content
+    assert HANAKO not in content
 
 
-def test_f6_a_second_setup_finds_the_folder(scene: Scene) -> None:
-    portal = scene.portal()
+def test_f6_a_second_setup_finds_the_folder(setup: Setup) -> None:
+    portal = setup.portal()
     assert portal.set_up(OLD) == portal.set_up(OLD) == portal.set_up(NEW)
     assert portal.set_up(OTHER) != portal.set_up(OLD)
     with pytest.raises(NetworkRejected):
         portal.set_up(0x9999)
 
 
-def test_f5_b13_a_renewed_certificate_follows_the_rule(scene: Scene) -> None:
-    followed = scene.portal()
+def test_f5_b13_a_renewed_certificate_opens_the_same_folder(setup: Setup) -> None:
+    followed = setup.portal()
     folder = followed.set_up(OLD)
     assert followed.folder_of(NEW) == folder
-    assert followed.serials(folder) == [OLD, NEW], "tied from now on"
-    assert scene.portal(linkage=Silent()).folder_of(NEW) == folder
+    assert followed.serials(folder) == [OLD, NEW], "the new certificate is linked now"
+    assert setup.portal(linkage=Silent()).folder_of(NEW) == folder
     assert followed.folder_of(OTHER) is None
     with pytest.raises(LinkageUnavailable):
-        scene.portal(linkage=Silent()).folder_of(OTHER)
+        setup.portal(linkage=Silent()).folder_of(OTHER)
 
 
-def test_f5_without_the_chain_the_setup_is_made_again(scene: Scene) -> None:
-    anew = scene.portal(Generations.BEGUN_ANEW)
-    folder = anew.set_up(OLD)
-    assert anew.folder_of(NEW) is None
-    assert anew.set_up(NEW) == folder
-    assert scene.portal(linkage=NoLinkage()).folder_of(OTHER) is None
-
-
-def test_f7_provisions_past_the_network_are_not_in_the_portal(scene: Scene) -> None:
-    portal = scene.portal()
+def test_f5_without_the_chain_the_setup_is_repeated(setup: Setup) -> None:
+    portal = setup.portal(Generations.BEGUN_ANEW)
     folder = portal.set_up(OLD)
-    OffNetwork(scene.world).give("渋谷区", "警視庁", ALLOWED[13], "住所")
+    assert portal.folder_of(NEW) is None
+    assert portal.set_up(NEW) == folder
+    assert setup.portal(linkage=NoLinkage()).folder_of(OTHER) is None
+
+
+def test_f7_provision_outside_the_network_is_not_shown(setup: Setup) -> None:
+    portal = setup.portal()
+    folder = portal.set_up(OLD)
+    OffNetwork(setup.world).give("渋谷区", "警視庁", ALLOWED[13], "住所")
     assert portal.records(folder, folder) == []
 
 
-def test_f8_every_look_is_logged_and_somebody_else_s_is_an_alarm(scene: Scene) -> None:
-    portal = scene.portal()
+def test_f8_access_is_logged_and_another_person_s_is_an_alarm(setup: Setup) -> None:
+    portal = setup.portal()
     folder = portal.set_up(OLD)
     portal.records(folder, folder)
     portal.own_information(folder, folder)
@@ -197,17 +197,17 @@ def test_f8_every_look_is_logged_and_somebody_else_s_is_an_alarm(scene: Scene) -
     looks = portal.looks(folder)
     assert [(look.actor, look.what, look.alarm) for look in looks][-1] == ("operator", "records", True)
     with portal.store.reading() as connection:
-        said = list(connection.scalars(sa.text("SELECT what FROM event")))
-    assert [words for words in said if words.startswith("ALARM")] == ["ALARM: somebody else has looked"]
+        events = list(connection.scalars(sa.text("SELECT what FROM event")))
+    assert [event for event in events if event.startswith("ALARM")] == ["ALARM: somebody else has looked"]
     with pytest.raises(NetworkRejected):
         portal.records(folder, "999")
 
 
-def test_j7_without_the_table_of_serials_only_the_portal_stops(scene: Scene) -> None:
-    portal = scene.portal()
+def test_j7_losing_the_serials_only_stops_the_portal(setup: Setup) -> None:
+    portal = setup.portal()
     folder = portal.set_up(OLD)
     with portal.store.transaction() as connection:
         connection.execute(sa.text("DELETE FROM serial"))
     assert portal.folder_of(OLD) is None
-    assert scene.network.ask().denial == "", "linkage goes on"
+    assert setup.network.ask().denial == "", "requests between bodies still work"
     assert len(portal.records(folder, folder)) == 1

@@ -1,4 +1,4 @@
-"""Rules: what stands in a table is allowed, and a tuple with any one element altered is not."""
+"""Rules: a tuple in a table is allowed, and a tuple with any element altered is not."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OWN = Purpose("市町村長", "架空町医療費助成条例", "医療費の助
 AFFAIR = OrdinanceAffair("架空町-1", OWN, "9", True, True, True, True, True)
 
 
-def words_of(place: int) -> st.SearchStrategy[str]:
-    """What stands in that place of the table, and what does not."""
-    there = sorted({(row.purpose.requester, row.purpose.law, row.purpose.affair, row.purpose.provider,
+def values_of(place: int) -> st.SearchStrategy[str]:
+    """Draw values of one element of the tuple, from the table and at random."""
+    known = sorted({(row.purpose.requester, row.purpose.law, row.purpose.affair, row.purpose.provider,
                      row.purpose.item)[place] for row in ROWS})  # fmt: skip
-    return st.sampled_from(there) | st.text(max_size=5)
+    return st.sampled_from(known) | st.text(max_size=5)
 
 
 @given(st.sampled_from(ROWS), st.sampled_from(["requester", "law", "affair", "provider", "item"]), st.data())
@@ -42,14 +42,14 @@ def test_d6_any_single_altered_element_denies(row: Row, name: str, data: st.Data
     rules = RuleBook(ROWS)
     decision = rules.decide(row.purpose, DAY)
     assert decision.allowed
-    assert decision.rule == f"番号法19条7号, 別表第二 {row.number}", "a decision comes with the rule that made it"
+    assert decision.rule == f"番号法19条7号, 別表第二 {row.number}", "a decision names its rule"
     place = ["requester", "law", "affair", "provider", "item"].index(name)
-    altered = replace(row.purpose, **{name: data.draw(words_of(place))})
+    altered = replace(row.purpose, **{name: data.draw(values_of(place))})
     listed = any(other.purpose == altered for other in ROWS)
     assert rules.decide(altered, DAY).allowed is listed
 
 
-def test_d12_the_table_loads_some_120_affairs() -> None:
+def test_d12_the_table_has_117_affairs() -> None:
     assert len(ROWS) == len({row.purpose for row in ROWS}) == 139
     assert len({(row.purpose.requester, row.purpose.law, row.purpose.affair) for row in ROWS}) == 117
     assert all(all((row.number, *vars_of(row.purpose))) for row in ROWS)
@@ -59,31 +59,31 @@ def vars_of(purpose: Purpose) -> tuple[str, ...]:
     return (purpose.requester, purpose.law, purpose.affair, purpose.provider, purpose.item)
 
 
-def test_a2_an_unknown_purpose_is_told_from_one_that_is_not_listed() -> None:
+def test_a2_an_unknown_affair_differs_from_an_unlisted_item() -> None:
     rules, purpose = RuleBook(ROWS), ROWS[0].purpose
     assert rules.decide(replace(purpose, affair="好奇心"), DAY).denial is Denial.UNKNOWN_PURPOSE
     assert rules.decide(replace(purpose, item="病歴"), DAY).denial is Denial.NOT_LISTED
 
 
-def test_a14_nothing_is_linked_before_its_day() -> None:
+def test_a14_an_affair_is_denied_before_its_first_day() -> None:
     rules, purpose = RuleBook(ROWS), ROWS[0].purpose
     assert rules.decide(purpose, NETWORK_STARTS - timedelta(days=1)).denial is Denial.NOT_IN_FORCE
     assert rules.decide(purpose, NETWORK_STARTS).allowed
 
 
-def test_d13_a_row_routes_the_same_with_and_without_a_number() -> None:
+def test_d13_a_row_without_a_number_is_decided_the_same() -> None:
     rules = RuleBook([replace(row, uses_number=False) for row in ROWS])
     assert all(rules.decide(row.purpose, DAY) == RuleBook(ROWS).decide(row.purpose, DAY) for row in ROWS)
 
 
 @given(st.sampled_from(ROWS), st.booleans())
-def test_g20_consent_changes_no_decision_of_the_statute(row: Row, listed: bool) -> None:
+def test_g20_consent_does_not_change_a_statutory_decision(row: Row, listed: bool) -> None:
     rules = RuleBook(ROWS)
     purpose = row.purpose if listed else replace(row.purpose, item="病歴")
     assert rules.decide(purpose, DAY, consent=True) == rules.decide(purpose, DAY, consent=False)
 
 
-def test_h2_all_five_conditions_or_none() -> None:
+def test_h2_all_five_conditions_are_needed() -> None:
     assert RuleBook(ROWS, [AFFAIR]).decide(OWN, DAY).rule.startswith("番号法19条8号, 架空町-1")
     for name in CONDITIONS:
         lacking = replace(AFFAIR, **{name: False})  # type: ignore[arg-type]
@@ -92,31 +92,31 @@ def test_h2_all_five_conditions_or_none() -> None:
         assert name in decision.words
 
 
-def test_h3_the_way_by_ordinance_is_the_law_of_2015_s() -> None:
+def test_h3_linkage_by_ordinance_starts_with_the_law_of_2015() -> None:
     rules = RuleBook(ROWS, [AFFAIR])
     assert rules.decide(OWN, ORDINANCES_START - timedelta(days=1)).denial is Denial.NOT_IN_FORCE
     assert rules.decide(OWN, ORDINANCES_START).allowed
 
 
-def test_h5_a_limiting_ordinance_counts_where_the_commission_was_told() -> None:
+def test_h5_a_limiting_ordinance_denies() -> None:
     rules = RuleBook(ROWS, [AFFAIR])
-    assert rules.decide(OWN, DAY, provider_name="渋谷区").allowed, "without it the duty stands"
+    assert rules.decide(OWN, DAY, provider_name="渋谷区").allowed, "without the ordinance, the provider must provide"
     rules.limit("渋谷区", OWN.item)
     assert rules.decide(OWN, DAY, provider_name="渋谷区").denial is Denial.LIMITED
     assert rules.decide(OWN, DAY, provider_name="港区").allowed
     statute = ROWS[5].purpose
     rules.limit("渋谷区", statute.item)
-    assert rules.decide(statute, DAY, provider_name="渋谷区").allowed, "it softens nothing in the statute's own affairs"
+    assert rules.decide(statute, DAY, provider_name="渋谷区").allowed, "it does not affect statutory affairs"
 
 
-def test_h6_tax_data_for_an_affair_by_ordinance_want_consent() -> None:
+def test_h6_tax_data_for_an_affair_by_ordinance_need_consent() -> None:
     rules = RuleBook(ROWS, [replace(AFFAIR, tax_item=True)])
     denied = rules.decide(OWN, DAY)
     assert (denied.denial, denied.penalty) == (Denial.TAX_SECRECY, Penalty.TAX_SECRECY)
     assert rules.decide(OWN, DAY, consent=True).allowed
 
 
-def test_g23_every_denial_has_a_penalty_and_no_permission_has_one() -> None:
+def test_g23_every_denial_has_a_penalty() -> None:
     rules = RuleBook(ROWS, [replace(AFFAIR, filed=False)])
     denied = [rules.decide(OWN, DAY), rules.decide(replace(OWN, affair="x"), DAY),
               rules.decide(ROWS[0].purpose, date(2000, 1, 1))]  # fmt: skip
@@ -124,7 +124,7 @@ def test_g23_every_denial_has_a_penalty_and_no_permission_has_one() -> None:
     assert rules.decide(ROWS[0].purpose, DAY).penalty is Penalty.NONE
 
 
-def test_r12_a_decision_tells_its_words() -> None:
+def test_every_decision_is_explained() -> None:
     rules = RuleBook(ROWS)
     assert all(rules.decide(row.purpose, DAY).words for row in ROWS)
     with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""Articles 9 and 19: closed lists, of which everything that is not on them is denied."""
+"""Articles 9 and 19: closed lists; everything that is not on them is denied."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ALLOWED = {
     14: Provision(14, IMPLEMENTER, Party.ANYBODY, danger=True, consent=True),
     15: Provision(15, IMPLEMENTER, Party.ANYBODY, rule=1),
 }
-"""A provision under each item that does not go over the network, with everything that the item asks for."""
+"""An allowed provision under each item outside the network, with all the facts that the item requires."""
 
 
 def refused(provision: Provision, policy: Policy | None = None) -> str:
@@ -70,7 +70,7 @@ def refused(provision: Provision, policy: Policy | None = None) -> str:
 # Article 9
 
 
-def test_a5_g1_an_implementer_searches_for_its_own_affairs_and_the_table_has_97() -> None:
+def test_a5_g1_a_body_may_search_for_its_97_affairs_only() -> None:
     table = table_of_uses()
     assert [affair.number for affair in table] == list(range(1, 98))
     for affair in table:
@@ -82,33 +82,33 @@ def test_a5_g1_an_implementer_searches_for_its_own_affairs_and_the_table_has_97(
         assert decide_use(wrong).denial is Denial.NO_BASIS
 
 
-def test_g2_a_municipality_s_own_affair_needs_its_ordinance_and_a_field() -> None:
+def test_g2_a_municipality_s_own_use_needs_an_ordinance() -> None:
     own = Use(2, Deed.SEARCH, "架空町長", ordinance="架空町条例5号", field=ORDINANCE_FIELDS[0])
     assert decide_use(own).allowed
     assert not decide_use(replace(own, ordinance="")).allowed
     assert not decide_use(replace(own, field="観光")).allowed
 
 
-def test_a6_g3_an_employer_submits_and_does_not_search() -> None:
+def test_a6_g3_an_employer_may_submit_but_not_search() -> None:
     assert decide_use(Use(3, Deed.SUBMIT, "架空商店")).allowed
     assert not decide_use(Use(3, Deed.SEARCH, "架空商店")).allowed
 
 
-def test_g4_payments_after_a_disaster_while_it_is_declared() -> None:
+def test_g4_payments_need_a_declared_disaster() -> None:
     bank = Use(4, Deed.SEARCH, "架空銀行", disaster_declared=True, contract="27-3")
     assert decide_use(bank).allowed
     assert not decide_use(replace(bank, disaster_declared=False)).allowed
     assert not decide_use(replace(bank, contract="")).allowed
 
 
-def test_g5_what_was_received_is_used_for_what_it_was_received_for() -> None:
+def test_g5_a_received_number_keeps_its_purpose() -> None:
     use = Use(5, Deed.SEARCH, "検察庁", received_for="刑事事件の捜査", used_for="刑事事件の捜査")
     assert decide_use(use).allowed
     assert not decide_use(replace(use, used_for="統計")).allowed
     assert not decide_use(Use(6, Deed.SEARCH, "x")).allowed
 
 
-def test_h1_each_case_of_own_use_has_its_clause() -> None:
+def test_h1_each_kind_of_own_use_has_its_clause() -> None:
     assert [case.clause for case in OwnUse] == ["番号法9条2項", "番号法9条2項", "番号法19条10号", "番号法19条8号"]
     assert [case.value for case in OwnUse] == ["outside-table", "inside-the-organ", "other-organ", "other-municipality"]
     assert decide_provision(ALLOWED[10]).rule == OwnUse.OTHER_ORGAN.clause
@@ -117,7 +117,7 @@ def test_h1_each_case_of_own_use_has_its_clause() -> None:
 def test_g24_the_two_tables_are_independent() -> None:
     rows = table_of_affairs()
     gap = outside_the_table(rows)
-    assert gap, "an affair outside 別表第一 can stand in 別表第二"
+    assert gap, "an affair can be in 別表第二 without being in 別表第一"
     assert set(gap) <= {row.purpose.law for row in rows}
     assert not set(gap) & {affair.law for affair in table_of_uses()}
 
@@ -125,7 +125,7 @@ def test_g24_the_two_tables_are_independent() -> None:
 # Article 19
 
 
-def test_a4_what_is_specific_personal_information() -> None:
+def test_a4_specific_personal_information() -> None:
     alone = {handle: is_specific({handle}) for handle in PersonField}
     assert alone == {
         PersonField.INDIVIDUAL_NUMBER: True, PersonField.PROVISION_CODE: True, PersonField.RESIDENT_RECORD_CODE: False,
@@ -137,7 +137,7 @@ def test_a4_what_is_specific_personal_information() -> None:
 
 
 @pytest.mark.parametrize("item", ALLOWED)
-def test_g19_each_item_allows_what_it_names(item: int) -> None:
+def test_g19_each_item_allows_its_case(item: int) -> None:
     decision = decide_provision(ALLOWED[item])
     assert decision.rule == f"番号法19条{item}号"
     assert not portal_shows(item)
@@ -153,7 +153,7 @@ def test_g19_each_item_allows_what_it_names(item: int) -> None:
     (14, {"consent": False}), (15, {"rule": 5}), (15, {"rule": None}), (13, {"case": ""}), (13, {"reason": ""}),
     (13, {"approved_by": ""}), (13, {"purpose": "統計"}), (13, {"receiver": Party.ANYBODY}),
 ])  # fmt: skip
-def test_g19_an_item_without_one_of_its_conditions_denies(item: int, without: dict[str, object]) -> None:
+def test_g19_each_item_denies_without_a_condition(item: int, without: dict[str, object]) -> None:
     assert refused(replace(ALLOWED[item], **without))  # type: ignore[arg-type]
 
 
@@ -171,12 +171,12 @@ def test_g19_14_consent_alone_is_not_enough() -> None:
     assert decide_provision(replace(ALLOWED[14], consent=False, hard_to_obtain=True)).allowed
 
 
-def test_the_law_of_2013_counts_otherwise() -> None:
+def test_the_law_of_2013_has_other_item_numbers() -> None:
     assert decide_provision(ALLOWED[13], Policy(Law.OF_2013)).rule == "番号法19条12号"
     assert [numbered(item, Law.OF_2013) for item in (7, 9, 14, 15)] == [7, 8, 13, 14]
 
 
-def test_i4_investigators_need_a_case_and_i7_somebody_who_approves() -> None:
+def test_i4_i7_investigators_need_a_case_and_an_approval() -> None:
     for purpose in INVESTIGATIONS:
         assert decide_provision(replace(ALLOWED[13], purpose=purpose)).allowed
     assert "nothing of this is automatic" in refused(replace(ALLOWED[13], approved_by=""))
@@ -189,7 +189,7 @@ def test_i5_the_cabinet_order_has_26_matters() -> None:
         assert decide_provision(provision).allowed is (1 <= number <= 26)
 
 
-def test_i6_a_letter_of_inquiry() -> None:
+def test_i6_which_inquiries_count() -> None:
     letter = replace(ALLOWED[13], purpose="")
     allowed = {
         (inquiry, specific): decide_provision(replace(letter, inquiry=inquiry, specific=specific)).allowed
@@ -201,16 +201,17 @@ def test_i6_a_letter_of_inquiry() -> None:
     }  # fmt: skip
 
 
-def test_i9_whether_something_is_given_on_line_is_the_ordinance_s_matter() -> None:
-    line = replace(ALLOWED[13], on_line=True)
+def test_i9_the_ordinance_decides_on_online_provision() -> None:
+    online = replace(ALLOWED[13], on_line=True)
     before, after = Policy(on_line=OnLine.FORBIDDEN_UNLESS), Policy(on_line=OnLine.POSSIBLE_IF)
-    told = [decide_provision(provision, policy).allowed for policy in (before, after)
-            for provision in (line, replace(line, council_heard=True), replace(line, safeguards=True))]  # fmt: skip
-    assert told == [False, True, False, False, False, True]
-    assert decide_provision(ALLOWED[13], before).allowed, "on paper nothing has changed"
+    allowed = [decide_provision(provision, policy).allowed for policy in (before, after)
+               for provision in (online, replace(online, council_heard=True),
+                                 replace(online, safeguards=True))]  # fmt: skip
+    assert allowed == [False, True, False, False, False, True]
+    assert decide_provision(ALLOWED[13], before).allowed, "provision on paper is not affected"
 
 
-def test_i10_the_commission_s_rule_has_four_ids() -> None:
+def test_i10_the_commission_s_rule_has_four_purposes() -> None:
     assert len(COMMISSION_RULES) == 4
     assert all(decide_provision(replace(ALLOWED[15], rule=rule)).allowed for rule in COMMISSION_RULES)
 
@@ -221,7 +222,7 @@ def test_i11_secrecy_clearance_is_denied_unless_an_order_adds_it() -> None:
     assert decide_provision(clearance, Policy(secrecy_clearance=True)).allowed
 
 
-def test_i12_recruiting_for_the_self_defence_forces_is_denied_under_every_item() -> None:
+def test_i12_self_defence_forces_recruiting_is_denied() -> None:
     for item, provision in ALLOWED.items():
         if provision.purpose:
             assert not decide_provision(replace(provision, purpose="自衛官募集")).allowed or item == 2
@@ -229,11 +230,11 @@ def test_i12_recruiting_for_the_self_defence_forces_is_denied_under_every_item()
     assert not decide_use(Use(1, Deed.SEARCH, "防衛大臣", "自衛隊法")).allowed
 
 
-def test_a13_the_commission_inspects_all_but_what_investigators_got() -> None:
+def test_a13_the_commission_cannot_inspect_item_13() -> None:
     assert [item for item in range(1, 16) if not commission_inspects(item)] == [13]
 
 
-def test_g21_three_requests_and_none_to_stop_matching() -> None:
+def test_g21_there_is_no_request_to_stop_matching() -> None:
     rules = {request: decide_request(request) for request in PersonRequest}
     assert [request for request, decision in rules.items() if decision.allowed] == [
         PersonRequest.DISCLOSURE, PersonRequest.CORRECTION, PersonRequest.STOP_USE,
@@ -241,6 +242,6 @@ def test_g21_three_requests_and_none_to_stop_matching() -> None:
     assert "no legal basis" in rules[PersonRequest.STOP_MATCHING].words
 
 
-def test_g22_control_over_one_s_information_is_an_aim_and_no_article() -> None:
+def test_g22_self_information_control_is_in_no_article() -> None:
     assert AIM_NOT_LAW == ("自己情報コントロール権",)
     assert not any(aim in request.value for aim in AIM_NOT_LAW for request in PersonRequest)

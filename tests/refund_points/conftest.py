@@ -24,7 +24,7 @@ def world(tmp_path: Path, storage: str) -> Iterator[World]:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[World]:
-    """A world on SQLite, for what does not differ by storage."""
+    """A world on SQLite, for tests that do not depend on the storage."""
     world = open_world(tmp_path / "w", settings=Settings("points"), clock=FixedClock(NOON))
     yield world
     world.close()

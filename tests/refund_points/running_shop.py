@@ -1,5 +1,5 @@
-"""A register with a card reader, a centre, the portal, agent and browser: all as processes of their own; and a
-terminal that the tests type into."""
+"""A register with a card reader, a centre, the portal, the agent and a browser, each as its own process, and a terminal
+that the tests type into."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOP, TILL = "rice-shop", "till-1"
 
 @dataclass
 class RunningShop:
-    """What the tests work on."""
+    """The running processes, and the objects to drive them."""
 
     institutions: Institutions
     host: ReaderHost
@@ -55,28 +55,28 @@ class RunningShop:
 
     def tap(self, image: Path | None = None, slot: int = 0) -> None:
         """Put a card on a reader: hanako's, unless another is named."""
-        where, image = self.host.slots[slot], image or self.image
-        self.host.insert(where, image.stem, image, Presentation(contactless=True))
-        assert where.wait_until_powered(LIMIT)
+        reader_slot, image = self.host.slots[slot], image or self.image
+        self.host.insert(reader_slot, image.stem, image, Presentation(contactless=True))
+        assert reader_slot.wait_until_powered(LIMIT)
 
     def clear(self) -> None:
-        """Take every card away."""
+        """Remove every card."""
         for slot in self.host.slots:
             if slot.occupied:
                 self.host.remove(slot)
 
     def cut(self) -> None:
-        """The centre's machine loses its power."""
+        """Kill the centre's process."""
         self.centre_process.kill()
 
     def mend(self) -> None:
-        """It is back, at the same address."""
+        """Start the centre again at the same address."""
         self.centre_process = serve_centre(self.world, self.centre_process.port)
 
 
 @contextmanager
 def running_shop(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[RunningShop]:
-    """Everything, started and stopped."""
+    """Start all processes, and stop them at the end."""
     world = institutions.world
     with ExitStack() as stack:
         image = institutions.issue_card("hanako", "hanako")
@@ -94,16 +94,16 @@ def running_shop(institutions: Institutions, pcscd: RunningPcscd) -> Iterator[Ru
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         stack.callback(browser.close)
         enrol_till(world, SHOP, TILL)
-        found = RunningShop(
+        shop = RunningShop(
             institutions, host, centre_of(world), serve_centre(world), services.status["http"],
             f"http://localhost:{portal.port}", browser, image,
         )  # fmt: skip
-        stack.callback(lambda: found.centre_process.stop())
-        yield found
+        stack.callback(lambda: shop.centre_process.stop())
+        yield shop
 
 
 class Screen:
-    """A program on a terminal of 110 columns and 34 lines, in a tmux of its own."""
+    """A program on a terminal of 110 columns and 34 lines, in its own tmux server."""
 
     def __init__(self, socket: Path, *command: str) -> None:
         self._tmux = ("tmux", "-S", str(socket), "-f", "/dev/null")
@@ -121,45 +121,45 @@ class Screen:
         self._run("set-option", "-g", "remain-on-exit", "on")
 
     def keys(self, *keys: str) -> None:
-        """Press keys, by tmux's names."""
+        """Press keys, given by tmux's names."""
         self._run("send-keys", *keys)
 
     def type(self, text: str) -> None:
-        """Type a line, and Enter."""
+        """Type a line and press Enter."""
         self._run("send-keys", "-l", "--", text)
         self.keys("Enter")
 
     def shown(self) -> str:
-        """What is on the screen."""
+        """Return the text on the screen."""
         return self._run("capture-pane", "-p")
 
-    def until(self, *words: str) -> str:
-        """The screen, once it shows all of these words."""
+    def until(self, *texts: str) -> str:
+        """Wait until the screen shows all of these texts, and return what it shows."""
         shown = ""
 
         def shows() -> bool:
             nonlocal shown
             shown = self.shown()
-            return all(word in shown for word in words)
+            return all(text in shown for text in texts)
 
-        until(shows, f"the screen shows {words}")
+        until(shows, f"the screen shows {texts}")
         return shown
 
     def close(self) -> None:
-        """Whatever runs in it ends."""
+        """Kill the tmux server and the program in it."""
         subprocess.run([*self._tmux, "kill-server"], check=False, capture_output=True)
 
-    def _run(self, *words: str) -> str:
-        return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True).stdout
+    def _run(self, *arguments: str) -> str:
+        return subprocess.run([*self._tmux, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def program(world: World, *words: str) -> list[str]:
-    """Our own program, on a world."""
-    return [sys.executable, "-m", "kazashi", "--world", str(world.directory), *words]
+def program(world: World, *arguments: str) -> list[str]:
+    """Return the command line that runs kazashi on a world."""
+    return [sys.executable, "-m", "kazashi", "--world", str(world.directory), *arguments]
 
 
 def log_in(page: Page, button: str, secret: str) -> None:
-    """Through the agent's page, and back."""
+    """Log in on the agent's page with the PIN or password."""
     page.click(button)
     page.fill("#pin", secret)
     page.click("button[name=ok]")

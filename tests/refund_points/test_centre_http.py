@@ -1,4 +1,4 @@
-"""The centre over HTTPS: who shows no certificate of its is nobody, and who shows one is that till alone."""
+"""The centre over HTTPS: clients need a certificate from the centre, and act only for the till it names."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def served(tmp_path: Path) -> Iterator[Served]:
     thread.start()
     until(lambda: running.started or not thread.is_alive(), "the centre serves")
     assert running.started
-    found = Served(world, centre, till, f"https://localhost:{port}", tmp_path)
-    yield found
-    for transport in found.opened:
+    served = Served(world, centre, till, f"https://localhost:{port}", tmp_path)
+    yield served
+    for transport in served.opened:
         transport.close()
     running.should_exit = True
     thread.join()
     world.close()
 
 
-def test_a_till_brings_its_records(served: Served) -> None:
+def test_a_till_sends_its_records(served: Served) -> None:
     for _ in range(30):
         served.till.sell(LUNCH, CardReading(7))
     transport = served.transport(served.till)
@@ -69,7 +69,7 @@ def test_a_till_brings_its_records(served: Served) -> None:
     assert balance(served.centre, "7") == 30 * 21
 
 
-def test_nobody_comes_in_without_a_certificate_of_the_centre(served: Served, tmp_path: Path) -> None:
+def test_a_client_needs_a_certificate_from_the_centre(served: Served, tmp_path: Path) -> None:
     context = ssl.create_default_context(cadata=served.centre.authority.decode())
     with (
         httpx.Client(base_url=served.address, verify=context, trust_env=False) as stranger,
@@ -83,12 +83,12 @@ def test_nobody_comes_in_without_a_certificate_of_the_centre(served: Served, tmp
     elsewhere.close()
 
 
-def test_a_till_is_who_its_certificate_says_and_nobody_else(served: Served) -> None:
+def test_a_till_can_only_send_its_own_records(served: Served) -> None:
     other = till_of(served.world, served.centre, "tea-shop")
     other.sell(LUNCH, CardReading(7))
-    records = [found.signed.to_wire() for found in other.waiting()]
-    (answer,) = served.transport(served.till).send(other.name, records)
-    assert answer["reason"] == "forged"
+    records = [record.signed.to_wire() for record in other.waiting()]
+    (result,) = served.transport(served.till).send(other.name, records)
+    assert result["reason"] == "forged"
     served.till.sell(LUNCH, CardReading(7))
     served.centre.revoke_till(served.till.name)
     transport = served.transport(served.till)
@@ -100,7 +100,7 @@ def test_a_till_is_who_its_certificate_says_and_nobody_else(served: Served) -> N
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"records": 5}', b"[" * 50_000, json.dumps({"records": [1] * 2001}).encode()]
 )
-def test_what_is_no_batch_is_refused(served: Served, body: bytes) -> None:
+def test_a_malformed_batch_is_refused(served: Served, body: bytes) -> None:
     credentials = Credentials(*served.till.credentials(), served.till.enrolment.authority)
     with client(credentials, served.address) as till:
         assert till.post("/v1/records", content=body).status_code == 400
@@ -110,12 +110,12 @@ def test_what_is_no_batch_is_refused(served: Served, body: bytes) -> None:
 def test_a_batch_that_is_too_large_is_refused(served: Served) -> None:
     credentials = Credentials(*served.till.credentials(), served.centre.authority)
     with client(credentials, served.address) as till:
-        answer = till.post("/v1/records", content=b" " * (LARGEST + 1))
-        assert (answer.status_code, list(answer.json())) == (413, ["error"])
+        response = till.post("/v1/records", content=b" " * (LARGEST + 1))
+        assert (response.status_code, list(response.json())) == (413, ["error"])
         assert till.post("/v1/records", content=b" " * LARGEST).status_code == 400
 
 
-def test_a_centre_that_is_away_or_talks_nonsense_takes_nothing(served: Served) -> None:
+def test_records_wait_if_the_centre_is_unreachable(served: Served) -> None:
     served.till.sell(LUNCH, CardReading(7))
     for address in (f"https://localhost:{free_port()}", f"{served.address}/nothing-here"):
         with pytest.raises(CentreUnreachable):

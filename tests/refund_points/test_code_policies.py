@@ -1,4 +1,4 @@
-"""What a card's reading is, what the centre makes of it, and what is settled when a centre begins."""
+"""Code policies: readings and account codes, and the settings that are fixed when a centre is created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.refund_points.tills import HANAKO, LUNCH, NOON, RECORD, Line2Centre, 
 pytestmark = pytest.mark.unit
 
 
-def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(local: World) -> None:
+def test_each_policy_accumulates_and_reveals_what_it_states(local: World) -> None:
     def identifier(serial: int) -> str | None:
         return {HANAKO.serial: "AAAA0001", 99: "AAAA0001"}.get(serial)
 
@@ -28,9 +28,9 @@ def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(loca
         find = staticmethod(identifier)
 
     for policy in ("authentication-serial", "keyed-by-shop", "code-by-centre", "mykey"):
-        own = open_world(local.directory.parent / policy, settings=Settings("points"), clock=FixedClock(NOON))
-        centre = Centre(own, policy, mykey=Platform())  # type: ignore[arg-type]
-        tills = [till_of(own, centre, shop, find_mykey=identifier) for shop in ("rice-shop", "tea-shop")]
+        world = open_world(local.directory.parent / policy, settings=Settings("points"), clock=FixedClock(NOON))
+        centre = Centre(world, policy, mykey=Platform())  # type: ignore[arg-type]
+        tills = [till_of(world, centre, shop, find_mykey=identifier) for shop in ("rice-shop", "tea-shop")]
         for till in (*tills, *tills):
             assert till.sell(LUNCH, HANAKO).points == 21
             send_waiting(till, Line2Centre(centre))
@@ -44,13 +44,13 @@ def test_each_policy_accumulates_one_card_s_points_and_reveals_what_it_says(loca
             "mykey": (True, True),
         }[policy]  # fmt: skip
         assert ("1234ABCD" in readings[0][0]) is (policy == "authentication-serial")
-        own.close()
+        world.close()
 
 
-def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> None:
+def test_a_sealed_reading_is_only_valid_for_its_centre_and_shop(local: World) -> None:
     centre = Centre(local, "code-by-centre")
-    till_s = till_of(local, centre).enrolment.reading_policy()
-    reading = till_s.read(7, "rice-shop")
+    till_policy = till_of(local, centre).enrolment.reading_policy()
+    reading = till_policy.read(7, "rice-shop")
     code = centre.policy.account(reading, "rice-shop")
     assert code == centre.policy.accounts_of([7], [])[0]
     for wrong in (reading[:-1], reading[:-1] + ("0" if reading[-1] != "0" else "1"), "", "zz"):
@@ -58,13 +58,13 @@ def test_a_sealed_reading_opens_for_its_centre_and_shop_alone(local: World) -> N
             centre.policy.account(wrong, "rice-shop")
     with pytest.raises(CodeRejected):
         centre.policy.account(reading, "tea-shop")
-    assert isinstance(till_s, CodeByCentre)
-    for secret in (lambda: till_s.account(reading, "rice-shop"), lambda: till_s.accounts_of([7], [])):
+    assert isinstance(till_policy, CodeByCentre)
+    for derive in (lambda: till_policy.account(reading, "rice-shop"), lambda: till_policy.accounts_of([7], [])):
         with pytest.raises(CodeRejected, match="only the centre"):
-            secret()
+            derive()
 
 
-def test_a_shop_has_its_own_secret_and_no_other(local: World) -> None:
+def test_a_shop_only_has_its_own_secret(local: World) -> None:
     centre = Centre(local, "keyed-by-shop")
     policy = till_of(local, centre).enrolment.reading_policy()
     till_of(local, centre, "tea-shop")
@@ -73,7 +73,7 @@ def test_a_shop_has_its_own_secret_and_no_other(local: World) -> None:
         policy.read(7, "tea-shop")
 
 
-def test_line_items_go_along_only_where_the_policy_says_so(local: World) -> None:
+def test_line_items_are_only_sent_if_the_detail_says_so(local: World) -> None:
     kept = {}
     for detail in Detail:
         world = open_world(local.directory.parent / detail.value, clock=FixedClock(NOON))
@@ -81,7 +81,7 @@ def test_line_items_go_along_only_where_the_policy_says_so(local: World) -> None
         till = till_of(world, centre)
         till.sell(LUNCH, HANAKO)
         (waiting,) = till.waiting()
-        assert b"beer" not in waiting.signed.body, "what earns nothing is nobody's business"
+        assert b"beer" not in waiting.signed.body, "goods that earn no points are never sent"
         assert (b"lunch" in waiting.signed.body) is (detail is Detail.LINES)
         send_waiting(till, Line2Centre(centre))
         with centre.store.reading() as connection:
@@ -90,27 +90,27 @@ def test_line_items_go_along_only_where_the_policy_says_so(local: World) -> None
     assert kept == {Detail.AMOUNT: None, Detail.LINES: '[["lunch", 1, 880], ["tea", 2, 300]]'}
 
 
-def test_a_centre_that_keeps_amounts_keeps_no_lines_that_come_all_the_same(local: World) -> None:
+def test_a_centre_that_keeps_amounts_drops_unexpected_lines(local: World) -> None:
     centre = Centre(local)
     key = TillKey.generate()
     name = centre.enrol("rice-shop", "till-1", public_pem(key.public)).name
-    told = replace(RECORD, till=name, policy=centre.policy.name, lines=(("lunch", 1, 1_100),))
-    assert centre.receive(name, [key.sign(told).to_wire()])[0].answer is RecordOutcome.ACCEPTED
+    record = replace(RECORD, till=name, policy=centre.policy.name, lines=(("lunch", 1, 1_100),))
+    assert centre.receive(name, [key.sign(record).to_wire()])[0].answer is RecordOutcome.ACCEPTED
     with centre.store.reading() as connection:
         assert connection.scalar(sa.select(centre.ledger.posting.c.lines)) is None
 
 
-def test_what_a_centre_was_begun_with_stays(local: World) -> None:
+def test_a_centre_s_policy_and_detail_cannot_change(local: World) -> None:
     assert Centre(local, "code-by-centre", Detail.LINES).policy.name == "code-by-centre"
     assert (Centre(local).policy.name, Centre(local).detail) == ("code-by-centre", Detail.LINES)
     for policy, detail in (("authentication-serial", None), (None, Detail.AMOUNT), ("nonsense", None)):
         with pytest.raises(PolicySettled):
             Centre(local, policy, detail)
-    with pytest.raises(PolicySettled, match="where to ask"):
+    with pytest.raises(PolicySettled, match="needs a MyKey platform"):
         Centre(open_world(local.directory.parent / "other", clock=FixedClock(NOON)), "mykey")
 
 
-def test_an_enrolment_travels_as_text(local: World) -> None:
+def test_an_enrolment_round_trips_as_text(local: World) -> None:
     enrolment = till_of(local, Centre(local, "keyed-by-shop")).enrolment
     assert Enrolment.from_json(enrolment.to_json()) == enrolment
     for wrong in (
@@ -124,5 +124,5 @@ def test_an_enrolment_travels_as_text(local: World) -> None:
     ):
         with pytest.raises(EnrolmentDamaged):
             Enrolment.from_json(wrong)
-    with pytest.raises(EnrolmentDamaged, match="no way to ask"):
+    with pytest.raises(EnrolmentDamaged, match="needs a MyKey platform"):
         replace(enrolment, policy="mykey").reading_policy()

@@ -1,4 +1,4 @@
-"""A simulated day, and what a third party makes of the tills' files; several workers of the centre at once."""
+"""A simulated day, a third party's audit of the tills' files, and several centre workers at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def world(tmp_path: Path, storage: str) -> Iterator[World]:
 
 
 def readded(world: World, sums: Path) -> dict[tuple[str, int], int]:
-    """What the SQL script makes of all tills' files."""
+    """Return the sums that the SQL script computes from all tills' files."""
     for till in sorted((world.directory / "tills").glob("till-*.sqlite")):
         for _ in range(2):  # the second time changes nothing
             run("sqlite3", str(sums), f"ATTACH '{till}' AS till", f".read {READD}")
@@ -55,23 +55,23 @@ def readded(world: World, sums: Path) -> dict[tuple[str, int], int]:
     }  # fmt: skip
 
 
-def test_a_day_ends_with_a_balance_and_the_sql_agrees(world: World, tmp_path: Path) -> None:
+def test_a_day_balances_and_the_sql_agrees(world: World, tmp_path: Path) -> None:
     report = simulate(world, 50, 150, DAY)
-    found = report.balance
-    assert found.good, found.in_words()
+    result = report.balance
+    assert result.good, result.in_words()
     assert report.purchases == pytest.approx(300, abs=25)
     assert min(report.cuts, report.crashes, report.lost_answers, report.centre_restarts, report.returned) > 0
-    assert found.records > 200
-    assert found.found + sum(one.points for one in found.waiting) == found.granted > 0
-    assert all(one.till.startswith("shop-50/") for one in found.waiting)
+    assert result.records > 200
+    assert result.found + sum(one.points for one in result.waiting) == result.granted > 0
+    assert all(one.till.startswith("shop-50/") for one in result.waiting)
     assert report.applications > 50
-    assert found.ledger["paid"] == report.refunded > 0
+    assert result.ledger["paid"] == report.refunded > 0
     assert sum(purchases for purchases, _ in report.hours.values()) == report.purchases
-    # What was applied for has left people's accounts; what the tills gave them has not changed for that.
+    # Applications move points out of people's accounts, but do not change what the tills granted.
     ledger = {(code, year): points for code, year, points in centre_of(world).accounts()}
-    there = readded(world, tmp_path / "sums.sqlite")
-    assert sum(there.values()) == -found.ledger["granted"]
-    assert {key for key, points in there.items() if points} <= ledger.keys()
+    sums = readded(world, tmp_path / "sums.sqlite")
+    assert sum(sums.values()) == -result.ledger["granted"]
+    assert {key for key, points in sums.items() if points} <= ledger.keys()
 
 
 @pytest.mark.parametrize("policy", ["authentication-serial", "keyed-by-shop", "code-by-centre"])
@@ -89,55 +89,55 @@ def test_the_sql_adds_up_every_code(tmp_path: Path, policy: str) -> None:
 
     for till in tills:
         send_waiting(till, Direct())
-    tills[1].sell(LUNCH, CardReading(100))  # still on its way
+    tills[1].sell(LUNCH, CardReading(100))  # not sent yet
     ledger = {(code, year): points for code, year, points in centre.accounts()}
-    there = readded(world, tmp_path / "sums.sqlite")
+    sums = readded(world, tmp_path / "sums.sqlite")
     if policy == "code-by-centre":
-        assert there == {("sealed for the centre", 2026): sum(ledger.values())}
+        assert sums == {("sealed for the centre", 2026): sum(ledger.values())}
     else:
-        assert {key: points for key, points in there.items() if points} == ledger
+        assert {key: points for key, points in sums.items() if points} == ledger
     assert len(ledger) == (6 if policy == "keyed-by-shop" else 3)
-    found = balance(centre, tills_here(world))
-    assert (found.good, [one.points for one in found.waiting]) == (True, [21])
+    report = balance(centre, tills_here(world))
+    assert (report.good, [one.points for one in report.waiting]) == (True, [21])
     world.close()
 
 
-def test_the_same_seed_is_the_same_day(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_day(tmp_path: Path) -> None:
     reports = []
     for number in range(2):
         world = open_world(tmp_path / f"w{number}", settings=Settings("seed"))
         reports.append(simulate(world, 2, 20, DAY).as_dict())
         world.close()
     for report in reports:
-        report.pop("refunded")  # which application has which number is settled at four counters at once
+        report.pop("refunded")  # depends on the order in which four concurrent counters number the applications
         report["balance"].pop("ledger")
     assert reports[0] == reports[1]
 
 
-def test_the_command_says_how_the_day_went(tmp_path: Path) -> None:
+def test_the_simulate_command_reports_the_day(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kazashi", "points", "simulate", "--shops", "2", "--customers", "10", "--day"]
     done = subprocess.run([*command, "--keep", str(tmp_path / "kept")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "balanced" in done.stdout
     assert (tmp_path / "kept" / "tills").is_dir()
-    for words in (["--keep", str(tmp_path / "kept")], ["--day", "nonsense"]):
-        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    for arguments in (["--keep", str(tmp_path / "kept")], ["--day", "nonsense"]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         assert (done.returncode, "usage" in done.stderr) == (2, True)
 
 
-def test_a_balance_that_does_not_balance_is_said_to(tmp_path: Path) -> None:
+def test_an_imbalance_is_reported(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
     till.sell(LUNCH, CardReading(7))
-    till.settle({1: (RecordState.ACKNOWLEDGED, "")})  # and the centre has never seen it
-    found = balance(centre, [till])
-    assert not found.good
-    assert [one.why for one in found.wrong] == ["acknowledged, but not in the ledger"]
-    assert "NOT BALANCED" in found.in_words()
+    till.settle({1: (RecordState.ACKNOWLEDGED, "")})  # but the centre has never received it
+    report = balance(centre, [till])
+    assert not report.good
+    assert [one.why for one in report.wrong] == ["acknowledged, but not in the ledger"]
+    assert "NOT BALANCED" in report.in_words()
     world.close()
 
 
-def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path: Path, postgresql: str) -> None:
+def test_killed_workers_count_every_record_once(tmp_path: Path, postgresql: str) -> None:
     with fresh_database(postgresql) as url:
         world = open_world(tmp_path / "w", settings=Settings("points", url))
         tills = [enrol_till(world, f"shop-{number}", "till-1") for number in range(4)]
@@ -149,10 +149,10 @@ def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path:
         def bring(number: int) -> None:
             till = tills[number]
             while till.states()[RecordState.WAITING]:
-                way = HttpsTransport.of(till, f"https://localhost:{process.port}")
+                transport = HttpsTransport.of(till, f"https://localhost:{process.port}")
                 with suppress(CentreUnreachable):
-                    send_waiting(till, way, batch=4)
-                way.close()
+                    send_waiting(till, transport, batch=4)
+                transport.close()
 
         senders = [threading.Thread(target=bring, args=(number,)) for number in range(4)]
         for sender in senders:
@@ -160,7 +160,7 @@ def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path:
         killed = 0
         while any(sender.is_alive() for sender in senders):
             workers = _children(process.pid)
-            if workers and killed < 6:  # uvicorn puts another in its place
+            if workers and killed < 6:  # uvicorn starts a replacement
                 with suppress(ProcessLookupError):
                     os.kill(workers[killed % len(workers)], signal.SIGKILL)
                 killed += 1
@@ -169,19 +169,19 @@ def test_several_workers_take_every_record_once_though_they_are_killed(tmp_path:
                 sender.join(0.01)
         process.stop()
         assert killed > 0
-        found = balance(centre_of(world), tills)
-        assert (found.good, found.found, found.waiting) == (True, 4 * 60 * 21, [])
+        report = balance(centre_of(world), tills)
+        assert (report.good, report.found, report.waiting) == (True, 4 * 60 * 21, [])
         world.close()
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that a process has begun, those of Python's own bookkeeping aside."""
+    """Return the child processes of a process, without Python's resource tracker."""
     done = subprocess.run(["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, text=True, check=False)
     return [int(word) for word in done.stdout.split()]
 
 
 @pytest.mark.reader
-def test_every_measure_of_the_points_is_taken() -> None:
+def test_the_points_benchmark_takes_every_measure() -> None:
     size = bench_points.PointsSize(
         taps=2, tills=4, batch=5, batches=2, customers=20, ledger=2000, backlog=20, workers=1,
     )  # fmt: skip
@@ -189,13 +189,13 @@ def test_every_measure_of_the_points_is_taken() -> None:
     names = [measure.name for measure in measures]
     assert len(names) == 10
     assert "2,060 rows in the ledger" in names[3]
-    for found in measures:
-        assert min(found.ours, found.peer, found.ratio) > 0
-        compared, goal = found.goal.split()
-        assert found.met == (found.ratio >= float(goal) if compared == ">=" else found.ratio <= float(goal))
+    for measure in measures:
+        assert min(measure.ours, measure.peer, measure.ratio) > 0
+        comparison, goal = measure.goal.split()
+        assert measure.met == (measure.ratio >= float(goal) if comparison == ">=" else measure.ratio <= float(goal))
 
 
-def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_balance_lists_unreadable_records(tmp_path: Path) -> None:
     world = new_world(tmp_path / "w")
     till, centre = enrol_till(world, "rice-shop", "till-1"), centre_of(world)
     for _ in range(3):
@@ -203,8 +203,8 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with till.store.transaction() as connection:
         connection.exec_driver_sql("UPDATE record SET body = x'00ff' WHERE number = 1")
         connection.exec_driver_sql("UPDATE record SET body = 'text' WHERE number = 2")
-    found = balance(centre, [till])
-    assert (found.records, found.granted, [one.number for one in found.refused]) == (3, 21, [1, 2])
+    report = balance(centre, [till])
+    assert (report.records, report.granted, [one.number for one in report.refused]) == (3, 21, [1, 2])
     world.close()
 
 
@@ -225,9 +225,9 @@ def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     ]
     assert "has the till rice-shop/till-1 open" in run(*command, "--anew", expect=2)
     open_elsewhere.store.engine.dispose()
-    said = run(*command, "--anew")
-    assert said.startswith("rice-shop/till-1/2 ")
-    assert run(*command).startswith("rice-shop/till-1/2 "), "what is set up stays so"
+    output = run(*command, "--anew")
+    assert output.startswith("rice-shop/till-1/2 ")
+    assert run(*command).startswith("rice-shop/till-1/2 "), "enrolling again changes nothing"
     till = enrol_till(world, "rice-shop", "till-1")
     assert not till.records()
     assert till.sell(LUNCH, CardReading(7)).name == "rice-shop/till-1/2/1"

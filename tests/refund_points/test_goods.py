@@ -24,7 +24,7 @@ from tests.refund_points.tills import LUNCH
 pytestmark = pytest.mark.unit
 
 
-def test_the_plan_s_own_example() -> None:
+def test_the_example_in_the_plan() -> None:
     assert points_of(1_100) == 20
     assert Basket((ReceiptLine(Item("x", "弁当", 1_100, Category.FOOD)),)).points == 20
 
@@ -42,13 +42,13 @@ def test_only_eligible_lines_earn_points() -> None:
      lambda: Basket(()), lambda: Basket((ReceiptLine(CATALOGUE["tea"], MOST_YEN),)),
      lambda: Basket((ReceiptLine(CATALOGUE["tea"]),) * 1001)],
 )  # fmt: skip
-def test_baskets_that_make_no_sense_are_refused(wrong: Callable[[], object]) -> None:
+def test_invalid_goods_and_baskets_are_rejected(wrong: Callable[[], object]) -> None:
     with pytest.raises(BasketRejected):
         wrong()
 
 
 @given(st.lists(st.integers(0, 5_000), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_returning_everything_in_any_order_takes_away_what_was_given(prices: list[int], chance: Random) -> None:
+def test_returning_everything_in_any_order_leaves_no_points(prices: list[int], chance: Random) -> None:
     left, points = sum(prices), points_of(sum(prices))
     chance.shuffle(prices)
     for price in prices:

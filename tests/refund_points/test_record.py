@@ -1,4 +1,4 @@
-"""Records: read back as they were signed, or refused."""
+"""Signed records: the round trip, and invalid records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.refund_points.tills import RECORD
 pytestmark = pytest.mark.unit
 
 
-def test_a_record_is_read_back_as_it_was_signed() -> None:
+def test_a_signed_record_is_read_back_unchanged() -> None:
     key = TillKey.generate()
     for record in (RECORD, replace(RECORD, what=PostingType.RETURN, eligible=-1_100, points=-20, of="x"),
                    replace(RECORD, lines=(("lunch", 1, 1_100),), unchecked=True)):  # fmt: skip
@@ -34,7 +34,7 @@ def test_a_record_is_read_back_as_it_was_signed() -> None:
      {"lines": (("a\0", 1, 1),)}, {"lines": (("a", 0, 1),)}, {"what": PostingType.SHOWN_LATER}, {"unchecked": 1},
      {"reading": 5}],
 )  # fmt: skip
-def test_records_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_records_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(PointRecordRejected):
         TillKey.generate().sign(replace(RECORD, **wrong))
     with suppress(AttributeError), pytest.raises(PointRecordRejected):
@@ -43,6 +43,6 @@ def test_records_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode), st.just(b"[" * 5_000)))
-def test_any_bytes_are_a_record_or_are_refused(body: bytes) -> None:
+def test_arbitrary_bytes_are_rejected(body: bytes) -> None:
     with pytest.raises(PointRecordRejected):
         PointRecord.from_bytes(body)

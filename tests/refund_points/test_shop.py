@@ -1,5 +1,5 @@
-"""From the register to the refund, with real parts: a terminal in tmux, a card in a reader, the centre as a process,
-the portal in a browser."""
+"""From the register to the refund, end to end: a terminal in tmux, a card in a reader, the centre as a process, and the
+portal in a browser."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def everything(
     pcscd: RunningPcscd, keys: SharedKeySource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningShop]:
     institutions = new_institutions(tmp_path_factory.mktemp("points") / "w", keys)
-    with running_shop(institutions, pcscd) as found:
-        yield found
+    with running_shop(institutions, pcscd) as shop:
+        yield shop
     institutions.world.close()
 
 
@@ -54,10 +54,10 @@ def screen(shop: RunningShop, tmp_path: Path) -> Iterator[Screen]:
     printer.unlink(missing_ok=True)
     command = program(shop.world, "points", "till", SHOP, TILL, "--centre", shop.centre_address, "--services",
                       shop.services, "--printer", str(printer))  # fmt: skip
-    found = Screen(tmp_path / "tmux", *command)
-    found.until("Shelf", "on line, nothing waits")
-    yield found
-    found.close()
+    screen = Screen(tmp_path / "tmux", *command)
+    screen.until("Shelf", "online, 0 waiting")
+    yield screen
+    screen.close()
 
 
 @pytest.fixture
@@ -68,22 +68,24 @@ def page(shop: RunningShop) -> Iterator[Page]:
     context.close()
 
 
-def say(shop: RunningShop, *words: str, expect: int = 0) -> str:
-    done = subprocess.run(program(shop.world, *words), capture_output=True, text=True, check=False, timeout=2 * LIMIT)
+def kazashi(shop: RunningShop, *arguments: str, expect: int = 0) -> str:
+    """Run a command, and return its standard output and standard error."""
+    command = program(shop.world, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * LIMIT)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def settled(shop: RunningShop) -> None:
-    """Everything that waits is with the centre."""
-    say(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
+def send_all(shop: RunningShop) -> None:
+    """Send all waiting records to the centre."""
+    kazashi(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
 
 
 def receipt_on(shown: str) -> str:
-    """The name of the receipt on the screen."""
-    found = re.search(rf"{SHOP}/{TILL}/\d+/\d+", shown)
-    assert found is not None, shown
-    return found[0]
+    """Return the name of the receipt on the screen."""
+    match = re.search(rf"{SHOP}/{TILL}/\d+/\d+", shown)
+    assert match is not None, shown
+    return match[0]
 
 
 # The terminal
@@ -102,41 +104,41 @@ def test_a_sale_at_the_terminal(shop: RunningShop, screen: Screen) -> None:
     (shop.world.run / "screen.txt").write_text(shown, encoding="utf-8")
     printed = (shop.world.run / "printed").read_text(encoding="utf-8")
     assert "¥1,408" in printed
-    screen.until("on line, nothing waits")
+    screen.until("online, 0 waiting")
     (record,) = (record for _, _, record in shop.till.records() if record.receipt in printed)
     assert (record.eligible, record.points, record.unchecked) == (1_180, 21, False)
     assert shop.centre.taken(record.till)[record.number] == 21
-    # The card still lies there: it is not the next customer's, unless somebody says so.
+    # The card is still on the reader: it is not taken for the next customer's, unless somebody confirms it.
     screen.type("tea")
     screen.keys("F2")
-    screen.until("the last customer's card still lies there")
+    screen.until("still the last customer's card")
     screen.keys("Space")
     screen.until("next customer")
-    # Nor is it the one's after next, when somebody pays without a card in between.
+    # It is not taken for the customer's after that either, when somebody pays without a card in between.
     screen.type("milk")
     screen.keys("F2")
-    screen.until("the last customer's card still lies there")
+    screen.until("still the last customer's card")
     screen.keys("F2")
     screen.until("next customer", "-----")
     screen.type("milk")
     screen.keys("F2")
-    screen.until("the last customer's card still lies there")
+    screen.until("still the last customer's card")
     screen.keys("Escape")
 
 
-def test_a_forgotten_card_and_goods_brought_back(shop: RunningShop, screen: Screen) -> None:
+def test_a_forgotten_card_and_returned_goods(shop: RunningShop, screen: Screen) -> None:
     screen.type("lunch")
     screen.type("milk")
     screen.keys("F2")
     screen.until("Hold the card")
-    screen.keys("Enter")  # what a scanner sends after goods is no answer here
+    screen.keys("Enter")  # a scanner sends this after the code; the dialog ignores it
     screen.keys("F2")
     shown = screen.until("show it later")
     receipt = receipt_on(shown)
     screen.keys("F3")
     screen.type(receipt.rpartition("/")[2])
     screen.until("Hold the card", receipt)
-    screen.keys("F2")  # there is no sale without a card here
+    screen.keys("F2")  # ignored: the dialog needs a card
     shop.tap()
     screen.until("next customer", f"{points_of(880 + 237)}  ")
     screen.keys("F4")
@@ -144,22 +146,23 @@ def test_a_forgotten_card_and_goods_brought_back(shop: RunningShop, screen: Scre
     screen.until(f"return of {receipt}", str(points_of(237) - points_of(880 + 237)))
     screen.keys("F4")
     screen.type(f"{receipt} 1")
-    screen.until("was returned already")
+    screen.until("was already returned")
     screen.keys("F3")
     screen.type("999")
     screen.until("Hold the card")
     screen.until("the last customer's card")
     screen.keys("Space")
-    screen.until("has printed no receipt")
+    screen.until("has not printed a receipt")
 
 
-def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: RunningShop, screen: Screen) -> None:
+def test_invalid_input_is_explained_and_nothing_is_sold(shop: RunningShop, screen: Screen) -> None:
     before = len(shop.till.records())
-    for typed, said in (("nonsense", "code 'nonsense'"), ("[/x]", "code '[/x]'"), ("x*tea", "'x' is no quantity"),
-                        ("-3*tea", "not -3"), ("99999999*rice", "not 99999999"), ("9999*rice", "not 21597840"),
-                        ("later", "say: later"), ("soap", "Total ¥330"), ("return 1 x", "say: later")):  # fmt: skip
+    for typed, message in (("nonsense", "code 'nonsense'"), ("[/x]", "code '[/x]'"), ("x*tea", "'x' is not a quantity"),
+                           ("-3*tea", "not -3"), ("99999999*rice", "not 99999999"), ("9999*rice", "not 21597840"),
+                           ("later", "write: later"), ("soap", "Total ¥330"),
+                           ("return 1 x", "write: later")):  # fmt: skip
         screen.type(typed)
-        screen.until(said)
+        screen.until(message)
         screen.keys("F6")
     screen.keys("F2")
     screen.until("1 to 1000 lines")
@@ -171,7 +174,7 @@ def test_what_makes_no_sense_is_said_and_nothing_is_sold(shop: RunningShop, scre
     assert len(shop.till.records()) == before
 
 
-def test_two_cards_and_a_revoked_one(shop: RunningShop, screen: Screen) -> None:
+def test_two_cards_and_a_revoked_card_give_no_points(shop: RunningShop, screen: Screen) -> None:
     taro = shop.institutions.issue_card("taro", "taro")
     revocations = shop.institutions.revocations[CertificateType.AUTHENTICATION]
     revocations.revoke(
@@ -189,7 +192,7 @@ def test_two_cards_and_a_revoked_one(shop: RunningShop, screen: Screen) -> None:
         shop.tap()
         shop.tap(taro, 1)
         again.keys("F2")
-        again.until("two cards")
+        again.until("several cards")
         shop.host.remove(shop.host.slots[0])
         again.until("its certificate is revoked")
         shop.clear()
@@ -199,7 +202,7 @@ def test_two_cards_and_a_revoked_one(shop: RunningShop, screen: Screen) -> None:
         again.close()
 
 
-def test_the_centre_is_cut_off_and_the_till_sells_on(shop: RunningShop, screen: Screen) -> None:
+def test_the_till_sells_without_the_centre(shop: RunningShop, screen: Screen) -> None:
     shop.cut()
     try:
         for _ in range(3):
@@ -212,15 +215,15 @@ def test_the_centre_is_cut_off_and_the_till_sells_on(shop: RunningShop, screen: 
                 screen.until("the last customer's card")
                 screen.keys("Space")
             screen.until("next customer")
-        screen.until("OFF LINE, 3 records wait")
+        screen.until("OFFLINE, 3 waiting")
         assert shop.till.states()[RecordState.WAITING] == 3
     finally:
         shop.mend()
-    screen.until("on line, nothing waits")
+    screen.until("online, 0 waiting")
     assert balance(shop.centre, [shop.till]).good
 
 
-def test_a_terminal_that_is_killed_has_lost_nothing(shop: RunningShop, screen: Screen) -> None:
+def test_a_killed_terminal_loses_nothing(shop: RunningShop, screen: Screen) -> None:
     shop.cut()
     try:
         screen.type("rice")
@@ -233,46 +236,46 @@ def test_a_terminal_that_is_killed_has_lost_nothing(shop: RunningShop, screen: S
         assert open_till(shop.world, SHOP, TILL).receipt(receipt).points == points_of(2_160)
     finally:
         shop.mend()
-    settled(shop)
+    send_all(shop)
     assert balance(shop.centre, [shop.till]).good
 
 
 # The command line
 
 
-def test_a_till_from_a_script(shop: RunningShop) -> None:
+def test_selling_from_a_script(shop: RunningShop) -> None:
     options = ("--services", shop.services)
     shop.tap()
-    sold = json.loads(say(shop, "points", "sell", SHOP, TILL, "lunch", "2*tea", *options, "--json"))
+    sold = json.loads(kazashi(shop, "points", "sell", SHOP, TILL, "lunch", "2*tea", *options, "--json"))
     assert sold["points"] == 21
     shop.clear()
-    assert "no-card-at-hand" in say(shop, "points", "sell", SHOP, TILL, "lunch", *options, expect=3)
-    assert "basket-refused" in say(shop, "points", "sell", SHOP, TILL, "nonsense", *options, expect=2)
-    later = json.loads(say(shop, "points", "sell", SHOP, TILL, "milk", "--no-card", "--json"))["name"]
+    assert "no-card-at-hand" in kazashi(shop, "points", "sell", SHOP, TILL, "lunch", *options, expect=3)
+    assert "basket-refused" in kazashi(shop, "points", "sell", SHOP, TILL, "nonsense", *options, expect=2)
+    later = json.loads(kazashi(shop, "points", "sell", SHOP, TILL, "milk", "--no-card", "--json"))["name"]
     shop.tap()
-    assert json.loads(say(shop, "points", "later", SHOP, TILL, later, *options, "--json"))["points"] == 4
-    assert "sale-refused" in say(shop, "points", "later", SHOP, TILL, later, *options, expect=1)
-    assert json.loads(say(shop, "points", "return", SHOP, TILL, sold["name"], "1", "--json"))["points"] == -16
-    found = json.loads(say(shop, "points", "balance", "--json"))
-    assert found["good"]
-    assert len(found["waiting"]) == 3
-    assert "3 taken" in say(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
-    assert json.loads(say(shop, "points", "balance", "--json"))["waiting"] == []
-    assert "usage" in say(shop, "points", "till", SHOP, TILL, expect=2)
-    assert "usage" in say(shop, "points", "sell", SHOP, "till-7", "tea", "--no-card", expect=2)
-    assert "usage" in say(shop, "points", "enrol", SHOP, "../x", expect=2)
-    assert "policy-settled" in say(shop, "points", "enrol", SHOP, TILL, "--policy", "mykey", expect=2)
-    assert "centre-unreachable" in say(shop, "points", "send", SHOP, TILL, "--centre", "nonsense", expect=3)
+    assert json.loads(kazashi(shop, "points", "later", SHOP, TILL, later, *options, "--json"))["points"] == 4
+    assert "sale-refused" in kazashi(shop, "points", "later", SHOP, TILL, later, *options, expect=1)
+    assert json.loads(kazashi(shop, "points", "return", SHOP, TILL, sold["name"], "1", "--json"))["points"] == -16
+    report = json.loads(kazashi(shop, "points", "balance", "--json"))
+    assert report["good"]
+    assert len(report["waiting"]) == 3
+    assert "3 taken" in kazashi(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
+    assert json.loads(kazashi(shop, "points", "balance", "--json"))["waiting"] == []
+    assert "usage" in kazashi(shop, "points", "till", SHOP, TILL, expect=2)
+    assert "usage" in kazashi(shop, "points", "sell", SHOP, "till-7", "tea", "--no-card", expect=2)
+    assert "usage" in kazashi(shop, "points", "enrol", SHOP, "../x", expect=2)
+    assert "policy-settled" in kazashi(shop, "points", "enrol", SHOP, TILL, "--policy", "mykey", expect=2)
+    assert "centre-unreachable" in kazashi(shop, "points", "send", SHOP, TILL, "--centre", "nonsense", expect=3)
 
 
 # The portal
 
 
-def test_from_login_to_refund(shop: RunningShop, page: Page) -> None:
+def test_refund_from_login_to_payment(shop: RunningShop, page: Page) -> None:
     shop.tap()
     for _ in range(4):
-        say(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
-    settled(shop)
+        kazashi(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
+    send_all(shop)
     page.goto(shop.portal)
     log_in(page, "#login", PIN)
     assert "not registered yet" in page.inner_text("[role=alert]")
@@ -289,46 +292,46 @@ def test_from_login_to_refund(shop: RunningShop, page: Page) -> None:
         page.fill(f"[name={name}]", value)
     page.fill("[name=name]", "番号　太郎")
     page.click("#apply")
-    assert "one's own only" in page.inner_text("[role=alert]")
-    assert page.input_value("[name=number]") == "1234567", "what was typed is still there"
+    assert "the account holder is 番号　太郎" in page.inner_text("[role=alert]")
+    assert page.input_value("[name=number]") == "1234567", "the form keeps its values"
     page.fill("[name=name]", "番号 花子")
     page.fill("[name=bank]", "5")
     page.click("#apply")
-    assert "the bank has 4 digits" in page.inner_text("[role=alert]")
+    assert "the bank must have 4 digits" in page.inner_text("[role=alert]")
     page.fill("[name=bank]", "0005")
     page.click("#apply")
     page.wait_for_selector("#applications")
     assert "applied for" in page.inner_text("#applications")
     assert page.inner_text("#refundable") == "0 円"
     page.reload()
-    assert page.locator("#applications tr").count() == 2, "loading the page again applies for nothing"
+    assert page.locator("#applications tr").count() == 2, "reloading the page does not apply again"
 
     out = shop.world.run / "zengin.txt"
-    say(shop, "points", "pay", "--out", str(out))
+    kazashi(shop, "points", "pay", "--out", str(out))
     lines = out.read_bytes().split(b"\r\n")
     assert [len(line) for line in lines[:4]] == [120] * 4
     assert "ﾊﾞﾝｺﾞｳ ﾊﾅｺ".encode("shift_jis") in lines[1]
     assert int(lines[1][80:90]) == refundable
     assert out.stat().st_mode & 0o777 == 0o600
-    assert "refund-refused" in say(shop, "points", "pay", "--out", str(out), expect=1)
-    say(shop, "points", "pay", "--again", "1", "--out", str(out))
+    assert "refund-refused" in kazashi(shop, "points", "pay", "--out", str(out), expect=1)
+    kazashi(shop, "points", "pay", "--again", "1", "--out", str(out))
     assert out.read_bytes().split(b"\r\n") == lines
     page.reload()
     assert "with the bank" in page.inner_text("#applications")
-    say(shop, "points", "settle", "1", "--paid")
-    assert "refund-refused" in say(shop, "points", "settle", "1", "--paid", expect=1)
+    kazashi(shop, "points", "settle", "1", "--paid")
+    assert "refund-refused" in kazashi(shop, "points", "settle", "1", "--paid", expect=1)
     page.reload()
     assert "還付済み" in page.inner_text("#applications")
-    people = json.loads(say(shop, "points", "people", "--json"))
+    people = json.loads(kazashi(shop, "points", "people", "--json"))
     assert [one["name"] for one in people] == ["番号　花子"]
-    assert "refund-refused" in say(shop, "points", "pool", people[0]["person"], "nobody", expect=1)
+    assert "refund-refused" in kazashi(shop, "points", "pool", people[0]["person"], "nobody", expect=1)
 
 
-def test_nobody_applies_without_being_logged_in(shop: RunningShop, page: Page) -> None:
+def test_an_application_needs_a_login(shop: RunningShop, page: Page) -> None:
     for origin in ("http://localhost:1", shop.portal):
-        answer = page.request.post(f"{shop.portal}/apply", form={"year": "2026"}, headers={"Origin": origin})
-        assert answer.status == 403
-        assert ("form is not from this site" in answer.text()) is (origin != shop.portal)
+        response = page.request.post(f"{shop.portal}/apply", form={"year": "2026"}, headers={"Origin": origin})
+        assert response.status == 403
+        assert ("form is not from this site" in response.text()) is (origin != shop.portal)
     assert page.request.get(f"{shop.portal}/end/nonsense").status == 400
 
 
@@ -343,24 +346,24 @@ def test_a_session_ends_after_half_an_hour(shop: RunningShop, page: Page) -> Non
     assert page.query_selector("#login") is not None
 
 
-def test_who_knows_what_of_one_basket(shop: RunningShop) -> None:
+def test_exposure_shows_what_each_party_knows(shop: RunningShop) -> None:
     receipt = next(r for _, _, r in shop.till.records() if r.eligible == 20 * 2_160).receipt
-    found = json.loads(say(shop, "points", "exposure", receipt, "--json"))
+    exposure = json.loads(kazashi(shop, "points", "exposure", receipt, "--json"))
     serial = certificates(shop.institutions, "hanako", CertificateType.AUTHENTICATION)[-1].serial
-    assert found["the shop"]["the card's code"] == f"{serial:X}"
-    assert found["the shop"]["goods"] == "お米 5kg"
-    assert found["the centre"]["account code"] == f"{serial:X}"
-    assert found["the centre"]["lines"] == "not kept"
-    assert found["the refund portal"]["name"] == "番号　花子"
-    assert "0005-001-1234567" in found["the refund portal"]["bank accounts"]
-    assert f"{serial:X}" in found["the platform operator"]["serial numbers"]
-    assert "refund-portal" in found["the authority (J-LIS)"]["asked by"]
-    assert found["the information provision network's core"] == {}
-    assert "sale-refused" in say(shop, "points", "exposure", f"{SHOP}/{TILL}/1/9999", expect=1)
-    assert "usage" in say(shop, "points", "exposure", "9999", expect=2)
+    assert exposure["the shop"]["the card's code"] == f"{serial:X}"
+    assert exposure["the shop"]["goods"] == "お米 5kg"
+    assert exposure["the centre"]["account code"] == f"{serial:X}"
+    assert exposure["the centre"]["lines"] == "not kept"
+    assert exposure["the refund portal"]["name"] == "番号　花子"
+    assert "0005-001-1234567" in exposure["the refund portal"]["bank accounts"]
+    assert f"{serial:X}" in exposure["the platform operator"]["serial numbers"]
+    assert "refund-portal" in exposure["the authority (J-LIS)"]["asked by"]
+    assert exposure["the information provision network's core"] == {}
+    assert "sale-refused" in kazashi(shop, "points", "exposure", f"{SHOP}/{TILL}/1/9999", expect=1)
+    assert "usage" in kazashi(shop, "points", "exposure", "9999", expect=2)
 
 
-def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: RunningShop, page: Page) -> None:
+def test_points_stay_with_a_renewed_and_a_replaced_card(shop: RunningShop, page: Page) -> None:
     institutions = shop.institutions
     clock_of(shop.world).stand(clock_of(shop.world).now().replace(year=2031, month=10, day=1))
     institutions.settle()
@@ -368,19 +371,19 @@ def test_a_renewed_card_and_a_card_after_a_loss_find_the_points_again(shop: Runn
     institutions.settle()
     institutions.advance(shop.world.clock.now() + timedelta(days=1))
     shop.tap()
-    say(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
-    settled(shop)
+    kazashi(shop, "points", "sell", SHOP, TILL, "20*rice", "--services", shop.services)
+    send_all(shop)
     page.goto(shop.portal)
     log_in(page, "#login", PIN)
     assert "還付済み" in page.inner_text("#applications")
     assert [row.split("\t")[0] for row in page.inner_text("#years tbody").splitlines()] == ["2031", "2026"]
     page.click("text=Log out")
-    # The card is lost; whoever registers with the next one is the same person.
+    # The card is lost. A person who registers with the replacement is recognised.
     shop.clear()
     institutions.happen("hanako", "loss-report", {})
-    anew = institutions.issue_card("hanako-2", "hanako")
+    replacement = institutions.issue_card("hanako-2", "hanako")
     institutions.advance(shop.world.clock.now() + timedelta(days=1))
-    shop.tap(anew)
+    shop.tap(replacement)
     page.goto(shop.portal)
     log_in(page, "#login", PIN)
     assert "not registered yet" in page.inner_text("[role=alert]")

@@ -1,17 +1,21 @@
-"""A centre, tills that send to it in this process, and what they sell."""
+"""Tills, a centre in the same process, and goods to sell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.record import PointRecord, PostingType
+from kazashi.refund_points.refunds import RefundReason, RefundRejected
 from kazashi.refund_points.sender import CentreUnreachable
-from kazashi.refund_points.till import Till
+from kazashi.refund_points.till import SaleReason, SaleRejected, Till
 from kazashi.world.home import World
 
 NOON = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -23,7 +27,7 @@ RECORD = PointRecord(
 
 
 class Line2Centre:
-    """A way to the centre that can be cut."""
+    """A transport to the centre that can be cut."""
 
     def __init__(self, centre: Centre) -> None:
         self.centre = centre
@@ -35,6 +39,14 @@ class Line2Centre:
         return [result.as_dict() for result in self.centre.receive(till, records)]
 
 
+@contextmanager
+def rejected(reason: SaleReason | RefundReason) -> Iterator[None]:
+    """Expect SaleRejected or RefundRejected with this reason."""
+    with pytest.raises((SaleRejected, RefundRejected)) as error:
+        yield
+    assert error.value.reason is reason
+
+
 def till_of(world: World, centre: Centre, shop: str = "rice-shop", name: str = "till-1", **more: Any) -> Till:
     till = Till(world.directory / "tills", shop, name, world.clock, **more)
     if not till.enrolled:
@@ -44,12 +56,12 @@ def till_of(world: World, centre: Centre, shop: str = "rice-shop", name: str = "
 
 def balance(centre: Centre, code: str, year: int = 2026) -> int:
     with centre.store.reading() as connection:
-        found = centre.ledger.known(connection, [(code, year)])
-        return sum(centre.ledger.balances(connection, list(found.values())).values())
+        accounts = centre.ledger.known(connection, [(code, year)])
+        return sum(centre.ledger.balances(connection, list(accounts.values())).values())
 
 
 def totals(centre: Centre) -> dict[str, int]:
     with centre.store.reading() as connection:
-        found = centre.ledger.totals(connection)
-    assert sum(found.values()) == 0, "what one has was taken from another"
-    return found
+        totals = centre.ledger.totals(connection)
+    assert sum(totals.values()) == 0, "the accounts together are zero"
+    return totals

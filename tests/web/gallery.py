@@ -32,7 +32,7 @@ from kazashi.reader_bridge.check import result
 from kazashi.reader_bridge.check.compare import compare
 from kazashi.reader_bridge.check.page import comparison_page, report_page
 from kazashi.refund_points.portal import RefundPortal
-from kazashi.refund_points.refunds import ApplicationState, RefundApplication, RefundRejected, YearBalance
+from kazashi.refund_points.refunds import ApplicationState, RefundApplication, RefundReason, RefundRejected, YearBalance
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.login import agent
 from kazashi.relying_party.login.agent import Agent, ask_address
@@ -143,7 +143,7 @@ class StubRefunds:
         ]
 
     def apply(self, person: str, year: int, account: Account, name: str) -> None:
-        raise RefundRejected(f"not to {account.holder}")
+        raise RefundRejected(RefundReason.OTHER_HOLDER, f"not to {account.holder}")
 
 
 class StubPortal:
