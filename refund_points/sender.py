@@ -1,7 +1,7 @@
 """Store and forward: a till sends its records to the centre until the centre has replied to each.
 
 The plan published no rule for a till without a network. Here a sale never waits for the centre. The till sends its
-records in batches, in the order of their numbers, and retries until the centre replies. A reply that makes no sense
+records in batches, in the order of their numbers, and retries until the centre replies. A malformed reply
 does not count.
 """
 
@@ -28,7 +28,7 @@ _STATES = {
 
 
 class CentreUnreachable(Exception):
-    """The centre did not reply, or its reply makes no sense; all records keep waiting."""
+    """The centre did not reply, or its reply is malformed; all records keep waiting."""
 
 
 class Transport(Protocol):
@@ -76,7 +76,7 @@ def _results(unverified: Any, numbers: Sequence[int]) -> dict[int, tuple[RecordS
             for number, result in zip(numbers, unverified, strict=True)
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CentreUnreachable(f"the centre's reply makes no sense: {error}") from error
+        raise CentreUnreachable(f"the centre's reply is malformed: {error}") from error
 
 
 def background_sender(till: Till, transport: Transport, changed: Callable[[], object] = lambda: None) -> Worker:

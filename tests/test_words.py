@@ -20,7 +20,7 @@ FOLDERS = [*folders(ROOT).values(), *(ROOT / name for name in ("benchmarks", "te
 
 BETTER = {
     r"(?<!there )(?<!what )\bis none\b(?! of)(?! (?:%|-%|or|else))": "is not a",
-    r"(?<!there )\b(?:is|are) no (?:record|list|trace|report|certificate|card|case|code|truth|number|name)\b": "is not a",
+    r"(?<!there )\b(?:is|are) no (?:record|list|trace|report|certificate|card|case|code|number|name)\b": "is not a",
     r"; answers\b": "returns",
     r"\bso many (?:seconds|days|bytes|rows|entries)\b": "N seconds",
     r"\bword (?:on|about) revocation\b": "revocation status",

@@ -44,6 +44,7 @@ def rejected(reason: SaleReason | RefundReason) -> Iterator[None]:
     """Expect SaleRejected or RefundRejected with this reason."""
     with pytest.raises((SaleRejected, RefundRejected)) as error:
         yield
+    assert isinstance(error.value, SaleRejected | RefundRejected)
     assert error.value.reason is reason
 
 
