@@ -48,7 +48,7 @@ def test_card_is_made_shown_and_listed(program: Program) -> None:
     assert shown["tries left"]["JPKI authentication PIN"] == "3 of 3"
     assert "birth PIN" in program.run("card", "show", "mine").stdout
     assert {card["card"] for card in program.json("card", "list")} >= {"hanako", "mine"}
-    assert len(program.json("card", "list", "--cast")) >= 16
+    assert len(program.json("card", "list", "--samples")) >= 16
     assert "閏" in program.run("card", "list").stdout
 
 

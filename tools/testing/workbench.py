@@ -133,7 +133,7 @@ class Workbench:
         self, resident: str = "hanako", *, pin: str = AUTHENTICATION_PIN, password: str = SIGNATURE_PASSWORD,
         atr: str = "plain",
     ) -> TestCard:  # fmt: skip
-        """Issue a new card to one of the sample residents (`kazashi card list --cast`) or to a resident in the
+        """Issue a new card to one of the sample residents (`kazashi card list --samples`) or to a resident in the
         registry. Raises NoSuchResident."""
         self._made += 1
         name = f"{resident}-{self._made}"

@@ -27,7 +27,7 @@ def card() -> None:
 def card_new(context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str) -> Reply:
     """Issue a card to a resident.
 
-    RESIDENT is in the registry, or one of the sample residents (`kazashi card list --cast` shows them).
+    RESIDENT is in the registry, or one of the sample residents (`kazashi card list --samples` shows them).
     """
     from kazashi.assembly.cards import described
 
@@ -38,12 +38,12 @@ def card_new(context: click.Context, resident: str, name: str | None, pin: str, 
 
 
 @card.command("list")
-@click.option("--cast", is_flag=True, help="Show the sample residents instead, to whom a card can be issued.")
+@click.option("--samples", is_flag=True, help="Show the sample residents instead, to whom a card can be issued.")
 @replies
 @click.pass_context
-def card_list(context: click.Context, cast: bool) -> Reply:
+def card_list(context: click.Context, samples: bool) -> Reply:
     """Show the cards of this world."""
-    if cast:
+    if samples:
         from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 
         rows = [
