@@ -92,7 +92,7 @@ def docs(output: Path | None) -> int:
     site = output or root / "build" / "docs" / "html"
     command = [sys.executable, "-m", "sphinx", "-E", "-q", "-W", "--keep-going", "-b", "html",
                "-d", str(root / "build" / "docs" / "doctrees"), str(root / "docs"), str(site)]  # fmt: skip
-    status = subprocess.run(command, cwd=root, stdout=sys.stderr, check=False).returncode
+    status = subprocess.run(command, cwd=root, stdout=subprocess.DEVNULL, check=False).returncode
     if status:
         return 1
     click.echo(site / "index.html")
