@@ -23,7 +23,7 @@ from kazashi.pki.generation import NEXT_GENERATION, Generation, begins, generati
 from kazashi.pki.revocation import Revocations
 from kazashi.pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
 from kazashi.pki.validity import anniversary_end
-from kazashi.world.clock import end_of_day, epoch, from_epoch, today
+from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
 from kazashi.world.home import World
 from kazashi.world.rng import secure_random
 
@@ -35,6 +35,8 @@ SERIAL_BITS = 64
 
 RESPONDER_DAYS = 365
 _RESPONDER_SPARE = timedelta(days=30)
+_RESPONDER_LEAD = timedelta(hours=1)
+"""How long before its first use a responder's certificate begins: before thisUpdate, and for clocks that are slow."""
 
 
 class RequestConflict(Exception):
@@ -251,11 +253,12 @@ class Authority:
     def _new_responder(self, connection: sa.Connection, generation: Generation, now: datetime) -> dict[str, Any]:
         profile = generation.profile
         key = SoftwareKey(self.world.keys.take() if profile.algorithm is Algorithm.RSA_2048 else new_p384_key())
-        end = min(end_of_day(today(self.world.clock) + timedelta(days=RESPONDER_DAYS - 1)), generation.ends)
+        begin = max(generation.begins, now - _RESPONDER_LEAD)
+        end = min(end_of_day(begin.astimezone(JST).date() + timedelta(days=RESPONDER_DAYS - 1)), generation.ends)
         serial = self._serials(connection, 1)[0]
         name = der.name(*der.authority_attributes(profile, self.kind), ("CN", f"OCSP Responder {generation.name}"))
         body = der.to_be_signed(
-            serial, profile.algorithm, der.authority_name(profile, self.kind), name, (now, end), key.public_key,
+            serial, profile.algorithm, der.authority_name(profile, self.kind), name, (begin, end), key.public_key,
             responder_extensions(generation.identifies(self.kind), key.public_key),
         )  # fmt: skip
         certificate = der.signed(body, profile.algorithm, generation.key.sign(body))

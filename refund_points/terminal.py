@@ -311,7 +311,7 @@ class Terminal(App[None]):
     def _printed(self, text: str, trouble: str) -> None:
         self._receipt = text
         self._show()
-        self._say(trouble)
+        self._say(trouble or ("the receipt is printed; the basket below is unchanged" if self._lines else ""))
         self._show_line()
         self._sender.call()
 

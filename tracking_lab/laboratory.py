@@ -69,7 +69,7 @@ class Laboratory:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise PopulationUnusable(
                 PopulationUnusableReason.NO_POPULATION,
-                f"there is no population in {self.directory}; try: kazashi tracking populate",
+                f"there is no population in {self.directory}; try: kazashi tracking populate, or tracking import",
             ) from error
 
     @property

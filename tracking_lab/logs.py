@@ -10,7 +10,7 @@ import json
 import shutil
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,19 @@ class LogMapping:
     def read(cls, path: Path) -> LogMapping:
         """Read a mapping from a YAML or JSON file. Raises LogsUnusable."""
         try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-            mapping = cls(**fields)
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise LogsUnusable(
                 LogsUnusableReason.MAPPING_UNREADABLE, f"{path} cannot be read as a mapping: {error}"
             ) from error
+        known = [column.name for column in fields(cls)]
+        if not isinstance(given, dict) or given.keys() - set(known) or not {"moment", "handle"} <= given.keys():
+            raise LogsUnusable(
+                LogsUnusableReason.MAPPING_UNREADABLE,
+                f"{path} must have `moment` and `handle`, and may have {', '.join(known)}; it has "
+                f"{', '.join(map(str, given)) if isinstance(given, dict) else 'no keys at all'}",
+            )
+        mapping = cls(**given)
         if bool(mapping.service) == bool(mapping.constant):
             raise LogsUnusable(
                 LogsUnusableReason.SERVICE_OR_CONSTANT, f"{path} must have either `service` or `constant`, not both"

@@ -121,7 +121,10 @@ class Agent:
 
     async def welcome(self, request: Request) -> Response:
         """Respond with a page that says that the agent is running."""
-        self._check_host(request)
+        try:
+            self._check_host(request)
+        except SiteRequestRejected as refused:
+            return _refused(refused)
         return welcome(("カードの準備ができています。サイトからログインしてください。",
                         "The agent is running. Log in from a site that asks for your card."))  # fmt: skip
 

@@ -24,9 +24,9 @@ BEGIN = {
 """Commands that set something up, and create a world for it."""
 
 WITHOUT = {
-    "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network rules", "points policies",
-    "points simulate", "reader check", "reader compare", "reader script", "reader show", "registry municipalities",
-    "test", "tracking exposure", "verify conformance",
+    "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network rules",
+    "points policies", "points simulate", "reader check", "reader compare", "reader script", "reader show",
+    "registry municipalities", "test", "tracking exposure", "verify conformance",
 }  # fmt: skip
 """Commands that work without a world, or with one of their own."""
 

@@ -16,6 +16,7 @@ import pytest
 from sphinx.search.en import SearchEnglish
 
 from kazashi.tools.cli.command_line import kazashi
+from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
 from tests.polling import LIMIT
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +132,8 @@ def test_the_field_s_words_are_found(site: Path, words: str) -> None:
 
 def test_every_command_is_in_the_reference(site: Path) -> None:
     page = re.sub(r"<[^>]+>", "", (site / "commands.html").read_text(encoding="utf-8"))
+    assert ".. option" not in page, "directives that were not understood"
+    assert "--world" in page
 
     def paths(command: click.Command, path: str) -> Iterator[str]:
         yield path
@@ -140,3 +143,16 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
 
     for path in paths(kazashi, "kazashi"):
         assert path in page, path
+
+
+@pytest.mark.unit
+def test_the_tracking_page_has_every_countermeasure_and_threat_run() -> None:
+    text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+    for countermeasure in COUNTERMEASURES:
+        row = f"| `{countermeasure.id}` | {countermeasure.name} | {countermeasure.source} |"
+        assert row in text
+        assert f"| {countermeasure.cost} |\n" in text, countermeasure.id
+    for number in range(1, 17):
+        assert re.search(rf"^\| T{number} \| ", text, re.MULTILINE), f"T{number}"
+    for number in range(1, 20):
+        assert re.search(rf"^\| X{number} ", text, re.MULTILINE), f"X{number}"

@@ -226,8 +226,8 @@ def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
     assert "has the till rice-shop/till-1 open" in run(*command, "--anew", expect=2)
     open_elsewhere.store.engine.dispose()
     output = run(*command, "--anew")
-    assert output.startswith("rice-shop/till-1/2 ")
-    assert run(*command).startswith("rice-shop/till-1/2 "), "enrolling again changes nothing"
+    assert output.startswith("rice-shop/till-1/2: ")
+    assert run(*command).startswith("rice-shop/till-1/2: "), "enrolling again changes nothing"
     till = enrol_till(world, "rice-shop", "till-1")
     assert not till.records()
     assert till.sell(LUNCH, CardReading(7)).name == "rice-shop/till-1/2/1"

@@ -259,7 +259,7 @@ def test_selling_from_a_script(shop: RunningShop) -> None:
     report = json.loads(kazashi(shop, "points", "balance", "--json"))
     assert report["good"]
     assert len(report["waiting"]) == 3
-    assert "3 taken" in kazashi(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
+    assert "3 acknowledged" in kazashi(shop, "points", "send", SHOP, TILL, "--centre", shop.centre_address)
     assert json.loads(kazashi(shop, "points", "balance", "--json"))["waiting"] == []
     assert "usage" in kazashi(shop, "points", "till", SHOP, TILL, expect=2)
     assert "usage" in kazashi(shop, "points", "sell", SHOP, "till-7", "tea", "--no-card", expect=2)

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
+from starlette.testclient import TestClient
 
 from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
@@ -285,3 +286,11 @@ def test_no_input_breaks_or_is_reflected_in_a_page(
     for value in (*query.values(), *fields.values()):
         if "<" in value and len(value) > 3:
             assert value not in response.text
+
+
+@pytest.mark.parametrize("path", ["/", "/ask"])
+def test_agent_rejects_another_host_name_on_every_page(path: str) -> None:
+    """As after DNS rebinding, or for `localhost` in place of 127.0.0.1: a page that says so, and no server error."""
+    response = TestClient(Agent(AGENT).application(), base_url="http://localhost:18610").get(path)
+    assert 400 <= response.status_code < 500
+    assert "another host name" in response.text

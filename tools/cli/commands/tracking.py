@@ -88,14 +88,13 @@ def tracking_import(
 
 @tracking.command("report")
 @click.option("--name", default=_POPULATION, show_default=True, help="The population or the imported logs.")
-@click.option("--html", type=_OUT, default=Path("kazashi-tracking.html"), show_default=True,
-              help="Write the HTML report to this file.")  # fmt: skip
+@click.option("--html", type=_OUT, help="Write the HTML report here (default: kazashi-tracking[-NAME].html).")
 @click.option("--csv", "csv_file", type=_OUT, help="Write the comparison of countermeasures to this file.")
 @click.option("--spark", help="Run on Apache Spark at this master: spark://host:7077, local[2]. Needs kazashi[spark].")
 @json_option
 @click.pass_context
 def tracking_report(
-    context: click.Context, name: str, html: Path, csv_file: Path | None, spark: str | None, as_json: bool
+    context: click.Context, name: str, html: Path | None, csv_file: Path | None, spark: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Examine a population and write a report.
 
@@ -124,6 +123,7 @@ def tracking_report(
                 laboratory = populated(world, Plan(RESIDENTS, YEARS, world.seed), name)
             result = report(laboratory, lambda task: shown.update(f"{task} ..."), engine)
     document = result.as_dict()
+    html = html or Path("kazashi-tracking.html" if name == _POPULATION else f"kazashi-tracking-{name}.html")
     html.write_text(as_html(document), encoding="utf-8")
     if csv_file is not None:
         csv_file.write_text(as_csv(document), encoding="utf-8")
