@@ -101,14 +101,19 @@ class LogMapping:
             raise LogsUnusable(
                 LogsUnusableReason.MAPPING_UNREADABLE, f"{path} cannot be read as a mapping: {error}"
             ) from error
-        known = [column.name for column in fields(cls)]
-        if not isinstance(given, dict) or given.keys() - set(known) or not {"moment", "handle"} <= given.keys():
+        keys = [column.name for column in fields(cls)]
+        if not isinstance(given, dict) or given.keys() - set(keys) or not {"moment", "handle"} <= given.keys():
             raise LogsUnusable(
                 LogsUnusableReason.MAPPING_UNREADABLE,
-                f"{path} must have `moment` and `handle`, and may have {', '.join(known)}; it has "
+                f"{path} must have `moment` and `handle`, and may have {', '.join(keys)}; it has "
                 f"{', '.join(map(str, given)) if isinstance(given, dict) else 'no keys at all'}",
             )
         mapping = cls(**given)
+        for name, value in (("attributes", mapping.attributes), ("services", mapping.services)):
+            if not isinstance(value, dict):
+                raise LogsUnusable(
+                    LogsUnusableReason.MAPPING_UNREADABLE, f"`{name}` in {path} must be a mapping, not {value!r}"
+                )
         if bool(mapping.service) == bool(mapping.constant):
             raise LogsUnusable(
                 LogsUnusableReason.SERVICE_OR_CONSTANT, f"{path} must have either `service` or `constant`, not both"

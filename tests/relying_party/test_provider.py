@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from starlette.testclient import TestClient
 
 from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
@@ -291,6 +290,12 @@ def test_no_input_breaks_or_is_reflected_in_a_page(
 @pytest.mark.parametrize("path", ["/", "/ask"])
 def test_agent_rejects_another_host_name_on_every_page(path: str) -> None:
     """As after DNS rebinding, or for `localhost` in place of 127.0.0.1: a page that says so, and no server error."""
-    response = TestClient(Agent(AGENT).application(), base_url="http://localhost:18610").get(path)
+
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(Agent(AGENT).application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:18610") as client:
+            return await client.get(path)
+
+    response = asyncio.run(get())
     assert 400 <= response.status_code < 500
     assert "another host name" in response.text

@@ -140,6 +140,10 @@ def test_individual_numbers_are_refused_unless_allowed(tmp_path: Path) -> None:
     ("moment: time\nhandle: serial\nservice: shop\nzone: JST\n", LogsUnusableReason.WRONG_ZONE),
     ("moment: time\nhandle: serial\nservice: shop\ncolour: red\n", LogsUnusableReason.MAPPING_UNREADABLE),
     ("[1, 2", LogsUnusableReason.MAPPING_UNREADABLE),
+    ("[1, 2]", LogsUnusableReason.MAPPING_UNREADABLE),
+    ("", LogsUnusableReason.MAPPING_UNREADABLE),
+    ("moment: time\nservice: shop\n", LogsUnusableReason.MAPPING_UNREADABLE),
+    ("moment: time\nhandle: serial\nservice: shop\nservices: [rice]\n", LogsUnusableReason.MAPPING_UNREADABLE),
     ("moment: time\nhandle: serial\nservice: shop\nservices: {rice: {clock: x}}\n", LogsUnusableReason.WRONG_SERVICE),
     ("moment: who\nhandle: serial\nservice: shop\n", LogsUnusableReason.NO_USABLE_ROWS),
 ])  # fmt: skip
