@@ -10,6 +10,7 @@ from kazashi.applets.install import structure
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.atr import CONTACT_ATRS
+from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.order import SUFFIX, image_path, usual_order
@@ -34,12 +35,20 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
         if missing_is_error:
             raise
         return {"damage": str(error)}
-    tries = {
+    try:
+        tries = _retries_left(contents)
+    except KeyError as error:
+        raise DamagedImage(f"{name} lacks an application of an individual number card: {error}") from error
+    return {**about, "tries left": tries}
+
+
+def _retries_left(contents: CardContents) -> dict[str, str]:
+    """The retry counters by application and PIN: "2 of 3". Raises KeyError if an application is missing."""
+    return {
         f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
         for application in structure()
         for fid, pin in contents[application.aid].pins.items()
     }
-    return {**about, "tries left": tries}
 
 
 def make_card(
