@@ -22,6 +22,7 @@ from kazashi.resident_registry.resident import Resident
 from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import World
+from kazashi.world.outbox import Receive
 from kazashi.world.schedule import Job, Schedule
 
 
@@ -52,16 +53,12 @@ class Institutions:
     @cached_property
     def juki_net(self) -> JukiNet:
         """Juki-Net, with the authorities and the card management as subscribers."""
-        return JukiNet(
-            self.world,
-            {
-                "authority:signature": lambda new: self.revocations[CertificateType.SIGNATURE].receive(new),
-                "authority:authentication": lambda batch: self.revocations[CertificateType.AUTHENTICATION].receive(
-                    batch
-                ),
-                "card-management": lambda new: self.cards.receive(new),
-            },
-        )
+
+        def authority(kind: CertificateType) -> Receive:
+            return lambda messages: self.revocations[kind].receive(messages)
+
+        subscribers = {f"authority:{kind.code}": authority(kind) for kind in CertificateType}
+        return JukiNet(self.world, {**subscribers, "card-management": lambda messages: self.cards.receive(messages)})
 
     @property
     def registry(self) -> Registry:

@@ -12,9 +12,7 @@ locale_dirs = ["locales"]  # translations: sphinx-build -b gettext, then one fol
 gettext_compact = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-myst_links_external_new_tab = False
 exclude_patterns = ["locales"]
 default_role = "code"  # docstrings have single backticks around names
 

@@ -22,6 +22,7 @@ from kazashi.refund_points.ledger import PAID, PAYABLE
 from kazashi.refund_points.zengin import MOST_PAYMENTS, Account, Payment, payment_file
 from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.world.clock import JST, epoch
+from kazashi.world.reasoned import ReasonedError
 from kazashi.world.storage import Position
 
 CAP = 4_000
@@ -56,12 +57,8 @@ class RefundReason(Enum):
     """There is no application with that number."""
 
 
-class RefundRejected(Exception):
+class RefundRejected(ReasonedError[RefundReason]):
     """The centre refuses the request for `reason`; the message explains it. Nothing was changed."""
-
-    def __init__(self, reason: RefundReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class ApplicationState(Enum):

@@ -31,6 +31,7 @@ from kazashi.refund_points.record import (
 )
 from kazashi.world.clock import Clock, epoch
 from kazashi.world.event_log import event_table
+from kazashi.world.reasoned import ReasonedError
 from kazashi.world.storage import open_store
 
 
@@ -58,12 +59,8 @@ class SaleReason(Enum):
     """The record of the sale would be invalid, so it was not signed."""
 
 
-class SaleRejected(Exception):
+class SaleRejected(ReasonedError[SaleReason]):
     """The till refuses the request for `reason`; the message explains it. Nothing was changed."""
-
-    def __init__(self, reason: SaleReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class RecordState(Enum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from kazashi.world.reasoned import ReasonedError
+
 
 class RejectionReason(Enum):
     """The reason why the registry refuses an event or a registration."""
@@ -30,9 +32,5 @@ class RejectionReason(Enum):
     """A new resident already has a record code or an individual number, which the registry assigns."""
 
 
-class EventRejected(Exception):
+class EventRejected(ReasonedError[RejectionReason]):
     """The registry refuses an event or a registration for `reason`, which the message explains. Nothing was changed."""
-
-    def __init__(self, reason: RejectionReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason

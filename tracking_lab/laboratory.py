@@ -26,6 +26,7 @@ from kazashi.tracking_lab.people import CHUNK
 from kazashi.tracking_lab.plan import NOWHERE, Plan
 from kazashi.tracking_lab.uses import use
 from kazashi.world.atomic_file import clear_unfinished, replace_whole, write_whole
+from kazashi.world.reasoned import ReasonedError
 
 _PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
 TABLES = ("person", "event", "certificate", "service", "uses", "account")
@@ -47,12 +48,8 @@ class PopulationUnusableReason(Enum):
     """No logs were imported into the directory."""
 
 
-class PopulationUnusable(Exception):
+class PopulationUnusable(ReasonedError[PopulationUnusableReason]):
     """The laboratory's directory cannot be used for `reason`; the message says what to do."""
-
-    def __init__(self, reason: PopulationUnusableReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Laboratory:

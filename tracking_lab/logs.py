@@ -25,6 +25,7 @@ from kazashi.tracking_lab.engine import literal, quoted
 from kazashi.tracking_lab.laboratory import IMPORTED, Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.plan import DAY, EPOCH
 from kazashi.world.atomic_file import write_whole
+from kazashi.world.reasoned import ReasonedError
 
 SAMPLE, LOOKS_LIKE = 10_000, 0.5
 """How many distinct values of a column are checked, and the share of them that must look like individual numbers for
@@ -58,12 +59,8 @@ class LogsUnusableReason(Enum):
     """DuckDB cannot read a file."""
 
 
-class LogsUnusable(Exception):
+class LogsUnusable(ReasonedError[LogsUnusableReason]):
     """The files or the mapping cannot be used for `reason`; the message says what to change."""
-
-    def __init__(self, reason: LogsUnusableReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

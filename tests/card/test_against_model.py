@@ -226,7 +226,5 @@ def test_the_chip_agrees_with_the_model(world: World) -> None:
     }
     run_state_machine_as_test(
         CardAgainstModel,
-        settings=settings(
-            max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=200, stateful_step_count=60, suppress_health_check=list(HealthCheck)),
     )

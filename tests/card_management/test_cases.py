@@ -221,7 +221,7 @@ def test_every_sequence_of_up_to_three_faults_makes_one_card(town: Institutions)
     assert_serials_gapless(town)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(faults=st.lists(st.sampled_from([*RelayFault, RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST]), max_size=30))
 def test_any_sequence_of_faults_makes_one_card(shared_town: Institutions, faults: list[RelayFault]) -> None:
     before = count_issued(shared_town)

@@ -168,7 +168,7 @@ def test_interrupted_renewal_is_finished_with_the_same_keys(distinct_keys_town: 
     assert_serials_gapless(distinct_keys_town)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(faults=st.lists(st.sampled_from([*RelayFault, RelayFault.REQUEST_LOST, RelayFault.REPLY_LOST]), max_size=16))
 def test_any_sequence_of_faults_renews_once(shared_town: Institutions, faults: list[RelayFault]) -> None:
     name = f"renewed{next(NAMES)}"

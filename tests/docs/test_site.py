@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ from sphinx.search.en import SearchEnglish
 
 from kazashi.tools.cli.command_line import kazashi
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
-from tests.polling import LIMIT
+from tests.cli import commands as all_commands
+from tests.support import run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "examples/README.md"]
@@ -89,12 +89,7 @@ def test_every_link_to_a_file_leads_there(page: Path) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, as `kazashi docs` builds it: a warning, such as a link that leads nowhere, is an error."""
     output = tmp_path_factory.mktemp("docs") / "site"
-    done = subprocess.run(
-        [sys.executable, "-m", "kazashi", "docs", "--output", str(output)],
-        capture_output=True, text=True, check=False, timeout=LIMIT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == output / "index.html"
+    assert Path(run(sys.executable, "-m", "kazashi", "docs", "--output", str(output)).strip()) == output / "index.html"
     return output
 
 
@@ -134,15 +129,8 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
     page = re.sub(r"<[^>]+>", "", (site / "commands.html").read_text(encoding="utf-8"))
     assert ".. option" not in page, "directives that were not understood"
     assert "--world" in page
-
-    def paths(command: click.Command, path: str) -> Iterator[str]:
-        yield path
-        if isinstance(command, click.Group):
-            for name, inner in command.commands.items():
-                yield from paths(inner, f"{path} {name}")
-
-    for path in paths(kazashi, "kazashi"):
-        assert path in page, path
+    for context, _ in all_commands():
+        assert context.command_path in page
 
 
 @pytest.mark.unit

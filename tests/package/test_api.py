@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 import kazashi.api as api
 from kazashi.assembly.error_codes import code_of
-from tests.polling import LIMIT
+from tests.support import run
 
 pytestmark = pytest.mark.unit
 
@@ -87,15 +86,11 @@ def test_examples_import_from_there_alone(program: Path) -> None:
         assert (module, name in api.__all__) == ("kazashi.api", True), f"{program.name}: from {module} import {name}"
 
 
-def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=LIMIT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_package_and_the_module_load_nothing() -> None:
     loaded = run(
-        "import sys; before = set(sys.modules); import kazashi, kazashi.api; print(*(set(sys.modules) - before))"
+        sys.executable,
+        "-c",
+        "import sys; before = set(sys.modules); import kazashi, kazashi.api; print(*(set(sys.modules) - before))",
     ).split()
     assert {name for name in loaded if name.startswith("kazashi")} == {"kazashi", "kazashi.api"}
     assert not {"cryptography", "sqlalchemy", "polars", "duckdb", "smartcard"} & set(loaded)
@@ -103,6 +98,8 @@ def test_the_package_and_the_module_load_nothing() -> None:
 
 def test_a_name_whose_packages_are_missing_says_so_in_one_coded_sentence_and_the_others_work() -> None:
     said = run(
+        sys.executable,
+        "-c",
         "import sys\n"
         "class Missing:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
@@ -114,7 +111,7 @@ def test_a_name_whose_packages_are_missing_says_so_in_one_coded_sentence_and_the
         "try:\n"
         "    from kazashi.api import examine\n"
         "except ImportError as error:\n"
-        "    print(code_of(error), error, sep='\\n')\n"
+        "    print(code_of(error), error, sep='\\n')\n",
     ).splitlines()
     assert said[0] == "package-missing"
     assert len(said) == 2

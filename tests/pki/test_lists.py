@@ -189,7 +189,7 @@ _STEP = st.sampled_from(["revoke", "hold", "release"])
 _ALLOWED = {"good": ("revoke", "hold"), "held": ("revoke", "release")}
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(st.integers(1, 8), min_size=2, max_size=6),
     st.lists(st.lists(st.tuples(st.integers(0, 5), _STEP), max_size=6), min_size=2, max_size=5),

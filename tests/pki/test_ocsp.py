@@ -259,7 +259,7 @@ def test_other_libraries_read_error_responses(refusal: OcspErrorStatus, status: 
     assert refusal.asn1_name.lower() == status.name.replace("_", "").lower()
 
 
-_FUZZ = settings(max_examples=400, deadline=None)
+_FUZZ = settings(max_examples=400)
 
 
 def assert_well_formed(answer: OcspResponse) -> None:
@@ -297,7 +297,7 @@ def test_any_altered_request_gets_a_valid_response(
 @given(
     st.lists(st.integers(-(1 << 70), 1 << 70), min_size=1, max_size=6), st.none() | st.binary(min_size=1, max_size=32)
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_response_keeps_the_order_of_the_request(fixed: Institutions, serials: list[int], nonce: bytes | None) -> None:
     mixed = [*serials, serial_of(fixed)]
     answer = ask(fixed, request_of_many(fixed, mixed, nonce))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kazashi.reader_bridge.check.compare import compare
@@ -40,7 +40,6 @@ REPORTS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(REPORTS)
 def test_report_is_read_back_as_written(report: CheckReport) -> None:
     assert CheckReport.from_json(report.to_json()) == report
@@ -112,7 +111,6 @@ def test_run_is_good_if_complete_and_nothing_failed() -> None:
         assert report.count(outcome) == (2 if outcome is CheckOutcome.PASSED else 1)
 
 
-@settings(deadline=None)
 @given(REPORTS)
 def test_junit_is_well_formed_and_its_counts_are_right(report: CheckReport) -> None:
     suite = ET.fromstring(junit(report))
@@ -192,7 +190,6 @@ def test_comparison_page_shows_which_checks_differ() -> None:
     assert 'class="differs"' not in same
 
 
-@settings(deadline=None)
 @given(REPORTS)
 def test_report_does_not_differ_from_itself(report: CheckReport) -> None:
     assert compare(report, report).differing == ()

@@ -251,7 +251,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(script=st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=24).map("".join)))
 @example(script="&a [*a]")
 @example(script="faults: &a [*a]")

@@ -195,7 +195,7 @@ OTHERS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(sequence=st.lists(st.one_of(READS, SELECTIONS, OTHERS), max_size=12), most=st.integers(1, 256))
 def test_fetched_response_equals_the_unchained_one(
     made: Callable[[FaultPlan], Interface], sequence: list[bytes], most: int
@@ -205,7 +205,7 @@ def test_fetched_response_equals_the_unchained_one(
         assert fetched(chained.transmit, command, most) == plain.transmit(command), command.hex()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), limit=st.integers(20, 300))
 def test_limited_reader_passes_on_short_commands_unchanged(
     made: Callable[[FaultPlan], Interface], data: st.DataObject, limit: int

@@ -136,7 +136,7 @@ WAYS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(sequence=st.lists(WAYS, min_size=2, max_size=8))
 @example([selection(0x0E, PARTIAL), read(0x05)])  # the next application with this partial AID is another one
 @example([select(jpki.AID), b"\x00\xa4\x02\x0c\x02\x00\x0a", b"\x00\xb0\x82\x00\x01\xaa", b"\x00\xb0\x00\x00\0"])
@@ -165,7 +165,7 @@ def test_no_selection_reveals_personal_data_in_a_masked_trace(
                 assert data in impersonal, f"{command.hex()} shows {data[:16].hex()}..."
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     aid=st.binary(min_size=1, max_size=16).filter(lambda name: not any(
         application.aid.startswith(name) for application in structure()
@@ -192,7 +192,7 @@ def test_all_data_of_an_unknown_application_is_masked(aid: bytes, exchanges: lis
             assert MASK in decoded.command
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(exchanges=st.lists(st.builds(
     Exchange, st.just(AT), st.just(0.0), st.binary(max_size=300), st.binary(max_size=300),
     st.sampled_from(("", "", "", *EVENTS.values(), INSERTED, REMOVED, "something else")),

@@ -43,7 +43,7 @@ EXCHANGES = st.lists(st.one_of(
 ), max_size=12)  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(exchanges=EXCHANGES, unmasked=st.booleans(), reader=st.text(max_size=40))
 def test_trace_is_read_back_as_written(exchanges: list[Exchange], unmasked: bool, reader: str) -> None:
     with TemporaryDirectory() as directory:
@@ -106,7 +106,7 @@ def wrong_with(path: Path) -> str | None:
 HEADER = b'{"format": "kazashi-trace", "version": 1, "reader": "x", "masked": true}\n'
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_trace_with_a_damaged_byte_loads_or_names_the_line(data: st.DataObject, short: bytes) -> None:
     """A trace that still loads can be used."""
@@ -167,7 +167,7 @@ def test_file_that_is_not_a_trace_is_rejected(tmp_path: Path, raw: bytes, words:
         read_trace(tmp_path / "t")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(raw=st.one_of(st.binary(max_size=300), st.binary(max_size=200).map(lambda tail: HEADER + tail)))
 def test_any_bytes_are_a_trace_or_a_bad_one(raw: bytes) -> None:
     with TemporaryDirectory() as directory:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kazashi.refund_points.goods import points_of
@@ -41,7 +41,6 @@ def test_invalid_records_are_rejected(wrong: dict[str, Any]) -> None:
         PointRecord.from_bytes(replace(RECORD, **wrong).to_bytes())
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode), st.just(b"[" * 5_000)))
 def test_arbitrary_bytes_are_rejected(body: bytes) -> None:
     with pytest.raises(PointRecordRejected):

@@ -362,4 +362,4 @@ class PointsMachine(RuleBasedStateMachine):
 
 
 TestPoints = PointsMachine.TestCase
-TestPoints.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestPoints.settings = settings(max_examples=20, stateful_step_count=25)

@@ -53,7 +53,7 @@ def certificate(ca: TestAuthority, verifier: Verifier, request: pytest.FixtureRe
     return der
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(place=st.integers(0, 1 << 16), change=st.integers(1, 255))
 def test_a_certificate_with_a_changed_byte_is_bad(
     verifier: Verifier, certificate: bytes, place: int, change: int
@@ -74,7 +74,7 @@ def test_a_certificate_has_only_one_valid_encoding(ca: TestAuthority, verifier: 
     assert verifier.certificate(bytes(even)).outcome is Outcome.BAD
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(length=st.integers(0, 1 << 16))
 def test_a_truncated_certificate_is_malformed(verifier: Verifier, certificate: bytes, length: int) -> None:
     assert verifier.certificate(certificate[: length % len(certificate)]).finding is Finding.MALFORMED

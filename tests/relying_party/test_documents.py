@@ -227,7 +227,7 @@ def with_change(data: bytes, place: int, change: int) -> bytes:
 PLACE, CHANGE = st.integers(0, 1 << 16), st.integers(1, 255)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(place=PLACE, change=CHANGE)
 def test_a_pdf_with_a_changed_byte_is_not_good(signers: Signers, pdf: bytes, place: int, change: int) -> None:
     byte_range = re.search(rb"/ByteRange \[0 (\d+) (\d+) (\d+)", pdf)
@@ -239,7 +239,7 @@ def test_a_pdf_with_a_changed_byte_is_not_good(signers: Signers, pdf: bytes, pla
     assert signers.documents.pdf(changed).outcome is Outcome.BAD
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=PLACE, change=CHANGE)
 def test_a_changed_byte_of_the_content_of_cms_is_tampering(
     signers: Signers, enveloping: bytes, place: int, change: int
@@ -250,7 +250,7 @@ def test_a_changed_byte_of_the_content_of_cms_is_tampering(
     assert signers.documents.any(enveloping, with_change(TEXT, place, change)).finding is Finding.TAMPERED
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(place=PLACE, change=CHANGE)
 def test_a_changed_byte_in_cms_never_changes_content_or_signer(
     signers: Signers, enveloping: bytes, place: int, change: int
@@ -262,7 +262,7 @@ def test_a_changed_byte_in_cms_never_changes_content_or_signer(
         assert verdict.certificate.serial == signers.holders["hanako"].certificate.serial_number
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(place=PLACE, change=CHANGE)
 def test_an_xml_document_with_a_changed_byte_is_not_good(signers: Signers, xml: bytes, place: int, change: int) -> None:
     text = XML.removesuffix(b"</application>")
@@ -276,7 +276,7 @@ BEGINNINGS = (b"", b"%PDF-1.7\n", b"<", b"<?xml version='1.0'?>", b"\xef\xbb\xbf
               b"-----BEGIN CMS-----\n", bytes.fromhex("3080 0609 2A864886F70D010702 A080"))  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(begins=st.sampled_from(BEGINNINGS), data=st.binary(max_size=200), content=st.none() | st.binary(max_size=20))
 def test_any_bytes_get_a_verdict(signers: Signers, begins: bytes, data: bytes, content: bytes | None) -> None:
     for read in (signers.documents.any, signers.documents.cms):
@@ -286,7 +286,7 @@ def test_any_bytes_get_a_verdict(signers: Signers, begins: bytes, data: bytes, c
     assert signers.documents.raw(data, begins, data).outcome is Outcome.BAD
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(which=st.sampled_from(["pdf", "cms"]), start=PLACE, length=st.integers(1, 64), put=st.binary(max_size=64))
 def test_removing_or_replacing_bytes_never_raises(
     signers: Signers, pdf: bytes, enveloping: bytes, which: str, start: int, length: int, put: bytes

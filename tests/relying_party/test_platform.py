@@ -276,7 +276,7 @@ _STEP = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(_STEP, min_size=10, max_size=20), st.integers(0, 1))
 def test_a_chain_is_never_split_or_merged(
     model_platform: ModelPlatform, steps: list[tuple[str, int, CertificateType, str, int]], length: int

@@ -360,7 +360,7 @@ def test_every_response_conforms_to_the_openapi_document(operator: Operator, met
     checks = [not_a_server_error, conformance.status_code_conformance, conformance.content_type_conformance,
               conformance.response_headers_conformance, conformance.response_schema_conformance]  # fmt: skip
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(st.one_of([operation.as_strategy(mode) for mode in GenerationMode]))
     def send(case: Case[Any]) -> None:
         case.call_and_validate(headers=headers, checks=checks)

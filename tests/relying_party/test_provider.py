@@ -265,7 +265,7 @@ FIELDS = st.dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from(["provider", "agent"]), st.sampled_from(["GET", "POST", "PUT"]),
     st.sampled_from(["/authorize", "/begin", "/answer", "/end/x", "/token", "/userinfo", "/ask", "/", "/jwks", "/%00"]),

@@ -90,7 +90,7 @@ def agrees(crl: RevocationList, entries: Sequence[Entry]) -> None:
         assert not 0 < serial < 1 << 64 or crl.find(serial) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example([(number << 63 | 1 + reason, LAST_INSTANT, reason) for number in (0, 1) for reason in Reason], (64, 5))
 @example([], (LONGEST_ENTRY, 1))
 @given(entries=ENTRIES, pieces=PIECES)
@@ -109,7 +109,7 @@ def test_a_list_is_read_as_it_was_written(
             assert crl.partition is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(entries=ENTRIES)
 def test_a_list_is_read_as_another_library_reads_it(generations: list[Signing], entries: list[Entry]) -> None:
     data = generations[0].written(entries)
@@ -153,7 +153,7 @@ def test_a_truncated_list_is_rejected(generations: list[Signing], place: int) ->
         refused(data[:length], generations[place].anchor)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(which=st.integers(0, 1), place=st.integers(0, 1 << 16), change=st.integers(1, 255))
 def test_a_list_with_a_changed_byte_is_rejected(
     generations: list[Signing], which: int, place: int, change: int
