@@ -35,28 +35,27 @@ BETTER = {
 """A turn, and what to write in its place."""
 
 
-def sentences(path: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a file with their lines: comments and strings with blanks of Python, every line of others."""
-    source = path.read_text(encoding="utf-8")
+def sentences(path: Path) -> Iterator[tuple[str, str]]:
+    """Each text of a file with its place: comments and strings with blanks of Python, every line of others."""
+    place, source = path.relative_to(ROOT), path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and " " in token.string):
-                yield token.start[0], token.string
+                yield f"{place}:{token.start[0]}", token.string
     else:
-        yield from enumerate(source.splitlines(), 1)
+        yield from ((f"{place}:{number}", line) for number, line in enumerate(source.splitlines(), 1))
 
 
-FILES = sorted(
-    {path for folder in FOLDERS for pattern in ("*.py", "*.md", "*.html") for path in folder.rglob(pattern)}
-    | set(ROOT.glob("*.md"))
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, str]]:
+    """The texts of the whole project but for this list and CHANGELOG, which names what is gone."""
+    files = {path for folder in FOLDERS for pattern in ("*.py", "*.md", "*.html") for path in folder.rglob(pattern)}
+    files |= set(ROOT.glob("*.md"))
+    return [text for path in sorted(files - {Path(__file__), ROOT / "CHANGELOG.md"}) for text in sentences(path)]
 
 
 @pytest.mark.parametrize("turn", BETTER)
-def test_a_turn_that_gave_way_to_a_plain_one_is_not_used(turn: str) -> None:
-    found = [
-        f"{path.relative_to(ROOT)}:{line}: {text.strip()[:100]}" for path in FILES
-        if path != Path(__file__) and path.name != "CHANGELOG.md" for line, text in sentences(path)
-        if re.search(turn, text, re.MULTILINE)
-    ]  # fmt: skip
+def test_a_turn_that_gave_way_to_a_plain_one_is_not_used(turn: str, texts: list[tuple[str, str]]) -> None:
+    pattern = re.compile(turn, re.MULTILINE)
+    found = [f"{place}: {text.strip()[:100]}" for place, text in texts if pattern.search(text)]
     assert not found, f"write {BETTER[turn]!r}:\n" + "\n".join(found)

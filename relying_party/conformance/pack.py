@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,13 @@ class ConformancePack:
         }
         self.anchors = Anchors(read_anchor(root, generation) for (_, generation), root in self._roots.items())
 
+    @cached_property
+    def _inputs(self) -> Sequence[tuple[Case, CaseInput]]:
+        return [(case, case.build(self._ca)) for case in self.cases]
+
     def evaluated(self) -> Iterator[Evaluated]:
         """Yield every case with our library's verdict, in order."""
-        for case in self.cases:
-            material = case.build(self._ca)
+        for case, material in self._inputs:
             yield Evaluated(case, material, evaluate(material, self.anchors))
 
     def export(self, directory: Path) -> int:
@@ -155,7 +159,7 @@ class ConformancePack:
             "version": PACK_VERSION,
             "current_time": NOW.isoformat(),
             "trust_roots": roots,
-            "cases": [_exported(case, case.build(self._ca), directory) for case in self.cases],
+            "cases": [_exported(case, material, directory) for case, material in self._inputs],
         }
         (directory / "cases.json").write_text(json.dumps(pack, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return len(self.cases)
