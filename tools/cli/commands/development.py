@@ -44,10 +44,11 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
     if not quick:
         checks.append(([*python, "mypy", "--config-file", str(root / "setup.cfg")], linked(root)))
     environment = _environment()
+    workers = ["--numprocesses=auto"] if quick else []  # unit tests do not wait: more workers would only import more
     lane = QUICK if quick else LONG if also_long else "" if arguments else f"not {LONG}"
     for command, directory in [
         *([] if arguments else checks),
-        ([*python, "pytest", *(["-m", lane] if lane else []), *arguments], root),
+        ([*python, "pytest", *(["-m", lane] if lane else []), *workers, *arguments], root),
     ]:
         status = subprocess.run(command, cwd=directory, env=environment, check=False).returncode
         if status:
