@@ -8,7 +8,7 @@ from typing import Any
 
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.points_server import centre_of, mykey_platform_of
-from kazashi.assembly.readers import reach_bench
+from kazashi.assembly.readers import reach_instance
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.refund_points.goods import CATALOGUE, Basket, Item, line_of, read_shelf
 from kazashi.refund_points.reading import CardReading, read_card
@@ -76,7 +76,7 @@ def register_reader(world: World, services: str, reader: str | None) -> Callable
 
     It verifies with the published revocation lists, which it keeps, and makes no request about a card.
     """
-    reach_bench(world, reader)
+    reach_instance(world, reader)
     source = lists_over_http(services, patience=_PATIENCE)
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [source], world.clock)
     return lambda: read_card(verifier, reader or "")

@@ -25,14 +25,14 @@ def reader_named(world: World | None, name: str | None) -> str:
     If an instance runs in the world with a private pcscd, its readers are preferred, and this process uses that pcscd
     from then on. Raises NoSuchReader, which lists the readers.
     """
-    instance_readers = reach_bench(world, name) if world is not None else ""
+    instance_readers = reach_instance(world, name) if world is not None else ""
     try:
         return pcsc.reader_named(name)
     except pcsc.NoSuchReader as error:
         raise pcsc.NoSuchReader(f"{error}{instance_readers}") from error
 
 
-def reach_bench(world: World, name: str | None) -> str:
+def reach_instance(world: World, name: str | None) -> str:
     """Make this process use the private pcscd of the running instance, if it has one and a reader with that name.
 
     Returns a clause on the instance's readers for an error message; it is empty without a private pcscd.

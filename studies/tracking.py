@@ -17,7 +17,7 @@ from kazashi.studies.network_matching import matched
 from kazashi.studies.network_rulings import held_against_stores
 from kazashi.studies.points_balance import Balance
 from kazashi.studies.points_day import simulate
-from kazashi.studies.tracking_stores import RUNS, exposed, scene, told, unseen
+from kazashi.studies.tracking_stores import RUNS, exposed, exposure_as_dict, scene, unseen
 from kazashi.tracking_lab.engine import Engine
 from kazashi.tracking_lab.laboratory import Laboratory, steps
 from kazashi.tracking_lab.metrics import Share
@@ -80,7 +80,7 @@ def report(
         day = simulate(open_world(Path(name) / "day", settings=Settings(laboratory.plan.seed)), 5, 60, _DAY)
     progress("rules and matching")
     threats = sorted([*examination.threats, *more], key=lambda run: (len(run.id), run.id))
-    exposure = told(seen)
+    exposure = exposure_as_dict(seen)
     claims = tuple(_claims(examination, exposure, rulings, day.balance))
     return TrackingReport(replace(examination, threats=tuple(threats)), exposure, claims)
 

@@ -288,7 +288,7 @@ def _serial(verdict: Verdict) -> int:
     return verdict.certificate.serial
 
 
-def told(exposure: Exposure) -> dict[str, Any]:
+def exposure_as_dict(exposure: Exposure) -> dict[str, Any]:
     """The exposure for JSON: `actors`, `handles`, `cells` by "actor | handle", `ways` (the shortest path from each
     handle of an actor that is not an issuer to each target) and `widest`, the actor with the most kinds of handles."""
     ways = []

@@ -58,7 +58,9 @@ class ThreatRun:
 
     def as_dict(self) -> dict[str, Any]:
         """The run for JSON, its results by label."""
-        results = {one.words: told(one.value) if isinstance(one.value, Share) else one.value for one in self.results}
+        results = {
+            one.words: share_as_dict(one.value) if isinstance(one.value, Share) else one.value for one in self.results
+        }
         return {"run": self.id, "who": self.who, "holding": self.holding, "results": results, "how": self.how}
 
 
@@ -132,15 +134,15 @@ class CountermeasureResult:
         linked = link.right + link.wrong
         return {
             "name": measure.name, "source": measure.source, "cost": measure.cost, "people": self.people,
-            "precision": told(link.precision), "recall": told(link.recall), "f1": link.f1,
+            "precision": share_as_dict(link.precision), "recall": share_as_dict(link.recall), "f1": link.f1,
             "b3 precision": cluster.precision, "b3 recall": cluster.recall, "adjusted rand": cluster.rand,
             "variation of information": cluster.information, "completeness": mean,
-            "completeness 95th percentile": high, "completeness most": most, "renewals kept": told(self.kept),
+            "completeness 95th percentile": high, "completeness most": most, "renewals kept": share_as_dict(self.kept),
             "all renewals of ten years kept": lifelong(self.kept.value, 2), "false merges": link.wrong,
             "false merges per million": 1e6 * link.wrong / linked if linked else 0.0,
-            "seen by the authority": told(self.seen_by_authority), "bytes per person": self.bytes_per_person,
+            "seen by the authority": share_as_dict(self.seen_by_authority), "bytes per person": self.bytes_per_person,
             "days to link": waiting.median_days, "uses to link": waiting.median_uses,
-            "ever linked": told(waiting.linked), "smallest coalitions": [str(who) for who in self.coalitions],
+            "ever linked": share_as_dict(waiting.linked), "smallest coalitions": [str(who) for who in self.coalitions],
         }  # fmt: skip
 
 
@@ -155,7 +157,11 @@ class LaterYear:
 
     def as_dict(self) -> dict[str, Any]:
         """The year and its shares, for JSON."""
-        return {"year": self.year, "by equality": told(self.by_equality), "with the chain": told(self.with_chain)}
+        return {
+            "year": self.year,
+            "by equality": share_as_dict(self.by_equality),
+            "with the chain": share_as_dict(self.with_chain),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +175,8 @@ class Counterparts:
 
     def as_dict(self) -> dict[str, Any]:
         """The number and the shares, for JSON."""
-        return {"persons with both": self.persons, "link service on": told(self.linked),
-                "link service off": told(self.equal)}  # fmt: skip
+        return {"persons with both": self.persons, "link service on": share_as_dict(self.linked),
+                "link service off": share_as_dict(self.equal)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,7 @@ class DictionaryAttack:
 
     def as_dict(self) -> dict[str, Any]:
         """The attack for JSON, with the nation's cost in bits and seconds."""
-        return {"digests": self.digests, "found": told(self.found), "bits": self.cost.bits,
+        return {"digests": self.digests, "found": share_as_dict(self.found), "bits": self.cost.bits,
                 "bits for a nation": self.nation.bits, "seconds for a nation": self.nation.seconds}  # fmt: skip
 
 
@@ -199,7 +205,7 @@ class Unicity:
 
     def as_dict(self) -> dict[str, Any]:
         """The share for JSON, with its points and days."""
-        return {"points": self.points, "days": self.days, "singled out": told(self.singled_out)}
+        return {"points": self.points, "days": self.days, "singled out": share_as_dict(self.singled_out)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +223,15 @@ class AttributeSet:
         """The measures for JSON; those of the sample are left out if there is none."""
         sets = self.anonymity
         document = {
-            "attributes": ", ".join(self.names), "unique": told(sets.unique), "median": sets.median,
+            "attributes": ", ".join(self.names), "unique": share_as_dict(sets.unique), "median": sets.median,
             "sets": list(sets.sets), "entropy": sets.entropy_bits, "leaked bits": sets.leaked_bits,
             **asdict(self.risk),
         }  # fmt: skip
         if self.sample is None:
             return document
         alone, still = self.sample
-        return {**document, "least": sets.least, "degree": sets.degree, "alone in a tenth": told(alone),
-                "and in all": told(still)}  # fmt: skip
+        return {**document, "least": sets.least, "degree": sets.degree, "alone in a tenth": share_as_dict(alone),
+                "and in all": share_as_dict(still)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +333,7 @@ class LogExamination:
         })  # fmt: skip
 
 
-def told(share: Share) -> dict[str, Any]:
+def share_as_dict(share: Share) -> dict[str, Any]:
     """A share for JSON: `value`, the interval's `low` and `high`, `count` and `total`. The value is None if the total
     is 0."""
     low, high = share.interval

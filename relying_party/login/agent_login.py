@@ -95,8 +95,8 @@ class AgentLogin:
             return FinishedLogin(None, started.purpose)
         try:
             response = Response.from_json(unverified)
-        except VerificationFailed as refuted:
-            return FinishedLogin(Verdict.refuted(refuted, started.at), started.purpose)
+        except VerificationFailed as failure:
+            return FinishedLogin(Verdict.from_failure(failure, started.at), started.purpose)
         return FinishedLogin(self._authentication.verdict(self._origin, response), started.purpose)
 
     def _drop_old(self, now: datetime) -> None:

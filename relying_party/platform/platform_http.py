@@ -206,8 +206,8 @@ class PlatformApi:
         """Return the verdict on a response. The challenge is used up whatever the verdict."""
         try:
             response = Response.from_json(body.model_dump())
-        except VerificationFailed as refuted:
-            return self._verdict(tenant, Verdict.refuted(refuted, self._verifier.clock.now()))
+        except VerificationFailed as failure:
+            return self._verdict(tenant, Verdict.from_failure(failure, self._verifier.clock.now()))
         return self._verdict(tenant, self._login.verdict(body.origin, response))
 
     def check_certificate(self, body: CertificateGiven) -> VerdictGiven:

@@ -151,8 +151,8 @@ class Authentication:
                 raise VerificationFailed(Finding.STALE_CHALLENGE, f"the challenge was issued at {challenge.issued_at}")
             certificate = self._verifier.read(response.unverified_certificate, challenge.kind)
             check_signature(certificate.key, response.signature, challenge.message)
-        except VerificationFailed as refuted:
-            return Verdict.refuted(refuted, now)
+        except VerificationFailed as failure:
+            return Verdict.from_failure(failure, now)
         return self._verifier.verdict(certificate, now)
 
 

@@ -129,15 +129,15 @@ class Documents:
             if size > MAX_DOCUMENT:
                 raise VerificationFailed(Finding.MALFORMED, f"a document may have at most {MAX_DOCUMENT} bytes")
             certificate, signed = check(when)
-        except VerificationFailed as refuted:
-            return Verdict.refuted(refuted, when)
+        except VerificationFailed as failure:
+            return Verdict.from_failure(failure, when)
         except DisallowedAlgorithmError as error:
-            return Verdict.refuted(VerificationFailed(Finding.WRONG_ALGORITHM, str(error)), when)
+            return Verdict.from_failure(VerificationFailed(Finding.WRONG_ALGORITHM, str(error)), when)
         except SignatureValidationError as error:
-            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, str(error)), when)
+            return Verdict.from_failure(VerificationFailed(Finding.MALFORMED, str(error)), when)
         except Exception as error:  # the parsers may raise anything for a hostile file
             detail = f"the document cannot be read: {error!r}"
-            return Verdict.refuted(VerificationFailed(Finding.MALFORMED, detail), when)
+            return Verdict.from_failure(VerificationFailed(Finding.MALFORMED, detail), when)
         return replace(self._verifier.verdict(certificate, when), signed=signed)
 
     def _cms(self, unverified: bytes, content: bytes | None, when: datetime) -> Checked:

@@ -64,7 +64,7 @@ class VerificationFailed(Exception):
     """A check failed.
 
     `detail` describes the finding, and `rule` is the code of the profile rule that is broken, if there is one.
-    `Verdict.refuted` turns the exception into a verdict.
+    `Verdict.from_failure` turns the exception into a verdict.
     """
 
     def __init__(self, finding: Finding, detail: str, *, rule: str = "") -> None:

@@ -43,12 +43,12 @@ class Verdict:
     """Descriptions of the parts of a document that the signature covers."""
 
     @classmethod
-    def refuted(
-        cls, refuted: VerificationFailed, at: datetime, certificate: HolderCertificate | None = None
+    def from_failure(
+        cls, failure: VerificationFailed, at: datetime, certificate: HolderCertificate | None = None
     ) -> Verdict:
         """Return the verdict for a check that failed."""
         return cls(
-            outcome=refuted.outcome, at=at, finding=refuted.finding, detail=refuted.detail, certificate=certificate
+            outcome=failure.outcome, at=at, finding=failure.finding, detail=failure.detail, certificate=certificate
         )
 
     def __bool__(self) -> NoReturn:

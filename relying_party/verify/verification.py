@@ -45,16 +45,16 @@ class Verifier:
         at = at or self.clock.now()
         try:
             certificate = self.read(unverified_certificate, kind)
-        except VerificationFailed as refuted:
-            return Verdict.refuted(refuted, at)
+        except VerificationFailed as failure:
+            return Verdict.from_failure(failure, at)
         return self.verdict(certificate, at)
 
     def verdict(self, certificate: HolderCertificate, at: datetime) -> Verdict:
         """Return the verdict on a certificate that follows its profile."""
         try:
             return self._verdict(certificate, self.issuer(certificate, at), at)
-        except VerificationFailed as refuted:
-            return Verdict.refuted(refuted, at, certificate)
+        except VerificationFailed as failure:
+            return Verdict.from_failure(failure, at, certificate)
 
     def read(self, unverified_certificate: bytes, kind: CertificateType | None = None) -> HolderCertificate:
         """Read a certificate that must follow its profile. Raises VerificationFailed."""
@@ -116,10 +116,10 @@ class Verifier:
         for source in self._sources:
             try:
                 return source.status(certificate, anchor, at, self.clock.now(), self.policy)
-            except VerificationFailed as refuted:
-                if refuted.finding not in INDETERMINATE:
+            except VerificationFailed as failure:
+                if failure.finding not in INDETERMINATE:
                     raise
-                failures.append(refuted)
+                failures.append(failure)
         if not failures:
             raise VerificationFailed(Finding.NO_INFORMATION, "no source of the revocation status is configured")
         specific = next((failure for failure in failures if failure.finding is not Finding.NO_INFORMATION), failures[0])

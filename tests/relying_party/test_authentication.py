@@ -258,10 +258,10 @@ def test_a_response_is_read_from_json() -> None:
 @pytest.mark.parametrize("name", WELL_FORMED)
 @pytest.mark.parametrize("value", [None, 5, 1.5, True, [], {}, ["00"], "0", "zz", "０１", "\ud800", "0x00", b"00"])
 def test_a_response_with_an_invalid_value_is_malformed(name: str, value: object) -> None:
-    with pytest.raises(VerificationFailed) as refuted:
+    with pytest.raises(VerificationFailed) as failure:
         Response.from_json({**WELL_FORMED, name: value})
-    assert refuted.value.finding is Finding.MALFORMED
-    assert refuted.value.outcome is Outcome.BAD
+    assert failure.value.finding is Finding.MALFORMED
+    assert failure.value.outcome is Outcome.BAD
 
 
 @pytest.mark.parametrize("name", WELL_FORMED)
@@ -283,8 +283,8 @@ def test_any_json_is_a_response_or_malformed(value: Any) -> None:
     finding: Finding | None = None
     try:
         response = Response.from_json(value)
-    except VerificationFailed as refuted:
-        finding = refuted.finding
+    except VerificationFailed as failure:
+        finding = failure.finding
     assert (response is None) == (finding is Finding.MALFORMED)
 
 

@@ -201,18 +201,18 @@ def test_card_is_issued_and_shown(page: Page) -> None:
 
 def test_console_switches_to_japanese(page: Page, browser: Browser, instance: dict[str, Any]) -> None:
     page.locator("#language").click()
-    expect(page.locator("#bench-title")).to_have_text("リーダー")
+    expect(page.locator("#instance-title")).to_have_text("リーダー")
     expect(page.locator("html")).to_have_attribute("lang", "ja")
     expect(page.locator("[data-who=taro]")).to_contain_text("有効")
     page.locator("[data-who=taro]").get_by_role("button").click()
     expect(page.locator("#event select[name=event]")).to_contain_text("転居")
     shot(page, "japanese")
     page.locator("#language").click()
-    expect(page.locator("#bench-title")).to_have_text("Readers")
+    expect(page.locator("#instance-title")).to_have_text("Readers")
     own = browser.new_context(locale="ja-JP")
     japanese = own.new_page()
     japanese.goto(instance["console"])
-    expect(japanese.locator("#bench-title")).to_have_text("リーダー")
+    expect(japanese.locator("#instance-title")).to_have_text("リーダー")
     own.close()
 
 
@@ -251,7 +251,7 @@ def test_concurrent_inserts_all_succeed_with_one_card(client: httpx.Client, inst
     for thread in threads:
         thread.join()
     assert [reply["ok"] for reply in replies] == [True] * 4
-    slots = client.get("/state").json()["bench"]["slots"]
+    slots = client.get("/state").json()["instance"]["slots"]
     assert [slot["card"] for slot in slots].count("taro") == 1
     assert client.post("/do", json={"do": "remove", "slot": 1}).json()["ok"]
     refused = client.post("/do", json={"do": "remove", "slot": 1})
@@ -303,7 +303,7 @@ def test_other_origins_may_not_act(client: httpx.Client, instance: dict[str, Any
     named = foreign.format(port=urlsplit(instance["console"]).port)
     response = client.post("/do", json={"do": "remove", "slot": 0}, headers={"Origin": named})
     assert response.status_code == 403
-    assert client.get("/state").json()["bench"]["slots"][0]["card"] == "hanako"
+    assert client.get("/state").json()["instance"]["slots"][0]["card"] == "hanako"
 
 
 def test_cookie_is_strict_and_key_leaves_the_address(page: Page, instance: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from kazashi.reader_bridge.pcscd import PcscdUnavailable
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.world.home import World
 
-LOG = "bench.log"
+LOG = "instance.log"
 _START_SECONDS = 60.0
 
 

@@ -147,10 +147,10 @@ def tracking_exposure() -> Reply:
     """
     import tempfile
 
-    from kazashi.studies.tracking_stores import exposed, scene, told
+    from kazashi.studies.tracking_stores import exposed, exposure_as_dict, scene
 
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, scene(Path(name) / "w") as (institutions, network):
-        result = told(exposed(institutions, network))
+        result = exposure_as_dict(exposed(institutions, network))
     rows = [
         {**dict(zip(("who", "holds"), name.split(" | "), strict=True)), "how": cell["level"],
          "seen in": f"{cell['witness']}, {cell['rows']} rows"} for name, cell in result["cells"].items()

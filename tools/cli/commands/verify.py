@@ -139,7 +139,7 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
             raise VerificationFailed(Finding.MALFORMED, f"the response is not JSON: {error}") from error
         response = Response.from_json(body)
     except VerificationFailed as failure:
-        return _verdict_reply(Verdict.refuted(failure, verifier.clock.now()))
+        return _verdict_reply(Verdict.from_failure(failure, verifier.clock.now()))
     return _verdict_reply(Authentication(verifier, StoredChallenges(world_of(context))).verdict(origin, response))
 
 

@@ -133,8 +133,8 @@ function cardFace(name) {
 }
 
 function drawSlots() {
-  if (!state.bench) { $("slots").replaceChildren(el("p", {class: "hint"}, text("noInstance"))); return; }
-  $("slots").replaceChildren(...state.bench.slots.map((slot) => {
+  if (!state.instance) { $("slots").replaceChildren(el("p", {class: "hint"}, text("noInstance"))); return; }
+  $("slots").replaceChildren(...state.instance.slots.map((slot) => {
     const labels = [slot.contactless && text("contactless"), slot.faults && text("faults"), slot.card && !slot.seen && text("unseen")];
     const picker = el("select", {"aria-label": `${slot.reader}: ${text("choose")}`, "data-at": `pick-${slot.slot}`,
       onchange: (event) => { picked[slot.slot] = event.target.value; }}, ...state.cards.map((card) => el("option", {}, card.card)));
@@ -164,7 +164,7 @@ document.addEventListener("pointerdown", () => { pressing = true; });
 for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, () => { pressing = false; });
 
 function drawCards() {
-  const inside = new Set((state.bench ? state.bench.slots : []).map((slot) => slot.card));
+  const inside = new Set((state.instance ? state.instance.slots : []).map((slot) => slot.card));
   const choose = (card) => {
     chosen = card.card;
     for (const slot of Object.keys(picked)) delete picked[slot];

@@ -68,7 +68,7 @@ class View:
             return {
                 "world": str(self._world.directory),
                 "clock": self._time(),
-                "bench": status,
+                "instance": status,
                 "cards": [{"card": name, **described(self._world, name)} for name in card_names(self._world)],
                 "people": self._people(),
                 "published": self._published(),
