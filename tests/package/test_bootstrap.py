@@ -1,57 +1,273 @@
-"""`./kazashi`, which builds the program's environment, and what it does with an existing folder."""
+"""`./kazashi` in a clone: it installs what a command needs, in whole or not at all, whoever interrupts it."""
 
 from __future__ import annotations
 
+import json
 import os
+import pty
+import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.package.standin import Project, new_project, write_program
 
-PYTHON = """#!/bin/sh
-# An interpreter that only records its arguments, so that nothing is built or downloaded.
-printf '%s\\n' "$*" >> "$KAZASHI_CALLS"
-exit 1
-"""
+KILLS = 8
+"""The number of moments at which an installation is killed."""
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Path:
-    return tmp_path / "calls"
+def project(tmp_path: Path) -> Project:
+    return new_project(tmp_path)
 
 
-def bootstrap(environment: Path, calls: Path) -> subprocess.CompletedProcess[str]:
-    python = calls.with_name("python")
-    python.write_text(PYTHON, encoding="utf-8")
-    python.chmod(0o755)
-    variables = {**os.environ, "KAZASHI_PYTHON": str(python), "KAZASHI_VENV": str(environment),
-                 "KAZASHI_CALLS": str(calls)}  # fmt: skip
-    return subprocess.run(
-        [ROOT / "kazashi", "--version"], env=variables, capture_output=True, text=True, check=False, timeout=60
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the only line on stderr of a command that failed for a problem of the environment."""
+    lines = [line for line in done.stderr.splitlines() if "installing Python packages" not in line]
+    assert (done.returncode, done.stdout, len(lines)) == (3, "", 1), done.stderr
+    return lines[0]
+
+
+def reply(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_without_a_terminal_nothing_is_installed_unasked(project: Project) -> None:
+    line = error_of(project.run("card", "list", "--json"))
+    assert "1 MB" in line
+    assert line.endswith("to install them, run: ./kazashi --yes card list --json [not-installed]")
+    assert not (project.root / ".venv").exists()
+    assert not project.folder.exists()
+
+
+def test_yes_installs_and_the_next_start_needs_no_bootstrap(project: Project) -> None:
+    assert reply(project.run("--yes", "card", "list"))["modules"] == ["tiny_one"]
+    shutil.rmtree(project.root / "tools")
+    # The stand-in's own code is in tools/, too; the environment's interpreter shows that it was reached.
+    assert "ModuleNotFoundError: No module named 'kazashi.tools'" in project.run("card", "list").stderr
+
+
+def test_terminal_is_asked(project: Project) -> None:
+    for answer, status in (("n", 3), ("y", 0)):
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(project.command("card", "list"), cwd=project.root, env=project.variables,
+                                   stdin=follower, stdout=subprocess.DEVNULL, stderr=follower)  # fmt: skip
+        os.close(follower)
+        shown = b""
+        while b"Install them now?" not in shown:
+            shown += os.read(leader, 1000)
+        assert b"1 MB" in shown
+        os.write(leader, f"{answer}\n".encode())
+        assert process.wait(60) == status
+        os.close(leader)
+
+
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_demo_and_test_never_ask(project: Project, command: str) -> None:
+    (project.root / "tools" / "installation" / "running.py").write_text("def bring(arguments):\n    pass\n")
+    reply(project.run(command))
+
+
+def test_command_brings_its_part_and_keeps_the_others(project: Project) -> None:
+    reply(project.run("--yes", "card", "list"))
+    line = error_of(project.run("tracking", "report"))
+    assert "tracking (the tracking laboratory): 2 MB" in line
+    assert "./kazashi --yes tracking report" in line
+    assert reply(project.run("--yes", "tracking", "report"))["modules"] == ["tiny_one", "duckdb"]
+    assert reply(project.run("card", "list"))["modules"] == ["tiny_one", "duckdb"]
+    assert len(project.environments()) == 1, "the environment without the part is not used any more"
+
+
+def test_new_lock_file_is_a_new_environment_without_a_question(project: Project) -> None:
+    first = reply(project.run("--yes", "tracking", "report"))
+    project.lock(version="2")
+    second = reply(project.run("card", "list"))
+    assert second["modules"] == ["tiny_one", "duckdb"]
+    assert second["prefix"] != first["prefix"]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("number", [2, 4, 8])
+def test_first_starts_at_once_end_in_one_environment(project: Project, number: int) -> None:
+    processes = [project.start("--yes", "card", "list") for _ in range(number)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * number, outputs
+    assert len({json.loads(output)["prefix"] for output, _ in outputs}) == 1
+    assert len(project.environments()) == 1
+
+
+@pytest.mark.crash
+def test_starts_that_need_different_parts_at_once_all_have_theirs(project: Project) -> None:
+    commands = [("card", "list"), ("tracking", "report")] * 2
+    processes = [project.start("--yes", *command) for command in commands]
+    for process, command in zip(processes, commands, strict=True):
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert ("duckdb" in json.loads(output)["modules"]) or command[0] == "card"
+    assert reply(project.run("card", "list"))["modules"] == ["tiny_one", "duckdb"]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("whole_group", [True, False], ids=["with its children", "alone"])
+def test_killed_installation_is_repaired_by_the_next_start(project: Project, whole_group: bool) -> None:
+    begun = time.monotonic()
+    reply(project.run("--yes", "card", "list"))
+    duration = time.monotonic() - begun
+    for moment in range(KILLS):
+        project.lock(version=str(moment + 2))  # an environment to build, beside the one in use
+        process = project.start("card", "list")
+        time.sleep(duration * (moment + 0.5) / KILLS)
+        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+        process.communicate()
+        done = project.run("card", "list")
+        assert done.returncode == 0, done.stderr
+    assert f"VERSION = '{KILLS + 1}'" in next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).read_text()
+
+
+def test_running_program_keeps_the_environment_it_started_from(project: Project) -> None:
+    reply(project.run("--yes", "card", "list"))
+    running = project.start("wait")
+    assert running.stdout is not None
+    assert running.stdout.readline() == "waiting\n"
+    before = project.environments()
+    project.lock(version="2")
+    after = reply(project.run("card", "list"))
+    assert str(before[0]) != after["prefix"]
+    assert set(before) < set(project.environments())
+    output, _ = running.communicate()
+    assert json.loads(output)["prefix"] == str(before[0])
+    project.lock(version="3")
+    reply(project.run("card", "list"))
+    assert len(project.environments()) == 1
+
+
+def test_damaged_environment_is_built_again_by_doctor(project: Project) -> None:
+    reply(project.run("--yes", "card", "list"))
+    next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).write_text("")
+    assert reply(project.run("doctor"))["modules"] == ["tiny_one"]
+    assert "VERSION" in next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).read_text()
+
+
+def test_moved_clone_is_built_again(project: Project) -> None:
+    reply(project.run("--yes", "card", "list"))
+    moved = Project(project.root.rename(project.root.with_name("elsewhere")), project.wheels, project.variables)
+    assert str(reply(moved.run("card", "list"))["prefix"]).startswith(str(moved.root))
+
+
+@pytest.mark.parametrize("existing", ["folder", "foreign environment", "file"])
+def test_what_kazashi_did_not_build_is_left_alone(project: Project, tmp_path: Path, existing: str) -> None:
+    path = tmp_path / "thesis"
+    if existing == "file":
+        path.write_text("do not lose me")
+    else:
+        path.mkdir()
+        (path / "chapter-1.txt").write_text("do not lose me")
+    if existing == "foreign environment":
+        (path / "pyvenv.cfg").touch()
+    line = error_of(project.run("--yes", "card", "list", KAZASHI_VENV=str(path)))
+    assert "set KAZASHI_VENV to" in line
+    kept = path if existing == "file" else path / "chapter-1.txt"
+    assert kept.read_text() == "do not lose me"
+
+
+def test_environment_of_an_earlier_version_is_replaced(project: Project) -> None:
+    old = project.root / ".venv"
+    (old / "bin").mkdir(parents=True)
+    (old / "pyvenv.cfg").touch()
+    (old / "built-from").write_text(f"{project.root} 1 2\n")
+    write_program(old / "bin" / "kazashi", "echo the old program")
+    assert reply(project.run("--yes", "card", "list"))["modules"] == ["tiny_one"]
+    assert old.is_symlink()
+
+
+def test_unwritable_folder_is_one_sentence(project: Project) -> None:
+    shutil.chown(project.root, "nobody")
+    for path in project.root.rglob("*"):
+        shutil.chown(path, "nobody")
+    project.root.parent.chmod(0o755)
+    project.root.chmod(0o555)
+    as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", *project.command("--yes", "card", "list")]
+    done = subprocess.run(
+        as_nobody, cwd=project.root, env=project.variables, capture_output=True, text=True, check=False
     )
+    line = error_of(done)
+    assert ".venv.d cannot be written to" in line
+    assert "KAZASHI_VENV" in line
 
 
-def test_outdated_environment_is_rebuilt(tmp_path: Path, calls: Path) -> None:
-    environment = tmp_path / "env"
-    (environment / "bin").mkdir(parents=True)
-    (environment / "bin" / "kazashi").write_text("#!/bin/sh\necho the old program\n", encoding="utf-8")
-    (environment / "bin" / "kazashi").chmod(0o755)
-    (environment / "pyvenv.cfg").touch()
-    (environment / "built-from").write_text("/elsewhere 1 2\n", encoding="utf-8")
-    done = bootstrap(environment, calls)
-    assert "the old program" not in done.stdout
-    assert done.returncode == 3
-    assert "an earlier version" in done.stderr
-    assert calls.read_text(encoding="utf-8").splitlines()[-1] == f"-m venv --clear {environment}"
+@pytest.mark.parametrize("kilobytes", [8, 32, 80])
+def test_full_disk_is_one_sentence(project: Project, tmp_path: Path, kilobytes: int) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size={kilobytes}k tmpfs "$0" && KAZASHI_VENV="$0/env" exec "$@"'
+    (project.root / "tools" / "installation" / "sizes.json").write_text('{"base": 0}')
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, disk, *project.command("--yes", "card", "list")],
+        cwd=project.root, env=project.variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    line = error_of(done)
+    assert "the disk is full; free some space" in line
 
 
-def test_folder_that_is_not_an_environment_is_left_alone(tmp_path: Path, calls: Path) -> None:
-    folder = tmp_path / "thesis"
-    folder.mkdir()
-    (folder / "chapter-1.txt").write_text("do not lose me", encoding="utf-8")
-    done = bootstrap(folder, calls)
-    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
-    assert not calls.exists() or "venv" not in calls.read_text(encoding="utf-8")
-    assert [path.name for path in folder.iterdir()] == ["chapter-1.txt"]
+def test_too_small_disk_is_noticed_before_anything_is_written(project: Project) -> None:
+    (project.root / "tools" / "installation" / "sizes.json").write_text('{"base": 1000000000}')
+    line = error_of(project.run("--yes", "card", "list"))
+    assert "MB of free space, and the Python packages need 1000000000 MB" in line
+    assert project.environments() == []
+
+
+@pytest.mark.parametrize("without", ["index", "package"])
+def test_unreachable_index_is_one_sentence(project: Project, without: str) -> None:
+    variables = {"UV_FIND_LINKS": "", "UV_NO_INDEX": "", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}
+    if without == "package":
+        variables = {}
+        for wheel in project.wheels.glob("tiny_one*"):
+            wheel.unlink()
+    line = error_of(project.run("--yes", "card", "list", UV_HTTP_RETRIES="0", **variables))
+    assert "the package index cannot be reached, or does not have the package" in line
+
+
+def test_other_file_than_the_locked_one_is_refused(project: Project) -> None:
+    lock = project.root / "requirements.lock"
+    text = lock.read_text()
+    digest = text.partition("sha256:")[2][:64]
+    lock.write_text(text.replace(digest, "0" * 64))
+    assert "is not the one in the lock file" in error_of(project.run("--yes", "card", "list"))
+    assert not (project.root / ".venv").exists()
+
+
+def test_debian_packages_that_only_root_can_install_are_named(project: Project, tmp_path: Path) -> None:
+    write_program(tmp_path / "bin" / "dpkg-query", 'for p in "$@"; do [ "$p" = pcscd ] || echo "$p installed"; done')
+    write_program(tmp_path / "bin" / "sudo", "exit 1")
+    for path in (project.root, *project.root.rglob("*")):
+        shutil.chown(path, "nobody")
+    as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", *project.command("demo")]
+    done = subprocess.run(as_nobody, cwd=project.root, env=project.variables, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    line = error_of(done)
+    assert line.endswith("sudo apt-get install --no-install-recommends pcscd [installation-failed]")
+
+
+def test_debian_packages_are_installed_by_need(project: Project, tmp_path: Path) -> None:
+    missing = 'for p in "$@"; do case $p in pcscd | chromium) ;; *) echo "$p installed" ;; esac; done'
+    write_program(tmp_path / "bin" / "dpkg-query", missing)
+    write_program(tmp_path / "bin" / "apt-get", f'echo "$*" >> {tmp_path}/calls')
+    reply(project.run("--yes", "card", "list"))
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[-1].endswith("install -y --no-install-recommends pcscd")
+
+
+def test_bootstrap_needs_only_the_standard_library() -> None:
+    folder = Path(__file__).parents[2] / "tools" / "installation"
+    begin = f"import runpy; m = runpy.run_path('{folder / '__main__.py'}'); m['make_importable'](m['ROOT']); "
+    modules = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")]
+    imports = "; ".join(f"import kazashi.tools.installation.{name}" for name in modules)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", begin + imports], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -36,9 +36,10 @@ NAME = "kazashi"
     type=click.Path(file_okay=False, path_type=Path),
     help="The world directory, which holds all data (default: $KAZASHI_WORLD, else ~/.local/share/kazashi).",
 )
+@click.option("--yes", is_flag=True, help="Install what the command needs without asking (in a clone).")
 @click.version_option(package_name="kazashi", prog_name=NAME)
 @click.pass_context
-def kazashi(context: click.Context, world_directory: Path | None) -> None:
+def kazashi(context: click.Context, world_directory: Path | None, yes: bool) -> None:
     """Emulate the Individual Number Card in a PC/SC reader.
 
     The certification authorities and the resident registry behind the card are emulated, too.
@@ -82,22 +83,27 @@ for command in (
 @json_option
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"),
               show_default=True, help="Write the HTML report to this file.")  # fmt: skip
-def demo(as_json: bool, report: Path) -> int:
+@click.option("--short", is_flag=True, help="Show only the card, the reader, a signature and a revocation.")
+def demo(as_json: bool, report: Path, short: bool) -> int:
     """Run the demo on a real PC/SC reader.
 
-    The demo uses its own world and its own pcscd, and leaves only a small HTML report behind. The exit status is 1 if
-    any step fails.
+    The demo uses its own world and its own pcscd, and leaves only a small HTML report behind. In a clone it installs
+    what its later steps need when the card is in the reader. The exit status is 1 if any step fails.
     """
-    from kazashi.tools.demo.demo import run_demo, write_report
+    from kazashi.tools.demo.demo import check_writable, run_demo, write_report
+    from kazashi.tools.installation.parts import LATER
+    from kazashi.tools.installation.running import check_parts, widen
 
-    report.touch()  # fail before the demo, not after it, if the report cannot be written
+    check_writable(report)
+    if not short:
+        check_parts(LATER["demo"])
 
     def show(step: Any) -> None:
         if not as_json:
             outcome = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
             click.echo(f"{outcome} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
 
-    steps = run_demo(show)
+    steps = run_demo(show, None if short else lambda: widen(LATER["demo"]))
     write_report(steps, report)
     if as_json:
         click.echo(json.dumps([step.as_dict() for step in steps], ensure_ascii=False))
@@ -106,5 +112,5 @@ def demo(as_json: bool, report: Path) -> int:
 
 
 def main() -> NoReturn:
-    """Run the `kazashi` program."""
+    """Run the `kazashi` program, after it has what the command needs."""
     run(kazashi, NAME)

@@ -14,19 +14,20 @@ from kazashi.assembly.postgresql import ServerMissing, binaries
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.pcscd import DRIVER, SOCKET_NAME, SYSTEM_DIRECTORY, listens, system_pcscd
 from kazashi.reader_bridge.vicc import ViccMissing, modules_directory, program
+from kazashi.tools.installation.running import described
 from kazashi.world.home import World
 
 _PROGRAMS = {
     "pcscd": "pcscd",
     "opensc-tool": "opensc",
-    "pkcs11-tool": "opensc",
-    "pcsc_scan": "pcsc-tools",
     "openssl": "openssl",
     "unshare": "util-linux",
     "setpriv": "util-linux",
 }
+"""Programs that a card in a reader needs, and the Debian package of each."""
 
 _OPTIONAL_PROGRAMS = {
+    "pcsc_scan": ("pcsc-tools", "the tests"),
     "slapd": ("slapd", "kazashi up --ldap"),
     "ldapmodify": ("ldap-utils", "kazashi up --ldap"),
     "softhsm2-util": ("softhsm2", "keys in a PKCS#11 token, and the tests"),
@@ -46,41 +47,60 @@ _OPTIONAL_PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """The result of one check. `remedy` is empty if there is nothing to do. A failed check that is `essential` makes
-    `kazashi doctor` exit with status 3."""
+    """The result of one check. `ok` is False only if something is wrong; `kazashi doctor` then exits with status 3.
+
+    `remedy` says what to do; if `ok`, it is a hint. `packages` are the Debian packages that would mend it.
+    """
 
     check: str
     ok: bool
     detail: str
     remedy: str = ""
-    essential: bool = True
+    packages: tuple[str, ...] = ()
 
 
 def examine(world: World | None) -> list[DoctorCheck]:
     """Run all checks. The running instance is checked only if there is a world."""
-    return [*_programs(), *_optional_programs(), *_files(), _namespaces(), *_pcscd(), *_instance(world)]
+    return [
+        _installation(),
+        *_programs(),
+        *_optional_programs(),
+        *_files(),
+        _namespaces(),
+        *_pcscd(),
+        *_instance(world),
+    ]
+
+
+def _installation() -> DoctorCheck:
+    return DoctorCheck("installation", True, described())
 
 
 def _programs() -> Iterator[DoctorCheck]:
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, package in _PROGRAMS.items():
-        executable = shutil.which(name, path=path)
-        remedy = "" if executable else f"apt-get install {package}"
-        yield DoctorCheck(f"program {name}", executable is not None, executable or "not found", remedy)
+        executable = _found(name)
+        yield DoctorCheck(f"program {name}", True, executable) if executable else _missing(f"program {name}", package)
 
 
 def _optional_programs() -> Iterator[DoctorCheck]:
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     for name, (package, need) in _OPTIONAL_PROGRAMS.items():
-        executable = shutil.which(name, path=path)
-        remedy = "" if executable else f"apt-get install {package} (for {need})"
-        yield DoctorCheck(f"program {name}", executable is not None, executable or "not found", remedy, essential=False)
+        executable = _found(name)
+        hint = "" if executable else f"apt-get install {package}"
+        yield DoctorCheck(f"program {name}", True, executable or f"not installed; needed for {need}", hint)
     try:
-        yield DoctorCheck("postgresql", True, str(binaries()), essential=False)
-    except ServerMissing as error:
-        yield DoctorCheck(
-            "postgresql", False, str(error), "apt-get install postgresql (for the tests)", essential=False
-        )
+        yield DoctorCheck("postgresql", True, str(binaries()))
+    except ServerMissing:
+        hint = "apt-get install postgresql"
+        yield DoctorCheck("postgresql", True, "not installed; needed for stores by URL and the tests", hint)
+
+
+def _found(program: str) -> str:
+    """Return the path of a program, or an empty string. Programs for root are found without root's PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
+
+
+def _missing(check: str, package: str, what: str = "not found") -> DoctorCheck:
+    return DoctorCheck(check, False, what, f"apt-get install {package}", (package,))
 
 
 def _files() -> Iterator[DoctorCheck]:
@@ -89,13 +109,12 @@ def _files() -> Iterator[DoctorCheck]:
         ("family register font", FONT, FONT_PACKAGE),
     ):
         exists = path.exists()
-        yield DoctorCheck(
-            name, exists, str(path) if exists else f"{path} is missing", "" if exists else f"apt-get install {package}"
-        )
+        yield DoctorCheck(name, True, str(path)) if exists else _missing(name, package, f"{path} is missing")
     try:
-        yield DoctorCheck("stock vicc", True, f"{program()}, modules in {modules_directory()}", essential=False)
-    except ViccMissing as error:
-        yield DoctorCheck("stock vicc", False, str(error), "needed only by benchmarks against it", essential=False)
+        yield DoctorCheck("stock vicc", True, f"{program()}, modules in {modules_directory()}")
+    except ViccMissing:
+        hint = "apt-get install vsmartcard-vpicc python3-virtualsmartcard"
+        yield DoctorCheck("stock vicc", True, "not installed; needed for benchmarks against it", hint)
 
 
 def _namespaces() -> DoctorCheck:
@@ -122,31 +141,29 @@ def _pcscd() -> Iterator[DoctorCheck]:
             "is running, without the virtual readers of /etc/reader.conf.d"
             if listening
             else "is not running; kazashi up starts its own",
-            essential=False,
         )
     else:
         readers = ", ".join(endpoint.reader for endpoint in pcscd.endpoints)
-        yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}", essential=False)
+        yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}")
     yield DoctorCheck(
         "vpcd's ports",
-        False,
+        True,
         "while a pcscd with virtual readers is running, vpcd listens on every network interface without"
         " authentication: anyone who can reach its ports (35963 and up, two for each reader) can insert a card",
         "on a machine that others can reach, close the ports to all but loopback: nft add table inet kazashi;"
         " nft 'add chain inet kazashi in { type filter hook input priority 0; }';"
         " nft add rule inet kazashi in iifname != lo tcp dport 35963-35994 drop",
-        essential=False,
     )
 
 
 def _instance(world: World | None) -> Iterator[DoctorCheck]:
     if world is None:
-        yield DoctorCheck("world", True, "there is no world in the directory yet", "kazashi up", essential=False)
+        yield DoctorCheck("world", True, "there is no world in the directory yet", "kazashi up")
         return
-    yield DoctorCheck("world", True, str(world.directory), essential=False)
+    yield DoctorCheck("world", True, str(world.directory))
     try:
         status = control.request(control_path(world), "status")
     except control.NotRunning:
-        yield DoctorCheck("instance", True, "is not running", "kazashi up --detach", essential=False)
+        yield DoctorCheck("instance", True, "is not running", "kazashi up --detach")
         return
-    yield DoctorCheck("instance", True, f"is running as process {status['pid']}", essential=False)
+    yield DoctorCheck("instance", True, f"is running as process {status['pid']}")

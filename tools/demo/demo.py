@@ -17,13 +17,11 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
 from kazashi.tools.demo.steps import CARD_STEPS, DemoContext
-from kazashi.tools.demo.steps_login import LOGIN_STEPS
-from kazashi.tools.demo.steps_network import NETWORK_STEPS
-from kazashi.tools.demo.steps_points import POINTS_STEPS
-from kazashi.tools.demo.steps_tracking import TRACKING_STEPS
 from kazashi.web.templates import environment
 from kazashi.world.clock import WorldClock, in_japan, today
 from kazashi.world.home import open_world
+
+_Step = tuple[str, Callable[[DemoContext], str]]
 
 _START_HOUR = 10
 """The hour in Japan at which the demo's clock starts."""
@@ -43,12 +41,15 @@ class DemoStep:
         return asdict(self)
 
 
-def run_demo(show: Callable[[DemoStep], None]) -> list[DemoStep]:
+def run_demo(show: Callable[[DemoStep], None], more: Callable[[], object] | None) -> list[DemoStep]:
     """Run the steps, pass each to `show` when it is done, and stop at the first that fails. Nothing is left behind.
-    Returns the steps that ran."""
+
+    `more` installs what the later steps need; it is called when the card's own steps are done. Without it, these are
+    all. Returns the steps that ran.
+    """
     steps: list[DemoStep] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _prepared(Path(name)) as (first, context):
-        for title, action in [*first, *CARD_STEPS, *LOGIN_STEPS, *POINTS_STEPS, *NETWORK_STEPS, *TRACKING_STEPS]:
+        for title, action in _actions(first, more):
             begun = time.perf_counter()
             try:
                 detail, ok = action(context), True
@@ -61,8 +62,18 @@ def run_demo(show: Callable[[DemoStep], None]) -> list[DemoStep]:
     return steps
 
 
+def _actions(first: list[_Step], more: Callable[[], object] | None) -> Iterator[_Step]:
+    """Yield the steps. The later ones import packages that `more` may only just have installed."""
+    yield from (*first, *CARD_STEPS)
+    if more is not None:
+        more()
+        from kazashi.tools.demo.later_steps import LATER_STEPS
+
+        yield from LATER_STEPS
+
+
 @contextmanager
-def _prepared(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[DemoContext], str]]], DemoContext]]:
+def _prepared(directory: Path) -> Iterator[tuple[list[_Step], DemoContext]]:
     """Prepare the demo's own world, pcscd and empty reader. Yields the first step, which reports on that, and the
     context of the steps. Raises PcscdUnavailable."""
     world = open_world(directory / "world", seed="demo")
@@ -89,6 +100,15 @@ def _prepared(directory: Path) -> Iterator[tuple[list[tuple[str, Callable[[DemoC
         pcscd.stop()
         os.environ.clear()
         os.environ.update(saved)
+
+
+def check_writable(report: Path) -> None:
+    """Raise OSError if the report cannot be written, so that the demo does not find out at its end. Leaves no file
+    behind that was not there."""
+    existed = report.exists()
+    report.open("ab").close()
+    if not existed:
+        report.unlink()
 
 
 def write_report(steps: list[DemoStep], path: Path) -> None:

@@ -15,11 +15,12 @@ from kazashi.applets import jpki
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
+from kazashi.assembly.served import free_port
 from kazashi.card.image import read_image
 from kazashi.card.request import read_binary, select, select_file
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki.callers import Callers
-from kazashi.pki.directory import partition_entry
+from kazashi.pki.directory import Directory, partition_entry
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge.check.probe import CardPins
 from kazashi.reader_bridge.check.result import CheckOutcome
@@ -234,9 +235,9 @@ def _fail_on_purpose(context: DemoContext) -> str:
 
 def _serve(context: DemoContext) -> str:
     context.institutions.settle()
-    context.services = Services(context.institutions.world, directory=True)
+    context.services = Services(context.institutions.world)
     context.caller_key = Callers(context.institutions.world).register("demonstration")
-    return "both authorities over HTTP, their revocation lists over LDAP; a verifier is registered"
+    return "both authorities over HTTP; a verifier is registered"
 
 
 def _all_good(context: DemoContext) -> str:
@@ -276,19 +277,18 @@ def _next_day(context: DemoContext) -> str:
     return "openssl verify -crl_check: signature revoked, authentication good"
 
 
-def _look_up(context: DemoContext) -> str:
-    assert context.services is not None
+def look_up(context: DemoContext) -> str:
+    """Start the authorities' directory and find today's revocation list there. Raises StepFailed."""
+    publications = context.institutions.publications
+    directory = Directory(context.institutions.world, free_port())
+    directory.start(publications.values())
+    context.ending.append(directory.stop)
     entry = partition_entry(CertificateType.SIGNATURE, "13113")
-    uri = str(context.services.status["ldap"])
-    published = b64encode(
-        context.institutions.publications[CertificateType.SIGNATURE].path(context.generation, "13113").read_bytes()
-    )
-    for _ in range(50):  # the directory is updated once a second
-        output = _run("ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", uri, "-b", entry, "-s", "base")
-        if published.decode("ascii") in output:
-            return f"ldapsearch finds today's list at {entry.partition(',')[0]}, ..."
-        time.sleep(0.1)
-    raise StepFailed(f"the directory does not have today's list at {entry}")
+    published = b64encode(publications[CertificateType.SIGNATURE].path(context.generation, "13113").read_bytes())
+    output = _run("ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", directory.uri, "-b", entry, "-s", "base")
+    if published.decode("ascii") not in output:
+        raise StepFailed(f"the directory does not have today's list at {entry}")
+    return f"ldapsearch finds today's list at {entry.partition(',')[0]}, ..."
 
 
 def _renew(context: DemoContext) -> str:
@@ -362,7 +362,6 @@ CARD_STEPS: list[tuple[str, _Action]] = [
     ("move the holder to another address", _move),
     ("ask OCSP after a quarter of an hour", _next_ocsp_update),
     ("check the next day's revocation list", _next_day),
-    ("find that list in the directory", _look_up),
     ("renew the signature certificate", _renew),
 ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kazashi.tools.cli.commands.shared import Reply, json_option, replies
+from kazashi.tools.installation.parts import CALLED
 
 if TYPE_CHECKING:
     from kazashi.tools.cli.checkout import Room
@@ -26,8 +27,9 @@ LONG = "long"
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Run only the unit tests: under half a minute, no pcscd.")
 @click.option("--long", "also_long", is_flag=True, help="Run only the tests marked long, up to 45 minutes.")
+@click.option("--lowest", is_flag=True, help="Run the tests with the lowest versions that setup.cfg allows.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
+def test(quick: bool, also_long: bool, lowest: bool, arguments: Sequence[str]) -> int:
     """Run the project's tests.
 
     Checks style, format and types, then runs all tests that are not marked long. ARGUMENTS are passed to pytest; with
@@ -39,7 +41,7 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
     if quick and also_long:
         raise UsageError("--quick and --long contradict each other")
     root = checkout()
-    python = [sys.executable, "-m"]
+    python = [str(_lowest_environment(root) / "bin" / "python") if lowest else sys.executable, "-m"]
     checks = [([*python, "ruff", "check", "."], root), ([*python, "ruff", "format", "--check", "--quiet", "."], root)]
     if not quick:
         checks.append(([*python, "mypy", "--config-file", str(root / "setup.cfg")], linked(root)))
@@ -47,7 +49,7 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
     workers = ["--numprocesses=auto"] if quick else []  # unit tests do not wait: more workers would only import more
     lane = QUICK if quick else LONG if also_long else "" if arguments else f"not {LONG}"
     for command, directory in [
-        *([] if arguments else checks),
+        *([] if arguments or lowest else checks),  # other versions of the checkers have other opinions
         ([*python, "pytest", *(["-m", lane] if lane else []), *workers, *arguments], root),
     ]:
         status = subprocess.run(command, cwd=directory, env=environment, check=False).returncode
@@ -58,8 +60,33 @@ def test(quick: bool, also_long: bool, arguments: Sequence[str]) -> int:
 
 def _environment() -> dict[str, str]:
     """Return the environment of a test run. Python keeps its bytecode in it: the tests start hundreds of programs, each
-    of which would be compiled again otherwise."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    of which would be compiled again otherwise. Programs call themselves by their plain name."""
+    left_out = ("PYTHONDONTWRITEBYTECODE", CALLED)
+    return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
+def _lowest_environment(root: Path) -> Path:
+    """Build an environment with the lowest versions that setup.cfg allows. Returns its path. Raises
+    InstallationFailed."""
+    from kazashi.tools.cli.locking import lowest
+    from kazashi.tools.installation.parts import PARTS
+    from kazashi.tools.installation.start import base_python, environments_of
+
+    environments = environments_of(root)
+    with environments.locked() as descriptor:
+        return environments.build(tuple(PARTS), base_python(), descriptor, wanted=lowest(root))
+
+
+@click.command()
+def lock() -> None:
+    """Write requirements.lock anew, with the newest versions.
+
+    Also measures how large each part is. Run `kazashi test` afterwards.
+    """
+    from kazashi.tools.cli.checkout import checkout
+    from kazashi.tools.cli.locking import write_lock
+
+    write_lock(checkout())
 
 
 @click.command()

@@ -128,25 +128,35 @@ def status(context: click.Context) -> Reply:
 
 
 @click.command()
+@click.option("--fix", is_flag=True, help="Install the Debian packages that are missing (as root or with sudo).")
 @replies
 @click.pass_context
-def doctor(context: click.Context) -> Reply:
-    """Check the installation and suggest fixes."""
+def doctor(context: click.Context, fix: bool) -> Reply:
+    """Check the installation and suggest fixes.
+
+    In a clone, an environment with missing files is built again first. The exit status is 3 if something is wrong.
+    """
     from dataclasses import asdict
 
     from kazashi.assembly.errors import Exit
     from kazashi.tools.cli.doctor import examine
+    from kazashi.tools.installation.running import install_packages
 
-    findings, lines = examine(world_if_any(context)), []
+    findings = examine(world_if_any(context))
+    if fix and any(finding.packages for finding in findings):
+        install_packages([package for finding in findings for package in finding.packages])
+        findings = examine(world_if_any(context))
+    lines = []
     for finding in findings:
         state, colour = (
-            ("ok", "green") if finding.ok else ("MISSING", "red") if finding.essential else ("note", "yellow")
+            ("MISSING", "red") if not finding.ok else ("note", "yellow") if finding.remedy else ("ok", "green")
         )
         lines.append(f"{click.style(f'{state:7}', fg=colour)} {finding.check}: {finding.detail}")
         if finding.remedy:
             lines.append(f"        -> {finding.remedy}")
-    healthy = all(finding.ok for finding in findings if finding.essential)
-    return Reply([asdict(finding) for finding in findings], "\n".join(lines), Exit.OK if healthy else Exit.ENVIRONMENT)
+    wrong = sum(not finding.ok for finding in findings)
+    lines.append(f"{len(findings)} checks, {wrong} wrong")
+    return Reply([asdict(finding) for finding in findings], "\n".join(lines), Exit.ENVIRONMENT if wrong else Exit.OK)
 
 
 def status_in_words(reply: dict[str, Any]) -> str:

@@ -1,0 +1,257 @@
+"""The virtual environments of a clone: built aside from a lock file, checked, then put into use by rename(2).
+
+`.venv` is a link to `.venv.d/HASH`, where HASH identifies everything that the environment was built from. An
+environment is built at its final path, because its programs contain that path. It is complete once it contains the file
+`built-from`.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from kazashi.tools.installation.builder import DISK_FULL, Builder
+from kazashi.tools.installation.errors import InstallationFailed
+from kazashi.tools.installation.lock import installer, megabytes, requirements
+
+STAMP = "built-from"
+"""The file that a complete environment contains: the clone's folder, the parts, and the interpreter, a line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an environment says about itself."""
+
+    root: str
+    parts: tuple[str, ...]
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """All environments of a clone. `root` is the clone, `link` the path that leads to the one in use."""
+
+    root: Path
+    link: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the environments, the lock, and the log of the last installation."""
+        return self.link.with_name(f"{self.link.name}.d")
+
+    @property
+    def log(self) -> Path:
+        """The output of the programs that the last installation ran."""
+        return self.folder / "log"
+
+    def parts(self) -> tuple[str, ...]:
+        """Return the parts in the environment in use; none if there is no environment, or it is not complete."""
+        built = read_stamp(self.link)
+        return () if built is None else built.parts
+
+    def discard_damaged(self) -> bool:
+        """Take the mark of completeness from the environment in use if files of it are missing or have another size
+        than they had, so that it is built again. Returns whether it was damaged. Call it under the lock."""
+        if read_stamp(self.link) is not None and not _whole(self.link):
+            print(f"kazashi: the environment in {self.link} is damaged; it is built again", file=sys.stderr, flush=True)
+            (self.link / STAMP).unlink()
+            return True
+        return False
+
+    def check_space(self, megabytes: int) -> None:
+        """Raise InstallationFailed if the disk of the environments has less free space than they need."""
+        free = shutil.disk_usage(self.folder).free // 1_000_000
+        if free < megabytes:
+            raise InstallationFailed(
+                f"{self.folder} has {free} MB of free space, and the Python packages need {megabytes} MB; free some "
+                "space, or set KAZASHI_VENV to a path on another disk"
+            )
+
+    def directory(self, wanted: str, python: str) -> Path:
+        """Return the path of the environment with the packages of a requirements file."""
+        version = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
+        sources = [wanted, str(self.root), python, version]
+        sources += [(self.root / name).read_text(encoding="utf-8") for name in ("setup.cfg", "pyproject.toml")]
+        return self.folder / sha256("\0".join(sources).encode()).hexdigest()[:16]
+
+    def check_link(self) -> None:
+        """Raise InstallationFailed if something else is at the link's path: a folder is never emptied that this
+        program did not build, and never taken away from a process."""
+        if self.link.is_symlink() or not self.link.exists():
+            return
+        if not (self.link / "pyvenv.cfg").is_file():
+            if self.link.is_dir() and not any(self.link.iterdir()):
+                return
+            raise InstallationFailed(
+                f"{self.link} is not a virtual environment; set KAZASHI_VENV to a path where there is nothing yet"
+            )
+        if not (self.link / STAMP).is_file() and self.link != self.root / ".venv":
+            raise InstallationFailed(
+                f"{self.link} is a virtual environment that Kazashi did not build; set KAZASHI_VENV to another path"
+            )
+        if in_use(self.link):
+            raise InstallationFailed(
+                f"a program runs from {self.link}, which an earlier version of Kazashi built; end it (kazashi down), "
+                "and run this again"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the lock under which environments are built and removed. Waits for other processes. Yields the file
+        descriptor of the lock, for children that must not outlive it. Raises InstallationFailed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise self.cannot_write(error) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("kazashi: waiting for another process that is installing", file=sys.stderr, flush=True)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def cannot_write(self, error: OSError) -> InstallationFailed:
+        """Return the error for a folder that cannot be written to, or a full disk."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return InstallationFailed(f"{self.folder}: {DISK_FULL}")
+        return InstallationFailed(
+            f"{error.filename or self.folder} cannot be written to ({error.strerror}); make it writable, or set "
+            "KAZASHI_VENV to a path in a folder of yours"
+        )
+
+    def build(
+        self, parts: Iterable[str], python: str, lock: int, *, cached: bool = True, wanted: str | None = None
+    ) -> Path:
+        """Build the environment with these parts unless there is a complete one. Returns its path.
+
+        `wanted` is a requirements file to use instead of the lock file's part. Without `cached` everything is
+        downloaded again: a file in uv's cache and its copy in an environment can be one file, so that damage to one is
+        damage to both. Call it under the lock. Raises InstallationFailed.
+        """
+        parts = tuple(parts)
+        wanted = requirements(self.root, parts) if wanted is None else wanted
+        target = self._place(self.directory(wanted, python))
+        if read_stamp(target) is None:
+            self.check_space(megabytes(parts))
+            try:
+                builder = Builder(self.folder, python, lock, cached)
+                uv = self._uv(builder, python)
+                builder.create(target, "--without-pip")
+                builder.fill(uv, target, wanted, self.root)
+                builder.check(target, wanted)
+                _complete(target, Built(str(self.root), parts, python))
+            except OSError as error:
+                raise self.cannot_write(error) from error
+        return target
+
+    def _place(self, target: Path) -> Path:
+        """Return the path of a complete environment called `target`, or else one at which it can be built: a process
+        may still run from one that is damaged."""
+        places = [target, *(target.with_name(f"{target.name}-{number}") for number in range(2, 10))]
+        complete = [place for place in places if read_stamp(place) is not None]
+        return complete[0] if complete else next(place for place in places if not in_use(place))
+
+    def _uv(self, builder: Builder, python: str) -> Path:
+        """Return the path of uv: the user's own (KAZASHI_UV), else the lock file's, which is installed once."""
+        if own := os.environ.get("KAZASHI_UV"):
+            return Path(own)
+        pin = installer(self.root)
+        target = self.folder / f"uv-{sha256(f'{pin.text}{python}'.encode()).hexdigest()[:16]}"
+        if read_stamp(target) is None:
+            builder.create(target)
+            builder.install_uv(target, pin)
+            _complete(target, Built(str(self.root), (), python))
+        return target / "bin" / "uv"
+
+    def use(self, target: Path) -> None:
+        """Let the link lead to an environment, then remove the others that no process runs from. Call it under the
+        lock. Raises InstallationFailed."""
+        try:
+            os.utime(target / STAMP)  # `./kazashi` compares its age with that of the files it was built from
+            if not self.link.is_symlink() and self.link.is_dir():
+                self._set_aside()
+            new = self.folder / "link"
+            new.unlink(missing_ok=True)
+            new.symlink_to(os.path.relpath(target, self.link.parent))
+            new.replace(self.link)
+        except OSError as error:
+            raise self.cannot_write(error) from error
+        self.remove_unused(keep=target)
+
+    def _set_aside(self) -> None:
+        """Move an environment of an earlier version, or an empty folder, away from the link's path."""
+        if any(self.link.iterdir()):
+            aside = self.folder / "earlier"
+            shutil.rmtree(aside, ignore_errors=True)
+            self.link.rename(aside)
+        else:
+            self.link.rmdir()
+
+    def remove_unused(self, keep: Path) -> None:
+        """Remove every environment but `keep` from which no process runs, complete or not."""
+        for path in sorted(self.folder.iterdir()):
+            if path.is_dir() and path != keep and not path.name.startswith("uv-") and not in_use(path):
+                (path / STAMP).unlink(missing_ok=True)  # an environment that is being removed is not complete
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _complete(directory: Path, built: Built) -> None:
+    """Mark an environment as complete."""
+    aside = directory / f"{STAMP}.new"
+    aside.write_text(f"{built.root}\n{' '.join(built.parts)}\n{built.python}\n", encoding="utf-8")
+    aside.replace(directory / STAMP)
+
+
+def read_stamp(directory: Path) -> Built | None:
+    """Return what a complete environment says about itself, or None if there is none at this path."""
+    try:
+        root, parts, python = (directory / STAMP).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return Built(root, tuple(parts.split()), python)
+
+
+def _whole(environment: Path) -> bool:
+    """Whether all files that the packages of an environment list are there, in the size that they list."""
+    try:
+        for record in (environment / "lib").glob("python3*/site-packages/*.dist-info/RECORD"):
+            with record.open(encoding="utf-8", newline="") as lines:
+                for name, _, size in csv.reader(lines):
+                    if size and (record.parents[1] / name).stat().st_size != int(size):
+                        return False
+    except (OSError, ValueError):
+        return False
+    return os.access(environment / "bin" / "kazashi", os.X_OK)
+
+
+def in_use(directory: Path, but: int = 0) -> bool:
+    """Whether a process (other than `but`) runs from an environment: its command or its loaded libraries are in there.
+    Returns True where the processes of this machine cannot be listed."""
+    text = f"{directory}/".encode()
+    processes = list(Path("/proc").glob("[0-9]*"))
+    if not processes:
+        return True
+    for process in processes:
+        if process.name == str(but):
+            continue
+        for name in ("cmdline", "maps"):
+            try:
+                if text in (process / name).read_bytes():
+                    return True
+            except OSError:
+                continue  # the process has ended, or belongs to another user
+    return False

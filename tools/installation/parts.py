@@ -1,0 +1,120 @@
+"""The parts of the program: what each needs, and which command needs which part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the program that can be installed by itself.
+
+    `extra` is its extra in setup.cfg, empty for what every installation has. `debian` are the Debian packages that it
+    needs, and `modules` the Python modules that tell whether the extra is installed.
+    """
+
+    name: str
+    about: str
+    extra: str = ""
+    debian: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+BASE = "base"
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part(
+            BASE,
+            "cards, readers, authorities, registry, verification, console",
+            debian=(
+                "pcscd", "vsmartcard-vpcd",  # the reader
+                "opensc", "opensc-pkcs11", "openssl",  # its unmodified clients
+                "fonts-ipamj-mincho", "libfribidi0",  # the family register's characters on the card's face
+                "swig", "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
+                "python3-venv", "util-linux",
+            ),
+        ),
+        Part("tracking", "the tracking laboratory", "tracking", modules=("duckdb", "polars", "pyarrow", "splink")),
+        Part("points", "the point terminal's screen", "points", modules=("textual",)),
+        Part("network", "the information provision network", "network", modules=("joserfc",)),
+        Part("web", "logins, the provider and the platform", "web", modules=("authlib", "fastapi", "joserfc")),
+        Part("spark", "the laboratory on Apache Spark", "spark", ("default-jdk-headless",), ("pyspark", "pandas")),
+        Part("directory", "revocation lists over LDAP", debian=("slapd", "ldap-utils")),
+        Part(
+            "demo",
+            "all of the demo: logins in a browser, points, the network, the laboratory",
+            "demo",
+            ("slapd", "ldap-utils", "chromium"),
+            ("playwright",),
+        ),
+        Part("docs", "the documentation as a site", "docs", modules=("sphinx", "furo", "myst_parser", "sphinx_click")),
+        Part(
+            "test",
+            "the tests, and the programs that judge in them",
+            "test",
+            (
+                "slapd", "ldap-utils", "chromium",
+                "pcsc-tools", "libnss3-tools",  # more of the card's clients
+                "vsmartcard-vpicc", "python3-virtualsmartcard",  # the stock vicc
+                "softhsm2", "postgresql",  # a token for the authorities' keys; stores by URL
+                "gnutls-bin", "tshark", "sqlite3",  # parse certificates, traces and stores, independently of our code
+                "nginx-light", "apache2-bin", "libapache2-mod-auth-openidc",  # other people's sites
+                "curl", "libengine-pkcs11-openssl", "nodejs", "default-jdk-headless", "golang-go",  # and clients
+                "tmux",  # the terminal of the till
+            ),
+            ("pytest", "hypothesis", "mypy", "ruff", "xdist"),
+        ),
+    )
+}  # fmt: skip
+"""Each part by its name."""
+
+COMMANDS = {
+    "bench": ("test",),
+    "docs": ("docs",),
+    "lock": ("test",),
+    "network": ("network",),
+    "platform": ("web",),
+    "points till": ("points",),
+    "provider": ("web",),
+    "provider-client": ("web",),
+    "site": ("web",),
+    "tenant": ("web",),
+    "test": ("test",),
+    "tracking": ("tracking",),
+}
+"""The parts that a command needs besides the base, by the command's first words."""
+
+LATER = {"demo": ("demo",)}
+"""The parts that a command installs itself, when it has begun: the demo puts a card into the reader first."""
+
+CONSENTING = ("demo", "test")
+"""The commands that install what they need without asking: to give the command is to agree."""
+
+
+CALLED = "KAZASHI_CALLED"
+"""The variable with the path by which the user called `./kazashi`."""
+
+
+def parts_of(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the parts that a command needs besides the base. `words` are the command's names, from the
+    first: `["points", "till"]`."""
+    return next((COMMANDS[key] for key in (" ".join(words[:2]), *words[:1]) if key in COMMANDS), ())
+
+
+def later_parts_of(words: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the parts that a command will install when it has begun."""
+    return LATER.get(words[0], ()) if words and "--short" not in arguments else ()
+
+
+def extra_of(module: str) -> str | None:
+    """Return the first extra that contains a Python module, or None if no extra does."""
+    top = module.partition(".")[0]
+    return next((part.extra for part in PARTS.values() if top in part.modules), None)
+
+
+def debian_packages(parts: Iterable[str]) -> list[str]:
+    """Return the Debian packages that parts need, each once."""
+    return list(dict.fromkeys(package for part in parts for package in PARTS[part].debian))

@@ -1,0 +1,92 @@
+"""The parts that the running program lacks: where it was installed from, and how to get them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import invalidate_caches
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import kazashi
+from kazashi.tools.installation import debian
+from kazashi.tools.installation.environment import read_stamp
+from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, debian_packages, parts_of
+from kazashi.tools.installation.start import base_python, called, command_words, environments_of, provided
+
+
+def clone() -> Path | None:
+    """Return the clone whose bootstrap built the environment that this program runs from, or None for one that was
+    installed in another way (pip, pipx, uv)."""
+    built = read_stamp(Path(sys.prefix))
+    return None if built is None else Path(built.root)
+
+
+def lacking(parts: Sequence[str]) -> list[str]:
+    """Return those of the parts whose Python packages are not installed."""
+    return [part for part in parts if any(find_spec(module) is None for module in PARTS[part].modules)]
+
+
+def bring(arguments: Sequence[str]) -> None:
+    """Replace this process by one that has what a command needs, if this one lacks it and runs from a clone. Raises
+    PackageMissing if it was installed in another way."""
+    words = command_words(arguments)
+    parts = parts_of(words)
+    if not parts or {"--help", "-h"} & set(arguments):
+        return
+    root = clone()
+    missing = lacking(parts)
+    if root is None:
+        check_parts(parts)
+    elif missing or (words[0] in CONSENTING and debian.missing(debian_packages(parts))):
+        python = base_python()
+        os.execv(python, [python, "-I", str(root / "tools" / "installation"), *arguments])
+
+
+def check_parts(parts: Sequence[str]) -> None:
+    """Check that parts are there or can be installed. Raises PackageMissing and InstallationFailed."""
+    missing = lacking(parts)
+    if missing and clone() is None:
+        from kazashi.tools.installation.missing import package_missing
+
+        raise package_missing(next(m for part in missing for m in PARTS[part].modules if find_spec(m) is None))
+    packages = debian.missing(debian_packages(parts))
+    if packages and (clone() is None or debian.prefix() is None):
+        raise debian.refusal(packages)
+
+
+def widen(parts: Sequence[str]) -> None:
+    """Install parts and let this process and its children use them from now on. Raises InstallationFailed.
+
+    The environment that the process started from stays as it is. The new one has the same versions of the same
+    packages, because both come from one lock file; so what is imported already fits what is imported from now on.
+    """
+    root = clone()
+    if root is None or not (lacking(parts) or debian.missing(debian_packages(parts))):
+        return
+    with provided(root, parts, True, called()) as environment:
+        old, new = sys.prefix, str(environment)
+        sys.path[:] = [path.replace(old, new, 1) if path.startswith(f"{old}/") else path for path in sys.path]
+        sys.executable = sys.executable.replace(old, new, 1)
+        invalidate_caches()
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian packages. Raises InstallationFailed."""
+    root = clone()
+    if root is None:
+        with TemporaryDirectory() as name, (Path(name) / "lock").open("w", encoding="utf-8") as lock:
+            debian.install(packages, Path(name) / "log", lock.fileno())
+        return
+    environments = environments_of(root)
+    with environments.locked() as descriptor:
+        debian.install(debian.missing(packages), environments.log, descriptor)
+
+
+def described() -> str:
+    """Describe how the running program was installed, and with which parts."""
+    parts = [name for name, part in PARTS.items() if not part.modules or not lacking([name])]
+    names = ", ".join(name for name in parts if PARTS[name].extra or name == BASE)
+    return f"Kazashi {kazashi.__version__} in {sys.prefix}, with the parts {names}"

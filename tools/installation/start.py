@@ -1,0 +1,121 @@
+"""Installs what a command needs, if the user agrees, and then becomes the program."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from kazashi.tools.installation import debian
+from kazashi.tools.installation.environment import Environments
+from kazashi.tools.installation.errors import InstallationFailed, NotInstalled
+from kazashi.tools.installation.lock import megabytes
+from kazashi.tools.installation.parts import BASE, CALLED, CONSENTING, PARTS, debian_packages, later_parts_of, parts_of
+
+ENVIRONMENT, INTERRUPTED = 3, 130
+"""Exit statuses: a problem of the environment, and Ctrl-C."""
+
+AGREED = "--yes"
+
+
+def main(root: Path, arguments: list[str]) -> NoReturn:
+    """Install what a command needs and become the program, or say in one line why not, and exit with status 3."""
+    try:
+        install(root, arguments)
+    except (NotInstalled, InstallationFailed) as error:
+        code = "not-installed" if isinstance(error, NotInstalled) else "installation-failed"
+        print(f"kazashi: {error} [{code}]", file=sys.stderr)
+        sys.exit(ENVIRONMENT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def called() -> str:
+    """Return the program's name as the user called it: `./kazashi` in a clone, `kazashi` where it is on PATH."""
+    name = os.environ.get(CALLED) or "kazashi"
+    return "kazashi" if "/" in name and shutil.which("kazashi") == name else name
+
+
+def command_words(arguments: Sequence[str]) -> list[str]:
+    """Return the names of the command and its sub-command among a program's arguments."""
+    given = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--world"]
+    return [word for word in given if not word.startswith("-")][:2]
+
+
+def environments_of(root: Path) -> Environments:
+    """Return the environments of a clone: beside it, or at KAZASHI_VENV."""
+    return Environments(root, Path.cwd() / (os.environ.get("KAZASHI_VENV") or root / ".venv"))
+
+
+def install(root: Path, arguments: Sequence[str]) -> NoReturn:
+    """Install what a command needs, and replace this process by the program. Raises NotInstalled and
+    InstallationFailed."""
+    words = command_words(arguments)
+    agreed = AGREED in arguments or words[:1] in [[name] for name in CONSENTING]
+    again = f"{called()} {AGREED} {shlex.join(arguments)}"
+    parts = parts_of(words)
+    if debian.prefix() is None and (
+        packages := debian.missing(debian_packages([BASE, *parts, *later_parts_of(words, arguments)]))
+    ):
+        raise debian.refusal(packages)
+    with provided(root, parts, agreed, again, repair=words[:1] == ["doctor"]) as target:
+        # The lock is released by this call, so that nobody removes the environment before the program runs from it.
+        os.execv(target / "bin" / "kazashi", [str(target / "bin" / "kazashi"), *arguments])
+
+
+@contextmanager
+def provided(root: Path, parts: Sequence[str], agreed: bool, again: str, *, repair: bool = False) -> Iterator[Path]:
+    """Install parts besides the base and those that are there. Yields the environment, while nobody may remove it.
+
+    `agreed` is whether the user has agreed; otherwise a question on the terminal decides, and `again` is the command to
+    name where there is no terminal. With `repair`, an environment with missing files is built again. Raises
+    NotInstalled and InstallationFailed.
+    """
+    environments = environments_of(root)
+    environments.check_link()
+    present = environments.parts()
+    new = [part for part in dict.fromkeys([BASE, *parts]) if part not in present]
+    packages = debian.missing(debian_packages([BASE, *parts]))
+    if (new or packages) and not (agreed or _asked(_described(environments, new, packages))):
+        raise NotInstalled(f"{_described(environments, new, packages)}; to install them, run: {again}")
+    with environments.locked() as lock:
+        present = (*present, *environments.parts())  # another process may have installed something meanwhile
+        damaged = repair and environments.discard_damaged()
+        wanted = [part for part in PARTS if part in {BASE, *present, *parts}]
+        if packages := debian.missing(packages):
+            debian.install(packages, environments.log, lock)
+        target = environments.build(wanted, base_python(), lock, cached=not damaged)
+        environments.use(target)
+        yield target
+
+
+def base_python() -> str:
+    """Return the path of the interpreter that runs this, or of the one that its environment was made from."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+
+
+def _described(environments: Environments, new: Sequence[str], packages: Sequence[str]) -> str:
+    """Describe in one sentence what is missing, and how large it is."""
+    missing = []
+    if new:
+        names = ", ".join(f"{part} ({PARTS[part].about})" for part in new)
+        missing.append(f"the Python packages for {names}: {megabytes(new)} MB in {environments.folder}")
+    if packages:
+        size = debian.download_megabytes(packages)
+        about = "" if size is None else f", {size} MB to download"
+        missing.append(f"{len(packages)} Debian packages ({' '.join(packages)}{about})")
+    return f"not installed yet: {', and '.join(missing)}"
+
+
+def _asked(described: str) -> bool:
+    """Ask on the terminal whether to install. Returns False if there is no terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"kazashi: {described}", file=sys.stderr)
+    print("Install them now? [Y/n] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
