@@ -47,6 +47,14 @@ def test_outdated_environment_is_rebuilt(tmp_path: Path, calls: Path) -> None:
     assert calls.read_text(encoding="utf-8").splitlines()[-1] == f"-m venv --clear {environment}"
 
 
+def test_completion_by_a_shell_builds_nothing(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_KAZASHI_COMPLETE", "bash_complete")
+    done = bootstrap(tmp_path / "env", calls)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert not calls.exists()
+    assert not (tmp_path / "env").exists()
+
+
 def test_folder_that_is_not_an_environment_is_left_alone(tmp_path: Path, calls: Path) -> None:
     folder = tmp_path / "thesis"
     folder.mkdir()
