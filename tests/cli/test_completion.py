@@ -14,7 +14,11 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
+from kazashi.assembly.control_path import control_path
+from kazashi.assembly.error_codes import code_of
+from kazashi.reader_bridge.control import ControlServer
 from kazashi.tools.cli.command_line import kazashi
+from kazashi.world.home import open_world
 from tests.cli.program import InProcessProgram, Program
 from tests.terminal import Screen
 
@@ -147,6 +151,19 @@ def test_values_are_those_of_the_world(town: Program) -> None:
     assert set(completed(town, "card", "new", "")) >= {"hanako", "rare-kanji"}
     assert completed(town, "up", "--card", "") == ["hanako"]
     assert completed(town, "card", "insert", "hanako", "--slot", "") == [], "nothing is running"
+
+
+def test_slots_are_those_of_the_running_instance(town: Program) -> None:
+    slots = [
+        {"slot": 0, "reader": "Counter 00 00", "card": "hanako"},
+        {"slot": 1, "reader": "Till 00 01", "card": None},
+    ]
+    server = ControlServer(control_path(open_world(town.world)), {"status": lambda _: {"slots": slots}}, code_of)
+    try:
+        for words in ("card remove", "card reset", "card insert hanako --slot", "reader trace --slot"):
+            assert completed(town, *words.split(), "") == ["0", "1"]
+    finally:
+        server.close()
 
 
 def test_completion_without_a_world_creates_none_and_says_nothing(
