@@ -13,13 +13,8 @@ from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
-from kazashi.card_management.order import SUFFIX, image_path, usual_order
+from kazashi.card_management.order import image_path, usual_order
 from kazashi.world.home import World
-
-
-def card_names(world: World) -> list[str]:
-    """The names of all cards, sorted."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
 
 
 def described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:

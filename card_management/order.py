@@ -53,6 +53,11 @@ def image_path(world: World, name: str) -> Path:
     return world.cards / f"{name}{SUFFIX}"
 
 
+def card_names(world: World) -> list[str]:
+    """Return the names of all cards, sorted."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
+
+
 def usual_order(world: World, resident: Resident, contact_atr: bytes = DEFAULT_CONTACT_ATR) -> Order:
     """Return an order for a resident, in the circumstances that CIRCUMSTANCES has for a sample resident."""
     circumstance = CIRCUMSTANCES.get(resident.alias, ORDINARY)

@@ -271,3 +271,10 @@ def test_bootstrap_needs_only_the_standard_library() -> None:
         [sys.executable, "-I", "-S", "-c", begin + imports], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_completion_by_a_shell_installs_nothing(project: Project) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        done = project.run(_KAZASHI_COMPLETE=f"{shell}_complete")
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert not project.folder.exists()

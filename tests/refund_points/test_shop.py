@@ -22,7 +22,8 @@ from kazashi.refund_points.till import RecordState
 from kazashi.studies.points_balance import balance
 from kazashi.world.key_source import SharedKeySource
 from tests.polling import LIMIT
-from tests.refund_points.running_shop import SHOP, TILL, RunningShop, Screen, log_in, program, running_shop
+from tests.refund_points.running_shop import SHOP, TILL, RunningShop, log_in, program, running_shop
+from tests.terminal import Screen
 from tests.town import certificates, clock_of, new_institutions
 
 pytestmark = pytest.mark.browser

@@ -13,6 +13,7 @@ from kazashi.tools.cli.commands.ca import ca
 from kazashi.tools.cli.commands.card import card
 from kazashi.tools.cli.commands.clock import clock
 from kazashi.tools.cli.commands.development import bench, docs, imports, test
+from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
@@ -71,6 +72,7 @@ for command in (
     tracking,
     clock,
     world,
+    installation,
     test,
     bench,
     docs,

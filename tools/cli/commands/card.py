@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
 
@@ -16,7 +17,7 @@ def card() -> None:
 
 
 @card.command("new")
-@click.argument("resident")
+@click.argument("resident", shell_complete=holders)
 @click.option("--name", help="The card's name (default: the resident's alias).")
 @click.option("--pin", default="1234", show_default=True, help="Authentication, text and juki PIN: four digits.")
 @click.option("--password", default="ABC123", show_default=True, help="Signature password: 6 to 16 of A-Z and 0-9.")
@@ -51,7 +52,8 @@ def card_list(context: click.Context, samples: bool) -> Reply:
             for sample in SAMPLE_RESIDENTS.values()
         ]
         return Reply(rows, "\n".join(f"{row['resident']:15} {row['about']}" for row in rows))
-    from kazashi.assembly.cards import card_names, described
+    from kazashi.assembly.cards import described
+    from kazashi.card_management.order import card_names
 
     world = world_of(context)
     cards = [{"card": name, **described(world, name)} for name in card_names(world)]
@@ -60,7 +62,7 @@ def card_list(context: click.Context, samples: bool) -> Reply:
 
 
 @card.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=cards)
 @replies
 @click.pass_context
 def card_show(context: click.Context, name: str) -> Reply:
@@ -72,8 +74,9 @@ def card_show(context: click.Context, name: str) -> Reply:
 
 
 @card.command("insert")
-@click.argument("name")
-@click.option("--slot", default="", help="Number or reader name (default: the first empty slot).")
+@click.argument("name", shell_complete=cards)
+@click.option("--slot", default="", shell_complete=slots,
+              help="Number or reader name (default: the first empty slot).")  # fmt: skip
 @click.option("--contactless", is_flag=True, help="Use a contactless reader.")
 @click.option(
     "--reset-keeps-status", is_flag=True, help="Keep PINs verified after a reset (measured on one contactless card)."
@@ -99,7 +102,7 @@ def card_insert(
 
 
 @card.command("remove")
-@click.argument("slot")
+@click.argument("slot", shell_complete=slots)
 @replies
 @click.pass_context
 def card_remove(context: click.Context, slot: str) -> Reply:
@@ -112,7 +115,7 @@ def card_remove(context: click.Context, slot: str) -> Reply:
 
 
 @card.command("renew")
-@click.argument("name")
+@click.argument("name", shell_complete=cards)
 @replies
 @click.pass_context
 def card_renew(context: click.Context, name: str) -> Reply:
@@ -126,7 +129,7 @@ def card_renew(context: click.Context, name: str) -> Reply:
 
 
 @card.command("reset")
-@click.argument("slot")
+@click.argument("slot", shell_complete=slots)
 @replies
 @click.pass_context
 def card_reset(context: click.Context, slot: str) -> Reply:

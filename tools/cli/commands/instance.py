@@ -9,6 +9,7 @@ from typing import IO, Any
 import click
 
 from kazashi.tools.cli.commands.card import made
+from kazashi.tools.cli.commands.completions import cards
 from kazashi.tools.cli.commands.reader import slots_in_words
 from kazashi.tools.cli.commands.shared import (
     Reply,
@@ -26,7 +27,7 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--detach", is_flag=True, help="Run in the background; return once the card is in the reader.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME", default=InstancePlan().readers,
               help="Add a reader with two slots; up to 8 readers.")  # fmt: skip
-@click.option("--card", "cards", multiple=True, metavar="NAME",
+@click.option("--card", "cards", multiple=True, metavar="NAME", shell_complete=cards,
               help="Insert this card into the next slot (default: hanako).")  # fmt: skip
 @click.option("--empty", is_flag=True, help="Insert no card.")
 @click.option("--contactless", is_flag=True, help="Use contactless readers.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kazashi.tools.cli.commands.completions import slots
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
 from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from kazashi.assembly.traces import Followed
     from kazashi.reader_bridge.decoder import Decoded
 
-_SLOT = click.option("--slot", default="", help="Number, reader name or card (default: the first empty slot).")
+_SLOT = click.option("--slot", default="", shell_complete=slots,
+                     help="Number, reader name or card (default: the first empty slot).")  # fmt: skip
 
 
 @click.group()
@@ -52,7 +54,8 @@ def reader_env(context: click.Context) -> None:
 
 
 @reader.command("trace")
-@click.option("--slot", default="", help="Number, reader name or card (default: all slots).")
+@click.option("--slot", default="", shell_complete=slots,
+              help="Number, reader name or card (default: all slots).")  # fmt: skip
 @click.option("--follow", "-f", is_flag=True, help="Show new exchanges until Ctrl-C.")
 @click.option("--last", type=click.IntRange(0), default=None, metavar="N",
               help="How many past exchanges to show (default: 100, with --follow none).")  # fmt: skip

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from kazashi.tools.cli.commands.completions import residents, samples
 from kazashi.tools.cli.commands.shared import Reply, institutions_of, new_world_of, progress, replies, table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def registry() -> None:
 
 
 @registry.command("add")
-@click.argument("alias")
+@click.argument("alias", shell_complete=samples)
 @click.option("--family", help="Family name, or the only name.")
 @click.option("--given", default="", help="Given name.")
 @click.option("--kana", default="", help="Reading in katakana.")
@@ -63,7 +64,7 @@ def registry_add(context: click.Context, /, alias: str, **given: str | None) -> 
 
 
 @registry.command("show")
-@click.argument("who")
+@click.argument("who", shell_complete=residents)
 @replies
 @click.pass_context
 def registry_show(context: click.Context, who: str) -> Reply:
@@ -99,7 +100,7 @@ def registry_list(context: click.Context, municipality: str | None, limit: int) 
 
 
 @registry.command("history")
-@click.argument("who")
+@click.argument("who", shell_complete=residents)
 @replies
 @click.pass_context
 def registry_history(context: click.Context, who: str) -> Reply:
@@ -204,7 +205,7 @@ def _event_command(code: str) -> click.Command:
         words, needed = field.metadata["words"], field.default is MISSING
         option = f"--{field.name.replace('_', '-')}"
         command = click.option(option, field.name, required=needed, help=words[0].upper() + words[1:] + ".")(command)
-    command = click.argument("who")(command)
+    command = click.argument("who", shell_complete=residents)(command)
     return click.command(code, help=kind.about)(command)
 
 

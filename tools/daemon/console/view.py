@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx
 
-from kazashi.assembly.cards import card_names, described, make_card
+from kazashi.assembly.cards import described, make_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import is_free
+from kazashi.card_management.order import card_names
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.control import NotRunning
