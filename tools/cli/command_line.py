@@ -88,6 +88,9 @@ def demo(as_json: bool, report: Path) -> int:
     The demo uses its own world and its own pcscd, and leaves only a small HTML report behind. The exit status is 1 if
     any step fails.
     """
+    # The demo needs every extra. Only `demo` has this package, so that its absence names the extra with all of them.
+    import playwright  # noqa: F401
+
     from kazashi.tools.demo.demo import run_demo, write_report
 
     report.touch()  # fail before the demo, not after it, if the report cannot be written

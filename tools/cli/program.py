@@ -25,8 +25,18 @@ def run(command: click.Command, name: str) -> NoReturn:
     except Exception as error:
         from kazashi.assembly.error_codes import code_of, exit_of
 
-        code = code_of(error)
+        shown = _with_remedy(error)
+        code = code_of(shown)
         if code is None:
             raise
-        click.echo(f"{name.partition(' ')[0]}: {error} [{code}]", err=True)
+        click.echo(f"{name.partition(' ')[0]}: {shown} [{code}]", err=True)
         sys.exit(exit_of(code))
+
+
+def _with_remedy(error: Exception) -> Exception:
+    """Return PackageMissing for a package that is not installed, and any other error unchanged."""
+    if not isinstance(error, ModuleNotFoundError):
+        return error
+    from kazashi.tools.installation.extras import package_missing
+
+    return package_missing("this command", error) or error

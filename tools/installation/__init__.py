@@ -1,0 +1,1 @@
+"""What an installation of Kazashi consists of."""
