@@ -1,4 +1,7 @@
-"""The visual application (券面事項確認AP): the card surface as pictures, to be compared with the printed card."""
+"""The visual application (券面事項確認AP): the card surface as pictures, to be compared with the printed card.
+
+Pictures are drawn only when a card is personalised: an imaging library is not loaded to read a card.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from hashlib import sha256
 from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.input_support import NUMBER_TRIES
-from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, digits_picture, photograph, text_picture
 from kazashi.applets.verifiable_certificate import LONG, VISUAL_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
 from kazashi.card.file import SessionKeyRule
@@ -35,6 +37,8 @@ def _age(data: Personalisation) -> bytes:
 
 def _face(data: Personalisation) -> bytes:
     """Return a table of offsets and nine objects. The seventh is the signature over the first six."""
+    from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, digits_picture, photograph, text_picture
+
     holder = data.holder
     objects = [
         Tlv(0xDF22, holder.birth.encode("ascii")),
@@ -77,6 +81,8 @@ def _certificate(data: Personalisation) -> bytes:
 
 
 def _individual_number(data: Personalisation) -> bytes:
+    from kazashi.applets.pictures import digits_picture
+
     picture = Tlv(0xDF41, digits_picture(data.holder.individual_number)).encode()
     return _signed(data, 0xFF40, picture + Tlv(0xDF42, public_key(data.keys.visual), LONG).encode(), 0xDF43)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kazashi.applets.install import structure
 from kazashi.assembly.errors import UsageError
-from kazashi.assembly.institutions import Institutions
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.order import image_path, usual_order
 from kazashi.world.home import World
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
 
 
 def described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:

@@ -109,15 +109,12 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "kazashi":
-            raise
-        from kazashi.assembly.errors import PackageMissing
+        from kazashi.tools.installation.missing import package_missing
 
-        raise PackageMissing(
-            f"kazashi.api.{name} needs the Python package {error.name}, which is not installed; "
-            "reinstall Kazashi with its dependencies [package-missing]",
-            name=error.name,
-        ) from error
+        missing = package_missing(f"kazashi.api.{name}", error.name, "pip install", " [package-missing]")
+        if missing is None:
+            raise
+        raise missing from error
     globals()[name] = value
     return value
 

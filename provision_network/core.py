@@ -7,7 +7,6 @@ else has. It communicates with the interface systems by messages.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +14,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 
 from kazashi.provision_network.codes import (
     BlockCipher,
@@ -31,6 +28,7 @@ from kazashi.provision_network.codes import (
 )
 from kazashi.provision_network.membership import Institution, InterfaceEntry, Membership
 from kazashi.provision_network.rules import Decision, Purpose, RuleBook
+from kazashi.provision_network.sealing import is_key
 from kazashi.provision_network.terms import (
     CORE,
     LONGEST,
@@ -163,7 +161,7 @@ class Core:
         """Add a body to the network, or update its entry. Bodies in the same `group` share one code per person, as the
         medical insurers do. A body with an `interface` also needs a public key (JWK). Raises NetworkRejected."""
         now = self._world.clock.now()
-        if interface and not _is_key(key):
+        if interface and not is_key(key):
             raise NetworkRejected("bad-key", f"{name} needs a public key (JWK) to which answers can be encrypted")
         with self.store.alone() as connection:
             institution = self._members.put_institution(
@@ -472,14 +470,6 @@ class Core:
             basis = reason.partition(",")[0]
             counts[basis] = counts.get(basis, 0) + count
         return counts
-
-
-def _is_key(text: str) -> bool:
-    try:
-        ECKey.import_key(json.loads(text))
-    except (JoseError, ValueError, KeyError, TypeError):
-        return False
-    return True
 
 
 def _speaks_for(members: dict[str, Institution], interface: str, body: str) -> None:

@@ -11,23 +11,19 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 
 from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.sealing import new_key, public_part, sealed, unsealed
 from kazashi.provision_network.terms import OWN_INFORMATION, NetworkRejected, Notification
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import insert_if_absent, insert_many
 
-_HEADER = {"alg": "ECDH-ES", "enc": "A256GCM"}
 _CHUNK = 5_000
 _FAR = 1 << 34
 """The exclusive upper bound of a time, in seconds since 1970: some five hundred years on."""
@@ -194,7 +190,7 @@ class IntermediateServer:
         self._platform = platform
         self._world = world
         self.owner = owner
-        self._key: ECKey | None = None
+        self._key: str | None = None
 
     # People
 
@@ -308,7 +304,7 @@ class IntermediateServer:
 
     def public_key(self) -> str:
         """Return the public key (JWK) to which answers to this body are encrypted."""
-        return json.dumps(self._own_key().as_dict(private=False))
+        return public_part(self._own_key())
 
     def seal(self, notified: Notification, copy: Copy | None, key: str) -> str:
         """Encrypt an answer to the requester's key (JWK). Returns a compact JWE."""
@@ -317,16 +313,16 @@ class IntermediateServer:
             "content": None if copy is None else copy.content,
             "registered_at": None if copy is None else epoch(copy.registered_at),
         }  # fmt: skip
-        return jwe.encrypt_compact(_HEADER, json.dumps(answer, ensure_ascii=False), _imported(key))
+        return sealed(json.dumps(answer, ensure_ascii=False), key)
 
     def opened(self, process: int, number: int, provider: str, item: str, unverified: str) -> dict[str, Any]:
         """Decrypt an answer and check that it matches the request. Returns it as a row for the platform's store. Raises
         InvalidAnswer."""
         try:
-            opened = json.loads(jwe.decrypt_compact(unverified, self._own_key()).plaintext or b"")
+            opened = json.loads(unsealed(unverified, self._own_key()))
             request = (opened["process"], opened["provider"], opened["item"])
             content, at = opened["content"], opened["registered_at"]
-        except (JoseError, AttributeError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InvalidAnswer("the answer cannot be decrypted") from error
         if request != (process, provider, item) or opened.get("number") != number:
             raise InvalidAnswer("the answer belongs to another request")
@@ -348,22 +344,17 @@ class IntermediateServer:
         at = None if row.registered_at is None else from_epoch(row.registered_at)
         return Received(process, row.provider, row.item, row.content, at, from_epoch(row.received_at))
 
-    def _own_key(self) -> ECKey:
+    def _own_key(self) -> str:
         if self._key is None:
             table = self._platform.key
-            new = json.dumps(ECKey.generate_key("P-256").as_dict(private=True))
+            new = new_key()
             with self._platform.store.alone() as connection:
                 connection.execute(insert_if_absent(table), {"owner": self.owner, "jwk": new})
                 text = connection.scalar(sa.select(table.c.jwk).where(table.c.owner == self.owner))
-            self._key = ECKey.import_key(json.loads(str(text)))
+            self._key = str(text)
         return self._key
 
 
 def _storable(text: str) -> bool:
     """Return whether every database can store the text: it has no NUL and no surrogates."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-@lru_cache(maxsize=4096)
-def _imported(key: str) -> ECKey:
-    return ECKey.import_key(json.loads(key))

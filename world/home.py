@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from kazashi.world.atomic_file import create_whole, is_unfinished, write_whole
 from kazashi.world.clock import Clock, WorldClock
 from kazashi.world.key_source import KeySource, StockedKeySource
 from kazashi.world.rng import stream
 from kazashi.world.settings import Settings
-from kazashi.world.storage import Migration, Store, store_at
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from kazashi.world.storage import Migration, Store
 
 FORMAT = 3
 """The format of the world's directory. In format 3 every store has a version, which programs for format 2 ignore."""
@@ -76,6 +79,9 @@ class World:
 
     def store_to_study(self, actor: str) -> Store:
         """The store of any actor, for a study that reads across stores. Its tables are neither made nor migrated."""
+        # Imported here because it loads SQLAlchemy, and many commands open no store.
+        from kazashi.world.storage import store_at
+
         if actor not in self._stores:
             self._stores[actor] = store_at(self.directory / "stores", self.settings.storage, actor)
         return self._stores[actor]

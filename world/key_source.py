@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +55,9 @@ class StockedKeySource:
         progress(stock)
         if stock >= count:
             return
+        # Imported here because it takes 20 ms, and few programs fill a stock.
+        from concurrent.futures import ProcessPoolExecutor
+
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as workers:
             for key in workers.map(generate, range(count - stock)):
                 write_whole(self._directory / f"{os.urandom(8).hex()}.key", key, mode=0o600)

@@ -2,6 +2,9 @@
 
 Codes and tokens expire by the machine's clock, whatever the world's clock says: the clients that use them are other
 people's programs, which know no other clock.
+
+The classes here do not derive from authlib's. It only calls their methods, and without it (it is a package of the extra
+`web`) clients can still be registered.
 """
 
 from __future__ import annotations
@@ -13,8 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin
-from authlib.oidc.core import AuthorizationCodeMixin
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.web.origin import origin_of
@@ -36,8 +37,8 @@ class ClientExists(Exception):
 
 
 @dataclass(frozen=True)
-class Client(ClientMixin):
-    """A program that uses this provider for logins."""
+class Client:
+    """A program that uses this provider for logins. It has the methods of authlib's ClientMixin."""
 
     name: str
     secret_digest: bytes
@@ -97,8 +98,8 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Code(AuthorizationCodeMixin):
-    """An authorization code; the store has only its digest."""
+class Code:
+    """An authorization code; the store has only its digest. It has the methods of authlib's AuthorizationCodeMixin."""
 
     digest: bytes
     login: Login
@@ -124,13 +125,17 @@ class Code(AuthorizationCodeMixin):
         """Return when the card was used, in Unix seconds."""
         return self.login.at
 
+    def get_acr(self) -> str | None:
+        """Return None: the provider promises no authentication context class."""
+        return None
+
     def get_amr(self) -> list[str]:
         """Return the authentication methods: a key in hardware and a PIN (RFC 8176)."""
         return ["hwk", "pin"]
 
 
 @dataclass(frozen=True)
-class Token(TokenMixin):
+class Token:
     """An access token, which gives access to the claims of one login."""
 
     login: Login

@@ -188,13 +188,29 @@ def test_doctor_reports_missing_programs(program: Program, monkeypatch: pytest.M
     assert all(not finding.ok and "apt-get install" in finding.remedy for finding in missing)
 
 
-def test_start_loads_no_heavy_library(program: Program) -> None:
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that the program has loaded when it has run a command."""
+    script = ("import sys\nfrom kazashi.tools.cli.command_line import main\n"
+              "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)\n")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_start_loads_no_heavy_library() -> None:
     """A heavy library is loaded only when a command needs it."""
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import kazashi.tools.cli.command_line, sys; print(*sys.modules)"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich"} & set(loaded)
+    loaded = loaded_by("--help")
+    assert "click" in loaded
+    assert not {"cryptography", "PIL", "asn1crypto", "smartcard", "rich", "ssl", "email", "http.client", "asyncio",
+                "tempfile", "sqlite3"} & loaded  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "hanako"]])
+def test_reading_card_images_loads_no_store_and_no_picture(program: Program, command: list[str]) -> None:
+    """People and shell prompts list cards often: only what reads an image is loaded."""
+    loaded = loaded_by("--world", str(program.world), "card", *command)
+    assert "kazashi.card.image" in loaded
+    assert not {"sqlalchemy", "PIL", "cryptography.x509", "asn1crypto", "http.client", "ssl", "asyncio",
+                "multiprocessing", "kazashi.assembly.institutions"} & loaded  # fmt: skip
 
 
 @pytest.mark.reader

@@ -116,6 +116,7 @@ def test_a_name_whose_packages_are_missing_says_so_in_one_coded_sentence_and_the
     assert said[0] == "package-missing"
     assert len(said) == 2
     assert said[1].startswith("kazashi.api.examine needs the Python package polars")
+    assert said[1].endswith("pip install 'kazashi[tracking]' [package-missing]")
 
 
 def test_what_is_not_promised_is_refused_by_name() -> None:

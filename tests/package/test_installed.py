@@ -83,10 +83,15 @@ class Environment:
         return {path.name for path in set(self.site_packages.iterdir()) - before} - {"__pycache__"}
 
 
+def bare_environment(directory: Path) -> Environment:
+    """Create an environment without packages."""
+    venv.create(directory, with_pip=False, symlinks=True)
+    return Environment(directory)
+
+
 def new_environment(directory: Path) -> Environment:
     """Create an environment that finds the packages of the running one, except those in editable form."""
-    venv.create(directory, with_pip=False, symlinks=True)
-    made = Environment(directory)
+    made = bare_environment(directory)
     (made.site_packages / "running.pth").write_text(f"{RUNNING}\n", encoding="utf-8")
     return made
 

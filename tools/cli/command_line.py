@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,4 +116,6 @@ def demo(as_json: bool, report: Path, short: bool) -> int:
 
 def main() -> NoReturn:
     """Run the `kazashi` program, after it has what the command needs."""
-    run(kazashi, NAME)
+    from kazashi.tools.installation.running import bring
+
+    run(kazashi, NAME, lambda: bring(sys.argv[1:]))

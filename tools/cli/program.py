@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import click
 
+from kazashi.tools.installation.parts import called
 
-def run(command: click.Command, name: str) -> NoReturn:
-    """Run a click command as the program `name`, then exit (0 ok, 1 negative, 2 usage, 3 environment)."""
+_COMMAND = re.compile(r"(?<![\w/.-])kazashi (?=[a-z-])")
+
+
+def run(command: click.Command, name: str, prepare: Callable[[], object] | None = None) -> NoReturn:
+    """Run a click command as the program `name`, then exit (0 ok, 1 negative, 2 usage, 3 environment). `prepare` is
+    called first; its errors are the program's."""
     from kazashi.assembly.errors import Exit
 
     try:
-        sys.exit(command.main(prog_name=name, standalone_mode=False) or Exit.OK)
+        if prepare is not None:
+            prepare()
+        sys.exit(command.main(prog_name=name.replace("kazashi", called(), 1), standalone_mode=False) or Exit.OK)
     except click.ClickException as error:
         error.show()
         sys.exit(Exit.USAGE)
@@ -25,8 +34,23 @@ def run(command: click.Command, name: str) -> NoReturn:
     except Exception as error:
         from kazashi.assembly.error_codes import code_of, exit_of
 
-        code = code_of(error)
+        shown = _with_remedy(error)
+        code = code_of(shown)
         if code is None:
             raise
-        click.echo(f"{name.partition(' ')[0]}: {error} [{code}]", err=True)
+        click.echo(f"{name.partition(' ')[0]}: {as_called(str(shown))} [{code}]", err=True)
         sys.exit(exit_of(code))
+
+
+def _with_remedy(error: Exception) -> Exception:
+    """Return PackageMissing for a package that is not installed, and any other error unchanged."""
+    if not isinstance(error, ModuleNotFoundError):
+        return error
+    from kazashi.tools.installation.missing import package_missing
+
+    return package_missing("this command", error.name) or error
+
+
+def as_called(words: str) -> str:
+    """Return a text whose hints (`kazashi up`) name the program as the user called it (`./kazashi up`)."""
+    return _COMMAND.sub(lambda _: f"{called()} ", words)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shutil import which
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,12 @@ COMMANDS = {
     "docs": ("docs",),
     "lock": ("test",),
     "network": ("network",),
+    "network decide": (),
+    "network match": (),
+    "network rules": (),
     "platform": ("web",),
     "points till": ("points",),
     "provider": ("web",),
-    "provider-client": ("web",),
-    "site": ("web",),
-    "tenant": ("web",),
     "test": ("test",),
     "tracking": ("tracking",),
 }
@@ -96,6 +98,12 @@ CONSENTING = ("demo", "test")
 
 CALLED = "KAZASHI_CALLED"
 """The variable with the path by which the user called `./kazashi`."""
+
+
+def called() -> str:
+    """Return the program's name as the user called it: `./kazashi` in a clone, `kazashi` where it is on PATH."""
+    name = os.environ.get(CALLED) or "kazashi"
+    return "kazashi" if "/" in name and which("kazashi") == name else name
 
 
 def parts_of(words: Sequence[str]) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 import kazashi
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import read_stamp
-from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, debian_packages, parts_of
-from kazashi.tools.installation.start import base_python, called, command_words, environments_of, provided
+from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, debian_packages, parts_of
+from kazashi.tools.installation.start import base_python, command_words, environments_of, provided
 
 
 def clone() -> Path | None:
@@ -34,7 +34,7 @@ def bring(arguments: Sequence[str]) -> None:
     PackageMissing if it was installed in another way."""
     words = command_words(arguments)
     parts = parts_of(words)
-    if not parts or {"--help", "-h"} & set(arguments):
+    if not parts or {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
         return
     root = clone()
     missing = lacking(parts)
@@ -51,7 +51,8 @@ def check_parts(parts: Sequence[str]) -> None:
     if missing and clone() is None:
         from kazashi.tools.installation.missing import package_missing
 
-        raise package_missing(next(m for part in missing for m in PARTS[part].modules if find_spec(m) is None))
+        module = next(module for module in PARTS[missing[0]].modules if find_spec(module) is None)
+        raise package_missing("this command", module) or AssertionError(module)
     packages = debian.missing(debian_packages(parts))
     if packages and (clone() is None or debian.prefix() is None):
         raise debian.refusal(packages)

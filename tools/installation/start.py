@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import Environments
 from kazashi.tools.installation.errors import InstallationFailed, NotInstalled
 from kazashi.tools.installation.lock import megabytes
-from kazashi.tools.installation.parts import BASE, CALLED, CONSENTING, PARTS, debian_packages, later_parts_of, parts_of
+from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, debian_packages, later_parts_of, parts_of
 
 ENVIRONMENT, INTERRUPTED = 3, 130
 """Exit statuses: a problem of the environment, and Ctrl-C."""
@@ -33,12 +32,6 @@ def main(root: Path, arguments: list[str]) -> NoReturn:
         sys.exit(ENVIRONMENT)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-
-
-def called() -> str:
-    """Return the program's name as the user called it: `./kazashi` in a clone, `kazashi` where it is on PATH."""
-    name = os.environ.get(CALLED) or "kazashi"
-    return "kazashi" if "/" in name and shutil.which("kazashi") == name else name
 
 
 def command_words(arguments: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import IO, TYPE_CHECKING
@@ -169,6 +168,8 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md). If one row is wrong, nobody is
     registered.
     """
+    import tempfile
+
     from kazashi.resident_registry.import_file import documents_in
 
     new_world_of(context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from kazashi.assembly.served import serve_application
 from kazashi.tools.cli.commands.shared import agent_option, new_world_of, port_option, services_option, world_of
 from kazashi.web import ports
 
@@ -16,6 +15,7 @@ def agent(port: int) -> None:
 
     The local agent shows which site asks for a login, takes the PIN, and lets the card in the reader sign.
     """
+    from kazashi.assembly.served import serve_application
     from kazashi.relying_party.login.agent import Agent
 
     own = f"http://{ports.HOST}:{port}"
@@ -41,6 +41,7 @@ def site(context: click.Context, port: int, proxy_secret: str, services: str, ag
     """
     from kazashi.assembly.actors import SAMPLE_SITE
     from kazashi.assembly.relying import over_http
+    from kazashi.assembly.served import serve_application
     from kazashi.relying_party.login.sample_site import SampleSite
     from kazashi.relying_party.platform.platform import Platform
 
@@ -64,6 +65,7 @@ def platform(context: click.Context, port: int, services: str) -> None:
     """
     from kazashi.assembly.actors import PLATFORM
     from kazashi.assembly.relying import over_http
+    from kazashi.assembly.served import serve_application
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.platform.platform_http import application
     from kazashi.relying_party.verify.challenges import StoredChallenges
@@ -104,6 +106,7 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
     """
     from kazashi.assembly.actors import OPENID_PROVIDER
     from kazashi.assembly.relying import over_http
+    from kazashi.assembly.served import serve_application
     from kazashi.relying_party.login.provider import Provider
     from kazashi.relying_party.platform.platform import Platform
 

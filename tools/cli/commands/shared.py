@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kazashi.tools.cli.program import as_called
 from kazashi.web.ports import AGENT, AUTHORITIES, Port
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -107,7 +108,7 @@ class Reply:
         if as_json:
             click.echo(json.dumps(self.data, ensure_ascii=False))
         elif self.words:
-            click.echo(self.words, nl=not self.words.endswith("\n"))
+            click.echo(as_called(self.words), nl=not self.words.endswith("\n"))
 
 
 def replies(command: Callable[..., Reply | None]) -> Callable[..., int]:
