@@ -40,6 +40,8 @@ CODES = (
     ErrorCode("kazashi.reader_bridge.endpoint", "PortTaken", "port-taken", Exit.ENVIRONMENT),
     ErrorCode("kazashi.assembly.errors", "CheckoutMissing", "checkout-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.assembly.errors", "PackageMissing", "package-missing", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.assembly.errors", "NotInstalled", "not-installed", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.assembly.errors", "InstallationFailed", "installation-failed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.assembly.errors", "OpenscMissing", "opensc-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.vicc", "ViccMissing", "vicc-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.world.home", "WorldUnusable", "world-unusable", Exit.ENVIRONMENT),

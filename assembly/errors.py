@@ -38,5 +38,13 @@ class PackageMissing(ImportError):
     """A Python package that a part of the program needs is not installed."""
 
 
+class NotInstalled(Exception):
+    """A part of the program is missing, and nobody has agreed to install it."""
+
+
+class InstallationFailed(Exception):
+    """Something could not be installed: no network, a full disk, a folder that cannot be written to, ..."""
+
+
 class StepFailed(Exception):
     """A step of the demo or of the network's rehearsal failed."""

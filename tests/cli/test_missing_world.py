@@ -26,7 +26,8 @@ BEGIN = {
 WITHOUT = {
     "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader script", "reader show",
-    "registry municipalities", "test", "tracking exposure", "verify conformance",
+    "lock", "registry municipalities",
+    "self completion", "self install", "self man", "self remove", "self update", "test", "tracking exposure", "verify conformance",
 }  # fmt: skip
 """Commands that work without a world, or with one of their own."""
 

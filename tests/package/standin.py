@@ -133,6 +133,9 @@ def new_project(directory: Path) -> Project:
     (root / "tools" / "installation" / "sizes.json").write_text(
         json.dumps({"base": 1, "tracking": 2}), encoding="utf-8"
     )
+    (root / "assembly").mkdir()
+    shutil.copy(ROOT / "assembly" / "errors.py", root / "assembly")
+    (root / "assembly" / "__init__.py").touch()
     (root / "package" / "__init__.py").touch()
     (root / "tools" / "__init__.py").touch()
     (root / "setup.cfg").write_text(SETUP, encoding="utf-8")

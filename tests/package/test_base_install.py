@@ -55,7 +55,7 @@ PARTS_OF_EXTRAS = {
     "kazashi.relying_party.platform.platform_http": "web",
     "kazashi.studies.tracking": "tracking",
     "kazashi.studies.tracking_stores": "tracking",
-    "kazashi.tools.demo.demo": "tracking",
+    "kazashi.tools.demo.later_steps": "tracking",
     "kazashi.tools.demo.steps_tracking": "tracking",
 }
 """The modules that cannot be imported without an extra, besides those of the tracking laboratory."""

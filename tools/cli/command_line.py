@@ -13,7 +13,7 @@ import click
 from kazashi.tools.cli.commands.ca import ca
 from kazashi.tools.cli.commands.card import card
 from kazashi.tools.cli.commands.clock import clock
-from kazashi.tools.cli.commands.development import bench, docs, imports, test
+from kazashi.tools.cli.commands.development import bench, docs, imports, lock, test
 from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
 from kazashi.tools.cli.commands.mykey import mykey
@@ -27,6 +27,7 @@ from kazashi.tools.cli.commands.tracking import tracking
 from kazashi.tools.cli.commands.verify import verify
 from kazashi.tools.cli.commands.world import world
 from kazashi.tools.cli.program import run
+from kazashi.tools.installation.parts import command_words, parts_of
 
 NAME = "kazashi"
 
@@ -78,6 +79,7 @@ for command in (
     bench,
     docs,
     imports,
+    lock,
 ):
     kazashi.add_command(command)
 
@@ -116,6 +118,11 @@ def demo(as_json: bool, report: Path, short: bool) -> int:
 
 def main() -> NoReturn:
     """Run the `kazashi` program, after it has what the command needs."""
-    from kazashi.tools.installation.running import bring
 
-    run(kazashi, NAME, lambda: bring(sys.argv[1:]))
+    def prepare() -> None:
+        if parts_of(command_words(sys.argv[1:])):
+            from kazashi.tools.installation.running import bring
+
+            bring(sys.argv[1:])
+
+    run(kazashi, NAME, prepare)

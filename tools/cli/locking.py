@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kazashi.tools.installation.errors import InstallationFailed
+from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.lock import BUILD, NAME, SIZES, Pin, needed, normalised, pins
 from kazashi.tools.installation.parts import BASE, PARTS
 

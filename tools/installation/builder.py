@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from kazashi.tools.installation.errors import InstallationFailed
+from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.lock import Pin, pins
 from kazashi.tools.installation.progress import Progress
 

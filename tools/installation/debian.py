@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
-from kazashi.tools.installation.errors import InstallationFailed
+from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.progress import Progress
 
 _APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600")

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.builder import DISK_FULL, Builder
-from kazashi.tools.installation.errors import InstallationFailed
 from kazashi.tools.installation.lock import installer, megabytes, requirements
 
 STAMP = "built-from"

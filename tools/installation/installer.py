@@ -8,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from kazashi.assembly.errors import InstallationFailed
+from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import in_use
-from kazashi.tools.installation.errors import InstallationFailed
-from kazashi.tools.installation.running import clone
-from kazashi.tools.installation.start import environments_of
+from kazashi.tools.installation.parts import PARTS, called, debian_packages
+from kazashi.tools.installation.running import clone, install_packages
+from kazashi.tools.installation.start import AGREED, environments_of, provided
 
 NAME = "kazashi"
 
@@ -36,38 +39,83 @@ def source() -> str | None:
     return None if text is None else str(json.loads(text)["url"])
 
 
-def update_command(wheel: str | None) -> list[str]:
-    """Return the command that installs a newer version. `wheel` is its file or address; the default is where this
-    version came from. Raises InstallationFailed if that is not known."""
-    how, new = installer(), wheel or source()
+def install_parts(parts: Sequence[str], *, agreed: bool) -> None:
+    """Install parts of the program: in a clone into its environment, elsewhere with the program that installed this
+    one. Raises NotInstalled and InstallationFailed."""
+    root = clone()
+    if root is None:
+        extras = ",".join(PARTS[part].extra for part in parts if PARTS[part].extra)
+        if extras:
+            _run(*_pip("install"), f"{NAME}[{extras}]")
+        install_packages(debian.missing(debian_packages(parts)))
+    else:
+        with provided(root, parts, agreed, f"{called()} {AGREED} self install {' '.join(parts)}"):
+            pass
+
+
+def update(wheel: str | None) -> None:
+    """Install a newer version: in a clone the newest commit, elsewhere a wheel (its file or address; the default is
+    where this version came from). Raises InstallationFailed."""
+    root = clone()
+    if root is not None:
+        _run("git", "-C", str(root), "pull", "--ff-only")
+        return
+    new = wheel or source()
     if new is None:
         raise InstallationFailed("where this version came from is not known; name the wheel: kazashi self update WHEEL")
-    return {
-        "pipx": ["pipx", "install", "--force", new],
-        "uv tool": ["uv", "tool", "install", "--force", new],
-        "uv": ["uv", "pip", "install", "--python", sys.executable, "--reinstall-package", NAME, new],
-    }.get(how, [sys.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps", new])
+    how = installer()
+    if how == "pipx":
+        _run("pipx", "install", "--force", new)
+    elif how == "uv tool":
+        _run("uv", "tool", "install", "--force", new)
+    else:
+        again = ["--reinstall-package", NAME] if how == "uv" else ["--force-reinstall", "--no-deps"]
+        _run(*_pip("install"), *again, new)
 
 
-def remove_command() -> list[str]:
-    """Return the command that removes the program where it was not installed by a clone."""
-    return {
-        "pipx": ["pipx", "uninstall", NAME],
-        "uv tool": ["uv", "tool", "uninstall", NAME],
-        "uv": ["uv", "pip", "uninstall", "--python", sys.executable, NAME],
-    }.get(installer(), [sys.executable, "-m", "pip", "uninstall", "--yes", NAME])
+def remove() -> None:
+    """Remove the program: in a clone its environments. Raises InstallationFailed."""
+    root, how = clone(), installer()
+    if root is not None:
+        _remove_environments(root)
+    elif how == "pipx":
+        _run("pipx", "uninstall", NAME)
+    elif how == "uv tool":
+        _run("uv", "tool", "uninstall", NAME)
+    else:
+        _run(*_pip("uninstall"), *([] if how == "uv" else ["--yes"]), NAME)
 
 
-def update_clone(root: Path) -> None:
-    """Pull the newest commit of a clone. Raises InstallationFailed."""
-    done = subprocess.run(["git", "-C", str(root), "pull", "--ff-only"], check=False)
+def what_stays() -> list[str]:
+    """Return what is left behind when the program is removed, a line each."""
+    from kazashi.world.home import default_directory
+
+    root = clone()
+    lines = [] if root is None else [f"{root}, the clone", "Debian packages; apt-get autoremove does not remove them"]
+    home = default_directory()
+    return [*lines, f"{home}, the default world"] if home.exists() else lines
+
+
+def _pip(verb: str) -> list[str]:
+    """Return the beginning of a command that changes the environment of this program."""
+    if installer() == "pipx":
+        return ["pipx", "runpip", NAME, verb]
+    if installer() == "pip":
+        return [sys.executable, "-m", "pip", verb]
+    return ["uv", "pip", verb, "--python", sys.executable]
+
+
+def _run(*command: str) -> None:
+    """Run a command, whose output the user sees on stderr. Raises InstallationFailed."""
+    try:
+        done = subprocess.run(command, check=False, stdout=sys.stderr)
+    except FileNotFoundError as error:
+        raise InstallationFailed(f"{command[0]}, which installed Kazashi, is not in PATH") from error
     if done.returncode:
-        raise InstallationFailed(f"git could not update {root}; see its words above")
+        raise InstallationFailed(f"{' '.join(command)} ended with status {done.returncode}; see its words above")
 
 
-def remove_clones_environments(root: Path) -> Path:
-    """Remove the virtual environments of a clone, except its source. Returns the folder that is gone. Raises
-    InstallationFailed if another process runs from one of them."""
+def _remove_environments(root: Path) -> None:
     environments = environments_of(root)
     with environments.locked():
         busy = [path for path in environments.folder.iterdir() if path.is_dir() and in_use(path, but=os.getpid())]
@@ -75,4 +123,3 @@ def remove_clones_environments(root: Path) -> Path:
             raise InstallationFailed(f"a program runs from {busy[0]}; end it (kazashi down), and run this again")
         environments.link.unlink(missing_ok=True)
         shutil.rmtree(environments.folder)
-    return environments.folder

@@ -106,6 +106,12 @@ def called() -> str:
     return "kazashi" if "/" in name and which("kazashi") == name else name
 
 
+def command_words(arguments: Sequence[str]) -> list[str]:
+    """Return the names of the command and its sub-command among a program's arguments."""
+    given = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--world"]
+    return [word for word in given if not word.startswith("-")][:2]
+
+
 def parts_of(words: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the parts that a command needs besides the base. `words` are the command's names, from the
     first: `["points", "till"]`."""

@@ -6,15 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import invalidate_caches
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import kazashi
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import read_stamp
-from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, debian_packages, parts_of
-from kazashi.tools.installation.start import base_python, command_words, environments_of, provided
+from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, command_words, debian_packages, parts_of
+from kazashi.tools.installation.start import base_python, environments_of, provided
 
 
 def clone() -> Path | None:
@@ -34,7 +34,7 @@ def bring(arguments: Sequence[str]) -> None:
     PackageMissing if it was installed in another way."""
     words = command_words(arguments)
     parts = parts_of(words)
-    if not parts or {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
+    if {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
         return
     root = clone()
     missing = lacking(parts)
@@ -75,7 +75,9 @@ def widen(parts: Sequence[str]) -> None:
 
 
 def install_packages(packages: Sequence[str]) -> None:
-    """Install Debian packages. Raises InstallationFailed."""
+    """Install Debian packages, if there are any to install. Raises InstallationFailed."""
+    if not packages:
+        return
     root = clone()
     if root is None:
         with TemporaryDirectory() as name, (Path(name) / "lock").open("w", encoding="utf-8") as lock:
@@ -90,4 +92,4 @@ def described() -> str:
     """Describe how the running program was installed, and with which parts."""
     parts = [name for name, part in PARTS.items() if not part.modules or not lacking([name])]
     names = ", ".join(name for name in parts if PARTS[name].extra or name == BASE)
-    return f"Kazashi {kazashi.__version__} in {sys.prefix}, with the parts {names}"
+    return f"Kazashi {version('kazashi')} in {sys.prefix}, with the parts {names}"

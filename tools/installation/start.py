@@ -10,11 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from kazashi.assembly.errors import InstallationFailed, NotInstalled
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import Environments
-from kazashi.tools.installation.errors import InstallationFailed, NotInstalled
 from kazashi.tools.installation.lock import megabytes
-from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, debian_packages, later_parts_of, parts_of
+from kazashi.tools.installation.parts import (
+    BASE,
+    CONSENTING,
+    PARTS,
+    called,
+    command_words,
+    debian_packages,
+    later_parts_of,
+    parts_of,
+)
 
 ENVIRONMENT, INTERRUPTED = 3, 130
 """Exit statuses: a problem of the environment, and Ctrl-C."""
@@ -32,12 +41,6 @@ def main(root: Path, arguments: list[str]) -> NoReturn:
         sys.exit(ENVIRONMENT)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-
-
-def command_words(arguments: Sequence[str]) -> list[str]:
-    """Return the names of the command and its sub-command among a program's arguments."""
-    given = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--world"]
-    return [word for word in given if not word.startswith("-")][:2]
 
 
 def environments_of(root: Path) -> Environments:
