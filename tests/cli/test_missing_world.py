@@ -27,7 +27,8 @@ WITHOUT = {
     "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader script", "reader show",
     "lock", "registry municipalities",
-    "self completion", "self install", "self man", "self remove", "self update", "test", "tracking exposure", "verify conformance",
+    "self completion", "self install", "self man", "self remove", "self update", "test", "tracking exposure",
+    "verify conformance",
 }  # fmt: skip
 """Commands that work without a world, or with one of their own."""
 
