@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from kazashi.studies.points_balance import Balance
 from kazashi.studies.points_day import simulate
 from kazashi.studies.tracking_stores import RUNS, exposed, exposure_as_dict, scene, unseen
 from kazashi.tracking_lab.engine import Engine
+from kazashi.tracking_lab.exposure import Exposure
 from kazashi.tracking_lab.laboratory import Laboratory, steps
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.plan import Plan
@@ -69,20 +72,37 @@ def report(
     laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
 ) -> TrackingReport:  # fmt: skip
     """Examine a population, and add the exposure matrix and the claims. Raises PopulationUnusable."""
-    examination = examine_population(laboratory, progress, engine)
-    progress("a world in which cards are used everywhere")
+    with ProcessPoolExecutor(1, get_context("spawn")) as beside:  # a fork would copy the locks of other threads
+        worlds = beside.submit(_in_worlds, laboratory.plan.seed)
+        examination = examine_population(laboratory, progress, engine)
+        progress("a world in which cards are used everywhere, and a day of refund points")
+        stores = worlds.result()
+    progress("rules and matching")
+    threats = sorted([*examination.threats, *stores.threats], key=lambda run: (len(run.id), run.id))
+    exposure = exposure_as_dict(stores.exposure)
+    claims = tuple(_claims(examination, exposure, stores.rulings, stores.balance))
+    return TrackingReport(replace(examination, threats=tuple(threats)), exposure, claims)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreResults:
+    """What the actors' stores show in two worlds of their own, in which people use their cards."""
+
+    exposure: Exposure
+    threats: list[ThreatRun]
+    rulings: dict[str, list[str]]
+    balance: Balance
+
+
+def _in_worlds(seed: str) -> _StoreResults:
+    """Make the two worlds and look at their stores. It takes as long as the population, and runs beside it."""
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):
             seen = exposed(institutions, network)
-            more = [*over_stores(seen, RUNS), _unseen(unseen(institutions, network))]
+            threats = [*over_stores(seen, RUNS), _unseen(unseen(institutions, network))]
             rulings = {one.reason: one.against for one in held_against_stores(institutions.world, network)}
-        progress("a day of refund points")
-        day = simulate(open_world(Path(name) / "day", settings=Settings(laboratory.plan.seed)), 5, 60, _DAY)
-    progress("rules and matching")
-    threats = sorted([*examination.threats, *more], key=lambda run: (len(run.id), run.id))
-    exposure = exposure_as_dict(seen)
-    claims = tuple(_claims(examination, exposure, rulings, day.balance))
-    return TrackingReport(replace(examination, threats=tuple(threats)), exposure, claims)
+        day = simulate(open_world(Path(name) / "day", settings=Settings(seed)), 5, 60, _DAY)
+    return _StoreResults(seen, threats, rulings, day.balance)
 
 
 def _unseen(share: Share) -> ThreatRun:

@@ -23,6 +23,7 @@ from pathlib import Path
 from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.builder import DISK_FULL, Builder
 from kazashi.tools.installation.lock import installer, megabytes, requirements
+from kazashi.tools.installation.parts import PARTS
 
 STAMP = "built-from"
 """The file that a complete environment contains: the clone's folder, the parts, and the interpreter, a line each."""
@@ -57,7 +58,7 @@ class Environments:
     def parts(self) -> tuple[str, ...]:
         """Return the parts in the environment in use; none if there is no environment, or it is not complete."""
         built = read_stamp(self.link)
-        return () if built is None else built.parts
+        return () if built is None else tuple(part for part in built.parts if part in PARTS)
 
     def discard_damaged(self) -> bool:
         """Take the mark of completeness from the environment in use if files of it are missing or have another size

@@ -13,7 +13,8 @@ class Part:
     """A part of the program that can be installed by itself.
 
     `extra` is its extra in setup.cfg, empty for what every installation has. `debian` are the Debian packages that it
-    needs, and `modules` the Python modules that tell whether the extra is installed.
+    needs, `modules` the Python modules that tell whether the extra is installed, and `includes` the parts that it
+    contains.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Part:
     extra: str = ""
     debian: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
 
 
 BASE = "base"
@@ -43,7 +45,14 @@ PARTS = {
         Part("points", "the point terminal's screen", "points", modules=("textual",)),
         Part("network", "the information provision network", "network", modules=("joserfc",)),
         Part("web", "logins, the provider and the platform", "web", modules=("authlib", "fastapi", "joserfc")),
-        Part("spark", "the laboratory on Apache Spark", "spark", ("default-jdk-headless",), ("pyspark", "pandas")),
+        Part(
+            "spark",
+            "the laboratory on Apache Spark",
+            "spark",
+            ("default-jdk-headless",),
+            ("pyspark", "pandas"),
+            ("tracking",),
+        ),
         Part("directory", "revocation lists over LDAP", debian=("slapd", "ldap-utils")),
         Part(
             "demo",
@@ -51,8 +60,15 @@ PARTS = {
             "demo",
             ("slapd", "ldap-utils", "chromium"),
             ("playwright",),
+            ("tracking", "points", "network", "web"),
         ),
-        Part("docs", "the documentation as a site", "docs", modules=("sphinx", "furo", "myst_parser", "sphinx_click")),
+        Part(
+            "docs",
+            "the documentation as a site",
+            "docs",
+            modules=("sphinx", "furo", "myst_parser", "sphinx_click"),
+            includes=("demo",),
+        ),
         Part(
             "test",
             "the tests, and the programs that judge in them",
@@ -66,8 +82,10 @@ PARTS = {
                 "nginx-light", "apache2-bin", "libapache2-mod-auth-openidc",  # other people's sites
                 "curl", "libengine-pkcs11-openssl", "nodejs", "default-jdk-headless", "golang-go",  # and clients
                 "tmux",  # the terminal of the till
+                "zsh", "fish", "groff", "man-db", "mandoc",  # shells that complete; readers of the man page
             ),
             ("pytest", "hypothesis", "mypy", "ruff", "xdist"),
+            ("demo", "docs", "spark"),
         ),
     )
 }  # fmt: skip
@@ -127,6 +145,14 @@ def extra_of(module: str) -> str | None:
     """Return the first extra that contains a Python module, or None if no extra does."""
     top = module.partition(".")[0]
     return next((part.extra for part in PARTS.values() if top in part.modules), None)
+
+
+def with_included(parts: Iterable[str]) -> set[str]:
+    """Return parts with all that they contain."""
+    result = set(parts)
+    for part in tuple(result):
+        result |= with_included(PARTS[part].includes)
+    return result
 
 
 def debian_packages(parts: Iterable[str]) -> list[str]:

@@ -23,6 +23,7 @@ from kazashi.tools.installation.parts import (
     debian_packages,
     later_parts_of,
     parts_of,
+    with_included,
 )
 
 ENVIRONMENT, INTERRUPTED = 3, 130
@@ -75,14 +76,16 @@ def provided(root: Path, parts: Sequence[str], agreed: bool, again: str, *, repa
     environments = environments_of(root)
     environments.check_link()
     present = environments.parts()
-    new = [part for part in dict.fromkeys([BASE, *parts]) if part not in present]
+    new = [part for part in dict.fromkeys([BASE, *parts]) if part not in with_included(present)]
     packages = debian.missing(debian_packages([BASE, *parts]))
     if (new or packages) and not (agreed or _asked(_described(environments, new, packages))):
         raise NotInstalled(f"{_described(environments, new, packages)}; to install them, run: {again}")
     with environments.locked() as lock:
         present = (*present, *environments.parts())  # another process may have installed something meanwhile
         damaged = repair and environments.discard_damaged()
-        wanted = [part for part in PARTS if part in {BASE, *present, *parts}]
+        together = {BASE, *present, *parts}
+        included = {inner for part in together for inner in with_included(PARTS[part].includes)}
+        wanted = [part for part in PARTS if part in together - included]
         if packages := debian.missing(packages):
             debian.install(packages, environments.log, lock)
         target = environments.build(wanted, base_python(), lock, cached=not damaged)
