@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.roots import Failed, Machine, Root, Source, say
+from benchmarks.roots import Commit, Failed, Machine, Root, say
 
 FILE = "examples/container/Containerfile"
 DOCKER = ("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service",
@@ -157,7 +157,7 @@ def _perform(stage: Stage, keyword: str, arguments: str, context: Path, stages: 
         raise Failed(f"{FILE}: the instruction {keyword} is not known here")
 
 
-def container(machine: Machine, source: Source) -> int:
+def container(machine: Machine, source: Commit) -> int:
     """Build every stage of the file, and ask the card of each for its name. Returns 1 if one does not answer."""
     failed = 0
     with ExitStack() as held:

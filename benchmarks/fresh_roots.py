@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))  # this runs as a script, before Kazashi is installed
 
 from benchmarks.container_steps import container  # noqa: E402
-from benchmarks.roots import Failed, Machine, Root, Source, say  # noqa: E402
+from benchmarks.roots import Commit, Failed, Machine, Root, say  # noqa: E402
 
 BASELINE = "8193c2c"
 SUITES = ("bookworm", "trixie")
@@ -79,7 +79,7 @@ def _cpu(root: Root, commands: Sequence[str]) -> tuple[dict[str, float], float]:
     return result, hashed
 
 
-def time_demo(machine: Machine, source: Source, name: str, environment: str) -> Timing:
+def time_demo(machine: Machine, source: Commit, name: str, environment: str) -> Timing:
     """Clone a build in a fresh root, run its demo, and return how long each part took."""
     with machine.fresh("bookworm", source, name) as root:
         before = root.packages()
@@ -94,7 +94,7 @@ def time_demo(machine: Machine, source: Source, name: str, environment: str) -> 
         return Timing(first, done.seconds, _installed(root, before), size, help_cpu)
 
 
-def measure_base(machine: Machine, source: Source, environment: str) -> tuple[Timing, float]:
+def measure_base(machine: Machine, source: Commit, environment: str) -> tuple[Timing, float]:
     """Build only what card and reader need; return what that is, and the MB of SHA-256 that a second of CPU hashes."""
     with machine.fresh("bookworm", source, "base") as root:
         before = root.packages()
@@ -124,7 +124,7 @@ def _row(name: str, unit: str, baseline: float | None, ours: float, compared: fl
     }
 
 
-def speed(machine: Machine, ours: Source, baseline: Source, rounds: int, environment: str, as_json: bool) -> int:
+def speed(machine: Machine, ours: Commit, baseline: Commit, rounds: int, environment: str, as_json: bool) -> int:
     """Measure both builds in turn, and print the table. Returns 1 if a goal is missed."""
     timings: dict[str, list[Timing]] = {"baseline": [], "ours": []}
     for number in range(rounds):
@@ -200,7 +200,7 @@ def _attempt(root: Root, command: str, user: str, directory: str) -> tuple[bool,
     return done.code == 0, seconds, notes
 
 
-def walk(machine: Machine, source: Source, suites: Sequence[str], users: Sequence[str]) -> int:
+def walk(machine: Machine, source: Commit, suites: Sequence[str], users: Sequence[str]) -> int:
     """Run the demo and the quick tests in fresh roots, and print what passed. Returns 1 if something failed."""
     failed = 0
     for suite in suites:
@@ -240,9 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.geteuid():
             raise Failed("only root can make roots and enter them")
         machine = Machine(options.cache.resolve(), options.mirror.rstrip("/"), options.keep)
-        source = Source.named(options.source)
+        source = Commit.named(options.source)
         if options.command == "speed":
-            baseline = Source.named(f"{source.repository}@{options.baseline}")
+            baseline = Commit.named(f"{source.repository}@{options.baseline}")
             return speed(machine, source, baseline, options.rounds, options.environment, options.as_json)
         if options.command == "walk":
             return walk(machine, source, options.suite or SUITES, options.user or ("root", "user"))

@@ -153,14 +153,14 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Commit:
     """A commit of a git repository."""
 
     repository: Path
     commit: str
 
     @classmethod
-    def named(cls, name: str) -> Source:
+    def named(cls, name: str) -> Commit:
         """Return the commit that DIR@COMMIT names. Raises Failed."""
         directory, _, commit = name.partition("@")
         asked = ["git", "-C", directory, "rev-parse", "--verify", "--quiet", f"{commit or 'HEAD'}^{{commit}}"]
@@ -225,7 +225,7 @@ class Machine:
                 subprocess.run(["rm", "-rf", "--one-file-system", str(trial)], check=False)
 
     @contextmanager
-    def fresh(self, suite: str, source: Source, name: str) -> Iterator[Root]:
+    def fresh(self, suite: str, source: Commit, name: str) -> Iterator[Root]:
         """Yield a root as a new machine is: package lists up to date, an ordinary user, and the source in /src.git."""
         with self.copy(self.plain(suite), name) as root:
             known = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE)"],
