@@ -103,7 +103,9 @@ class Root:
 
         Raises Failed if `check` is true and it exits with something other than 0.
         """
-        env = CLEAN | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        # Another Kazashi on this machine, outside the root, would take the same ports.
+        env = CLEAN | {"KAZASHI_FIRST_PORT": str(20000 + os.getpid() % 500 * 20)}
+        env |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env |= {"HOME": "/root" if user == "root" else f"/home/{user}", "USER": user, **(environment or {})}
         enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child",
                  "sh", "-c", ENTER, "enter", str(self.path), user, group or user, directory, capabilities]  # fmt: skip
