@@ -92,6 +92,11 @@ class ImageStore:
                 self._connection.close()
                 self._connection = None
 
+    def __del__(self) -> None:
+        """Close the connection of a card that is no longer used: Python 3.13 reports one that was never closed."""
+        if self._connection is not None:
+            self._connection.close()
+
     def _one(self, statement: str, reference: Reference, *more: bytes) -> PinState:
         with self._lock:
             try:

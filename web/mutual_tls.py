@@ -31,6 +31,11 @@ _LIFETIME = timedelta(days=365 * 20)
 
 _SECONDS = 30.0
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -138,6 +143,8 @@ def serving(credentials: Credentials, directory: Path, host: str, port: int) -> 
 def client_context(credentials: Credentials) -> ssl.SSLContext:
     """A TLS context for a client of such a server. Raises OSError and ValueError for unusable credentials."""
     context = ssl.create_default_context(cadata=credentials.authority.decode("ascii"))
+    # An authority of an earlier world may lack the key identifiers that Python 3.13 and newer insist on.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     # Python reads a certificate and its key only from a file.
     with tempfile.NamedTemporaryFile() as file:
         file.write(credentials.certificate + credentials.key)
@@ -253,7 +260,12 @@ def _certificate(
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
     )
-    if not ca:
+    # Clients on Python 3.13 and newer check these (OpenSSL's X509_STRICT).
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
+    if ca:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+        builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
+    else:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     if host:
         builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)

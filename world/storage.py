@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -61,6 +62,8 @@ class Store:
     def __init__(self, engine: sa.Engine, actor: str) -> None:
         self.engine = engine
         self.actor = actor
+        # Python 3.13 reports a connection that was never closed. At exit there is nothing to tidy up.
+        weakref.finalize(self, engine.dispose).atexit = False
         # Writers wait for SQLite by sleeping. Those of one process queue for a lock instead.
         self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
         self._prepared = False
