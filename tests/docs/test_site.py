@@ -43,8 +43,8 @@ def resolved(words: list[str]) -> tuple[click.Command, click.Context, list[str]]
     context = click.Context(kazashi, info_name="kazashi")
     while words and isinstance(command, click.Group):
         name, *rest = words
-        if name == "--world":
-            words = rest[1:]
+        if name in ("--world", "--yes"):
+            words = rest[1:] if name == "--world" else rest
             continue
         found = command.get_command(context, name)
         if found is None:
