@@ -124,6 +124,10 @@ def _row(name: str, unit: str, baseline: float | None, ours: float, compared: fl
     }
 
 
+def _figure(value: float) -> str:
+    return f"{value:,d}" if isinstance(value, int) else f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
+
+
 def speed(machine: Machine, ours: Commit, baseline: Commit, rounds: int, environment: str, as_json: bool) -> int:
     """Measure both builds in turn, and print the table. Returns 1 if a goal is missed."""
     timings: dict[str, list[Timing]] = {"baseline": [], "ours": []}
@@ -164,9 +168,7 @@ def speed(machine: Machine, ours: Commit, baseline: Commit, rounds: int, environ
         print(f"{'':42}{'baseline':>12}{'ours':>12}{'compared':>10}{'goal':>8}")
         for row in rows:
             figures = [row["baseline"], row["ours"], row["compared"], row["goal"]]
-            shown = [
-                "" if figure is None else f"{figure:,.1f}" if figure >= 10 else f"{figure:.2f}" for figure in figures
-            ]
+            shown = ["" if figure is None else _figure(figure) for figure in figures]
             met = {None: "", True: "met", False: "missed"}[row["met"]]
             title = f"{row['name']} ({row['unit']})" if row["unit"] else row["name"]
             print(f"{title:42}{shown[0]:>12}{shown[1]:>12}{shown[2]:>10}{shown[3]:>8}  {met}".rstrip())
