@@ -16,7 +16,7 @@ import pytest
 
 from tests.package.standin import Project, new_project, write_program
 
-KILLS = 8
+KILLS = 6
 """The number of moments at which an installation is killed."""
 
 
@@ -244,6 +244,7 @@ def test_other_file_than_the_locked_one_is_refused(project: Project) -> None:
 def test_debian_packages_that_only_root_can_install_are_named(project: Project, tmp_path: Path) -> None:
     write_program(tmp_path / "bin" / "dpkg-query", 'for p in "$@"; do [ "$p" = pcscd ] || echo "$p installed"; done')
     write_program(tmp_path / "bin" / "sudo", "exit 1")
+    tmp_path.chmod(0o755)
     for path in (project.root, *project.root.rglob("*")):
         shutil.chown(path, "nobody")
     as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", *project.command("demo")]

@@ -68,7 +68,7 @@ def test_parts_follow_from_the_commands_words(typed: str, words: list[str], part
 
 
 def test_lock_file_fits_setup_cfg() -> None:
-    pinned = {}
+    pinned: dict[str, list[str]] = {}
     for pin in pins((ROOT / NAME).read_text(encoding="utf-8")):
         requirement = Requirement(pin.text.splitlines()[0].removesuffix("\\").strip())
         pinned.setdefault(pin.name, []).append(str(requirement.specifier).removeprefix("=="))

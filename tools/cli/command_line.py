@@ -97,7 +97,7 @@ def demo(as_json: bool, report: Path, short: bool) -> int:
     """
     from kazashi.tools.demo.demo import check_writable, run_demo, write_report
     from kazashi.tools.installation.parts import LATER
-    from kazashi.tools.installation.running import check_parts, widen
+    from kazashi.tools.installation.running import Widening, check_parts
 
     check_writable(report)
     if not short:
@@ -108,7 +108,7 @@ def demo(as_json: bool, report: Path, short: bool) -> int:
             outcome = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
             click.echo(f"{outcome} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
 
-    steps = run_demo(show, None if short else lambda: widen(LATER["demo"]))
+    steps = run_demo(show, None if short else lambda: Widening(LATER["demo"]))
     write_report(steps, report)
     if as_json:
         click.echo(json.dumps([step.as_dict() for step in steps], ensure_ascii=False))

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.reader_bridge.host import ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
-from kazashi.tools.demo.steps import CARD_STEPS, DemoContext
+from kazashi.tools.demo.steps import CARD_STEPS, FIRST_STEPS, DemoContext
 from kazashi.web.templates import environment
 from kazashi.world.clock import WorldClock, in_japan, today
 from kazashi.world.home import open_world
@@ -41,15 +42,22 @@ class DemoStep:
         return asdict(self)
 
 
-def run_demo(show: Callable[[DemoStep], None], more: Callable[[], object] | None) -> list[DemoStep]:
+class Later(Protocol):
+    """What the later steps need, while it is being installed."""
+
+    def finish(self) -> None:
+        """Wait until it is installed."""
+
+
+def run_demo(show: Callable[[DemoStep], None], later: Callable[[], Later] | None) -> list[DemoStep]:
     """Run the steps, pass each to `show` when it is done, and stop at the first that fails. Nothing is left behind.
 
-    `more` installs what the later steps need; it is called when the card's own steps are done. Without it, these are
-    all. Returns the steps that ran.
+    `later` begins to install what the later steps need; it is called when the card has signed, and the card's other
+    steps run meanwhile. Without it, there are no later steps. Returns the steps that ran.
     """
     steps: list[DemoStep] = []
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _prepared(Path(name)) as (first, context):
-        for title, action in _actions(first, more):
+        for title, action in _actions(first, later):
             begun = time.perf_counter()
             try:
                 detail, ok = action(context), True
@@ -62,11 +70,13 @@ def run_demo(show: Callable[[DemoStep], None], more: Callable[[], object] | None
     return steps
 
 
-def _actions(first: list[_Step], more: Callable[[], object] | None) -> Iterator[_Step]:
-    """Yield the steps. The later ones import packages that `more` may only just have installed."""
-    yield from (*first, *CARD_STEPS)
-    if more is not None:
-        more()
+def _actions(first: list[_Step], later: Callable[[], Later] | None) -> Iterator[_Step]:
+    """Yield the steps. The later ones import packages that may only just have been installed."""
+    yield from (*first, *FIRST_STEPS)
+    begun = None if later is None else later()
+    yield from CARD_STEPS
+    if begun is not None:
+        begun.finish()
         from kazashi.tools.demo.later_steps import LATER_STEPS
 
         yield from LATER_STEPS

@@ -343,7 +343,7 @@ def _epoch_now(context: DemoContext) -> str:
     return str(epoch(context.institutions.world.clock.now()))
 
 
-CARD_STEPS: list[tuple[str, _Action]] = [
+FIRST_STEPS: list[tuple[str, _Action]] = [
     ("issue a card", _issue),
     ("insert the card", _insert),
     ("recognise the card with OpenSC", _detect),
@@ -353,6 +353,10 @@ CARD_STEPS: list[tuple[str, _Action]] = [
     ("verify both PINs", _verify),
     ("sign with the authentication key", _sign(CertificateType.AUTHENTICATION)),
     ("sign with the signature key", _sign(CertificateType.SIGNATURE)),
+]
+"""Until OpenSC has signed with the card."""
+
+CARD_STEPS: list[tuple[str, _Action]] = [
     ("count a wrong PIN", _count_wrong_pin),
     ("remove the card in a transaction", _tear_out),
     ("check the reader and its card", _check_reader),

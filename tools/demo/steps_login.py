@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import datetime
 
 from kazashi.assembly.actors import MYKEY
@@ -15,7 +16,8 @@ from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.tools.demo.steps import PASSWORD, PIN, DemoContext, Visit
 from kazashi.world.clock import WorldClock, instant_of
 
-CHROMIUM = "/usr/bin/chromium"
+BROWSERS = ("chromium-headless-shell", "chromium")
+"""Debian's Chromium without windows, or with them: whichever is there."""
 RENEWAL_DAY = instant_of("2031-02-01T10:00+09:00")
 """A day within three months of the end of hanako's certificates."""
 
@@ -36,7 +38,7 @@ def serve_site(context: DemoContext) -> str:
     playwright = sync_playwright().start()
     context.ending.append(playwright.stop)
     try:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=browser_program(), args=["--no-sandbox"])
     except Error as error:
         raise StepFailed(f"Chromium did not start: {error.message.splitlines()[0]}") from error
     context.ending.append(browser.close)
@@ -44,6 +46,14 @@ def serve_site(context: DemoContext) -> str:
     page.set_default_timeout(15_000)
     context.visit = Visit(page, f"http://localhost:{site.port}", f"http://127.0.0.1:{agent.port}")
     return f"the site of a small town's library, the agent between browser and card, and Chromium {browser.version}"
+
+
+def browser_program() -> str:
+    """Return the path of Chromium. Raises StepFailed if it is not installed."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise StepFailed("Chromium is not installed; run: apt-get install chromium-headless-shell")
+    return found
 
 
 def register(context: DemoContext) -> str:

@@ -14,6 +14,7 @@ from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.lock import Pin, pins
 from kazashi.tools.installation.progress import Progress
 
+WORK = "installing Python packages"
 _POLL_SECONDS = 0.1
 _FULL_BYTES = 5_000_000
 """With less free space than this, a failure is put down to the full disk."""
@@ -40,10 +41,11 @@ class Builder:
     the programs that it runs inherit, so that the lock is held for as long as they work. `cached` is whether uv may use
     its cache."""
 
-    def __init__(self, folder: Path, python: str, lock: int, cached: bool) -> None:
-        self._folder, self._python, self._lock, self._cached = folder, python, lock, cached
+    def __init__(self, folder: Path, python: str, lock: int, progress: Progress, cached: bool) -> None:
+        self._folder, self._python, self._lock = folder, python, lock
+        self._progress, self._cached = progress, cached
         self.log = folder / "log"
-        self.log.write_text("", encoding="utf-8")
+        progress.show(WORK, 0)
 
     def create(self, target: Path, *options: str) -> None:
         """Create an empty environment. Raises InstallationFailed."""
@@ -67,14 +69,14 @@ class Builder:
         install = [str(uv), "pip", "install", "--no-progress", "--no-deps", "--no-build-isolation",
                    "--python", str(target / "bin" / "python")]  # fmt: skip
         packages = next((target / "lib").glob("python3.*")) / "site-packages"
-        with Progress(f"installing Python packages into {self._folder}", len(pins(requirements))) as bar:
+        number = len(pins(requirements))
 
-            def count() -> None:
-                bar.show(sum(1 for _ in packages.glob("*.dist-info")))
+        def count() -> None:
+            self._progress.show(WORK, sum(1 for _ in packages.glob("*.dist-info")) / number)
 
-            self._run([*install, "--require-hashes", "-r", str(first)])
-            self._run([*install, "--require-hashes", "-r", str(listed)], count)
-            self._run([*install, "--editable", str(root)])
+        self._run([*install, "--require-hashes", "-r", str(first)])
+        self._run([*install, "--require-hashes", "-r", str(listed)], count)
+        self._run([*install, "--editable", str(root)])
 
     def check(self, target: Path, requirements: str) -> None:
         """Check that an environment has each package and starts the program. Raises InstallationFailed."""

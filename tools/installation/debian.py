@@ -26,16 +26,17 @@ def is_debian() -> bool:
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Return the packages that are not installed. Returns none on a system without Debian's package manager."""
-    wanted = [name for name in packages if not (name == "golang-go" and shutil.which("go"))]  # any Go will do
-    if not wanted or not is_debian():
+    """Return the packages that are not installed. `a | b` is installed if either is; `a` is returned if neither is.
+    Returns none on a system without Debian's package manager."""
+    choices = [entry.split(" | ") for entry in packages if not (entry == "golang-go" and shutil.which("go"))]
+    if not choices or not is_debian():
         return []
     done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *(name for names in choices for name in names)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
-    return [name for name in wanted if name not in installed]
+    return [names[0] for names in choices if installed.isdisjoint(names)]
 
 
 def download_megabytes(packages: Sequence[str]) -> int | None:
@@ -72,35 +73,42 @@ def refusal(packages: Sequence[str]) -> InstallationFailed:
     )
 
 
-def install(packages: Sequence[str], log: Path, lock: int) -> None:
+def install(packages: Sequence[str], log: Path, lock: int, progress: Progress) -> None:
     """Install packages. apt's own words go to `log`; it inherits the file descriptor `lock`, so that the lock is held
     for as long as it works. Raises InstallationFailed."""
     root = prefix()
     if root is None:
         raise refusal(packages)
-    settings = ["env", "DEBIAN_FRONTEND=noninteractive"]
     with log.open("a", encoding="utf-8") as words:
-        _update(root, words, lock)
-        with Progress(f"installing {len(packages)} Debian packages", 100) as bar:
-            process = subprocess.Popen(
-                [*root, *settings, *_APT, "-o", "APT::Status-Fd=1", *command(packages, "-y").split()[1:]],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, pass_fds=(lock,),
-                encoding="utf-8", errors="replace",
-            )  # fmt: skip
-            assert process.stdout is not None
-            for line in process.stdout:
-                kind, *fields = line.split(":")
-                if kind in ("dlstatus", "pmstatus") and len(fields) > 1:
-                    # Downloading counts as the first half, unpacking and configuring as the second.
-                    bar.show(float(fields[1]) / 2 + (50 if kind == "pmstatus" else 0))
-                else:
-                    words.write(line)
-            if process.wait():
+        # Package lists that are there are tried first: to read new ones takes longer than most installations.
+        if not _installed(root, packages, words, lock, progress):
+            _update(root, words, lock)
+            if not _installed(root, packages, words, lock, progress):
                 words.flush()
                 raise InstallationFailed(f"apt-get could not install {' '.join(packages)}: {_reason(log)}; {_REMEDY}")
 
 
 _REMEDY = "mend that, for example with apt-get --fix-broken install, and run this again"
+
+
+def _installed(root: Sequence[str], packages: Sequence[str], words: IO[str], lock: int, progress: Progress) -> bool:
+    work = f"installing {len(packages)} Debian packages"
+    progress.show(work, 0)
+    process = subprocess.Popen(
+        [*root, "env", "DEBIAN_FRONTEND=noninteractive", *_APT, "-o", "APT::Status-Fd=1",
+         *command(packages, "-y").split()[1:]],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, pass_fds=(lock,),
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        kind, *fields = line.split(":")
+        if kind in ("dlstatus", "pmstatus") and len(fields) > 1:
+            # Downloading counts as the first half, unpacking and configuring as the second.
+            progress.show(work, float(fields[1]) / 200 + (0.5 if kind == "pmstatus" else 0))
+        else:
+            words.write(line)
+    return process.wait() == 0
 
 
 def _update(root: Sequence[str], words: IO[str], lock: int) -> None:

@@ -24,6 +24,7 @@ from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.builder import DISK_FULL, Builder
 from kazashi.tools.installation.lock import installer, megabytes, requirements
 from kazashi.tools.installation.parts import PARTS
+from kazashi.tools.installation.progress import Progress
 
 STAMP = "built-from"
 """The file that a complete environment contains: the clone's folder, the parts, and the interpreter, a line each."""
@@ -121,6 +122,7 @@ class Environments:
             except BlockingIOError:
                 print("kazashi: waiting for another process that is installing", file=sys.stderr, flush=True)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self.log.write_text("", encoding="utf-8")
             yield descriptor
         finally:
             os.close(descriptor)
@@ -135,8 +137,9 @@ class Environments:
         )
 
     def build(
-        self, parts: Iterable[str], python: str, lock: int, *, cached: bool = True, wanted: str | None = None
-    ) -> Path:
+        self, parts: Iterable[str], python: str, lock: int, progress: Progress, *,
+        cached: bool = True, wanted: str | None = None,
+    ) -> Path:  # fmt: skip
         """Build the environment with these parts unless there is a complete one. Returns its path.
 
         `wanted` is a requirements file to use instead of the lock file's part. Without `cached` everything is
@@ -149,7 +152,7 @@ class Environments:
         if read_stamp(target) is None:
             self.check_space(megabytes(parts))
             try:
-                builder = Builder(self.folder, python, lock, cached)
+                builder = Builder(self.folder, python, lock, progress, cached)
                 uv = self._uv(builder, python)
                 builder.create(target, "--without-pip")
                 builder.fill(uv, target, wanted, self.root)

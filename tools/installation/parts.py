@@ -36,6 +36,7 @@ PARTS = {
             debian=(
                 "pcscd", "vsmartcard-vpcd",  # the reader
                 "opensc", "opensc-pkcs11", "openssl",  # its unmodified clients
+                "netbase",  # /etc/hosts, without which localhost has no address
                 "fonts-ipamj-mincho", "libfribidi0",  # the family register's characters on the card's face
                 "swig", "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
                 "python3-venv", "util-linux",
@@ -58,7 +59,7 @@ PARTS = {
             "demo",
             "all of the demo: logins in a browser, points, the network, the laboratory",
             "demo",
-            ("slapd", "ldap-utils", "chromium"),
+            ("slapd", "ldap-utils", "chromium-headless-shell | chromium"),
             ("playwright",),
             ("tracking", "points", "network", "web"),
         ),

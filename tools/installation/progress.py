@@ -1,40 +1,49 @@
-"""One line of progress on stderr: a bar on a terminal, a sentence elsewhere."""
+"""The progress of an installation, on one line of stderr: bars on a terminal, a sentence for each work elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from types import TracebackType
 
-WIDTH = 30
+WIDTH = 20
 
 
 class Progress:
-    """The progress of one piece of work, from 0 to `total`."""
+    """The progress of works that may run beside each other. A progress that is not `visible` shows nothing until
+    `reveal` is called."""
 
-    def __init__(self, words: str, total: float) -> None:
-        self._words, self._total = words, total
+    def __init__(self, *, visible: bool = True) -> None:
+        self._visible, self._terminal = visible, sys.stderr.isatty()
+        self._shares: dict[str, float] = {}
         self._begun = time.monotonic()
-        self._terminal = sys.stderr.isatty()
+        self._lock = threading.Lock()
 
-    def __enter__(self) -> Progress:
+    def show(self, work: str, share: float) -> None:
+        """Show that a share (0 to 1) of a work is done. The first call announces the work."""
+        with self._lock:
+            announced = work in self._shares
+            self._shares[work] = min(share, 1)
+            if self._visible and (self._terminal or not announced):
+                self._draw(work)
+
+    def reveal(self) -> None:
+        """Show what was not visible until now."""
+        with self._lock:
+            self._visible = True
+            for work in self._shares:
+                self._draw(work)
+
+    def end(self) -> None:
+        """Remove the bars, and say how long it took."""
+        with self._lock:
+            if self._visible and self._terminal and self._shares:
+                seconds = time.monotonic() - self._begun
+                print(f"\r\033[Kkazashi: {', '.join(self._shares)}: {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def _draw(self, work: str) -> None:
         if self._terminal:
-            self.show(0)
+            bars = (f"{name} [{('#' * round(share * WIDTH)).ljust(WIDTH)}]" for name, share in self._shares.items())
+            print(f"\r\033[Kkazashi: {', '.join(bars)}", end="", file=sys.stderr, flush=True)
         else:
-            print(f"kazashi: {self._words}", file=sys.stderr, flush=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._terminal:
-            seconds = time.monotonic() - self._begun
-            end = f"kazashi: {self._words}: {seconds:.0f} s" if error is None else ""
-            print(f"\r\033[K{end}", end="\n" if end else "", file=sys.stderr, flush=True)
-
-    def show(self, done: float) -> None:
-        """Show how much is done. Does nothing if stderr is not a terminal."""
-        if self._terminal:
-            share = min(done / self._total, 1)
-            bar = ("#" * round(share * WIDTH)).ljust(WIDTH)
-            print(f"\r\033[Kkazashi: {self._words} [{bar}] {share:4.0%}", end="", file=sys.stderr, flush=True)
+            print(f"kazashi: {work}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import invalidate_caches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import read_stamp
 from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, command_words, debian_packages, parts_of
+from kazashi.tools.installation.progress import Progress
 from kazashi.tools.installation.start import base_python, environments_of, provided
 
 
@@ -58,17 +60,31 @@ def check_parts(parts: Sequence[str]) -> None:
         raise debian.refusal(packages)
 
 
-def widen(parts: Sequence[str]) -> None:
-    """Install parts and let this process and its children use them from now on. Raises InstallationFailed.
+class Widening:
+    """Parts that are installed while the program runs, and that this process and its children use afterwards.
 
     The environment that the process started from stays as it is. The new one has the same versions of the same
-    packages, because both come from one lock file; so what is imported already fits what is imported from now on.
+    packages, because both come from one lock file; so what is imported already fits what is imported from then on.
     """
-    root = clone()
-    if root is None or not (lacking(parts) or debian.missing(debian_packages(parts))):
-        return
-    with provided(root, parts, True, called()) as environment:
-        old, new = sys.prefix, str(environment)
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        """Begin to install the parts that are missing, in a thread."""
+        self._progress = Progress(visible=False)
+        root = clone()
+        needed = root is not None and (lacking(parts) or debian.missing(debian_packages(parts)))
+        self._thread = ThreadPoolExecutor(1)
+        self._built = self._thread.submit(self._install, root, parts) if root and needed else None
+
+    def _install(self, root: Path, parts: Sequence[str]) -> Path:
+        with provided(root, parts, True, called(), progress=self._progress) as environment:
+            return environment
+
+    def finish(self) -> None:
+        """Wait until the parts are there, with the progress on stderr, and use them. Raises InstallationFailed."""
+        if self._built is None:
+            return
+        self._progress.reveal()
+        old, new = sys.prefix, str(self._built.result())
         sys.path[:] = [path.replace(old, new, 1) if path.startswith(f"{old}/") else path for path in sys.path]
         sys.executable = sys.executable.replace(old, new, 1)
         invalidate_caches()
@@ -81,11 +97,11 @@ def install_packages(packages: Sequence[str]) -> None:
     root = clone()
     if root is None:
         with TemporaryDirectory() as name, (Path(name) / "lock").open("w", encoding="utf-8") as lock:
-            debian.install(packages, Path(name) / "log", lock.fileno())
+            debian.install(packages, Path(name) / "log", lock.fileno(), Progress())
         return
     environments = environments_of(root)
     with environments.locked() as descriptor:
-        debian.install(debian.missing(packages), environments.log, descriptor)
+        debian.install(debian.missing(packages), environments.log, descriptor, Progress())
 
 
 def described() -> str:

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,7 @@ from kazashi.tools.installation.parts import (
     parts_of,
     with_included,
 )
+from kazashi.tools.installation.progress import Progress
 
 ENVIRONMENT, INTERRUPTED = 3, 130
 """Exit statuses: a problem of the environment, and Ctrl-C."""
@@ -66,14 +68,22 @@ def install(root: Path, arguments: Sequence[str]) -> NoReturn:
 
 
 @contextmanager
-def provided(root: Path, parts: Sequence[str], agreed: bool, again: str, *, repair: bool = False) -> Iterator[Path]:
+def provided(
+    root: Path,
+    parts: Sequence[str],
+    agreed: bool,
+    again: str,
+    *,
+    repair: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Path]:
     """Install parts besides the base and those that are there. Yields the environment, while nobody may remove it.
 
     `agreed` is whether the user has agreed; otherwise a question on the terminal decides, and `again` is the command to
     name where there is no terminal. With `repair`, an environment with missing files is built again. Raises
     NotInstalled and InstallationFailed.
     """
-    environments = environments_of(root)
+    environments, progress = environments_of(root), progress or Progress()
     environments.check_link()
     present = environments.parts()
     new = [part for part in dict.fromkeys([BASE, *parts]) if part not in with_included(present)]
@@ -86,11 +96,20 @@ def provided(root: Path, parts: Sequence[str], agreed: bool, again: str, *, repa
         together = {BASE, *present, *parts}
         included = {inner for part in together for inner in with_included(PARTS[part].includes)}
         wanted = [part for part in PARTS if part in together - included]
-        if packages := debian.missing(packages):
-            debian.install(packages, environments.log, lock)
-        target = environments.build(wanted, base_python(), lock, cached=not damaged)
+        with ThreadPoolExecutor(1) as beside:
+            systems = beside.submit(_install_debian, environments, packages, lock, progress)
+            if set(packages) & set(PARTS[BASE].debian):
+                systems.result()  # Python packages are built with these
+            target = environments.build(wanted, base_python(), lock, progress, cached=not damaged)
+            systems.result()
         environments.use(target)
+        progress.end()
         yield target
+
+
+def _install_debian(environments: Environments, packages: Sequence[str], lock: int, progress: Progress) -> None:
+    if still := debian.missing(packages):
+        debian.install(still, environments.log, lock, progress)
 
 
 def base_python() -> str:

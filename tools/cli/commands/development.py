@@ -70,11 +70,12 @@ def _lowest_environment(root: Path) -> Path:
     InstallationFailed."""
     from kazashi.tools.cli.locking import lowest
     from kazashi.tools.installation.parts import PARTS
+    from kazashi.tools.installation.progress import Progress
     from kazashi.tools.installation.start import base_python, environments_of
 
     environments = environments_of(root)
     with environments.locked() as descriptor:
-        return environments.build(tuple(PARTS), base_python(), descriptor, wanted=lowest(root))
+        return environments.build(tuple(PARTS), base_python(), descriptor, Progress(), wanted=lowest(root))
 
 
 @click.command()
