@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 def started(clone: Path, *arguments: str) -> subprocess.Popen[str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("KAZASHI")}
+    variables["KAZASHI_WORLD"] = str(clone.parent / "world")
     return subprocess.Popen(
-        ["./kazashi", *arguments], cwd=clone, env={**variables, "KAZASHI_WORLD": str(clone.parent / "world")}, text=True,
+        ["./kazashi", *arguments], cwd=clone, env=variables, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
