@@ -150,7 +150,9 @@ class Root:
     def megabytes(self, directory: str = "/") -> float:
         """Return the size of a directory on disk."""
         inside = self.path / directory.lstrip("/")
-        said = subprocess.run(["du", "-sk", str(inside)], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            ["du", "-sk", "--dereference-args", str(inside)], capture_output=True, text=True, check=True
+        ).stdout
         return int(said.split()[0]) / 1024
 
 

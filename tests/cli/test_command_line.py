@@ -235,3 +235,19 @@ def test_demo_succeeds_and_leaves_only_its_report(tmp_path: Path) -> None:
     assert page.count("<tr") == len(steps)
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"], "nothing else is left behind"
+
+
+@pytest.mark.parametrize("called", ["./kazashi", "../clone/kazashi"])
+def test_hints_name_the_program_as_it_was_called(called: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "KAZASHI_CALLED": called, "KAZASHI_WORLD": str(tmp_path / "w")}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kazashi", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    assert f"create one with: {called} world new" in run("card", "list").stderr
+    run("world", "new")
+    assert f"make one with: {called} card new hanako" in run("card", "list").stdout
+    assert run("card", "--help").stdout.startswith(f"Usage: {called} card ")
+    assert f"Try '{called} --help'" in run("frobnicate").stderr
+    assert run("card", "list", "--json").stdout == "[]\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table
+from kazashi.tools.cli.program import as_called
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -51,7 +52,8 @@ def mykey_find(context: click.Context, who: str) -> int:
     verdict = _verdict(institutions, who)
     mykey_id = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
     if mykey_id is None:
-        click.echo(f"the card of {who} has no MyKey ID; after a renewal, run: kazashi mykey night", err=True)
+        words = f"the card of {who} has no MyKey ID; after a renewal, run: kazashi mykey night"
+        click.echo(as_called(words), err=True)
         return 1
     click.echo(mykey_id)
     return 0
