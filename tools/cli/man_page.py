@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "KAZASHI_PROXY_SECRET": "The secret of a TLS proxy before the sample site, unless --proxy-secret gives it.",
     "KAZASHI_VENV": "In a clone: the virtual environment that ./kazashi builds and uses (default: .venv beside it).",
     "KAZASHI_PYTHON": "In a clone: the interpreter to build that environment with (3.11 or newer).",
+    "KAZASHI_UV": "In a clone: the uv to install with, instead of the one in the lock file.",
     "NO_COLOR": "If it is set, output has no colours.",
 }
 """The environment variables that users may set."""

@@ -45,6 +45,9 @@ class DemoStep:
 class Later(Protocol):
     """What the later steps need, while it is being installed."""
 
+    def show_progress(self) -> None:
+        """Show how far it is."""
+
     def finish(self) -> None:
         """Wait until it is installed."""
 
@@ -74,7 +77,12 @@ def _actions(first: list[_Step], later: Callable[[], Later] | None) -> Iterator[
     """Yield the steps. The later ones import packages that may only just have been installed."""
     yield from (*first, *FIRST_STEPS)
     begun = None if later is None else later()
-    yield from CARD_STEPS
+    try:
+        yield from CARD_STEPS
+    except GeneratorExit:  # a step has failed
+        if begun is not None:
+            begun.show_progress()
+        raise
     if begun is not None:
         begun.finish()
         from kazashi.tools.demo.later_steps import LATER_STEPS

@@ -14,12 +14,22 @@ from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.lock import Pin, pins
 from kazashi.tools.installation.progress import Progress
 
-WORK = "installing Python packages"
+WORK = "Python packages"
+_COMMAND = "$ "
 _POLL_SECONDS = 0.1
 _FULL_BYTES = 5_000_000
 """With less free space than this, a failure is put down to the full disk."""
 
 DISK_FULL = "the disk is full; free some space, or set KAZASHI_VENV to a path on another disk"
+
+_PASSED_ON = (
+    "PIP_CERT", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL",
+    "PIP_NO_INDEX", "PIP_PROXY", "PIP_RETRIES", "PIP_TRUSTED_HOST",
+    "UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_HTTP_RETRIES",
+    "UV_HTTP_TIMEOUT", "UV_INDEX", "UV_INDEX_URL", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_NO_INDEX",
+    "UV_OFFLINE", "UV_SYSTEM_CERTS",
+)  # fmt: skip
+"""The variables of pip and uv that say where packages come from. Others would change what is installed, or where."""
 
 _REASONS = (
     (r"[Hh]ash mismatch|DO NOT MATCH THE HASHES", "a package index served a file that is not the one in the lock file; "
@@ -50,14 +60,15 @@ class Builder:
     def create(self, target: Path, *options: str) -> None:
         """Create an empty environment. Raises InstallationFailed."""
         shutil.rmtree(target, ignore_errors=True)
-        self._run([self._python, "-m", "venv", *options, str(target)])
+        self._run([self._python, "-I", "-m", "venv", *options, str(target)])
 
     def install_uv(self, target: Path, pin: Pin) -> None:
         """Install uv into an environment that has pip. Raises InstallationFailed."""
         listed = target / "requirements.txt"
         listed.write_text(pin.text, encoding="utf-8")
-        self._run([str(target / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--require-hashes",
+        self._run([str(target / "bin" / "python"), "-I", "-m", "pip", "install", "--no-deps", "--require-hashes",
                    "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "-r", str(listed)])  # fmt: skip
+        self._run([str(target / "bin" / "uv"), "--version"])
 
     def fill(self, uv: Path, target: Path, requirements: str, root: Path) -> None:
         """Install the packages of a requirements file with hashes, and the clone at `root` itself in editable form.
@@ -87,9 +98,10 @@ class Builder:
 
     def _run(self, command: list[str], poll: object = None) -> None:
         with self.log.open("a", encoding="utf-8") as words:
-            words.write(f"$ {' '.join(command)}\n")
+            words.write(f"{_COMMAND}{' '.join(command)}\n")
             words.flush()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+            # In a folder of its own, because pip and uv read settings from the folder that they run in.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd=self._folder,
                                        env=self._environment(), pass_fds=(self._lock,))  # fmt: skip
             while process.poll() is None:
                 if callable(poll):
@@ -101,7 +113,11 @@ class Builder:
     def _environment(self) -> Mapping[str, str]:
         """Return the environment of pip and uv. uv gets the system's certificates and pip's index, as pip has them,
         and a cache of its own where the user has no folder for one."""
-        variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PIP_", "UV_", "PYTHON")) or name in _PASSED_ON
+        }
         variables.setdefault("UV_SYSTEM_CERTS", "true")
         variables["UV_PYTHON_DOWNLOADS"] = "never"
         if not self._cached:
@@ -116,7 +132,8 @@ class Builder:
 
     def explained(self, what: str) -> InstallationFailed:
         """Return the error for a failure: its reason in words, the remedy, and where the output is."""
-        words = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        words = "\n".join(line for line in lines if not line.startswith(_COMMAND))
         why = next((remedy for pattern, remedy in _REASONS if re.search(pattern, words)), what)
         if shutil.disk_usage(self._folder).free < _FULL_BYTES:
             why = DISK_FULL

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from kazashi.assembly.errors import InstallationFailed
-from kazashi.tools.installation.progress import Progress
+from kazashi.tools.installation.progress import Progress, is_terminal
 
 _APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600")
 _LISTS_SECONDS = 600
@@ -62,7 +62,7 @@ def prefix() -> list[str] | None:
     if shutil.which("sudo") is None:
         return None
     quiet = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    return ["sudo"] if quiet or sys.stdin.isatty() else None
+    return ["sudo"] if quiet or is_terminal(sys.stdin) else None
 
 
 def refusal(packages: Sequence[str]) -> InstallationFailed:
@@ -92,7 +92,7 @@ _REMEDY = "mend that, for example with apt-get --fix-broken install, and run thi
 
 
 def _installed(root: Sequence[str], packages: Sequence[str], words: IO[str], lock: int, progress: Progress) -> bool:
-    work = f"installing {len(packages)} Debian packages"
+    work = f"{len(packages)} Debian packages"
     progress.show(work, 0)
     process = subprocess.Popen(
         [*root, "env", "DEBIAN_FRONTEND=noninteractive", *_APT, "-o", "APT::Status-Fd=1",

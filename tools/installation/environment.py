@@ -11,6 +11,7 @@ import csv
 import errno
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,13 @@ from kazashi.tools.installation.progress import Progress
 STAMP = "built-from"
 """The file that a complete environment contains: the clone's folder, the parts, and the interpreter, a line each."""
 
+MARK = "made-by-kazashi"
+"""The file that the folder of the environments contains. Nothing is ever removed from a folder without it."""
+
+_EARLIER = "earlier"
+_ENVIRONMENT = re.compile(rf"[0-9a-f]{{16}}(-\d+)?|{_EARLIER}")
+_ANOTHER_PATH = "set KAZASHI_VENV to a path where there is nothing yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -41,7 +49,8 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Environments:
-    """All environments of a clone. `root` is the clone, `link` the path that leads to the one in use."""
+    """All environments of a clone. `root` is the clone, `link` the path that leads to the one in use, without links
+    before its last name: what is in use is found by comparing paths."""
 
     root: Path
     link: Path
@@ -56,19 +65,22 @@ class Environments:
         """The output of the programs that the last installation ran."""
         return self.folder / "log"
 
-    def parts(self) -> tuple[str, ...]:
-        """Return the parts in the environment in use; none if there is no environment, or it is not complete."""
-        built = read_stamp(self.link)
-        return () if built is None else tuple(part for part in built.parts if part in PARTS)
+    @property
+    def current(self) -> Path | None:
+        """The complete environment that the link leads to, or None."""
+        return self.link.resolve() if _usable(self.link) else None
 
-    def discard_damaged(self) -> bool:
-        """Take the mark of completeness from the environment in use if files of it are missing or have another size
-        than they had, so that it is built again. Returns whether it was damaged. Call it under the lock."""
-        if read_stamp(self.link) is not None and not _whole(self.link):
-            print(f"kazashi: the environment in {self.link} is damaged; it is built again", file=sys.stderr, flush=True)
-            (self.link / STAMP).unlink()
-            return True
-        return False
+    def parts(self) -> tuple[str, ...]:
+        """Return the parts in the environment in use; none if there is no environment, if it is not complete, or if it
+        is the copy of another clone's."""
+        built = read_stamp(self.link)
+        if built is None or (built.root != str(self.root) and Path(built.root).exists()):
+            return ()
+        return tuple(part for part in built.parts if part in PARTS)
+
+    def damaged(self) -> bool:
+        """Whether files of the environment in use are missing, or have another size than they had."""
+        return self.current is not None and not _whole(self.current)
 
     def check_space(self, megabytes: int) -> None:
         """Raise InstallationFailed if the disk of the environments has less free space than they need."""
@@ -81,25 +93,42 @@ class Environments:
 
     def directory(self, wanted: str, python: str) -> Path:
         """Return the path of the environment with the packages of a requirements file."""
-        version = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
+        version = subprocess.run([python, "-I", "-VV"], capture_output=True, text=True, check=True).stdout
         sources = [wanted, str(self.root), python, version]
         sources += [(self.root / name).read_text(encoding="utf-8") for name in ("setup.cfg", "pyproject.toml")]
         return self.folder / sha256("\0".join(sources).encode()).hexdigest()[:16]
 
-    def check_link(self) -> None:
-        """Raise InstallationFailed if something else is at the link's path: a folder is never emptied that this
-        program did not build, and never taken away from a process."""
-        if self.link.is_symlink() or not self.link.exists():
-            return
+    def check(self) -> None:
+        """Raise InstallationFailed if something is at the paths that this program did not build, or that it would have
+        to take away from a process or from another clone."""
+        if re.search(r"[\n$]", str(self.root)):
+            raise InstallationFailed(
+                f"setuptools cannot install from {str(self.root)!r}; rename the folder without the $"
+            )
+        if self.folder.exists() and not (self.folder / MARK).is_file() and any(self.folder.iterdir()):
+            raise InstallationFailed(f"{self.folder} is not empty, and Kazashi did not make it; {_ANOTHER_PATH}")
+        if self.link.is_symlink():
+            if (self.link.parent / self.link.readlink()).parent != self.folder:
+                raise InstallationFailed(f"{self.link} is a link that Kazashi did not make; {_ANOTHER_PATH}")
+            built = read_stamp(self.link)
+            if (
+                built
+                and built.root != str(self.root)
+                and self.link != self.root / ".venv"
+                and Path(built.root).exists()
+            ):
+                raise InstallationFailed(f"{self.link} belongs to the clone in {built.root}; {_ANOTHER_PATH}")
+        elif self.link.exists():
+            self._check_existing()
+
+    def _check_existing(self) -> None:
         if not (self.link / "pyvenv.cfg").is_file():
             if self.link.is_dir() and not any(self.link.iterdir()):
                 return
-            raise InstallationFailed(
-                f"{self.link} is not a virtual environment; set KAZASHI_VENV to a path where there is nothing yet"
-            )
+            raise InstallationFailed(f"{self.link} is not a virtual environment; {_ANOTHER_PATH}")
         if not (self.link / STAMP).is_file() and self.link != self.root / ".venv":
             raise InstallationFailed(
-                f"{self.link} is a virtual environment that Kazashi did not build; set KAZASHI_VENV to another path"
+                f"{self.link} is a virtual environment that Kazashi did not build; {_ANOTHER_PATH}"
             )
         if in_use(self.link):
             raise InstallationFailed(
@@ -112,47 +141,61 @@ class Environments:
         """Hold the lock under which environments are built and removed. Waits for other processes. Yields the file
         descriptor of the lock, for children that must not outlive it. Raises InstallationFailed."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = self._lock()
         except OSError as error:
             raise self.cannot_write(error) from error
         try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _lock(self) -> int:
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / MARK).touch()
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 print("kazashi: waiting for another process that is installing", file=sys.stderr, flush=True)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self.log.write_text("", encoding="utf-8")
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            if self._is_lock(descriptor):
+                self.log.write_text("", encoding="utf-8")
+                return descriptor
+            os.close(descriptor)  # whoever held it has removed the folder
+
+    def _is_lock(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.folder / "lock").stat())
+        except FileNotFoundError:
+            return False
 
     def cannot_write(self, error: OSError) -> InstallationFailed:
         """Return the error for a folder that cannot be written to, or a full disk."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return InstallationFailed(f"{self.folder}: {DISK_FULL}")
         return InstallationFailed(
-            f"{error.filename or self.folder} cannot be written to ({error.strerror}); make it writable, or set "
-            "KAZASHI_VENV to a path in a folder of yours"
+            f"{error.filename or self.folder} cannot be written to ({error.strerror}); change the permissions of its "
+            "folder, or set KAZASHI_VENV to a path in a folder of yours"
         )
 
     def build(
         self, parts: Iterable[str], python: str, lock: int, progress: Progress, *,
-        cached: bool = True, wanted: str | None = None,
+        anew: bool = False, wanted: str | None = None,
     ) -> Path:  # fmt: skip
         """Build the environment with these parts unless there is a complete one. Returns its path.
 
-        `wanted` is a requirements file to use instead of the lock file's part. Without `cached` everything is
-        downloaded again: a file in uv's cache and its copy in an environment can be one file, so that damage to one is
-        damage to both. Call it under the lock. Raises InstallationFailed.
+        `wanted` is a requirements file to use instead of the lock file's part. With `anew` it is built even if there is
+        one, and everything is downloaded again: a file in uv's cache and its copy in an environment can be one file, so
+        that damage to one is damage to both. Call it under the lock. Raises InstallationFailed.
         """
         parts = tuple(parts)
         wanted = requirements(self.root, parts) if wanted is None else wanted
-        target = self._place(self.directory(wanted, python))
-        if read_stamp(target) is None:
+        target = self._place(self.directory(wanted, python), anew)
+        if not _usable(target):
             self.check_space(megabytes(parts))
             try:
-                builder = Builder(self.folder, python, lock, progress, cached)
+                builder = Builder(self.folder, python, lock, progress, cached=not anew)
                 uv = self._uv(builder, python)
                 builder.create(target, "--without-pip")
                 builder.fill(uv, target, wanted, self.root)
@@ -162,20 +205,25 @@ class Environments:
                 raise self.cannot_write(error) from error
         return target
 
-    def _place(self, target: Path) -> Path:
+    def _place(self, target: Path, anew: bool) -> Path:
         """Return the path of a complete environment called `target`, or else one at which it can be built: a process
         may still run from one that is damaged."""
-        places = [target, *(target.with_name(f"{target.name}-{number}") for number in range(2, 10))]
-        complete = [place for place in places if read_stamp(place) is not None]
-        return complete[0] if complete else next(place for place in places if not in_use(place))
+        places = [target, *(target.with_name(f"{target.name}-{number}") for number in range(2, 100))]
+        complete = [place for place in places if _usable(place)]
+        if complete and not anew:
+            return complete[0]
+        return next(place for place in places if place not in complete and not in_use(place))
 
     def _uv(self, builder: Builder, python: str) -> Path:
-        """Return the path of uv: the user's own (KAZASHI_UV), else the lock file's, which is installed once."""
+        """Return the path of uv: the user's own (KAZASHI_UV), else the lock file's, which is installed once. Raises
+        InstallationFailed."""
         if own := os.environ.get("KAZASHI_UV"):
-            return Path(own)
+            if not os.access(own, os.X_OK):
+                raise InstallationFailed(f"KAZASHI_UV={own} is not a program")
+            return Path(own).absolute()
         pin = installer(self.root)
         target = self.folder / f"uv-{sha256(f'{pin.text}{python}'.encode()).hexdigest()[:16]}"
-        if read_stamp(target) is None:
+        if read_stamp(target) is None or not os.access(target / "bin" / "uv", os.X_OK):
             builder.create(target)
             builder.install_uv(target, pin)
             _complete(target, Built(str(self.root), (), python))
@@ -199,18 +247,31 @@ class Environments:
     def _set_aside(self) -> None:
         """Move an environment of an earlier version, or an empty folder, away from the link's path."""
         if any(self.link.iterdir()):
-            aside = self.folder / "earlier"
-            shutil.rmtree(aside, ignore_errors=True)
-            self.link.rename(aside)
+            shutil.rmtree(self.folder / _EARLIER, ignore_errors=True)
+            self.link.rename(self.folder / _EARLIER)
         else:
             self.link.rmdir()
 
     def remove_unused(self, keep: Path) -> None:
         """Remove every environment but `keep` from which no process runs, complete or not."""
+        if in_use(self.link):  # started as `.venv/bin/python`: it does not say in which environment it is
+            return
         for path in sorted(self.folder.iterdir()):
-            if path.is_dir() and path != keep and not path.name.startswith("uv-") and not in_use(path):
+            if _ENVIRONMENT.fullmatch(path.name) and path != keep and not in_use(path):
                 (path / STAMP).unlink(missing_ok=True)  # an environment that is being removed is not complete
                 shutil.rmtree(path, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove all environments and the link. Raises InstallationFailed if another process runs from one."""
+        self.check()
+        with self.locked():
+            busy = [
+                path for path in (self.link, *self.folder.iterdir()) if path.is_dir() and in_use(path, but=os.getpid())
+            ]
+            if busy:
+                raise InstallationFailed(f"a program runs from {busy[0]}; end it (kazashi down), and run this again")
+            self.link.unlink(missing_ok=True)
+            shutil.rmtree(self.folder)
 
 
 def _complete(directory: Path, built: Built) -> None:
@@ -229,6 +290,11 @@ def read_stamp(directory: Path) -> Built | None:
     return Built(root, tuple(parts.split()), python)
 
 
+def _usable(directory: Path) -> bool:
+    """Whether there is a complete environment at a path, with its interpreter: an upgrade of the system removes that."""
+    return read_stamp(directory) is not None and os.access(directory / "bin" / "python", os.X_OK)
+
+
 def _whole(environment: Path) -> bool:
     """Whether all files that the packages of an environment list are there, in the size that they list."""
     try:
@@ -239,23 +305,25 @@ def _whole(environment: Path) -> bool:
                         return False
     except (OSError, ValueError):
         return False
-    return os.access(environment / "bin" / "kazashi", os.X_OK)
+    return all(os.access(environment / "bin" / name, os.X_OK) for name in ("kazashi", "python"))
 
 
 def in_use(directory: Path, but: int = 0) -> bool:
-    """Whether a process (other than `but`) runs from an environment: its command or its loaded libraries are in there.
-    Returns True where the processes of this machine cannot be listed."""
+    """Whether a process (other than `but`) runs from an environment: its program or its loaded libraries are in there.
+    Returns True for an existing one where the processes of this machine cannot be listed."""
+    if not directory.exists():
+        return False
     text = f"{directory}/".encode()
-    processes = list(Path("/proc").glob("[0-9]*"))
-    if not processes:
-        return True
-    for process in processes:
-        if process.name == str(but):
-            continue
-        for name in ("cmdline", "maps"):
-            try:
-                if text in (process / name).read_bytes():
-                    return True
-            except OSError:
-                continue  # the process has ended, or belongs to another user
-    return False
+    processes = [path for path in Path("/proc").glob("[0-9]*") if path.name != str(but)]
+    return not processes or any(_runs_from(process, text) for process in processes)
+
+
+def _runs_from(process: Path, text: bytes) -> bool:
+    try:
+        command = (process / "cmdline").read_bytes()
+        if text in command:
+            return True
+        program = (process / "cwd").readlink() / os.fsdecode(command.partition(b"\0")[0])  # as typed: .venv/bin/python
+        return os.path.normpath(program).encode().startswith(text) or text in (process / "maps").read_bytes()
+    except OSError:
+        return False  # the process has ended, or belongs to another user

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,9 +11,8 @@ from pathlib import Path
 
 from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation import debian
-from kazashi.tools.installation.environment import in_use
 from kazashi.tools.installation.parts import PARTS, called, debian_packages
-from kazashi.tools.installation.running import clone, install_packages
+from kazashi.tools.installation.running import clone, install_packages, lacking
 from kazashi.tools.installation.start import AGREED, environments_of, provided
 
 NAME = "kazashi"
@@ -63,21 +60,23 @@ def update(wheel: str | None) -> None:
     new = wheel or source()
     if new is None:
         raise InstallationFailed("where this version came from is not known; name the wheel: kazashi self update WHEEL")
+    extras = ",".join(part.extra for part in PARTS.values() if part.modules and not lacking([part.name]))
+    address = new if "://" in new else Path(new).resolve().as_uri()
+    wanted = f"{NAME}[{extras}] @ {address}" if extras else f"{NAME} @ {address}"
     how = installer()
     if how == "pipx":
-        _run("pipx", "install", "--force", new)
+        _run("pipx", "install", "--force", wanted)
     elif how == "uv tool":
-        _run("uv", "tool", "install", "--force", new)
+        _run("uv", "tool", "install", "--force", wanted)
     else:
-        again = ["--reinstall-package", NAME] if how == "uv" else ["--force-reinstall", "--no-deps"]
-        _run(*_pip("install"), *again, new)
+        _run(*_pip("install"), "--upgrade", wanted)
 
 
 def remove() -> None:
     """Remove the program: in a clone its environments. Raises InstallationFailed."""
     root, how = clone(), installer()
     if root is not None:
-        _remove_environments(root)
+        environments_of(root).remove()
     elif how == "pipx":
         _run("pipx", "uninstall", NAME)
     elif how == "uv tool":
@@ -110,16 +109,6 @@ def _run(*command: str) -> None:
     try:
         done = subprocess.run(command, check=False, stdout=sys.stderr)
     except FileNotFoundError as error:
-        raise InstallationFailed(f"{command[0]}, which installed Kazashi, is not in PATH") from error
+        raise InstallationFailed(f"{command[0]} is not in PATH") from error
     if done.returncode:
         raise InstallationFailed(f"{' '.join(command)} ended with status {done.returncode}; see its words above")
-
-
-def _remove_environments(root: Path) -> None:
-    environments = environments_of(root)
-    with environments.locked():
-        busy = [path for path in environments.folder.iterdir() if path.is_dir() and in_use(path, but=os.getpid())]
-        if busy:
-            raise InstallationFailed(f"a program runs from {busy[0]}; end it (kazashi down), and run this again")
-        environments.link.unlink(missing_ok=True)
-        shutil.rmtree(environments.folder)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation.parts import PARTS
 
 NAME = "requirements.lock"
@@ -75,16 +76,32 @@ def extras_of(parts: Iterable[str]) -> list[str]:
 
 
 def installer(root: Path) -> Pin:
-    """Return the pin of uv in a clone's lock file."""
-    return next(pin for pin in pins((root / NAME).read_text(encoding="utf-8")) if pin.name == "uv")
+    """Return the pin of uv in a clone's lock file. Raises InstallationFailed."""
+    found = [pin for pin in _locked(root) if pin.name == "uv"]
+    if not found:
+        raise InstallationFailed(f"{root / NAME} has no uv; get the file back with: git checkout {NAME}")
+    return found[0]
 
 
 def requirements(root: Path, parts: Iterable[str]) -> str:
-    """Return the part of a clone's lock file that parts need: a requirements file with hashes."""
+    """Return the part of a clone's lock file that parts need: a requirements file with hashes. Raises
+    InstallationFailed if the files cannot be read."""
     setup = configparser.ConfigParser()
-    setup.read(root / "setup.cfg", encoding="utf-8")
-    lock = pins((root / NAME).read_text(encoding="utf-8"))
-    return "".join(f"{pin.text}\n" for pin in needed(lock, setup, extras_of(parts)))
+    try:
+        setup.read(root / "setup.cfg", encoding="utf-8")
+        found = needed(_locked(root), setup, extras_of(parts))
+    except (configparser.Error, KeyError, ValueError) as error:
+        raise InstallationFailed(
+            f"{root / 'setup.cfg'} is not what it should be: {str(error).splitlines()[0]}"
+        ) from error
+    return "".join(f"{pin.text}\n" for pin in found)
+
+
+def _locked(root: Path) -> list[Pin]:
+    try:
+        return pins((root / NAME).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InstallationFailed(f"{root / NAME} cannot be read: {error.strerror}") from error
 
 
 def megabytes(parts: Iterable[str]) -> int:

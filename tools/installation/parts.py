@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shutil import which
@@ -122,7 +123,7 @@ CALLED = "KAZASHI_CALLED"
 def called() -> str:
     """Return the program's name as the user called it: `./kazashi` in a clone, `kazashi` where it is on PATH."""
     name = os.environ.get(CALLED) or "kazashi"
-    return "kazashi" if "/" in name and which("kazashi") == name else name
+    return "kazashi" if "/" in name and which("kazashi") == name else shlex.quote(name)
 
 
 def command_words(arguments: Sequence[str]) -> list[str]:

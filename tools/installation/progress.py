@@ -5,8 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from typing import IO
 
-WIDTH = 20
+WIDTH = 8
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a standard stream is a terminal. It is None if it was closed when the program started."""
+    return stream is not None and stream.isatty()
 
 
 class Progress:
@@ -14,7 +20,7 @@ class Progress:
     `reveal` is called."""
 
     def __init__(self, *, visible: bool = True) -> None:
-        self._visible, self._terminal = visible, sys.stderr.isatty()
+        self._visible, self._terminal = visible, is_terminal(sys.stderr)
         self._shares: dict[str, float] = {}
         self._begun = time.monotonic()
         self._lock = threading.Lock()
@@ -39,11 +45,15 @@ class Progress:
         with self._lock:
             if self._visible and self._terminal and self._shares:
                 seconds = time.monotonic() - self._begun
-                print(f"\r\033[Kkazashi: {', '.join(self._shares)}: {seconds:.0f} s", file=sys.stderr, flush=True)
+                print(
+                    f"\r\033[Kkazashi: installing {', '.join(self._shares)}: {seconds:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def _draw(self, work: str) -> None:
         if self._terminal:
             bars = (f"{name} [{('#' * round(share * WIDTH)).ljust(WIDTH)}]" for name, share in self._shares.items())
-            print(f"\r\033[Kkazashi: {', '.join(bars)}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[Kkazashi: installing {', '.join(bars)}", end="", file=sys.stderr, flush=True)
         else:
-            print(f"kazashi: {work}", file=sys.stderr, flush=True)
+            print(f"kazashi: installing {work}", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import read_stamp
 from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, command_words, debian_packages, parts_of
 from kazashi.tools.installation.progress import Progress
-from kazashi.tools.installation.start import base_python, environments_of, provided
+from kazashi.tools.installation.start import BROUGHT, base_python, environments_of, provided
 
 
 def clone() -> Path | None:
@@ -40,10 +40,11 @@ def bring(arguments: Sequence[str]) -> None:
         return
     root = clone()
     missing = lacking(parts)
-    if root is None:
+    if os.environ.pop(BROUGHT, None) or root is None:
         check_parts(parts)
     elif missing or (words[0] in CONSENTING and debian.missing(debian_packages(parts))):
         python = base_python()
+        os.environ[BROUGHT] = "1"
         os.execv(python, [python, "-I", str(root / "tools" / "installation"), *arguments])
 
 
@@ -79,11 +80,16 @@ class Widening:
         with provided(root, parts, True, called(), progress=self._progress) as environment:
             return environment
 
+    def show_progress(self) -> None:
+        """Show the progress from now on: the program waits for the installation also if it ends early."""
+        if self._built is not None and not self._built.done():
+            self._progress.reveal()
+
     def finish(self) -> None:
         """Wait until the parts are there, with the progress on stderr, and use them. Raises InstallationFailed."""
         if self._built is None:
             return
-        self._progress.reveal()
+        self.show_progress()
         old, new = sys.prefix, str(self._built.result())
         sys.path[:] = [path.replace(old, new, 1) if path.startswith(f"{old}/") else path for path in sys.path]
         sys.executable = sys.executable.replace(old, new, 1)

@@ -7,14 +7,15 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import NoReturn
 
 from kazashi.assembly.errors import InstallationFailed, NotInstalled
 from kazashi.tools.installation import debian
-from kazashi.tools.installation.environment import Environments
-from kazashi.tools.installation.lock import megabytes
+from kazashi.tools.installation.environment import STAMP, Environments
+from kazashi.tools.installation.lock import megabytes, requirements
 from kazashi.tools.installation.parts import (
     BASE,
     CONSENTING,
@@ -26,19 +27,23 @@ from kazashi.tools.installation.parts import (
     parts_of,
     with_included,
 )
-from kazashi.tools.installation.progress import Progress
+from kazashi.tools.installation.progress import Progress, is_terminal
 
 ENVIRONMENT, INTERRUPTED = 3, 130
 """Exit statuses: a problem of the environment, and Ctrl-C."""
 
 AGREED = "--yes"
+BROUGHT = "KAZASHI_BROUGHT"
+"""The variable that says that the program itself has started this, because it lacks packages that should be there."""
 
 
 def main(root: Path, arguments: list[str]) -> NoReturn:
     """Install what a command needs and become the program, or say in one line why not, and exit with status 3."""
+    if sys.stderr is None:  # it was closed
+        sys.stderr = StringIO()
     try:
         install(root, arguments)
-    except (NotInstalled, InstallationFailed) as error:
+    except (NotInstalled, InstallationFailed, OSError) as error:
         code = "not-installed" if isinstance(error, NotInstalled) else "installation-failed"
         print(f"kazashi: {error} [{code}]", file=sys.stderr)
         sys.exit(ENVIRONMENT)
@@ -48,21 +53,25 @@ def main(root: Path, arguments: list[str]) -> NoReturn:
 
 def environments_of(root: Path) -> Environments:
     """Return the environments of a clone: beside it, or at KAZASHI_VENV."""
-    return Environments(root, Path.cwd() / (os.environ.get("KAZASHI_VENV") or root / ".venv"))
+    path = Path.cwd() / (os.environ.get("KAZASHI_VENV") or root / ".venv")
+    return Environments(root, path.parent.resolve() / path.name)
 
 
 def install(root: Path, arguments: Sequence[str]) -> NoReturn:
     """Install what a command needs, and replace this process by the program. Raises NotInstalled and
     InstallationFailed."""
     words = command_words(arguments)
-    agreed = AGREED in arguments or words[:1] in [[name] for name in CONSENTING]
-    again = f"{called()} {AGREED} {shlex.join(arguments)}"
+    before = arguments[: arguments.index(words[0])] if words else arguments
+    agreed = AGREED in before or words[:1] in [[name] for name in CONSENTING]
+    settings = f"KAZASHI_VENV={shlex.quote(value)} " if (value := os.environ.get("KAZASHI_VENV")) else ""
+    again = f"{settings}{called()} {AGREED} {shlex.join(arguments)}"
     parts = parts_of(words)
     if debian.prefix() is None and (
         packages := debian.missing(debian_packages([BASE, *parts, *later_parts_of(words, arguments)]))
     ):
         raise debian.refusal(packages)
-    with provided(root, parts, agreed, again, repair=words[:1] == ["doctor"]) as target:
+    repair = words[:1] == ["doctor"] or BROUGHT in os.environ
+    with provided(root, parts, agreed, again, repair=repair) as target:
         # The lock is released by this call, so that nobody removes the environment before the program runs from it.
         os.execv(target / "bin" / "kazashi", [str(target / "bin" / "kazashi"), *arguments])
 
@@ -84,27 +93,41 @@ def provided(
     NotInstalled and InstallationFailed.
     """
     environments, progress = environments_of(root), progress or Progress()
-    environments.check_link()
-    present = environments.parts()
+    environments.check()
+    present, python = environments.parts(), base_python()
     new = [part for part in dict.fromkeys([BASE, *parts]) if part not in with_included(present)]
     packages = debian.missing(debian_packages([BASE, *parts]))
     if (new or packages) and not (agreed or _asked(_described(environments, new, packages))):
         raise NotInstalled(f"{_described(environments, new, packages)}; to install them, run: {again}")
+    damaged = repair and environments.damaged()
+    if damaged:
+        print(f"kazashi: files of {environments.link} are damaged; it is built again", file=sys.stderr, flush=True)
+    wanted = environments.directory(requirements(root, together([*present, *parts])), python)
+    if not (packages or damaged) and environments.current in (wanted, *wanted.parent.glob(f"{wanted.name}-*")):
+        with suppress(OSError):  # another user's, perhaps; then the next start takes this way again
+            os.utime(environments.link / STAMP)
+        yield environments.link.resolve()
+        return
     with environments.locked() as lock:
-        present = (*present, *environments.parts())  # another process may have installed something meanwhile
-        damaged = repair and environments.discard_damaged()
-        together = {BASE, *present, *parts}
-        included = {inner for part in together for inner in with_included(PARTS[part].includes)}
-        wanted = [part for part in PARTS if part in together - included]
-        with ThreadPoolExecutor(1) as beside:
-            systems = beside.submit(_install_debian, environments, packages, lock, progress)
-            if set(packages) & set(PARTS[BASE].debian):
-                systems.result()  # Python packages are built with these
-            target = environments.build(wanted, base_python(), lock, progress, cached=not damaged)
-            systems.result()
-        environments.use(target)
-        progress.end()
+        everything = together([*present, *environments.parts(), *parts])  # another process may have installed something
+        try:
+            with ThreadPoolExecutor(1) as beside:
+                systems = beside.submit(_install_debian, environments, packages, lock, progress)
+                if set(packages) & set(PARTS[BASE].debian):
+                    systems.result()  # Python packages are built with these
+                target = environments.build(everything, python, lock, progress, anew=damaged)
+                systems.result()
+            environments.use(target)
+        finally:
+            progress.end()
         yield target
+
+
+def together(parts: Sequence[str]) -> list[str]:
+    """Return the base and these parts, in the order of their table, without those that another one contains."""
+    every = {BASE, *parts}
+    included = {inner for part in every for inner in with_included(PARTS[part].includes)}
+    return [part for part in PARTS if part in every - included]
 
 
 def _install_debian(environments: Environments, packages: Sequence[str], lock: int, progress: Progress) -> None:
@@ -132,8 +155,8 @@ def _described(environments: Environments, new: Sequence[str], packages: Sequenc
 
 def _asked(described: str) -> bool:
     """Ask on the terminal whether to install. Returns False if there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return False
     print(f"kazashi: {described}", file=sys.stderr)
     print("Install them now? [Y/n] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    return sys.stdin.readline().lower() in ("\n", "y\n", "yes\n")  # the end of input is not a yes
