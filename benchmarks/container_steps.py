@@ -167,6 +167,7 @@ def container(machine: Machine, source: Commit) -> int:
         source.put(context.with_name("bare"))
         subprocess.run(["git", "clone", "--quiet", str(context.with_name("bare")), str(context)], check=True)
         stages: dict[str, Stage] = {}
+        bases: set[str] = set()
         everywhere: dict[str, str] = {}
         stage: Stage | None = None
         for keyword, arguments in instructions((context / FILE).read_text(encoding="utf-8")):
@@ -175,6 +176,7 @@ def container(machine: Machine, source: Commit) -> int:
                 image, *named = _expanded(arguments, everywhere).split()
                 name = named[1] if named else f"stage-{len(stages)}"
                 base = stages.get(image)
+                bases.add(image)
                 suite = re.search(r"debian:([a-z]+)", image)
                 if base is None and suite is None:
                     raise Failed(f"{FILE}: {image} is no stage and no Debian release")
@@ -193,7 +195,7 @@ def container(machine: Machine, source: Commit) -> int:
                 _perform(stage, keyword, arguments, context, stages)
         for stage in stages.values():
             answer, size = "no command", stage.root.megabytes()
-            if stage.command or stage.entrypoint:
+            if (stage.command or stage.entrypoint) and stage.name not in bases:
                 try:
                     started = [*stage.entrypoint, *stage.command]
                     answer = stage.run(["sh", "-c", CARD, "card", *started], {"HEALTHCHECK": stage.health})

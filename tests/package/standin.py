@@ -149,7 +149,7 @@ def new_project(directory: Path) -> Project:
     write_program(tools / "dpkg-query", 'for p in "$@"; do echo "$p installed"; done')
     variables = {
         "PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(directory), "LANG": "C.UTF-8", "KAZASHI_UV": str(UV),
-        "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(directory / "cache"),
+        "UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(directory / "cache"),
     }  # fmt: skip
     project = Project(root, wheels, variables)
     project.lock()

@@ -356,7 +356,7 @@ def test_too_small_disk_is_noticed_before_anything_is_written(project: Project) 
 
 @pytest.mark.parametrize("without", ["index", "package"])
 def test_unreachable_index_is_one_sentence(project: Project, without: str) -> None:
-    variables = {"UV_FIND_LINKS": "", "UV_NO_INDEX": "", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}
+    variables = {"UV_FIND_LINKS": "", "UV_OFFLINE": "false", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}
     if without == "package":
         variables = {}
         for wheel in project.wheels.glob("tiny_one*"):

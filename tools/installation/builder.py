@@ -26,7 +26,7 @@ _PASSED_ON = (
     "PIP_CERT", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL",
     "PIP_NO_INDEX", "PIP_PROXY", "PIP_RETRIES", "PIP_TRUSTED_HOST",
     "UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_HTTP_RETRIES",
-    "UV_HTTP_TIMEOUT", "UV_INDEX", "UV_INDEX_URL", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_NO_INDEX",
+    "UV_HTTP_TIMEOUT", "UV_INDEX", "UV_INDEX_URL", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER",
     "UV_OFFLINE", "UV_SYSTEM_CERTS",
 )  # fmt: skip
 """The variables of pip and uv that say where packages come from. Others would change what is installed, or where."""
@@ -39,7 +39,7 @@ _REASONS = (
      "to a path in a folder of yours"),
     (r"dns error|Failed to fetch|error sending request|Connection (refused|reset)|Could not connect|timed out|"
      r"Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
-     r"No matching distribution found|not found in the package registry|no index|offline|certificate verify failed",
+     r"No matching distribution found|not found in the package registry|network was disabled|not found in the cache|no index|certificate verify failed",
      "the package index cannot be reached, or does not have the package; check the network (and UV_DEFAULT_INDEX or "
      "pip's index-url, if you use your own index), and run this again"),
 )  # fmt: skip
