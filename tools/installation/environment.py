@@ -291,7 +291,7 @@ def read_stamp(directory: Path) -> Built | None:
 
 
 def _usable(directory: Path) -> bool:
-    """Whether there is a complete environment at a path, with an interpreter: upgrades of the system remove those."""
+    """Whether there is a complete environment at a path, and its interpreter: upgrades of the system remove those."""
     return read_stamp(directory) is not None and os.access(directory / "bin" / "python", os.X_OK)
 
 
