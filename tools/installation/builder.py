@@ -39,7 +39,8 @@ _REASONS = (
      "to a path in a folder of yours"),
     (r"dns error|Failed to fetch|error sending request|Connection (refused|reset)|Could not connect|timed out|"
      r"Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
-     r"No matching distribution found|not found in the package registry|network was disabled|not found in the cache|no index|certificate verify failed",
+     r"No matching distribution found|not found in the package registry|network was disabled|"
+     r"not found in the cache|no index|certificate verify failed",
      "the package index cannot be reached, or does not have the package; check the network (and UV_DEFAULT_INDEX or "
      "pip's index-url, if you use your own index), and run this again"),
 )  # fmt: skip
