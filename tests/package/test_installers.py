@@ -114,6 +114,12 @@ def test_part_is_installed_by_its_name(installed: Installed) -> None:
     assert "[package-missing]" not in installed.run("points", "till", "rice-shop", "till-1").stderr
 
 
+def test_commands_for_a_checkout_say_so(installed: Installed) -> None:
+    for command in ("test", "docs", "lock", "bench"):
+        done = installed.run(command)
+        assert (done.returncode, done.stderr[-20:]) == (3, " [checkout-missing]\n"), done.stderr
+
+
 def test_pytest_finds_the_plugin(installed: Installed, tmp_path: Path) -> None:
     done = subprocess.run(installed.add, env=installed.variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

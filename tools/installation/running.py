@@ -33,13 +33,17 @@ def lacking(parts: Sequence[str]) -> list[str]:
 
 def bring(arguments: Sequence[str]) -> None:
     """Replace this process by one that has what a command needs, if this one lacks it and runs from a clone. Raises
-    PackageMissing if it was installed in another way."""
+    PackageMissing if it was installed in another way, and CheckoutMissing if the command is for a checkout only."""
     words = command_words(arguments)
     parts = parts_of(words)
     if {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
         return
     root = clone()
     missing = lacking(parts)
+    if root is None and set(parts) & {"test", "docs"}:
+        from kazashi.tools.cli.checkout import checkout
+
+        checkout()
     if os.environ.pop(BROUGHT, None) or root is None:
         check_parts(parts)
     elif missing or (words[0] in CONSENTING and debian.missing(debian_packages(parts))):
