@@ -191,3 +191,13 @@ def test_every_argument_for_a_card_or_a_resident_is_completed() -> None:
                 if parameter.name in ("name", "who", "slot", "resident", "alias") and name != "list":
                     named = isinstance(parameter, click.Argument) or parameter.name == "slot"
                     assert not named or parameter._custom_shell_complete, f"{group} {name} {parameter.name}"
+
+
+@pytest.mark.parametrize("called", ["kazashi", "./kazashi", "/somewhere/kazashi"])
+def test_a_clone_completes_by_whatever_path_it_was_called(called: str) -> None:
+    environment = {**os.environ, "KAZASHI_CALLED": called, "_KAZASHI_COMPLETE": "bash_complete",
+                   "COMP_WORDS": f"{called}\nse", "COMP_CWORD": "1"}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "kazashi"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "plain,self\n"

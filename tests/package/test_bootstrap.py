@@ -66,11 +66,11 @@ def test_terminal_is_asked(project: Project) -> None:
         os.close(leader)
 
 
-@pytest.mark.parametrize("command", ["demo", "test"])
+@pytest.mark.parametrize("command", ["demo", "test", "self install"])
 def test_demo_and_test_never_ask(project: Project, command: str) -> None:
     (project.root / "tools" / "installation" / "running.py").write_text("def bring(arguments):\n    pass\n")
     leader, follower = pty.openpty()
-    process = subprocess.Popen(project.command(command), cwd=project.root, env=project.variables,
+    process = subprocess.Popen(project.command(*command.split()), cwd=project.root, env=project.variables,
                                stdin=follower, stdout=subprocess.PIPE, stderr=follower, text=True)  # fmt: skip
     os.close(follower)
     output, _ = process.communicate(timeout=120)
@@ -83,7 +83,18 @@ def test_demo_and_test_never_ask(project: Project, command: str) -> None:
 
 
 def test_yes_of_a_sub_command_is_no_consent(project: Project) -> None:
-    assert "[not-installed]" in error_of(project.run("self", "remove", "--yes"))
+    line = error_of(project.run("self", "update", "--yes"))
+    assert line.endswith("run: ./kazashi --yes self update [not-installed]")
+
+
+def test_nothing_is_installed_to_be_removed(project: Project) -> None:
+    done = project.run("self", "remove", "--yes")
+    assert (done.returncode, done.stdout) == (0, "Nothing is installed.\n")
+    assert not project.folder.exists()
+
+
+def test_interpreter_that_is_none_is_named(project: Project) -> None:
+    assert "KAZASHI_PYTHON=/nonexistent" in error_of(project.run("card", "list", KAZASHI_PYTHON="/nonexistent"))
 
 
 def test_command_brings_its_part_and_keeps_the_others(project: Project) -> None:

@@ -120,7 +120,12 @@ def main() -> NoReturn:
     """Run the `kazashi` program, after it has what the command needs."""
 
     def prepare() -> None:
-        if parts_of(command_words(sys.argv[1:])):
+        parts = parts_of(command_words(sys.argv[1:]))
+        if "test" in parts or "docs" in parts:
+            from kazashi.tools.cli.checkout import checkout
+
+            checkout()
+        if parts:
             from kazashi.tools.installation.running import bring
 
             bring(sys.argv[1:])

@@ -151,9 +151,9 @@ def _pcscd() -> Iterator[DoctorCheck]:
         True,
         "while a pcscd with virtual readers is running, vpcd listens on every network interface without"
         " authentication: anyone who can reach its ports (35963 and up, two for each reader) can insert a card",
-        "on a machine that others can reach, close the ports to all but loopback: nft add table inet kazashi;"
-        " nft 'add chain inet kazashi in { type filter hook input priority 0; }';"
-        " nft add rule inet kazashi in iifname != lo tcp dport 35963-35994 drop",
+        "on a machine that others can reach, close the ports to all but loopback: nft add table inet vpcd;"
+        " nft 'add chain inet vpcd in { type filter hook input priority 0; }';"
+        " nft add rule inet vpcd in iifname != lo tcp dport 35963-35994 drop",
     )
 
 

@@ -11,6 +11,9 @@ import click
 
 from kazashi.tools.installation.parts import called
 
+_COMPLETE = "_KAZASHI_COMPLETE"
+"""The variable by which a shell asks what to complete. Click would derive it from the path by which it was called."""
+
 _COMMAND = re.compile(r"(?<![\w/.-])kazashi (?=[a-z-])")
 
 
@@ -22,7 +25,8 @@ def run(command: click.Command, name: str, prepare: Callable[[], object] | None 
     try:
         if prepare is not None:
             prepare()
-        sys.exit(command.main(prog_name=name.replace("kazashi", called(), 1), standalone_mode=False) or Exit.OK)
+        title = name.replace("kazashi", called(), 1)
+        sys.exit(command.main(prog_name=title, complete_var=_COMPLETE, standalone_mode=False) or Exit.OK)
     except click.ClickException as error:
         error.show()
         sys.exit(Exit.USAGE)

@@ -13,7 +13,7 @@ from kazashi.assembly.errors import InstallationFailed
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.parts import PARTS, called, debian_packages
 from kazashi.tools.installation.running import clone, install_packages, lacking
-from kazashi.tools.installation.start import AGREED, environments_of, provided
+from kazashi.tools.installation.start import environments_of, provided
 
 NAME = "kazashi"
 
@@ -36,9 +36,9 @@ def source() -> str | None:
     return None if text is None else str(json.loads(text)["url"])
 
 
-def install_parts(parts: Sequence[str], *, agreed: bool) -> None:
+def install_parts(parts: Sequence[str]) -> None:
     """Install parts of the program: in a clone into its environment, elsewhere with the program that installed this
-    one. Raises NotInstalled and InstallationFailed."""
+    one. Raises InstallationFailed."""
     root = clone()
     if root is None:
         extras = ",".join(PARTS[part].extra for part in parts if PARTS[part].extra)
@@ -46,7 +46,7 @@ def install_parts(parts: Sequence[str], *, agreed: bool) -> None:
             _run(*_pip("install"), f"{NAME}[{extras}]")
         install_packages(debian.missing(debian_packages(parts)))
     else:
-        with provided(root, parts, agreed, f"{called()} {AGREED} self install {' '.join(parts)}"):
+        with provided(root, parts, True, called()):
             pass
 
 
@@ -90,9 +90,9 @@ def what_stays() -> list[str]:
     from kazashi.world.home import default_directory
 
     root = clone()
-    lines = [] if root is None else [f"{root}, the clone", "Debian packages; apt-get autoremove does not remove them"]
+    lines = [] if root is None else [f"{root}, the clone", "Debian packages, which other programs may use"]
     home = default_directory()
-    return [*lines, f"{home}, the default world"] if home.exists() else lines
+    return [*lines, f"{home}, your world"] if home.exists() else lines
 
 
 def _pip(verb: str) -> list[str]:

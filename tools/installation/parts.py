@@ -112,7 +112,7 @@ COMMANDS = {
 LATER = {"demo": ("demo",)}
 """The parts that a command installs itself, when it has begun: the demo puts a card into the reader first."""
 
-CONSENTING = ("demo", "test")
+CONSENTING = ("demo", "test", "self install")
 """The commands that install what they need without asking: to give the command is to agree."""
 
 
@@ -136,6 +136,11 @@ def parts_of(words: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the parts that a command needs besides the base. `words` are the command's names, from the
     first: `["points", "till"]`."""
     return next((COMMANDS[key] for key in (" ".join(words[:2]), *words[:1]) if key in COMMANDS), ())
+
+
+def is_consent(words: Sequence[str]) -> bool:
+    """Whether a command installs what it needs without asking."""
+    return " ".join(words) in CONSENTING or words[:1] in [[name] for name in CONSENTING]
 
 
 def later_parts_of(words: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from kazashi.tools.installation import debian
 from kazashi.tools.installation.environment import read_stamp
-from kazashi.tools.installation.parts import BASE, CONSENTING, PARTS, called, command_words, debian_packages, parts_of
+from kazashi.tools.installation.parts import BASE, PARTS, called, command_words, debian_packages, is_consent, parts_of
 from kazashi.tools.installation.progress import Progress
 from kazashi.tools.installation.start import BROUGHT, base_python, environments_of, provided
 
@@ -33,20 +33,16 @@ def lacking(parts: Sequence[str]) -> list[str]:
 
 def bring(arguments: Sequence[str]) -> None:
     """Replace this process by one that has what a command needs, if this one lacks it and runs from a clone. Raises
-    PackageMissing if it was installed in another way, and CheckoutMissing if the command is for a checkout only."""
+    PackageMissing if it was installed in another way."""
     words = command_words(arguments)
     parts = parts_of(words)
     if {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
         return
     root = clone()
     missing = lacking(parts)
-    if root is None and set(parts) & {"test", "docs"}:
-        from kazashi.tools.cli.checkout import checkout
-
-        checkout()
     if os.environ.pop(BROUGHT, None) or root is None:
         check_parts(parts)
-    elif missing or (words[0] in CONSENTING and debian.missing(debian_packages(parts))):
+    elif missing or (is_consent(words) and debian.missing(debian_packages(parts))):
         python = base_python()
         os.environ[BROUGHT] = "1"
         os.execv(python, [python, "-I", str(root / "tools" / "installation"), *arguments])

@@ -18,11 +18,11 @@ from kazashi.tools.installation.environment import STAMP, Environments
 from kazashi.tools.installation.lock import megabytes, requirements
 from kazashi.tools.installation.parts import (
     BASE,
-    CONSENTING,
     PARTS,
     called,
     command_words,
     debian_packages,
+    is_consent,
     later_parts_of,
     parts_of,
     with_included,
@@ -62,9 +62,12 @@ def install(root: Path, arguments: Sequence[str]) -> NoReturn:
     InstallationFailed."""
     words = command_words(arguments)
     before = arguments[: arguments.index(words[0])] if words else arguments
-    agreed = AGREED in before or words[:1] in [[name] for name in CONSENTING]
+    agreed = AGREED in before or is_consent(words)
     settings = f"KAZASHI_VENV={shlex.quote(value)} " if (value := os.environ.get("KAZASHI_VENV")) else ""
-    again = f"{settings}{called()} {AGREED} {shlex.join(arguments)}"
+    again = f"{settings}{called()} {AGREED} {shlex.join(word for word in arguments if word != AGREED)}"
+    if words == ["self", "remove"] and not environments_of(root).folder.exists():
+        print("Nothing is installed.")
+        sys.exit()
     parts = parts_of(words)
     if debian.prefix() is None and (
         packages := debian.missing(debian_packages([BASE, *parts, *later_parts_of(words, arguments)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import click
@@ -17,21 +18,21 @@ NAME = "kazashi"
 def installation() -> None:
     """Install parts, update or remove the program.
 
-    Also print its man page and the shell completion.
+    There are also its man page and the completion for shells.
     """
 
 
 @installation.command("install")
-@click.argument("parts", nargs=-1, required=True, type=click.Choice([name for name in PARTS if name != BASE]))
-@click.pass_context
-def self_install(context: click.Context, parts: tuple[str, ...]) -> None:
+@click.argument("parts", nargs=-1, required=True, metavar="PART...",
+                type=click.Choice([name for name in PARTS if name != BASE]))  # fmt: skip
+def self_install(parts: tuple[str, ...]) -> None:
     """Install parts of the program.
 
-    Commands name the part that they need. In a clone they also offer to install it.
+    A command that lacks a part names it. docs/install.md says what each part is for, and how large it is.
     """
     from kazashi.tools.installation.installer import install_parts
 
-    install_parts(parts, agreed=context.find_root().params["yes"])
+    install_parts(parts)
     click.echo(f"Installed: {', '.join(parts)}")
 
 
@@ -51,16 +52,23 @@ def self_update(wheel: str | None) -> None:
 @installation.command("remove")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def self_remove(yes: bool) -> None:
-    """Remove the program, but no world.
+    """Remove the program, but keep all worlds.
 
-    In a clone this removes the virtual environments; the folder itself is yours to delete.
+    In a clone this removes the virtual environments; the folder itself is yours to delete. Says what is left behind.
     """
+    from kazashi.assembly.errors import UsageError
     from kazashi.tools.installation.installer import remove, what_stays
+    from kazashi.tools.installation.progress import is_terminal
 
     stays = what_stays()
     if not yes:
-        click.confirm("Remove the program?", abort=True, err=True)
+        if not is_terminal(sys.stdin):
+            raise UsageError("there is no terminal to ask on; run: kazashi self remove --yes")
+        if not click.confirm(f"Remove the program in {sys.prefix}?", err=True):
+            click.echo("Nothing was removed.")
+            return
     remove()
+    click.echo("Removed the program.")
     click.echo("".join(f"Left behind: {line}\n" for line in stays), nl=False)
 
 
