@@ -9,15 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.package.standin import Project, new_project, write_program
-
-KILLS = 4
-"""The number of moments at which an installation is killed."""
 
 
 @pytest.fixture
@@ -137,24 +133,26 @@ def test_starts_that_need_different_parts_at_once_all_have_theirs(project: Proje
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("whole_group", [True, False], ids=["with its children", "alone"])
-def test_killed_installation_is_repaired_by_the_next_start(project: Project, whole_group: bool) -> None:
-    begun = time.monotonic()
+@pytest.mark.parametrize(
+    ("whole_group", "stages"), [(True, (1, 3, 5)), (False, (2, 4, 6))], ids=["with its children", "alone"]
+)
+def test_killed_installation_is_repaired_by_the_next_start(
+    project: Project, whole_group: bool, stages: tuple[int, ...]
+) -> None:
     reply(project.run("--yes", "card", "list"))
-    duration = time.monotonic() - begun
-    alive = 0
-    for moment in range(KILLS):
-        project.lock(version=str(moment + 2))  # an environment to build, beside the one in use
+    log = project.folder / "log"
+    for stage in stages:
+        project.lock(version=str(stage + 1))  # an environment to build, beside the one in use
+        log.unlink()
         process = project.start("card", "list")
-        time.sleep(duration * (moment + 0.5) / KILLS)
-        if process.poll() is None:
-            alive += 1
-            (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+        while not log.exists() or log.read_text(encoding="utf-8").count("$ ") < stage:
+            assert process.poll() is None, "each stage is one program that the installation runs"
+        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
         process.communicate()
-        done = project.run("card", "list")
-        assert done.returncode == 0, done.stderr
-    assert alive >= KILLS / 2, "most were killed while they installed"
-    assert f"VERSION = '{KILLS + 1}'" in next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).read_text()
+        reply(project.run("card", "list"))
+    assert (
+        f"VERSION = '{stages[-1] + 1}'" in next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).read_text()
+    )
 
 
 def test_running_program_keeps_the_environment_it_started_from(project: Project) -> None:
@@ -174,6 +172,7 @@ def test_running_program_keeps_the_environment_it_started_from(project: Project)
     assert len(project.environments()) == 1
 
 
+@pytest.mark.long
 def test_environment_of_a_running_interpreter_is_kept(project: Project) -> None:
     reply(project.run("--yes", "card", "list"))
     command = [".venv/bin/python", "-c", "import sys; print(flush=True); sys.stdin.read()"]
@@ -195,6 +194,7 @@ def test_repair_that_fails_leaves_the_environment_as_it_was(project: Project) ->
     assert reply(project.run("card", "list"))["modules"] == ["tiny_one"]
 
 
+@pytest.mark.long
 def test_part_that_lacks_a_module_is_built_again_once(project: Project) -> None:
     reply(project.run("--yes", "tracking", "report"))
     next(project.root.glob(".venv/lib/*/site-packages/duckdb.py")).unlink()
@@ -264,6 +264,7 @@ def test_damaged_environment_is_built_again_by_doctor(project: Project) -> None:
     assert "VERSION" in next(project.root.glob(".venv/lib/*/site-packages/tiny_one.py")).read_text()
 
 
+@pytest.mark.long
 def test_moved_clone_is_built_again(project: Project) -> None:
     reply(project.run("--yes", "card", "list"))
     moved = Project(project.root.rename(project.root.with_name("elsewhere")), project.wheels, project.variables)
@@ -306,6 +307,7 @@ def test_link_of_somebody_is_left_alone(project: Project, tmp_path: Path, target
     assert str(link.readlink()) == target
 
 
+@pytest.mark.long
 def test_two_clones_do_not_share_an_environment(project: Project, tmp_path: Path) -> None:
     shared = str(tmp_path / "shared")
     reply(project.run("--yes", "tracking", "report", KAZASHI_VENV=shared))
@@ -313,6 +315,7 @@ def test_two_clones_do_not_share_an_environment(project: Project, tmp_path: Path
     assert f"belongs to the clone in {project.root}" in error_of(copy.run("--yes", "card", "list", KAZASHI_VENV=shared))
 
 
+@pytest.mark.long
 def test_copy_of_a_clone_asks_again(project: Project, tmp_path: Path) -> None:
     reply(project.run("--yes", "card", "list"))
     root = shutil.copytree(project.root, tmp_path / "copy", symlinks=True)

@@ -120,7 +120,9 @@ def main() -> NoReturn:
     """Run the `kazashi` program, after it has what the command needs."""
 
     def prepare() -> None:
-        parts = parts_of(command_words(sys.argv[1:]))
+        arguments = sys.argv[1:]
+        only_words = {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ
+        parts = () if only_words else parts_of(command_words(arguments))
         if "test" in parts or "docs" in parts:
             from kazashi.tools.cli.checkout import checkout
 
@@ -128,6 +130,6 @@ def main() -> NoReturn:
         if parts:
             from kazashi.tools.installation.running import bring
 
-            bring(sys.argv[1:])
+            bring(arguments)
 
     run(kazashi, NAME, prepare)

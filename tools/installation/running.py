@@ -36,8 +36,6 @@ def bring(arguments: Sequence[str]) -> None:
     PackageMissing if it was installed in another way."""
     words = command_words(arguments)
     parts = parts_of(words)
-    if {"--help", "-h"} & set(arguments) or "_KAZASHI_COMPLETE" in os.environ:
-        return
     root = clone()
     missing = lacking(parts)
     if os.environ.pop(BROUGHT, None) or root is None:
