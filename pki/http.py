@@ -318,7 +318,7 @@ def published(tree: Path) -> Endpoint:
 
     async def serve(request: Request) -> Response:
         try:
-            path = (tree / request.url.path.lstrip("/")).resolve()
+            path = (tree / request.scope["path"].lstrip("/")).resolve()
             exists = path.suffix in _CONTENT_TYPES and path.is_relative_to(tree.resolve()) and path.is_file()
         except (OSError, ValueError):  # the name is too long or contains a NUL
             exists = False

@@ -64,7 +64,7 @@ class AccessControl:
         headers = Headers(scope=request.scope)
         if headers.get("host") not in self._hosts:
             return _refused(421, "host", f"{headers.get('host') or 'an empty host'} is not a name of this console")
-        if request.url.path == "/" and "key" in request.query_params:
+        if request.scope["path"] == "/" and "key" in request.query_params:
             if not compare_digest(request.query_params["key"].encode(), self._key.encode()):
                 return _closed()
             redirect = RedirectResponse("/", 303, headers=HEADERS)
