@@ -282,7 +282,7 @@ def _complete(directory: Path, built: Built) -> None:
 
 
 def read_stamp(directory: Path) -> Built | None:
-    """Return what a complete environment says about itself, or None if there is none at this path."""
+    """Return the stamp of a complete environment, or None if there is no such environment at this path."""
     try:
         root, parts, python = (directory / STAMP).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
