@@ -78,18 +78,20 @@ def platform(context: click.Context, port: int, services: str) -> None:
 
 @click.command("tenant")
 @click.argument("name")
+@click.argument("origins", nargs=-1)
 @click.pass_context
-def tenant(context: click.Context, name: str) -> None:
+def tenant(context: click.Context, name: str, origins: tuple[str, ...]) -> None:
     """Register a tenant of the platform.
 
-    Prints the key of NAME, which is shown only once.
+    ORIGINS are the origins at which people log in to the tenant's service, such as https://shop.example: it gets
+    challenges for these only. Prints the key of NAME, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     try:
-        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name))
+        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name, origins))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
