@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from html import unescape
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -100,8 +101,13 @@ class Browser:
 
     def begin(self, **parameters: str) -> dict[str, str]:
         """Start a login, and return the parameters of the agent's address."""
-        assert self.get("/authorize", params=parameters).status_code == 200
-        response = self.post("/begin", data={"query": urlencode(parameters)})
+        return self.consent(self.get("/authorize", params=parameters))
+
+    def consent(self, page: httpx.Response) -> dict[str, str]:
+        """Submit the form of the page that names the client, and return the parameters of the agent's address."""
+        query = re.search(r'name="query" value="([^"]*)"', page.text)
+        assert query is not None, page.text
+        response = self.post("/begin", data={"query": unescape(query[1])})
         assert response.status_code == 303
         assert response.headers["location"].startswith(f"{AGENT}/ask?")
         return dict(parse_qsl(urlsplit(response.headers["location"]).query, keep_blank_values=True))
