@@ -119,7 +119,6 @@ class ProviderStore:
             sa.Column("client", sa.Text, nullable=False),
             sa.Column("contents", sa.Text, nullable=False),
             sa.Column("ends", sa.BigInteger, nullable=False, index=True),
-            sa.Column("used", sa.Boolean, nullable=False),
         )  # fmt: skip
         self._token = sa.Table(
             "token", metadata,
@@ -170,16 +169,12 @@ class ProviderStore:
             return self._secrets.begin(connection, name, lambda: {name: make()})[name]
 
     def new_code(self, client: Client, grant: Grant) -> str:
-        """Return a new code for a client, and delete expired codes and tokens.
-
-        A used code is kept until the token that it gave has expired, so that a second use is noticed.
-        """
+        """Return a new code for a client, and delete expired codes and tokens."""
         code, now = new_token(256), epoch(machine_clock.now())
         contents = json.dumps({**vars(grant), "login": vars(grant.login)})
-        row = {"digest": _digest(code), "client": client.name, "contents": contents, "ends": now + CODE_SECONDS,
-               "used": False}  # fmt: skip
+        row = {"digest": _digest(code), "client": client.name, "contents": contents, "ends": now + CODE_SECONDS}
         with self.store.transaction() as connection:
-            connection.execute(sa.delete(self._code).where(self._code.c.ends < now - TOKEN_SECONDS))
+            connection.execute(sa.delete(self._code).where(self._code.c.ends < now))
             connection.execute(sa.delete(self._token).where(self._token.c.ends < now))
             connection.execute(sa.insert(self._code), row)
         return code
@@ -187,14 +182,14 @@ class ProviderStore:
     def redeem(self, code: str, client: Client, redirect_uri: str, verifier: str) -> tuple[str, Grant] | None:
         """Return an access token for a code, or None if the code is not valid for this client and these values.
 
-        A code can be used once, whatever comes of it. Its second use revokes the token of the first: one of the two
-        users stole the code (RFC 6749, 4.1.2). Both happen in one transaction, so a second use at the same time
-        cannot miss the token.
+        A code can be used once, whatever comes of it. A token is stored with the digest of its code. A second use of
+        the code revokes it: one of the two users stole the code (RFC 6749, 4.1.2). A code is taken, and its token
+        stored, in one transaction, so a second use at the same time cannot miss the token.
         """
         digest, token, now = _digest(code), new_token(256), epoch(machine_clock.now())
         with self.store.transaction() as connection:
-            first = sa.update(self._code).where(self._code.c.digest == digest, sa.not_(self._code.c.used))
-            row = connection.execute(first.values(used=True).returning(*self._code.c)).one_or_none()
+            taken = sa.delete(self._code).where(self._code.c.digest == digest).returning(*self._code.c)
+            row = connection.execute(taken).one_or_none()
             if row is None:
                 if connection.execute(sa.delete(self._token).where(self._token.c.code == digest)).rowcount:
                     self._log(connection, self._world.clock.now(), "token revoked", {"client": client.name})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
+from base64 import b64encode, urlsafe_b64decode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -57,7 +58,7 @@ def returned(response: httpx.Response, home: str = HOME) -> dict[str, str]:
     """The fields of a response that was sent to the client's address."""
     address = response.headers["location"]
     assert response.status_code == 303
-    assert address.startswith(home)
+    assert address.startswith(f"{home}{'&' if '?' in home else '?'}")
     pairs = parse_qsl(address[len(home) + 1 :], keep_blank_values=True)
     assert len(dict(pairs)) == len(pairs), "a parameter is repeated"
     return dict(pairs)
@@ -117,6 +118,15 @@ def test_nothing_is_sent_to_the_client_if_its_own_parameters_are_repeated(
         response = environment.browser().get("/authorize", params=pairs)
         assert response.status_code == 400
         assert "location" not in response.headers
+
+
+def test_a_parameter_without_a_value_counts_as_left_out(environment: ProviderSetup) -> None:
+    """By RFC 6749 (3.1), and also if it comes beside one that has a value."""
+    empty = [(name, "") for name in ("request", "registration", "max_age", "prompt", "response_mode", "nonce", "scope")]
+    browser = environment.browser()
+    assert browser.get("/authorize", params=[*empty, *authorization().items()]).status_code == 200
+    request = [*empty, ("state", ""), *authorization(state="", prompt="none").items()]
+    assert "state" not in returned(browser.get("/authorize", params=request))
 
 
 def test_a_redirect_address_keeps_its_own_query(environment: ProviderSetup) -> None:
@@ -287,7 +297,16 @@ def test_the_token_of_a_replayed_code_is_revoked(environment: ProviderSetup, by:
     assert opens(environment, kept) == 200, "a code revokes only its own token"
 
 
-def test_a_code_is_remembered_until_its_token_has_expired(environment: ProviderSetup, clock: MovedClock) -> None:
+def test_the_time_of_a_login_is_when_the_card_was_used(environment: ProviderSetup, clock: MovedClock) -> None:
+    browser = environment.browser()
+    code = browser.code(**authorization())
+    clock.moved += timedelta(seconds=50)
+    claims = json.loads(urlsafe_b64decode(browser.token(code).json()["id_token"].split(".")[1] + "=="))
+    assert 50 <= claims["iat"] - claims["auth_time"] < 60
+    assert claims["exp"] - claims["iat"] == TOKEN_SECONDS
+
+
+def test_a_second_use_is_noticed_until_the_token_has_expired(environment: ProviderSetup, clock: MovedClock) -> None:
     browser = environment.browser()
     code = browser.code(**authorization())
     clock.moved += timedelta(seconds=CODE_SECONDS)
