@@ -19,6 +19,9 @@ from joserfc.jwk import RSAKey
 from kazashi.relying_party.login.provider_store import SCOPES, Client
 
 _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_LONGEST = 4096
+"""The maximum length of a request's values, in characters in total: a login keeps some of them until it ends."""
+
 _NOT_SUPPORTED = {
     "request": "request_not_supported", "request_uri": "request_uri_not_supported",
     "registration": "registration_not_supported",
@@ -130,6 +133,8 @@ def _checked(parameters: Mapping[str, str], client: Client) -> tuple[tuple[str, 
     for name, code in _NOT_SUPPORTED.items():
         if name in parameters:
             raise AuthorizationRejected(code, f"the parameter {name} is not supported")
+    if sum(map(len, parameters.values())) > _LONGEST:
+        raise AuthorizationRejected("invalid_request", f"the request has more than {_LONGEST} characters")
     if "response_type" not in parameters:
         raise AuthorizationRejected("invalid_request", "response_type is missing")
     if parameters["response_type"] != "code":

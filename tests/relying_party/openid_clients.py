@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,8 +16,8 @@ from typing import IO, Any
 import httpx
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken
-from joserfc import jwt
-from joserfc.jwk import KeySet
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.world.rng import new_token
 
@@ -41,13 +43,28 @@ class PythonClient:
                 state=self._state,
             )  # fmt: skip
             claims: dict[str, Any] = client.get(self._metadata["userinfo_endpoint"]).json()
-        keys = KeySet.import_key_set(httpx.get(self._metadata["jwks_uri"]).json())
-        token = jwt.decode(tokens["id_token"], keys, algorithms=["RS256"])
+        header, token = verified(tokens["id_token"], httpx.get(self._metadata["jwks_uri"]).json())
         options = {"iss": {"essential": True, "value": self._metadata["issuer"]}, "nonce": {"essential": True}}
         params = {"client_id": self._name, "nonce": self._nonce, "access_token": tokens["access_token"]}
-        CodeIDToken(token.claims, token.header, options, params).validate(leeway=60)
-        assert claims["sub"] == token.claims["sub"]
+        CodeIDToken(token, header, options, params).validate(leeway=60)
+        assert claims["sub"] == token["sub"]
         return claims
+
+
+def verified(token: str, jwks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header and claims of a JWT whose RS256 signature is by the key that its header names."""
+    parts = token.split(".")
+    header, claims = (json.loads(decoded(part)) for part in parts[:2])
+    (key,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
+    assert (header["alg"], key["kty"], key["use"]) == ("RS256", "RSA", "sig")
+    assert not key.keys() & {"d", "p", "q", "dp", "dq", "qi"}
+    numbers = rsa.RSAPublicNumbers(int.from_bytes(decoded(key["e"])), int.from_bytes(decoded(key["n"])))
+    numbers.public_key().verify(decoded(parts[2]), ".".join(parts[:2]).encode(), padding.PKCS1v15(), hashes.SHA256())
+    return header, claims
+
+
+def decoded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @contextmanager

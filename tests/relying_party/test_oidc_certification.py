@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,13 +23,12 @@ import pytest
 from authlib.oauth2 import rfc9207
 from authlib.oidc.core import CodeIDToken, UserInfo
 from authlib.oidc.discovery import OpenIDProviderMetadata
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.assembly.served import ServedProcess, serve
 from kazashi.world.key_source import SharedKeySource, generate
 from kazashi.world.rng import new_token
 from tests.relying_party import test_provider, test_provider_protocol
+from tests.relying_party.openid_clients import decoded, verified
 from tests.relying_party.test_provider import CHALLENGE, ISSUER, VERIFIER, ProviderSetup
 from tests.relying_party.test_provider_protocol import MovedClock
 from tests.town import new_institutions
@@ -186,22 +185,6 @@ class CertificationClient:
         request = self.request(**changes)
         code = self.card(self.authorize(request), request)
         return self.result(code, request, self.redeem(code))
-
-
-def verified(token: str, jwks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and claims of a JWT whose RS256 signature is by the key that its header names."""
-    parts = token.split(".")
-    header, claims = (json.loads(decoded(part)) for part in parts[:2])
-    (key,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
-    assert (header["alg"], key["kty"], key["use"]) == ("RS256", "RSA", "sig")
-    assert not key.keys() & {"d", "p", "q", "dp", "dq", "qi"}
-    numbers = rsa.RSAPublicNumbers(int.from_bytes(decoded(key["e"])), int.from_bytes(decoded(key["n"])))
-    numbers.public_key().verify(decoded(parts[2]), ".".join(parts[:2]).encode(), padding.PKCS1v15(), hashes.SHA256())
-    return header, claims
-
-
-def decoded(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def unsigned(claims: dict[str, str]) -> str:

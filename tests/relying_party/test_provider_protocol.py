@@ -82,13 +82,14 @@ ERRORS = [
     ({"max_age": "soon"}, "invalid_request"),
     ({"max_age": "-1"}, "invalid_request"),
     ({"id_token_hint": "e30.e30.e30"}, "invalid_request"),
+    ({"nonce": "n" * 4096}, "invalid_request"),
     ({"request": "e30.e30."}, "request_not_supported"),
     ({"request_uri": "https://app.example/request"}, "request_uri_not_supported"),
     ({"registration": "{}"}, "registration_not_supported"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "error"), ERRORS, ids=str)
+@pytest.mark.parametrize(("changes", "error"), ERRORS, ids=lambda value: str(value)[:80])
 @pytest.mark.parametrize("state", ["", "a state with 番号 & signs?"])
 def test_an_error_is_sent_to_the_client(
     environment: ProviderSetup, changes: dict[str, str], error: str, state: str
@@ -300,18 +301,18 @@ def test_the_token_of_a_replayed_code_is_revoked(environment: ProviderSetup, by:
 def test_the_time_of_a_login_is_when_the_card_was_used(environment: ProviderSetup, clock: MovedClock) -> None:
     browser = environment.browser()
     code = browser.code(**authorization())
-    clock.moved += timedelta(seconds=50)
+    clock.moved += timedelta(seconds=30)
     claims = json.loads(urlsafe_b64decode(browser.token(code).json()["id_token"].split(".")[1] + "=="))
-    assert 50 <= claims["iat"] - claims["auth_time"] < 60
+    assert 30 <= claims["iat"] - claims["auth_time"] < 60
     assert claims["exp"] - claims["iat"] == TOKEN_SECONDS
 
 
 def test_a_second_use_is_noticed_until_the_token_has_expired(environment: ProviderSetup, clock: MovedClock) -> None:
     browser = environment.browser()
     code = browser.code(**authorization())
-    clock.moved += timedelta(seconds=CODE_SECONDS)
+    clock.moved += timedelta(seconds=CODE_SECONDS - 30)
     token = browser.token(code).json()["access_token"]
-    clock.moved += timedelta(seconds=TOKEN_SECONDS - 5)
+    clock.moved += timedelta(seconds=TOKEN_SECONDS - 30)
     browser.code(**authorization())  # a new code, with which expired ones are deleted
     assert opens(environment, token) == 200
     browser.token(code)
