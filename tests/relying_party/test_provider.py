@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -272,22 +272,28 @@ VALUES = ["code", "app", HOME, "openid", "S256", CHALLENGE, ISSUER, "signature",
 FIELDS = st.dictionaries(
     st.sampled_from(NAMES) | st.text(max_size=8), st.text(max_size=40) | st.sampled_from(VALUES), max_size=10
 )
+HEADERS = st.builds(
+    lambda scheme, value: scheme + value, st.sampled_from([b"Basic ", b"Bearer ", b""]),
+    st.binary(max_size=20).map(b64encode) | st.binary(max_size=20).map(lambda value: value.translate(None, b"\r\n\0")),
+)  # fmt: skip
 
 
 @settings(max_examples=120)
 @given(
     st.sampled_from(["provider", "agent"]), st.sampled_from(["GET", "POST", "PUT"]),
     st.sampled_from(["/authorize", "/begin", "/answer", "/end/x", "/token", "/userinfo", "/ask", "/", "/jwks", "/%00"]),
-    FIELDS, FIELDS,
+    FIELDS, FIELDS, HEADERS,
 )  # fmt: skip
 def test_no_input_breaks_or_is_reflected_in_a_page(
-    environment: ProviderSetup, which: str, method: str, path: str, query: dict[str, str], fields: dict[str, str]
-) -> None:
+    environment: ProviderSetup, which: str, method: str, path: str, query: dict[str, str], fields: dict[str, str],
+    header: bytes,
+) -> None:  # fmt: skip
     transport, base = (environment.provider, ISSUER) if which == "provider" else (environment.agent, AGENT)
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
-            return await client.request(method, path, params=query, data=fields, headers={"Origin": base})
+            headers = {b"Origin": base.encode(), b"Authorization": header}
+            return await client.request(method, path, params=query, data=fields, headers=headers)
 
     response = asyncio.run(send())
     assert response.status_code < 500
