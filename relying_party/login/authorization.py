@@ -38,10 +38,10 @@ class UnknownClient(Exception):
 class AuthorizationRejected(Exception):
     """An error that the client must be told. `code` is one of RFC 6749 (4.1.2.1) or OpenID Connect Core (3.1.2.6)."""
 
-    def __init__(self, code: str, description: str, address: str = "") -> None:
+    def __init__(self, code: str, description: str) -> None:
         super().__init__(description)
         self.code = code
-        self.address = address
+        self.address = ""
         """The client's address with the error in it."""
 
 
