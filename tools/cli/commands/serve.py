@@ -122,8 +122,9 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.command("provider-client")
 @click.argument("name")
 @click.argument("redirects", nargs=-1, required=True)
+@click.option("--without-pkce", is_flag=True, help="Let the client leave PKCE out, which is less safe.")
 @click.pass_context
-def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
+def provider_client(context: click.Context, name: str, redirects: tuple[str, ...], without_pkce: bool) -> None:
     """Register a client of the provider.
 
     NAME is the client of the OpenID Connect provider, and REDIRECTS are its allowed redirect addresses. Prints the
@@ -133,6 +134,6 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
     from kazashi.relying_party.login.provider_store import ProviderStore
 
     try:
-        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects))
+        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects, pkce=not without_pkce))
     except ValueError as error:
         raise UsageError(str(error)) from error

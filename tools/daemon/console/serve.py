@@ -23,6 +23,7 @@ from kazashi.tools.daemon.console.access_control import KEY_VARIABLE, AccessCont
 from kazashi.tools.daemon.console.feed import Feed
 from kazashi.tools.daemon.console.view import View, vocabulary
 from kazashi.web.ports import HOST
+from kazashi.web.server import OPTIONS
 from kazashi.world.home import World, open_world
 from kazashi.world.rng import new_token
 
@@ -96,8 +97,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
     console = application(open_world(arguments.world), os.environ[KEY_VARIABLE], arguments.port)
-    uvicorn.run(console, host=HOST, port=arguments.port, log_level="warning", access_log=False, server_header=False,
-                timeout_graceful_shutdown=1)  # fmt: skip
+    uvicorn.run(console, host=HOST, port=arguments.port, **{**OPTIONS, "timeout_graceful_shutdown": 1})
 
 
 if __name__ == "__main__":
