@@ -137,7 +137,7 @@ class ProviderStore:
         Raises ClientExists, and ValueError for a name that does not follow the pattern of names, and for an address
         that is neither https nor on this machine, or that has a fragment (RFC 6749, 3.1.2).
         """
-        checked_name(name, "a client")
+        checked_name(name, "client")
         if not redirects:
             raise ValueError("a client needs at least one redirect address")
         for address in redirects:
