@@ -36,7 +36,7 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.web.pages import Pages, refusal, welcome
+from kazashi.web.pages import PAGES, Pages, refusal, welcome
 from kazashi.web.sweeping import sweeping
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
@@ -66,7 +66,7 @@ class Provider:
 
     def application(self) -> Starlette:
         """Return the provider as an ASGI application."""
-        return Starlette(
+        provider = Starlette(
             routes=[
                 Route("/", self.welcome),
                 Route("/.well-known/openid-configuration", self.discovery),
@@ -81,6 +81,8 @@ class Provider:
             ],
             lifespan=sweeping(self._login.sweep, self._store.sweep),
         )
+        PAGES.protect(provider)
+        return provider
 
     async def welcome(self, request: Request) -> Response:
         """Respond with a page that says what this server is."""
