@@ -144,8 +144,12 @@ class _Process:
         def report(line: str) -> None:
             os.write(write, f"{line}\n".encode())
 
+        def report_first() -> None:
+            for line in first:
+                report(line)
+
         first = iter([_FIRST])
-        before_each_moment(lambda: [report(line) for line in first])
+        before_each_moment(report_first)
         command.run(home, report)
         report(_REPLIED)
         while True:

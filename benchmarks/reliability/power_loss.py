@@ -1,8 +1,8 @@
 """Power loss in every durable command: whatever the disk has kept, all that was acknowledged is there.
 
-A command runs once and is recorded. Each case cuts the power after some operation of the recording, builds the
-directory as a disk could then have it (`disk.py`), and checks it as after a kill. The same cases with an fsync that does
-nothing must lose something; if they do not, the trial cannot see a loss.
+A command runs once and is recorded. Each case cuts the power after an operation of the recording (half of them after
+the first reply), builds the directory as a disk could then have it (`disk.py`), and checks it as after a kill. The same
+cases with an fsync that does nothing must lose something; if they do not, the trial cannot see a loss.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class PowerCutter:
             self._record(command)
         rng = Random(f"{self._seed} {number}")
         recording = self._recordings[command.name]
-        after = rng.randint(1, len(recording.operations))
+        replied = next(place for place, one in enumerate(recording.operations, 1) if one.what == "n")
+        after = rng.randint(rng.choice((1, replied)), len(recording.operations))
         disk = recording.disk(after, syncs=self._syncs)
         kept = rng.choice((0.0, 0.0, rng.random(), rng.random(), 1.0))
         home = self._directory / "home"

@@ -174,13 +174,15 @@ def _check_exchange(home: Path, acknowledged: Sequence[str]) -> None:
         asking = systems["one"]
         for what, process in (line.split() for line in acknowledged):
             found = asking.asked(int(process))
-            require(what == "asked" or found.stage is RequestStage.ANSWERED, f"the answer to process {process} is there")
+            require(
+                what == "asked" or found.stage is RequestStage.ANSWERED, f"the answer to process {process} is there"
+            )
         carry(world, core, list(systems.values()))
         processes = _processes(asking)
         require(len(processes) <= 2, "no request was made twice")
-        for process in processes:
-            received = asking.answer_to(process)
-            require(received is not None and received.content == _CONTENT, f"process {process} has its answer")
+        for number in processes:
+            received = asking.answer_to(number)
+            require(received is not None and received.content == _CONTENT, f"process {number} has its answer")
         records = core.records(core.portal_code(_PERSON))
         require([record.outcome for record in records] == [RequestOutcome.PROVIDED] * len(processes),
                 "each exchange is recorded once, on both sides")  # fmt: skip

@@ -67,8 +67,10 @@ def _prepare(home: Path) -> None:
 
 
 def _command(
-    name: str, run: Callable[[Institutions, Acknowledge], object], check: Callable[[Institutions, Sequence[str]], object]
-) -> DurableCommand:  # fmt: skip
+    name: str,
+    run: Callable[[Institutions, Acknowledge], object],
+    check: Callable[[Institutions, Sequence[str]], object],
+) -> DurableCommand:
     """A command of the town. `check` sees it as it was found; after that, everything in it is finished and checked."""
 
     def run_in(home: Path, acknowledge: Acknowledge) -> None:
@@ -146,7 +148,9 @@ def _check_card(town: Institutions, name: str) -> None:
         renewed = orders if kind is CertificateType.SIGNATURE else 1
         require(len(issued) == renewed, f"{name} has one {kind.code} certificate for each order")
         certificate, key = unfilled(contents.data[file]), contents.key(key_file)
-        require(certificate == issued[-1].certificate, f"the card of {name} has the authority's {kind.code} certificate")
+        require(
+            certificate == issued[-1].certificate, f"the card of {name} has the authority's {kind.code} certificate"
+        )
         public = x509.load_der_x509_certificate(certificate).public_key()
         require(key is not None and key.public_numbers.n == _modulus(public), f"the card of {name} has its keys")
 
@@ -156,10 +160,9 @@ def _check_lists(publication: Publication) -> None:
     for generation in publication.authority.generations():
         for name in publication.names(generation.name):
             with ledger.store.reading() as connection:
-                of_list, revoked = ledger.revocation_list.c, ledger.revocation.c
-                row = connection.execute(
-                    sa.select(of_list).where(of_list.generation == generation.name, of_list.name == name)
-                ).one()
+                made_list, revoked = ledger.revocation_list, ledger.revocation.c
+                of_list = (made_list.c.generation == generation.name) & (made_list.c.name == name)
+                row = connection.execute(sa.select(made_list).where(of_list)).one()
                 within = [revoked.generation == generation.name, revoked.position <= row.position]
                 if name != "full":
                     within.append(revoked.partition == name)
@@ -168,8 +171,8 @@ def _check_lists(publication: Publication) -> None:
             number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
             require(number == row.number == row.written, f"the list {name} has the number that the authority recorded")
             require(len(made) == entries, f"the list {name} has {entries} entries")
-        certificate = publication.path(generation.name, "full").parents[3] / "ca"
-        path = certificate / publication.authority.kind.code / f"{generation.name}.cer"
+        published = publication.authority.world.publication / "ca" / publication.authority.kind.code
+        path = published / f"{generation.name}.cer"
         require(path.read_bytes() == generation.certificate, "the authority's own certificate is published")
 
 
@@ -309,8 +312,7 @@ def _check_mykey(town: Institutions, acknowledged: Sequence[str]) -> None:
     except AlreadyRegistered as error:
         identifier = platform.void(verdict)
         require(identifier in str(error) and set(acknowledged) <= {identifier}, "the MyKey ID is the one given out")
-    rows = platform.exposure()
-    require(len(rows["identifier"]) == 1 and not acknowledged or rows["serial"] == [], "nothing is half there")
+    require(len(platform.exposure()["identifier"]) == 1, "one MyKey ID was given out")
 
 
 # The PIN
@@ -355,6 +357,8 @@ def _create(home: Path, acknowledge: Acknowledge) -> None:
     world = open_world(home / "new", seed="first")
     clock_of(world).stand(MORNING)
     acknowledge("created")
+    Institutions(world).resident(ORDERING)
+    acknowledge("registered")
 
 
 def _check_world(home: Path, acknowledged: Sequence[str]) -> None:
@@ -363,6 +367,8 @@ def _check_world(home: Path, acknowledged: Sequence[str]) -> None:
         if acknowledged:
             require(world.seed == "first" and world.clock.now() == MORNING, "the new world and its clock are there")
         town = Institutions(world)
+        if len(acknowledged) == 2:
+            require(town.registry.find(ORDERING).alias == ORDERING, "the resident is there")
         town.resident(ORDERING)
         require(town.registry.find(ORDERING).alias == ORDERING, "the world can be used")
     finally:
