@@ -16,8 +16,10 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.reliability.fork import run_forked
 
@@ -47,12 +49,15 @@ class Operation:
     data: bytes
 
 
-def compile_recorder(directory: Path) -> Path:
-    """Compile the recorder into a directory and return its path. Raises CalledProcessError and FileNotFoundError."""
-    library = directory / "disk.so"
+@contextmanager
+def recorder() -> Iterator[Path]:
+    """The path of the recorder, compiled for the time being. Raises CalledProcessError, and FileNotFoundError without
+    a C compiler."""
     source = Path(__file__).with_name("disk.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-pthread", "-o", library, source, "-ldl"], check=True)
-    return library
+    with TemporaryDirectory(prefix="kazashi-recorder-") as directory:
+        library = Path(directory) / "disk.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-pthread", "-o", library, source, "-ldl"], check=True)
+        yield library
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +86,14 @@ def record(start: Path, top: Path, action: Callable[[Callable[[str], object]], o
     The action gets a function that writes a note into the journal. The process that calls this must have been started
     with the recorder. Raises ForkFailed if the action fails.
     """
-    recorder, journal = ctypes.CDLL(None), top.with_name(f"{top.name}.journal")
+    loaded, journal = ctypes.CDLL(None), top.with_name(f"{top.name}.journal")
     shutil.copytree(start, top)
     inodes = {str(path.relative_to(top)): path.stat().st_ino for path in (top, *top.rglob("*"))}
 
     def recorded() -> None:
         descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        recorder.record(os.fsencode(top), descriptor)
-        action(lambda note: recorder.note(note.encode()))
+        loaded.record(os.fsencode(top), descriptor)
+        action(lambda note: loaded.note(note.encode()))
 
     run_forked(recorded)
     operations = list(_operations(journal.read_bytes()))

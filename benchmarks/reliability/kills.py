@@ -12,17 +12,17 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from random import Random
 
 from benchmarks.reliability import shops, town
-from benchmarks.reliability.durable import DurableCommand, in_memory
+from benchmarks.reliability.durable import DurableCommand, Templates, chosen, templates
 from benchmarks.reliability.fork import ForkFailed, end_with, in_new_process, run_forked
 from benchmarks.reliability.moments import before_each_moment
-from benchmarks.reliability.trial import Show, Trial
+from benchmarks.reliability.trial import FOREVER, Show, Trial
 
 COMMANDS = (town.EVENT, town.ISSUE, town.RENEW, town.LISTS, town.CLOCK, town.MYKEY, town.WORLD, shops.TILL,
             shops.CENTRE, shops.EXCHANGE)  # fmt: skip
@@ -66,17 +66,13 @@ class Kill:
 
 
 class Killer:
-    """Kills commands in directories below one directory."""
+    """Kills commands in copies of templates."""
 
-    def __init__(self, directory: Path, commands: Sequence[DurableCommand], seed: int) -> None:
-        """Prepare every command, and run it once, so that a fork finds everything loaded."""
-        self._directory, self._commands, self._seed = directory, commands, seed
-        self._templates: dict[Callable[[Path], object], Path] = {}
+    def __init__(self, templates: Templates, commands: Sequence[DurableCommand], seed: int) -> None:
+        """Run every command once, so that a fork finds everything loaded, and measure it."""
+        self._templates, self._commands, self._seed = templates, commands, seed
         self._durations: dict[str, _Duration] = {}
         for command in commands:
-            if command.prepare not in self._templates:
-                self._templates[command.prepare] = directory / f"template-{len(self._templates)}"
-                command.prepare(self._templates[command.prepare])
             home = self._copy(command)
             command.run(home, lambda _: None)
             shutil.rmtree(home)
@@ -111,7 +107,7 @@ class Killer:
         return Kill(number, command.name, fell, lost)
 
     def _copy(self, command: DurableCommand) -> Path:
-        return Path(shutil.copytree(self._templates[command.prepare], self._directory / "home"))
+        return Path(shutil.copytree(self._templates.of(command), self._templates.directory / "home"))
 
     def _duration(self, command: DurableCommand) -> _Duration:
         """The duration of a command that is not killed before its reply."""
@@ -183,15 +179,10 @@ class _Process:
         return bool(more)
 
 
-def kill_in_turn(seed: int, numbers: Sequence[int], seconds: float, names: Sequence[str] = ()) -> Iterator[Kill]:
-    """Kill the commands in turn (of these names, or all), until the time is over or there are no more numbers."""
-    with in_memory() as directory:
-        begun = time.monotonic()
-        killer = Killer(directory, [command for command in COMMANDS if not names or command.name in names], seed)
-        for number in numbers:
-            if time.monotonic() - begun > seconds:
-                return
-            yield killer.kill(number)
+def _kills(seed: int, numbers: Sequence[int], names: Sequence[str] = ()) -> Generator[Kill, None, None]:
+    """Kill the commands in turn (of these names, or all), once for each number."""
+    with templates() as prepared:
+        yield from map(Killer(prepared, chosen(COMMANDS, names), seed).kill, numbers)
 
 
 def summary(kills: Sequence[Kill], seed: int, seconds: float, wanted: int) -> Trial:
@@ -211,12 +202,21 @@ def summary(kills: Sequence[Kill], seed: int, seconds: float, wanted: int) -> Tr
     )  # fmt: skip
 
 
+def losses(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Repeat rounds of these numbers, and yield a line for each loss. The instant of a kill is not exactly the same."""
+    for kill in in_new_process(_kills, seed, numbers, names):
+        if kill.lost:
+            yield f"kill {kill.number}, {kill.command}, {kill.part.value}: {kill.lost}"
+
+
 def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
     """Kill commands for some minutes."""
     kills: list[Kill] = []
     begun = time.monotonic()
     show("preparing worlds for kills")
-    for kill in in_new_process(kill_in_turn, seed, range(1 << 30), minutes * 60):
+    for kill in in_new_process(_kills, seed, FOREVER):
         kills.append(kill)
         show(f"{len(kills):,} kills, {sum(bool(kill.lost) for kill in kills)} lost")
+        if time.monotonic() - begun > minutes * 60:
+            break
     yield summary(kills, seed, time.monotonic() - begun, round(KILLS * minutes / 60 / SHARE))

@@ -8,26 +8,24 @@ cases with an fsync that does nothing must lose something; if they do not, the t
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 from benchmarks.reliability import kills, town
-from benchmarks.reliability.disk import SECTORS, Recording, compile_recorder, record
-from benchmarks.reliability.durable import DurableCommand, in_memory
+from benchmarks.reliability.disk import SECTORS, Recording, record, recorder
+from benchmarks.reliability.durable import DurableCommand, Templates, chosen, templates
 from benchmarks.reliability.fork import in_new_process
-from benchmarks.reliability.trial import Show, Trial
+from benchmarks.reliability.trial import FOREVER, Show, Trial
 
 COMMANDS = (*kills.COMMANDS, town.PIN)
 
 SHARE = 0.15
-"""The share of an hour's run. A tenth of it is for the fsync that does nothing."""
-CUTS = 2000
-"""The cuts in an hour's run."""
+"""The share of an hour's run."""
+CUTS, WITHOUT_SYNC = 2000, 3 * len(COMMANDS)
+"""The cuts in an hour's run, and those with an fsync that does nothing in any run."""
 _ROUNDS = 50
 """How often a recording is cut before the command is recorded anew."""
 
@@ -46,15 +44,17 @@ class Cut:
 
 
 class PowerCutter:
-    """Cuts the power of commands in directories below one directory. The process must have the recorder loaded."""
+    """Cuts the power of commands in copies of templates. The process must have the recorder loaded."""
 
-    def __init__(self, directory: Path, commands: Sequence[DurableCommand], seed: int, *, syncs: bool) -> None:
-        self._directory, self._commands, self._seed, self._syncs = directory, commands, seed, syncs
-        self._templates: dict[Callable[[Path], object], Path] = {}
+    def __init__(self, templates: Templates, commands: Sequence[DurableCommand], seed: int) -> None:
+        self._templates, self._commands, self._seed = templates, commands, seed
         self._recordings: dict[str, Recording] = {}
 
-    def cut(self, number: int) -> Cut:
-        """Cut the power of a command. The number and the seed decide of which, where, and what the disk has kept."""
+    def cut(self, number: int, *, syncs: bool = True) -> Cut:
+        """Cut the power of a command. The number and the seed decide of which, where, and what the disk has kept.
+
+        Without `syncs`, fsync does nothing; the power then fails after the first reply, and the disk has kept nothing.
+        """
         turn, which = divmod(number, len(self._commands))
         command = self._commands[which]
         if turn % _ROUNDS == 0 or command.name not in self._recordings:
@@ -62,10 +62,10 @@ class PowerCutter:
         rng = Random(f"{self._seed} {number}")
         recording = self._recordings[command.name]
         replied = next(place for place, one in enumerate(recording.operations, 1) if one.what == "n")
-        after = rng.randint(rng.choice((1, replied)), len(recording.operations))
-        disk = recording.disk(after, syncs=self._syncs)
-        kept = rng.choice((0.0, 0.0, rng.random(), rng.random(), 1.0))
-        home = self._directory / "home"
+        after = rng.randint(rng.choice((1, replied)) if syncs else replied, len(recording.operations))
+        disk = recording.disk(after, syncs=syncs)
+        kept = rng.choice((0.0, 0.0, rng.random(), rng.random(), 1.0)) if syncs else 0.0
+        home = self._templates.directory / "home"
         disk.build(home, lambda: rng.random() < kept, rng.choice(SECTORS))
         lost = ""
         try:
@@ -76,40 +76,22 @@ class PowerCutter:
         return Cut(number, command.name, after, len(recording.operations), len(disk.notes), lost)
 
     def _record(self, command: DurableCommand) -> None:
-        if command.prepare not in self._templates:
-            self._templates[command.prepare] = self._directory / f"template-{len(self._templates)}"
-            command.prepare(self._templates[command.prepare])
-        top, whole = self._directory / "recorded", self._directory / "whole"
-        recording = record(self._templates[command.prepare], top, lambda note: command.run(top, note))
+        top, whole = self._templates.directory / "recorded", self._templates.directory / "whole"
+        recording = record(self._templates.of(command), top, lambda note: command.run(top, note))
         recording.disk().check(whole)
         self._recordings[command.name] = recording
         for directory in (top, whole):
             shutil.rmtree(directory)
 
 
-def cut_in_turn(
-    seed: int, numbers: Sequence[int], seconds: float, names: Sequence[str] = (), syncs: bool = True
-) -> Iterator[Cut]:  # fmt: skip
-    """Cut the power of the commands in turn (of these names, or all), until the time is over or there are no more
-    numbers."""
-    with in_memory() as directory:
-        begun = time.monotonic()
-        commands = [command for command in COMMANDS if not names or command.name in names]
-        cutter = PowerCutter(directory, commands, seed, syncs=syncs)
+def _cuts(
+    seed: int, numbers: Sequence[int], names: Sequence[str] = (), syncs: bool = True
+) -> Generator[Cut, None, None]:
+    """Cut the power of the commands in turn (of these names, or all), once for each number."""
+    with templates() as prepared:
+        cutter = PowerCutter(prepared, chosen(COMMANDS, names), seed)
         for number in numbers:
-            if time.monotonic() - begun > seconds:
-                return
-            yield cutter.cut(number)
-
-
-def cuts(
-    seed: int, numbers: Sequence[int], seconds: float, names: Sequence[str] = (), syncs: bool = True
-) -> Iterator[Cut]:  # fmt: skip
-    """Cut the power as `cut_in_turn` does, in a new process with the recorder."""
-    with tempfile.TemporaryDirectory(prefix="kazashi-recorder-") as name:
-        yield from in_new_process(
-            cut_in_turn, seed, numbers, seconds, names, syncs, preload=compile_recorder(Path(name))
-        )  # fmt: skip
+            yield cutter.cut(number, syncs=syncs)
 
 
 def summary(made: Sequence[Cut], seed: int, wanted: int) -> Trial:
@@ -140,12 +122,24 @@ def summary_without_sync(made: Sequence[Cut], seed: int) -> Trial:
     return Trial(name, "cuts", len(made), len(made) - count, count, detail, goal, bool(made) and not unnoticed)
 
 
+def losses(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Repeat cuts of these numbers, and yield a line for each loss."""
+    with recorder() as library:
+        for cut in in_new_process(_cuts, seed, numbers, names, preload=library):
+            if cut.lost:
+                yield f"cut {cut.number}, {cut.command} after operation {cut.after} of {cut.operations}: {cut.lost}"
+
+
 def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
-    """Cut the power for some minutes."""
-    for syncs, share in ((True, 0.9), (False, 0.1)):
-        show("recording commands for power losses")
-        made: list[Cut] = []
-        for cut in cuts(seed, range(1 << 30), minutes * 60 * share, syncs=syncs):
-            made.append(cut)
-            show(f"{len(made):,} power losses, {sum(bool(cut.lost) for cut in made)} with a loss")
-        yield summary(made, seed, round(CUTS * minutes / 60 / SHARE)) if syncs else summary_without_sync(made, seed)
+    """Cut the power for some minutes, and some more times with an fsync that does nothing."""
+    with recorder() as library:
+        for syncs, numbers in ((False, range(WITHOUT_SYNC)), (True, FOREVER)):
+            begun = time.monotonic()
+            show("recording commands for power losses")
+            made: list[Cut] = []
+            for cut in in_new_process(_cuts, seed, numbers, (), syncs, preload=library):
+                made.append(cut)
+                show(f"{len(made):,} power losses, {sum(bool(cut.lost) for cut in made)} with a loss")
+                if syncs and time.monotonic() - begun > minutes * 60:
+                    break
+            yield summary(made, seed, round(CUTS * minutes / 60 / SHARE)) if syncs else summary_without_sync(made, seed)

@@ -6,15 +6,15 @@ import mmap
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from benchmarks.reliability.disk import JournalIncomplete, Recording, compile_recorder, record
-from benchmarks.reliability.fork import in_new_process
+from benchmarks.reliability.disk import JournalIncomplete, Recording, record, recorder
+from benchmarks.reliability.fork import ForkFailed, in_new_process, run_forked
 from kazashi.world.atomic_file import create_whole, make_directory, sync, write_whole
 from kazashi.world.key_source import StockedKeySource
 
@@ -48,9 +48,14 @@ def created(top: Path, note: Note) -> None:
     note("done")
 
 
-def created_durably(top: Path, note: Note) -> None:
-    make_directory(top / "a" / "b")
-    assert create_whole(top / "a" / "b" / "f", NEW.decode())
+def created_durably(top: Path, note: Note, directory: str) -> None:
+    make_directory(top / directory)
+    assert create_whole(top / directory / "f2", NEW.decode())
+    note("done")
+
+
+def replaced_whole(top: Path, note: Note) -> None:
+    write_whole(top / "f", NEW)
     note("done")
 
 
@@ -118,10 +123,10 @@ PROGRAMS: dict[str, tuple[Callable[..., object], dict[str, object], str, Callabl
     "file not synced": (replaced, {"file": False}, "f", old_or_new),
     "directory not synced": (replaced, {"directory": False}, "f", old_or_new),
     "overwritten": (overwritten, {}, "f", old_or_new),
-    "write_whole": (lambda top, note: (write_whole(top / "f", NEW), note("done")), {}, "f", old_or_new),
-    "create_whole": (lambda top, note: (create_whole(top / "g", NEW.decode()), note("done")), {}, "g", there),
+    "write_whole": (replaced_whole, {}, "f", old_or_new),
+    "create_whole": (created_durably, {"directory": "."}, "f2", there),
     "in a directory that is not synced": (created, {}, "a/f", there),
-    "in a durable directory": (created_durably, {}, "a/b/f", there),
+    "in a durable directory": (created_durably, {"directory": "a/b"}, "a/b/f2", there),
     "FULL": (database, {"synchronous": "FULL"}, "db", rows),
     "NORMAL": (database, {"synchronous": "NORMAL"}, "db", rows),
     "OFF": (database, {"synchronous": "OFF"}, "db", rows),
@@ -143,7 +148,7 @@ def states(recording: Recording, name: str, *, syncs: bool = True) -> set[str]:
     return found
 
 
-def every_program(directory: Path) -> Iterator[tuple[str, set[str]]]:
+def every_program(directory: Path) -> Generator[tuple[str, set[str]], None, None]:
     """Each program's name and the states that power losses leave, in a process with the recorder."""
     start = directory / "start"
     (start / "keys").mkdir(parents=True)
@@ -170,8 +175,8 @@ def every_program(directory: Path) -> Iterator[tuple[str, set[str]]]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The states that power losses leave, by program."""
     directory = tmp_path_factory.mktemp("disk")
-    recorder = compile_recorder(directory)
-    return dict(in_new_process(every_program, directory, preload=recorder))
+    with recorder() as library:
+        return dict(in_new_process(every_program, directory, preload=library))
 
 
 @pytest.mark.parametrize(
@@ -207,3 +212,15 @@ def test_an_fsync_that_does_nothing_is_noticed(found: dict[str, set[str]]) -> No
 def test_a_write_that_is_not_recorded_is_noticed(found: dict[str, set[str]]) -> None:
     (error,) = found["mapped"]
     assert error == "the journal does not lead to what the process left in f"
+
+
+def raising() -> Generator[int, None, None]:
+    yield 1
+    raise ValueError("broken")
+
+
+def test_a_process_that_fails_is_no_result() -> None:
+    with pytest.raises(ForkFailed, match="broken"):
+        list(in_new_process(raising))
+    with pytest.raises(ForkFailed, match="ZeroDivisionError"):
+        run_forked(lambda: 1 // 0)

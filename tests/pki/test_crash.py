@@ -129,7 +129,7 @@ def test_keys_that_a_killed_process_left_are_deleted(prepared: Path, keys: Share
     home = Path(shutil.copytree(prepared, prepared.parent / "left"))
 
     def issue() -> None:
-        KeysInProgress.finish = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        KeysInProgress.finish = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
         Institutions(open_world(home, keys=keys)).issue_card("taro", "taro")
 
     assert killed_at(0, issue)
