@@ -42,7 +42,7 @@ def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
         write(unfinished)
         sync(unfinished)
         unfinished.replace(path)
-        sync(path.parent)
+        sync(path.parent)  # until now the disk may still have the old file
     finally:
         unfinished.unlink(missing_ok=True)
 

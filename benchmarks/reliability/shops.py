@@ -20,7 +20,7 @@ from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import send_waiting
-from kazashi.refund_points.till import SaleRejected, Till
+from kazashi.refund_points.till import RecordState, SaleRejected, Till
 from kazashi.studies.points_balance import balance
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -101,6 +101,7 @@ def _check_points(till: Till, centre: Centre) -> None:
     report = balance(centre, [till])
     require(report.good and not report.waiting and not report.refused, "till and ledger agree when all was sent")
     require(report.found == report.granted, "each point is in the ledger once")
+    require(all(state is RecordState.ACKNOWLEDGED for state, _, _ in till.records()), "every record was acknowledged")
     numbers = sorted(record.number for _, _, record in till.records())
     require(numbers == list(range(1, len(numbers) + 1)), "record numbers have no gap, and none is used twice")
 

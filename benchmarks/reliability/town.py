@@ -121,8 +121,10 @@ def _check_authorities(town: Institutions) -> None:
             )
             rows = connection.execute(sa.select(ledger.certificate.c.request, ledger.certificate.c.certificate)).all()
             revoked = connection.scalars(sa.select(ledger.revocation.c.serial)).all()
+            following = connection.scalar(sa.text("SELECT value FROM counter WHERE name = 'serial'"))
         whole = list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
         require(serials == whole, "serial numbers have no gap and none is used twice")
+        require(following == FIRST_SERIAL + len(serials), "the next serial number follows the last one")
         require(len({row.request for row in rows}) == len(rows), "there is one certificate for each request")
         require(len(set(revoked)) == len(revoked), "a certificate is revoked once")
         public += [_modulus(x509.load_der_x509_certificate(row.certificate).public_key()) for row in rows]
