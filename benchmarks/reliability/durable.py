@@ -69,14 +69,14 @@ class Templates:
 
 
 @contextmanager
-def templates() -> Iterator[Templates]:
-    """Templates in memory if there is space, and removed afterwards.
+def in_memory() -> Iterator[Path]:
+    """A directory for worlds, in memory if there is space.
 
     A kill does not touch what the kernel has, and the model of a disk records what it must know; neither needs a disk.
     """
     room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
     with TemporaryDirectory(prefix="kazashi-reliability-", dir=_MEMORY if room else None) as name:
-        yield Templates(Path(name))
+        yield Path(name)
 
 
 def chosen(commands: Sequence[DurableCommand], names: Sequence[str]) -> list[DurableCommand]:
