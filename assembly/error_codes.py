@@ -30,6 +30,7 @@ class ErrorCode(NamedTuple):
 CODES = (
     ErrorCode("kazashi.assembly.errors", "AlreadyRunning", "already-running", Exit.ENVIRONMENT),
     ErrorCode("kazashi.card.image", "DamagedImage", "card-damaged", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.card.image", "ImageUnreadable", "card-unreadable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.card.store", "StoreFailure", "card-store-failed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.applets.pictures", "FontMissing", "font-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.control", "NotRunning", "not-running", Exit.ENVIRONMENT),
@@ -63,6 +64,7 @@ CODES = (
     ErrorCode("kazashi.relying_party.mykey.mykey", "CertificateNotAccepted", "not-entitled", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "AlreadyRegistered", "already-registered", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "IdentifierTaken", "identifier-taken", Exit.NEGATIVE),
+    ErrorCode("kazashi.world.guesses", "TooManyGuesses", "too-many-guesses", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "MyKeyRejected", "mykey-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "LinkageConflict", "linkage-conflict", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "NoSuchTenant", "no-such-tenant", Exit.NEGATIVE),

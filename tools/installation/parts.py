@@ -39,14 +39,14 @@ PARTS = {
                 "opensc", "opensc-pkcs11", "openssl",  # its unmodified clients
                 "netbase",  # /etc/hosts, without which localhost has no address
                 "fonts-ipamj-mincho", "libfribidi0",  # the family register's characters on the card's face
-                "swig", "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
+                "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
                 "python3-venv", "util-linux",
             ),
         ),
         Part("tracking", "the tracking laboratory", "tracking", modules=("duckdb", "polars", "pyarrow", "splink")),
         Part("points", "the point terminal's screen", "points", modules=("textual",)),
         Part("network", "the information provision network", "network", modules=("joserfc",)),
-        Part("web", "logins, the provider and the platform", "web", modules=("authlib", "fastapi", "joserfc")),
+        Part("web", "logins, the provider and the platform", "web", modules=("fastapi", "joserfc")),
         Part(
             "spark",
             "the laboratory on Apache Spark",
