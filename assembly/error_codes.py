@@ -30,6 +30,7 @@ class ErrorCode(NamedTuple):
 CODES = (
     ErrorCode("kazashi.assembly.errors", "AlreadyRunning", "already-running", Exit.ENVIRONMENT),
     ErrorCode("kazashi.card.image", "DamagedImage", "card-damaged", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.card.image", "ImageUnreadable", "card-unreadable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.card.store", "StoreFailure", "card-store-failed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.applets.pictures", "FontMissing", "font-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.control", "NotRunning", "not-running", Exit.ENVIRONMENT),

@@ -10,11 +10,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.holder_lock import HolderLock
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.image_format import (
     APPLICATION_ID,
@@ -46,10 +47,15 @@ class NewerImage(DamagedImage):
     """The image was written by a later version of this program. It was not changed."""
 
 
+class ImageUnreadable(Exception):
+    """The image's file cannot be read: it is another user's, or the disk fails. Nothing says that it is damaged."""
+
+
 class ImageStore:
     """The durable state of a card in an image file (a `kazashi.card.store.CardStore`).
 
-    Nothing is cached, so that two processes that use one image cannot undo each other's writes to a retry counter. The
+    Nothing is cached, and a try is spent by one conditional update, so that two processes that use one image get no
+    more tries than one, and neither opens a PIN that the other was told is blocked. The
     connection is opened on first use, because most hosted cards never verify a PIN.
     """
 
@@ -57,36 +63,40 @@ class ImageStore:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        self._holders = HolderLock(path.with_name(f"{path.name}-lock"))
 
     def pin(self, reference: Reference) -> PinState:
         """Return the current state of a PIN."""
-        return self._one("SELECT value, tries, tries_left FROM pin WHERE aid = ? AND fid = ?", reference)
+        row = self._row("SELECT value, tries, tries_left FROM pin WHERE aid = ?1 AND fid = ?2", reference)
+        if row is None:
+            raise KeyError(f"{self.path} has no PIN {reference.file} in {reference.application}")
+        return PinState(*row)
 
-    def spend_try(self, reference: Reference) -> PinState:
-        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
-        return self._one(
-            "UPDATE pin SET tries_left = max(0, tries_left - 1) WHERE aid = ? AND fid = ?"
-            " RETURNING value, tries, tries_left",
-            reference,
-        )
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Exclude the image's other holders, in this process and in others."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._holders.held())
+            except OSError as error:
+                raise StoreFailure(f"{self.path}: {error}") from error
+            yield
+
+    def spend_try(self, reference: Reference) -> PinState | None:
+        """Decrement a PIN's retry counter and return the new state, or return None if there was no try left."""
+        return self._update("tries_left = tries_left - 1", reference)
 
     def refill(self, reference: Reference) -> None:
         """Reset a PIN's retry counter to its maximum."""
-        self._one(
-            "UPDATE pin SET tries_left = tries WHERE aid = ? AND fid = ? RETURNING value, tries, tries_left", reference
-        )
+        self._row("UPDATE pin SET tries_left = tries WHERE aid = ?1 AND fid = ?2 RETURNING *", reference)
 
-    def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and reset its retry counter to its maximum."""
-        self._one(
-            "UPDATE pin SET value = ?3, tries_left = tries WHERE aid = ?1 AND fid = ?2"
-            " RETURNING value, tries, tries_left",
-            reference,
-            value,
-        )
+    def change_pin(self, reference: Reference, value: bytes) -> bool:
+        """Replace a PIN's value and reset its retry counter, unless the PIN is blocked. Returns whether it did."""
+        return self._update("value = ?3, tries_left = tries", reference, value) is not None
 
     def close(self) -> None:
         """Close the connection. The next use opens it again."""
+        self._holders.close()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -97,7 +107,20 @@ class ImageStore:
         if self._connection is not None:
             self._connection.close()
 
-    def _one(self, statement: str, reference: Reference, *more: bytes) -> PinState:
+    def _update(self, change: str, reference: Reference, *more: bytes) -> PinState | None:
+        """Change a PIN that is not blocked, and return its new state, or None if it is blocked."""
+        row = self._row(
+            f"UPDATE pin SET {change} WHERE aid = ?1 AND fid = ?2 AND tries_left > 0"
+            " RETURNING value, tries, tries_left",
+            reference,
+            *more,
+        )
+        if row is None:
+            self.pin(reference)  # raises KeyError if there is none
+            return None
+        return PinState(*row)
+
+    def _row(self, statement: str, reference: Reference, *more: bytes) -> tuple[bytes, int, int] | None:
         with self._lock:
             try:
                 if self._connection is None:
@@ -107,9 +130,7 @@ class ImageStore:
                 rows = cursor.fetchall()
             except sqlite3.Error as error:
                 raise StoreFailure(f"{self.path}: {error}") from error
-        if not rows:
-            raise KeyError(f"{self.path} has no PIN {reference.file} in {reference.application}")
-        return PinState(*rows[0])
+        return rows[0] if rows else None
 
 
 def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> None:
@@ -124,7 +145,8 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)
     try:
-        with _connected(unfinished) as database:
+        with _connected(unfinished, "rwc") as database:
+            _for_writing(database)
             database.executescript(SCHEMA)
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -152,7 +174,8 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
     old contents.
     """
     _check_text(about)
-    with _connected(path) as database:
+    with _connected(path, "rw") as database:
+        _for_writing(database)
         upgrade(database)
         key = bytes(aid)
         database.execute("BEGIN IMMEDIATE")
@@ -172,36 +195,64 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
     """Return the contents of an image and its `about` texts. An image of an older format is upgraded first.
 
-    Raises ImageMissing, DamagedImage, and NewerImage for an image of a later format.
+    Raises ImageMissing, DamagedImage, NewerImage for an image of a later format, and ImageUnreadable.
     """
-    if not path.is_file():
-        raise ImageMissing(f"there is no card image {path}")
     try:
-        with _connected(path, read_only=True) as database:
-            if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-                raise DamagedImage(f"{path} is not a card image")
-            image_format = version(database)
-            if image_format > FORMAT:
-                raise NewerImage(
-                    f"{path} is a card image of format {image_format}, and this program reads formats up to {FORMAT};"
-                    " use the version of Kazashi that wrote it, or a later one"
-                )
-            if image_format < 1:
-                raise DamagedImage(f"{path} is a card image of format {image_format}, which does not exist")
-            problems = [row[0] for row in database.execute("PRAGMA quick_check")]
-            if problems != ["ok"]:
-                raise DamagedImage(f"{path} is damaged: {problems[0]}")
-            upgrade(database)
-            check_digest(database)
-            about = dict(database.execute("SELECT name, value FROM about WHERE name <> 'digest'"))
-            _check_text(about)
-            return _read_contents(database), about
+        if not path.is_file():
+            raise ImageMissing(f"there is no card image {path}")
+        with path.open("rb") as file:  # SQLite does not say why it cannot open a file
+            file.read(1)
+    except OSError as error:
+        raise ImageUnreadable(f"the card image {path} cannot be read: {error.strerror}") from error
+    try:
+        try:
+            return _read(path, "rw")
+        except sqlite3.Error as error:
+            # A full or read-only disk has no room for SQLite's files beside the image, which reading does not need as
+            # long as there are none.
+            if _primary(error) not in _DISK or path.with_name(f"{path.name}-wal").exists():
+                raise
+            return _read(path, "ro&immutable=1")
     except WrongDigest as error:
         raise DamagedImage(f"{path} is damaged: its contents do not match their digest") from error
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedImage(f"{path} is damaged: {error}") from error
     except sqlite3.Error as error:
+        if _primary(error) in _DISK:
+            raise ImageUnreadable(f"the card image {path} cannot be read: {error}") from error
         raise DamagedImage(f"{path} cannot be read as a card image: {error}") from error
+
+
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR,
+         sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY)  # fmt: skip
+"""SQLite's result codes for trouble with the disk or with access, rather than with the content of a file."""
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """Return the primary result code of an error (https://www.sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def _read(path: Path, mode: str) -> tuple[CardContents, dict[str, str]]:
+    with _connected(path, mode) as database:
+        if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+            raise DamagedImage(f"{path} is not a card image")
+        image_format = version(database)
+        if image_format > FORMAT:
+            raise NewerImage(
+                f"{path} is a card image of format {image_format}, and this program reads formats up to {FORMAT};"
+                " use the version of Kazashi that wrote it, or a later one"
+            )
+        if image_format < 1:
+            raise DamagedImage(f"{path} is a card image of format {image_format}, which does not exist")
+        problems = [row[0] for row in database.execute("PRAGMA quick_check")]
+        if problems != ["ok"]:
+            raise DamagedImage(f"{path} is damaged: {problems[0]}")
+        upgrade(database)
+        check_digest(database)
+        about = dict(database.execute("SELECT name, value FROM about WHERE name <> 'digest'"))
+        _check_text(about)
+        return _read_contents(database), about
 
 
 def _check_text(about: dict[str, str]) -> None:
@@ -243,26 +294,34 @@ def _read_contents(database: sqlite3.Connection) -> CardContents:
             case "record":
                 application.records[FileId(fid)] = (*application.records.get(FileId(fid), ()), content)
     for aid, fid, *state in database.execute("SELECT aid, fid, value, tries, tries_left FROM pin"):
-        contents[Aid(aid)].pins[FileId(fid)] = PinState(*state)
+        value, tries, tries_left = state
+        if not isinstance(value, bytes) or not isinstance(tries, int) or not isinstance(tries_left, int):
+            raise ValueError(f"the PIN {fid} of {aid.hex()} is not a value with two numbers")
+        contents[Aid(aid)].pins[FileId(fid)] = PinState(value, tries, tries_left)
     return contents
 
 
-def _open(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    # "rw" rather than the default: if the image is gone, the store must not create an empty card.
-    create = "rwc" if path.name.endswith(".new") else "rw"
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={create}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+def _open(path: Path) -> sqlite3.Connection:
+    """Open an image for writing. If it is gone, no empty card is created."""
+    return _for_writing(_connect(path, "rw"))
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
     )
-    if not read_only:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA cache_size = -64")
+
+
+def _for_writing(database: sqlite3.Connection) -> sqlite3.Connection:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA cache_size = -64")
     return database
 
 
 @contextmanager
-def _connected(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
-    database = _open(path, read_only=read_only)
+def _connected(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    database = _connect(path, mode)
     try:
         yield database
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -30,14 +31,18 @@ class CardStore(Protocol):
     def pin(self, reference: Reference) -> PinState:
         """Return the current state of a PIN."""
 
-    def spend_try(self, reference: Reference) -> PinState:
-        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
+    def alone(self) -> AbstractContextManager[object]:
+        """Exclude every other holder of the card that enters this context, until the context ends."""
+
+    def spend_try(self, reference: Reference) -> PinState | None:
+        """Decrement a PIN's retry counter and return the new state, or return None if there was no try left."""
 
     def refill(self, reference: Reference) -> None:
         """Reset a PIN's retry counter to its maximum."""
 
-    def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and reset its retry counter to its maximum."""
+    def change_pin(self, reference: Reference, value: bytes) -> bool:
+        """Replace a PIN's value and reset its retry counter to its maximum, unless the PIN is blocked. Returns whether
+        it did."""
 
 
 class MemoryStore:
@@ -50,10 +55,16 @@ class MemoryStore:
         """Return the current state of a PIN."""
         return self._pins[reference]
 
-    def spend_try(self, reference: Reference) -> PinState:
-        """Decrement a PIN's retry counter unless it is 0, and return the new state."""
+    def alone(self) -> AbstractContextManager[object]:
+        """Do nothing: a card in memory has one holder."""
+        return nullcontext()
+
+    def spend_try(self, reference: Reference) -> PinState | None:
+        """Decrement a PIN's retry counter and return the new state, or return None if there was no try left."""
         state = self._pins[reference]
-        self._pins[reference] = state = replace(state, tries_left=max(0, state.tries_left - 1))
+        if state.tries_left == 0:
+            return None
+        self._pins[reference] = state = replace(state, tries_left=state.tries_left - 1)
         return state
 
     def refill(self, reference: Reference) -> None:
@@ -61,7 +72,10 @@ class MemoryStore:
         state = self._pins[reference]
         self._pins[reference] = replace(state, tries_left=state.tries)
 
-    def change_pin(self, reference: Reference, value: bytes) -> None:
-        """Replace a PIN's value and reset its retry counter to its maximum."""
+    def change_pin(self, reference: Reference, value: bytes) -> bool:
+        """Replace a PIN's value and reset its retry counter, unless the PIN is blocked. Returns whether it did."""
         state = self._pins[reference]
+        if state.tries_left == 0:
+            return False
         self._pins[reference] = PinState(value, state.tries, state.tries)
+        return True

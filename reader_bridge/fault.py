@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
@@ -314,16 +315,19 @@ class _GlitchingStore:
     def pin(self, reference: Reference) -> PinState:
         return self._inner.pin(reference)
 
-    def spend_try(self, reference: Reference) -> PinState:
+    def alone(self) -> AbstractContextManager[object]:
+        return self._inner.alone()
+
+    def spend_try(self, reference: Reference) -> PinState | None:
         return self._inner.spend_try(reference)
 
     def refill(self, reference: Reference) -> None:
         self._fail_if_armed()
         self._inner.refill(reference)
 
-    def change_pin(self, reference: Reference, value: bytes) -> None:
+    def change_pin(self, reference: Reference, value: bytes) -> bool:
         self._fail_if_armed()
-        self._inner.change_pin(reference, value)
+        return self._inner.change_pin(reference, value)
 
     def _fail_if_armed(self) -> None:
         if self.armed:

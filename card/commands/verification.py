@@ -40,15 +40,19 @@ def verify(session: Session, command: CommandApdu) -> bytes:
 
 
 def _compare(session: Session, file: PinFile, offered: bytes) -> None:
-    """Decrement the counter, compare, reset the counter: in this order, so that no power cut makes a guess free."""
+    """Decrement the counter, compare, reset the counter: in this order, so that no power cut makes a guess free.
+
+    No other holder of the card comes between: it would be told that the PIN is blocked while the last try succeeds.
+    """
     store, reference = session.store, session.reference(file)
-    if store.pin(reference).tries_left == 0:
-        raise PinBlocked
-    state = store.spend_try(reference)
-    if not state.matches(offered):
-        session.happened(SessionEvent.VERIFICATION_FAILED, file.fid)
-        raise TriesLeft(state.tries_left)
-    store.refill(reference)
+    with store.alone():
+        state = store.spend_try(reference)
+        if state is None:
+            raise PinBlocked
+        if not state.matches(offered):
+            session.happened(SessionEvent.VERIFICATION_FAILED, file.fid)
+            raise TriesLeft(state.tries_left)
+        store.refill(reference)
     session.facts |= {file.fid}
 
 
@@ -76,5 +80,6 @@ def _replace(session: Session, command: CommandApdu, change: PinChange) -> bytes
         raise SecurityStatusNotSatisfied
     if not file.format.accepts(command.data):
         raise WrongData
-    session.store.change_pin(session.reference(file), command.data)
+    if not session.store.change_pin(session.reference(file), command.data):
+        raise PinBlocked  # by another holder of the card, since this one verified it
     return b""

@@ -149,11 +149,12 @@ def test_the_right_pin_resets_the_counter_on_disk(image: Path) -> None:
 
 def test_two_stores_of_one_image_share_the_counter(image: Path) -> None:
     first, second = ImageStore(image), ImageStore(image)
-    assert first.spend_try(REFERENCE).tries_left == 2
-    assert second.spend_try(REFERENCE).tries_left == 1
+    assert first.spend_try(REFERENCE) == PinState(RIGHT, 3, 2)
+    assert second.spend_try(REFERENCE) == PinState(RIGHT, 3, 1)
     assert first.pin(REFERENCE).tries_left == 1
-    assert first.spend_try(REFERENCE).tries_left == 0
-    assert second.spend_try(REFERENCE).tries_left == 0
+    assert first.spend_try(REFERENCE) == PinState(RIGHT, 3, 0)
+    assert second.spend_try(REFERENCE) is None, "there is no try left, so that there is nothing to compare"
+    assert not second.change_pin(REFERENCE, b"9999"), "a blocked PIN stays blocked"
     second.refill(REFERENCE)
     assert first.pin(REFERENCE).tries_left == 3
 

@@ -16,6 +16,8 @@ from kazashi.tools.installation.progress import Progress
 
 WORK = "Python packages"
 _COMMAND = "$ "
+_BUILDERS = ("setuptools", "swig")
+"""The packages that build pyscard and Kazashi itself (the extra `build` of setup.cfg)."""
 _POLL_SECONDS = 0.1
 _FULL_BYTES = 5_000_000
 """With less free space than this, a failure is put down to the full disk."""
@@ -76,8 +78,8 @@ class Builder:
         Raises InstallationFailed."""
         listed = target / "requirements.txt"
         listed.write_text(requirements, encoding="utf-8")
-        first = target / "setuptools.txt"
-        first.write_text(next(pin.text for pin in pins(requirements) if pin.name == "setuptools"), encoding="utf-8")
+        first = target / "build.txt"
+        first.write_text("".join(pin.text for pin in pins(requirements) if pin.name in _BUILDERS), encoding="utf-8")
         install = [str(uv), "pip", "install", "--no-progress", "--no-deps", "--no-build-isolation",
                    "--python", str(target / "bin" / "python")]  # fmt: skip
         packages = next((target / "lib").glob("python3.*")) / "site-packages"
@@ -87,7 +89,7 @@ class Builder:
             self._progress.show(WORK, sum(1 for _ in packages.glob("*.dist-info")) / number)
 
         self._run([*install, "--require-hashes", "-r", str(first)])
-        self._run([*install, "--require-hashes", "-r", str(listed)], count)
+        self._run([*install, "--require-hashes", "-r", str(listed)], count, target / "bin")
         self._run([*install, "--editable", str(root)])
 
     def check(self, target: Path, requirements: str) -> None:
@@ -97,13 +99,18 @@ class Builder:
         self._run([str(target / "bin" / "python"), "-P", "-c", program, *names])
         self._run([str(target / "bin" / "kazashi"), "--version"])
 
-    def _run(self, command: list[str], poll: object = None) -> None:
+    def _run(self, command: list[str], poll: object = None, programs: Path | None = None) -> None:
+        """Run a command, which finds the programs in a folder before others of their name. Raises
+        InstallationFailed."""
+        environment = dict(self._environment())
+        if programs is not None:
+            environment["PATH"] = os.pathsep.join([str(programs), environment.get("PATH", os.defpath)])
         with self.log.open("a", encoding="utf-8") as words:
             words.write(f"{_COMMAND}{' '.join(command)}\n")
             words.flush()
             # In a folder of its own, because pip and uv read settings from the folder that they run in.
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd=self._folder,
-                                       env=self._environment(), pass_fds=(self._lock,))  # fmt: skip
+                                       env=environment, pass_fds=(self._lock,))  # fmt: skip
             while process.poll() is None:
                 if callable(poll):
                     poll()

@@ -39,7 +39,7 @@ PARTS = {
                 "opensc", "opensc-pkcs11", "openssl",  # its unmodified clients
                 "netbase",  # /etc/hosts, without which localhost has no address
                 "fonts-ipamj-mincho", "libfribidi0",  # the family register's characters on the card's face
-                "swig", "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
+                "gcc", "libc6-dev", "libpcsclite-dev", "python3-dev",  # build pyscard, which has no Linux wheel
                 "python3-venv", "util-linux",
             ),
         ),
