@@ -1,4 +1,4 @@
-"""Several processes on one card image: what each was told must fit one retry counter that one of them used at a time."""
+"""Several processes on one card image: what each was told must fit one retry counter that one used at a time."""
 
 from __future__ import annotations
 
