@@ -21,6 +21,7 @@ from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome, text_of
+from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_table
@@ -120,7 +121,7 @@ class Portal:
 
     def open(self) -> None:
         """Open the store, after all tables that belong in it were added to `metadata`."""
-        self.store = self._world.store(ACTOR, self.metadata)
+        self.store = self._world.store(ACTOR, self.metadata, [Sessions.migrate])
 
     # Folders
 

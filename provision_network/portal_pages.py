@@ -11,7 +11,8 @@ from kazashi.provision_network.interface_system import RequestStage
 from kazashi.provision_network.portal import Portal
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
-from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
+from kazashi.relying_party.login.entrance import CardSite, Entrance
+from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import User
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import LinkageUnavailable

@@ -17,7 +17,8 @@ from starlette.routing import Route
 from kazashi.jpki.profile import CertificateType
 from kazashi.refund_points.refunds import CAP, ApplicationState, RefundReason, RefundRejected, Refunds
 from kazashi.refund_points.zengin import Account, PaymentRejected
-from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
+from kazashi.relying_party.login.entrance import CardSite, Entrance
+from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import Platform, User
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.relying_party.verify.verdict import Verdict
@@ -62,7 +63,7 @@ class RefundPortal(CardSite):
         metadata = sa.MetaData()
         sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        store = world.store(ACTOR, metadata)
+        store = world.store(ACTOR, metadata, [sessions.migrate])
         super().__init__(world, store, sessions, Platform(world, linkage), verifier, origin, agent)
 
     def routes(self) -> list[Route]:

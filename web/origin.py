@@ -1,11 +1,12 @@
-"""Origins of sites (RFC 6454), and the maximum length of a text that a site asks to have signed."""
+"""Origins of sites (RFC 6454)."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
-MAX_TEXT = 4000
-"""The maximum length, in characters, of a text that a site may ask a card's holder to sign."""
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+"""A host name or an IPv4 address. Names of other scripts are written as A-labels (RFC 5890, xn--...)."""
 
 
 def origin_of(address: str) -> str:
@@ -15,6 +16,8 @@ def origin_of(address: str) -> str:
         raise ValueError(f"{address!r} is not a plain URL")
     if parts.username is not None or parts.password is not None or not parts.hostname:
         raise ValueError(f"{address!r} is not a plain URL")
+    if not _HOST.fullmatch(parts.hostname):
+        raise ValueError(f"{parts.hostname!r} is not a host name of letters, digits and hyphens")
     local = parts.hostname in ("127.0.0.1", "localhost") or parts.hostname.endswith(".localhost")
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise ValueError(f"{address!r} does not use https")

@@ -4,8 +4,11 @@ A site redirects the browser to the agent with a challenge. The agent shows whic
 its own page, lets the card sign, and sends the browser back with the response. The site never sees the PIN. The signed
 bytes contain the site's origin, and the response is sent only to that origin.
 
-    GET  /ask?origin=&nonce=&issued_at=&kind=&text=&return_to=&state=     shows the site's request
-    POST /ask                                                            sends the PIN, from the agent's own page
+Whoever starts a login can send its link to somebody else. The page therefore shows when and in which browser the login
+was started. A link that says something else leads to a signature over something else, which the site does not accept.
+
+    GET  /ask?origin=&nonce=&issued_at=&kind=&text=&purpose=&browser=&return_to=&state=     shows the site's request
+    POST /ask                                                           sends the PIN, from the agent's own page
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,8 +30,11 @@ from starlette.routing import Route
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.relying_party.login.card_reader import CardMissing, MalformedPin, PinWrong, sign_with_card
 from kazashi.relying_party.verify.authentication import Challenge
-from kazashi.web.origin import MAX_TEXT, origin_of
+from kazashi.web.browser import browser_name
+from kazashi.web.origin import origin_of
 from kazashi.web.pages import Bilingual, Pages, refusal, welcome
+from kazashi.web.signed_text import check_line, check_text
+from kazashi.world.clock import JST
 from kazashi.world.rng import new_token
 
 _COOKIE = "kazashi-agent"
@@ -52,7 +59,8 @@ def ask_address(agent: str, challenge: Challenge, return_to: str, state: str) ->
     """Return the agent's address to which a site must redirect the browser."""
     return f"{agent}/ask?" + urlencode(
         {"origin": challenge.origin, "nonce": challenge.nonce.hex(), "issued_at": challenge.issued_at.isoformat(),
-         "kind": challenge.kind.code, "text": challenge.text, "return_to": return_to, "state": state}
+         "kind": challenge.kind.code, "text": challenge.text, "purpose": challenge.purpose,
+         "browser": challenge.browser, "return_to": return_to, "state": state}
     )  # fmt: skip
 
 
@@ -62,18 +70,23 @@ def read_ask(unverified: Mapping[str, str]) -> SiteRequest:
         origin, return_to = unverified["origin"], unverified["return_to"]
         nonce, state = unverified["nonce"], unverified.get("state", "")
         kind, text = CERTIFICATE_TYPES[unverified.get("kind", "authentication")], unverified.get("text", "")
+        purpose, browser = unverified.get("purpose", ""), unverified.get("browser", "")
         issued_at = datetime.fromisoformat(unverified["issued_at"])
+        check_text(text)
+        check_line(purpose)
+        check_line(browser)
         if origin_of(origin) != origin or origin_of(return_to) != origin:
             raise SiteRequestRejected("origin and return_to must have the same origin")
     except (KeyError, ValueError) as error:
         raise SiteRequestRejected(f"the request is incomplete or malformed: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{32,128}", nonce) or issued_at.tzinfo is None:
         raise SiteRequestRejected("the challenge's nonce or time is malformed")
-    if len(return_to) > 2000 or len(state) > 500 or len(text) > MAX_TEXT:
+    if len(return_to) > 2000 or len(state) > 500:
         raise SiteRequestRejected("the request is too long")
     if (kind is CertificateType.SIGNATURE) != bool(text.strip()):
         raise SiteRequestRejected("a signature needs a text, and a login must not have one")
-    return SiteRequest(Challenge(origin, bytes.fromhex(nonce), issued_at, kind, text), return_to, state)
+    challenge = Challenge(origin, bytes.fromhex(nonce), issued_at, kind, text, purpose, browser)
+    return SiteRequest(challenge, return_to, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,7 @@ class Agent:
         except SiteRequestRejected as refused:
             return _refused(refused)
         session = request.cookies.get(_COOKIE, "") or new_token()
-        return self._form(site_request, session)
+        return self._form(site_request, session, *_other_browser(site_request, request))
 
     async def answer(self, request: Request) -> Response:
         """Receive the PIN, let the card sign, and send the browser back to the site."""
@@ -146,10 +159,10 @@ class Agent:
             self._check_host(request)
             if request.headers.get("origin") != self.own:
                 raise SiteRequestRejected("the PIN was not sent from the agent's own page")
-            fields = await request.form(max_files=0, max_fields=10, max_part_size=1024)
+            fields = await request.form(max_files=0, max_fields=4, max_part_size=1024)
             session = request.cookies.get(_COOKIE, "")
             bound, site_request = self._waiting.pop(str(fields.get("ticket", "")), ("", None))
-            if site_request is None or not session or bound != session:
+            if site_request is None or not session or not compare_digest(bound.encode(), session.encode()):
                 raise SiteRequestRejected(
                     "this page was already sent, or is from another session; start again at the site"
                 )
@@ -181,7 +194,7 @@ class Agent:
         # Chromium applies form-action to redirects of the response too, so it includes the site's origin.
         page = _PAGES.page(
             "ask.html", status=status, form_action=f"'self' {challenge.origin}", challenge=challenge,
-            texts=_TEXTS[challenge.kind], ticket=ticket, trouble=trouble,
+            begun=challenge.issued_at.astimezone(JST), texts=_TEXTS[challenge.kind], ticket=ticket, trouble=trouble,
         )  # fmt: skip
         page.set_cookie(_COOKIE, session, httponly=True, samesite="strict", path="/ask")
         return page
@@ -191,6 +204,16 @@ class Agent:
         SiteRequestRejected."""
         if f"http://{request.headers.get('host', '')}" != self.own:
             raise SiteRequestRejected("the request has another host name than the agent's")
+
+
+def _other_browser(site_request: SiteRequest, request: Request) -> tuple[Bilingual, ...]:
+    """Return a warning if the login was started in another browser than the one that shows the page."""
+    own, begun = browser_name(request.headers.get("user-agent", "")), site_request.challenge.browser
+    if begun in ("", own):
+        return ()
+    return ((f"このログインは別のブラウザー（{begun}）で始められました。暗証番号を入力しないでください。",
+             f"This login was started in another browser ({begun}). Do not enter your PIN: only the browser in which a"
+             " login was started can finish it."),)  # fmt: skip
 
 
 def _wrong(left: int) -> Bilingual:

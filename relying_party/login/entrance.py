@@ -10,18 +10,17 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import ClassVar, Protocol
 
-import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
+from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import LinkageConflict, User
 from kazashi.relying_party.verify.authentication import Authentication
 from kazashi.relying_party.verify.certificate import HolderCertificate
@@ -30,12 +29,11 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
-from kazashi.world.clock import epoch
+from kazashi.web.sweeping import sweeping
 from kazashi.world.home import World
 from kazashi.world.rng import new_token
 from kazashi.world.storage import Store
 
-_SESSION = timedelta(minutes=30)
 _PAGES = Pages("kazashi.relying_party.login")
 
 
@@ -102,7 +100,8 @@ class CardSite(ABC):
                 Route("/end/{handle}", self._end),
                 Route("/logout", self._logout, methods=["POST"]),
                 *self.routes(),
-            ]
+            ],
+            lifespan=sweeping(self._login.sweep, self.sweep),
         )
 
     def front(self, *trouble: Bilingual, status: int = 200) -> Response:
@@ -116,9 +115,8 @@ class CardSite(ABC):
         fields."""
 
         async def posted(request: Request) -> Response:
-            if request.headers.get("origin") != self._origin:
-                # To a browser, other ports of this machine are the same site, so their requests have the cookie too.
-                return self.front(("受け付けられません。", "That form is not from this site."), status=403)
+            if (refusal := self._foreign(request)) is not None:
+                return refusal
             person = await asyncio.to_thread(self._person, self._session(request))
             if person is None:
                 return self.front(("ログインしてください。", "Log in first."), status=403)
@@ -128,23 +126,34 @@ class CardSite(ABC):
 
         return posted
 
+    def _foreign(self, request: Request) -> Response | None:
+        """Return a refusal if a form is not from this site, or None. To a browser, other ports of this machine are the
+        same site, so their requests have the cookie too."""
+        if request.headers.get("origin") == self._origin:
+            return None
+        return self.front(("受け付けられません。", "That form is not from this site."), status=403)
+
     async def _home(self, request: Request) -> Response:
         person = await asyncio.to_thread(self._person, self._session(request))
         return self.front() if person is None else await asyncio.to_thread(self.home, person)
 
     async def _begin(self, request: Request) -> Response:
         """Redirect the browser to the agent."""
-        purpose = request.path_params["purpose"]
-        signed = next((entrance.signed for entrance in self.entrances if entrance.purpose == purpose), None)
-        if signed is None:
+        if (refusal := self._foreign(request)) is not None:
+            return refusal
+        entrance = next((one for one in self.entrances if one.purpose == request.path_params["purpose"]), None)
+        if entrance is None:
             return self.front(status=404)
         session = self._session(request) or _new_session()
-        kind = CertificateType.SIGNATURE if signed else CertificateType.AUTHENTICATION
-        address = await asyncio.to_thread(self._login.begin, session, purpose, kind, signed)
+        kind = CertificateType.SIGNATURE if entrance.signed else CertificateType.AUTHENTICATION
+        start = Start.of(request, f"{self.title[0]} {self.title[1]}: {entrance.button}")
+        address = await asyncio.to_thread(self._login.begin, session, entrance.purpose, kind, entrance.signed, start)
         return self._with_session(RedirectResponse(address, 303), session)
 
     async def _end(self, request: Request) -> Response:
         """Log the user in, or show a page that explains why not."""
+        if "prefetch" in request.headers.get("sec-purpose", ""):
+            return self.front(status=503)  # a browser that looks ahead must not use the login up
         return await asyncio.to_thread(self._ended, self._session(request), request.path_params["handle"])
 
     def _ended(self, session: str, handle: str) -> Response:
@@ -183,6 +192,8 @@ class CardSite(ABC):
 
     async def _logout(self, request: Request) -> Response:
         """End the session."""
+        if (refusal := self._foreign(request)) is not None:
+            return refusal
         await asyncio.to_thread(self._leave, self._session(request))
         response = RedirectResponse("/", 303)
         response.delete_cookie(self.tenant)
@@ -191,6 +202,11 @@ class CardSite(ABC):
     def _leave(self, session: str) -> None:
         with self.store.transaction() as connection:
             self._sessions.end(connection, session)
+
+    def sweep(self) -> None:
+        """Delete the sessions that have expired."""
+        with self.store.transaction() as connection:
+            self._sessions.sweep(connection, self._world.clock.now())
 
     def _session(self, request: Request) -> str:
         """Return the browser's session, or an empty string."""
@@ -203,32 +219,6 @@ class CardSite(ABC):
     def _with_session(self, response: Response, session: str) -> Response:
         response.set_cookie(self.tenant, session, httponly=True, samesite="lax")
         return response
-
-
-class Sessions:
-    """The table of a site's sessions and their users. A session expires after half an hour."""
-
-    def __init__(self, metadata: sa.MetaData) -> None:
-        self._table = sa.Table(
-            "sitting", metadata,
-            sa.Column("session", sa.Text, primary_key=True),
-            sa.Column("user", sa.Text, nullable=False),
-            sa.Column("begun", sa.BigInteger, nullable=False),
-        )  # fmt: skip
-
-    def user(self, connection: sa.Connection, session: str, now: datetime) -> str | None:
-        """Return the user of a session, or None if there is no such session or it has expired."""
-        table = self._table.c
-        valid = (table.session == session) & (table.begun > epoch(now) - _SESSION.total_seconds())
-        return connection.scalar(sa.select(table.user).where(valid))
-
-    def begin(self, connection: sa.Connection, session: str, user: str, now: datetime) -> None:
-        """Start a session for a user."""
-        connection.execute(sa.insert(self._table), {"session": session, "user": user, "begun": epoch(now)})
-
-    def end(self, connection: sa.Connection, session: str) -> None:
-        """Delete a session."""
-        connection.execute(sa.delete(self._table).where(self._table.c.session == session))
 
 
 def _new_session() -> str:

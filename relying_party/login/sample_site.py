@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.login.entrance import CardSite, Entrance, Sessions
+from kazashi.relying_party.login.entrance import CardSite, Entrance
+from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import Platform, User
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -62,7 +63,7 @@ class SampleSite(CardSite):
         )  # fmt: skip
         sessions = Sessions(metadata)
         _, self._log = event_table(metadata)
-        store = world.store(ACTOR, metadata)
+        store = world.store(ACTOR, metadata, [sessions.migrate])
         super().__init__(world, store, sessions, platform, verifier, origin, agent)
 
     def routes(self) -> list[Route]:

@@ -22,7 +22,9 @@ from kazashi.world.clock import Clock, epoch, from_epoch
 from kazashi.world.rng import secure_random
 
 _NONCE_BYTES = 32
-_CONTEXT = b"kazashi challenge 1"
+_CONTEXT = b"kazashi challenge 2"
+MOST_IN_MEMORY = 1000
+"""The number of challenges that one process keeps in memory. One more, and the oldest is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Challenge:
     """What a card is asked to sign, by which origin, and when.
 
     The card signs with the authentication key, or with the signature key and then also a text that the holder has read.
+    `purpose` and `browser` say for what and in which browser the site was asked; the holder sees them before the PIN.
     """
 
     origin: str
@@ -37,12 +40,14 @@ class Challenge:
     issued_at: datetime
     kind: CertificateType = CertificateType.AUTHENTICATION
     text: str = ""
+    purpose: str = ""
+    browser: str = ""
 
     @property
     def message(self) -> bytes:
         """The bytes that are signed. Each part is prefixed with its length, so that no two challenges have the same
         bytes. The context keeps a response from being accepted as a signature over anything else."""
-        texts = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text)
+        texts = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text, self.purpose, self.browser)
         parts = (_CONTEXT, self.nonce, *(text.encode() for text in texts))
         return b"".join(len(part).to_bytes(4) + part for part in parts)
 
@@ -67,51 +72,59 @@ class Response:
 
 
 def new_challenge(
-    origin: str, now: datetime, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
-) -> Challenge:
+    origin: str, now: datetime, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = "",
+    purpose: str = "", browser: str = "",
+) -> Challenge:  # fmt: skip
     """Return a challenge with an unpredictable nonce."""
-    return Challenge(origin, secure_random(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES), from_epoch(epoch(now)), kind, text)
+    nonce = secure_random(8 * _NONCE_BYTES).to_bytes(_NONCE_BYTES)
+    return Challenge(origin, nonce, from_epoch(epoch(now)), kind, text, purpose, browser)
 
 
 class Challenges(Protocol):
-    """A store of the challenges that have no response yet."""
+    """A store of the challenges that have no response yet. Each belongs to the service that it was issued for: the name
+    of a platform operator's tenant, or empty for a site of its own."""
 
-    def put(self, challenge: Challenge) -> None:
+    def put(self, challenge: Challenge, tenant: str = "") -> None:
         """Store a challenge."""
 
-    def take(self, nonce: bytes) -> Challenge | None:
-        """Remove the challenge with that nonce and return it, or None. Of two concurrent calls, only one gets it."""
+    def take(self, nonce: bytes, tenant: str = "") -> Challenge | None:
+        """Remove the tenant's challenge with that nonce and return it, or None. Of two concurrent calls, only one gets
+        it. Another tenant's challenge stays."""
 
     def forget(self, before: datetime) -> None:
         """Delete the challenges that were issued before an instant."""
 
 
 class ChallengesInMemory:
-    """The challenges of one process, in the order of issue. Those that get no response are deleted in time."""
+    """The challenges of one process, in the order of issue. Those that get no response are deleted in time, and the
+    oldest when there are more than `most`."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[bytes, Challenge] = {}
+    def __init__(self, most: int = MOST_IN_MEMORY) -> None:
+        self._most = most
+        self._waiting: dict[tuple[str, bytes], Challenge] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
         """Return the number of challenges that have no response yet."""
         return len(self._waiting)
 
-    def put(self, challenge: Challenge) -> None:
+    def put(self, challenge: Challenge, tenant: str = "") -> None:
         """Store a challenge."""
         with self._lock:
-            self._waiting[challenge.nonce] = challenge
+            if len(self._waiting) >= self._most:
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[tenant, challenge.nonce] = challenge
 
-    def take(self, nonce: bytes) -> Challenge | None:
-        """Remove the challenge with that nonce and return it, or None."""
+    def take(self, nonce: bytes, tenant: str = "") -> Challenge | None:
+        """Remove the tenant's challenge with that nonce and return it, or None."""
         with self._lock:
-            return self._waiting.pop(nonce, None)
+            return self._waiting.pop((tenant, nonce), None)
 
     def forget(self, before: datetime) -> None:
         """Delete the challenges that were issued before an instant."""
         with self._lock:
-            while self._waiting and (oldest := next(iter(self._waiting.values()))).issued_at < before:
-                del self._waiting[oldest.nonce]
+            while self._waiting and next(iter(self._waiting.values())).issued_at < before:
+                del self._waiting[next(iter(self._waiting))]
 
 
 class Authentication:
@@ -127,20 +140,28 @@ class Authentication:
         return self._verifier.clock
 
     def challenge(
-        self, origin: str, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = ""
-    ) -> Challenge:
+        self, origin: str, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = "", *,
+        purpose: str = "", browser: str = "", tenant: str = "",
+    ) -> Challenge:  # fmt: skip
         """Issue a challenge for responses that are sent to `origin` (https://library.example)."""
-        now = self._clock.now()
-        self.challenges.forget(now - self.lifetime)
-        challenge = new_challenge(origin, now, kind, text)
-        self.challenges.put(challenge)
+        challenge = new_challenge(origin, self._clock.now(), kind, text, purpose, browser)
+        self.sweep()
+        self.challenges.put(challenge, tenant)
         return challenge
 
-    def verdict(self, origin: str, response: Response) -> Verdict:
+    def oldest(self) -> datetime:
+        """Return the earliest instant of issue at which a challenge is still valid now."""
+        return self._clock.now() - self.lifetime
+
+    def sweep(self) -> None:
+        """Delete the challenges that are too old for a response."""
+        self.challenges.forget(self.oldest())
+
+    def verdict(self, origin: str, response: Response, tenant: str = "") -> Verdict:
         """Return the verdict on a response that was sent to `origin`. The challenge is used up whatever the verdict."""
         now = self._clock.now()
         try:
-            challenge = self.challenges.take(response.nonce)
+            challenge = self.challenges.take(response.nonce, tenant)
             if challenge is None:
                 raise VerificationFailed(
                     Finding.UNKNOWN_CHALLENGE, "the challenge was never issued or has already been used"

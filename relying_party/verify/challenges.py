@@ -28,8 +28,12 @@ class StoredChallenges:
             sa.Column("kind", sa.Text, nullable=False),
             sa.Column("text", sa.Text, nullable=False),
             sa.Column("issued_at", sa.BigInteger, nullable=False, index=True),
+            sa.Column("purpose", sa.Text, nullable=False),
+            sa.Column("browser", sa.Text, nullable=False),
+            sa.Column("tenant", sa.Text, nullable=False),
         )  # fmt: skip
-        self.store = world.store(ACTOR, metadata)
+        # A challenge lives for minutes: those of an older version are dropped rather than converted.
+        self.store = world.store(ACTOR, metadata, [self._challenge.drop])
 
     def give(self, origin: str) -> Challenge:
         """Issue and store a challenge for responses that are sent to an origin."""
@@ -37,22 +41,25 @@ class StoredChallenges:
         self.put(challenge)
         return challenge
 
-    def put(self, challenge: Challenge) -> None:
+    def put(self, challenge: Challenge, tenant: str = "") -> None:
         """Store a challenge."""
         row = {"nonce": challenge.nonce, "origin": challenge.origin, "issued_at": epoch(challenge.issued_at),
-               "kind": challenge.kind.code, "text": challenge.text}  # fmt: skip
+               "kind": challenge.kind.code, "text": challenge.text, "purpose": challenge.purpose,
+               "browser": challenge.browser, "tenant": tenant}  # fmt: skip
         with self.store.transaction() as connection:
             connection.execute(sa.insert(self._challenge), row)
 
-    def take(self, nonce: bytes) -> Challenge | None:
-        """Remove the challenge with that nonce and return it, or None."""
+    def take(self, nonce: bytes, tenant: str = "") -> Challenge | None:
+        """Remove the tenant's challenge with that nonce and return it, or None."""
         table = self._challenge
+        own_row = (table.c.nonce == nonce) & (table.c.tenant == tenant)
         with self.store.transaction() as connection:
-            statement = sa.delete(table).where(table.c.nonce == nonce).returning(*table.c)
+            statement = sa.delete(table).where(own_row).returning(*table.c)
             row = connection.execute(statement).one_or_none()
         if row is None:
             return None
-        return Challenge(row.origin, nonce, from_epoch(row.issued_at), CERTIFICATE_TYPES[row.kind], row.text)
+        kind = CERTIFICATE_TYPES[row.kind]
+        return Challenge(row.origin, nonce, from_epoch(row.issued_at), kind, row.text, row.purpose, row.browser)
 
     def forget(self, before: datetime) -> None:
         """Delete the challenges that were issued before an instant."""

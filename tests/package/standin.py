@@ -34,6 +34,7 @@ docs =
 test =
 build =
     setuptools
+    swig
 """
 
 PYPROJECT = """
@@ -109,7 +110,8 @@ class Project:
 
     def lock(self, version: str = "1") -> None:
         """Write the wheels and a lock file with `version` of tiny-one."""
-        modules = {"tiny_one": ["tiny_one"], "tiny_two": PARTS["tracking"].modules, "setuptools": ["setuptools"]}
+        modules = {"tiny_one": ["tiny_one"], "tiny_two": PARTS["tracking"].modules, "setuptools": ["setuptools"],
+                   "swig": ["swig"]}  # fmt: skip
         lines = []
         for name, contents in modules.items():
             number = version if name == "tiny_one" else "1"

@@ -127,8 +127,8 @@ def test_the_agent_asks_for_a_removed_card(stack: Stack, page: Page) -> None:
     assert page.inner_text("#user")
 
 
-def test_a_login_cannot_be_finished_in_another_browser(stack: Stack, page: Page) -> None:
-    """Otherwise an attacker could log the victim in as the attacker."""
+def stopped_before_the_end(page: Page, stack: Stack) -> str:
+    """Log in at the sample site up to the last step, and return its address, at which the browser has not been."""
     handles: list[str] = []
 
     def intercept(route: Route) -> None:
@@ -141,9 +141,74 @@ def test_a_login_cannot_be_finished_in_another_browser(stack: Stack, page: Page)
     answer(page, PIN)
     while not handles:
         page.wait_for_event("requestfailed")
+    page.unroute(re.compile(r".*/end/.*"))
+    return handles[0]
+
+
+def test_a_login_whose_link_was_passed_on_logs_nobody_in(stack: Stack, page: Page) -> None:
+    """The one who starts a login and sends its link to a person is not logged in when the person types the PIN."""
+    register(page, stack)
+    page.click("text=Log out")
+    page.click("#login")
+    page.wait_for_url(f"{stack.agent}/**")
+    other_context = stack.browser.new_context(user_agent="Mozilla/5.0 (Windows NT 10.0; rv:140.0) Firefox/140.0")
+    person = other_context.new_page()
+    person.goto(page.url)
+    shown = person.inner_text("main")
+    assert stack.site in shown
+    assert "Library of Kakucho: ログイン Log in" in shown
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d JST, Chrome, Linux", shown)
+    assert "was started in another browser (Chrome, Linux)" in person.inner_text("[role=alert]")
+    assert page.query_selector("[role=alert]") is None
+    answer(person, PIN)
+    assert "has ended" in person.inner_text("[role=alert]")
+    page.goto(stack.site)
+    assert page.query_selector("#user") is None
+    other_context.close()
+
+
+def test_the_back_button_repeats_no_login_and_shows_nothing_after_logout(stack: Stack, page: Page) -> None:
+    register(page, stack)
+    page.click("text=Log out")
+    page.click("#login")
+    answer(page, PIN)
+    user = page.inner_text("#user")
+    page.go_back()
+    assert page.query_selector("#user") is None
+    page.goto(stack.site)
+    assert page.inner_text("#user") == user, "the session goes on"
+    page.click("text=Log out")
+    page.wait_for_selector("#login")
+    page.go_back()
+    assert page.query_selector("#user") is None, "the page of the session is not kept"
+    assert user not in page.content()
+
+
+def test_a_browser_that_looks_ahead_does_not_use_a_login_up(stack: Stack, page: Page) -> None:
+    register(page, stack)
+    page.click("text=Log out")
+    last = stopped_before_the_end(page, stack)
+    page.route(
+        f"{stack.site}/links", lambda route: route.fulfill(body="<title>links</title>", content_type="text/html")
+    )
+    page.goto(f"{stack.site}/links")
+    with page.expect_response(last) as response:
+        page.evaluate(
+            "address => document.head.append(Object.assign(document.createElement('link'),"
+            " {rel: 'prefetch', href: address}))",
+            last,
+        )
+    assert response.value.status == 503
+    page.goto(last)
+    assert page.inner_text("#user")
+
+
+def test_a_login_cannot_be_finished_in_another_browser(stack: Stack, page: Page) -> None:
+    """Otherwise an attacker could log the victim in as the attacker."""
+    last = stopped_before_the_end(page, stack)
     other_context = stack.browser.new_context()
     other = other_context.new_page()
-    response = other.goto(handles[0])
+    response = other.goto(last)
     assert response is not None
     assert response.status == 400
     assert "another browser" in other.inner_text("[role=alert]")
@@ -179,7 +244,9 @@ def test_a_pin_page_works_once_and_only_from_the_agent(stack: Stack) -> None:
         {"return_to": "https://evil.example/answer"}, {"origin": "https://library.example"}, {"origin": "http://a.example"},
         {"nonce": "00"}, {"nonce": "zz" * 32}, {"issued_at": "yesterday"}, {"issued_at": "2026-11-24T10:00:00"},
         {"kind": "signature", "text": ""}, {"kind": "other"}, {"text": "sign this"}, {"origin": "http://localhost@evil.example"},
-        {"kind": "signature", "text": "x" * 5000}, {"state": "x" * 1000},
+        {"kind": "signature", "text": "x" * 5000}, {"state": "x" * 1000}, {"purpose": "x\ny"}, {"browser": "x" * 101},
+        {"kind": "signature", "text": "x\u202ey"}, {"kind": "signature", "text": "\n".join("x" * 61)},
+        {"purpose": "x\u200by"}, {"origin": "https://日本.example", "return_to": "https://日本.example/answer"},
     ],
     ids=str,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -22,14 +22,13 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest
-from kazashi.relying_party.login.agent import Agent
+from kazashi.relying_party.login.agent import Agent, read_ask
 from kazashi.relying_party.login.provider import Provider
 from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
-from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
@@ -81,14 +80,10 @@ class Browser:
 
     def answer(self, request: dict[str, str]) -> str:
         """Post what the agent's page sends after the card has signed; return the path to continue at."""
-        kind = CERTIFICATE_TYPES[request["kind"]]
-        challenge = Challenge(
-            request["origin"], bytes.fromhex(request["nonce"]), datetime.fromisoformat(request["issued_at"]), kind,
-            request["text"],
-        )  # fmt: skip
+        challenge = read_ask(request).challenge
         signature = self.environment.key.sign(challenge.message, padding.PKCS1v15(), hashes.SHA256())
         fields = {"nonce": request["nonce"], "state": request["state"], "signature": signature.hex(),
-                  "certificate": self.environment.certificates[kind].hex()}  # fmt: skip
+                  "certificate": self.environment.certificates[challenge.kind].hex()}  # fmt: skip
         response = self.post("/answer", data=fields)
         match = re.search(r"url=(/end/\w+)", response.text)
         assert match is not None, response.text
@@ -229,8 +224,10 @@ def test_an_unsupported_request_is_rejected(environment: ProviderSetup, changes:
 
 def test_a_login_finishes_only_in_the_browser_that_started_it(environment: ProviderSetup) -> None:
     victim, attacker = environment.browser(), environment.browser()
+    handle = victim.answer(attacker.begin(**authorization()))
+    assert "another browser" in victim.get(handle).text
+    assert attacker.get(handle).status_code == 400, "the refusal has ended the login"
     handle = attacker.answer(attacker.begin(**authorization()))
-    assert victim.get(handle).status_code == 400
     assert attacker.get(handle).status_code in (302, 303)
     assert attacker.get(handle).status_code == 400, "a login finishes only once"
 

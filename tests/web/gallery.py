@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
-from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.provision_network.interface_system import OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
@@ -35,7 +35,7 @@ from kazashi.refund_points.portal import RefundPortal
 from kazashi.refund_points.refunds import ApplicationState, RefundApplication, RefundReason, RefundRejected, YearBalance
 from kazashi.refund_points.zengin import Account
 from kazashi.relying_party.login import agent
-from kazashi.relying_party.login.agent import Agent, ask_address
+from kazashi.relying_party.login.agent import Agent, ask_address, read_ask
 from kazashi.relying_party.login.card_reader import CardMissing, PinWrong, Signed
 from kazashi.relying_party.login.provider import Provider
 from kazashi.relying_party.login.provider_store import ProviderStore
@@ -63,6 +63,10 @@ class Browser:
     def __init__(self, application: Any, address: str) -> None:
         transport = httpx.ASGITransport(application)
         self._client = httpx.AsyncClient(transport=transport, base_url=address, headers={"Origin": address})
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return self._client.cookies
 
     def get(self, path: str, **settings: Any) -> httpx.Response:
         return asyncio.run(self._client.get(path, **settings))
@@ -100,18 +104,22 @@ class Holder:
 
     def log_in(self, browser: Browser, purpose: str) -> list[str]:
         """Log in to a site, and return the pages on the way."""
-        request = dict(parse_qsl(urlsplit(browser.post(f"/begin/{purpose}").headers["location"]).query))
-        kind = CERTIFICATE_TYPES[request["kind"]]
-        challenge = Challenge(request["origin"], bytes.fromhex(request["nonce"]),
-                              datetime.fromisoformat(request["issued_at"]), kind, request.get("text", ""))  # fmt: skip
-        signed = self.signed(kind, challenge.message)
+        page, onward = self.answer(browser, browser.post(f"/begin/{purpose}").headers["location"])
+        return [page, browser.get(onward).text]
+
+    def answer(self, browser: Browser, address: str) -> tuple[str, str]:
+        """Do what the agent's page does at an address: sign, and let the browser bring the response to the site. Return
+        the site's page, and the path at which the browser continues."""
+        request = dict(parse_qsl(urlsplit(address).query))
+        challenge = read_ask(request).challenge
+        signed = self.signed(challenge.kind, challenge.message)
         response = browser.post("/answer", data={
             "nonce": request["nonce"], "state": request["state"], "signature": signed.signature.hex(),
             "certificate": signed.certificate.hex(),
         })  # fmt: skip
         onward = re.search(r"url=(/end/\w+)", response.text)
         assert onward is not None, response.text
-        return [response.text, browser.get(onward[1]).text]
+        return response.text, onward[1]
 
 
 class StubRefunds:

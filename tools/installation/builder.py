@@ -79,7 +79,7 @@ class Builder:
         listed = target / "requirements.txt"
         listed.write_text(requirements, encoding="utf-8")
         first = target / "build.txt"
-        first.write_text("".join(pin.text for pin in pins(requirements) if pin.name in _BUILDERS), encoding="utf-8")
+        first.write_text("\n".join(pin.text for pin in pins(requirements) if pin.name in _BUILDERS), encoding="utf-8")
         install = [str(uv), "pip", "install", "--no-progress", "--no-deps", "--no-build-isolation",
                    "--python", str(target / "bin" / "python")]  # fmt: skip
         packages = next((target / "lib").glob("python3.*")) / "site-packages"
