@@ -322,6 +322,18 @@ def covered_lines(seed: int, cards: int) -> Iterator[dict[str, tuple[int, int]]]
     yield lines.counts()
 
 
+def losses(seed: int, numbers: Sequence[int], _: Sequence[str]) -> Iterator[str]:
+    """Play the cards of the seeds from `seed` on with these numbers. Yields a line for each that failed a check."""
+    played = CardsPlayed()
+    with in_memory() as directory:
+        player = CardPlayer(directory)
+        for number in numbers:
+            player.play(seed + number, played)
+            while played.failed:
+                failed, trouble = played.failed.pop()
+                yield f"the card of seed {failed}: {trouble}"
+
+
 def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
     """Send commands to cards for some minutes."""
     wanted = round(APDUS * minutes / 60 / SHARE)

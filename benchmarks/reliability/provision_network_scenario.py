@@ -189,10 +189,11 @@ class NetworkScenario:
     def finish(self) -> None:
         """Let all processes deliver and answer until nothing is left to do."""
         for _ in range(_ROUNDS):
-            done = self._carry(CORE, self._core.actor.outbox, self._core.actor.store, 200)
-            self._release()
+            done = 0
             for name, process in self._interfaces.items():
                 done += process.actor.work() + self._carry(name, process.actor.outbox, process.actor.store, 200)
+            done += self._carry(CORE, self._core.actor.outbox, self._core.actor.store, 200)
+            self._release()
             if not done:
                 return
         raise PromiseBroken("messages are delivered again and again")

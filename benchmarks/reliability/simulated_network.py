@@ -60,6 +60,18 @@ def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
         yield _trial(total, seed, wanted, time.monotonic() - begun)
 
 
+def losses(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Play the seeds from `seed` on with these numbers, of the protocols with these names or of all. Yields a line for
+    each in which a promise was broken."""
+    for make in SCENARIOS:
+        with in_memory() as directory:
+            scenario = make(directory / "world")
+            for number in numbers if not names or scenario.name in names else ():
+                if trouble := play(scenario, seed + number).trouble:
+                    yield f"{scenario.name}, seed {seed + number}: {trouble}"
+            scenario.close()
+
+
 def _trial(total: SeedSum, seed: int, wanted: int, seconds: float) -> Trial:
     faults = ", ".join(f"{count:,} {fault}" for fault, count in sorted(total.faults.items()))
     detail = f"seeds {seed} to {seed + total.seeds - 1}, {total.seeds / seconds:.0f}/s, {total.steps:,} steps: {faults}"

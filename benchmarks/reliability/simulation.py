@@ -28,7 +28,7 @@ _Actor = TypeVar("_Actor")
 
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 
-_STEPS = (12, 30)
+_STEPS = (8, 24)
 """The least and the most steps of a seed, before its network heals."""
 
 _HIGHEST = {"lost": 0.6, "doubled": 0.5, "delayed": 0.5, "killed": 0.2, "cut": 0.5, "healed": 0.5}
