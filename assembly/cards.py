@@ -10,7 +10,7 @@ from kazashi.applets.install import structure
 from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
-from kazashi.card.image import DamagedImage, read_image
+from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.order import image_path, usual_order
 from kazashi.world.home import World
@@ -20,23 +20,20 @@ if TYPE_CHECKING:
 
 
 def described(world: World, name: str, *, missing_is_error: bool = False) -> dict[str, Any]:
-    """The information in a card's image, and the retries left on its PINs; only `damage` for a damaged image.
+    """The information in a card's image, and the retries left on its PINs; only `damage` for an image that cannot be
+    read, so that it does not spoil a list.
 
-    Raises ImageMissing, UsageError for an invalid name, and DamagedImage if `missing_is_error`.
+    If `missing_is_error`, raises ImageMissing, DamagedImage, ImageUnreadable, and UsageError for an invalid name.
     """
     try:
         contents, about = read_image(image_path(world, name))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    except DamagedImage as error:
-        if missing_is_error:
-            raise
-        return {"damage": str(error)}
-    try:
-        tries = _retries_left(contents)
-    except KeyError as error:
-        raise DamagedImage(f"{name} lacks an application of an individual number card: {error}") from error
-    return {**about, "tries left": tries}
+        return {**about, "tries left": _retries_left(contents)}
+    except (ValueError, KeyError, ImageMissing, ImageUnreadable, DamagedImage) as error:
+        if isinstance(error, KeyError):
+            error = DamagedImage(f"{name} lacks an application of an individual number card: {error}")
+        if not missing_is_error:
+            return {"damage": str(error)}
+        raise (UsageError(str(error)) if isinstance(error, ValueError) else error) from None
 
 
 def _retries_left(contents: CardContents) -> dict[str, str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kazashi.assembly.errors import ServicesUnavailable
 from kazashi.web.ports import HOST, RANGE
+from kazashi.web.sockets import is_free, listening_sockets
 
 _START_SECONDS = 20.0
 
@@ -22,20 +23,6 @@ def free_port(avoid: Iterable[int] = ()) -> int:
         if port not in avoid and is_free(port):
             return port
     raise ServicesUnavailable(f"all ports from {RANGE[0]} to {RANGE[-1]} are in use; stop a program that uses one")
-
-
-def is_free(port: int) -> bool:
-    """Whether a server can listen on a port."""
-    with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:  # a server accepts connections, perhaps on all addresses
-            return False
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 class ServedProcess:
@@ -120,8 +107,17 @@ def serve(
 
 
 def serve_application(application: Any, port: int) -> None:
-    """Serve an ASGI application on loopback until the process is stopped."""
+    """Serve an ASGI application on all loopback addresses until the process is stopped.
+
+    Raises ServicesUnavailable if the port is in use.
+    """
     import uvicorn
 
-    uvicorn.run(application, host=HOST, port=port, log_level="warning", access_log=False, server_header=False,
-                timeout_graceful_shutdown=2)  # fmt: skip
+    from kazashi.web.server import OPTIONS
+
+    try:
+        sockets = listening_sockets(port)
+    except OSError as error:
+        raise ServicesUnavailable(f"port {port} cannot be used: {error}; name another with --port") from error
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(application, **OPTIONS)).run(sockets=sockets)

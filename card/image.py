@@ -210,7 +210,8 @@ def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
         except sqlite3.Error as error:
             # A full or read-only disk has no room for SQLite's files beside the image, which reading does not need as
             # long as there are none.
-            if _primary(error) not in _DISK or path.with_name(f"{path.name}-wal").exists():
+            journal = path.with_name(f"{path.name}-wal")
+            if _primary(error) not in _DISK or (journal.exists() and journal.stat().st_size):
                 raise
             return _read(path, "ro&immutable=1")
     except WrongDigest as error:

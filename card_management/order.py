@@ -13,6 +13,7 @@ from kazashi.card_management.circumstances import CIRCUMSTANCES, ORDINARY
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 
 SUFFIX = ".card"
 
@@ -47,10 +48,8 @@ class Order:
 
 
 def image_path(world: World, name: str) -> Path:
-    """Return the path of the card with a name. Raises ValueError if the name cannot be a file name."""
-    if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} is not a valid card name; use letters, digits and hyphens")
-    return world.cards / f"{name}{SUFFIX}"
+    """Return the path of the card with a name. Raises ValueError if the name does not follow the pattern."""
+    return world.cards / f"{checked_name(name, 'card')}{SUFFIX}"
 
 
 def card_names(world: World) -> list[str]:

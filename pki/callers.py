@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from kazashi.jpki.profile import CertificateType
 from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 from kazashi.world.rng import new_token
 from kazashi.world.storage import Position, Unsigned64
 
@@ -119,7 +120,11 @@ class Callers:
         self.store = world.store(ACTOR, metadata)
 
     def register(self, name: str) -> str:
-        """Register a caller and return its key, which cannot be read again later. Raises CallerExists."""
+        """Register a caller and return its key, which cannot be read again later.
+
+        Raises CallerExists, and ValueError for an invalid name.
+        """
+        checked_name(name, "caller")
         key = new_token()
         row = {"name": name, "key_digest": _digest(key), "registered_at": epoch(self._world.clock.now())}
         try:

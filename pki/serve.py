@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from kazashi.web.ports import AUTHORITIES
+from kazashi.web.server import OPTIONS
 
 _WORLD = "KAZASHI_SERVED_WORLD"
 
@@ -36,10 +37,7 @@ def main() -> None:
         host=AUTHORITIES.host,
         port=arguments.port,
         workers=arguments.workers if arguments.workers > 1 else None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
+        **OPTIONS,
     )
 
 

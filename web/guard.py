@@ -64,20 +64,25 @@ class Problem:
 
 
 Shape = Callable[[Exception, str, str], Any]
-"""Makes a server's JSON error response from the error, its code and its message."""
+"""Makes the content of a server's error response from the error, its code and its message."""
 
 TOO_LARGE = Problem(413, "too-large")
 
 
 class Guard:
-    """A server's limit on request bodies (in bytes), its table of errors, and the shape of its error responses.
+    """A server's limit on request bodies (in bytes), its table of errors, and the shape of its error responses, which
+    are JSON unless `respond` makes something else of the content, the status and the headers.
 
     An error is looked up by its class, then by its base classes. An error that is not in the table is a bug, and gets
     status 500.
     """
 
-    def __init__(self, limit: int, problems: Mapping[type[Exception], Problem], shape: Shape) -> None:
+    def __init__(
+        self, limit: int, problems: Mapping[type[Exception], Problem], shape: Shape,
+        respond: Callable[[Any, int, Mapping[str, str]], Response] = JSONResponse,
+    ) -> None:  # fmt: skip
         self.limit = limit
+        self._respond = respond
         self._problems: dict[type[Exception], Problem] = {BodyTooLarge: TOO_LARGE, **problems}
         self._shape = shape
 
@@ -91,7 +96,7 @@ class Guard:
         """The response for an error that is in the table."""
         problem = next(self._problems[cls] for cls in type(error).__mro__ if cls in self._problems)
         content = self._shape(error, problem.code, printable(problem.message.format(error)))
-        return JSONResponse(content, problem.status, dict(problem.headers))
+        return self._respond(content, problem.status, dict(problem.headers))
 
     async def _report(self, _: Request, error: Exception) -> Response:
         return self.response(error)

@@ -24,7 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kazashi.web.server import OPTIONS, BoundedProtocol
 
 _LIFETIME = timedelta(days=365 * 20)
 """The validity before and after the world's time. It is long because TLS uses the machine's clock, which differs."""
@@ -92,8 +93,8 @@ class ServiceAuthority:
         )  # fmt: skip
 
 
-class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also passes the client's certificate subject to the application."""
+class PeerProtocol(BoundedProtocol):
+    """The protocol of all servers, which also passes the client's certificate subject to the application."""
 
     peer = Peer()
 
@@ -133,8 +134,7 @@ def serving(credentials: Credentials, directory: Path, host: str, port: int) -> 
         paths[name].touch(mode=0o600)
         paths[name].write_bytes(content)
     return {
-        "host": host, "port": port, "http": PeerProtocol, "log_level": "warning", "access_log": False,
-        "server_header": False, "timeout_graceful_shutdown": 2, "ssl_certfile": paths["server.pem"],
+        **OPTIONS, "host": host, "port": port, "http": PeerProtocol, "ssl_certfile": paths["server.pem"],
         "ssl_keyfile": paths["server.key"], "ssl_ca_certs": str(paths["authority.pem"]),
         "ssl_cert_reqs": ssl.CERT_REQUIRED,
     }  # fmt: skip

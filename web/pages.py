@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import HTMLResponse
 
+from kazashi.web.guard import Guard, Problem
 from kazashi.web.templates import environment
 from kazashi.world.rng import new_token
+from kazashi.world.storage import StoreFailed
+
+MAX_FORM = 64 << 10
+"""The maximum size of a form, in bytes."""
 
 Bilingual = tuple[str, str]
 """A sentence in Japanese, and its translation into English."""
@@ -48,6 +53,15 @@ def welcome(sentence: Bilingual) -> HTMLResponse:
 def refusal(*trouble: Bilingual, status: int = 400) -> HTMLResponse:
     """An error page, without links or forms."""
     return _PAGES.page("refusal.html", status=status, form_action="'none'", trouble=trouble)
+
+
+PAGES = Guard(
+    MAX_FORM,
+    {StoreFailed: Problem(503, message="the site's store does not respond: {}")},
+    lambda error, code, message: ("いまは受け付けられません。", message),
+    lambda trouble, status, headers: refusal(trouble, status=status),
+)
+"""The limit on forms, and the error pages, of every application with pages."""
 
 
 def onward(address: str) -> HTMLResponse:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-"""The address on which servers listen."""
+"""The address on which servers listen. Those at `localhost` also listen on ::1 (`sockets.py`)."""
 
 _COUNT = 20
 

@@ -7,10 +7,10 @@ import unicodedata
 MAX_NAME = 64
 """The maximum length of a name, in characters."""
 
-_OTHERS = " .-_@"
+_OTHERS = " .-_@+()[]"
 PATTERN = (
-    f"1 to {MAX_NAME} letters and digits of any script, blanks, and the characters . - _ @; it may begin neither with a"
-    " blank nor with a dot, and may not end with a blank"
+    f"1 to {MAX_NAME} letters and digits of any script, blanks, and the characters . - _ @ + ( ) [ ]; it may begin"
+    " neither with a blank nor with a dot, and may not end with a blank"
 )
 """The pattern of a name, in words."""
 

@@ -32,7 +32,7 @@ from kazashi.relying_party.login.card_reader import CardMissing, MalformedPin, P
 from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.web.browser import browser_name
 from kazashi.web.origin import origin_of
-from kazashi.web.pages import Bilingual, Pages, refusal, welcome
+from kazashi.web.pages import PAGES, Bilingual, Pages, refusal, welcome
 from kazashi.web.signed_text import check_line, check_text
 from kazashi.world.clock import JST
 from kazashi.world.rng import new_token
@@ -124,13 +124,15 @@ class Agent:
 
     def application(self) -> Starlette:
         """Return the agent as an ASGI application."""
-        return Starlette(
+        agent = Starlette(
             routes=[
                 Route("/", self.welcome),
                 Route("/ask", self.ask, methods=["GET"]),
                 Route("/ask", self.answer, methods=["POST"]),
             ]
         )
+        PAGES.protect(agent)
+        return agent
 
     async def welcome(self, request: Request) -> Response:
         """Respond with a page that says that the agent is running."""

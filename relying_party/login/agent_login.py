@@ -25,6 +25,7 @@ from kazashi.relying_party.verify.authentication import Authentication, Challeng
 from kazashi.relying_party.verify.finding import VerificationFailed
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.web.browser import browser_name
+from kazashi.web.guard import bounded
 from kazashi.web.pages import onward, refusal
 from kazashi.world.rng import new_token
 
@@ -124,6 +125,7 @@ class AgentLogin:
 
     async def receive(self, request: Request) -> StarletteResponse:
         """Receive the response from the agent's page and forward the browser to `/end/`, where it sends its cookie."""
+        request = Request(request.scope, bounded(request.scope, request.receive, MAX_ANSWER))
         fields = await request.form(max_files=0, max_fields=5, max_part_size=MAX_ANSWER)
         try:
             handle = self.answered({name: str(value) for name, value in fields.items()})

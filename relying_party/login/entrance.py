@@ -28,7 +28,7 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.web.pages import Bilingual, Pages
+from kazashi.web.pages import PAGES, Bilingual, Pages
 from kazashi.web.sweeping import sweeping
 from kazashi.world.home import World
 from kazashi.world.rng import new_token
@@ -92,7 +92,7 @@ class CardSite(ABC):
 
     def application(self) -> Starlette:
         """Return the site as an ASGI application."""
-        return Starlette(
+        site = Starlette(
             routes=[
                 Route("/", self._home),
                 Route("/begin/{purpose}", self._begin, methods=["POST"]),
@@ -103,6 +103,8 @@ class CardSite(ABC):
             ],
             lifespan=sweeping(self._login.sweep, self.sweep),
         )
+        PAGES.protect(site)
+        return site
 
     def front(self, *trouble: Bilingual, status: int = 200) -> Response:
         """Return the page for someone who is not logged in, with messages about what went wrong."""

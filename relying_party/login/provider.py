@@ -8,17 +8,10 @@ holder signs a sentence that names the client and the attributes: consent and ce
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Payload, OAuth2Request
-from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
-from authlib.oauth2.rfc6750 import BearerTokenGenerator
-from authlib.oauth2.rfc7636 import CodeChallenge
-from authlib.oidc.core.grants import OpenIDCode
 from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,18 +19,16 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected
-from kazashi.relying_party.login.plain_words import UNKNOWN, explained
-from kazashi.relying_party.login.provider_store import (
-    CODE_SECONDS,
-    SCOPES,
-    TOKEN_SECONDS,
-    Client,
-    Code,
-    Login,
-    ProviderStore,
-    machine_clock,
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start
+from kazashi.relying_party.login.authorization import (
+    AuthorizationEndpoint,
+    AuthorizationRejected,
+    AuthorizationRequest,
+    UnknownClient,
 )
+from kazashi.relying_party.login.plain_words import UNKNOWN, explained
+from kazashi.relying_party.login.provider_store import SCOPES, Client, Grant, Login, ProviderStore, machine_clock
+from kazashi.relying_party.login.token_endpoint import TokenEndpoint, form_pairs
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.pseudonyms.pseudonyms import OidcPairwise, Subject
 from kazashi.relying_party.verify.authentication import Authentication
@@ -45,7 +36,8 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.web.pages import Pages, refusal, welcome
+from kazashi.web.pages import PAGES, Pages, refusal, welcome
+from kazashi.web.sweeping import sweeping
 from kazashi.world.clock import epoch
 from kazashi.world.home import World
 from kazashi.world.rng import new_token, secure_random
@@ -55,116 +47,6 @@ _PAGES = Pages("kazashi.relying_party.login")
 _COOKIE = "provider"
 _CLAIM_NAMES = {"name": ("氏名", "name"), "address": ("住所", "address"), "birthdate": ("生年月日", "date of birth"),
                 "gender": ("性別", "sex")}  # fmt: skip
-
-
-class _Payload(OAuth2Payload):
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._datalist: defaultdict[str, list[str]] = defaultdict(list)
-        for name, value in pairs:
-            self._datalist[name].append(value)
-
-    @property
-    def data(self) -> dict[str, str]:
-        return {name: values[-1] for name, values in self._datalist.items()}
-
-    @property
-    def datalist(self) -> defaultdict[str, list[str]]:
-        return self._datalist
-
-
-class _Request(OAuth2Request):
-    """A request in the form that Authlib expects, with the parameters already parsed."""
-
-    def __init__(self, method: str, uri: str, headers: Any, query: list[Any], fields: list[Any]) -> None:
-        super().__init__(method, uri, headers=headers)
-        self.payload = _Payload([*query, *fields])
-        self._args, self._fields = dict(query), dict(fields)
-
-    @property
-    def args(self) -> dict[str, str]:
-        return self._args
-
-    @property
-    def form(self) -> dict[str, str]:
-        return self._fields
-
-
-class _Server(AuthorizationServer):
-    """Authlib's authorization server, with `ProviderStore` as its storage."""
-
-    def __init__(self, store: ProviderStore) -> None:
-        super().__init__(scopes_supported=list(SCOPES))
-        self.provider_store = store
-        self.register_token_generator(
-            "default",
-            BearerTokenGenerator(lambda **_: new_token(256), expires_generator=lambda *_: TOKEN_SECONDS),
-        )
-
-    def query_client(self, client_id: str) -> Client | None:
-        return self.provider_store.client(client_id)
-
-    def save_token(self, token: dict[str, Any], request: Any) -> None:
-        login: Login = request.user
-        contents = {"login": vars(login), "scope": token["scope"]}
-        self.provider_store.put(token["access_token"], request.client.name, contents, TOKEN_SECONDS)
-
-    def create_oauth2_request(self, request: _Request) -> _Request:
-        return request
-
-    def handle_response(self, status: int, body: Any, headers: Any) -> Response:
-        if isinstance(body, dict):
-            return JSONResponse(body, status, dict(headers))
-        return Response(body, status, dict(headers))
-
-    def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
-        pass
-
-
-class _CodeGrant(AuthorizationCodeGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = ["client_secret_basic", "client_secret_post"]
-
-    def generate_authorization_code(self) -> str:
-        return new_token(256)
-
-    def save_authorization_code(self, code: str, request: Any) -> None:
-        parameters = request.payload.data
-        contents = {
-            "login": vars(request.user), "redirect_uri": parameters.get("redirect_uri"), "scope": request.scope,
-            "nonce": parameters.get("nonce"), "code_challenge": parameters["code_challenge"],
-            "code_challenge_method": "S256",
-        }  # fmt: skip
-        self.server.provider_store.put(code, request.client.name, contents, CODE_SECONDS)
-
-    def query_authorization_code(self, code: str, client: Client) -> Code | None:
-        stored: Code | None = self.server.provider_store.take_code(code, client.name)
-        return stored
-
-    def delete_authorization_code(self, authorization_code: Code) -> None:
-        """Do nothing: `query_authorization_code` has deleted it."""
-
-    def authenticate_user(self, authorization_code: Code) -> Login:
-        return authorization_code.login
-
-
-class _OpenId(OpenIDCode):
-    def __init__(self, issuer: str, key: RSAKey) -> None:
-        super().__init__(require_nonce=False)
-        self._issuer, self._key = issuer, key
-
-    def exists_nonce(self, nonce: str, request: Any) -> bool:
-        return False  # a code can be used once, and so can its nonce
-
-    def resolve_client_private_key(self, client: Client) -> RSAKey:
-        return self._key
-
-    def get_client_claims(self, client: Client) -> dict[str, Any]:
-        return {"iss": self._issuer, "aud": [client.name]}
-
-    def get_encode_header(self, client: Client) -> dict[str, str]:
-        return {"alg": "RS256", "kid": str(self._key.kid)}
-
-    def generate_user_info(self, user: Login, scope: str) -> dict[str, Any]:
-        return {"sub": user.subject}
 
 
 class Provider:
@@ -179,31 +61,35 @@ class Provider:
         self._key.ensure_kid()
         self._pairwise = OidcPairwise(self._store.secret("salt", lambda: secure_random(256).to_bytes(32)))
         self._login = AgentLogin(Authentication(verifier), issuer, agent, "/answer")
-        self._server = _Server(self._store)
-        self._server.register_grant(_CodeGrant, [CodeChallenge(required=True), _OpenId(issuer, self._key)])
+        self._authorization = AuthorizationEndpoint(issuer, self._key, self._store.client)
+        self._tokens = TokenEndpoint(issuer, self._key, self._store)
 
     def application(self) -> Starlette:
         """Return the provider as an ASGI application."""
-        return Starlette(
+        provider = Starlette(
             routes=[
                 Route("/", self.welcome),
                 Route("/.well-known/openid-configuration", self.discovery),
+                Route("/.well-known/oauth-authorization-server", self.discovery),
                 Route("/jwks", self.keys),
-                Route("/authorize", self.authorize),
+                Route("/authorize", self.authorize, methods=["GET", "POST"]),
                 Route("/begin", self.begin, methods=["POST"]),
                 Route("/answer", self._login.receive, methods=["POST"]),
                 Route("/end/{handle}", self.end),
-                Route("/token", self.token, methods=["POST"]),
-                Route("/userinfo", self.userinfo, methods=["GET", "POST"]),
-            ]
+                Route("/token", self._tokens.token, methods=["POST"]),
+                Route("/userinfo", self._tokens.userinfo, methods=["GET", "POST"]),
+            ],
+            lifespan=sweeping(self._login.sweep, self._store.sweep),
         )
+        PAGES.protect(provider)
+        return provider
 
     async def welcome(self, request: Request) -> Response:
         """Respond with a page that says what this server is."""
         return welcome(("カードでログインする認証サービスです。", "An OpenID Connect provider."))
 
     async def discovery(self, request: Request) -> Response:
-        """Respond with the provider's metadata (OpenID Connect Discovery 1.0)."""
+        """Respond with the provider's metadata (OpenID Connect Discovery 1.0, 3; RFC 8414, 2; RFC 9207, 3)."""
         return JSONResponse({
             "issuer": self._issuer, "authorization_endpoint": f"{self._issuer}/authorize",
             "token_endpoint": f"{self._issuer}/token", "userinfo_endpoint": f"{self._issuer}/userinfo",
@@ -211,8 +97,15 @@ class Provider:
             "response_modes_supported": ["query"], "grant_types_supported": ["authorization_code"],
             "subject_types_supported": ["pairwise"], "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-            "claims_supported": [claim for claims in SCOPES.values() for claim in claims],
-            "code_challenge_methods_supported": ["S256"],
+            "claim_types_supported": ["normal"],
+            "claims_supported": [
+                "iss", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "amr",
+                *(claim for claims in SCOPES.values() for claim in claims),
+            ],
+            "display_values_supported": ["page"], "ui_locales_supported": ["ja", "en"],
+            "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": True,
+            "claims_parameter_supported": False, "request_parameter_supported": False,
+            "request_uri_parameter_supported": False, "require_request_uri_registration": False,
         })  # fmt: skip
 
     async def keys(self, request: Request) -> Response:
@@ -220,35 +113,43 @@ class Provider:
         return JSONResponse({"keys": [self._key.as_dict(private=False)]})
 
     async def authorize(self, request: Request) -> Response:
-        """Show the user which client asks for a login and which attributes it requests."""
-        authorization = await _read_request(request)
+        """Show the user which client asks for a login and which attributes it requests.
+
+        The request is in the URL or in a form (OpenID Connect Core, 3.1.2.1).
+        """
+        pairs = await form_pairs(request) if request.method == "POST" else request.query_params.multi_items()
         try:
-            grant = await asyncio.to_thread(self._grant, authorization)
-        except OAuth2Error as error:
+            asked = await asyncio.to_thread(self._authorization.read, pairs)
+        except UnknownClient as error:
             return _refused(error)
-        client: Client = grant.client
-        scopes = client.get_allowed_scope(authorization.payload.scope).split()
-        claims = [_CLAIM_NAMES[scope] for scope in scopes if scope in _CLAIM_NAMES]
-        return _PAGES.page("consent.html", form_action="'self' http://127.0.0.1:*", client=client.name, claims=claims,
-                           query=request.url.query)  # fmt: skip
+        except AuthorizationRejected as error:
+            return _back(error.address)
+        claims = [_CLAIM_NAMES[scope] for scope in asked.scopes if scope in _CLAIM_NAMES]
+        return _PAGES.page("consent.html", form_action="'self' http://127.0.0.1:*", client=asked.client.name,
+                           claims=claims, query=urlencode(pairs))  # fmt: skip
 
     async def begin(self, request: Request) -> Response:
-        """Redirect the browser to the agent."""
-        fields = await request.form(max_files=0, max_fields=5, max_part_size=1 << 14)
-        authorization = _Request("GET", f"{self._issuer}/authorize", {}, _pairs(str(fields.get("query", ""))), [])
+        """Redirect the browser to the agent. Only the page that names the client may post here."""
+        if request.headers.get("origin") != self._issuer:
+            return refusal(
+                ("このお願いは受けられません。", "The request was rejected: it is not from the provider's page"),
+                status=403,
+            )
+        fields = dict(await form_pairs(request))
         try:
-            grant = await asyncio.to_thread(self._grant, authorization)
-        except OAuth2Error as error:
+            asked = await asyncio.to_thread(self._authorization.read, _pairs(fields.get("query", "")))
+        except UnknownClient as error:
             return _refused(error)
+        except AuthorizationRejected as error:
+            return _back(error.address)
         session = request.cookies.get(_COOKIE, "") or new_token()
-        scopes = grant.client.get_allowed_scope(authorization.payload.scope).split()
-        claims = [scope for scope in scopes if scope in _CLAIM_NAMES]
+        claims = [scope for scope in asked.scopes if scope in _CLAIM_NAMES]
         kind, text = CertificateType.AUTHENTICATION, ""
         if claims:
             kind = CertificateType.SIGNATURE
-            text = _consent(grant.client.name, claims)
-        address = await asyncio.to_thread(self._login.begin, session, str(fields["query"]), kind, text)
-        response = RedirectResponse(address, 303)
+            text = _consent(asked.client.name, claims)
+        start = Start.of(request, f"{asked.client.name} へのログイン Log in to {asked.client.name}")
+        response = _back(await asyncio.to_thread(self._login.begin, session, asked, kind, text, start))
         response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
         return response
 
@@ -260,37 +161,25 @@ class Provider:
             )
         except AnswerRejected as refused:
             return refusal(("受け付けられません。", str(refused)))
-        authorization = _Request("GET", f"{self._issuer}/authorize", {}, _pairs(ended.purpose), [])
+        asked: AuthorizationRequest = ended.purpose
+        if ended.verdict is None:
+            return _back(self._authorization.failure(asked, "access_denied", "the user cancelled the login"))
+        if ended.verdict.outcome is not Outcome.GOOD:
+            return refusal(*explained(ended.verdict), status=403)
         try:
-            grant = await asyncio.to_thread(self._grant, authorization)
-        except OAuth2Error as error:
-            return _refused(error)
-        login = None
-        if ended.verdict is not None:
-            if ended.verdict.outcome is not Outcome.GOOD:
-                return refusal(*explained(ended.verdict), status=403)
-            try:
-                login = await asyncio.to_thread(self._user, ended.verdict, grant.client, authorization.payload.scope)
-            except LinkageUnavailable:
-                return refusal(UNKNOWN, status=503)
-        response: Response = await asyncio.to_thread(
-            self._server.create_authorization_response, authorization, login, grant
-        )
-        return response
+            return _back(await asyncio.to_thread(self._answer, asked, ended.verdict))
+        except LinkageUnavailable:
+            return refusal(UNKNOWN, status=503)
 
-    def _grant(self, authorization: _Request) -> AuthorizationCodeGrant:
-        """Validate a client's authorization request. Raises OAuth2Error."""
-        try:
-            grant = self._server.get_consent_grant(authorization)
-        except ValueError as error:
-            # Authlib quotes the parameters in its errors, but does not accept all characters there itself.
-            raise InvalidRequestError("a parameter has characters that are not allowed") from error
-        parameters = authorization.payload.data
-        if parameters.get("code_challenge_method") != "S256" or not parameters.get("code_challenge"):
-            raise InvalidRequestError("PKCE with S256 is required: send code_challenge and code_challenge_method")
-        return grant
+    def _answer(self, asked: AuthorizationRequest, verdict: Verdict) -> str:
+        """Return the client's address with a code for the user who has logged in. Raises LinkageUnavailable."""
+        login = self._user(verdict, asked.client, asked.scopes)
+        if asked.hinted_subject not in (None, login.subject):
+            return self._authorization.failure(asked, "login_required", "another user has logged in")
+        grant = Grant(login, asked.redirect_uri, asked.scope, asked.nonce, asked.code_challenge)
+        return self._authorization.success(asked, self._store.new_code(asked.client, grant))
 
-    def _user(self, verdict: Verdict, client: Client, scope: str) -> Login:
+    def _user(self, verdict: Verdict, client: Client, scopes: Sequence[str]) -> Login:
         certificate = verdict.certificate
         assert certificate is not None
         user = self._platform.identify(TENANT, certificate)
@@ -301,23 +190,8 @@ class Provider:
             known = {"name": attributes.name, "address": {"formatted": attributes.address, "country": "JP"},
                      "birthdate": attributes.birth.isoformat() if attributes.birth else None,
                      "gender": attributes.sex}  # fmt: skip
-            claims = {name: known[name] for name in scope.split() if known.get(name) is not None}
+            claims = {name: known[name] for name in scopes if known.get(name) is not None}
         return Login(subject, claims, epoch(machine_clock.now()))
-
-    async def token(self, request: Request) -> Response:
-        """Exchange an authorization code for tokens."""
-        token_request = await _read_request(request)
-        response: Response = await asyncio.to_thread(self._server.create_token_response, token_request)
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    async def userinfo(self, request: Request) -> Response:
-        """Respond with the claims that an access token gives access to."""
-        kind, _, value = request.headers.get("authorization", "").partition(" ")
-        token = await asyncio.to_thread(self._store.token, value.strip()) if kind.lower() == "bearer" else None
-        if token is None:
-            return JSONResponse({"error": "invalid_token"}, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        return JSONResponse({"sub": token.login.subject, **token.login.claims}, headers={"Cache-Control": "no-store"})
 
 
 def _consent(client: str, claims: Sequence[str]) -> str:
@@ -327,22 +201,15 @@ def _consent(client: str, claims: Sequence[str]) -> str:
     return f"{client} に{japanese}を伝えることに同意します。\nI consent to {client} receiving my {english}."
 
 
-async def _read_request(request: Request) -> _Request:
-    fields = []
-    if request.method == "POST":
-        form = await request.form(max_files=0, max_fields=30, max_part_size=1 << 14)
-        fields = [(name, str(value)) for name, value in form.multi_items()]
-    return _Request(request.method, str(request.url), request.headers, list(request.query_params.multi_items()), fields)
-
-
 def _pairs(query: str) -> list[tuple[str, str]]:
     return parse_qsl(query, keep_blank_values=True)
 
 
-def _refused(error: OAuth2Error) -> Response:
-    """Redirect an error to the client if its address is known; otherwise show it, and redirect nowhere."""
-    if getattr(error, "redirect_uri", None):
-        parameters = {"error": error.error, "error_description": error.description or "", "state": error.state or ""}
-        separator = "&" if "?" in error.redirect_uri else "?"
-        return RedirectResponse(f"{error.redirect_uri}{separator}{urlencode(parameters)}", 303)
-    return refusal(("このお願いは受けられません。", f"The request was rejected: {error.description or error.error}"))
+def _back(address: str) -> Response:
+    """Redirect the browser with 303, so that it does not repeat a POST there (RFC 9700, 4.12)."""
+    return RedirectResponse(address, 303)
+
+
+def _refused(error: UnknownClient) -> Response:
+    """Show an error that must be redirected nowhere (RFC 6749, 4.1.2.1)."""
+    return refusal(("このお願いは受けられません。", f"The request was rejected: {error}"))

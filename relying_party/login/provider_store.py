@@ -2,15 +2,14 @@
 
 Codes and tokens expire by the machine's clock, whatever the world's clock says: the clients that use them are other
 people's programs, which know no other clock.
-
-The classes here do not derive from authlib's. It only calls their methods, and without it (it is a package of the extra
-`web`) clients can still be registered.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from kazashi.web.origin import origin_of
 from kazashi.world.clock import SystemClock, epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 from kazashi.world.rng import new_token
 from kazashi.world.secret import Secrets
 
@@ -38,48 +38,21 @@ class ClientExists(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """A program that uses this provider for logins. It has the methods of authlib's ClientMixin."""
+    """A program that uses this provider for logins. Without `pkce`, it may leave PKCE out."""
 
     name: str
     secret_digest: bytes
     redirects: Sequence[str]
+    pkce: bool = True
 
     @property
     def sector(self) -> str:
         """The host that pairwise subjects are computed for (OpenID Connect Core, 8.1)."""
         return origin_of(self.redirects[0]).partition("://")[2].partition(":")[0]
 
-    def get_client_id(self) -> str:
-        """Return the client's identifier, which is its name."""
-        return self.name
-
-    def get_default_redirect_uri(self) -> str:
-        """Return the address that users are redirected to if the request has none."""
-        return self.redirects[0]
-
-    def get_allowed_scope(self, scope: str) -> str:
-        """Return those of the requested scopes that the provider supports."""
-        return " ".join(name for name in (scope or "").split() if name in SCOPES)
-
-    def check_redirect_uri(self, redirect_uri: str) -> bool:
-        """Whether the address is registered. Addresses are compared as strings."""
-        return redirect_uri in self.redirects
-
-    def check_client_secret(self, client_secret: str) -> bool:
+    def has_secret(self, secret: str) -> bool:
         """Whether this is the client's secret."""
-        return hashlib.sha256(client_secret.encode()).digest() == self.secret_digest
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Whether the method is one that sends the client's secret."""
-        return method in ("client_secret_basic", "client_secret_post")
-
-    def check_response_type(self, response_type: str) -> bool:
-        """Whether this is the code flow, the only one that is supported."""
-        return response_type == "code"
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        """Whether this is the code flow, the only one that is supported."""
-        return grant_type == "authorization_code"
+        return hmac.compare_digest(_digest(secret), self.secret_digest)
 
 
 SCOPES: Mapping[str, tuple[str, ...]] = {
@@ -98,40 +71,23 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Code:
-    """An authorization code; the store has only its digest. It has the methods of authlib's AuthorizationCodeMixin."""
+class Grant:
+    """What an authorization code was issued for, and what the client's request for a token must agree with."""
 
-    digest: bytes
     login: Login
     redirect_uri: str
     scope: str
     nonce: str | None
-    code_challenge: str
-    code_challenge_method: str
+    code_challenge: str | None
 
-    def get_redirect_uri(self) -> str:
-        """Return the address that the code was sent to."""
-        return self.redirect_uri
+    def allows(self, redirect_uri: str, verifier: str) -> bool:
+        """Whether the address and the PKCE verifier are those of the authorization request (RFC 7636, 4.6).
 
-    def get_scope(self) -> str:
-        """Return the scope that was granted, separated by spaces."""
-        return self.scope
-
-    def get_nonce(self) -> str | None:
-        """Return the client's nonce, or None."""
-        return self.nonce
-
-    def get_auth_time(self) -> int:
-        """Return when the card was used, in Unix seconds."""
-        return self.login.at
-
-    def get_acr(self) -> str | None:
-        """Return None: the provider promises no authentication context class."""
-        return None
-
-    def get_amr(self) -> list[str]:
-        """Return the authentication methods: a key in hardware and a PIN (RFC 8176)."""
-        return ["hwk", "pin"]
+        A verifier without a challenge is wrong too. Otherwise PKCE could be taken out of a request unnoticed (RFC 9700,
+        2.1.1).
+        """
+        challenge = urlsafe_b64encode(_digest(verifier)).rstrip(b"=").decode() if verifier else ""
+        return redirect_uri == self.redirect_uri and hmac.compare_digest(challenge, self.code_challenge or "")
 
 
 @dataclass(frozen=True)
@@ -154,30 +110,42 @@ class ProviderStore:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("secret_digest", sa.LargeBinary, nullable=False),
             sa.Column("redirects", sa.Text, nullable=False),
+            sa.Column("pkce", sa.Boolean, nullable=False),
         )  # fmt: skip
         self._secrets = Secrets(metadata)
-        self._grant = sa.Table(
-            "grant_", metadata,
+        self._code = sa.Table(
+            "code", metadata,
             sa.Column("digest", sa.LargeBinary, primary_key=True),
             sa.Column("client", sa.Text, nullable=False),
             sa.Column("contents", sa.Text, nullable=False),
             sa.Column("ends", sa.BigInteger, nullable=False, index=True),
         )  # fmt: skip
+        self._token = sa.Table(
+            "token", metadata,
+            sa.Column("digest", sa.LargeBinary, primary_key=True),
+            sa.Column("code", sa.LargeBinary, nullable=False, index=True),
+            sa.Column("contents", sa.Text, nullable=False),
+            sa.Column("ends", sa.BigInteger, nullable=False, index=True),
+        )  # fmt: skip
         _, self._log = event_table(metadata)
         self._world = world
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, metadata, [_codes_apart_from_tokens])
 
-    def add_client(self, name: str, redirects: Sequence[str]) -> str:
+    def add_client(self, name: str, redirects: Sequence[str], *, pkce: bool = True) -> str:
         """Register a client and return its secret, which is shown only once.
 
-        Raises ClientExists, and ValueError for an address that is neither https nor on this machine.
+        Raises ClientExists, and ValueError for a name that does not follow the pattern of names, and for an address
+        that is neither https nor on this machine, or that has a fragment (RFC 6749, 3.1.2).
         """
-        if not redirects or not name.strip():
-            raise ValueError("a client needs a name and at least one redirect address")
+        checked_name(name, "client")
+        if not redirects:
+            raise ValueError("a client needs at least one redirect address")
         for address in redirects:
             origin_of(address)
+            if "#" in address:
+                raise ValueError(f"{address!r} has a fragment; a redirect address must not have one")
         secret = new_token(256)
-        row = {"name": name, "secret_digest": _digest(secret), "redirects": json.dumps(list(redirects))}
+        row = {"name": name, "secret_digest": _digest(secret), "redirects": json.dumps(list(redirects)), "pkce": pkce}
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._client), row)
@@ -188,44 +156,73 @@ class ProviderStore:
 
     def client(self, name: str) -> Client | None:
         """Return the client with that name, or None."""
+        if "\0" in name:
+            return None  # PostgreSQL's text cannot contain it
         with self.store.reading() as connection:
             query = sa.select(self._client).where(self._client.c.name == name)
             row = connection.execute(query).one_or_none()
-        return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects))) if row is not None else None
+        return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects)), row.pkce) if row else None
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Return a secret of the provider itself. It is generated with `make` when it is first needed."""
         with self.store.alone() as connection:
             return self._secrets.begin(connection, name, lambda: {name: make()})[name]
 
-    def put(self, value: str, client: str, contents: Mapping[str, Any], seconds: int) -> None:
-        """Store a code or a token that expires after `seconds`, and delete those that have expired."""
-        now = epoch(machine_clock.now())
-        row = {"digest": _digest(value), "client": client, "contents": json.dumps(contents), "ends": now + seconds}
+    def new_code(self, client: Client, grant: Grant) -> str:
+        """Return a new code for a client."""
+        code, now = new_token(256), epoch(machine_clock.now())
+        contents = json.dumps({**vars(grant), "login": vars(grant.login)})
+        row = {"digest": _digest(code), "client": client.name, "contents": contents, "ends": now + CODE_SECONDS}
         with self.store.transaction() as connection:
-            connection.execute(sa.delete(self._grant).where(self._grant.c.ends < now))
-            connection.execute(sa.insert(self._grant), row)
+            connection.execute(sa.insert(self._code), row)
+        return code
 
-    def take_code(self, value: str, client: str) -> Code | None:
-        """Return the code, or None if it is unknown, expired or another client's. It is deleted in any case."""
-        digest, table = _digest(value), self._grant
+    def sweep(self) -> None:
+        """Delete the codes and tokens that have expired."""
+        now = epoch(machine_clock.now())
         with self.store.transaction() as connection:
-            statement = sa.delete(table).where(table.c.digest == digest).returning(*table.c)
-            row = connection.execute(statement).one_or_none()
-        if row is None or row.client != client or row.ends < epoch(machine_clock.now()):
-            return None
-        contents = json.loads(row.contents)
-        return Code(digest, Login(**contents.pop("login")), **contents) if "code_challenge" in contents else None
+            for table in (self._code, self._token):
+                connection.execute(sa.delete(table).where(table.c.ends < now))
+
+    def redeem(self, code: str, client: Client, redirect_uri: str, verifier: str) -> tuple[str, Grant] | None:
+        """Return an access token for a code, or None if the code is not valid for this client and these values.
+
+        A code can be used once, whatever comes of it. A token is stored with the digest of its code. A second use of
+        the code revokes it: one of the two users stole the code (RFC 6749, 4.1.2). A code is taken, and its token
+        stored, in one transaction, so a second use at the same time cannot miss the token.
+        """
+        digest, token, now = _digest(code), new_token(256), epoch(machine_clock.now())
+        with self.store.transaction() as connection:
+            taken = sa.delete(self._code).where(self._code.c.digest == digest).returning(*self._code.c)
+            row = connection.execute(taken).one_or_none()
+            if row is None:
+                if connection.execute(sa.delete(self._token).where(self._token.c.code == digest)).rowcount:
+                    self._log(connection, self._world.clock.now(), "token revoked", {"client": client.name})
+                return None
+            contents = json.loads(row.contents)
+            grant = Grant(**{**contents, "login": Login(**contents["login"])})
+            if row.client != client.name or row.ends < now or not grant.allows(redirect_uri, verifier):
+                return None
+            issued = json.dumps({"login": contents["login"], "scope": grant.scope})
+            values = {"digest": _digest(token), "code": digest, "contents": issued, "ends": now + TOKEN_SECONDS}
+            connection.execute(sa.insert(self._token), values)
+        return token, grant
 
     def token(self, value: str) -> Token | None:
-        """Return the access token, or None if it is unknown or expired."""
+        """Return the access token, or None if it is unknown, expired or revoked."""
         with self.store.reading() as connection:
-            query = sa.select(self._grant).where(self._grant.c.digest == _digest(value))
+            query = sa.select(self._token).where(self._token.c.digest == _digest(value))
             row = connection.execute(query).one_or_none()
         if row is None or row.ends < epoch(machine_clock.now()):
             return None
         contents = json.loads(row.contents)
-        return None if "code_challenge" in contents else Token(Login(**contents["login"]), contents["scope"], row.ends)
+        return Token(Login(**contents["login"]), contents["scope"], row.ends)
+
+
+def _codes_apart_from_tokens(connection: sa.Connection) -> None:
+    """Drop the table that had both: the last of them expired ten minutes after it was written."""
+    connection.execute(sa.text("ALTER TABLE client ADD COLUMN pkce BOOLEAN NOT NULL DEFAULT TRUE"))
+    connection.execute(sa.text("DROP TABLE grant_"))
 
 
 def _digest(value: str) -> bytes:

@@ -14,7 +14,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from hmac import compare_digest
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.world.event_log import event_table
+from kazashi.world.guesses import Guesses
 from kazashi.world.home import World
 from kazashi.world.rng import secure_random
 from kazashi.world.storage import Unsigned64
@@ -36,6 +38,11 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LENGTH = 8
 PROPOSALS = 3
 """How many random identifiers are tried before the person is asked to choose one."""
+
+GUESSES_AT_ONE, GUESSES_OF_ONE = 5, 20
+"""How many wrong dates of birth are compared in a day: for one identifier, and for one who asks."""
+
+_GUESS_PERIOD = timedelta(days=1)
 
 _SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
 
@@ -112,6 +119,7 @@ class MyKeyPlatform:
             sa.Column("member_number", sa.Text, nullable=False),
             sa.UniqueConstraint("service", "member_number"),
         )  # fmt: skip
+        self._guesses = Guesses(metadata, _GUESS_PERIOD)
         self._event, self._log = event_table(metadata)
         self.store = world.store(ACTOR, metadata)
 
@@ -256,12 +264,24 @@ class MyKeyPlatform:
                 raise TapUseNotOpen("tap use is not enabled: enrol once with PIN and date of birth")
             return self._membership(connection, identifier, service)
 
-    def confirms_birth(self, identifier: str, birth: date) -> bool:
-        """Whether this is the date of birth that tap use was enabled with."""
+    def confirms_birth(self, identifier: str, birth: date, asker: str = "") -> bool:
+        """Whether this is the date of birth that tap use was enabled with.
+
+        `asker` is who asks: a network address, or the name of a service. Raises TooManyGuesses after a few wrong
+        answers about one identifier, or many from one asker.
+        """
+        most = {f"identifier {identifier}": GUESSES_AT_ONE, f"asker {asker}": GUESSES_OF_ONE}
+        self._guesses.spend(self.store, self._now, most)
+        right = self._has_birth(identifier, birth)
+        if right:
+            self._guesses.give_back(self.store, *most)
+        return right
+
+    def _has_birth(self, identifier: str, birth: date) -> bool:
         table = self._identifier.c
         with self.store.reading() as connection:
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
-        return digest is not None and bytes(digest) == _birth_digest(identifier, birth)
+        return digest is not None and compare_digest(bytes(digest), _birth_digest(identifier, birth))
 
     def _membership(self, connection: sa.Connection, identifier: str, service: str) -> MyKeyEntry:
         table = self._member.c

@@ -9,6 +9,7 @@ another's, and when a tenant deletes a user, the ID cannot be recovered.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +21,11 @@ from sqlalchemy.exc import IntegrityError
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.web.origin import origin_of
 from kazashi.world.clock import epoch
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 from kazashi.world.rng import new_token
 from kazashi.world.storage import Unsigned64
 
@@ -40,6 +43,10 @@ class NoSuchTenant(Exception):
 
 class TenantExists(Exception):
     """A tenant with that name already exists; it was not changed."""
+
+
+class OriginNotRegistered(Exception):
+    """The tenant has not registered that origin, so it gets no challenge for it."""
 
 
 class NoSuchUser(Exception):
@@ -70,6 +77,7 @@ class Platform:
             "tenant", metadata,
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("key_digest", sa.LargeBinary, unique=True, nullable=False),
+            sa.Column("origins", sa.Text, nullable=False),
         )  # fmt: skip
         self._certificate = sa.Table(
             "certificate", metadata,
@@ -85,22 +93,39 @@ class Platform:
             sa.Column("since", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self._event, self._log = event_table(metadata)
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, metadata, [_add_origins])
 
     # Tenants
 
-    def add_tenant(self, name: str) -> str:
-        """Register a service and return its API key, which is shown only once. Raises TenantExists and ValueError."""
-        if not name.strip():
-            raise ValueError("a tenant needs a name")
+    def add_tenant(self, name: str, origins: Sequence[str] = ()) -> str:
+        """Register a service with the origins at which people log in, and return its API key, which is shown only once.
+
+        Raises TenantExists and ValueError.
+        """
+        checked_name(name, "tenant")
+        for origin in origins:
+            if origin_of(origin) != origin:
+                raise ValueError(f"{origin!r} is not only an origin; use {origin_of(origin)}")
         key = new_token()
+        row = {"name": name, "key_digest": _digest(key), "origins": json.dumps(sorted({*origins}))}
         try:
             with self.store.transaction() as connection:
-                connection.execute(sa.insert(self._tenant), {"name": name, "key_digest": _digest(key)})
-                self._log(connection, self._now, "tenant added", {"tenant": name})
+                connection.execute(sa.insert(self._tenant), row)
+                self._log(connection, self._now, "tenant added", {"tenant": name, "origins": [*origins]})
         except IntegrityError as error:
             raise TenantExists(f"the tenant {name!r} already exists; choose another name") from error
         return key
+
+    def check_origin(self, tenant: str, origin: str) -> None:
+        """Raise OriginNotRegistered unless the tenant has registered the origin."""
+        with self.store.reading() as connection:
+            query = sa.select(self._tenant.c.origins).where(self._tenant.c.name == tenant)
+            origins = json.loads(connection.scalar(query) or "[]")
+        if origin not in origins:
+            raise OriginNotRegistered(
+                f"{tenant} has not registered {origin!r}, only {', '.join(origins) or 'no origin'}; register a tenant"
+                f" with its origins: kazashi tenant NAME {origin}"
+            )
 
     def tenant(self, key: str) -> str:
         """Return the name of the tenant with that key. Raises NoSuchTenant."""
@@ -219,6 +244,11 @@ class Platform:
     @property
     def _now(self) -> datetime:
         return self._world.clock.now()
+
+
+def _add_origins(connection: sa.Connection) -> None:
+    """Give each tenant an empty list of origins."""
+    connection.execute(sa.text("ALTER TABLE tenant ADD COLUMN origins TEXT NOT NULL DEFAULT '[]'"))
 
 
 def _digest(key: str) -> bytes:

@@ -18,7 +18,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kazashi.jpki.profile import CERTIFICATE_TYPES
-from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchTenant, NoSuchUser, Platform
+from kazashi.relying_party.platform.platform import (
+    LinkageConflict,
+    NoSuchTenant,
+    NoSuchUser,
+    OriginNotRegistered,
+    Platform,
+)
 from kazashi.relying_party.verify.authentication import Authentication, Challenges, Response
 from kazashi.relying_party.verify.certificate import MAX_CERTIFICATE
 from kazashi.relying_party.verify.documents import Documents
@@ -27,7 +33,8 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.guard import Guard, Problem, printable
-from kazashi.web.origin import MAX_TEXT, origin_of
+from kazashi.web.signed_text import MAX_LINE, MAX_TEXT, check_line, check_text
+from kazashi.web.sweeping import sweeping
 from kazashi.world.storage import StoreFailed
 
 DESCRIPTION = """The platform operator over HTTP, for tenants that send their key as `Authorization: Bearer KEY`. \
@@ -60,11 +67,15 @@ class _Model(BaseModel):
 
 
 class ChallengeAsked(_Model):
-    """A request for a challenge: its origin, and for `signature` the text that the holder reads and signs."""
+    """A request for a challenge: its origin, which the tenant has registered, and for `signature` the text that the
+    holder reads and signs. `purpose` and `browser` say for what and in which browser the login was started, each in one
+    line, which the holder's program shows."""
 
     origin: Annotated[str, StringConstraints(max_length=300)]
     kind: KindWord = "authentication"
     text: Annotated[str, StringConstraints(max_length=MAX_TEXT)] = ""
+    purpose: Annotated[str, StringConstraints(max_length=MAX_LINE)] = ""
+    browser: Annotated[str, StringConstraints(max_length=MAX_LINE)] = ""
 
 
 class ChallengeGiven(_Model):
@@ -120,6 +131,7 @@ GUARD = Guard(
     {
         NoSuchTenant: Problem(401, headers={"WWW-Authenticate": "Bearer"}),
         NoSuchUser: Problem(404),
+        OriginNotRegistered: Problem(403),
         LinkageConflict: Problem(409),
         LinkageUnavailable: Problem(503),
         StoreFailed: Problem(503),
@@ -170,14 +182,15 @@ class PlatformApi:
     def application(self) -> FastAPI:
         """Return the platform as an ASGI application."""
         failures: dict[int | str, dict[str, Any]] = {
-            code: {"model": Failure} for code in (400, 401, 404, 409, 413, 422, 503)
+            code: {"model": Failure} for code in (400, 401, 403, 404, 409, 413, 422, 503)
         }
         api = FastAPI(title="Kazashi platform operator", version="1", description=DESCRIPTION, responses=failures)
+        api.router.lifespan_context = sweeping(self._login.sweep)
         api.add_middleware(_Access, platform=self._platform)
         GUARD.protect(api)
         api.add_exception_handler(RequestValidationError, _invalid)
         for_tenants = [Depends(_tenant)]
-        api.post("/v1/challenges", status_code=201, dependencies=for_tenants)(self.give_challenge)
+        api.post("/v1/challenges", status_code=201)(self.give_challenge)
         api.post("/v1/authentications")(self.authenticate)
         api.post("/v1/certificates", dependencies=for_tenants)(self.check_certificate)
         api.post("/v1/documents")(self.check_document)
@@ -186,17 +199,19 @@ class PlatformApi:
         api.get("/v1/exposure")(self.exposure)
         return api
 
-    def give_challenge(self, body: ChallengeAsked) -> ChallengeGiven:
-        """Issue a challenge, which is valid for one response within five minutes."""
+    def give_challenge(self, body: ChallengeAsked, tenant: Tenant) -> ChallengeGiven:
+        """Issue a challenge, which is valid for one response to this tenant within five minutes."""
         try:
-            if origin_of(body.origin) != body.origin:
-                raise ValueError(f"{body.origin!r} is not only an origin")
-            body.text.encode()  # fails for a lone surrogate
-            if "\0" in body.text:
-                raise ValueError("the text must not contain NUL")
+            check_text(body.text)
+            check_line(body.purpose)
+            check_line(body.browser)
         except ValueError as error:
             raise BadRequest(error) from error
-        challenge = self._login.challenge(body.origin, CERTIFICATE_TYPES[body.kind], body.text)
+        self._platform.check_origin(tenant, body.origin)
+        challenge = self._login.challenge(
+            body.origin, CERTIFICATE_TYPES[body.kind], body.text, purpose=body.purpose, browser=body.browser,
+            tenant=tenant,
+        )  # fmt: skip
         return ChallengeGiven(
             origin=challenge.origin, nonce=challenge.nonce.hex(), issued_at=challenge.issued_at,
             message=challenge.message.hex(),
@@ -208,7 +223,7 @@ class PlatformApi:
             response = Response.from_json(body.model_dump())
         except VerificationFailed as failure:
             return self._verdict(tenant, Verdict.from_failure(failure, self._verifier.clock.now()))
-        return self._verdict(tenant, self._login.verdict(body.origin, response))
+        return self._verdict(tenant, self._login.verdict(body.origin, response, tenant))
 
     def check_certificate(self, body: CertificateGiven) -> VerdictGiven:
         """Return the verdict on a certificate. It does not prove who sent the certificate, so it contains no user."""

@@ -182,6 +182,8 @@ def test_tenant_and_client_names_are_unique(town: Program) -> None:
     assert len(town.run("provider-client", "app", "https://app.example/callback").stdout.strip()) == 64
     town.error("client-exists", 2, "provider-client", "app", "https://app.example/callback")
     fails_in_one_line(town, "provider-client", "other", "http://app.example/callback")
+    fails_in_one_line(town, "provider-client", "a\nb", "https://app.example/callback")
+    assert town.run("provider-client", "old", "https://app.example/callback", "--without-pkce").stdout
 
 
 NAMES = (

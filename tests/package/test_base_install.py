@@ -51,7 +51,9 @@ for module in pkgutil.walk_packages(kazashi.__path__, "kazashi."):
 
 PARTS_OF_EXTRAS = {
     "kazashi.refund_points.terminal": "points",
-    "kazashi.relying_party.login.provider": "web",
+    "kazashi.relying_party.login.authorization": "network",  # for joserfc, which `web` has too
+    "kazashi.relying_party.login.provider": "network",
+    "kazashi.relying_party.login.token_endpoint": "network",
     "kazashi.relying_party.platform.platform_http": "web",
     "kazashi.studies.tracking": "tracking",
     "kazashi.studies.tracking_stores": "tracking",

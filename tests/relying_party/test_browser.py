@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -25,6 +29,7 @@ from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.relying_party.verify.authentication import new_challenge
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
+from tests.relying_party.openid_clients import PythonClient, node_client, page_at
 from tests.relying_party.stack import PASSWORD, PIN, Stack, apache, nginx, running_stack
 
 pytestmark = pytest.mark.browser
@@ -298,6 +303,38 @@ def test_a_plain_openid_connect_login_reveals_only_a_pseudonym(stack: Stack, pag
         response = page.request.get(f"{address}/private/")
         assert re.fullmatch(r"[\w-]{43}", response.headers["x-user"])
         assert response.headers.get("x-name", "(null)") in ("(null)", "")
+
+
+def test_a_python_client_logs_in_with_openid_connect(stack: Stack, page: Page) -> None:
+    port = free_port()
+    home = f"http://localhost:{port}/callback"
+    secret = ProviderStore(stack.institutions.world).add_client("Authlib 1", [home])
+    client = PythonClient(stack.provider, "Authlib 1", secret, home, "openid birthdate")
+    with page_at(port) as requested:
+        page.goto(client.start)
+        page.click("#go")
+        answer(page, PASSWORD)
+        page.wait_for_url(f"{home}?**")
+        claims = client.finish(page.url)
+    assert claims["birthdate"] == "1988-04-17"
+    assert claims.keys() == {"sub", "birthdate"}
+    assert urlsplit(requested[0]).path == "/callback"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_a_node_client_logs_in_with_openid_connect(stack: Stack, page: Page, tmp_path: Path) -> None:
+    """It form-encodes its name and secret, and it checks the issuer of the response (RFC 9207)."""
+    home = f"http://localhost:{free_port()}/callback"
+    secret = ProviderStore(stack.institutions.world).add_client("a client.of-Node", [home])
+    with node_client(tmp_path, stack.provider, "a client.of-Node", secret, home, "openid name") as printed:
+        page.goto(printed.readline().strip())
+        page.click("#go")
+        answer(page, PASSWORD)
+        page.wait_for_url(f"{home}?**")
+        claims = json.loads(printed.readline())
+    assert claims["name"] == "番号　花子"
+    assert claims.keys() == {"sub", "name"}
 
 
 def curl(stack: Stack, address: str, *options: str) -> subprocess.CompletedProcess[str]:

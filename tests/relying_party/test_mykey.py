@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 
 import pytest
@@ -14,6 +14,8 @@ from kazashi.jpki.state import Reason
 from kazashi.pki.callers import Callers
 from kazashi.relying_party.mykey.mykey import (
     ALPHABET,
+    GUESSES_AT_ONE,
+    GUESSES_OF_ONE,
     LENGTH,
     AlreadyAMember,
     AlreadyRegistered,
@@ -31,6 +33,8 @@ from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.linkage import Linkage, NoLinkage
 from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
 from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.clock import WorldClock
+from kazashi.world.guesses import TooManyGuesses
 from kazashi.world.home import World
 from tests.relying_party.test_platform import (
     LONG_ENOUGH,
@@ -205,6 +209,27 @@ def test_a_member_number_belongs_to_one_member_of_a_service(stored_hanako: Insti
         with pytest.raises(NotAMember):
             action(auth(stored_hanako), "library")
     assert platform.enrol(auth(stored_hanako), "library", "00012").member_number == "00012"
+
+
+def test_guesses_at_a_date_of_birth_are_limited_on_disk(hanako: Institutions) -> None:
+    platform = platform_of(hanako)
+    platform.register(auth(hanako), "HANAKO01")
+    platform.enrol(auth(hanako), "library", "00012", BIRTH)
+    for _ in range(3 * GUESSES_AT_ONE):
+        assert platform.confirms_birth("HANAKO01", BIRTH, "library"), "right answers are not guesses"
+    for day in range(GUESSES_AT_ONE):
+        assert not platform.confirms_birth("HANAKO01", date(1990, 1, 1 + day), f"192.0.2.{day}")
+    for who in ("192.0.2.77", "library"):
+        with pytest.raises(TooManyGuesses):
+            platform_of(hanako).confirms_birth("HANAKO01", BIRTH, who)
+    for number in range(GUESSES_OF_ONE):
+        assert not platform.confirms_birth(f"OTHER{number:03}", BIRTH, "198.51.100.1")
+    with pytest.raises(TooManyGuesses):
+        platform.confirms_birth("OTHER999", BIRTH, "198.51.100.1")
+    clock = hanako.world.clock
+    assert isinstance(clock, WorldClock)
+    clock.move(clock.now() + timedelta(days=1))
+    assert platform.confirms_birth("HANAKO01", BIRTH, "library")
 
 
 def test_the_date_of_birth_enables_tap_use_also_after_a_renewal(hanako: Institutions) -> None:

@@ -39,12 +39,12 @@ from kazashi.relying_party.platform.platform_http import MAX_BODY, application
 from kazashi.relying_party.verify.challenges import StoredChallenges
 from kazashi.relying_party.verify.linkage import Linkage, LinkageOverHttp, NoLinkage
 from kazashi.relying_party.verify.policy import DEFAULT_POLICY
-from kazashi.web.origin import MAX_TEXT
+from kazashi.web.signed_text import MAX_LINES, MAX_TEXT
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.relying_party.test_platform import TownLinkage, verifier
 from tests.town import AUTHENTICATION, SIGNATURE, later, new_institutions
 
-ORIGIN = "https://shop.example"
+ORIGIN, ELSEWHERE = "https://shop.example", "https://other.example"
 CHALLENGES, AUTHENTICATIONS = "/v1/challenges", "/v1/authentications"
 CERTIFICATES, DOCUMENTS = "/v1/certificates", "/v1/documents"
 _NUMBERS = count()
@@ -83,6 +83,19 @@ def signed(challenge: dict[str, Any], holder: HolderKey) -> dict[str, str]:
     signature = holder.key.sign(bytes.fromhex(challenge["message"]), padding.PKCS1v15(), hashes.SHA256())
     return {"origin": challenge["origin"], "nonce": challenge["nonce"], "signature": signature.hex(),
             "certificate": holder.der.hex()}  # fmt: skip
+
+
+def test_a_challenge_belongs_to_its_tenant_and_its_registered_origins(operator: Operator) -> None:
+    first, second = operator.tenant(), operator.tenant()
+    holder = operator.holders["hanako", AUTHENTICATION]
+    response = signed(first.challenge(), holder)
+    assert finding(second.post(AUTHENTICATIONS, **response)) == "unknown-challenge"
+    user_of(first.post(AUTHENTICATIONS, **response))
+    closed = Tenant(operator.client, "closed", operator.platform.add_tenant("closed"))
+    refused = closed.post(CHALLENGES, origin=ORIGIN)
+    assert refused.status_code == 403
+    assert "has not registered" in refused.json()["detail"]
+    assert first.post(CHALLENGES, origin="https://shop.example:444").status_code == 403
 
 
 def user_of(response: httpx.Response) -> str:
@@ -127,7 +140,7 @@ class Operator:
 
     def tenant(self) -> Tenant:
         name = f"tenant {next(_NUMBERS)}"
-        return Tenant(self.client, name, self.platform.add_tenant(name))
+        return Tenant(self.client, name, self.platform.add_tenant(name, [ORIGIN, ELSEWHERE]))
 
     def informed_by(self, linkage: Linkage) -> FastAPI:
         """The operator's application with another linkage."""
@@ -275,8 +288,13 @@ def test_another_tenants_user_is_not_found(operator: Operator, shop: Tenant) -> 
         (CERTIFICATES, {"certificate": "ＡＡＡＡ"}, 400), (DOCUMENTS, {"document": "AA AA"}, 400),
         (DOCUMENTS, {"document": "AAAA", "content": "-"}, 400),
         (CERTIFICATES, {"certificate": "AAAA", "at": "2026-11-24T10:00:00"}, 400),
-        (DOCUMENTS, {"document": "AAAA", "at": "2026-11-24"}, 400), (CHALLENGES, {"origin": "https://[::1"}, 400),
-        (CHALLENGES, {"origin": "http://shop.example"}, 400), (CHALLENGES, {"origin": f"{ORIGIN}/"}, 400),
+        (DOCUMENTS, {"document": "AAAA", "at": "2026-11-24"}, 400), (CHALLENGES, {"origin": "https://[::1"}, 403),
+        (CHALLENGES, {"origin": "http://shop.example"}, 403), (CHALLENGES, {"origin": f"{ORIGIN}/"}, 403),
+        *((CHALLENGES, {"origin": ORIGIN, "kind": "signature", "text": text}, 400) for text in (
+            "a\u202eb", "a\u200bb", "a\0b", "a\rb", "a\tb", "a\u2028b", "a\ufeffb", "\ue000", "\n" * MAX_LINES,
+            "a\u3164b")),
+        (CHALLENGES, {"origin": ORIGIN, "purpose": "a\nb"}, 400),
+        (CHALLENGES, {"origin": ORIGIN, "browser": "\u2067"}, 400),
         (CHALLENGES, {"origin": ORIGIN, "name": "tenant"}, 422), (CHALLENGES, {}, 422), (CHALLENGES, [], 422),
         (CHALLENGES, {"origin": ORIGIN, "kind": "other"}, 422), (CHALLENGES, {"origin": "https://" + "a" * 300}, 422),
         (CHALLENGES, {"origin": ORIGIN, "text": "x" * (MAX_TEXT + 1)}, 422),

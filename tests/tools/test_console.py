@@ -270,9 +270,19 @@ def test_invalid_action_is_refused_with_a_message(client: httpx.Client, action: 
     assert response.json()["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"{}" + b" " * 70_000])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 60_000, b'{"do": "insert", "card": "hanako", "slot": "x"}',
+     b'{"do": "event", "who": "hanako", "event": "move-out", "fields": [1]}', b'{"do": "clock", "clock": []}'],
+)  # fmt: skip
 def test_malformed_request_is_refused(client: httpx.Client, body: bytes) -> None:
-    assert client.post("/do", content=body).status_code == 400
+    response = client.post("/do", content=body)
+    assert response.status_code in (400, 409)
+    assert response.json()["error"] in ("bad-request", "usage")
+
+
+def test_large_request_is_refused(client: httpx.Client) -> None:
+    assert client.post("/do", content=b"{}" + b" " * 70_000).status_code == 413
 
 
 def test_access_needs_the_key(instance: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from kazashi.reader_bridge.check.page import comparison_page, report_page
 from kazashi.refund_points.portal import RefundPortal
 from kazashi.refund_points.refunds import ApplicationState, RefundApplication, RefundReason, RefundRejected, YearBalance
 from kazashi.refund_points.zengin import Account
-from kazashi.relying_party.login import agent
+from kazashi.relying_party.login import agent, provider_store
 from kazashi.relying_party.login.agent import Agent, ask_address, read_ask
 from kazashi.relying_party.login.card_reader import CardMissing, PinWrong, Signed
 from kazashi.relying_party.login.provider import Provider
@@ -207,7 +207,7 @@ def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str
         pages = dict(_sample_site(text, town.world, verifier, holder))
         pages |= _refund_portal(text, town.world, verifier, holder)
         pages |= _portal(text, town.world, verifier, holder)
-        pages |= _provider(text, town.world, verifier)
+        pages |= _provider(text, town.world, verifier, patch)
         pages |= _agent(text, holder, patch)
         pages |= _files(text, directory)
         closed = Browser(AccessControl(None, "key", "session", 18600), "http://localhost:18600").get("/")
@@ -263,7 +263,8 @@ def _portal(text: str, world: World, verifier: Verifier, holder: Holder) -> Iter
     yield "portal: records refused", browser.get("/").text
 
 
-def _provider(text: str, world: World, verifier: Verifier) -> Iterator[tuple[str, str]]:
+def _provider(text: str, world: World, verifier: Verifier, patch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    patch.setattr(provider_store, "checked_name", lambda name, what: name)  # a store of before has any names
     ProviderStore(world).add_client(text, ["https://app.example/callback"])
     provider = Provider(world, verifier, Platform(world, NoLinkage()), SITE, AGENT)
     browser = Browser(provider.application(), SITE)

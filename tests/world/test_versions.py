@@ -141,7 +141,12 @@ def test_waiting_messages_and_records_are_sent_after_a_migration(world: World) -
     assert [one.name for one in tills_here(world)] == ["rice-shop/till-1/1"]
     core = core_of(world)
     assert core.institutions()
-    assert ProviderStore(world).secret("salt", lambda: b"another") == bytes(range(32))
+    provider = ProviderStore(world)
+    assert provider.secret("salt", lambda: b"another") == bytes(range(32))
+    client = provider.client("shop")
+    assert client is not None
+    assert client.redirects == ("https://shop.example/back",)
+    assert client.pkce, "clients of before need PKCE, as they did"
 
 
 def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
@@ -151,7 +156,7 @@ def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
               core_of(world).store, ProviderStore(world).store,
               open_till(world, "rice-shop", "till-1").store]  # fmt: skip
     assert {store.actor: version(store) for store in stores} == {
-        store.actor: 2 if store.actor in MIGRATED else 1 for store in stores
+        store.actor: 2 if store.actor in (*MIGRATED, "openid_provider") else 1 for store in stores
     }
     assert {store.actor for store in stores} > {*MIGRATED, "provision_core", "refund_centre", "openid_provider"}
     assert {store.actor for store in stores} - {"till-rice-shop-till-1"} <= {actor.store for actor in actors_of(world)}

@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from kazashi.world.names import checked_name
+
 if TYPE_CHECKING:
     from kazashi.reader_bridge.endpoint import DialledEndpoint
     from kazashi.reader_bridge.host import Presentation
@@ -37,6 +39,11 @@ class InstancePlan:
     workers: int = 1
     ldap: bool = False
     console: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an invalid name of a reader."""
+        for name in self.readers:
+            checked_name(name, "reader")
 
     def presentation(self) -> Presentation:
         """Return how the cards are presented. Raises BadFaultScript."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from kazashi.assembly.errors import ServicesUnavailable
 from kazashi.assembly.institutions import Institutions
-from kazashi.assembly.served import ServedProcess, free_port, is_free
+from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.pki.directory import Directory
 from kazashi.pki.publication import Publication
 from kazashi.web.ports import HOST
+from kazashi.web.sockets import is_free
 from kazashi.world.home import World
 
 _TICK_SECONDS = 1.0

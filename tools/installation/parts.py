@@ -46,7 +46,7 @@ PARTS = {
         Part("tracking", "the tracking laboratory", "tracking", modules=("duckdb", "polars", "pyarrow", "splink")),
         Part("points", "the point terminal's screen", "points", modules=("textual",)),
         Part("network", "the information provision network", "network", modules=("joserfc",)),
-        Part("web", "logins, the provider and the platform", "web", modules=("authlib", "fastapi", "joserfc")),
+        Part("web", "logins, the provider and the platform", "web", modules=("fastapi", "joserfc")),
         Part(
             "spark",
             "the laboratory on Apache Spark",

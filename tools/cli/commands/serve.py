@@ -78,18 +78,20 @@ def platform(context: click.Context, port: int, services: str) -> None:
 
 @click.command("tenant")
 @click.argument("name")
+@click.argument("origins", nargs=-1)
 @click.pass_context
-def tenant(context: click.Context, name: str) -> None:
+def tenant(context: click.Context, name: str, origins: tuple[str, ...]) -> None:
     """Register a tenant of the platform.
 
-    Prints the key of NAME, which is shown only once.
+    ORIGINS are the origins at which people log in to the tenant's service, such as https://shop.example: it gets
+    challenges for these only. Prints the key of NAME, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.relying_party.platform.platform import Platform
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     try:
-        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name))
+        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name, origins))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -120,8 +122,9 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.command("provider-client")
 @click.argument("name")
 @click.argument("redirects", nargs=-1, required=True)
+@click.option("--without-pkce", is_flag=True, help="Let the client leave PKCE out, which is less safe.")
 @click.pass_context
-def provider_client(context: click.Context, name: str, redirects: tuple[str, ...]) -> None:
+def provider_client(context: click.Context, name: str, redirects: tuple[str, ...], without_pkce: bool) -> None:
     """Register a client of the provider.
 
     NAME is the client of the OpenID Connect provider, and REDIRECTS are its allowed redirect addresses. Prints the
@@ -131,6 +134,6 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
     from kazashi.relying_party.login.provider_store import ProviderStore
 
     try:
-        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects))
+        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects, pkce=not without_pkce))
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -22,15 +22,26 @@ from kazashi.assembly.error_codes import code_of
 from kazashi.tools.daemon.console.access_control import KEY_VARIABLE, AccessControl
 from kazashi.tools.daemon.console.feed import Feed
 from kazashi.tools.daemon.console.view import View, vocabulary
+from kazashi.web.guard import Guard, Problem
 from kazashi.web.ports import HOST
+from kazashi.web.server import OPTIONS
 from kazashi.world.home import World, open_world
 from kazashi.world.rng import new_token
 
 _FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "console.css"}
 _BATCH_SECONDS, _BATCH_LINES = 0.1, 400
-_LARGEST_REQUEST = 64 * 1024
+_LARGEST_REQUEST = 64 << 10
 _HEARTBEATS = 50
 """After this many empty batches, a page gets an empty message as a sign that the stream is alive."""
+
+GUARD = Guard(
+    _LARGEST_REQUEST,
+    dict.fromkeys(
+        (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+        Problem(400, "bad-request", "the request is malformed: {}"),
+    ),
+    lambda error, code, message: {"ok": False, "error": code, "message": message},
+)
 
 
 def application(world: World, key: str, port: int) -> AccessControl:
@@ -44,15 +55,9 @@ def application(world: World, key: str, port: int) -> AccessControl:
         return JSONResponse(vocabulary())
 
     async def do(request: Request) -> Response:
-        try:
-            body = await request.body()
-            if len(body) > _LARGEST_REQUEST:
-                raise ValueError("the request is too long")
-            document = json.loads(body)
-            if not isinstance(document, dict):
-                raise ValueError("the request is not a JSON object")
-        except ValueError as error:
-            return JSONResponse({"ok": False, "error": "bad-request", "message": str(error)}, 400)
+        document = json.loads(await request.body())
+        if not isinstance(document, dict):
+            raise ValueError("the request is not a JSON object")
         try:
             return JSONResponse({"ok": True, **await run_in_threadpool(view.do, document)})
         except Exception as error:
@@ -74,7 +79,9 @@ def application(world: World, key: str, port: int) -> AccessControl:
         Route("/trace", trace),
         Route("/do", do, methods=["POST"]),
     ]
-    return AccessControl(Starlette(routes=routes), key, new_token(), port)
+    inside = Starlette(routes=routes)
+    GUARD.protect(inside)
+    return AccessControl(inside, key, new_token(), port)
 
 
 async def _batches(request: Request, feed: Feed) -> AsyncIterator[str]:
@@ -96,8 +103,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
     console = application(open_world(arguments.world), os.environ[KEY_VARIABLE], arguments.port)
-    uvicorn.run(console, host=HOST, port=arguments.port, log_level="warning", access_log=False, server_header=False,
-                timeout_graceful_shutdown=1)  # fmt: skip
+    uvicorn.run(console, host=HOST, port=arguments.port, **{**OPTIONS, "timeout_graceful_shutdown": 1})
 
 
 if __name__ == "__main__":

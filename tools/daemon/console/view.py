@@ -15,13 +15,13 @@ from kazashi.assembly.cards import described, make_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.assembly.served import is_free
 from kazashi.card_management.order import card_names
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.control import NotRunning
 from kazashi.reader_bridge.pcscd import listens
 from kazashi.resident_registry.event import EVENTS, event_type
+from kazashi.web.sockets import is_free
 from kazashi.world.clock import JST, WorldClock, duration_of, epoch, from_epoch
 from kazashi.world.home import World
 
