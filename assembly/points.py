@@ -17,6 +17,7 @@ from kazashi.refund_points.till import Till, store_name
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.sources import lists_over_http
 from kazashi.relying_party.verify.verification import Verifier
+from kazashi.world.atomic_file import sync
 from kazashi.world.home import World
 
 _PATIENCE = 1.0
@@ -60,6 +61,7 @@ def put_aside(world: World, shop: str, name: str) -> None:
     if path.with_name(f"{path.name}-wal").exists():  # SQLite removes it with the last connection
         raise UsageError(f"a program has the till {shop}/{name} open; stop it first")
     path.rename(path.with_name(f"aside-{installed.name.replace('/', '-')}.sqlite"))
+    sync(path.parent)  # a new till must not take its place before it has another
 
 
 def tills_here(world: World) -> list[Till]:

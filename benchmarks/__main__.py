@@ -10,36 +10,38 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kazashi.assembly.errors import UsageError
 from kazashi.tools.cli.program import run
 
-AREAS = ("card", "reader", "pki", "relying-party", "points", "network", "tracking")
+RELIABILITY = "reliability"
+AREAS = ("card", "reader", "pki", "relying-party", "points", "network", "tracking", RELIABILITY)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("area", type=click.Choice(AREAS), default="card")
-@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON on stdout.")
-def measure(area: str, as_json: bool) -> int:
-    """Run the benchmarks of AREA and compare each with a named peer. Exits with 1 if a goal is missed."""
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long reliability runs (default: 60).")
+@click.option("--seed", type=int, help="The seed of reliability's cases (default: a random one).")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
+def measure(area: str, minutes: float | None, seed: int | None, as_json: bool) -> int:
+    """Run the benchmarks of AREA, and compare each with a named peer or a goal. Exits with 1 if a goal is missed."""
+    options = {name: value for name, value in (("minutes", minutes), ("seed", seed)) if value is not None}
+    if options and area != RELIABILITY:
+        raise UsageError(
+            f"only the area {RELIABILITY} has --minutes and --seed; the others measure what takes its time"
+        )
     console = Console(stderr=True)
     with console.status("starting") as shown:
-        measures = import_module(f"benchmarks.bench_{area.replace('-', '_')}").measure(
-            lambda what: shown.update(f"{what} ...")
+        results = import_module(f"benchmarks.bench_{area.replace('-', '_')}").measure(
+            lambda what: shown.update(f"{what} ..."), **options
         )
     if as_json:
-        click.echo(json.dumps([asdict(item) for item in measures]))
+        click.echo(json.dumps([asdict(item) for item in results]))
     else:
-        table = Table("measure", "ours", "peer", "ratio", "goal", "")
-        for item in measures:
-            table.add_row(
-                item.name,
-                f"{item.ours:,.3f} {item.unit}",
-                f"{item.peer:,.3f} {item.unit} ({item.peer_name})",
-                f"{item.ratio:,.2f}",
-                item.goal,
-                "[green]met[/]" if item.met else "[red]missed[/]",
-            )
+        table = Table(*results[0].HEADINGS, "goal", "")
+        for item in results:
+            table.add_row(*item.cells(), item.goal, "[green]met[/]" if item.met else "[red]missed[/]")
         Console().print(table)
-    return 0 if all(item.met for item in measures) else 1
+    return 0 if all(item.met for item in results) else 1
 
 
 if __name__ == "__main__":

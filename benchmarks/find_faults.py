@@ -1,19 +1,21 @@
 """Check that the tests find each of a set of one-line faults: `python -m benchmarks.find_faults [NAME ...]`.
 
-Each file in benchmarks/faults/ is a patch with a header:
+Each file in a folder `faults` below benchmarks/ is a patch with a header:
 
     The fault, in one sentence.
-    Found-by: tests/card/test_commands.py::test_...
+    Found-by: tests/card/test_commands.py::test_... (with a seed: the arguments of `python -m benchmarks.reliability`)
+    Seed: 7                                        (the seed with which that trial finds it)
     Before: card/commands/verification.py          (the file in commit 8193c2c; left out if it is the same)
     Found-before-by: tests/...::test_...           (the test in that commit; left out if it is the same)
 
 With `--before DIR`, the faults are inserted into a clone of commit 8193c2c in DIR instead, whose environment is in
-DIR/.venv. A fault is found if its test fails with it and passes without it.
+DIR/.venv. Faults with a seed are left out there. A fault is found if its test fails with it and passes without it.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,14 +28,17 @@ import click
 from kazashi.tools.cli.checkout import checkout, linked
 from kazashi.tools.cli.program import run
 
-FAULTS = Path(__file__).with_name("faults")
+FAULTS = sorted(Path(__file__).parent.rglob("faults/*.patch"))
 _SECONDS = 600
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "artefacts")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A one-line fault: the file, the right and the wrong line, and the tests that find it."""
+    """A one-line fault: the file, the right and the wrong line, and the tests that find it.
+
+    With a `seed`, `found_by` are the arguments of a reliability trial.
+    """
 
     name: str
     what: str
@@ -43,6 +48,7 @@ class Mutation:
     found_by: str
     path_before: str
     found_before_by: str
+    seed: str
 
 
 def read_fault(file: Path) -> Mutation:
@@ -59,11 +65,11 @@ def read_fault(file: Path) -> Mutation:
     return Mutation(
         name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
         found_by=found_by, path_before=fields.get("Before", path),
-        found_before_by=fields.get("Found-before-by", found_by),
+        found_before_by=fields.get("Found-before-by", found_by), seed=fields.get("Seed", ""),
     )  # fmt: skip
 
 
-_FIELDS = ("Found-by", "Before", "Found-before-by")
+_FIELDS = ("Found-by", "Before", "Found-before-by", "Seed")
 
 
 def put_in(fault: Mutation, file: Path) -> str:
@@ -75,12 +81,15 @@ def put_in(fault: Mutation, file: Path) -> str:
     return text
 
 
-def passes(python: Path, directory: Path, test: str) -> bool:
-    """Return whether a test passes in a copy of a checkout. Raises ValueError if it cannot be run."""
+def passes(python: Path, directory: Path, test: str, seed: str = "") -> bool:
+    """Return whether a test, or a trial with its seed, passes in a copy of a checkout. Raises ValueError if it cannot
+    be run."""
+    program = (["benchmarks.reliability", "--seed", seed, *shlex.split(test)] if seed
+               else ["pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *test.split()])  # fmt: skip
     path = [directory / "build" / "linked", directory]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *test.split()],
+        [python, "-m", *program],
         cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS,
     )  # fmt: skip
     if done.returncode not in (0, 1):
@@ -94,9 +103,9 @@ def passes(python: Path, directory: Path, test: str) -> bool:
 @click.argument("names", nargs=-1)
 def find(before: Path | None, names: tuple[str, ...]) -> int:
     """Insert each fault, one at a time, and run the test that must find it."""
-    faults = [read_fault(file) for file in sorted(FAULTS.glob("*.patch"))]
-    chosen = [fault for fault in faults if not names or fault.name in names]
-    missed = 0
+    faults = [read_fault(file) for file in FAULTS]
+    chosen = [fault for fault in faults if (fault.name in names or not names) and not (before and fault.seed)]
+    missed, without = 0, dict[tuple[str, str], bool]()
     with tempfile.TemporaryDirectory(prefix="kazashi-faults-") as name:
         directory = Path(shutil.copytree(before or checkout(), Path(name) / "checkout", ignore=_LEFT_OUT))
         if before is None:
@@ -105,9 +114,11 @@ def find(before: Path | None, names: tuple[str, ...]) -> int:
         for fault in chosen:
             file = directory / (fault.path if before is None else fault.path_before)
             test = fault.found_by if before is None else fault.found_before_by
-            passes_without = passes(python, directory, test)
+            if (test, fault.seed) not in without:
+                without[test, fault.seed] = passes(python, directory, test, fault.seed)
+            passes_without = without[test, fault.seed]
             text = put_in(fault, file)
-            fails_with = not passes(python, directory, test)
+            fails_with = not passes(python, directory, test, fault.seed)
             file.write_text(text, encoding="utf-8")
             missed += not (passes_without and fails_with)
             result = "found" if passes_without and fails_with else "MISSED" if passes_without else "FAILS ANYHOW"

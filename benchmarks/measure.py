@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """The result of a measurement.
+    """The result of a measurement, printed under the headings HEADINGS.
 
     `ours` and `peer` have the unit `unit`. `goal` is the condition on `ratio`, such as ">= 200" or "<= 1.5".
     """
@@ -24,6 +25,13 @@ class Measure:
     ratio: float
     goal: str
     met: bool
+
+    HEADINGS: ClassVar = ("measure", "ours", "peer", "ratio")
+
+    def cells(self) -> tuple[str, ...]:
+        """The text under each heading."""
+        peer = f"{self.peer:,.3f} {self.unit} ({self.peer_name})"
+        return self.name, f"{self.ours:,.3f} {self.unit}", peer, f"{self.ratio:,.2f}"
 
 
 def at_least(name: str, unit: str, ours: float, peer: float, peer_name: str, ratio: float, goal: float) -> Measure:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from kazashi.world.atomic_file import clear_unfinished, write_whole
+from kazashi.world.atomic_file import clear_unfinished, make_directory, write_whole
 from kazashi.world.key_source import KeySource
 
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
@@ -29,7 +29,7 @@ class KeysInProgress:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Lock out other processes that work on cards. A crash of this process also releases the lock."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._path.parent, mode=0o700)
         with (self._path.parent / ".cases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             clear_unfinished(self._path.parent, escape(self._path.name))  # left by a process that was killed

@@ -127,6 +127,7 @@ class CardManagement:
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
         _, self._log = event_table(metadata, sa.Column("name", sa.Text, nullable=False))
+        self._keys_may_be_left = True
         self.store = world.store(ACTOR, metadata, [_details_as_json])
 
     # Orders
@@ -172,18 +173,20 @@ class CardManagement:
             return [_case_of(row) for row in connection.execute(query)]
 
     def due(self) -> datetime | None:
-        """Return AT_ONCE if a case is open, else None."""
+        """Return AT_ONCE if a case is open, or if a process that was killed left keys behind, else None."""
         with self.store.reading() as connection:
             position = connection.scalar(
                 sa.select(self._case.c.position).where(self._case.c.state == CaseState.OPEN.value).limit(1)
             )
-        return None if position is None else AT_ONCE
+        self._keys_may_be_left = self._keys_may_be_left and any(self._world.cards.glob(".*.keys"))
+        return None if position is None and not self._keys_may_be_left else AT_ONCE
 
     def resume(self) -> int:
-        """Continue every open case; return how many were finished."""
-        done = 0
+        """Continue every open case; return how many were finished. Keys that a closed case has left are deleted."""
+        done, self._keys_may_be_left = 0, False
         for case in self.cases():
             if case.state is not CaseState.OPEN:
+                self._keys(case).finish()
                 continue
             try:
                 self._carry_out(case)
@@ -252,7 +255,7 @@ class CardManagement:
         return None if row is None else _case_of(row)
 
     def _carry_out(self, case: IssuanceCase) -> None:
-        keys_in_progress = KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
+        keys_in_progress = self._keys(case)
         with keys_in_progress.held():
             # Both the process that ordered a case and the running instance carry it out. The second finds it done.
             if (current := self._by_position(case.position)).state is not CaseState.OPEN:
@@ -264,9 +267,13 @@ class CardManagement:
             except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
                 # Such a case can never be carried out. It is closed so that it does not block other cases.
                 self._close(case, CaseState.REFUSED, str(error))
+                keys_in_progress.finish()
                 raise RenewalRejected(str(error)) from error
             self._close(case, CaseState.DONE, "", card)
             keys_in_progress.finish()
+
+    def _keys(self, case: IssuanceCase) -> KeysInProgress:
+        return KeysInProgress(self._world.cards / f".{case.name}.{case.position}.keys")
 
     def _close(self, case: IssuanceCase, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
         condition = self._case.c.position == case.position
@@ -299,12 +306,9 @@ class CardManagement:
         ]
         not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
         request = CertificateRequest(
-            resident=resident,
-            certification_request=b"",
-            not_before=order.issued,
-            not_after=not_after,
+            resident=resident, certification_request=b"", not_before=order.issued, not_after=not_after,
             medium_id=card.serial,
-        )
+        )  # fmt: skip
         certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
         data = Personalisation(
             holder=_holder(resident),
@@ -321,7 +325,6 @@ class CardManagement:
             chance=rng,
         )
         path = image_path(self._world, case.name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():  # it exists if the case was interrupted after its card was written
             write_image(path, personalise(data), _about(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
@@ -368,13 +371,9 @@ class CardManagement:
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
             not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
             request = CertificateRequest(
-                resident=resident,
-                certification_request=b"",
-                not_before=issued,
-                not_after=not_after,
-                medium_id=number,
+                resident=resident, certification_request=b"", not_before=issued, not_after=not_after, medium_id=number,
                 renews=serial,
-            )
+            )  # fmt: skip
             certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)

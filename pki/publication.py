@@ -37,7 +37,7 @@ from kazashi.pki.crl import (
 )
 from kazashi.pki.generation import Generation
 from kazashi.resident_registry.municipality import municipality
-from kazashi.world.atomic_file import Piece, write_whole
+from kazashi.world.atomic_file import Piece, make_directory, write_whole
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan
 from kazashi.world.schedule import AT_ONCE
 from kazashi.world.storage import joined
@@ -319,5 +319,5 @@ def list_path(kind: CertificateType, generation: str, name: str) -> Path:
 
 
 def _write(path: Path, content: Piece | Sequence[Piece]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     write_whole(path, content)

@@ -9,11 +9,8 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import event
+from benchmarks.reliability.moments import before_each_moment
 
 
 def killed_at(moment: int, action: Callable[[], object]) -> bool:
@@ -48,14 +45,4 @@ def arm(moment: int) -> None:
         if passed == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def before(function: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(*arguments: Any, **named: Any) -> Any:
-            step()
-            return function(*arguments, **named)
-
-        return stepping
-
-    event.listen(sa.Engine, "commit", lambda _: step())
-    os.fsync = before(os.fsync)
-    os.link = before(os.link)
-    Path.replace = before(Path.replace)  # type: ignore[method-assign]
+    before_each_moment(step)

@@ -1,4 +1,8 @@
-"""Atomic file writes: a file is complete or absent, no matter when the program is killed."""
+"""Atomic and durable file writes: a file is complete or absent, no matter when the program is killed or the power
+fails, and it is on disk when the function returns.
+
+A file's name is on disk only once its directory was synced (POSIX, fsync).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ Piece = bytes | bytearray | memoryview
 def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 0o666) -> None:
     """Replace a file with new content atomically. Text is encoded as UTF-8.
 
-    The new content is on disk before it replaces the old file. `mode` is the new file's permissions, reduced by the
+    The new file is on disk when this returns. `mode` is the new file's permissions, reduced by the
     process's umask. Raises OSError; the old file is then unchanged.
     """
     pieces = [content.encode()] if isinstance(content, str) else content
@@ -36,8 +40,9 @@ def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = _unfinished(path)
     try:
         write(unfinished)
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(path)
+        sync(path.parent)  # until now the disk may still have the old file
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -50,8 +55,9 @@ def create_whole(path: Path, content: str) -> bool:
     unfinished = _unfinished(path)
     try:
         unfinished.write_text(content, encoding="utf-8")
-        _sync(unfinished)
+        sync(unfinished)
         os.link(unfinished, path)  # unlike a rename, it never replaces a file
+        sync(path.parent)
     except FileExistsError:
         return False
     finally:
@@ -78,7 +84,19 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
 
 
-def _sync(path: Path) -> None:
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """Create a directory with the missing ones above it, durably, if it does not exist.
+
+    `mode` is its permissions, reduced by the process's umask. Raises OSError.
+    """
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(mode, exist_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file's contents, or a directory's names, to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from kazashi.world.atomic_file import create_whole, is_unfinished, write_whole
+from kazashi.world.atomic_file import create_whole, is_unfinished, make_directory, write_whole
 from kazashi.world.clock import Clock, WorldClock
 from kazashi.world.key_source import KeySource, StockedKeySource
 from kazashi.world.rng import stream
@@ -184,7 +184,7 @@ def _create(directory: Path, file: Path, settings: Settings) -> None:
         raise WorldUnusable(
             f"{directory} contains files that are not Kazashi's; name an empty or new directory with --world"
         )
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory, mode=0o700)
     directory.chmod(0o700)
     create_whole(file, _text(settings))  # if two programs create one world, the seed is that of the first
 

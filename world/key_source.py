@@ -11,7 +11,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kazashi.world.atomic_file import write_whole
+from kazashi.world.atomic_file import make_directory, sync, write_whole
 
 
 class KeySource(Protocol):
@@ -43,6 +43,7 @@ class StockedKeySource:
                 path.rename(taken)  # if two programs take this key, only one of them can rename the file
             except FileNotFoundError:
                 continue
+            sync(self._directory)  # the key must not be back in stock after a power loss
             key = taken.read_bytes()
             taken.unlink()
             return key
@@ -50,7 +51,7 @@ class StockedKeySource:
 
     def fill(self, count: int, progress: Callable[[int], None] = lambda _: None) -> None:
         """Generate keys on all cores until `count` are in stock. `progress` gets the number in stock after each key."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory, mode=0o700)
         stock = sum(1 for _ in self._stock())
         progress(stock)
         if stock >= count:

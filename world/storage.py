@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from kazashi.world.atomic_file import make_directory
+
 Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A 64-bit key that the database increments. SQLite does so for INTEGER only, which has 64 bits there."""
 
@@ -185,7 +187,7 @@ def store_at(directory: Path, storage: str, actor: str) -> Store:
     if storage:
         return Store(_postgresql(storage, actor), actor)
     path = directory / f"{actor}.sqlite"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent, mode=0o700)
     path.touch(mode=0o600)
     return Store(_sqlite(path), actor)
 

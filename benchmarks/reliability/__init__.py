@@ -1,1 +1,1 @@
-"""Trials that must lose nothing: what was acknowledged before a kill, a power cut or a lost message is there after it."""
+"""Trials that must lose nothing: what was acknowledged before a kill, a power loss or a lost message is still there."""

@@ -52,12 +52,35 @@ def clock_of(world: World) -> WorldClock:
     return clock
 
 
+class Templates:
+    """The directories that commands run in copies of, each prepared once; and a place for the copies."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._prepared: dict[Callable[[Path], object], Path] = {}
+
+    def of(self, command: DurableCommand) -> Path:
+        """Return the prepared directory of a command. It must not change."""
+        if command.prepare not in self._prepared:
+            path = self.directory / f"template-{len(self._prepared)}"
+            command.prepare(path)
+            self._prepared[command.prepare] = path
+        return self._prepared[command.prepare]
+
+
 @contextmanager
-def in_memory() -> Iterator[Path]:
-    """A directory for worlds, in memory if there is space.
+def templates() -> Iterator[Templates]:
+    """Templates in memory if there is space, and removed afterwards.
 
     A kill does not touch what the kernel has, and the model of a disk records what it must know; neither needs a disk.
     """
     room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
     with TemporaryDirectory(prefix="kazashi-reliability-", dir=_MEMORY if room else None) as name:
-        yield Path(name)
+        yield Templates(Path(name))
+
+
+def chosen(commands: Sequence[DurableCommand], names: Sequence[str]) -> list[DurableCommand]:
+    """Return the commands with these names, or all if there are no names. Raises ValueError for an unknown name."""
+    if unknown := set(names) - {command.name for command in commands}:
+        raise ValueError(f"there is no command {', '.join(unknown)}; name {', '.join(one.name for one in commands)}")
+    return [command for command in commands if not names or command.name in names]

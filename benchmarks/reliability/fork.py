@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-
 
 _Item = TypeVar("_Item")
 
@@ -49,7 +49,7 @@ def end_with(action: Callable[[], object], errors: int) -> NoReturn:
 
 
 def in_new_process(
-    function: Callable[..., Iterator[_Item]], *arguments: Any, preload: Path | None = None
+    function: Callable[..., Generator[_Item, None, None]], *arguments: Any, preload: Path | None = None
 ) -> Iterator[_Item]:  # fmt: skip
     """Yield what a generator yields in a new process, which has one thread and can be forked.
 
@@ -73,17 +73,21 @@ def in_new_process(
                 raise item
             yield item
     finally:
-        process.kill()
+        ours.close()  # the process notices it with its next item, and tidies up
         process.join()
 
 
-def _serve(pipe: Connection, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
-    try:
-        for item in function(*arguments):
-            pipe.send(("item", item))
-    except Exception as error:
-        pipe.send(("error", ForkFailed("".join(traceback.format_exception(error)))))
-    pipe.send(("end", None))
+def _serve(pipe: Connection, function: Callable[..., Generator[Any, None, None]], arguments: tuple[Any, ...]) -> None:
+    gc.freeze()  # collections skip what is loaded now: they would take long, and copy every page in a fork
+    with closing(function(*arguments)) as items, suppress(BrokenPipeError):
+        try:
+            for item in items:
+                pipe.send(("item", item))
+            pipe.send(("end", None))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            pipe.send(("error", ForkFailed("".join(traceback.format_exception(error)))))
 
 
 @contextmanager

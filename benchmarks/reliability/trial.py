@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 Show = Callable[[str], object]
 """Shows what is being done, for a person who waits."""
@@ -14,10 +15,13 @@ Trials = Callable[[float, int, Show], Iterator["Trial"]]
 `minutes` is the time that it may take, in all. Equal seeds draw the same cases, in the same order.
 """
 
+FOREVER = range(1 << 62)
+"""The numbers of cases that are tried until the time is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was tried, and what became of it.
+    """What was tried, and what became of it; printed under the headings HEADINGS.
 
     `tried`, `survived` and `lost` have the unit `unit`, such as "kills". `detail` is one line: the spread or coverage
     of what was tried, the seeds, and the reference of the same run. `goal` is the condition that `met` is about.
@@ -31,3 +35,9 @@ class Trial:
     detail: str
     goal: str
     met: bool
+
+    HEADINGS: ClassVar = ("trial", "tried", "survived", "lost", "of which")
+
+    def cells(self) -> tuple[str, ...]:
+        """The text under each heading."""
+        return self.name, f"{self.tried:,} {self.unit}", f"{self.survived:,}", f"{self.lost:,}", self.detail

@@ -1,9 +1,10 @@
-"""The one-line faults in benchmarks/faults: each patch fits the code, and its tests find it."""
+"""The one-line faults below benchmarks/: each patch fits the code, and its tests or its trial find it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from benchmarks.find_faults import FAULTS, Mutation, read_fault
 
 ROOT = Path(__file__).parents[2]
-MUTATIONS = [read_fault(path) for path in sorted(FAULTS.glob("*.patch"))]
+MUTATIONS = [read_fault(path) for path in FAULTS]
 
 
-def test_there_are_at_least_twenty_faults() -> None:
-    assert len(MUTATIONS) >= 20
+def test_there_are_enough_faults() -> None:
+    seeded = [fault for fault in MUTATIONS if fault.seed]
+    assert len(seeded) >= 6
+    assert len(MUTATIONS) - len(seeded) >= 20
 
 
 @pytest.mark.unit
@@ -23,6 +26,10 @@ def test_there_are_at_least_twenty_faults() -> None:
 def test_fault_replaces_one_line_and_names_existing_tests(fault: Mutation) -> None:
     assert (ROOT / fault.path).read_text(encoding="utf-8").count(f"{fault.right}\n") == 1
     assert fault.wrong != fault.right
+    if fault.seed:
+        trial = fault.found_by.split()[0]
+        assert import_module(f"benchmarks.reliability.{trial}").losses
+        return
     for test in fault.found_by.split():
         file, _, name = test.partition("::")
         assert (ROOT / file).exists()

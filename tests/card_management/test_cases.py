@@ -334,6 +334,7 @@ def test_impossible_order_is_refused_and_does_not_block_others(town: Institution
         with pytest.raises(RenewalRejected):
             town.issue_card(who, who)
         assert not image_path(town.world, who).exists()
+        assert not list(town.world.cards.glob(f".{who}.*")), "its private keys are deleted"
     town.settle()
     assert town.cards.due() is None
     assert not everything_issued(town.authorities[SIGNATURE])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
+from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.management import CaseState, CaseType, unfilled
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import CertificateType
@@ -119,6 +122,24 @@ def test_issuance_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKey
         institutions.settle()
 
     kill_at_each_moment(prepared, keys, action, check)
+
+
+def test_keys_that_a_killed_process_left_are_deleted(prepared: Path, keys: SharedKeySource) -> None:
+    """The process is killed after it closed the case, and before it deleted the private keys beside the card."""
+    home = Path(shutil.copytree(prepared, prepared.parent / "left"))
+
+    def issue() -> None:
+        KeysInProgress.finish = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
+        Institutions(open_world(home, keys=keys)).issue_card("taro", "taro")
+
+    assert killed_at(0, issue)
+    again = Institutions(open_world(home, keys=keys))
+    assert [path.suffix for path in again.world.cards.glob(".taro.*")] == [".keys"]
+    assert [case.state for case in again.cards.cases() if case.name == "taro"] == [CaseState.DONE]
+    again.settle()
+    assert not list(again.world.cards.glob(".taro.*"))
+    assert again.cards.due() is None
+    again.world.close()
 
 
 def test_move_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKeySource) -> None:

@@ -92,16 +92,20 @@ def lock() -> None:
 
 @click.command()
 @click.argument("area", default="card")
+@click.option("--minutes", type=float, help="How long the area reliability runs (default: 60).")
+@click.option("--seed", type=int, help="The seed of reliability's cases (default: a random one).")
 @json_option
-def bench(area: str, as_json: bool) -> int:
+def bench(area: str, minutes: float | None, seed: int | None, as_json: bool) -> int:
     """Run the benchmarks of an area.
 
     Results are ratios against named peers, which are measured in the same run. AREA is card, reader, pki,
-    relying-party, points, network or tracking.
+    relying-party, points, network, tracking or reliability. The last one has no peer: it counts what was tried,
+    survived and lost.
     """
     from kazashi.tools.cli.checkout import checkout, linked
 
-    command = [sys.executable, "-m", "benchmarks", area, *["--json"] * as_json]
+    options = [f"--{name}={value}" for name, value in (("minutes", minutes), ("seed", seed)) if value is not None]
+    command = [sys.executable, "-m", "benchmarks", area, *options, *["--json"] * as_json]
     return subprocess.run(command, cwd=linked(checkout()), check=False).returncode
 
 
