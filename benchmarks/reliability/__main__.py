@@ -13,7 +13,7 @@ from kazashi.tools.cli.program import run
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("trial", type=click.Choice(["kills", "power_loss"]))
+@click.argument("trial", type=click.Choice(["apdus", "holders", "kills", "power_loss", "simulated_network"]))
 @click.option("--seed", type=int, required=True, help="The seed that the result of the trial names.")
 @click.option("--cases", type=click.IntRange(min=1), default=100, show_default=True, help="Repeat cases 0 to N - 1.")
 @click.option("--only", type=click.IntRange(min=0), help="Repeat only this case.")

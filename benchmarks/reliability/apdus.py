@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -308,7 +308,7 @@ def growth(memory: dict[int, list[tuple[float, float]]]) -> tuple[float, float, 
     return max(grown, default=(0.0, 0.0, 0.0))
 
 
-def covered_lines(seed: int, cards: int) -> Iterator[dict[str, tuple[int, int]]]:
+def covered_lines(seed: int, cards: int) -> Generator[dict[str, tuple[int, int]], None, None]:
     """Yield the lines of functions in `card/` and `applets/` that run while some cards are made and played, and all."""
     lines = FunctionLines(("kazashi.card", "kazashi.applets"))
     with in_memory() as directory:

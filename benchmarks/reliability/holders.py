@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from multiprocessing import get_context
@@ -261,7 +261,7 @@ def _trouble(history: Sequence[Sequence[PinExchange]], left: int, end: int) -> s
     )
 
 
-def rounds(seed: int, count: int, seconds: float) -> Iterator[HolderRound]:
+def rounds(seed: int, count: int, seconds: float) -> Generator[HolderRound, None, None]:
     """Play rounds on a new card, for at most `seconds`."""
     with in_memory() as directory:
         institutions = Institutions(new_world(directory / "world", SharedKeySource([generate() for _ in range(6)])))

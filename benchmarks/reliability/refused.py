@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from kazashi.web.mutual_tls import client_context
 RATE = 1_000
 """Requests a second, in total."""
 
-SHARE = 0.1
+SHARE = 0.05
 """The share of a full run's time."""
 
 GROWTH = 0.03
@@ -267,7 +267,7 @@ def _good(place: Premises, name: str) -> str:
     return "" if status == expected else f"{name} {status}"
 
 
-def _loads(seed: int, seconds: float) -> Iterator[RefusedLoad]:
+def _loads(seed: int, seconds: float) -> Generator[RefusedLoad, None, None]:
     with in_memory() as directory, premises(directory, EVERYTHING) as place:
         yield load(place, sorted(place.urls), seconds, seed)
 

@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import send_waiting
 from kazashi.web.mutual_tls import JsonConnection
 
-SHARE = 0.15
+SHARE = 0.14
 """The share of a full run's time."""
 
 GROWTH = 0.03
@@ -180,7 +180,7 @@ def soak(place: Premises, seconds: float) -> SoakLoad:
     return load
 
 
-def _soaks(seconds: float) -> Iterator[SoakLoad]:
+def _soaks(seconds: float) -> Generator[SoakLoad, None, None]:
     with in_memory() as directory, premises(directory, WANTED) as place:
         yield soak(place, seconds)
 
