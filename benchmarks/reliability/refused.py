@@ -39,8 +39,8 @@ _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 
 
-class BadRequest(NamedTuple):
-    """A request that a server must refuse, and what is wrong with it."""
+class PreparedRequest(NamedTuple):
+    """A request to send, and what is wrong with it."""
 
     what: str
     method: str
@@ -49,11 +49,11 @@ class BadRequest(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def _post(what: str, path: str, body: bytes, *headers: tuple[str, str], kind: str = _JSON) -> BadRequest:
-    return BadRequest(what, "POST", path, body, (("Content-Type", kind), *headers))
+def _post(what: str, path: str, body: bytes, *headers: tuple[str, str], kind: str = _JSON) -> PreparedRequest:
+    return PreparedRequest(what, "POST", path, body, (("Content-Type", kind), *headers))
 
 
-def bad_requests(name: str, url: str) -> Sequence[BadRequest]:
+def bad_requests(name: str, url: str) -> Sequence[PreparedRequest]:
     """Return what a server is sent, by its name among the servers of `premises`."""
     own = url.partition("?")[0].rstrip("/")
     noise = b'{"a": [1, 2'
@@ -61,42 +61,42 @@ def bad_requests(name: str, url: str) -> Sequence[BadRequest]:
         case "console":
             return (
                 _post("unauthorised", "/do", b"{}", ("Origin", own)),
-                BadRequest("unauthorised", "GET", "/state"),
+                PreparedRequest("unauthorised", "GET", "/state"),
                 _post("foreign origin", "/do", b"{}", ("Origin", _FOREIGN)),
-                BadRequest("unauthorised", "GET", "/?key=0000"),
+                PreparedRequest("unauthorised", "GET", "/?key=0000"),
                 _post("too long", "/do", bytes(70_000), ("Origin", own)),
             )
         case "authorities":
             return (
-                BadRequest("unauthorised", "GET", "/services/status/authentication/1"),
+                PreparedRequest("unauthorised", "GET", "/services/status/authentication/1"),
                 _post("malformed", "/ocsp/nobody", b"\x30\x03\x0a"),
-                BadRequest("malformed", "GET", "/crl/nothing"),
+                PreparedRequest("malformed", "GET", "/crl/nothing"),
                 _post("unauthorised", "/services/consents", noise),
                 _post("too long", "/services/consents", bytes(70_000)),
             )
         case "agent":
             return (
-                BadRequest("malformed", "GET", "/ask?origin=nowhere"),
-                BadRequest("malformed", "GET", "/ask"),
+                PreparedRequest("malformed", "GET", "/ask?origin=nowhere"),
+                PreparedRequest("malformed", "GET", "/ask"),
                 _post("malformed", "/ask", b"a=b", kind=_FORM),
                 _post("foreign origin", "/ask", b"a=b", ("Origin", _FOREIGN), kind=_FORM),
-                BadRequest("too long", "GET", "/ask?text=" + "x" * 9_000),
+                PreparedRequest("too long", "GET", "/ask?text=" + "x" * 9_000),
             )
         case "site" | "points portal" | "network portal":
             form = {"points portal": "/apply", "network portal": "/own"}.get(name, "/logout")
             return (
                 _post("foreign origin", "/begin/login", b"", ("Origin", _FOREIGN), kind=_FORM),
                 _post("malformed", "/answer", b"a=b", kind=_FORM),
-                BadRequest("unauthorised", "GET", "/end/0123456789abcdef"),
+                PreparedRequest("unauthorised", "GET", "/end/0123456789abcdef"),
                 _post("foreign origin", form, b"a=b", ("Origin", _FOREIGN), kind=_FORM),
                 _post("malformed", "/begin/nothing", b"", ("Origin", own), kind=_FORM),
                 _post("too long", "/answer", b"a=" + b"b" * 200_000, kind=_FORM),
             )
         case "provider":
             return (
-                BadRequest("malformed", "GET", "/authorize?client_id=nobody"),
+                PreparedRequest("malformed", "GET", "/authorize?client_id=nobody"),
                 _post("unauthorised", "/token", b"grant_type=authorization_code&code=0", kind=_FORM),
-                BadRequest("unauthorised", "GET", "/userinfo", headers=(("Authorization", "Bearer 0"),)),
+                PreparedRequest("unauthorised", "GET", "/userinfo", headers=(("Authorization", "Bearer 0"),)),
                 _post("malformed", "/begin", b"a=b", kind=_FORM),
                 _post("malformed", "/answer", b"a=b", kind=_FORM),
                 _post("too long", "/token", b"a=" + b"b" * 200_000, kind=_FORM),
@@ -107,7 +107,7 @@ def bad_requests(name: str, url: str) -> Sequence[BadRequest]:
                 _post("unauthorised", "/v1/challenges", b"{}"),
                 _post("unauthorised", "/v1/challenges", b"{}", key),
                 _post("malformed", "/v1/authentications", noise, key),
-                BadRequest("unauthorised", "GET", "/v1/users/u"),
+                PreparedRequest("unauthorised", "GET", "/v1/users/u"),
                 _post("unauthorised", "/v1/certificates", b"{}", key),
             )
         case "centre":
@@ -115,7 +115,7 @@ def bad_requests(name: str, url: str) -> Sequence[BadRequest]:
                 _post("malformed", "/v1/records", noise),
                 _post("malformed", "/v1/records", b'{"records": 7}'),
                 _post("malformed", "/v1/records", b'{"records": []', ("Origin", _FOREIGN)),
-                BadRequest("malformed", "GET", "/v1/nothing"),
+                PreparedRequest("malformed", "GET", "/v1/nothing"),
                 _post("too long", "/v1/records", json.dumps({"records": [0] * 2_001}).encode()),
             )
         case "desk":
@@ -125,28 +125,28 @@ def bad_requests(name: str, url: str) -> Sequence[BadRequest]:
         _post("malformed", "/v1/messages", noise),
         _post("unauthorised", "/v1/messages", json.dumps({"messages": [message]}).encode()),
         _post("unauthorised", "/v1/ask" if name != "core" else "/v1/portal-code", b"{}"),
-        BadRequest("malformed", "GET", "/v1/processes/nothing"),
+        PreparedRequest("malformed", "GET", "/v1/processes/nothing"),
     )
 
 
-def good_request(place: Premises, name: str) -> tuple[BadRequest, int]:
+def good_request(place: Premises, name: str) -> tuple[PreparedRequest, int]:
     """Return a request that a server must accept, and the status of its response."""
     url = place.urls[name]
     match name:
         case "console":
-            return BadRequest("good", "GET", f"/?{urlsplit(url).query}"), 303
+            return PreparedRequest("good", "GET", f"/?{urlsplit(url).query}"), 303
         case "authorities":
             published = next((place.world.publication / "ca").rglob("*.cer")).relative_to(place.world.publication)
-            return BadRequest("good", "GET", f"/{published}"), 200
+            return PreparedRequest("good", "GET", f"/{published}"), 200
         case "centre":
-            return BadRequest("good", "GET", "/v1/status"), 200
+            return PreparedRequest("good", "GET", "/v1/status"), 200
         case "platform":
-            return BadRequest("good", "GET", "/openapi.json"), 200
+            return PreparedRequest("good", "GET", "/openapi.json"), 200
         case "desk":
             return _post("good", "/v1/code", json.dumps({"serial": f"{place.serial:X}"}).encode()), 200
         case "core" | "municipal" | "pension" | "portal messages":
             return _post("good", "/v1/messages", b'{"messages": []}'), 200
-    return BadRequest("good", "GET", "/"), 200
+    return PreparedRequest("good", "GET", "/"), 200
 
 
 class KeptConnection:
@@ -161,7 +161,7 @@ class KeptConnection:
         )  # fmt: skip
         self.opened = 0
 
-    def send(self, wanted: BadRequest) -> int:
+    def send(self, wanted: PreparedRequest) -> int:
         """Send a request, read the whole response, and return its status. Raises OSError and HTTPException."""
         for last in (False, True):
             if self._connection.sock is None:

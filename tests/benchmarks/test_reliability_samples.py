@@ -16,8 +16,8 @@ from benchmarks.reliability.soak import ProcessSize, SoakLoad, summary
 
 pytestmark = pytest.mark.load
 
-SEEDS, CARDS, ROUNDS = 100, 10, 20
-"""Seeds of each protocol, cards with 2,000 commands each, and rounds of several holders."""
+CARDS, ROUNDS = 10, 20
+"""Cards with 2,000 commands each, and rounds of several holders."""
 
 
 def test_20_000_commands_to_cards_in_random_states_earn_what_they_return() -> None:
@@ -28,10 +28,12 @@ def test_rounds_of_several_holders_fit_one_counter() -> None:
     assert not list(holders.losses(1, range(ROUNDS), ()))
 
 
-@pytest.mark.parametrize("make", simulated_network.SCENARIOS)
-def test_resends_over_a_simulated_network_count_once(tmp_path: Path, make: Callable[[Path], Scenario]) -> None:
+@pytest.mark.parametrize(("make", "seeds"), zip(simulated_network.SCENARIOS, (140, 60), strict=True))
+def test_resends_over_a_simulated_network_count_once(
+    tmp_path: Path, make: Callable[[Path], Scenario], seeds: int
+) -> None:  # fmt: skip
     scenario = make(tmp_path)
-    played = [play(scenario, seed) for seed in range(SEEDS)]
+    played = [play(scenario, seed) for seed in range(seeds)]
     again = [play(scenario, seed) for seed in range(3)]
     scenario.close()
     assert [(one.seed, one.trouble) for one in played if one.trouble] == []
@@ -53,7 +55,7 @@ def test_refused_input_is_refused_and_costs_no_memory(tmp_path: Path) -> None:
     assert (result.wrong, result.silent) == ([], [])
     assert result.sent > 200
     assert {"malformed", "foreign origin", "unauthorised", "too long"} == result.refused.keys()
-    assert result.opened == len(names), "refused input does not cost the connection"
+    assert result.opened <= len(names) + result.refused["too long"], "other refused input keeps the connection"
     for name in names:
         assert result.after[name] < result.before[name] * 1.10, "2 seconds are short: Python still grows a little"
 
