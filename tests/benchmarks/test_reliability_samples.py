@@ -28,7 +28,7 @@ def test_rounds_of_several_holders_fit_one_counter() -> None:
     assert not list(holders.losses(1, range(ROUNDS), ()))
 
 
-@pytest.mark.parametrize(("make", "seeds"), zip(simulated_network.SCENARIOS, (140, 60), strict=True))
+@pytest.mark.parametrize(("make", "seeds"), list(zip(simulated_network.SCENARIOS, (140, 60), strict=True)))
 def test_resends_over_a_simulated_network_count_once(
     tmp_path: Path, make: Callable[[Path], Scenario], seeds: int
 ) -> None:  # fmt: skip
