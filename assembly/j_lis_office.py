@@ -29,8 +29,22 @@ from kazashi.provision_network.network_http import INTERFACE, JUKI_NET
 from kazashi.provision_network.portal import INTERFACE_NAME, record_from
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
+from kazashi.web.guard import Guard, Problem
 from kazashi.web.mutual_tls import Credentials, JsonConnection, peer_of, serving
 from kazashi.world.home import World, open_world
+from kazashi.world.storage import StoreFailed
+
+_GUARD = Guard(
+    1 << 12,
+    {
+        **dict.fromkeys(
+            (ValueError, KeyError, TypeError, OverflowError, RecursionError),
+            Problem(400, message="the request is malformed: {}"),
+        ),
+        StoreFailed: Problem(503),
+    },
+    lambda error, code, message: {"error": message},
+)
 
 
 def application(institutions: Institutions, core: JsonConnection) -> Starlette:
@@ -52,14 +66,13 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
         peer = peer_of(request.scope)
         if (peer.unit, peer.name) != (INTERFACE, INTERFACE_NAME):
             return JSONResponse({"error": "only the portal may use this service"}, 403)
-        try:
-            serial = int(str((await request.json())["serial"]), 16)
-        except (ValueError, KeyError, TypeError) as error:
-            return JSONResponse({"error": f"the request is malformed: {error}"}, 400)
+        serial = int(str((await request.json())["serial"]), 16)
         status, content = await run_in_threadpool(find, serial)
         return JSONResponse(content, status)
 
-    return Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
+    office = Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
+    _GUARD.protect(office)
+    return office
 
 
 class PortalLines:

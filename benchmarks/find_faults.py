@@ -3,8 +3,9 @@
 Each file in a folder `faults` below benchmarks/ is a patch with a header:
 
     The fault, in one sentence.
-    Found-by: tests/card/test_commands.py::test_... (with a seed: the arguments of `python -m benchmarks.reliability`)
-    Seed: 7                                        (the seed with which that trial finds it)
+    Found-by: tests/card/test_commands.py::test_...
+    Trial: kills --command issue                   (instead of Found-by: a module of benchmarks/reliability)
+    Seed: 7                                        (the seed with which the trial finds it)
     Before: card/commands/verification.py          (the file in commit 8193c2c; left out if it is the same)
     Found-before-by: tests/...::test_...           (the test in that commit; left out if it is the same)
 
@@ -37,7 +38,7 @@ _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycac
 class Mutation:
     """A one-line fault: the file, the right and the wrong line, and the tests that find it.
 
-    With a `seed`, `found_by` are the arguments of a reliability trial.
+    With a `seed`, it is found by a reliability trial instead: a module in benchmarks/reliability with its options.
     """
 
     name: str
@@ -59,9 +60,14 @@ def read_fault(file: Path) -> Mutation:
     lines = hunk.splitlines()[2:]
     right = [line[1:] for line in lines if line.startswith("-")]
     wrong = [line[1:] for line in lines if line.startswith("+")]
-    if not path or len(right) != 1 or len(wrong) > 1 or "Found-by" not in fields:
-        raise ValueError(f"{file} must be a patch of one line with a Found-by header")
-    found_by = fields["Found-by"]
+    if (
+        not path
+        or len(right) != 1
+        or len(wrong) > 1
+        or not ({"Found-by"} <= fields.keys() or {"Trial", "Seed"} <= fields.keys())
+    ):
+        raise ValueError(f"{file} must be a patch of one line with the header Found-by, or Trial and Seed")
+    found_by = fields["Trial" if "Seed" in fields else "Found-by"]
     return Mutation(
         name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
         found_by=found_by, path_before=fields.get("Before", path),
@@ -69,7 +75,7 @@ def read_fault(file: Path) -> Mutation:
     )  # fmt: skip
 
 
-_FIELDS = ("Found-by", "Before", "Found-before-by", "Seed")
+_FIELDS = ("Found-by", "Before", "Found-before-by", "Trial", "Seed")
 
 
 def put_in(fault: Mutation, file: Path) -> str:
@@ -84,8 +90,11 @@ def put_in(fault: Mutation, file: Path) -> str:
 def passes(python: Path, directory: Path, test: str, seed: str = "") -> bool:
     """Return whether a test, or a trial with its seed, passes in a copy of a checkout. Raises ValueError if it cannot
     be run."""
-    program = (["benchmarks.reliability", "--seed", seed, *shlex.split(test)] if seed
-               else ["pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *test.split()])  # fmt: skip
+    if seed:
+        module, *options = shlex.split(test)
+        program = [f"benchmarks.reliability.{module}", "--seed", seed, *options]
+    else:
+        program = ["pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *test.split()]
     path = [directory / "build" / "linked", directory]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

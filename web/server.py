@@ -63,6 +63,12 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head > MAX_HEAD:
                 self._refuse()
 
+    def on_message_begin(self) -> None:
+        """Expect the rest of a request's head."""
+        if self._deadline is None:
+            self._deadline = self.loop.time() + HEAD_SECONDS
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """Pass the request on, unless its head is too large."""
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -70,20 +70,13 @@ class Templates:
 
 @contextmanager
 def in_memory() -> Iterator[Path]:
-    """A directory in memory if there is space, and removed afterwards.
+    """A directory for worlds, in memory if there is space.
 
     A kill does not touch what the kernel has, and the model of a disk records what it must know; neither needs a disk.
     """
     room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
     with TemporaryDirectory(prefix="kazashi-reliability-", dir=_MEMORY if room else None) as name:
         yield Path(name)
-
-
-@contextmanager
-def templates() -> Iterator[Templates]:
-    """Templates in memory if there is space, and removed afterwards."""
-    with in_memory() as directory:
-        yield Templates(directory)
 
 
 def chosen(commands: Sequence[DurableCommand], names: Sequence[str]) -> list[DurableCommand]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,7 +49,7 @@ def end_with(action: Callable[[], object], errors: int) -> NoReturn:
 
 
 def in_new_process(
-    function: Callable[..., Generator[_Item, None, None]], *arguments: Any, preload: Path | None = None
+    function: Callable[..., Iterator[_Item]], *arguments: Any, preload: Path | None = None
 ) -> Iterator[_Item]:  # fmt: skip
     """Yield what a generator yields in a new process, which has one thread and can be forked.
 
@@ -77,11 +77,11 @@ def in_new_process(
         process.join()
 
 
-def _serve(pipe: Connection, function: Callable[..., Generator[Any, None, None]], arguments: tuple[Any, ...]) -> None:
+def _serve(pipe: Connection, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
     gc.freeze()  # collections skip what is loaded now: they would take long, and copy every page in a fork
-    with closing(function(*arguments)) as items, suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):
         try:
-            for item in items:
+            for item in function(*arguments):
                 pipe.send(("item", item))
             pipe.send(("end", None))
         except BrokenPipeError:

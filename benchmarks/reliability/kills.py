@@ -12,17 +12,19 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from random import Random
 
 from benchmarks.reliability import shops, town
-from benchmarks.reliability.durable import DurableCommand, Templates, chosen, templates
+from benchmarks.reliability.durable import DurableCommand, Templates, chosen, in_memory
 from benchmarks.reliability.fork import ForkFailed, end_with, in_new_process, run_forked
 from benchmarks.reliability.moments import before_each_moment
+from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import FOREVER, Show, Trial
+from kazashi.tools.cli.program import run
 
 COMMANDS = (town.EVENT, town.ISSUE, town.RENEW, town.LISTS, town.CLOCK, town.MYKEY, town.WORLD, shops.TILL,
             shops.CENTRE, shops.EXCHANGE)  # fmt: skip
@@ -36,7 +38,7 @@ _FIRST, _REPLIED = "first write", "replied"
 _TIMEOUT = 60.0
 
 
-class Part(Enum):
+class KillPhase(Enum):
     """The part of a command that a kill falls into."""
 
     BEFORE = "before the first write"
@@ -44,7 +46,7 @@ class Part(Enum):
     AFTER = "after the reply"
 
 
-_WEIGHTS = {Part.BEFORE: 2, Part.BETWEEN: 6, Part.AFTER: 2}
+_WEIGHTS = {KillPhase.BEFORE: 2, KillPhase.BETWEEN: 6, KillPhase.AFTER: 2}
 
 
 @dataclass(slots=True)
@@ -54,15 +56,15 @@ class _Duration:
     first: float
     reply: float
 
-    def learn(self, wanted: Part, fell: Part) -> None:
+    def learn(self, wanted: KillPhase, fell: KillPhase) -> None:
         """Adapt to a kill: expect less if it fell too late, and a little more if not.
 
         About a quarter of the kills thus fall a little late, so that the end of a part is reached too.
         """
         factor = 1.05 if fell is wanted else 0.85
-        if wanted is Part.BEFORE:
+        if wanted is KillPhase.BEFORE:
             self.first *= factor
-        elif wanted is Part.BETWEEN:
+        elif wanted is KillPhase.BETWEEN:
             self.reply *= factor
 
 
@@ -72,7 +74,7 @@ class Kill:
 
     number: int
     command: str
-    part: Part
+    part: KillPhase
     lost: str
 
 
@@ -98,16 +100,16 @@ class Killer:
         home = self._copy(command)
         process = _Process(command, home)
         match part:
-            case Part.BEFORE:
+            case KillPhase.BEFORE:
                 time.sleep(place * duration.first)
-            case Part.BETWEEN:
+            case KillPhase.BETWEEN:
                 process.wait_for(_FIRST)
                 time.sleep(place * duration.reply)
-            case Part.AFTER:
+            case KillPhase.AFTER:
                 process.wait_for(_REPLIED)
                 time.sleep(place * duration.reply / 10)
         lines = process.kill()
-        fell = Part.AFTER if _REPLIED in lines else Part.BETWEEN if _FIRST in lines else Part.BEFORE
+        fell = KillPhase.AFTER if _REPLIED in lines else KillPhase.BETWEEN if _FIRST in lines else KillPhase.BEFORE
         duration.learn(part, fell)
         acknowledged = [line for line in lines if line not in (_FIRST, _REPLIED)]
         lost = ""
@@ -191,18 +193,18 @@ class _Process:
         return bool(more)
 
 
-def _kills(seed: int, numbers: Sequence[int], names: Sequence[str] = ()) -> Generator[Kill, None, None]:
+def _kills(seed: int, numbers: Sequence[int], names: Sequence[str] = ()) -> Iterator[Kill]:
     """Kill the commands in turn (of these names, or all), once for each number."""
-    with templates() as prepared:
-        yield from map(Killer(prepared, chosen(COMMANDS, names), seed).kill, numbers)
+    with in_memory() as directory:
+        yield from map(Killer(Templates(directory), chosen(COMMANDS, names), seed).kill, numbers)
 
 
 def summary(kills: Sequence[Kill], seed: int, seconds: float, wanted: int) -> Trial:
     """The result of some kills, of which at least `wanted` were to be made."""
     parts = Counter(kill.part for kill in kills)
     losses = [kill for kill in kills if kill.lost]
-    share = parts[Part.BETWEEN] / max(1, len(kills))
-    spread = ", ".join(f"{parts[part]:,} {part.value}" for part in Part)
+    share = parts[KillPhase.BETWEEN] / max(1, len(kills))
+    spread = ", ".join(f"{parts[part]:,} {part.value}" for part in KillPhase)
     detail = f"{spread} ({share:.0%}); {len(kills) / max(seconds, 1) * 60:,.0f} a minute; seed {seed}"
     if losses:
         first = losses[0]
@@ -232,3 +234,7 @@ def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
         if time.monotonic() - begun > minutes * 60:
             break
     yield summary(kills, seed, time.monotonic() - begun, round(KILLS * minutes / 60 / SHARE))
+
+
+if __name__ == "__main__":
+    run(repeating(losses), "python -m benchmarks.reliability.kills")

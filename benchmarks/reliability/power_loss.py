@@ -10,15 +10,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from benchmarks.reliability import kills, town
 from benchmarks.reliability.disk import SECTORS, Recording, record, recorder
-from benchmarks.reliability.durable import DurableCommand, Templates, chosen, templates
+from benchmarks.reliability.durable import DurableCommand, Templates, chosen, in_memory
 from benchmarks.reliability.fork import in_new_process
+from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import FOREVER, Show, Trial
+from kazashi.tools.cli.program import run
 
 COMMANDS = (*kills.COMMANDS, town.PIN)
 
@@ -84,12 +86,10 @@ class PowerCutter:
             shutil.rmtree(directory)
 
 
-def _cuts(
-    seed: int, numbers: Sequence[int], names: Sequence[str] = (), syncs: bool = True
-) -> Generator[Cut, None, None]:
+def _cuts(seed: int, numbers: Sequence[int], names: Sequence[str] = (), syncs: bool = True) -> Iterator[Cut]:
     """Cut the power of the commands in turn (of these names, or all), once for each number."""
-    with templates() as prepared:
-        cutter = PowerCutter(prepared, chosen(COMMANDS, names), seed)
+    with in_memory() as directory:
+        cutter = PowerCutter(Templates(directory), chosen(COMMANDS, names), seed)
         for number in numbers:
             yield cutter.cut(number, syncs=syncs)
 
@@ -143,3 +143,7 @@ def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
                 if syncs and time.monotonic() - begun > minutes * 60:
                     break
             yield summary(made, seed, round(CUTS * minutes / 60 / SHARE)) if syncs else summary_without_sync(made, seed)
+
+
+if __name__ == "__main__":
+    run(repeating(losses), "python -m benchmarks.reliability.power_loss")

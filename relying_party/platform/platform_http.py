@@ -50,8 +50,8 @@ GET    /v1/exposure          everything that is stored about the tenant's users
 """
 """The description in the OpenAPI document."""
 
-MAX_BODY = 24 << 20
-"""The maximum bytes of a request: a document of some 16 megabytes in base64."""
+MAX_BODY = 48 << 20
+"""The maximum bytes of a request: a document of some 35 megabytes in base64."""
 
 Hexadecimal = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})*$", max_length=2 * MAX_CERTIFICATE)]
 Base64 = Annotated[str, StringConstraints(max_length=MAX_BODY)]

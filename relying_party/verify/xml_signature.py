@@ -21,6 +21,7 @@ from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
+from kazashi.relying_party.verify.xml_bounds import check_bounds
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 _XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
@@ -166,13 +167,9 @@ class SignedXml:
 
 def read_signed_xml(unverified: bytes) -> SignedXml:
     """Find the signature in a document, and the certificate in the signature. Raises VerificationFailed."""
+    check_bounds(unverified)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        root = etree.fromstring(unverified, parser)
-    except etree.XMLSyntaxError as error:
-        raise VerificationFailed(Finding.MALFORMED, f"the data is not an XML document: {error}") from error
-    if root.getroottree().docinfo.doctype:
-        raise VerificationFailed(Finding.MALFORMED, "the document has a DOCTYPE, which could change its content")
+    root = etree.fromstring(unverified, parser)
     signatures = [root] if root.tag == f"{_DS}Signature" else list(root.iter(f"{_DS}Signature"))
     if len(signatures) != 1:
         raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, not one")

@@ -6,7 +6,7 @@ import mmap
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -148,7 +148,7 @@ def states(recording: Recording, name: str, *, syncs: bool = True) -> set[str]:
     return found
 
 
-def every_program(directory: Path) -> Generator[tuple[str, set[str]], None, None]:
+def every_program(directory: Path) -> Iterator[tuple[str, set[str]]]:
     """Each program's name and the states that power losses leave, in a process with the recorder."""
     start = directory / "start"
     (start / "keys").mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_a_write_that_is_not_recorded_is_noticed(found: dict[str, set[str]]) -> 
     assert error == "the journal does not lead to what the process left in f"
 
 
-def raising() -> Generator[int, None, None]:
+def raising() -> Iterator[int]:
     yield 1
     raise ValueError("broken")
 

@@ -212,6 +212,15 @@ HOSTILE = {
     "somebody's file": b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>',
     "something on the web": b'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd"><x/>',
     "a parameter": b'<!DOCTYPE x [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]><x/>',
+    "elements": b"<a>" + b"<b/>" * 600_000 + b"</a>",
+    "namespaces": b"<a " + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(101)) + b"/>",
+    "namespaces in many scopes": (
+        b"<a "
+        + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(90))
+        + b">"
+        + b"<b/>" * 35_000
+        + b"</a>"
+    ),
     "many attributes": b"<a " + b" ".join(b"a%d='1'" % number for number in range(50_000)) + b"/>",
 }
 
@@ -223,6 +232,16 @@ def test_hostile_xml_is_rejected_within_a_second(documents: Documents, which: st
     assert time.perf_counter() - begun < 1
     assert verdict.finding in (Finding.MALFORMED, Finding.NOT_SIGNED)
     assert "root:" not in verdict.detail
+
+
+def test_an_honest_form_of_16_megabytes_is_within_the_bounds(documents: Documents, holder: HolderKey) -> None:
+    """A hundred thousand rows with five namespaces, as large tax returns have them."""
+    declared = " ".join(f'xmlns:n{number}="urn:kazashi:{number}"' for number in range(4))
+    row = f"<n1:row><n2:name>{'花' * 12}</n2:name><n2:amount unit='JPY'>{'1' * 60}</n2:amount></n1:row>"
+    form = f'<form xmlns="urn:kazashi" {declared}>{row * 90_000}</form>'.encode()
+    assert len(form) > 14 << 20
+    verdict = documents.xml(signed_xml(holder, data=form, advanced=False))
+    assert verdict.outcome is Outcome.GOOD, verdict.detail
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

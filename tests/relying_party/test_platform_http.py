@@ -334,6 +334,13 @@ def test_a_body_with_a_too_large_content_length_is_not_read(shop: Tenant, key: s
         assert connection.recv(64).startswith(f"HTTP/1.1 {code} ".encode("ascii"))
 
 
+def test_a_signed_document_of_16_megabytes_is_below_half_of_the_limit(operator: Operator, shop: Tenant) -> None:
+    content = bytes(range(256)) * ((16 << 20) // 256)
+    document = encoded(signed_cms(operator.holders["hanako", SIGNATURE], content, detached=False))
+    assert 2 * len(document) < MAX_BODY
+    user_of(shop.post(DOCUMENTS, document=document))
+
+
 def test_a_chunked_body_is_read_up_to_the_limit(shop: Tenant) -> None:
     headers = {"Authorization": f"Bearer {shop.key}", "Content-Type": "application/json"}
 

@@ -102,24 +102,24 @@ def rooms(root: Path) -> dict[str, Room]:
     packages = {name for name, path in files.items() if path.stem == "__init__"} - {"kazashi"}
 
     def room_of(module: str, depth: int) -> str:
-        """Return the package at the root that a module is in (depth 2), or the package inside that one (depth 3)."""
+        """Return the package at the root that a module is in (depth 1), or the package inside that one (depth 2)."""
         if module.rpartition(".")[0] in ("", "kazashi") and module not in packages:
             return "kazashi"
         parts = module.split(".")
         top = 2 if parts[0] == "kazashi" else 1
-        inside = ".".join(parts[:depth])
+        inside = ".".join(parts[: top + depth - 1])
         return inside if inside in packages else ".".join(parts[:top])
 
     result: dict[str, Room] = {}
     for module, path in files.items():
         if module.partition(".")[0] == "tests":
             continue
-        name, inside = room_of(module, 2), room_of(module, 3)
+        name, inside = room_of(module, 1), room_of(module, 2)
         targets = imports(path, set(files))
         room = result.setdefault(name, Room(name))
-        room.add(path, {room_of(target, 2) for target in targets})
+        room.add(path, {room_of(target, 1) for target in targets})
         if inside != name:
-            room.inner.setdefault(inside, Room(inside)).add(path, {room_of(target, 3) for target in targets})
+            room.inner.setdefault(inside, Room(inside)).add(path, {room_of(target, 2) for target in targets})
     return result
 
 
