@@ -15,14 +15,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
-import click
-
 from benchmarks.bench_worlds import new_world
 from benchmarks.reliability.card_model import CHANGEABLE, NAMES, PINS, READABLE, SIGNING, CardModel, Unearned
 from benchmarks.reliability.coverage import FunctionLines
 from benchmarks.reliability.durable import in_memory
 from benchmarks.reliability.fork import in_new_process
 from benchmarks.reliability.processes import resident_megabytes
+from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import Show, Trial
 from kazashi.applets.install import install, load_card
 from kazashi.assembly.institutions import Institutions
@@ -334,6 +333,16 @@ def losses(seed: int, numbers: Sequence[int], _: Sequence[str]) -> Iterator[str]
                 yield f"the card of seed {failed}: {trouble}"
 
 
+def history(seed: int, numbers: Sequence[int], _: Sequence[str]) -> Iterator[str]:
+    """Play cards like `losses`, and yield their commands and responses."""
+    with in_memory() as directory:
+        player = CardPlayer(directory)
+        for number in numbers:
+            lines: list[str] = []
+            player.play(seed + number, CardsPlayed(), lines.append)
+            yield from lines
+
+
 def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
     """Send commands to cards for some minutes."""
     wanted = round(APDUS * minutes / 60 / SHARE)
@@ -365,17 +374,5 @@ def summary(
                  goal, played.commands >= wanted and not lost and grown <= GROWTH)  # fmt: skip
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--seed", type=int, required=True)
-def replay(seed: int) -> int:
-    """Play the card of one seed and print its commands. Exits with 1 if a check fails."""
-    played = CardsPlayed()
-    with in_memory() as directory:
-        CardPlayer(directory).play(seed, played, click.echo)
-    for _, trouble in played.failed:
-        click.echo(f"WRONG: {trouble}")
-    return 1 if played.failed else 0
-
-
 if __name__ == "__main__":
-    run(replay, "python -m benchmarks.reliability.apdus")
+    run(repeating(losses, history), "python -m benchmarks.reliability.apdus")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from benchmarks.bench_worlds import new_world
 from benchmarks.reliability.durable import in_memory
 from benchmarks.reliability.fork import in_new_process
+from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import Show, Trial
 from kazashi.applets import jpki
 from kazashi.applets.install import load_card
@@ -24,6 +25,7 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.status_word import Status
+from kazashi.tools.cli.program import run
 from kazashi.world.key_source import SharedKeySource, generate
 
 ROUNDS = 2_000
@@ -313,3 +315,7 @@ def summary(played: Sequence[HolderRound], seed: int, wanted: int) -> Trial:
         detail += f"; {wrong[0].trouble}"
     return Trial("holders of one image", "rounds", len(played), len(played) - len(wrong), len(wrong), detail,
                  f">= {wanted:,}, 0 lost", len(played) >= wanted and not wrong)  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(repeating(losses), "python -m benchmarks.reliability.holders")

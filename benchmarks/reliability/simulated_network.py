@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-import click
-
 from benchmarks.reliability.durable import in_memory
 from benchmarks.reliability.provision_network_scenario import NetworkScenario
 from benchmarks.reliability.refund_points_scenario import PointsScenario
+from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.simulation import Played, Scenario, play
 from benchmarks.reliability.trial import Show, Trial
 from kazashi.tools.cli.program import run
@@ -63,12 +62,24 @@ def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
 def losses(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
     """Play the seeds from `seed` on with these numbers, of the protocols with these names or of all. Yields a line for
     each in which a promise was broken."""
+    for name, one in _play(seed, numbers, names):
+        if one.trouble:
+            yield f"{name}, seed {one.seed}: {one.trouble}"
+
+
+def history(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Play seeds like `losses`, and yield what happens in them."""
+    for name, one in _play(seed, numbers, names):
+        yield f"{name}, seed {one.seed}, {one.steps} steps:"
+        yield from (f"  {line}" for line in one.history)
+
+
+def _play(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[tuple[str, Played]]:
     for make in SCENARIOS:
         with in_memory() as directory:
             scenario = make(directory / "world")
             for number in numbers if not names or scenario.name in names else ():
-                if trouble := play(scenario, seed + number).trouble:
-                    yield f"{scenario.name}, seed {seed + number}: {trouble}"
+                yield scenario.name, play(scenario, seed + number)
             scenario.close()
 
 
@@ -124,22 +135,5 @@ class _Worker:
         return total
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--seed", type=int, required=True)
-def replay(seed: int) -> int:
-    """Play one seed of each protocol and print its history. Exits with 1 if a promise is broken."""
-    broken = 0
-    for make in SCENARIOS:
-        with in_memory() as directory:
-            scenario = make(directory / "world")
-            played = play(scenario, seed)
-            scenario.close()
-        click.echo(f"{scenario.name}, seed {seed}, {played.steps} steps:")
-        for line in played.history:
-            click.echo(f"  {line}")
-        broken += bool(played.trouble)
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    run(replay, "python -m benchmarks.reliability.simulated_network")
+    run(repeating(losses, history), "python -m benchmarks.reliability.simulated_network")
