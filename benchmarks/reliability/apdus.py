@@ -16,7 +16,17 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.bench_worlds import new_world
-from benchmarks.reliability.card_model import CHANGEABLE, NAMES, PINS, READABLE, SIGNING, CardModel, Unearned
+from benchmarks.reliability.card_model import (
+    AUTHENTICATING,
+    CHANGEABLE,
+    NAMES,
+    PINS,
+    READABLE,
+    RECORDS,
+    SIGNING,
+    CardModel,
+    Unearned,
+)
 from benchmarks.reliability.coverage import FunctionLines
 from benchmarks.reliability.durable import in_memory
 from benchmarks.reliability.fork import in_new_process
@@ -57,8 +67,11 @@ _SAMPLE = 30
 _IMAGES = 0.1
 """The share of cards that are an image file; the others are in memory."""
 
-_RSA = 0.01
-"""The share of signatures that are sent: one takes as long as hundreds of other commands."""
+_RSA = 0.03
+"""The share of commands that are sent if the card would sign: a signature takes as long as a hundred other commands."""
+
+_SIGN = (b"\x80\x2a", b"\x00\x88")
+"""The instructions that may sign."""
 
 
 def card_states(contents: CardContents, rng: Random) -> tuple[CardContents, CardModel]:
@@ -92,7 +105,8 @@ class CommandSource:
         kind = rng.choices(self._kinds, (10, 60, 3, 5))[0]
         commands = []
         for command in kind():
-            if command[:2] in (b"\x80\x2a", b"\x00\x88") and rng.random() > _RSA:
+            signs = command[:2] in _SIGN and (self._model.verified or self._model.application in _FREE_KEYS)
+            if signs and rng.random() > _RSA:
                 continue
             if kind == self._session and rng.random() < 0.2:
                 command = self._mutated(command)
@@ -116,6 +130,12 @@ class CommandSource:
             return [bytes((0, 0xB0, 0x80 | int(rng.random() * 0x20), 0, int(rng.random() * 256)))]
         if draw < 0.65:
             return [bytes((0, 0x20, 0, 0x80 | int(rng.random() * 0x20)))]
+        if draw < 0.68:
+            return [bytes((0, 0xB2, int(rng.random() * 3), int(rng.random() * 4) << 3 | 4, int(rng.random() * 256)))]
+        if draw < 0.72:
+            data = rng.randbytes(rng.choice((1, 32, 51, 200)))
+            head = bytes((0x80, 0x2A, int(rng.random() * 7), rng.choice((0, 0x80, 0x93, 0x97, 0x9A)), len(data)))
+            return [head + data + rng.choice((b"", b"\0", b"\0"))]
         key = rng.choice(_INSTRUCTIONS)
         p1 = rng.choice((0, 1, 2, 0x80 | int(rng.random() * 32), int(rng.random() * 256)))
         p2 = rng.choice((0, 4, 0x80, 0x80 | int(rng.random() * 32), int(rng.random() * 256)))
@@ -138,6 +158,9 @@ class CommandSource:
         commands += [
             request.compute_digital_signature(fid, b"\xaa", way=rng.randrange(6)) for fid in SIGNING.get(name, ())
         ]
+        commands += [request.read_record(1, fid) for fid in RECORDS.get(name, ())]
+        if name in AUTHENTICATING:
+            commands.append(request.internal_authenticate(AUTHENTICATING[name], rng.randbytes(32)))
         return [*commands, request.get_data(0x5F51)]
 
     def _flow(self) -> Sequence[bytes]:
@@ -172,6 +195,7 @@ class CommandSource:
         return command[:place] + command[place:][:1] + command[place:]
 
 
+_FREE_KEYS = {*AUTHENTICATING, *(name for name, keys in SIGNING.items() if None in keys.values())}
 _APPLICATIONS, _PIN_KEYS, _INSTRUCTIONS = tuple(NAMES), tuple(PINS), tuple(HANDLERS)
 
 
@@ -309,7 +333,7 @@ def growth(memory: dict[int, list[tuple[float, float]]]) -> tuple[float, float, 
 
 def covered_lines(seed: int, cards: int) -> Generator[dict[str, tuple[int, int]], None, None]:
     """Yield the lines of functions in `card/` and `applets/` that run while some cards are made and played, and all."""
-    lines = FunctionLines(("kazashi.card", "kazashi.applets"))
+    lines = FunctionLines(("kazashi.card.commands", "kazashi.card", "kazashi.applets"))
     with in_memory() as directory:
         sys.settrace(lines.trace)
         try:

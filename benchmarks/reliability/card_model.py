@@ -61,7 +61,9 @@ OTHER_FILES = {
     "common": {0x01, 0x02, 0x19, 0x1E},
 }
 
-_AUTHENTICATING = {"common": 0x19}
+AUTHENTICATING = {"common": 0x19}
+"""The key of an application that INTERNAL AUTHENTICATE uses without a PIN."""
+
 _DEFAULT_KEYS = {"text": 0x13, "visual": 0x1A}
 _REFUSALS = frozenset({
     0x6300, 0x66F1, 0x6700, 0x6881, 0x6882, 0x6981, 0x6982, 0x6984, 0x6985, 0x6986, 0x6987, 0x69FC, 0x6A80, 0x6A81,
@@ -236,7 +238,7 @@ class CardModel:
             self._must_fail(status, "INTERNAL AUTHENTICATE with a P1")
             return
         file = self._reference(command[3])
-        authenticates = file is not None and _AUTHENTICATING.get(self.application) == file
+        authenticates = file is not None and AUTHENTICATING.get(self.application) == file
         if status == 0x9000 and not (authenticates and data and len(signature) == _SIGNATURE):
             raise Unearned(f"{self.application} {file} authenticated")
 

@@ -11,8 +11,11 @@ from typing import Any
 
 
 class FunctionLines:
-    """The lines of all functions in some packages, and which of them have run. Lines of modules and classes, which run
-    when they are imported, do not count."""
+    """The lines of all functions in some packages, and which of them have run.
+
+    A file counts for the first package that has it. Lines of modules and classes, which run when they are imported, do
+    not count.
+    """
 
     def __init__(self, packages: Sequence[str]) -> None:
         self._all: dict[str, set[int]] = {}
@@ -25,7 +28,7 @@ class FunctionLines:
                     code = compile(path.read_bytes(), file, "exec")
                     self._all[file] = {line for function in _functions(code) for line in _lines(function)}
                     self._run[file] = set()
-                    self._package[file] = package.rpartition(".")[2]
+                    self._package.setdefault(file, package.partition(".")[2].replace(".", "/"))
 
     def trace(self, frame: FrameType, _: str, __: Any) -> Callable[..., Any] | None:
         """Note the lines of a function while it runs; for `sys.settrace`."""
