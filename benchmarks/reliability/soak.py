@@ -7,6 +7,7 @@ import http.client
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
@@ -26,12 +27,14 @@ from kazashi.assembly.points import enrol_till
 from kazashi.card import request
 from kazashi.pki.callers import Callers
 from kazashi.provision_network.terms import CORE
+from kazashi.reader_bridge.journal import KEPT
 from kazashi.reader_bridge.pcsc import connected
 from kazashi.refund_points.centre_http import HttpsTransport
 from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine
 from kazashi.refund_points.reading import CardReading
 from kazashi.refund_points.sender import send_waiting
 from kazashi.web.mutual_tls import JsonConnection
+from kazashi.world.rng import new_token
 
 SHARE = 0.14
 """The share of a full run's time."""
@@ -43,6 +46,9 @@ WANTED = ("instance", "centre", DESK, CORE, f"interface:{MUNICIPAL}", f"interfac
 """The servers that run."""
 
 _PIN = b"1234"
+_AT_ONCE = 12
+"""The clients of each service that fill its pools, and the requests of each."""
+
 _SAMPLES = 200
 
 
@@ -85,12 +91,12 @@ def _ocsp(place: Premises) -> Iterator[Action]:
     """Ask for the status of a certificate."""
     file = next((place.world.publication / "ca" / "authentication").glob("*.cer"))
     issuer = x509.load_der_x509_certificate(file.read_bytes())
-    key = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).digest
+    public = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).digest
     name = hashlib.sha1(issuer.subject.public_bytes(), usedforsecurity=False).digest()
-    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name, key, place.serial, hashes.SHA1())
+    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name, public, place.serial, hashes.SHA1())
     body = builder.build().public_bytes(serialization.Encoding.DER)
-    headers = {"Authorization": f"Bearer {Callers(place.world).register('soak')}",
-               "Content-Type": "application/ocsp-request"}  # fmt: skip
+    key = Callers(place.world).register(f"soak {new_token(32)}")
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/ocsp-request"}
     connection = http.client.HTTPConnection(place.urls["authorities"].removeprefix("http://"), timeout=10)
 
     def ask() -> None:
@@ -153,9 +159,31 @@ _LOADS: dict[str, tuple[Callable[[Premises], Iterator[Action]], float]] = {
 """What is done, and how often in a second."""
 
 
+def fill(place: Premises) -> None:
+    """Fill what is filled once and then stays: the journal of the reader's exchanges, and the pools of connections."""
+    with connected(place.reader) as card:
+        for _ in range(KEPT):
+            card.transmit(request.read_binary(0, 256, file=jpki.AUTHENTICATION_CERTIFICATE))
+    _run([(make, _AT_ONCE) for make in (_ocsp, _network) for _ in range(_AT_ONCE)], place)
+
+
+def _run(loads: Sequence[tuple[Callable[[Premises], Iterator[Action]], int]], place: Premises) -> None:
+    """Run loads at the same time, each as often as is said, without a pause."""
+
+    def work(make: Callable[[Premises], Iterator[Action]], count: int) -> None:
+        for act in make(place):
+            for _ in range(count):
+                act()
+
+    with ThreadPoolExecutor(len(loads)) as pool:
+        for done in [pool.submit(work, *load) for load in loads]:
+            done.result()
+
+
 def soak(place: Premises, seconds: float) -> SoakLoad:
     """Put steady load on the servers and sample the sizes of their processes."""
     load, ended = SoakLoad(), threading.Event()
+    fill(place)
 
     def work(name: str, make: Callable[[Premises], Iterator[Action]], rate: float) -> None:
         try:
