@@ -82,7 +82,7 @@ def _one_core() -> Iterator[None]:
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
     """An instance in a separate process, with a card in slot 0 and no card in slot 1."""
-    status = background.detach(world, InstancePlan(pcscd="private", services=False))
+    status = background.detach(world, InstancePlan(pcscd="private", services=False), background.locked(world))
     saved = dict(os.environ)
     os.environ.update(status["pcscd"]["environment"])
     try:
@@ -90,8 +90,7 @@ def _running(world: World) -> Iterator[dict[str, Any]]:
     finally:
         os.environ.clear()
         os.environ.update(saved)
-        control.request(control_path(world), "down")
-        background.wait_until_ended(world, status["pid"])
+        background.stop(world)
 
 
 def _through_pcscd(world: World, status: dict[str, Any], directory: Path, progress: Progress) -> list[Measure]:

@@ -17,11 +17,9 @@ from typing import Any
 import httpx
 
 from benchmarks.measure import Measure, at_least, at_most, timings_ms
-from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.traces import Decoders, follow
-from kazashi.reader_bridge import control
 from kazashi.reader_bridge.check.probe import SELECT_JPKI, CardPins
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.pcsc import CardHandle, connected
@@ -61,13 +59,12 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
 
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
-    status = background.detach(world, InstancePlan(pcscd="private"))
+    status = background.detach(world, InstancePlan(pcscd="private"), background.locked(world))
     os.environ.update(status["pcscd"]["environment"])
     try:
         yield status
     finally:
-        control.request(control_path(world), "down")
-        background.wait_until_ended(world, status["pid"])
+        background.stop(world)
 
 
 @contextmanager

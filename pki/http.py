@@ -16,6 +16,7 @@ import binascii
 import json
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -37,6 +38,7 @@ from kazashi.pki.services import ConsentRejected, NoConsent, SignedStatement, Ve
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.web.guard import BodyTooLarge, Guard, Problem, bounded
+from kazashi.web.health import Health
 from kazashi.world.clock import JST
 from kazashi.world.group_commit import GroupCommit
 from kazashi.world.home import World
@@ -47,6 +49,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _KNOWN_FOR = 5.0
 """Seconds for which a worker caches the name of a caller by its key."""
+
+ANSWER_SECONDS = 5.0
+"""The time for an OCSP response. After it the response is tryLater (RFC 6960, 2.3)."""
 
 MAX_STATEMENT = 1 << 16
 """The maximum size in bytes of a request with a signed statement, its signature and its certificate."""
@@ -63,6 +68,8 @@ class OcspEndpoint:
         self._callers = callers
         self._commits = GroupCommit(callers.store)
         self._known: dict[str, tuple[float, str]] = {}
+        # A responder is used by one thread at a time, and never by the event loop: the database may stand still.
+        self._threads = {kind: ThreadPoolExecutor(1, f"ocsp-{kind.code}") for kind in authorities}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -86,28 +93,32 @@ class OcspEndpoint:
 
     async def _reply(self, kind: CertificateType, responder: Responder, key: str, data: bytes | None) -> OcspResponse:
         try:
-            caller = self._caller(key)
-            if data is None:
-                return responder.refusal(OcspErrorStatus.MALFORMED_REQUEST)
-            response = responder.answer(data)
-            if response.asked:
-                now = self._clock.now()
-                queries = [Query(now, caller, OCSP, kind, _storable(entry.serial), entry.said)
-                           for entry in response.asked]  # fmt: skip
-                await self._commits.run_async(lambda connection: self._callers.log_in(connection, queries))
-            return response
+            async with asyncio.timeout(ANSWER_SECONDS):
+                caller = await self._caller(key)
+                if data is None:
+                    return responder.refusal(OcspErrorStatus.MALFORMED_REQUEST)
+                response = responder.kept(data)
+                if response is None:
+                    loop = asyncio.get_running_loop()
+                    response = await loop.run_in_executor(self._threads[kind], responder.answer, data)
+                if response.asked:
+                    now = self._clock.now()
+                    queries = [Query(now, caller, OCSP, kind, _storable(entry.serial), entry.said)
+                               for entry in response.asked]  # fmt: skip
+                    await self._commits.run_async(lambda connection: self._callers.log_in(connection, queries))
+                return response
         except CallerNotRegistered:
             return responder.refusal(OcspErrorStatus.UNAUTHORIZED)
-        except (StoreFailed, TokenUnavailable):
+        except (StoreFailed, TokenUnavailable, TimeoutError):
             return responder.refusal(OcspErrorStatus.TRY_LATER)
 
-    def _caller(self, key: str) -> str:
+    async def _caller(self, key: str) -> str:
         now = asyncio.get_running_loop().time()
         until, name = self._known.get(key, (0.0, ""))
         if until < now:
             if len(self._known) > 1000:
                 self._known.clear()
-            name = self._callers.name_of(key)
+            name = await asyncio.to_thread(self._callers.name_of, key)
             self._known[key] = (now + _KNOWN_FOR, name)
         return name
 
@@ -335,9 +346,11 @@ def application(world: World) -> ASGIApp:
     services = VerifierServices(world, authorities, JLis(world).identity)
     ocsp = OcspEndpoint(world, authorities, services.callers)
     files = published(world.publication)
+    health = Health.of_stores(services.callers.store, *(authority.ledger.store for authority in authorities.values()))
     others = Starlette(
         routes=[
             Mount("/services", routes=ServicesEndpoint(world, services).routes()),
+            health.route(),
             Route("/crl/{path:path}", files),
             Route("/ca/{path:path}", files),
         ]

@@ -56,7 +56,7 @@ class OcspResponse:
 
 
 class Responder:
-    """Responds to requests about one authority's certificates. Use it from one thread at a time."""
+    """Responds to requests about one authority's certificates. Use `answer` from one thread at a time."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
@@ -76,16 +76,22 @@ class Responder:
         settings = self._authority.world.settings
         return settings.opens <= now.astimezone(JST).hour < settings.closes
 
+    def kept(self, data: bytes) -> OcspResponse | None:
+        """Return the response to a request if it was made before and is still true, without any access to the store.
+        Any thread may call this."""
+        now = self._authority.world.clock.now()
+        return self._responses.get(data) if _slot_of(now) == self._slot and self.is_open(now) else None
+
     def answer(self, data: bytes) -> OcspResponse:
         """Respond to a registered caller's request (DER). Raises StoreFailed or TokenUnavailable."""
         now = self._authority.world.clock.now()
         if not self.is_open(now):
             return self.refusal(OcspErrorStatus.TRY_LATER)
-        slot = epoch(now) // int(GRID.total_seconds())
+        slot = _slot_of(now)
         if slot != self._slot:
-            self._slot = slot
             for cache in (self._responses, self._statuses, self._signers, self._issuers):
                 cache.clear()
+            self._slot = slot
         if cached := self._responses.get(data):
             return cached
         try:
@@ -147,3 +153,8 @@ class Responder:
             identifier = key_identifier(key.public_key)
             self._signers[generation.name] = ResponderKey(generation.profile.algorithm, key, identifier, certificate)
         return self._signers[generation.name]
+
+
+def _slot_of(instant: datetime) -> int:
+    """Return the number of the interval between two marks that an instant is in."""
+    return epoch(instant) // int(GRID.total_seconds())

@@ -36,6 +36,7 @@ from kazashi.provision_network.interface_system import InterfaceSystem, RequestS
 from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected, ProvisionRecord, text_of
 from kazashi.web.guard import Guard, Problem
+from kazashi.web.health import Health
 from kazashi.web.mutual_tls import Credentials, JsonConnection, Peer, peer_of
 from kazashi.world.clock import Clock
 from kazashi.world.group_commit import GroupCommit
@@ -194,6 +195,7 @@ class CoreService:
             Route("/v1/messages", self.messages, methods=["POST"]),
             Route("/v1/portal-code", self.portal_code, methods=["POST"]),
             Route("/v1/records", self.records, methods=["POST"]),
+            Health.of_stores(self._core.store).route(),
         )
 
     async def messages(self, request: Request) -> Response:
@@ -273,6 +275,7 @@ class InterfaceService:
             Route("/v1/messages", self.messages, methods=["POST"]),
             Route("/v1/ask", self.ask, methods=["POST"]),
             Route("/v1/processes/{number:int}", self.process),
+            Health.of_stores(self._interface.store).route(),
         )
 
     async def messages(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ affect any other pcscd.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from smartcard.scard import (
     SCARD_S_SUCCESS,
@@ -57,6 +59,8 @@ class RunningPcscd:
     socket_path: Path
     endpoints: tuple[Endpoint, ...]
     process: subprocess.Popen[bytes] | None = None
+    lock: IO[bytes] | None = None
+    """The lock of a pcscd in the system's place. Only one program at a time may start one."""
 
     @property
     def is_default(self) -> bool:
@@ -76,6 +80,8 @@ class RunningPcscd:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.lock is not None:
+            self.lock.close()
 
 
 def system_pcscd() -> RunningPcscd | None:
@@ -147,6 +153,7 @@ def start_pcscd(
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
         raise PcscdUnavailable(f"{socket_directory} cannot be created: {error.strerror}") from error
+    lock = None if private else _system_place(socket_directory)
     # The socket or PID file of a killed pcscd would prevent the new one from starting.
     for leftover in (SOCKET_NAME, "pcscd.pid"):
         (socket_directory / leftover).unlink(missing_ok=True)
@@ -165,7 +172,7 @@ def start_pcscd(
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     endpoints = tuple(slot for name, port in zip(readers, ports, strict=True) for slot in _slots(name, port))
-    running = RunningPcscd(socket_path, endpoints, process)
+    running = RunningPcscd(socket_path, endpoints, process, lock)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -174,6 +181,31 @@ def start_pcscd(
             raise PcscdUnavailable(f"pcscd did not start: {lines[-1]} (log: {log})")
         time.sleep(0.01)
     return running
+
+
+def _system_place(directory: Path) -> IO[bytes]:
+    """Return the lock on the system pcscd's place. Raises PcscdUnavailable if another program has it."""
+    lock = (directory / "kazashi.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise PcscdUnavailable(
+            "another instance runs a pcscd in the system's place; stop it, or start one beside it: --pcscd private"
+        ) from None
+    return lock
+
+
+def system_place_is_free() -> bool:
+    """Return whether a pcscd can be started in the system's place."""
+    if os.geteuid() != 0 or listens(SYSTEM_DIRECTORY / SOCKET_NAME):
+        return False
+    try:
+        SYSTEM_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _system_place(SYSTEM_DIRECTORY).close()
+    except (OSError, PcscdUnavailable):
+        return False
+    return True
 
 
 def _slots(name: str, port: int) -> list[Endpoint]:

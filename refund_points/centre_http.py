@@ -29,6 +29,7 @@ from kazashi.refund_points.sender import CentreUnreachable
 from kazashi.refund_points.till import Till
 from kazashi.web import mutual_tls
 from kazashi.web.guard import Guard, Problem
+from kazashi.web.health import Health
 from kazashi.web.mutual_tls import Credentials, client, peer_of
 from kazashi.world.storage import StoreFailed
 
@@ -67,7 +68,8 @@ def application(centre: Centre) -> Starlette:
         missing = await run_in_threadpool(centre.missing, till)
         return JSONResponse({"till": till, "state": entry.state if entry else "unknown", "missing": missing[:1000]})
 
-    guarded = Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status)])
+    health = Health.of_stores(centre.store).route()
+    guarded = Starlette(routes=[Route("/v1/records", records, methods=["POST"]), Route("/v1/status", status), health])
     GUARD.protect(guarded)
     return guarded
 

@@ -35,6 +35,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: float | None
     _stalled: float | None = None
     _head = 0
+    """The bytes of the head that is arriving."""
+    _heads = 0
+    """The number of complete heads."""
     _in_head = True
     _refused = False
     _look: asyncio.TimerHandle | None = None
@@ -57,11 +60,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head and self._deadline is None:
             self._deadline = self.loop.time() + HEAD_SECONDS
+        heads = self._heads
         super().data_received(data)
-        if self._in_head:
-            self._head += len(data)
-            if self._head > MAX_HEAD:
-                self._refuse()
+        # Bytes after a complete head are counted with the next ones, because they may belong to a body.
+        self._head = self._head + len(data) if self._in_head and self._heads == heads else 0
+        if self._head > MAX_HEAD:
+            self._refuse()
 
     def on_message_begin(self) -> None:
         """Expect the rest of a request's head."""
@@ -75,7 +79,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > MAX_HEAD:
             self._refuse()
             return
-        self._in_head, self._head = False, 0
+        self._in_head = False
+        self._heads += 1
         self._deadline = self.loop.time() + BODY_SECONDS
         super().on_headers_complete()
 
@@ -88,6 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Expect the next request, for which uvicorn's own limit on idle connections applies until its first byte."""
         if not self._refused:
             self._in_head, self._deadline = True, None
+            self._heads += 1  # what came with the end of a body is no head
             super().on_message_complete()
 
     def pause_writing(self) -> None:

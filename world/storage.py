@@ -28,6 +28,8 @@ _VERSION = sa.Table("schema_version", sa.MetaData(), sa.Column("version", sa.Int
 """One row in every store. A store without it has version 1: it was made before stores had versions."""
 
 _WRITES = "kazashi_writes"
+_STATEMENT_SECONDS = 60
+"""The time after which PostgreSQL gives a statement up. The longest ones, of a million rows, take a few seconds."""
 _WRAP = 1 << 64
 
 
@@ -142,6 +144,11 @@ class Store:
         with self._begun(writes=False) as connection:
             yield connection
 
+    def probe(self) -> None:
+        """Read something, to see whether the store responds. Raises StoreFailed."""
+        with self.reading() as connection:
+            connection.execute(sa.select(_VERSION.c.version))
+
     def analyze(self) -> None:
         """Let the database collect statistics on its rows.
 
@@ -217,7 +224,10 @@ def _sqlite(path: Path) -> sa.Engine:
 def _postgresql(url: str, schema: str) -> sa.Engine:
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
-        connect_args={"options": f"-csearch_path={schema}", "connect_timeout": 10},
+        connect_args={
+            "options": f"-csearch_path={schema} -cstatement_timeout={_STATEMENT_SECONDS}s",
+            "connect_timeout": 10,
+        },
         pool_size=2,
         max_overflow=6,
     )

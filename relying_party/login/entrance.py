@@ -28,6 +28,7 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
+from kazashi.web.health import Health
 from kazashi.web.pages import PAGES, Bilingual, Pages
 from kazashi.web.sweeping import sweeping
 from kazashi.world.home import World
@@ -99,6 +100,7 @@ class CardSite(ABC):
                 Route("/answer", self._login.receive, methods=["POST"]),
                 Route("/end/{handle}", self._end),
                 Route("/logout", self._logout, methods=["POST"]),
+                Health.of_stores(self.store).route(),
                 *self.routes(),
             ],
             lifespan=sweeping(self._login.sweep, self.sweep),

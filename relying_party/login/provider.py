@@ -36,6 +36,7 @@ from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
+from kazashi.web.health import Health
 from kazashi.web.pages import PAGES, Pages, refusal, welcome
 from kazashi.web.sweeping import sweeping
 from kazashi.world.clock import epoch
@@ -76,6 +77,7 @@ class Provider:
                 Route("/begin", self.begin, methods=["POST"]),
                 Route("/answer", self._login.receive, methods=["POST"]),
                 Route("/end/{handle}", self.end),
+                Health.of_stores(self._store.store).route(),
                 Route("/token", self._tokens.token, methods=["POST"]),
                 Route("/userinfo", self._tokens.userinfo, methods=["GET", "POST"]),
             ],

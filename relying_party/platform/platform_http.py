@@ -33,6 +33,7 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.guard import Guard, Problem, printable
+from kazashi.web.health import Health
 from kazashi.web.signed_text import MAX_LINE, MAX_TEXT, check_line, check_text
 from kazashi.web.sweeping import sweeping
 from kazashi.world.storage import StoreFailed
@@ -185,6 +186,7 @@ class PlatformApi:
             code: {"model": Failure} for code in (400, 401, 403, 404, 409, 413, 422, 503)
         }
         api = FastAPI(title="Kazashi platform operator", version="1", description=DESCRIPTION, responses=failures)
+        api.router.routes.append(Health.of_stores(self._platform.store).route())
         api.router.lifespan_context = sweeping(self._login.sweep)
         api.add_middleware(_Access, platform=self._platform)
         GUARD.protect(api)

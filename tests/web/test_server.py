@@ -97,6 +97,19 @@ def test_a_client_that_does_not_read_is_dropped(address: tuple[str, int]) -> Non
         assert len(received(connection)) < 32 << 20
 
 
+def test_bodies_and_many_requests_on_one_connection_are_not_counted_as_heads(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, 10) as connection, connection.makefile("rb") as responses:
+        for size in (900_000, 0, 100_000, MAX_HEAD, 1):
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+            head = b"".join(iter(responses.readline, b"\r\n"))
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert responses.read(len(str(size))) == str(size).encode()
+        connection.sendall(GOOD * 3000)
+        for _ in range(3000):
+            assert b"".join(iter(responses.readline, b"\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert responses.read(1) == b"0"
+
+
 @pytest.mark.parametrize("size", [MAX_HEAD + 100, 8 * MAX_HEAD])
 @pytest.mark.parametrize(
     "head",

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from tempfile import TemporaryFile
 
 from kazashi.assembly.control_path import control_path
@@ -18,18 +17,41 @@ from kazashi.reader_bridge import control
 from kazashi.reader_bridge.pcscd import PcscdUnavailable
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.world.home import World
+from kazashi.world.process_lock import ProcessLock
 
 LOG = "instance.log"
+_LOCK = "instance.lock"
+_LOCK_VARIABLE = "KAZASHI_INSTANCE_LOCK"
+"""The environment variable in which the process that starts an instance passes on the descriptor of its lock."""
+
 _START_SECONDS = 60.0
 
 
-def detach(world: World, plan: InstancePlan) -> control.Answer:
+def locked(world: World) -> ProcessLock:
+    """Take the lock that a world's instance has from before its start until its end. Raises AlreadyRunning."""
+    world.run.mkdir(mode=0o700, exist_ok=True)
+    inherited = os.environ.pop(_LOCK_VARIABLE, None)
+    if inherited is not None:
+        return ProcessLock(world.run / _LOCK, int(inherited))
+    lock = ProcessLock(world.run / _LOCK)
+    if lock.acquire():
+        try:
+            control.request(control_path(world), "status")
+        except control.NotRunning:
+            return lock
+        lock.release()  # an instance of a version without the lock
+    raise AlreadyRunning(
+        f"an instance is already running in {world.directory}; stop it with: kazashi down, or name another world with"
+        " --world"
+    )
+
+
+def detach(world: World, plan: InstancePlan, lock: ProcessLock) -> control.Answer:
     """Run `kazashi up` with a plan in the background, and wait until it replies. Its output goes to a log in the world.
 
-    Raises AlreadyRunning, and PcscdUnavailable with the last line of the log if the instance did not start.
+    The instance inherits the lock, which the caller has taken before it touched anything of the instance. Raises
+    PcscdUnavailable with the last line of the log if the instance did not start.
     """
-    refuse_a_second(world)
-    world.run.mkdir(mode=0o700, exist_ok=True)
     log = world.run / LOG
     with log.open("wb") as output, TemporaryFile() as handed_over:
         handed_over.write(plan.to_json().encode())
@@ -40,7 +62,10 @@ def detach(world: World, plan: InstancePlan) -> control.Answer:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=(lock.descriptor,),
+            env={**os.environ, _LOCK_VARIABLE: str(lock.descriptor)},
         )
+    lock.release()
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -53,35 +78,18 @@ def detach(world: World, plan: InstancePlan) -> control.Answer:
             time.sleep(0.02)
 
 
-def refuse_a_second(world: World) -> None:
-    """Raise AlreadyRunning if an instance is running in the world."""
-    try:
-        control.request(control_path(world), "status")
-    except control.NotRunning:
-        return
-    raise AlreadyRunning(
-        f"an instance is already running in {world.directory}; stop it with: kazashi down, or name another world with"
-        " --world"
-    )
+def stop(world: World, seconds: float = 15.0) -> tuple[control.Answer, bool]:
+    """Tell the instance of a world to stop. Return its reply, and whether it has ended within `seconds`.
 
-
-def wait_until_ended(world: World, pid: int, seconds: float = 10.0) -> bool:
-    """Wait until the process of an instance that was told to stop is gone. Returns False if it is still there after
-    `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    An instance that is starting is waited for. Raises NotRunning.
+    """
+    lock = ProcessLock(world.run / _LOCK)
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        if _is_zombie(pid):  # stays in the process table of a container whose first process reaps no children
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+            reply = control.request(control_path(world), "down")
+            return reply, lock.wait_until_free(seconds)
+        except control.NotRunning:
+            if lock.is_free() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -20,19 +20,16 @@ from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.journal import JournalEntry
 from kazashi.reader_bridge.pcsc import NoSuchReader, reader_named
 from kazashi.reader_bridge.pcscd import (
-    SOCKET_NAME,
-    SYSTEM_DIRECTORY,
     PcscdUnavailable,
     RunningPcscd,
-    listens,
     start_pcscd,
     system_pcscd,
+    system_place_is_free,
 )
 from kazashi.reader_bridge.relay import RelayedCard
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
-from kazashi.tools.daemon.background import refuse_a_second
 from kazashi.tools.daemon.console.access_control import KEY_VARIABLE
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.tools.daemon.services import Services
@@ -61,13 +58,8 @@ def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcs
             raise PcscdUnavailable(
                 "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
             )
-    if where == "own" or (where == "auto" and _can_replace_system_pcscd()):
-        return start_pcscd(world.run, readers, private=False)
-    return start_pcscd(world.run, readers, private=True)
-
-
-def _can_replace_system_pcscd() -> bool:
-    return os.geteuid() == 0 and not listens(SYSTEM_DIRECTORY / SOCKET_NAME)
+    own = where == "own" or (where == "auto" and system_place_is_free())
+    return start_pcscd(world.run, readers, private=not own)
 
 
 @dataclass
@@ -212,10 +204,10 @@ class ConsoleProcess:
 def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], None]) -> None:
     """Start an instance from its plan, pass its status to `announce`, and run until it is told to stop.
 
-    Raises AlreadyRunning, PcscdUnavailable, PortTaken, ServicesUnavailable, DirectoryUnavailable, BadFaultScript and
-    everything that inserting a card raises. Nothing is left running in that case.
+    The process must have the lock of the world's instance until its end. Raises PcscdUnavailable, PortTaken,
+    ServicesUnavailable, DirectoryUnavailable, BadFaultScript and everything that inserting a card raises. Nothing is
+    left running in that case.
     """
-    refuse_a_second(world)
     presentation, dialled = plan.presentation(), plan.endpoints()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

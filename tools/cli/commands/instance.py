@@ -64,14 +64,16 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
         Reply(status, status_in_words(status)).show(as_json)
         sys.stdout.flush()
 
+    from kazashi.tools.daemon.background import detach as start
+    from kazashi.tools.daemon.background import locked
+
     plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
     world = new_world_of(context)
+    lock = locked(world)
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
     if detach:
-        from kazashi.tools.daemon.background import detach as start
-
-        announce(start(world, plan))
+        announce(start(world, plan, lock))
         return
     from kazashi.tools.daemon.instance import run
 
@@ -110,13 +112,13 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
 def down(context: click.Context) -> Reply:
     """Stop everything that `up` started.
 
-    Nothing else is stopped.
+    Nothing else is stopped. An instance that is starting is stopped as soon as it has started.
     """
-    from kazashi.tools.daemon.background import wait_until_ended
+    from kazashi.tools.daemon.background import stop
 
-    pid = ask(context, "down")["pid"]
-    ended = wait_until_ended(world_of(context), pid)
-    return Reply({"pid": pid, "ended": ended}, "The instance has stopped." if ended else "It is still stopping.")
+    reply, ended = stop(world_of(context))
+    words = "The instance has stopped." if ended else "It is still stopping."
+    return Reply({"pid": reply["pid"], "ended": ended}, words)
 
 
 @click.command()
