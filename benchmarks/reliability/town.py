@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from kazashi.card_management.order import card_names, image_path
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import FIRST_SERIAL, Authority
+from kazashi.pki.certificate_database import FULL_LIST
 from kazashi.pki.publication import Publication
-from kazashi.relying_party.mykey.mykey import AlreadyRegistered, MyKeyPlatform
+from kazashi.relying_party.mykey.mykey import GUESSES_AT_ONE, AlreadyRegistered, MyKeyPlatform
 from kazashi.relying_party.verify.certificate import read_certificate
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.verdict import Outcome, Verdict
 from kazashi.world.atomic_file import write_whole
 from kazashi.world.clock import epoch, instant_of
+from kazashi.world.guesses import TooManyGuesses
 from kazashi.world.home import World, open_world
 from kazashi.world.key_source import generate
 from kazashi.world.settings import Settings
@@ -43,6 +46,7 @@ _STOCK = 8
 """Keys in stock: enough for a card."""
 _STREET = "架空１丁目"
 _SERVICE, _NUMBER = "library", "00001"
+_WRONG_BIRTH, _WRONG_GUESSES = date(1988, 4, 18), 2
 _PIN, _OLD, _NEW = jpki.AUTHENTICATION_PIN, b"1234", b"9876"
 _CARD = (
     (CertificateType.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
@@ -159,20 +163,19 @@ def _check_card(town: Institutions, name: str) -> None:
 
 def _check_lists(publication: Publication) -> None:
     ledger = publication.authority.ledger
+    lists, revoked = ledger.revocation_list, ledger.revocation
     for generation in publication.authority.generations():
-        for name in publication.names(generation.name):
-            with ledger.store.reading() as connection:
-                made_list, revoked = ledger.revocation_list, ledger.revocation.c
-                of_list = (made_list.c.generation == generation.name) & (made_list.c.name == name)
-                row = connection.execute(sa.select(made_list).where(of_list)).one()
-                within = [revoked.generation == generation.name, revoked.position <= row.position]
-                if name != "full":
-                    within.append(revoked.partition == name)
-                entries = connection.scalar(sa.select(sa.func.count()).select_from(ledger.revocation).where(*within))
-            made = x509.load_der_x509_crl(publication.path(generation.name, name).read_bytes())
+        with ledger.store.reading() as connection:
+            rows = connection.execute(sa.select(lists).where(lists.c.generation == generation.name)).all()
+            entries = connection.execute(sa.select(revoked).where(revoked.c.generation == generation.name)).all()
+        for row in rows:
+            made = x509.load_der_x509_crl(publication.path(generation.name, row.name).read_bytes())
             number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-            require(number == row.number == row.written, f"the list {name} has the number that the authority recorded")
-            require(len(made) == entries, f"the list {name} has {entries} entries")
+            count = sum(row.name in (FULL_LIST, one.partition) and one.position <= row.position for one in entries)
+            require(
+                number == row.number == row.written, f"the list {row.name} has the number that the authority recorded"
+            )
+            require(len(made) == count, f"the list {row.name} has {count} entries")
         published = publication.authority.world.publication / "ca" / publication.authority.kind.code
         path = published / f"{generation.name}.cer"
         require(path.read_bytes() == generation.certificate, "the authority's own certificate is published")
@@ -293,7 +296,11 @@ def _check_clock(town: Institutions, acknowledged: Sequence[str]) -> None:
 def _register(town: Institutions, acknowledge: Acknowledge) -> None:
     verdict, platform = _verdict(town), MyKeyPlatform(town.world, NoLinkage())
     acknowledge(platform.register(verdict))
-    acknowledge(platform.enrol(verdict, _SERVICE, _NUMBER, BIRTH).identifier)
+    identifier = platform.enrol(verdict, _SERVICE, _NUMBER, BIRTH).identifier
+    acknowledge(identifier)
+    for _ in range(_WRONG_GUESSES):
+        require(not platform.confirms_birth(identifier, _WRONG_BIRTH), "a wrong date of birth is wrong")
+        acknowledge(identifier)
 
 
 def _verdict(town: Institutions) -> Verdict:
@@ -303,11 +310,20 @@ def _verdict(town: Institutions) -> Verdict:
     return Verdict(outcome=Outcome.GOOD, at=town.world.clock.now(), certificate=certificate)
 
 
+def _guesses_left(platform: MyKeyPlatform, identifier: str) -> Iterator[bool]:
+    """Use up the guesses that are left."""
+    with suppress(TooManyGuesses):
+        while True:
+            yield platform.confirms_birth(identifier, _WRONG_BIRTH)
+
+
 def _check_mykey(town: Institutions, acknowledged: Sequence[str]) -> None:
     verdict, platform = _verdict(town), MyKeyPlatform(town.world, NoLinkage())
     require(len(set(acknowledged)) <= 1, "a person has one MyKey ID")
-    if len(acknowledged) == 2:
+    if len(acknowledged) >= 2:
         require(platform.tap(verdict, _SERVICE).member_number == _NUMBER, "the membership and tap use are there")
+        left = sum(1 for _ in _guesses_left(platform, acknowledged[0]))
+        require(left <= GUESSES_AT_ONE - (len(acknowledged) - 2), "a guess at the date of birth stays counted")
     try:
         identifier = platform.register(verdict)
         require(not acknowledged, "the MyKey ID is there")

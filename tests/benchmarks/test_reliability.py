@@ -23,7 +23,7 @@ pytestmark = pytest.mark.crash
 
 SEED = 20261124
 KILLS = range(3 * len(kills.COMMANDS))
-CUTS = range(6 * len(power_loss.COMMANDS))
+CUTS = range(4 * len(power_loss.COMMANDS))
 WITHOUT_SYNC = range(len(power_loss.COMMANDS))
 
 
