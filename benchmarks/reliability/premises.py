@@ -11,7 +11,6 @@ from typing import Any
 
 from benchmarks.bench_worlds import MORNING
 from benchmarks.reliability.processes import descendants
-from kazashi.assembly.control_path import control_path
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import (
     DESK,
@@ -32,7 +31,6 @@ from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.network_http import SYSTEM
 from kazashi.provision_network.portal import INTERFACE_NAME
 from kazashi.provision_network.terms import CORE
-from kazashi.reader_bridge import control
 from kazashi.tools.daemon import background
 from kazashi.tools.daemon.plan import InstancePlan
 from kazashi.web.mutual_tls import Credentials
@@ -126,9 +124,8 @@ def _options(command: str, services: str, agent: str) -> Sequence[str]:
 
 def _start_instance(place: Premises, stack: ExitStack) -> None:
     world = place.world
-    status = background.detach(world, InstancePlan(pcscd="private"))
-    stack.callback(background.wait_until_ended, world, status["pid"])
-    stack.callback(control.request, control_path(world), "down")
+    status = background.detach(world, InstancePlan(pcscd="private"), background.locked(world))
+    stack.callback(background.stop, world)
     saved = dict(os.environ)
     stack.callback(_restore, saved)
     os.environ.update(status["pcscd"]["environment"])

@@ -22,11 +22,9 @@ def descriptors(process: int) -> int:
 
 def descendants(process: int) -> list[int]:
     """Return a process and all that it has started, directly or not."""
-    children = Path(f"/proc/{process}/task/{process}/children")
-    below = [child for task in Path(f"/proc/{process}/task").iterdir()
-             for child in map(int, (task / "children").read_text(encoding="ascii").split())]  # fmt: skip
-    assert children.exists()
-    return [process, *(each for child in below for each in descendants(child))]
+    children = [int(child) for task in Path(f"/proc/{process}/task").iterdir()
+                for child in (task / "children").read_text(encoding="ascii").split()]  # fmt: skip
+    return [process, *(below for child in children for below in descendants(child))]
 
 
 def _of(process: int, file: str, name: str) -> float:
