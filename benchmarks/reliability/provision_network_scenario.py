@@ -145,11 +145,14 @@ class NetworkScenario:
         self._simulation.note(f"{name} answers {interface.work()} requests")
         self._carry(name, interface.outbox, interface.store)
 
-    def _release(self) -> None:
+    def _release(self) -> int:
+        """Let a person at the pension service release what is on hold. Returns the number of requests."""
         interface = self._interfaces["pension"].actor
-        for number in interface.server(PENSION).waiting():
+        waiting = interface.server(PENSION).waiting()
+        for number in waiting:
             interface.release(PENSION, number)
             self._simulation.note(f"pension releases request {number}")
+        return len(waiting)
 
     def _wait(self) -> None:
         self._clock.stand(self._clock.now() + timedelta(minutes=self._rng.randrange(24 * 60)))
@@ -193,8 +196,7 @@ class NetworkScenario:
             for name, process in self._interfaces.items():
                 done += process.actor.work() + self._carry(name, process.actor.outbox, process.actor.store, 200)
             done += self._carry(CORE, self._core.actor.outbox, self._core.actor.store, 200)
-            self._release()
-            if not done:
+            if not done + self._release():
                 return
         raise PromiseBroken("messages are delivered again and again")
 
