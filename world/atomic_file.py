@@ -17,7 +17,7 @@ def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 
     """Replace a file with new content atomically. Text is encoded as UTF-8.
 
     The new file is on disk when this returns. `mode` is the new file's permissions, reduced by the
-    process's umask. Raises OSError; the old file is then unchanged.
+    process's umask. Raises OSError; the old file is then unchanged, unless only its directory cannot be synced.
     """
     pieces = [content.encode()] if isinstance(content, str) else content
     if isinstance(pieces, bytes | bytearray | memoryview):
@@ -35,7 +35,7 @@ def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Replace a file atomically. `write` gets a path and writes the new content there.
 
-    Raises what `write` raises, and OSError; the old file is then unchanged.
+    Raises what `write` raises, and OSError; the old file is then unchanged, unless only its directory cannot be synced.
     """
     unfinished = _unfinished(path)
     try:

@@ -143,7 +143,7 @@ def open_world(
             )
     except OSError as error:
         raise WorldUnusable(
-            f"{directory} cannot be used as a world: {error.strerror}; name another directory with --world"
+            f"{error.filename or directory} cannot be used: {error.strerror}; name another world with --world"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorldUnusable(

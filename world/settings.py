@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 
 SERIALS = ("gapless", "random")
+
+_SECRETS = re.compile(r"(?<=://)([^:/@?]*):([^@/]*)(?=@)|(?<=[?&;])((?:ssl)?password|pin-value)=([^&;]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,26 @@ class Settings:
         if not 0 <= self.opens < self.closes <= 24:
             raise ValueError("opens must be before closes, both between 0 and 24")
 
+    def shown(self) -> dict[str, object]:
+        """All settings, for people: without the passwords and PINs that worlds of earlier versions may have."""
+        return {name: without_secrets(value) if isinstance(value, str) else value
+                for name, value in asdict(self).items()}  # fmt: skip
+
     def as_dict(self) -> dict[str, object]:
         """The settings that differ from the defaults, for the world's settings file."""
         defaults = {field.name: field.default for field in fields(self)}
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
+
+def without_secrets(address: str) -> str:
+    """Return a URL or `pkcs11:` URI with asterisks instead of the passwords and PINs in it."""
+    return _SECRETS.sub(lambda match: f"{match[1]}:***" if match[3] is None else f"{match[3]}=***", address)
+
+
+def check_no_secrets(address: str, option: str, instead: str) -> None:
+    """Raise ValueError if there is a password or a PIN in an address that was given on the command line."""
+    if without_secrets(address) != address:
+        raise ValueError(
+            f"there is a secret in {option}, where everybody on this machine can see it, and the shell keeps it;"
+            f" {instead}; nothing was done"
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
+import sqlite3
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -149,6 +151,15 @@ class Store:
         with self.reading() as connection:
             connection.execute(sa.select(_VERSION.c.version))
 
+    def check(self) -> None:
+        """Read from the store and, on SQLite, look for damage. Raises StoreFailed."""
+        self.probe()
+        if self.engine.dialect.name == "sqlite":
+            with self.reading() as connection:
+                problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if problem != "ok":
+                raise StoreFailed(f"the store {self.engine.url.database} is damaged ({problem}); restore it")
+
     def analyze(self) -> None:
         """Let the database collect statistics on its rows.
 
@@ -168,8 +179,18 @@ class Store:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            reason = " ".join(str(error.orig).split())
-            raise StoreFailed(f"the store of {self.actor} failed: {reason}") from error
+            raise StoreFailed(self._failure(error)) from error
+
+    def _failure(self, error: DBAPIError) -> str:
+        """Return what has failed: which file, and whether its disk or its content is the reason."""
+        reason = " ".join(str(error.orig).split())
+        if self.engine.url.database is None or self.engine.dialect.name != "sqlite":
+            return f"the store of {self.actor} failed: {reason}"
+        path = Path(self.engine.url.database)
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return f"the store {path} is damaged ({reason}); restore it, or name another world with --world"
+        return f"the store {path} failed: {disk_trouble(path) or reason}"
 
 
 def _number_of(lock: str) -> int:
@@ -194,9 +215,29 @@ def store_at(directory: Path, storage: str, actor: str) -> Store:
     if storage:
         return Store(_postgresql(storage, actor), actor)
     path = directory / f"{actor}.sqlite"
-    make_directory(path.parent, mode=0o700)
-    path.touch(mode=0o600)
+    try:
+        make_directory(path.parent, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreFailed(f"the store {path} cannot be made: {disk_trouble(path) or error.strerror}") from error
     return Store(_sqlite(path), actor)
+
+
+def disk_trouble(path: Path) -> str:
+    """Return why a file cannot be written, in words, or an empty string if no reason can be found."""
+    place = path if path.exists() else path.parent
+    try:
+        usage = os.statvfs(place)
+    except OSError as error:
+        return error.strerror or ""
+    if usage.f_flag & os.ST_RDONLY:
+        return "the file system is read-only"
+    if usage.f_bavail == 0:
+        return "the disk is full"
+    if not os.access(place, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"this user may not write it; it belongs to user {place.stat().st_uid}"
+    return ""
 
 
 def _sqlite(path: Path) -> sa.Engine:

@@ -1,6 +1,6 @@
 /* A recorder of what a process writes below one directory, for a model of a disk that loses power.
  *
- * usage: LD_PRELOAD=disk.so PROGRAM, and in the program record(DIRECTORY, DESCRIPTOR) and note(TEXT)
+ * usage: LD_PRELOAD=disk.so PROGRAM, and in the program kazashi_record(DIRECTORY, DESCRIPTOR), kazashi_note(TEXT)
  *
  * Each operation is made, and then appended to the journal at DESCRIPTOR; a lock keeps both in the same order.
  * fsync and fdatasync are recorded only: the journal says what would be on the disk. A record is the struct `head`
@@ -45,7 +45,7 @@ static int journal = -1;
 static uint64_t followed[DESCRIPTORS]; /* the inode of each descriptor that is open below the directory, or 0 */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-void record(const char *directory, int descriptor)
+void kazashi_record(const char *directory, int descriptor)
 {
     snprintf(root, sizeof root, "%s", directory);
     memset(followed, 0, sizeof followed);
@@ -73,7 +73,7 @@ static void append(uint8_t what, uint64_t file, uint64_t place, const char *path
         abort(); /* a journal with a gap would show losses that never were */
 }
 
-void note(const char *text)
+void kazashi_note(const char *text)
 {
     pthread_mutex_lock(&lock);
     append('n', 0, 0, NULL, text, strlen(text));

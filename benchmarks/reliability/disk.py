@@ -92,8 +92,8 @@ def record(start: Path, top: Path, action: Callable[[Callable[[str], object]], o
 
     def recorded() -> None:
         descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        loaded.record(os.fsencode(top), descriptor)
-        action(lambda note: loaded.note(note.encode()))
+        loaded.kazashi_record(os.fsencode(top), descriptor)
+        action(lambda note: loaded.kazashi_note(note.encode()))
 
     run_forked(recorded)
     operations = list(_operations(journal.read_bytes()))

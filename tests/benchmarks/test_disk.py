@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from benchmarks.reliability.disk import JournalIncomplete, Recording, record, recorder
+from benchmarks.reliability.durable import in_memory
 from benchmarks.reliability.fork import ForkFailed, in_new_process, run_forked
 from kazashi.world.atomic_file import create_whole, make_directory, sync, write_whole
 from kazashi.world.key_source import StockedKeySource
@@ -172,10 +173,9 @@ def every_program(directory: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def found() -> dict[str, set[str]]:
     """The states that power losses leave, by program."""
-    directory = tmp_path_factory.mktemp("disk")
-    with recorder() as library:
+    with recorder() as library, in_memory() as directory:
         return dict(in_new_process(every_program, directory, preload=library))
 
 

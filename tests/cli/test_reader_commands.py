@@ -167,6 +167,9 @@ def test_check_with_wrong_options_does_not_start(program: Program, tmp_path: Pat
             (ACCEPTED_RISK, ["--emulated", "--risk", ACCEPTED_RISK.upper()]),
             ("nothing was sent", ["--emulated", "--pin", "１２３４"]),
             ("nothing was sent", ["--emulated", "--password", "short"]),
+            ("set KAZASHI_PIN; nothing was sent", ["--pin", "5555"]),
+            ("set KAZASHI_PASSWORD; nothing was sent", ["--password", "SECRET99", "--risk", ACCEPTED_RISK]),
+            ("set KAZASHI_PIN; nothing was sent", ["--pin"]),
         ],
     )
     assert not out.exists()

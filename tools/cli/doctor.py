@@ -9,13 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kazashi.applets.pictures import FONT, FONT_PACKAGE
+from kazashi.assembly.actors import actors_of
+from kazashi.assembly.cards import described as described_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.postgresql import ServerMissing, binaries
+from kazashi.card_management.order import card_names
 from kazashi.reader_bridge import control
-from kazashi.reader_bridge.pcscd import DRIVER, SOCKET_NAME, SYSTEM_DIRECTORY, listens, system_pcscd
+from kazashi.reader_bridge.pcscd import (
+    DRIVER,
+    SOCKET_NAME,
+    SYSTEM_DIRECTORY,
+    listens,
+    namespace_rights,
+    network_namespaces,
+    system_pcscd,
+)
 from kazashi.reader_bridge.vicc import ViccMissing, modules_directory, program
 from kazashi.tools.installation.running import described
 from kazashi.world.home import World
+from kazashi.world.storage import StoreFailed
 
 _PROGRAMS = {
     "pcscd": "pcscd",
@@ -70,6 +82,8 @@ def examine(world: World | None) -> list[DoctorCheck]:
         _namespaces(),
         *_pcscd(),
         *_instance(world),
+        *_stores(world),
+        *_cards(world),
     ]
 
 
@@ -119,8 +133,7 @@ def _files() -> Iterator[DoctorCheck]:
 
 
 def _namespaces() -> DoctorCheck:
-    arguments = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
-    works = subprocess.run(["unshare", *arguments, "true"], capture_output=True, check=False).returncode == 0
+    works = subprocess.run(["unshare", *namespace_rights(), "true"], capture_output=True, check=False).returncode == 0
     return DoctorCheck(
         "private pcscd",
         works,
@@ -146,12 +159,14 @@ def _pcscd() -> Iterator[DoctorCheck]:
     else:
         readers = ", ".join(endpoint.reader for endpoint in pcscd.endpoints)
         yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}")
+    closed = network_namespaces()
     yield DoctorCheck(
         "vpcd's ports",
         True,
-        "while a pcscd with virtual readers is running, vpcd listens on every network interface without"
-        " authentication: anyone who can reach its ports (35963 and up, two for each reader) can insert a card",
-        "on a machine that others can reach, close the ports to all but loopback: nft add table inet vpcd;"
+        f"a private pcscd {'closes' if closed else 'cannot close'} them. Those of the system's, or of one in its place,"
+        " are open on every network interface: everybody who can reach them (35963 and up, two for each reader) can"
+        " insert a card",
+        "on a machine that others can reach: kazashi up --pcscd private, or a packet filter: nft add table inet vpcd;"
         " nft 'add chain inet vpcd in { type filter hook input priority 0; }';"
         " nft add rule inet vpcd in iifname != lo tcp dport 35963-35994 drop",
     )
@@ -168,3 +183,32 @@ def _instance(world: World | None) -> Iterator[DoctorCheck]:
         yield DoctorCheck("instance", True, "is not running", "kazashi up --detach")
         return
     yield DoctorCheck("instance", True, f"is running as process {status['pid']}")
+
+
+def _stores(world: World | None) -> Iterator[DoctorCheck]:
+    """Open every store of the world, and let SQLite check its files."""
+    if world is None:
+        return
+    try:
+        actors = actors_of(world)
+    except StoreFailed as error:
+        yield DoctorCheck("stores", False, str(error), "see to the database, and try again")
+        return
+    good = 0
+    for actor in actors:
+        try:
+            world.store_to_study(actor.store).check()
+            good += 1
+        except StoreFailed as error:
+            yield DoctorCheck(f"store of {actor.label}", False, str(error), "restore the file, or see to its disk")
+    yield DoctorCheck("stores", True, f"{good} of {len(actors)} can be read")
+
+
+def _cards(world: World | None) -> Iterator[DoctorCheck]:
+    if world is None:
+        return
+    names = card_names(world)
+    damage = [text for name in names if (text := described_card(world, name).get("damage"))]
+    for text in damage:
+        yield DoctorCheck("card image", False, text, "restore the file, or issue another card")
+    yield DoctorCheck("card images", True, f"{len(names) - len(damage)} of {len(names)} can be read")

@@ -466,8 +466,9 @@ def points_simulate(
     from kazashi.studies.points_day import simulate, steps
     from kazashi.tools.cli.commands.shared import progress
     from kazashi.world.home import open_world
-    from kazashi.world.settings import Settings
+    from kazashi.world.settings import Settings, check_no_secrets
 
+    check_no_secrets(storage, "--storage", "put the password into ~/.pgpass or PGPASSWORD")
     try:
         when = date.fromisoformat(day)
     except ValueError as error:

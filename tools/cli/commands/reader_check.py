@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,49 @@ class _ReportFiles:
                 path.write_text(rendered(report), encoding="utf-8")
 
 
-def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
-    """Return the PINs that may be sent to the card. Raises UsageError."""
+_ASKED = "ask"
+"""The value of an option for a PIN that stands alone: the PIN is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Secrets:
+    """The options for PINs, as given."""
+
+    pin: str | None
+    password: str | None
+    risk: str
+
+    def card_pins(self, *, emulated: bool) -> CardPins:
+        """Return the PINs that may be sent to the card. Raises UsageError."""
+        return _card_pins(
+            _secret("--pin", "KAZASHI_PIN", self.pin, emulated),
+            _secret("--password", "KAZASHI_PASSWORD", self.password, emulated),
+            self.risk,
+        )
+
+
+def _secret(option: str, variable: str, given: str | None, emulated: bool) -> str | None:
+    """Return the PIN of an option: from the environment, or from the person at the terminal. The PIN of a card that may
+    be real must not stand on the command line. Raises UsageError."""
+    from kazashi.assembly.errors import UsageError
+
+    if given is None:
+        return None
+    if given != _ASKED:
+        if not emulated:
+            raise UsageError(
+                f"everybody on this machine can see the command line, and the shell keeps it; write {option} alone to"
+                f" be asked, or set {variable}; nothing was sent"
+            )
+        return given
+    if (value := os.environ.get(variable)) is not None:
+        return value
+    if not sys.stdin.isatty():
+        raise UsageError(f"{option} cannot be asked for without a terminal; set {variable}; nothing was sent")
+    return str(click.prompt(option.removeprefix("--"), hide_input=True, err=True))
+
+
+def _card_pins(pin: str | None, password: str | None, risk: str) -> CardPins:
     from kazashi.assembly.errors import UsageError
     from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
     from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardPins
@@ -59,9 +101,13 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
 @click.option("--contactless", is_flag=True, help="With --emulated: use a contactless reader.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="Run only this group of checks.")
 @gathered(
-    "secrets", _secrets,
-    click.option("--pin", metavar="DIGITS", help="The authentication PIN; without it, none is sent."),
-    click.option("--password", metavar="WORD", help="The signature password; without it, none is sent."),
+    "secrets", _Secrets,
+    click.option("--pin", is_flag=False, flag_value=_ASKED, metavar="[DIGITS]",
+                 help="Send the authentication PIN. It is asked for, or taken from KAZASHI_PIN; with --emulated it may"
+                 " be given here."),
+    click.option("--password", is_flag=False, flag_value=_ASKED, metavar="[WORD]",
+                 help="Send the signature password. It is asked for, or taken from KAZASHI_PASSWORD; with --emulated it"
+                 " may be given here."),
     click.option("--risk", metavar="WORDS", default="",
                  help="The sentence that you must write to send PINs to a card that is not emulated."),
 )  # fmt: skip
@@ -75,7 +121,7 @@ def _secrets(pin: str | None, password: str | None, risk: str) -> CardPins:
 @click.pass_context
 def reader_check(
     context: click.Context, name: str | None, emulated: bool, contactless: bool, groups: tuple[str, ...],
-    secrets: CardPins, files: _ReportFiles, as_json: bool,
+    secrets: _Secrets, files: _ReportFiles, as_json: bool,
 ) -> int:  # fmt: skip
     """Check a reader and the card in it.
 
@@ -95,11 +141,12 @@ def reader_check(
         raise UsageError("--emulated and --reader contradict each other")
     if contactless and not emulated:
         raise UsageError("--contactless needs --emulated; a real card is checked in the reader that it is in")
+    pins = secrets.card_pins(emulated=emulated)
     source = (
         emulated_reader(contactless=contactless) if emulated else nullcontext(reader_named(world_if_any(context), name))
     )
     with source as reader:
-        report = run_checks(reader, secrets, groups or GROUPS, lambda *result: None if as_json else _show(*result))
+        report = run_checks(reader, pins, groups or GROUPS, lambda *result: None if as_json else _show(*result))
     files.write(report)
     click.echo(report.to_json() if as_json else _summary(report))
     if not report.complete:

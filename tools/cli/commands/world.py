@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from kazashi.tools.cli.commands.shared import Reply, replies, world_of
@@ -45,12 +43,14 @@ def world_new(context: click.Context, /, seed: str | None, **settled: str | int)
     from kazashi.assembly.errors import UsageError
     from kazashi.world.home import default_directory, open_world
     from kazashi.world.rng import new_token
-    from kazashi.world.settings import Settings
+    from kazashi.world.settings import Settings, check_no_secrets
 
     directory = context.obj or default_directory()
     if (directory / "world.json").exists():
         raise UsageError(f"{directory} is already a world; name another directory with --world")
     try:
+        check_no_secrets(str(settled["storage"]), "--storage", "put the password into ~/.pgpass or PGPASSWORD")
+        check_no_secrets(str(settled["keys"]), "--keys", "write the PIN into a file, and name it with pin-source=FILE")
         settings = Settings(seed or new_token(64), **settled)  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -68,5 +68,5 @@ def world_show(context: click.Context) -> Reply:
 
 def _settings(context: click.Context) -> Reply:
     shown = world_of(context)
-    settings = {"directory": str(shown.directory), **asdict(shown.settings)}
+    settings = {"directory": str(shown.directory), **shown.settings.shown()}
     return Reply(settings, "\n".join(f"{name:12} {value}" for name, value in settings.items()))
