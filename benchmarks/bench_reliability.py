@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 
-from benchmarks.reliability import kills, power_loss
+from benchmarks.reliability import apdus, holders, kills, power_loss, refused, simulated_network, soak
 from benchmarks.reliability.trial import Show, Trial
 
-MODULES = (kills, power_loss)
+MODULES = (kills, power_loss, apdus, holders, simulated_network, refused, soak)
 """The modules with trials, in the order in which they run. Each has a SHARE of the time."""
 
 

@@ -1,6 +1,6 @@
 """The chip against an independent model of what is selected, what is verified, and the retry counters.
 
-The model has its own table of access rules, written from docs/card.md and not from the applications' code.
+The model's tables of access rules were written from docs/card.md and not from the applications' code.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from benchmarks.reliability.card_model import CHANGEABLE, NAMES, OTHER_FILES, PINS, READABLE, SIGNING
 from kazashi.applets.install import install
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
@@ -19,43 +20,6 @@ from kazashi.card.image import read_image
 from kazashi.card.store import Reference
 from kazashi.card_management.order import image_path
 from kazashi.world.home import World
-
-NAMES = {
-    "manager": "A0000001510000",
-    "jpki": "D392F000260100000001",
-    "text": "D3921000310001010408",
-    "visual": "D3921000310001010402",
-    "juki": "D3921000310001010401",
-    "common": "D3921000310001010100",
-}
-# application: {readable file: the PIN files of which any one opens it; None if it is free}
-READABLE: dict[str, dict[int, set[int] | None]] = {
-    "manager": {},
-    "jpki": {0x01: {0x1B}, 0x02: None, 0x06: None, 0x08: None, 0x0A: None, 0x0B: None, 0x09: set()},
-    "text": {0x01: {0x11, 0x14}, 0x02: {0x11, 0x15}, 0x03: {0x11, 0x14, 0x15}, 0x04: None, 0x05: None,
-             0x06: {0x11, 0x14, 0x15}, 0x07: {0x11, 0x14, 0x15}, 0x08: None},
-    "visual": {0x01: {0x11}, 0x02: {0x12, 0x13}, 0x03: None, 0x04: None, 0x05: {0x13}, 0x06: {0x12, 0x13}},
-    "juki": {},
-    "common": {},
-}  # fmt: skip
-PINS = {
-    ("jpki", 0x18): 3, ("jpki", 0x1B): 5, ("text", 0x11): 3, ("text", 0x14): 10, ("text", 0x15): 10,
-    ("visual", 0x11): 10, ("visual", 0x12): 10, ("visual", 0x13): 10, ("juki", 0x1C): 3, ("common", 0x1C): 3,
-}  # fmt: skip
-CHANGEABLE = {("jpki", 0x18): ("00240180", 4), ("jpki", 0x1B): ("00240180", 6), ("text", 0x11): ("00240180", 4),
-              ("juki", 0x1C): ("80320080", 4), ("common", 0x1C): ("80320080", 4)}  # fmt: skip
-SIGNING: dict[str, dict[int, set[int] | None]] = {
-    "jpki": {0x17: {0x18}, 0x1A: {0x1B}},
-    "text": {0x13: None},
-    "visual": {0x1A: None},
-}
-OTHER_FILES = {
-    "jpki": {0x05, 0x10, 0x16, 0x17, 0x19, 0x1A, 0x1C, 0x1E},
-    "text": {0x10, 0x12, 0x13, 0x1C, 0x1E},
-    "visual": {0x14, 0x15, 0x1A, 0x1C, 0x1E},
-    "juki": {0x02},
-    "common": {0x01, 0x02, 0x19, 0x1E},
-}
 
 
 class CardAgainstModel(RuleBasedStateMachine):
