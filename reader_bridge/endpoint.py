@@ -7,6 +7,8 @@ import socket
 import threading
 from dataclasses import dataclass
 
+from kazashi.reader_bridge import doorway
+
 _ACCEPT_SECONDS = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
@@ -17,11 +19,15 @@ class PortTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One slot of a virtual reader: its name in PC/SC, and the address on which vpcd listens."""
+    """One slot of a virtual reader: its name in PC/SC, and the address on which vpcd listens.
+
+    If vpcd's ports are in a network namespace, `door` is the socket of the program that connects to them.
+    """
 
     reader: str
     host: str
     port: int
+    door: str = ""
 
     tolerates_silence = False
     """A silent vpcd is an error: the link has timeouts."""
@@ -31,6 +37,8 @@ class Endpoint:
         pause = _FIRST_PAUSE
         while not stop.is_set():
             try:
+                if self.door:
+                    return doorway.connect(self.door, self.port)
                 return socket.create_connection((self.host, self.port), timeout=None)
             except OSError:
                 stop.wait(pause)

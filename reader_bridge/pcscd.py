@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from smartcard.scard import (
     SCardReleaseContext,
 )
 
+from kazashi.reader_bridge import doorway
 from kazashi.reader_bridge.endpoint import Endpoint
 
 SYSTEM_DIRECTORY = Path("/run/pcscd")
@@ -40,11 +42,15 @@ MAX_READERS = 8
 """pcscd supports 16 readers, and each vpcd entry makes two."""
 _START_SECONDS = 10
 # $1 replaces pcscd's fixed directory $2. An empty directory replaces the drivers' directory $3, so that a private
-# pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy.
+# pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy. $4 is empty, or the door
+# that Python ($5) opens into the network namespace with the program $6.
 _IN_NAMESPACE = """
 [ -d "$2" ] || { mount -t tmpfs tmpfs /run && mkdir -p "$2"; } || exit
-mount --bind "$1" "$2" && mount -t tmpfs tmpfs "$3" && shift 3 && exec setpriv --pdeathsig TERM -- "$@"
+mount --bind "$1" "$2" && mount -t tmpfs tmpfs "$3" || exit
+[ -z "$4" ] || setpriv --pdeathsig TERM -- "$5" -I -S "$6" "$4" &
+shift 6 && exec setpriv --pdeathsig TERM -- "$@"
 """
+_DOOR = "vpcd.door"
 _MAX_SOCKET_PATH = 100
 
 
@@ -61,6 +67,11 @@ class RunningPcscd:
     process: subprocess.Popen[bytes] | None = None
     lock: IO[bytes] | None = None
     """The lock of a pcscd in the system's place. Only one program at a time may start one."""
+
+    @property
+    def open_ports(self) -> tuple[int, ...]:
+        """vpcd's ports that everybody can connect to who can reach this machine."""
+        return tuple(endpoint.port for endpoint in self.endpoints if not endpoint.door)
 
     @property
     def is_default(self) -> bool:
@@ -129,11 +140,14 @@ def start_pcscd(
     first_port: int = FIRST_PORT,
     dials: str | None = None,
     log: Path | None = None,
+    open_ports: bool = False,
 ) -> RunningPcscd:
     """Start a pcscd with one two-slot reader for each name; it ends with this process. Raises PcscdUnavailable.
 
     `directory` is for its socket and configuration. If `private`, it runs beside the system's pcscd; otherwise it
-    takes the system's place, which needs root. With `dials`, vpcd does not listen: it connects to that host, at two
+    takes the system's place, which needs root. vpcd's ports are open to everybody who can reach this machine, unless
+    pcscd is private, a network namespace can be made for it, and not `open_ports`, which other hosts of cards need.
+    With `dials`, vpcd does not listen: it connects to that host, at two
     ports for each reader from `first_port` on. Call this from the main thread: the kernel ends pcscd when the calling
     thread ends.
     """
@@ -158,20 +172,26 @@ def start_pcscd(
     for leftover in (SOCKET_NAME, "pcscd.pid"):
         (socket_directory / leftover).unlink(missing_ok=True)
     command = [program, "--foreground", "--config", str(configuration)]
+    door = ""
     if private:
         # Newer versions ask polkit who may use a reader; it cannot ask anyone about readers that only Kazashi knows.
         options = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
         if "--disable-polkit" in options:
             command.append("--disable-polkit")
-        rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+        rights = namespace_rights()
+        if not open_ports and dials is None and network_namespaces():
+            rights.append("--net")
+            door = str(directory / _DOOR)
+            Path(door).unlink(missing_ok=True)
         namespace = [_program("unshare"), *rights, "--", "sh", "-c", _IN_NAMESPACE, "sh"]
-        command = [*namespace, str(socket_directory), str(SYSTEM_DIRECTORY), str(DRIVER.parent.parent), *command]
+        places = (socket_directory, SYSTEM_DIRECTORY, DRIVER.parent.parent, door, sys.executable, doorway.__file__)
+        command = [*namespace, *map(str, places), *command]
     else:
         command = [_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
     log = log or directory / "pcscd.log"
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    endpoints = tuple(slot for name, port in zip(readers, ports, strict=True) for slot in _slots(name, port))
+    endpoints = tuple(slot for name, port in zip(readers, ports, strict=True) for slot in _slots(name, port, door))
     running = RunningPcscd(socket_path, endpoints, process, lock)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
@@ -208,9 +228,20 @@ def system_place_is_free() -> bool:
     return True
 
 
-def _slots(name: str, port: int) -> list[Endpoint]:
+def namespace_rights() -> list[str]:
+    """Return unshare's options for a mount namespace."""
+    return ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
+
+
+def network_namespaces() -> bool:
+    """Return whether this process may create a network namespace."""
+    command = [_program("unshare"), *namespace_rights(), "--net", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _slots(name: str, port: int, door: str = "") -> list[Endpoint]:
     """Return the two slots of one vpcd entry, with the names that pcscd gives them."""
-    return [Endpoint(f"{name} 00 {number:02d}", "127.0.0.1", port + number) for number in range(2)]
+    return [Endpoint(f"{name} 00 {number:02d}", "127.0.0.1", port + number, door) for number in range(2)]
 
 
 def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequence[int], host: str) -> None:

@@ -138,7 +138,11 @@ def town(tmp_path: Path, keys: SharedKeySource) -> Iterator[Institutions]:
 def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
     """A real private pcscd with four slots. Every client that a test starts uses it."""
     running = start_pcscd(
-        tmp_path_factory.mktemp("pcscd"), ["Kazashi A", "Kazashi B"], private=True, first_port=26100 + 40 * WORKER
+        tmp_path_factory.mktemp("pcscd"),
+        ["Kazashi A", "Kazashi B"],
+        private=True,
+        first_port=26100 + 40 * WORKER,
+        open_ports=True,  # other hosts of cards connect to it
     )
     os.environ.update(running.client_environment())
     yield running

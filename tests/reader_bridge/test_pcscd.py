@@ -45,6 +45,38 @@ def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
         running.stop()
 
 
+@pytest.mark.reader
+def test_vpcds_ports_are_closed_to_everybody_else(image: Path, tmp_path: Path) -> None:
+    running = start(tmp_path, "Closed", first_port=36700)
+    slot = Slot(running.endpoints[0])
+    try:
+        slot.insert(ContactInterface(Chip(load_card(image))))
+        assert slot.wait_until_powered(20)
+        (response,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
+        assert response == card_id(image) + "9000"
+        assert running.open_ports == ()
+        listening = Path("/proc/net/tcp").read_text()
+        for endpoint in running.endpoints:
+            assert f":{endpoint.port:04X} 00000000:0000" not in listening
+            with socket.socket() as stranger, pytest.raises(ConnectionRefusedError):
+                stranger.connect(("127.0.0.1", endpoint.port))
+        door = Path(running.endpoints[0].door)
+        assert door.stat().st_mode & 0o777 == 0o600
+    finally:
+        slot.remove()
+        running.stop()
+
+
+@pytest.mark.reader
+def test_ports_that_other_hosts_of_cards_need_are_open(tmp_path: Path) -> None:
+    running = start_pcscd(tmp_path, ["Open"], private=True, first_port=36720, open_ports=True)
+    try:
+        assert running.open_ports == tuple(endpoint.port for endpoint in running.endpoints)
+        socket.create_connection(("127.0.0.1", running.open_ports[0]), 10).close()
+    finally:
+        running.stop()
+
+
 def card_id(image: Path) -> str:
     return read_image(image)[1]["card number"].encode().hex()
 

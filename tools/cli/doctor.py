@@ -15,7 +15,15 @@ from kazashi.assembly.control_path import control_path
 from kazashi.assembly.postgresql import ServerMissing, binaries
 from kazashi.card_management.order import card_names
 from kazashi.reader_bridge import control
-from kazashi.reader_bridge.pcscd import DRIVER, SOCKET_NAME, SYSTEM_DIRECTORY, listens, system_pcscd
+from kazashi.reader_bridge.pcscd import (
+    DRIVER,
+    SOCKET_NAME,
+    SYSTEM_DIRECTORY,
+    listens,
+    namespace_rights,
+    network_namespaces,
+    system_pcscd,
+)
 from kazashi.reader_bridge.vicc import ViccMissing, modules_directory, program
 from kazashi.tools.installation.running import described
 from kazashi.world.home import World
@@ -125,8 +133,7 @@ def _files() -> Iterator[DoctorCheck]:
 
 
 def _namespaces() -> DoctorCheck:
-    arguments = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
-    works = subprocess.run(["unshare", *arguments, "true"], capture_output=True, check=False).returncode == 0
+    works = subprocess.run(["unshare", *namespace_rights(), "true"], capture_output=True, check=False).returncode == 0
     return DoctorCheck(
         "private pcscd",
         works,
@@ -152,12 +159,14 @@ def _pcscd() -> Iterator[DoctorCheck]:
     else:
         readers = ", ".join(endpoint.reader for endpoint in pcscd.endpoints)
         yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}")
+    closed = network_namespaces()
     yield DoctorCheck(
         "vpcd's ports",
         True,
-        "while a pcscd with virtual readers is running, vpcd listens on every network interface without"
-        " authentication: anyone who can reach its ports (35963 and up, two for each reader) can insert a card",
-        "on a machine that others can reach, close the ports to all but loopback: nft add table inet vpcd;"
+        f"a private pcscd {'closes' if closed else 'cannot close'} them. Those of the system's, or of one in its place,"
+        " are open on every network interface: everybody who can reach them (35963 and up, two for each reader) can"
+        " insert a card",
+        "on a machine that others can reach: kazashi up --pcscd private, or a packet filter: nft add table inet vpcd;"
         " nft 'add chain inet vpcd in { type filter hook input priority 0; }';"
         " nft add rule inet vpcd in iifname != lo tcp dport 35963-35994 drop",
     )

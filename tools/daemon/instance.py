@@ -82,6 +82,7 @@ class InstanceProcess:
                 "ours": self.pcscd.process is not None,
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
+                "open_ports": self.pcscd.open_ports,
             },
             "services": self.services.status if self.services else None,
             "console": self.console.link if self.console else None,

@@ -167,6 +167,13 @@ def status_in_words(reply: dict[str, Any]) -> str:
     lines = [slots_in_words(reply["slots"])]
     if reply["pcscd"]["environment"]:
         lines.append('This pcscd is private; to let clients in a shell find it: eval "$(kazashi reader env)"')
+    if reply["pcscd"]["open_ports"]:
+        lines.append(
+            f"vpcd's ports {', '.join(map(str, reply['pcscd']['open_ports']))} are open: everybody who can reach this"
+            " machine can put a card into these readers. --pcscd private closes them."
+        )
+    else:
+        lines.append("vpcd's ports are closed: only this instance reaches them.")
     if any(slot["card"] for slot in reply["slots"]):
         lines.append("PINs: 1234 (authentication, text, juki), ABC123 (signature), unless the card has its own")
     if services := reply["services"]:
