@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -52,12 +53,11 @@ _WEIGHTS = {KillPhase.BEFORE: 2, KillPhase.BETWEEN: 6, KillPhase.AFTER: 2}
 
 @dataclass(slots=True)
 class _Course:
-    """The course of a command that is not killed: the seconds from the fork to the first write and from there to the
-    reply, and the number of moments at which it makes something durable."""
+    """The course of a command that is not killed: the seconds from the fork to the first write, and those from each
+    moment at which it makes something durable to the next one or to the reply."""
 
     first: float
-    reply: float
-    moments: int
+    gaps: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,12 @@ class Killer:
             case KillPhase.BEFORE:
                 time.sleep(place * course.first)
             case KillPhase.BETWEEN:
-                process.wait_for(_MOMENT, rng.randint(1, course.moments))
-                time.sleep(place * course.reply / course.moments)
+                moment = rng.randrange(len(course.gaps))
+                process.wait_for(_MOMENT, moment + 1)
+                time.sleep(place * course.gaps[moment])
             case KillPhase.AFTER:
                 process.wait_for(_REPLIED)
-                time.sleep(place * course.reply / 10)
+                time.sleep(place * course.gaps[-1])
         lines = process.kill()
         fell = KillPhase.AFTER if _REPLIED in lines else KillPhase.BETWEEN if _MOMENT in lines else KillPhase.BEFORE
         if part is KillPhase.BEFORE:  # the machine may be quicker than when it was measured, or slower
@@ -119,15 +120,15 @@ class Killer:
     def _course(self, command: DurableCommand) -> _Course:
         """Run a command to its reply."""
         home = self._copy(command)
-        begun = time.monotonic()
+        times = [time.monotonic()]
         process = _Process(command, home)
-        process.wait_for(_MOMENT)
-        first = time.monotonic()
-        process.wait_for(_REPLIED)
-        replied = time.monotonic()
-        moments = process.kill().count(_MOMENT)
+        while process.wait_for(_MOMENT, len(times)):
+            times.append(time.monotonic())
+        times.append(time.monotonic())
+        process.kill()
         shutil.rmtree(home)
-        return _Course(first - begun, replied - first, moments)
+        first, *gaps = (end - begin for begin, end in pairwise(times))
+        return _Course(first, gaps)
 
 
 class _Process:
@@ -153,19 +154,22 @@ class _Process:
         while True:
             signal.pause()
 
-    def wait_for(self, line: str, count: int = 1) -> None:
-        """Wait until the process has reported a line `count` times, or has replied.
+    def wait_for(self, line: str, count: int = 1) -> bool:
+        """Wait until the process has reported a line `count` times, or has replied before. Returns whether it has.
 
         Raises ForkFailed if it ends before, or after a minute.
         """
         until = time.monotonic() + _TIMEOUT
-        while (lines := self._text.splitlines()).count(line) < count and _REPLIED not in lines:
+        while (lines := self._text.splitlines()).count(line) < count:
+            if _REPLIED in lines:
+                return False
             ready, _, _ = select.select([self._pipe], [], [], max(0, until - time.monotonic()))
             if not ready or not self._read():
                 os.kill(self._child, signal.SIGKILL)
                 os.waitpid(self._child, 0)
                 os.close(self._pipe)
                 raise ForkFailed(f"the command did not reach its {line}: {self._text}")
+        return True
 
     def kill(self) -> list[str]:
         """Kill the process, and return the lines that it reported. Raises ForkFailed if it had ended by itself."""
