@@ -1,7 +1,8 @@
 """Kill -9 of every durable command: a new process then finds all that was acknowledged, and nothing half there.
 
 A round copies a directory, forks a process that runs the command, and kills it. First the part of the command that the
-kill is to fall into is drawn, then an instant within it; where the kill fell is what the process had reported by then.
+kill is to fall into is drawn, then an instant within it: between the first write and the reply, that is a moment at
+which something becomes durable, and a time after it. Where the kill fell is what the process had reported by then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -34,7 +36,7 @@ SHARE = 0.2
 KILLS, BETWEEN = 2000, 0.3
 """The kills in an hour's run, and the share that must fall between the first write and the reply."""
 
-_FIRST, _REPLIED = "first write", "replied"
+_MOMENT, _REPLIED = "moment", "replied"
 _TIMEOUT = 60.0
 
 
@@ -50,22 +52,12 @@ _WEIGHTS = {KillPhase.BEFORE: 2, KillPhase.BETWEEN: 6, KillPhase.AFTER: 2}
 
 
 @dataclass(slots=True)
-class _Duration:
-    """The seconds from the fork to the first write, and from there to the reply, as expected at present."""
+class _Course:
+    """The course of a command that is not killed: the seconds from the fork to the first write, and those from each
+    moment at which it makes something durable to the next one or to the reply."""
 
     first: float
-    reply: float
-
-    def learn(self, wanted: KillPhase, fell: KillPhase) -> None:
-        """Adapt to a kill: expect less if it fell too late, and a little more if not.
-
-        About a quarter of the kills thus fall a little late, so that the end of a part is reached too.
-        """
-        factor = 1.05 if fell is wanted else 0.85
-        if wanted is KillPhase.BEFORE:
-            self.first *= factor
-        elif wanted is KillPhase.BETWEEN:
-            self.reply *= factor
+    gaps: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +76,36 @@ class Killer:
     def __init__(self, templates: Templates, commands: Sequence[DurableCommand], seed: int) -> None:
         """Run every command once, so that a fork finds everything loaded, and measure it."""
         self._templates, self._commands, self._seed = templates, commands, seed
-        self._durations: dict[str, _Duration] = {}
+        self._courses: dict[str, _Course] = {}
         for command in commands:
             home = self._copy(command)
             command.run(home, lambda _: None)
             shutil.rmtree(home)
-            self._durations[command.name] = self._duration(command)
+            self._courses[command.name] = self._course(command)
 
     def kill(self, number: int) -> Kill:
         """Kill a command. The number of the round and the seed decide which, and when."""
         command = self._commands[number % len(self._commands)]
         rng = Random(f"{self._seed} {number}")
         (part,) = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        place, duration = rng.random(), self._durations[command.name]
+        place, course = rng.random(), self._courses[command.name]
         home = self._copy(command)
         process = _Process(command, home)
         match part:
             case KillPhase.BEFORE:
-                time.sleep(place * duration.first)
+                time.sleep(place * course.first)
             case KillPhase.BETWEEN:
-                process.wait_for(_FIRST)
-                time.sleep(place * duration.reply)
+                moment = rng.randrange(len(course.gaps))
+                process.wait_for(_MOMENT, moment + 1)
+                time.sleep(place * course.gaps[moment])
             case KillPhase.AFTER:
                 process.wait_for(_REPLIED)
-                time.sleep(place * duration.reply / 10)
+                time.sleep(place * course.gaps[-1])
         lines = process.kill()
-        fell = KillPhase.AFTER if _REPLIED in lines else KillPhase.BETWEEN if _FIRST in lines else KillPhase.BEFORE
-        duration.learn(part, fell)
-        acknowledged = [line for line in lines if line not in (_FIRST, _REPLIED)]
+        fell = KillPhase.AFTER if _REPLIED in lines else KillPhase.BETWEEN if _MOMENT in lines else KillPhase.BEFORE
+        if part is KillPhase.BEFORE:  # the machine may be quicker than when it was measured, or slower
+            course.first *= 1.05 if fell is part else 0.8
+        acknowledged = [line for line in lines if line not in (_MOMENT, _REPLIED)]
         lost = ""
         try:
             run_forked(lambda: command.check(home, acknowledged))
@@ -123,18 +117,18 @@ class Killer:
     def _copy(self, command: DurableCommand) -> Path:
         return Path(shutil.copytree(self._templates.of(command), self._templates.directory / "home"))
 
-    def _duration(self, command: DurableCommand) -> _Duration:
-        """The duration of a command that is not killed before its reply."""
+    def _course(self, command: DurableCommand) -> _Course:
+        """Run a command to its reply."""
         home = self._copy(command)
-        begun = time.monotonic()
+        times = [time.monotonic()]
         process = _Process(command, home)
-        process.wait_for(_FIRST)
-        first = time.monotonic()
-        process.wait_for(_REPLIED)
-        replied = time.monotonic()
+        while process.wait_for(_MOMENT, len(times)):
+            times.append(time.monotonic())
+        times.append(time.monotonic())
         process.kill()
         shutil.rmtree(home)
-        return _Duration(first - begun, replied - first)
+        first, *gaps = (end - begin for begin, end in pairwise(times))
+        return _Course(first, gaps)
 
 
 class _Process:
@@ -154,27 +148,28 @@ class _Process:
         def report(line: str) -> None:
             os.write(write, f"{line}\n".encode())
 
-        def report_first() -> None:
-            for line in first:
-                report(line)
-
-        first = iter([_FIRST])
-        before_each_moment(report_first)
+        before_each_moment(lambda: os.write(write, f"{_MOMENT}\n".encode()))
         command.run(home, report)
         report(_REPLIED)
         while True:
             signal.pause()
 
-    def wait_for(self, line: str) -> None:
-        """Wait until the process has reported a line. Raises ForkFailed if it ends, or after a minute."""
+    def wait_for(self, line: str, count: int = 1) -> bool:
+        """Wait until the process has reported a line `count` times, or has replied before. Returns whether it has.
+
+        Raises ForkFailed if it ends before, or after a minute.
+        """
         until = time.monotonic() + _TIMEOUT
-        while line not in self._text.splitlines():
+        while (lines := self._text.splitlines()).count(line) < count:
+            if _REPLIED in lines:
+                return False
             ready, _, _ = select.select([self._pipe], [], [], max(0, until - time.monotonic()))
             if not ready or not self._read():
                 os.kill(self._child, signal.SIGKILL)
                 os.waitpid(self._child, 0)
                 os.close(self._pipe)
                 raise ForkFailed(f"the command did not reach its {line}: {self._text}")
+        return True
 
     def kill(self) -> list[str]:
         """Kill the process, and return the lines that it reported. Raises ForkFailed if it had ended by itself."""

@@ -1,11 +1,13 @@
-"""The moments at which a process makes something durable: a commit, a sync, a link or a rename.
+"""The moments at which a process makes something durable: a commit, a file's sync, a link or a rename.
 
-Between two such moments nothing that matters changes on disk.
+Between two such moments nothing that matters changes on disk. A directory's sync is left out: it changes nothing that a
+killed process leaves.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,12 @@ def before_each_moment(step: Callable[[], object]) -> None:
 
         return stepping
 
+    def sync(fd: Any) -> None:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            step()
+        really_sync(fd)
+
     event.listen(sa.Engine, "commit", lambda _: step())
-    os.fsync = before(os.fsync)
+    really_sync, os.fsync = os.fsync, sync
     os.link = before(os.link)
     Path.replace = before(Path.replace)  # type: ignore[method-assign]

@@ -110,7 +110,7 @@ def test_bench_reliability_prints_what_was_tried_survived_and_lost() -> None:
     for trial in trials:
         assert trial.keys() == {"name", "unit", "tried", "survived", "lost", "detail", "goal", "met"}
         assert trial["tried"] == trial["survived"] + trial["lost"] > 0
-        assert "seed 7" in trial["detail"]
+        assert "seed 7" in trial["detail"] or not trial["name"].startswith(("kill", "power"))
         assert trial["lost"] == 0 or "fsync does nothing" in trial["name"], trial["detail"]
 
 
