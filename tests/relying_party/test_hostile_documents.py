@@ -227,9 +227,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("which", HOSTILE)
 def test_hostile_xml_is_rejected_within_a_second(documents: Documents, which: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()  # of this process alone, because a busy machine is not an error
     verdict = documents.any(HOSTILE[which])
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert verdict.finding in (Finding.MALFORMED, Finding.NOT_SIGNED)
     assert "root:" not in verdict.detail
 
