@@ -6,11 +6,8 @@ Each file in a folder `faults` below benchmarks/ is a patch with a header:
     Found-by: tests/card/test_commands.py::test_...
     Trial: kills --command issue                   (instead of Found-by: a module of benchmarks/reliability)
     Seed: 7                                        (the seed with which the trial finds it)
-    Before: card/commands/verification.py          (the file in commit 8193c2c; left out if it is the same)
-    Found-before-by: tests/...::test_...           (the test in that commit; left out if it is the same)
 
-With `--before DIR`, the faults are inserted into a clone of commit 8193c2c in DIR instead, whose environment is in
-DIR/.venv. Faults with a seed are left out there. A fault is found if its test fails with it and passes without it.
+A fault is found if its test fails with it and passes without it.
 """
 
 from __future__ import annotations
@@ -47,8 +44,6 @@ class Mutation:
     right: str
     wrong: str
     found_by: str
-    path_before: str
-    found_before_by: str
     seed: str
 
 
@@ -70,12 +65,11 @@ def read_fault(file: Path) -> Mutation:
     found_by = fields["Trial" if "Seed" in fields else "Found-by"]
     return Mutation(
         name=file.stem, what=head.splitlines()[0], path=path, right=right[0], wrong=wrong[0] if wrong else "",
-        found_by=found_by, path_before=fields.get("Before", path),
-        found_before_by=fields.get("Found-before-by", found_by), seed=fields.get("Seed", ""),
+        found_by=found_by, seed=fields.get("Seed", ""),
     )  # fmt: skip
 
 
-_FIELDS = ("Found-by", "Before", "Found-before-by", "Trial", "Seed")
+_FIELDS = ("Found-by", "Trial", "Seed")
 
 
 def put_in(fault: Mutation, file: Path) -> str:
@@ -87,7 +81,7 @@ def put_in(fault: Mutation, file: Path) -> str:
     return text
 
 
-def passes(python: Path, directory: Path, test: str, seed: str = "") -> bool:
+def passes(directory: Path, test: str, seed: str = "") -> bool:
     """Return whether a test, or a trial with its seed, passes in a copy of a checkout. Raises ValueError if it cannot
     be run."""
     if seed:
@@ -98,7 +92,7 @@ def passes(python: Path, directory: Path, test: str, seed: str = "") -> bool:
     path = [directory / "build" / "linked", directory]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [python, "-m", *program],
+        [sys.executable, "-m", *program],
         cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS,
     )  # fmt: skip
     if done.returncode not in (0, 1):
@@ -107,27 +101,21 @@ def passes(python: Path, directory: Path, test: str, seed: str = "") -> bool:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--before", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-              help="A clone of commit 8193c2c with its environment in DIR/.venv.")  # fmt: skip
 @click.argument("names", nargs=-1)
-def find(before: Path | None, names: tuple[str, ...]) -> int:
+def find(names: tuple[str, ...]) -> int:
     """Insert each fault, one at a time, and run the test that must find it."""
-    faults = [read_fault(file) for file in FAULTS]
-    chosen = [fault for fault in faults if (fault.name in names or not names) and not (before and fault.seed)]
+    chosen = [fault for fault in map(read_fault, FAULTS) if fault.name in names or not names]
     missed, without = 0, dict[tuple[str, str], bool]()
     with tempfile.TemporaryDirectory(prefix="kazashi-faults-") as name:
-        directory = Path(shutil.copytree(before or checkout(), Path(name) / "checkout", ignore=_LEFT_OUT))
-        if before is None:
-            linked(directory)
-        python = Path(sys.executable) if before is None else before.resolve() / ".venv" / "bin" / "python"
+        directory = Path(shutil.copytree(checkout(), Path(name) / "checkout", ignore=_LEFT_OUT))
+        linked(directory)
         for fault in chosen:
-            file = directory / (fault.path if before is None else fault.path_before)
-            test = fault.found_by if before is None else fault.found_before_by
+            file, test = directory / fault.path, fault.found_by
             if (test, fault.seed) not in without:
-                without[test, fault.seed] = passes(python, directory, test, fault.seed)
+                without[test, fault.seed] = passes(directory, test, fault.seed)
             passes_without = without[test, fault.seed]
             text = put_in(fault, file)
-            fails_with = not passes(python, directory, test, fault.seed)
+            fails_with = not passes(directory, test, fault.seed)
             file.write_text(text, encoding="utf-8")
             missed += not (passes_without and fails_with)
             result = "found" if passes_without and fails_with else "MISSED" if passes_without else "FAILS ANYHOW"

@@ -13,7 +13,7 @@ from lxml import etree
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
 MAX_DEPTH = 100
-MAX_ELEMENTS = 500_000
+MAX_ELEMENTS = 600_000
 MAX_ATTRIBUTES = 100
 """Of one element."""
 MAX_NAMESPACES = 100

@@ -12,13 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.till_load import bring, loaded_tills
 from kazashi.assembly.served import free_port
-from kazashi.refund_points.centre import Centre
+from kazashi.refund_points.centre import MOST_RECORDS, Centre
 from kazashi.refund_points.centre_http import LARGEST, HttpsTransport, server
 from kazashi.refund_points.reading import CardReading
-from kazashi.refund_points.sender import CentreUnreachable, send_waiting
+from kazashi.refund_points.sender import BATCH, CentreUnreachable, send_waiting
 from kazashi.refund_points.till import RecordState, Till
 from kazashi.web.mutual_tls import Credentials, client
+from kazashi.web.server import MOST_CONNECTIONS
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -113,6 +115,17 @@ def test_a_batch_that_is_too_large_is_refused(served: Served) -> None:
         response = till.post("/v1/records", content=b" " * (LARGEST + 1))
         assert (response.status_code, list(response.json())) == (413, ["error"])
         assert till.post("/v1/records", content=b" " * LARGEST).status_code == 400
+
+
+def test_two_hundred_tills_at_once_are_below_half_of_the_limits(served: Served) -> None:
+    """Each has a connection of its own, and sends a full batch."""
+    tills = loaded_tills(served.centre, 200)
+    bodies = [till.bodies(1, 1, 10, served.world.clock, 50) for till in tills]
+    assert 2 * len(tills) < MOST_CONNECTIONS
+    full = max(len(body) for body in tills[0].bodies(1, 1, BATCH, served.world.clock, 50))
+    assert 2 * full < LARGEST
+    assert 2 * BATCH < MOST_RECORDS
+    bring(int(served.address.rpartition(":")[2]), tills, bodies)
 
 
 def test_records_wait_if_the_centre_is_unreachable(served: Served) -> None:

@@ -212,7 +212,7 @@ HOSTILE = {
     "somebody's file": b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>',
     "something on the web": b'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd"><x/>',
     "a parameter": b'<!DOCTYPE x [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]><x/>',
-    "elements": b"<a>" + b"<b/>" * 600_000 + b"</a>",
+    "elements": b"<a>" + b"<b/>" * 700_000 + b"</a>",
     "namespaces": b"<a " + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(101)) + b"/>",
     "namespaces in many scopes": (
         b"<a "
