@@ -7,7 +7,6 @@ the program that watches the server, which part is slow.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,7 +46,7 @@ class Health:
         for name in names:
             if name not in self._running:
                 probe = asyncio.get_running_loop().run_in_executor(self._threads, self._parts[name])
-                self._running[name] = time.monotonic(), probe
+                self._running[name] = asyncio.get_running_loop().time(), probe
         await asyncio.wait([self._running[name][1] for name in names], timeout=SLOW_SECONDS)
         parts = {name: self._state(name) for name in names}
         well = all(part["state"] == "ok" for part in parts.values())
@@ -55,7 +54,7 @@ class Health:
 
     def _state(self, name: str) -> dict[str, Any]:
         begun, probe = self._running[name]
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = round(asyncio.get_running_loop().time() - begun, 3)
         if not probe.done():
             return {"state": "slow", "seconds": seconds}
         del self._running[name]

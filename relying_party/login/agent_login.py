@@ -21,7 +21,7 @@ from starlette.responses import Response as StarletteResponse
 
 from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.login.agent import ask_address
-from kazashi.relying_party.verify.authentication import Authentication, Challenges, Response
+from kazashi.relying_party.verify.authentication import Authentication, Response
 from kazashi.relying_party.verify.finding import VerificationFailed
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.web.browser import browser_name
@@ -101,11 +101,6 @@ class AgentLogin:
     def __len__(self) -> int:
         """Return the number of logins that have not finished."""
         return len(self._open)
-
-    @property
-    def challenges(self) -> Challenges:
-        """The challenges of the logins that have no response yet."""
-        return self._authentication.challenges
 
     def begin(
         self, session: str, purpose: Any = None, kind: CertificateType = CertificateType.AUTHENTICATION, text: str = "",
@@ -189,7 +184,7 @@ class AgentLogin:
 
     def _drop(self, login: StartedLogin | AnsweredLogin) -> None:
         """Use up the challenge of a login that has ended without a verdict."""
-        self.challenges.take(_start_of(login).nonce)
+        self._authentication.challenges.take(_start_of(login).nonce)
 
 
 def _start_of(login: StartedLogin | AnsweredLogin) -> StartedLogin:

@@ -103,9 +103,7 @@ class Platform:
         Raises TenantExists and ValueError.
         """
         checked_name(name, "tenant")
-        for origin in origins:
-            if origin_of(origin) != origin:
-                raise ValueError(f"{origin!r} is not only an origin; use {origin_of(origin)}")
+        _check_origins(origins)
         key = new_token()
         row = {"name": name, "key_digest": _digest(key), "origins": json.dumps(sorted({*origins}))}
         try:
@@ -116,6 +114,19 @@ class Platform:
             raise TenantExists(f"the tenant {name!r} already exists; choose another name") from error
         return key
 
+    def add_origins(self, name: str, origins: Sequence[str]) -> list[str]:
+        """Register more origins of a tenant, and return all of them. Raises NoSuchTenant and ValueError."""
+        _check_origins(origins)
+        own_row = self._tenant.c.name == name
+        with self.store.alone() as connection:
+            known = connection.scalar(sa.select(self._tenant.c.origins).where(own_row))
+            if known is None:
+                raise NoSuchTenant(f"there is no tenant {name!r}")
+            together = sorted({*json.loads(known), *origins})
+            connection.execute(sa.update(self._tenant).where(own_row).values(origins=json.dumps(together)))
+            self._log(connection, self._now, "origins added", {"tenant": name, "origins": [*origins]})
+        return together
+
     def check_origin(self, tenant: str, origin: str) -> None:
         """Raise OriginNotRegistered unless the tenant has registered the origin."""
         with self.store.reading() as connection:
@@ -123,8 +134,8 @@ class Platform:
             origins = json.loads(connection.scalar(query) or "[]")
         if origin not in origins:
             raise OriginNotRegistered(
-                f"{tenant} has not registered {origin!r}, only {', '.join(origins) or 'no origin'}; register a tenant"
-                f" with its origins: kazashi tenant NAME {origin}"
+                f"{tenant} has not registered {origin!r}, only {', '.join(origins) or 'no origin'}; register it:"
+                f" kazashi tenant {tenant!r} {origin}"
             )
 
     def tenant(self, key: str) -> str:
@@ -244,6 +255,12 @@ class Platform:
     @property
     def _now(self) -> datetime:
         return self._world.clock.now()
+
+
+def _check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        if origin_of(origin) != origin:
+            raise ValueError(f"{origin!r} is not only an origin; use {origin_of(origin)}")
 
 
 def _add_origins(connection: sa.Connection) -> None:

@@ -24,7 +24,7 @@ from kazashi.relying_party.login.provider_store import ProviderStore
 from kazashi.relying_party.login.sample_site import SampleSite
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
-from kazashi.relying_party.verify.authentication import Authentication
+from kazashi.relying_party.verify.authentication import Authentication, ChallengesInMemory
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
@@ -123,6 +123,7 @@ def test_a_link_that_was_passed_on_logs_nobody_in(site: LoginSite, holder: Holde
     """The one who starts a login and passes its link on knows the state, but never the handle; and the browser of the
     person who typed the PIN has another session."""
     starter, person = site.browser(), site.browser()
+    site.start(person)  # so that the person has a session of their own
     address = site.start(starter)
     _, onward = holder.answer(person, address)
     assert not site.logged_in(starter, f"/end/{state_of(address)}"), "the state is no handle"
@@ -220,7 +221,8 @@ def test_a_look_ahead_does_not_use_a_login_up(sites: dict[str, LoginSite], holde
 
 def test_open_logins_are_bounded(verifier: Verifier) -> None:
     """One address cannot end the logins of others, and all together cost at most a fixed number of entries."""
-    login = AgentLogin(Authentication(verifier), SITE, AGENT, "/answer")
+    challenges = ChallengesInMemory()
+    login = AgentLogin(Authentication(verifier, challenges), SITE, AGENT, "/answer")
     honest = [state_of(login.begin(f"s{number}", start=Start(address="192.0.2.1"))) for number in range(40)]
     for number in range(3 * MOST_FROM_ONE_ADDRESS):
         login.begin(f"x{number}", start=Start(address="198.51.100.7"))
@@ -230,7 +232,7 @@ def test_open_logins_are_bounded(verifier: Verifier) -> None:
     for number in range(2 * MOST_OPEN):
         login.begin(f"y{number}", start=Start(address=f"203.0.113.{number % 250}/{number}"))
     assert len(login) <= MOST_OPEN
-    assert len(login.challenges) <= MOST_OPEN, "a login that has ended leaves no challenge"
+    assert len(challenges) <= MOST_OPEN, "a login that has ended leaves no challenge"
 
 
 def test_a_large_response_is_not_kept(sites: dict[str, LoginSite]) -> None:
@@ -243,7 +245,8 @@ def test_a_large_response_is_not_kept(sites: dict[str, LoginSite]) -> None:
 def test_expired_logins_and_sessions_are_swept(
     sites: dict[str, LoginSite], holder: Holder, town: Institutions, verifier: Verifier
 ) -> None:
-    login = AgentLogin(Authentication(verifier), SITE, AGENT, "/answer")
+    challenges = ChallengesInMemory()
+    login = AgentLogin(Authentication(verifier, challenges), SITE, AGENT, "/answer")
     login.begin("session")
     site = SampleSite(town.world, verifier, Platform(town.world, NoLinkage()), SITE, AGENT)
     own = Browser(site.application(), SITE)
@@ -252,7 +255,7 @@ def test_expired_logins_and_sessions_are_swept(
     assert isinstance(clock, WorldClock)
     clock.move(clock.now() + timedelta(hours=1))
     login.sweep()
-    assert len(login) == len(login.challenges) == 0
+    assert len(login) == len(challenges) == 0
     site.sweep()
     with site.store.reading() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM session")) == 0

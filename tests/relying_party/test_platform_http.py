@@ -96,6 +96,8 @@ def test_a_challenge_belongs_to_its_tenant_and_its_registered_origins(operator: 
     assert refused.status_code == 403
     assert "has not registered" in refused.json()["detail"]
     assert first.post(CHALLENGES, origin="https://shop.example:444").status_code == 403
+    assert operator.platform.add_origins("closed", [ORIGIN]) == [ORIGIN]
+    assert closed.post(CHALLENGES, origin=ORIGIN).status_code == 201
 
 
 def user_of(response: httpx.Response) -> str:

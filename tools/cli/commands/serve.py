@@ -81,17 +81,23 @@ def platform(context: click.Context, port: int, services: str) -> None:
 @click.argument("origins", nargs=-1)
 @click.pass_context
 def tenant(context: click.Context, name: str, origins: tuple[str, ...]) -> None:
-    """Register a tenant of the platform.
+    """Register a tenant of the platform, or more origins of one.
 
     ORIGINS are the origins at which people log in to the tenant's service, such as https://shop.example: it gets
-    challenges for these only. Prints the key of NAME, which is shown only once.
+    challenges for these only. Prints the key of a new NAME, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
-    from kazashi.relying_party.platform.platform import Platform
+    from kazashi.relying_party.platform.platform import Platform, TenantExists
     from kazashi.relying_party.verify.linkage import NoLinkage
 
+    operator = Platform(new_world_of(context), NoLinkage())
     try:
-        click.echo(Platform(new_world_of(context), NoLinkage()).add_tenant(name, origins))
+        click.echo(operator.add_tenant(name, origins))
+    except TenantExists:
+        if not origins:
+            raise
+        together = operator.add_origins(name, origins)
+        click.echo(f"The origins of {name} are {', '.join(together)}. Its key is the same as before.", err=True)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
