@@ -287,8 +287,9 @@ class _Worker:
     until: float
 
     @classmethod
-    def begin(cls, directory: Path, until: float) -> None:
-        cls.player, cls.until = CardPlayer(directory / str(os.getpid())), until
+    def begin(cls, directory: Path, seconds: float) -> None:
+        cls.player = CardPlayer(directory / str(os.getpid()))
+        cls.until = time.monotonic() + seconds
 
     @classmethod
     def play(cls, seeds: range) -> CardsPlayed:
@@ -308,7 +309,7 @@ def play_cards(seed: int, commands: int, seconds: float, show: Show) -> CardsPla
     seeds = range(seed, seed + -(-commands // PER_CARD))
     chunks = (seeds[begin : begin + step] for begin in range(0, len(seeds), step))
     with in_memory() as directory:
-        begin = (directory, time.monotonic() + seconds)
+        begin = (directory, seconds)
         with get_context("spawn").Pool(len(os.sched_getaffinity(0)), _Worker.begin, begin) as pool:
             for part in pool.imap(_Worker.play, chunks):
                 total.add(part)
@@ -373,7 +374,7 @@ def trials(minutes: float, seed: int, show: Show) -> Iterator[Trial]:
     begun = time.monotonic()
     show("counting lines that commands run")
     (covered,) = in_new_process(covered_lines, seed, _SAMPLE)
-    left = minutes * 60 - (time.monotonic() - begun)
+    left = max(minutes * 30, minutes * 60 - (time.monotonic() - begun))
     begun = time.monotonic()
     played = play_cards(seed, wanted, left, show)
     yield summary(played, covered, seed, wanted, time.monotonic() - begun)

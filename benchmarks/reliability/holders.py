@@ -223,11 +223,13 @@ class ImageHolders:
 
     def round(self) -> HolderRound:
         """Let two or four processes send commands at the same time, beginning with one to three tries left."""
-        left = self._rng.randint(1, TRIES)
+        rng = self._rng
+        last_try = rng.random() < 0.5  # what one is told then depends on all others
+        left = 1 if last_try else rng.randint(1, TRIES)
         self._set_counter(left)
-        kinds = [PinCall.WRONG, *self._rng.choice(_KINDS)]
-        holders = self._holders[: self._rng.choice((2, 4))]
-        calls = [self._rng.choices(kinds, k=self._rng.randint(1, _MOST)) for _ in holders]
+        kinds = [PinCall.WRONG, *(_KINDS[1] if last_try else rng.choice(_KINDS))]
+        holders = self._holders[: rng.choice((2, 4))]
+        calls = [rng.choices(kinds, k=rng.randint(1, 2 if last_try else _MOST)) for _ in holders]
         at = time.monotonic_ns() + _AHEAD_NS
         for holder, wanted in zip(holders, calls, strict=True):
             holder.send([call.command for call in wanted], at)

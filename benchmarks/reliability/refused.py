@@ -21,8 +21,11 @@ from benchmarks.reliability.processes import resident_megabytes
 from benchmarks.reliability.trial import Show, Trial
 from kazashi.web.mutual_tls import client_context
 
-RATE = 1_000
+GOAL = 1_000
 """Requests a second, in total."""
+
+_RATE = 1_050
+"""The rate at which they are due, so that a pause does not miss the goal."""
 
 SHARE = 0.05
 """The share of a full run's time."""
@@ -210,7 +213,7 @@ def _context(place: Premises, name: str) -> ssl.SSLContext | None:
     return None if credentials is None else client_context(credentials)
 
 
-def load(place: Premises, names: Sequence[str], seconds: float, seed: int, rate: int = RATE) -> RefusedLoad:
+def load(place: Premises, names: Sequence[str], seconds: float, seed: int, rate: int = _RATE) -> RefusedLoad:
     """Send refused input to servers, on one connection each, at `rate` requests a second in total."""
     result = RefusedLoad()
     lock = threading.Lock()
@@ -293,6 +296,6 @@ def summary(result: RefusedLoad, seed: int) -> Trial:
         detail += f"; {result.wrong[0]}"
     if result.silent:
         detail += f"; a good request got: {', '.join(result.silent)}"
-    met = not result.wrong and not result.silent and growth[most] <= GROWTH and rate >= RATE * 0.95
+    met = not result.wrong and not result.silent and growth[most] <= GROWTH and rate >= GOAL
     return Trial("refused input on kept connections", "requests", result.sent, result.refused.total(),
-                 len(result.wrong), detail, f">= {RATE:,}/s, all refused, memory <= +{GROWTH:.0%}", met)  # fmt: skip
+                 len(result.wrong), detail, f">= {GOAL:,}/s, all refused, memory <= +{GROWTH:.0%}", met)  # fmt: skip

@@ -85,7 +85,7 @@ def _play(seed: int, numbers: Sequence[int], names: Sequence[str]) -> Iterator[t
 
 def _trial(total: SeedSum, seed: int, wanted: int, seconds: float) -> Trial:
     faults = ", ".join(f"{count:,} {fault}" for fault, count in sorted(total.faults.items()))
-    detail = f"seeds {seed} to {seed + total.seeds - 1}, {total.seeds / seconds:.0f}/s, {total.steps:,} steps: {faults}"
+    detail = f"seeds from {seed}, {total.seeds / seconds:.0f}/s, {total.steps:,} steps: {faults}"
     if total.failed:
         first = min(total.failed, key=lambda played: played.seed)
         detail += f"; seed {first.seed}: {first.trouble}"
@@ -98,16 +98,14 @@ def played(make: Callable[[Path], Scenario], seeds: range, seconds: float, show:
     """Play seeds of one protocol on all processors, for at most `seconds`."""
     total = SeedSum()
     chunks = [seeds[begin : begin + _CHUNK] for begin in range(0, len(seeds), _CHUNK)]
-    until, processors = time.monotonic() + seconds, len(os.sched_getaffinity(0))
-    with (
-        in_memory() as directory,
-        get_context("spawn").Pool(processors, _Worker.begin, (make, directory, until)) as pool,
-    ):
-        for part in pool.imap(_Worker.play, chunks):
-            total.add(part)
-            show(f"simulated network: {total.name}: {total.seeds:,} seeds, {len(total.failed)} failed")
-        pool.close()
-        pool.join()
+    with in_memory() as directory:
+        begin = (make, directory, seconds)
+        with get_context("spawn").Pool(len(os.sched_getaffinity(0)), _Worker.begin, begin) as pool:
+            for part in pool.imap(_Worker.play, chunks):
+                total.add(part)
+                show(f"simulated network: {total.name}: {total.seeds:,} seeds, {len(total.failed)} failed")
+            pool.close()
+            pool.join()
     return total
 
 
@@ -118,8 +116,9 @@ class _Worker:
     until: float
 
     @classmethod
-    def begin(cls, make: Callable[[Path], Scenario], directory: Path, until: float) -> None:
-        cls.scenario, cls.until = make(directory / str(os.getpid())), until
+    def begin(cls, make: Callable[[Path], Scenario], directory: Path, seconds: float) -> None:
+        cls.scenario = make(directory / str(os.getpid()))
+        cls.until = time.monotonic() + seconds
 
     @classmethod
     def play(cls, seeds: range) -> SeedSum:
