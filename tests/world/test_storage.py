@@ -56,7 +56,10 @@ def test_a_transaction_is_all_or_nothing(numbers: tuple[Store, sa.Table]) -> Non
 def test_a_database_error_is_reported_in_one_line(numbers: tuple[Store, sa.Table]) -> None:
     store, _ = numbers
     for within in (store.transaction, store.reading):
-        with pytest.raises(StoreFailed, match="the store (of actor|.*actor.sqlite) failed: ") as failed, within() as connection:
+        with (
+            pytest.raises(StoreFailed, match=r"the store (of actor|.*actor\.sqlite) failed: ") as failed,
+            within() as connection,
+        ):
             connection.execute(sa.text("SELECT * FROM nowhere"))
         assert "\n" not in str(failed.value)
 
