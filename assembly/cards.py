@@ -14,6 +14,7 @@ from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.order import image_path, usual_order
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -57,7 +58,7 @@ def make_card(
         if not form.accepts(value.encode()):
             raise UsageError(f"{what} takes {form.words}")
     try:
-        image_path(institutions.world, name)
+        checked_name(name, "card", "/")
     except ValueError as error:
         raise UsageError(str(error)) from error
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])

@@ -103,9 +103,8 @@ class ImageStore:
                 self._connection = None
 
     def __del__(self) -> None:
-        """Close the connection of a card that is no longer used: Python 3.13 reports one that was never closed."""
-        if self._connection is not None:
-            self._connection.close()
+        """Close what a card that is no longer used has open: Python 3.13 reports a connection that was never closed."""
+        self.close()
 
     def _update(self, change: str, reference: Reference, *more: bytes) -> PinState | None:
         """Change a PIN that is not blocked, and return its new state, or None if it is blocked."""

@@ -42,6 +42,7 @@ from kazashi.resident_registry.resident import Resident
 from kazashi.world.clock import JST
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
+from kazashi.world.names import checked_name
 from kazashi.world.outbox import Inbox, Message
 from kazashi.world.schedule import AT_ONCE
 from kazashi.world.storage import Position
@@ -138,7 +139,7 @@ class CardManagement:
         Raises ImageExists if a card with that name exists, RelayFailed if the authorities cannot be reached (`resume`
         then continues the case), RenewalRejected if the order cannot be carried out, and the authorities' exceptions.
         """
-        path = image_path(self._world, name)
+        path = image_path(self._world, checked_name(name, "card", "/"))
         if path.exists():
             raise ImageExists(f"a card {name!r} already exists; choose another name with --name")
         with self.store.transaction() as connection:

@@ -13,7 +13,6 @@ from kazashi.card_management.circumstances import CIRCUMSTANCES, ORDINARY
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World
-from kazashi.world.names import checked_name
 
 SUFFIX = ".card"
 
@@ -48,8 +47,11 @@ class Order:
 
 
 def image_path(world: World, name: str) -> Path:
-    """Return the path of the card with a name. Raises ValueError if the name does not follow the pattern."""
-    return world.cards / f"{checked_name(name, 'card')}{SUFFIX}"
+    """Return the path of the card with a name. Raises ValueError if the name cannot be a file name."""
+    # A new card's name must follow the pattern of names; cards of earlier versions may have others.
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} cannot be a card's name")
+    return world.cards / f"{name}{SUFFIX}"
 
 
 def card_names(world: World) -> list[str]:

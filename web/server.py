@@ -38,6 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """The bytes of the head that is arriving."""
     _heads = 0
     """The number of complete heads."""
+    _after_head = _body = 0
+    """The bytes since the head, and how many of them were the body's."""
     _in_head = True
     _refused = False
     _look: asyncio.TimerHandle | None = None
@@ -66,6 +68,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = self._head + len(data) if self._in_head and self._heads == heads else 0
         if self._head > MAX_HEAD:
             self._refuse()
+        self._after_head = 0 if self._in_head else self._after_head + len(data)
+        if self._after_head > 8 * (MAX_HEAD + self._body):  # far more than the framing of chunks needs
+            self._refused = True
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Expect the rest of a request's head."""
@@ -81,11 +87,18 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._in_head = False
         self._heads += 1
+        self._body = 0
         self._deadline = self.loop.time() + BODY_SECONDS
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header. Trailers (RFC 9110, 6.5) are dropped: they come after the checks of the headers."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on."""
+        self._body += len(body)
         if not self._refused:
             super().on_body(body)
 
@@ -127,6 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 OPTIONS: dict[str, Any] = {
     "http": BoundedProtocol, "ws": "none", "limit_concurrency": MOST_CONNECTIONS, "access_log": False,
+    "proxy_headers": False,  # anybody can send X-Forwarded-For
     "server_header": False, "timeout_graceful_shutdown": 2,
     "log_level": "error",  # a warning for each malformed request would fill the disk
 }  # fmt: skip

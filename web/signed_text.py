@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from kazashi.world.visible_text import first_hidden
+
 MAX_TEXT = 4000
 """The maximum length of a text, in characters."""
 
@@ -13,26 +15,19 @@ MAX_LINES = 60
 MAX_LINE = 100
 """The maximum length of a line beside the text, such as the purpose of a login."""
 
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters that count as letters, marks or symbols, and that fonts show as nothing."""
-
 
 def check_text(text: str) -> None:
     """Raise ValueError for a text that could be shown differently from what is signed.
 
-    A text may have line feeds but no other control characters; no format characters, which include those that change
-    the direction of the text or have no width; and no characters that have no meaning for everybody (private use,
-    unassigned, half of a surrogate pair).
+    A text may have line feeds, and otherwise only characters that people can see (`kazashi.world.visible_text`).
     """
     if len(text) > MAX_TEXT:
         raise ValueError(f"the text has {len(text)} characters; at most {MAX_TEXT} are allowed")
     if (lines := text.count("\n") + 1) > MAX_LINES:
         raise ValueError(f"the text has {lines} lines; at most {MAX_LINES} are allowed")
-    for character in text.replace("\n", ""):
-        category = unicodedata.category(character)
-        if category[0] == "C" or category in ("Zl", "Zp") or character in _INVISIBLE:
-            name = unicodedata.name(character, "a control, private or unassigned character")
-            raise ValueError(f"the text contains U+{ord(character):04X} ({name}), which is not shown as it is signed")
+    if hidden := first_hidden(text.replace("\n", " ")):
+        name = unicodedata.name(hidden, "a control, private or unassigned character")
+        raise ValueError(f"the text contains U+{ord(hidden):04X} ({name}), which is not shown as it is signed")
 
 
 def check_line(text: str) -> None:

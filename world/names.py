@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import unicodedata
 
+from kazashi.world.visible_text import first_hidden
+
 MAX_NAME = 64
 """The maximum length of a name, in characters."""
 
-_OTHERS = " .-_@+()[]"
+_BLANKS = " \u3000"
+_NEVER = '"\\<>'
 PATTERN = (
-    f"1 to {MAX_NAME} letters and digits of any script, blanks, and the characters . - _ @ + ( ) [ ]; it may begin"
-    " neither with a blank nor with a dot, and may not end with a blank"
+    f"1 to {MAX_NAME} visible characters of any script and blanks, without {' '.join(_NEVER)}; it may begin neither"
+    " with a blank nor with a dot, and may not end with a blank"
 )
 """The pattern of a name, in words."""
 
 
-def checked_name(name: str, what: str) -> str:
-    """Return a name that follows the pattern. `what` is the named thing in the error's message, such as "card".
-
-    Raises ValueError.
-    """
+def checked_name(name: str, what: str, never: str = "") -> str:
+    """Return a name that follows the pattern. `what` is the named thing in the error's message, such as "card", and
+    `never` are further characters that its name may not have. Raises ValueError."""
     if (
         not 1 <= len(name) <= MAX_NAME
-        or name != name.strip(" ")
+        or name != name.strip(_BLANKS)
         or name.startswith(".")
-        or not all(character in _OTHERS or unicodedata.category(character)[0] in "LMN" for character in name)
+        or any(character in _NEVER + never for character in name)
+        or any(unicodedata.category(character)[0] == "Z" and character not in _BLANKS for character in name)
+        or first_hidden(name)
     ):
-        raise ValueError(f"{name!r} is not a valid {what} name; use {PATTERN}")
+        also = f" and {' '.join(never)}" if never else ""
+        raise ValueError(f"{name!r} is not a valid {what} name; use {PATTERN.replace(';', f'{also};', 1)}")
     return name

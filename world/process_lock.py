@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
+_TRIES = 3
 
 
 class ProcessLock:
@@ -33,13 +34,16 @@ class ProcessLock:
         if self._descriptor >= 0:
             return True
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        return True
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_POLL_SECONDS)  # `is_free` of another process has it for a moment
+                continue
+            self._descriptor = descriptor
+            return True
+        os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Close this process's descriptor."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, fields
+from urllib.parse import unquote
 
 SERIALS = ("gapless", "random")
 
-_SECRETS = re.compile(r"(?<=://)([^:/@?]*):([^@/]*)(?=@)|(?<=[?&;])((?:ssl)?password|pin-value)=([^&;]*)")
+_PASSWORD = re.compile(r"(?<=://)([^:@]*):.*(?=@)")
+_SECRETS = ("password", "sslpassword", "pin-value")
+"""Parameters of a database's URL (libpq) and of a token's URI (RFC 7512) that are secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,12 @@ class Settings:
 
 def without_secrets(address: str) -> str:
     """Return a URL or `pkcs11:` URI with asterisks instead of the passwords and PINs in it."""
-    return _SECRETS.sub(lambda match: f"{match[1]}:***" if match[3] is None else f"{match[3]}=***", address)
+    parts = re.split(r"([?&;])", _PASSWORD.sub(r"\1:***", address))
+    for place, part in enumerate(parts):
+        name, equals, _ = part.partition("=")
+        if equals and unquote(name).lower() in _SECRETS:
+            parts[place] = f"{name}=***"
+    return "".join(parts)
 
 
 def check_no_secrets(address: str, option: str, instead: str) -> None:

@@ -72,12 +72,13 @@ def read_ask(unverified: Mapping[str, str]) -> SiteRequest:
         kind, text = CERTIFICATE_TYPES[unverified.get("kind", "authentication")], unverified.get("text", "")
         purpose, browser = unverified.get("purpose", ""), unverified.get("browser", "")
         issued_at = datetime.fromisoformat(unverified["issued_at"])
+        issued_at.astimezone(JST)  # fails for a time that no calendar has in Japan
         check_text(text)
         check_line(purpose)
         check_line(browser)
         if origin_of(origin) != origin or origin_of(return_to) != origin:
             raise SiteRequestRejected("origin and return_to must have the same origin")
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise SiteRequestRejected(f"the request is incomplete or malformed: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{32,128}", nonce) or issued_at.tzinfo is None:
         raise SiteRequestRejected("the challenge's nonce or time is malformed")

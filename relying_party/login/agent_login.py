@@ -86,6 +86,17 @@ class FinishedLogin:
     purpose: Any
 
 
+def session_of(request: Request, cookie: str) -> str:
+    """Return the session in a cookie, or an empty string. Sites give out no session of more than 64 characters."""
+    value = request.cookies.get(cookie, "")
+    return value if len(value) <= 64 else ""
+
+
+def looks_ahead(request: Request) -> bool:
+    """Whether a browser requests a page that its user may never see. It must not use a login up."""
+    return "prefetch" in request.headers.get("sec-purpose", "")
+
+
 class AgentLogin:
     """Logins at one site."""
 
@@ -149,6 +160,8 @@ class AgentLogin:
         with self._lock:
             answered = self._open.pop(handle, None)
         if not isinstance(answered, AnsweredLogin):
+            if answered is not None:
+                self._drop(answered)
             raise AnswerRejected("this login has already ended; start again at the site")
         started, response = answered.started, answered.response
         if not session or not compare_digest(started.session.encode(), session.encode()):

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start, looks_ahead, session_of
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import LinkageConflict, User
@@ -156,7 +156,7 @@ class CardSite(ABC):
 
     async def _end(self, request: Request) -> Response:
         """Log the user in, or show a page that explains why not."""
-        if "prefetch" in request.headers.get("sec-purpose", ""):
+        if looks_ahead(request):
             return self.front(status=503)  # a browser that looks ahead must not use the login up
         return await asyncio.to_thread(self._ended, self._session(request), request.path_params["handle"])
 
@@ -214,7 +214,7 @@ class CardSite(ABC):
 
     def _session(self, request: Request) -> str:
         """Return the browser's session, or an empty string."""
-        return request.cookies.get(self.tenant, "")
+        return session_of(request, self.tenant)
 
     def _person(self, session: str) -> str | None:
         with self.store.reading() as connection:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start
+from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start, looks_ahead, session_of
 from kazashi.relying_party.login.authorization import (
     AuthorizationEndpoint,
     AuthorizationRejected,
@@ -29,7 +29,7 @@ from kazashi.relying_party.login.authorization import (
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.provider_store import SCOPES, Client, Grant, Login, ProviderStore, machine_clock
 from kazashi.relying_party.login.token_endpoint import TokenEndpoint, form_pairs
-from kazashi.relying_party.platform.platform import Platform
+from kazashi.relying_party.platform.platform import LinkageConflict, Platform
 from kazashi.relying_party.pseudonyms.pseudonyms import OidcPairwise, Subject
 from kazashi.relying_party.verify.authentication import Authentication
 from kazashi.relying_party.verify.finding import Outcome
@@ -144,19 +144,21 @@ class Provider:
             return _refused(error)
         except AuthorizationRejected as error:
             return _back(error.address)
-        session = request.cookies.get(_COOKIE, "") or new_token()
+        session = session_of(request, _COOKIE) or new_token()
         claims = [scope for scope in asked.scopes if scope in _CLAIM_NAMES]
         kind, text = CertificateType.AUTHENTICATION, ""
         if claims:
             kind = CertificateType.SIGNATURE
             text = _consent(asked.client.name, claims)
-        start = Start.of(request, f"{asked.client.name} へのログイン Log in to {asked.client.name}")
+        start = Start.of(request, f"ログイン Log in: {asked.client.name}")
         response = _back(await asyncio.to_thread(self._login.begin, session, asked, kind, text, start))
         response.set_cookie(_COOKIE, session, httponly=True, samesite="lax")
         return response
 
     async def end(self, request: Request) -> Response:
         """Redirect the browser to the client with a code, or show a page that explains why there is none."""
+        if looks_ahead(request):
+            return refusal(("先読みはできません。", "This page is not for looking ahead."), status=503)
         try:
             ended = await asyncio.to_thread(
                 self._login.end, request.cookies.get(_COOKIE, ""), request.path_params["handle"]
@@ -170,6 +172,8 @@ class Provider:
             return refusal(*explained(ended.verdict), status=403)
         try:
             return _back(await asyncio.to_thread(self._answer, asked, ended.verdict))
+        except LinkageConflict as conflict:
+            return refusal(("受け付けられません。", str(conflict)), status=409)
         except LinkageUnavailable:
             return refusal(UNKNOWN, status=503)
 

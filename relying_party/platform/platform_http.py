@@ -207,6 +207,8 @@ class PlatformApi:
             check_text(body.text)
             check_line(body.purpose)
             check_line(body.browser)
+            if (body.kind == "signature") != bool(body.text.strip()):
+                raise ValueError("a signature needs a text, and a login must not have one")
         except ValueError as error:
             raise BadRequest(error) from error
         self._platform.check_origin(tenant, body.origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import sqlite3
@@ -157,6 +158,19 @@ def test_two_stores_of_one_image_share_the_counter(image: Path) -> None:
     assert not second.change_pin(REFERENCE, b"9999"), "a blocked PIN stays blocked"
     second.refill(REFERENCE)
     assert first.pin(REFERENCE).tries_left == 3
+
+
+def test_a_card_that_is_no_longer_used_leaves_nothing_open(image: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        chip = Chip(load_card(image))
+        chip.power_on()
+        chip.transmit(select(jpki.AID))
+        chip.transmit(verify(jpki.AUTHENTICATION_PIN, RIGHT))
+        del chip
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    assert [path.name for path in image.parent.iterdir() if path.name.startswith(image.name)] == [image.name]
 
 
 def test_every_write_is_synced(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,6 +251,7 @@ def test_a_pin_page_works_once_and_only_from_the_agent(stack: Stack) -> None:
         {"kind": "signature", "text": ""}, {"kind": "other"}, {"text": "sign this"}, {"origin": "http://localhost@evil.example"},
         {"kind": "signature", "text": "x" * 5000}, {"state": "x" * 1000}, {"purpose": "x\ny"}, {"browser": "x" * 101},
         {"kind": "signature", "text": "x\u202ey"}, {"kind": "signature", "text": "\n".join("x" * 61)},
+        {"issued_at": "0001-01-01T00:00:00+14:00"}, {"issued_at": "9999-12-31T23:59:00-14:00"},
         {"purpose": "x\u200by"}, {"origin": "https://日本.example", "return_to": "https://日本.example/answer"},
     ],
     ids=str,

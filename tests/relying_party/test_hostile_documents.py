@@ -214,6 +214,13 @@ HOSTILE = {
     "a parameter": b'<!DOCTYPE x [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]><x/>',
     "elements": b"<a>" + b"<b/>" * 700_000 + b"</a>",
     "namespaces": b"<a " + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(101)) + b"/>",
+    "attributes with prefixes": (
+        b"<a "
+        + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(90))
+        + b">"
+        + (b"<b " + b" ".join(b"n%d:x='1'" % number for number in range(90)) + b"/>") * 4_000
+        + b"</a>"
+    ),
     "namespaces in many scopes": (
         b"<a "
         + b" ".join(b"xmlns:n%d='urn:%d'" % (number, number) for number in range(90))

@@ -211,8 +211,7 @@ def test_stores_contain_no_cookie(sites: dict[str, LoginSite], holder: Holder, t
         assert not any(cookie in str(row) for cookie in own.cookies.values() for row in rows)
 
 
-def test_a_look_ahead_does_not_use_a_login_up(sites: dict[str, LoginSite], holder: Holder) -> None:
-    site = sites["sample site"]
+def test_a_look_ahead_does_not_use_a_login_up(site: LoginSite, holder: Holder) -> None:
     own = site.browser()
     _, onward = holder.answer(own, site.start(own))
     assert own.get(onward, headers={"Sec-Purpose": "prefetch;prerender"}).status_code == 503

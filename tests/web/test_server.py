@@ -31,7 +31,8 @@ GOOD = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 async def echo(request: Request) -> Response:
-    return PlainTextResponse(str(len(await request.body())))
+    length = len(await request.body())
+    return PlainTextResponse(str(length), headers={"X-Shown": "yes" if "x-shown" in request.headers else "no"})
 
 
 async def large(request: Request) -> Response:
@@ -95,6 +96,21 @@ def test_a_client_that_does_not_read_is_dropped(address: tuple[str, int]) -> Non
         with socket.create_connection(address, 10) as other:
             assert received(other) == b""
         assert len(received(connection)) < 32 << 20
+
+
+def test_trailers_are_no_headers_and_cost_nothing(address: tuple[str, int]) -> None:
+    """They come after a check has looked at the headers."""
+    chunked = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n"
+    with socket.create_connection(address, 10) as connection, connection.makefile("rb") as responses:
+        connection.sendall(chunked + b"X-Shown: yes\r\n\r\n")
+        head = b"".join(iter(responses.readline, b"\r\n"))
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"x-shown: no" in head
+    with socket.create_connection(address, 10) as connection, suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(chunked)
+        for _ in range(64):
+            connection.sendall(b"a: b\r\n" * (MAX_HEAD // 4))
+        pytest.fail("16 megabytes of trailers were read")
 
 
 def test_bodies_and_many_requests_on_one_connection_are_not_counted_as_heads(address: tuple[str, int]) -> None:

@@ -72,16 +72,16 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     lock = locked(world)
     for name in plan.cards:
         made(context, name, missing_is_error=name != "hanako")
-    if detach:
-        announce(start(world, plan, lock))
-        return
-    from kazashi.tools.daemon.instance import run
-
     for endpoint in plan.endpoints():
         if endpoint.host not in ("127.0.0.1", "localhost"):
             click.echo(
                 f"kazashi: anyone who can reach {endpoint.host} port {endpoint.port} can use the card there", err=True
             )
+    if detach:
+        announce(start(world, plan, lock))
+        return
+    from kazashi.tools.daemon.instance import run
+
     run(world, plan, announce)
 
 
@@ -98,7 +98,10 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
     if script is not None:
         read_fault_script(script)
         faults = script.read_text(encoding="utf-8", errors="replace")
-    plan = InstancePlan(cards=() if empty else cards or InstancePlan().cards, faults=faults, **chosen)
+    try:
+        plan = InstancePlan(cards=() if empty else cards or InstancePlan().cards, faults=faults, **chosen)
+    except ValueError as error:
+        raise UsageError(f"--reader: {error}") from error
     try:
         plan.endpoints()
     except ValueError as error:

@@ -15,7 +15,8 @@ from kazashi.assembly.cards import described, make_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.card_management.order import card_names
+from kazashi.card.image import ImageMissing
+from kazashi.card_management.order import card_names, image_path
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.control import NotRunning
@@ -102,6 +103,8 @@ class View:
     def _insert(self, request: Answer) -> Answer:
         """Insert a card into a slot. The card is removed from its present slot, and the slot's present card, too."""
         status, card, slot = self._instance("status"), str(request["card"]), int(request["slot"])
+        if not image_path(self._world, card).is_file():
+            raise ImageMissing(f"there is no card {card!r}")  # before another one is removed
         for row in status["slots"]:
             if row["card"] is not None and (row["slot"] == slot or row["card"] == card):
                 self._instance("remove", slot=str(row["slot"]))
