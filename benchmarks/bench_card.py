@@ -82,7 +82,9 @@ def _one_core() -> Iterator[None]:
 @contextmanager
 def _running(world: World) -> Iterator[dict[str, Any]]:
     """An instance in a separate process, with a card in slot 0 and no card in slot 1."""
-    status = background.detach(world, InstancePlan(pcscd="private", services=False), background.locked(world))
+    status = background.detach(
+        world, InstancePlan(pcscd="private", services=False, open_ports=True), background.locked(world)
+    )
     saved = dict(os.environ)
     os.environ.update(status["pcscd"]["environment"])
     try:

@@ -235,7 +235,10 @@ def namespace_rights() -> list[str]:
 
 def network_namespaces() -> bool:
     """Return whether this process may create a network namespace."""
-    command = [_program("unshare"), *namespace_rights(), "--net", "true"]
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    command = [unshare, *namespace_rights(), "--net", "true"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

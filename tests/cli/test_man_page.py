@@ -18,7 +18,7 @@ from tests.support import run
 
 ROOT = Path(__file__).parents[2]
 
-INTERNAL = {"KAZASHI_BROUGHT", "KAZASHI_CALLED", "KAZASHI_CONSOLE_KEY", "KAZASHI_SERVED_WORLD"}
+INTERNAL = {"KAZASHI_BROUGHT", "KAZASHI_CALLED", "KAZASHI_CONSOLE_KEY", "KAZASHI_SERVED_WORLD", "KAZASHI_INSTANCE_LOCK"}
 """Variables with which the program's processes pass something to one another."""
 
 

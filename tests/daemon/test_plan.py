@@ -10,8 +10,9 @@ from kazashi.reader_bridge.fault_script import UNKIND, BadFaultScript, parse_fau
 from kazashi.tools.daemon.plan import InstancePlan
 
 NAMES = st.lists(st.text(max_size=20), max_size=9).map(tuple)
+READERS = st.lists(st.text("aZ 0番", min_size=1, max_size=20).map(str.strip).filter(bool), max_size=9).map(tuple)
 PLANS = st.builds(
-    InstancePlan, readers=NAMES, pcscd=st.sampled_from(("auto", "system", "own", "private")), cards=NAMES,
+    InstancePlan, readers=READERS, pcscd=st.sampled_from(("auto", "system", "own", "private")), cards=NAMES,
     contactless=st.booleans(), reset_keeps_status=st.booleans(), faults=st.text(), dialled=NAMES,
     services=st.booleans(), port=st.none() | st.integers(1, 65535), workers=st.integers(1, 64), ldap=st.booleans(),
     console=st.booleans(),

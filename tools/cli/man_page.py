@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "KAZASHI_VPCD_PORT": "The first port to try for the readers of a pcscd that Kazashi starts (default: 35963).",
     "KAZASHI_CALLER_KEY": "The caller's OCSP key, unless --key gives it.",
     "KAZASHI_PROXY_SECRET": "The secret of a TLS proxy before the sample site, unless --proxy-secret gives it.",
+    "KAZASHI_PIN": "The authentication PIN that `kazashi reader check --pin` sends, instead of asking for it.",
+    "KAZASHI_PASSWORD": "The signature password that `kazashi reader check --password` sends, instead of asking.",
     "KAZASHI_VENV": "In a clone: the virtual environment that ./kazashi builds and uses (default: .venv beside it).",
     "KAZASHI_PYTHON": "In a clone: the interpreter to build that environment with (3.11 or newer).",
     "KAZASHI_UV": "In a clone: the uv to install with, instead of the one in the lock file.",

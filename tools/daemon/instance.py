@@ -46,7 +46,7 @@ _FOLLOW_SECONDS = 0.02
 _VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
 
 
-def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcscd:
+def choose_pcscd(world: World, readers: Sequence[str], where: str, *, open_ports: bool = False) -> RunningPcscd:
     """Return the pcscd to use: `system` is the running one, `own` replaces it, `private` is started beside it, and
     `auto` is the first of the three that is possible. Raises PcscdUnavailable."""
     world.run.mkdir(mode=0o700, exist_ok=True)
@@ -59,7 +59,7 @@ def choose_pcscd(world: World, readers: Sequence[str], where: str) -> RunningPcs
                 "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
             )
     own = where == "own" or (where == "auto" and system_place_is_free())
-    return start_pcscd(world.run, readers, private=not own)
+    return start_pcscd(world.run, readers, private=not own, open_ports=open_ports)
 
 
 @dataclass
@@ -215,7 +215,7 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
         signal.signal(number, lambda *_: ended.set())
     for endpoint in dialled:
         endpoint.check()
-    pcscd = choose_pcscd(world, plan.readers, plan.pcscd)
+    pcscd = choose_pcscd(world, plan.readers, plan.pcscd, open_ports=plan.open_ports)
     host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
     services: Services | None = None
     console: ConsoleProcess | None = None

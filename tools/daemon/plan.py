@@ -23,7 +23,8 @@ class InstancePlan:
 
     `pcscd` is auto, system, own or private. The cards go into the slots in order, and all are presented in the same
     way. `faults` is the text of a fault script. `dialled` has the addresses (`[HOST:]PORT`) of further slots, after
-    those of the readers, that other hosts connect to. `port` is the authorities' HTTP port (default: the first free
+    those of the readers, that other hosts connect to. With `open_ports`, other programs can put cards into the readers
+    of a private pcscd. `port` is the authorities' HTTP port (default: the first free
     one), served by `workers` processes. `ldap` adds their directory. Without `services` there is no console either.
     """
 
@@ -34,6 +35,7 @@ class InstancePlan:
     reset_keeps_status: bool = False
     faults: str = ""
     dialled: tuple[str, ...] = ()
+    open_ports: bool = False
     services: bool = True
     port: int | None = None
     workers: int = 1

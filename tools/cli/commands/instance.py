@@ -51,6 +51,8 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--unkind", is_flag=True, help="Inject occasional faults: delays, wrong status words, removals.")
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
               help="Add a slot that a phone or another reader's host connects to (docs/workbench.md).")  # fmt: skip
+@click.option("--open-ports", is_flag=True,
+              help="Let other programs put cards into the readers of a private pcscd, as vicc does.")  # fmt: skip
 @click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
