@@ -34,12 +34,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _deadline: float | None
     _stalled: float | None = None
-    _head = 0
-    """The bytes of the head that is arriving."""
-    _heads = 0
-    """The number of complete heads."""
-    _after_head = _body = 0
-    """The bytes since the head, and how many of them were the body's."""
+    _overhead = _body = 0
+    """The bytes of the present request that were its body, and those that were not: head, framing and trailers."""
     _in_head = True
     _refused = False
     _look: asyncio.TimerHandle | None = None
@@ -62,16 +58,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head and self._deadline is None:
             self._deadline = self.loop.time() + HEAD_SECONDS
-        heads = self._heads
+        self._overhead += len(data)
         super().data_received(data)
-        # Bytes after a complete head are counted with the next ones, because they may belong to a body.
-        self._head = self._head + len(data) if self._in_head and self._heads == heads else 0
-        if self._head > MAX_HEAD:
+        # What has arrived at once may be a head and the beginning of a body. Chunks of one byte need six.
+        if self._overhead > 2 * MAX_HEAD + 8 * self._body:
             self._refuse()
-        self._after_head = 0 if self._in_head else self._after_head + len(data)
-        if self._after_head > 8 * (MAX_HEAD + self._body):  # far more than the framing of chunks needs
-            self._refused = True
-            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Expect the rest of a request's head."""
@@ -86,8 +77,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse()
             return
         self._in_head = False
-        self._heads += 1
-        self._body = 0
         self._deadline = self.loop.time() + BODY_SECONDS
         super().on_headers_complete()
 
@@ -99,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on."""
         self._body += len(body)
+        self._overhead -= len(body)
         if not self._refused:
             super().on_body(body)
 
@@ -106,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Expect the next request, for which uvicorn's own limit on idle connections applies until its first byte."""
         if not self._refused:
             self._in_head, self._deadline = True, None
-            self._heads += 1  # what came with the end of a body is no head
+            self._overhead = self._body = 0
             super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -120,8 +110,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _refuse(self) -> None:
-        """Respond with 431 (RFC 6585, 5) and close the connection."""
+        """Respond with 431 (RFC 6585, 5), unless the application may be responding, and close the connection."""
         self._refused = True
+        if not self._in_head:
+            self.transport.abort()
+            return
         words = b"the head of a request is too large\n"
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\nconnection: close\r\n"

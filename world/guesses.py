@@ -34,7 +34,7 @@ class Guesses:
     def spend(self, store: Store, now: datetime, most: Mapping[str, int]) -> None:
         """Count a guess for each key of `most`, whose values are the numbers of guesses allowed.
 
-        Raises TooManyGuesses, and then counts nothing, if there is none left for one of them.
+        Raises TooManyGuesses, and then counts nothing, if one of them has used up its guesses.
         """
         table = self._table
         with store.alone() as connection:

@@ -155,7 +155,7 @@ def _checked(parameters: Mapping[str, str], client: Client) -> tuple[tuple[str, 
 
 
 def _challenge(parameters: Mapping[str, str], client: Client) -> str | None:
-    """Return the PKCE challenge (RFC 7636). None if there is none, and the client may leave it out."""
+    """Return the PKCE challenge (RFC 7636), or None if the request has no challenge and the client may leave it out."""
     challenge, method = parameters.get("code_challenge"), parameters.get("code_challenge_method")
     if challenge is None and method is None and not client.pkce:
         return None
