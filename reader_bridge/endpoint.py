@@ -59,6 +59,9 @@ class DialledEndpoint:
     host: str
     port: int
 
+    door = ""
+    """It listens in this process's own network namespace."""
+
     tolerates_silence = True
 
     def check(self) -> None:

@@ -73,7 +73,7 @@ class Recording:
     operations: Sequence[Operation]
 
     def disk(self, until: int | None = None, *, syncs: bool = True) -> Disk:
-        """Return the disk after so many operations (default: all). Without `syncs`, fsync does nothing."""
+        """Return the disk after the first `until` operations (default: all). Without `syncs`, fsync does nothing."""
         disk = Disk(self, syncs=syncs)
         for operation in self.operations[:until]:
             disk.apply(operation)

@@ -113,16 +113,22 @@ def _check_all(town: Institutions) -> None:
         _check_lists(publication)
 
 
+def serial_numbers(authority: Authority) -> list[int]:
+    """Return every serial number that an authority has used, sorted."""
+    ledger = authority.ledger
+    with ledger.store.reading() as connection:
+        return sorted(
+            serial
+            for table in (ledger.certificate, ledger.generation, ledger.responder)
+            for serial in connection.scalars(sa.select(table.c.serial))
+        )
+
+
 def _check_authorities(town: Institutions) -> None:
     public: list[int] = []
     for authority in town.authorities.values():
-        ledger = authority.ledger
+        ledger, serials = authority.ledger, serial_numbers(authority)
         with ledger.store.reading() as connection:
-            serials = sorted(
-                serial
-                for table in (ledger.certificate, ledger.generation, ledger.responder)
-                for serial in connection.scalars(sa.select(table.c.serial))
-            )
             rows = connection.execute(sa.select(ledger.certificate.c.request, ledger.certificate.c.certificate)).all()
             revoked = connection.scalars(sa.select(ledger.revocation.c.serial)).all()
             following = connection.scalar(sa.text("SELECT value FROM counter WHERE name = 'serial'"))

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from benchmarks.reliability.town import serial_numbers
 from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
@@ -75,13 +76,8 @@ def kill_at_each_moment(
 
 def check_serials(institutions: Institutions) -> None:
     for authority in institutions.authorities.values():
-        ledger = authority.ledger
+        ledger, serials = authority.ledger, serial_numbers(authority)
         with ledger.store.reading() as connection:
-            serials = sorted(
-                serial
-                for table in (ledger.certificate, ledger.generation, ledger.responder)
-                for serial in connection.scalars(sa.select(table.c.serial))
-            )
             requests = connection.scalars(sa.select(ledger.certificate.c.request)).all()
         assert serials == list(range(FIRST_SERIAL, FIRST_SERIAL + len(serials)))
         assert len(requests) == len(set(requests))

