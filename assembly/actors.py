@@ -10,11 +10,20 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from kazashi.assembly.network import MUNICIPAL, NATIONAL
+from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, PENSION_ADDRESSES
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki import callers, certificate_database
-from kazashi.provision_network import core, eligibility, interface_system, intermediate, municipal, off_network, portal
+from kazashi.provision_network import (
+    address_store,
+    body_registers,
+    core_store,
+    eligibility,
+    interface_store,
+    intermediate,
+    off_network,
+    portal,
+)
 from kazashi.refund_points import centre, till
 from kazashi.refund_points import portal as refund_portal
 from kazashi.relying_party.login import provider_store, sample_site
@@ -49,7 +58,8 @@ class Actor:
     """An actor of a world: its store, its label in English and in Japanese, and its owner.
 
     `caller` is the name with which it calls the authority's services to verifiers. It is empty for an actor that does
-    not call them.
+    not call them. `number_by_law` says that it is an address system: it has individual numbers from the registry for
+    its bodies' affairs (番号法9条), and not from a card.
     """
 
     store: str
@@ -57,6 +67,7 @@ class Actor:
     japanese: str
     owner: Owner
     caller: str = ""
+    number_by_law: bool = False
 
 
 SHOP = Actor(till.store_name("*", "*"), "the shop", "店舗の端末", Owner("shop", "店舗"))
@@ -78,7 +89,7 @@ PLATFORM = Actor(
     "platform-operator",
 )
 AUTHORITY = Actor(callers.ACTOR, "the authority (J-LIS)", "署名検証者への提供サービス", J_LIS)
-CORE = Actor(core.ACTOR, "the information provision network's core", "コアシステム", CORE_OPERATOR)
+CORE = Actor(core_store.ACTOR, "the information provision network's core", "コアシステム", CORE_OPERATOR)
 MYKEY = Actor(
     mykey.ACTOR, "the MyKey platform", "マイキープラットフォーム", Owner("MyKey platform", "総務省"), "mykey-platform"
 )
@@ -107,25 +118,26 @@ _OTHERS = (
     ),
     Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
     Actor(
-        municipal.ACTOR,
+        address_store.ACTOR,
         "the integrated address systems",
         "団体内統合宛名システム",
         Owner("municipal address systems", "市町村"),
+        number_by_law=True,
     ),
     Actor(
-        interface_system.store_name(MUNICIPAL),
+        interface_store.store_name(MUNICIPAL),
         "the municipalities' interface system",
         "市町村のインターフェイスシステム",
         Owner("interface system (towns)", "市町村"),
     ),
     Actor(
-        interface_system.store_name(NATIONAL),
+        interface_store.store_name(NATIONAL),
         "the pension service's interface system",
         "年金機構のインターフェイスシステム",
         Owner("interface system (pension)", "日本年金機構"),
     ),
     Actor(
-        interface_system.store_name(portal.INTERFACE_NAME),
+        interface_store.store_name(portal.INTERFACE_NAME),
         "the portal's interface system",
         "マイナポータルのインターフェイスシステム",
         Owner("interface system (portal)", "デジタル庁"),
@@ -149,6 +161,13 @@ _OTHERS = (
         Owner("portal's answers", "デジタル庁"),
     ),
     Actor(
+        PENSION_ADDRESSES,
+        "the pension service's address system",
+        "年金機構の宛名システム",
+        Owner("pension service", "日本年金機構"),
+        number_by_law=True,
+    ),
+    Actor(
         off_network.ACTOR,
         "the providers outside the network",
         "ネットワークによらない提供の記録",
@@ -159,6 +178,12 @@ _OTHERS = (
         "the insurers' joint body",
         "オンライン資格確認等システム",
         Owner("insurers' joint body", "支払基金・国保中央会"),
+    ),
+    Actor(
+        body_registers.ACTOR,
+        "the bodies' registers of requests and entrustments",
+        "開示請求等と委託の台帳",
+        Owner("bodies' registers", "各機関"),
     ),
     Actor(challenges.ACTOR, "a relying party", "署名検証者", Owner("relying party", "署名検証者")),
 )
@@ -190,4 +215,22 @@ def actors_of(world: World) -> list[Actor]:
     else:
         names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
     known = {actor.store: actor for actor in ACTORS}
-    return [known.get(name) or Actor(name, name, name, Owner(name, name)) for name in sorted(names)]
+    return [known.get(name) or _of_further_bodies(name) or Actor(name, name, name, Owner(name, name))
+            for name in sorted(names)]  # fmt: skip
+
+
+def _of_further_bodies(store: str) -> Actor | None:
+    """The actor of a store that belongs to an interface system of bodies that were registered later, or None."""
+    kind, _, interface = store.partition("_")
+    bodies = Owner(f"bodies behind {interface}", f"{interface}の機関")
+    match kind:
+        case "interface":
+            owner = Owner(f"interface system ({interface})", f"{interface}の機関")
+            return Actor(store, f"the interface system {interface}", f"{interface}のインターフェイスシステム", owner)
+        case "intermediate":
+            return Actor(store, f"the intermediate server {interface}", f"{interface}の中間サーバー", bodies)
+        case "addresses":
+            return Actor(
+                store, f"the address system {interface}", f"{interface}の宛名システム", bodies, number_by_law=True
+            )
+    return None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
 from kazashi.card_management.relay import DirectRelay
 from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.serial_number import serial_text
 from kazashi.pki.authority import Authority
+from kazashi.pki.certificate_database import Issued
 from kazashi.pki.publication import Publication
 from kazashi.pki.revocation import Revocations
 from kazashi.resident_registry.event import Channel, Renewal, event_type
@@ -26,9 +28,12 @@ from kazashi.world.home import World
 from kazashi.world.outbox import Receive
 from kazashi.world.schedule import Job, Schedule
 
+if TYPE_CHECKING:
+    from kazashi.assembly.network_offices import NetworkOffices
+
 
 class Institutions:
-    """The registry, Juki-Net, both authorities and the card management of a world.
+    """The registry, Juki-Net, both authorities, the card management and the provision network's offices of a world.
 
     Each opens its store when it is first needed.
     """
@@ -53,13 +58,25 @@ class Institutions:
 
     @cached_property
     def juki_net(self) -> JukiNet:
-        """Juki-Net, with the authorities and the card management as subscribers."""
+        """Juki-Net, with the authorities, the card management and the provision network as subscribers."""
 
         def authority(kind: CertificateType) -> Receive:
             return lambda messages: self.revocations[kind].receive(messages)
 
         subscribers = {f"authority:{kind.code}": authority(kind) for kind in CertificateType}
-        return JukiNet(self.world, {**subscribers, "card-management": lambda messages: self.cards.receive(messages)})
+        return JukiNet(self.world, {
+            **subscribers, "card-management": lambda messages: self.cards.receive(messages),
+            "addresses": lambda messages: self.offices.receive(messages),
+            "provision-core": lambda messages: self.offices.core.receive(messages),
+        })  # fmt: skip
+
+    @cached_property
+    def offices(self) -> NetworkOffices:
+        """The offices through which the provision network hears of people."""
+        # Imported here because worlds without a network do not need it.
+        from kazashi.assembly.network_offices import NetworkOffices
+
+        return NetworkOffices(self.world, self.juki_net)
 
     @property
     def registry(self) -> Registry:
@@ -78,10 +95,14 @@ class Institutions:
         jobs = [
             Job("deadlines", registry.next_lapse, registry.lapse),
             Job("Juki-Net", self.juki_net.next_due, self.juki_net.deliver),
+            Job("provision network", self._network_due, lambda: self.offices.run()),
             Job("card management", self.cards.due, self.cards.resume),
             *(Job(f"{kind.code} lists", one.due, one.publish) for kind, one in self.publications.items()),
         ]
         return Schedule(self.world.run / "schedule.lock", jobs)
+
+    def _network_due(self) -> datetime | None:
+        return self.offices.due() if self.registry.has_subscribers() else None
 
     def settle(self) -> None:
         """Run all jobs that are due by now."""
@@ -123,18 +144,43 @@ class Institutions:
         rows = []
         for kind, authority in self.authorities.items():
             for certificate in authority.of_holder(holder):
-                status = self.revocations[kind].status(certificate.serial)
-                row = {
-                    "kind": kind.code, "serial": f"{certificate.serial:X}", "generation": certificate.generation,
-                    "medium": certificate.medium.value, "state": status.state.value,
-                    "reason": status.reason.asn1_name if status.reason is not None else None,
-                    "since": status.since.isoformat() if status.since else None,
-                    "not_before": certificate.not_before.isoformat(), "not_after": certificate.not_after.isoformat(),
-                }  # fmt: skip
+                row = self._row(kind, certificate)
                 if mark is not None:
                     row["ocsp"] = self.revocations[kind].status(certificate.serial, mark).state.value
                 rows.append(row)
         return rows
+
+    def certificates_with(self, serials: Sequence[int]) -> list[dict[str, Any]]:
+        """The certificates of both authorities with these serial numbers as JSON objects, with their holders: an alias,
+        a resident record code, or the authority's own name for its root and its OCSP responder."""
+        rows = []
+        for kind, authority in self.authorities.items():
+            for certificate in authority.with_serials(serials):
+                try:
+                    holder = self.registry.find(certificate.holder).alias or certificate.holder
+                except NoSuchResident:
+                    holder = certificate.holder
+                rows.append({"holder": holder, **self._row(kind, certificate)})
+            for own in authority.own_certificates():
+                if own.serial in serials:
+                    ended = self.world.clock.now() > own.not_after
+                    rows.append({
+                        "holder": own.owner, "kind": kind.code, "serial": serial_text(own.serial),
+                        "generation": own.generation, "medium": None, "state": "expired" if ended else "good",
+                        "reason": None, "since": None, "not_before": own.not_before.isoformat(),
+                        "not_after": own.not_after.isoformat(),
+                    })  # fmt: skip
+        return rows
+
+    def _row(self, kind: CertificateType, certificate: Issued) -> dict[str, Any]:
+        status = self.revocations[kind].status(certificate.serial)
+        return {
+            "kind": kind.code, "serial": serial_text(certificate.serial), "generation": certificate.generation,
+            "medium": certificate.medium.value, "state": status.state.value,
+            "reason": status.reason.asn1_name if status.reason is not None else None,
+            "since": status.since.isoformat() if status.since else None,
+            "not_before": certificate.not_before.isoformat(), "not_after": certificate.not_after.isoformat(),
+        }  # fmt: skip
 
     def happen(
         self, who: str, code: str, values: dict[str, Any], day: date | None = None, channel: Channel | None = None

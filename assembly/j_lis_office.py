@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,16 @@ from starlette.routing import Route
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network_server import HOST, core_of
 from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.serial_number import AmbiguousSerialNumber, serial_text
 from kazashi.pki.certificate_database import NoSuchCertificate
 from kazashi.provision_network.codes import ForeignCode, PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.network_http import INTERFACE, JUKI_NET
+from kazashi.provision_network.message_http import INTERFACE, JUKI_NET
 from kazashi.provision_network.portal import INTERFACE_NAME, record_from
+from kazashi.provision_network.provision_records import RecordLook
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
+from kazashi.resident_registry.event import CodeChange
 from kazashi.web.guard import Guard, Problem
 from kazashi.web.mutual_tls import Credentials, JsonConnection, peer_of, serving
 from kazashi.world.home import World, open_world
@@ -38,7 +42,7 @@ _GUARD = Guard(
     1 << 12,
     {
         **dict.fromkeys(
-            (ValueError, KeyError, TypeError, OverflowError, RecursionError),
+            (ValueError, KeyError, TypeError, OverflowError, RecursionError, AmbiguousSerialNumber),
             Problem(400, message="the request is malformed: {}"),
         ),
         StoreFailed: Problem(503),
@@ -51,11 +55,14 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
     """The office as an ASGI application, to be served with mutual TLS."""
     authority = institutions.authorities[CertificateType.AUTHENTICATION]
 
-    def find(serial: int) -> tuple[int, dict[str, Any]]:
+    def find(serial: str) -> tuple[int, dict[str, Any]]:
         try:
-            holder = authority.find(serial).holder
+            holder = authority.named(serial)[0].holder
         except NoSuchCertificate as error:
             return 404, {"error": str(error)}
+        j_lis = institutions.juki_net.j_lis
+        if j_lis.outbox.next_due(j_lis.store, (CodeChange.code,)) is not None:
+            return 503, {"error": "a changed record code is on its way to the core; try again"}
         try:
             status, content = core.post("/v1/portal-code", {"record_code": holder})
             return status, json.loads(content)
@@ -66,8 +73,8 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
         peer = peer_of(request.scope)
         if (peer.unit, peer.name) != (INTERFACE, INTERFACE_NAME):
             return JSONResponse({"error": "only the portal may use this service"}, 403)
-        serial = int(str((await request.json())["serial"]), 16)
-        status, content = await run_in_threadpool(find, serial)
+        text = str((await request.json())["serial"])
+        status, content = await run_in_threadpool(find, text)
         return JSONResponse(content, status)
 
     office = Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
@@ -80,7 +87,7 @@ class PortalLines:
 
     def __init__(self, interface: InterfaceSystem, desk: str) -> None:
         """`desk` is the address of the J-LIS office. Raises NetworkRejected if the portal is not enrolled yet."""
-        credentials, core = interface.credentials()
+        credentials, core = interface.neighbours.credentials()
         self._credentials, self._addresses = credentials, {"desk": desk, CORE: core}
 
     def code(self, serial: int) -> PortalCode:
@@ -88,7 +95,7 @@ class PortalLines:
 
         Raises LinkageUnavailable and NetworkRejected.
         """
-        reply = self._request("desk", "/v1/code", {"serial": f"{serial:X}"})
+        reply = self._request("desk", "/v1/code", {"serial": f"0x{serial_text(serial)}"})
         try:
             return PortalCode.parse(reply["code"])
         except ForeignCode as error:
@@ -97,6 +104,12 @@ class PortalLines:
     def records(self, code: PortalCode) -> list[Any]:
         """Get the records of a code from the core. Raises LinkageUnavailable and NetworkRejected."""
         return [record_from(record) for record in self._request(CORE, "/v1/records", {"code": str(code)})["records"]]
+
+    def looks(self, code: PortalCode) -> list[RecordLook]:
+        """Get from the core who has looked at the records of a code other than through the portal. Raises
+        LinkageUnavailable and NetworkRejected."""
+        looks = self._request(CORE, "/v1/record-looks", {"code": str(code)})["looks"]
+        return [RecordLook(datetime.fromisoformat(look["at"]), look["actor"]) for look in looks]
 
     def _request(self, server: str, path: str, body: dict[str, str]) -> dict[str, Any]:
         label = _LABELS[server]
@@ -122,7 +135,7 @@ _LABELS = {"desk": "the J-LIS office", CORE: "the core"}
 def credentials_of(world: World) -> tuple[Credentials, str]:
     """The credentials of the J-LIS office, and the core's address."""
     core = core_of(world)
-    address = InterfaceSystem(world, INTERFACE_NAME).addresses()[CORE]
+    address = InterfaceSystem(world, INTERFACE_NAME).neighbours.addresses()[CORE]
     return core.credentials("J-LIS", JUKI_NET, HOST), address
 
 

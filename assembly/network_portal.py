@@ -11,8 +11,8 @@ from kazashi.assembly.j_lis_office import PortalLines
 from kazashi.assembly.network_server import HOST
 from kazashi.assembly.relying import over_http
 from kazashi.assembly.served import serve_application
+from kazashi.provision_network.interface_http import interface_application, interface_runner
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.network_http import interface_application, interface_runner
 from kazashi.provision_network.portal import INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.portal_pages import PortalPages
 from kazashi.web.mutual_tls import serving
@@ -26,12 +26,12 @@ def serve_portal(
     interface = InterfaceSystem(world, INTERFACE_NAME)
     lines = PortalLines(interface, desk)
     verifier, linkage = over_http(world, services, PORTAL.caller)
-    portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations))
+    portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations), lines.looks)
     runner = interface_runner(interface, world.clock)
     pages = PortalPages(world, portal, verifier, runner, f"http://localhost:{port}", agent).application()
     directory = world.run / "interface-portal"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    options = serving(interface.credentials()[0], directory, HOST, messages_port)
+    options = serving(interface.neighbours.credentials()[0], directory, HOST, messages_port)
     messages = uvicorn.Server(uvicorn.Config(interface_application(interface, runner), **options))
     thread = threading.Thread(target=messages.run, name="messages", daemon=True)
     thread.start()

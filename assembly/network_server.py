@@ -11,13 +11,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kazashi.provision_network.core import Core
+from kazashi.provision_network.core_http import core_application, core_runner
+from kazashi.provision_network.interface_http import interface_application, interface_runner
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.network_http import (
-    core_application,
-    core_runner,
-    interface_application,
-    interface_runner,
-)
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.web import ports
@@ -44,7 +40,7 @@ def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credenti
         return core_application(core, runner), runner, core.credentials(CORE, CORE, HOST)
     interface = InterfaceSystem(world, what.partition(":")[2])
     runner = interface_runner(interface, world.clock)
-    return interface_application(interface, runner), runner, interface.credentials()[0]
+    return interface_application(interface, runner), runner, interface.neighbours.credentials()[0]
 
 
 def run(world: World, what: str, port: int) -> None:

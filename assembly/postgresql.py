@@ -28,10 +28,11 @@ def binaries() -> Path:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(*settings: str) -> Iterator[str]:
     """Run a server as long as the block lasts, and return the URL of its database. Raises ServerMissing.
 
-    The server listens only on a Unix socket in its own directory.
+    The server listens only on a Unix socket in its own directory. `settings` are more settings of the server, such as
+    "port=5432".
     """
     programs = binaries()
     # The path must be short, because a socket's path has at most 107 bytes.
@@ -39,6 +40,7 @@ def server() -> Iterator[str]:
     prefix, data = _as_ordinary_user(home), home / "data"
     control = [*prefix, str(programs / "pg_ctl"), "-D", str(data)]
     options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c max_connections=200"
+    options += "".join(f" -c {setting}" for setting in settings)
     try:
         _run([*prefix, str(programs / "initdb"), "--auth=trust", "--no-sync", "--username=kazashi", "-E", "UTF8",
               "--no-locale", "-D", str(data)])  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from kazashi.web.ports import HOST, RANGE
 from kazashi.web.sockets import is_free, listening_sockets
 
 _START_SECONDS = 20.0
+_CODED = re.compile(r"\w+: (.*) \[[a-z-]+\]")
+"""The last line of a program that ends with a coded error."""
 
 
 def free_port(avoid: Iterable[int] = ()) -> int:
@@ -23,6 +26,12 @@ def free_port(avoid: Iterable[int] = ()) -> int:
         if port not in avoid and is_free(port):
             return port
     raise ServicesUnavailable(f"all ports from {RANGE[0]} to {RANGE[-1]} are in use; stop a program that uses one")
+
+
+def require_free(port: int) -> None:
+    """Raise ServicesUnavailable if something listens on a port."""
+    if not is_free(port):
+        raise ServicesUnavailable(f"port {port} is in use; stop the program that uses it, or name another port")
 
 
 class ServedProcess:
@@ -35,8 +44,9 @@ class ServedProcess:
         """Run `python -m` with the arguments and `--port`, and wait until the server responds.
 
         With `tls` it is enough that the server accepts a connection, because it requires a handshake. Raises
-        ServicesUnavailable with `what` in its message.
+        ServicesUnavailable if the port is in use or, with `what` in its message, if the server does not start.
         """
+        require_free(port)  # another program's server would respond in place of this one
         self.port = port
         self._tls = tls
         with log.open("wb") as output:
@@ -46,21 +56,30 @@ class ServedProcess:
                 env=dict(environment) if environment is not None else None,
             )  # fmt: skip
         for _ in range(int(_START_SECONDS / 0.05)):
-            if self._responds():
-                return
             try:
                 self._process.wait(0.05)
             except subprocess.TimeoutExpired:
-                continue
-            break
+                if self._responds() and self.ended is None:
+                    return
+            else:
+                break
         self.stop()
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
-        raise ServicesUnavailable(f"{what} did not start: {lines[-1]} (full log in {log})")
+        line = (log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+        coded = _CODED.fullmatch(line)
+        raise ServicesUnavailable(f"{what} did not start: {coded[1] if coded else line} (full log in {log})")
 
     @property
     def pid(self) -> int:
         """The process ID."""
         return self._process.pid
+
+    @property
+    def ended(self) -> str | None:
+        """How the process has ended, such as `signal 9` or `exit status 1`, or None while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        return f"signal {-status}" if status < 0 else f"exit status {status}"
 
     def kill(self) -> None:
         """Kill the process without warning, as in a power cut."""

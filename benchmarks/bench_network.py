@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
+from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
 from benchmarks.network_load import ask_all, start
 from kazashi.assembly.network_server import core_of
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
@@ -33,7 +36,8 @@ class NetworkSize:
     """The size of the benchmark.
 
     `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
-    and `questions` are asked in it. `residents` get a code for each of `bodies`.
+    and `questions` are asked in it. `residents` get a code for each of `bodies`. `holders` of cards are in the world
+    whose stores are searched for handles.
     """
 
     conversions: int = 200_000
@@ -42,7 +46,11 @@ class NetworkSize:
     questions: int = 3_000
     residents: int = 1_000_000
     bodies: int = 50
+    holders: int = 10_000
 
+
+_BODIES = 5
+"""The number of bodies for which the core issues codes at once."""
 
 _SYSTEMS, _TOGETHER = 2, 13
 """The number of systems that ask at the same time, and of questions per list."""
@@ -61,6 +69,7 @@ def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None
         progress("starting the network's processes")
         measures += _exchanges(directory, size, progress)
         measures += _codes(directory, size, progress)
+        measures += measure_rulings(directory, SharedKeySource([generate()]), size.holders, progress)
         return measures
 
 
@@ -135,18 +144,21 @@ def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[M
     core = core_of(world)
     bodies = [f"架空{number}市" for number in range(size.bodies)]
     for body in bodies:
-        core.connect(body, "市町村長", assessed=True)
+        core.members.connect(
+            body, "市町村長", assessment=sample_assessment(body, "市町村長", world.clock.now().date())
+        )  # fmt: skip
     workers = os.cpu_count() or 1
     progress(f"persons: {size.residents:,}")
     begun = time.perf_counter()
     codes = [str(ResidentRecordCode.around(f"{place + 1:010d}")) for place in range(size.residents)]
-    core.issue(bodies[:1], codes)
+    core.codes.issue(bodies[:1], codes)
     persons = time.perf_counter() - begun
     world.close()
     progress(f"codes: {size.residents:,} for each of {size.bodies} bodies")
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        sizes = list(pool.map(_issue, *zip(*((directory / "codes", body, place, size.residents)
-                                             for place, body in enumerate(bodies)), strict=True)))  # fmt: skip
+        groups = [bodies[begin : begin + _BODIES] for begin in range(0, len(bodies), _BODIES)]
+        issue = partial(_issue, directory / "codes", size.residents)
+        sizes = [one for group in pool.map(issue, groups) for one in group]
     seconds = time.perf_counter() - begun
     stores = directory / "codes" / "stores"
     at_core = sum(path.stat().st_size for path in stores.glob("provision_core.sqlite*"))
@@ -161,16 +173,18 @@ def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[M
     yield at_most("a code issued and stored", "us", cost, 6, "the goal for one code", cost / 6, 1)
 
 
-def _issue(directory: Path, body: str, place: int, residents: int) -> int:
-    """Issue the codes of all residents for one body; return the size of the body's store in bytes. Runs in its own
-    process."""
-    world = open_world(directory)
+def _issue(directory: Path, residents: int, bodies: Sequence[str]) -> list[int]:
+    """Issue the codes of all residents for some bodies; return the sizes of the bodies' stores in bytes. Runs in its
+    own process."""
+    world, sizes = open_world(directory), []
     codes = [str(ResidentRecordCode.around(f"{number + 1:010d}")) for number in range(residents)]
-    issued = core_of(world).issue([body], codes)[body]
-    interface = InterfaceSystem(world, f"body{place}")
-    interface.add(body).take_codes((f"{number:010d}", code) for number, code in enumerate(issued))
+    issued = core_of(world).codes.issue(bodies, codes)
+    for body in bodies:
+        interface = InterfaceSystem(world, body)
+        interface.add(body).take_codes((f"{number:010d}", code) for number, code in enumerate(issued.pop(body)))
+        stores = list((directory / "stores").glob(f"*_{body}.sqlite*"))
+        sizes.append(sum(path.stat().st_size for path in stores if path.name.startswith("intermediate")))
+        for path in stores:
+            path.unlink()  # the stores of fifty bodies would fill a small disk
     world.close()
-    size = sum(path.stat().st_size for path in (directory / "stores").glob(f"intermediate_body{place}.sqlite*"))
-    for path in (directory / "stores").glob(f"*_body{place}.sqlite*"):
-        path.unlink()  # the stores of fifty bodies would fill a small disk
-    return size
+    return sizes

@@ -26,12 +26,12 @@ from kazashi.world.key_source import SharedKeySource
 def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, progress: Progress) -> Iterator[Measure]:
     """Measure loading, events, and the time from a move to the OCSP response that shows it."""
     small = Institutions(new_world(directory / "village", keys))
-    small.registry.import_people(_people(1000))
+    small.registry.import_people(people(1000))
     small.settle()
     institutions = Institutions(new_world(directory / "country", keys))
     progress(f"loading {size.residents:,} residents")
     begun = time.perf_counter()
-    institutions.registry.import_people(_people(size.residents))
+    institutions.registry.import_people(people(size.residents))
     loaded = time.perf_counter() - begun
     progress(f"{size.residents:,} residents to Juki-Net and back with their numbers")
     institutions.settle()
@@ -68,7 +68,8 @@ def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, pr
         closing.world.close()
 
 
-def _people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """People to import, each as a line number and a document."""
     places = list(municipalities())
     for number in range(count):
         yield number + 1, {

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 
+from benchmarks import document_time
 from benchmarks.bench_large_list import FIRST_SERIAL, looked_up
 from benchmarks.bench_worlds import LIFE_DAYS, Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
@@ -35,7 +36,7 @@ from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.relying_party.pseudonyms.converter import BlindlyConverted
 from kazashi.relying_party.pseudonyms.pseudonyms import KeyedPairwise, Subject
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
-from kazashi.relying_party.verify.authentication import Authentication, Response
+from kazashi.relying_party.verify.authentication import Authentication, ChallengesInMemory, Response
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.key_source import SharedKeySource, generate
@@ -58,6 +59,8 @@ class RelyingPartySize:
     translations: int = 100
     browser: int = 10
     revoked: int = 5000
+    rows: int = document_time.ROWS
+    pages: int = document_time.PAGES
 
 
 def measure(progress: Progress = lambda _: None, size: RelyingPartySize | None = None) -> list[Measure]:
@@ -65,10 +68,11 @@ def measure(progress: Progress = lambda _: None, size: RelyingPartySize | None =
     size = size or RelyingPartySize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
-        keys = SharedKeySource([generate() for _ in range(8)])
+        keys = SharedKeySource([generate() for _ in range(15)])
         return [
             *_verdicts(directory, keys, size, progress),
             *_large_list(directory, keys, size, progress),
+            *document_time.measured(keys, progress, rows=size.rows, pages=size.pages),
             *_pseudonyms(size, progress),
             *_browser(directory, keys, size, progress),
         ]
@@ -88,7 +92,7 @@ def _verdicts(directory: Path, keys: SharedKeySource, size: RelyingPartySize, pr
     institutions.advance(institutions.world.clock.now() + timedelta(days=1))
     tree = institutions.world.publication
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
-    login = Authentication(verifier)
+    login = Authentication(verifier, ChallengesInMemory(size.logins))
     verifier.certificate(certificates[0])  # loads the list into memory
     progress("verdicts on logins")
     responses = []

@@ -12,9 +12,10 @@ from itertools import zip_longest
 
 from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.network_http import SYSTEM
+from kazashi.provision_network.message_http import SYSTEM
 from kazashi.provision_network.rules import Purpose, table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.resident_registry.number import ResidentRecordCode
@@ -70,7 +71,8 @@ def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
         ports.append(free_port(ports))
     addresses = {name: f"https://localhost:{port}" for name, port in zip((CORE, *behind), ports, strict=True)}
     for name, bodies in behind.items():
-        _enrol(world, core, name, bodies, addresses, people, tax.item if name != "pension" else pension.item)
+        item = tax.item if name != "pension" else pension.item
+        enrol(world, core, name, bodies, addresses, [record_code(place) for place in range(people)], item)
     world.run.mkdir(mode=0o700, exist_ok=True)
     processes = []
     for what, port in zip((CORE, *behind), ports, strict=True):
@@ -84,28 +86,30 @@ def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
     questions = []
     for place, body in enumerate(names):
         for person in range(people):
-            provider = PENSION if (place + person) % 3 == 0 else names[(place + 1 + person) % towns]
+            provider = PENSION if (place + person) % 3 == 0 else names[(place + 1 + person % (towns - 1)) % towns]
             purpose = pension if provider == PENSION else tax
             questions.append(Question(home[body], body, provider, purpose, f"{person:010d}"))
     return Load(processes, questions, {body: core.credentials(body, SYSTEM) for body in names})
 
 
-def _enrol(
-    world: World, core: Core, name: str, bodies: Sequence[str], addresses: dict[str, str], people: int, item: str
+def enrol(
+    world: World, core: Core, name: str, bodies: Sequence[str], addresses: dict[str, str], codes: Sequence[str],
+    item: str,
 ) -> None:  # fmt: skip
+    """Add an interface system with bodies behind it, each of which has a copy for everybody with these record codes."""
     interface = InterfaceSystem(world, name)
-    certificate = core.enrol(name, interface.begin(), addresses[name])
-    interface.enrolled(certificate, core.authority.certificate, addresses[CORE])
-    codes = [record_code(place) for place in range(people)]
+    certificate = core.members.enrol(name, interface.neighbours.begin(), addresses[name])
+    interface.neighbours.enrolled(certificate, core.authority.certificate, addresses[CORE])
     for body in bodies:
         server = interface.add(body)
         kind = PENSION if body == PENSION else MUNICIPALITY
-        core.connect(body, kind, assessed=True, interface=name, key=server.public_key())
-    for body, issued in core.issue(bodies, codes).items():
+        assessment = sample_assessment(body, kind, world.clock.now().date())
+        core.members.connect(body, kind, assessment=assessment, interface=name, key=server.public_key())
+    for body, issued in core.codes.issue(bodies, codes).items():
         numbered = [(f"{place:010d}", code) for place, code in enumerate(issued)]
         server = interface.server(body)
         server.take_codes(numbered)
-        server.register_all([(code, address, item, f"{body} {address}") for address, code in numbered])
+        server.register_all([(code, address, item, f"{body} {address}", False) for address, code in numbered])
 
 
 def ask_all(

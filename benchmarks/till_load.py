@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kazashi.jpki.serial_number import serial_text
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.enrolment import Enrolment
 from kazashi.refund_points.goods import points_of
@@ -38,7 +39,7 @@ class LoadedTill:
                 # Records that are adjacent in a till's journal are not adjacent in the ledger.
                 serial = 0x70000000 + hash((name, number)) % customers
                 record = PointRecord(name, number, PostingType.PURCHASE, at, f"{name}/{number}", self.enrolment.policy,
-                                f"{serial:X}", yen, points_of(yen))  # fmt: skip
+                                serial_text(serial), yen, points_of(yen))  # fmt: skip
                 wire.append(self.key.sign(record).to_wire())
             bodies.append(json.dumps({"records": wire}).encode())
         return bodies

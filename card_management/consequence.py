@@ -46,6 +46,7 @@ TABLE: Mapping[type[Event], CardConsequence] = {
     events.Deletion: _ENDED,
     events.NumberChange: _ENDED,
     events.CodeChange: NOTHING,
+    events.Protection: NOTHING,
     events.LossReport: CardConsequence(CardState.STOPPED),
     events.Theft: _ENDED,
     events.CardFound: CardConsequence(CardState.ACTIVE, renews=True),

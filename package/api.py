@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from kazashi.tools.testing.workbench import Workbench as Workbench
     from kazashi.tracking_lab.examine import examine as examine
     from kazashi.tracking_lab.laboratory import Laboratory as Laboratory
-    from kazashi.tracking_lab.logs import LogMapping as LogMapping
-    from kazashi.tracking_lab.logs import import_logs as import_logs
+    from kazashi.tracking_lab.logs.importing import import_logs as import_logs
+    from kazashi.tracking_lab.logs.mapping import LogMapping as LogMapping
     from kazashi.world.clock import SystemClock as SystemClock
 
 _MODULES = {
@@ -93,8 +93,8 @@ _MODULES = {
     "Workbench": "kazashi.tools.testing.workbench",
     "examine": "kazashi.tracking_lab.examine",
     "Laboratory": "kazashi.tracking_lab.laboratory",
-    "LogMapping": "kazashi.tracking_lab.logs",
-    "import_logs": "kazashi.tracking_lab.logs",
+    "LogMapping": "kazashi.tracking_lab.logs.mapping",
+    "import_logs": "kazashi.tracking_lab.logs.importing",
     "SystemClock": "kazashi.world.clock",
 }
 """The module of each name. Type checkers read the imports above; a test holds that both lists are the same."""

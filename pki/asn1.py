@@ -84,12 +84,15 @@ def oid(dotted: str) -> bytes:
     return tlv(OBJECT, body)
 
 
-def utc_time(instant: datetime) -> bytes:
-    """A UTCTime up to 2049, a GeneralizedTime for later instants (RFC 5280)."""
-    at = instant.astimezone(UTC)
-    if at.year >= 2050:
-        return generalized_time(at)
-    return tlv(UTC_TIME, f"{at:%y%m%d%H%M%S}Z".encode("ascii"))
+GENERALIZED_FROM = datetime(2050, 1, 1, tzinfo=UTC)
+"""The first instant that a Time encodes as GeneralizedTime. A UTCTime has two digits for the year."""
+
+
+def time(instant: datetime) -> bytes:
+    """A Time (RFC 5280, 4.1.2.5 and 5.1.2.4): UTCTime up to 2049, GeneralizedTime for later instants."""
+    if instant >= GENERALIZED_FROM:
+        return generalized_time(instant)
+    return tlv(UTC_TIME, f"{instant.astimezone(UTC):%y%m%d%H%M%S}Z".encode("ascii"))
 
 
 def generalized_time(instant: datetime) -> bytes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from cryptography import x509
 
 from kazashi.jpki.profile import EMULATED, NEXT, Algorithm, CertificateType, Medium, Profile
+from kazashi.jpki.serial_number import read_serial, serial_text
 from kazashi.pki import der
 from kazashi.pki.certificate import (
     CertificateRequest,
@@ -37,6 +40,17 @@ RESPONDER_DAYS = 365
 _RESPONDER_SPARE = timedelta(days=30)
 _RESPONDER_LEAD = timedelta(hours=1)
 """How long before its first use a responder's certificate begins: before thisUpdate, and for clocks that are slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCertificate:
+    """A certificate of an authority itself. `owner` says whose, in words."""
+
+    owner: str
+    generation: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
 
 
 class RequestConflict(Exception):
@@ -266,23 +280,55 @@ class Authority:
         return {"generation": generation.name, "serial": serial, "key": key.pkcs8, "certificate": certificate,
                 "ends": epoch(end)}  # fmt: skip
 
+    def own_certificates(self) -> list[OwnCertificate]:
+        """The authority's own certificates: the roots of its generations, and its present OCSP responders'."""
+        table = self.ledger.responder
+        with self.ledger.store.reading() as connection:
+            responders = connection.execute(sa.select(table)).all()
+        roots = [
+            OwnCertificate("the authority", each.name, each.serial, each.begins, each.ends)
+            for each in self.generations()
+        ]
+        return roots + [
+            OwnCertificate("the OCSP responder", row.generation, row.serial,
+                           x509.load_der_x509_certificate(row.certificate).not_valid_before_utc, from_epoch(row.ends))
+            for row in responders
+        ]  # fmt: skip
+
     # Looking certificates up
 
     def find(self, serial: int) -> Issued:
         """Return the certificate with a serial number. Raises NoSuchCertificate."""
-        with self.ledger.store.reading() as connection:
-            certificates = self.ledger.issued(connection, self.ledger.certificate.c.serial == serial)
+        certificates = self.with_serials([serial])
         if not certificates:
-            raise NoSuchCertificate(f"the {self.kind.code} authority has issued no certificate {serial:X}")
+            raise NoSuchCertificate(serial_text(serial), self.kind)
         return certificates[0]
 
+    def with_serials(self, serials: Sequence[int]) -> list[Issued]:
+        """Return the certificates with these serial numbers, as far as they exist."""
+        with self.ledger.store.reading() as connection:
+            return self.ledger.issued(connection, self.ledger.certificate.c.serial.in_(serials))
+
+    def named(self, text: str) -> tuple[Issued, str]:
+        """Return the certificate whose serial number a user has written, and a note for them if it was read as decimal.
+
+        Raises NotASerialNumber, AmbiguousSerialNumber and NoSuchCertificate.
+        """
+        reading = read_serial(text)
+        issued = {certificate.serial: certificate for certificate in self.with_serials(reading.readings)}
+        serial = reading.choose(issued)
+        if serial not in issued:
+            raise NoSuchCertificate(reading.in_words(), self.kind)
+        return issued[serial], reading.note(serial)
+
     def of_holder(self, record_code: str) -> list[Issued]:
-        """Return the certificates of a resident, given their resident record code, in the order of issue."""
+        """Return the certificates of a resident, given their resident record code, in the order of notBefore, then of
+        serial number."""
         with self.ledger.store.reading() as connection:
             return self.ledger.issued(connection, self.ledger.certificate.c.holder == record_code)
 
     def of_medium(self, medium_id: str) -> list[Issued]:
-        """Return the certificates on a card or phone, in the order of issue."""
+        """Return the certificates on a card or phone, in the order of notBefore, then of serial number."""
         with self.ledger.store.reading() as connection:
             return self.ledger.issued(connection, self.ledger.certificate.c.medium_id == medium_id)
 

@@ -28,7 +28,12 @@ def store_name(kind: CertificateType) -> str:
 
 
 class NoSuchCertificate(Exception):
-    """The authority has not issued a certificate with that serial number."""
+    """No certificate has that serial number. The message names the authority, and the number in hexadecimal."""
+
+    def __init__(self, serial: str, kind: CertificateType | None = None) -> None:
+        """`kind` is None if neither authority has issued it."""
+        authority = f"the {kind.code} authority has issued no" if kind else "neither authority has issued a"
+        super().__init__(f"{authority} certificate {serial}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ class CertificateDatabase:
             sa.Column("written", sa.BigInteger, nullable=False),
             sa.Column("position", sa.BigInteger, nullable=False),
             sa.Column("this_update", sa.BigInteger, nullable=False),
+            # The list has the entries of certificates that end at this instant or later.
+            sa.Column("expires_from", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self.responder = sa.Table(
             "responder", metadata,
@@ -140,7 +147,7 @@ class CertificateDatabase:
             .where(certificate.c.serial == sa.bindparam("serial", type_=Unsigned64))
         )  # fmt: skip
         self._listed: set[tuple[str, str]] = set()
-        self.store = world.store(store_name(kind), metadata)
+        self.store = world.store(store_name(kind), metadata, [_to_version_2])
 
     def count(self, connection: sa.Connection, name: str, by: int, first: int) -> int:
         """Take `by` numbers from a counter that starts at `first`; return the first one taken.
@@ -168,6 +175,7 @@ class CertificateDatabase:
                     "written": 0,
                     "position": 0,
                     "this_update": 0,
+                    "expires_from": 0,
                 }
                 connection.execute(sa.insert(table), row)
             else:
@@ -207,3 +215,9 @@ class CertificateDatabase:
             )
             for row in connection.execute(query)
         ]  # fmt: skip
+
+
+def _to_version_2(connection: sa.Connection) -> None:
+    """Note which entries a list has. Until now they were those of certificates that had not ended when it was made."""
+    connection.execute(sa.text("ALTER TABLE revocation_list ADD COLUMN expires_from BIGINT NOT NULL DEFAULT 0"))
+    connection.execute(sa.text("UPDATE revocation_list SET expires_from = this_update"))

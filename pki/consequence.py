@@ -47,6 +47,7 @@ TABLE: Mapping[type[Event], Consequence] = {
     events.Deletion: _ENDED,
     events.NumberChange: _ENDED,
     events.CodeChange: NOTHING,
+    events.Protection: NOTHING,
     events.LossReport: Consequence(Reason.CERTIFICATE_HOLD, Reason.CERTIFICATE_HOLD),
     events.Theft: Consequence(Reason.KEY_COMPROMISE, Reason.KEY_COMPROMISE),
     events.CardFound: NOTHING,

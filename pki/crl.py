@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import Algorithm, CertificateType
 from kazashi.jpki.state import Reason
 from kazashi.pki import asn1, der
 from kazashi.pki.generation import Generation
-from kazashi.pki.signing_key import SigningKey
-from kazashi.world.clock import from_epoch
+from kazashi.world.clock import epoch, from_epoch
 
 NO_REASON = int(Reason.UNSPECIFIED)
 """The reason that is encoded by leaving the extension out, as RFC 5280 requires."""
@@ -48,7 +47,7 @@ def encode_entry(serial: int, at: int, reason: int) -> bytes:
     """One entry as DER, with the same bytes as from `encode_entries`. `serial` may be a signed 64-bit value."""
     code = asn1.sequence(der.extension(der.REASON_CODE, asn1.integer(reason, asn1.ENUMERATED)))
     return asn1.sequence(
-        asn1.integer(serial % (1 << 64)), asn1.utc_time(from_epoch(at)), code if reason != NO_REASON else b""
+        asn1.integer(serial % (1 << 64)), asn1.time(from_epoch(at)), code if reason != NO_REASON else b""
     )
 
 
@@ -72,11 +71,23 @@ def sign_list(
 ) -> SignedCrl:
     """Sign a version 2 list with a generation's key; `updates` is (thisUpdate, nextUpdate), `entries` are DER. Raises
     TokenUnavailable."""
+    size = sum(len(piece) for piece in entries)
+    head, after = _around(generation, kind, scope, number, updates, size)
     algorithm = der.SIGNATURE_ALGORITHM[generation.profile.algorithm]
+    signature = algorithm + asn1.bits(generation.key.sign(head, *entries, after))
+    outer = asn1.header(asn1.SEQUENCE, len(head) + size + len(after) + len(signature))
+    return SignedCrl((outer + head, *entries, after + signature))
+
+
+def _around(
+    generation: Generation, kind: CertificateType, scope: Scope, number: int, updates: tuple[datetime, datetime],
+    size: int,
+) -> tuple[bytes, bytes]:  # fmt: skip
+    """The signed part of a list before and after its entries, which have `size` bytes."""
     before = b"".join(
         (
-            asn1.integer(1), algorithm, der.authority_name(generation.profile, kind),
-            asn1.utc_time(updates[0]), asn1.utc_time(updates[1]),
+            asn1.integer(1), der.SIGNATURE_ALGORITHM[generation.profile.algorithm],
+            der.authority_name(generation.profile, kind), asn1.time(updates[0]), asn1.time(updates[1]),
         )
     )  # fmt: skip
     after = asn1.explicit(
@@ -87,19 +98,31 @@ def sign_list(
             scope.issuing_distribution_point,
         ),
     )
-    size = sum(len(piece) for piece in entries)
     listed = asn1.header(asn1.SEQUENCE, size) if size else b""
-    length = len(before) + len(listed) + size + len(after)
-    head = asn1.header(asn1.SEQUENCE, length) + before + listed
-    signature = _signature(generation.key, algorithm, head, entries, after)
-    outer = asn1.header(asn1.SEQUENCE, len(head) + size + len(after) + len(signature))
-    return SignedCrl((outer + head, *entries, after + signature))
+    return asn1.header(asn1.SEQUENCE, len(before) + len(listed) + size + len(after)) + before + listed, after
 
 
-def _signature(
-    key: SigningKey, algorithm: bytes, head: bytes, entries: tuple[bytes | bytearray | memoryview, ...], after: bytes
-) -> bytes:
-    return algorithm + asn1.bits(key.sign(head, *entries, after))
+_SIGNATURE_BYTES = {Algorithm.RSA_2048: 256, Algorithm.P_384: 104}
+"""The size of a signature; for P-384 the largest, of which most have one or two bytes less."""
+
+
+def list_size(
+    generation: Generation, kind: CertificateType, scope: Scope, number: int, updates: tuple[datetime, datetime],
+    size: int,
+) -> int:  # fmt: skip
+    """The bytes of the list that `sign_list` makes of entries with `size` bytes; for P-384 at most one or two less."""
+    head, after = _around(generation, kind, scope, number, updates, size)
+    algorithm = generation.profile.algorithm
+    signature = der.SIGNATURE_ALGORITHM[algorithm] + asn1.bits(bytes(_SIGNATURE_BYTES[algorithm]))
+    length = len(head) + size + len(after) + len(signature)
+    return len(asn1.header(asn1.SEQUENCE, length)) + length
+
+
+def entry_size(width: int, generalized: bool, with_reason: bool) -> int:
+    """The bytes of an entry whose serial number has `width` octets as an INTEGER."""
+    at = epoch(asn1.GENERALIZED_FROM) if generalized else 0
+    reason = int(Reason.SUPERSEDED) if with_reason else NO_REASON
+    return len(encode_entry((1 << (8 * width - 1)) - 1 if width < 9 else (1 << 64) - 1, at, reason))
 
 
 @dataclass(frozen=True, slots=True)

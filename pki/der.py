@@ -170,7 +170,7 @@ def to_be_signed(
         asn1.integer(serial),
         SIGNATURE_ALGORITHM[algorithm],
         issuer,
-        asn1.sequence(asn1.utc_time(validity[0]), asn1.utc_time(validity[1])),
+        asn1.sequence(asn1.time(validity[0]), asn1.time(validity[1])),
         subject,
         public_key,
         asn1.explicit(3, asn1.sequence(*extensions)),

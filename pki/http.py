@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
+from kazashi.jpki.serial_number import AmbiguousSerialNumber, serial_text
 from kazashi.pki.authority import Authority
 from kazashi.pki.callers import OCSP, REVOCATION_FILE, CallerNotRegistered, Callers, Query
 from kazashi.pki.certificate_database import FULL_LIST, NoSuchCertificate
@@ -37,9 +39,10 @@ from kazashi.pki.responder import OcspResponse, Responder
 from kazashi.pki.services import ConsentRejected, NoConsent, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
+from kazashi.web.conditional import dated, file_response, http_date, is_unchanged, machine_seconds
 from kazashi.web.guard import BodyTooLarge, Guard, Problem, bounded
 from kazashi.web.health import Health
-from kazashi.world.clock import JST
+from kazashi.world.clock import JST, epoch
 from kazashi.world.group_commit import GroupCommit
 from kazashi.world.home import World
 from kazashi.world.storage import StoreFailed
@@ -80,9 +83,11 @@ class OcspEndpoint:
             await _plain(send, 404, b"no such authority\n")
             return
         kind, responder = self._responders[code]
-        key = _bearer(scope)
+        # Clients put a slash after a configured address that may end with one. No request's base64 begins with one.
+        key, rest, caches = _bearer(scope), rest.lstrip("/"), "private"
         if rest.startswith("as/"):
             key, _, rest = rest.removeprefix("as/").partition("/")
+            rest, caches = rest.lstrip("/"), "public"
         if scope["method"] == "POST":
             data = await _body(scope, receive)
         elif scope["method"] == "GET":
@@ -91,7 +96,10 @@ class OcspEndpoint:
             await _plain(send, 405, b"use POST or GET\n", (b"allow", b"GET, POST"))
             return
         response = await self._reply(kind, responder, key, data)
-        await _respond(send, response, cacheable=scope["method"] == "GET")
+        if scope["method"] == "GET":
+            await self._respond_to_get(Headers(scope=scope), send, response, caches)
+        else:
+            await _respond(send, response)
 
     async def _reply(self, kind: CertificateType, responder: Responder, key: str, data: bytes | None) -> OcspResponse:
         try:
@@ -114,6 +122,29 @@ class OcspEndpoint:
             return responder.refusal(OcspErrorStatus.UNAUTHORIZED)
         except (StoreFailed, TokenUnavailable, TimeoutError):
             return responder.refusal(OcspErrorStatus.TRY_LATER)
+
+    async def _respond_to_get(self, request: Headers, send: Send, response: OcspResponse, caches: str) -> None:
+        """Respond with the headers for caches (RFC 5019, 6.2), or with 304.
+
+        HTTP's dates are the machine's and the world's clock may differ from it, so they say how long ago thisUpdate was
+        and how far nextUpdate is. A stopped clock moves in steps that no cache can foresee. A response may be shared
+        only if its address has the caller's key (`caches` is public).
+        """
+        # An unknown certificate may be issued at any moment, so that response is not kept, nor is an error.
+        unknown = any(entry.said == "unknown" for entry in response.asked)
+        if response.this_update is None or response.next_update is None or unknown:
+            await _respond(send, response, (("cache-control", "no-store"),))
+            return
+        machine, now = machine_seconds(), self._clock.now()
+        left = max(0, epoch(response.next_update) - epoch(now))
+        modified = machine - (epoch(now) - epoch(response.this_update))
+        etag = f'"{hashlib.sha256(response.response).hexdigest()}"'
+        stopped = "no-cache, " if self._clock.stands else ""
+        headers = (
+            ("etag", etag), ("last-modified", http_date(modified)), ("expires", http_date(machine + left)),
+            ("cache-control", f"{caches}, max-age={left}, {stopped}no-transform, must-revalidate"),
+        )  # fmt: skip
+        await _respond(send, response, headers, unchanged=is_unchanged(request, etag, modified))
 
     async def _caller(self, key: str) -> str:
         now = asyncio.get_running_loop().time()
@@ -162,16 +193,15 @@ def _decoded(path: str) -> bytes | None:
         return None
 
 
-async def _respond(send: Send, response: OcspResponse, *, cacheable: bool) -> None:
-    headers = [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(response.response))]
-    if response.this_update is not None and response.next_update is not None and cacheable:
-        headers += [
-            (b"last-modified", format_datetime(response.this_update, usegmt=True).encode("ascii")),
-            (b"expires", format_datetime(response.next_update, usegmt=True).encode("ascii")),
-            (b"cache-control", b"private, no-transform, must-revalidate"),
-        ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": response.response})
+async def _respond(
+    send: Send, response: OcspResponse, cache_headers: Sequence[tuple[str, str]] = (), *, unchanged: bool = False
+) -> None:
+    body = b"" if unchanged else response.response
+    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in cache_headers]
+    if not unchanged:
+        headers += [(b"content-type", b"application/ocsp-response"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 304 if unchanged else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _plain(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
@@ -194,6 +224,7 @@ GUARD = Guard(
         ServicesClosed: Problem(503, "closed"),
         CallerNotRegistered: Problem(401, "not-registered"),
         NoSuchCertificate: Problem(404, "no-such-certificate"),
+        AmbiguousSerialNumber: Problem(400, "ambiguous-serial-number"),
         NoSuchResident: Problem(404, "no-such-certificate"),
         NotPublished: Problem(404, "no-such-list"),
         ConsentRejected: Problem(403, "consent-refused"),
@@ -239,30 +270,38 @@ class ServicesEndpoint:
 
     async def status(self, caller: str, request: Request) -> Response:
         """Respond with a certificate's current status."""
-        kind, serial = _certificate(request)
+        kind, serial, note = await self._certificate(request)
         status = await asyncio.to_thread(self._services.status, caller, kind, serial)
         return JSONResponse(
             {
-                "serial": f"{serial:X}",
+                "serial": serial_text(serial),
                 "state": status.state.value,
                 "reason": status.reason.asn1_name if status.reason is not None else None,
                 "since": status.since.isoformat() if status.since else None,
                 "not_after": status.not_after.isoformat(),
                 "at": self._world.clock.now().isoformat(),
+                **note,
             }
         )
 
     async def counterpart(self, caller: str, request: Request) -> Response:
         """Respond with the serial number of the other certificate on the same card."""
-        kind, serial = _certificate(request)
+        kind, serial, note = await self._certificate(request)
         other = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
-        return JSONResponse({"kind": kind.other.code, "serial": None if other is None else f"{other:X}"})
+        return JSONResponse({"kind": kind.other.code, "serial": None if other is None else serial_text(other), **note})
 
     async def renewal(self, caller: str, request: Request) -> Response:
         """Respond with the serial chain of a certificate, oldest first."""
-        kind, serial = _certificate(request)
+        kind, serial, note = await self._certificate(request)
         chain = await asyncio.to_thread(self._services.renewal, caller, kind, serial)
-        return JSONResponse({"kind": kind.code, "serials": [f"{number:X}" for number in chain]})
+        return JSONResponse({"kind": kind.code, "serials": [serial_text(number) for number in chain], **note})
+
+    async def _certificate(self, request: Request) -> tuple[CertificateType, int, dict[str, str]]:
+        """The type and serial number that a request's path gives. If the number was read as decimal, there is a `note`
+        for the response that says so."""
+        kind = _kind(request)
+        serial, note = await asyncio.to_thread(self._services.serial, kind, request.path_params["serial"])
+        return kind, serial, {"note": note} if note else {}
 
     async def revocation_file(self, caller: str, request: Request) -> Response:
         """Respond with a generation's full revocation list (DER)."""
@@ -272,7 +311,7 @@ class ServicesEndpoint:
             raise NotPublished("there is no such generation, or its list has not been made yet")
         query = Query(self._world.clock.now(), caller, REVOCATION_FILE, kind, None, "")
         await asyncio.to_thread(self._services.callers.log, [query])
-        return FileResponse(path, media_type=_CONTENT_TYPES[".crl"])
+        return file_response(request, path, _CONTENT_TYPES[".crl"], {"cache-control": "private, no-cache"})
 
     async def consent(self, caller: str, request: Request) -> Response:
         """Record a holder's consent and respond with its number."""
@@ -296,13 +335,6 @@ def _kind(request: Request) -> CertificateType:
     if code not in CERTIFICATE_TYPES:
         raise ValueError(f"{code!r} is not a certificate type; use {' or '.join(CERTIFICATE_TYPES)}")
     return CERTIFICATE_TYPES[code]
-
-
-def _certificate(request: Request) -> tuple[CertificateType, int]:
-    digits = request.path_params["serial"]
-    if len(digits) > 16 or not digits.isascii() or not digits.isalnum():
-        raise ValueError(f"{digits!r} is not a serial number; use 1 to 16 hexadecimal digits")
-    return _kind(request), int(digits, 16)
 
 
 def _consent(request: Request) -> int:
@@ -338,7 +370,7 @@ def published(tree: Path) -> Endpoint:
             exists = False
         if not exists:
             raise NotPublished("nothing is published at this path, or not yet")
-        return FileResponse(path, media_type=_CONTENT_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+        return file_response(request, path, _CONTENT_TYPES[path.suffix], {"cache-control": "no-cache"})
 
     return serve
 
@@ -366,4 +398,4 @@ def application(world: World) -> ASGIApp:
         else:
             await others(scope, receive, send)
 
-    return serve
+    return dated(serve)

@@ -112,9 +112,10 @@ class Publication:
             ).one()
         if last is None:
             return None
-        return AT_ONCE if never == 0 else self._batch_after(from_epoch(last))
+        return AT_ONCE if never == 0 else self.batch_after(from_epoch(last))
 
-    def _batch_after(self, instant: datetime) -> datetime:
+    def batch_after(self, instant: datetime) -> datetime:
+        """The first batch time after an instant."""
         minutes = self.authority.world.settings.crl_minute
         batch = in_japan(instant.astimezone(JST).date()) + timedelta(minutes=minutes)
         return batch if batch > instant else batch + timedelta(days=1)
@@ -164,7 +165,7 @@ class Publication:
             rows = [
                 row
                 for row in connection.execute(sa.select(table).where(condition)).all()
-                if row.written == 0 or self._batch_after(from_epoch(row.this_update)) <= now
+                if row.written == 0 or self.batch_after(from_epoch(row.this_update)) <= now
             ]
             if not rows:
                 return None
@@ -178,13 +179,13 @@ class Publication:
         base = next((row for row in rows if row.name == FULL_LIST), rows[0])
         changes: Mapping[str, _Changes] = {}
         if any(row.written for row in rows):
-            changes = self._changes(generation.name, base.position, from_epoch(base.this_update), upto, now)
+            changes = self._changes(base, upto)
         return _Batch(generation, now, rows, upto, base, changes)
 
     def _make(self, batch: _Batch, row: Any) -> None:
         """Make one list of a batch and replace the published one."""
         signed = sign_list(
-            batch.generation, self.authority.kind, self._scope(batch.generation, row.name), row.number + 1,
+            batch.generation, self.authority.kind, self.scope(batch.generation, row.name), row.number + 1,
             (batch.made_at, batch.made_at + VALID_FOR), self._entries(batch, row),
         )  # fmt: skip
         self.write(self.path(batch.generation.name, row.name), signed.pieces)
@@ -197,12 +198,12 @@ class Publication:
         """A list's entries (DER): those of the previous list with the changes since then, or else from the store."""
         if row.name == AUTHORITY_LIST:
             return ()
-        if row.written and (row.position, row.this_update) == (batch.base.position, batch.base.this_update):
+        if row.written and _contents(row) == _contents(batch.base):
             changes = batch.changes.get(row.name, _UNCHANGED)
             applied = self._applied(batch.generation, row.name, row.written, changes)
             if applied is not None:
                 return applied
-        return self.entries_in_store(batch.generation.name, row.name, batch.upto, batch.made_at)
+        return self.entries_in_store(batch.generation.name, row.name, batch.upto, row.this_update)
 
     def _finish(self, batch: _Batch) -> None:
         """Record the lists that were made."""
@@ -211,13 +212,19 @@ class Publication:
             connection.execute(
                 sa.update(table)
                 .where((table.c.generation == batch.generation.name) & (table.c.name == sa.bindparam("list")))
-                .values(written=sa.bindparam("made"), position=batch.upto, this_update=epoch(batch.made_at)),
+                .values(
+                    written=sa.bindparam("made"),
+                    position=batch.upto,
+                    this_update=epoch(batch.made_at),
+                    expires_from=table.c.this_update,
+                ),
                 [{"list": row.name, "made": row.number + 1} for row in batch.rows],
             )
             details = {"generation": batch.generation.name, "lists": len(batch.rows)}
             self._ledger.log(connection, batch.made_at, [("lists made", None, details)])
 
-    def _scope(self, generation: Generation, name: str) -> Scope:
+    def scope(self, generation: Generation, name: str) -> Scope:
+        """What a list covers, as its issuing distribution point says."""
         kind = self.authority.kind
         if name == FULL_LIST:
             return EVERYTHING
@@ -230,11 +237,16 @@ class Publication:
 
     # Entries
 
-    def entries_in_store(self, generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
-        """A list's entries (DER) from the store, up to the revocation at position `upto`."""
+    def entries_in_store(self, generation: str, name: str, upto: int, expires_from: int) -> tuple[bytes, ...]:
+        """A list's entries (DER) from the store: up to the revocation at position `upto`, of certificates that end at
+        `expires_from` or later.
+
+        That instant is the thisUpdate of the list before. An entry therefore leaves when a list that was made after its
+        certificate's end has contained it (RFC 5280, 3.3), however many batches were missed.
+        """
         table = self._ledger.revocation.c
         condition = (
-            (table.generation == generation) & (table.expires >= epoch(now))
+            (table.generation == generation) & (table.expires >= expires_from)
             & (table.ended_position.is_(None) | (table.ended_position > upto))
         )  # fmt: skip
 
@@ -259,22 +271,19 @@ class Publication:
             parts = readers.map(read, starts, (min(start + self._read_at_once, upto) for start in starts))
             return tuple(piece for part in parts for piece in part)
 
-    def _changes(
-        self, generation: str, position: int, since: datetime, upto: int, now: datetime
-    ) -> Mapping[str, _Changes]:
-        """The changes between two batches, by list."""
-        table = self._ledger.revocation.c
-        old, end = epoch(since), epoch(now)
+    def _changes(self, base: Any, upto: int) -> Mapping[str, _Changes]:
+        """The changes to the lists that were made together with the list of the row `base`, by list."""
+        table, position, since = self._ledger.revocation.c, base.position, base.this_update
         ended = (table.ended_position > position) & (table.ended_position <= upto)
-        expired = (table.expires >= old) & (table.expires < end)
-        in_force_then = (table.position <= position) & (table.expires >= old) & (
+        expired = (table.expires >= base.expires_from) & (table.expires < since)
+        in_force_then = (table.position <= position) & (table.expires >= base.expires_from) & (
             table.ended_position.is_(None) | (table.ended_position > position)
         )  # fmt: skip
         columns = sa.select(
             table.partition, table.position, sa.type_coerce(table.serial, sa.BigInteger), table.at, table.reason
-        ).where(table.generation == generation)
+        ).where(table.generation == base.generation)
         added = columns.where(
-            (table.position > position) & (table.position <= upto) & (table.expires >= end)
+            (table.position > position) & (table.position <= upto) & (table.expires >= since)
             & (table.ended_position.is_(None) | (table.ended_position > upto))
         )  # fmt: skip
         with self._ledger.store.reading() as connection:
@@ -309,6 +318,11 @@ class Publication:
             return None
 
 
+def _contents(row: Any) -> tuple[int, int, int]:
+    """What the entries of the list in a row depend on. Lists with equal values change in the same way."""
+    return row.position, row.this_update, row.expires_from
+
+
 def list_path(kind: CertificateType, generation: str, name: str) -> Path:
     """The path of a list in the tree. It depends only on the contents of a certificate's distribution point."""
     base = Path("crl") / kind.code / generation
@@ -320,4 +334,9 @@ def list_path(kind: CertificateType, generation: str, name: str) -> Path:
 
 def _write(path: Path, content: Piece | Sequence[Piece]) -> None:
     make_directory(path.parent)
+    before = int(path.stat().st_mtime) if path.exists() else 0
     write_whole(path, content)
+    now = int(path.stat().st_mtime)
+    if now <= before:
+        # HTTP dates have whole seconds. A client with the list before must not be told that nothing has changed.
+        os.utime(path, (now + 1, now + 1))

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import Medium
+from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import CertificateState, CertificateStatus, Reason, TransitionRejected, may_follow
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.certificate_database import CertificateDatabase, Issued, NoSuchCertificate
@@ -44,7 +45,7 @@ class Revocations:
         with self._ledger.store.reading() as connection:
             status = self._ledger.status(connection, serial, at or self._clock.now())
         if status is None:
-            raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
+            raise NoSuchCertificate(serial_text(serial), self._ledger.kind)
         return status
 
     def revoke(self, serial: int, reason: Reason, by: str = "") -> CertificateStatus:
@@ -114,19 +115,21 @@ class Revocations:
         )
 
     def _one(self, serial: int, wanted: CertificateState, reason: Reason | None, by: str) -> CertificateStatus:
-        ledger, now = self._ledger, self._clock.now()
+        ledger = self._ledger
         with ledger.store.transaction() as connection:
             self._one_at_a_time(connection)
+            now = self._clock.now()  # not before the lock: a batch made while waiting leaves out what had ended
             certificates = ledger.issued(connection, ledger.certificate.c.serial == serial)
             before = ledger.status(connection, serial, now)
             if not certificates or before is None:
-                raise NoSuchCertificate(f"the {self._ledger.kind.code} authority has issued no certificate {serial:X}")
+                raise NoSuchCertificate(serial_text(serial), self._ledger.kind)
             if not may_follow(before.state, wanted, self._ledger.kind, certificates[0].medium):
                 explanation = "; a hold can be lifted from a phone's authentication certificate only" * (
                     wanted is CertificateState.GOOD
                 )
                 raise TransitionRejected(
-                    f"certificate {serial:X} is {before.state.value} and cannot become {wanted.value}{explanation}"
+                    f"certificate {serial_text(serial)} is {before.state.value} and cannot become "
+                    f"{wanted.value}{explanation}"
                 )
             self._apply(connection, [_Change(certificates[0], before, reason)], by)
             after = ledger.status(connection, serial, now)

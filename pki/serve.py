@@ -37,6 +37,7 @@ def main() -> None:
         host=AUTHORITIES.host,
         port=arguments.port,
         workers=arguments.workers if arguments.workers > 1 else None,
+        date_header=False,  # the application's responses have it
         **OPTIONS,
     )
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import CertificateState, CertificateStatus
 from kazashi.pki.authority import Authority
 from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
@@ -80,6 +81,12 @@ class VerifierServices:
         self._identity = identity
         self.callers = Callers(world)
 
+    def serial(self, kind: CertificateType, text: str) -> tuple[int, str]:
+        """Return the serial number that a caller has written, and a note if it was read as decimal. See
+        `Authority.named`."""
+        certificate, note = self._authorities[kind].named(text)
+        return certificate.serial, note
+
     def status(self, caller: str, kind: CertificateType, serial: int) -> CertificateStatus:
         """Return a certificate's current status. Raises NoSuchCertificate."""
         status = self._authorities[kind].revocations.status(serial)
@@ -92,7 +99,7 @@ class VerifierServices:
         certificate = self._authorities[kind].find(serial)
         others = self._authorities[kind.other].of_medium(certificate.medium_id)
         counterpart = others[-1].serial if others else None
-        self._log(caller, COUNTERPART, kind, serial, "" if counterpart is None else f"{counterpart:X}")
+        self._log(caller, COUNTERPART, kind, serial, "" if counterpart is None else serial_text(counterpart))
         return counterpart
 
     def renewal(self, caller: str, kind: CertificateType, serial: int) -> list[int]:
@@ -101,7 +108,7 @@ class VerifierServices:
         authority = self._authorities[kind]
         certificate = authority.find(serial)
         chain = [issued.serial for issued in _chain(authority.of_holder(certificate.holder), certificate)]
-        self._log(caller, RENEWAL, kind, serial, " ".join(f"{number:X}" for number in chain))
+        self._log(caller, RENEWAL, kind, serial, " ".join(map(serial_text, chain)))
         return chain
 
     def consent(self, caller: str, signed: SignedStatement) -> int:

@@ -27,6 +27,24 @@ from kazashi.world.storage import Unsigned64, insert_if_absent
 ACTOR = "eligibility"
 """The name of the service's store."""
 
+METADATA = sa.MetaData()
+_, _log = event_table(METADATA)
+
+INSURED = sa.Table(
+    "insured", METADATA,
+    sa.Column("insured_number", sa.Text, primary_key=True),
+    sa.Column("insurer", sa.Text, nullable=False),
+    sa.Column("begins", sa.Text, nullable=False),
+    sa.Column("ends", sa.Text),
+    sa.Column("code", sa.LargeBinary),
+)  # fmt: skip
+
+CARD = sa.Table(
+    "card", METADATA,
+    sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
+    sa.Column("insured_number", sa.Text, nullable=False),
+)  # fmt: skip
+
 
 class Check(Enum):
     """How the holder of the card was verified."""
@@ -65,26 +83,11 @@ class EligibilityService:
     def __init__(self, world: World, linkage: Linkage) -> None:
         self._world = world
         self._linkage = linkage
-        metadata = sa.MetaData()
-        self.insured = sa.Table(
-            "insured", metadata,
-            sa.Column("insured_number", sa.Text, primary_key=True),
-            sa.Column("insurer", sa.Text, nullable=False),
-            sa.Column("begins", sa.Text, nullable=False),
-            sa.Column("ends", sa.Text),
-            sa.Column("code", sa.LargeBinary),
-        )  # fmt: skip
-        self.card = sa.Table(
-            "card", metadata,
-            sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
-            sa.Column("insured_number", sa.Text, nullable=False),
-        )  # fmt: skip
-        _, self._log = event_table(metadata)
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, METADATA)
 
     def insure(self, insurance: Insurance, code: bytes = b"") -> None:
         """Insert an entitlement, or replace it. `code` is the insurers' shared code for the person."""
-        table = self.insured
+        table = INSURED
         row = {"insured_number": insurance.insured_number, "insurer": insurance.insurer,
                "begins": insurance.begins.isoformat(), "code": code,
                "ends": insurance.ends.isoformat() if insurance.ends else None}  # fmt: skip
@@ -98,8 +101,8 @@ class EligibilityService:
         with self.store.alone() as connection:
             if self._insurance(connection, insured_number) is None:
                 raise NetworkRejected("not-insured", f"nobody is insured under {insured_number}")
-            connection.execute(sa.delete(self.card).where(self.card.c.serial == serial))
-            connection.execute(sa.insert(self.card), {"serial": serial, "insured_number": insured_number})
+            connection.execute(sa.delete(CARD).where(CARD.c.serial == serial))
+            connection.execute(sa.insert(CARD), {"serial": serial, "insured_number": insured_number})
 
     def check(self, verdict: Verdict, clinic: str, how: Check) -> Eligibility:
         """Return the insurance of the card's holder. The clinic's request is logged.
@@ -115,10 +118,10 @@ class EligibilityService:
                 insured_number = self._insured_number(connection, chain)
                 if insured_number is not None:
                     row = {"serial": serial, "insured_number": insured_number}
-                    connection.execute(insert_if_absent(self.card), row)
+                    connection.execute(insert_if_absent(CARD), row)
         with self.store.transaction() as connection:
             detail = {"clinic": clinic, "how": how.value, "insured_number": insured_number}
-            self._log(connection, self._world.clock.now(), "checked", detail)
+            _log(connection, self._world.clock.now(), "checked", detail)
             insurance = None if insured_number is None else self._insurance(connection, insured_number)
         if insurance is None:
             return Eligibility(None, False, "this card is not registered as an insurance card")
@@ -129,11 +132,11 @@ class EligibilityService:
         return Eligibility(insurance, valid, "insured" if valid else ended)
 
     def _insured_number(self, connection: sa.Connection, serials: list[int]) -> str | None:
-        query = sa.select(self.card.c.insured_number).where(self.card.c.serial.in_(serials)).limit(1)
+        query = sa.select(CARD.c.insured_number).where(CARD.c.serial.in_(serials)).limit(1)
         return connection.scalar(query)
 
     def _insurance(self, connection: sa.Connection, insured_number: str) -> Insurance | None:
-        query = sa.select(self.insured).where(self.insured.c.insured_number == insured_number)
+        query = sa.select(INSURED).where(INSURED.c.insured_number == insured_number)
         row: Any = connection.execute(query).one_or_none()
         if row is None:
             return None

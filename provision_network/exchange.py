@@ -7,7 +7,7 @@ requester, and not through the core.
 4  provider                 finds the content
 5  provider -> requester    the content, encrypted
 
-As separate processes, the core and the interface systems do the same over HTTP (`network_http.py`).
+As separate processes, the core and the interface systems do the same over HTTP (`core_http.py`, `interface_http.py`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def carry(
         done += core.outbox.deliver(core.store, world.clock.now(), receivers)
         for interface in interfaces:
             done += interface.outbox.deliver(interface.store, world.clock.now(), receivers)
-            done += interface.work()
+            done += interface.answering.work()
         total += done
         if not done:
             return total

@@ -17,10 +17,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.provision_network.codes import InstitutionCode
+from kazashi.provision_network.intermediate_store import (
+    ANSWERS_TO,
+    CODES_OF,
+    COPY,
+    COPY_OF,
+    HELD,
+    KEEP,
+    METADATA,
+    PERSON,
+    RECEIVED,
+    RELEASED,
+    SEALING_KEY,
+    WITHHELD,
+    log,
+)
 from kazashi.provision_network.sealing import new_key, public_part, sealed, unsealed
 from kazashi.provision_network.terms import OWN_INFORMATION, NetworkRejected, Notification
 from kazashi.world.clock import epoch, from_epoch
-from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import insert_if_absent, insert_many
 
@@ -47,6 +61,14 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredCopy:
+    """The content of a copy, and whether a person must check each request for it."""
+
+    content: str
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A provider's answer. `content` is None if the provider has nothing about the person."""
 
@@ -56,6 +78,19 @@ class Received:
     content: str | None
     registered_at: datetime | None
     received_at: datetime
+
+    @property
+    def words(self) -> str:
+        """What the content does not say by itself."""
+        return "the provider has no copy" if self.content is None else ""
+
+
+PersonAtBody = tuple[str, InstitutionCode | None, bool | None]
+"""What the core says about a person at a body: address number, code and protection.
+
+A person without a code has left: their code and copies are deleted. The protection sets or clears the flag that the
+portal must not show the person's own information; None leaves it as it is.
+"""
 
 
 class ProvisionOnHold(Exception):
@@ -78,58 +113,7 @@ class IntermediatePlatform:
     def __init__(self, world: World, name: str = "municipal") -> None:
         self._world = world
         self.name = name
-        metadata = sa.MetaData()
-        self.copy = sa.Table(
-            "copy", metadata,
-            sa.Column("owner", sa.Text, primary_key=True),
-            sa.Column("code", sa.LargeBinary, primary_key=True),
-            sa.Column("item", sa.Text, primary_key=True),
-            sa.Column("address_number", sa.Text, nullable=False),
-            sa.Column("content", sa.Text, nullable=False),
-            sa.Column("registered_at", sa.BigInteger, nullable=False),
-            sa.Column("by_hand", sa.Boolean, nullable=False),
-        )  # fmt: skip
-        self.person = sa.Table(
-            "person", metadata,
-            sa.Column("owner", sa.Text, primary_key=True),
-            sa.Column("address_number", sa.Text, primary_key=True),
-            sa.Column("code", sa.LargeBinary, nullable=False),
-            sa.Column("withheld", sa.Boolean, nullable=False, default=False),
-            sa.UniqueConstraint("owner", "code"),
-        )  # fmt: skip
-        self.held = sa.Table(
-            "held", metadata,
-            sa.Column("owner", sa.Text, primary_key=True),
-            sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("released", sa.Boolean, nullable=False),
-        )  # fmt: skip
-        self.received = sa.Table(
-            "received", metadata,
-            sa.Column("owner", sa.Text, primary_key=True),
-            sa.Column("process", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("provider", sa.Text, nullable=False),
-            sa.Column("item", sa.Text, nullable=False),
-            sa.Column("content", sa.Text),
-            sa.Column("registered_at", sa.BigInteger),
-            sa.Column("received_at", sa.BigInteger, nullable=False),
-        )  # fmt: skip
-        self._keep = insert_if_absent(self.received)
-        copy, person, held = self.copy.c, self.person.c, self.held.c
-        owner: sa.BindParameter[str] = sa.bindparam("o")
-        code: sa.BindParameter[bytes] = sa.bindparam("c")
-        self._copy_of = sa.select(copy.item, copy.content, copy.registered_at, copy.by_hand).where(
-            copy.owner == owner, copy.code == code, copy.item == sa.bindparam("i")
-        )
-        self._withheld = sa.select(person.withheld).where(person.owner == owner, person.code == code)
-        self._released = sa.select(held.released).where(held.owner == owner, held.number == sa.bindparam("n"))
-        self.code_of = sa.select(person.code).where(person.owner == owner, person.address_number == sa.bindparam("a"))
-        self.key = sa.Table(
-            "sealing_key", metadata,
-            sa.Column("owner", sa.Text, primary_key=True),
-            sa.Column("jwk", sa.Text, nullable=False),
-        )  # fmt: skip
-        _, self.log = event_table(metadata)
-        self.store = world.store(store_name(name), metadata)
+        self.store = world.store(store_name(name), METADATA)
 
     def server(self, owner: str) -> IntermediateServer:
         """Return the server of one body: the only access to its copies."""
@@ -147,24 +131,32 @@ class IntermediatePlatform:
                    if isinstance(answer, ProvisionOnHold)]  # fmt: skip
         if on_hold:
             with self.store.alone() as connection:
-                connection.execute(insert_if_absent(self.held), on_hold)
+                connection.execute(insert_if_absent(HELD), on_hold)
         return answers
+
+    def awaiting_copies(self) -> list[str]:
+        """Return the bodies that have a code for somebody of whom they have no copy yet."""
+        person, copy = PERSON.c, COPY.c
+        any_copy = sa.exists().where(copy.owner == person.owner, copy.code == person.code)
+        with self.store.reading() as connection:
+            query = sa.select(person.owner).where(sa.not_(any_copy)).distinct().order_by(person.owner)
+            return list(connection.scalars(query))
 
     def released(self, numbers: Sequence[int]) -> set[int]:
         """Return those of the requests that are released."""
-        held = self.held.c
+        held = HELD.c
         query = sa.select(held.number).where(held.number.in_(numbers), held.released)
         with self.store.reading() as connection:
             return set(connection.scalars(query))
 
     def _answer(self, connection: sa.Connection, notified: Notification) -> Copy | ProvisionOnHold | NetworkRejected:
         keys = {"o": notified.provider, "c": notified.code.value, "i": notified.item, "n": notified.number}
-        row = connection.execute(self._copy_of, keys).one_or_none()
+        row = connection.execute(COPY_OF, keys).one_or_none()
         own = notified.rule == OWN_INFORMATION
-        if row is None or (own and connection.scalar(self._withheld, {"o": keys["o"], "c": keys["c"]})):
+        if row is None or (own and connection.scalar(WITHHELD, {"o": keys["o"], "c": keys["c"]})):
             words = f"{notified.provider} has no copy of {notified.item} for that person"
             return NetworkRejected("no-copy", words)
-        if row.by_hand and not connection.scalar(self._released, {"o": keys["o"], "n": keys["n"]}):
+        if row.by_hand and not connection.scalar(RELEASED, {"o": keys["o"], "n": keys["n"]}):
             return ProvisionOnHold(f"{notified.item} is on hold until a person at {notified.provider} has checked it")
         return Copy(row.item, row.content, from_epoch(row.registered_at))
 
@@ -172,12 +164,19 @@ class IntermediatePlatform:
         """Store decrypted answers. Storing one again changes nothing."""
         if answers:
             with self.store.transaction() as connection:
-                connection.execute(self._keep, answers)
+                connection.execute(KEEP, answers)
+
+    def drop(self, owner: str) -> None:
+        """Delete everything of a body that has left: people, copies, requests on hold, answers and its key."""
+        with self.store.alone() as connection:
+            for table in (COPY, PERSON, HELD, RECEIVED, SEALING_KEY):
+                connection.execute(sa.delete(table).where(table.c.owner == owner))
+            log(connection, self._world.clock.now(), "left", {"owner": owner})
 
     def operator_sees(self) -> dict[str, int]:
         """Return the number of copies of each body that the platform's operator could read without permission: the
         residual risk of a shared platform."""
-        owner = self.copy.c.owner
+        owner = COPY.c.owner
         with self.store.reading() as connection:
             rows = connection.execute(sa.select(owner, sa.func.count()).group_by(owner)).all()
         return {row[0]: row[1] for row in rows}
@@ -195,43 +194,93 @@ class IntermediateServer:
     # People
 
     def take_codes(self, codes: Iterable[tuple[str, InstitutionCode]]) -> None:
-        """Store the codes that the core has issued, each with the person's address number (符号取得)."""
-        table = self._platform.person
+        """Store the codes that the core has issued, each with the person's address number (符号取得). A person whose
+        address number is another one now keeps the code, the flags and the copies."""
+        table, copy = PERSON, COPY
+        same = (copy.c.owner == self.owner) & (copy.c.code == sa.bindparam("c"))
+        readdress = sa.update(copy).where(same).values(address_number=sa.bindparam("a"))
         rows = iter(codes)
         with self._platform.store.alone() as connection:
             known = connection.scalar(sa.select(sa.exists().where(table.c.owner == self.owner)))
             while chunk := [(self.owner, address, code.value, False) for address, code in islice(rows, _CHUNK)]:
                 if known:
-                    old = (table.c.owner == self.owner) & table.c.address_number.in_([row[1] for row in chunk])
-                    flagged = set(connection.scalars(sa.select(table.c.address_number).where(old, table.c.withheld)))
+                    addresses, numbers = [row[1] for row in chunk], [row[2] for row in chunk]
+                    old = (table.c.owner == self.owner) & (
+                        table.c.address_number.in_(addresses) | table.c.code.in_(numbers)
+                    )
+                    before = connection.execute(sa.select(table).where(old)).all()
+                    marked = [row for row in before if row.withheld]
+                    flagged = {row.address_number for row in marked} | {bytes(row.code) for row in marked}
+                    stayed = {(row.address_number, bytes(row.code)) for row in before}
+                    if moved := [{"a": row[1], "c": row[2]} for row in chunk if row[1:3] not in stayed]:
+                        connection.execute(readdress, moved)
                     connection.execute(sa.delete(table).where(old))
-                    chunk = [(*row[:3], row[1] in flagged) for row in chunk]
+                    chunk = [(*row[:3], not flagged.isdisjoint(row[1:3])) for row in chunk]
                 insert_many(connection, table, ("owner", "address_number", "code", "withheld"), chunk)
 
     def code_of(self, address_number: str) -> InstitutionCode:
-        """Return a person's code. Raises NetworkRejected if there is none yet."""
+        """Return a person's code. Raises NetworkRejected if the person has no code yet."""
+        return self.codes_of([address_number])[0]
+
+    def codes_of(self, address_numbers: Sequence[str]) -> list[InstitutionCode]:
+        """Return people's codes, in the same order. Raises NetworkRejected if one of them has no code yet."""
+        codes = self.known_codes(address_numbers)
+        if missing := [number for number in address_numbers if number not in codes]:
+            raise NetworkRejected("no-code", f"{self.owner} has no code for {missing[0]} yet")
+        return [codes[number] for number in address_numbers]
+
+    def known_codes(self, address_numbers: Iterable[str]) -> dict[str, InstitutionCode]:
+        """Return the codes of those people who have one, by address number."""
+        codes: dict[str, InstitutionCode] = {}
+        wanted = iter(address_numbers)
         with self._platform.store.reading() as connection:
-            code = connection.scalar(self._platform.code_of, {"o": self.owner, "a": address_number})
-        if code is None:
-            raise NetworkRejected("no-code", f"{self.owner} has no code for {address_number} yet")
-        return InstitutionCode(bytes(code))
+            while chunk := list(islice(wanted, _CHUNK)):
+                rows = connection.execute(CODES_OF, {"o": self.owner, "as": chunk})
+                codes |= {row.address_number: InstitutionCode(bytes(row.code)) for row in rows}
+        return codes
+
+    def withheld(self) -> list[str]:
+        """Return the address numbers of the people whose own information the portal must not show."""
+        table = PERSON.c
+        query = sa.select(table.address_number).where(table.owner == self.owner, table.withheld)
+        with self._platform.store.reading() as connection:
+            return list(connection.scalars(query.order_by(table.address_number)))
 
     def without_code(self, address_numbers: Iterable[str]) -> list[str]:
         """Return those of the address numbers that have no code yet."""
-        return self._missing(self._platform.person, address_numbers)
+        return self._missing(PERSON, address_numbers)
 
     def without_copy(self, address_numbers: Iterable[str]) -> list[str]:
         """Return those of the address numbers that have no copy yet."""
-        return self._missing(self._platform.copy, address_numbers)
+        return self._missing(COPY, address_numbers)
 
     def _missing(self, table: sa.Table, address_numbers: Iterable[str]) -> list[str]:
         with self._platform.store.reading() as connection:
             known = set(connection.scalars(sa.select(table.c.address_number).where(table.c.owner == self.owner)))
         return sorted(set(address_numbers) - known)
 
+    def take(self, people: Sequence[PersonAtBody]) -> None:
+        """Take what the core says about people. To take it again changes nothing."""
+        for address, code, _ in people:
+            if code is None:
+                self.forget(address)
+        self.take_codes((address, code) for address, code, _ in people if code is not None)
+        for address, code, protected in people:
+            if code is not None and protected is not None:
+                self.withhold(address, on=protected)
+
+    def awaiting_copy(self) -> list[tuple[str, InstitutionCode]]:
+        """Return the people who have a code and no copy here yet, as pairs of address number and code."""
+        person, copy = PERSON.c, COPY.c
+        any_copy = sa.exists().where(copy.owner == self.owner, copy.code == person.code)
+        query = sa.select(person.address_number, person.code).where(person.owner == self.owner, sa.not_(any_copy))
+        with self._platform.store.reading() as connection:
+            rows = connection.execute(query.order_by(person.address_number)).all()
+        return [(row.address_number, InstitutionCode(bytes(row.code))) for row in rows]
+
     def withhold(self, address_number: str, *, on: bool) -> None:
         """Set or clear the flag that the portal must not show a person's own information (自己情報提供不可フラグ)."""
-        table = self._platform.person
+        table = PERSON
         person = (table.c.owner == self.owner) & (table.c.address_number == address_number)
         with self._platform.store.alone() as connection:
             connection.execute(sa.update(table).where(person).values(withheld=on))
@@ -239,7 +288,7 @@ class IntermediateServer:
     def forget(self, address_number: str) -> None:
         """Delete the code and all copies of a person who has left."""
         with self._platform.store.alone() as connection:
-            for table in (self._platform.person, self._platform.copy):
+            for table in (PERSON, COPY):
                 person = (table.c.owner == self.owner) & (table.c.address_number == address_number)
                 connection.execute(sa.delete(table).where(person))
 
@@ -250,28 +299,61 @@ class IntermediateServer:
     ) -> None:  # fmt: skip
         """Register a copy, or replace it. `by_hand` sets the flag that a person must check each request for it
         (自動応答不可フラグ)."""
-        self.register_all([(code, address_number, item, content)], by_hand=by_hand)
+        self.register_all([(code, address_number, item, content, by_hand)])
 
-    def register_all(
-        self, copies: Sequence[tuple[InstitutionCode, str, str, str]], *, by_hand: bool = False
-    ) -> None:  # fmt: skip
-        """Register copies, each given as code, address number, item and content. Raises NetworkRejected."""
-        table = self._platform.copy
+    def register_all(self, copies: Sequence[tuple[InstitutionCode, str, str, str, bool]]) -> None:
+        """Register copies, all or none, each given as code, address number, item, content, and the flag that a person
+        must check each request for it. Raises NetworkRejected."""
+        table = COPY
         at = epoch(self._world.clock.now())
-        for _, _, item, content in copies:
-            if len(content) > LONGEST_CONTENT or not _storable(content):
-                raise NetworkRejected(
-                    "bad-copy",
-                    f"a copy of {item} must have at most {LONGEST_CONTENT} characters, without NUL and surrogates",
-                )
-        rows = [{"owner": self.owner, "code": code.value, "item": item, "address_number": address, "content": content,
-                 "registered_at": at, "by_hand": by_hand} for code, address, item, content in copies]  # fmt: skip
+        for _, _, item, content, _ in copies:
+            self.check(item, content)
+        rows = [
+            {"owner": self.owner, "code": code.value, "item": item, "address_number": address, "content": content,
+             "registered_at": at, "by_hand": by_hand} for code, address, item, content, by_hand in copies
+        ]  # fmt: skip
         old = sa.delete(table).where(
             table.c.owner == self.owner, table.c.code == sa.bindparam("c"), table.c.item == sa.bindparam("i")
         )
         with self._platform.store.alone() as connection:
             connection.execute(old, [{"c": row["code"], "i": row["item"]} for row in rows])
             connection.execute(sa.insert(table), rows)
+
+    def check(self, item: str, content: str) -> None:
+        """Raise NetworkRejected if a content cannot be stored as a copy of an item."""
+        if len(content) > LONGEST_CONTENT or not _storable(content):
+            words = f"a copy of {item} must have at most {LONGEST_CONTENT} characters, without NUL and surrogates"
+            raise NetworkRejected("bad-copy", words)
+
+    def copies_of(self, address_number: str) -> dict[str, StoredCopy]:
+        """Return a person's copies by item."""
+        table = COPY.c
+        query = sa.select(table.item, table.content, table.by_hand).where(
+            table.owner == self.owner, table.address_number == address_number
+        )
+        with self._platform.store.reading() as connection:
+            return {row.item: StoredCopy(row.content, row.by_hand) for row in connection.execute(query)}
+
+    def copies_by_person(self) -> dict[str, int]:
+        """Return the number of copies of each person, by address number."""
+        table = COPY.c
+        query = sa.select(table.address_number, sa.func.count()).where(table.owner == self.owner)
+        with self._platform.store.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(table.address_number))}
+
+    def erase(self, address_number: str, item: str) -> None:
+        """Delete a person's copy of an item (利用停止)."""
+        table = COPY
+        this = (table.c.owner == self.owner) & (table.c.address_number == address_number) & (table.c.item == item)
+        with self._platform.store.alone() as connection:
+            connection.execute(sa.delete(table).where(this))
+
+    def contents(self, item: str) -> dict[str, str]:
+        """Return the contents of all copies of an item, by address number."""
+        copy = COPY.c
+        query = sa.select(copy.address_number, copy.content).where(copy.owner == self.owner, copy.item == item)
+        with self._platform.store.reading() as connection:
+            return {row.address_number: row.content for row in connection.execute(query)}
 
     def answer(self, notified: Notification) -> Copy:
         """Return the copy for a request of which the core has notified this body.
@@ -287,14 +369,14 @@ class IntermediateServer:
 
     def waiting(self) -> list[int]:
         """Return the numbers of the requests on hold."""
-        held = self._platform.held.c
+        held = HELD.c
         query = sa.select(held.number).where(held.owner == self.owner, sa.not_(held.released)).order_by(held.number)
         with self._platform.store.reading() as connection:
             return list(connection.scalars(query))
 
     def release(self, number: int) -> None:
         """Release a request on hold, so that it is answered. Raises NetworkRejected if it is not on hold here."""
-        held = self._platform.held
+        held = HELD
         with self._platform.store.alone() as connection:
             on_hold = (held.c.owner == self.owner) & (held.c.number == number) & sa.not_(held.c.released)
             if not connection.execute(sa.update(held).where(on_hold).values(released=True)).rowcount:
@@ -335,18 +417,23 @@ class IntermediateServer:
 
     def received(self, process: int) -> Received | None:
         """Return the answer to a request of this body, or None if it has not arrived."""
-        table = self._platform.received
-        answer = (table.c.owner == self.owner) & (table.c.process == process)
+        return self.received_all([process]).get(process)
+
+    def received_all(self, processes: Sequence[int]) -> dict[int, Received]:
+        """Return the answers to requests of this body that have arrived, by process."""
         with self._platform.store.reading() as connection:
-            row = connection.execute(sa.select(table).where(answer)).one_or_none()
-        if row is None:
-            return None
-        at = None if row.registered_at is None else from_epoch(row.registered_at)
-        return Received(process, row.provider, row.item, row.content, at, from_epoch(row.received_at))
+            rows = connection.execute(ANSWERS_TO, {"o": self.owner, "ps": processes}).all()
+        return {
+            row.process: Received(
+                row.process, row.provider, row.item, row.content,
+                None if row.registered_at is None else from_epoch(row.registered_at), from_epoch(row.received_at),
+            )
+            for row in rows
+        }  # fmt: skip
 
     def _own_key(self) -> str:
         if self._key is None:
-            table = self._platform.key
+            table = SEALING_KEY
             new = new_key()
             with self._platform.store.alone() as connection:
                 connection.execute(insert_if_absent(table), {"owner": self.owner, "jwk": new})

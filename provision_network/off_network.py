@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,12 +28,28 @@ from kazashi.world.storage import Position
 ACTOR = "off_network"
 """The name of the store with the logs."""
 
+_METADATA = sa.MetaData()
+_GIVEN = sa.Table(
+    "given", _METADATA,
+    sa.Column("position", Position, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("receiver", sa.Text, nullable=False),
+    sa.Column("item", sa.Integer, nullable=False),
+    sa.Column("handle", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("denial", sa.Text, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False),
+)  # fmt: skip
+
 COMMISSION = "個人情報保護委員会"
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A line of the log: who provided which kind of identifier to whom, and the rule that allows it or the denial."""
+    """A line of the log: who provided which kind of identifier to whom, and the rule that allows it or the denial.
+    `facts` are the fields of the Provision that are not empty."""
 
     position: int
     at: datetime
@@ -43,6 +60,7 @@ class Given:
     what: str
     rule: str
     denial: str
+    facts: dict[str, Any]
 
 
 class OffNetwork:
@@ -51,21 +69,7 @@ class OffNetwork:
     def __init__(self, world: World, policy: Policy = IN_FORCE) -> None:
         self._world = world
         self._policy = policy
-        metadata = sa.MetaData()
-        self._given = sa.Table(
-            "given", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
-            sa.Column("provider", sa.Text, nullable=False),
-            sa.Column("receiver", sa.Text, nullable=False),
-            sa.Column("item", sa.Integer, nullable=False),
-            sa.Column("handle", sa.Text, nullable=False),
-            sa.Column("what", sa.Text, nullable=False),
-            sa.Column("rule", sa.Text, nullable=False),
-            sa.Column("denial", sa.Text, nullable=False),
-            sa.Column("facts", sa.Text, nullable=False),
-        )  # fmt: skip
-        self.store = world.store(ACTOR, metadata)
+        self.store = world.store(ACTOR, _METADATA)
 
     def give(
         self, provider: str, receiver: str, provision: Provision, what: str,
@@ -82,20 +86,20 @@ class OffNetwork:
             "facts": json.dumps(facts, ensure_ascii=False),
         }  # fmt: skip
         with self.store.transaction() as connection:
-            connection.execute(sa.insert(self._given), row)
+            connection.execute(sa.insert(_GIVEN), row)
         if decision.denial is not None:
             raise NetworkRejected(decision.denial.value, decision.words)
         return decision
 
     def given(self, provider: str | None = None) -> list[Given]:
         """Return what was provided or denied, by one body or by all (None)."""
-        query = sa.select(self._given).order_by(self._given.c.position)
+        query = sa.select(_GIVEN).order_by(_GIVEN.c.position)
         if provider is not None:
-            query = query.where(self._given.c.provider == provider)
+            query = query.where(_GIVEN.c.provider == provider)
         with self.store.reading() as connection:
             return [
                 Given(row.position, from_epoch(row.at), row.provider, row.receiver, row.item, PersonField(row.handle),
-                      row.what, row.rule, row.denial)
+                      row.what, row.rule, row.denial, json.loads(row.facts))
                 for row in connection.execute(query)
             ]  # fmt: skip
 

@@ -3,7 +3,7 @@ access log.
 
 It does not use the individual number. A folder has the portal's code for a person, and the serial numbers of the
 authentication certificates that open it. They are linked once, at the initial setup; a policy decides what happens when
-a certificate is renewed.
+a certificate is renewed. When the person's registration ends, the folder is closed: it stays, and shows nothing.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.provision_network.asking import OutgoingRequest, RequestStage
 from kazashi.provision_network.codes import PortalCode
-from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest, RequestStage
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.portal_store import FOLDER, LOOK, METADATA, OWN_INFORMATION, SERIAL, log
+from kazashi.provision_network.provision_records import RecordLook
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome, text_of
 from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.world.clock import epoch, from_epoch
-from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.rng import new_token
-from kazashi.world.storage import Position, Unsigned64, insert_if_absent
+from kazashi.world.storage import insert_if_absent
 
 ACTOR = "portal"
 """The name of the portal's store."""
@@ -42,6 +44,11 @@ serial number."""
 Records = Callable[[PortalCode], Sequence[ProvisionRecord]]
 """A function of the core that returns a person's records. Raises LinkageUnavailable, and NetworkRejected if they must
 not be shown."""
+
+
+RecordLooks = Callable[[PortalCode], Sequence[RecordLook]]
+"""A function of the core that returns who has looked at a person's records other than through the portal. Raises
+LinkageUnavailable and NetworkRejected."""
 
 
 class Generations(Enum):
@@ -81,7 +88,7 @@ class Portal:
 
     def __init__(
         self, world: World, interface: InterfaceSystem, desk: CodeDesk, records: Records, linkage: Linkage,
-        generations: Generations = Generations.FOLLOWED,
+        generations: Generations = Generations.FOLLOWED, record_looks: RecordLooks = lambda _: (),
     ) -> None:  # fmt: skip
         self._world = world
         self._interface = interface
@@ -89,39 +96,8 @@ class Portal:
         self._records = records
         self._linkage = linkage
         self._generations = generations
-        self.metadata = metadata = sa.MetaData()
-        self._folder = sa.Table(
-            "folder", metadata,
-            sa.Column("folder", Position, primary_key=True),
-            sa.Column("code", sa.LargeBinary, unique=True, nullable=False),
-            sa.Column("begun", sa.BigInteger, nullable=False),
-        )  # fmt: skip
-        self._serial = sa.Table(
-            "serial", metadata,
-            sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
-            sa.Column("folder", sa.BigInteger, nullable=False),
-        )  # fmt: skip
-        self._look = sa.Table(
-            "look", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("at", sa.BigInteger, nullable=False),
-            sa.Column("actor", sa.Text, nullable=False),
-            sa.Column("subject", sa.Text, nullable=False, index=True),
-            sa.Column("what", sa.Text, nullable=False),
-        )  # fmt: skip
-        self._own = sa.Table(
-            "own_information", metadata,
-            sa.Column("position", Position, primary_key=True),
-            sa.Column("reference", sa.Text, unique=True, nullable=False),
-            sa.Column("folder", sa.BigInteger, nullable=False, index=True),
-            sa.Column("provider", sa.Text, nullable=False),
-            sa.Column("item", sa.Text, nullable=False),
-        )  # fmt: skip
-        _, self._log = event_table(metadata)
-
-    def open(self) -> None:
-        """Open the store, after all tables that belong in it were added to `metadata`."""
-        self.store = self._world.store(ACTOR, self.metadata, [Sessions.migrate])
+        self._record_looks = record_looks
+        self.store = world.store(ACTOR, METADATA, [Sessions.migrate])
 
     # Folders
 
@@ -133,12 +109,12 @@ class Portal:
         """
         code, now = self._desk(serial), self._world.clock.now()
         with self.store.alone() as connection:
-            folder = connection.scalar(sa.select(self._folder.c.folder).where(self._folder.c.code == code.value))
+            folder = connection.scalar(sa.select(FOLDER.c.folder).where(FOLDER.c.code == code.value))
             if folder is None:
-                insert = sa.insert(self._folder).returning(self._folder.c.folder)
+                insert = sa.insert(FOLDER).returning(FOLDER.c.folder)
                 folder = connection.execute(insert, {"code": code.value, "begun": epoch(now)}).scalar_one()
-            connection.execute(insert_if_absent(self._serial), {"serial": serial, "folder": folder})
-            self._log(connection, now, "set up", {"folder": folder})
+            connection.execute(insert_if_absent(SERIAL), {"serial": serial, "folder": folder})
+            log(connection, now, "set up", {"folder": folder})
         return str(folder)
 
     def folder_of(self, serial: int) -> str | None:
@@ -151,28 +127,36 @@ class Portal:
         )
         if folder is not None:
             with self.store.transaction() as connection:
-                connection.execute(insert_if_absent(self._serial), {"serial": serial, "folder": int(folder)})
-                self._log(connection, self._world.clock.now(), "followed", {"folder": int(folder)})
+                connection.execute(insert_if_absent(SERIAL), {"serial": serial, "folder": int(folder)})
+                log(connection, self._world.clock.now(), "followed", {"folder": int(folder)})
         return folder
 
     def _linked(self, serials: Sequence[int]) -> str | None:
-        table = self._serial.c
+        table = SERIAL.c
         with self.store.reading() as connection:
             folder = connection.scalar(sa.select(table.folder).where(table.serial.in_(serials)).limit(1))
         return None if folder is None else str(folder)
 
     def serials(self, folder: str) -> list[int]:
         """Return the serial numbers that open a folder."""
-        query = sa.select(self._serial.c.serial).where(self._serial.c.folder == int(folder))
+        query = sa.select(SERIAL.c.serial).where(SERIAL.c.folder == int(folder))
         with self.store.reading() as connection:
             return list(connection.scalars(query))
 
     def _code(self, folder: str) -> PortalCode:
         with self.store.reading() as connection:
-            code = connection.scalar(sa.select(self._folder.c.code).where(self._folder.c.folder == int(folder)))
+            code = connection.scalar(sa.select(FOLDER.c.code).where(FOLDER.c.folder == int(folder)))
         if code is None:
             raise NetworkRejected("unknown-folder", f"there is no folder {folder}")
         return PortalCode(bytes(code))
+
+    def _open(self, folder: str) -> PortalCode:
+        """Return the code of a folder that is not closed. Raises NetworkRejected."""
+        code = self._code(folder)
+        if (day := self._interface.closed_folders.day(code)) is not None:
+            words = f"this folder was closed on {day}, because the person's registration ended; its records are kept"
+            raise NetworkRejected("folder-closed", words)
+        return code
 
     # Records and own information
 
@@ -180,7 +164,7 @@ class Portal:
         """Return a person's provision records (情報提供等記録表示). The access is logged first. Raises NetworkRejected
         and LinkageUnavailable."""
         self._log_look(actor, subject, "records")
-        return list(self._records(self._code(subject)))
+        return list(self._records(self._open(subject)))
 
     def ask(self, subject: str, provider: str, item: str) -> int:
         """Request a person's own information from a body (自己情報表示): an exchange like any other, with a record.
@@ -188,47 +172,56 @@ class Portal:
         Returns the process number. Raises NetworkRejected, and ValueError if the provider or the item is not a valid
         text.
         """
-        code, reference = self._code(subject), new_token(128)
+        code, reference = self._open(subject), new_token(128)
         row = {"reference": reference, "folder": int(subject), "provider": text_of(provider), "item": text_of(item)}
         with self.store.transaction() as connection:  # first, so that every answer belongs to a folder
-            connection.execute(sa.insert(self._own), row)
-        return self._interface.ask_own(BODY, code, provider, item, reference)
+            connection.execute(sa.insert(OWN_INFORMATION), row)
+        return self._interface.asking.ask_own(BODY, code, provider, item, reference)
 
     def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
         """Return a person's requests for own information with their answers, latest first. The access is logged
-        first."""
+        first. Raises NetworkRejected if the folder is closed."""
         self._log_look(actor, subject, "own information")
-        query = sa.select(self._own).where(self._own.c.folder == int(subject)).order_by(self._own.c.position.desc())
+        query = (
+            sa.select(OWN_INFORMATION)
+            .where(OWN_INFORMATION.c.folder == int(subject))
+            .order_by(OWN_INFORMATION.c.position.desc())
+        )
         with self.store.reading() as connection:
             rows = connection.execute(query).all()
-        information, code = [], self._code(subject)
+        information, code = [], self._open(subject)
         for row in rows:  # requests that were interrupted before they were sent are sent now
-            process = self._interface.ask_own(BODY, code, row.provider, row.item, row.reference)
-            asked = self._interface.asked(process)
-            received = self._interface.answer_to(process) if asked.stage is RequestStage.ANSWERED else None
+            process = self._interface.asking.ask_own(BODY, code, row.provider, row.item, row.reference)
+            asked = self._interface.asking.request(process)
+            received = self._interface.asking.answer_to(process) if asked.stage is RequestStage.ANSWERED else None
             information.append(OwnInformation(asked, received))
         return information
 
     def providers(self) -> list[str]:
         """Return the bodies from which people can request their own information."""
-        return sorted(name for name in self._interface.neighbours() if name != BODY)
+        return sorted(name for name in self._interface.neighbours.bodies() if name != BODY)
 
     def looks(self, subject: str | None = None) -> list[Look]:
         """Return the access log of one folder, or of all."""
-        query = sa.select(self._look).order_by(self._look.c.position)
+        query = sa.select(LOOK).order_by(LOOK.c.position)
         if subject is not None:
-            query = query.where(self._look.c.subject == subject)
+            query = query.where(LOOK.c.subject == subject)
         with self.store.reading() as connection:
             rows = connection.execute(query)
             return [Look(from_epoch(row.at), row.actor, row.subject, row.what) for row in rows]
+
+    def looks_elsewhere(self, subject: str) -> list[Look]:
+        """Return who has looked at a person's records other than through the portal, as the core has recorded it.
+        Raises NetworkRejected and LinkageUnavailable."""
+        return [Look(one.at, one.actor, subject, "records") for one in self._record_looks(self._code(subject))]
 
     def _log_look(self, actor: str, subject: str, what: str) -> None:
         now = self._world.clock.now()
         row = {"at": epoch(now), "actor": actor, "subject": subject, "what": what}
         with self.store.transaction() as connection:
-            connection.execute(sa.insert(self._look), row)
+            connection.execute(sa.insert(LOOK), row)
             if actor != subject:
-                self._log(connection, now, "ALARM: somebody else has looked", row)
+                log(connection, now, "ALARM: somebody else has looked", row)
 
 
 def record_from(data: dict[str, Any]) -> ProvisionRecord:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.provision_network.interface_system import RequestStage
-from kazashi.provision_network.portal import Portal
+from kazashi.jpki.serial_number import serial_text
+from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.portal import Look, OwnInformation, Portal
+from kazashi.provision_network.portal_store import SESSIONS
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.relying_party.login.entrance import CardSite, Entrance
-from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import User
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
@@ -35,6 +36,7 @@ _OUTCOMES = {
 _STAGES = {
     RequestStage.SENT: ("照会中です。", "Requested. The answer appears here when it arrives."),
     RequestStage.ACCEPTED: ("照会中です。", "Requested. The answer appears here when it arrives."),
+    RequestStage.HELD: ("職員が確認中です。", "On hold: a person is checking it."),
     RequestStage.REFUSED: ("照会できません。", "The request was refused."),
     RequestStage.DISPUTED: ("回答に誤りがありました。", "The answer did not match the request."),
 }
@@ -70,9 +72,7 @@ class PortalPages(CardSite):
     ) -> None:
         self._portal = portal
         self._runner = runner
-        sessions = Sessions(portal.metadata)
-        portal.open()
-        super().__init__(world, portal.store, sessions, _BySerial(), verifier, origin, agent)
+        super().__init__(world, portal.store, SESSIONS, _BySerial(), verifier, origin, agent)
 
     def routes(self) -> list[Route]:
         """The portal's own route: the request for own information."""
@@ -100,18 +100,22 @@ class PortalPages(CardSite):
         return RedirectResponse("/", 303)
 
     def _folder(self, folder: str, *trouble: Bilingual, status: int = 200) -> Response:
-        own = self._portal.own_information(folder, folder)
+        own: list[OwnInformation] = []
         records: list[ProvisionRecord] = []
+        looks: list[Look] = []
         unavailable: list[Bilingual] = []
         try:
+            own = self._portal.own_information(folder, folder)
+            looks = self._portal.looks_elsewhere(folder)
             records = self._portal.records(folder, folder)
         except NetworkRejected as refused:
             unavailable = [("表示できません。", str(refused))]
         except LinkageUnavailable as error:
             unavailable = [("いまは表示できません。", str(error))]
+        looks = sorted([*looks, *self._portal.looks(folder)], key=lambda look: look.at)
         return _PAGES.page(
             "my_page.html", status=status, trouble=trouble, own=own, records=records, unavailable=unavailable,
-            looks=self._portal.looks(folder)[-_MOST_LOOKS:], providers=self._portal.providers(),
+            looks=looks[-_MOST_LOOKS:], providers=self._portal.providers(),
             items=sorted({row.purpose.item for row in table_of_affairs()}), outcomes=_OUTCOMES, stages=_STAGES,
             not_shown=NOT_SHOWN,
         )  # fmt: skip
@@ -122,4 +126,4 @@ class _BySerial:
 
     def identify(self, tenant: str, certificate: HolderCertificate) -> User:
         """Return the holder as a user, named by the certificate's serial number."""
-        return User(f"{certificate.serial:X}", new=False)
+        return User(serial_text(certificate.serial), new=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, fields
 from datetime import date
 from enum import Enum
@@ -39,6 +40,8 @@ class Denial(Enum):
     """No clause of the closed lists (番号法9条, 19条) applies, or a condition is not met; the text says which."""
     NETWORK_ONLY = "network-only"
     """What 19条7号 and 8号 allow may only be provided over the network."""
+    NO_LONGER_HERE = "no-longer-here"
+    """The person is no longer registered at the requester or the provider; their code there has ended."""
 
 
 class Penalty(Enum):
@@ -96,28 +99,50 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class OrdinanceAffair:
-    """An affair that a municipality has established by ordinance (独自利用事務). It is modelled on an affair of the
-    table, `like`. The five conditions are facts that somebody has established; all of them must be met."""
+    """An affair that a body has established by ordinance (独自利用事務), modelled on the row `like` of the table.
+
+    The filing states the first three of the five conditions. The last two follow from the days on which the affair was
+    filed with the Commission, published by it, and withdrawn again; None if that has not happened.
+    """
 
     identifier: str
+    body: str
     purpose: Purpose
     like: str
     same_purpose: bool
     similar_content: bool
     nearly_same_items: bool
-    filed: bool
-    published: bool
-    tax_item: bool = False
+    filed: date | None = None
+    published: date | None = None
+    withdrawn: date | None = None
 
-    @property
-    def missing(self) -> list[str]:
-        """The conditions that are not met."""
-        return [name for name in CONDITIONS if not getattr(self, name)]
+    def missing(self, on: date) -> list[str]:
+        """Return the conditions that are not met on a day."""
+        published = self.published is not None and self.published <= on
+        met = {
+            "same_purpose": self.same_purpose, "similar_content": self.similar_content,
+            "nearly_same_items": self.nearly_same_items, "filed": self.filed is not None and self.filed <= on,
+            "published": published and not (self.withdrawn is not None and self.withdrawn <= on),
+        }  # fmt: skip
+        return [name for name in CONDITIONS if not met[name]]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitingOrdinance:
+    """A provider's ordinance that excludes an item from affairs by ordinance (限定条例). It applies from the day after
+    the Commission was notified, because that must happen beforehand."""
+
+    provider: str
+    item: str
+    notified: date
 
 
 CONDITIONS = ("same_purpose", "similar_content", "nearly_same_items", "filed", "published")
-"""The five conditions (準７号規則): the same purpose as the statutory affair, similar content, nearly the same provider
+"""The five conditions (準7号規則): the same purpose as the statutory affair, similar content, nearly the same provider
 and items as in the table, filed with the Commission, and published by the Commission."""
+
+TAX_ITEMS = frozenset({"地方税関係情報"})
+"""The items that tax secrecy covers (地方税法22条)."""
 
 _COLUMNS = ("row", "requester", "law", "affair", "provider", "item", "uses_number")
 NETWORK_STARTS = date(2017, 7, 18)
@@ -126,49 +151,76 @@ ORDINANCES_START = date(2016, 1, 1)
 
 
 class RuleBook:
-    """The rules of one network."""
+    """The rules of one network. It does not change; `with_ordinances` returns another one."""
 
     def __init__(
-        self, rows: Iterable[Row], ordinances: Iterable[OrdinanceAffair] = (), *, ordinary: bool = False
-    ) -> None:
+        self, rows: Iterable[Row], ordinances: Iterable[OrdinanceAffair] = (),
+        limits: Iterable[LimitingOrdinance] = (), *, ordinary: bool = False,
+    ) -> None:  # fmt: skip
         """`ordinary` opens the network to information that is not related to the individual number."""
         self._ordinary = ordinary
         self._rows: Mapping[Purpose, Row] = {row.purpose: row for row in rows}
-        self._ordinances = {affair.purpose: affair for affair in ordinances}
-        self._affairs = {(purpose.law, purpose.affair) for purpose in (*self._rows, *self._ordinances)}
         self._decided = {
             purpose: Decision(f"{STATUTE}, 別表第二 {row.number}", None, "the request is in the table of affairs")
             for purpose, row in self._rows.items()
         }
-        self._limits: set[tuple[str, str]] = set()
+        self._set_ordinances(ordinances, limits)
+
+    def with_ordinances(
+        self, ordinances: Iterable[OrdinanceAffair], limits: Iterable[LimitingOrdinance]
+    ) -> RuleBook:  # fmt: skip
+        """Return the same rules with these affairs by ordinance and limiting ordinances added."""
+        other = copy(self)
+        other._set_ordinances([*self._by_identifier.values(), *ordinances], [*self._limits.values(), *limits])
+        return other
+
+    def _set_ordinances(self, ordinances: Iterable[OrdinanceAffair], limits: Iterable[LimitingOrdinance]) -> None:
+        self._by_identifier = {affair.identifier: affair for affair in ordinances}
+        self._ordinances: dict[Purpose, list[OrdinanceAffair]] = {}
+        for affair in self._by_identifier.values():
+            self._ordinances.setdefault(affair.purpose, []).append(affair)
+        self._affairs = {(purpose.law, purpose.affair) for purpose in (*self._rows, *self._ordinances)}
+        self._limits = {(limit.provider, limit.item): limit for limit in limits}
 
     @property
     def rows(self) -> list[Row]:
         """The rows of the table of affairs."""
         return list(self._rows.values())
 
-    def published(self) -> list[dict[str, str]]:
-        """Return the affairs by ordinance that were filed and published, in the form in which the Commission publishes
+    @property
+    def ordinances(self) -> list[OrdinanceAffair]:
+        """The affairs by ordinance, in the order in which they were filed."""
+        return list(self._by_identifier.values())
+
+    @property
+    def limits(self) -> list[LimitingOrdinance]:
+        """The limiting ordinances."""
+        return list(self._limits.values())
+
+    def purposes(self) -> list[Purpose]:
+        """Return the purposes of the table of affairs and of all affairs by ordinance."""
+        return [*self._rows, *self._ordinances]
+
+    def published(self, on: date) -> list[dict[str, str]]:
+        """Return the affairs by ordinance that are published on a day, in the form in which the Commission publishes
         them."""
         return [
-            {"identifier": affair.identifier, "like": affair.like,
+            {"identifier": affair.identifier, "body": affair.body, "like": affair.like,
+             "published": str(affair.published),
              **{field.name: getattr(affair.purpose, field.name) for field in fields(Purpose)}}
-            for affair in self._ordinances.values() if affair.filed and affair.published
+            for affair in self._by_identifier.values() if not {"filed", "published"} & {*affair.missing(on)}
         ]  # fmt: skip
 
-    def limit(self, provider: str, item: str) -> None:
-        """Record that a provider's ordinance excludes an item from affairs by ordinance, and that the Commission was
-        notified."""
-        self._limits.add((provider, item))
-
     def decide(
-        self, purpose: Purpose, on: date, *, consent: bool = False, provider_name: str = "", ordinary: bool = False
-    ) -> Decision:
+        self, purpose: Purpose, on: date, *, consent: bool = False, requester_name: str = "", provider_name: str = "",
+        ordinary: bool = False,
+    ) -> Decision:  # fmt: skip
         """Decide whether a request is allowed on a day, and by which rule.
 
         `consent` is the person's consent to the provision of tax data for an affair by ordinance; it changes nothing
-        else. `provider_name` is the name of the provider. `ordinary` says that the requested information is not related
-        to the individual number.
+        else. `requester_name` and `provider_name` are the names of the two bodies; without the requester's, the affairs
+        of every body's ordinances count. `ordinary` says that the requested information is not related to the
+        individual number.
         """
         if ordinary and not self._ordinary:
             return Decision("", Denial.ORDINARY, "the network is not open to other personal information (附則6条1項)")
@@ -177,9 +229,15 @@ class RuleBook:
             if on >= row.valid_from:
                 return self._decided[purpose]
             return Decision("", Denial.NOT_IN_FORCE, f"the affair is not in force before {row.valid_from}")
-        affair = self._ordinances.get(purpose)
-        if affair is not None:
-            return self._by_ordinance(affair, on, consent=consent, provider_name=provider_name)
+        affairs = self._ordinances.get(purpose, [])
+        own = [affair for affair in affairs if requester_name in ("", affair.body)]
+        if own:
+            nearest = min(own, key=lambda affair: len(affair.missing(on)))
+            return self._by_ordinance(nearest, on, consent=consent, provider_name=provider_name)
+        if affairs:
+            bodies = ", ".join(affair.body for affair in affairs)
+            words = f"this affair is by the ordinance of {bodies}, and not of {requester_name}"
+            return Decision("", Denial.NOT_LISTED, words)
         if (purpose.law, purpose.affair) not in self._affairs:
             return Decision("", Denial.UNKNOWN_PURPOSE, f"no table has the affair {purpose.affair} ({purpose.law})")
         words = f"{purpose.requester} may not request {purpose.item} from {purpose.provider} for this affair"
@@ -190,11 +248,14 @@ class RuleBook:
     ) -> Decision:  # fmt: skip
         if on < ORDINANCES_START:
             return Decision("", Denial.NOT_IN_FORCE, f"the law had no linkage by ordinance before {ORDINANCES_START}")
-        if affair.missing:
-            return Decision("", Denial.CONDITIONS, f"{affair.identifier} does not meet: {', '.join(affair.missing)}")
-        if affair.tax_item and not consent:
+        if on < NETWORK_STARTS:
+            return Decision("", Denial.NOT_IN_FORCE, f"there is no network before {NETWORK_STARTS}")
+        if missing := affair.missing(on):
+            return Decision("", Denial.CONDITIONS, f"{affair.identifier} does not meet: {', '.join(missing)}")
+        if affair.purpose.item in TAX_ITEMS and not consent:
             return Decision("", Denial.TAX_SECRECY, "tax data for an affair by ordinance need the person's consent")
-        if (provider_name, affair.purpose.item) in self._limits:
+        limit = self._limits.get((provider_name, affair.purpose.item))
+        if limit is not None and on > limit.notified:
             words = f"{provider_name} does not provide {affair.purpose.item} under its own ordinance"
             return Decision("", Denial.LIMITED, words)
         return Decision(f"{ORDINANCE}, {affair.identifier} (like 別表第二 {affair.like})", None, "by ordinance")

@@ -10,7 +10,7 @@ from typing import Any
 
 from kazashi.provision_network.codes import InstitutionCode
 
-CORE = "core"
+CORE, J_LIS = "core", "j-lis"
 PORTAL_KIND = "情報提供等記録開示システム"
 OWN_INFORMATION = "番号法附則6条3項 (自己情報表示)"
 
@@ -25,6 +25,11 @@ class NetworkRejected(Exception):
     def __init__(self, denial: str, words: str) -> None:
         super().__init__(words)
         self.denial = denial
+
+
+def own_body(body: str) -> NetworkRejected:
+    """Return the refusal of a body's request to itself."""
+    return NetworkRejected("own-body", f"{body} cannot request its own information over the network")
 
 
 def number_of(unverified: Any) -> int:

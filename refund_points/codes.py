@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from kazashi.jpki.serial_number import serial_text
 from kazashi.relying_party.pseudonyms.pseudonyms import MINIMUM_KEY, KeyedPairwise, RawSerial, Subject
 
 _MYKEY = re.compile("[0-9A-Z]{8}")
@@ -74,8 +75,8 @@ class AuthenticationSerial:
         return self._construction.pseudonym(Subject(serial), shop)
 
     def account(self, reading: str, shop: str) -> str:
-        """Return the reading itself."""
-        return _matching(_SERIAL, reading)
+        """Return the serial number in whole octets. Tills of before sent it without a leading zero."""
+        return serial_text(int(_matching(_SERIAL, reading), 16))
 
     def accounts_of(self, serials: Iterable[int], shops: Iterable[str]) -> list[str]:
         """Return one account code per serial number."""

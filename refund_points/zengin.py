@@ -14,6 +14,8 @@ from datetime import date
 
 import jaconv
 
+from kazashi.world.voiced_kana import compose_voiced_kana
+
 LENGTH = 120
 """The length of a record, in bytes."""
 MOST_YEN = 9_999_999_999
@@ -65,8 +67,8 @@ class Payment:
 
 def kana(text: str) -> str:
     """Return a name in the banks' character set. Raises PaymentRejected if that is not possible."""
-    converted = jaconv.z2h(jaconv.hira2kata(text), kana=True, digit=True, ascii=True).upper().replace("ｰ", "-")
-    converted = converted.translate(_SMALL)
+    katakana = jaconv.hira2kata(compose_voiced_kana(text))
+    converted = jaconv.z2h(katakana, kana=True, digit=True, ascii=True).upper().replace("ｰ", "-").translate(_SMALL)
     if not _ALLOWED.fullmatch(converted):
         raise PaymentRejected(f"{text!r} cannot be written in half-width katakana")
     return converted

@@ -7,12 +7,13 @@ follows from an event in a table by event class: J-LIS, which notifies the other
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import date
 from enum import Enum
 from typing import Any, ClassVar, Self
 
 from kazashi.resident_registry.birth_date import BirthDate
+from kazashi.resident_registry.event_fields import converted, described
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import JAPAN, Residence, ResidencyStatus, Resident, Sex
@@ -33,10 +34,6 @@ class Channel(Enum):
     """Sent with the evening's batch."""
     CALL_CENTRE = "call-centre"
     """Sent at once, at any hour."""
-
-
-def _note(help_text: str, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"words": help_text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the event with these fields. Raises EventRejected for an unknown, missing or invalid field."""
+        """Return the event with these fields. Raises EventRejected for an unknown, missing or invalid one."""
         known = {one.name: one for one in fields(cls)}
         if unknown := values.keys() - known.keys():
             raise EventRejected(
@@ -100,24 +97,7 @@ class Event:
         missing = [name for name, one in known.items() if one.default is MISSING and values.get(name) in (None, "")]
         if missing:
             raise EventRejected(RejectionReason.MISSING_FIELD, f"{cls.code} needs {', '.join(missing)}")
-        return cls(**{name: _converted(str(known[name].type), name, value) for name, value in values.items()})
-
-
-def _converted(kind: str, name: str, value: Any) -> Any:
-    if kind.startswith("date") and isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise EventRejected(
-                RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not a date; write 2027-01-31"
-            ) from None
-    if kind.startswith(("str", "date")) and not isinstance(value, date if kind.startswith("date") else str):
-        raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} has the wrong type; write it as text")
-    if kind == "bool" and not isinstance(value, bool):
-        if value not in ("yes", "no"):
-            raise EventRejected(RejectionReason.WRONG_VALUE, f"{name}: {value!r} is not valid; write yes or no")
-        return value == "yes"
-    return value
+        return cls(**{name: converted(str(known[name].type), name, value) for name, value in values.items()})
 
 
 def _numbered(resident: Resident) -> None:
@@ -150,7 +130,7 @@ class MoveWithin(Event):
     japanese = "転居"
     about = f"A move within the municipality ({japanese})."
 
-    street: str = _note("the new address after the municipality's name")
+    street: str = described("the new address after the municipality's name")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.street == resident.street:
@@ -164,8 +144,8 @@ class MoveOut(Event):
     japanese = "転出"
     about = f"The notice of a move to another municipality ({japanese})."
 
-    to: str = _note("the code of the municipality that the person moves to")
-    moves_on: date = _note("the day of the move")
+    to: str = described("the code of the municipality that the person moves to")
+    moves_on: date = described("the day of the move")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if municipality(self.to).code == resident.municipality.code:
@@ -192,10 +172,10 @@ class MoveIn(Event):
     meets = "move-in"
     may_be_late = True
 
-    municipality: str = _note("the code of the new municipality")
-    street: str = _note("the new address after the municipality's name")
-    card_continued: bool = _note("whether the card was continued at once (yes, no)", True)
-    household: str = _note("the household that the person joins", "")
+    municipality: str = described("the code of the new municipality")
+    street: str = described("the new address after the municipality's name")
+    card_continued: bool = described("whether the card was continued at once (yes, no)", True)
+    household: str = described("the household that the person joins", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
@@ -229,7 +209,7 @@ class Lapse(Event):
     allowed = tuple(ResidencyStatus)
     recorded_by_registry = True
 
-    why: str = _note("the deadline that was missed")
+    why: str = described("the deadline that was missed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +223,11 @@ class NameChange(Event):
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
-    family: str = _note("the new family name", "")
-    given: str = _note("the new given name", "")
-    former_surname: str = _note("the former surname to show, or - to remove it", "")
-    common_name: str = _note("the common name of a foreign resident, or - to remove it", "")
-    kana: str = _note("the reading of the new name", "")
+    family: str = described("the new family name", "")
+    given: str = described("the new given name", "")
+    former_surname: str = described("the former surname to show, or - to remove it", "")
+    common_name: str = described("the common name of a foreign resident, or - to remove it", "")
+    kana: str = described("the reading of the new name", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.common_name and resident.nationality == JAPAN:
@@ -272,8 +252,8 @@ class Correction(Event):
     japanese = "記載の修正"
     about = f"The date of birth or the sex is corrected ({japanese})."
 
-    birth: str = _note("the correct date of birth, such as 1988-04-17", "")
-    sex: str = _note("the correct sex: 1 male, 2 female, 9 not applicable, 0 unknown", "")
+    birth: str = described("the correct date of birth, such as 1988-04-17", "")
+    sex: str = described("the correct sex: 1 male, 2 female, 9 not applicable, 0 unknown", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         birth = BirthDate.parse(self.birth) if self.birth else resident.birth
@@ -292,8 +272,8 @@ class CharacterCorrection(Event):
     about = "A minor correction (軽微な修正). The name stays the same, but its characters get another form."
     channel = Channel.PAPER
 
-    family: str = _note("the family name in its correct form", "")
-    given: str = _note("the given name in its correct form", "")
+    family: str = described("the family name in its correct form", "")
+    given: str = described("the given name in its correct form", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return _renamed(resident, self.as_dict())
@@ -307,7 +287,7 @@ class Furigana(Event):
     channel = Channel.PAPER
     allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
 
-    kana: str = _note("the reading in katakana")
+    kana: str = described("the reading in katakana")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if not all("ァ" <= character <= "ヺ" or character in "ー・　" for character in self.kana):
@@ -323,7 +303,7 @@ class PlaceRenamed(Event):
     channel = Channel.PAPER
     recorded_by_registry = True
 
-    street: str = _note("the same place under its new name")
+    street: str = described("the same place under its new name")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return replace(resident, street=self.street)
@@ -349,7 +329,7 @@ class Emigration(Event):
         f"A move abroad ({japanese}). With continued use (since 2024-05-27) card and authentication certificate remain."
     )
 
-    continued: bool = _note("whether the card stays in use abroad (yes, no)")
+    continued: bool = described("whether the card stays in use abroad (yes, no)")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if self.continued and resident.nationality != JAPAN:
@@ -367,8 +347,8 @@ class Immigration(Event):
     about = f"A move back from abroad ({japanese})."
     allowed = (ResidencyStatus.ABROAD,)
 
-    municipality: str = _note("the code of the municipality")
-    street: str = _note("the address after the municipality's name")
+    municipality: str = described("the code of the municipality")
+    street: str = described("the address after the municipality's name")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         return _moved(
@@ -411,6 +391,25 @@ class CodeChange(Event):
     def _after(self, resident: Resident, day: date) -> Resident:
         _numbered(resident)
         return resident
+
+
+@dataclass(frozen=True, slots=True)
+class Protection(Event):
+    code = "protection"
+    japanese = "支援措置"
+    about = (
+        f"Protection of a victim begins or ends ({japanese}). It is for victims of domestic violence and stalking. "
+        "While it lasts, the portal shows neither records nor own information."
+    )
+    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING)
+
+    protected: bool = described("whether the person is protected (yes, no)")
+
+    def _after(self, resident: Resident, day: date) -> Resident:
+        if self.protected == resident.protected:
+            registered = "protected" if resident.protected else "not protected"
+            raise EventRejected(RejectionReason.UNCHANGED, f"the person is {registered} already")
+        return replace(resident, protected=self.protected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,8 +463,8 @@ class StayExtension(Event):
     about = "A longer period of stay (在留期間更新)."
     channel = Channel.PAPER
 
-    until: date = _note("the new last day")
-    residence_status: str = _note("the residence status, if it changes", "")
+    until: date = described("the new last day")
+    residence_status: str = described("the residence status, if it changes", "")
 
     def _after(self, resident: Resident, day: date) -> Resident:
         if resident.nationality == JAPAN:
@@ -479,8 +478,8 @@ class StayExtension(Event):
 
 EVENTS: tuple[type[Event], ...] = (
     MoveWithin, MoveOut, MoveIn, CardContinuation, Lapse, NameChange, Correction, CharacterCorrection, Furigana,
-    PlaceRenamed, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, LossReport, Theft, CardFound,
-    CardReturn, Renewal, StayExtension,
+    PlaceRenamed, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, Protection, LossReport, Theft,
+    CardFound, CardReturn, Renewal, StayExtension,
 )  # fmt: skip
 """All events, in the order in which users see them."""
 

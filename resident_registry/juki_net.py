@@ -1,7 +1,8 @@
 """Juki-Net (住基ネット): events go from a municipality through its prefecture to J-LIS, in order, each exactly once.
 
 J-LIS keeps the identity data of all residents (機構保存本人確認情報), makes individual numbers, and notifies the
-institutions that act on events: the certification authorities and the card management.
+institutions that act on events: the certification authorities, the card management, and the information provision
+network if it has subscribed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from kazashi.resident_registry import event as events
 from kazashi.resident_registry.event import Event, event_type
 from kazashi.resident_registry.notice import Notice
-from kazashi.resident_registry.number import Numbering, ResidentRecordCode
+from kazashi.resident_registry.number import IndividualNumber, Numbering, ResidentRecordCode
+from kazashi.resident_registry.provision_subscription import ProvisionSubject, ProvisionSubscriptions
 from kazashi.resident_registry.registry import NoSuchResident, Registry
-from kazashi.resident_registry.resident import Resident, from_document
+from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox, Message, Outbox, Receive
@@ -46,6 +49,7 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.Deletion: (),
     events.NumberChange: (),
     events.CodeChange: (),
+    events.Protection: None,
     events.LossReport: (),
     events.Theft: (),
     events.CardFound: (),
@@ -54,6 +58,8 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.StayExtension: (),
 }
 """The fields of each event that its notice contains; None for an event of which the subscribers get no notice."""
+
+_ENDED = (ResidencyStatus.DEAD, ResidencyStatus.DELETED)
 
 
 class Prefectures:
@@ -107,6 +113,7 @@ class JLis:
         self._numbering = Numbering(world.seed)
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._provision = ProvisionSubscriptions(metadata, self.outbox, "j-lis")
         self._identity = sa.Table(
             "identity", metadata,
             sa.Column("record_code", sa.Text, primary_key=True),
@@ -119,7 +126,18 @@ class JLis:
             "counter", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.BigInteger)
         )
         _, self._log = event_table(metadata, sa.Column("record_code", sa.Text, index=True))
-        self.store = world.store(J_LIS, metadata, [word_becomes_what])
+        self.store = world.store(J_LIS, metadata, [word_becomes_what, self._to_3])
+
+    def _to_3(self, connection: sa.Connection) -> None:
+        """Migrate to version 3, which has a table of retired numbers. They are computed, as they were made."""
+        table = self._identity.c
+        rows = connection.execute(
+            sa.select(table.record_code, table.numbered_by, table.number_changes).where(table.number_changes > 0)
+        ).all()
+        self._provision.retire_older(connection, [
+            (self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes), row.record_code)
+            for row in rows for changes in range(row.number_changes)
+        ])  # fmt: skip
 
     def grant_codes(self, municipality: str, count: int) -> list[ResidentRecordCode]:
         """Return record codes for a municipality, none of which was ever granted before."""
@@ -145,12 +163,39 @@ class JLis:
         document = json.loads(row.document)
         return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
 
+    def subscribe(self, receiver: str, subject: ProvisionSubject) -> None:
+        """Tell a part of the provision network of people's numbers or codes from now on. A subscriber to numbers first
+        gets a roll of everybody who is alive."""
+        with self.store.transaction() as connection:
+            self._provision.add(connection, receiver, subject)
+            if subject is ProvisionSubject.NUMBERS:
+                rows = connection.execute(sa.select(self._identity.c.individual_number, self._identity.c.document))
+                numbers = [row.individual_number for row in rows if _status(json.loads(row.document)) not in _ENDED]
+                self._provision.send_roll(connection, self._world.clock.now(), receiver, numbers)
+
+    def current_numbers(self, numbers: Sequence[str]) -> dict[str, IndividualNumber]:
+        """Return the current numbers of the people to whom these individual numbers belonged once.
+
+        Numbers that are current, and unknown ones, are left out.
+        """
+        with self.store.reading() as connection:
+            codes = self._provision.codes_of(connection, self._provision.retired, numbers)
+            table = self._identity.c
+            this = sa.select(table.individual_number).where(table.record_code == sa.bindparam("code"))
+            return {
+                number: IndividualNumber(connection.execute(this, {"code": code}).scalar_one())
+                for number, code in codes.items()
+            }
+
     def receive(self, messages: Sequence[Message]) -> None:
-        """Apply events: update identity data, make numbers, and send notices to the subscribers."""
+        """Apply events: update identity data, make numbers, and send notices to the subscribers. What address systems
+        say about people is forwarded to the network's core."""
         with self.store.transaction() as connection:
             for message in self._inbox.fresh(connection, messages):
                 if message.kind == "registration":
                     self._register(connection, message)
+                elif message.kind == "codes":
+                    self._forward(connection, message)
                 else:
                     self._change(connection, message)
 
@@ -168,6 +213,16 @@ class JLis:
         detail = {"from": message.body["from"], "count": len(rows)}
         self._log(connection, self._world.clock.now(), "registration", detail)
         self._number(connection, message.body["from"], numbers)
+        self._provision.numbered(connection, self._world.clock.now(), [number for _, number in numbers])
+
+    def _forward(self, connection: sa.Connection, message: Message) -> None:
+        now, detail = self._world.clock.now(), {"from": message.sender}
+        try:
+            unknown = self._provision.forward(connection, now, message, self._identity)
+        except (KeyError, TypeError, ValueError) as error:
+            self._log(connection, now, "refused", {**detail, "why": ascii(str(error))})
+            return
+        self._log(connection, now, "codes", {**detail, "unknown": unknown})
 
     def _change(self, connection: sa.Connection, message: Message) -> None:
         event, body, identity = event_type(message.kind), message.body, self._identity
@@ -175,6 +230,7 @@ class JLis:
         document = body["person"]
         new = ResidentRecordCode(document.pop("record_code"))
         row = connection.execute(sa.select(identity).where(identity.c.record_code == old).with_for_update()).one()
+        now = self._world.clock.now()
         columns = {"record_code": new, "document": json.dumps(document, ensure_ascii=False)}
         if event is events.NumberChange:
             # The number is always made from the code that it was first made from, even if that code has changed.
@@ -182,27 +238,37 @@ class JLis:
             number = self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes)
             columns |= {"individual_number": number, "number_changes": changes}
             self._number(connection, body["from"], [(new, number)])
+            self._provision.renumbered(connection, now, row.individual_number, number, new)
+        if new != old:
+            self._provision.recoded(connection, now, old, new)
+        if _status(document) in _ENDED and _status(json.loads(row.document)) not in _ENDED:
+            self._provision.ended(connection, now, new, row.individual_number, date.fromisoformat(body["day"]))
         connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
         detail = {"from": body["from"], "day": body["day"]}
-        self._log(connection, self._world.clock.now(), event.code, detail, record_code=new)
+        self._log(connection, now, event.code, detail, record_code=new)
         noticed = TOLD[event]
         if noticed is None:
             return
         details = {name: value for name, value in body["event"].items() if name in noticed}
         notice = Notice(event, date.fromisoformat(body["day"]), new, old, details)
         for subscriber in SUBSCRIBERS:
-            self.outbox.put(connection, "j-lis", subscriber, self._world.clock.now(), event.code, notice.body)
+            self.outbox.put(connection, "j-lis", subscriber, now, event.code, notice.body)
 
     def _number(self, connection: sa.Connection, municipality: str, numbers: Sequence[tuple[str, str]]) -> None:
         due = self._world.clock.now() + timedelta(minutes=self._world.settings.hop_minutes)
         self.outbox.put(connection, "j-lis", municipality, due, "numbers", {"numbers": numbers})
 
 
+def _status(document: Mapping[str, Any]) -> ResidencyStatus:
+    return ResidencyStatus(document.get("status") or ResidencyStatus.RESIDENT)
+
+
 class JukiNet:
     """The network. It delivers due messages from node to node, and on to J-LIS's subscribers."""
 
     def __init__(self, world: World, subscribers: Mapping[str, Receive]) -> None:
-        """Connect the nodes. `subscribers` maps each name in SUBSCRIBERS to the function that receives messages."""
+        """Connect the nodes. `subscribers` maps each name in SUBSCRIBERS to the function that receives messages, and
+        likewise the names of the parts of the provision network that have subscribed."""
         self._world = world
         self.j_lis = JLis(world)
         self.registry = Registry(world, self.j_lis.grant_codes)
@@ -219,7 +285,9 @@ class JukiNet:
         total = 0
         while True:
             now = self._world.clock.now()
-            done = self.registry.outbox.deliver(self.registry.store, now, {"prefecture": self.prefectures.receive})
+            done = self.registry.outbox.deliver(
+                self.registry.store, now, {"prefecture": self.prefectures.receive, **self._subscribers}
+            )
             done += self.prefectures.outbox.deliver(self.prefectures.store, now, {"j-lis": self.j_lis.receive})
             done += self.j_lis.outbox.deliver(
                 self.j_lis.store, now, {"municipality": self.registry.receive, **self._subscribers}

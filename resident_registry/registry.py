@@ -17,16 +17,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from kazashi.resident_registry.address_subscription import AddressSubscription, AddressSubscriptions
 from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, PlaceRenamed
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
+from kazashi.world.entered_text import entered_text
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox, Message, Outbox
 from kazashi.world.storage import Position
+from kazashi.world.voiced_kana import compose_voiced_kana
 
 ACTOR = "registry"
 CODE_BLOCK = 20
@@ -70,6 +73,7 @@ class Registry:
         self._grant_codes = grant_codes
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
+        self._addresses = AddressSubscriptions(metadata, self.outbox)
         self._person = sa.Table(
             "person", metadata,
             sa.Column("person", Position, primary_key=True),
@@ -97,7 +101,7 @@ class Registry:
             sa.Column("record_code", sa.Text, primary_key=True),
             sa.Column("municipality", sa.Text, nullable=False, index=True),
         )  # fmt: skip
-        self.store = world.store(ACTOR, metadata, [word_becomes_what])
+        self.store = world.store(ACTOR, metadata, [word_becomes_what, _to_3])
 
     # Queries
 
@@ -169,6 +173,7 @@ class Registry:
         Every registered address there that begins with `old` begins with `new` afterwards.
         """
         day, affected = today(self._world.clock), 0
+        old, new = compose_voiced_kana(old), entered_text(new)
         query = sa.select(self._person).where(self._person.c.municipality == municipality(code).code)
         with self.store.transaction() as connection:
             for row in connection.execute(query).all():
@@ -232,14 +237,43 @@ class Registry:
                 for message in self._inbox.fresh(connection, messages)
                 for code, number in message.body["numbers"]
             ]
-            if numbered:
-                person = self._person
-                connection.execute(
-                    sa.update(person)
-                    .where(person.c.record_code == sa.bindparam("code"))
-                    .values(individual_number=sa.bindparam("number")),
-                    numbered,
-                )
+            if not numbered:
+                return
+            person = self._person
+            connection.execute(
+                sa.update(person)
+                .where(person.c.record_code == sa.bindparam("code"))
+                .values(individual_number=sa.bindparam("number")),
+                numbered,
+            )
+            if self._addresses.concern(connection):
+                people: list[tuple[int, Resident]] = []
+                codes = [entry["code"] for entry in numbered]
+                for begin in range(0, len(codes), _IMPORT_BATCH):
+                    some = sa.select(person).where(person.c.record_code.in_(codes[begin : begin + _IMPORT_BATCH]))
+                    people += [(row.person, self._load(row)) for row in connection.execute(some)]
+                self._addresses.numbered(connection, self._world.clock.now(), people)
+
+    # Address systems
+
+    def subscribe(self, subscriptions: Iterable[AddressSubscription]) -> None:
+        """Send the address systems a roll of everybody of whom they hear, and every change from now on."""
+        everybody = sa.select(self._person).order_by(self._person.c.person)
+        with self.store.transaction() as connection:
+            self._addresses.add(connection, subscriptions)
+            people = ((row.person, self._load(row)) for row in connection.execute(everybody))
+            self._addresses.send_rolls(connection, self._world.clock.now(), people)
+
+    def has_subscribers(self) -> bool:
+        """Whether any address system hears of the residents."""
+        with self.store.reading() as connection:
+            return self._addresses.any(connection)
+
+    def has_number(self, number: IndividualNumber) -> bool:
+        """Whether the individual number has arrived from J-LIS."""
+        with self.store.reading() as connection:
+            this = self._person.c.individual_number == number
+            return connection.scalar(sa.select(self._person.c.person).where(this)) is not None
 
     # Internals
 
@@ -262,6 +296,7 @@ class Registry:
             day=day.isoformat(), person=row.person, municipality=after.municipality.code,
         )  # fmt: skip
         self._report(connection, before, after, event, day, self._due(channel))
+        self._addresses.tell(connection, self._world.clock.now(), row.person, before, after)
         return after
 
     def _check_day(self, resident: Resident, day: date) -> None:
@@ -405,7 +440,7 @@ class Registry:
             except ValueError as error:
                 raise NoSuchResident(f"{who} was mistyped: {error}") from error
         else:
-            condition = person.alias == who
+            condition = person.alias == compose_voiced_kana(who)
         query = sa.select(self._person).where(condition)
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
@@ -430,6 +465,10 @@ class Registry:
         return from_document(document)
 
 
+def _to_3(_: sa.Connection) -> None:
+    """Migrate to version 3, of which only tables are new. An older program would not tell address systems of events."""
+
+
 def _columns(document: Mapping[str, Any]) -> dict[str, object]:
     """A resident's document as a row. The two numbers are only in their own columns."""
     rest = {key: value for key, value in document.items() if key not in ("record_code", "individual_number")}
@@ -442,7 +481,9 @@ def _columns(document: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-_STAYS_HOME = frozenset(("about", "household", "nationality", "residence_status", "residences", "individual_number"))
+_STAYS_HOME = frozenset(
+    ("about", "household", "nationality", "residence_status", "residences", "individual_number", "protected")
+)
 
 
 def _identity(document: Mapping[str, Any], *without: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.municipality import Municipality, municipality
 from kazashi.resident_registry.number import IndividualNumber, ResidentRecordCode
+from kazashi.world.entered_text import entered_text
 
 FULL_WIDTH_SPACE = "\u3000"
 JAPAN = "JP"
@@ -97,6 +98,8 @@ class Resident:
     since: date | None = None
     """The day from which the person has lived at the address."""
     residences: tuple[Residence, ...] = ()
+    protected: bool = False
+    """Whether the person is protected as a victim of domestic violence or stalking (支援措置)."""
 
     def __post_init__(self) -> None:
         if not self.street:
@@ -142,12 +145,13 @@ def to_document(resident: Resident) -> dict[str, Any]:
         "individual_number": resident.individual_number,
         "since": resident.since and resident.since.isoformat(),
         "residences": [[one.municipality, one.address, one.left.isoformat()] for one in resident.residences],
+        "protected": resident.protected,
     }
     return {key: value for key, value in document.items() if value}
 
 
 def from_document(document: Mapping[str, Any]) -> Resident:
-    """Read a resident from a document of `to_document`.
+    """Read a resident from a document of `to_document`. Kana with a combining sound mark are composed.
 
     Raises ValueError, which says what is missing or invalid. Unknown keys are an error, too, so that a misspelt key is
     not ignored silently.
@@ -169,8 +173,10 @@ def from_document(document: Mapping[str, Any]) -> Resident:
         value = get(key) or ""
         if not isinstance(value, str):
             raise ValueError(f"{key} must be text, but is {value!r}")
-        return value
+        return entered_text(value)
 
+    if not isinstance(protected := get("protected") or False, bool):
+        raise ValueError(f"protected must be true or false, but is {protected!r}")
     return Resident(
         alias=text("alias"),
         about=text("about"),
@@ -192,6 +198,7 @@ def from_document(document: Mapping[str, Any]) -> Resident:
         since=day("since"),
         residences=tuple(Residence(code, address, date.fromisoformat(left))
                          for code, address, left in get("residences") or ()),
+        protected=protected,
     )  # fmt: skip
 
 
@@ -199,6 +206,6 @@ _KEYS = frozenset(
     (
         "alias", "about", "family", "given", "former_surname", "common_name", "kana", "former_surname_kana", "birth",
         "sex", "municipality", "street", "stay_end", "nationality", "residence_status", "household", "status",
-        "record_code", "individual_number", "since", "residences",
+        "record_code", "individual_number", "since", "residences", "protected",
     )
 )  # fmt: skip

@@ -4,10 +4,10 @@ matchers."""
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from kazashi.provision_network.matching import Attributes, MatchRecord, calibrated, match, match_exactly, noisy, quality
 from kazashi.world.rng import stream
@@ -31,10 +31,25 @@ def crowd(seed: str, count: int) -> dict[str, Attributes]:
     return {f"p{place}": _person(chance) for place in range(count)}
 
 
-def matched(seed: str, count: int, failing: float, work_list: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class FirstMatching:
+    """X18 (first matching): the number of records, the share of fields that are noisy, the share of records that exact
+    matching leaves to people, the quality of both ways, and the number of records that the matcher leaves to people."""
+
+    records: int
+    noise_rate: float
+    exact_match_fails: float
+    exact_precision: float
+    matcher_precision: float
+    matcher_recall: float
+    matcher_f1: float
+    left_to_people: int
+
+
+def matched(seed: str, count: int, failing: float, work_list: Path | None = None) -> FirstMatching:
     """Match an institution's noisy records of made-up people. The noise is set so that the share `failing` of the
     records does not match letter for letter. `work_list` is the CSV file for records that need manual review. Returns
-    the quality of exact matching and of the matcher, by name."""
+    the quality of exact matching and of the matcher."""
     people = crowd(seed, count)
     everybody = list(people.values())
     rate = calibrated(everybody, failing, lambda: stream(seed, "matching", "noise"))
@@ -45,11 +60,9 @@ def matched(seed: str, count: int, failing: float, work_list: Path | None = None
     if work_list is not None:
         _write(work_list, {record.number: record for record in records}, result.work_list)
     before, after = quality(exact, truth), quality(result, truth)
-    return {
-        "records": count, "noise rate": rate, "exact match fails": before.by_hand,
-        "exact precision": before.precision, "matcher precision": after.precision, "matcher recall": after.recall,
-        "matcher F1": after.f1, "left to people": len(result.work_list),
-    }  # fmt: skip
+    return FirstMatching(
+        count, rate, before.by_hand, before.precision, after.precision, after.recall, after.f1, len(result.work_list)
+    )
 
 
 def _write(path: Path, records: dict[str, MatchRecord], work: dict[str, int]) -> None:

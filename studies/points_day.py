@@ -7,6 +7,7 @@ crashes keeps nothing but its disk. Customers are serial numbers without cards.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -114,8 +115,9 @@ def steps() -> int:
     return len(HOURS) * 60 // _STEP_MINUTES
 
 
-_EVENING = 20
-"""The most attempts of a till to send in the evening."""
+_EVENING, _PAUSE = 120.0, 0.2
+"""How long the tills try to send in the evening, in seconds of real time, and the pause between two attempts. On a busy
+machine the centre needs seconds to accept connections again, and the result of the day must not depend on that."""
 
 
 class _LossyTransport:
@@ -185,10 +187,11 @@ class _Town:
             transport.loses_next = False
             transport.cut = 1 if number % 50 == 49 else 0
         reached = [self.tills[shop] for shop, transport in self._transports.items() if not transport.cut]
-        for _ in range(_EVENING):  # tills retry: a connection from before the centre's restart is dead
+        deadline = time.monotonic() + _EVENING
+        self._send()
+        while any(till.states()[RecordState.WAITING] for till in reached) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)  # a connection from before the centre's restart is dead
             self._send()
-            if not any(till.states()[RecordState.WAITING] for till in reached):
-                break
 
     def refund_season(self) -> None:
         """Let everybody apply at the portal at the same time, in January of the next year."""

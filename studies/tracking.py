@@ -4,84 +4,117 @@ rules, the ruling, the refund points and the first matching."""
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from kazashi.provision_network.provisions import Party, Provision, cabinet_order, decide_provision
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
+from kazashi.studies.handle_exposure import exposed, matrix
+from kazashi.studies.handle_sightings import sightings
 from kazashi.studies.network_matching import matched
 from kazashi.studies.network_rulings import held_against_stores
 from kazashi.studies.points_balance import Balance
 from kazashi.studies.points_day import simulate
-from kazashi.studies.tracking_stores import RUNS, exposed, exposure_as_dict, scene, unseen
-from kazashi.tracking_lab.engine import Engine
-from kazashi.tracking_lab.exposure import Exposure
-from kazashi.tracking_lab.laboratory import Laboratory, steps
+from kazashi.studies.tracking_stores import RUNS, scene, unseen
+from kazashi.tracking_lab.engine import DuckDb, Engine
+from kazashi.tracking_lab.exposure import Exposure, ExposureMatrix, HandlePath
+from kazashi.tracking_lab.facts import StoreFact
+from kazashi.tracking_lab.laboratory import (
+    CHUNK_MEMORY,
+    Laboratory,
+    PopulationUnusable,
+    PopulationUnusableReason,
+    steps,
+)
+from kazashi.tracking_lab.memory import DEFAULT, LEAST, MemoryLimit, MemoryUnusable, MemoryUnusableReason
 from kazashi.tracking_lab.metrics import Share
+from kazashi.tracking_lab.parts import Parts
+from kazashi.tracking_lab.people import CHUNK
 from kazashi.tracking_lab.plan import Plan
-from kazashi.tracking_lab.results import Claim, Examination, ThreatResult, ThreatRun
-from kazashi.tracking_lab.study import examine_population
+from kazashi.tracking_lab.queries import code
+from kazashi.tracking_lab.results import Claim, Examination, Measurement, ThreatRun, TrackingReport, Unit
+from kazashi.tracking_lab.study import checked, examine_population
 from kazashi.tracking_lab.threats import over_stores
 from kazashi.world.home import World, open_world
+from kazashi.world.process_pool import process_pool
 from kazashi.world.settings import Settings
 
 RESIDENTS, YEARS = 1_000, 10
 """The size of the population that is generated if a world has none."""
 
+_NAME = re.compile(r"\w[\w.-]{0,99}")
 _DAY = date(2026, 11, 24)
-Progress = Callable[[str], object]
+_BESIDE = 200 * 1000**2
+"""Resident bytes of the process that makes the small worlds, or that starts others (measured)."""
 
 
 def laboratory_of(world: World, name: str = "population") -> Laboratory:
-    """The laboratory of a world's population or logs, by name."""
+    """The laboratory of a world's population or logs, by name. Raises PopulationUnusable if the name is not letters,
+    digits, `-`, `_` and `.`, or begins with a dot: an import replaces the folder of that name."""
+    if not _NAME.fullmatch(name):
+        raise PopulationUnusable(
+            PopulationUnusableReason.BAD_NAME,
+            f"{name!r} cannot be the name of a population or of logs; use letters, digits, -, _ and .",
+        )
     return Laboratory(world.directory / "tracking" / name)
 
 
 def populated(
-    world: World, plan: Plan, name: str = "population", progress: Callable[[int], object] = lambda _: None
+    world: World, plan: Plan, name: str = "population", progress: Callable[[int], object] = lambda _: None,
+    memory: MemoryLimit = DEFAULT,
 ) -> Laboratory:  # fmt: skip
-    """Generate a world's population from a plan, or resume an interrupted run, on all cores. Raises PopulationUnusable
-    and OSError, as `Laboratory.populate` does."""
+    """Generate a world's population from a plan, or resume an interrupted run, on as many cores as the memory allows.
+    Raises MemoryUnusable if it allows none, and PopulationUnusable and OSError, as `Laboratory.populate` does."""
     laboratory = laboratory_of(world, name)
-    laboratory.populate(plan, progress, os.cpu_count() or 1 if steps(plan) > 2 else 1)
+    chunk = CHUNK_MEMORY * min(plan.residents, CHUNK) // CHUNK
+    if memory.bytes < _BESIDE + chunk:
+        raise MemoryUnusable(
+            MemoryUnusableReason.TOO_SMALL,
+            f"generating this population needs at least {(_BESIDE + chunk) // 1000**2}MB; write a larger --memory",
+        )
+    processes = min(os.cpu_count() or 1, (memory.bytes - _BESIDE) // max(1, chunk))
+    laboratory.populate(plan, progress, processes if steps(plan) > 2 else 1)
     return laboratory
 
 
-@dataclass(frozen=True, slots=True)
-class TrackingReport:
-    """The examination of a population, its threat runs including those over actors' stores; the exposure matrix; and
-    the claims."""
-
-    examination: Examination
-    exposure: dict[str, Any]
-    claims: tuple[Claim, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for JSON and for the page: the examination's document, with `exposure` and `claims`."""
-        claims = [claim.as_dict() for claim in self.claims]
-        return {**self.examination.as_dict(), "exposure": self.exposure, "claims": claims}
-
-
 def report(
-    laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
+    laboratory: Laboratory, parts: Parts | None = None, memory: MemoryLimit = DEFAULT, engine: Engine | None = None
 ) -> TrackingReport:  # fmt: skip
-    """Examine a population, and add the exposure matrix and the claims. Raises PopulationUnusable."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as beside:  # a fork would copy the locks of other threads
-        worlds = beside.submit(_in_worlds, laboratory.plan.seed)
-        examination = examine_population(laboratory, progress, engine)
-        progress("a world in which cards are used everywhere, and a day of refund points")
-        stores = worlds.result()
-    progress("rules and matching")
-    threats = sorted([*examination.threats, *stores.threats], key=lambda run: (len(run.id), run.id))
-    exposure = exposure_as_dict(stores.exposure)
+    """Examine a population on an engine (DuckDB in this process by default), and add the exposure matrix and the
+    claims. Raises PopulationUnusable."""
+    parts = parts or Parts()
+    parts.total += 1
+    seed = checked(laboratory).seed
+    with process_pool(1) as other:
+        worlds = other.submit(_in_worlds, seed)
+        left = MemoryLimit(memory.bytes - _BESIDE)
+        if left.bytes < LEAST:
+            worlds.result()
+            left = memory
+        examination = examine_population(laboratory, parts, engine or DuckDb(left, laboratory.spill()))
+        stores = parts.run("stores", worlds.result, keep=lambda _: False)
+    threats = sorted([*examination.threats, *stores.threats], key=_order)
+    examination = replace(examination, threats=tuple(threats), queries={**examination.queries, **_queries()})
+    exposure = matrix(stores.exposure)
     claims = tuple(_claims(examination, exposure, stores.rulings, stores.balance))
-    return TrackingReport(replace(examination, threats=tuple(threats)), exposure, claims)
+    return TrackingReport(examination, exposure, claims)
+
+
+def _queries() -> dict[str, str]:
+    return {
+        "rules": code(rule_errors), "hidden-flows": code(unseen), "rulings": code(held_against_stores),
+        "refund-points": code(simulate), "first-matching": code(matched),
+    }  # fmt: skip
+
+
+def _order(run: ThreatRun) -> tuple[str, int, str]:
+    """T2 comes before T10, and X19 last."""
+    number, _, other = run.id[1:].partition("-")
+    return run.id[0], int(number), other
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +123,7 @@ class _StoreResults:
 
     exposure: Exposure
     threats: list[ThreatRun]
-    rulings: dict[str, list[str]]
+    rulings: dict[str, tuple[StoreFact, ...]]
     balance: Balance
 
 
@@ -98,9 +131,11 @@ def _in_worlds(seed: str) -> _StoreResults:
     """Make the two worlds and look at their stores. It takes as long as the population, and runs beside it."""
     with tempfile.TemporaryDirectory(prefix="kazashi-") as name:
         with scene(Path(name) / "scene") as (institutions, network):
-            seen = exposed(institutions, network)
+            found = sightings(institutions.world, leaves=True)
+            seen = exposed(institutions.world, found)
             threats = [*over_stores(seen, RUNS), _unseen(unseen(institutions, network))]
-            rulings = {one.reason: one.against for one in held_against_stores(institutions.world, network)}
+            findings = held_against_stores(institutions.world, network, found)
+            rulings = {one.reason.value: one.against for one in findings}
         day = simulate(open_world(Path(name) / "day", settings=Settings(seed)), 5, 60, _DAY)
     return _StoreResults(seen, threats, rulings, day.balance)
 
@@ -108,9 +143,7 @@ def _in_worlds(seed: str) -> _StoreResults:
 def _unseen(share: Share) -> ThreatRun:
     """X19 (hidden flows) as a threat run: flows outside the network, such as investigators' requests, which the portal
     shows to nobody."""
-    result = ThreatResult("hidden-flows", "flows that the person is not shown", share)
-    return ThreatRun("X19", "the person concerned", "what the portal shows", (result,),
-                     "studies/tracking_stores.py: unseen")  # fmt: skip
+    return ThreatRun("X19", (Measurement("hidden-flows", share, measure="X19"),), "hidden-flows")
 
 
 def rule_errors() -> tuple[int, int]:
@@ -137,65 +170,38 @@ def rule_errors() -> tuple[int, int]:
 
 
 def _claims(
-    examination: Examination, exposure: dict[str, Any], rulings: dict[str, list[str]], balance: Balance
+    examination: Examination, exposure: ExposureMatrix, rulings: dict[str, tuple[StoreFact, ...]], balance: Balance
 ) -> Iterator[Claim]:  # fmt: skip
-    wrong, tried = rule_errors()
-    yield Claim("rules", "1. Rules: wrong decisions (X17)", f"{wrong} of {tried}", "studies/tracking.py: rule_errors")
+    yield Claim("rules", (Measurement("wrong-decisions", Share(*rule_errors()), measure="X17"),), "rules")
     chosen = ("raw-serial", "plain-hash", "keyed-pairwise", "sector-bpk", "restricted-chip-key")
-    rows = [examination.comparison(measure) for measure in chosen]
-    yield Claim(
-        "linked-services", "2. Recall of links between services, on one stream of uses (X1)",
-        "; ".join(f"{row.measure.name}: {_digits(row.linkage.recall)}" for row in rows),
-        "tracking_lab/metrics.py: pairwise",
-    )  # fmt: skip
-    renewals = examination.threat("T5")
-    chain, equal, timing = (
-        _digits(renewals.share(name)) for name in ("chain", "equality", "timing-and-attributes")
-    )  # fmt: skip
-    yield Claim(
-        "linked-renewals", "3. Renewals linked with and without the chain (X3)",
-        f"with: {chain}; without: {equal}; by timing and year of birth: {timing}", "tracking_lab/threats.py: T5",
-    )  # fmt: skip
-    coalitions = "; ".join(
-        f"{row.measure.name}: {' or '.join(map(str, row.coalitions)) or 'none'}" for row in examination.comparisons
-    )
-    yield Claim("coalitions", "4. Smallest coalitions (X13)", coalitions, "tracking_lab/coalitions.py")
-    yield Claim(
-        "ways", "5. Shortest paths from a handle to a code (X14)", "; ".join(_shortest(exposure["ways"])) or "none",
-        "tracking_lab/exposure.py",
-    )  # fmt: skip
-    yield Claim(
-        "ruling-of-2008", "6. Rows that contradict reasons (iii) and (v) of the ruling of 2008",
-        "; ".join([*rulings["iii"], *rulings["v"]]) or "none", "kazashi network rulings",
-    )  # fmt: skip
-    yield Claim(
-        "refund-points", "7. A day of refund points",
-        f"{balance.granted:,} points granted, {balance.found:,} in the ledger, {len(balance.waiting)} late, "
-        f"balance {'good' if balance.good else 'BROKEN'}", "kazashi points simulate",
-    )  # fmt: skip
+    recalls = [Measurement(one, examination.comparison(one).linkage.recall, measure="X1") for one in chosen]
+    yield Claim("linked-services", tuple(recalls), "pairwise")
+    renewals = [one for one in examination.threat("T5").results
+                if one.id in ("chain", "equality", "timing-and-attributes")]  # fmt: skip
+    yield Claim("linked-renewals", tuple(renewals), "by-timing")
+    coalitions = [Measurement(one.measure.id, one.coalitions, Unit.ACTORS, "X13") for one in examination.comparisons]
+    yield Claim("coalitions", tuple(coalitions), "coalitions")
+    paths = [Measurement(path.handle, path, Unit.STEPS, "X14") for path in _shortest(exposure)]
+    yield Claim("paths", tuple(paths), "exposure-path")
+    against = [Measurement(f"reason-{reason}", facts, Unit.FACTS) for reason, facts in rulings.items()]
+    yield Claim("ruling-of-2008", tuple(against), "rulings")
+    points = [
+        Measurement("granted", balance.granted, Unit.POINTS), Measurement("found", balance.found, Unit.POINTS),
+        Measurement("late", len(balance.waiting), Unit.RECORDS), Measurement("balanced", balance.good, Unit.TRUTH),
+    ]  # fmt: skip
+    yield Claim("refund-points", tuple(points), "refund-points")
     match = matched(examination.plan.seed, 2_000, 0.2)
-    yield Claim(
-        "first-matching", "8. First matching at 20 % failure (X18)",
-        f"exact fails {match['exact match fails']:.3f}; matcher precision {match['matcher precision']:.3f}, "
-        f"recall {match['matcher recall']:.3f}, {match['left to people']} for manual review", "kazashi network match",
-    )  # fmt: skip
+    quality = [
+        Measurement("exact-match-fails", match.exact_match_fails, measure="X18"),
+        Measurement("matcher-precision", match.matcher_precision, measure="X18"),
+        Measurement("matcher-recall", match.matcher_recall, measure="X18"),
+        Measurement("left-to-people", match.left_to_people, Unit.RECORDS, "X18"),
+    ]
+    yield Claim("first-matching", tuple(quality), "first-matching")
 
 
-def _digits(share: Share) -> float | None:
-    """The value of a share, rounded as in the JSON document; None if the total is 0."""
-    return round(share.value, 9) if share.total else None
-
-
-def _shortest(ways: list[dict[str, Any]]) -> list[str]:
-    """For each handle that an actor other than an issuer holds: the shortest path to a code, and its actors."""
-    lines = []
-    for handle in dict.fromkeys(way["handle"] for way in ways):
-        paths = [way for way in ways if way["handle"] == handle and way["steps"]]
-        if not paths:
-            lines.append(f"{handle}: no path")
-            continue
-        path = min(paths, key=lambda way: len(way["steps"]))
-        actors = " and ".join(dict.fromkeys(step.partition(":")[0] for step in path["steps"]))
-        plural = "s" if len(path["steps"]) > 1 else ""
-        lines.append(f"{handle} -> {path['target']}: {len(path['steps'])} step{plural} by {actors}")
-    return lines
+def _shortest(exposure: ExposureMatrix) -> Iterator[HandlePath]:
+    """For each handle that an actor other than an issuer holds: the shortest path to a code."""
+    for handle in dict.fromkeys(path.handle for path in exposure.paths):
+        paths = [path for path in exposure.paths if path.handle == handle]
+        yield min(paths, key=lambda path: len(path.steps) or len(exposure.cells))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,11 +66,29 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     Tests with readers and browsers have theirs on the disk, because other programs read it.
     """
     marks = {mark.name for mark in request.node.iter_markers()}
-    if marks & {"reader", "browser"} or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
-        yield tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name)[:30])
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    if marks & {"reader", "browser"}:
+        yield tmp_path_factory.mktemp(name)
+    else:
+        with in_memory(tmp_path_factory, name) as directory:
+            yield directory
+
+
+@pytest.fixture(scope="module")
+def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for all tests of a module, in memory if there is enough space."""
+    with in_memory(tmp_path_factory, "module") as directory:
+        yield directory
+
+
+@contextmanager
+def in_memory(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A directory in memory, or on the disk if there is not enough space."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield factory.mktemp(name)
         return
-    with TemporaryDirectory(prefix="kazashi-", dir=MEMORY, ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    with TemporaryDirectory(prefix="kazashi-", dir=MEMORY, ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

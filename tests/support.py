@@ -53,9 +53,9 @@ def send(environment: dict[str, str], reader: str, *commands: str) -> list[str]:
     return done.stdout.split()
 
 
-def run(*command: str, expect: int | None = 0) -> str:
+def run(*command: str, expect: int | None = 0, cwd: Path | None = None) -> str:
     """Run a program and return its output on both streams. It must exit with status `expect`, unless that is None."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, cwd=cwd)
     output = done.stdout + done.stderr
     if expect is not None:
         assert done.returncode == expect, f"{' '.join(command)} exited with {done.returncode}: {output}"

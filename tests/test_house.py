@@ -15,6 +15,7 @@ import pytest
 from kazashi.assembly.error_codes import CODES, REMOTE_ONLY, code_of
 from kazashi.card.rejection import CommandRejected, TriesLeft
 from kazashi.card.status_word import Status
+from kazashi.relying_party.verify.finding import INDETERMINATE, Finding
 from kazashi.tools.cli.checkout import floors, folders, imports, modules, rooms
 from kazashi.web.ports import PORTS, RANGE
 from tests.support import run
@@ -222,10 +223,22 @@ def test_every_error_is_documented() -> None:
         assert f"`{status}`" in text, f"docs/errors.md has no line for {status}"
 
 
+def test_every_finding_is_documented_with_an_example() -> None:
+    """Each has a row with its meaning, an example, and what to do, in the table of its outcome."""
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    section = text.partition("## Findings\n")[2].partition("\n## ")[0]
+    bad, _, _ = section.partition("| `not-covered`")
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| `[^|]+` \| [^|]+ \|$", section, re.MULTILINE)
+    assert sorted(rows) == sorted(Finding)
+    for finding in Finding:
+        assert (f"| `{finding}` |" in bad) is (finding not in INDETERMINATE), finding
+
+
 def test_every_statement_about_the_network_has_a_test_or_a_reason() -> None:
     sections = {"A": 14, "B": 16, "C": 5, "D": 14, "E": 10, "F": 8, "H": 7, "I": 12, "J": 9, "K": 5, "MK": 6, "MED": 4,
                 "N": 8}  # fmt: skip
     wanted = [f"{name}{number}" for name, count in sections.items() for number in range(1, count + 1)]
+    wanted += ["P4", "R4", "R7"]
     wanted += [f"G{number}" for number in (*range(1, 6), *range(20, 25))] + [f"G19-{item}" for item in range(1, 16)]
     text = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([A-Z]+[0-9-]+) \| .* \| (.*) \|$", text, re.MULTILINE)

@@ -51,7 +51,7 @@ def later(institutions: Institutions, **span: float) -> datetime:
 
 
 def certificates(institutions: Institutions, who: str, kind: CertificateType) -> list[Issued]:
-    """A person's certificates of a type, in order of issue."""
+    """A person's certificates of a type, in the order of notBefore, then of serial number."""
     return institutions.authorities[kind].of_holder(institutions.registry.find(who).code)
 
 

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import chain, combinations
+from math import comb
 
 import polars as pl
 
 from kazashi.tracking_lab.countermeasures import AUTHORITY, PLATFORM, Countermeasure
 from kazashi.tracking_lab.metrics import minimal
+from kazashi.tracking_lab.revocation_checks import Requester
+
+
+class Selection(Enum):
+    """Which services a coalition needs."""
+
+    NONE = "none"
+    ANY = "any"
+    OF_ONE_SECTOR = "of one sector"
+    OF_TWO_SECTORS = "of two sectors"
+    CERTAIN = "certain"
 
 
 @dataclass(frozen=True, slots=True)
 class Coalition:
-    """Actors who can link together: the number of services, a description of which ones, and the other actors."""
+    """Actors who can link together: a number of services, which ones, and the other actors. `sets` is how many sets of
+    that many services it stands for, out of `among`; pairs of services that share nobody are not among them."""
 
     services: int
-    which: str
+    which: Selection
+    sets: int
+    among: int
     others: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return " + ".join([*([self.which] if self.services else []), *self.others])
 
 
 def coalitions(
@@ -33,7 +46,8 @@ def coalitions(
     convert handles to."""
     services = {f"service {number}": number for number in _busiest(held, most)}
     everywhere = sorted(held["service"].unique().to_list())
-    asking = set(held.filter("asks")["service"]) if measure.online else set()
+    by_service = measure.check.requester is Requester.SERVICE
+    asking = set(held.filter("asks")["service"]) if by_service else set()
     tables = {key: _by_pair(held, key) for key in dict.fromkeys(("handle", *measure.reveals.values()))}
     recalls: list[tuple[frozenset[str], float]] = []
     for some in _sets([*services, *measure.reveals], size):
@@ -63,7 +77,7 @@ def _sets(actors: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
 def _strongest(measure: Countermeasure, helpers: Iterable[str]) -> str:
     """The most identifying key that the helpers can convert handles to, or the handle itself."""
     revealed = {measure.reveals[name] for name in helpers}
-    return next((key for key in ("person", "chain", "shown") if key in revealed), "handle")
+    return next((key for key in ("person", "timed", "chain", "shown") if key in revealed), "handle")
 
 
 def _by_pair(held: pl.DataFrame, key: str) -> dict[tuple[int, int], tuple[int, int]]:
@@ -96,22 +110,28 @@ def _grouped(
     for who in sets:
         services = tuple(sorted(names[name] for name in who if name in names))
         groups.setdefault((len(services), tuple(sorted(who - names.keys()))), []).append(services)
-    merged = [Coalition(count, _which(count, some, sector, pairs), others) for (count, others), some in groups.items()]
-    return sorted(merged, key=lambda one: (one.services + len(one.others), one.others, one.which))
+    merged = [
+        Coalition(
+            count,
+            _selection(count, some, sector, pairs),
+            len(some),
+            len(pairs) if count == 2 else comb(len(names), count),
+            others,
+        )
+        for (count, others), some in groups.items()
+    ]
+    return sorted(merged, key=lambda one: (one.services + len(one.others), one.others, one.which.value))
 
 
-def _which(
+def _selection(
     count: int, some: list[tuple[int, ...]], sector: Mapping[int, str], pairs: set[tuple[int, int]]
-) -> str:  # fmt: skip
+) -> Selection:  # fmt: skip
     if not count:
-        return ""
-    words = f"{('one', 'two', 'three')[count - 1]} service{'s' * (count > 1)}"
-    if count != 2:
-        return f"{words} ({len(some)} sets)"
+        return Selection.NONE
     of_one = {pair for pair in pairs if sector[pair[0]] == sector[pair[1]]}
-    named: dict[frozenset[tuple[int, ...]], str] = {
-        frozenset(of_one): f"any {words} of one sector",
-        frozenset(pairs - of_one): f"any {words} of two sectors",
-        frozenset(pairs): f"any {words}",
+    named: dict[frozenset[tuple[int, ...]], Selection] = {
+        frozenset(of_one): Selection.OF_ONE_SECTOR,
+        frozenset(pairs - of_one): Selection.OF_TWO_SECTORS,
+        frozenset(pairs): Selection.ANY,
     }
-    return named.get(frozenset(some), f"{words} ({len(some)} of {len(pairs)} pairs)")
+    return named.get(frozenset(some), Selection.CERTAIN)

@@ -1,4 +1,4 @@
-"""Countermeasures: twelve ways for a service to identify its users, used or proposed in several countries, applied to
+"""Countermeasures: eighteen ways for a service to identify its users, used or proposed in several countries, applied to
 one stream of uses. The pseudonyms are those that relying parties really derive
 (`relying_party/pseudonyms/pseudonyms.py`)."""
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from kazashi.jpki.serial_number import serial_text
 from kazashi.relying_party.pseudonyms.converter import Converter, PseudonymService
 from kazashi.relying_party.pseudonyms.pseudonyms import (
     AustrianBpk,
@@ -22,6 +23,8 @@ from kazashi.relying_party.pseudonyms.pseudonyms import (
     Subject,
     sector_key,
 )
+from kazashi.tracking_lab.batches import Batch
+from kazashi.tracking_lab.revocation_checks import LIST, OCSP, SHORT_LIVED, WITNESS, RevocationCheck
 from kazashi.world.rng import secure_random, stream
 
 _KEY = sha256(b"a made-up key of the laboratory").digest()
@@ -36,21 +39,25 @@ with its list of certificates and their holders, the register of the persons' ow
 class Countermeasure:
     """A way to identify users.
 
-    `id` is for programs, `name` for people. `of` names what a handle is derived from: `shown` (a certificate), `chain`
-    (successive certificates on one card), `person`, `service`, `sector`. `reveals` says what each other actor can
-    convert handles to. `online` says whether services may ask the authority about a use. `people` limits the number of
+    `of` names what a handle is derived from: `shown` (a certificate), `chain`
+    (successive certificates on one card), `person`, `service`, `sector`, `attestation` (one of a `batch`). `reveals`
+    says what each other actor can convert handles to; `timed` is the person whose requests to the authority best match
+    a handle's times. `check` is the revocation check, and so what the authority sees. `people` limits the number of
     people for whom the handles are computed, where that is slow.
     """
 
     id: str
-    name: str
-    source: str
     of: tuple[str, ...]
     pseudonym: Callable[[dict[str, Any]], str]
     reveals: dict[str, str]
-    cost: str
-    online: bool = True
+    check: RevocationCheck = OCSP
+    batch: Batch | None = None
     people: int | None = None
+
+    @property
+    def joins_services(self) -> bool:
+        """Whether one person has equal handles at two services, so that a difference is evidence, too."""
+        return not {"service", "attestation"} & set(self.of)
 
 
 def _subject(row: dict[str, Any], secret: str) -> Subject:
@@ -59,6 +66,22 @@ def _subject(row: dict[str, Any], secret: str) -> Subject:
 
 def _register_number(row: dict[str, Any]) -> Subject:
     return Subject(0, f"{row['person'] + 1:012d}".encode("ascii"))
+
+
+def _one_number(row: dict[str, Any]) -> str:
+    """A number in the form of Estonia's certificates (`PNOEE-` and eleven digits, ETSI EN 319 412-1, 5.1.3). Its first
+    digit is 0, which no person's code has."""
+    return f"PNOEE-0{row['person']:010d}"
+
+
+def _attested(row: dict[str, Any]) -> str:
+    return sha256(f"attestation {row['attestation']}".encode()).hexdigest()[:32]
+
+
+def _proven(row: dict[str, Any]) -> str:
+    """A pseudonym that is proven to come from the holder's secret and the service's name. Nobody else has the
+    secret."""
+    return sha256(f"secret of {row['person']}/{row['service']}".encode()).hexdigest()
 
 
 def _salted(row: dict[str, Any]) -> str:
@@ -100,117 +123,51 @@ class _Blindly:
 
 
 _RAW = Countermeasure(
-    "raw-serial", "raw serial number", "what a certificate shows", ("shown",),
-    lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"}, "none",
-)  # fmt: skip
+    "raw-serial", ("shown",), lambda row: RawSerial().pseudonym(_subject(row, ""), ""), {AUTHORITY: "person"}
+)
+_PROVEN = Countermeasure("zero-knowledge-list", ("person", "service"), _proven, {}, LIST)
+"""A proof that the holder has a certificate, without its serial number (Frigo and shelat, 2024). Proofs are not
+computed here; docs/tracking.md has published times."""
 
 COUNTERMEASURES: list[Countermeasure] = [
     _RAW,
+    Countermeasure("raw-serial-chain", ("chain",), lambda row: serial_text(row["chain"]), {AUTHORITY: "person"}),
+    replace(_RAW, id="raw-serial-lists", check=LIST),
     Countermeasure(
-        "raw-serial-chain",
-        "raw serial number, chain told",
-        "証明書新旧紐付け",
-        ("chain",),
-        lambda row: f"{row['chain']:X}",
-        {AUTHORITY: "person"},
-        "a request to the authority at each renewal",
-    ),
-    replace(
-        _RAW,
-        id="raw-serial-lists",
-        name="raw serial number, lists in place of OCSP",
-        source="CRL",
-        cost="one CRL per day at every service",
-        online=False,
-    ),
-    Countermeasure(
-        "plain-hash",
-        "SHA-256 of the serial number",
-        "common practice",
-        ("shown",),
-        lambda row: PlainHash().pseudonym(_subject(row, ""), ""),
+        "plain-hash", ("shown",), lambda row: PlainHash().pseudonym(_subject(row, ""), ""),
         {AUTHORITY: "person", COUNTER: "shown"},
-        "none",
+    ),
+    Countermeasure("salted-hash", ("shown", "service"), _salted, {COUNTER: "shown", AUTHORITY: "person"}),
+    Countermeasure(
+        "keyed-pairwise", ("shown", "service"),
+        lambda row: _PAIRWISE.pseudonym(_subject(row, ""), str(row["service"])), {PLATFORM: "shown"},
     ),
     Countermeasure(
-        "salted-hash",
-        "SHA-256 with a salt of each service",
-        "common practice",
-        ("shown", "service"),
-        _salted,
-        {COUNTER: "shown", AUTHORITY: "person"},
-        "one salt per service",
+        "tenant-user-id", ("person", "service"),
+        lambda row: _OIDC.pseudonym(_subject(row, "person"), str(row["service"])), {PLATFORM: "person"},
     ),
+    Countermeasure("per-service-certificate", ("shown", "service"), _certificate_of_its_own, {AUTHORITY: "person"}),
+    Countermeasure("one-number", ("person",), _one_number, {AUTHORITY: "person", REGISTER: "person"}),
     Countermeasure(
-        "keyed-pairwise",
-        "HMAC by a platform",
-        "OpenID Connect pairwise, NIST SP 800-63C PPI",
-        ("shown", "service"),
-        lambda row: _PAIRWISE.pseudonym(_subject(row, ""), str(row["service"])),
-        {PLATFORM: "shown"},
-        "a key to protect",
-    ),
-    Countermeasure(
-        "tenant-user-id",
-        "tenant's user id from the authority's links",
-        "platform operators in Japan",
-        ("person", "service"),
-        lambda row: _OIDC.pseudonym(_subject(row, "person"), str(row["service"])),
-        {PLATFORM: "person"},
-        "a platform that is trusted with all users",
-    ),
-    Countermeasure(
-        "per-service-certificate",
-        "a certificate for each service",
-        "per-service certificates",
-        ("shown", "service"),
-        _certificate_of_its_own,
-        {AUTHORITY: "person"},
-        "issuance and storage times the number of services",
-    ),
-    Countermeasure(
-        "sector-bpk",
-        "sector's identifier (bPK)",
-        "Austria, E-GovG",
-        ("person", "sector"),
-        lambda row: _BPK.pseudonym(_register_number(row), row["sector"]),
+        "sector-bpk", ("person", "sector"), lambda row: _BPK.pseudonym(_register_number(row), row["sector"]),
         {REGISTER: "person"},
-        "sectors are coarse; the identifier is for life",
     ),
     Countermeasure(
-        "restricted-chip-key",
-        "restricted identification, chip's key",
-        "Germany, BSI TR-03110",
-        ("chain", "sector"),
-        lambda row: _restricted(row, "chain"),
-        {REVOCATION: "chain"},
-        "elliptic curves on the card; a revocation list for each sector",
-        online=False,
+        "restricted-chip-key", ("chain", "sector"), lambda row: _restricted(row, "chain"), {REVOCATION: "chain"}, LIST,
         people=2_000,
     ),
     Countermeasure(
-        "restricted-holder-key",
-        "restricted identification, holder's key",
-        "Germany, BSI TR-03110",
-        ("person", "sector"),
-        lambda row: _restricted(row, "person"),
-        {REVOCATION: "person"},
-        "the same, and a key that moves to new cards",
-        online=False,
-        people=2_000,
+        "restricted-holder-key", ("person", "sector"), lambda row: _restricted(row, "person"),
+        {REVOCATION: "person"}, LIST, people=2_000,
     ),
-    Countermeasure(
-        "blind-converter",
-        "blind converter",
-        "Camenisch and Lehmann 2015, 2017",
-        ("person", "service"),
-        _Blindly(),
-        {BLIND: "person"},
-        "public-key operations for each conversion",
-        online=False,
-        people=40,
-    ),
-]
+    Countermeasure("blind-converter", ("person", "service"), _Blindly(), {BLIND: "person"}, LIST, people=40),
+    Countermeasure("batch-once", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch()),
+    Countermeasure("batch-rotating", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch(20)),
+    _PROVEN,
+    replace(_PROVEN, id="zero-knowledge-witness", reveals={AUTHORITY: "timed"}, check=WITNESS),
+    replace(_PROVEN, id="zero-knowledge-short-lived", reveals={AUTHORITY: "timed"}, check=SHORT_LIVED),
+]  # fmt: skip
+"""The countermeasures, in the order of the tables. `page/words/names.toml` has their names, sources and costs."""
 
 
 _BY_ID = {measure.id: measure for measure in COUNTERMEASURES}

@@ -8,11 +8,18 @@ statements that take no parameters.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
+
+from kazashi.tracking_lab.handle_pairs import shared_handles
+from kazashi.tracking_lab.memory import DEFAULT, MemoryLimit
+
+if TYPE_CHECKING:
+    import duckdb
 
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
 
@@ -31,6 +38,18 @@ class EngineMissing(Exception):
     """The engine is not installed; the message says how to install it."""
 
 
+class OutOfMemory(Exception):
+    """A query needs more memory than its limit, even with what it can spill to disk."""
+
+
+def exhausted(error: duckdb.OutOfMemoryException) -> OSError | OutOfMemory:
+    """The error to raise where DuckDB has neither memory nor, if it says so, room for its spill files."""
+    words = str(error).splitlines()[0]
+    if "max_temp_directory_size" in str(error):
+        return OSError(f"the disk has no room for a query's spill files: {words}")
+    return OutOfMemory(f"the memory is not enough, try a larger --memory: {words}")
+
+
 class Engine(Protocol):
     """An SQL engine over the tables of a population. The ground truth is in the column `uses.person` only."""
 
@@ -44,6 +63,10 @@ class Engine(Protocol):
 
     def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
         """Return the rows of a query; each `:name` in it stands for the parameter of that name."""
+
+    def shared_handles(self) -> pl.DataFrame | None:
+        """The numbers of handles that each two services share, as the query `linkers.EXACT` gives them, if the engine
+        has a faster way to count them."""
 
     def text(self, number: str) -> str:
         """The SQL expression that converts a number to text."""
@@ -59,38 +82,48 @@ class Engine(Protocol):
 
 
 class DuckDb:
-    """DuckDB in this process. `memory` bounds what it keeps in memory; `spill` is the directory for the rest."""
+    """DuckDB in this process. `memory` bounds the process; what does not fit in DuckDB's share of it goes to the
+    directory `spill`."""
 
     name = "duckdb"
 
-    def __init__(self, memory: str = "4GB", threads: int | None = None, spill: Path | None = None) -> None:
+    def __init__(self, memory: MemoryLimit = DEFAULT, spill: Path | None = None) -> None:
         import duckdb
 
-        settings: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": "false"}
-        if threads is not None:
-            settings["threads"] = threads
-        if spill is not None:
-            settings["temp_directory"] = str(spill)
-        self._connection = duckdb.connect(config=settings)
+        self._memory, self._spill = memory, spill
+        self._files: dict[str, str] = {}
+        self._connection = duckdb.connect(config={**memory.duckdb(spill), "preserve_insertion_order": "false"})
 
     def table(self, name: str, files: str) -> None:
         """Create a view of the rows in Parquet files."""
         view = f"CREATE OR REPLACE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(files)})"
         self._connection.execute(view)
+        self._files[name] = files
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
         """Register a data frame as a table."""
+        self._files.pop(name, None)
         self._connection.register(name, frame.to_arrow())
 
     def query(self, sql: str, **parameters: int | str) -> pl.DataFrame:
-        """Return the rows of a query. Raises OSError if the disk is full."""
+        """Return the rows of a query. Raises OSError if the disk is full, and OutOfMemory."""
         import duckdb
 
         try:
             rows: pl.DataFrame = self._connection.sql(_PARAMETER.sub(r"$\1", sql), params=parameters).pl()
         except duckdb.IOException as error:
             raise OSError(f"a query cannot write its spill files: {str(error).splitlines()[0]}") from error
+        except duckdb.OutOfMemoryException as error:
+            raise exhausted(error) from error
         return rows
+
+    def shared_handles(self) -> pl.DataFrame | None:
+        """The numbers of shared handles, counted by sorting if the uses are in files."""
+        pattern = self._files.get("uses")
+        if pattern is None:
+            return None
+        files = sorted(Path(pattern).parent.glob(Path(pattern).name))
+        return shared_handles(files, self._memory.engine // 2, self._memory.threads, self._spill)
 
     def text(self, number: str) -> str:
         """DuckDB's expression that converts a number to text."""
@@ -107,8 +140,10 @@ class DuckDb:
         return DuckDBAPI(connection=self._connection)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and remove what it spilled."""
         self._connection.close()
+        if self._spill is not None:
+            shutil.rmtree(self._spill, ignore_errors=True)
 
 
 class Spark:
@@ -123,11 +158,13 @@ class Spark:
         except ImportError as error:
             raise EngineMissing("Apache Spark is not installed; try: pip install 'kazashi[spark]'") from error
 
+        # The workers of a cluster must reach this process; local[2] has none.
+        here = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         builder = SparkSession.builder.master(master).appName("kazashi tracking")
         for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
                             "spark.sql.shuffle.partitions": "8",
-                            "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1",
-                            "spark.log.level": "ERROR", **(settings or {})}.items():  # fmt: skip
+                            "spark.log.level": "ERROR", **(here if master.startswith("local") else {}),
+                            **(settings or {})}.items():  # fmt: skip
             builder = builder.config(name, value)
         self._session = builder.getOrCreate()
 
@@ -144,6 +181,10 @@ class Spark:
         rows = pl.from_arrow(self._session.sql(sql, args=parameters).toArrow())
         assert isinstance(rows, pl.DataFrame)
         return rows
+
+    def shared_handles(self) -> pl.DataFrame | None:
+        """None: Spark's own join is spread over its workers."""
+        return None
 
     def text(self, number: str) -> str:
         """Spark's expression that converts a number to text."""

@@ -8,8 +8,14 @@ from functools import cached_property
 
 import polars as pl
 
+from kazashi.tracking_lab.authority_log import by_time, others
+from kazashi.tracking_lab.batches import shown_from
+from kazashi.tracking_lab.countermeasures import Countermeasure, handles
 from kazashi.tracking_lab.engine import Engine
+from kazashi.tracking_lab.linkers import digest_join, exact_join, hashed
 from kazashi.tracking_lab.plan import DAY
+from kazashi.tracking_lab.revocation_checks import Requester, RevocationCheck
+from kazashi.tracking_lab.without_handles import HandlelessLinks, of_population
 
 MOST = 3_000
 """The most people whom linkers examine one by one; SQL queries cover everybody."""
@@ -22,6 +28,7 @@ class PopulationTables:
     engine: Engine
     residents: int
     days: int
+    seed: str
 
     @property
     def _step(self) -> int:
@@ -46,14 +53,65 @@ class PopulationTables:
     def seen(self) -> pl.DataFrame:
         """What services hold about the sampled people: one row per service and certificate, with its `first` and `last`
         moment."""
-        keys = ("service", "kind", "sector", "asks", "shown", "person", "medium", "chain", "generation", "signature")
-        grouped = self.moments.group_by(*keys).agg(first=pl.col("moment").min(), last=pl.col("moment").max())
-        return grouped.sort("service", "shown")
+        return _grouped(self.moments)
 
     @property
     def logins(self) -> pl.DataFrame:
         """The rows of `seen` with authentication certificates."""
         return self.seen.filter(~pl.col("signature"))
+
+    @cached_property
+    def login_moments(self) -> pl.DataFrame:
+        """The rows of `moments` with authentication certificates."""
+        return self.moments.filter(~pl.col("signature"))
+
+    def under(self, measure: Countermeasure) -> Holdings:
+        """What services hold of authentication certificates under a countermeasure."""
+        moments, rows, use = self.login_moments, self.logins, ["service", "shown"]
+        if measure.batch is not None:
+            moments, use = shown_from(moments, measure.batch), [*use, "attestation"]
+            rows = _grouped(moments, "attestation")
+        held = handles(rows, measure)
+        if "timed" in measure.reveals.values():
+            held = held.join(self.timed(measure.check), on=["service", "person"], how="left", maintain_order="left")
+        return Holdings(held, moments.join(held.select(*use, "handle"), on=use))
+
+    def timed(self, check: RevocationCheck) -> pl.DataFrame:
+        """Whom the authority's log names behind each person's pseudonym at each service: `service`, `person`, `timed`
+        (`authority_log.by_time`)."""
+        return by_time(*self.beside_log(check), check)
+
+    def beside_log(self, check: RevocationCheck) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What is joined with the authority's log under a revocation check: the uses of authentication certificates,
+        and how often other people's requests coincide with them (`authority_log.others`)."""
+        if check.requester is Requester.SERVICE:
+            return self.login_moments.filter("asks"), self.others_at_services_that_ask
+        return self.login_moments, self.others_anywhere
+
+    @cached_property
+    def without_handles(self) -> HandlelessLinks:
+        """What services link without handles, among the people of one town."""
+        return of_population(self.engine, self.seed)
+
+    @cached_property
+    def others_at_services_that_ask(self) -> pl.DataFrame:
+        """`authority_log.others`, if the services that use OCSP send the requests."""
+        return others(self.engine, self.login_moments.filter("asks"), by_service=True)
+
+    @cached_property
+    def others_anywhere(self) -> pl.DataFrame:
+        """`authority_log.others`, if holders send the requests, wherever they use their certificates."""
+        return others(self.engine, self.login_moments, by_service=False)
+
+    @cached_property
+    def joins(self) -> pl.DataFrame:
+        """The exact joins of all people by serial number."""
+        return exact_join(self.engine)
+
+    @cached_property
+    def digest_joins(self) -> pl.DataFrame:
+        """The exact joins of all people by the digest of the serial number."""
+        return digest_join(self.engine, hashed(self.engine), self.joins)
 
     @cached_property
     def certificates(self) -> pl.DataFrame:
@@ -100,6 +158,22 @@ class PopulationTables:
         )
         known = self.people.select(pl.col("person").cast(pl.Int64), *attributes)
         return own.join(known, on="person").drop("person")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What services hold under a countermeasure. `rows` has one row per service and certificate or attestation: the
+    columns of `PopulationTables.seen`, and `handle`. `moments` has one row per use, also with the handle."""
+
+    rows: pl.DataFrame
+    moments: pl.DataFrame
+
+
+def _grouped(moments: pl.DataFrame, *more: str) -> pl.DataFrame:
+    """One row per service and certificate, with the `first` and `last` moment of their uses."""
+    keys = ("service", "kind", "sector", "asks", "shown", "person", "medium", "chain", "generation", "signature", *more)
+    grouped = moments.group_by(*keys).agg(first=pl.col("moment").min(), last=pl.col("moment").max())
+    return grouped.sort("service", "shown", *more)
 
 
 def same_person(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, by: str = "shown") -> pl.DataFrame:

@@ -5,53 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kazashi.tracking_lab.metrics import Share
-from kazashi.tracking_lab.results import Examination, PrivacyFinding
+from kazashi.tracking_lab.results import Examination, Measurement, PrivacyFinding, PrivacyThreat, Severity, Unit
 
 
 def findings(examination: Examination) -> Iterator[PrivacyFinding]:
     """The findings of an examination."""
     raw, chained = (
-        _value(examination.comparison(measure).linkage.recall) for measure in ("raw-serial", "raw-serial-chain")
-    )
-    if raw > 0.5:
-        words = "services can join their records by serial number"
-        yield PrivacyFinding("high", "serial-links-services", "Linking", words, f"X1: recall {raw:.3f}")
-    if chained > raw:
-        words = "with the chain, serial numbers become an identifier that lasts as long as the card"
-        yield PrivacyFinding(
-            "high", "chain-outlives-renewal", "Linking", words, f"X1: recall from {raw:.3f} to {chained:.3f}"
-        )
+        examination.comparison(measure).linkage.recall for measure in ("raw-serial", "raw-serial-chain")
+    )  # fmt: skip
+    by_number = Measurement("raw-serial", raw, measure="X1")
+    if _value(raw) > 0.5:
+        yield _found("serial-links-services", Severity.HIGH, PrivacyThreat.LINKING, "X1", by_number)
+    if _value(chained) > _value(raw):
+        by_chain = Measurement("raw-serial-chain", chained, measure="X1")
+        yield _found("chain-outlives-renewal", Severity.HIGH, PrivacyThreat.LINKING, "X1", by_number, by_chain)
     if examination.exact.digest_links_the_same:
-        words = "a digest of the serial number gives the same links as the number itself"
-        yield PrivacyFinding(
-            "high", "digest-links-the-same", "Linking", words, f"X1: {examination.exact.linked:,} links either way"
-        )
+        links = Measurement("linked", examination.exact.linked, Unit.PAIRS, "X1")
+        yield _found("digest-links-the-same", Severity.HIGH, PrivacyThreat.LINKING, "X1", links)
     if _value(examination.dictionary.found) > 0.99:
-        words = "anyone who enumerates serial numbers can find the one behind a digest"
-        bits = examination.dictionary.nation.bits
-        yield PrivacyFinding("high", "digest-is-no-secret", "Identifying", words, f"X11: {bits:.1f} bits for a nation")
+        bits = Measurement("nation", examination.dictionary.nation.bits, Unit.BITS, "X11")
+        yield _found("digest-is-no-secret", Severity.HIGH, PrivacyThreat.IDENTIFYING, "X11", bits)
     four = [one for one in examination.unicity if one.points == 4 and _value(one.singled_out) > 0.5]
     if four:
-        words = "four uses single out most people, without a name"
-        of = f"X7: {four[-1].singled_out.value:.3f} within {four[-1].days} days"
-        yield PrivacyFinding("medium", "trace-singles-out", "Identifying", words, of)
-    named = _value(examination.threat("T8").share("recall"))
-    if named > 0.5:
-        words = "a service with signatures can name the serial numbers of another, by what people typed there"
-        yield PrivacyFinding("high", "attributes-name-serials", "Identifying", words, f"T8: recall {named:.3f}")
-    typed = _value(examination.threat("T15").share("login-library-recall"))
-    if typed > 0.5:
-        words = "names and birth dates link services under any pseudonyms"
-        yield PrivacyFinding("medium", "attributes-link", "Linking", words, f"T15: recall {typed:.3f}, no identifier")
-    watched = [one.measure.name for one in examination.comparisons
+        alone = Measurement(f"within-{four[-1].days}-days", four[-1].singled_out, measure="X7")
+        yield _found("trace-singles-out", Severity.MEDIUM, PrivacyThreat.IDENTIFYING, "X7", alone)
+    named = Measurement("recall", examination.threat("T8").share("recall"), measure="X1")
+    if _over_half(named):
+        yield _found("attributes-name-serials", Severity.HIGH, PrivacyThreat.IDENTIFYING, "T8", named)
+    typed = examination.threat("T15").share("login-library-recall")
+    linked = Measurement("login-library-recall", typed, measure="X1")
+    if _over_half(linked):
+        yield _found("attributes-link", Severity.MEDIUM, PrivacyThreat.LINKING, "T15", linked)
+    watched = [Measurement(one.measure.id, one.seen_by_authority, measure="X12") for one in examination.comparisons
                if not _value(one.linkage.recall) and _value(one.seen_by_authority)]  # fmt: skip
     if watched:
-        words = "services cannot link, but the authority sees the uses from the OCSP requests"
-        yield PrivacyFinding("medium", "authority-sees-uses", "Detecting", words, f"X12 > 0: {', '.join(watched)}")
-    lossy = [one.measure.name for one in examination.comparisons if one.kept.total and _value(one.kept) < 0.5]
+        yield _found("authority-sees-uses", Severity.MEDIUM, PrivacyThreat.DETECTING, "X12", *watched)
+    lossy = [Measurement(one.measure.id, one.kept, measure="X16") for one in examination.comparisons
+             if one.kept.total and _value(one.kept) < 0.5]  # fmt: skip
     if lossy:
-        words = "users lose their accounts at renewal, unless the service learns which certificate follows which"
-        yield PrivacyFinding("low", "accounts-are-lost", "Unawareness", words, f"X16: {', '.join(lossy)}")
+        yield _found("accounts-are-lost", Severity.LOW, PrivacyThreat.UNAWARENESS, "X16", *lossy)
+
+
+def _found(
+    code: str, severity: Severity, threat: PrivacyThreat, run: str, *evidence: Measurement
+) -> PrivacyFinding:  # fmt: skip
+    return PrivacyFinding(severity, code, threat, run, evidence)
+
+
+def _over_half(measured: Measurement) -> bool:
+    return isinstance(measured.value, Share) and _value(measured.value) > 0.5
 
 
 def _value(share: Share) -> float:

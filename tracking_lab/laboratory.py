@@ -6,13 +6,13 @@ An interrupted run resumes with the missing chunks. The same plan gives the same
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from enum import Enum
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,14 @@ from kazashi.tracking_lab.people import CHUNK
 from kazashi.tracking_lab.plan import NOWHERE, Plan
 from kazashi.tracking_lab.uses import use
 from kazashi.world.atomic_file import clear_unfinished, replace_whole, write_whole
+from kazashi.world.process_pool import process_pool
 from kazashi.world.reasoned import ReasonedError
 
 _PLAN, _WHOLE, IMPORTED = "plan.json", "whole", "import.json"
+_SPILL = "spill-"
+CHUNK_MEMORY = 500 * 1000**2
+"""Resident bytes of a process that generates a chunk of a population of ten years (measured)."""
+
 TABLES = ("person", "event", "certificate", "service", "uses", "account")
 
 
@@ -44,6 +49,8 @@ class PopulationUnusableReason(Enum):
     INCOMPLETE = "incomplete"
     """The run that generates the population has not finished."""
     NO_RESIDENTS = "no-residents"
+    BAD_NAME = "bad-name"
+    """The name of a population or of logs is not the name of a folder."""
     NO_LOGS = "no-logs"
     """No logs were imported into the directory."""
 
@@ -83,6 +90,14 @@ class Laboratory:
     def whole(self) -> bool:
         """Whether the population is complete."""
         return (self.directory / _WHOLE).exists()
+
+    def spill(self) -> Path:
+        """Return a directory for what an engine in this process does not keep in memory. Those of processes that were
+        killed are removed."""
+        for path in self.directory.glob(f"{_SPILL}*"):
+            if not Path("/proc", path.name.removeprefix(_SPILL)).exists():
+                shutil.rmtree(path, ignore_errors=True)
+        return self.directory / f"{_SPILL}{os.getpid()}"
 
     def file(self, name: str) -> str:
         """The glob pattern of a table's Parquet files, for an engine."""
@@ -152,7 +167,7 @@ def _chunks(plan: Plan) -> int:
 
 @contextmanager
 def _workers(processes: int) -> Iterator[Callable[..., Any]]:
-    pool: Any = nullcontext() if processes <= 1 else ProcessPoolExecutor(processes, get_context("spawn"))
+    pool: Any = nullcontext() if processes <= 1 else process_pool(processes)
     with pool as executor:
         yield executor.map if isinstance(executor, Executor) else map
 

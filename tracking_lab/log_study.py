@@ -6,170 +6,230 @@ links only, and each handle counts as a person.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import polars as pl
-
-from kazashi.tracking_lab.accounts import ATTRIBUTES
-from kazashi.tracking_lab.attributes import best, candidates
-from kazashi.tracking_lab.engine import DuckDb, Engine, count
-from kazashi.tracking_lab.evidence import same_person
+from kazashi.tracking_lab.account_links import NAMED, linked_accounts
+from kazashi.tracking_lab.attributes import TooFewRecords
+from kazashi.tracking_lab.engine import DuckDb, Engine, OutOfMemory, count
 from kazashi.tracking_lab.laboratory import Laboratory
-from kazashi.tracking_lab.linkers import EXACT, by_timing, exact_join, together
-from kazashi.tracking_lab.logs import about, handles_look_like_digests
-from kazashi.tracking_lab.metrics import Share, anonymity, gap_entropy, pairwise, record_risk
-from kazashi.tracking_lab.plan import DAY, HOUR
-from kazashi.tracking_lab.results import AttributeSet, LogExamination, PrivacyFinding, ThreatResult, ThreatRun
-from kazashi.tracking_lab.study import singled_out_in_a_week, unicity, versions
+from kazashi.tracking_lab.log_measures import (
+    TooManyPairs,
+    attribute_risks,
+    changes_of_handle,
+    known_attributes,
+    linked_pairs,
+    most_shared,
+    requests_seen,
+    right_pairs,
+    same_hours,
+)
+from kazashi.tracking_lab.logs import Imported, about, handles_look_like_digests
+from kazashi.tracking_lab.metrics import Estimate, Share
+from kazashi.tracking_lab.parts import Parts
+from kazashi.tracking_lab.queries import code, queries
+from kazashi.tracking_lab.results import (
+    AttributeSet,
+    LogExamination,
+    Measurement,
+    PrivacyFinding,
+    PrivacyThreat,
+    Sample,
+    Severity,
+    ThreatRun,
+    Unit,
+)
+from kazashi.tracking_lab.study import unicity, versions
+from kazashi.tracking_lab.threats import handleless_measurements
+from kazashi.tracking_lab.without_handles import by_key, of_log, within_a_day
 
-Progress = Callable[[str], object]
-_MOST = 200_000
-"""The most handles that are given to linkers that compare pairs."""
+_QUERIES = {
+    **queries(("exact-join", "authority-requests", "by-timing", "same-hours", "attributes", "unicity", "anonymity")),
+    "digest-shape": code(handles_look_like_digests),
+    "without-handles": code(of_log, by_key, within_a_day),
+}
 
 
 def examine_logs(
-    laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> LogExamination:
-    """Examine imported logs on an engine (DuckDB in this process by default), which is closed afterwards. `progress` is
-    called with the name of each part. Raises PopulationUnusable if the laboratory holds no imported logs."""
+    laboratory: Laboratory, parts: Parts | None = None, engine: Engine | None = None
+) -> LogExamination:  # fmt: skip
+    """Examine imported logs on an engine (DuckDB in this process by default), which is closed afterwards, part by part.
+    Raises PopulationUnusable if the laboratory holds no imported logs."""
+    parts = parts or Parts()
     logs = about(laboratory)
-    opened = engine or DuckDb(spill=laboratory.directory / "spill")
+    opened = engine or DuckDb(spill=laboratory.spill())
     try:
         for name in ("uses", "service", "handle", "person", "account"):
             opened.table(name, laboratory.file(name))
-        progress("exact joins")
         names = dict(opened.query("SELECT service, name FROM service").rows())
-        joins = exact_join(opened)
-        held = opened.query(
-            "SELECT service, shown, person, min(moment) AS first, max(moment) AS last "
-            "FROM uses GROUP BY service, shown, person"
-        ).sort("service", "shown")
         truth = bool(logs["truth"])
-        runs = [_shared_handles(joins, held, names, truth), _digests(opened), _questions(opened)]
-        progress("timing")
-        runs += [_changes_of_handle(held, truth), _same_hours(opened, held, names, truth)]
-        progress("attributes")
-        accounts = opened.query("SELECT * FROM account").sort("service", "person").with_row_index("id")
-        accounts = accounts.with_columns(pl.col("id").cast(pl.String))
-        runs.append(_what_people_told(opened, accounts, names, truth))
-        progress("trajectories")
-        summary = {name: logs[name] for name in ("rows", "uses", "services", "handles", "persons", "left_out", "notes")}
+        parts.total += len(_RUNS) + 2
+        runs = [
+            parts.run(run.id, partial(_run, run, opened, names, truth), lambda result: not result.omitted)
+            for run in _RUNS
+        ]
+        attributes = parts.run("X6", lambda: tuple(_anonymity(opened)))
+        points = parts.run("X7", lambda: unicity(opened))
+        summary = Imported.of(logs)
         return LogExamination(
-            summary, truth, opened.name, tuple(_findings(joins, runs)), tuple(run for run in runs if run.results),
-            unicity(opened), tuple(_anonymity(accounts)),
-            sql={"exact joins": EXACT.format(handle="shown").strip(),
-                 "who is singled out, within seven days": singled_out_in_a_week()},
-            versions=versions("kazashi", "duckdb", "polars", "splink"),
+            summary, truth, opened.name, tuple(_findings(runs)),
+            tuple(run for run in runs if run.results or run.omitted), points, attributes, _QUERIES,
+            versions("kazashi", "duckdb", "polars", "splink"),
         )  # fmt: skip
     finally:
         opened.close()
 
 
-def _shared_handles(joins: pl.DataFrame, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
-    most = joins.sort("linked", "one", "other", descending=[True, False, False]).head(5)
-    results = [ThreatResult("handles-shared", "handles that two services share", int(joins["linked"].sum()))]
+Names = Mapping[int, str]
+
+
+def _shared_handles(engine: Engine, names: Names, truth: bool) -> ThreatRun:
+    shared, most = most_shared(engine, 5)
+    results = [Measurement("handles-shared", shared, Unit.PAIRS, "X1")]
     results += [
-        ThreatResult(f"handles-shared-{place}", f"{names[row['one']]} + {names[row['other']]}", row["linked"])
+        Measurement(
+            f"handles-shared-{place}", row["linked"], Unit.PAIRS, "X1", (names[row["one"]], names[row["other"]])
+        )
         for place, row in enumerate(most.iter_rows(named=True), 1)
     ]
     if truth:
-        link = pairwise(held.head(_MOST), "shown")
+        link = linked_pairs(engine)
         results += [
-            ThreatResult("recall", "recall", link.recall),
-            ThreatResult("precision", "precision", link.precision),
+            Measurement("recall", link.recall, measure="X1"),
+            Measurement("precision", link.precision, measure="X1"),
         ]
-    return ThreatRun("T1", "any two services", "their handles", tuple(results), "tracking_lab/linkers.py: EXACT")
+    return ThreatRun("T1", tuple(results), "exact-join")
 
 
-def _digests(engine: Engine) -> ThreatRun:
+def _digests(engine: Engine, _: Names, __: bool) -> ThreatRun:
     digests = handles_look_like_digests(engine.query("SELECT handle FROM handle LIMIT 10000"))
-    result = ThreatResult("handles-look-like-digests", "handles look like digests", digests)
-    return ThreatRun("T2", "anyone who enumerates serial numbers", "the handles", (result,),
-                     "tracking_lab/logs.py: handles_look_like_digests")  # fmt: skip
+    result = Measurement("handles-look-like-digests", digests, Unit.TRUTH, "X11")
+    return ThreatRun("T2", (result,), "digest-shape")
 
 
-def _questions(engine: Engine) -> ThreatRun:
-    requests = engine.query("SELECT u.shown, u.moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks")
-    results = [ThreatResult("uses-seen", "uses seen (X12)", Share(requests.height, count(engine, "uses")))]
-    if requests.height:
-        results.append(ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(requests)))
-    return ThreatRun("T4", "the authority that is asked about each use", "the requests", tuple(results),
-                     "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks")  # fmt: skip
+def _questions(engine: Engine, _: Names, __: bool) -> ThreatRun:
+    if not engine.query("SELECT count(asks) AS known FROM service")["known"][0]:
+        return ThreatRun("T4", (), "authority-requests", omitted="asks-unknown")
+    seen, entropy = requests_seen(engine)
+    results = [Measurement("uses-seen", seen, measure="X12")]
+    if seen.count:
+        results.append(Measurement("gap-entropy", entropy, Unit.BITS, "X12"))
+    return ThreatRun("T4", tuple(results), "authority-requests")
 
 
-def _changes_of_handle(held: pl.DataFrame, truth: bool) -> ThreatRun:
-    days = held.head(_MOST).select("service", "shown", first=pl.col("first") // DAY, last=pl.col("last") // DAY)
-    pairs = by_timing(days, beside=()).unique()
-    results = [ThreatResult("pairs", "a handle that ends where another begins: pairs", pairs.height)]
+def _changes_of_handle(engine: Engine, _: Names, truth: bool) -> ThreatRun:
+    pairs = changes_of_handle(engine)
+    results = [Measurement("pairs", pairs.height, Unit.PAIRS, "X3")]
     if truth:
-        results.append(_precision(pairs, held, held))
-    return ThreatRun("T5", "one service, over changes of handle", "its own log", tuple(results),
-                     "tracking_lab/linkers.py: by_timing")  # fmt: skip
+        results.append(Measurement("precision", right_pairs(engine, pairs), measure="X1"))
+    return ThreatRun("T5", tuple(results), "by-timing")
 
 
-def _same_hours(engine: Engine, held: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
-    busy = _busiest(held)
+def _same_hours(engine: Engine, names: Names, truth: bool) -> ThreatRun:
+    busy = _busiest(engine, "(SELECT DISTINCT service, shown FROM uses)")
     if len(busy) < 2:
-        return ThreatRun("T11", "two observers", "the hours of use", (), "")
-    one, other = busy
-    first, last = engine.query("SELECT min(moment) AS first, max(moment) AS last FROM uses").row(0)
-    pairs = together(engine, one, other, max(1, (last - first) // HOUR))
-    results = [ThreatResult("pairs", "handles whose users come in the same hours: pairs", pairs.height)]
+        return ThreatRun("T11", (), "same-hours")
+    met = same_hours(engine, *busy)
+    results = [Measurement("pairs", _of_all(met.pairs.height, met.examined, met.handles), Unit.PAIRS, "X1")]
     if truth:
-        results.append(_precision(pairs, held.filter(service=one), held.filter(service=other)))
-    return ThreatRun("T11", f"{names[one]} + {names[other]}", "the hours of use only", tuple(results),
-                     "tracking_lab/linkers.py: TOGETHER")  # fmt: skip
+        results.append(Measurement("precision", right_pairs(engine, met.pairs, *busy), measure="X1"))
+    return ThreatRun("T11", tuple(results), "same-hours", _sample(met.examined, met.handles, Unit.HANDLES),
+                     tuple(names[service] for service in busy))  # fmt: skip
 
 
-def _precision(pairs: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame) -> ThreatResult:
-    return ThreatResult("precision", "precision", Share(same_person(pairs, one, other).height, pairs.height))
+def _what_people_told(engine: Engine, names: Names, truth: bool) -> ThreatRun:
+    busy = _busiest(engine, NAMED)
+    if len(busy) < 2:
+        return ThreatRun("T15", (), "attributes")
+    link = linked_accounts(engine, *busy)
+    results = [
+        Measurement("accounts-linked", _of_all(link.linked, link.examined, link.accounts), Unit.ACCOUNTS, "X1"),
+        Measurement("accounts", link.accounts, Unit.ACCOUNTS, "X1"),
+    ]
+    if truth:
+        results += [
+            Measurement("recall", Share(link.right, link.shared), measure="X1"),
+            Measurement("precision", Share(link.right, link.linked), measure="X1"),
+        ]
+    return ThreatRun("T15", tuple(results), "attributes", _sample(link.examined, link.accounts, Unit.ACCOUNTS),
+                     tuple(names[service] for service in busy))  # fmt: skip
 
 
-def _busiest(rows: pl.DataFrame) -> list[int]:
+def _without_handles(engine: Engine, _: Names, __: bool) -> ThreatRun:
+    """T17, if the mapping names the address and the agent. A handle counts as a person if the log has no persons."""
+    if not {"network", "agent"} <= set(engine.query("SELECT * FROM uses LIMIT 0").columns):
+        return ThreatRun("T17", (), "without-handles")
+    found = of_log(engine)
+    sample = Sample(found.uses, count(engine, "uses"), Unit.USES)
+    return ThreatRun("T17", handleless_measurements(found), "without-handles", sample)
+
+
+def _of_all(found: int, examined: int, total: int) -> int | Estimate:
+    """A number of a whole of which some were examined."""
+    return found if examined == total else Share(found, examined).of(total)
+
+
+def _sample(examined: int, total: int, unit: Unit) -> Sample | None:
+    return None if examined == total else Sample(examined, total, unit)
+
+
+def _busiest(engine: Engine, table: str) -> list[int]:
     """The numbers of the two services with the most rows, or of fewer if there are not two."""
-    counted = rows.group_by("service").len().sort("len", "service", descending=[True, False])
-    return [int(number) for number in counted["service"].head(2)]
+    rows = engine.query(f"SELECT service, count(*) AS n FROM {table} GROUP BY service ORDER BY n DESC, service LIMIT 2")
+    return [int(service) for service in rows["service"]]
 
 
-def _what_people_told(engine: Engine, accounts: pl.DataFrame, names: dict[int, str], truth: bool) -> ThreatRun:
-    named = accounts.filter(pl.any_horizontal(pl.col(*ATTRIBUTES).is_not_null()))
-    busy = _busiest(named)
-    if len(busy) < 2:
-        return ThreatRun("T15", "two services", "attributes", (), "")
-    left, right = (named.filter(service=service).head(_MOST) for service in busy)
-    links = best(candidates(engine, left, right))
-    results = [ThreatResult("accounts-linked", "accounts linked by attributes", links.height),
-               ThreatResult("accounts", "of", min(left.height, right.height))]  # fmt: skip
-    if truth:
-        hits = same_person(links, accounts, accounts, "id").height
-        both = left.join(right, on="person", how="semi").height
-        results += [ThreatResult("recall", "recall", Share(hits, both)),
-                    ThreatResult("precision", "precision", Share(hits, links.height))]  # fmt: skip
-    return ThreatRun("T15", f"{names[busy[0]]} + {names[busy[1]]}", "attributes that people gave", tuple(results),
-                     "Splink: tracking_lab/attributes.py")  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A threat run: its id, the name of its query, and the function that runs it."""
+
+    id: str
+    query: str
+    results: Callable[[Engine, Names, bool], ThreatRun]
 
 
-def _anonymity(accounts: pl.DataFrame) -> Iterator[AttributeSet]:
+_RUNS = (
+    _Run("T1", "exact-join", _shared_handles),
+    _Run("T2", "digest-shape", _digests),
+    _Run("T4", "authority-requests", _questions),
+    _Run("T5", "by-timing", _changes_of_handle),
+    _Run("T11", "same-hours", _same_hours),
+    _Run("T15", "attributes", _what_people_told),
+    _Run("T17", "without-handles", _without_handles),
+)
+
+
+def _run(run: _Run, engine: Engine, names: Names, truth: bool) -> ThreatRun:
+    """Run a threat; if it does not fit in the bounds, the result says why."""
+    try:
+        return run.results(engine, names, truth)
+    except TooFewRecords:
+        return ThreatRun(run.id, (), run.query, omitted="too-few-records")
+    except TooManyPairs:
+        return ThreatRun(run.id, (), run.query, omitted="too-many-pairs")
+    except OutOfMemory:
+        return ThreatRun(run.id, (), run.query, omitted="out-of-memory")
+
+
+def _anonymity(engine: Engine) -> Iterator[AttributeSet]:
     """X6 (anonymity sets) and X10 (record risk) of the attributes in the logs: of the first, the first two, and so
     on."""
-    known_names = tuple(name for name in ("sex", "town", "born", "given", "family", "street") if accounts[name].count())
-    for length in range(1, len(known_names) + 1):
-        names = known_names[:length]
-        known = accounts.drop_nulls(names).unique(subset=["person"], keep="first", maintain_order=True)
-        if known.height:
-            yield AttributeSet(names, anonymity(known, names), record_risk(known, known, names))
+    known = known_attributes(engine, ("sex", "town", "born", "given", "family", "street"))
+    for length in range(1, len(known) + 1):
+        if risks := attribute_risks(engine, known[:length]):
+            yield AttributeSet(known[:length], *risks)
 
 
-def _findings(joins: pl.DataFrame, runs: Sequence[ThreatRun]) -> Iterator[PrivacyFinding]:
-    by_id = {run.id: {one.id: one.value for one in run.results} for run in runs}
-    if shared := int(joins["linked"].sum()):
-        words = "services hold equal handles, so their tables can be joined"
+def _findings(runs: Sequence[ThreatRun]) -> Iterator[PrivacyFinding]:
+    by_id = {(run.id, one.id): one for run in runs for one in run.results}
+    shared, digests = by_id.get(("T1", "handles-shared")), by_id.get(("T2", "handles-look-like-digests"))
+    if shared is not None and shared.value:
+        yield PrivacyFinding(Severity.HIGH, "handles-are-shared", PrivacyThreat.LINKING, "X1", (shared,))
+    if digests is not None and digests.value:
         yield PrivacyFinding(
-            "high", "handles-are-shared", "Linking", words, f"X1: {shared:,} handles shared by pairs of services"
-        )
-    if by_id["T2"]["handles-look-like-digests"]:
-        words = "anyone who enumerates the issued serial numbers can reverse digests without a key"
-        yield PrivacyFinding("medium", "handles-look-like-digests", "Identifying", words, "T2")
-    if linked := by_id["T15"].get("accounts-linked", 0):
-        words = "attributes that people gave link accounts"
-        yield PrivacyFinding("medium", "attributes-link", "Linking", words, f"T15: {linked:,} accounts")
+            Severity.MEDIUM, "handles-look-like-digests", PrivacyThreat.IDENTIFYING, "T2", (digests,)
+        )  # fmt: skip
+    linked = by_id.get(("T15", "accounts-linked"))
+    if linked is not None and linked.value not in (0, Estimate(0, 0, 0)):
+        yield PrivacyFinding(Severity.MEDIUM, "attributes-link", PrivacyThreat.LINKING, "T15", (linked,))

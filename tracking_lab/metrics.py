@@ -7,12 +7,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 
 Z95 = 1.959963984540054
+
+Bits = Annotated[float, "bits"]
+Bytes = Annotated[float, "bytes"]
+Days = Annotated[float, "days"]
+Seconds = Annotated[float, "seconds"]
+Uses = Annotated[float, "uses"]
+People = Annotated[float, "people"]
+"""Numbers with their units. A float without a unit is a ratio, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,41 @@ class Share:
         half = z / (1 + z * z / n) * math.sqrt(self.value * (1 - self.value) / n + z * z / (4 * n * n))
         return (max(0.0, centre - half), min(1.0, centre + half))
 
+    def of(self, whole: int) -> Estimate:
+        """The number that the share is of a whole, if `total` of it were examined, chosen at random."""
+        low, high = self.interval
+        return Estimate(self.value * whole, low * whole, high * whole)
+
     def __str__(self) -> str:
         if not self.total:
             return "none"
         low, high = self.interval
         return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimated value and the bounds of its interval at 95 %. All three are NaN if it cannot be estimated."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return "none" if math.isnan(self.value) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+"""An estimate for which there are no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Profile completeness: the share of a person's services that are in their largest cluster."""
+
+    mean: float
+    percentile_95: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +121,14 @@ def pairwise(seen: pl.DataFrame, key: str) -> PairCounts:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """X2 (clusters): how well the clusters of a key match people. `completeness` is the share of a person's services in
-    their largest cluster: its mean, its 95th percentile and its maximum. `information` is the variation of information
-    in bits."""
+    """X2 (clusters): how well the clusters of a key match people. `precision` and `recall` are B-cubed, `rand` is the
+    adjusted Rand index, and `information` the variation of information."""
 
     precision: float
     recall: float
     rand: float
-    information: float
-    completeness: tuple[float, float, float]
+    information: Bits
+    completeness: Completeness
 
 
 def clusters(seen: pl.DataFrame, key: str) -> Clusters:
@@ -102,7 +139,7 @@ def clusters(seen: pl.DataFrame, key: str) -> Clusters:
     items = items.select("service", "person", key=pl.col(key))
     count = items.height
     if not count:
-        return Clusters(math.nan, math.nan, math.nan, math.nan, (math.nan, math.nan, math.nan))
+        return Clusters(math.nan, math.nan, math.nan, math.nan, Completeness(math.nan, math.nan, math.nan))
     alone = pl.concat_str([pl.lit("alone"), pl.col("service"), pl.col("person")], separator="/")
     items = items.with_columns(cluster=pl.coalesce(pl.col("key").cast(pl.String), alone))
     table = items.group_by("cluster", "person").len(name="both")
@@ -120,7 +157,8 @@ def clusters(seen: pl.DataFrame, key: str) -> Clusters:
     mean, high, most = share.mean(), share.quantile(0.95), share.max()
     assert isinstance(mean, float)
     assert isinstance(most, float)
-    return Clusters(float(precision), float(recall), _rand(table), float(information), (mean, float(high or 0), most))
+    completeness = Completeness(mean, float(high or 0), most)
+    return Clusters(float(precision), float(recall), _rand(table), float(information), completeness)
 
 
 def _rand(table: pl.DataFrame) -> float:
@@ -143,8 +181,8 @@ class TimeToLink:
     uses until then, from the moment when both services know the person."""
 
     linked: Share
-    median_days: float
-    median_uses: float
+    median_days: Days
+    median_uses: Uses
 
 
 def time_to_link(seen: pl.DataFrame, key: str) -> TimeToLink:
@@ -190,59 +228,83 @@ def gap_entropy(seen: pl.DataFrame) -> float:
             pl.col("moment").cast(pl.Int64) - pl.col("moment").cast(pl.Int64).shift(1)
         )
     )["gap"].drop_nulls()  # fmt: skip
-    if not len(gaps):
+    hours = (gaps // 3600).value_counts()
+    return entropy_of_gaps(hours["gap"].to_numpy(), hours["count"].to_numpy())
+
+
+def entropy_of_gaps(hours: Any, counts: Any) -> float:
+    """The entropy of `gap_entropy`, from the numbers of gaps of each length in whole hours. NaN if there is no gap."""
+    if not len(hours):
         return math.nan
-    bins = (gaps / 3600 + 1).log(2).floor()
-    share = bins.value_counts()["count"] / len(gaps)
-    return float(-(share * share.log(2)).sum())
+    # A gap of h whole hours is in the bin of the doublings in h + 1.
+    bins = np.frexp(hours.astype(np.float64) + 1)[1] - 1
+    share = np.bincount(bins, weights=counts) / counts.sum()
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
 
 
 @dataclass(frozen=True, slots=True)
 class Anonymity:
     """X6 (anonymity sets): how many people have the same attributes. `unique` is the share of people who share theirs
     with nobody. `sets` are the 5th, 25th, 50th, 75th and 95th percentile of the size of a person's set, and `median`
-    its median. `least` is the min-entropy in bits, `entropy_bits` the Shannon entropy and `degree` its ratio to the
-    maximum. `leaked_bits` are the identifying bits that the attributes reveal, on average."""
+    its median. `least` is the min-entropy, `entropy` the Shannon entropy and `degree` its ratio to the maximum.
+    `leaked` is the identifying information that the attributes reveal, on average."""
 
     unique: Share
-    median: float
-    sets: tuple[float, ...]
-    least: float
-    entropy_bits: float
+    median: People
+    sets: tuple[People, ...]
+    least: Bits
+    entropy: Bits
     degree: float
-    leaked_bits: float
+    leaked: Bits
 
 
 def anonymity(people: pl.DataFrame, attributes: Sequence[str]) -> Anonymity:
     """X6 of some attributes: the sizes of classes, the Shannon entropy of the class (Serjantov and Danezis; Diaz et
     al., 2002), and the identifying bits that the attributes reveal (Eckersley, 2010)."""
-    if not people.height:
+    sizes = people.group_by(*attributes).len(name="size").group_by("size").len(name="classes").sort("size")
+    return anonymity_of(sizes["size"].to_numpy(), sizes["classes"].to_numpy())
+
+
+def anonymity_of(sizes: Any, classes: Any) -> Anonymity:
+    """X6 from the ascending sizes of classes of people with the same attributes, and the number of classes of each
+    size."""
+    if not len(sizes):
         return Anonymity(Share(0, 0), math.nan, (math.nan,) * 5, math.nan, math.nan, math.nan, math.nan)
-    sizes = people.group_by(*attributes).len(name="size")
-    total = people.height
-    alone = int(sizes.filter(pl.col("size") == 1).height)
-    share = sizes["size"] / total
-    entropy = float(-(share * share.log(2)).sum())
-    own = people.join(sizes, on=list(attributes), nulls_equal=True)["size"].to_numpy()
-    leaked = float(-np.log2(own / total).mean())
+    sizes, classes = sizes.astype(np.int64), classes.astype(np.int64)
+    people = sizes * classes
+    total, upto = int(people.sum()), np.cumsum(people)
+    bits = float(-(people / total * np.log2(sizes / total)).sum())
+
+    def quantile(share: float) -> float:
+        place = share * (total - 1)
+        low, high = (float(sizes[np.searchsorted(upto, int(at), "right")]) for at in (place, math.ceil(place)))
+        return low + (high - low) * (place - int(place))
+
+    spread = tuple(quantile(share) for share in (0.05, 0.25, 0.5, 0.75, 0.95))
     most = math.log2(total) if total > 1 else 1.0
-    spread = tuple(float(size) for size in np.quantile(own, (0.05, 0.25, 0.5, 0.75, 0.95)))
-    least = -math.log2(float(own.max()) / total)
-    return Anonymity(Share(alone, total), float(np.median(own)), spread, least, entropy, entropy / most, leaked)
+    alone = int(classes[sizes == 1].sum())
+    # The bits that a person's attributes reveal are, on average, the entropy of the class.
+    return Anonymity(
+        Share(alone, total), spread[2], spread, -math.log2(float(sizes[-1]) / total), bits, bits / most, bits
+    )
 
 
-def advantage(right: int, trials: int) -> tuple[float, float]:
-    """X8: the advantage |2 Pr - 1| in the game of telling a person's pseudonyms from a stranger's, and half the width
-    of its interval."""
+def advantage(right: int, trials: int) -> Estimate:
+    """X8: the advantage |2 Pr - 1| in the game of telling a person's pseudonyms from a stranger's. Its interval is as
+    wide as Wilson's interval of Pr, doubled."""
+    if not trials:
+        return UNKNOWN
     low, high = Share(right, trials).interval
-    return abs(2 * Share(right, trials).value - 1), high - low
+    value = abs(2 * Share(right, trials).value - 1)
+    return Estimate(value, max(0.0, value - (high - low)), min(1.0, value + (high - low)))
 
 
-def area_under_curve(same: Sequence[float], different: Sequence[float], chance: Random) -> tuple[float, float, float]:
-    """X8: how often a score of the same person's handles is above one of strangers' handles (AUC), and the bounds of
-    its interval from 500 bootstrap samples."""
+def area_under_curve(same: Sequence[float], different: Sequence[float], chance: Random) -> Estimate:
+    """X8: how often a score of the same person's handles is above one of strangers' handles (AUC), with an interval
+    from 500 bootstrap samples."""
     if not same or not different:
-        return (math.nan, 0.0, 1.0)
+        return UNKNOWN
     ours, theirs = np.asarray(same), np.sort(np.asarray(different))
 
     def area(one: Any, other: Any) -> float:
@@ -251,12 +313,13 @@ def area_under_curve(same: Sequence[float], different: Sequence[float], chance: 
 
     drawn = np.random.default_rng(chance.getrandbits(64))
     areas = [area(drawn.choice(ours, len(ours)), np.sort(drawn.choice(theirs, len(theirs)))) for _ in range(500)]
-    return (area(ours, theirs), float(np.quantile(areas, 0.025)), float(np.quantile(areas, 0.975)))
+    return Estimate(area(ours, theirs), float(np.quantile(areas, 0.025)), float(np.quantile(areas, 0.975)))
 
 
-def anonymeter(right: int, trials: int, control_right: int, control_trials: int) -> tuple[float, float]:
-    """X9: the risk of an attack beyond what a control attack guesses, and half the width of its interval (Giomi et al.,
-    PETS 2023)."""
+def anonymeter(right: int, trials: int, control_right: int, control_trials: int) -> Estimate:
+    """X9: the risk of an attack beyond what a control attack guesses (Giomi et al., PETS 2023)."""
+    if not trials:
+        return UNKNOWN
 
     def rate(count: int, total: int) -> tuple[float, float]:
         root = math.sqrt(count * (total - count) / total + Z95**2 / 4) if total else Z95 / 2
@@ -264,11 +327,11 @@ def anonymeter(right: int, trials: int, control_right: int, control_trials: int)
 
     (attack, wide), (control, other) = rate(right, trials), rate(control_right, control_trials)
     if control >= 1:
-        return (0.0, 1.0)
+        return Estimate(0.0, -1.0, 1.0)
     risk = (attack - control) / (1 - control)
     # The error of a quotient of two independent rates.
     half = math.hypot(wide / (1 - control), other * (1 - attack) / (1 - control) ** 2)
-    return (risk, half)
+    return Estimate(risk, risk - half, risk + half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +365,8 @@ class HashCost:
     serial number."""
 
     guesses: int
-    bits: float
-    seconds: float
+    bits: Bits
+    seconds: Seconds
 
 
 def hash_cost(issued: int, per_second: float) -> HashCost:

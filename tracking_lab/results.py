@@ -1,49 +1,107 @@
-"""The results of an examination. Programs use the ids and fields; `as_dict` returns the JSON document, whose keys are
-words for people."""
+"""The results of an examination, as values with ids, units, intervals and sources.
+
+Nothing here is in words for people: the report has them, by id. `document.as_document` returns a result as JSON values,
+whose form is `schema.json_schema`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
 
 from kazashi.tracking_lab.coalitions import Coalition
 from kazashi.tracking_lab.countermeasures import Countermeasure
+from kazashi.tracking_lab.exposure import ExposureMatrix, HandlePath
+from kazashi.tracking_lab.facts import StoreFact
+from kazashi.tracking_lab.logs import Imported
 from kazashi.tracking_lab.metrics import (
     Anonymity,
+    Bytes,
     Clusters,
+    Estimate,
     HashCost,
     PairCounts,
     RecordRisk,
     Share,
     TimeToLink,
-    lifelong,
 )
 from kazashi.tracking_lab.plan import Plan
 
-Value = Share | int | float | bool | str
+
+class Unit(Enum):
+    """The unit of a measurement that is a number."""
+
+    SHARE = "share"
+    """From 0 to 1."""
+    PAIRS = "pairs"
+    """A person, or a handle, at two services."""
+    PEOPLE = "people"
+    HANDLES = "handles"
+    ACCOUNTS = "accounts"
+    USES = "uses"
+    SERVICES = "services"
+    BITS = "bits"
+    DAYS = "days"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+    POINTS = "points"
+    """Refund points, of one yen each."""
+    RECORDS = "records"
+    TRUTH = "truth"
+    """Yes or no."""
+    ACTORS = "actors"
+    """Sets of actors."""
+    STEPS = "steps"
+    """Conversions of one handle into another."""
+    FACTS = "facts"
+    """What stores show."""
+
+
+Value = Share | Estimate | int | float | bool | tuple[Coalition, ...] | HandlePath | tuple[StoreFact, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ThreatResult:
-    """One result of a threat run: an id, a label, and a share, a number, a truth value or a text."""
+class Measurement:
+    """One measured value.
+
+    `id` names it within its run or claim, and `measure` is its definition: one of X1 to X19 (docs/tracking.md).
+    `services` are the names of the services that it is about, if it is about certain services of imported logs.
+    """
 
     id: str
-    words: str
     value: Value
+    unit: Unit = Unit.SHARE
+    measure: str = ""
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many of a `total` were examined. `unit` says of what."""
+
+    examined: int
+    total: int
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True)
 class ThreatRun:
-    """A threat run: who attacks, what data they hold, the results, and where the code is. Two runs over actors' stores
-    may have the same id."""
+    """A threat run: an attacker with certain data, and what they can link.
+
+    `id` is one of T1 to T19 (docs/tracking.md), or X19; a second attacker of the same threat has a suffix, as in
+    `T12-j-lis`. `query` is a key of the examination's queries. `services` are the names of the attacking services in
+    imported logs. `sample` is None if everybody was examined. `omitted` says why there are no results, and is empty if
+    there are.
+    """
 
     id: str
-    who: str
-    holding: str
-    results: tuple[ThreatResult, ...]
-    how: str
+    results: tuple[Measurement, ...]
+    query: str
+    sample: Sample | None = None
+    services: tuple[str, ...] = ()
+    omitted: str = ""
 
     def value(self, wanted: str) -> Value:
         """The value of a result. Raises KeyError."""
@@ -56,38 +114,44 @@ class ThreatRun:
             raise TypeError(f"{wanted} of {self.id} is not a share: {value}")
         return value
 
-    def as_dict(self) -> dict[str, Any]:
-        """The run for JSON, its results by label."""
-        results = {
-            one.words: share_as_dict(one.value) if isinstance(one.value, Share) else one.value for one in self.results
-        }
-        return {"run": self.id, "who": self.who, "holding": self.holding, "results": results, "how": self.how}
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A headline result: an id, a title, what was measured, and where the code is."""
+    """A headline result: an id and the measured values, whose ids are those of countermeasures, reasons and so on.
+    `query` is a key of the examination's queries."""
 
     id: str
-    claim: str
-    words: str
-    how: str
+    results: tuple[Measurement, ...]
+    query: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """The claim for JSON, without its id."""
-        return {"claim": self.claim, "words": self.words, "how": self.how}
+
+class Severity(Enum):
+    """How much a finding matters."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class PrivacyThreat(Enum):
+    """The threat types of LINDDUN (Deng et al., 2011) that findings have."""
+
+    LINKING = "linking"
+    IDENTIFYING = "identifying"
+    DETECTING = "detecting"
+    UNAWARENESS = "unawareness"
 
 
 @dataclass(frozen=True, slots=True)
 class PrivacyFinding:
-    """A privacy problem: its severity (high, medium, low), a code, a description and the evidence. `heading` is the
-    LINDDUN threat type."""
+    """A privacy problem that the numbers show: its severity, a code, the threat type and the measurements that are the
+    evidence. `run` is the threat run or the measure from which they come."""
 
-    severity: str
+    severity: Severity
     code: str
-    heading: str
-    words: str
-    evidence: str
+    threat: PrivacyThreat
+    run: str
+    evidence: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +163,6 @@ class ExactJoins:
     persons: int
     linked: int
     digest_links_the_same: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """The counts for JSON."""
-        return {
-            "pairs of services": self.pairs, "persons shared": self.persons, "linked by serial number": self.linked,
-            "the digest links the same": self.digest_links_the_same,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +180,9 @@ class CountermeasureResult:
     clusters: Clusters
     kept: Share
     seen_by_authority: Share
-    bytes_per_person: float
+    bytes_per_person: Bytes
     waiting: TimeToLink
     coalitions: tuple[Coalition, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The measures for JSON, with values derived from them."""
-        measure, link, cluster, waiting = self.measure, self.linkage, self.clusters, self.waiting
-        mean, high, most = cluster.completeness
-        linked = link.right + link.wrong
-        return {
-            "name": measure.name, "source": measure.source, "cost": measure.cost, "people": self.people,
-            "precision": share_as_dict(link.precision), "recall": share_as_dict(link.recall), "f1": link.f1,
-            "b3 precision": cluster.precision, "b3 recall": cluster.recall, "adjusted rand": cluster.rand,
-            "variation of information": cluster.information, "completeness": mean,
-            "completeness 95th percentile": high, "completeness most": most, "renewals kept": share_as_dict(self.kept),
-            "all renewals of ten years kept": lifelong(self.kept.value, 2), "false merges": link.wrong,
-            "false merges per million": 1e6 * link.wrong / linked if linked else 0.0,
-            "seen by the authority": share_as_dict(self.seen_by_authority), "bytes per person": self.bytes_per_person,
-            "days to link": waiting.median_days, "uses to link": waiting.median_uses,
-            "ever linked": share_as_dict(waiting.linked), "smallest coalitions": [str(who) for who in self.coalitions],
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +194,6 @@ class LaterYear:
     by_equality: Share
     with_chain: Share
 
-    def as_dict(self) -> dict[str, Any]:
-        """The year and its shares, for JSON."""
-        return {
-            "year": self.year,
-            "by equality": share_as_dict(self.by_equality),
-            "with the chain": share_as_dict(self.with_chain),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Counterparts:
@@ -172,11 +203,6 @@ class Counterparts:
     persons: int
     linked: Share
     equal: Share
-
-    def as_dict(self) -> dict[str, Any]:
-        """The number and the shares, for JSON."""
-        return {"persons with both": self.persons, "link service on": share_as_dict(self.linked),
-                "link service off": share_as_dict(self.equal)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +215,6 @@ class DictionaryAttack:
     cost: HashCost
     nation: HashCost
 
-    def as_dict(self) -> dict[str, Any]:
-        """The attack for JSON, with the nation's cost in bits and seconds."""
-        return {"digests": self.digests, "found": share_as_dict(self.found), "bits": self.cost.bits,
-                "bits for a nation": self.nation.bits, "seconds for a nation": self.nation.seconds}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Unicity:
@@ -203,59 +224,72 @@ class Unicity:
     days: int
     singled_out: Share
 
-    def as_dict(self) -> dict[str, Any]:
-        """The share for JSON, with its points and days."""
-        return {"points": self.points, "days": self.days, "singled out": share_as_dict(self.singled_out)}
+
+@dataclass(frozen=True, slots=True)
+class ReleasedSample:
+    """A released sample of every tenth person: the share of it that is unique in the sample, and the share of those
+    that is unique in the population."""
+
+    unique: Share
+    unique_in_population: Share
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeSet:
-    """X6 (anonymity sets) and X10 (record risk) of some attributes. `sample` is about a released sample of every tenth
-    person: the share of it that is unique in the sample, and the share of those that is unique in the population. It is
-    None if there is no sample."""
+    """X6 (anonymity sets) and X10 (record risk) of some attributes. `sample` is None if none was drawn."""
 
     names: tuple[str, ...]
     anonymity: Anonymity
     risk: RecordRisk
-    sample: tuple[Share, Share] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The measures for JSON; those of the sample are left out if there is none."""
-        sets = self.anonymity
-        document = {
-            "attributes": ", ".join(self.names), "unique": share_as_dict(sets.unique), "median": sets.median,
-            "sets": list(sets.sets), "entropy": sets.entropy_bits, "leaked bits": sets.leaked_bits,
-            **asdict(self.risk),
-        }  # fmt: skip
-        if self.sample is None:
-            return document
-        alone, still = self.sample
-        return {**document, "least": sets.least, "degree": sets.degree, "alone in a tenth": share_as_dict(alone),
-                "and in all": share_as_dict(still)}  # fmt: skip
+    sample: ReleasedSample | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """X8 (area under the curve) and X9 (risk beyond guessing) of the game of telling a person's handle from a
-    stranger's. `within` and `risk_within` are half the widths of the intervals of `advantage` and `risk`. `area` is the
-    area under the curve and the bounds of its interval."""
+    """X8 (advantage, area under the curve) and X9 (risk beyond guessing) of the game of telling a person's handle from
+    a stranger's, in a number of trials."""
 
     measure: Countermeasure
     trials: int
-    advantage: float
-    within: float
-    area: tuple[float, float, float]
-    risk: float
-    risk_within: float
+    advantage: Estimate
+    area: Estimate
+    risk: Estimate
 
-    def as_dict(self) -> dict[str, Any]:
-        """The game for JSON, by the countermeasure's name."""
-        area, low, high = self.area
-        return {
-            "name": self.measure.name, "trials": self.trials, "advantage": self.advantage, "within": self.within,
-            "area": area, "area low": low, "area high": high, "risk beyond guessing": self.risk,
-            "risk within": self.risk_within,
-        }  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A certificate of a timeline, by its number on it (from 1): for signatures or for authentication, on a card or a
+    phone, its first day, and the day and reason of its end. Both are None if it had not ended."""
+
+    number: int
+    signature: bool
+    phone: bool
+    begins: date
+    ended: date | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one service saw of one certificate: the number of uses and their first and last day. `certificate` is the
+    number of a ShownCertificate."""
+
+    service: str
+    sector: str
+    certificate: int
+    first: date
+    last: date
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One person's years: their certificates, and what each service saw of them, by first day."""
+
+    begins: date
+    ends: date
+    certificates: tuple[ShownCertificate, ...]
+    sightings: tuple[Sighting, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +297,8 @@ class Examination:
     """The examination of one population on one engine.
 
     `sizes` are the numbers of rows by table. `people` is the number of people whom the linkers examined one by one.
-    `sql` has the queries that were run and `versions` the versions of the packages, each by name.
+    `timeline` is of one of them, None if nobody renewed a certificate. `queries` has the SQL or the code of what was
+    run, and `versions` the versions of the packages, each by name.
     """
 
     plan: Plan
@@ -279,7 +314,8 @@ class Examination:
     attributes: tuple[AttributeSet, ...]
     games: tuple[Game, ...]
     threats: tuple[ThreatRun, ...]
-    sql: Mapping[str, str]
+    timeline: Timeline | None
+    queries: Mapping[str, str]
     versions: Mapping[str, str]
     findings: tuple[PrivacyFinding, ...] = ()
 
@@ -295,63 +331,36 @@ class Examination:
         """A threat run, by its id. Raises KeyError."""
         return {one.id: one for one in self.threats}[wanted]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The examination for JSON, its numbers rounded to nine digits."""
-        return rounded({
-            "plan": self.plan.as_dict(), "engine": self.engine, "sizes": self.sizes, "people examined": self.people,
-            "exact": self.exact.as_dict(), "countermeasures": [one.as_dict() for one in self.comparisons],
-            "years": [one.as_dict() for one in self.years], "counterparts": self.counterparts.as_dict(),
-            "dictionary": self.dictionary.as_dict(), "unicity": [one.as_dict() for one in self.unicity],
-            "anonymity": [one.as_dict() for one in self.attributes], "games": [one.as_dict() for one in self.games],
-            "threats": [one.as_dict() for one in self.threats], "findings": [asdict(one) for one in self.findings],
-            "sql": self.sql, "versions": self.versions,
-        })  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class LogExamination:
     """The examination of imported logs. `logs` is the summary of the import; `truth` says whether the ground truth is
     known, that is, which person each use belongs to."""
 
-    logs: Mapping[str, Any]
+    logs: Imported
     truth: bool
     engine: str
     findings: tuple[PrivacyFinding, ...]
     threats: tuple[ThreatRun, ...]
     unicity: tuple[Unicity, ...]
     attributes: tuple[AttributeSet, ...]
-    sql: Mapping[str, str]
+    queries: Mapping[str, str]
     versions: Mapping[str, str]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The examination for JSON, its numbers rounded to nine digits."""
-        return rounded({
-            "logs": self.logs, "truth": self.truth, "engine": self.engine,
-            "findings": [asdict(one) for one in self.findings], "threats": [one.as_dict() for one in self.threats],
-            "unicity": [one.as_dict() for one in self.unicity],
-            "anonymity": [one.as_dict() for one in self.attributes], "sql": self.sql, "versions": self.versions,
-        })  # fmt: skip
+    def threat(self, wanted: str) -> ThreatRun:
+        """A threat run, by its id. Raises KeyError."""
+        return {one.id: one for one in self.threats}[wanted]
 
 
-def share_as_dict(share: Share) -> dict[str, Any]:
-    """A share for JSON: `value`, the interval's `low` and `high`, `count` and `total`. The value is None if the total
-    is 0."""
-    low, high = share.interval
-    return {"value": share.value if share.total else None, "low": low, "high": high, "count": share.count,
-            "total": share.total}  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class TrackingReport:
+    """The examination of a population, its threat runs including those over actors' stores; the exposure matrix; and
+    the claims."""
 
+    examination: Examination
+    exposure: ExposureMatrix
+    claims: tuple[Claim, ...]
 
-def rounded(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with floats rounded to nine digits, because sums of fractions depend on the order in which threads
-    add them up. NaN and infinity become None."""
-    return {name: _rounded(value) for name, value in document.items()}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return rounded(value)
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    if isinstance(value, float):
-        return round(value, 9) if math.isfinite(value) else None
-    return value
+    def claim(self, wanted: str) -> Claim:
+        """A claim, by its id. Raises KeyError."""
+        return {one.id: one for one in self.claims}[wanted]

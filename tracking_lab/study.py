@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from textwrap import dedent
 
 import polars as pl
 
 from kazashi.tracking_lab.coalitions import coalitions
-from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure, handles
+from kazashi.tracking_lab.countermeasures import COUNTERMEASURES, Countermeasure
 from kazashi.tracking_lab.engine import DuckDb, Engine, count
 from kazashi.tracking_lab.evidence import PopulationTables
 from kazashi.tracking_lab.findings import findings
 from kazashi.tracking_lab.laboratory import TABLES, Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.linkers import (
-    EXACT,
-    OF_PERSONS,
-    TOGETHER,
     dictionary,
-    exact_join,
-    hashed,
     shared_persons,
-    singling_out,
     trajectories,
 )
 from kazashi.tracking_lab.metrics import (
@@ -40,7 +33,9 @@ from kazashi.tracking_lab.metrics import (
     record_risk,
     time_to_link,
 )
-from kazashi.tracking_lab.plan import DAY, HOUR, Plan
+from kazashi.tracking_lab.parts import Parts
+from kazashi.tracking_lab.plan import DAY, Plan
+from kazashi.tracking_lab.queries import POINTS, QUERIES, SEED, SPANS, TRIED
 from kazashi.tracking_lab.results import (
     AttributeSet,
     CountermeasureResult,
@@ -50,9 +45,12 @@ from kazashi.tracking_lab.results import (
     Examination,
     Game,
     LaterYear,
+    ReleasedSample,
     Unicity,
 )
-from kazashi.tracking_lab.threats import run_all
+from kazashi.tracking_lab.revocation_checks import requests
+from kazashi.tracking_lab.threats import RUNS, run_all
+from kazashi.tracking_lab.timeline import timeline_of
 from kazashi.world.rng import stream
 
 _GUESSES_PER_SECOND = 1e9
@@ -61,91 +59,75 @@ _GUESSES_PER_SECOND = 1e9
 _NATION = 125_000_000 * 3 * 2
 """Serial numbers of a whole nation, an order of magnitude: people, times generations, times kinds of certificate."""
 
-SPANS, POINTS, TRIED, SEED = (1, 7, 30), 6, 1_500, 1
-"""Of X7 (unicity): the days of a time span, the most points known, the number of people tried, and the seed that
-selects them."""
-
-
-def singled_out_in_a_week() -> str:
-    """The SQL of X7 (unicity) for time spans of seven days, with its parameters in a comment."""
-    parameters = f"-- points = {POINTS}, people = {TRIED}, span = {7 * DAY}, seed = {SEED}"
-    return f"{parameters}\n{dedent(singling_out(POINTS)).strip()}"
-
-
-_SQL = {name: dedent(sql).strip() for name, sql in {
-    "exact joins (X1, T1, T2)": EXACT.format(handle="shown"),
-    "persons that services share": OF_PERSONS,
-    "who comes in the same hours (T11)": f"-- hour = {HOUR}, least = 2; one and other are services\n{TOGETHER.strip()}",
-    "who is singled out, within seven days (X7)": singled_out_in_a_week(),
-    "what the authority is asked (X12, T4)":
-        "SELECT shown, moment FROM uses u JOIN service s ON s.service = u.service WHERE s.asks",
-}.items()}  # fmt: skip
 
 ATTRIBUTES: tuple[tuple[str, ...], ...] = (
     ("birth_year",), ("birth_year", "sex"), ("birth_year", "sex", "town"), ("born", "sex", "town"),
 )  # fmt: skip
-Progress = Callable[[str], object]
-"""Called with the name of each part of an examination before it starts."""
 
 
-def open_engine(laboratory: Laboratory, engine: Engine | None = None) -> Engine:
-    """Return the engine (DuckDB in this process by default) with a population's tables loaded. Raises
-    PopulationUnusable if the population is incomplete."""
-    if not laboratory.whole:
-        raise PopulationUnusable(
-            PopulationUnusableReason.INCOMPLETE,
-            f"the population in {laboratory.directory} is incomplete; resume with: kazashi tracking populate",
-        )
-    opened = engine or DuckDb(spill=laboratory.directory / "spill")
-    for name in TABLES:
-        opened.table(name, laboratory.file(name))
-    return opened
-
-
-def examine_population(
-    laboratory: Laboratory, progress: Progress = lambda _: None, engine: Engine | None = None
-) -> Examination:  # fmt: skip
-    """Examine a population on an engine (DuckDB in this process by default), which is closed afterwards. `progress` is
-    called with the name of each part. Raises PopulationUnusable if there is no population, if it is incomplete or if it
-    has no residents."""
+def checked(laboratory: Laboratory) -> Plan:
+    """Return the plan of a population that can be examined. Raises PopulationUnusable if there is no population, if it
+    is incomplete or if it has no residents."""
     plan = laboratory.plan
     if not plan.residents:
         raise PopulationUnusable(
             PopulationUnusableReason.NO_RESIDENTS,
             "the population has no residents; generate one with: kazashi tracking populate --residents 1000",
         )
-    opened = open_engine(laboratory, engine)
+    _refuse_incomplete(laboratory)
+    return plan
+
+
+def _refuse_incomplete(laboratory: Laboratory) -> None:
+    if not laboratory.whole:
+        raise PopulationUnusable(
+            PopulationUnusableReason.INCOMPLETE,
+            f"the population in {laboratory.directory} is incomplete; resume with: kazashi tracking populate",
+        )
+
+
+def open_engine(laboratory: Laboratory, engine: Engine | None = None) -> Engine:
+    """Return the engine (DuckDB in this process by default) with a population's tables loaded. Raises
+    PopulationUnusable if the population is incomplete."""
+    _refuse_incomplete(laboratory)
+    opened = engine or DuckDb(spill=laboratory.spill())
+    for name in TABLES:
+        opened.table(name, laboratory.file(name))
+    return opened
+
+
+def examine_population(
+    laboratory: Laboratory, parts: Parts | None = None, engine: Engine | None = None
+) -> Examination:  # fmt: skip
+    """Examine a population on an engine (DuckDB in this process by default), which is closed afterwards, part by part.
+    Raises PopulationUnusable, as `checked` does."""
+    plan, opened = checked(laboratory), open_engine(laboratory, engine)
     try:
-        examination = _examined(opened, plan, progress)
+        examination = _examined(opened, plan, parts or Parts())
     finally:
         opened.close()
     return replace(examination, findings=tuple(findings(examination)))
 
 
-def _examined(engine: Engine, plan: Plan, progress: Progress) -> Examination:
-    progress("what services hold")
-    evidence = PopulationTables(engine, plan.residents, plan.days)
-    sizes, people = {name: count(engine, name) for name in TABLES}, len(evidence.people)
-    progress("exact joins")
-    exact = _exact(engine)
-    progress("countermeasures")
-    comparisons = tuple(_compared(evidence, measure) for measure in COUNTERMEASURES)
-    progress("years")
-    years = tuple(_years(evidence, plan.years))
-    progress("signature and authentication")
-    counterparts = _counterparts(evidence)
-    progress("dictionaries")
-    attack = _dictionary(evidence)
-    progress("trajectories")
-    points = unicity(engine)
-    progress("attributes")
-    attributes = tuple(_attributes(evidence.everybody, names) for names in ATTRIBUTES)
-    progress("games")
-    games = tuple(_game(evidence, measure) for measure in COUNTERMEASURES if measure.people is None)
-    threats = tuple(run_all(evidence, progress))
+def _examined(engine: Engine, plan: Plan, parts: Parts) -> Examination:
+    evidence = PopulationTables(engine, plan.residents, plan.days, plan.seed)
+    games = [measure for measure in COUNTERMEASURES if measure.people is None]
+    parts.total += 9 + len(COUNTERMEASURES) + len(games) + len(RUNS)
+    sizes = parts.run("sizes", lambda: {name: count(engine, name) for name in TABLES})
+    people = parts.run("people", lambda: len(evidence.people))
+    exact = parts.run("X1", lambda: _exact(evidence))
+    comparisons = [parts.run(f"X1-{measure.id}", partial(_compared, evidence, measure)) for measure in COUNTERMEASURES]
     return Examination(
-        plan, engine.name, sizes, people, exact, comparisons, years, counterparts, attack, points, attributes, games,
-        threats, sql=_SQL, versions=versions("kazashi", "duckdb", "numpy", "polars", "splink"),
+        plan, engine.name, sizes, people, exact, tuple(comparisons),
+        parts.run("X3", lambda: tuple(_years(evidence, plan.years))),
+        parts.run("X4", lambda: _counterparts(evidence)),
+        parts.run("X11", lambda: _dictionary(evidence)),
+        parts.run("X7", lambda: unicity(engine)),
+        parts.run("X6", lambda: tuple(_attributes(evidence.everybody, names) for names in ATTRIBUTES)),
+        tuple(parts.run(f"X8-{measure.id}", partial(_game, evidence, measure)) for measure in games),
+        tuple(run_all(evidence, parts)),
+        parts.run("timeline", lambda: timeline_of(evidence)),
+        QUERIES, versions("kazashi", "duckdb", "numpy", "polars", "splink"),
     )  # fmt: skip
 
 
@@ -154,11 +136,10 @@ def versions(*names: str) -> dict[str, str]:
     return {name: version(name) for name in names}
 
 
-def _exact(engine: Engine) -> ExactJoins:
+def _exact(evidence: PopulationTables) -> ExactJoins:
     """X1 (exact joins) over all people, by serial number and by its digest. Both give the same links, because equal
     numbers have equal digests."""
-    belongs = shared_persons(engine)
-    plain, digest = exact_join(engine), exact_join(engine, hashed(engine))
+    belongs, plain, digest = shared_persons(evidence.engine), evidence.joins, evidence.digest_joins
     return ExactJoins(
         belongs.height, int(belongs["belong"].sum()), int(plain["linked"].sum()), plain.equals(digest)
     )  # fmt: skip
@@ -166,17 +147,14 @@ def _exact(engine: Engine) -> ExactJoins:
 
 def _compared(evidence: PopulationTables, measure: Countermeasure) -> CountermeasureResult:
     """One countermeasure, measured on the common stream of uses."""
-    held = handles(evidence.logins, measure)
+    holdings = evidence.under(measure)
+    held, moments = holdings.rows, holdings.moments
     people = held["person"].n_unique()
-    moments = evidence.moments.filter(~pl.col("signature")).join(
-        held.select("service", "shown", "handle"), on=["service", "shown"]
-    )
-    requests = moments.filter("asks") if measure.online else moments.clear()
     kept_bytes = held.select(pl.col("handle").unique().str.len_bytes().sum()).item()
     return CountermeasureResult(
         measure, people, pairwise(held, "handle"), clusters(held, "handle"), _kept(held),
-        Share(requests.height, moments.height), kept_bytes / max(1, people), time_to_link(moments, "handle"),
-        tuple(coalitions(held, measure)),
+        Share(requests(moments, measure.check).height, moments.height), kept_bytes / max(1, people),
+        time_to_link(moments, "handle"), tuple(coalitions(held, measure)),
     )  # fmt: skip
 
 
@@ -248,18 +226,18 @@ def _attributes(people: pl.DataFrame, names: tuple[str, ...]) -> AttributeSet:
     tenth = people.filter(pl.col("person") % 10 == 0)
     alone = tenth.filter(pl.len().over(names) == 1)
     still = alone.select("person").join(people.filter(pl.len().over(names) == 1), on="person", how="semi")
-    sample = (Share(alone.height, tenth.height), Share(still.height, alone.height))
+    sample = ReleasedSample(Share(alone.height, tenth.height), Share(still.height, alone.height))
     return AttributeSet(names, anonymity(people, names), record_risk(tenth, people, names), sample)
 
 
 def _game(evidence: PopulationTables, measure: Countermeasure) -> Game:
     """X8 and X9: the attacker gets a person's handle at one service, and either the same person's or a stranger's
     handle at another, and decides which it is. The control attack tosses a coin."""
-    held = handles(evidence.logins, measure)
+    held = evidence.under(measure).rows
     last = held.sort("last").unique(subset=["service", "person"], keep="last", maintain_order=True)
     pairs = last.join(last, on="person", suffix="_other").filter(pl.col("service") < pl.col("service_other"))
     pairs = pairs.sort("service", "service_other", "person")
-    chance = stream("game", measure.name)
+    chance = stream("game")  # the same trials for each countermeasure
     right = control = trials = 0
     scores: dict[bool, list[float]] = {True: [], False: []}
     for rows in pairs.partition_by("service", "service_other", maintain_order=True):
@@ -269,17 +247,10 @@ def _game(evidence: PopulationTables, measure: Countermeasure) -> Game:
         for place in range(min(len(one), 40)):
             same = chance.random() < 0.5
             shown = other[place] if same else other[(place + 1 + chance.randrange(len(one) - 1)) % len(one)]
-            guess = True if shown == one[place] else False if _equals_when_same(measure) else chance.random() < 0.5
+            guess = True if shown == one[place] else False if measure.joins_services else chance.random() < 0.5
             right += guess == same
             control += (chance.random() < 0.5) == same
             trials += 1
             scores[same].append(float(shown == one[place]))
-    gained, half = advantage(right, trials) if trials else (math.nan, math.nan)
-    area = area_under_curve(scores[True], scores[False], stream("bootstrap", measure.name))
-    risk, risk_half = anonymeter(right, trials, control, trials) if trials else (math.nan, math.nan)
-    return Game(measure, trials, gained, half, area, risk, risk_half)
-
-
-def _equals_when_same(measure: Countermeasure) -> bool:
-    """Whether one person has equal handles at two services, so that a difference is evidence, too."""
-    return "service" not in measure.of
+    area = area_under_curve(scores[True], scores[False], stream("bootstrap"))
+    return Game(measure, trials, advantage(right, trials), area, anonymeter(right, trials, control, trials))

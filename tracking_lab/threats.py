@@ -1,4 +1,4 @@
-"""The threat runs T1 to T16: attackers with certain data, what they can link with it, and how well.
+"""The threat runs T1 to T19: attackers with certain data, what they can link with it, and how well.
 
 Each run gets only the data that its actors hold; the ground truth is used for scoring alone. A control links as many
 pairs by chance. Runs over actors' stores (T10, T12, T13) use the exposure graph instead, which is read from the disks
@@ -9,65 +9,75 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from kazashi.tracking_lab.accounts import registered
-from kazashi.tracking_lab.attributes import best, candidates
+from kazashi.tracking_lab.attributes import TooFewRecords, best, candidates
+from kazashi.tracking_lab.authority_log import named_services, regularity, timed_links
+from kazashi.tracking_lab.batches import Batch, shown_from
 from kazashi.tracking_lab.certificates import EndReason
 from kazashi.tracking_lab.countermeasures import countermeasure, handles
 from kazashi.tracking_lab.evidence import PopulationTables, same_person
-from kazashi.tracking_lab.exposure import Exposure
-from kazashi.tracking_lab.linkers import by_timing, exact_join, hashed, together
+from kazashi.tracking_lab.exposure import Exposure, HandlePath
+from kazashi.tracking_lab.linkers import by_timing, digest_join, hashed, together
 from kazashi.tracking_lab.metrics import PairCounts, Share, gap_entropy, pairwise, reidentified
-from kazashi.tracking_lab.results import ThreatResult, ThreatRun
+from kazashi.tracking_lab.parts import Parts
+from kazashi.tracking_lab.results import Measurement, Sample, ThreatRun, Unit
+from kazashi.tracking_lab.revocation_checks import CHECKS
+from kazashi.tracking_lab.without_handles import HandlelessLinks
 
-Results = tuple[ThreatResult, ...]
+Results = tuple[Measurement, ...]
 
 HOURS_OPEN = 14
 
+SIZES = (1, 5, 10, 20, 50)
+"""The sizes of the batches in T19: attestations per person and year."""
 
-def run_all(evidence: PopulationTables, progress: Callable[[str], object] = lambda _: None) -> list[ThreatRun]:
-    """Run every threat on a population, in order. `progress` is called with the id of each run before it starts."""
+
+def run_all(evidence: PopulationTables, parts: Parts) -> list[ThreatRun]:
+    """Run every threat on a population, in order. Each run is a part, by its id."""
     threats = []
-    for run in _RUNS:
-        progress(run.id)
-        threats.append(ThreatRun(run.id, run.who, run.holding, run.results(evidence), run.how))
+    for run in RUNS:
+        threats.append(parts.run(run.id, partial(_run, run, evidence)))
     return threats
+
+
+def _run(run: PopulationRun, evidence: PopulationTables) -> ThreatRun:
+    sample = Sample(run.examined(evidence), evidence.residents, Unit.PEOPLE)
+    return ThreatRun(run.id, run.results(evidence), run.query, sample)
 
 
 def _under(evidence: PopulationTables, measure: str, key: str = "handle") -> PairCounts:
     """X1 (precision and recall of pairs) under the countermeasure with an id."""
-    return pairwise(handles(evidence.logins, countermeasure(measure)), key)
+    return pairwise(evidence.under(countermeasure(measure)).rows, key)
 
 
 def _serial_numbers(evidence: PopulationTables) -> Results:
     link = pairwise(evidence.logins, "shown")
-    return (ThreatResult("recall", "recall", link.recall), ThreatResult("precision", "precision", link.precision))
+    return (Measurement("recall", link.recall, measure="X1"), Measurement("precision", link.precision, measure="X1"))
 
 
 def _digests(evidence: PopulationTables) -> Results:
     engine = evidence.engine
-    plain = exact_join(engine)
-    salted = exact_join(engine, hashed(engine, service=True))
+    plain = evidence.joins
+    common, salted = (
+        digest_join(engine, salt, plain) for salt in (hashed(engine, salt="common"), hashed(engine, service=True))
+    )
     return (
-        ThreatResult("plain-digest-links-the-same", "SHA-256 links what the number links",
-               plain.equals(exact_join(engine, hashed(engine)))),
-        ThreatResult("common-salt-links-the-same", "so does a salt that all share",
-               plain.equals(exact_join(engine, hashed(engine, salt="common")))),
-        ThreatResult("links-by-service-salt", "links by a salt of each service", int(salted["linked"].sum())),
-        ThreatResult("dictionary-recall", "the same after a dictionary, recall",
-               _under(evidence, "salted-hash", "shown").recall),
-        ThreatResult("keyed-recall", "HMAC with a platform's key, recall", _under(evidence, "keyed-pairwise").recall),
+        Measurement("plain-digest-links-the-same", plain.equals(evidence.digest_joins), Unit.TRUTH, "X1"),
+        Measurement("common-salt-links-the-same", plain.equals(common), Unit.TRUTH, "X1"),
+        Measurement("links-by-service-salt", int(salted["linked"].sum()), Unit.PAIRS, "X1"),
+        Measurement("dictionary-recall", _under(evidence, "salted-hash", "shown").recall, measure="X11"),
+        Measurement("keyed-recall", _under(evidence, "keyed-pairwise").recall, measure="X1"),
     )  # fmt: skip
 
 
 def _with_the_platform_s_key(evidence: PopulationTables) -> Results:
     return (
-        ThreatResult("keyed-recall", "HMAC, recall", _under(evidence, "keyed-pairwise", "shown").recall),
-        ThreatResult(
-            "user-id-recall", "tenant's user ids, recall", _under(evidence, "tenant-user-id", "person").recall
-        ),
+        Measurement("keyed-recall", _under(evidence, "keyed-pairwise", "shown").recall, measure="X1"),
+        Measurement("user-id-recall", _under(evidence, "tenant-user-id", "person").recall, measure="X1"),
     )
 
 
@@ -76,9 +86,9 @@ def _ocsp_requests(evidence: PopulationTables) -> Results:
     requests = moments.filter("asks")
     people = Share(requests["person"].n_unique(), moments["person"].n_unique())
     return (
-        ThreatResult("uses-seen", "uses seen (X12)", Share(requests.height, moments.height)),
-        ThreatResult("people-seen", "people seen", people),
-        ThreatResult("gap-entropy", "entropy of the gaps between uses, bits", gap_entropy(requests)),
+        Measurement("uses-seen", Share(requests.height, moments.height), measure="X12"),
+        Measurement("people-seen", people, measure="X12"),
+        Measurement("gap-entropy", gap_entropy(requests), Unit.BITS, "X12"),
     )
 
 
@@ -100,7 +110,7 @@ def _moves(evidence: PopulationTables) -> Results:
         (pl.col("begins") <= pl.col("at")) & (pl.col("ended") > pl.col("at"))
     )  # fmt: skip
     outlives = Share(lives["shown"].n_unique(), moved.height)
-    return (*results, ThreatResult("authentication-outlives", "authentication certificate outlives the move", outlives))
+    return (*results, Measurement("authentication-outlives", outlives, measure="X3"))
 
 
 def _successors(
@@ -114,17 +124,16 @@ def _successors(
     )
     chained = tied.filter(pl.col("tie") == pl.col("tie_later")).height
     equal = wanted.filter(pl.col("former") == pl.col("later")).height
-    words = f"by timing, {', '.join(beside)}".replace("_", " ")
     return (
-        ThreatResult("chain", "with the chain told", Share(chained, wanted.height)),
-        ThreatResult("equality", "by equality alone", Share(equal, wanted.height)),
-        *_by_timing(evidence, wanted, evidence.by_day(signature), (), "timing", "by timing"),
-        *_by_timing(evidence, wanted, evidence.by_day(signature, *beside), beside, "timing-and-attributes", words),
+        Measurement("chain", Share(chained, wanted.height), measure="X3"),
+        Measurement("equality", Share(equal, wanted.height), measure="X3"),
+        *_by_timing(evidence, wanted, evidence.by_day(signature), (), "timing"),
+        *_by_timing(evidence, wanted, evidence.by_day(signature, *beside), beside, "timing-and-attributes"),
     )
 
 
 def _by_timing(
-    evidence: PopulationTables, wanted: pl.DataFrame, seen: pl.DataFrame, beside: tuple[str, ...], name: str, words: str
+    evidence: PopulationTables, wanted: pl.DataFrame, seen: pl.DataFrame, beside: tuple[str, ...], name: str
 ) -> Results:  # fmt: skip
     """The recall and precision of the pairs that timing guesses, and the precision of the same pairs shuffled."""
 
@@ -135,18 +144,19 @@ def _by_timing(
     hits = guessed.join(wanted, on=["former", "later"]).height
     chance = guessed.with_columns(pl.col("later").shuffle(1))
     return (
-        ThreatResult(name, words, Share(hits, wanted.height)),
-        ThreatResult(f"{name}-precision", f"{words}: precision", right(guessed)),
-        ThreatResult(f"{name}-control", f"{words}: precision of the control", right(chance)),
+        Measurement(name, Share(hits, wanted.height), measure="X3"),
+        Measurement(f"{name}-precision", right(guessed), measure="X3"),
+        Measurement(f"{name}-control", right(chance), measure="X3"),
     )
 
 
 def _signatures_and_logins(evidence: PopulationTables) -> Results:
     link = _by_attributes(evidence, "signing", "login")
     return (
-        ThreatResult("recall", "recall", link.recall), ThreatResult("precision", "precision", link.precision),
-        ThreatResult("control", "precision of the control", link.control),
-    )  # fmt: skip
+        Measurement("recall", link.recall, measure="X1"),
+        Measurement("precision", link.precision, measure="X1"),
+        Measurement("control", link.control, measure="X1"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +169,14 @@ class _Attributes:
 
 
 def _by_attributes(evidence: PopulationTables, one: str, other: str) -> _Attributes:
-    """Link the accounts of two kinds of service by the attributes that people gave."""
+    """Link the accounts of two kinds of service by the attributes that people gave. The shares are of nothing if there
+    are too few accounts to estimate weights."""
     accounts = evidence.accounts
     left, right = (_first_of_each(accounts.filter(kind=kind)) for kind in (one, other))
-    links = best(candidates(evidence.engine, left, right)).select("one", "other")
+    try:
+        links = best(candidates(evidence.engine, left, right)).select("one", "other")
+    except TooFewRecords:
+        return _Attributes(Share(0, 0), Share(0, 0), Share(0, 0))
     shuffled = links.with_columns(pl.col("other").shuffle(1))
     both = left.join(right, on="person", how="semi").height
     hits, chance = (same_person(pairs, accounts, accounts, "id").height for pairs in (links, shuffled))
@@ -179,9 +193,9 @@ def _member_numbers(evidence: PopulationTables) -> Results:
     held = handles(logins, countermeasure("tenant-user-id"))  # each service has its own member numbers
     table = pairwise(held, "chain")
     return (
-        ThreatResult("member-number-recall", "member numbers alone, recall", pairwise(held, "handle").recall),
-        ThreatResult("table-recall", "with the table, recall", table.recall),
-        ThreatResult("table-precision", "with the table, precision", table.precision),
+        Measurement("member-number-recall", pairwise(held, "handle").recall, measure="X1"),
+        Measurement("table-recall", table.recall, measure="X1"),
+        Measurement("table-precision", table.precision, measure="X1"),
     )
 
 
@@ -204,60 +218,101 @@ def _gate_and_shop(evidence: PopulationTables) -> Results:
     both = len(set(at_gate["person"]) & set(at_shop["person"]))
     serials = at_gate.join(at_shop, on="shown")["person"].n_unique()
     return (
-        ThreatResult("people", "people at gate and shop", both),
-        ThreatResult("serial-recall", "by serial number, recall", Share(serials, both)),
-        ThreatResult("hours-recall", "by hours alone, recall", Share(right["person"].n_unique(), both)),
-        ThreatResult("hours-precision", "by hours alone, precision", Share(right.height, guessed.height)),
+        Measurement("people", both, Unit.PEOPLE, "X1"),
+        Measurement("serial-recall", Share(serials, both), measure="X1"),
+        Measurement("hours-recall", Share(right["person"].n_unique(), both), measure="X1"),
+        Measurement("hours-precision", Share(right.height, guessed.height), measure="X1"),
     )
 
 
 def _insurers(evidence: PopulationTables) -> Results:
     insurers = evidence.logins.filter(kind="insurance")
     return (
-        ThreatResult("token-recall", "by the token, recall", pairwise(insurers, "person").recall),
-        ThreatResult("serial-recall", "by serial numbers, recall", pairwise(insurers, "shown").recall),
+        Measurement("token-recall", pairwise(insurers, "person").recall, measure="X1"),
+        Measurement("serial-recall", pairwise(insurers, "shown").recall, measure="X1"),
     )
 
 
 def _what_people_told(evidence: PopulationTables) -> Results:
-    results: list[ThreatResult] = []
+    results: list[Measurement] = []
     for one, other in (("login", "library"), ("login", "insurance"), ("login", "points")):
-        link, name, words = _by_attributes(evidence, one, other), f"{one}-{other}", f"{one} + {other}"
+        link, name = _by_attributes(evidence, one, other), f"{one}-{other}"
         results += [
-            ThreatResult(f"{name}-recall", f"{words}, recall", link.recall),
-            ThreatResult(f"{name}-precision", f"{words}, precision", link.precision),
-            ThreatResult(f"{name}-control", f"{words}, precision of the control", link.control),
+            Measurement(f"{name}-recall", link.recall, measure="X1"),
+            Measurement(f"{name}-precision", link.precision, measure="X1"),
+            Measurement(f"{name}-control", link.control, measure="X1"),
         ]
     return (*results, *_against_an_address_list(evidence))
 
 
+_ADDRESS_LIST = ("address-list-rank-1", "address-list-rank-5", "address-list-precision")
+
+
 def _against_an_address_list(evidence: PopulationTables) -> Results:
-    """X5 (re-identification): accounts at login services against an address list, the registry of the first day."""
+    """X5 (re-identification): accounts at login services against an address list, the registry of the first day. The
+    shares are of nothing if there are too few."""
     targets = _first_of_each(evidence.accounts.filter(kind="login"))
     listed = registered(evidence.people).with_columns(id=pl.col("person").cast(pl.String))
-    pairs = candidates(evidence.engine, targets, listed)
+    try:
+        pairs = candidates(evidence.engine, targets, listed)
+    except TooFewRecords:
+        return tuple(Measurement(one, Share(0, 0), measure="X5") for one in _ADDRESS_LIST)
     ranked = pairs.with_columns(rank=pl.int_range(1, pl.len() + 1).over("one"), target="one").join(
         targets.select("id", "person"), left_on="one", right_on="id"
     )
     ranked = ranked.with_columns(right=pl.col("person").cast(pl.String) == pl.col("other"))
     sure = best(ranked)
     right = Share(int(sure["right"].sum()) if sure.height else 0, sure.height)
-    return (
-        *(ThreatResult(f"address-list-rank-{first}", f"by an address list, RR@{first} (X5)",
-                 reidentified(ranked, targets.height, first)) for first in (1, 5)),
-        ThreatResult("address-list-precision", "by an address list, precision", right),
-    )  # fmt: skip
+    shares = (*(reidentified(ranked, targets.height, first) for first in (1, 5)), right)
+    return tuple(Measurement(one, share, measure="X5") for one, share in zip(_ADDRESS_LIST, shares, strict=True))
 
 
 def _an_investigator(evidence: PopulationTables) -> Results:
     services = evidence.logins.group_by("shown").agg(services=pl.col("service").n_unique())["services"]
     uses = evidence.moments.filter(~pl.col("signature")).group_by("shown").len()["len"]
     return (
-        ThreatResult("services-mean", "services that answer: mean", _float(services.mean())),
-        ThreatResult("services-95th-percentile", "95th percentile", _float(services.quantile(0.95))),
-        ThreatResult("services-most", "most", int(_float(services.max()))),
-        ThreatResult("uses-mean", "uses that one number tells of: mean", _float(uses.mean())),
+        Measurement("services-mean", _float(services.mean()), Unit.SERVICES, "X2"),
+        Measurement("services-95th-percentile", _float(services.quantile(0.95)), Unit.SERVICES, "X2"),
+        Measurement("services-most", int(_float(services.max())), Unit.SERVICES, "X2"),
+        Measurement("uses-mean", _float(uses.mean()), Unit.USES, "X2"),
     )
+
+
+def _without_handles(evidence: PopulationTables) -> Results:
+    return handleless_measurements(evidence.without_handles)
+
+
+def handleless_measurements(found: HandlelessLinks) -> Results:
+    """The results of T17."""
+    linkers = {"network": found.by_network, "network-and-agent": found.by_network_and_agent, "few-uses": found.by_few,
+               "within-a-day": found.within_a_day}  # fmt: skip
+    return tuple(
+        Measurement(f"{name}-{result}", share, measure="X1") for name, link in linkers.items()
+        for result, share in (("recall", link.recall), ("precision", link.precision), ("control", link.control))
+    )  # fmt: skip
+
+
+def _authority_s_log(evidence: PopulationTables) -> Results:
+    habits = regularity(evidence.login_moments, evidence.days)
+    named = named_services(evidence.engine, evidence.login_moments)
+    results = [
+        Measurement("requests-per-year", habits.per_person_and_year, Unit.USES, "X12"),
+        Measurement("gap-entropy", habits.gap_entropy, Unit.BITS, "X12"),
+        Measurement("own-hour", habits.own_hour, measure="X12"),
+        Measurement("own-hour-control", habits.common_hour, measure="X12"),
+        Measurement("service-named", named.named, measure="X12"),
+        Measurement("service-named-control", named.busiest, measure="X12"),
+    ]
+    for check in CHECKS:
+        link = timed_links(*evidence.beside_log(check), check)
+        shares = {"seen": link.seen, "recall": link.recall, "precision": link.precision, "control": link.control}
+        results += [Measurement(f"{check.id}-{name}", share, measure="X12") for name, share in shares.items()]
+    return tuple(results)
+
+
+def _batches(evidence: PopulationTables) -> Results:
+    recalls = {size: pairwise(shown_from(evidence.login_moments, Batch(size)), "attestation").recall for size in SIZES}
+    return tuple(Measurement(f"batch-{size}-recall", recall, measure="X1") for size, recall in recalls.items())
 
 
 def _float(value: object) -> float:
@@ -265,53 +320,41 @@ def _float(value: object) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """A run: who attacks, what data they hold, where the code is, and the function that computes the results."""
+class PopulationRun:
+    """A run: its id, the name of its query, the function that computes the results, and the one that counts the people
+    who are examined."""
 
     id: str
-    who: str
-    holding: str
-    how: str
+    query: str
     results: Callable[[PopulationTables], Results]
+    examined: Callable[[PopulationTables], int] = lambda evidence: len(evidence.people)
 
 
-_RUNS = (
-    _Run("T1", "any two services", "the serial numbers that they see", "tracking_lab/linkers.py: EXACT",
-         _serial_numbers),
-    _Run("T2", "any two services", "digests instead of serial numbers",
-         "tracking_lab/linkers.py: EXACT over hashed(engine, salt, service)", _digests),
-    _Run("T3", "the platform operator", "all its tenants' user ids, and the key",
-         "tracking_lab/metrics.py: pairwise over what the key reveals", _with_the_platform_s_key),
-    _Run("T4", "the certification authority", "its own log of OCSP requests",
-         "SELECT shown, moment FROM uses JOIN service USING (service) WHERE asks", _ocsp_requests),
-    _Run("T5", "one service, over renewals", "its own log, with or without the authority's reply about successors",
-         "tracking_lab/linkers.py: by_timing", _renewals),
-    _Run("T6", "one service, after a lost card", "its own log; nothing links the new card to the old one",
-         "tracking_lab/linkers.py: by_timing", _lost_cards),
-    _Run("T7", "one signing service, over a move", "signatures with the four attributes in them",
-         "tracking_lab/linkers.py: by_timing, with birth date, sex and given name", _moves),
-    _Run("T8", "a service with signatures + one with logins",
-         "name, birth, sex, address from certificates + what people typed, stored with their serial number",
-         "Splink: tracking_lab/attributes.py", _signatures_and_logins),
-    _Run("T9", "MyKey platform + libraries + points", "member numbers; the platform's table of them",
-         "tracking_lab/metrics.py: pairwise over the table of MyKey IDs", _member_numbers),
-    _Run("T11", "an operator who reads cards at a gate, without a PIN + a shop", "hours, and their own pseudonyms",
-         "tracking_lab/linkers.py: TOGETHER", _gate_and_shop),
-    _Run("T14", "insurers", "one token for all of them, derived from their joint body's table",
-         "tracking_lab/metrics.py: pairwise", _insurers),
-    _Run("T15", "any two services, under perfect pseudonyms", "attributes that people gave, no identifier",
-         "Splink: tracking_lab/attributes.py", _what_people_told),
-    _Run("T16", "an investigator (article 19 item 13)", "one serial number, and every service's reply",
-         "SELECT service, count(*) FROM uses WHERE shown = ? GROUP BY service", _an_investigator),
-)  # fmt: skip
+RUNS = (
+    PopulationRun("T1", "exact-join", _serial_numbers),
+    PopulationRun("T2", "digest-join", _digests),
+    PopulationRun("T3", "pairwise", _with_the_platform_s_key),
+    PopulationRun("T4", "authority-requests", _ocsp_requests),
+    PopulationRun("T5", "by-timing", _renewals),
+    PopulationRun("T6", "by-timing", _lost_cards),
+    PopulationRun("T7", "by-timing", _moves),
+    PopulationRun("T8", "attributes", _signatures_and_logins),
+    PopulationRun("T9", "pairwise", _member_numbers),
+    PopulationRun("T11", "same-hours", _gate_and_shop),
+    PopulationRun("T14", "pairwise", _insurers),
+    PopulationRun("T15", "attributes", _what_people_told),
+    PopulationRun("T16", "service-replies", _an_investigator),
+    PopulationRun("T17", "without-handles", _without_handles, lambda evidence: evidence.without_handles.people),
+    PopulationRun("T18", "authority-log", _authority_s_log),
+    PopulationRun("T19", "batches", _batches),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRun:
-    """A run over actors' stores: its description, its source and target handle, and the names of its actors."""
+    """A run over actors' stores: its id, its source and target handle, and the names of its actors."""
 
     id: str
-    who: str
     source: str
     target: str
     actors: frozenset[str]
@@ -322,8 +365,6 @@ def over_stores(exposure: Exposure, runs: Iterable[StoreRun]) -> list[ThreatRun]
     threats = []
     for run in runs:
         steps = exposure.path(run.source, run.target, run.actors)
-        path = " / ".join(f"{step.actor}: {step.source} -> {step.target}" for step in steps) or "no path"
-        result = ThreatResult("way", f"{run.source} -> {run.target}", path)
-        threats.append(ThreatRun(run.id, run.who, " + ".join(sorted(run.actors)), (result,),
-                                 "tracking_lab/exposure.py: Exposure.path"))  # fmt: skip
+        path = HandlePath(" + ".join(sorted(run.actors)), run.source, run.target, tuple(steps))
+        threats.append(ThreatRun(run.id, (Measurement("path", path, Unit.STEPS, "X14"),), "exposure-path"))
     return threats

@@ -5,6 +5,7 @@ The application learns which certificate the client presented.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import ipaddress
 import json
@@ -40,10 +41,12 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection: its certificate's common name and unit. Both are empty without a certificate."""
+    """The other end of a connection: its certificate's common name, unit, and SHA-256 fingerprint in hexadecimal. All
+    are empty without a certificate."""
 
     name: str = ""
     unit: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,10 @@ class PeerProtocol(BoundedProtocol):
         certificate = handshake.getpeercert(binary_form=True) if handshake is not None else None
         if certificate:
             subject = x509.load_der_x509_certificate(certificate).subject
-            self.peer = Peer(_only(subject, NameOID.COMMON_NAME), _only(subject, NameOID.ORGANIZATIONAL_UNIT_NAME))
+            self.peer = Peer(
+                _only(subject, NameOID.COMMON_NAME), _only(subject, NameOID.ORGANIZATIONAL_UNIT_NAME),
+                hashlib.sha256(certificate).hexdigest(),
+            )  # fmt: skip
 
     def on_message_begin(self) -> None:
         """Add the client to the request's scope."""

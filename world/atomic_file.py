@@ -6,11 +6,16 @@ A file's name is on disk only once its directory was synced (POSIX, fsync).
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Piece = bytes | bytearray | memoryview
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+"""Constants of renameat2 (Linux, renameat2(2))."""
 
 
 def write_whole(path: Path, content: str | Piece | Sequence[Piece], mode: int = 0o666) -> None:
@@ -102,3 +107,34 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_directory(new: Path, old: Path) -> None:
+    """Put the directory `new` in the place of `old`, which may not exist, and remove what was there.
+
+    Where the file system can exchange two names (Linux, renameat2), one of the two is there at every moment; elsewhere
+    there is a moment without either. Raises OSError.
+    """
+    for path in sorted(new.rglob("*")):
+        sync(path)
+    sync(new)
+    if not old.exists():
+        new.rename(old)
+    elif not _exchanged(new, old):
+        former = new.with_name(f"{new.name}.former")
+        shutil.rmtree(former, ignore_errors=True)
+        old.rename(former)
+        new.rename(old)
+        shutil.rmtree(former, ignore_errors=True)
+    sync(old.parent)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names atomically. Returns False if the system cannot."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    done = exchange(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return int(done) == 0

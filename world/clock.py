@@ -19,9 +19,15 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The current time in UTC, in whole seconds."""
 
+    @property
+    def stands(self) -> bool:
+        """Whether the clock is stopped, so that it only moves when it is set."""
+
 
 class SystemClock:
     """The machine's own time."""
+
+    stands = False
 
     def now(self) -> datetime:
         """The current time in UTC, in whole seconds."""
@@ -30,6 +36,8 @@ class SystemClock:
 
 class FixedClock:
     """A clock that only moves when it is set, so that a run can be repeated."""
+
+    stands = True
 
     def __init__(self, instant: datetime) -> None:
         self._instant = _aware(instant)

@@ -12,8 +12,8 @@ MAX_NAME = 64
 _BLANKS = " \u3000"
 _NEVER = '"\\<>'
 PATTERN = (
-    f"1 to {MAX_NAME} visible characters of any script and blanks, without {' '.join(_NEVER)}; it may begin neither"
-    " with a blank nor with a dot, and may not end with a blank"
+    f"1 to {MAX_NAME} visible characters of any script and spaces, without {' '.join(_NEVER)}; it may begin neither"
+    " with a space nor with a dot, and may not end with a space"
 )
 """The pattern of a name, in words."""
 

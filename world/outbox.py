@@ -8,7 +8,7 @@ the transaction that applies it, and skips messages that it gets again. Either s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +46,9 @@ Receive = Callable[[Sequence[Message]], None]
 """Takes messages of any senders, in order. They are applied durably when it returns. It is idempotent."""
 
 
+ForEach = Callable[[Callable[[Any], bool], Sequence[Any]], Iterable[bool]]
+"""Calls a function with each element, and returns the results in the same order."""
+
 Send = Callable[[str, str, Body], None]
 """Send a message: receiver, kind, body."""
 
@@ -76,8 +79,16 @@ class Outbox:
         sent = stream.c.sent + sa.bindparam("n")
         self._count = sa.update(stream).where(this_stream).values(sent=sent).returning(stream.c.sent)
         self._begin, self._add = insert_if_absent(stream), sa.insert(outbox)
-        self._remove = sa.delete(outbox).where(outbox.c.position == sa.bindparam("p"))
+        # Not by position: SQLite gives a position again once its row is gone. Another process may have delivered the
+        # same message and removed it, and a later message may have its position now.
+        self._remove = sa.delete(outbox).where(
+            (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
+            & (outbox.c.sequence == sa.bindparam("n"))
+        )  # fmt: skip
         self._waiting = sa.select(sa.func.count()).select_from(outbox)
+        self._due = sa.select(outbox).where(
+            outbox.c.due <= sa.bindparam("now"), outbox.c.receiver.not_in(sa.bindparam("down", expanding=True))
+        ).order_by(outbox.c.position).limit(sa.bindparam("most"))  # fmt: skip
         self._hasten = sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.due > sa.bindparam("d"))
@@ -125,10 +136,13 @@ class Outbox:
         later = (table.c.sender == sender) & (table.c.due > epoch(due))
         connection.execute(sa.update(table).where(later).values(due=epoch(due)))
 
-    def next_due(self, store: Store) -> datetime | None:
-        """The time at which the next message is due, or None if no message waits."""
+    def next_due(self, store: Store, kinds: Sequence[str] = ()) -> datetime | None:
+        """The time at which the next message, or the next one of these kinds, is due; None if no message waits."""
+        query = sa.select(sa.func.min(self._outbox.c.due))
+        if kinds:
+            query = query.where(self._outbox.c.kind.in_(kinds))
         with store.reading() as connection:
-            due = connection.scalar(sa.select(sa.func.min(self._outbox.c.due)))
+            due = connection.scalar(query)
         return None if due is None else from_epoch(due)
 
     def waiting(self, store: Store) -> int:
@@ -140,15 +154,16 @@ class Outbox:
         """The number of messages that wait, within an open transaction."""
         return int(connection.scalar(self._waiting) or 0)
 
-    def deliver(self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500) -> int:
+    def deliver(
+        self, store: Store, now: datetime, receivers: Mapping[str, Receive], batch: int = 500, each: ForEach = map
+    ) -> int:
         """Deliver every message that is due, and return their number.
 
         `receivers` has the receivers by name, or by the part of the name before a colon. The messages of a receiver
-        that is down keep waiting, and do not delay those of others.
+        that is down keep waiting, and do not delay those of others. `each` delivers to the receivers: one after the
+        other, or, as the `map` of a thread pool, at the same time.
         """
         delivered, down = 0, {""}
-        table = self._outbox.c
-        due = sa.select(self._outbox).where(table.due <= epoch(now)).order_by(table.position).limit(batch)
 
         def actor(row: Any) -> str:
             name = str(row.receiver)
@@ -156,23 +171,36 @@ class Outbox:
 
         while True:
             with store.reading() as connection:
-                rows = connection.execute(due.where(table.receiver.not_in(down))).all()
+                rows = connection.execute(self._due, {"now": epoch(now), "down": [*down], "most": batch}).all()
             if not rows:
                 return delivered
-            for name, group in groupby(sorted(rows, key=actor), actor):
-                for_receiver = list(group)
-                messages = [
-                    Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body))
-                    for row in for_receiver
-                ]
-                try:
-                    receivers[name](messages)
-                except NodeDown:
-                    down |= {row.receiver for row in for_receiver}
-                    continue
-                with store.transaction() as connection:
-                    connection.execute(self._remove, [{"p": row.position} for row in for_receiver])
-                delivered += len(for_receiver)
+            groups = [(name, list(group)) for name, group in groupby(sorted(rows, key=actor), actor)]
+            done: list[dict[str, Any]] = []
+            try:
+                for accepted, (_, group) in zip(
+                    each(lambda one: _accepted(receivers, *one), groups), groups, strict=True
+                ):
+                    if accepted:
+                        done += [{"s": row.sender, "r": row.receiver, "n": row.sequence} for row in group]
+                    else:
+                        down |= {row.receiver for row in group}
+            finally:  # also if a receiver has failed
+                if done:
+                    with store.transaction() as connection:
+                        connection.execute(self._remove, done)
+            delivered += len(done)
+            if len(rows) < batch:
+                return delivered
+
+
+def _accepted(receivers: Mapping[str, Receive], name: str, rows: Sequence[Any]) -> bool:
+    """Deliver the messages in these rows. Returns whether the receiver is not down."""
+    messages = [Message(row.sender, row.receiver, row.sequence, row.kind, json.loads(row.body)) for row in rows]
+    try:
+        receivers[name](messages)
+    except NodeDown:
+        return False
+    return True
 
 
 class Inbox:
@@ -189,6 +217,10 @@ class Inbox:
         self._applied = sa.select(inbox.c.applied).where(this_stream).with_for_update()
         self._begin = insert_if_absent(inbox)
         self._advance = sa.update(inbox).where(this_stream).values(applied=sa.bindparam("n"))
+
+    def receivers(self, connection: sa.Connection) -> list[str]:
+        """The names under which the actor has received messages."""
+        return list(connection.scalars(sa.select(self._inbox.c.receiver).distinct().order_by(self._inbox.c.receiver)))
 
     def fresh(self, connection: sa.Connection, messages: Sequence[Message]) -> list[Message]:
         """Return the messages that were not applied before, and record them as applied. Raises MessageGap."""

@@ -1,14 +1,26 @@
-"""A lock for the life of a process: there is at most one of something, however the last one ended."""
+"""Locks on files, which the kernel releases when a process ends: for a block of code, or for the life of a process, so
+that there is at most one of something, however the last one ended."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
 _TRIES = 3
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, after waiting until no other process or thread holds it. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class ProcessLock:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from kazashi.world.clock import WorldClock, from_epoch
+from kazashi.world.process_lock import exclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Schedule:
 
     def run_due(self, now: datetime) -> int:
         """Run all jobs that are due by `now`, and return how many were run."""
-        with self._locked():
+        with exclusive(self._lock):
             return self._run_until(lambda: now, lambda instant: instant <= now)
 
     def advance(self, clock: WorldClock, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> int:
@@ -64,7 +63,7 @@ class Schedule:
                 progress(instant)
             return True
 
-        with self._locked():
+        with exclusive(self._lock):
             done = self._run_until(clock.now, reached)
             clock.move(until)
         progress(until)
@@ -82,10 +81,3 @@ class Schedule:
             if (still_due := job.due()) is not None and still_due <= instant:
                 stuck.add(job)  # it could not be done because a receiver is down; it stays due and blocks no other job
         return done
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield

@@ -29,7 +29,9 @@ Migration = Callable[[sa.Connection], object]
 _VERSION = sa.Table("schema_version", sa.MetaData(), sa.Column("version", sa.Integer, nullable=False))
 """One row in every store. A store without it has version 1: it was made before stores had versions."""
 
-_WRITES = "kazashi_writes"
+WRITES = "kazashi_writes"
+"""The option of a connection that says whether its transaction may write."""
+
 _STATEMENT_SECONDS = 60
 """The time after which PostgreSQL gives a statement up. The longest ones, of a million rows, take a few seconds."""
 _WRAP = 1 << 64
@@ -173,7 +175,7 @@ class Store:
     def _begun(self, *, writes: bool) -> Iterator[sa.Connection]:
         try:
             with self.engine.connect() as connection:
-                connection = connection.execution_options(**{_WRITES: writes})
+                connection = connection.execution_options(**{WRITES: writes})
                 with connection.begin():
                     yield connection
         except IntegrityError:
@@ -256,7 +258,7 @@ def _sqlite(path: Path) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
+        writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

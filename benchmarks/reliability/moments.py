@@ -1,7 +1,7 @@
 """The moments at which a process makes something durable: a commit, a file's sync, a link or a rename.
 
 Between two such moments nothing that matters changes on disk. A directory's sync is left out: it changes nothing that a
-killed process leaves.
+killed process leaves. So is the end of a transaction that only reads.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+
+from kazashi.world.storage import WRITES
 
 
 def before_each_moment(step: Callable[[], object]) -> None:
@@ -31,7 +33,11 @@ def before_each_moment(step: Callable[[], object]) -> None:
             step()
         really_sync(fd)
 
-    event.listen(sa.Engine, "commit", lambda _: step())
+    def commit(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get(WRITES, True):
+            step()
+
+    event.listen(sa.Engine, "commit", commit)
     really_sync, os.fsync = os.fsync, sync
     os.link = before(os.link)
     Path.replace = before(Path.replace)  # type: ignore[method-assign]

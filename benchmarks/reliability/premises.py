@@ -14,21 +14,18 @@ from benchmarks.reliability.processes import descendants
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import (
     DESK,
-    MUNICIPAL,
-    NATIONAL,
-    OFFICE,
     PARTS,
     Network,
     addresses,
     allowance_questions,
     body_of,
-    local_number,
     served,
 )
+from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL
 from kazashi.assembly.points import enrol_till, serve_centre
 from kazashi.assembly.served import ServedProcess, free_port, serve
 from kazashi.jpki.profile import CertificateType
-from kazashi.provision_network.network_http import SYSTEM
+from kazashi.provision_network.message_http import SYSTEM
 from kazashi.provision_network.portal import INTERFACE_NAME
 from kazashi.provision_network.terms import CORE
 from kazashi.tools.daemon import background
@@ -177,9 +174,10 @@ def _start_network(
     core = network.core
     person = network.people()[0]
     hub = network.linkage(body_of(person))
-    place.question = {"address_number": hub.addresses.resolve(OFFICE, local_number(person)), **_question()}
+    assert person.individual_number is not None
+    place.question = {"address_number": hub.addresses.admit(person.individual_number), **_question()}
     place.system = core.credentials(body_of(person), SYSTEM)
-    municipal, national, portal = (system.credentials()[0] for system in network.interfaces)
+    municipal, national, portal = (system.neighbours.credentials()[0] for system in network.interfaces)
     place.credentials |= {
         CORE: municipal, MUNICIPAL: national, NATIONAL: municipal, "portal messages": municipal, DESK: portal,
     }  # fmt: skip

@@ -16,7 +16,9 @@ from benchmarks.network_load import MUNICIPALITY, PENSION, record_code
 from benchmarks.reliability.durable import PromiseBroken
 from benchmarks.reliability.simulation import Disks, NotDelivered, SimulatedProcess, Simulation
 from kazashi.assembly.network_server import core_of
-from kazashi.provision_network.interface_system import InterfaceSystem, RequestStage
+from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.assessments import sample_assessment
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import CORE, RequestOutcome
 from kazashi.world.clock import FixedClock
@@ -78,14 +80,17 @@ class NetworkScenario:
         core = self._core.actor
         for name, bodies in _HOMES.items():
             interface = self._interfaces[name].actor
-            certificate = core.enrol(name, interface.begin(), f"https://localhost/{name}")
-            interface.enrolled(certificate, core.authority.certificate, "https://localhost/core")
+            certificate = core.members.enrol(name, interface.neighbours.begin(), f"https://localhost/{name}")
+            interface.neighbours.enrolled(certificate, core.authority.certificate, "https://localhost/core")
             for body in bodies:
                 kind = PENSION if body == PENSION else MUNICIPALITY
-                core.connect(body, kind, assessed=True, interface=name, key=interface.add(body).public_key())
+                core.members.connect(
+                    body, kind, assessment=sample_assessment(body, kind, self._clock.now().date()), interface=name,
+                    key=interface.add(body).public_key(),
+                )  # fmt: skip
                 server = interface.server(body)
                 for person, record in _PERSONS.items():
-                    code = core.code_for(body, record)
+                    code = core.codes.code_for(body, record)
                     server.take_codes([(person, code)])
                     by_hand = (body, person) == (PENSION, _BY_HAND)
                     server.register(code, person, _AFFAIRS[kind].item, _content(body, person), by_hand=by_hand)
@@ -122,7 +127,7 @@ class NetworkScenario:
         purpose = purpose if allowed else replace(purpose, affair=_DENIED)
         interface = self._interfaces[_HOME[body]].actor
         code = interface.server(body).code_of(person)
-        process = interface.ask(body, code, purpose, [provider])
+        process = interface.asking.ask(body, code, purpose, [provider])
         self._asked.append(_Asked(process, body, provider, person, allowed))
         self._simulation.note(f"{body} asks {provider}: process {process}{'' if allowed else ', not allowed'}")
 
@@ -142,7 +147,7 @@ class NetworkScenario:
     def _deliver(self) -> None:
         name = self._rng.choice(list(_HOMES))
         interface = self._interfaces[name].actor
-        self._simulation.note(f"{name} answers {interface.work()} requests")
+        self._simulation.note(f"{name} answers {interface.answering.work()} requests")
         self._carry(name, interface.outbox, interface.store)
 
     def _release(self) -> int:
@@ -150,7 +155,7 @@ class NetworkScenario:
         interface = self._interfaces["pension"].actor
         waiting = interface.server(PENSION).waiting()
         for number in waiting:
-            interface.release(PENSION, number)
+            interface.answering.release(PENSION, number)
             self._simulation.note(f"pension releases request {number}")
         return len(waiting)
 
@@ -194,7 +199,9 @@ class NetworkScenario:
         for _ in range(_ROUNDS):
             done = 0
             for name, process in self._interfaces.items():
-                done += process.actor.work() + self._carry(name, process.actor.outbox, process.actor.store, 200)
+                done += process.actor.answering.work() + self._carry(
+                    name, process.actor.outbox, process.actor.store, 200
+                )
             done += self._carry(CORE, self._core.actor.outbox, self._core.actor.store, 200)
             if not done + self._release():
                 return
@@ -205,7 +212,7 @@ class NetworkScenario:
         self._check_streams()
         for asked in self._asked:
             interface = self._interfaces[_HOME[asked.body]].actor
-            request = interface.asked(asked.process)
+            request = interface.asking.request(asked.process)
             stage = RequestStage.ANSWERED if asked.allowed else RequestStage.REFUSED
             if request.stage is not stage:
                 raise PromiseBroken(f"process {asked.process} is {request.stage.value}, not {stage.value}")

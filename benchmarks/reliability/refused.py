@@ -19,6 +19,7 @@ from benchmarks.reliability.fork import in_new_process
 from benchmarks.reliability.premises import EVERYTHING, Premises, premises
 from benchmarks.reliability.processes import resident_megabytes
 from benchmarks.reliability.trial import Show, Trial
+from kazashi.jpki.serial_number import serial_text
 from kazashi.web.mutual_tls import client_context
 
 GOAL = 1_000
@@ -146,7 +147,7 @@ def good_request(place: Premises, name: str) -> tuple[PreparedRequest, int]:
         case "platform":
             return PreparedRequest("good", "GET", "/openapi.json"), 200
         case "desk":
-            return _post("good", "/v1/code", json.dumps({"serial": f"{place.serial:X}"}).encode()), 200
+            return _post("good", "/v1/code", json.dumps({"serial": serial_text(place.serial)}).encode()), 200
         case "core" | "municipal" | "pension" | "portal messages":
             return _post("good", "/v1/messages", b'{"messages": []}'), 200
     return PreparedRequest("good", "GET", "/"), 200

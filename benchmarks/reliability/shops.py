@@ -11,9 +11,11 @@ from benchmarks.reliability.durable import Acknowledge, DurableCommand, clock_of
 from benchmarks.reliability.town import MORNING
 from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
+from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
-from kazashi.provision_network.interface_system import InterfaceSystem, RequestStage
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.refund_points.centre import Centre
@@ -150,12 +152,13 @@ def _prepare_network(home: Path) -> None:
     for name, body in _SYSTEMS.items():
         system = systems[name]
         key = system.add(body).public_key()
-        certificate = core.enrol(name, system.begin(), f"https://localhost/{name}")
-        system.enrolled(certificate, core.authority.certificate, "https://localhost/core")
-        core.connect(body, "市町村長", assessed=True, interface=name, key=key)
+        certificate = core.members.enrol(name, system.neighbours.begin(), f"https://localhost/{name}")
+        system.neighbours.enrolled(certificate, core.authority.certificate, "https://localhost/core")
+        assessment = sample_assessment(body, "市町村長", _OPENED.date())
+        core.members.connect(body, "市町村長", assessment=assessment, interface=name, key=key)
     carry(world, core, list(systems.values()))
-    systems["two"].server(_ASKED).register(core.code_for(_ASKED, _PERSON), "1", _TAX.item, _CONTENT)
-    core.code_for(_ASKING, _PERSON)
+    systems["two"].server(_ASKED).register(core.codes.code_for(_ASKED, _PERSON), "1", _TAX.item, _CONTENT)
+    core.codes.code_for(_ASKING, _PERSON)
     world.close()
 
 
@@ -163,7 +166,7 @@ def _exchange(home: Path, acknowledge: Acknowledge) -> None:
     """Ask twice; a process number is acknowledged when it was returned, and again when its answer has arrived."""
     world, core, systems = _network(home)
     for _ in range(2):
-        process = systems["one"].ask(_ASKING, core.code_for(_ASKING, _PERSON), _TAX, [_ASKED])
+        process = systems["one"].asking.ask(_ASKING, core.codes.code_for(_ASKING, _PERSON), _TAX, [_ASKED])
         acknowledge(f"asked {process}")
         carry(world, core, list(systems.values()))
         acknowledge(f"answered {process}")
@@ -172,19 +175,19 @@ def _exchange(home: Path, acknowledge: Acknowledge) -> None:
 def _check_exchange(home: Path, acknowledged: Sequence[str]) -> None:
     world, core, systems = _network(home)
     try:
-        asking = systems["one"]
+        system = systems["one"]
         for what, process in (line.split() for line in acknowledged):
-            found = asking.asked(int(process))
+            found = system.asking.request(int(process))
             require(
                 what == "asked" or found.stage is RequestStage.ANSWERED, f"the answer to process {process} is there"
             )
         carry(world, core, list(systems.values()))
-        processes = _processes(asking)
+        processes = _processes(system)
         require(len(processes) <= 2, "no request was made twice")
         for number in processes:
-            received = asking.answer_to(number)
+            received = system.asking.answer_to(number)
             require(received is not None and received.content == _CONTENT, f"process {number} has its answer")
-        records = core.records(core.portal_code(_PERSON))
+        records = core.records.of(core.codes.portal_code(_PERSON))
         require([record.outcome for record in records] == [RequestOutcome.PROVIDED] * len(processes),
                 "each exchange is recorded once, on both sides")  # fmt: skip
         waiting = [core.outbox.waiting(core.store), *(one.outbox.waiting(one.store) for one in systems.values())]
@@ -200,7 +203,7 @@ def _processes(system: InterfaceSystem) -> list[int]:
     numbers: list[int] = []
     try:
         while True:
-            numbers.append(system.asked(len(numbers) + 1).process)
+            numbers.append(system.asking.request(len(numbers) + 1).process)
     except NetworkRejected:
         return numbers
 

@@ -16,6 +16,8 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from threading import local
+from types import MethodType
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -33,6 +35,9 @@ _STEPS = (8, 24)
 
 _HIGHEST = {"lost": 0.6, "doubled": 0.5, "delayed": 0.5, "killed": 0.2, "cut": 0.5, "healed": 0.5}
 """The highest rate of each fault. The rate of a seed is drawn below it, so that some seeds have many and others few."""
+
+_ACTORS = ("kazashi.provision_network.", "kazashi.refund_points.")
+"""Where the classes of processes are. What their objects consist of is their memory."""
 
 
 class NotDelivered(Exception):
@@ -157,15 +162,31 @@ class SimulatedProcess(Generic[_Actor]):
         """Start the process from its stores."""
         if self._simulation is not None:
             self._simulation.note(f"{self.name} starts")
-        self.actor = copy(self._opened)
-        for name, value in vars(self._opened).items():
-            if isinstance(value, dict | list | set):
-                setattr(self.actor, name, copy(value))
+        self.actor = _copied(self._opened, {})
         self._load(self.actor)
 
     def _may_die(self, when: str) -> None:
         if self._simulation is not None and self._simulation.happens("killed", f"{self.name} {when}"):
             raise ProcessKilled(self.name, self.restart)
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """Copy an object with the objects and collections that it consists of. Stores, clocks and statements are shared:
+    they are made by `kazashi.world` and by libraries. `copies` has what was copied, by identity."""
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _copied(value.__self__, copies))
+    if isinstance(value, dict):
+        return {key: _copied(one, copies) for key, one in value.items()}
+    if isinstance(value, list | set):
+        return copy(value)
+    if isinstance(value, local) or not hasattr(value, "__dict__") or not type(value).__module__.startswith(_ACTORS):
+        return value
+    copies[id(value)] = fresh = copy(value)
+    for name, one in vars(value).items():
+        setattr(fresh, name, _copied(one, copies))
+    return fresh
 
 
 def _watched(transaction: Transaction, moment: Callable[[str], None]) -> Any:

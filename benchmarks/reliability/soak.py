@@ -22,7 +22,8 @@ from benchmarks.reliability.premises import Premises, premises
 from benchmarks.reliability.processes import descriptors, proportional_megabytes, resident_megabytes
 from benchmarks.reliability.trial import Show, Trial
 from kazashi.applets import jpki
-from kazashi.assembly.network import DESK, MUNICIPAL, NATIONAL
+from kazashi.assembly.network import DESK
+from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL
 from kazashi.assembly.points import enrol_till
 from kazashi.card import request
 from kazashi.pki.callers import Callers

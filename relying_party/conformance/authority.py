@@ -281,7 +281,7 @@ class TestAuthority:
         extensions = self.extensions(issuer, key.public_key(), kind, template.medium)
         template.change(extensions)
         builder = (
-            x509.CertificateBuilder().subject_name(template.subject or SUBJECTS[kind])
+            x509.CertificateBuilder().subject_name(SUBJECTS[kind] if template.subject is None else template.subject)
             .issuer_name(self.authority_name(issuer.kind))
             .public_key(key.public_key()).serial_number(template.serial or self.serial())
             .not_valid_before(template.begins).not_valid_after(template.ends)

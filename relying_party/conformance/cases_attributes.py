@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
 from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.conformance.authority import (
     ATTRIBUTES,
@@ -15,6 +18,7 @@ from kazashi.relying_party.conformance.authority import (
 from kazashi.relying_party.conformance.case import case
 from kazashi.relying_party.conformance.cases_certificate import altered, with_extension, without
 from kazashi.relying_party.verify.attributes import ADDRESS_FLAGS, BIRTH, NAME, NAME_FLAGS, SEX
+from kazashi.relying_party.verify.finding import Finding
 
 AUTHENTICATION, SIGNATURE = CertificateType.AUTHENTICATION, CertificateType.SIGNATURE
 
@@ -88,6 +92,17 @@ def _(ca: TestAuthority) -> CaseInput:
 @case("attributes/flags-of-another-kind", "A substitution flag is 0 or 1. (JPKI profile)", breaks="four-attributes")
 def _(ca: TestAuthority) -> CaseInput:
     return _with_attributes(ca, (NAME_FLAGS, "00002"))
+
+
+@case(
+    "attributes/text-instead-of-names",
+    "The subject's other names are encoded as names, not as bare text. (RFC 5280, 4.2.1.6; x509-limbo: "
+    "rfc5280::san::malformed)",
+    Finding.MALFORMED,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, "番号　花子".encode())
+    return altered(ca, SIGNATURE, with_extension("attributes", value, critical=False))
 
 
 @case("attributes/an-empty-name", "The name is not empty. (JPKI profile)", breaks="four-attributes")

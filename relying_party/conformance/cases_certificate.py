@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from asn1crypto import core
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.relying_party.conformance.authority import (
     BEGINS,
+    ENDS,
     NOW,
     AuthorityKey,
     CaseInput,
@@ -154,7 +156,8 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/a-foreign-root",
-    "The root of another organisation is not trusted, however similar it looks. (RFC 5280, 6.1.1)",
+    "The root of another organisation is not trusted, however similar it looks. (RFC 5280, 6.1.1; x509-limbo: "
+    "rfc5280::chain-untrusted-root)",
     Finding.WRONG_AUTHORITY,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -177,6 +180,19 @@ def _(ca: TestAuthority) -> CaseInput:
         body["issuer"].chosen[1][0]["value"] = core.UTF8String("JPKI-EMU ")
 
     return unrevoked(ca, holder, ca.resigned(holder, change))
+
+
+@case(
+    "certificate/nobody-as-the-issuer",
+    "A certificate names its issuer: an empty name is nobody's. (RFC 5280, 4.1.2.4; x509-limbo: "
+    "rfc5280::ee-empty-issuer)",
+    Finding.WRONG_AUTHORITY,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    identifier = ca.generation(AUTHENTICATION).identifier
+    change = with_extension("authority key", x509.AuthorityKeyIdentifier(identifier, None, None), critical=False)
+    holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(change=change))
+    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("issuer", asn1_x509.Name.build({}))))
 
 
 @case(
@@ -203,35 +219,61 @@ def _(ca: TestAuthority) -> CaseInput:
 # Validity period
 
 
-@case("certificate/expired", "A certificate is not valid after its notAfter. (RFC 5280, 6.1.3 (a)(2))", Finding.EXPIRED)
+@case(
+    "certificate/expired",
+    "A certificate is not valid after its notAfter. (RFC 5280, 6.1.3 (a)(2); x509-limbo: "
+    "rfc5280::validity::expired-leaf)",
+    Finding.EXPIRED,
+)
 def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - timedelta(days=1))))
 
 
 @case(
     "certificate/expired-by-a-second",
-    "A certificate is not valid one second after its notAfter. (RFC 5280, 4.1.2.5)",
+    "A certificate is not valid one second after its notAfter. (RFC 5280, 4.1.2.5; x509-limbo: "
+    "rfc5280::validity::expired-1-second)",
     Finding.EXPIRED,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW - SECOND)))
 
 
-@case("certificate/in-its-last-second", "The second of notAfter belongs to the validity period. (RFC 5280, 4.1.2.5)")
+@case(
+    "certificate/in-its-last-second",
+    "The second of notAfter belongs to the validity period. (RFC 5280, 4.1.2.5; x509-limbo: "
+    "rfc5280::validity::notafter-exact)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(ends=NOW)))
 
 
 @case(
     "certificate/not-yet-valid",
-    "A certificate is not valid before its notBefore. (RFC 5280, 6.1.3 (a)(2))",
+    "A certificate is not valid before its notBefore. (RFC 5280, 6.1.3 (a)(2); x509-limbo: "
+    "rfc5280::validity::not-yet-valid-1-second)",
     Finding.NOT_YET_VALID,
 )
 def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW + SECOND)))
 
 
-@case("certificate/in-its-first-second", "The second of notBefore belongs to the validity period. (RFC 5280, 4.1.2.5)")
+@case(
+    "certificate/not-yet-valid-by-a-millisecond",
+    "The instant of the verdict is not rounded up to notBefore. (RFC 5280, 4.1.2.5; x509-limbo: "
+    "rfc5280::validity::notbefore-fractional)",
+    Finding.NOT_YET_VALID,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW))
+    return unrevoked(ca, holder, time=NOW - timedelta(milliseconds=1))
+
+
+@case(
+    "certificate/in-its-first-second",
+    "The second of notBefore belongs to the validity period. (RFC 5280, 4.1.2.5; x509-limbo: "
+    "rfc5280::validity::notbefore-exact)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(begins=NOW)))
 
@@ -261,3 +303,10 @@ def _(ca: TestAuthority) -> CaseInput:
         validity["not_before"], validity["not_after"] = validity["not_after"].copy(), validity["not_before"].copy()
 
     return unrevoked(ca, holder, ca.resigned(holder, change))
+
+
+@case("certificate/lasts-until-tomorrow", "A certificate that expires tomorrow is good today. (RFC 5280, 4.1.2.5)")
+def _(ca: TestAuthority) -> CaseInput:
+    return unrevoked(
+        ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=min(ENDS, NOW + timedelta(days=1))))
+    )

@@ -1,22 +1,12 @@
-"""Cases about the profile of a holder's certificate: type, policy, usages, extensions, names, keys and encoding."""
+"""Cases about the profile of a holder's certificate: type, policy, usages, extensions and names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
-from itertools import count
-from typing import Any
-
-from asn1crypto import algos, core
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from kazashi.jpki.profile import EMULATED, CertificateType, Medium
 from kazashi.relying_party.conformance.authority import (
-    ENDS,
-    NOW,
     AuthorityKey,
     CaseInput,
     CertificateTemplate,
@@ -154,7 +144,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/key-usage-for-certificates",
-    "A holder's key does not sign certificates. (RFC 5280, 4.2.1.3)",
+    "A holder's key does not sign certificates. (RFC 5280, 4.2.1.3; x509-limbo: rfc5280::leaf-ku-keycertsign)",
     breaks="key-usage",
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -172,7 +162,8 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/no-extended-usage",
-    "An authentication certificate has extKeyUsage with clientAuth. (JPKI profile)",
+    "An authentication certificate has extKeyUsage with clientAuth. (JPKI profile; x509-limbo: "
+    "webpki::eku::ee-without-eku)",
     breaks="extended-key-usage",
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -181,7 +172,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/extended-usage-of-a-server",
-    "serverAuth does not stand for clientAuth. (RFC 5280, 4.2.1.12)",
+    "serverAuth does not stand for clientAuth. (RFC 5280, 4.2.1.12; x509-limbo: rfc5280::eku::ee-wrong-eku)",
     breaks="extended-key-usage",
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -191,11 +182,32 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/extended-usage-of-anything",
-    "extKeyUsage has clientAuth alone, without anyExtendedKeyUsage. (JPKI profile)",
+    "extKeyUsage has clientAuth alone, without anyExtendedKeyUsage. (JPKI profile; x509-limbo: webpki::eku::ee-anyeku)",
     breaks="extended-key-usage",
 )
 def _(ca: TestAuthority) -> CaseInput:
     value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    return altered(ca, AUTHENTICATION, with_extension("extended usage", value, critical=False))
+
+
+@case(
+    "certificate/extended-usage-critical",
+    "extKeyUsage is not critical. (JPKI profile; x509-limbo: webpki::eku::ee-critical-eku)",
+    breaks="extensions-as-they-are",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    return altered(ca, AUTHENTICATION, with_extension("extended usage", value, critical=True))
+
+
+@case(
+    "certificate/extended-usage-of-nothing",
+    "An extKeyUsage has at least one usage. (RFC 5280, 4.2.1.12; x509-limbo: rfc5280::eku::ee-eku-empty)",
+    Finding.MALFORMED,
+    required_by=RequiredBy.PROFILE,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.UnrecognizedExtension(ExtensionOID.EXTENDED_KEY_USAGE, b"\x30\x00")
     return altered(ca, AUTHENTICATION, with_extension("extended usage", value, critical=False))
 
 
@@ -211,7 +223,8 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/a-holder-that-claims-to-be-an-authority",
-    "basicConstraints with cA would let any holder issue certificates. (GHSA-58hw-cg5m-88rp; RFC 5280, 4.2.1.9)",
+    "basicConstraints with cA would let any holder issue certificates. (GHSA-58hw-cg5m-88rp; RFC 5280, 4.2.1.9; "
+    "x509-limbo: webpki::ee-basicconstraints-ca)",
     breaks="not-an-authority",
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -244,7 +257,8 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/an-unknown-critical-extension",
-    "A certificate with a critical extension that is not understood is refused. (RFC 5280, 4.2)",
+    "A certificate with a critical extension that is not understood is refused. (RFC 5280, 4.2; x509-limbo: "
+    "rfc5280::unknown-critical-extension-ee)",
     breaks="extensions-as-they-are",
     required_by=RequiredBy.PATH_VALIDATION,
 )
@@ -265,7 +279,7 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/an-extension-twice",
-    "Each extension occurs once. (RFC 5280, 4.2)",
+    "Each extension occurs once. (RFC 5280, 4.2; x509-limbo: rfc5280::duplicate-extensions)",
     Finding.MALFORMED,
     required_by=RequiredBy.PROFILE,
 )
@@ -276,11 +290,39 @@ def _(ca: TestAuthority) -> CaseInput:
 
 @case(
     "certificate/the-authoritys-key-is-not-named",
-    "The authority key identifier is present: without it, the generation would have to be guessed. (RFC 5280, 4.2.1.1)",
+    "The authority key identifier is present: without it, the generation would have to be guessed. (RFC 5280, "
+    "4.2.1.1; x509-limbo: rfc5280::aki::leaf-missing-aki)",
     breaks="extensions-as-they-are",
 )
 def _(ca: TestAuthority) -> CaseInput:
     return altered(ca, AUTHENTICATION, without("authority key"))
+
+
+@case(
+    "certificate/the-authoritys-key-is-named-critically",
+    "The authority key identifier is not critical. (RFC 5280, 4.2.1.1; x509-limbo: rfc5280::aki::critical-aki, about "
+    "a root)",
+    breaks="extensions-as-they-are",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.AuthorityKeyIdentifier(ca.generation(AUTHENTICATION).identifier, None, None)
+    return altered(ca, AUTHENTICATION, with_extension("authority key", value, critical=True))
+
+
+@case(
+    "certificate/the-authority-is-named-with-another-serial-number",
+    "The serial number in the authority key identifier is that of the authority's own certificate, which also has the "
+    "key. (JPKI profile; in RFC 5280, 4.2.1.1 both are only hints for path building)",
+    Finding.WRONG_AUTHORITY,
+    required_by=RequiredBy.PROFILE,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    issuer = ca.generation(AUTHENTICATION)
+    value = x509.AuthorityKeyIdentifier(
+        issuer.identifier, [x509.DirectoryName(ca.authority_name(AUTHENTICATION))],
+        issuer.certificate.serial_number + 0x1000,
+    )  # fmt: skip
+    return altered(ca, AUTHENTICATION, with_extension("authority key", value, critical=False))
 
 
 @case(
@@ -317,6 +359,47 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     value = x509.SubjectKeyIdentifier.from_public_key(ca.other_key.public_key())
     return altered(ca, AUTHENTICATION, with_extension("own key", value, critical=False))
+
+
+@case(
+    "certificate/no-identifier-of-its-key",
+    "The subject key identifier is present. (JPKI profile; x509-limbo: rfc5280::ski::intermediate-missing-ski, about "
+    "an authority)",
+    breaks="extensions-as-they-are",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    return altered(ca, AUTHENTICATION, without("own key"))
+
+
+@case(
+    "certificate/a-critical-identifier-of-its-key",
+    "The subject key identifier is not critical. (RFC 5280, 4.2.1.2; x509-limbo: rfc5280::ski::critical-ski, about a "
+    "root)",
+    breaks="extensions-as-they-are",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.SubjectKeyIdentifier.from_public_key(ca.holder_key.public_key())
+    return altered(ca, AUTHENTICATION, with_extension("own key", value, critical=True))
+
+
+@case(
+    "certificate/a-critical-address-of-the-responder",
+    "authorityInfoAccess is not critical. (RFC 5280, 4.2.2.1; x509-limbo: rfc5280::ee-critical-aia-invalid)",
+    breaks="extensions-as-they-are",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    return altered(ca, AUTHENTICATION, lambda extensions: extensions.update({"ocsp": (extensions["ocsp"][0], True)}))
+
+
+@case(
+    "certificate/an-address-of-the-responder-that-is-not-encoded",
+    "authorityInfoAccess has access descriptions, not text. (RFC 5280, 4.2.2.1; x509-limbo: webpki::malformed-aia)",
+    Finding.MALFORMED,
+    required_by=RequiredBy.PROFILE,
+)
+def _(ca: TestAuthority) -> CaseInput:
+    value = x509.UnrecognizedExtension(ExtensionOID.AUTHORITY_INFORMATION_ACCESS, EMULATED.ocsp_uri.encode("ascii"))
+    return altered(ca, AUTHENTICATION, with_extension("ocsp", value, critical=False))
 
 
 @case(
@@ -369,186 +452,17 @@ def _(ca: TestAuthority) -> CaseInput:
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(subject=subject)))
 
 
+@case(
+    "certificate/nobody-as-the-subject",
+    "An empty subject is not a holder; and if the subject is empty, the subject's other names must be critical. "
+    "(JPKI profile; RFC 5280, 4.1.2.6; x509-limbo: rfc5280::san::noncritical-with-empty-subject)",
+    breaks="subject",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    return unrevoked(ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(subject=x509.Name([]))))
+
+
 @case("certificate/a-subject-of-another-country", "The subject's country is JP. (JPKI profile)", breaks="subject")
 def _(ca: TestAuthority) -> CaseInput:
     subject = name((NameOID.COUNTRY_NAME, "XX"), (NameOID.COMMON_NAME, "000014EAA5KQZB13113003A"))
     return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(subject=subject)))
-
-
-# Keys, algorithms, encoding
-
-
-@case("certificate/a-key-of-1024-bits", "A card's RSA key has 2048 bits. (JPKI profile)", breaks="holder-key")
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(
-        ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=rsa.generate_private_key(65537, 1024)))
-    )
-
-
-@case(
-    "certificate/a-key-with-exponent-three",
-    "A card's RSA key has the exponent 65537. (JPKI profile)",
-    breaks="holder-key",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(
-        ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=rsa.generate_private_key(3, 2048)))
-    )
-
-
-@case(
-    "certificate/a-key-on-another-curve",
-    "The only elliptic curve is the next card's, P-384. (Digital Agency, next card)",
-    breaks="holder-key",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(
-        ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(key=ec.generate_private_key(ec.SECP256R1())))
-    )
-
-
-def _signed_with(ca: TestAuthority, algorithm: dict[str, Any], signer: Callable[[Any, bytes], bytes]) -> CaseInput:
-    """A case about a certificate that is signed with another algorithm, which both algorithm fields name."""
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    identifier = algos.SignedDigestAlgorithm(algorithm)
-    body = ca.changed(holder, lambda body: body.__setitem__("signature", identifier))
-    return unrevoked(ca, holder, ca.assembled(body, lambda data: signer(holder.issuer.key, data), identifier.dump()))
-
-
-@case(
-    "certificate/signed-with-sha-1",
-    "A signature over SHA-1 is no longer accepted. (JPKI profile; CRYPTREC)",
-    breaks="signature-algorithm",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _signed_with(ca, {"algorithm": "sha1_rsa", "parameters": core.Null()},
-                             lambda key, data: key.sign(data, padding.PKCS1v15(), hashes.SHA1()))  # fmt: skip
-
-
-@case(
-    "certificate/signed-with-pss",
-    "The authority signs with PKCS #1 v1.5 only. (JPKI profile)",
-    breaks="signature-algorithm",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    parameters = {"hash_algorithm": {"algorithm": "sha256"}, "salt_length": 32,
-                  "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}}}  # fmt: skip
-    return _signed_with(
-        ca, {"algorithm": "rsassa_pss", "parameters": algos.RSASSAPSSParams(parameters)},
-        lambda key, data: key.sign(data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()),
-    )  # fmt: skip
-
-
-@case(
-    "certificate/one-algorithm-inside-and-another-outside",
-    "The algorithm in the signed part is the one named beside the signature. (RFC 5280, 4.1.1.2)",
-    breaks="one-algorithm",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    inside = algos.SignedDigestAlgorithm({"algorithm": "sha512_rsa", "parameters": core.Null()})
-    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("signature", inside)))
-
-
-@case(
-    "certificate/serial-number-zero",
-    "The authority counts serial numbers from one. (JPKI profile; RFC 5280, 4.1.2.2 demands positive numbers of CAs, "
-    "and asks certificate users to handle zero gracefully)",
-    breaks="serial-number",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("serial_number", 0)))
-
-
-@case(
-    "certificate/a-negative-serial-number",
-    "The authority counts serial numbers from one. (JPKI profile; RFC 5280, 4.1.2.2 demands positive numbers of CAs, "
-    "and asks certificate users to handle negative ones gracefully)",
-    breaks="serial-number",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("serial_number", -5)))
-
-
-@case(
-    "certificate/a-serial-number-of-twenty-bytes",
-    "The authority counts up: no serial number has more than 64 bits. (JPKI, issue number)",
-    breaks="serial-number",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=1 << 150)))
-
-
-@case(
-    "certificate/version-two",
-    "A certificate with extensions has version 3. (RFC 5280, 4.1.2.1)",
-    Finding.MALFORMED,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("version", "v2")))
-
-
-@case(
-    "certificate/version-one-with-extensions",
-    "A certificate of version 1 has no extensions; those in it must not be believed. (RFC 5280, 4.1.2.1)",
-    breaks="version-three",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, ca.resigned(holder, lambda body: body.__setitem__("version", "v1")))
-
-
-@case(
-    "certificate/a-signature-with-unused-bits",
-    "A signature is whole bytes: with unused bits, one certificate would have several encodings. (X.690, 11.2)",
-    breaks="whole-bytes",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holders = (ca.holder(ca.generation(AUTHENTICATION)) for _ in count())
-    holder = next(holder for holder in holders if holder.der[-1] % 2 == 0)  # the unused bit must be zero
-    place = len(holder.der) - len(holder.certificate.signature) - 1
-    return unrevoked(ca, holder, holder.der[:place] + b"\x01" + holder.der[place + 1 :])
-
-
-@case(
-    "certificate/bytes-behind-it",
-    "No bytes follow a certificate. (X.690)",
-    Finding.MALFORMED,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, holder.der + b"\x00")
-
-
-@case("certificate/cut-off", "A truncated certificate is refused. (X.690)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, holder.der[:700])
-
-
-@case(
-    "certificate/far-too-long",
-    "Input that is many times longer than any certificate is not parsed. (prudence)",
-    Finding.MALFORMED,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(AUTHENTICATION))
-    return unrevoked(ca, holder, holder.der + bytes(1 << 20))
-
-
-@case("certificate/nothing", "A single zero byte is not a certificate. (X.690)", Finding.MALFORMED)
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(ca, ca.holder(ca.generation(AUTHENTICATION)), b"\x00")
-
-
-@case("certificate/lasts-until-tomorrow", "A certificate that expires tomorrow is good today. (RFC 5280, 4.1.2.5)")
-def _(ca: TestAuthority) -> CaseInput:
-    return unrevoked(
-        ca, ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=min(ENDS, NOW + timedelta(days=1))))
-    )

@@ -1,21 +1,18 @@
-"""Cases about revocation lists: every reason code, and every defect of a list."""
+"""Cases about what a revocation list says: every reason code, and which certificates a list is about."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from asn1crypto import algos, core
 from cryptography import x509
 
 from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.conformance.authority import (
     ELSEWHERE,
-    ENDS,
     NOW,
     CaseInput,
     CertificateTemplate,
-    Extension,
     HolderKey,
     ListTemplate,
     TestAuthority,
@@ -29,7 +26,8 @@ EARLIER = NOW - timedelta(days=3)
 Reason = x509.ReasonFlags
 
 
-def _with_lists(ca: TestAuthority, holder: HolderKey, *lists: bytes, **more: Any) -> CaseInput:
+def with_lists(ca: TestAuthority, holder: HolderKey, *lists: bytes, **more: Any) -> CaseInput:
+    """A case about a holder's certificate, with these revocation lists."""
     return CaseInput(holder.der, holder.issuer.kind, revocation_lists=lists, **more)
 
 
@@ -38,7 +36,7 @@ def _revoked(
 ) -> CaseInput:
     holder = ca.holder(ca.generation(kind))
     entry = (holder.certificate.serial_number, at, reason)
-    return _with_lists(ca, holder, ca.list(holder.issuer, [(0x70000001, at, None), entry]))
+    return with_lists(ca, holder, ca.list(holder.issuer, [(0x70000001, at, None), entry]))
 
 
 # Reasons
@@ -46,7 +44,8 @@ def _revoked(
 
 @case(
     "revocation/revoked-without-a-reason",
-    "An entry without a reason code revokes the certificate. (RFC 5280, 5.3.1)",
+    "An entry without a reason code revokes the certificate. (RFC 5280, 5.3.1; x509-limbo: "
+    "crl::revoked-certificate-with-crl)",
     Finding.REVOKED,
 )
 def _(ca: TestAuthority) -> CaseInput:
@@ -132,14 +131,18 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005000 + 8 * number % 1001 - 500, EARLIER, Reason.superseded) for number in range(1001)]
-    return _with_lists(ca, holder, ca.list(holder.issuer, entries))
+    return with_lists(ca, holder, ca.list(holder.issuer, entries))
 
 
-@case("revocation/none-of-a-thousand", "Entries about other certificates do not revoke this one. (RFC 5280, 5.1.2.6)")
+@case(
+    "revocation/none-of-a-thousand",
+    "Entries about other certificates do not revoke this one. (RFC 5280, 5.1.2.6; x509-limbo: "
+    "crl::certificate-not-on-crl)",
+)
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=0x70005000))
     entries = [(0x70005001 + 3 * number, EARLIER, Reason.superseded) for number in range(1000)]
-    return _with_lists(ca, holder, ca.list(holder.issuer, entries))
+    return with_lists(ca, holder, ca.list(holder.issuer, entries))
 
 
 @case(
@@ -150,7 +153,7 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     serial = 0xF000000000000001
     holder = ca.holder(ca.generation(AUTHENTICATION), CertificateTemplate(serial=serial))
-    return _with_lists(ca, holder, ca.list(holder.issuer, [(5, EARLIER, None), (serial, EARLIER, Reason.superseded)]))
+    return with_lists(ca, holder, ca.list(holder.issuer, [(5, EARLIER, None), (serial, EARLIER, Reason.superseded)]))
 
 
 # Scope and issuer
@@ -164,7 +167,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=ELSEWHERE)))
+    return with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=ELSEWHERE)))
 
 
 @case(
@@ -175,7 +178,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(ca.generation(SIGNATURE, "02")))
+    return with_lists(ca, holder, ca.list(ca.generation(SIGNATURE, "02")))
 
 
 @case(
@@ -186,7 +189,19 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(ca.generation(AUTHENTICATION)))
+    return with_lists(ca, holder, ca.list(ca.generation(AUTHENTICATION)))
+
+
+@case(
+    "revocation/the-same-number-on-another-authoritys-list",
+    "A serial number on the other authority's list is another certificate's, and the list of the own authority "
+    "decides. (RFC 5280, 6.3.3 (b); x509-limbo: crl::certificate-serial-on-crl-different-issuer)",
+)
+def _(ca: TestAuthority) -> CaseInput:
+    holder = ca.holder(ca.generation(SIGNATURE))
+    entry = (holder.certificate.serial_number, EARLIER, Reason.superseded)
+    others = ca.list(ca.generation(AUTHENTICATION), [entry])
+    return with_lists(ca, holder, others, ca.list(holder.issuer))
 
 
 @case(
@@ -196,7 +211,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(signed_by=ca.generation(SIGNATURE, "02"))))
+    return with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(signed_by=ca.generation(SIGNATURE, "02"))))
 
 
 @case(
@@ -218,7 +233,7 @@ def _(ca: TestAuthority) -> CaseInput:
 )
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=None)))
+    return with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(place=None)))
 
 
 @case(
@@ -229,13 +244,13 @@ def _(ca: TestAuthority) -> CaseInput:
 def _(ca: TestAuthority) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     entry = (holder.certificate.serial_number, EARLIER, Reason.affiliation_changed)
-    return _with_lists(ca, holder, ca.list(holder.issuer, [entry], ListTemplate(place=None)))
+    return with_lists(ca, holder, ca.list(holder.issuer, [entry], ListTemplate(place=None)))
 
 
 def _with_point(ca: TestAuthority, critical: bool = True, **scope: Any) -> CaseInput:
     holder = ca.holder(ca.generation(SIGNATURE))
     point = issuing_point(ca.partition(SIGNATURE), **scope)
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(point=(point, critical))))
+    return with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(point=(point, critical))))
 
 
 @case(
@@ -277,195 +292,10 @@ def _(ca: TestAuthority) -> CaseInput:
     return _with_point(ca, indirect=True)
 
 
-def _with_extension(ca: TestAuthority, *extensions: Extension) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(extra=extensions)))
-
-
-@case(
-    "revocation/a-delta-list",
-    "A delta list alone is not enough: earlier revocations are missing from it. (RFC 5280, 5.2.4)",
-    Finding.UNTRUSTED_INFORMATION,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_extension(ca, (x509.DeltaCRLIndicator(6), True))
-
-
-@case(
-    "revocation/a-list-with-an-unknown-critical-extension",
-    "A list with a critical extension that is not understood is not used. (RFC 5280, 5.2)",
-    Finding.UNTRUSTED_INFORMATION,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
-    return _with_extension(ca, (unknown, True))
-
-
-@case(
-    "revocation/a-list-with-an-unknown-extension",
-    "An extension of a list that is not critical may be ignored. (RFC 5280, 5.2)",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.9"), b"\x05\x00")
-    return _with_extension(ca, (unknown, False))
-
-
-def _with_entry_extension(ca: TestAuthority, value: x509.ExtensionType, critical: bool) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    entries = [(0x70000001, EARLIER, None), (holder.certificate.serial_number, EARLIER, Reason.superseded)]
-    return _with_lists(ca, holder, ca.list(holder.issuer, entries, ListTemplate(entry_extension=(value, critical))))
-
-
-@case(
-    "revocation/an-entry-with-a-critical-extension",
-    "A list with a critical entry extension that is not understood is not used; here it is certificateIssuer, in a "
-    "list that is not indirect. (RFC 5280, 5.3)",
-    Finding.UNTRUSTED_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    name = [x509.DirectoryName(ca.authority_name(AUTHENTICATION))]
-    return _with_entry_extension(ca, x509.CertificateIssuer(name), True)
-
-
-@case(
-    "revocation/an-entry-with-another-extension",
-    "An entry may have further extensions, such as invalidityDate: since when the key has been known. (RFC 5280, "
-    "5.3.2)",
-    Finding.REVOKED,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_entry_extension(ca, x509.InvalidityDate(EARLIER.replace(tzinfo=None)), False)
-
-
-# Validity period
-
-
-def _with_list_of(ca: TestAuthority, this_update: datetime, ends: datetime = ENDS) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE), CertificateTemplate(ends=ends))
-    return _with_lists(ca, holder, ca.list(holder.issuer, (), ListTemplate(this_update=this_update)))
-
-
-@case(
-    "revocation/a-stale-list",
-    "A list is not used after its nextUpdate. (RFC 5280, 6.3.3 (a))",
-    Finding.STALE_INFORMATION,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_list_of(ca, NOW - timedelta(hours=49))
-
-
-@case(
-    "revocation/a-list-in-its-last-second",
-    "A list is used up to and including the second of its nextUpdate. (RFC 5280, 5.1.2.5)",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_list_of(ca, NOW - timedelta(hours=48))
-
-
-@case(
-    "revocation/a-list-of-tomorrow",
-    "A list whose thisUpdate is in the future is not used: a clock is wrong. (RFC 5280, 5.1.2.4)",
-    Finding.STALE_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_list_of(ca, NOW + timedelta(hours=12))
-
-
-@case(
-    "revocation/a-list-that-no-longer-speaks-of-the-ended",
-    "Entries leave a list after their certificates have expired: a later list says nothing about the time before. "
-    "(RFC 5280, 3.3)",
-    Finding.STALE_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    material = _with_list_of(ca, NOW - timedelta(hours=12), ends=NOW - timedelta(days=2))
-    material.time = NOW - timedelta(days=3)
-    return material
-
-
-@case(
-    "revocation/a-later-list-speaks-of-earlier-times",
-    "Today's list also gives last month's status of a certificate that is still valid. (RFC 5280, 5.3)",
-)
-def _(ca: TestAuthority) -> CaseInput:
-    material = _with_list_of(ca, NOW - timedelta(hours=12))
-    material.time = NOW - timedelta(days=30)
-    return material
-
-
-# Encoding
-
-
-@case(
-    "revocation/a-list-without-an-end",
-    "A list has a nextUpdate. (RFC 5280, 5.1.2.5)",
-    Finding.UNTRUSTED_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("next_update", None))
-    return _with_lists(ca, holder, data)
-
-
-@case(
-    "revocation/a-list-of-version-one",
-    "A list of version 1 has no extensions, so that its distribution point must not be believed. (RFC 5280, 5.1.2.1)",
-    Finding.UNTRUSTED_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("version", "v1"))
-    return _with_lists(ca, holder, data)
-
-
-@case(
-    "revocation/a-list-of-two-algorithms",
-    "The algorithm in the signed part is the one named beside the signature. (RFC 5280, 5.1.1.2)",
-    Finding.UNTRUSTED_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    other = algos.SignedDigestAlgorithm({"algorithm": "sha512_rsa", "parameters": core.Null()})
-    data = ca.altered_list(holder.issuer, ca.list(holder.issuer), lambda body: body.__setitem__("signature", other))
-    return _with_lists(ca, holder, data)
-
-
-@case("revocation/a-list-cut-off", "A truncated list is not a list. (X.690)", Finding.UNTRUSTED_INFORMATION)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer, [(9, EARLIER, None)] * 40)[:700])
-
-
-@case(
-    "revocation/a-list-with-bytes-behind-it",
-    "No bytes follow a list. (X.690)",
-    Finding.UNTRUSTED_INFORMATION,
-    required_by=RequiredBy.PROFILE,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    holder = ca.holder(ca.generation(SIGNATURE))
-    return _with_lists(ca, holder, ca.list(holder.issuer) + b"\x00")
-
-
-@case(
-    "revocation/no-list-at-all",
-    "An error page in the place of a list is not a list. (X.690)",
-    Finding.UNTRUSTED_INFORMATION,
-)
-def _(ca: TestAuthority) -> CaseInput:
-    return _with_lists(ca, ca.holder(ca.generation(SIGNATURE)), b"<html>503</html>")
-
-
 @case(
     "revocation/no-source",
     "Without revocation information a certificate is not good. (RFC 5280, 6.3)",
     Finding.NO_INFORMATION,
 )
 def _(ca: TestAuthority) -> CaseInput:
-    return _with_lists(ca, ca.holder(ca.generation(SIGNATURE)))
+    return with_lists(ca, ca.holder(ca.generation(SIGNATURE)))

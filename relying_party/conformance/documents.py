@@ -25,18 +25,25 @@ from signxml.signer import XMLSigner
 from signxml.xades.xades import XAdESSigner
 
 from kazashi.relying_party.conformance.authority import HolderKey
-from kazashi.relying_party.verify.xml_signature import InUtf8
 
 TEXT = "架空町図書館　利用申込書\n".encode()
 XML = "<application><name>番号　花子</name><amount>1000</amount></application>".encode()
 JAPANESE_XML = "<申込書><氏名>番号　花子</氏名><金額>1000</金額></申込書>".encode()
 
 
-class _PlainSigner(InUtf8, XMLSigner):
+class _InUtf8:
+    """Makes signxml serialize elements in UTF-8. By default it uses ASCII, in which an element named 申込書 cannot be
+    parsed again."""
+
+    def _tostring(self, xml_node: etree._Element, **settings: Any) -> bytes:
+        return bytes(etree.tostring(xml_node, **{"encoding": "utf-8", **settings}))
+
+
+class _PlainSigner(_InUtf8, XMLSigner):
     pass
 
 
-class _AdvancedSigner(InUtf8, XAdESSigner):
+class _AdvancedSigner(_InUtf8, XAdESSigner):
     pass
 
 

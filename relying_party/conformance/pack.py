@@ -28,6 +28,8 @@ from kazashi.relying_party.conformance import (
     cases_attributes,
     cases_certificate,
     cases_document,
+    cases_encoding,
+    cases_list,
     cases_login,
     cases_ocsp,
     cases_profile,
@@ -47,7 +49,7 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.world.clock import FixedClock
 from kazashi.world.key_source import KeySource
 
-PACK_VERSION = "1.0"
+PACK_VERSION = "2.0"
 """The version of the cases and of their format. The first number changes if a field changes or goes away, or if a case
 gets another outcome or finding; the second if cases or fields are added, or texts are corrected."""
 
@@ -55,7 +57,8 @@ TEXTS = ("README.md", "profile.md", "schema.json", "LICENSE")
 """The files that every exported pack has as they are in `texts/`."""
 
 MODULES = (
-    cases_certificate, cases_profile, cases_attributes, cases_revocation, cases_ocsp, cases_login, cases_document,
+    cases_certificate, cases_profile, cases_encoding, cases_attributes, cases_revocation, cases_list, cases_ocsp,
+    cases_login, cases_document,
 )  # fmt: skip
 """The modules that hold the cases. Importing them fills `CASES`."""
 

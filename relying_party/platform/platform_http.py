@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kazashi.jpki.profile import CERTIFICATE_TYPES
+from kazashi.jpki.serial_number import serial_text
 from kazashi.relying_party.platform.platform import (
     LinkageConflict,
     NoSuchTenant,
@@ -251,7 +252,7 @@ class PlatformApi:
 
     def exposure(self, tenant: Tenant) -> list[dict[str, Any]]:
         """Return everything that is stored about the tenant's users, which a leak of the store would reveal."""
-        return [{**row, "serial": f"{row['serial']:X}"} for row in self._platform.exposure(tenant)]
+        return [{**row, "serial": serial_text(row["serial"])} for row in self._platform.exposure(tenant)]
 
     def _verdict(self, tenant: str, verdict: Verdict) -> VerdictGiven:
         """Return a verdict for a tenant: with the tenant's own user ID if it is good, and without the serial number,

@@ -16,6 +16,8 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
+from kazashi.jpki.serial_number import serial_text
+
 MINIMUM_KEY = 32
 """Bytes of a secret. NIST SP 800-63C requires 112 unpredictable bits."""
 
@@ -73,7 +75,7 @@ class RawSerial:
 
     def pseudonym(self, subject: Subject, service: str) -> str:
         """Return the serial number in hexadecimal."""
-        return f"{subject.serial:X}"
+        return serial_text(subject.serial)
 
 
 class PlainHash:

@@ -36,6 +36,7 @@ class Anchor:
     generation: str
     key_identifier: bytes
     name: bytes
+    serial: int
     not_before: datetime
     not_after: datetime
     key: PublicKey
@@ -58,29 +59,31 @@ class Anchor:
 
 RSA_SHA256, ECDSA_SHA384 = x509.SignatureAlgorithmOID.RSA_WITH_SHA256, x509.SignatureAlgorithmOID.ECDSA_WITH_SHA384
 
+_SHA256, _SHA384, _PKCS1 = hashes.SHA256(), hashes.SHA384(), padding.PKCS1v15()
+_PREHASHED_SHA256 = utils.Prehashed(_SHA256)
+_ECDSA, _ECDSA_PREHASHED = ec.ECDSA(_SHA384), ec.ECDSA(utils.Prehashed(_SHA384))
+
 
 def verifies(
     key: PublicKey, signature: bytes, body: bytes, algorithm: x509.ObjectIdentifier, *, prehashed: bool = False
 ) -> bool:
     """Whether `signature` over `body` was made with the key, using the one algorithm that goes with such a key."""
-    digest = _digest(key)
-    hashed = utils.Prehashed(digest) if prehashed else digest
     try:
         if isinstance(key, rsa.RSAPublicKey):
             if algorithm != RSA_SHA256:
                 return False
-            key.verify(signature, body, padding.PKCS1v15(), hashed)
+            key.verify(signature, body, _PKCS1, _PREHASHED_SHA256 if prehashed else _SHA256)
         else:
             if algorithm != ECDSA_SHA384:
                 return False
-            key.verify(signature, body, ec.ECDSA(hashed))
+            key.verify(signature, body, _ECDSA_PREHASHED if prehashed else _ECDSA)
     except InvalidSignature:
         return False
     return True
 
 
 def _digest(key: PublicKey) -> hashes.HashAlgorithm:
-    return hashes.SHA256() if isinstance(key, rsa.RSAPublicKey) else hashes.SHA384()
+    return _SHA256 if isinstance(key, rsa.RSAPublicKey) else _SHA384
 
 
 def usable(key: object) -> PublicKey | None:
@@ -115,7 +118,7 @@ def read_anchor(data: bytes, generation: str = "") -> Anchor:
         raise BadAnchor("the certificate is not signed with its own key")
     anchor = Anchor(
         kind, generation or identifier.hex()[:16], identifier, certificate.subject.public_bytes(),
-        certificate.not_valid_before_utc, certificate.not_valid_after_utc, key, certificate,
+        certificate.serial_number, certificate.not_valid_before_utc, certificate.not_valid_after_utc, key, certificate,
     )  # fmt: skip
     if not anchor.signed(certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_algorithm_oid):
         raise BadAnchor("the certificate is not signed with its own key")
@@ -161,10 +164,12 @@ class AnchorsInDirectory(Anchors):
         return super().find(key_identifier)
 
     def _files(self) -> list[Path]:
-        return [path for path in sorted(self._directory.rglob("*")) if path.suffix in _ENDINGS]
+        return certificate_files(self._directory)
 
 
-_ENDINGS = (".cer", ".crt", ".der", ".pem")
+def certificate_files(directory: Path) -> list[Path]:
+    """Return the files with certificates (.cer, .crt, .der, .pem) below a directory, in order."""
+    return [path for path in sorted(directory.rglob("*")) if path.suffix in (".cer", ".crt", ".der", ".pem")]
 
 
 def _read_all(paths: Iterable[Path]) -> Iterable[Anchor]:

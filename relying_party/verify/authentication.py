@@ -22,7 +22,8 @@ from kazashi.world.clock import Clock, epoch, from_epoch
 from kazashi.world.rng import secure_random
 
 _NONCE_BYTES = 32
-_CONTEXT = b"kazashi challenge 2"
+CHALLENGE_CONTEXT = b"kazashi challenge 2"
+"""The first part of each challenge's message, after its length in four bytes."""
 MOST_IN_MEMORY = 1000
 """The number of challenges that one process keeps in memory. One more, and the oldest is dropped."""
 
@@ -48,7 +49,7 @@ class Challenge:
         """The bytes that are signed. Each part is prefixed with its length, so that no two challenges have the same
         bytes. The context keeps a response from being accepted as a signature over anything else."""
         texts = (self.kind.code, self.origin, str(epoch(self.issued_at)), self.text, self.purpose, self.browser)
-        parts = (_CONTEXT, self.nonce, *(text.encode() for text in texts))
+        parts = (CHALLENGE_CONTEXT, self.nonce, *(text.encode() for text in texts))
         return b"".join(len(part).to_bytes(4) + part for part in parts)
 
 

@@ -17,13 +17,15 @@ from typing import Any
 from asn1crypto import core
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from kazashi.jpki.profile import EMULATED, CertificateType, Medium, Profile
+from kazashi.jpki.serial_number import serial_text
 from kazashi.relying_party.verify.anchors import ECDSA_SHA384, RSA_SHA256, PublicKey, usable
 from kazashi.relying_party.verify.attributes import FourAttributes, four_attributes
+from kazashi.relying_party.verify.extensions import Extensions, extensions
+from kazashi.relying_party.verify.fields import CertificateFields, certificate_fields, contents
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
 
 # A rule below rejects what the library warns about, with a message that reaches the caller.
@@ -41,12 +43,14 @@ are valid for ten years and up to one more."""
 class HolderCertificate:
     """A certificate that follows its profile.
 
-    `authority_key` is the identifier of the key that is claimed to have signed it; `partition` is the name of its
-    distribution point; `attributes` is None unless it is a signature certificate.
+    `authority_key` is the identifier of the key that is claimed to have signed it, and `authority_serial` the serial
+    number of that authority's certificate, if it is named; `partition` is the name of its distribution point;
+    `attributes` is None unless it is a signature certificate.
     """
 
     der: bytes
     parsed: x509.Certificate
+    fields: CertificateFields
     kind: CertificateType
     medium: Medium
     serial: int
@@ -54,6 +58,7 @@ class HolderCertificate:
     not_after: datetime
     key: PublicKey
     authority_key: bytes
+    authority_serial: int | None
     partition: x509.Name
     attributes: FourAttributes | None
 
@@ -69,7 +74,7 @@ class HolderCertificate:
         return {
             "kind": self.kind.code,
             "medium": self.medium.value,
-            "serial": f"{self.serial:X}",
+            "serial": serial_text(self.serial),
             "not_before": self.not_before.isoformat(),
             "not_after": self.not_after.isoformat(),
             "authority_key": self.authority_key.hex(),
@@ -82,14 +87,17 @@ _PARTITION_ENDING = " CRLDP"
 
 
 class _Unverified:
-    """A certificate that no rule has checked yet, with its extensions by OID."""
+    """A certificate that no rule has checked yet, with its fields as bytes and its extensions by OID."""
 
-    __slots__ = ("extensions", "kind", "parsed")
+    __slots__ = ("extensions", "fields", "kind", "parsed")
 
-    def __init__(self, parsed: x509.Certificate, kind: CertificateType) -> None:
+    def __init__(
+        self, parsed: x509.Certificate, fields: CertificateFields, extensions: Extensions, kind: CertificateType
+    ) -> None:
         self.parsed = parsed
+        self.fields = fields
+        self.extensions = extensions
         self.kind = kind
-        self.extensions = {extension.oid: extension for extension in parsed.extensions}
 
     def value(self, oid: x509.ObjectIdentifier) -> Any:
         """Return the value of an extension, or None if it is missing."""
@@ -147,21 +155,17 @@ def _signature_algorithm(certificate: _Unverified) -> str | None:
 
 @_rule("one-algorithm", "matching algorithms")
 def _one_algorithm(certificate: _Unverified) -> str | None:
-    """The algorithm in the signed body equals the one outside it (RFC 5280, 4.1.1.2). The two are compared as bytes:
-    the field before the signature, and the third field of the body."""
-    whole = certificate.parsed.public_bytes(Encoding.DER)
-    body = certificate.parsed.tbs_certificate_bytes
-    outside = whole[whole.index(body) + len(body) :]
-    algorithm = outside[: 2 + outside[1]]
-    before_issuer = body[: body.index(certificate.parsed.issuer.public_bytes())]
-    return None if algorithm in before_issuer else "two different algorithms"
+    """The algorithm in the signed body equals the one outside it (RFC 5280, 4.1.1.2). The two are compared as bytes,
+    with their parameters."""
+    fields = certificate.fields
+    return None if fields.algorithm == fields.outer_algorithm else "two different algorithms"
 
 
 @_rule("whole-bytes", "whole-byte signature")
 def _whole_bytes(certificate: _Unverified) -> str | None:
     """The signature is a whole number of bytes: with unused bits a certificate would have several encodings (X.690,
     11.2)."""
-    unused_bits = certificate.parsed.public_bytes(Encoding.DER)[-len(certificate.parsed.signature) - 1]
+    unused_bits = contents(certificate.fields.signature)[0]
     return None if unused_bits == 0 else "it has unused bits"
 
 
@@ -243,10 +247,16 @@ def _names_by_key(certificate: _Unverified) -> str | None:
         return "no identifier of the issuer's key"
     if authority.authority_cert_issuer is not None:
         issuers = [name.value for name in authority.authority_cert_issuer if isinstance(name, x509.DirectoryName)]
-        if issuers != [certificate.parsed.issuer]:
+        if len(issuers) != 1 or not _same_name(issuers[0], certificate):
             return "the authority key identifier names a different issuer"
-    own = x509.SubjectKeyIdentifier.from_public_key(certificate.parsed.public_key())
-    return None if certificate.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER) == own else "another key's identifier"
+    own = certificate.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER).digest
+    return None if own == certificate.fields.key_identifier else "another key's identifier"
+
+
+def _same_name(name: x509.Name, certificate: _Unverified) -> bool:
+    """Whether a name is the issuer's. Equal bytes are compared first: they are equal in every good certificate, and
+    the comparison of two parsed names takes far longer."""
+    return name.public_bytes() == certificate.fields.issuer or name == certificate.parsed.issuer
 
 
 @_rule("subject", "subject")
@@ -300,21 +310,26 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
         raise VerificationFailed(Finding.MALFORMED, f"a certificate may have at most {MAX_CERTIFICATE} bytes")
     try:
         parsed = x509.load_der_x509_certificate(unverified_certificate)
-        kind, medium = _kind(parsed, profile)
-        unverified = _Unverified(parsed, kind)
+        fields = certificate_fields(unverified_certificate)
+        found = extensions(parsed, fields)
+        kind, medium = _kind(found, profile)
+        unverified = _Unverified(parsed, fields, found, kind)
         for rule in RULES:
             if complaint := rule.check(unverified):
                 raise _off_profile(rule.code, rule.words, complaint)
+        authority = unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
         return HolderCertificate(
             der=unverified_certificate,
             parsed=parsed,
+            fields=fields,
             kind=kind,
             medium=medium,
             serial=parsed.serial_number,
             not_before=parsed.not_valid_before_utc,
             not_after=parsed.not_valid_after_utc,
             key=parsed.public_key(),  # type: ignore[arg-type]  # checked by the rules
-            authority_key=unverified.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).key_identifier,
+            authority_key=authority.key_identifier,
+            authority_serial=authority.authority_cert_serial_number,
             partition=unverified.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)[0].full_name[0].value,
             attributes=_attributes(unverified) if kind is CertificateType.SIGNATURE else None,
         )
@@ -322,12 +337,12 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
         raise VerificationFailed(Finding.MALFORMED, f"the certificate cannot be read: {error}") from error
 
 
-def _kind(parsed: x509.Certificate, profile: Profile) -> tuple[CertificateType, Medium]:
+def _kind(found: Extensions, profile: Profile) -> tuple[CertificateType, Medium]:
     """Return the certificate type and the medium that the certificate's policy stands for."""
-    try:
-        policies = parsed.extensions.get_extension_for_class(x509.CertificatePolicies).value
-    except x509.ExtensionNotFound as error:
-        raise _off_profile("certificate-policies", "certificate policies", "the extension is missing") from error
+    extension = found.get(ExtensionOID.CERTIFICATE_POLICIES)
+    if extension is None:
+        raise _off_profile("certificate-policies", "certificate policies", "the extension is missing")
+    policies = extension.value
     if len(policies) != 1:
         raise _off_profile("certificate-policies", "certificate policies", f"{len(policies)} policies, not one")
     dotted = policies[0].policy_identifier.dotted_string

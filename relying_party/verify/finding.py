@@ -36,7 +36,7 @@ class Finding(StrEnum):
     WRONG_ALGORITHM = "wrong-algorithm"
     """The signature uses an algorithm that cards do not use, or that is too weak."""
     TAMPERED = "tampered"
-    """The document was changed after it was signed, or shows more than was signed."""
+    """A digest does not match: the document was changed after it was signed."""
     NOT_SIGNED = "not-signed"
 
     UNKNOWN_CHALLENGE = "unknown-challenge"
@@ -45,6 +45,10 @@ class Finding(StrEnum):
     WRONG_ORIGIN = "wrong-origin"
     """The challenge was issued by another origin."""
 
+    NOT_COVERED = "not-covered"
+    """The signatures are valid, but a part of the document, which the detail names, is covered by none of them."""
+    UNSUPPORTED = "unsupported"
+    """The document has a form that is not judged."""
     NO_INFORMATION = "no-information"
     """No source said whether the certificate is revoked."""
     STALE_INFORMATION = "stale-information"
@@ -56,8 +60,11 @@ class Finding(StrEnum):
 
 
 INDETERMINATE = frozenset(
-    {Finding.NO_INFORMATION, Finding.STALE_INFORMATION, Finding.UNTRUSTED_INFORMATION, Finding.UNKNOWN_CERTIFICATE}
-)
+    {
+        Finding.NOT_COVERED, Finding.UNSUPPORTED, Finding.NO_INFORMATION, Finding.STALE_INFORMATION,
+        Finding.UNTRUSTED_INFORMATION, Finding.UNKNOWN_CERTIFICATE,
+    }
+)  # fmt: skip
 
 
 class VerificationFailed(Exception):

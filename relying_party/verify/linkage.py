@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import httpx
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.serial_number import NotASerialNumber, read_serial, serial_text
 from kazashi.relying_party.verify.sources import web_client
 
 
@@ -33,21 +34,32 @@ class LinkageOverHttp:
 
     def renewal(self, kind: CertificateType, serial: int) -> list[int]:
         """Return the chain of serial numbers that a serial number belongs to, oldest first."""
-        return [int(number, 16) for number in self._query("renewal", kind, serial)["serials"]]
+        return [_number(text) for text in self._query("renewal", kind, serial)["serials"]]
 
     def counterpart(self, kind: CertificateType, serial: int) -> int | None:
         """Return the serial number of the other certificate, or None."""
         number = self._query("counterpart", kind, serial)["serial"]
-        return None if number is None else int(number, 16)
+        return None if number is None else _number(number)
 
     def _query(self, service: str, kind: CertificateType, serial: int) -> dict[str, Any]:
         try:
-            address = f"{self._services}/services/{service}/{kind.code}/{serial:X}"
+            address = f"{self._services}/services/{service}/{kind.code}/0x{serial_text(serial)}"
             response = web_client().get(address, headers=self._headers)
             response.raise_for_status()
             return dict(response.json())
         except (httpx.HTTPError, ValueError) as error:
             raise LinkageUnavailable(f"the linkage service at {self._services} is unavailable: {error}") from error
+
+
+def _number(text: str) -> int:
+    """The number that the authority wrote in hexadecimal. Raises LinkageUnavailable."""
+    try:
+        number = read_serial(text).hexadecimal
+    except NotASerialNumber as error:
+        raise LinkageUnavailable(f"the linkage service sent an unusable response: {error}") from error
+    if number is None:
+        raise LinkageUnavailable(f"the linkage service sent an unusable response: {text} has more than 64 bits")
+    return number
 
 
 class NoLinkage:

@@ -31,6 +31,17 @@ Bytes = npt.NDArray[np.uint8]
 _REASON_ONLY = bytes.fromhex("300C300A0603551D1504030A01")
 """The bytes after the serial number and date of an entry whose only extension is the reason, without the reason."""
 
+_TIME_DIGITS = {0x17: 12, 0x18: 14}
+"""The digits of a UTCTime and of a GeneralizedTime, by tag."""
+
+_SHAPES = {
+    3 + digits + (len(_REASON_ONLY) + 1 if with_reason else 0): (tag, with_reason)
+    for tag, digits in _TIME_DIGITS.items() for with_reason in (False, True)
+}  # fmt: skip
+"""By the bytes of an entry after its serial number: the tag of its time, and whether it has a reason."""
+
+_LAST_INSTANT = int(np.iinfo(np.uint32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class RevokedEntry:
@@ -221,6 +232,10 @@ def _checked(
         raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list names two different signature algorithms")
     extensions = _extensions(body)
     number, key, point = (extensions.get(name) for name in _UNDERSTOOD)
+    if number is None or number["critical"].native:
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, "the list has no number, or a critical one (RFC 5280, 5.2.3)"
+        )
     if key is None or key["extn_value"].parsed["key_identifier"].native != anchor.key_identifier:
         raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list is from another generation of the authority")
     if not anchor.signed_digest(signature, digest, x509.ObjectIdentifier(body["signature"]["algorithm"].dotted)):
@@ -229,7 +244,7 @@ def _checked(
     if next_update is None:
         raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, "the list has no nextUpdate")
     return RevocationList(
-        anchor, int(number["extn_value"].parsed.native) if number else 0, (this_update, next_update),
+        anchor, int(number["extn_value"].parsed.native), (this_update, next_update),
         _partition(point) if point else None, segments,
     )  # fmt: skip
 
@@ -244,6 +259,10 @@ def _extensions(body: Any) -> dict[str, Any]:
         name = extension["extn_id"].native
         if name in extensions:
             raise ValueError(f"the list has the extension {name} twice")
+        if name == "delta_crl_indicator":
+            raise VerificationFailed(
+                Finding.UNTRUSTED_INFORMATION, "it is a delta list, with changes only; the complete list is needed"
+            )
         if extension["critical"].native and name not in _UNDERSTOOD:
             raise VerificationFailed(
                 Finding.UNTRUSTED_INFORMATION, f"the list has the unknown critical extension {name}"
@@ -338,24 +357,26 @@ def _columns(data: bytes, starts: npt.NDArray[np.int64], end: int) -> tuple[Any,
 
 
 def _plain(rows: Bytes, length: int, width: int) -> tuple[Any, ...] | None:
-    """Return the columns of entries of one shape if each is a serial number, a UTCTime and at most a reason; otherwise
+    """Return the columns of entries of one shape if each is a serial number, a time and at most a reason; otherwise
     return None."""
-    rest = length - (4 + width) - 15
-    if not 1 <= width <= 9 or rest not in (0, len(_REASON_ONLY) + 1) or length >= 0x80:
+    after_serial = length - (4 + width)
+    if not 1 <= width <= 9 or after_serial not in _SHAPES or length >= 0x80:
         return None
-    time = 4 + width
+    tag, with_reason = _SHAPES[after_serial]
+    time, size = 4 + width, _TIME_DIGITS[tag]
+    end = time + 2 + size
     serial = rows[:, 4:time]
     fixed = (
-        np.all(rows[:, :4] == (0x30, length - 2, 0x02, width)) and np.all(rows[:, time : time + 2] == (0x17, 13))
-        and np.all(rows[:, time + 14] == ord("Z"))
+        np.all(rows[:, :4] == (0x30, length - 2, 0x02, width)) and np.all(rows[:, time : time + 2] == (tag, size + 1))
+        and np.all(rows[:, end] == ord("Z"))
         and np.all(serial[:, 0] < 0x80) and (width < 9 or not serial[:, 0].any())
     )  # fmt: skip
-    digits = rows[:, time + 2 : time + 14]
+    digits = rows[:, time + 2 : end]
     if not fixed or np.any(digits < 48) or np.any(digits > 57):
         return None
-    if rest and not np.all(rows[:, time + 15 : -1] == np.frombuffer(_REASON_ONLY, np.uint8)):
+    if with_reason and not np.all(rows[:, end + 1 : -1] == np.frombuffer(_REASON_ONLY, np.uint8)):
         return None
-    reasons = rows[:, -1] if rest else np.zeros(len(rows), np.uint8)
+    reasons = rows[:, -1] if with_reason else np.zeros(len(rows), np.uint8)
     if np.any(reasons > max(Reason)):
         return None
     padded = np.zeros((len(rows), 8), np.uint8)
@@ -365,17 +386,20 @@ def _plain(rows: Bytes, length: int, width: int) -> tuple[Any, ...] | None:
 
 
 def _instants(digits: Bytes) -> npt.NDArray[np.uint32]:
-    """Convert the digits yymmddHHMMSS (1970 to 2049) to seconds since 1970."""
+    """Convert the digits yymmddHHMMSS (1970 to 2049) or yyyymmddHHMMSS (1970 to 2106) to seconds since 1970."""
     pairs = (digits[:, 0::2] - 48).astype(np.int64) * 10 + (digits[:, 1::2] - 48)
-    year, month, day, hour, minute, second = pairs.T
-    months = (np.where(year >= 50, 1900, 2000) + year - 1970) * 12 + month - 1
+    *century, year, month, day, hour, minute, second = pairs.T
+    year = year + (century[0] * 100 if century else np.where(year >= 50, 1900, 2000))
+    months = (year - 1970) * 12 + month - 1
     dates = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
     if np.any(
         (dates < 0) | (month < 1) | (month > 12) | (day < 1) | (day > 31) | (hour > 23) | (minute > 59) | (second > 59)
     ):
         raise ValueError("a revocation date does not exist or is before 1970")
-    seconds: npt.NDArray[np.uint32] = (dates * 86400 + hour * 3600 + minute * 60 + second).astype(np.uint32)
-    return seconds
+    seconds: npt.NDArray[np.int64] = dates * 86400 + hour * 3600 + minute * 60 + second
+    if np.any(seconds > _LAST_INSTANT):
+        raise ValueError("a revocation date is after 2106")
+    return seconds.astype(np.uint32)
 
 
 _REASONS = {

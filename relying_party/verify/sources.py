@@ -147,12 +147,31 @@ class Lists:
             if isinstance(error, VerificationFailed):
                 raise
             raise VerificationFailed(Finding.NO_INFORMATION, f"the list cannot be read: {error}") from error
-        if cached is not None and crl.number < cached.number:
-            raise VerificationFailed(
-                Finding.UNTRUSTED_INFORMATION, f"list {crl.number} is older than the cached list {cached.number}"
-            )
+        if cached is not None:
+            _check_order(cached, crl)
         self._cache[key] = crl
         return crl
+
+
+def _check_order(seen: RevocationList, fetched: RevocationList) -> None:
+    """Raise VerificationFailed if a list is older than one that was seen before (RFC 5280, 5.2.3), because it can lack
+    a revocation. Numbers count within one scope."""
+    if fetched.this_update < seen.this_update:
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION,
+            f"the list of {fetched.this_update} is older than one already seen, of {seen.this_update}",
+        )
+    if fetched.partition != seen.partition:
+        return
+    if fetched.number < seen.number:
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION,
+            f"the list has number {fetched.number}, lower than {seen.number} of one already seen",
+        )
+    if fetched.number == seen.number and fetched.this_update != seen.this_update and seen.number:
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, f"two lists have number {seen.number}: of {seen.this_update} and a later one"
+        )
 
 
 def lists_over_http(services: str, *, full: bool = False, patience: float = PATIENCE) -> Lists:

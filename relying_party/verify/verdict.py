@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
+from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.finding import Finding as Finding
 from kazashi.relying_party.verify.finding import Outcome as Outcome
 from kazashi.relying_party.verify.finding import VerificationFailed
+from kazashi.relying_party.verify.policy import VerificationPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,14 @@ class Evidence:
     source: str
     produced: datetime
     until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenTime:
+    """An instant at which a signature existed, according to a trusted time-stamp authority."""
+
+    instant: datetime
+    authority: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +51,15 @@ class Verdict:
     certificate: HolderCertificate | None = None
     signed: tuple[str, ...] = ()
     """Descriptions of the parts of a document that the signature covers."""
+    signers: tuple[HolderCertificate, ...] = ()
+    """The certificates of a document's signers; `certificate` is the one that the outcome is about."""
+    proven: ProvenTime | None = None
+    """The instant at which a document's signature existed, according to a trusted time-stamp. If there is one, and the
+    caller did not vouch for another, it is `at`."""
+    notes: tuple[str, ...] = ()
+    """What a reader of a document should know besides."""
+    policy: VerificationPolicy | None = None
+    """The verifier's policy; None if the verdict came before it mattered."""
 
     @classmethod
     def from_failure(
@@ -74,5 +93,10 @@ class Verdict:
             "source_produced": self.evidence.produced.isoformat() if self.evidence else None,
             "source_age_seconds": int(self.age.total_seconds()) if self.age is not None else None,
             "signed": list(self.signed),
+            "signers": [serial_text(signer.serial) for signer in self.signers],
+            "proven_at": self.proven.instant.isoformat() if self.proven else None,
+            "time_stamp_authority": self.proven.authority if self.proven else None,
+            "notes": list(self.notes),
+            "policy": self.policy.as_dict() if self.policy else None,
             "certificate": certificate.as_dict() if certificate else None,
         }

@@ -49,19 +49,21 @@ class Verifier:
             return Verdict.from_failure(failure, at)
         return self.verdict(certificate, at)
 
-    def verdict(self, certificate: HolderCertificate, at: datetime) -> Verdict:
-        """Return the verdict on a certificate that follows its profile."""
+    def verdict(self, certificate: HolderCertificate, at: datetime, more: Sequence[Source] = ()) -> Verdict:
+        """Return the verdict on a certificate that follows its profile. `more` are sources that are queried after the
+        verifier's own."""
         try:
-            return self._verdict(certificate, self.issuer(certificate, at), at)
+            verdict = self._verdict(certificate, self.issuer(certificate, at), at, [*self._sources, *more])
         except VerificationFailed as failure:
-            return Verdict.from_failure(failure, at, certificate)
+            verdict = Verdict.from_failure(failure, at, certificate)
+        return replace(verdict, policy=self.policy)
 
     def read(self, unverified_certificate: bytes, kind: CertificateType | None = None) -> HolderCertificate:
         """Read a certificate that must follow its profile. Raises VerificationFailed."""
         certificate = read_certificate(unverified_certificate, self._profile)
         if kind is not None and certificate.kind is not kind:
             raise VerificationFailed(
-                Finding.WRONG_KIND, f"this is a {certificate.kind.code} certificate, not one for {kind.code}"
+                Finding.WRONG_KIND, f"the certificate is for {certificate.kind.code}, not for {kind.code}"
             )
         return certificate
 
@@ -78,12 +80,16 @@ class Verifier:
             raise VerificationFailed(
                 Finding.WRONG_AUTHORITY, "no trusted authority has the key that signed the certificate"
             )
-        if certificate.parsed.issuer.public_bytes() != anchor.name or certificate.kind is not anchor.kind:
+        if certificate.fields.issuer != anchor.name or certificate.kind is not anchor.kind:
             raise VerificationFailed(Finding.WRONG_AUTHORITY, "the key belongs to another authority than the issuer")
         parsed = certificate.parsed
-        if not anchor.signed(parsed.signature, parsed.tbs_certificate_bytes, parsed.signature_algorithm_oid):
+        if not anchor.signed(parsed.signature, certificate.fields.body, parsed.signature_algorithm_oid):
             raise VerificationFailed(
                 Finding.BROKEN_CERTIFICATE, "the authority's signature over the certificate is not valid"
+            )
+        if certificate.authority_serial not in (None, anchor.serial):
+            raise VerificationFailed(
+                Finding.WRONG_AUTHORITY, "the authority's certificate with this key has another serial number"
             )
         if not anchor.not_before <= at <= anchor.not_after:
             raise VerificationFailed(
@@ -95,8 +101,10 @@ class Verifier:
             raise VerificationFailed(Finding.EXPIRED, f"the certificate expired at {certificate.not_after}")
         return anchor
 
-    def _verdict(self, certificate: HolderCertificate, anchor: Anchor, at: datetime) -> Verdict:
-        status = self._status(certificate, anchor, at)
+    def _verdict(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, sources: Sequence[Source]
+    ) -> Verdict:
+        status = self._status(certificate, anchor, at, sources)
         good = Verdict(outcome=Outcome.GOOD, at=at, evidence=status.evidence, certificate=certificate)
         revocation = status.revocation
         if revocation is None:
@@ -109,16 +117,18 @@ class Verifier:
         detail = f"{state} since {revocation.at}: {revocation.reason.asn1_name}"
         return replace(since, outcome=Outcome.BAD, finding=finding, detail=detail)
 
-    def _status(self, certificate: HolderCertificate, anchor: Anchor, at: datetime) -> RevocationStatus:
+    def _status(
+        self, certificate: HolderCertificate, anchor: Anchor, at: datetime, sources: Sequence[Source]
+    ) -> RevocationStatus:
         """Return the status from the first source that has it. Raises VerificationFailed with the most specific finding
         and the details of all sources."""
         failures: list[VerificationFailed] = []
-        for source in self._sources:
+        for source in sources:
             try:
                 return source.status(certificate, anchor, at, self.clock.now(), self.policy)
             except VerificationFailed as failure:
-                if failure.finding not in INDETERMINATE:
-                    raise
+                if failure.finding not in INDETERMINATE or failure.finding is Finding.UNKNOWN_CERTIFICATE:
+                    raise  # a list that is silent says nothing about a certificate that its authority does not know
                 failures.append(failure)
         if not failures:
             raise VerificationFailed(Finding.NO_INFORMATION, "no source of the revocation status is configured")

@@ -6,6 +6,8 @@ document can make it take minutes, before the signature says anything about who 
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 
 from lxml import etree
@@ -52,14 +54,89 @@ class _Counter:
         self._declared.pop()
 
     def doctype(self, *_: object) -> None:
-        raise VerificationFailed(Finding.MALFORMED, "the document has a DOCTYPE, which could change its content")
+        raise VerificationFailed(Finding.UNSUPPORTED, _DOCTYPE)
 
     def close(self) -> None:
         """Do nothing: the parser requires it."""
 
 
-def check_bounds(unverified: bytes) -> None:
-    """Check a document's size in elements. Raises VerificationFailed, also if it is not an XML document."""
+def read_bounded(unverified: bytes) -> etree._Element:
+    """Parse a document that keeps the bounds, and return its root. Raises VerificationFailed, also for data that is not
+    an XML document."""
+    if not _is_countable(unverified):
+        _count(unverified)
+        return _parse(unverified)
+    root = _parse(unverified)
+    if not _is_within(unverified, root):
+        _count(unverified)
+    return root
+
+
+def _parse(unverified: bytes) -> etree._Element:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(unverified, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        finding = Finding.UNSUPPORTED if "encoding not supported" in str(error).lower() else Finding.MALFORMED
+        raise VerificationFailed(finding, f"the data is not an XML document: {error}") from error
+    document = root.getroottree().docinfo
+    if document.internalDTD is not None:
+        raise VerificationFailed(Finding.UNSUPPORTED, _DOCTYPE)
+    if document.xml_version != "1.0" or _codec(document.encoding or "UTF-8") not in _ENCODINGS:
+        what = f"XML {document.xml_version} in the encoding {document.encoding}"
+        raise VerificationFailed(Finding.UNSUPPORTED, f"{what}, for which no canonical form is defined here")
+    return root
+
+
+def _codec(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        return ""
+
+
+_ENCODINGS = {"utf-8", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "shift_jis", "cp932", "euc_jp",
+              "iso2022_jp"}  # fmt: skip
+_DOCTYPE = "a document with a DOCTYPE, which could change its content"
+
+_IN_UTF_8 = re.compile(
+    rb"<\?xml\s(?:(?!encoding)[^>])*(?:encoding\s*=\s*[\"'](?:utf-8|us-ascii)[\"']\s*)?"
+    rb"(?:standalone\s*=\s*[\"'](?:yes|no)[\"']\s*)?\?>|<[^?\0]",
+    re.IGNORECASE,
+)
+
+
+def _is_countable(unverified: bytes) -> bool:
+    """Whether a document may be parsed before it is counted: it has no DOCTYPE, its markup can be counted as bytes, and
+    these are not too many."""
+    return (
+        _IN_UTF_8.match(unverified.removeprefix(b"\xef\xbb\xbf").lstrip()) is not None
+        and b"<!DOCTYPE" not in unverified
+        and unverified.count(b"<") - unverified.count(b"</") <= MAX_ELEMENTS
+    )
+
+
+def _is_within(unverified: bytes, root: etree._Element) -> bool:
+    """Whether a document certainly keeps the bounds, from counts that libxml2 and Python make quickly."""
+    declared = unverified.count(b"xmlns")
+    elements = unverified.count(b"<") - unverified.count(b"</")
+    depth = next((depth for depth in (8, 16, 32, 64, MAX_DEPTH) if not _is_deeper(root, depth)), 0)
+    work = declared * (elements * (25 + depth) + 3 * unverified.count(b"="))
+    return (
+        root.getroottree().docinfo.encoding in (None, "UTF-8", "US-ASCII", "utf-8", "us-ascii")
+        and depth > 0
+        and declared <= MAX_NAMESPACES
+        and work <= MAX_WORK
+        and not root.xpath(f"boolean(//*[@*[{MAX_ATTRIBUTES + 1}]])")
+    )
+
+
+def _is_deeper(root: etree._Element, depth: int) -> bool:
+    return bool(root.xpath("boolean(" + "/*" * (depth + 1) + ")"))
+
+
+def _count(unverified: bytes) -> None:
+    """Count a document exactly. Raises VerificationFailed, also if it is not an XML document."""
     parser = etree.XMLParser(
         target=_Counter(), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
     )  # fmt: skip

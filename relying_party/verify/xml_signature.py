@@ -1,182 +1,232 @@
 """XML Signature and XAdES: which certificate signed, and whether the signature covers the whole document.
 
-An XML signature names what it covers; anybody can change the rest of the document. In a signature wrapping attack the
-signed element is moved elsewhere and another with the same name takes its place, and the signature remains valid.
-Therefore the root must be covered, each ID must be unique, and no transform may select a part of the document.
+lxml parses and canonicalises, cryptography verifies. The element that a reference is about is found once, digested, and
+judged: no other program's rule for finding it can differ. docs/decisions/documents.md tells why this is not left to a
+library.
 """
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from asn1crypto import cms
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from lxml import etree
-from signxml.algorithms import DigestAlgorithm, SignatureMethod
-from signxml.exceptions import InvalidDigest, InvalidInput, InvalidSignature, SignXMLException
-from signxml.verifier import SignatureConfiguration, XMLVerifier
-from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
+from kazashi.relying_party.verify.canonical_xml import (
+    DEFAULT,
+    canonical_document,
+    canonical_element,
+    canonicalization,
+)
 from kazashi.relying_party.verify.certificate import HolderCertificate
+from kazashi.relying_party.verify.cms_signature import ReadCertificate
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
-from kazashi.relying_party.verify.xml_bounds import check_bounds
+from kazashi.relying_party.verify.signed_document import DIGESTS, SignedDocument, Signer, check_algorithms, digest_of
+from kazashi.relying_party.verify.time_stamp import Stamp
+from kazashi.relying_party.verify.xml_bounds import read_bounded
+from kazashi.relying_party.verify.xml_coverage import (
+    DS,
+    XADES,
+    SignedReference,
+    first_not_covered,
+    read_references,
+    stylesheets,
+)
 
-_DS = "{http://www.w3.org/2000/09/xmldsig#}"
-_XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
-_IDS = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
-
-_KEY_NAMESPACES = (_DS[1:-1], "http://www.w3.org/2009/xmldsig11#")
-
-_ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
-_TRANSFORMS = {
-    _ENVELOPED,
-    "http://www.w3.org/TR/2001/REC-xml-c14n-20010315", "http://www.w3.org/2006/12/xml-c14n11",
-    "http://www.w3.org/2001/10/xml-exc-c14n#",
+_MORE = "http://www.w3.org/2001/04/xmldsig-more#"
+_METHODS = {
+    f"{_MORE}rsa-sha256": ("rsa", "sha256"), f"{_MORE}rsa-sha384": ("rsa", "sha384"),
+    f"{_MORE}rsa-sha512": ("rsa", "sha512"), f"{_MORE}ecdsa-sha384": ("ecdsa", "sha384"),
 }  # fmt: skip
-
-_METHODS = frozenset({SignatureMethod.RSA_SHA256, SignatureMethod.RSA_SHA384, SignatureMethod.RSA_SHA512,
-                      SignatureMethod.ECDSA_SHA384})  # fmt: skip
-_DIGESTS = frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512})
-
-
-class InUtf8:
-    """Makes signxml serialize elements in UTF-8. By default it uses ASCII, in which an element named 申込書 cannot be
-    parsed again."""
-
-    def _tostring(self, xml_node: etree._Element, **settings: Any) -> bytes:
-        return bytes(etree.tostring(xml_node, **{"encoding": "utf-8", **settings}))
+_DIGEST_METHODS = {
+    "http://www.w3.org/2001/04/xmlenc#sha256": "sha256", f"{_MORE}sha384": "sha384",
+    "http://www.w3.org/2001/04/xmlenc#sha512": "sha512",
+}  # fmt: skip
+_SIGNED_PROPERTIES = f"{XADES}QualifyingProperties/{XADES}SignedProperties"
+_UNSIGNED_PROPERTIES = f"{XADES}QualifyingProperties/{XADES}UnsignedProperties/{XADES}UnsignedSignatureProperties"
+MAX_CERTIFICATES = 32
 
 
-class _PlainVerifier(InUtf8, XMLVerifier):
-    pass
+def read_xml(unverified: bytes, read: ReadCertificate) -> SignedDocument:
+    """Verify an XML document with one XML Signature or XAdES signature. Raises VerificationFailed."""
+    root = read_bounded(unverified)
+    signatures = list(root.iter(f"{DS}Signature"))
+    if not signatures:
+        raise VerificationFailed(Finding.NOT_SIGNED, "the document has no signature")
+    if len(signatures) > 1:
+        raise VerificationFailed(
+            Finding.UNSUPPORTED, f"there are {len(signatures)} signatures, one beside or inside another"
+        )
+    signature = signatures[0]
+    holder = read(_certificate(signature))
+    references = read_references(signature)
+    not_covered = first_not_covered(signature, references)
+    notes = stylesheets(root)
+    digests = [_digest_name(one.element) for one in references]
+    _verify_value(signature, holder)
+    stamps = _stamps(signature)
+    lists, responses = _revocation_values(signature)
+    _verify_properties(signature, references, holder)
+    _verify_references(root, signature, references, digests)  # last, because it takes the signature out of the tree
+    return SignedDocument(
+        signers=[Signer(certificate=holder, stamps=stamps)],
+        signed=tuple(one.description for one in references),
+        not_covered=not_covered, notes=notes, lists=lists, responses=responses,
+    )  # fmt: skip
 
 
-class _AdvancedVerifier(InUtf8, XAdESVerifier):
-    pass
+def _certificate(signature: etree._Element) -> bytes:
+    """Return the signer's certificate (DER) from KeyInfo, which may have its issuers' too (XML Signature 1.1, 4.5.4).
+    Raises VerificationFailed."""
+    elements = signature.findall(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")
+    if len(elements) > MAX_CERTIFICATES:
+        raise VerificationFailed(Finding.MALFORMED, f"the signature contains more than {MAX_CERTIFICATES} certificates")
+    enclosed = {_base64(element, "a certificate in the signature") for element in elements}
+    holders = enclosed if len(enclosed) == 1 else {der for der in enclosed if not _is_authority(der)}
+    if len(holders) != 1:  # with two, one would be shown, and the signature verified with the key of the other
+        raise VerificationFailed(Finding.MALFORMED, f"the signature contains {len(holders)} signers' certificates")
+    return holders.pop()
 
 
-@dataclass(frozen=True, slots=True)
-class SignedXml:
-    """A document with one signature, which has not been verified yet."""
-
-    unverified: bytes
-    root: etree._Element
-    signature: etree._Element
-    unverified_certificate: bytes
-
-    def verify(self, certificate: HolderCertificate) -> tuple[str, ...]:
-        """Verify the signature with that certificate and return descriptions of what it covers. Raises
-        VerificationFailed."""
-        covered = self._covered()
-        self._check_nothing_unsigned()
-        self._check_algorithms()
-        advanced = self.signature.find(f".//{_XADES}QualifyingProperties") is not None
-        settings = {"location": ".//", "expect_references": False, "signature_methods": _METHODS,
-                    "digest_algorithms": _DIGESTS, "verification_time": certificate.not_before}  # fmt: skip
-        # The verifier checks the validity period; signxml would check it against the machine's clock.
-        pem = certificate.parsed.public_bytes(Encoding.PEM).decode("ascii")
-        try:
-            if advanced:
-                _AdvancedVerifier().verify(
-                    self.unverified,
-                    x509_cert=pem,
-                    expect_config=XAdESSignatureConfiguration(**settings),  # type: ignore[arg-type]
-                )
-            else:
-                _PlainVerifier().verify(
-                    self.unverified,
-                    x509_cert=pem,
-                    expect_config=SignatureConfiguration(**settings),  # type: ignore[arg-type]
-                )
-        except InvalidDigest as error:
-            raise VerificationFailed(Finding.TAMPERED, f"the signed content was changed: {error}") from error
-        except InvalidSignature as error:
-            raise VerificationFailed(
-                Finding.WRONG_SIGNATURE, f"the signature was not made with the certificate's key: {error}"
-            ) from error
-        except (InvalidInput, SignXMLException) as error:
-            raise VerificationFailed(Finding.MALFORMED, f"the signature cannot be read: {error}") from error
-        return covered
-
-    def _covered(self) -> tuple[str, ...]:
-        """Return descriptions of what the references cover. Raises VerificationFailed unless that includes the whole
-        document."""
-        names, whole = [], False
-        for reference in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference"):
-            uri = reference.get("URI")
-            transforms = [element.get("Algorithm") for element in reference.iter(f"{_DS}Transform")]
-            if unknown := set(transforms) - _TRANSFORMS:
-                raise VerificationFailed(
-                    Finding.MALFORMED, f"the transform {min(unknown)} may select a part of the document"
-                )
-            if uri == "":
-                names.append("the whole document")
-                whole = True
-                continue
-            target = self._named(uri)
-            whole = whole or target is self.root or self._is_own_object(target)
-            names.append(f"the element {etree.QName(target).localname} ({uri})")
-        if not names:
-            raise VerificationFailed(Finding.NOT_SIGNED, "the signature covers nothing")
-        if not whole:
-            raise VerificationFailed(
-                Finding.TAMPERED, f"the signature covers only {' and '.join(names)}, not the whole document"
-            )
-        return tuple(names)
-
-    def _check_nothing_unsigned(self) -> None:
-        """Check that no part that a reader of the document may see is left unsigned. Raises VerificationFailed."""
-        if next(self.root.iter(etree.Comment), None) is not None:
-            # Canonical XML omits comments: one inside an amount splits it in two for many parsers.
-            raise VerificationFailed(Finding.TAMPERED, "the document has a comment, which a signature never covers")
-        uris = [reference.get("URI") for reference in self.signature.findall(f"{_DS}SignedInfo/{_DS}Reference")]
-        for element in self.signature.findall(f"{_DS}Object"):
-            signed = f"#{element.get('Id')}" in uris
-            if not signed and [child.tag for child in element] != [f"{_XADES}QualifyingProperties"]:
-                raise VerificationFailed(Finding.TAMPERED, "the signature contains an Object that is not signed")
-        foreign = [element for element in self.signature.iterfind(f"{_DS}KeyInfo//*")
-                   if etree.QName(element).namespace not in _KEY_NAMESPACES]  # fmt: skip
-        if foreign:
-            raise VerificationFailed(
-                Finding.TAMPERED, f"KeyInfo contains the foreign element {etree.QName(foreign[0]).localname}"
-            )
-
-    def _named(self, uri: str | None) -> etree._Element:
-        if uri is None or not uri.startswith("#") or len(uri) == 1:
-            raise VerificationFailed(Finding.MALFORMED, f"the signature covers something outside the document: {uri}")
-        targets = [element for element in self.root.iter(etree.Element)
-                   if any(element.get(name) == uri[1:] for name in _IDS)]  # fmt: skip
-        if len(targets) != 1:
-            raise VerificationFailed(Finding.TAMPERED, f"{len(targets)} elements have the ID {uri[1:]}, not one")
-        return targets[0]
-
-    def _is_own_object(self, element: etree._Element) -> bool:
-        """Whether the document is a signature and the element is its Object."""
-        return self.signature is self.root and element.tag == f"{_DS}Object" and element.getparent() is self.signature
-
-    def _check_algorithms(self) -> None:
-        method = self.signature.find(f"{_DS}SignedInfo/{_DS}SignatureMethod")
-        digests = [element.get("Algorithm") for element in self.signature.iter(f"{_DS}DigestMethod")]
-        used = [method.get("Algorithm") if method is not None else None, *digests]
-        known = {str(method.value) for method in _METHODS} | {str(digest.value) for digest in _DIGESTS}
-        if unknown := [str(name) for name in used if name not in known]:
-            raise VerificationFailed(Finding.WRONG_ALGORITHM, f"cards do not sign with {unknown[0]}")
-
-
-def read_signed_xml(unverified: bytes) -> SignedXml:
-    """Find the signature in a document, and the certificate in the signature. Raises VerificationFailed."""
-    check_bounds(unverified)
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    root = etree.fromstring(unverified, parser)
-    signatures = [root] if root.tag == f"{_DS}Signature" else list(root.iter(f"{_DS}Signature"))
-    if len(signatures) != 1:
-        raise VerificationFailed(Finding.NOT_SIGNED, f"there are {len(signatures)} signatures, not one")
-    certificates = [element.text or "" for element in signatures[0].findall(f"{_DS}KeyInfo//{_DS}X509Certificate")]
-    if len(certificates) != 1:
-        raise VerificationFailed(Finding.MALFORMED, f"the signature contains {len(certificates)} certificates, not one")
+def _is_authority(der: bytes) -> bool:
     try:
-        return SignedXml(unverified, root, signatures[0], b64decode("".join(certificates[0].split()), validate=True))
-    except binascii.Error as error:
-        raise VerificationFailed(Finding.MALFORMED, "the certificate in the signature is not valid base64") from error
+        certificate = x509.load_der_x509_certificate(der)
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return False
+
+
+def _verify_value(signature: etree._Element, holder: HolderCertificate) -> None:
+    """Verify the signature over SignedInfo. Raises VerificationFailed."""
+    info = _only(signature, "SignedInfo")
+    named = _only(info, "SignatureMethod").get("Algorithm", "")
+    if named not in _METHODS:
+        raise VerificationFailed(Finding.WRONG_ALGORITHM, f"cards do not sign with {named}")
+    kind, digest = _METHODS[named]
+    check_algorithms(holder, kind, digest)
+    method = canonicalization(_only(info, "CanonicalizationMethod"))
+    if method is None:
+        raise VerificationFailed(Finding.UNSUPPORTED, "the canonicalisation of SignedInfo is not one of XML Signature")
+    value = _base64(_only(signature, "SignatureValue"), "the signature value")
+    try:
+        if isinstance(holder.key, rsa.RSAPublicKey):
+            holder.key.verify(value, canonical_element(info, method), padding.PKCS1v15(), DIGESTS[digest])
+        else:
+            half = len(value) // 2
+            if half != 48 or len(value) % 2:
+                raise InvalidSignature
+            encoded = utils.encode_dss_signature(int.from_bytes(value[:half]), int.from_bytes(value[half:]))
+            holder.key.verify(encoded, canonical_element(info, method), ec.ECDSA(DIGESTS[digest]))
+    except InvalidSignature as error:
+        raise VerificationFailed(
+            Finding.WRONG_SIGNATURE, "the signature was not made with the certificate's key"
+        ) from error
+
+
+def _verify_references(
+    root: etree._Element, signature: etree._Element, references: Sequence[SignedReference], digests: Sequence[str]
+) -> None:
+    """Compare the digest of each reference. Raises VerificationFailed."""
+    for reference, name in sorted(zip(references, digests, strict=True), key=lambda one: one[0].enveloped):
+        if reference.enveloped:
+            _take_out(signature)
+        if reference.decoded and reference.target is not None:
+            data = _base64(reference.target, reference.description)
+        elif reference.target is None:
+            data = canonical_document(root, reference.method)
+        else:
+            data = canonical_element(reference.target, reference.method)
+        if digest_of(name, data) != _base64(_only(reference.element, "DigestValue"), "a digest"):
+            raise VerificationFailed(Finding.TAMPERED, f"{reference.description} was changed after it was signed")
+
+
+def _take_out(signature: etree._Element) -> None:
+    """Remove the signature element from its document, but not the text after it."""
+    parent, before, tail = signature.getparent(), signature.getprevious(), signature.tail
+    if parent is None:
+        return
+    if before is not None:
+        before.tail = (before.tail or "") + (tail or "")
+    else:
+        parent.text = (parent.text or "") + (tail or "")
+    parent.remove(signature)
+
+
+def _digest_name(element: etree._Element) -> str:
+    named = _only(element, "DigestMethod").get("Algorithm", "")
+    if named not in _DIGEST_METHODS:
+        raise VerificationFailed(Finding.WRONG_ALGORITHM, f"cards do not sign with {named}")
+    return _DIGEST_METHODS[named]
+
+
+def _verify_properties(
+    signature: etree._Element, references: Sequence[SignedReference], holder: HolderCertificate
+) -> None:
+    """Check that the signed properties of XAdES, if there are any, belong to this signature and name the holder's
+    certificate (ETSI EN 319 132-1, 5.2.2). Raises VerificationFailed."""
+    properties = [
+        one for container in signature.findall(f"{DS}Object") for one in container.findall(_SIGNED_PROPERTIES)
+    ]
+    for one in properties:
+        target = one.getparent().get("Target", "")
+        if target not in ("", f"#{signature.get('Id')}"):
+            raise VerificationFailed(Finding.MALFORMED, f"the signed properties are those of {target}")
+        if all(reference.target is not one for reference in references):
+            continue  # reported as not covered
+        named = one.findall(f"{XADES}SignedSignatureProperties/*/{XADES}Cert/{XADES}CertDigest")
+        if named and not any(_names(digest, holder) for digest in named):
+            raise VerificationFailed(Finding.WRONG_SIGNATURE, "the signed properties name another certificate")
+
+
+def _names(digest: etree._Element, holder: HolderCertificate) -> bool:
+    return digest_of(_digest_name(digest), holder.der) == _base64(
+        _only(digest, "DigestValue"), "a certificate's digest"
+    )
+
+
+def _stamps(signature: etree._Element) -> tuple[Stamp, ...]:
+    """Return the time-stamps over the signature value (ETSI EN 319 132-1, 5.3)."""
+    stamps = []
+    for one in signature.findall(f"{DS}Object/{_UNSIGNED_PROPERTIES}/{XADES}SignatureTimeStamp"):
+        named = one.find(f"{DS}CanonicalizationMethod")
+        method = canonicalization(named) if named is not None else DEFAULT
+        if method is None:
+            continue
+        covered = canonical_element(_only(signature, "SignatureValue"), method)
+        for element in one.findall(f"{XADES}EncapsulatedTimeStamp"):
+            token = cms.ContentInfo.load(_base64(element, "a time-stamp"))["content"]
+            stamps.append(Stamp(token, partial(digest_of, data=covered)))
+    return tuple(stamps)
+
+
+def _revocation_values(signature: etree._Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the revocation lists and OCSP responses that a long-term signature contains (ETSI EN 319 132-1, 5.4.3)."""
+    values = f"{DS}Object/{_UNSIGNED_PROPERTIES}/{XADES}RevocationValues"
+    lists = signature.findall(f"{values}/{XADES}CRLValues/{XADES}EncapsulatedCRLValue")
+    responses = signature.findall(f"{values}/{XADES}OCSPValues/{XADES}EncapsulatedOCSPValue")
+    return (
+        tuple(_base64(one, "a revocation list") for one in lists),
+        tuple(_base64(one, "an OCSP response") for one in responses),
+    )
+
+
+def _only(element: etree._Element, name: str) -> etree._Element:
+    found = element.findall(f"{DS}{name}")
+    if len(found) != 1:
+        raise VerificationFailed(Finding.MALFORMED, f"the signature has {len(found)} {name} elements at one place")
+    return found[0]
+
+
+def _base64(element: etree._Element, what: str) -> bytes:
+    if len(element):
+        raise VerificationFailed(Finding.MALFORMED, f"{what} contains elements")
+    try:
+        return b64decode("".join((element.text or "").split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise VerificationFailed(Finding.MALFORMED, f"{what} is not valid base64") from error

@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from kazashi.assembly.actors import ACTORS, AUTHORITY, MYKEY, SHOP, actors_of
 from kazashi.assembly.network import Network
+from kazashi.assembly.network_offices import PENSION, PENSION_ADDRESSES
 from kazashi.assembly.points import enrol_till, tills_directory
 from kazashi.assembly.points_server import centre_of
 from kazashi.pki.callers import Callers
+from kazashi.provision_network.body_registers import BodyRegisters
 from kazashi.provision_network.eligibility import EligibilityService
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.provision_network.off_network import OffNetwork
@@ -72,13 +74,15 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)
     made: list[Any] = [
         Callers(world), EligibilityService(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
+        BodyRegisters(world),
+        AddressSystem(world, PENSION, PENSION_ADDRESSES),
         ProviderStore(world), MyKeyPlatform(world, linkage), Platform(world, linkage), StoredChallenges(world),
         SampleSite(world, verifier, Platform(world, linkage), "http://localhost:1", ""),
         RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, "http://localhost:2", ""),
-        enrol_till(world, "rice-shop", "till-1"),
+        enrol_till(world, "rice-shop", "till-1"), network.core, network.interfaces,
     ]  # fmt: skip
     assert made
-    Portal(world, network.portal, lambda _: pytest.fail("nobody sets up"), lambda _: [], linkage).open()
+    Portal(world, network.portal, lambda _: pytest.fail("nobody sets up"), lambda _: [], linkage)
     assert openers() <= opened, "this test must open every store; add the new one"
     names = {path.stem for path in (world.directory / "stores").glob("*.sqlite")}
     assert names == {actor.store for actor in ACTORS} - {SHOP.store}
@@ -101,9 +105,12 @@ def test_the_authority_s_own_log_does_not_count_against_the_ruling(tmp_path: Pat
     for command in ("card new hanako", "network setup", "mykey register hanako"):
         run(*program, *command.split())
     rulings = json.loads(run(*program, "network", "rulings", "--json", expect=1))
-    against = {ruling["reason"]: ruling["against"] for ruling in rulings}
-    assert against["v"] == [f"{MYKEY.store}.serial.serial: 1 rows"]
-    assert not [row for rows in against.values() for row in rows if row.startswith(AUTHORITY.store)]
+    against = {ruling["reason"]: [fact["values"] for fact in ruling["against"]] for ruling in rulings}
+    assert {fact["place"] for fact in against["v"]} == {
+        f"{MYKEY.store}.serial.serial",
+        f"{MYKEY.store}.identifier.head",
+    }
+    assert not [fact for facts in against.values() for fact in facts if AUTHORITY.store in str(fact)]
 
 
 def test_a_store_of_an_unknown_actor_is_included(keys: SharedKeySource, tmp_path: Path) -> None:

@@ -24,10 +24,13 @@ BEGIN = {
 """Commands that set something up, and create a world for it."""
 
 WITHOUT = {
-    "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network rules",
+    "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network insights",
+    "network openapi",
+    "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader script", "reader show",
     "lock", "registry municipalities",
     "self completion", "self install", "self man", "self remove", "self update", "test", "tracking exposure",
+    "tracking open-log", "tracking schema",
     "verify conformance",
 }  # fmt: skip
 """Commands that work without a world, or with one of their own."""

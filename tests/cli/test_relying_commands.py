@@ -188,14 +188,14 @@ def test_tenant_and_client_names_are_unique(town: Program) -> None:
 
 NAMES = (
     "verdicts on logins", "verdicts on logins", "a lookup", "memory of the process", "read and checked",
-    "pairwise pseudonyms", "blind translations", "login in the browser",
+    "XML of", "PDF of 5 pages", "levels of XML", "pairwise pseudonyms", "blind translations", "login in the browser",
 )  # fmt: skip
 
 
 @pytest.mark.reader
 def test_relying_party_benchmark_takes_every_measure() -> None:
     measures = bench_relying_party.measure(
-        size=bench_relying_party.RelyingPartySize(20, 20_000, 1000, 5, 1, revoked=50)
+        size=bench_relying_party.RelyingPartySize(20, 20_000, 1000, 5, 1, revoked=50, rows=500, pages=5)
     )
     assert len(measures) == len(NAMES)
     for measure, name in zip(measures, NAMES, strict=True):

@@ -1,82 +1,41 @@
-"""`kazashi tracking`, and its report in Chromium."""
+"""`kazashi tracking`; its report is in tests/tracking_lab/test_page.py."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
-from playwright.sync_api import sync_playwright
 
 from benchmarks import bench_tracking
-from kazashi.studies.tracking import rule_errors
-from kazashi.studies.tracking_stores import (
-    ANYBODY,
-    CODE,
-    MYKEY,
-    NAME,
-    PORTAL_CODE,
-    RECORD_CODE,
-    RUNS,
-    SERIAL,
-    exposed,
-    scene,
-    unseen,
-)
+from kazashi.studies.handle_exposure import ANYBODY, exposed, matrix
+from kazashi.studies.handle_sightings import sightings
+from kazashi.studies.handles import HandleKind
+from kazashi.studies.tracking import laboratory_of, rule_errors
+from kazashi.studies.tracking_stores import RUNS, scene, unseen
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
+from kazashi.tracking_lab.exposure import Exposure, HandlePath
+from kazashi.tracking_lab.laboratory import PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.threats import over_stores
+from kazashi.world.home import open_world
+from tests.cli.program import InProcessProgram
+from tests.tracking_lab.result_schema import as_text
 
 pytestmark = pytest.mark.browser
 
-ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+BANK_ACCOUNT, CODE, MEMBER, MYKEY, NAME, PORTAL_CODE, RECORD_CODE, SERIAL, USER = (
+    kind.value for kind in (
+        HandleKind.BANK_ACCOUNT, HandleKind.CODE, HandleKind.MEMBER, HandleKind.MYKEY, HandleKind.NAME,
+        HandleKind.PORTAL_CODE, HandleKind.RECORD_CODE, HandleKind.SERIAL, HandleKind.USER,
+    )
+)  # fmt: skip
 
 
 def say(world: Path, *words: str, expect: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "kazashi", "--world", str(world), "tracking", *words],
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == expect, done.stdout + done.stderr
+    done = InProcessProgram(world).run("tracking", *words, expect=expect)
     return done.stdout or done.stderr
-
-
-def test_report_prints_claims_and_writes_a_page(tmp_path: Path) -> None:
-    reply = json.loads(say(tmp_path / "w", "populate", "--residents", "200", "--seed", "x", "--json"))
-    assert (reply["person"], reply["service"]) == (200, 13)
-    page, table = tmp_path / "page.html", tmp_path / "table.csv"
-    found = json.loads(say(tmp_path / "w", "report", "--html", str(page), "--csv", str(table), "--json"))
-    claims = {claim["claim"][0]: claim["words"] for claim in found["claims"]}
-    assert list(claims) == list("12345678")
-    assert claims["1"].startswith("0 of ")
-    assert "with: 1.0; without: 0.0" in claims["3"]
-    assert "serial number -> resident record code: 1 step by J-LIS" in claims["5"]
-    assert "MyKey ID -> resident record code: 2 steps by MyKey platform and J-LIS" in claims["5"]
-    assert "portal.serial.serial" in claims["6"]
-    assert "balance good" in claims["7"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1050, "height": 900})
-        errors: list[str] = []
-        shown.on("console", lambda message: errors.append(message.text))
-        shown.goto(page.as_uri())
-        assert "who can link what" in shown.inner_text("h1")
-        assert shown.locator("#countermeasures tr").count() == 13
-        assert shown.locator("#claims tr").count() == 9
-        assert shown.locator("#threats tr").count() == 19, "T1 to T16, T12 twice, X19, and a header row"
-        assert shown.locator("#exposure td.e").count() > 20
-        assert shown.locator("svg").count() == 5
-        assert not errors
-        ARTEFACTS.mkdir(exist_ok=True)
-        shown.screenshot(path=ARTEFACTS / "tracking-report.png")
-        browser.close()
-    assert len(table.read_text(encoding="utf-8").splitlines()) == 13
-    again = tmp_path / "again.html"
-    assert json.loads(say(tmp_path / "w", "report", "--html", str(again), "--json")) == found
-    assert again.read_bytes() == page.read_bytes(), "the same seed gives the same bytes, also for refund points"
-    assert "another population" in say(tmp_path / "w", "populate", "--residents", "5", expect=2)
 
 
 def test_own_logs_are_imported_and_examined(tmp_path: Path) -> None:
@@ -87,12 +46,19 @@ def test_own_logs_are_imported_and_examined(tmp_path: Path) -> None:
     world, page = tmp_path / "w", tmp_path / "logs.html"
     reply = json.loads(say(world, "import", str(logs), "--mapping", str(mapping), "--json"))
     assert (reply["uses"], reply["left_out"]) == (40, {"no time that can be read": 1})
-    assert "services hold equal handles" in say(world, "report", "--name", "logs", "--html", str(page))
-    assert "40 uses at 2 services" in page.read_text(encoding="utf-8")
+    assert "Services hold equal handles" in say(world, "report", "--name", "logs", "--html", str(page))
     assert "[population-unusable]" in say(world, "report", "--name", "others", "--html", str(page), expect=2)
     mapping.write_text("moment: when\nservice: shop\nhandle: serial\n", encoding="utf-8")
     assert "[logs-unusable]" in say(world, "import", str(logs), "--mapping", str(mapping), expect=2)
-    assert json.loads(say(world, "report", "--name", "logs", "--html", str(page), "--json"))["logs"]["uses"] == 40
+    told = json.loads(say(world, "report", "--name", "logs", "--html", str(page), "--json"))
+    assert told["result"]["logs"]["uses"] == 40
+
+
+def test_the_schema_changes_only_with_the_version_of_the_documents(tmp_path: Path) -> None:
+    """The published schema is that of the types of the results."""
+    published = say(tmp_path / "w", "schema")
+    assert published == as_text(), "a result has changed: see tests/tracking_lab/result_schema.py"
+    jsonschema_rs.meta.validate(json.loads(published))
 
 
 def test_a_population_without_residents_is_refused(tmp_path: Path) -> None:
@@ -100,18 +66,28 @@ def test_a_population_without_residents_is_refused(tmp_path: Path) -> None:
     assert "[population-unusable]" in say(tmp_path / "w", "report", "--html", str(tmp_path / "x.html"), expect=2)
 
 
-def test_exposure_shows_who_holds_which_handle(tmp_path: Path) -> None:
-    with scene(tmp_path / "w") as (institutions, network):
-        found, hidden = exposed(institutions, network), unseen(institutions, network)
-    runs = [(run.id, str(run.value("way"))) for run in over_stores(found, RUNS)]
-    assert [name for name, _ in runs] == ["T10", "T12", "T12", "T13"]
-    without, with_j_lis = [way for name, way in runs if name == "T12"]
-    assert without == "no path"
-    assert with_j_lis.endswith("J-LIS: serial number -> resident record code")
+@pytest.fixture(scope="module")
+def seen(module_path: Path) -> tuple[Exposure, Share]:
+    """The exposure of the small world in which cards are used everywhere, and the share of hidden flows."""
+    with scene(module_path / "w") as (institutions, network):
+        found = sightings(institutions.world, leaves=True)
+        return exposed(institutions.world, found), unseen(institutions, network)
+
+
+def test_exposure_shows_who_holds_which_handle(seen: tuple[Exposure, Share]) -> None:
+    found, hidden = seen
+    runs = {run.id: run.value("path") for run in over_stores(found, RUNS)}
+    assert list(runs) == ["T10", "T12", "T12-j-lis", "T13"]
+    assert runs["T12"] == HandlePath("MyKey platform + municipal registry", MYKEY, RECORD_CODE, ())
+    with_j_lis = runs["T12-j-lis"]
+    assert isinstance(with_j_lis, HandlePath)
+    assert [(step.actor, step.target) for step in with_j_lis.steps] == [
+        ("MyKey platform", SERIAL), ("J-LIS", RECORD_CODE)
+    ]  # fmt: skip
     assert found.widest() == "J-LIS"
     held = {handle: {actor for actor, what in found.held if what == handle} for handle in found.handles}
     assert held[SERIAL] == {"J-LIS", "MyKey platform", "insurers' joint body", "platform operator", "portal",
-                            "refund point centre", ANYBODY}  # fmt: skip
+                            "refund point centre", "shop", ANYBODY}  # fmt: skip
     assert found.held[ANYBODY, SERIAL].at_use, "readable without a PIN, although nobody stores it"
     assert held[PORTAL_CODE] == {"portal", "network's core"}
     assert held[RECORD_CODE] == {"J-LIS", "municipal registry", "network's core"}
@@ -122,13 +98,45 @@ def test_exposure_shows_who_holds_which_handle(tmp_path: Path) -> None:
     assert hidden == Share(2, 10), "what was given outside the network, for example to an investigator"
 
 
-def test_tracking_benchmark_takes_every_measure() -> None:
-    measures = bench_tracking.measure(size=bench_tracking.TrackingSize(100, 300))
-    pseudonyms = ["us"] * len(COUNTERMEASURES)
-    assert [found.unit for found in measures] == ["s", "s", "s", "MB", "s", *pseudonyms, "s", "s", "MB", "h", "h"]
+def test_j8_for_each_relying_party_s_identifier_a_path_to_a_code_is_named(seen: tuple[Exposure, Share]) -> None:
+    """What matters is how far a token reaches, not whether it is the individual number. Each step is a conversion that
+    its actor can make, and a path ends at the code."""
+    paths = [path for path in matrix(seen[0]).paths if path.target == CODE]
+    relying = {"MyKey platform", "insurers' joint body", "platform operator", "portal", "refund point centre", "shop"}
+    through = {(one.actor, one.handle): [step.actor for step in one.steps] for one in paths if one.actor in relying}
+    core = "network's core"
+    assert through == {
+        ("MyKey platform", MYKEY): ["MyKey platform", "portal", core],
+        ("MyKey platform", MEMBER): ["MyKey platform", "portal", core],
+        ("portal", PORTAL_CODE): [core],
+        ("platform operator", USER): ["refund point centre", "J-LIS", core],
+        ("refund point centre", USER): ["refund point centre", "J-LIS", core],
+        ("refund point centre", NAME): ["J-LIS", core],
+        ("refund point centre", BANK_ACCOUNT): ["refund point centre", "J-LIS", core],
+        **{(who, SERIAL): ["portal", core] for who in relying},
+    }  # fmt: skip
+    for path in paths:
+        handles = [path.handle, *(step.target for step in path.steps)]
+        assert [step.source for step in path.steps] == handles[:-1]
+        assert handles[-1] == CODE
+    without = relying | {ANYBODY, "municipal registry"}
+    assert not seen[0].path(SERIAL, CODE, frozenset(without - {"portal"})), "without the portal, J-LIS and the core"
+
+
+@pytest.mark.parametrize(("size", "units"), [
+    (bench_tracking.TrackingSize(100, 300, 0, 0, 0), []),
+    pytest.param(bench_tracking.TrackingSize(100, 300, 2_000, 300, 0), ["s", "MB"] * 3, marks=pytest.mark.long),
+    pytest.param(bench_tracking.TrackingSize(100, 300, 0, 0, 150), [], marks=pytest.mark.long),
+])  # fmt: skip
+def test_tracking_benchmark_takes_every_measure(size: bench_tracking.TrackingSize, units: list[str]) -> None:
+    measures = bench_tracking.measure(size=size)
+    pseudonyms, cluster = ["us"] * len(COUNTERMEASURES), ["s"] * bool(size.on_spark)
+    assert [found.unit for found in measures] == [
+        "s", "s", "s", "s", "s", "s", *units, *pseudonyms, *cluster, "s", "s", "MB", "h", "h",
+    ]  # fmt: skip
     for found in measures:
         assert min(found.ours, found.peer, found.ratio) > 0
-    assert measures[4].peer_name == "pandas"
+    assert [found.peer_name for found in measures[2:5]] == ["pandas", "Polars", "DuckDB"]
 
 
 def test_x17_no_decision_is_wrong() -> None:
@@ -140,3 +148,17 @@ def test_x17_no_decision_is_wrong() -> None:
 @pytest.mark.parametrize("words", [("populate", "--residents", "-1"), ("populate", "--years", "0"), ("report", "x")])
 def test_wrong_use(tmp_path: Path, words: tuple[str, ...]) -> None:
     say(tmp_path / "w", *words, expect=2)
+
+
+def test_a_name_that_is_not_a_folder_s_is_refused(tmp_path: Path) -> None:
+    """An import replaces the folder of its name, so that the name must not lead to anything else."""
+    (tmp_path / "elsewhere").mkdir()
+    kept = tmp_path / "elsewhere" / "kept"
+    kept.write_text("precious", encoding="utf-8")
+    world = open_world(tmp_path / "w")
+    for name in (str(kept.parent), "../elsewhere", ".", "..", "", "a/b", ".hidden", "two\nlines"):
+        with pytest.raises(PopulationUnusable) as refusal:
+            laboratory_of(world, name)
+        assert refusal.value.reason is PopulationUnusableReason.BAD_NAME
+    assert "[population-unusable]" in say(tmp_path / "w", "populate", "--name", str(kept.parent), expect=2)
+    assert kept.read_text(encoding="utf-8") == "precious"

@@ -16,6 +16,7 @@ from sphinx.search.en import SearchEnglish
 
 from kazashi.tools.cli.command_line import kazashi
 from kazashi.tracking_lab.countermeasures import COUNTERMEASURES
+from kazashi.tracking_lab.page.words import Language, Words
 from tests.cli import commands as all_commands
 from tests.support import run
 
@@ -136,11 +137,12 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
 @pytest.mark.unit
 def test_the_tracking_page_has_every_countermeasure_and_threat_run() -> None:
     text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+    words = Words(Language.ENGLISH)
     for countermeasure in COUNTERMEASURES:
-        row = f"| `{countermeasure.id}` | {countermeasure.name} | {countermeasure.source} |"
-        assert row in text
-        assert f"| {countermeasure.cost} |\n" in text, countermeasure.id
-    for number in range(1, 17):
+        name, source, cost = (words(f"countermeasures.{countermeasure.id}.{one}") for one in ("name", "source", "cost"))
+        assert f"| `{countermeasure.id}` | {name} | {source} |" in text
+        assert f"| {cost} |\n" in text, countermeasure.id
+    for number in range(1, 20):
         assert re.search(rf"^\| T{number} \| ", text, re.MULTILINE), f"T{number}"
     for number in range(1, 20):
         assert re.search(rf"^\| X{number} ", text, re.MULTILINE), f"X{number}"

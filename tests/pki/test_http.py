@@ -8,7 +8,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +27,7 @@ from kazashi.assembly.served import free_port
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import Reason
 from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
 from kazashi.pki.certificate_database import FULL_LIST, Issued
@@ -158,9 +158,11 @@ def test_ocsp_by_get_has_cache_headers(served: Served) -> None:
     for answer in answers:
         assert answer.ocsp.certificate_status is ocsp.OCSPCertStatus.GOOD
         assert answer.body == answers[0].body, "signed once in 15 minutes"
-        assert parsedate_to_datetime(answer.headers["last-modified"]) == answer.ocsp.this_update_utc == now
-        assert parsedate_to_datetime(answer.headers["expires"]) == answer.ocsp.next_update_utc == now + GRID
-        assert answer.headers["cache-control"] == "private, no-transform, must-revalidate"
+        assert (answer.ocsp.this_update_utc, answer.ocsp.next_update_utc) == (now, now + GRID)
+        control = answer.headers["cache-control"]
+        assert control == "private, max-age=900, no-cache, no-transform, must-revalidate", (
+            "the world's clock is stopped"
+        )
         assert int(answer.headers["content-length"]) == len(answer.body)
 
 
@@ -459,11 +461,29 @@ def test_unknown_and_invalid_serial_numbers_are_rejected(served: Served, service
         path: served.ask(f"/services/{service}/{path}").status
         for path in (
             "signature/7FFFFFFF", "signature/FFFFFFFFFFFFFFFF", "signature/0", "signature/XYZ", "signature/-1",
-            "signature/" + "1" * 17, "signature/%EF%BC%91", "third/1",
+            "signature/" + "1" * 17, "signature/" + "1" * 21, "signature/%EF%BC%91", "third/1",
         )
     }  # fmt: skip
-    assert list(statuses.values()) == [404, 404, 404, 400, 400, 400, 400, 400]
+    assert list(statuses.values()) == [404, 404, 400, 400, 400, 404, 400, 400, 400]
+    assert served.ask(f"/services/{service}/signature/zz").json["message"] == (
+        "'zz' is not a serial number; write hexadecimal digits such as 0A3C5E7F, with or without colons or 0x"
+    )
     assert len(served.queries()) == before
+
+
+def test_serial_numbers_are_taken_in_every_form(served: Served, caller: tuple[str, str]) -> None:
+    name, key = caller
+    issued = of(served, "hanako", SIGNATURE)
+    text = serial_text(issued.serial)
+    octets = ":".join(text[place : place + 2] for place in range(0, len(text), 2))
+    for form in (text, text.lower(), f"0x{text}", f"00{text}", octets):
+        status = served.ask(f"/services/status/signature/{form}", key=key).json
+        assert status["serial"] == text
+        assert "note" not in status
+    for service in ("status", "counterpart", "renewal"):
+        reply = served.ask(f"/services/{service}/signature/{issued.serial}", key=key).json
+        assert reply["note"] == f"{issued.serial} was read as decimal; in hexadecimal it is {text}"
+    assert {line.serial for line in served.queries(name)} == {issued.serial}
 
 
 @pytest.mark.parametrize("number", ["0", "99999", "9223372036854775807", "9223372036854775808", "9" * 40])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from asn1crypto import crl as asn1_crl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -30,12 +31,14 @@ from kazashi.pki.crl_entries import Entries, encode_entries
 from kazashi.pki.publication import Publication, list_path
 from kazashi.pki.responder import Responder
 from kazashi.world.clock import epoch
+from kazashi.world.home import open_world
 from kazashi.world.key_source import KeySource, SharedKeySource, generate
 from kazashi.world.schedule import AT_ONCE
 from tests.support import run
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, clock_of, later, loaded, new_institutions
 
-LAST_INSTANT = int(datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+LAST_INSTANT = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+FIRST_OF_2050 = int(datetime(2050, 1, 1, tzinfo=UTC).timestamp())
 _ENTRY = st.tuples(
     st.integers(1, 64).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)),
     st.integers(0, LAST_INSTANT),
@@ -55,7 +58,8 @@ def encoded(entries: list[tuple[int, int, Reason]]) -> bytes:
     return b"".join(encode_entries(columns(entries)))
 
 
-@example([(number << 63 | 1, LAST_INSTANT, reason) for number in (0, 1) for reason in Reason])
+@example([(number << 63 | 1, at, reason) for number in (0, 1) for reason in Reason
+          for at in (FIRST_OF_2050 - 1, FIRST_OF_2050, LAST_INSTANT)])  # fmt: skip
 @given(st.lists(_ENTRY, max_size=40))
 def test_asn1crypto_reads_the_encoded_entries(entries: list[tuple[int, int, Reason]]) -> None:
     data = asn1.sequence(encoded(entries))
@@ -66,6 +70,7 @@ def test_asn1crypto_reads_the_encoded_entries(entries: list[tuple[int, int, Reas
         assert (reason is None) == (len(entry["crl_entry_extensions"]) == 0)
         name = "UNSPECIFIED" if reason is None else str(reason.native).upper()
         at = int(entry["revocation_date"].native.timestamp())
+        assert entry["revocation_date"].name == ("utc_time" if at < FIRST_OF_2050 else "general_time")
         read.append((entry["user_certificate"].native, at, Reason[name]))
     assert read == entries
     assert parsed.dump(force=True) == data
@@ -145,17 +150,17 @@ def phone_certificates(institutions: Institutions, keys: KeySource, lasts: list[
 
 def assert_matches_store(publication: Publication) -> int:
     """Compare every published list with one built from the store; return the size of all entries in bytes."""
-    size, now = 0, publication.authority.world.clock.now()
-    ledger = publication.authority.ledger
+    size, table = 0, publication.authority.ledger.revocation_list
     in_parts = Publication(publication.authority, read_at_once=3)  # several queries even for a short list
-    with ledger.store.transaction() as connection:
-        upto = ledger.count(connection, "position", 0, 1) - 1
-    for generation in publication.authority.generations():
-        for name in publication.names(generation.name):
-            entries = entries_of(publication.path(generation.name, name))
-            parts = () if name == AUTHORITY_LIST else in_parts.entries_in_store(generation.name, name, upto, now)
-            assert entries == b"".join(parts), name
-            size += len(entries)
+    with publication.authority.ledger.store.reading() as connection:
+        rows = connection.execute(sa.select(table)).all()
+    for row in rows:
+        entries = entries_of(publication.path(row.generation, row.name))
+        parts: tuple[bytes, ...] = ()
+        if row.name != AUTHORITY_LIST:
+            parts = in_parts.entries_in_store(row.generation, row.name, row.position, row.expires_from)
+        assert entries == b"".join(parts), row.name
+        size += len(entries)
     return size
 
 
@@ -165,9 +170,9 @@ def recording_rebuilds(publication: Publication) -> Iterator[list[str]]:
     built: list[str] = []
     read = publication.entries_in_store
 
-    def recording(generation: str, name: str, upto: int, now: datetime) -> tuple[bytes, ...]:
+    def recording(generation: str, name: str, upto: int, expires_from: int) -> tuple[bytes, ...]:
         built.append(name)
-        return read(generation, name, upto, now)
+        return read(generation, name, upto, expires_from)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publication, "entries_in_store", recording)
@@ -192,14 +197,18 @@ _ALLOWED = {"good": ("revoke", "hold"), "held": ("revoke", "release")}
 @settings(max_examples=10)
 @given(
     st.lists(st.integers(1, 8), min_size=2, max_size=6),
-    st.lists(st.lists(st.tuples(st.integers(0, 5), _STEP), max_size=6), min_size=2, max_size=5),
+    st.lists(
+        st.tuples(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 5), _STEP), max_size=6)), min_size=2, max_size=5
+    ),
 )
 def test_updated_lists_equal_lists_built_from_the_store(
-    shared_town: Institutions, keys: SharedKeySource, lasts: list[int], days: list[list[tuple[int, str]]]
+    shared_town: Institutions, keys: SharedKeySource, lasts: list[int], batches: list[tuple[int, list[tuple[int, str]]]]
 ) -> None:
+    """Each batch comes `days` after the one before: those between are missed."""
     revocations, publication = shared_town.revocations[AUTHENTICATION], shared_town.publications[AUTHENTICATION]
     serials = phone_certificates(shared_town, keys, lasts)
-    for steps in days:
+    later(shared_town, days=1)
+    for days, steps in batches:
         for place, step in steps:
             serial = serials[place % len(serials)]
             if step not in _ALLOWED.get(revocations.status(serial).state.value, ()):
@@ -208,24 +217,92 @@ def test_updated_lists_equal_lists_built_from_the_store(
                 revocations.release(serial)
             else:
                 revocations.revoke(serial, Reason.CERTIFICATE_HOLD if step == "hold" else Reason.SUPERSEDED)
+        before = full_list(publication)
+        clock = clock_of(shared_town.world)
+        clock.stand(clock.now() + timedelta(days=days))
         with recording_rebuilds(publication) as built:
-            later(shared_town, days=1)
+            shared_town.settle()
         assert built == []
         assert_matches_store(publication)
+        assert_leaves_in_time(shared_town, before, full_list(publication))
 
 
-def test_entry_is_removed_after_its_certificate_expires(town: Institutions, keys: SharedKeySource) -> None:
+def full_list(publication: Publication) -> x509.CertificateRevocationList:
+    return x509.load_der_x509_crl(publication.path("03", FULL_LIST).read_bytes())
+
+
+def assert_leaves_in_time(
+    town: Institutions, before: x509.CertificateRevocationList, after: x509.CertificateRevocationList
+) -> None:
+    """Between two lists, exactly the entries leave that were released, or that the first list contained after their
+    certificates' end (RFC 5280, 3.3)."""
+    left = {entry.serial_number for entry in before} - {entry.serial_number for entry in after}
+    for entry in before:
+        not_after = loaded(town.authorities[AUTHENTICATION].find(entry.serial_number)).not_valid_after_utc
+        released = town.revocations[AUTHENTICATION].status(entry.serial_number).since is None
+        assert (entry.serial_number in left) == (released or before.last_update_utc > not_after)
+
+
+def test_an_entry_leaves_after_the_first_list_that_follows_its_certificates_end(
+    town: Institutions, keys: SharedKeySource
+) -> None:
     short, long = phone_certificates(town, keys, [3, 30])
     publication = town.publications[AUTHENTICATION]
     for serial in (short, long):
         town.revocations[AUTHENTICATION].revoke(serial, Reason.KEY_COMPROMISE)
+    ends = town.authorities[AUTHENTICATION].find(short).not_after
     seen = []
     for _ in range(5):
         later(town, days=1)
-        seen.append(serials_of(publication.path("03", FULL_LIST)))
+        path = publication.path("03", FULL_LIST)
+        seen.append((full_list(publication).last_update_utc > ends, serials_of(path)))
+        assert serials_of(publication.path("03", "13113")) == [serial for serial in seen[-1][1] if serial == short]
         assert assert_matches_store(publication) > 0
-    assert seen == [[short, long]] * 3 + [[long]] * 2
+    both = [short, long]
+    assert seen == [(False, both), (False, both), (False, both), (True, both), (True, [long])]
     assert town.revocations[AUTHENTICATION].status(short).reason is Reason.KEY_COMPROMISE, "the record is kept"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_entry_is_in_one_list_after_missed_batches(town: Institutions, keys: SharedKeySource, damaged: bool) -> None:
+    """Its certificate was revoked and ended while no batch ran. With a damaged file, the list is made from the
+    store."""
+    listed, unlisted, long = phone_certificates(town, keys, [3, 3, 30])
+    publication, revocations = town.publications[AUTHENTICATION], town.revocations[AUTHENTICATION]
+    for serial in (listed, long):
+        revocations.revoke(serial, Reason.KEY_COMPROMISE)
+    later(town, days=1)
+    revocations.revoke(unlisted, Reason.SUPERSEDED)
+    clock, path, seen = clock_of(town.world), publication.path("03", FULL_LIST), []
+    for days in (9, 1):
+        if damaged:
+            path.write_bytes(b"")
+        clock.stand(clock.now() + timedelta(days=days))
+        town.settle()
+        seen.append(serials_of(path))
+        assert assert_matches_store(publication) > 0
+    assert seen == [[listed, long, unlisted], [long]]
+
+
+def test_lists_of_an_older_store_are_continued(town: Institutions, keys: SharedKeySource) -> None:
+    """A store of version 1 did not say which entries a list has."""
+    short, long = phone_certificates(town, keys, [3, 30])
+    for serial in (short, long):
+        town.revocations[AUTHENTICATION].revoke(serial, Reason.SUPERSEDED)
+    later(town, days=2)
+    with town.authorities[AUTHENTICATION].ledger.store.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE revocation_list DROP COLUMN expires_from"))
+        connection.execute(sa.text("UPDATE schema_version SET version = 1"))
+    town.world.close()
+    town = Institutions(open_world(town.world.directory, keys=keys))
+    publication, seen = town.publications[AUTHENTICATION], []
+    with recording_rebuilds(publication) as built:
+        for _ in range(3):
+            later(town, days=1)
+            seen.append(serials_of(publication.path("03", FULL_LIST)))
+            assert assert_matches_store(publication) > 0
+    assert (built, seen) == ([], [[short, long], [short, long], [long]])
+    town.world.close()
 
 
 def test_empty_list_has_no_revoked_certificates_field(town: Institutions, keys: SharedKeySource) -> None:
@@ -340,7 +417,7 @@ def test_damaged_list_is_rebuilt_from_the_store(town: Institutions, keys: Shared
     with recording_rebuilds(publication) as built:
         later(town, days=1)
     assert built == [FULL_LIST]
-    assert sorted(serials_of(path)) == sorted([serials[1], serials[2]])
+    assert sorted(serials_of(path)) == sorted(serials[1:])
     assert assert_matches_store(publication) > 0
 
 
@@ -367,11 +444,11 @@ def test_random_serial_numbers_work_in_lists_and_ocsp(tmp_path: Path, keys: Shar
     for name in range(8):
         town.issue_card(f"card {name}", "hanako")
     publication, revocations = town.publications[SIGNATURE], town.revocations[SIGNATURE]
-    all_issued = certificates(town, "hanako", SIGNATURE)
+    # Lists keep the order of revocation, so the certificates are revoked in another order than that of their numbers.
+    all_issued = sorted(certificates(town, "hanako", SIGNATURE), key=lambda issued: issued.serial, reverse=True)
     serials = [issued.serial for issued in all_issued]
     assert len(set(serials)) == 8
     assert max(serials) >= 1 << 60, "the chance that eight random 64-bit numbers are all less is one in 2**32"
-    assert serials != sorted(serials)
     for issued in all_issued:
         assert loaded(issued).serial_number == issued.serial
         assert town.authorities[SIGNATURE].find(issued.serial) == issued

@@ -73,6 +73,26 @@ def test_generations_begin_and_end_on_the_known_dates() -> None:
     assert anniversary_end(begins(2), 10) == datetime(2029, 9, 14, 14, 59, 59, tzinfo=UTC)
 
 
+def test_both_spellings_of_a_character_stay_as_they_were_written() -> None:
+    """Windows decodes seven characters of the character sets to other code points than the standards' tables do."""
+    cells = [bytes((row, cell)) for row in range(0xA1, 0xF5) for cell in range(0xA1, 0xFF)]
+    standard = [cell.decode("euc_jp") for cell in cells if _decodes(cell, "euc_jp")]
+    windows = [text.encode("shift_jis").decode("cp932") for text in standard]
+    assert sum(map(str.__ne__, standard, windows)) == 6
+    assert len(standard) == 6879
+    text = "".join((*standard, *windows, "￤", "—"))  # JIS X 0212, 2-35; JIS X 0213, 1-1-29
+    assert substituted(text, "●") == (text, "0" * len(text))
+    assert substituted("か\u309a", "●") == ("か●", "01"), "JIS X 0213 alone has this letter"
+
+
+def _decodes(data: bytes, codec: str) -> bool:
+    try:
+        data.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 @given(st.text(max_size=40))
 def test_text_and_flags_have_the_same_length(text: str) -> None:
     shown, flags = substituted(text, "●")

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kazashi.provision_network.asking import OutgoingRequest
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import FlowTrace, carry
-from kazashi.provision_network.interface_system import InterfaceSystem, OutgoingRequest
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
 from kazashi.provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord
@@ -61,7 +63,7 @@ class Network:
         return self.platform.server(town)
 
     def code(self, body: str, person: str = HANAKO) -> InstitutionCode:
-        return self.core.code_for(body, person)
+        return self.core.codes.code_for(body, person)
 
     def carry(self) -> int:
         def watch(message: Message) -> None:
@@ -74,29 +76,33 @@ class Network:
         self, body: str = SHIBUYA, provider: str = MINATO, purpose: Purpose = PURPOSE, **more: bool
     ) -> OutgoingRequest:
         """Request an item, deliver all messages, and return the state of the process."""
-        process = self.municipal.ask(body, self.code(body), purpose, [provider], **more)
+        process = self.municipal.asking.ask(body, self.code(body), purpose, [provider], **more)
         self.carry()
-        return self.municipal.asked(process)
+        return self.municipal.asking.request(process)
 
     def records(self, person: str = HANAKO) -> list[ProvisionRecord]:
-        return self.core.records(self.core.portal_code(person))
+        return self.core.records.of(self.core.codes.portal_code(person))
 
 
 def network_of(world: World, *ordinances: OrdinanceAffair, ordinary: bool = False) -> Network:
-    """Return a network of four municipalities and the pension service, all enrolled and announced."""
+    """Return a network of four municipalities and the pension service, all enrolled and announced, and two people."""
     core = Core(world, RuleBook(ROWS, ordinances, ordinary=ordinary))
     interfaces = [InterfaceSystem(world, MUNICIPAL), InterfaceSystem(world, NATIONAL)]
     for interface, bodies in zip(interfaces, (TOWNS, [PENSION]), strict=True):
         for body in bodies:
             interface.add(body)
     for interface in interfaces:
-        certificate = core.enrol(interface.name, interface.begin(), f"https://localhost/{interface.name}")
-        interface.enrolled(certificate, core.authority.certificate, "https://localhost/core")
+        certificate = core.members.enrol(
+            interface.name, interface.neighbours.begin(), f"https://localhost/{interface.name}"
+        )
+        interface.neighbours.enrolled(certificate, core.authority.certificate, "https://localhost/core")
         for body in interface.bodies:
             kind = PENSION if body == PENSION else "市町村長"
-            core.connect(
-                body, kind, assessed=True, interface=interface.name, key=interface.server(body).public_key()
+            core.members.connect(
+                body, kind, interface=interface.name, key=interface.server(body).public_key(),
+                assessment=sample_assessment(body, kind, NOW.date(), core.ordinances.rules().purposes()),
             )  # fmt: skip
+    core.codes.issue([PENSION], [HANAKO, TARO])
     network = Network(world, core, interfaces[0].platform, interfaces)
     network.carry()
     return network

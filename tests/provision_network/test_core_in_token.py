@@ -18,6 +18,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import sqlalchemy as sa
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.rules import RuleBook, table_of_affairs
 from kazashi.world.home import open_world
@@ -25,12 +26,12 @@ from kazashi.world.settings import Settings
 world = open_world(Path(sys.argv[1]), settings=Settings("token", keys=sys.argv[2]))
 core = Core(world, RuleBook(table_of_affairs()))
 for name in sys.argv[4:]:
-    core.connect(name, "市町村長", assessed=True)
-codes = {name: str(core.code_for(name, sys.argv[3])) for name in sys.argv[4:]}
+    core.members.connect(name, "市町村長", assessment=sample_assessment(name, "市町村長", world.clock.now().date()))
+codes = {name: str(core.codes.code_for(name, sys.argv[3])) for name in sys.argv[4:]}
 from kazashi.provision_network.terms import Role
 from kazashi.provision_network.codes import InstitutionCode
 first, second = sys.argv[4:]
-converted = core.convert(Role.CORE_OPERATOR, InstitutionCode.parse(codes[first]), first, second)
+converted = core.codes.convert(Role.CORE_OPERATOR, InstitutionCode.parse(codes[first]), first, second)
 with core.store.reading() as connection:
     secrets = sorted(connection.scalars(sa.text("SELECT name FROM secret")))
 print(json.dumps({"codes": codes, "converted": str(converted), "secrets": secrets}))

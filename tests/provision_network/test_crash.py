@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
-from kazashi.provision_network.interface_system import InterfaceSystem, RequestStage
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.rules import RuleBook
 from kazashi.provision_network.terms import RequestOutcome
 from kazashi.world.clock import FixedClock
@@ -54,12 +55,12 @@ def run_exchange(network: Network, paper: Path) -> None:
     not repeated."""
     noted = paper.read_text().split() if paper.exists() else []
     for provider, purpose in ((MINATO, PURPOSE), (PENSION, CHILD_PENSION))[len(noted) :]:
-        process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [provider])
+        process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), purpose, [provider])
         with paper.open("a") as file:
             file.write(f"{process}\n")
     carry(network.world, network.core, network.interfaces)
     for number in network.national.server(PENSION).waiting():
-        network.national.release(PENSION, number)
+        network.national.answering.release(PENSION, number)
     carry(network.world, network.core, network.interfaces)
 
 
@@ -77,14 +78,14 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
         killed = killed_at(moment, exchange)
         network = reopened(home)
         for process in paper.read_text().split() if paper.exists() else ():
-            assert network.municipal.asked(int(process)), "a process whose number was returned is on disk"
+            assert network.municipal.asking.request(int(process)), "a process whose number was returned is on disk"
         run_exchange(network, paper)
-        asked = [network.municipal.asked(process) for process in (1, 2)]
+        asked = [network.municipal.asking.request(process) for process in (1, 2)]
         # A request that was on disk, but whose number was not written yet, is repeated under another number.
         more = len(paper.read_text().split()) != len(network.records())
         assert more is (network.records()[-1].number == 3)
         assert {one.stage for one in asked} == {RequestStage.ANSWERED}
-        received = network.municipal.answer_to(int(paper.read_text().split()[0]))
+        received = network.municipal.asking.answer_to(int(paper.read_text().split()[0]))
         assert received is not None
         assert received.content == SECRET
         assert {record.outcome for record in network.records()} == {RequestOutcome.PROVIDED}

@@ -10,7 +10,7 @@ import pytest
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.relying import card_verdict, direct_linkage
-from kazashi.provision_network.eligibility import Check, EligibilityService, Insurance
+from kazashi.provision_network.eligibility import CARD, INSURED, Check, EligibilityService, Insurance
 from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.world.key_source import SharedKeySource
 from tests.provision_network.bodies import denied
@@ -72,7 +72,7 @@ def test_a_renewed_card_is_found_by_the_chain_only(town: Institutions, service: 
 
 
 def test_med3_med4_b16_the_joint_body_only_uses_its_own_number(service: EligibilityService) -> None:
-    columns = {column.name for table in (service.insured, service.card) for column in table.columns}
+    columns = {column.name for table in (INSURED, CARD) for column in table.columns}
     assert "individual_number" not in columns
     assert columns == {"insured_number", "insurer", "begins", "ends", "code", "serial"}
 

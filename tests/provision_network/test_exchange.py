@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.exchange import carry
-from kazashi.provision_network.interface_system import RequestStage
+from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import InvalidAnswer, ProvisionOnHold
-from kazashi.provision_network.rules import OrdinanceAffair, Purpose
+from kazashi.provision_network.intermediate_store import COPY, PERSON
+from kazashi.provision_network.rules import Denial, OrdinanceAffair, Purpose, RuleBook
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -33,6 +36,7 @@ from tests.provision_network.bodies import (
     NOW,
     PENSION,
     PURPOSE,
+    ROWS,
     SHIBUYA,
     TARO,
     TOWNS,
@@ -69,7 +73,7 @@ def everything_in(store: Store) -> list[str]:
 
 
 def content_of(network: Network, process: int) -> str:
-    received = network.municipal.answer_to(process)
+    received = network.municipal.asking.answer_to(process)
     assert received is not None
     return str(received.content)
 
@@ -88,12 +92,50 @@ def test_d7_an_answer_does_not_go_through_the_core(network: Network) -> None:
     assert f"code of {MINATO}" not in network.trace.seen_by(SHIBUYA)
 
 
-def test_d7_a_broadcast_is_refused(network: Network) -> None:
-    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO, "新宿区"])
+def test_d13_affairs_without_the_individual_number_take_the_same_route(network: Network) -> None:
+    """Insurers know a person by their own numbers (別番号). Their affair needs a row of the table, like any other."""
+    (row,) = (row for row in ROWS if not row.uses_number and row.number == "120")
+    insurers = InterfaceSystem(network.world, "insurers")
+    certificate = network.core.members.enrol("insurers", insurers.neighbours.begin(), "https://localhost/insurers")
+    insurers.neighbours.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
+    network.interfaces.append(insurers)
+    asking, asked = "架空健康保険組合", "架空共済組合"
+    for body in (asking, asked):
+        server = insurers.add(body)
+        network.core.members.connect(
+            body,
+            row.purpose.requester,
+            interface="insurers",
+            key=server.public_key(),
+            assessment=sample_assessment(body, row.purpose.requester, NOW.date()),
+        )
+        server.take_codes([(f"記号・番号 {body}", network.code(body))])
     network.carry()
-    asked = network.municipal.asked(process)
+    code = insurers.server(asked).code_of(f"記号・番号 {asked}")
+    insurers.server(asked).register(code, f"記号・番号 {asked}", row.purpose.item, SECRET)
+
+    def route(interface: InterfaceSystem, body: str, provider: str, purpose: Purpose) -> list[tuple[str, str]]:
+        network.trace.steps.clear()
+        process = interface.asking.ask(body, network.code(body), purpose, [provider])
+        network.carry()
+        assert interface.asking.request(process).stage is RequestStage.ANSWERED
+        names = {body: "requester", provider: "provider"}
+        return [(names.get(one.sender, one.sender), names.get(one.receiver, one.receiver))
+                for one in network.trace.steps]  # fmt: skip
+
+    own = route(insurers, asking, asked, row.purpose)
+    assert own == route(network.municipal, SHIBUYA, MINATO, PURPOSE)
+    assert network.records()[0].reason == "番号法19条7号, 別表第二 120"
+    without = RuleBook([other for other in ROWS if other != row])
+    assert without.decide(row.purpose, date(2018, 4, 2)).denial is Denial.UNKNOWN_PURPOSE
+
+
+def test_d7_a_broadcast_is_refused(network: Network) -> None:
+    process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO, "新宿区"])
+    network.carry()
+    asked = network.municipal.asking.request(process)
     assert (asked.stage, asked.denial) == (RequestStage.REFUSED, "broadcast")
-    assert network.municipal.notified() == {}
+    assert network.municipal.answering.notified() == {}
 
 
 def test_g19_7_statutory_affairs_use_the_network_and_are_recorded(network: Network) -> None:
@@ -108,13 +150,13 @@ def test_g19_7_statutory_affairs_use_the_network_and_are_recorded(network: Netwo
 
 def test_g19_8_h4_h7_affairs_by_ordinance_use_the_network(world: World) -> None:
     own = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
-    affair = OrdinanceAffair("架空町-1", own, "9", True, True, True, True, True)
-    network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=False))
+    affair = OrdinanceAffair("渋谷区-1", SHIBUYA, own, "9", True, True, True, NOW.date(), NOW.date())
+    network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=None))
     assert network.ask(purpose=own).stage is RequestStage.ANSWERED
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 2
-    assert network.core.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
-    assert [affair["identifier"] for affair in network.core.rules.published()] == ["架空町-1"]
+    assert network.core.records.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
+    assert [affair["identifier"] for affair in network.core.ordinances.rules().published(NOW.date())] == ["渋谷区-1"]
 
 
 def test_d3_the_core_stores_no_content(network: Network) -> None:
@@ -128,7 +170,7 @@ def test_d3_the_core_stores_no_content(network: Network) -> None:
 
 def test_d1_answers_are_encrypted_from_body_to_body(network: Network) -> None:
     code = network.code(SHIBUYA)
-    process = network.municipal.ask(SHIBUYA, code, PURPOSE, [MINATO])
+    process = network.municipal.asking.ask(SHIBUYA, code, PURPOSE, [MINATO])
     network.carry()
     messages = network.seen
     assert content_of(network, process) == f"{SECRET} {MINATO}"
@@ -142,7 +184,7 @@ def test_d1_answers_are_encrypted_from_body_to_body(network: Network) -> None:
 
 
 def test_d5_an_interface_system_only_acts_for_its_own_bodies(network: Network) -> None:
-    asked = network.national.asked
+    asked = network.national.asking.request
     request = {"code": str(network.code(SHIBUYA)), "purpose": asdict(PURPOSE), "providers": [MINATO], "process": 1,
                "requester": SHIBUYA}  # fmt: skip
     with network.national.store.transaction() as connection:
@@ -153,35 +195,35 @@ def test_d5_an_interface_system_only_acts_for_its_own_bodies(network: Network) -
     with denied("unknown-process"):
         asked(1)
     with denied("unknown-institution"):
-        network.national.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+        network.national.asking.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
 
 
 def test_e1_e7_a_copy_is_provided_with_its_registration_time(world: World, network: Network) -> None:
     assert isinstance(world.clock, FixedClock)
     world.clock.stand(NOW + timedelta(days=30))
-    received = network.municipal.answer_to(network.ask().process)
+    received = network.municipal.asking.answer_to(network.ask().process)
     assert received is not None
     assert received.registered_at == NOW, "an old copy is provided with its time"
     assert received.received_at - NOW == timedelta(days=30)
     network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, "newer")
-    again = network.municipal.answer_to(network.ask().process)
+    again = network.municipal.asking.answer_to(network.ask().process)
     assert again is not None
     assert (again.content, again.registered_at) == ("newer", world.clock.now())
 
 
 def test_a_provider_without_a_copy_answers_that_it_has_none(network: Network) -> None:
-    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA, TARO), PURPOSE, [MINATO])
+    process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA, TARO), PURPOSE, [MINATO])
     network.carry()
-    received = network.municipal.answer_to(process)
+    received = network.municipal.asking.answer_to(process)
     assert received is not None
     assert (received.content, received.registered_at) == (None, None)
     assert network.records(TARO)[0].outcome is RequestOutcome.PROVIDED
 
 
 def test_e2_a_copy_has_no_column_for_the_individual_number(network: Network) -> None:
-    names = {column.name for column in network.platform.copy.columns}
+    names = {column.name for column in COPY.columns}
     assert names == {"owner", "code", "item", "address_number", "content", "registered_at", "by_hand"}
-    assert {column.name for column in network.platform.person.columns} == {"owner", "address_number", "code",
+    assert {column.name for column in PERSON.columns} == {"owner", "address_number", "code",
                                                                            "withheld"}  # fmt: skip
 
 
@@ -210,19 +252,19 @@ def test_e8_a_flagged_item_needs_a_manual_release(network: Network) -> None:
     code = network.code(MINATO)
     network.server(MINATO).register(code, "港区-1", PURPOSE.item, SECRET, by_hand=True)
     asked = network.ask()
-    assert asked.stage is RequestStage.ACCEPTED
+    assert asked.stage is RequestStage.HELD
     assert network.trace.steps[-1].receiver == MINATO, "nothing was sent to the requester"
     (record,) = network.records()
     assert (record.outcome, network.server(MINATO).waiting()) == (RequestOutcome.HELD, [record.number])
     with pytest.raises(ProvisionOnHold):
-        network.server(MINATO).answer(network.municipal.notified()[record.number][0])
+        network.server(MINATO).answer(network.municipal.answering.notified()[record.number][0])
     for wrong in (record.number + 1, -1):
         with pytest.raises(NetworkRejected):
-            network.municipal.release(MINATO, wrong)
+            network.municipal.answering.release(MINATO, wrong)
     with pytest.raises(NetworkRejected):
-        network.municipal.release(SHIBUYA, record.number)
+        network.municipal.answering.release(SHIBUYA, record.number)
     assert network.carry() == 0, "the request stays on hold"
-    network.municipal.release(MINATO, record.number)
+    network.municipal.answering.release(MINATO, record.number)
     network.carry()
     assert content_of(network, asked.process) == SECRET
     assert network.server(MINATO).waiting() == []
@@ -241,7 +283,7 @@ def test_e9_people_without_a_code_or_copy_are_listed(network: Network) -> None:
 
 
 def test_a11_each_body_has_its_own_codes(network: Network) -> None:
-    codes = network.core.issue([SHIBUYA, MINATO, PENSION], [HANAKO, TARO])
+    codes = network.core.codes.issue([SHIBUYA, MINATO, PENSION], [HANAKO, TARO])
     flat = [code.value for codes_of_body in codes.values() for code in codes_of_body]
     assert len(set(flat)) == len(flat) == 6
     assert codes[SHIBUYA][0] == network.code(SHIBUYA)
@@ -253,12 +295,12 @@ def test_a11_each_body_has_its_own_codes(network: Network) -> None:
 def refused(network: Network, **changed: Any) -> str:
     """Change a valid request, expect that it is refused, and return the reason."""
     request = {"body": SHIBUYA, "code": network.code(SHIBUYA), "purpose": PURPOSE, "providers": [MINATO], **changed}
-    process = network.municipal.ask(**request)
+    process = network.municipal.asking.ask(**request)
     network.carry()
-    asked = network.municipal.asked(process)
+    asked = network.municipal.asking.request(process)
     assert asked.stage is RequestStage.REFUSED
     assert asked.words
-    assert network.municipal.answer_to(process) is None
+    assert network.municipal.asking.answer_to(process) is None
     return asked.denial
 
 
@@ -276,9 +318,8 @@ def test_a_refusal_is_replied_to_and_logged(network: Network) -> None:
     ]
     for denial, changed in cases:
         assert refused(network, **changed) == denial
-    key = network.server(MINATO).public_key()
-    network.core.connect(MINATO, "市町村長", assessed=False, interface=MUNICIPAL, key=key)
-    assert refused(network) == "no-assessment"
+    network.core.members.connect("新町", "市町村長", interface=MUNICIPAL, key=network.server(MINATO).public_key())
+    assert refused(network, providers=["新町"]) == "no-assessment"
     events = " ".join(everything_in(network.core.store))
     for denial, _ in cases:
         assert denial in events
@@ -306,14 +347,14 @@ def test_replayed_and_reordered_messages_change_nothing(network: Network) -> Non
 
 
 def test_an_answer_about_another_item_is_disputed(network: Network) -> None:
-    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
+    process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
     server = network.national.server(PENSION)
     seal = server.seal
     server.seal = lambda notified, copy, key: seal(replace(notified, item="別の項目"), copy, key)  # type: ignore[method-assign]
     network.carry()
-    asked = network.municipal.asked(process)
+    asked = network.municipal.asking.request(process)
     assert (asked.stage, asked.words) == (RequestStage.DISPUTED, "the answer belongs to another request")
-    assert network.municipal.answer_to(process) is None
+    assert network.municipal.asking.answer_to(process) is None
     assert "disputed" in everything_in(network.core.store)
 
 
@@ -322,7 +363,7 @@ def test_d9_an_answer_without_the_core_s_acceptance_is_ignored(network: Network)
     second kept until the core replies."""
     unlawful = replace(PURPOSE, affair="好奇心")
     for purpose, stage in ((unlawful, RequestStage.REFUSED), (PURPOSE, RequestStage.DISPUTED)):
-        process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), purpose, [MINATO])
+        process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), purpose, [MINATO])
         forged = Notification(0, network.code(MINATO), MINATO, SHIBUYA, process, purpose.item, "none")
         copy = network.server(MINATO).answer(forged)
         sealed = network.server(MINATO).seal(forged, copy, network.server(SHIBUYA).public_key())
@@ -331,10 +372,10 @@ def test_d9_an_answer_without_the_core_s_acceptance_is_ignored(network: Network)
             network.municipal.outbox.put(connection, MUNICIPAL, MUNICIPAL, NOW, "answer", answer)
         receivers = {CORE: down, MUNICIPAL: network.municipal.receive}
         network.municipal.outbox.deliver(network.municipal.store, NOW, receivers)
-        assert network.municipal.answer_to(process) is None, "nobody was notified yet"
+        assert network.municipal.asking.answer_to(process) is None, "nobody was notified yet"
         carry(network.world, network.core, network.interfaces)
-        assert network.municipal.asked(process).stage is stage
-        assert network.municipal.answer_to(process) is None
+        assert network.municipal.asking.request(process).stage is stage
+        assert network.municipal.asking.answer_to(process) is None
 
 
 def down(messages: Sequence[Message]) -> None:
@@ -348,11 +389,11 @@ def test_unstorable_input_is_refused(network: Network) -> None:
     network.server(MINATO).register(network.code(MINATO), "1", PURPOSE.item, "字" * 10_000)
     assert len(content_of(network, network.ask().process)) == 10_000
     with denied("bad-key"):
-        network.core.connect("架空市", "市町村長", assessed=True, interface=MUNICIPAL)
+        network.core.members.connect("架空市", "市町村長", interface=MUNICIPAL)
     for name in (CORE, "", "a:b"):
         with denied("bad-name"):
-            network.core.enrol(name, network.municipal.begin(), "https://localhost:1")
-    network.core.connect("孤島町", "市町村長", assessed=True)
+            network.core.members.enrol(name, network.municipal.neighbours.begin(), "https://localhost:1")
+    network.core.members.connect("孤島町", "市町村長")
     assert network.ask(provider="孤島町").denial == "not-connected"
 
 
@@ -381,11 +422,11 @@ def test_malformed_messages_do_not_block_later_ones(network: Network) -> None:
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 1
     with denied("bad-message"):
-        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), replace(PURPOSE, item="a\0b"), [MINATO])
+        network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), replace(PURPOSE, item="a\0b"), [MINATO])
 
 
 def test_an_answer_from_another_body_is_refused(network: Network) -> None:
-    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+    process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     network.server(MINATO).register(network.code(MINATO), "港区-1", PURPOSE.item, SECRET, by_hand=True)
     network.carry()
     answer = {"process": process, "number": 1, "sealed": "x"}
@@ -394,13 +435,13 @@ def test_an_answer_from_another_body_is_refused(network: Network) -> None:
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "notification", {"number": 9})
         network.national.outbox.put(connection, NATIONAL, MUNICIPAL, NOW, "answer", {**answer, "process": 999})
     network.carry()
-    assert network.municipal.asked(process).stage is RequestStage.ACCEPTED
+    assert network.municipal.asking.request(process).stage is RequestStage.HELD
     events = " ".join(everything_in(network.municipal.store))
     assert all(words in events for words in ("does not speak for", "is not the core", "there is no open request"))
 
 
 def test_a_provider_answers_after_an_outage(network: Network) -> None:
-    process = network.municipal.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
+    process = network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), CHILD_PENSION, [PENSION])
 
     def away(messages: Sequence[Message]) -> None:
         raise NodeDown
@@ -408,18 +449,19 @@ def test_a_provider_answers_after_an_outage(network: Network) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network.national, "receive", away)
         network.carry()
-    assert network.municipal.asked(process).stage is RequestStage.ACCEPTED
+    assert network.municipal.asking.request(process).stage is RequestStage.ACCEPTED
     network.carry()
-    assert network.municipal.asked(process).stage is RequestStage.ANSWERED
+    assert network.municipal.asking.request(process).stage is RequestStage.ANSWERED
 
 
 def test_n8_a_body_with_too_many_open_requests_is_refused(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kazashi.provision_network.interface_system.MOST_OPEN", 3)
+    monkeypatch.setattr("kazashi.provision_network.asking.MOST_OPEN", 3)
     for _ in range(3):
-        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+        network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
     with denied("busy"):
-        network.municipal.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
-    assert network.municipal.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO]), "another body is not affected"
+        network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA), PURPOSE, [MINATO])
+    of_another = network.municipal.asking.ask("新宿区", network.code("新宿区"), PURPOSE, [MINATO])
+    assert of_another, "another body is not affected"
     network.carry()
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 5

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from kazashi.provision_network.interface_system import RequestStage
+from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.intermediate_store import PERSON
 from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.provision_network.uses import Deed, Use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
+from kazashi.world.outbox import Message
 from kazashi.world.settings import Settings
 from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, SHIBUYA, TARO, Network, denied, network_of
 
@@ -44,7 +46,7 @@ def registered(network: Network, town: str, person: str = HANAKO, number: Indivi
     server = hub(network, town)
     address = server.addresses.admit(number)
     server.addresses.tie(TAX, f"t-{person}", address)
-    assert server.acquire([(address, person)], lambda codes: network.core.issue([town], codes)[town]) == 0
+    assert server.acquire([(address, person)], lambda codes: network.core.codes.issue([town], codes)[town]) == 0
     return address
 
 
@@ -67,10 +69,14 @@ def test_b11_a_person_who_returns_gets_a_new_address_number(network: Network) ->
     address = registered(network, SHIBUYA)
     server = hub(network, SHIBUYA)
     server.register(TAX, f"t-{HANAKO}", PURPOSE.item, "x")
-    server.depart(address)
+    depart = Message("municipality:13113", "addresses:13113", 1, "depart", {"individual_number": NUMBER})
+    server.addresses.receive([depart])
     assert server.addresses.here() == []
     with denied("not-tied"):
         server.addresses.resolve(TAX, f"t-{HANAKO}")
+    said = {"body": SHIBUYA, "people": [[HANAKO, address, False, None]]}
+    network.core.receive([Message("j-lis", "provision-core", 1, "codes", said)])
+    network.carry()
     assert network.platform.operator_sees() == {}, "all copies are deleted"
     assert server.addresses.admit(NUMBER) != address
 
@@ -107,7 +113,22 @@ def test_fetching_codes_again_keeps_a_person_protected(network: Network) -> None
     server.protect(address)
     registered(network, MINATO)
     with network.platform.store.reading() as connection:
-        assert connection.scalar(sa.select(network.platform.person.c.withheld))
+        assert connection.scalar(sa.select(PERSON.c.withheld))
+
+
+def test_a_person_with_another_address_number_keeps_code_and_protection(network: Network) -> None:
+    """As in a world that was set up when address numbers were counted."""
+    address = registered(network, MINATO)
+    server = hub(network, MINATO)
+    server.protect(address)
+    (code,) = network.core.codes.issue([MINATO], [HANAKO])[MINATO]
+    minato = network.municipal.server(MINATO)
+    minato.take_codes([("9999999999", code)])
+    assert minato.code_of("9999999999") == code
+    with denied("no-code"):
+        minato.code_of(address)
+    with network.platform.store.reading() as connection:
+        assert connection.scalar(sa.select(PERSON.c.withheld))
 
 
 def test_e6_every_part_has_an_owner(network: Network) -> None:
@@ -124,7 +145,7 @@ def test_e7_the_age_of_copies_is_reported(world: World, network: Network) -> Non
     world.clock.stand(NOW + timedelta(days=3))
     process = hub(network, SHIBUYA).ask(TAX, f"t-{HANAKO}", PURPOSE, MINATO)
     network.carry()
-    received = network.municipal.answer_to(process)
+    received = network.municipal.asking.answer_to(process)
     assert received is not None
     assert copies_lag([received]) == [3.0]
 
@@ -133,8 +154,12 @@ def test_e9_people_without_a_code_are_counted(network: Network) -> None:
     server = hub(network, SHIBUYA)
     addresses = [server.addresses.admit(number) for number in (NUMBER, OTHER)]
     assert server.acquire([], lambda _: []) == 2
-    assert server.acquire([(addresses[0], HANAKO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 1
-    assert server.acquire([(addresses[1], TARO)], lambda codes: network.core.issue([SHIBUYA], codes)[SHIBUYA]) == 0
+    assert (
+        server.acquire([(addresses[0], HANAKO)], lambda codes: network.core.codes.issue([SHIBUYA], codes)[SHIBUYA]) == 1
+    )
+    assert (
+        server.acquire([(addresses[1], TARO)], lambda codes: network.core.codes.issue([SHIBUYA], codes)[SHIBUYA]) == 0
+    )
 
 
 def test_a5_a_search_by_number_needs_an_affair_and_is_logged(network: Network) -> None:

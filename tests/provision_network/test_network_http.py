@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks.network_load import MUNICIPALITY, record_code
 from kazashi.assembly.network_server import core_of
 from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.network_http import INTERFACE, JUKI_NET, LARGEST, SYSTEM
+from kazashi.provision_network.message_http import INTERFACE, JUKI_NET, LARGEST, SYSTEM
 from kazashi.provision_network.portal import record_from
 from kazashi.provision_network.terms import CORE
 from kazashi.web.mutual_tls import Credentials, JsonConnection, ServiceAuthority, pem_of
@@ -73,13 +74,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     addresses = {name: f"https://localhost:{port}" for name, port in zip((CORE, *names), ports, strict=True)}
     for name, bodies in names.items():
         interface = InterfaceSystem(world, name)
-        certificate = core.enrol(name, interface.begin(), addresses[name])
-        interface.enrolled(certificate, core.authority.certificate, addresses[CORE])
+        certificate = core.members.enrol(name, interface.neighbours.begin(), addresses[name])
+        interface.neighbours.enrolled(certificate, core.authority.certificate, addresses[CORE])
         for body in bodies:
             server = interface.add(body)
-            core.connect(body, MUNICIPALITY, assessed=True, interface=name, key=server.public_key())
-            server.take_codes([("1", core.code_for(body, HANAKO))])
-            server.register(core.code_for(body, HANAKO), "1", PURPOSE.item, SECRET)
+            core.members.connect(body, MUNICIPALITY, interface=name, key=server.public_key(),
+                                 assessment=sample_assessment(body, MUNICIPALITY, NOW.date()))  # fmt: skip
+            server.take_codes([("1", core.codes.code_for(body, HANAKO))])
+            server.register(core.codes.code_for(body, HANAKO), "1", PURPOSE.item, SECRET)
     world.run.mkdir(exist_ok=True)
     served = Served(world, core, addresses, {})
     for what in (CORE, *names):
@@ -193,22 +195,25 @@ def test_threads_on_one_connection_get_their_own_replies(served: Served) -> None
 def test_a_business_system_only_sees_its_own_processes(served: Served) -> None:
     _, state = served.ask(MINATO)
     other = served.connection("towns", "架空町", SYSTEM)
-    assert other.get(f"/v1/processes/{1 << 70}")[0] == 400
-    assert other.get(f"/v1/processes/{state['process']}")[0] == 422
-    assert other.post("/v1/ask", {"address_number": "1", "provider": MINATO, "purpose": asdict(PURPOSE)})[0] == 422
+    assert other.get(f"/v1/processes/{state['process']}")[0] == 403, "its body is not behind this interface system"
+    assert other.post("/v1/ask", {"address_number": "1", "provider": MINATO, "purpose": asdict(PURPOSE)})[0] == 403
     other.close()
+    own = served.connection("towns", SHIBUYA, SYSTEM)
+    assert own.get(f"/v1/processes/{1 << 70}")[0] == 400
+    assert own.get("/v1/processes/99999999")[0] == 422
+    own.close()
 
 
 def test_f5_only_j_lis_gets_portal_codes_and_the_portal_records(served: Served) -> None:
     office = served.connection(CORE, "J-LIS", JUKI_NET)
     status, content = office.post("/v1/portal-code", {"record_code": HANAKO})
-    assert (status, json.loads(content)["code"]) == (200, str(served.core.portal_code(HANAKO)))
+    assert (status, json.loads(content)["code"]) == (200, str(served.core.codes.portal_code(HANAKO)))
     office.close()
     towns = served.connection(CORE, "towns", INTERFACE)
     assert towns.post("/v1/records", {"code": json.loads(content)["code"]})[0] == 403
     towns.close()
     key = InterfaceSystem(served.world, "port").server(MINATO).public_key()
-    served.core.connect("マイナポータル", "情報提供等記録開示システム", assessed=True, interface="portal", key=key)
+    served.core.members.connect("マイナポータル", "情報提供等記録開示システム", interface="portal", key=key)
     portal = served.connection(CORE, "portal", INTERFACE)
     served.ask(MINATO)
     status, reply = portal.post("/v1/records", json.loads(content))
@@ -243,7 +248,7 @@ def test_d1_nothing_is_readable_on_the_wire(served: Served, tmp_path: Path) -> N
     assert len(captured) > 5_000
     escaped = [json.dumps(words)[1:-1] for words in (SECRET, PURPOSE.item, MINATO)]  # as JSON escapes them
     assert escaped[0].isascii()
-    code = str(served.core.code_for(SHIBUYA, HANAKO))
+    code = str(served.core.codes.code_for(SHIBUYA, HANAKO))
     for secret in (*escaped, SECRET, "2,345,678", PURPOSE.item, HANAKO, code, MINATO):
         assert secret.encode() not in captured, secret
 

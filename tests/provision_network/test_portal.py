@@ -10,16 +10,28 @@ import pytest
 import sqlalchemy as sa
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
+from kazashi.provision_network.provision_records import OPERATOR
 from kazashi.provision_network.terms import PORTAL_KIND, NetworkRejected, RequestOutcome
 from kazashi.relying_party.verify.linkage import LinkageUnavailable, NoLinkage
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
-from tests.provision_network.bodies import HANAKO, MINATO, NOW, PURPOSE, TARO, Network, network_of
+from tests.provision_network.bodies import (
+    HANAKO,
+    MINATO,
+    NOW,
+    PURPOSE,
+    SHIBUYA,
+    TARO,
+    Network,
+    denied,
+    network_of,
+)
 from tests.provision_network.test_uses_and_provisions import ALLOWED
 
 OLD, NEW, OTHER = 0x1111, 0x2222, 0x3333
@@ -34,17 +46,15 @@ class Setup:
     holders: dict[int, str]
 
     def portal(self, generations: Generations = Generations.FOLLOWED, linkage: object = None) -> Portal:
-        portal = Portal(
-            self.world, self.network.interfaces[-1], self.office, self.network.core.records,
-            linkage or Chain(), generations,  # type: ignore[arg-type]
+        return Portal(
+            self.world, self.network.interfaces[-1], self.office, self.network.core.records.of,
+            linkage or Chain(), generations, self.network.core.records.looks,  # type: ignore[arg-type]
         )  # fmt: skip
-        portal.open()
-        return portal
 
     def office(self, serial: int) -> PortalCode:
         if serial not in self.holders:
             raise NetworkRejected("unknown-certificate", "no such certificate")
-        return self.network.core.portal_code(self.holders[serial])
+        return self.network.core.codes.portal_code(self.holders[serial])
 
 
 class Chain:
@@ -68,9 +78,15 @@ def setup(tmp_path: Path, storage: str) -> Iterator[Setup]:
     network = network_of(world)
     interface = InterfaceSystem(world, INTERFACE_NAME)
     key = interface.add(BODY).public_key()
-    certificate = network.core.enrol(INTERFACE_NAME, interface.begin(), "https://localhost/portal")
-    interface.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
-    network.core.connect(BODY, PORTAL_KIND, assessed=True, interface=INTERFACE_NAME, key=key)
+    certificate = network.core.members.enrol(INTERFACE_NAME, interface.neighbours.begin(), "https://localhost/portal")
+    interface.neighbours.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
+    network.core.members.connect(
+        BODY,
+        PORTAL_KIND,
+        interface=INTERFACE_NAME,
+        key=key,
+        assessment=sample_assessment(BODY, PORTAL_KIND, NOW.date()),
+    )
     network.interfaces.append(interface)
     network.carry()
     for town in (MINATO,):
@@ -88,6 +104,24 @@ def test_f1_f4_a_person_sees_only_their_own_records(setup: Setup) -> None:
     assert (record.item, record.outcome) == (PURPOSE.item, RequestOutcome.PROVIDED)
     assert "2,345,678" not in str(record)
     assert portal.records(other, other) == []
+
+
+def test_f8_who_has_looked_at_the_records_elsewhere_is_shown_to_the_person(setup: Setup) -> None:
+    """`kazashi network records` reads the core's records without the portal."""
+    portal, records = setup.portal(), setup.network.core.records
+    mine, other = portal.set_up(OLD), portal.set_up(OTHER)
+    setup.network.ask()
+    code = setup.office(OLD)
+    assert len(records.look(code, "職員A")) == 1
+    assert records.look(code, OPERATOR)[0].item == PURPOSE.item
+    looks = portal.looks_elsewhere(mine)
+    assert [(look.at, look.actor, look.alarm) for look in looks] == [(NOW, "職員A", True), (NOW, OPERATOR, True)]
+    assert portal.looks_elsewhere(other) == []
+    setup.network.municipal.set_undisclosed(SHIBUYA, setup.network.code(SHIBUYA), on=True)
+    setup.network.carry()
+    with denied("undisclosed"):
+        records.look(code, "職員B")
+    assert [look.actor for look in portal.looks_elsewhere(mine)] == ["職員A", OPERATOR, "職員B"], "the attempt, too"
 
 
 def test_f3_own_information_is_an_exchange_with_a_record(setup: Setup) -> None:
@@ -116,7 +150,7 @@ def test_an_interrupted_request_is_sent_once(setup: Setup) -> None:
     portal = setup.portal()
     folder = portal.set_up(OLD)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup.network.interfaces[-1], "ask_own", killed)
+        patch.setattr(setup.network.interfaces[-1].asking, "ask_own", killed)
         with pytest.raises(KeyboardInterrupt):
             portal.ask(folder, MINATO, PURPOSE.item)
     assert len(portal.own_information(folder, folder)) == len(portal.own_information(folder, folder)) == 1
@@ -133,10 +167,10 @@ def killed(*_: object) -> int:
 
 
 def test_only_the_portal_can_request_own_information(setup: Setup) -> None:
-    code = setup.network.core.portal_code(HANAKO)
-    process = setup.network.municipal.ask_own(MINATO, code, MINATO, PURPOSE.item, "1")
+    code = setup.network.core.codes.portal_code(HANAKO)
+    process = setup.network.municipal.asking.ask_own(MINATO, code, SHIBUYA, PURPOSE.item, "1")
     setup.network.carry()
-    assert setup.network.municipal.asked(process).denial == "not-entitled"
+    assert setup.network.municipal.asking.request(process).denial == "not-entitled"
 
 
 def test_b8_f5_the_portal_only_has_serial_numbers_and_codes(setup: Setup) -> None:
@@ -149,7 +183,7 @@ def test_b8_f5_the_portal_only_has_serial_numbers_and_codes(setup: Setup) -> Non
                            for table in metadata.tables.values() for row in connection.execute(sa.select(table))
                            for value in row)  # fmt: skip
     assert portal.serials(folder) == [OLD]
-    assert str(setup.network.core.portal_code(HANAKO)) in content
+    assert str(setup.network.core.codes.portal_code(HANAKO)) in content
     assert HANAKO not in content
 
 

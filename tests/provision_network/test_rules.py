@@ -14,6 +14,7 @@ from kazashi.provision_network.rules import (
     NETWORK_STARTS,
     ORDINANCES_START,
     Denial,
+    LimitingOrdinance,
     OrdinanceAffair,
     Penalty,
     Purpose,
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.unit
 ROWS = table_of_affairs()
 DAY = date(2018, 4, 1)
 OWN = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
-AFFAIR = OrdinanceAffair("架空町-1", OWN, "9", True, True, True, True, True)
+AFFAIR = OrdinanceAffair("架空町-1", "架空町", OWN, "9", True, True, True, date(2016, 1, 1), date(2016, 1, 1))
 
 
 def values_of(place: int) -> st.SearchStrategy[str]:
@@ -71,11 +72,6 @@ def test_a14_an_affair_is_denied_before_its_first_day() -> None:
     assert rules.decide(purpose, NETWORK_STARTS).allowed
 
 
-def test_d13_a_row_without_a_number_is_decided_the_same() -> None:
-    rules = RuleBook([replace(row, uses_number=False) for row in ROWS])
-    assert all(rules.decide(row.purpose, DAY) == RuleBook(ROWS).decide(row.purpose, DAY) for row in ROWS)
-
-
 @given(st.sampled_from(ROWS), st.booleans())
 def test_g20_consent_does_not_change_a_statutory_decision(row: Row, listed: bool) -> None:
     rules = RuleBook(ROWS)
@@ -86,7 +82,7 @@ def test_g20_consent_does_not_change_a_statutory_decision(row: Row, listed: bool
 def test_h2_all_five_conditions_are_needed() -> None:
     assert RuleBook(ROWS, [AFFAIR]).decide(OWN, DAY).rule.startswith("番号法19条8号, 架空町-1")
     for name in CONDITIONS:
-        lacking = replace(AFFAIR, **{name: False})  # type: ignore[arg-type]
+        lacking = replace(AFFAIR, **{name: None if name in ("filed", "published") else False})  # type: ignore[arg-type]
         decision = RuleBook(ROWS, [lacking]).decide(OWN, DAY)
         assert decision.denial is Denial.CONDITIONS
         assert name in decision.words
@@ -94,30 +90,39 @@ def test_h2_all_five_conditions_are_needed() -> None:
 
 def test_h3_linkage_by_ordinance_starts_with_the_law_of_2015() -> None:
     rules = RuleBook(ROWS, [AFFAIR])
-    assert rules.decide(OWN, ORDINANCES_START - timedelta(days=1)).denial is Denial.NOT_IN_FORCE
-    assert rules.decide(OWN, ORDINANCES_START).allowed
+    before = rules.decide(OWN, ORDINANCES_START - timedelta(days=1))
+    assert before.denial is Denial.NOT_IN_FORCE
+    assert "the law had no linkage by ordinance" in before.words
+    later = rules.decide(OWN, ORDINANCES_START)
+    assert later.denial is Denial.NOT_IN_FORCE
+    assert "there is no network" in later.words, "the law allows it, and there is no network yet"
+    assert rules.decide(OWN, NETWORK_STARTS).allowed
 
 
 def test_h5_a_limiting_ordinance_denies() -> None:
-    rules = RuleBook(ROWS, [AFFAIR])
+    rules, statute = RuleBook(ROWS, [AFFAIR]), ROWS[5].purpose
     assert rules.decide(OWN, DAY, provider_name="渋谷区").allowed, "without the ordinance, the provider must provide"
-    rules.limit("渋谷区", OWN.item)
+    limits = [LimitingOrdinance("渋谷区", item, DAY - timedelta(days=1)) for item in (OWN.item, statute.item)]
+    rules = rules.with_ordinances([], limits)
     assert rules.decide(OWN, DAY, provider_name="渋谷区").denial is Denial.LIMITED
+    assert rules.decide(OWN, DAY - timedelta(days=1), provider_name="渋谷区").allowed, (
+        "notified beforehand, or not at all"
+    )
     assert rules.decide(OWN, DAY, provider_name="港区").allowed
-    statute = ROWS[5].purpose
-    rules.limit("渋谷区", statute.item)
     assert rules.decide(statute, DAY, provider_name="渋谷区").allowed, "it does not affect statutory affairs"
 
 
 def test_h6_tax_data_for_an_affair_by_ordinance_need_consent() -> None:
-    rules = RuleBook(ROWS, [replace(AFFAIR, tax_item=True)])
-    denied = rules.decide(OWN, DAY)
+    taxes = replace(OWN, item="地方税関係情報")
+    rules = RuleBook(ROWS, [AFFAIR, replace(AFFAIR, identifier="架空町-2", purpose=taxes)])
+    denied = rules.decide(taxes, DAY)
     assert (denied.denial, denied.penalty) == (Denial.TAX_SECRECY, Penalty.TAX_SECRECY)
-    assert rules.decide(OWN, DAY, consent=True).allowed
+    assert rules.decide(taxes, DAY, consent=True).allowed
+    assert rules.decide(OWN, DAY).allowed, "the item decides, and nothing else"
 
 
 def test_g23_every_denial_has_a_penalty() -> None:
-    rules = RuleBook(ROWS, [replace(AFFAIR, filed=False)])
+    rules = RuleBook(ROWS, [replace(AFFAIR, filed=None)])
     denied = [rules.decide(OWN, DAY), rules.decide(replace(OWN, affair="x"), DAY),
               rules.decide(ROWS[0].purpose, date(2000, 1, 1))]  # fmt: skip
     assert {decision.penalty for decision in denied} == {Penalty.OFF_PURPOSE}

@@ -68,7 +68,7 @@ def test_a_till_sends_its_records(served: Served) -> None:
     transport = served.transport(served.till)
     assert send_waiting(served.till, transport, batch=7).acknowledged == 30
     assert served.till.states()[RecordState.ACKNOWLEDGED] == 30
-    assert balance(served.centre, "7") == 30 * 21
+    assert balance(served.centre, "07") == 30 * 21
 
 
 def test_a_client_needs_a_certificate_from_the_centre(served: Served, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_till_can_only_send_its_own_records(served: Served) -> None:
     served.centre.revoke_till(served.till.name)
     transport = served.transport(served.till)
     assert send_waiting(served.till, transport).refused == 1
-    assert balance(served.centre, "7") == 0
+    assert balance(served.centre, "07") == 0
     assert sorted(row["reason"] for row in served.centre.refused()) == ["forged", "revoked-till"]
 
 

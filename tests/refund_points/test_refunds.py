@@ -231,7 +231,8 @@ def test_payment_file_format() -> None:
 @pytest.mark.parametrize(
     ("name", "written"),
     [("ばんごう　はなこ", "ﾊﾞﾝｺﾞｳ ﾊﾅｺ"), ("ジョン・スミス", None), ("Ｋａｚａｓｈｉ", "KAZASHI"), ("カー", "ｶ-"),
-     ("花子", None), ("きゃりー", "ｷﾔﾘ-"), ("ヴァン", "ｳﾞｱﾝ")],
+     ("花子", None), ("きゃりー", "ｷﾔﾘ-"), ("ヴァン", "ｳﾞｱﾝ"), ("は\u3099んこ\u3099う　ハ\u309aウロ", "ﾊﾞﾝｺﾞｳ ﾊﾟｳﾛ"),
+     ("か\u309a", None)],
 )  # fmt: skip
 def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
     if written is None:

@@ -96,7 +96,7 @@ def server(command: tuple[str, ...], port: int, log: Path) -> Iterator[None]:
         process.wait(10)
 
 
-APACHE = """
+APACHE_HEAD = """
 ServerRoot {directory}
 PidFile {directory}/apache.pid
 Listen 127.0.0.1:{port}
@@ -105,10 +105,18 @@ User www-data
 Group www-data
 Mutex file:{directory} default
 ErrorLog {directory}/apache.log
-DocumentRoot {directory}/www
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
-LoadModule authn_core_module {modules}/mod_authn_core.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
+"""
+"""How each settings file of Apache begins. `modules` is APACHE_MODULES."""
+
+APACHE_MODULES = "/usr/lib/apache2/modules"
+
+APACHE = (
+    APACHE_HEAD
+    + """
+DocumentRoot {directory}/www
+LoadModule authn_core_module {modules}/mod_authn_core.so
 LoadModule authz_user_module {modules}/mod_authz_user.so
 LoadModule dir_module {modules}/mod_dir.so
 LoadModule headers_module {modules}/mod_headers.so
@@ -131,6 +139,7 @@ OIDCRemoteUserClaim sub
   Require all granted
 </Directory>
 """
+)
 
 
 @contextmanager
@@ -140,7 +149,7 @@ def apache(stack: Stack, client: str, secret: str, scope: str, port: int) -> Ite
     (stack.directory / "www" / "private" / "index.html").write_text("members only", encoding="ascii")
     settings = stack.directory / f"{client}.conf"
     settings.write_text(
-        APACHE.format(directory=stack.directory, port=port, modules="/usr/lib/apache2/modules", client=client,
+        APACHE.format(directory=stack.directory, port=port, modules=APACHE_MODULES, client=client,
                       provider=stack.provider, secret=secret, scope=scope), encoding="ascii",
     )  # fmt: skip
     command = ("apache2", "-DFOREGROUND", "-f", str(settings))
@@ -148,7 +157,7 @@ def apache(stack: Stack, client: str, secret: str, scope: str, port: int) -> Ite
         yield f"http://localhost:{port}"
 
 
-NGINX = """
+NGINX_HEAD = """
 daemon off;
 user root;
 pid {directory}/nginx.pid;
@@ -158,6 +167,12 @@ http {{
   access_log off;
   client_body_temp_path {directory}/t1; proxy_temp_path {directory}/t2; fastcgi_temp_path {directory}/t3;
   uwsgi_temp_path {directory}/t4; scgi_temp_path {directory}/t5;
+"""
+"""How each settings file of nginx begins, up to its servers."""
+
+NGINX = (
+    NGINX_HEAD
+    + """
   server {{
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {directory}/server.pem;
@@ -174,6 +189,7 @@ http {{
   }}
 }}
 """
+)
 
 
 @contextmanager

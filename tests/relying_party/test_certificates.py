@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.conformance.authority import NOW, TestAuthority
+from kazashi.relying_party.conformance.authority import NOW, CertificateTemplate, TestAuthority, points
+from kazashi.relying_party.conformance.cases_certificate import with_extension
+from kazashi.relying_party.verify import extensions
 from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory, BadAnchor, read_anchor
 from kazashi.relying_party.verify.sources import Lists
 from kazashi.relying_party.verify.verdict import Finding, Outcome
@@ -93,6 +96,20 @@ def test_a_general_name_that_libraries_cannot_read_is_bad(verifier: Verifier, ce
     for place in places:
         changed = certificate[:place] + bytes((tag,)) + certificate[place + 1 :]
         assert verifier.certificate(changed).outcome is Outcome.BAD
+
+
+def test_extensions_of_strangers_fill_no_memory_and_change_no_verdict(
+    ca: TestAuthority, verifier: Verifier, certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send certificates with extensions that nobody has seen before."""
+    monkeypatch.setattr(extensions, "MOST_PARSED", 20)
+    for number in range(30):
+        entry = ca.partition(CertificateType.AUTHENTICATION, ("Tokyo-to", f"{number}-shi"))
+        change = with_extension("distribution point", points(x509.DirectoryName(entry)), critical=False)
+        stranger = ca.holder(ca.foreign_root(CertificateType.AUTHENTICATION), CertificateTemplate(change=change))
+        assert verifier.certificate(stranger.der).finding is Finding.WRONG_AUTHORITY
+        assert verifier.certificate(certificate).outcome is Outcome.GOOD
+        assert len(extensions._parsed) <= 20
 
 
 def test_only_an_authoritys_own_certificate_is_an_anchor(ca: TestAuthority, certificate: bytes, tmp_path: Path) -> None:

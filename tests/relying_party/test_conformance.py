@@ -317,11 +317,13 @@ def test_a_path_validator_refuses_what_path_validation_must_refuse(exported: Pat
 
 
 def looked_up(directory: Path, case: Exported) -> tuple[str, str | None]:
-    """Outcome and finding by the entries of a case's lists, as `cryptography` reads them."""
-    serial = x509.load_der_x509_certificate((directory / case["certificate"]).read_bytes()).serial_number
+    """Outcome and finding by the entries of the lists by a certificate's issuer, as `cryptography` reads them."""
+    certificate = x509.load_der_x509_certificate((directory / case["certificate"]).read_bytes())
     for name in case["revocation_lists"]:
         revoked = x509.load_der_x509_crl((directory / name).read_bytes())
-        entry = revoked.get_revoked_certificate_by_serial_number(serial)
+        if revoked.issuer != certificate.issuer:
+            continue
+        entry = revoked.get_revoked_certificate_by_serial_number(certificate.serial_number)
         if entry is None or entry.revocation_date_utc > datetime.fromisoformat(case["time"]):
             continue
         try:

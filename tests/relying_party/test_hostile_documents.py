@@ -165,7 +165,7 @@ def test_xml_with_unsigned_additions_is_bad(
     assert documents.xml(signed).outcome is Outcome.GOOD
     root = etree.fromstring(signed)
     change(root)
-    assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
+    assert documents.xml(etree.tostring(root)).outcome is not Outcome.GOOD
 
 
 def test_xml_with_nested_signatures_is_bad(documents: Documents, holder: HolderKey) -> None:
@@ -175,7 +175,7 @@ def test_xml_with_nested_signatures_is_bad(documents: Documents, holder: HolderK
     for root in (outer, etree.fromstring(etree.tostring(inner))):
         if root is not outer:
             etree.SubElement(root, f"{DS}Object").append(etree.fromstring(signed_xml(holder, advanced=False)))
-        assert documents.xml(etree.tostring(root)).outcome is Outcome.BAD
+        assert documents.xml(etree.tostring(root)).outcome is not Outcome.GOOD
 
 
 # Time
@@ -232,12 +232,20 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("which", HOSTILE)
-def test_hostile_xml_is_rejected_within_a_second(documents: Documents, which: str) -> None:
+def test_hostile_xml_is_rejected_within_a_second(
+    documents: Documents, holder: HolderKey, which: str, encoding: str
+) -> None:
+    """Each has somebody's signature inside, so that it would be canonicalised."""
+    signature = etree.fromstring(signed_xml(holder, advanced=False)).find(f"{DS}Signature")
+    begins, ending, ends = HOSTILE[which].rpartition(b"</a>")
+    signed = begins + etree.tostring(signature) + ending + ends if ending else HOSTILE[which]
+    data = signed.decode().encode(encoding)
     begun = time.process_time()  # of this process alone, because a busy machine is not an error
-    verdict = documents.any(HOSTILE[which])
+    verdict = documents.any(data)
     assert time.process_time() - begun < 1
-    assert verdict.finding in (Finding.MALFORMED, Finding.NOT_SIGNED)
+    assert verdict.finding in (Finding.MALFORMED, Finding.UNSUPPORTED)
     assert "root:" not in verdict.detail
 
 
@@ -256,4 +264,4 @@ def test_an_honest_form_of_16_megabytes_is_within_the_bounds(documents: Document
 def test_a_document_type_is_rejected(documents: Documents, holder: HolderKey, doctype: str, encoding: str) -> None:
     changed = doctype + signed_xml(holder).decode().partition("?>")[2]
     verdict = documents.xml(changed.encode(encoding))
-    assert (verdict.outcome, verdict.finding) == (Outcome.BAD, Finding.MALFORMED)
+    assert (verdict.outcome, verdict.finding) == (Outcome.INDETERMINATE, Finding.UNSUPPORTED)

@@ -7,15 +7,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.pki.certificate_database import FULL_LIST
-from kazashi.relying_party.verify.anchors import AnchorsInDirectory
+from kazashi.relying_party.conformance.authority import NOW, PLACE, ListTemplate, TestAuthority
+from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory, read_anchor
 from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.sources import Lists, lists_in, lists_over_http
 from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.tools.daemon.services import Services
+from kazashi.world.clock import FixedClock
+from kazashi.world.key_source import SharedKeySource, generate
 from tests.relying_party.test_verification import verifier
 from tests.town import AUTHENTICATION, MORNING, certificates, clock_of, later
 
@@ -23,6 +27,11 @@ from tests.town import AUTHENTICATION, MORNING, certificates, clock_of, later
 def verdict_by(town: Institutions, source: Lists) -> Verdict:
     (issued,) = certificates(town, "hanako", AUTHENTICATION)
     return verifier(town, source).certificate(issued.certificate)
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestAuthority:
+    return TestAuthority(SharedKeySource([generate() for _ in range(7)]))
 
 
 @pytest.fixture
@@ -48,6 +57,44 @@ def test_a_list_with_a_smaller_number_is_rejected(hanako: Institutions, tmp_path
     assert (verdict.outcome, verdict.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
     shutil.copytree(publication, copy, dirs_exist_ok=True)
     assert verdict_by(hanako, source).outcome is Outcome.GOOD, "a rejected list is not cached"
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "later_by", "place", "words"),
+    [
+        (8, DAY, PLACE, None),
+        (7, timedelta(), PLACE, None),
+        (6, DAY, PLACE, "number 6, lower than 7"),
+        (8, -timedelta(seconds=1), PLACE, "older than one already seen"),
+        (7, DAY, PLACE, "two lists have number 7"),
+        (3, DAY, None, None),  # the full list has numbers of its own
+        (8, -timedelta(seconds=1), None, "older than one already seen"),
+    ],
+)
+def test_a_list_older_than_one_already_seen_is_rejected(
+    ca: TestAuthority, number: int, later_by: timedelta, place: tuple[str, str] | None, words: str | None
+) -> None:
+    """Both lists are signed by the authority and valid at that time."""
+    holder = ca.holder(ca.generation(AUTHENTICATION))
+    made = NOW - timedelta(hours=12)
+    first = ListTemplate(number=7, this_update=made, next_update=made + 4 * DAY)
+    second = ListTemplate(number=number, this_update=made + later_by, next_update=made + 4 * DAY, place=place)
+    given = [ca.list(holder.issuer, (), first), ca.list(holder.issuer, (), second)]
+    clock = FixedClock(NOW)
+    anchor = read_anchor(holder.issuer.certificate.public_bytes(Encoding.DER))
+    verifier = Verifier(Anchors([anchor]), [Lists("given", lambda *_: given.pop(0))], clock)
+    assert verifier.certificate(holder.der).outcome is Outcome.GOOD
+    clock.stand(NOW + DAY)
+    verdict = verifier.certificate(holder.der)
+    assert given == []
+    if words is None:
+        assert verdict.outcome is Outcome.GOOD
+    else:
+        assert (verdict.outcome, verdict.finding) == (Outcome.INDETERMINATE, Finding.UNTRUSTED_INFORMATION)
+        assert words in verdict.detail
 
 
 def test_a_cached_list_is_used_until_next_update_without_the_server(hanako: Institutions) -> None:

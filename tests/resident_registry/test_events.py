@@ -33,6 +33,7 @@ from kazashi.resident_registry.event import (
     NameChange,
     NumberChange,
     PlaceRenamed,
+    Protection,
     Renewal,
     StayExtension,
     Theft,
@@ -89,6 +90,9 @@ EFFECTS: list[tuple[str, tuple[Event, ...], dict[str, object]]] = [
     ("hanako", (Deletion(),), {"status": ResidencyStatus.DELETED}),
     ("hanako", (CodeChange(),), {"status": ResidencyStatus.RESIDENT}),
     ("hanako", (NumberChange(),), {"status": ResidencyStatus.RESIDENT}),
+    ("hanako", (Protection(True),), {"protected": True, "status": ResidencyStatus.RESIDENT}),
+    ("hanako", (MOVE_OUT, Protection(True), MOVE_IN), {"protected": True, "street": "見本台１丁目"}),
+    ("hanako", (Protection(True), Protection(False)), {"protected": False}),
     *(("hanako", (event,), {"name": HANAKO.name, "birth": HANAKO.birth, "street": HANAKO.street, "residences": (),
                             "status": ResidencyStatus.RESIDENT})
       for event in (LossReport(), Theft(), CardFound(), CardReturn(), Renewal())),
@@ -186,11 +190,11 @@ DEAD, ABROAD, MOVING, DELETED = (Death(),), (Emigration(True),), (MOVE_OUT,), (D
 EVERYTHING: tuple[Event, ...] = (
     MoveWithin("a"), MOVE_OUT, MOVE_IN, NameChange(family="a"), Correction(sex="9"), CharacterCorrection(family="a"),
     Furigana("ア"), PlaceRenamed("a"), Death(), Emigration(True), IMMIGRATION, Deletion(), NumberChange(), CodeChange(),
-    LossReport(), Theft(), CardFound(), CardReturn(), Renewal(),
+    Protection(True), LossReport(), Theft(), CardFound(), CardReturn(), Renewal(),
 )  # fmt: skip
 STILL_ALLOWED: dict[tuple[Event, ...], set[type[Event]]] = {
     ABROAD: {NameChange, Furigana, Death, Immigration, LossReport, Theft, CardFound, CardReturn, Renewal},
-    MOVING: {MoveIn, Death, Deletion, LossReport, Theft, CardReturn},
+    MOVING: {MoveIn, Death, Deletion, Protection, LossReport, Theft, CardReturn},
     DEAD: set(),
     DELETED: set(),
 }
@@ -231,6 +235,7 @@ REFUSED: list[tuple[str, Event, RejectionReason | None]] = [
     ("hanako", NameChange(common_name="模擬"), RejectionReason.WRONG_NATIONALITY),
     ("single-name", NameChange(former_surname="旧見"), RejectionReason.WRONG_NATIONALITY),
     ("hanako", Correction(), RejectionReason.UNCHANGED),
+    ("hanako", Protection(False), RejectionReason.UNCHANGED),
     ("hanako", Correction(birth="1988-04-17"), RejectionReason.UNCHANGED),
     ("hanako", Correction(birth="2026-11-25"), RejectionReason.WRONG_DAY),
     ("hanako", Correction(birth="1988-02-30"), None),

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from kazashi.tracking_lab.accounts import ATTRIBUTES
-from kazashi.tracking_lab.attributes import best, candidates
-from kazashi.tracking_lab.coalitions import coalitions
-from kazashi.tracking_lab.countermeasures import AUTHORITY, COUNTERMEASURES, PLATFORM, REGISTER, countermeasure, handles
+from kazashi.tracking_lab.attributes import TooFewRecords, best, candidates
+from kazashi.tracking_lab.coalitions import Coalition, Selection, coalitions
+from kazashi.tracking_lab.countermeasures import (
+    AUTHORITY,
+    BLIND,
+    COUNTERMEASURES,
+    PLATFORM,
+    REGISTER,
+    countermeasure,
+    handles,
+)
+from kazashi.tracking_lab.document import as_json
 from kazashi.tracking_lab.engine import DuckDb
 from kazashi.tracking_lab.examine import examine
-from kazashi.tracking_lab.exposure import exposure_of
+from kazashi.tracking_lab.exposure import Conversion, HandlePath, exposure_of
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason
 from kazashi.tracking_lab.linkers import by_timing, dictionary, together, trajectories
-from kazashi.tracking_lab.metrics import pairwise
+from kazashi.tracking_lab.measurements import as_csv
+from kazashi.tracking_lab.metrics import Share, pairwise
 from kazashi.tracking_lab.plan import Plan
-from kazashi.tracking_lab.report import as_csv, as_html, as_json
+from kazashi.tracking_lab.report import as_html
 from kazashi.tracking_lab.results import Examination
 from kazashi.tracking_lab.study import examine_population, open_engine
 from kazashi.tracking_lab.threats import StoreRun, over_stores
@@ -47,27 +57,37 @@ SEEN = pl.DataFrame({
 })  # fmt: skip
 
 
+def two_services(*others: str) -> Coalition:
+    """A coalition of the two services of SEEN with others."""
+    return Coalition(2, Selection.ANY, 1, 1, others)
+
+
+def alone(actor: str) -> Coalition:
+    """A coalition of one actor that is not a service."""
+    return Coalition(0, Selection.NONE, 1, 1, (actor,))
+
+
 @pytest.mark.parametrize(("wanted", "right", "missed", "smallest"), [
-    ("raw-serial", 2, 0, ["any two services"]),
-    ("raw-serial-lists", 2, 0, ["any two services"]),
-    ("keyed-pairwise", 0, 2, [PLATFORM]),
-    ("tenant-user-id", 0, 2, [PLATFORM]),
-    ("sector-bpk", 2, 0, ["any two services"]),
-    ("per-service-certificate", 0, 2, [f"any two services + {AUTHORITY}"]),
-    ("blind-converter", 0, 2, ["any two services + blind converter"]),
+    ("raw-serial", 2, 0, two_services()),
+    ("raw-serial-lists", 2, 0, two_services()),
+    ("keyed-pairwise", 0, 2, alone(PLATFORM)),
+    ("tenant-user-id", 0, 2, alone(PLATFORM)),
+    ("sector-bpk", 2, 0, two_services()),
+    ("per-service-certificate", 0, 2, two_services(AUTHORITY)),
+    ("blind-converter", 0, 2, two_services(BLIND)),
 ])  # fmt: skip
-def test_countermeasures_link_as_computed_by_hand(wanted: str, right: int, missed: int, smallest: list[str]) -> None:
+def test_countermeasures_link_as_computed_by_hand(wanted: str, right: int, missed: int, smallest: Coalition) -> None:
     measure = countermeasure(wanted)
     held = handles(SEEN.with_columns(asks=pl.lit(False)), measure)
     link = pairwise(held, "handle")
     assert (link.right, link.wrong, link.missed) == (right, 0, missed)
-    assert [str(who) for who in coalitions(held, measure)] == smallest
+    assert coalitions(held, measure) == [smallest]
 
 
 def test_an_authority_asked_about_every_use_links_alone() -> None:
     raw = countermeasure("raw-serial")
     seen = handles(SEEN.with_columns(asks=pl.lit(True)), raw)
-    assert [str(who) for who in coalitions(seen, raw)] == [AUTHORITY, "any two services"]
+    assert coalitions(seen, raw) == [alone(AUTHORITY), two_services()]
 
 
 def test_services_of_two_sectors_need_the_register_to_link() -> None:
@@ -76,12 +96,13 @@ def test_services_of_two_sectors_need_the_register_to_link() -> None:
         "person": [1, 1, 1], "asks": [False] * 3,
     })  # fmt: skip
     bpk = countermeasure("sector-bpk")
-    smallest = [str(who) for who in coalitions(handles(three, bpk), bpk)]
-    assert smallest == ["any two services of one sector", f"any two services of two sectors + {REGISTER}"]
+    assert coalitions(handles(three, bpk), bpk) == [
+        Coalition(2, Selection.OF_ONE_SECTOR, 1, 3, ()), Coalition(2, Selection.OF_TWO_SECTORS, 2, 3, (REGISTER,))
+    ]  # fmt: skip
 
 
-def test_twelve_countermeasures_are_compared_on_one_stream(found: Examination) -> None:
-    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 12
+def test_all_countermeasures_are_compared_on_one_stream(found: Examination) -> None:
+    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 18
     recall = {one.measure.id: one.linkage.recall.value for one in found.comparisons}
     assert recall["raw-serial"] > 0.98
     assert found.comparison("raw-serial").linkage.precision.value == 1
@@ -89,20 +110,19 @@ def test_twelve_countermeasures_are_compared_on_one_stream(found: Examination) -
     assert 0 < recall["sector-bpk"] < 0.6, "within a sector, but not across sectors"
     assert found.comparison("raw-serial").kept.value == 0
     assert found.comparison("tenant-user-id").kept.value == 1
-    assert all(one.measure.cost for one in found.comparisons)
 
 
 def test_raw_serials_give_an_advantage_and_pseudonyms_do_not(found: Examination) -> None:
     perfect, raw = found.game("keyed-pairwise"), found.game("raw-serial")
-    assert perfect.advantage <= perfect.within
-    assert perfect.area[0] == 0.5
-    assert abs(perfect.risk) <= perfect.risk_within * 1.5
-    assert raw.advantage > 0.4
-    assert raw.area[1] > 0.7, "the lower bound"
-    assert raw.risk - raw.risk_within > 0.3
+    assert perfect.advantage.low == 0
+    assert perfect.area.value == 0.5
+    assert perfect.risk.low < 0.1
+    assert raw.advantage.value > 0.4
+    assert raw.area.low > 0.7
+    assert raw.risk.low > 0.3
 
 
-def test_t5_renewals_link_by_the_chain_and_not_by_equality(found: Examination) -> None:
+def test_t5_j9_renewals_link_by_the_chain_and_not_by_equality(found: Examination) -> None:
     share = found.threat("T5").share
     assert share("chain").total > 50
     assert share("chain").value == 1
@@ -115,9 +135,9 @@ def test_t5_renewals_link_by_the_chain_and_not_by_equality(found: Examination) -
 
 def test_threat_runs_give_the_expected_results(found: Examination) -> None:
     assert [run.id for run in found.threats] == [
-        "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16",
+        "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11", "T14", "T15", "T16", "T17", "T18", "T19",
     ]  # fmt: skip
-    assert all(run.who and run.holding and run.how for run in found.threats)
+    assert {run.query for run in found.threats} <= found.queries.keys()
     assert all(len({one.id for one in run.results}) == len(run.results) for run in found.threats)
 
     def value(run: str, result: str) -> float:
@@ -144,6 +164,63 @@ def test_threat_runs_give_the_expected_results(found: Examination) -> None:
     assert isinstance(most, int)
     assert isinstance(mean, float)
     assert most >= mean > 1
+
+
+def test_t17_prefix_and_agent_link_many_and_rare_ones_rightly(found: Examination) -> None:
+    run = found.threat("T17")
+    assert run.sample is not None
+    assert 0 < run.sample.examined < PLAN.residents, "the people of one town"
+    for linker in ("network", "network-and-agent", "few-uses"):
+        assert run.share(f"{linker}-precision").value > run.share(f"{linker}-control").value
+    assert run.share("network-recall").value > 0.9
+    assert run.share("network-precision").value < run.share("few-uses-precision").value
+
+
+def test_t18_only_lists_keep_the_authority_from_naming_pseudonyms(found: Examination) -> None:
+    share = found.threat("T18").share
+    for check in ("ocsp", "witness", "short-lived", "stapled"):
+        assert share(f"{check}-recall").value > 0.95
+        assert share(f"{check}-precision").value > 0.95 > share(f"{check}-control").value
+    assert share("ocsp-seen").value == share("witness-seen").value == 1
+    assert 1 > share("short-lived-seen").value > share("stapled-seen").value > 0.5
+    assert share("list-seen").count == share("list-recall").count == 0
+    assert share("service-named").value > 0.9, "few people use their cards in the same second"
+    own, chance = share("own-hour").interval, share("own-hour-control").interval
+    assert own[0] < chance[1], "the generated people have no habits in the hour of the day"
+
+
+def test_t19_larger_batches_link_less(found: Examination) -> None:
+    recalls = [result.value.value for result in found.threat("T19").results if isinstance(result.value, Share)]
+    assert len(recalls) == 5
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[0] > 0.95, "one certificate a year"
+    assert recalls[-1] == 0, "nobody comes fifty times a year"
+    rotating = found.comparison("batch-rotating")
+    assert rotating.linkage.recall.value == recalls[3]
+    assert rotating.linkage.wrong == 0
+
+
+def test_one_number_links_across_sectors_and_years(found: Examination) -> None:
+    estonia, austria, germany = (
+        found.comparison(measure) for measure in ("one-number", "sector-bpk", "restricted-chip-key")
+    )
+    assert estonia.linkage.recall.value == 1 > austria.linkage.recall.value >= germany.linkage.recall.value > 0
+    assert estonia.kept.value == austria.kept.value == 1
+    assert two_services() in [replace(one, sets=1, among=1) for one in estonia.coalitions]
+
+
+def test_a_proof_hides_people_from_services_and_its_witness_shows_them_to_the_authority(found: Examination) -> None:
+    hidden, witness, short = (
+        found.comparison(f"zero-knowledge-{check}") for check in ("list", "witness", "short-lived")
+    )
+    assert [one.linkage.recall.count for one in (hidden, witness, short)] == [0, 0, 0]
+    assert [one.kept.value for one in (hidden, witness, short)] == [1, 1, 1]
+    assert hidden.coalitions == ()
+    assert hidden.seen_by_authority.count == 0
+    assert witness.seen_by_authority.value == 1 > short.seen_by_authority.value > 0.8
+    for one in (witness, short):
+        assert {two.others for two in one.coalitions} == {(AUTHORITY,)}
+        assert {two.services for two in one.coalitions} == {2}, "the holder's request does not name the service"
 
 
 def test_share_rejects_other_and_unknown_results(found: Examination) -> None:
@@ -175,10 +252,39 @@ def test_accounts_link_by_attributes() -> None:
     assert links.height >= 50
     assert (links["one"] + "x" == links["other"]).all()
     assert links["one"].n_unique() == links["other"].n_unique() == links.height
-    assert candidates(engine, one.head(10), other).height == 0, "ten records are too few to estimate weights"
+    with pytest.raises(TooFewRecords):
+        candidates(engine, one.head(10), other)
     nothing = one.with_columns(pl.lit(None, pl.String).alias(name) for name in ATTRIBUTES)
     assert candidates(engine, nothing, other).height == 0
     engine.close()
+
+
+def test_accounts_of_services_that_share_nobody_are_not_linked() -> None:
+    """Splink's estimates fail if no records agree: in all attributes at once, or in those of a blocking rule."""
+    schema = ["id", *ATTRIBUTES]
+    rows = [
+        (str(number), f"姓{number}", "名", f"19{10 + number}-01-01", "1", "3", f"{number}丁目") for number in range(60)
+    ]
+    one = pl.DataFrame(rows, schema=schema, orient="row")
+    strangers = one.select(pl.col("id") + "x", pl.col("family") + "田", pl.col("given"), pl.col("born"), pl.col("sex"),
+                           pl.col("town"), pl.col("street").str.replace("丁", "00丁"))  # fmt: skip
+    engine = DuckDb()
+    assert candidates(engine, one, strangers).height == 60, "their birth dates agree"
+    assert best(candidates(engine, one, strangers)).height == 0
+    assert candidates(engine, one, strangers.with_columns(born=pl.col("born") + "0")).height == 0
+    engine.close()
+
+
+def test_attributes_that_never_differ_link_accounts(tmp_path: Path) -> None:
+    """Splink refuses weights that underflow. Nobody errs: each person types the same at both services."""
+    rows = [(f"{number}", f"姓{number % 6}", f"名{number}", f"19{40 + number % 55}-0{1 + number % 9}-1{number % 10}",
+             "MF"[number % 2], f"町{number % 2}", f"{number % 20}丁目") for number in range(150)]  # fmt: skip
+    one = pl.DataFrame(rows, schema=["id", *ATTRIBUTES], orient="row")
+    engine = DuckDb(spill=tmp_path)
+    links = best(candidates(engine, one, one.with_columns(id=pl.col("id") + "x")))
+    engine.close()
+    assert (links["one"] + "x" == links["other"]).all()
+    assert links.height > 140
 
 
 def test_handles_used_in_the_same_hours_are_linked() -> None:
@@ -232,20 +338,18 @@ def test_unicity_of_three_people_as_computed_by_hand() -> None:
 
 
 def test_the_report_is_self_contained_and_reproducible(lab: Laboratory, found: Examination) -> None:
-    document, again = found.as_dict(), examine_population(lab).as_dict()
-    page = as_html(document)
+    again = examine_population(lab)
+    page = as_html(found)
     assert page == as_html(again)
-    assert as_json(document) == as_json(again)
+    assert as_json(found) == as_json(again)
+    assert as_csv(found) == as_csv(again)
     assert "http" not in page, "the page loads nothing"
-    assert as_csv(document).count("\n") == 13
-    for name in ("findings", "countermeasures", "years", "coalitions", "threats", "unicity", "anonymity", "games"):
-        assert f'<table id="{name}"' in page
 
 
 def test_findings_have_a_severity_a_code_and_evidence(found: Examination) -> None:
     codes = {one.code: one for one in found.findings}
     assert {"serial-links-services", "digest-links-the-same", "digest-is-no-secret"} <= codes.keys()
-    assert all(one.severity in ("high", "medium", "low") and one.evidence for one in codes.values())
+    assert all(one.evidence for one in codes.values())
 
 
 def test_an_unusable_population_is_refused_with_a_reason(tmp_path: Path) -> None:
@@ -271,27 +375,28 @@ def test_a_population_of_one_is_examined(tmp_path: Path) -> None:
 
 
 def test_exposure_finds_holders_and_paths() -> None:
-    rows: list[tuple[str, str, dict[str, Any]]] = [
-        ("shop", "sale", {"code": "S1", "yen": 5}), ("shop", "sale", {"code": "S2", "yen": 6}),
-        ("authority", "certificate", {"serial": "S1", "holder": "R1"}), ("core", "person", {"a": "R1", "b": b"\x01"}),
+    rows: list[tuple[str, str, dict[str, str]]] = [
+        ("shop", "sale", {"code": "serial"}), ("shop", "sale", {"code": "serial"}), ("shop", "sale", {}),
+        ("authority", "certificate", {"serial": "serial", "holder": "record"}),
+        ("core", "person", {"a": "record", "b": "code"}),
     ]  # fmt: skip
-    exposure = exposure_of(rows, {"serial": ["S1", "S2"], "record": ["R1"], "code": ["01"]})
+    exposure = exposure_of(rows)
     assert exposure.held["shop", "serial"].rows == 2
     assert ("shop", "record") not in exposure.held, "no cell without a row"
     assert [step.actor for step in exposure.path("serial", "code")] == ["authority", "core"]
     assert exposure.path("code", "nothing") == []
     assert exposure.widest() == "authority"
     assert exposure.path("serial", "code", frozenset(("authority",))) == [], "the path needs the core"
-    run = StoreRun("T0", "a test", "serial", "code", frozenset(("authority", "core")))
+    run = StoreRun("T0", "serial", "code", frozenset(("authority", "core")))
     (threat,) = over_stores(exposure, [run])
-    assert (threat.id, threat.value("way")) == ("T0", "authority: serial -> record / core: record -> code")
+    steps = (Conversion("authority", "serial", "record", "certificate"), Conversion("core", "record", "code", "person"))
+    assert threat.value("path") == HandlePath("authority + core", "serial", "code", steps)
 
 
 def test_joined_tables_of_an_actor_prove_conversions_only() -> None:
-    rows: list[tuple[str, str, dict[str, Any]]] = [("portal", "serial", {"s": "S1"}), ("portal", "folder", {"c": "C1"})]
-    joined = [("portal", "folder + serial", {"s": "S1", "c": "C1"})]
-    known = {"serial": ["S1"], "code": ["C1"]}
-    assert exposure_of(rows, known).path("serial", "code") == []
-    exposure = exposure_of(rows, known, joined)
+    rows = [("portal", "serial", {"s": "serial"}), ("portal", "folder", {"c": "code"})]
+    joined = [("portal", "folder + serial", {"s": "serial", "c": "code"})]
+    assert exposure_of(rows).path("serial", "code") == []
+    exposure = exposure_of(rows, joined)
     assert [step.table for step in exposure.path("serial", "code")] == ["folder + serial"]
     assert exposure.held["portal", "serial"].rows == 1

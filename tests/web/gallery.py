@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
+import polars as pl
 import pytest
-import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -23,10 +23,12 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest
-from kazashi.provision_network.interface_system import OutgoingRequest, RequestStage
+from kazashi.provision_network.asking import OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.open_log import Precision
 from kazashi.provision_network.portal import Look, OwnInformation
 from kazashi.provision_network.portal_pages import PortalPages
+from kazashi.provision_network.portal_store import METADATA
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.reader_bridge.check import result
 from kazashi.reader_bridge.check.compare import compare
@@ -47,12 +49,16 @@ from kazashi.relying_party.verify.linkage import NoLinkage
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.resident_registry.resident import Name
+from kazashi.studies.open_log import COLUMNS, PublishedLog
+from kazashi.studies.open_log_page import insights_page
 from kazashi.tools.daemon.console.access_control import AccessControl
 from kazashi.tools.demo.demo import DemoStep, write_report
+from kazashi.tracking_lab.page.words import Language
 from kazashi.tracking_lab.report import as_html
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource, generate
 from tests.town import MORNING, new_institutions
+from tests.web.tracking_results import examined_logs, tracking_report
 
 SITE, AGENT = "http://localhost:18611", "http://127.0.0.1:18610"
 
@@ -158,13 +164,10 @@ class StubPortal:
     """A portal with one folder, a record of each outcome, and own information at each stage."""
 
     def __init__(self, world: World, text: str) -> None:
-        self._world, self._text = world, text
-        self.metadata = sa.MetaData()
+        self._text = text
+        self.store = world.store("portal", METADATA)
         self.away: Exception | None = None
         self.empty = False
-
-    def open(self) -> None:
-        self.store = self._world.store("portal", self.metadata)
 
     def set_up(self, serial: int) -> str:
         return "1"
@@ -178,6 +181,9 @@ class StubPortal:
         outcomes = [] if self.empty else list(RequestOutcome)
         return [ProvisionRecord(number, self._text, self._text, self._text, MORNING, None, outcome, self._text)
                 for number, outcome in enumerate(outcomes)]  # fmt: skip
+
+    def looks_elsewhere(self, subject: str) -> list[Look]:
+        return [] if self.empty else [Look(MORNING, self._text, subject, "records")]
 
     def own_information(self, actor: str, subject: str) -> list[OwnInformation]:
         received = [Received(1, self._text, self._text, content, MORNING, MORNING) for content in (self._text, None)]
@@ -325,46 +331,9 @@ def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:
     path = directory / "demo.html"
     write_report([DemoStep(text, True, 1.0, text), DemoStep(text, False, 0.5, text)], path)
     yield "demo: report", path.read_text(encoding="utf-8")
-    yield "tracking: population", as_html(examined(text))
+    yield "tracking: population", as_html(tracking_report(text))
     yield "tracking: logs", as_html(examined_logs(text))
-
-
-def examined(text: str) -> dict[str, Any]:
-    """The result of an examination of a population, in which each text is `text`."""
-    share = {"value": 0.5, "low": 0.4, "high": 0.6, "total": 10}
-    none = {"value": None, "low": None, "high": None, "total": 0}
-    way = {"actor": text, "handle": text, "target": text}
-    measure = {
-        "name": text, "source": text, "people": 10, "recall": share, "renewals kept": none,
-        "seen by the authority": share, "days to link": 1.5, "completeness": None, "bytes per person": 8.0,
-        "cost": text, "b3 precision": 1.0, "b3 recall": 0.5, "adjusted rand": None, "variation of information": 0.25,
-        "false merges per million": 0.0, "smallest coalitions": [text, f"{text} + {text}"],
-    }  # fmt: skip
-    return {
-        "plan": {"residents": 10, "years": 2, "seed": text}, "sizes": {"uses": 1_000, "service": 5},
-        "people examined": 10, "engine": text, "versions": {text: text}, "sql": {text: text},
-        "findings": [{"severity": "high", "code": text, "heading": text, "words": text, "evidence": text}],
-        "claims": [{"claim": text, "words": text, "how": text}],
-        "countermeasures": [measure, measure | {"smallest coalitions": []}],
-        "years": [{"year": year, "by equality": share, "with the chain": none} for year in range(2)],
-        "threats": [{"run": "T1", "who": text, "holding": text, "how": text,
-                     "results": {text: text, "share": share, "none": none, "yes": True, "no": False, "some": 1_234,
-                                 "part": 1_234.5}}],
-        "unicity": [{"points": points, "days": 7, "singled out": value} for points, value in ((1, share), (2, none))],
-        "anonymity": [{"attributes": text, "unique": share, "sets": [1.0, 2_000.0], "entropy": 3.0, "leaked bits": 1.0,
-                       "journalist": 0.5, "marketer": 0.25, "median": 20.0}],
-        "exposure": {"handles": [text, "other"], "actors": [text, "other"], "widest": text,
-                     "cells": {f"{text} | {text}": {"level": "stored", "witness": text, "rows": 3}},
-                     "ways": [way | {"steps": [text, text]}, way | {"steps": []}]},
-        "games": [{"name": text, "trials": 1_000, "advantage": 0.5, "within": 0.1, "area": 0.75, "area low": 0.7,
-                   "area high": 0.8, "risk beyond guessing": None, "risk within": None}],
-    }  # fmt: skip
-
-
-def examined_logs(text: str) -> dict[str, Any]:
-    """The result of an examination of logs, in which each text is `text`."""
-    population = examined(text)
-    logs = {"uses": 10, "services": 2, "handles": 3, "persons": 4, "rows": 12, "left_out": {text: 2}, "notes": [text]}
-    return {name: population[name] for name in ("threats", "unicity", "sql", "engine", "versions")} | {
-        "logs": logs, "truth": True,
-    }  # fmt: skip
+    row = {"requestInTs": 0, "requestInDate": "2026-11-24", "clientMemberCode": text, "clientSubsystemCode": text,
+           "serviceMemberCode": text, "serviceCode": text, "totalDurationClass": None, "succeeded": True}  # fmt: skip
+    log = PublishedLog(Precision.HOUR, 10, pl.DataFrame([row, row], schema=COLUMNS))
+    yield "network: insights", insights_page(log, Language.ENGLISH, text)

@@ -34,7 +34,7 @@ TAG = re.compile(rf"<!doctype html|</?(?:{ELEMENTS})(?:\s*/?>|\s+[\w:-]+=|$)", r
 NO_PAGES = {
     "kazashi.tools.cli.commands.development": "a Mermaid diagram breaks its lines with <br>",
     "kazashi.relying_party.conformance.cases_ocsp": "a broken server's response",
-    "kazashi.relying_party.conformance.cases_revocation": "a broken server's response",
+    "kazashi.relying_party.conformance.cases_list": "a broken server's response",
 }
 
 
@@ -121,7 +121,7 @@ def test_text_from_outside_is_escaped_on_every_page(gallery: tuple[dict[str, str
     ("site: home", 2), ("refunds: points", 4), ("refunds: application refused", 5), ("portal: records", 20),
     ("portal: not asked", 20), ("portal: records refused", 2), ("provider: consent", 1), ("agent: signature", 1),
     ("agent: no card", 1), ("agent: back", 1), ("agent: refused", 1), ("check: report", 25), ("check: comparison", 30),
-    ("demo: report", 4), ("tracking: population", 40), ("tracking: logs", 8),
+    ("demo: report", 4), ("tracking: population", 10), ("tracking: logs", 3), ("network: insights", 4),
 ])  # fmt: skip
 def test_text_from_outside_is_not_left_out(gallery: tuple[dict[str, str], set[str]], page: str, times: int) -> None:
     """A page that left the text out would be safe, but wrong."""

@@ -37,7 +37,9 @@ from tests.crash import killed_at
 pytestmark = pytest.mark.crash
 
 DATA = Path(__file__).parent / "data"
-MIGRATED = ("card_management", "j_lis", "prefectures", "registry")
+MIGRATED = ("authority_authentication", "authority_signature", "card_management", "j_lis", "prefectures", "registry")
+VERSIONS = {**dict.fromkeys((*MIGRATED, "openid_provider"), 2), "j_lis": 3, "registry": 3, "provision_core": 3}
+"""The versions of the stores that have been changed since stores have versions."""
 
 
 @pytest.fixture
@@ -87,7 +89,9 @@ def test_an_older_world_is_migrated_and_keeps_its_content(before: Path, capfd: p
     assert history[-1].day == date(2026, 11, 24)
     assert town.cards.card_state("hanako") is CardState.ENDED, "its holder's number was changed"
     migrated = capfd.readouterr().err.splitlines()
-    assert sorted(migrated) == [f"kazashi: the store of {actor} was migrated from version 1 to 2" for actor in MIGRATED]
+    assert sorted(migrated) == [
+        f"kazashi: the store of {actor} was migrated from version 1 to {VERSIONS[actor]}" for actor in MIGRATED
+    ]
     load_card(image_path(world, "hanako"))
     assert [one.serial for authority in town.authorities.values() for one in authority.of_holder(code_of_hanako(town))]
     assert [(row["what"], row["detail"]) for row in events(town.cards.store)] == [
@@ -140,7 +144,10 @@ def test_waiting_messages_and_records_are_sent_after_a_migration(world: World) -
     )
     assert [one.name for one in tills_here(world)] == ["rice-shop/till-1/1"]
     core = core_of(world)
-    assert core.institutions()
+    bodies = core.members.institutions()
+    assert bodies
+    assert [one.lacks(one.starts) for one in bodies] == [""] * len(bodies), "assessed bodies have a document"
+    assert {one.assessment.published for one in bodies if one.assessment} == {one.starts.date() for one in bodies}
     provider = ProviderStore(world)
     assert provider.secret("salt", lambda: b"another") == bytes(range(32))
     client = provider.client("shop")
@@ -156,15 +163,15 @@ def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
               core_of(world).store, ProviderStore(world).store,
               open_till(world, "rice-shop", "till-1").store]  # fmt: skip
     assert {store.actor: version(store) for store in stores} == {
-        store.actor: 2 if store.actor in (*MIGRATED, "openid_provider") else 1 for store in stores
+        store.actor: VERSIONS.get(store.actor, 1) for store in stores
     }
     assert {store.actor for store in stores} > {*MIGRATED, "provision_core", "refund_centre", "openid_provider"}
     assert {store.actor for store in stores} - {"till-rice-shop-till-1"} <= {actor.store for actor in actors_of(world)}
 
 
 def test_a_new_store_has_the_newest_version(town: Institutions, capfd: pytest.CaptureFixture[str]) -> None:
-    assert [version(store) for store in (town.registry.store, town.cards.store)] == [2, 2]
-    assert [version(authority.ledger.store) for authority in town.authorities.values()] == [1, 1]
+    assert [version(store) for store in (town.registry.store, town.cards.store)] == [3, 2]
+    assert [version(authority.ledger.store) for authority in town.authorities.values()] == [2, 2]
     assert capfd.readouterr().err == ""
 
 
@@ -271,7 +278,7 @@ def test_a_command_refuses_a_newer_store(before: Path) -> None:
     command = [sys.executable, "-m", "kazashi", "--world", str(before), "registry", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 3
-    assert "the store of registry has version 99, and this program reads versions up to 2" in done.stderr
+    assert "the store of registry has version 99, and this program reads versions up to 3" in done.stderr
     assert done.stderr.rstrip().endswith("[store-too-new]")
 
 
@@ -281,5 +288,5 @@ def test_reading_a_store_for_a_study_does_not_change_it(before: Path) -> None:
         assert sa.inspect(connection).has_table("person")
         assert not sa.inspect(connection).has_table("schema_version")
     assert Institutions(world).registry.find("hanako").alias == "hanako"
-    assert version(world.store_to_study("registry")) == 2
+    assert version(world.store_to_study("registry")) == 3
     world.close()

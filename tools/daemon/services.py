@@ -7,13 +7,11 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kazashi.assembly.errors import ServicesUnavailable
 from kazashi.assembly.institutions import Institutions
-from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.assembly.served import ServedProcess, free_port, require_free
 from kazashi.pki.directory import Directory
 from kazashi.pki.publication import Publication
 from kazashi.web.ports import HOST
-from kazashi.web.sockets import is_free
 from kazashi.world.home import World
 
 _TICK_SECONDS = 1.0
@@ -35,8 +33,7 @@ class Services:
         self._directory: Directory | None = None
         self._ticker = threading.Thread(target=self._tick, name="clock", daemon=True)
         self.port = port or free_port(avoid)
-        if not is_free(self.port):
-            raise ServicesUnavailable(f"port {self.port} is taken; name another with --port")
+        require_free(self.port)
         self._prepare()
         try:
             self._start(world, workers)

@@ -120,10 +120,14 @@ def who_knows(context: DemoContext) -> str:
     receipt = _shop(context).receipt
     assert receipt is not None
     by_actor = exposure(context.institutions.world, receipt.name)
-    actors = [actor for actor, known in by_actor.items() if known]
+    actors = [actor for actor, known in by_actor.items() if known.keys() - {"handles"}]
     if len(actors) != 5:
         raise StepFailed(f"not five actors know something of the basket: {actors}")
-    return f"{', '.join(actors)} each know a part of one basket; kazashi points exposure shows which"
+    others = sum(bool(known) for known in by_actor.values()) - len(actors)
+    return (
+        f"{', '.join(actors)} each know a part of one basket; {others} others have a handle of the person:"
+        " kazashi points exposure shows which"
+    )
 
 
 def _sell(context: DemoContext, shop: Shop) -> Receipt:

@@ -19,10 +19,10 @@ def examine(context: DemoContext) -> str:
     laboratory.populate(Plan(_RESIDENTS, seed="demo"))
     result = report(laboratory)
     html = context.directory / "tracking.html"
-    html.write_text(as_html(result.as_dict()), encoding="utf-8")
+    html.write_text(as_html(result), encoding="utf-8")
     page = visit_of(context).page
     page.goto(html.as_uri())
-    claims, severe = page.locator("#claims tr").count() - 1, page.locator("#findings .high").count()
+    claims, severe = page.locator("section[id^=claim-]").count(), page.locator("#findings .dot.full").count()
     raw, keyed = (
         result.examination.comparison(measure).linkage.recall.value for measure in ("raw-serial", "keyed-pairwise")
     )

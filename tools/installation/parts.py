@@ -82,7 +82,10 @@ PARTS = {
                 "softhsm2", "postgresql",  # a token for the authorities' keys; stores by URL
                 "gnutls-bin", "tshark", "sqlite3",  # parse certificates, traces and stores, independently of our code
                 "nginx-light", "apache2-bin", "libapache2-mod-auth-openidc",  # other people's sites
+                "haproxy", "stunnel4", "libbcpkix-java", "libmbedtls-dev",  # and verifiers
                 "curl", "libengine-pkcs11-openssl", "nodejs", "default-jdk-headless", "golang-go",  # and clients
+                "xmlsec1", "poppler-utils", "gpgsm", "gpg-agent",  # sign and judge documents,
+                "maven",  # and so do Java libraries
                 "tmux",  # the terminal of the till
                 "zsh", "fish", "groff", "man-db", "mandoc",  # shells that complete; readers of the man page
             ),
@@ -99,6 +102,7 @@ COMMANDS = {
     "lock": ("test",),
     "network": ("network",),
     "network decide": (),
+    "network insights": ("tracking",),
     "network match": (),
     "network rules": (),
     "platform": ("web",),

@@ -9,19 +9,22 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from kazashi.tools.cli.commands.ca_callers import caller
+from kazashi.tools.cli.commands.ca_forecast import ca_forecast
 from kazashi.tools.cli.commands.shared import (
     Reply,
     institutions_of,
-    new_world_of,
     replies,
     table,
-    world_of,
     write_bytes,
 )
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
     from kazashi.jpki.profile import CertificateType
+    from kazashi.pki.authority import Authority
+    from kazashi.pki.certificate_database import Issued
+    from kazashi.resident_registry.registry import NoSuchResident
 
 _KIND = click.argument("kind", type=click.Choice(["signature", "authentication"]))
 _SERIAL = click.argument("serial")
@@ -37,6 +40,10 @@ def ca() -> None:
     """
 
 
+ca.add_command(caller)
+ca.add_command(ca_forecast)
+
+
 @ca.command("generations")
 @click.option("--begin-next", is_flag=True, help="Begin a generation with the next card's profile (P-384).")
 @replies
@@ -44,6 +51,7 @@ def ca() -> None:
 def ca_generations(context: click.Context, begin_next: bool) -> Reply:
     """Show both authorities' key generations."""
     from kazashi.jpki.profile import NEXT
+    from kazashi.jpki.serial_number import serial_text
     from kazashi.pki.authority import fingerprint
     from kazashi.world.clock import JST
 
@@ -53,7 +61,7 @@ def ca_generations(context: click.Context, begin_next: bool) -> Reply:
         if begin_next:
             authority.issuing(profile=NEXT)
         rows += [
-            {"authority": kind.code, "generation": generation.name, "serial": f"{generation.serial:X}",
+            {"authority": kind.code, "generation": generation.name, "serial": serial_text(generation.serial),
              "algorithm": generation.profile.algorithm.value, "keys": generation.key_location.partition("?")[0],
              "begins": generation.begins.astimezone(JST).date().isoformat(),
              "ends": generation.ends.astimezone(JST).date().isoformat(), "sha256": fingerprint(generation.certificate)}
@@ -80,16 +88,23 @@ def ca_root(context: click.Context, kind: str, generation: str | None, out: Path
 
 
 @ca.command("show")
-@click.argument("who")
+@click.argument("who", metavar="WHO|SERIAL")
 @replies
 @click.pass_context
 def ca_show(context: click.Context, who: str) -> Reply:
-    """Show a person's certificates and their status.
+    """Show a person's certificates, or those with a serial number.
 
-    WHO is an alias, a resident record code or an individual number.
+    WHO is an alias, a resident record code or an individual number. SERIAL is a serial number as any program writes it
+    to a log; the reply also names the holder. If its digits are one certificate's number in hexadecimal and another's
+    in decimal, both are shown.
     """
+    from kazashi.resident_registry.registry import NoSuchResident
+
     institutions = institutions_of(context)
-    code = institutions.registry.find(who).code
+    try:
+        code = institutions.registry.find(who).code
+    except NoSuchResident as error:
+        return _with_serial(institutions, who, error)
     rows = institutions.certificates(code)
     return Reply(rows, table(rows, f"{who} has no certificate yet; try: kazashi card new {who}"))
 
@@ -102,7 +117,7 @@ def ca_show(context: click.Context, who: str) -> Reply:
 def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | None) -> None:
     """Write a certificate as PEM."""
     _, authority = _authority(institutions_of(context), kind)
-    _write_pem(authority.find(_serial(serial)).certificate, out)
+    _write_pem(_named(authority, serial).certificate, out)
 
 
 @ca.command("issue")
@@ -185,9 +200,9 @@ def ca_revoke(context: click.Context, kind: str, serial: str, reason: str) -> Re
     if reason not in REASONS:
         raise UsageError(f"{reason!r} is not a reason; the reasons are {', '.join(REASONS)}")
     institutions = institutions_of(context)
-    certificate_type, _ = _authority(institutions, kind)
-    revocations = institutions.revocations[certificate_type]
-    return _status_reply(revocations.revoke(_serial(serial), REASONS[reason], "by hand"))
+    certificate_type, authority = _authority(institutions, kind)
+    named = _named(authority, serial)
+    return _status_reply(institutions.revocations[certificate_type].revoke(named.serial, REASONS[reason], "by hand"))
 
 
 @ca.command("release")
@@ -201,8 +216,9 @@ def ca_release(context: click.Context, kind: str, serial: str) -> Reply:
     Only the authentication certificate of a phone can be released; a card's never can.
     """
     institutions = institutions_of(context)
-    certificate_type, _ = _authority(institutions, kind)
-    return _status_reply(institutions.revocations[certificate_type].release(_serial(serial), "by hand"))
+    certificate_type, authority = _authority(institutions, kind)
+    named = _named(authority, serial)
+    return _status_reply(institutions.revocations[certificate_type].release(named.serial, "by hand"))
 
 
 @ca.command("compromise")
@@ -237,6 +253,7 @@ def ca_crl(context: click.Context, kind: str, where: str, generation: str | None
     from cryptography import x509
 
     from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.serial_number import serial_text
 
     institutions = institutions_of(context)
     certificate_type, authority = _authority(institutions, kind)
@@ -256,7 +273,7 @@ def ca_crl(context: click.Context, kind: str, where: str, generation: str | None
         return None
     loaded = x509.load_der_x509_crl(data)
     entries = [
-        {"serial": f"{entry.serial_number:X}", "at": entry.revocation_date_utc.isoformat(),
+        {"serial": serial_text(entry.serial_number), "at": entry.revocation_date_utc.isoformat(),
          "reason": _entry_reason(entry)}
         for entry in loaded
     ]  # fmt: skip
@@ -289,6 +306,7 @@ def ca_ocsp(
     from cryptography.x509 import ocsp
 
     from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.serial_number import serial_text
     from kazashi.pki.ocsp import MAX_REQUEST
     from kazashi.pki.responder import Responder
 
@@ -300,7 +318,7 @@ def ca_ocsp(
         return None
     if serial is None:
         raise UsageError("name the certificate by its serial number, or give a --request")
-    certificate = authority.find(_serial(serial))
+    certificate = _named(authority, serial)
     issuer = next(generation for generation in authority.generations() if generation.name == certificate.generation)
     builder = ocsp.OCSPRequestBuilder().add_certificate(
         x509.load_der_x509_certificate(certificate.certificate), x509.load_der_x509_certificate(issuer.certificate),
@@ -314,7 +332,7 @@ def ca_ocsp(
         refusal = response.refusal.asn1_name if response.refusal is not None else ""
         return Reply({"serial": serial, "status": refusal}, f"the responder refused the request: {refusal}")
     document = {
-        "serial": f"{certificate.serial:X}", "status": response.asked[0].said,
+        "serial": serial_text(certificate.serial), "status": response.asked[0].said,
         "this_update": response.this_update.isoformat(), "next_update": response.next_update.isoformat(),
     }  # fmt: skip
     return Reply(document, f"{document['serial']}: {document['status']}, as of {document['this_update']}")
@@ -341,94 +359,41 @@ def ca_lint(files: Sequence[Path], form: str) -> Reply:
     )
 
 
-@ca.group("caller")
-def caller() -> None:
-    """Manage the callers of the authorities.
-
-    Callers are the verifiers and platforms that may use the authorities' services.
-    """
-
-
-@caller.command("add")
-@click.argument("name")
-@replies
-@click.pass_context
-def caller_add(context: click.Context, name: str) -> Reply:
-    """Register a caller and print its key.
-
-    The key is shown only once.
-    """
-    from kazashi.pki.callers import Callers
-
-    key = Callers(new_world_of(context)).register(name)
-    return Reply({"caller": name, "key": key}, f"{key}\n(the key of {name}; it is not stored, so keep it)")
-
-
-@caller.command("list")
-@replies
-@click.pass_context
-def caller_list(context: click.Context) -> Reply:
-    """Show the callers and their fees."""
-    from kazashi.pki.callers import Callers
-
-    callers = Callers(world_of(context))
-    rows = [{"caller": name, "yen": callers.bill(name)} for name in callers.names()]
-    return Reply(rows, table(rows, "No callers yet; register one with: kazashi ca caller add NAME"))
-
-
-@caller.command("remove")
-@click.argument("name")
-@replies
-@click.pass_context
-def caller_remove(context: click.Context, name: str) -> Reply:
-    """Remove a caller.
-
-    Its queries stay in the log.
-    """
-    from kazashi.assembly.errors import UsageError
-    from kazashi.pki.callers import Callers
-
-    if not Callers(world_of(context)).strike_off(name):
-        raise UsageError(f"there is no caller {name!r}; see: kazashi ca caller list")
-    return Reply({"caller": name}, f"{name} is no longer registered")
-
-
-@caller.command("queries")
-@click.option("--caller", "name", help="Show only this caller's queries.")
-@replies
-@click.pass_context
-def caller_queries(context: click.Context, name: str | None) -> Reply:
-    """Show the query log.
-
-    Each row has the caller, the service, the certificate, the reply, and the fee in yen.
-    """
-    from kazashi.pki.callers import Callers
-
-    rows = [
-        {"at": query.at.isoformat(), "caller": query.caller, "service": query.service, "kind": query.kind.code,
-         "serial": f"{query.serial:X}" if query.serial is not None else None, "said": query.said, "yen": yen}
-        for query, yen in Callers(world_of(context)).queries(name)
-    ]  # fmt: skip
-    return Reply(rows, table(rows, "there are no queries yet"))
-
-
-def _authority(institutions: Institutions, kind: str) -> tuple[CertificateType, Any]:
+def _authority(institutions: Institutions, kind: str) -> tuple[CertificateType, Authority]:
     from kazashi.jpki.profile import CERTIFICATE_TYPES
 
     certificate_type = CERTIFICATE_TYPES[kind]
     return certificate_type, institutions.authorities[certificate_type]
 
 
-def _serial(text: str) -> int:
-    from kazashi.assembly.errors import UsageError
+def _named(authority: Authority, serial: str) -> Issued:
+    """The certificate with a serial number that the user wrote. Says on stderr if it was read as decimal."""
+    certificate, note = authority.named(serial)
+    if note:
+        click.echo(note, err=True)
+    return certificate
+
+
+def _with_serial(institutions: Institutions, text: str, no_resident: NoSuchResident) -> Reply:
+    """The certificates of both authorities that a serial number can mean. If the text can only be a name, the error is
+    that there is no such resident."""
+    from kazashi.jpki.serial_number import NotASerialNumber, read_serial, serial_text
+    from kazashi.pki.certificate_database import NoSuchCertificate
 
     try:
-        serial = int(text, 16)
-    except ValueError:
-        serial = -1
-    if not 0 < serial < 1 << 64:
-        raise UsageError(f"{text!r} is not a serial number; use up to 16 hexadecimal digits")
-    return serial
+        reading = read_serial(text)
+    except NotASerialNumber as error:
+        raise (error if set(text) <= set("0123456789abcdefABCDEFxX: ") else no_resident) from None
+    rows = institutions.certificates_with(reading.readings)
+    if not rows:
+        if not any(map(str.isdigit, text)):
+            raise no_resident
+        raise NoSuchCertificate(f"{reading.in_words()}, and {no_resident}")
+    found = {row["serial"] for row in rows}
+    for number in reading.readings:
+        if serial_text(number) in found and (note := reading.note(number)):
+            click.echo(note, err=True)
+    return Reply(rows, table(rows, ""))
 
 
 def _write_pem(der: bytes, out: Path | None) -> None:
@@ -451,8 +416,10 @@ def _entry_reason(entry: Any) -> str:
 
 
 def _status_reply(status: Any) -> Reply:
+    from kazashi.jpki.serial_number import serial_text
+
     document = {
-        "serial": f"{status.serial:X}", "state": status.state.value,
+        "serial": serial_text(status.serial), "state": status.state.value,
         "reason": status.reason.asn1_name if status.reason is not None else None,
         "since": status.since.isoformat() if status.since else None,
     }  # fmt: skip

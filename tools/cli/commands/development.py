@@ -94,18 +94,20 @@ def lock() -> None:
 @click.argument("area", default="card")
 @click.option("--minutes", type=float, help="How long the area reliability runs (default: 60).")
 @click.option("--seed", type=int, help="The seed of reliability's cases (default: a random one).")
+@click.option("--write", is_flag=True, help="Write the tables of the area interoperability into its page.")
 @json_option
-def bench(area: str, minutes: float | None, seed: int | None, as_json: bool) -> int:
+def bench(area: str, minutes: float | None, seed: int | None, write: bool, as_json: bool) -> int:
     """Run the benchmarks of an area.
 
     Results are ratios against named peers, which are measured in the same run. AREA is card, reader, pki,
-    relying-party, points, network, tracking or reliability. The last one has no peer: it counts what was tried,
-    survived and lost.
+    relying-party, points, network, tracking, reliability or interoperability. The last two have no peer: reliability
+    counts what was tried, survived and lost, and interoperability shows what other people's verifiers say.
     """
     from kazashi.tools.cli.checkout import checkout, linked
 
     options = [f"--{name}={value}" for name, value in (("minutes", minutes), ("seed", seed)) if value is not None]
-    command = [sys.executable, "-m", "benchmarks", area, *options, *["--json"] * as_json]
+    flags = [*["--write"] * write, *["--json"] * as_json]
+    command = [sys.executable, "-m", "benchmarks", area, *options, *flags]
     return subprocess.run(command, cwd=linked(checkout()), check=False).returncode
 
 

@@ -125,9 +125,16 @@ def mykey_night(context: click.Context, no_chain: bool) -> None:
 @click.pass_context
 def mykey_exposure(context: click.Context) -> Reply:
     """Show all data that the platform stores."""
+    from kazashi.jpki.serial_number import serial_text
+
+    def readable_value(column: str, value: Any) -> Any:
+        if column in ("serial", "head") and value is not None:
+            return serial_text(value)
+        return value.hex() if isinstance(value, bytes) else value
+
     _, platform = _platform(context)
     readable: dict[str, list[dict[str, Any]]] = {
-        name: [{key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()} for row in rows]
+        name: [{column: readable_value(column, value) for column, value in row.items()} for row in rows]
         for name, rows in platform.exposure().items()
     }
     words = [f"{name}\n{table(rows, '(empty)')}" for name, rows in readable.items()]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kazashi.tools.cli.commands.network_bodies import assessment, body, people, system
+from kazashi.tools.cli.commands.network_open_log import insights, open_log
+from kazashi.tools.cli.commands.network_ordinances import limit, ordinance
+from kazashi.tools.cli.commands.network_questions import ask, copies, held, process, protected, release
+from kazashi.tools.cli.commands.network_rights import basis, entrust, inspect, records, request
+from kazashi.tools.cli.commands.network_shared import network_of, parsed_day
+from kazashi.tools.cli.commands.network_studies import match, rulings, study, three_ways
 from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
@@ -20,9 +26,6 @@ from kazashi.tools.cli.commands.shared import (
 )
 from kazashi.web import ports
 
-if TYPE_CHECKING:
-    from kazashi.assembly.network import Network
-
 _FIRST = click.option("--first-port", type=int, default=ports.DESK.number, show_default=True,
                       help="The first of six consecutive ports for the network's parts.")  # fmt: skip
 
@@ -35,6 +38,13 @@ def network() -> None:
     """
 
 
+for command in (
+    body, people, system, assessment, ask, process, held, release, protected, copies, ordinance, limit, records, basis,
+    request, entrust, inspect, three_ways, rulings, study, match, open_log, insights,
+):  # fmt: skip
+    network.add_command(command)
+
+
 @network.command("setup")
 @_FIRST
 @replies
@@ -43,7 +53,7 @@ def network_setup(context: click.Context, first_port: int) -> Reply:
     """Set the network up, stage by stage.
 
     Connects bodies, issues codes, registers copies and sends a first query, as the overall operation test did. The exit
-    status is 1 if a gate between two stages does not hold; setup stops there.
+    status is 1 if a gate between two stages does not hold; setup stops there. It can be run again at any time.
     """
     from dataclasses import asdict
 
@@ -64,25 +74,27 @@ def network_setup(context: click.Context, first_port: int) -> Reply:
 def network_serve(context: click.Context, parts: tuple[str, ...], services: str, agent: str, first_port: int) -> None:
     """Serve the parts of the network.
 
-    Each of PARTS (default: all of them) is a process of its own. Stop them with Ctrl-C.
+    PARTS are desk (J-LIS), core, interface:municipal, interface:pension, interface:NAME for that of a further body, and
+    portal; by default all of them. Each is a process of its own. One that ends is started again, up to three times in a
+    minute. Stop them with Ctrl-C.
     """
     import signal
+    import threading
 
-    from kazashi.assembly.network import PARTS, addresses, served
+    from kazashi.assembly.network_processes import NetworkProcesses
 
-    world, located = world_of(context), addresses(first_port)
-    world.run.mkdir(mode=0o700, exist_ok=True)
-    running = []
+    connected = network_of(context)
+    processes = NetworkProcesses(
+        world_of(context), connected.located(first_port), services, agent, lambda words: click.echo(words, err=True)
+    )
     try:
-        for part in parts or PARTS:
-            log = world.run / f"network-{part.replace(':', '-')}.log"
-            running.append(served(world, part, located, log, services, agent))
-            address = located["pages" if part == "portal" else part.rpartition(":")[2]]
-            click.echo(f"{part} is at {address}", err=True)
-        signal.sigwait([signal.SIGINT, signal.SIGTERM])
+        processes.start(parts or connected.parts())
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        processes.watch(ended)
     finally:
-        for process in reversed(running):
-            process.stop()
+        processes.stop()
 
 
 @network.command("portal")
@@ -112,44 +124,6 @@ def network_portal(
 
     click.echo(f"The portal is at http://localhost:{port}", err=True)
     serve_portal(world_of(context), desk, messages, port, services, agent, generations)
-
-
-@network.command("ask")
-@click.argument("who")
-@replies
-@click.pass_context
-def network_ask(context: click.Context, who: str) -> Reply:
-    """Query a person's data for a child allowance.
-
-    For WHO, one municipality is asked about taxes and the pension service about insurance (児童手当). This runs in one
-    process, without servers, and leaves a record like any other query.
-    """
-    from kazashi.provision_network.exchange import FlowTrace
-
-    connected, trace = _network(context), FlowTrace()
-    answers = connected.child_allowance(connected.institutions.registry.find(who), trace)
-    steps = [f"{step.sender} -> {step.receiver}: {', '.join(step.tells)}" for step in trace.steps]
-    words = "\n".join([*(f"{item}: {content}" for item, content in answers.items()), "", *steps])
-    return Reply({"answers": answers, "steps": steps}, words)
-
-
-@network.command("records")
-@click.argument("who")
-@replies
-@click.pass_context
-def network_records(context: click.Context, who: str) -> Reply:
-    """Show a person's provision records.
-
-    They are shown as the portal shows them.
-    """
-    connected = _network(context)
-    code = connected.core.portal_code(str(connected.institutions.registry.find(who).code))
-    rows = [
-        {"number": record.number, "asked": record.requested_at.isoformat(), "by": record.requester,
-         "of": record.provider, "item": record.item, "state": record.outcome.value, "rule": record.reason}
-        for record in connected.core.records(code)
-    ]  # fmt: skip
-    return Reply(rows, table(rows, "there are no queries about this person yet"))
 
 
 @network.command("rules")
@@ -195,15 +169,9 @@ def network_decide(
     REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW. Shows the rule that decides. The exit status is 1 if the
     query is denied.
     """
-    from datetime import date
-
-    from kazashi.assembly.errors import UsageError
     from kazashi.provision_network.rules import Purpose, RuleBook, table_of_affairs
 
-    try:
-        day = date.fromisoformat(on)
-    except ValueError as error:
-        raise UsageError(f"{on!r} is not a date; write it like 2026-11-24") from error
+    day = parsed_day(on)
     decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)
     document = {
         "allowed": decision.allowed, "rule": decision.rule, "words": decision.words, "penalty": decision.penalty.value,
@@ -213,88 +181,16 @@ def network_decide(
     return Reply(document, words, 0 if decision.allowed else 1)
 
 
-@network.command("three-ways")
-@click.argument("who")
+@network.command("openapi")
 @replies
-@click.pass_context
-def network_three_ways(context: click.Context, who: str) -> Reply:
-    """Compare three designs for one query.
+def network_openapi() -> Reply:
+    """Print the OpenAPI description of an interface system.
 
-    The query about WHO runs by a common database, by individual number, and by codes. Shows who sees what in each.
+    It is for bodies' business systems. An interface system has it at /v1/openapi.json.
     """
-    from kazashi.studies.network_three_ways import ask_three_ways
+    import json
 
-    connected = _network(context)
-    results = ask_three_ways(connected, connected.institutions.registry.find(who))
-    document = {
-        result.way.value: {"seen": result.by_whom(), "shared identifiers": result.shared_identifiers()}
-        for result in results
-    }
-    lines = []
-    for result in results:
-        lines.append(result.way.value)
-        for actor, seen in result.by_whom().items():
-            identifiers = ", ".join(seen["identifiers"]) or "no identifier"
-            lines.append(f"  {actor}: knows the person by {identifiers}; saw {len(seen['values'])} values")
-        lines += [f"  identifiers known to several: {', '.join(result.shared_identifiers()) or 'none'}", ""]
-    return Reply(document, "\n".join(lines).rstrip())
+    from kazashi.provision_network.interface_openapi import document
 
-
-@network.command("rulings")
-@replies
-@click.pass_context
-def network_rulings(context: click.Context) -> Reply:
-    """Check the ruling of 2008 against the stores.
-
-    Checks each of the Supreme Court's five reasons against this world's stores. The exit status is 1 if rows contradict
-    a reason; those rows are listed.
-    """
-    from dataclasses import asdict
-
-    from kazashi.studies.network_rulings import held_against_stores
-
-    connected = _network(context)
-    findings = held_against_stores(connected.world, connected)
-    words = "\n".join(
-        f"{'holds' if finding.holds else 'FAILS'}  ({finding.reason}) {finding.words}"
-        + "".join(f"\n         {row}" for row in finding.against)
-        for finding in findings
-    )
-    document = [{**asdict(finding), "holds": finding.holds} for finding in findings]
-    return Reply(document, words, 0 if all(finding.holds for finding in findings) else 1)
-
-
-@network.command("match")
-@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True,
-              help="The number of records.")  # fmt: skip
-@click.option("--failing", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
-              help="The share of records that do not match exactly.")  # fmt: skip
-@click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the records that need manual matching to this file, as CSV.")  # fmt: skip
-@replies
-@click.pass_context
-def network_match(
-    context: click.Context, count: int, failing: float, work_list: Path | None
-) -> Reply:  # fmt: skip
-    """Try the first matching on synthetic records.
-
-    The first matching (初期突合) matches noisy records by the four attributes. Shows how many match, how many of those
-    correctly, and how many need manual matching.
-    """
-    from kazashi.studies.network_matching import matched
-
-    report = matched(world_of(context).seed, count, failing, work_list)
-    words = "\n".join(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}"
-                      for name, value in report.items())  # fmt: skip
-    return Reply(report, words)
-
-
-def _network(context: click.Context) -> Network:
-    """Return the world's network. Raises UsageError if it is not set up."""
-    from kazashi.assembly.errors import UsageError
-    from kazashi.assembly.network import Network
-
-    connected = Network(institutions_of(context))
-    if not connected.core.institutions():
-        raise UsageError("the network is not set up yet; run: kazashi network setup")
-    return connected
+    described = document()
+    return Reply(described, json.dumps(described, ensure_ascii=False, indent=1))

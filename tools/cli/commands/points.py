@@ -428,16 +428,18 @@ def points_settle(context: click.Context, number: int, paid: bool) -> None:
 def points_exposure(context: click.Context, receipt: str) -> Reply:
     """Show who knows what of one receipt.
 
-    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER. The result is read from the stores of each actor.
+    RECEIPT is SHOP/TILL/INSTALLATION/NUMBER. Each actor's stores are read: what it has about the purchase, and which
+    handles of the person whose card was shown.
     """
     from kazashi.studies.points_exposure import exposure
 
     by_actor = exposure(world_of(context), receipt)
-    words = "\n\n".join(
-        "\n".join([actor, *([f"  {name}: {value}" for name, value in known.items()] or ["  nothing"])])
-        for actor, known in by_actor.items()
-    )
-    return Reply(by_actor, words)
+    parts = []
+    for actor, known in by_actor.items():
+        lines = [f"{name}: {value}" for name, value in known.items() if name != "handles"]
+        lines += ["{handle} ({form}): {place}, {rows} rows".format(**one) for one in known.get("handles", ())]
+        parts.append("\n  ".join([actor, *(lines or ["nothing"])]))
+    return Reply(by_actor, "\n\n".join(parts))
 
 
 @points.command("simulate")

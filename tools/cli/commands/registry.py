@@ -186,7 +186,7 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
-    return Reply({"registered": count}, f"{count} residents registered")
+    return Reply({"registered": count}, f"{count} resident{'' if count == 1 else 's'} registered")
 
 
 def _event_command(code: str) -> click.Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,17 @@ services_option = click.option("--services", default=AUTHORITIES.address, show_d
                                help="The authorities' address (kazashi up).")  # fmt: skip
 agent_option = click.option("--agent", default=AGENT.address, show_default=True, metavar="URL",
                             help="The local agent's address, for users' browsers (kazashi agent).")  # fmt: skip
+
+
+def language_of_locale() -> str:
+    """Return `ja` if the locale of messages is Japanese, else `en`. The first variable that is set decides (POSIX,
+    8.2)."""
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "ja" if locale.startswith("ja") else "en"
+
+
+language_option = click.option("--lang", type=click.Choice(["en", "ja"]), default=language_of_locale,
+                               help="The language of the page (default: the locale's).")  # fmt: skip
 
 
 def port_option(port: Port) -> Callable[[_Command], _Command]:
@@ -160,11 +172,12 @@ def write_bytes(content: bytes, out: Path | None, name: str) -> None:
 
 @contextmanager
 def progress(words: str, total: int | None) -> Iterator[Any]:
-    """Show a progress bar on stderr. The context's value is a function that takes how much is done so far."""
+    """Show a progress bar with the time left on stderr. The context's value is a function that takes how much is done
+    so far; a new `total` or `description` may be passed by name."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, **changes: bar.update(task, completed=done, **changes)

@@ -72,28 +72,37 @@ def verify_certificate(
 @click.option("--content", type=click.File("rb"), help="The signed file, if the signature is detached.")
 @click.option("--signature", type=click.File("rb"), help="A raw signature over FILE, as the card returns it.")
 @click.option("--certificate", type=click.File("rb"), help="The certificate that goes with --signature.")
+@click.option(
+    "--time-stamp-roots",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The directory with the time-stamp authorities' certificates to trust (default: none).",
+)
 @_AT
 @_sources
 @replies
 @click.pass_context
 def verify_document(
     context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
-    certificate: IO[bytes] | None, at: str | None, **sources: Any,
+    certificate: IO[bytes] | None, time_stamp_roots: Path | None, at: str | None, **sources: Any,
 ) -> Reply:  # fmt: skip
     """Verify a signed document.
 
-    FILE is CMS, PDF, XML, or any file with a raw signature (--signature, --certificate).
+    FILE is CMS, PDF, XML, or any file with a raw signature (--signature, --certificate). It is good only as a whole.
     """
     from kazashi.assembly.errors import UsageError
+    from kazashi.relying_party.verify.document_format import DocumentFormat, document_format
     from kazashi.relying_party.verify.documents import Documents
 
-    documents, when = Documents(_verifier(context, **sources)), _instant(at)
+    documents, when = Documents(_verifier(context, **sources), time_stamp_roots), _instant(at)
     if (signature is None) != (certificate is None):
         raise UsageError("a raw signature needs its certificate: give both --signature and --certificate")
     if signature is not None and certificate is not None:
         verdict = documents.raw(file.read(), signature.read(), _der(certificate.read()), when)
     else:
-        verdict = documents.any(file.read(), content.read() if content else None, when)
+        data = file.read()
+        if content is not None and document_format(data) is not DocumentFormat.CMS:
+            raise UsageError("--content goes with a detached CMS signature; FILE is not CMS")
+        verdict = documents.any(data, content.read() if content else None, when)
     return _verdict_reply(verdict)
 
 
@@ -230,15 +239,23 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _verdict_reply(verdict: Verdict) -> Reply:
+    from kazashi.jpki.serial_number import serial_text
     from kazashi.relying_party.verify.finding import Outcome
 
     rows = [verdict.outcome.value + (f": {verdict.finding.value}" if verdict.finding else "")]
     rows += [f"  {line}" for line in (verdict.detail, ", ".join(verdict.signed)) if line]
     if (certificate := verdict.certificate) is not None:
         municipality = "/".join(certificate.municipality)
-        rows.append(f"  {certificate.kind.code} certificate {certificate.serial:X} of {municipality}")
+        rows.append(f"  {certificate.kind.code} certificate {serial_text(certificate.serial)} of {municipality}")
         if (attributes := certificate.attributes) is not None:
             rows.append(f"  {attributes.name}, {attributes.address}, {attributes.birth or ''}")
+    if len(verdict.signers) > 1:
+        rows.append(f"  signed with {', '.join(serial_text(signer.serial) for signer in verdict.signers)}")
     if (evidence := verdict.evidence) is not None:
         rows.append(f"  according to {evidence.source} of {evidence.produced.isoformat()}, {verdict.age} old")
+    if (proven := verdict.proven) is not None:
+        rows.append(f"  signed before {proven.instant.isoformat()}, according to {proven.authority}")
+    rows += [f"  note: {note}" for note in verdict.notes]
+    if verdict.policy is not None:
+        rows.append(f"  policy: {verdict.policy}")
     return Reply(verdict.as_dict(), "\n".join(rows), Exit.OK if verdict.outcome is Outcome.GOOD else Exit.NEGATIVE)

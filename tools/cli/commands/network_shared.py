@@ -1,0 +1,73 @@
+"""Functions that the commands of `kazashi network` share: the world's network, days, documents and their shapes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kazashi.tools.cli.commands.shared import institutions_of
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from kazashi.assembly.network import Network
+
+wait_option = click.option("--wait", "seconds", type=click.FloatRange(0, 600), default=10.0, show_default=True,
+                           metavar="SECONDS", help="Wait at most this long for the servers.")  # fmt: skip
+day_option = click.option("--on", metavar="DATE", help="The day of the act (default: today in the world).")
+file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+
+
+def network_of(context: click.Context) -> Network:
+    """Return the world's network. Raises UsageError if it is not set up."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.assembly.network import Network
+
+    connected = Network(institutions_of(context))
+    if not connected.core.members.institutions():
+        raise UsageError("the network is not set up yet; run: kazashi network setup")
+    return connected
+
+
+def text_in(file: Path) -> str:
+    """Return the text of a file, or of stdin (`-`). Raises UsageError if it is not UTF-8."""
+    from kazashi.assembly.errors import UsageError
+
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not a text in UTF-8 (byte {error.start})") from error
+
+
+def day_of(text: str | None, network: Network) -> date:
+    """Return a day that was given as text, or today in the world. Raises UsageError."""
+    from kazashi.world.clock import today
+
+    return today(network.world.clock) if text is None else parsed_day(text)
+
+
+def parsed_day(text: str) -> date:
+    """Parse a day. Raises UsageError."""
+    from datetime import date
+
+    from kazashi.assembly.errors import UsageError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date; write it like 2026-11-24") from error
+
+
+def people_of(network: Network, who: tuple[str, ...], file: Path | None) -> list[Any]:
+    """Return the residents that were named by alias, individual number or record code, on the command line or one a
+    line in a file. Raises UsageError if none is given, and NoSuchResident."""
+    from kazashi.assembly.errors import UsageError
+
+    named = [*who, *(line.strip() for line in (text_in(file).splitlines() if file else []) if line.strip())]
+    if not named:
+        raise UsageError("no person is given; give people as arguments, or one a line with --file")
+    return [network.institutions.registry.find(one) for one in dict.fromkeys(named)]

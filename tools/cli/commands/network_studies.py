@@ -1,0 +1,137 @@
+"""`kazashi network three-ways`, `rulings`, `study` and `match`: studies of a world's network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kazashi.tools.cli.commands.network_shared import network_of
+from kazashi.tools.cli.commands.shared import Reply, language_option, replies, world_of
+
+
+@click.command("three-ways")
+@click.argument("who")
+@replies
+@click.pass_context
+def three_ways(context: click.Context, who: str) -> Reply:
+    """Compare three designs for one query.
+
+    The query about WHO runs by a common database, by individual number, and by codes. Shows who sees what in each. By
+    codes it is two queries over the network, which are recorded.
+    """
+    from kazashi.studies.network_three_ways import ask_three_ways
+
+    connected = network_of(context)
+    results = ask_three_ways(connected, connected.institutions.registry.find(who))
+    document = {
+        result.way.value: {"seen": result.by_whom(), "shared identifiers": result.shared_identifiers()}
+        for result in results
+    }
+    lines = []
+    for result in results:
+        lines.append(result.way.value)
+        for actor, seen in result.by_whom().items():
+            identifiers = ", ".join(seen["identifiers"]) or "no identifier"
+            lines.append(f"  {actor}: knows the person by {identifiers}; saw {len(seen['values'])} values")
+        lines += [f"  identifiers known to several: {', '.join(result.shared_identifiers()) or 'none'}", ""]
+    return Reply(document, "\n".join(lines).rstrip())
+
+
+@click.command("rulings")
+@replies
+@click.pass_context
+def rulings(context: click.Context) -> Reply:
+    """Check the ruling of 2008 against the stores.
+
+    Checks each of the Supreme Court's five reasons against this world's stores: handles are found by their values,
+    wherever they lie, and every provision is decided again by the rules of its day. The exit status is 1 if facts
+    contradict a reason; those facts are listed.
+    """
+    from kazashi.studies.network_rulings import held_against_stores
+    from kazashi.tracking_lab.page.facts import sentence
+    from kazashi.tracking_lab.page.words import Language, Words
+
+    connected, words = network_of(context), Words(Language.ENGLISH)
+    findings = held_against_stores(connected.world, connected)
+    document = [
+        {"reason": one.reason.value, "holds": one.holds, "words": words(f"rulings.reasons.{one.reason.value}"),
+         **{name: [{"id": fact.id, "values": dict(fact.values), "words": sentence(words, fact)} for fact in facts]
+            for name, facts in (("against", one.against), ("measured", one.measured))}}
+        for one in findings
+    ]  # fmt: skip
+    lines = []
+    for one in findings:
+        verdict = words("rulings.holds" if one.holds else "rulings.fails")
+        lines.append(f"{verdict:5}  ({one.reason.value}) {words(f'rulings.reasons.{one.reason.value}')}")
+        lines += [f"         {sentence(words, fact)}" for fact in (*one.against, *one.measured)]
+    return Reply(document, "\n".join(lines), 0 if all(one.holds for one in findings) else 1)
+
+
+@click.command("study")
+@click.argument("who")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the page here.")
+@language_option
+@replies
+@click.pass_context
+def study(context: click.Context, who: str, html: Path | None, lang: str) -> Reply:
+    """Study seven points on data matching.
+
+    For each of Prof. Ishimura's seven points, shows what was measured in this world, and for the query about WHO which
+    party saw how much in three architectures. For that, two queries about WHO are sent and recorded. The page is one
+    file and needs no script.
+    """
+    from kazashi.studies.seven_points import studied
+    from kazashi.studies.seven_points_page import architecture, as_html, party, result
+    from kazashi.tracking_lab.page.words import Language, Words
+    from kazashi.world.atomic_file import write_whole
+
+    connected, words = network_of(context), Words(Language(lang))
+    found = studied(connected, connected.institutions.registry.find(who))
+    if html is not None:
+        write_whole(html, as_html(found, who, words.language))
+        click.echo(f"The page is in {html}", err=True)
+    document = {
+        "points": [
+            {"point": point.number, "title": words(f"study.points.{point.number}.title"), "words": result(words, point),
+             "measured": [{"id": one.id, "count": one.count, "total": one.total} for one in point.counts]}
+            for point in found.points
+        ],
+        "architectures": [
+            {"way": seen.way.value, "seen": seen.by_whom(), "shared identifiers": seen.shared_identifiers()}
+            for seen in found.architectures
+        ],
+        "not_asked": found.not_asked,
+    }  # fmt: skip
+    lines = [f"{words(f'study.points.{point.number}.title')}\n    {result(words, point)}" for point in found.points]
+    for seen in found.architectures:
+        values = ", ".join(f"{party(words, who)} {len(one['values'])}" for who, one in seen.by_whom().items())
+        lines.append(f"{architecture(words, seen.way)}\n    {words('study.values')}: {values}")
+    if found.not_asked:
+        lines.append(f"{words('study.not-asked')} ({found.not_asked})")
+    return Reply(document, "\n".join(lines))
+
+
+@click.command("match")
+@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True,
+              help="The number of records.")  # fmt: skip
+@click.option("--failing", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
+              help="The share of records that do not match exactly.")  # fmt: skip
+@click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the records that need manual matching to this file, as CSV.")  # fmt: skip
+@replies
+@click.pass_context
+def match(context: click.Context, count: int, failing: float, work_list: Path | None) -> Reply:
+    """Try the first matching on synthetic records.
+
+    The first matching (初期突合) matches noisy records by the four attributes. Shows how many match, how many of those
+    correctly, and how many need manual matching.
+    """
+    from dataclasses import asdict
+
+    from kazashi.studies.network_matching import matched
+
+    report = asdict(matched(world_of(context).seed, count, failing, work_list))
+    words = "\n".join(f"{name.replace('_', ' ')}: {value:{'.4f' if isinstance(value, float) else ''}}"
+                      for name, value in report.items())  # fmt: skip
+    return Reply(report, words)
