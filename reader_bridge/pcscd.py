@@ -133,6 +133,7 @@ def _reader_names() -> list[str]:
 def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]:
     """Return the slots of our driver's and vpcd's entries in a directory of reader configuration files."""
     endpoints: list[DriverEndpoint | VpcdEndpoint] = []
+    readers = 0
     for file in sorted(directory.glob("*")) if directory.is_dir() else []:
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
@@ -140,7 +141,8 @@ def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]
         devices = re.findall(r"^\s*DEVICENAME\s+(/\S+):(0x[0-9A-Fa-f]+|\d+)\s*$", "\n".join(lines), re.MULTILINE)
         for name, (device, number) in zip(names, devices, strict=False):
             if "ifd_kazashi" in text:
-                endpoints += _driver_slots(name, Path(device), int(number, 0))
+                endpoints += _driver_slots(name, Path(device), int(number, 0), readers)
+                readers += 1
             elif "libifdvpcd" in text and device == "/dev/null":
                 endpoints += _vpcd_slots(name, int(number, 0))
     return endpoints
@@ -227,7 +229,7 @@ def start_pcscd(
         if vpcd:
             endpoints += _vpcd_slots(name, ports[number], door)
         else:
-            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), slots)
+            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), slots, number)
     running = RunningPcscd(socket_path, tuple(endpoints), process, lock, stand_in)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
@@ -283,9 +285,10 @@ def _vpcd_slots(name: str, port: int, door: str = "") -> list[VpcdEndpoint]:
     return [VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door) for number in range(VPCD_SLOTS)]
 
 
-def _driver_slots(name: str, directory: Path, slots: int) -> list[DriverEndpoint]:
-    """Return the slots of one entry of our driver, with the names that pcscd gives them."""
-    return [DriverEndpoint(f"{name} 00 {number:02X}", directory, number) for number in range(slots)]
+def _driver_slots(name: str, directory: Path, slots: int, earlier: int) -> list[DriverEndpoint]:
+    """Return the slots of one entry of our driver, with the names that pcscd gives them: it numbers the readers of a
+    driver, whatever their names are, and `earlier` of them come before this one."""
+    return [DriverEndpoint(f"{name} {earlier:02X} {number:02X}", directory, number) for number in range(slots)]
 
 
 def _reader_directory(directory: Path, number: int) -> Path:
@@ -317,7 +320,8 @@ def _driver_entries(
     for number in range(len(readers)):
         _reader_directory(directory, number).mkdir(mode=0o755, exist_ok=True)
     return [
-        _Entry(name, f"{_reader_directory(seen, number)}:{slots}", library, number) for number, name in enumerate(readers)
+        _Entry(name, f"{_reader_directory(seen, number)}:{slots}", library, number)
+        for number, name in enumerate(readers)
     ]
 
 

@@ -16,7 +16,7 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.fault_script import read_fault_script
-from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from kazashi.reader_bridge.journal import JournalEntry
 from kazashi.reader_bridge.pcsc import NoSuchReader, reader_named
 from kazashi.reader_bridge.pcscd import (
@@ -46,7 +46,9 @@ _FOLLOW_SECONDS = 0.02
 _VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
 
 
-def choose_pcscd(world: World, readers: Sequence[str], where: str, *, open_ports: bool = False) -> RunningPcscd:
+def choose_pcscd(
+    world: World, readers: Sequence[str], where: str, *, vpcd: bool = False, open_ports: bool = False
+) -> RunningPcscd:
     """Return the pcscd to use: `system` is the running one, `own` replaces it, `private` is started beside it, and
     `auto` is the first of the three that is possible. Raises PcscdUnavailable."""
     world.run.mkdir(mode=0o700, exist_ok=True)
@@ -59,7 +61,7 @@ def choose_pcscd(world: World, readers: Sequence[str], where: str, *, open_ports
                 "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
             )
     own = where == "own" or (where == "auto" and system_place_is_free())
-    return start_pcscd(world.run, readers, private=not own, open_ports=open_ports)
+    return start_pcscd(world.run, readers, private=not own, vpcd=vpcd, open_ports=open_ports)
 
 
 @dataclass
@@ -82,6 +84,8 @@ class InstanceProcess:
                 "ours": self.pcscd.process is not None,
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
+                "driver": self.pcscd.driver,
+                "stand_in": self.pcscd.stand_in,
                 "open_ports": self.pcscd.open_ports,
             },
             "services": self.services.status if self.services else None,
@@ -170,7 +174,7 @@ class InstanceProcess:
         return {
             "slot": number,
             "reader": slot.endpoint.reader,
-            "port": None if slot.endpoint.door else slot.endpoint.port,
+            "port": slot.endpoint.open_port,
             "card": inserted.name if inserted else None,
             "contactless": inserted.presentation.contactless if inserted else None,
             "faults": inserted is not None and inserted.presentation.faults is not None,
@@ -215,11 +219,15 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
         signal.signal(number, lambda *_: ended.set())
     for endpoint in dialled:
         endpoint.check()
-    pcscd = choose_pcscd(world, plan.readers, plan.pcscd, open_ports=plan.open_ports)
+    pcscd = choose_pcscd(world, plan.reader_names, plan.pcscd, vpcd=plan.vpcd, open_ports=plan.open_ports)
     host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
     services: Services | None = None
     console: ConsoleProcess | None = None
     try:
+        if len(plan.cards) > len(host.slots):
+            raise NoSuchSlot(
+                f"there are {len(host.slots)} slots for {len(plan.cards)} cards; add a reader: --reader NAME"
+            )
         for slot, name in zip(host.slots, plan.cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
         for slot, _ in zip(host.slots, plan.cards, strict=False):
