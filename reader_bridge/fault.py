@@ -203,6 +203,10 @@ class _Layer:
         return self._inner.present
 
     @property
+    def leaves(self) -> bool:
+        return self._inner.leaves
+
+    @property
     def atr(self) -> bytes:
         return self._inner.atr
 
