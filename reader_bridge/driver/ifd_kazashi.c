@@ -10,7 +10,6 @@
 #define _GNU_SOURCE /* struct ucred */
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +21,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,39 +32,65 @@
 
 enum { VERSION = 1, READERS = 256, SLOTS = 16 };
 
-/* Messages are a length (4 bytes, big-endian) of what follows, a kind, and a body. */
+/* Messages are a length (4 bytes, big-endian) of what follows, at most LONGEST, a kind, and a body. */
 enum { HEAD = 5, LONGEST = 0x11000 };
 enum { HELLO, POWER_UP, POWER_DOWN, RESET, TRANSMIT, CONTROL, GET_ATTRIBUTE, SET_ATTRIBUTE, PROTOCOL, SETTLED };
 enum { REPLY = 0x80, PRESENCE, MORE_TIME };
 enum { DONE, CARD_ABSENT, CARD_MUTE, FAILED, UNSUPPORTED, PROTOCOL_REFUSED };
 
-/* A host that sends nothing for this long while the driver waits for it is given up. */
-enum { REPLY_MS = 10000, GREETING_MS = 500, HALF_MESSAGE_MS = 1000 };
+/* Limits of time, which are looked at every TICK_MS. MORE_TIME starts REPLY_MS again, up to LONGEST_EXCHANGE_MS: a card
+ * may make a long key, but a host must not occupy a thread of pcscd for ever. */
+enum { TICK_MS = 500, GREETING_MS = 1000, HALF_MESSAGE_MS = 1000, REPLY_MS = 10000, LONGEST_EXCHANGE_MS = 300000 };
 
-/* The pauses between attempts to reach a host. Changes in the directory end a pause. */
+/* The pauses between attempts to reach a host, which changes in the directory end. */
 enum { FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000 };
 
+/* How many messages without a request are taken at once, so that a host that floods the driver keeps nobody waiting. */
+enum { EVENTS_AT_ONCE = 64 };
+
+/* Each fault is logged once, until a connection has lasted for RELAPSE_MS. The end of a host is not a fault. */
+enum { RELAPSE_MS = 10000 };
+enum fault { NONE, UNREACHABLE, OPEN_DIRECTORY, STRANGER, NO_HOST, SILENT, ENDLESS, UNREAD, HALF, NONSENSE, OUT_OF_TURN };
+static const char *const descriptions[] = {
+	[UNREACHABLE] = "the socket cannot be reached: pcscd may not enter the directory, or the host accepts nobody",
+	[OPEN_DIRECTORY] = "refused: others than its owner can write in the directory",
+	[STRANGER] = "refused: the host runs as a user to whom the directory does not belong",
+	[NO_HOST] = "the socket is not that of a host of cards",
+	[SILENT] = "the host is silent",
+	[ENDLESS] = "the host never finishes a request",
+	[UNREAD] = "the host does not read",
+	[HALF] = "the host sent half a message",
+	[NONSENSE] = "the host sent nonsense",
+	[OUT_OF_TURN] = "the host sent a message out of turn",
+};
+
 struct slot {
-	pthread_mutex_t lock; /* held for an exchange with the host, and to look at what follows */
-	pthread_t poller;     /* pcscd's thread that waits for events of this slot */
-	bool polled;          /* whether `poller` is known */
+	unsigned users;       /* calls that use the slot; guarded by table_lock */
+	pthread_mutex_t lock; /* guards everything below; not held while a host is waited for */
+	pthread_cond_t idle;  /* `busy` has ended */
+	bool busy;            /* a call uses the connection and its buffers, also while it does not hold the lock */
+	bool closing;
+	pthread_t poller; /* pcscd's thread that waits for events of this slot */
+	bool polled;      /* whether `poller` is known */
 	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	unsigned number, slots;
 	int events, wake, watch, host; /* epoll, eventfd, inotify, and the connection or -1 */
-	long pause;                    /* ms until the next attempt to reach the host */
+	long since;                    /* when the connection began (all times in ms) */
+	long pause, retry_at;          /* until the next attempt to reach the host */
 	bool woken;                    /* pcscd wants its thread back */
-	bool present; /* what the host said last */
+	bool present;                  /* what the host said last */
 	bool missed;  /* the card was removed, and pcscd does not know it yet, even if a card is present again */
 	bool noticed; /* what pcscd's thread was told last */
 	bool settled; /* what the host was told that pcscd's clients can see */
-	char complaint[128];
-	long half_since;
+	unsigned told; /* a bit for each fault that was logged */
+	long half_since; /* when the first byte in `buffer` arrived */
 	size_t filled;
-	uint8_t buffer[HEAD + LONGEST];
+	uint8_t buffer[4 + LONGEST], request[4 + LONGEST];
 };
 
 static struct slot *table[READERS][SLOTS];
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t unused = PTHREAD_COND_INITIALIZER; /* the last call that used a slot has ended */
 
 static struct slot **place(DWORD lun)
 {
@@ -74,13 +98,27 @@ static struct slot **place(DWORD lun)
 	return reader < READERS && number < SLOTS ? &table[reader][number] : NULL;
 }
 
-static struct slot *slot_of(DWORD lun)
+/* Return the slot with its lock held, or NULL. It exists until `leave`. */
+static struct slot *enter(DWORD lun)
 {
 	pthread_mutex_lock(&table_lock);
 	struct slot **found = place(lun);
 	struct slot *slot = found ? *found : NULL;
+	if (slot)
+		slot->users++;
 	pthread_mutex_unlock(&table_lock);
+	if (slot)
+		pthread_mutex_lock(&slot->lock);
 	return slot;
+}
+
+static void leave(struct slot *slot)
+{
+	pthread_mutex_unlock(&slot->lock);
+	pthread_mutex_lock(&table_lock);
+	if (--slot->users == 0)
+		pthread_cond_broadcast(&unused);
+	pthread_mutex_unlock(&table_lock);
 }
 
 static long now_ms(void)
@@ -90,17 +128,11 @@ static long now_ms(void)
 	return now.tv_sec * 1000L + now.tv_nsec / 1000000L;
 }
 
-/* Log a fault of the slot, once until the slot has worked again. */
-static void complain(struct slot *slot, const char *format, ...)
+static void complain(struct slot *slot, enum fault fault)
 {
-	char text[sizeof slot->complaint];
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(text, sizeof text, format, arguments);
-	va_end(arguments);
-	if (strcmp(text, slot->complaint) != 0 && log_msg)
-		log_msg(PCSC_LOG_ERROR, "kazashi reader %s slot %u: %s", slot->directory, slot->number, text);
-	strcpy(slot->complaint, text);
+	if (fault != NONE && !(slot->told & 1u << fault) && log_msg)
+		log_msg(PCSC_LOG_ERROR, "kazashi reader %s slot %u: %s", slot->directory, slot->number, descriptions[fault]);
+	slot->told |= 1u << fault;
 }
 
 static void put32(uint8_t *at, uint32_t value)
@@ -112,12 +144,6 @@ static void put32(uint8_t *at, uint32_t value)
 static uint32_t get32(const uint8_t *at)
 {
 	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void listen_to_host(struct slot *slot, bool listen)
-{
-	struct epoll_event event = {.events = listen ? EPOLLIN : 0, .data.fd = slot->host};
-	epoll_ctl(slot->events, EPOLL_CTL_MOD, slot->host, &event);
 }
 
 static void wake_up(struct slot *slot)
@@ -137,13 +163,31 @@ static bool changed(const struct slot *slot)
 	return slot->missed ? slot->noticed : slot->present != slot->noticed;
 }
 
-/* End the connection. `fault` is NULL if the host ended it. */
-static void detach(struct slot *slot, const char *fault)
+/* Have the connection to oneself until `finish`. */
+static void begin(struct slot *slot)
+{
+	while (slot->busy)
+		pthread_cond_wait(&slot->idle, &slot->lock);
+	slot->busy = true;
+}
+
+static void finish(struct slot *slot)
+{
+	slot->busy = false;
+	pthread_cond_broadcast(&slot->idle);
+}
+
+static void detach(struct slot *slot, enum fault fault)
 {
 	if (slot->host < 0)
 		return;
-	if (fault)
-		complain(slot, "%s", fault);
+	long now = now_ms();
+	if (now - slot->since >= RELAPSE_MS)
+		slot->told = 0;
+	if (now - slot->since >= LONGEST_PAUSE_MS)
+		slot->pause = FIRST_PAUSE_MS;
+	slot->retry_at = now + slot->pause;
+	complain(slot, slot->closing ? NONE : fault);
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
 	slot->filled = 0;
@@ -151,76 +195,77 @@ static void detach(struct slot *slot, const char *fault)
 	wake_up(slot);
 }
 
-/* Send one message, whose body has two parts. */
+/* Send a message whose body has two parts, which together have room in a message, or end the connection. */
 static bool send_message(struct slot *slot, uint8_t kind, const void *first, size_t first_length, const void *second,
                          size_t second_length)
 {
-	uint8_t head[HEAD];
-	put32(head, (uint32_t)(1 + first_length + second_length));
-	head[4] = kind;
-	struct iovec parts[] = {
-		{head, sizeof head}, {(void *)(uintptr_t)first, first_length}, {(void *)(uintptr_t)second, second_length}};
-	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
-	size_t left = sizeof head + first_length + second_length;
-	long deadline = now_ms() + REPLY_MS;
-	while (left) {
-		ssize_t sent = sendmsg(slot->host, &message, MSG_NOSIGNAL);
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0 || now_ms() >= deadline)
+	size_t length = HEAD + first_length + second_length, sent = 0;
+	put32(slot->request, (uint32_t)(length - 4));
+	slot->request[4] = kind;
+	if (first_length)
+		memcpy(slot->request + HEAD, first, first_length);
+	if (second_length)
+		memcpy(slot->request + HEAD + first_length, second, second_length);
+	for (long deadline = now_ms() + REPLY_MS; sent < length;) {
+		pthread_mutex_unlock(&slot->lock);
+		ssize_t count = send(slot->host, slot->request + sent, length - sent, MSG_NOSIGNAL);
+		bool broken = count < 0 && errno != EINTR && errno != EAGAIN;
+		pthread_mutex_lock(&slot->lock);
+		if (count > 0)
+			sent += (size_t)count;
+		if (broken || slot->closing || (sent < length && now_ms() >= deadline)) {
+			detach(slot, broken ? NONE : UNREAD);
 			return false;
-		left -= (size_t)sent;
-		for (size_t gone = (size_t)sent; left && gone;) {
-			size_t step = gone < message.msg_iov->iov_len ? gone : message.msg_iov->iov_len;
-			message.msg_iov->iov_base = (uint8_t *)message.msg_iov->iov_base + step;
-			message.msg_iov->iov_len -= step;
-			gone -= step;
-			if (!message.msg_iov->iov_len) {
-				message.msg_iov++;
-				message.msg_iovlen--;
-			}
 		}
 	}
 	return true;
 }
 
-/* Return the length of the first message received, 0 if it is not complete, or -1 if it cannot be a message. */
+/* Return the length of the first message received, 0 if it is not complete, or NOT_A_MESSAGE. */
+enum { NOT_A_MESSAGE = -1, ENDED = -2 };
 static long complete(const struct slot *slot)
 {
 	if (slot->filled < HEAD)
 		return 0;
 	uint32_t length = get32(slot->buffer);
-	if (length < 1 || length > 1 + LONGEST - HEAD)
-		return -1;
+	if (length < 1 || length > LONGEST)
+		return NOT_A_MESSAGE;
 	return slot->filled >= 4 + length ? (long)(4 + length) : 0;
 }
 
 static void consume(struct slot *slot, size_t length)
 {
 	slot->filled -= length;
+	slot->half_since = now_ms();
 	memmove(slot->buffer, slot->buffer + length, slot->filled);
 }
 
-/* Receive until the first message is complete, and return its length. Return 0 after `deadline`, and after a time-out of
- * the socket, -1 for a broken connection. With `deadline` 0 only what has arrived is read. */
+/* Receive until the first message is complete, and return its length. Return 0 if it is not complete at the time
+ * `deadline`, NOT_A_MESSAGE, or ENDED. With `deadline` 0, the lock is held, and only what has arrived is read. */
 static long receive(struct slot *slot, long deadline)
 {
 	for (;;) {
 		long length = complete(slot);
 		if (length)
 			return length;
+		if (slot->closing)
+			return ENDED;
+		if (deadline)
+			pthread_mutex_unlock(&slot->lock);
 		ssize_t count = recv(slot->host, slot->buffer + slot->filled, sizeof slot->buffer - slot->filled,
 		                     deadline ? 0 : MSG_DONTWAIT);
-		if (count == 0)
-			return -1;
-		if (count < 0 && errno != EINTR)
-			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+		bool nothing = count < 0 && errno == EAGAIN, interrupted = count < 0 && errno == EINTR;
+		if (deadline)
+			pthread_mutex_lock(&slot->lock);
+		if (count == 0 || (count < 0 && !nothing && !interrupted))
+			return ENDED;
 		if (count > 0) {
+			if (!slot->filled)
+				slot->half_since = now_ms();
 			slot->filled += (size_t)count;
-			slot->half_since = now_ms();
 		}
-		if (deadline && !complete(slot) && now_ms() >= deadline)
-			return 0;
+		if (deadline ? now_ms() >= deadline : nothing)
+			return complete(slot);
 	}
 }
 
@@ -236,88 +281,90 @@ static bool take_event(struct slot *slot, size_t length)
 	return true;
 }
 
-/* Take everything that has arrived while no request was open. */
+/* Take what has arrived while no request was open. */
 static void take_events(struct slot *slot)
 {
-	while (slot->host >= 0) {
+	for (int i = 0; slot->host >= 0 && i < EVENTS_AT_ONCE; i++) {
 		long length = receive(slot, 0);
 		if (length == 0) {
 			if (slot->filled && now_ms() - slot->half_since >= HALF_MESSAGE_MS)
-				detach(slot, "the host sent half a message");
+				detach(slot, HALF);
 			return;
 		}
 		if (length < 0)
-			detach(slot, complete(slot) < 0 ? "the host sent nonsense" : NULL);
+			detach(slot, length == ENDED ? NONE : NONSENSE);
 		else if (!take_event(slot, (size_t)length))
-			detach(slot, "the host sent a message out of turn");
+			detach(slot, OUT_OF_TURN);
 	}
 }
 
-/* Whether the socket belongs to one who may host cards here: the owner of the directory, in which nobody else can put
- * a socket, root, or pcscd's own user. */
-static bool trusted(struct slot *slot, int host)
+/* Return what is wrong with the host on the new connection. Cards here may be hosted by the owner of the directory, in
+ * which nobody else can put a socket, by root, and by pcscd's own user. */
+static enum fault distrust(const struct slot *slot)
 {
 	struct stat directory;
 	struct ucred peer;
 	socklen_t size = sizeof peer;
-	if (stat(slot->directory, &directory) != 0 || getsockopt(host, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-		return false;
+	if (stat(slot->directory, &directory) != 0 ||
+	    getsockopt(slot->host, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+		return UNREACHABLE;
 	if (directory.st_mode & (S_IWGRP | S_IWOTH))
-		complain(slot, "others than its owner can write in the directory");
-	else if (peer.uid != directory.st_uid && peer.uid != 0 && peer.uid != geteuid())
-		complain(slot, "the host runs as user %u, to whom the directory does not belong", (unsigned)peer.uid);
-	else
-		return true;
-	return false;
+		return OPEN_DIRECTORY;
+	return peer.uid == directory.st_uid || peer.uid == 0 || peer.uid == geteuid() ? NONE : STRANGER;
 }
 
-/* Exchange greetings on a new connection. */
-static bool greeted(struct slot *slot)
+/* Exchange greetings on the new connection. */
+static void greet(struct slot *slot)
 {
 	uint8_t greeting[] = {VERSION, (uint8_t)slot->number};
-	slot->filled = 0;
-	long length = -1;
-	if (send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
-		length = receive(slot, now_ms() + GREETING_MS);
-	if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1) {
-		bool closed = length < 0 && complete(slot) == 0;
-		detach(slot, closed ? NULL : "the socket is not that of a host of cards");
-		return false;
+	if (!send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
+		return;
+	long length = receive(slot, now_ms() + GREETING_MS);
+	if (length == ENDED || length == 0) { /* a host that does not trust pcscd's user ends the connection */
+		detach(slot, length ? NONE : SILENT);
+	} else if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1) {
+		detach(slot, NO_HOST);
+	} else {
+		set_presence(slot, slot->buffer[6]);
+		consume(slot, (size_t)length);
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = slot->host};
+		epoll_ctl(slot->events, EPOLL_CTL_ADD, slot->host, &event);
 	}
-	set_presence(slot, slot->buffer[6]);
-	consume(slot, (size_t)length);
-	return true;
 }
 
-static void limit_waiting(int host, long ms)
-{
-	struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-	setsockopt(host, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-	setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-}
-
-/* Try to reach the host of a slot. */
+/* Try to reach the host of a slot that has no connection. */
 static void attach(struct slot *slot)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval tick = {.tv_usec = TICK_MS * 1000};
+	begin(slot);
 	int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", slot->directory, slot->number);
+	bool fits = length < (int)sizeof address.sun_path;
+	pthread_mutex_unlock(&slot->lock);
+	inotify_add_watch(slot->watch, slot->directory, IN_CREATE | IN_MOVED_TO | IN_ATTRIB); /* it may be a new one */
 	int host = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	limit_waiting(host, GREETING_MS); /* connect waits while the host's queue is full */
-	if (host < 0 || length >= (int)sizeof address.sun_path ||
-	    connect(host, (struct sockaddr *)&address, sizeof address) != 0 || !trusted(slot, host)) {
+	setsockopt(host, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick); /* also for connect, if the host's queue is full */
+	setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
+	bool connected = fits && host >= 0 && connect(host, (struct sockaddr *)&address, sizeof address) == 0;
+	bool nobody = errno == ENOENT || errno == ECONNREFUSED || errno == EINTR;
+	pthread_mutex_lock(&slot->lock);
+	slot->since = now_ms();
+	slot->retry_at = slot->since + slot->pause;
+	slot->pause = slot->pause * 2 < LONGEST_PAUSE_MS ? slot->pause * 2 : LONGEST_PAUSE_MS;
+	if (connected) {
+		slot->host = host;
+		slot->settled = false;
+		enum fault fault = distrust(slot);
+		if (fault == NONE)
+			greet(slot);
+		else
+			detach(slot, fault);
+	} else {
+		complain(slot, nobody ? NONE : UNREACHABLE);
 		if (host >= 0)
 			close(host);
-		return;
 	}
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = host};
-	slot->host = host;
-	epoll_ctl(slot->events, EPOLL_CTL_ADD, host, &event);
-	if (!greeted(slot))
-		return;
-	limit_waiting(host, REPLY_MS);
-	slot->complaint[0] = '\0';
-	slot->settled = false;
-	slot->pause = FIRST_PAUSE_MS;
+	finish(slot);
 }
 
 /* Send a request and wait for its reply. The reply stays in the buffer, and has *received bytes. */
@@ -325,52 +372,68 @@ static RESPONSECODE answered(struct slot *slot, uint8_t kind, const void *first,
                              const void *second, size_t second_length, size_t *received)
 {
 	static const RESPONSECODE codes[] = {
-		[DONE] = IFD_SUCCESS,        [CARD_ABSENT] = IFD_ICC_NOT_PRESENT, [CARD_MUTE] = IFD_ERROR_POWER_ACTION,
-		[FAILED] = IFD_COMMUNICATION_ERROR, [UNSUPPORTED] = IFD_ERROR_NOT_SUPPORTED,
-		[PROTOCOL_REFUSED] = IFD_PROTOCOL_NOT_SUPPORTED};
-	take_events(slot); /* what has arrived since is older than the reply */
-	if (slot->host < 0)
+		[DONE] = IFD_SUCCESS,
+		[CARD_ABSENT] = IFD_ICC_NOT_PRESENT,
+		[CARD_MUTE] = IFD_ERROR_POWER_ACTION,
+		[FAILED] = IFD_COMMUNICATION_ERROR,
+		[UNSUPPORTED] = IFD_ERROR_NOT_SUPPORTED,
+		[PROTOCOL_REFUSED] = IFD_PROTOCOL_NOT_SUPPORTED,
+	};
+	if (!send_message(slot, kind, first, first_length, second, second_length))
 		return IFD_COMMUNICATION_ERROR;
-	if (!send_message(slot, kind, first, first_length, second, second_length)) {
-		detach(slot, "the host does not read");
-		return IFD_COMMUNICATION_ERROR;
-	}
+	long last = now_ms() + LONGEST_EXCHANGE_MS;
 	for (long deadline = now_ms() + REPLY_MS;;) {
 		long length = receive(slot, deadline);
-		if (length <= 0) {
-			const char *fault = complete(slot) < 0 ? "the host sent nonsense" : length < 0 ? NULL : "the host is silent";
-			detach(slot, fault);
-			return length < 0 ? IFD_COMMUNICATION_ERROR : IFD_RESPONSE_TIMEOUT;
-		}
-		if (slot->buffer[4] == MORE_TIME)
-			deadline = now_ms() + REPLY_MS;
-		if (take_event(slot, (size_t)length))
-			continue;
-		if (slot->buffer[4] != REPLY || length < HEAD + 1 || slot->buffer[5] > PROTOCOL_REFUSED) {
-			detach(slot, "the host sent something that is no reply");
+		if (length < 0) {
+			detach(slot, length == ENDED ? NONE : NONSENSE);
 			return IFD_COMMUNICATION_ERROR;
 		}
-		*received = (size_t)length;
-		return codes[slot->buffer[5]];
+		if (length == 0) {
+			detach(slot, slot->filled ? HALF : SILENT);
+			return IFD_RESPONSE_TIMEOUT;
+		}
+		bool more_time = slot->buffer[4] == MORE_TIME;
+		if (take_event(slot, (size_t)length)) {
+			long now = now_ms();
+			if (now >= deadline) {
+				detach(slot, ENDLESS);
+				return IFD_RESPONSE_TIMEOUT;
+			}
+			if (more_time)
+				deadline = now + REPLY_MS < last ? now + REPLY_MS : last;
+		} else if (slot->buffer[4] == REPLY && length > HEAD && slot->buffer[5] <= PROTOCOL_REFUSED) {
+			*received = (size_t)length;
+			return codes[slot->buffer[5]];
+		} else {
+			detach(slot, OUT_OF_TURN);
+			return IFD_COMMUNICATION_ERROR;
+		}
 	}
+}
+
+static void listen_to_host(struct slot *slot, bool listen)
+{
+	struct epoll_event event = {.events = listen ? EPOLLIN : 0, .data.fd = slot->host};
+	epoll_ctl(slot->events, EPOLL_CTL_MOD, slot->host, &event);
 }
 
 /* Exchange a request with the host, and copy the reply's body. *size is the room for it, and then its length. */
 static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t first_length, const void *second,
                              size_t second_length, UCHAR *body, DWORD *size)
 {
-	struct slot *slot = slot_of(lun);
 	DWORD room = size ? *size : 0;
 	size_t received = 0;
 	if (size)
 		*size = 0;
+	if (second_length > LONGEST - 1 - first_length)
+		return IFD_COMMUNICATION_ERROR;
+	struct slot *slot = enter(lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	if (second_length > LONGEST - HEAD - 16)
-		return IFD_COMMUNICATION_ERROR;
-	pthread_mutex_lock(&slot->lock);
 	RESPONSECODE code = IFD_COMMUNICATION_ERROR;
 	bool with_card = kind == POWER_UP || kind == RESET || kind == TRANSMIT || kind == PROTOCOL;
+	begin(slot);
+	take_events(slot); /* what has arrived since is older than the reply */
 	if (with_card && (slot->missed || !slot->present)) {
 		code = IFD_ICC_NOT_PRESENT;
 	} else if (slot->host >= 0) {
@@ -380,17 +443,18 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
 			size_t length = received - HEAD - 1;
 			if (length > room)
 				code = IFD_ERROR_INSUFFICIENT_BUFFER;
-			else if (body)
+			else if (body && length)
 				memcpy(body, slot->buffer + HEAD + 1, length);
 			*size = length > room ? 0 : (DWORD)length;
 		}
 		consume(slot, received);
 		if (slot->host >= 0)
 			listen_to_host(slot, true);
-		if (changed(slot))
-			wake_up(slot);
 	}
-	pthread_mutex_unlock(&slot->lock);
+	finish(slot);
+	if (changed(slot) || slot->settled != slot->noticed)
+		wake_up(slot);
+	leave(slot);
 	return code;
 }
 
@@ -398,62 +462,62 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
  * time after everything that the last call reported is visible to its clients. */
 static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 {
-	struct slot *slot = slot_of(lun);
+	struct slot *slot = enter(lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
 	long end = now_ms() + timeout;
-	pthread_mutex_lock(&slot->lock);
 	slot->poller = pthread_self();
 	slot->polled = true;
 	if (slot->missed && !slot->noticed)
 		slot->missed = false;
-	if (slot->host >= 0 && slot->settled != slot->noticed) {
-		uint8_t visible = slot->noticed;
-		slot->settled = slot->noticed;
-		if (!send_message(slot, SETTLED, &visible, 1, NULL, 0))
-			detach(slot, "the host does not read");
-	}
-	while (!slot->woken) {
-		if (slot->host >= 0)
-			take_events(slot);
-		if (changed(slot) || now_ms() >= end)
-			break;
-		long pause = end - now_ms();
-		if (slot->host < 0) {
+	for (;;) {
+		if (!slot->busy && slot->host < 0 && now_ms() >= slot->retry_at)
 			attach(slot);
-			if (slot->host >= 0)
-				continue;
-			pause = pause < slot->pause ? pause : slot->pause;
-			slot->pause = slot->pause * 2 < LONGEST_PAUSE_MS ? slot->pause * 2 : LONGEST_PAUSE_MS;
-		} else if (slot->filled && pause > HALF_MESSAGE_MS) {
-			pause = HALF_MESSAGE_MS;
+		if (!slot->busy && slot->host >= 0) {
+			begin(slot);
+			if (slot->settled != slot->noticed) {
+				uint8_t visible = slot->noticed;
+				slot->settled = slot->noticed;
+				send_message(slot, SETTLED, &visible, 1, NULL, 0);
+			}
+			take_events(slot);
+			finish(slot);
 		}
+		long now = now_ms(), until = end;
+		if (slot->woken || slot->closing || changed(slot) || now >= end)
+			break;
+		if (!slot->busy && slot->host < 0 && slot->retry_at < until)
+			until = slot->retry_at;
+		if (!slot->busy && slot->filled && now + HALF_MESSAGE_MS < until)
+			until = now + HALF_MESSAGE_MS;
+		int host = slot->host;
 		pthread_mutex_unlock(&slot->lock);
 		struct epoll_event event;
-		int count = epoll_wait(slot->events, &event, 1, (int)pause);
-		pthread_mutex_lock(&slot->lock);
-		if (count == 1 && event.data.fd != slot->host) {
+		int count = epoll_wait(slot->events, &event, 1, until > now ? (int)(until - now) : 0);
+		if (count == 1 && event.data.fd != host) {
 			uint8_t drained[4096];
 			(void)!read(event.data.fd, drained, sizeof drained);
-			if (event.data.fd == slot->watch)
-				slot->pause = FIRST_PAUSE_MS;
+		}
+		pthread_mutex_lock(&slot->lock);
+		if (count == 1 && event.data.fd == slot->watch) {
+			slot->pause = FIRST_PAUSE_MS;
+			slot->retry_at = 0;
 		}
 	}
 	slot->woken = false;
-	pthread_mutex_unlock(&slot->lock);
+	leave(slot);
 	return IFD_SUCCESS;
 }
 
 /* pcscd calls this at its end, and when the last client has disconnected, to power the card off in time. */
 static RESPONSECODE stop_waiting(DWORD lun)
 {
-	struct slot *slot = slot_of(lun);
+	struct slot *slot = enter(lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	pthread_mutex_lock(&slot->lock);
 	slot->woken = true;
 	wake_up(slot);
-	pthread_mutex_unlock(&slot->lock);
+	leave(slot);
 	return IFD_SUCCESS;
 }
 
@@ -463,6 +527,7 @@ static void release(struct slot *slot)
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		if (open[i] >= 0)
 			close(open[i]);
+	pthread_cond_destroy(&slot->idle);
 	pthread_mutex_destroy(&slot->lock);
 	free(slot);
 }
@@ -477,6 +542,7 @@ RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 		return IFD_COMMUNICATION_ERROR;
 	slot->host = slot->watch = slot->wake = slot->events = -1;
 	pthread_mutex_init(&slot->lock, NULL);
+	pthread_cond_init(&slot->idle, NULL);
 	/* Room for "/", the number of the slot, and the final zero. */
 	if (!colon || end == colon + 1 || *end || slots < 1 || slots > SLOTS || !empty || *empty ||
 	    (size_t)(colon - DeviceName) + 4 > sizeof slot->directory) {
@@ -496,13 +562,14 @@ RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 		release(slot);
 		return IFD_COMMUNICATION_ERROR;
 	}
-	inotify_add_watch(slot->watch, slot->directory, IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
 	int sources[] = {slot->wake, slot->watch};
 	for (int i = 0; i < 2; i++) {
 		struct epoll_event event = {.events = EPOLLIN, .data.fd = sources[i]};
 		epoll_ctl(slot->events, EPOLL_CTL_ADD, sources[i], &event);
 	}
+	pthread_mutex_lock(&slot->lock);
 	attach(slot); /* so that the first client finds a card that lies in the reader */
+	pthread_mutex_unlock(&slot->lock);
 	pthread_mutex_lock(&table_lock);
 	*empty = slot;
 	pthread_mutex_unlock(&table_lock);
@@ -525,8 +592,16 @@ RESPONSECODE IFDHCloseChannel(DWORD Lun)
 	pthread_mutex_unlock(&table_lock);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	pthread_mutex_lock(&slot->lock); /* an exchange that has begun ends first */
+	pthread_mutex_lock(&slot->lock);
+	slot->closing = true;
+	if (slot->host >= 0)
+		shutdown(slot->host, SHUT_RDWR); /* which ends an exchange */
+	wake_up(slot);
 	pthread_mutex_unlock(&slot->lock);
+	pthread_mutex_lock(&table_lock);
+	while (slot->users)
+		pthread_cond_wait(&unused, &table_lock);
+	pthread_mutex_unlock(&table_lock);
 	release(slot);
 	return IFD_SUCCESS;
 }
@@ -545,8 +620,12 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 {
 	static RESPONSECODE (*const waiting)(DWORD, int) = wait_for_event;
 	static RESPONSECODE (*const stopping)(DWORD) = stop_waiting;
-	struct slot *slot = slot_of(Lun);
-	uint8_t one = 1, readers = READERS - 1, slots = slot ? (uint8_t)slot->slots : 1, tag[4];
+	uint8_t one = 1, readers = READERS - 1, slots = 1, tag[4];
+	struct slot *slot = enter(Lun); /* pcscd asks for some before it creates the slot */
+	if (slot) {
+		slots = (uint8_t)slot->slots;
+		leave(slot);
+	}
 	switch (Tag) {
 	case TAG_IFD_SIMULTANEOUS_ACCESS:
 		return value(&readers, 1, Length, Value);
@@ -590,9 +669,10 @@ RESPONSECODE IFDHPowerICC(DWORD Lun, DWORD Action, PUCHAR Atr, PDWORD AtrLength)
 	DWORD length = MAX_ATR_SIZE;
 	RESPONSECODE code =
 		exchange(Lun, kinds[Action - IFD_POWER_UP], NULL, 0, NULL, 0, Atr, Action == IFD_POWER_DOWN ? NULL : &length);
-	if (code == IFD_SUCCESS && Action != IFD_POWER_DOWN)
+	if (Action != IFD_POWER_DOWN)
 		*AtrLength = length;
-	return code == IFD_SUCCESS || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
+	bool without_atr = Action != IFD_POWER_DOWN && !length;
+	return (code == IFD_SUCCESS && !without_atr) || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
 }
 
 RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuffer, DWORD TxLength, PUCHAR RxBuffer,
@@ -618,13 +698,12 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
 
 RESPONSECODE IFDHICCPresence(DWORD Lun)
 {
-	struct slot *slot = slot_of(Lun);
+	struct slot *slot = enter(Lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	pthread_mutex_lock(&slot->lock);
 	bool present = slot->present && !slot->missed;
 	if (!slot->polled || pthread_equal(slot->poller, pthread_self()))
 		slot->noticed = present;
-	pthread_mutex_unlock(&slot->lock);
+	leave(slot);
 	return present ? IFD_ICC_PRESENT : IFD_ICC_NOT_PRESENT;
 }
