@@ -8,6 +8,7 @@
  */
 
 #define _GNU_SOURCE /* struct ucred */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -33,7 +34,7 @@
 enum { VERSION = 1, READERS = 256, SLOTS = 16 };
 
 /* Messages are a length (4 bytes, big-endian) of what follows, at most LONGEST, a kind, and a body. */
-enum { HEAD = 5, LONGEST = 0x11000 };
+enum { HEAD = 5, LONGEST = 0x11000, EVENTS_AT_ONCE = 64 };
 enum { HELLO, POWER_UP, POWER_DOWN, RESET, TRANSMIT, CONTROL, GET_ATTRIBUTE, SET_ATTRIBUTE, PROTOCOL, SETTLED };
 enum { REPLY = 0x80, PRESENCE, MORE_TIME };
 enum { DONE, CARD_ABSENT, CARD_MUTE, FAILED, UNSUPPORTED, PROTOCOL_REFUSED };
@@ -45,35 +46,28 @@ enum { TICK_MS = 500, GREETING_MS = 1000, HALF_MESSAGE_MS = 1000, REPLY_MS = 100
 /* The pauses between attempts to reach a host, which changes in the directory end. */
 enum { FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000 };
 
-/* How many messages without a request are taken at once, so that a host that floods the driver keeps nobody waiting. */
-enum { EVENTS_AT_ONCE = 64 };
-
 /* Each fault is logged once, until a connection has lasted for RELAPSE_MS. The end of a host is not a fault. */
 enum { RELAPSE_MS = 10000 };
-enum fault { NONE, UNREACHABLE, OPEN_DIRECTORY, STRANGER, NO_HOST, SILENT, ENDLESS, UNREAD, HALF, NONSENSE, OUT_OF_TURN };
+enum fault { NONE, UNREACHABLE, OPEN_DIRECTORY, STRANGER, SILENT, HALF, NONSENSE, OUT_OF_TURN };
 static const char *const descriptions[] = {
 	[UNREACHABLE] = "the socket cannot be reached: pcscd may not enter the directory, or the host accepts nobody",
 	[OPEN_DIRECTORY] = "refused: others than its owner can write in the directory",
 	[STRANGER] = "refused: the host runs as a user to whom the directory does not belong",
-	[NO_HOST] = "the socket is not that of a host of cards",
-	[SILENT] = "the host is silent",
-	[ENDLESS] = "the host never finishes a request",
-	[UNREAD] = "the host does not read",
+	[SILENT] = "the host did not read or reply in time",
 	[HALF] = "the host sent half a message",
-	[NONSENSE] = "the host sent nonsense",
+	[NONSENSE] = "what listens there is not a host of cards: it sent no message of the protocol",
 	[OUT_OF_TURN] = "the host sent a message out of turn",
 };
 
 struct slot {
-	unsigned users;       /* calls that use the slot; guarded by table_lock */
-	pthread_mutex_t lock; /* guards everything below; not held while a host is waited for */
-	pthread_cond_t idle;  /* `busy` has ended */
-	bool busy;            /* a call uses the connection and its buffers, also while it does not hold the lock */
+	unsigned users; /* calls that use the slot */
+	bool busy;      /* a call uses the connection and its buffers */
 	bool closing;
 	pthread_t poller; /* pcscd's thread that waits for events of this slot */
 	bool polled;      /* whether `poller` is known */
-	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	unsigned number, slots;
+	char directory[104]; /* which leaves room in a socket's address of 108 bytes for "/" and the number */
+	uint8_t number;
+	unsigned slots;
 	int events, wake, watch, host; /* epoll, eventfd, inotify, and the connection or -1 */
 	long since;                    /* when the connection began (all times in ms) */
 	long pause, retry_at;          /* until the next attempt to reach the host */
@@ -88,9 +82,10 @@ struct slot {
 	uint8_t buffer[4 + LONGEST], request[4 + LONGEST];
 };
 
+/* One lock for all slots is enough: it is not held while a host is waited for. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t released = PTHREAD_COND_INITIALIZER; /* `busy` or `users` of a slot has become less */
 static struct slot *table[READERS][SLOTS];
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t unused = PTHREAD_COND_INITIALIZER; /* the last call that used a slot has ended */
 
 static struct slot **place(DWORD lun)
 {
@@ -98,27 +93,24 @@ static struct slot **place(DWORD lun)
 	return reader < READERS && number < SLOTS ? &table[reader][number] : NULL;
 }
 
-/* Return the slot with its lock held, or NULL. It exists until `leave`. */
+/* Take the lock and return the slot, which exists until `leave`, or return NULL without the lock. */
 static struct slot *enter(DWORD lun)
 {
-	pthread_mutex_lock(&table_lock);
+	pthread_mutex_lock(&lock);
 	struct slot **found = place(lun);
-	struct slot *slot = found ? *found : NULL;
-	if (slot)
-		slot->users++;
-	pthread_mutex_unlock(&table_lock);
-	if (slot)
-		pthread_mutex_lock(&slot->lock);
-	return slot;
+	if (found && *found) {
+		(*found)->users++;
+		return *found;
+	}
+	pthread_mutex_unlock(&lock);
+	return NULL;
 }
 
 static void leave(struct slot *slot)
 {
-	pthread_mutex_unlock(&slot->lock);
-	pthread_mutex_lock(&table_lock);
-	if (--slot->users == 0)
-		pthread_cond_broadcast(&unused);
-	pthread_mutex_unlock(&table_lock);
+	slot->users--;
+	pthread_cond_broadcast(&released);
+	pthread_mutex_unlock(&lock);
 }
 
 static long now_ms(void)
@@ -135,15 +127,10 @@ static void complain(struct slot *slot, enum fault fault)
 	slot->told |= 1u << fault;
 }
 
-static void put32(uint8_t *at, uint32_t value)
+static void listen_to(struct slot *slot, int source, int operation, bool listen)
 {
-	for (int i = 0; i < 4; i++)
-		at[i] = (uint8_t)(value >> (24 - 8 * i));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+	struct epoll_event event = {.events = listen ? EPOLLIN : 0, .data.fd = source};
+	epoll_ctl(slot->events, operation, source, &event);
 }
 
 static void wake_up(struct slot *slot)
@@ -163,18 +150,20 @@ static bool changed(const struct slot *slot)
 	return slot->missed ? slot->noticed : slot->present != slot->noticed;
 }
 
-/* Have the connection to oneself until `finish`. */
+/* Have the connection to oneself, also while the lock is not held. pcscd's thread does not listen to it meanwhile. */
 static void begin(struct slot *slot)
 {
 	while (slot->busy)
-		pthread_cond_wait(&slot->idle, &slot->lock);
+		pthread_cond_wait(&released, &lock);
 	slot->busy = true;
+	listen_to(slot, slot->host, EPOLL_CTL_MOD, false);
 }
 
 static void finish(struct slot *slot)
 {
 	slot->busy = false;
-	pthread_cond_broadcast(&slot->idle);
+	listen_to(slot, slot->host, EPOLL_CTL_MOD, true);
+	pthread_cond_broadcast(&released);
 }
 
 static void detach(struct slot *slot, enum fault fault)
@@ -187,7 +176,7 @@ static void detach(struct slot *slot, enum fault fault)
 	if (now - slot->since >= LONGEST_PAUSE_MS)
 		slot->pause = FIRST_PAUSE_MS;
 	slot->retry_at = now + slot->pause;
-	complain(slot, slot->closing ? NONE : fault);
+	complain(slot, fault);
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
 	slot->filled = 0;
@@ -200,37 +189,26 @@ static bool send_message(struct slot *slot, uint8_t kind, const void *first, siz
                          size_t second_length)
 {
 	size_t length = HEAD + first_length + second_length, sent = 0;
-	put32(slot->request, (uint32_t)(length - 4));
+	uint32_t following = htonl((uint32_t)(length - 4));
+	memcpy(slot->request, &following, 4);
 	slot->request[4] = kind;
 	if (first_length)
 		memcpy(slot->request + HEAD, first, first_length);
 	if (second_length)
 		memcpy(slot->request + HEAD + first_length, second, second_length);
 	for (long deadline = now_ms() + REPLY_MS; sent < length;) {
-		pthread_mutex_unlock(&slot->lock);
+		pthread_mutex_unlock(&lock);
 		ssize_t count = send(slot->host, slot->request + sent, length - sent, MSG_NOSIGNAL);
 		bool broken = count < 0 && errno != EINTR && errno != EAGAIN;
-		pthread_mutex_lock(&slot->lock);
+		pthread_mutex_lock(&lock);
 		if (count > 0)
 			sent += (size_t)count;
-		if (broken || slot->closing || (sent < length && now_ms() >= deadline)) {
-			detach(slot, broken ? NONE : UNREAD);
+		if (broken || (sent < length && now_ms() >= deadline)) {
+			detach(slot, broken ? NONE : SILENT);
 			return false;
 		}
 	}
 	return true;
-}
-
-/* Return the length of the first message received, 0 if it is not complete, or NOT_A_MESSAGE. */
-enum { NOT_A_MESSAGE = -1, ENDED = -2 };
-static long complete(const struct slot *slot)
-{
-	if (slot->filled < HEAD)
-		return 0;
-	uint32_t length = get32(slot->buffer);
-	if (length < 1 || length > LONGEST)
-		return NOT_A_MESSAGE;
-	return slot->filled >= 4 + length ? (long)(4 + length) : 0;
 }
 
 static void consume(struct slot *slot, size_t length)
@@ -240,62 +218,67 @@ static void consume(struct slot *slot, size_t length)
 	memmove(slot->buffer, slot->buffer + length, slot->filled);
 }
 
-/* Receive until the first message is complete, and return its length. Return 0 if it is not complete at the time
- * `deadline`, NOT_A_MESSAGE, or ENDED. With `deadline` 0, the lock is held, and only what has arrived is read. */
-static long receive(struct slot *slot, long deadline)
+/* Read what has arrived, and wait for it if `wait`. Return false if there is nothing. */
+static bool receive(struct slot *slot, bool wait)
 {
-	for (;;) {
-		long length = complete(slot);
-		if (length)
-			return length;
-		if (slot->closing)
-			return ENDED;
-		if (deadline)
-			pthread_mutex_unlock(&slot->lock);
-		ssize_t count = recv(slot->host, slot->buffer + slot->filled, sizeof slot->buffer - slot->filled,
-		                     deadline ? 0 : MSG_DONTWAIT);
-		bool nothing = count < 0 && errno == EAGAIN, interrupted = count < 0 && errno == EINTR;
-		if (deadline)
-			pthread_mutex_lock(&slot->lock);
-		if (count == 0 || (count < 0 && !nothing && !interrupted))
-			return ENDED;
-		if (count > 0) {
-			if (!slot->filled)
-				slot->half_since = now_ms();
-			slot->filled += (size_t)count;
-		}
-		if (deadline ? now_ms() >= deadline : nothing)
-			return complete(slot);
+	if (wait)
+		pthread_mutex_unlock(&lock);
+	ssize_t count = recv(slot->host, slot->buffer + slot->filled, sizeof slot->buffer - slot->filled,
+	                     wait ? 0 : MSG_DONTWAIT);
+	bool nothing = count < 0 && (errno == EAGAIN || errno == EINTR);
+	if (wait)
+		pthread_mutex_lock(&lock);
+	if (count > 0) {
+		if (!slot->filled)
+			slot->half_since = now_ms();
+		slot->filled += (size_t)count;
+	} else if (!nothing) {
+		detach(slot, NONE);
 	}
+	return count > 0;
 }
 
-/* Take a message that needs no request. Return false if it is none. */
-static bool take_event(struct slot *slot, size_t length)
+/* Take messages until one of the kind `awaited` has arrived, and return its length, or 0 if the connection has ended,
+ * as it does after `patience` ms. The message stays in the buffer. For NOTHING, take what has arrived already. */
+enum { NOTHING = -1 };
+static size_t take(struct slot *slot, int awaited, long patience)
 {
 	const uint8_t *message = slot->buffer + 4;
-	if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= 1)
-		set_presence(slot, message[1]);
-	else if (message[0] != MORE_TIME || length != HEAD)
-		return false;
-	consume(slot, length);
-	return true;
-}
-
-/* Take what has arrived while no request was open. */
-static void take_events(struct slot *slot)
-{
-	for (int i = 0; slot->host >= 0 && i < EVENTS_AT_ONCE; i++) {
-		long length = receive(slot, 0);
-		if (length == 0) {
-			if (slot->filled && now_ms() - slot->half_since >= HALF_MESSAGE_MS)
-				detach(slot, HALF);
-			return;
+	long begun = now_ms(), deadline = begun + patience;
+	int taken = 0;
+	while (slot->host >= 0 && taken < EVENTS_AT_ONCE) {
+		uint32_t following;
+		memcpy(&following, slot->buffer, 4);
+		size_t length = slot->filled < HEAD ? HEAD : 4 + (size_t)ntohl(following);
+		if (length < HEAD || length > sizeof slot->buffer) {
+			detach(slot, NONSENSE);
+		} else if (slot->filled < length) {
+			if (awaited != NOTHING && now_ms() >= deadline)
+				detach(slot, SILENT);
+			else if (!receive(slot, awaited != NOTHING) && awaited == NOTHING)
+				break;
+		} else if (message[0] == awaited) {
+			return length;
+		} else {
+			long now = now_ms(), last = begun + LONGEST_EXCHANGE_MS;
+			if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= 1)
+				set_presence(slot, message[1]);
+			else if (message[0] == MORE_TIME && length == HEAD)
+				deadline = now + patience < last ? now + patience : last;
+			else
+				length = 0;
+			if (length)
+				consume(slot, length);
+			else
+				detach(slot, OUT_OF_TURN);
+			taken += awaited == NOTHING;
 		}
-		if (length < 0)
-			detach(slot, length == ENDED ? NONE : NONSENSE);
-		else if (!take_event(slot, (size_t)length))
-			detach(slot, OUT_OF_TURN);
 	}
+	if (taken == EVENTS_AT_ONCE) /* others shall have their turn while a host floods the driver */
+		wake_up(slot);
+	else if (slot->filled && now_ms() - slot->half_since >= HALF_MESSAGE_MS)
+		detach(slot, HALF);
+	return 0;
 }
 
 /* Return what is wrong with the host on the new connection. Cards here may be hosted by the owner of the directory, in
@@ -313,63 +296,49 @@ static enum fault distrust(const struct slot *slot)
 	return peer.uid == directory.st_uid || peer.uid == 0 || peer.uid == geteuid() ? NONE : STRANGER;
 }
 
-/* Exchange greetings on the new connection. */
-static void greet(struct slot *slot)
-{
-	uint8_t greeting[] = {VERSION, (uint8_t)slot->number};
-	if (!send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
-		return;
-	long length = receive(slot, now_ms() + GREETING_MS);
-	if (length == ENDED || length == 0) { /* a host that does not trust pcscd's user ends the connection */
-		detach(slot, length ? NONE : SILENT);
-	} else if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1) {
-		detach(slot, NO_HOST);
-	} else {
-		set_presence(slot, slot->buffer[6]);
-		consume(slot, (size_t)length);
-		struct epoll_event event = {.events = EPOLLIN, .data.fd = slot->host};
-		epoll_ctl(slot->events, EPOLL_CTL_ADD, slot->host, &event);
-	}
-}
-
 /* Try to reach the host of a slot that has no connection. */
 static void attach(struct slot *slot)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct timeval tick = {.tv_usec = TICK_MS * 1000};
 	begin(slot);
-	int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", slot->directory, slot->number);
-	bool fits = length < (int)sizeof address.sun_path;
-	pthread_mutex_unlock(&slot->lock);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", slot->directory, slot->number);
+	pthread_mutex_unlock(&lock);
 	inotify_add_watch(slot->watch, slot->directory, IN_CREATE | IN_MOVED_TO | IN_ATTRIB); /* it may be a new one */
 	int host = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(host, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick); /* also for connect, if the host's queue is full */
 	setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
-	bool connected = fits && host >= 0 && connect(host, (struct sockaddr *)&address, sizeof address) == 0;
+	bool connected = host >= 0 && connect(host, (struct sockaddr *)&address, sizeof address) == 0;
 	bool nobody = errno == ENOENT || errno == ECONNREFUSED || errno == EINTR;
-	pthread_mutex_lock(&slot->lock);
+	pthread_mutex_lock(&lock);
 	slot->since = now_ms();
 	slot->retry_at = slot->since + slot->pause;
 	slot->pause = slot->pause * 2 < LONGEST_PAUSE_MS ? slot->pause * 2 : LONGEST_PAUSE_MS;
 	if (connected) {
+		uint8_t greeting[] = {VERSION, slot->number};
+		size_t length = 0;
 		slot->host = host;
 		slot->settled = false;
 		enum fault fault = distrust(slot);
-		if (fault == NONE)
-			greet(slot);
-		else
-			detach(slot, fault);
+		if (fault == NONE && send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
+			length = take(slot, HELLO, GREETING_MS);
+		if (length == HEAD + 2 && slot->buffer[5] == VERSION && slot->buffer[6] <= 1) {
+			set_presence(slot, slot->buffer[6]);
+			consume(slot, length);
+			listen_to(slot, host, EPOLL_CTL_ADD, true);
+		} else {
+			detach(slot, fault == NONE ? NONSENSE : fault);
+		}
 	} else {
 		complain(slot, nobody ? NONE : UNREACHABLE);
-		if (host >= 0)
-			close(host);
+		close(host);
 	}
 	finish(slot);
 }
 
-/* Send a request and wait for its reply. The reply stays in the buffer, and has *received bytes. */
-static RESPONSECODE answered(struct slot *slot, uint8_t kind, const void *first, size_t first_length,
-                             const void *second, size_t second_length, size_t *received)
+/* Exchange a request with the host, and copy the reply's body. *size is the room for it, and then its length. */
+static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t first_length, const void *second,
+                             size_t second_length, UCHAR *body, DWORD *size)
 {
 	static const RESPONSECODE codes[] = {
 		[DONE] = IFD_SUCCESS,
@@ -379,50 +348,7 @@ static RESPONSECODE answered(struct slot *slot, uint8_t kind, const void *first,
 		[UNSUPPORTED] = IFD_ERROR_NOT_SUPPORTED,
 		[PROTOCOL_REFUSED] = IFD_PROTOCOL_NOT_SUPPORTED,
 	};
-	if (!send_message(slot, kind, first, first_length, second, second_length))
-		return IFD_COMMUNICATION_ERROR;
-	long last = now_ms() + LONGEST_EXCHANGE_MS;
-	for (long deadline = now_ms() + REPLY_MS;;) {
-		long length = receive(slot, deadline);
-		if (length < 0) {
-			detach(slot, length == ENDED ? NONE : NONSENSE);
-			return IFD_COMMUNICATION_ERROR;
-		}
-		if (length == 0) {
-			detach(slot, slot->filled ? HALF : SILENT);
-			return IFD_RESPONSE_TIMEOUT;
-		}
-		bool more_time = slot->buffer[4] == MORE_TIME;
-		if (take_event(slot, (size_t)length)) {
-			long now = now_ms();
-			if (now >= deadline) {
-				detach(slot, ENDLESS);
-				return IFD_RESPONSE_TIMEOUT;
-			}
-			if (more_time)
-				deadline = now + REPLY_MS < last ? now + REPLY_MS : last;
-		} else if (slot->buffer[4] == REPLY && length > HEAD && slot->buffer[5] <= PROTOCOL_REFUSED) {
-			*received = (size_t)length;
-			return codes[slot->buffer[5]];
-		} else {
-			detach(slot, OUT_OF_TURN);
-			return IFD_COMMUNICATION_ERROR;
-		}
-	}
-}
-
-static void listen_to_host(struct slot *slot, bool listen)
-{
-	struct epoll_event event = {.events = listen ? EPOLLIN : 0, .data.fd = slot->host};
-	epoll_ctl(slot->events, EPOLL_CTL_MOD, slot->host, &event);
-}
-
-/* Exchange a request with the host, and copy the reply's body. *size is the room for it, and then its length. */
-static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t first_length, const void *second,
-                             size_t second_length, UCHAR *body, DWORD *size)
-{
 	DWORD room = size ? *size : 0;
-	size_t received = 0;
 	if (size)
 		*size = 0;
 	if (second_length > LONGEST - 1 - first_length)
@@ -433,26 +359,29 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
 	RESPONSECODE code = IFD_COMMUNICATION_ERROR;
 	bool with_card = kind == POWER_UP || kind == RESET || kind == TRANSMIT || kind == PROTOCOL;
 	begin(slot);
-	take_events(slot); /* what has arrived since is older than the reply */
+	take(slot, NOTHING, 0); /* what has arrived since is older than the reply */
 	if (with_card && (slot->missed || !slot->present)) {
 		code = IFD_ICC_NOT_PRESENT;
 	} else if (slot->host >= 0) {
-		listen_to_host(slot, false);
-		code = answered(slot, kind, first, first_length, second, second_length, &received);
-		if (code == IFD_SUCCESS && size) {
-			size_t length = received - HEAD - 1;
-			if (length > room)
+		size_t length = 0;
+		if (send_message(slot, kind, first, first_length, second, second_length))
+			length = take(slot, REPLY, REPLY_MS);
+		if (length > HEAD && slot->buffer[HEAD] <= PROTOCOL_REFUSED) {
+			code = codes[slot->buffer[HEAD]];
+			size_t copied = code == IFD_SUCCESS && size ? length - HEAD - 1 : 0;
+			if (copied > room)
 				code = IFD_ERROR_INSUFFICIENT_BUFFER;
-			else if (body && length)
-				memcpy(body, slot->buffer + HEAD + 1, length);
-			*size = length > room ? 0 : (DWORD)length;
+			else if (copied && body)
+				memcpy(body, slot->buffer + HEAD + 1, copied);
+			if (size && copied <= room)
+				*size = copied;
+			consume(slot, length);
+		} else {
+			detach(slot, NONSENSE);
 		}
-		consume(slot, received);
-		if (slot->host >= 0)
-			listen_to_host(slot, true);
 	}
 	finish(slot);
-	if (changed(slot) || slot->settled != slot->noticed)
+	if (changed(slot) || slot->settled != slot->noticed || slot->filled)
 		wake_up(slot);
 	leave(slot);
 	return code;
@@ -480,7 +409,7 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 				slot->settled = slot->noticed;
 				send_message(slot, SETTLED, &visible, 1, NULL, 0);
 			}
-			take_events(slot);
+			take(slot, NOTHING, 0);
 			finish(slot);
 		}
 		long now = now_ms(), until = end;
@@ -491,14 +420,14 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 		if (!slot->busy && slot->filled && now + HALF_MESSAGE_MS < until)
 			until = now + HALF_MESSAGE_MS;
 		int host = slot->host;
-		pthread_mutex_unlock(&slot->lock);
+		pthread_mutex_unlock(&lock);
 		struct epoll_event event;
 		int count = epoll_wait(slot->events, &event, 1, until > now ? (int)(until - now) : 0);
 		if (count == 1 && event.data.fd != host) {
 			uint8_t drained[4096];
 			(void)!read(event.data.fd, drained, sizeof drained);
 		}
-		pthread_mutex_lock(&slot->lock);
+		pthread_mutex_lock(&lock);
 		if (count == 1 && event.data.fd == slot->watch) {
 			slot->pause = FIRST_PAUSE_MS;
 			slot->retry_at = 0;
@@ -523,37 +452,29 @@ static RESPONSECODE stop_waiting(DWORD lun)
 
 static void release(struct slot *slot)
 {
-	int open[] = {slot->host, slot->watch, slot->wake, slot->events};
-	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
-		if (open[i] >= 0)
-			close(open[i]);
-	pthread_cond_destroy(&slot->idle);
-	pthread_mutex_destroy(&slot->lock);
+	close(slot->host); /* -1 for what is not open does no harm */
+	close(slot->watch);
+	close(slot->wake);
+	close(slot->events);
 	free(slot);
 }
 
 RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 {
-	char *colon = strrchr(DeviceName, ':'), *end = NULL;
-	long slots = colon ? strtol(colon + 1, &end, 10) : 0;
 	struct slot **empty = place(Lun);
 	struct slot *slot = calloc(1, sizeof *slot);
+	char rest;
 	if (!slot)
 		return IFD_COMMUNICATION_ERROR;
 	slot->host = slot->watch = slot->wake = slot->events = -1;
-	pthread_mutex_init(&slot->lock, NULL);
-	pthread_cond_init(&slot->idle, NULL);
-	/* Room for "/", the number of the slot, and the final zero. */
-	if (!colon || end == colon + 1 || *end || slots < 1 || slots > SLOTS || !empty || *empty ||
-	    (size_t)(colon - DeviceName) + 4 > sizeof slot->directory) {
+	if (sscanf(DeviceName, "%103[^:]:%u%c", slot->directory, &slot->slots, &rest) != 2 || slot->slots < 1 ||
+	    slot->slots > SLOTS || !empty || *empty) {
 		release(slot);
 		if (log_msg)
 			log_msg(PCSC_LOG_ERROR, "kazashi: DEVICENAME %s is not DIRECTORY:SLOTS", DeviceName);
 		return IFD_NO_SUCH_DEVICE;
 	}
-	memcpy(slot->directory, DeviceName, (size_t)(colon - DeviceName));
-	slot->number = Lun & 0xFFFF;
-	slot->slots = (unsigned)slots;
+	slot->number = (uint8_t)(Lun & 0xFFFF);
 	slot->pause = FIRST_PAUSE_MS;
 	slot->events = epoll_create1(EPOLL_CLOEXEC);
 	slot->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -562,17 +483,12 @@ RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 		release(slot);
 		return IFD_COMMUNICATION_ERROR;
 	}
-	int sources[] = {slot->wake, slot->watch};
-	for (int i = 0; i < 2; i++) {
-		struct epoll_event event = {.events = EPOLLIN, .data.fd = sources[i]};
-		epoll_ctl(slot->events, EPOLL_CTL_ADD, sources[i], &event);
-	}
-	pthread_mutex_lock(&slot->lock);
+	listen_to(slot, slot->wake, EPOLL_CTL_ADD, true);
+	listen_to(slot, slot->watch, EPOLL_CTL_ADD, true);
+	pthread_mutex_lock(&lock);
 	attach(slot); /* so that the first client finds a card that lies in the reader */
-	pthread_mutex_unlock(&slot->lock);
-	pthread_mutex_lock(&table_lock);
 	*empty = slot;
-	pthread_mutex_unlock(&table_lock);
+	pthread_mutex_unlock(&lock);
 	return IFD_SUCCESS;
 }
 
@@ -584,35 +500,18 @@ RESPONSECODE IFDHCreateChannel(DWORD Lun, DWORD Channel)
 
 RESPONSECODE IFDHCloseChannel(DWORD Lun)
 {
-	pthread_mutex_lock(&table_lock);
-	struct slot **found = place(Lun);
-	struct slot *slot = found ? *found : NULL;
-	if (found)
-		*found = NULL;
-	pthread_mutex_unlock(&table_lock);
+	struct slot *slot = enter(Lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	pthread_mutex_lock(&slot->lock);
+	*place(Lun) = NULL;
 	slot->closing = true;
 	if (slot->host >= 0)
 		shutdown(slot->host, SHUT_RDWR); /* which ends an exchange */
 	wake_up(slot);
-	pthread_mutex_unlock(&slot->lock);
-	pthread_mutex_lock(&table_lock);
-	while (slot->users)
-		pthread_cond_wait(&unused, &table_lock);
-	pthread_mutex_unlock(&table_lock);
+	while (slot->users > 1)
+		pthread_cond_wait(&released, &lock);
+	leave(slot);
 	release(slot);
-	return IFD_SUCCESS;
-}
-
-static RESPONSECODE value(const void *bytes, size_t size, PDWORD Length, PUCHAR Value)
-{
-	if (*Length < size)
-		return IFD_ERROR_INSUFFICIENT_BUFFER;
-	*Length = (DWORD)size;
-	if (Value)
-		memcpy(Value, bytes, size);
 	return IFD_SUCCESS;
 }
 
@@ -620,37 +519,45 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 {
 	static RESPONSECODE (*const waiting)(DWORD, int) = wait_for_event;
 	static RESPONSECODE (*const stopping)(DWORD) = stop_waiting;
-	uint8_t one = 1, readers = READERS - 1, slots = 1, tag[4];
+	uint8_t one = 1, readers = READERS - 1, slots = 1;
 	struct slot *slot = enter(Lun); /* pcscd asks for some before it creates the slot */
 	if (slot) {
 		slots = (uint8_t)slot->slots;
 		leave(slot);
 	}
-	switch (Tag) {
-	case TAG_IFD_SIMULTANEOUS_ACCESS:
-		return value(&readers, 1, Length, Value);
-	case TAG_IFD_THREAD_SAFE:
-	case TAG_IFD_SLOT_THREAD_SAFE:
-		return value(&one, 1, Length, Value);
-	case TAG_IFD_SLOTS_NUMBER:
-		return value(&slots, 1, Length, Value);
-	case TAG_IFD_POLLING_THREAD_WITH_TIMEOUT:
-		return value(&waiting, sizeof waiting, Length, Value);
-	case TAG_IFD_STOP_POLLING_THREAD:
-		return value(&stopping, sizeof stopping, Length, Value);
-	case TAG_IFD_POLLING_THREAD_KILLABLE:
-		return IFD_ERROR_TAG;
+	const struct {
+		DWORD tag;
+		const void *value;
+		size_t size;
+	} of_driver[] = {
+		{TAG_IFD_SIMULTANEOUS_ACCESS, &readers, 1},
+		{TAG_IFD_THREAD_SAFE, &one, 1},
+		{TAG_IFD_SLOT_THREAD_SAFE, &one, 1},
+		{TAG_IFD_SLOTS_NUMBER, &slots, 1},
+		{TAG_IFD_POLLING_THREAD_WITH_TIMEOUT, &waiting, sizeof waiting},
+		{TAG_IFD_STOP_POLLING_THREAD, &stopping, sizeof stopping},
+	};
+	for (size_t i = 0; i < sizeof of_driver / sizeof *of_driver; i++) {
+		if (of_driver[i].tag != Tag)
+			continue;
+		if (*Length < of_driver[i].size)
+			return IFD_ERROR_INSUFFICIENT_BUFFER;
+		*Length = of_driver[i].size;
+		if (Value)
+			memcpy(Value, of_driver[i].value, of_driver[i].size);
+		return IFD_SUCCESS;
 	}
-	put32(tag, (uint32_t)Tag);
-	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, tag, sizeof tag, NULL, 0, Value, Length);
+	if (Tag == TAG_IFD_POLLING_THREAD_KILLABLE)
+		return IFD_ERROR_TAG;
+	uint32_t tag = htonl((uint32_t)Tag);
+	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, Length);
 	return code == IFD_SUCCESS || code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;
 }
 
 RESPONSECODE IFDHSetCapabilities(DWORD Lun, DWORD Tag, DWORD Length, PUCHAR Value)
 {
-	uint8_t tag[4];
-	put32(tag, (uint32_t)Tag);
-	RESPONSECODE code = exchange(Lun, SET_ATTRIBUTE, tag, sizeof tag, Value, Length, NULL, NULL);
+	uint32_t tag = htonl((uint32_t)Tag);
+	RESPONSECODE code = exchange(Lun, SET_ATTRIBUTE, &tag, sizeof tag, Value, Length, NULL, NULL);
 	return code == IFD_SUCCESS ? code : IFD_ERROR_TAG;
 }
 
@@ -667,12 +574,11 @@ RESPONSECODE IFDHPowerICC(DWORD Lun, DWORD Action, PUCHAR Atr, PDWORD AtrLength)
 	if (Action < IFD_POWER_UP || Action > IFD_RESET)
 		return IFD_NOT_SUPPORTED;
 	DWORD length = MAX_ATR_SIZE;
-	RESPONSECODE code =
-		exchange(Lun, kinds[Action - IFD_POWER_UP], NULL, 0, NULL, 0, Atr, Action == IFD_POWER_DOWN ? NULL : &length);
-	if (Action != IFD_POWER_DOWN)
-		*AtrLength = length;
-	bool without_atr = Action != IFD_POWER_DOWN && !length;
-	return (code == IFD_SUCCESS && !without_atr) || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
+	bool off = Action == IFD_POWER_DOWN;
+	RESPONSECODE code = exchange(Lun, kinds[Action - IFD_POWER_UP], NULL, 0, NULL, 0, Atr, off ? NULL : &length);
+	*AtrLength = off ? 0 : length;
+	bool done = code == IFD_SUCCESS && (off || length);
+	return done || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
 }
 
 RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuffer, DWORD TxLength, PUCHAR RxBuffer,
@@ -687,11 +593,10 @@ RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuff
 RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD TxLength, PUCHAR RxBuffer,
                          DWORD RxLength, LPDWORD pdwBytesReturned)
 {
-	uint8_t control[4];
+	uint32_t control = htonl((uint32_t)dwControlCode);
 	DWORD length = RxLength;
-	put32(control, (uint32_t)dwControlCode);
 	RESPONSECODE code =
-		exchange(Lun, CONTROL, control, sizeof control, TxBuffer, TxLength, RxBuffer, RxBuffer ? &length : NULL);
+		exchange(Lun, CONTROL, &control, sizeof control, TxBuffer, TxLength, RxBuffer, RxBuffer ? &length : NULL);
 	*pdwBytesReturned = RxBuffer && code == IFD_SUCCESS ? length : 0;
 	return code;
 }
