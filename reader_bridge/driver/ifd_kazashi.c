@@ -78,7 +78,7 @@ struct slot {
 	bool settled; /* what the host was told that pcscd's clients can see */
 	unsigned told; /* a bit for each fault that was logged */
 	long half_since; /* when the first byte in `buffer` arrived */
-	size_t filled;
+	size_t start, filled;
 	uint8_t buffer[4 + LONGEST], request[4 + LONGEST];
 };
 
@@ -179,7 +179,7 @@ static void detach(struct slot *slot, enum fault fault)
 	complain(slot, fault);
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
-	slot->filled = 0;
+	slot->start = slot->filled = 0;
 	set_presence(slot, false);
 	wake_up(slot);
 }
@@ -213,14 +213,16 @@ static bool send_message(struct slot *slot, uint8_t kind, const void *first, siz
 
 static void consume(struct slot *slot, size_t length)
 {
+	slot->start += length;
 	slot->filled -= length;
 	slot->half_since = now_ms();
-	memmove(slot->buffer, slot->buffer + length, slot->filled);
 }
 
 /* Read what has arrived, and wait for it if `wait`. Return false if there is nothing. */
 static bool receive(struct slot *slot, bool wait)
 {
+	memmove(slot->buffer, slot->buffer + slot->start, slot->filled);
+	slot->start = 0;
 	if (wait)
 		pthread_mutex_unlock(&lock);
 	ssize_t count = recv(slot->host, slot->buffer + slot->filled, sizeof slot->buffer - slot->filled,
@@ -239,17 +241,18 @@ static bool receive(struct slot *slot, bool wait)
 }
 
 /* Take messages until one of the kind `awaited` has arrived, and return its length, or 0 if the connection has ended,
- * as it does after `patience` ms. The message stays in the buffer. For NOTHING, take what has arrived already. */
+ * as it does after `patience` ms. The message stays at `start`. For NOTHING, take what has arrived already. */
 enum { NOTHING = -1 };
 static size_t take(struct slot *slot, int awaited, long patience)
 {
-	const uint8_t *message = slot->buffer + 4;
 	long begun = now_ms(), deadline = begun + patience;
 	int taken = 0;
 	while (slot->host >= 0 && taken < EVENTS_AT_ONCE) {
-		uint32_t following;
-		memcpy(&following, slot->buffer, 4);
-		size_t length = slot->filled < HEAD ? HEAD : 4 + (size_t)ntohl(following);
+		const uint8_t *message = slot->buffer + slot->start + 4;
+		uint32_t following = htonl(HEAD - 4);
+		if (slot->filled >= HEAD)
+			memcpy(&following, message - 4, 4);
+		size_t length = 4 + (size_t)ntohl(following);
 		if (length < HEAD || length > sizeof slot->buffer) {
 			detach(slot, NONSENSE);
 		} else if (slot->filled < length) {
@@ -322,8 +325,9 @@ static void attach(struct slot *slot)
 		enum fault fault = distrust(slot);
 		if (fault == NONE && send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
 			length = take(slot, HELLO, GREETING_MS);
-		if (length == HEAD + 2 && slot->buffer[5] == VERSION && slot->buffer[6] <= 1) {
-			set_presence(slot, slot->buffer[6]);
+		const uint8_t *body = slot->buffer + slot->start + HEAD;
+		if (length == HEAD + 2 && body[0] == VERSION && body[1] <= 1) {
+			set_presence(slot, body[1]);
 			consume(slot, length);
 			listen_to(slot, host, EPOLL_CTL_ADD, true);
 		} else {
@@ -366,13 +370,14 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
 		size_t length = 0;
 		if (send_message(slot, kind, first, first_length, second, second_length))
 			length = take(slot, REPLY, REPLY_MS);
-		if (length > HEAD && slot->buffer[HEAD] <= PROTOCOL_REFUSED) {
-			code = codes[slot->buffer[HEAD]];
+		const uint8_t *reply = slot->buffer + slot->start + HEAD;
+		if (length > HEAD && *reply <= PROTOCOL_REFUSED) {
+			code = codes[*reply];
 			size_t copied = code == IFD_SUCCESS && size ? length - HEAD - 1 : 0;
 			if (copied > room)
 				code = IFD_ERROR_INSUFFICIENT_BUFFER;
 			else if (copied && body)
-				memcpy(body, slot->buffer + HEAD + 1, copied);
+				memcpy(body, reply + 1, copied);
 			if (size && copied <= room)
 				*size = copied;
 			consume(slot, length);
