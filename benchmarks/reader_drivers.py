@@ -93,10 +93,10 @@ def _measure(vpcd: bool, directory: Path, image: Path, count: int, idle: float) 
             values: dict[str, Any] = {"inserted": inserted, "removed": removed}
             with _one_core(_pid(pcscd), host.pid):
                 values |= _answers(first.reader, second, directory)
-            values["pkcs11"] = median_ms(lambda: _pkcs11_sign(directory), 15)
+            values["pkcs11"] = median_ms(lambda: _pkcs11_sign(directory), min(15, count))
             host.remove(0)
         if isinstance(second, VpcdEndpoint):
-            values |= _in_stock_vicc(second, image, directory)
+            values |= _in_stock_vicc(second, image, directory, min(5, count))
     finally:
         pcscd.stop()
     return values | {"idle": _idle(vpcd, directory, image, idle)}
@@ -162,14 +162,14 @@ def _answers(reader: str, second: AnyEndpoint, directory: Path) -> dict[str, flo
         }
 
 
-def _in_stock_vicc(endpoint: VpcdEndpoint, image: Path, directory: Path) -> dict[str, float]:
+def _in_stock_vicc(endpoint: VpcdEndpoint, image: Path, directory: Path, signatures: int) -> dict[str, float]:
     vicc = [sys.executable, "-m", "kazashi.tools.testing.vicc_adapter", str(image), "--port", str(endpoint.port)]
     with _peer(vicc, endpoint.reader):
         with connected(endpoint.reader) as card:
             card.transmit(SELECT_JPKI)
             card.transmit(SELECT_CERTIFICATE)
             round_trip = median_ms(lambda: card.transmit(READ_4), 60)
-        return {"vicc": round_trip, "pkcs11_vicc": median_ms(lambda: _pkcs11_sign(directory), 5)}
+        return {"vicc": round_trip, "pkcs11_vicc": median_ms(lambda: _pkcs11_sign(directory), signatures)}
 
 
 def _idle(vpcd: bool, directory: Path, image: Path, seconds: float) -> float:
@@ -180,7 +180,7 @@ def _idle(vpcd: bool, directory: Path, image: Path, seconds: float) -> float:
         with _CardHost(pcscd.endpoints) as host:
             for number in range(MAX_SLOTS):
                 host.insert(number, Path(shutil.copy(image, directory / f"{number}.card")))
-            time.sleep(_SETTLE_SECONDS if seconds > 1 else 0)
+            time.sleep(_SETTLE_SECONDS if seconds > 5 else 0)
             before = _cpu_ms(_pid(pcscd)) + _cpu_ms(host.pid)
             time.sleep(seconds)
             return (_cpu_ms(_pid(pcscd)) + _cpu_ms(host.pid) - before) / seconds

@@ -61,7 +61,7 @@ SMALL_CARD = """
 import dataclasses, json
 from benchmarks.bench_card import CardSize, measure
 if __name__ == "__main__":
-    print(json.dumps([dataclasses.asdict(one) for one in measure(size=CardSize(1, 3, 1, 0.5))]))
+    print(json.dumps([dataclasses.asdict(one) for one in measure(size=CardSize(1, 3, 1, 2.5))]))
 """
 
 
