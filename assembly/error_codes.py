@@ -35,6 +35,7 @@ CODES = (
     ErrorCode("kazashi.applets.pictures", "FontMissing", "font-missing", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.control", "NotRunning", "not-running", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.pcscd", "PcscdUnavailable", "pcscd-unavailable", Exit.ENVIRONMENT),
+    ErrorCode("kazashi.reader_bridge.system_reader", "ReaderNotInstalled", "reader-not-installed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.pcsc", "PcscError", "pcsc-failed", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.check.run", "CheckImpossible", "check-impossible", Exit.ENVIRONMENT),
     ErrorCode("kazashi.reader_bridge.interface", "CardGone", "card-gone", Exit.ENVIRONMENT),

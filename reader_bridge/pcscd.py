@@ -115,8 +115,17 @@ def system_pcscd() -> RunningPcscd | None:
         return None
     # The request also wakes a socket-activated pcscd. And another program's pcscd may have other readers.
     present = _reader_names()
-    endpoints = tuple(endpoint for endpoint in configured_endpoints(SYSTEM_CONFIGURATION) if endpoint.reader in present)
+    endpoints = tuple(
+        endpoint
+        for endpoint in configured_endpoints(SYSTEM_CONFIGURATION)
+        if endpoint.reader in present and _may_host(endpoint)
+    )
     return RunningPcscd(path, endpoints) if endpoints else None
+
+
+def _may_host(endpoint: DriverEndpoint | VpcdEndpoint) -> bool:
+    """Return whether this process may host the slot: a reader's directory belongs to one user."""
+    return not isinstance(endpoint, DriverEndpoint) or os.access(endpoint.directory, os.W_OK)
 
 
 def _reader_names() -> list[str]:

@@ -79,7 +79,7 @@ struct slot {
 	unsigned told; /* a bit for each fault that was logged */
 	long half_since; /* when the first byte in `buffer` arrived */
 	size_t start, filled;
-	uint8_t buffer[4 + LONGEST], request[4 + LONGEST];
+	uint8_t request[4 + LONGEST], buffer[4 + LONGEST];
 };
 
 /* One lock for all slots is enough: it is not held while a host is waited for. */

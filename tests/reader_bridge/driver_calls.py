@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import socket
 import subprocess
 import threading
@@ -140,7 +139,7 @@ class ScriptedHost:
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(f"{self._place}.new")
         self._listening.listen(8)
-        os.rename(f"{self._place}.new", self._place)
+        Path(f"{self._place}.new").rename(self._place)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -186,7 +185,9 @@ def reply_to(message: Message) -> bytes:
 
 
 def good_host(connection: socket.socket) -> None:
-    """Host a card that returns every command."""
+    """Host a card that returns every command, with events in front of and behind the replies."""
     receiver = greet(connection)
     while True:
-        connection.sendall(reply_to(receiver.next()))
+        reply = reply_to(receiver.next())
+        if reply:
+            connection.sendall(packed(Kind.MORE_TIME) + reply + packed(Kind.PRESENCE, b"\1"))

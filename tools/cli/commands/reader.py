@@ -12,6 +12,7 @@ import click
 
 from kazashi.tools.cli.commands.completions import slots
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
+from kazashi.tools.cli.commands.reader_install import reader_install, reader_uninstall
 from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ _SLOT = click.option("--slot", default="", shell_complete=slots,
 
 @click.group()
 def reader() -> None:
-    """Trace, check, compare and replay readers."""
+    """Trace, check, compare, replay and install readers."""
 
 
 reader.add_command(reader_check)
 reader.add_command(reader_compare)
+reader.add_command(reader_install)
+reader.add_command(reader_uninstall)
 
 
 @reader.command("list")
