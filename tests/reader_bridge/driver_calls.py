@@ -143,6 +143,10 @@ class ScriptedHost:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def listen_again(self) -> None:
+        """Listen as the user who this process is now."""
+        self._listening.listen(8)
+
     def __enter__(self) -> Self:
         return self
 
