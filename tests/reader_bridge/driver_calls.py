@@ -17,7 +17,7 @@ from kazashi.reader_bridge.driver.protocol import VERSION, Disconnected, Kind, M
 from tests.polling import LIMIT
 
 CALLS = Path(__file__).with_name("driver_calls.c")
-ATR = bytes.fromhex("3B8001811C")
+ATR = bytes.fromhex("3B800181")
 SUCCESS, COMMUNICATION_ERROR, RESPONSE_TIMEOUT, NOT_PRESENT, PRESENT = 0, 612, 613, 616, 615
 """Codes of ifdhandler.h."""
 POWER_UP = 500

@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from kazashi.card_management.order import image_path
+from kazashi.reader_bridge.endpoint import DriverEndpoint
 from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.pcscd import start_pcscd
 from kazashi.world.home import World
 from tests.polling import LIMIT
-from tests.support import run
+from tests.support import run, send
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -44,6 +46,44 @@ def test_java_example_signs(reader: str) -> None:
 def test_node_example_signs(reader: str) -> None:
     assert run("node", str(EXAMPLES / "node/sign.js"), "1234").rstrip().endswith(": true")
     run("node", str(EXAMPLES / "node/sign.js"), expect=2)
+
+
+@pytest.mark.reader
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(["node", "examples/node/hostcard.js"], id="node"),
+        pytest.param(["{go}"], id="go", marks=pytest.mark.long),  # Go compiles its library first
+    ],
+)
+def test_programs_in_other_languages_host_a_card(tmp_path: Path, program: list[str]) -> None:
+    """opensc-tool talks to the card of a program that knows nothing but docs/driver.md."""
+    if program == ["{go}"]:
+        run("go", "build", "-o", str(tmp_path / "hostcard"), "./hostcard", cwd=EXAMPLES / "go")
+        program = [str(tmp_path / "hostcard")]
+    running = start_pcscd(tmp_path, ["Other"], private=True)
+    (endpoint,) = running.endpoints
+    assert isinstance(endpoint, DriverEndpoint)
+    host = subprocess.Popen([*program, str(endpoint.directory / "0")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert host.stdout is not None
+        assert host.stdout.readline() == "the card is in the reader\n"
+        send(running.client_environment(), endpoint.reader, "00B0000000")
+        done = subprocess.run(
+            ["opensc-tool", "--reader", endpoint.reader, "--atr", "--send-apdu", "00A4040C08F04B415A41534849",
+             "--send-apdu", "00B0000600", "--send-apdu", "00A4040C0100", "--send-apdu", "00CA0000"],
+            env={**os.environ, **running.client_environment()},
+            capture_output=True, text=True, check=True, timeout=LIMIT,
+        )  # fmt: skip
+        assert "3b:80:01:81" in done.stdout
+        assert "from " in done.stdout, "the file from its sixth byte on, as text"
+        assert [line.split()[1] for line in done.stdout.splitlines() if "SW1" in line] == [
+            "(SW1=0x90,", "(SW1=0x90,", "(SW1=0x6A,", "(SW1=0x6D,"
+        ]  # fmt: skip
+    finally:
+        host.kill()
+        host.communicate()
+        running.stop()
 
 
 def test_example_tests_pass(tmp_path: Path) -> None:

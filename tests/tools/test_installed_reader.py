@@ -45,8 +45,8 @@ if [ -n "$root" ]; then
     { cat /etc/passwd; echo pcscd:x:990:990::/:/usr/sbin/nologin; } > "$work/passwd"
     mount --bind "$work/passwd" /etc/passwd
     chown 990 "$work/pcscd"
-    set -- unshare --user sh -c 'echo $$ > /run/together/waits; until [ -e /run/together/mapped ]; do sleep 0.05; done; exec "$@"' sh
-    set -- "$@" setpriv --reuid 990 --regid 990 --clear-groups
+    waiting='echo $$ > /run/together/waits; until [ -e /run/together/mapped ]; do sleep 0.05; done; exec "$@"'
+    set -- unshare --user sh -c "$waiting" sh setpriv --reuid 990 --regid 990 --clear-groups
 else
     set --
 fi

@@ -20,8 +20,8 @@ _RESTART = "restart pcscd to see the effect: sudo systemctl restart pcscd.servic
 def reader_install(name: str, user: str | None, slots: int) -> Reply:
     """Install a reader in the system's pcscd.
 
-    It needs root. From pcscd's next start on there is a reader NAME, in which `kazashi up` of USER puts its cards. Every
-    program finds it without an environment variable.
+    It needs root. From pcscd's next start on there is a reader NAME, in which `kazashi up` of USER puts its cards.
+    Every program finds it without an environment variable.
     """
     from kazashi.reader_bridge.system_reader import install_reader
 
