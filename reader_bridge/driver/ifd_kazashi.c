@@ -1,10 +1,9 @@
 /*
- * An IFD handler for pcscd whose readers are unix sockets (PCSC/ifdhandler.h, version 3).
+ * An IFD handler for pcscd whose readers are unix sockets (PCSC/ifdhandler.h, version 3). docs/driver.md describes it.
  *
  * A reader is a directory, and each of its slots a socket in it, on which the host of the slot listens: a program that
  * decides about presence, ATR, responses, controls, attributes and protocols. In reader.conf, DEVICENAME is
- * "DIRECTORY:SLOTS". docs/driver.md describes the protocol. One loaded driver serves all readers, and several slots at
- * the same time.
+ * "DIRECTORY:SLOTS". One loaded driver serves all readers, and several slots at the same time.
  */
 
 #define _GNU_SOURCE /* struct ucred */
@@ -36,18 +35,16 @@ enum { VERSION = 1, READERS = 256, SLOTS = 16 };
 /* Messages are a length (4 bytes, big-endian) of what follows, at most LONGEST, a kind, and a body. */
 enum { HEAD = 5, LONGEST = 0x11000, EVENTS_AT_ONCE = 64 };
 enum { HELLO, POWER_UP, POWER_DOWN, RESET, TRANSMIT, CONTROL, GET_ATTRIBUTE, SET_ATTRIBUTE, PROTOCOL, SETTLED };
-enum { REPLY = 0x80, PRESENCE, MORE_TIME };
+enum { NOTHING = -1, REPLY = 0x80, PRESENCE, MORE_TIME };
 enum { DONE, CARD_ABSENT, CARD_MUTE, FAILED, UNSUPPORTED, PROTOCOL_REFUSED };
 
 /* Limits of time, which are looked at every TICK_MS. MORE_TIME starts REPLY_MS again, up to LONGEST_EXCHANGE_MS: a card
  * may make a long key, but a host must not occupy a thread of pcscd for ever. */
 enum { TICK_MS = 500, GREETING_MS = 1000, HALF_MESSAGE_MS = 1000, REPLY_MS = 10000, LONGEST_EXCHANGE_MS = 300000 };
 
-/* The pauses between attempts to reach a host, which changes in the directory end. */
-enum { FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000 };
-
-/* Each fault is logged once, until a connection has lasted for RELAPSE_MS. The end of a host is not a fault. */
-enum { RELAPSE_MS = 10000 };
+/* The pauses between attempts to reach a host, which changes in the directory end. Each fault is logged once, until a
+ * connection has lasted for RELAPSE_MS. The end of a host is not a fault. */
+enum { FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000, RELAPSE_MS = 10000 };
 enum fault { NONE, UNREACHABLE, OPEN_DIRECTORY, STRANGER, SILENT, HALF, NONSENSE, OUT_OF_TURN };
 static const char *const descriptions[] = {
 	[UNREACHABLE] = "the socket cannot be reached: pcscd may not enter the directory, or the host accepts nobody",
@@ -62,7 +59,6 @@ static const char *const descriptions[] = {
 struct slot {
 	unsigned users; /* calls that use the slot */
 	bool busy;      /* a call uses the connection and its buffers */
-	bool closing;
 	pthread_t poller; /* pcscd's thread that waits for events of this slot */
 	bool polled;      /* whether `poller` is known */
 	char directory[104]; /* which leaves room in a socket's address of 108 bytes for "/" and the number */
@@ -242,7 +238,6 @@ static bool receive(struct slot *slot, bool wait)
 
 /* Take messages until one of the kind `awaited` has arrived, and return its length, or 0 if the connection has ended,
  * as it does after `patience` ms. The message stays at `start`. For NOTHING, take what has arrived already. */
-enum { NOTHING = -1 };
 static size_t take(struct slot *slot, int awaited, long patience)
 {
 	long begun = now_ms(), deadline = begun + patience;
@@ -344,14 +339,9 @@ static void attach(struct slot *slot)
 static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t first_length, const void *second,
                              size_t second_length, UCHAR *body, DWORD *size)
 {
-	static const RESPONSECODE codes[] = {
-		[DONE] = IFD_SUCCESS,
-		[CARD_ABSENT] = IFD_ICC_NOT_PRESENT,
-		[CARD_MUTE] = IFD_ERROR_POWER_ACTION,
-		[FAILED] = IFD_COMMUNICATION_ERROR,
-		[UNSUPPORTED] = IFD_ERROR_NOT_SUPPORTED,
-		[PROTOCOL_REFUSED] = IFD_PROTOCOL_NOT_SUPPORTED,
-	};
+	static const RESPONSECODE codes[] = { /* in the order of the outcomes */
+		IFD_SUCCESS,             IFD_ICC_NOT_PRESENT,     IFD_ERROR_POWER_ACTION,
+		IFD_COMMUNICATION_ERROR, IFD_ERROR_NOT_SUPPORTED, IFD_PROTOCOL_NOT_SUPPORTED};
 	DWORD room = size ? *size : 0;
 	if (size)
 		*size = 0;
@@ -410,15 +400,14 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 		if (!slot->busy && slot->host >= 0) {
 			begin(slot);
 			if (slot->settled != slot->noticed) {
-				uint8_t visible = slot->noticed;
-				slot->settled = slot->noticed;
+				uint8_t visible = slot->settled = slot->noticed;
 				send_message(slot, SETTLED, &visible, 1, NULL, 0);
 			}
 			take(slot, NOTHING, 0);
 			finish(slot);
 		}
 		long now = now_ms(), until = end;
-		if (slot->woken || slot->closing || changed(slot) || now >= end)
+		if (slot->woken || changed(slot) || now >= end)
 			break;
 		if (!slot->busy && slot->host < 0 && slot->retry_at < until)
 			until = slot->retry_at;
@@ -433,10 +422,8 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 			(void)!read(event.data.fd, drained, sizeof drained);
 		}
 		pthread_mutex_lock(&lock);
-		if (count == 1 && event.data.fd == slot->watch) {
-			slot->pause = FIRST_PAUSE_MS;
-			slot->retry_at = 0;
-		}
+		if (count == 1 && event.data.fd == slot->watch)
+			slot->pause = FIRST_PAUSE_MS, slot->retry_at = 0;
 	}
 	slot->woken = false;
 	leave(slot);
@@ -509,7 +496,7 @@ RESPONSECODE IFDHCloseChannel(DWORD Lun)
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
 	*place(Lun) = NULL;
-	slot->closing = true;
+	slot->woken = true;
 	if (slot->host >= 0)
 		shutdown(slot->host, SHUT_RDWR); /* which ends an exchange */
 	wake_up(slot);
@@ -524,23 +511,18 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 {
 	static RESPONSECODE (*const waiting)(DWORD, int) = wait_for_event;
 	static RESPONSECODE (*const stopping)(DWORD) = stop_waiting;
-	uint8_t one = 1, readers = READERS - 1, slots = 1;
+	uint8_t no = 0, one = 1, readers = READERS - 1, slots = 1;
 	struct slot *slot = enter(Lun); /* pcscd asks for some before it creates the slot */
-	if (slot) {
-		slots = (uint8_t)slot->slots;
-		leave(slot);
-	}
-	const struct {
-		DWORD tag;
-		const void *value;
-		size_t size;
-	} of_driver[] = {
+	if (slot)
+		slots = (uint8_t)slot->slots, leave(slot);
+	const struct { DWORD tag; const void *value; size_t size; } of_driver[] = {
 		{TAG_IFD_SIMULTANEOUS_ACCESS, &readers, 1},
 		{TAG_IFD_THREAD_SAFE, &one, 1},
 		{TAG_IFD_SLOT_THREAD_SAFE, &one, 1},
 		{TAG_IFD_SLOTS_NUMBER, &slots, 1},
 		{TAG_IFD_POLLING_THREAD_WITH_TIMEOUT, &waiting, sizeof waiting},
 		{TAG_IFD_STOP_POLLING_THREAD, &stopping, sizeof stopping},
+		{TAG_IFD_POLLING_THREAD_KILLABLE, &no, 1},
 	};
 	for (size_t i = 0; i < sizeof of_driver / sizeof *of_driver; i++) {
 		if (of_driver[i].tag != Tag)
@@ -552,8 +534,6 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 			memcpy(Value, of_driver[i].value, of_driver[i].size);
 		return IFD_SUCCESS;
 	}
-	if (Tag == TAG_IFD_POLLING_THREAD_KILLABLE)
-		return IFD_ERROR_TAG;
 	uint32_t tag = htonl((uint32_t)Tag);
 	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, Length);
 	return code == IFD_SUCCESS || code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;

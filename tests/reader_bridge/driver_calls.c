@@ -33,11 +33,6 @@ int __wrap_getsockopt(int socket, int level, int option, void *value, socklen_t 
 }
 #endif
 
-struct call {
-	char *line;
-	pthread_t thread;
-};
-
 void log_msg(const int priority, const char *format, ...)
 {
 	char text[1024];
@@ -47,12 +42,6 @@ void log_msg(const int priority, const char *format, ...)
 	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
 	printf("log %s\n", text);
-}
-
-/* Stand-ins for what pcscd's library has besides. */
-void log_xxd(const int priority, const char *message, const unsigned char *buffer, const int length)
-{
-	(void)priority, (void)message, (void)buffer, (void)length;
 }
 
 static long now_in_ms(void)
@@ -97,10 +86,10 @@ static long stop_slot(DWORD lun)
 
 static void *run(void *argument)
 {
-	struct call *call = argument;
+	char *line = argument;
 	char name[32], verb[32], text[140000] = "";
 	unsigned long lun = 0, number = 0;
-	sscanf(call->line, "%31s %31s %lx %lx %139999s", name, verb, &lun, &number, text);
+	sscanf(line, "%31s %31s %lx %lx %139999s", name, verb, &lun, &number, text);
 	const char *what = verb + (verb[0] == '&');
 	size_t length = strlen(text) / 2, room = 0;
 	unsigned char *given = malloc(length ? length : 1), *taken = NULL;
@@ -155,8 +144,7 @@ static void *run(void *argument)
 	funlockfile(stdout);
 	free(given);
 	free(taken);
-	free(call->line);
-	free(call);
+	free(line);
 	return NULL;
 }
 
@@ -166,13 +154,13 @@ int main(void)
 	size_t size = 0;
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 	while (getline(&line, &size, stdin) > 0) {
-		struct call *call = calloc(1, sizeof *call);
 		bool apart = strchr(line, '&');
-		call->line = strdup(line);
+		pthread_t thread;
+		char *call = strdup(line);
 		if (!apart) {
 			run(call);
-		} else if (pthread_create(&call->thread, NULL, run, call) == 0) {
-			pthread_detach(call->thread);
+		} else if (pthread_create(&thread, NULL, run, call) == 0) {
+			pthread_detach(thread);
 		}
 	}
 	free(line);

@@ -99,7 +99,6 @@ def test_a_strangers_driver_is_refused(
                 with stranger():
                     connection.connect(str(tmp_path / "0"))
                 with pytest.raises((Disconnected, ConnectionError)):
-                    connection.sendall(packed(Kind.HELLO, bytes((VERSION, 0))))
                     Receiver(connection).next()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(LIMIT)
