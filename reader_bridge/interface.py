@@ -91,23 +91,34 @@ class ContactInterface:
 
 
 class ContactlessInterface(ContactInterface):
-    """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself."""
+    """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself.
 
-    def __init__(self, chip: Chip, atqb: bytes = DEFAULT_ATQB, chance: Callable[[int], bytes] = os.urandom) -> None:
+    `pupi` is the card's pseudo-unique identifier, 4 bytes. It is new each time the card enters the field, unless
+    `fixed_pupi` is given (ISO 14443-3, 7.9.2, allows both).
+    """
+
+    def __init__(
+        self,
+        chip: Chip,
+        atqb: bytes = DEFAULT_ATQB,
+        chance: Callable[[int], bytes] = os.urandom,
+        fixed_pupi: bytes | None = None,
+    ) -> None:
         super().__init__(chip)
         self._chance = chance
-        self._atqb = atqb
-        self._pupi = chance(4)
+        self._fixed_pupi = fixed_pupi
+        self.atqb = atqb
+        self.pupi = fixed_pupi or chance(4)
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
-        return contactless_atr(self._atqb)
+        return contactless_atr(self.atqb)
 
     def power_on(self) -> None:
-        """Power the card on (cold start). It gets a new pseudo-unique identifier each time it enters the field."""
+        """Power the card on (cold start)."""
         if not self.chip.powered:
-            self._pupi = self._chance(4)
+            self.pupi = self._fixed_pupi or self._chance(4)
         super().power_on()
 
     def transmit(self, command: bytes) -> bytes:
@@ -115,15 +126,26 @@ class ContactlessInterface(ContactInterface):
         if command[:1] != _READER_CLASS:
             return self.chip.transmit(command)
         if command == GET_UID:
-            return self._pupi + _SUCCESS
+            return self.pupi + _SUCCESS
         if command == GET_ATTRIB_RESPONSE:
             return b"\0" + _SUCCESS
         return _UNKNOWN_CLASS
 
 
 def contactless_atr(atqb: bytes) -> bytes:
-    """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble."""
-    body = bytes.fromhex("888001") + atqb + b"\0"
+    """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble (PC/SC
+    part 3, 3.1.3.2.3)."""
+    return _with_check(bytes.fromhex("888001") + atqb + b"\0")
+
+
+def atr_with_pupi(pupi: bytes, atqb: bytes) -> bytes:
+    """Return the ATR that some readers build of a Type B card: its historical bytes are the whole answer to the
+    request, 50, the PUPI and the seven bytes of `atqb`."""
+    return _with_check(bytes.fromhex("8C800150") + pupi + atqb)
+
+
+def _with_check(body: bytes) -> bytes:
+    """Return an ATR with its check byte TCK, the exclusive or of all bytes after TS (ISO 7816-3, 8.2.5)."""
     check = 0
     for byte in body:
         check ^= byte
