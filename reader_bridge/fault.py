@@ -208,7 +208,7 @@ class _FaultyCard(Layer):
 
     @property
     def atr(self) -> bytes:
-        return self._inner.atr if self._plan.atr is None else self._plan.atr
+        return self.inner.atr if self._plan.atr is None else self._plan.atr
 
     def transmit(self, command: bytes) -> bytes:
         self._number += 1
@@ -216,7 +216,7 @@ class _FaultyCard(Layer):
         try:
             for kind in applied:
                 self._before(kind, command)
-            response = self._inner.transmit(command)
+            response = self.inner.transmit(command)
             fails = self._store.armed
         finally:
             self._store.armed = False

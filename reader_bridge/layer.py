@@ -13,33 +13,33 @@ class Layer:
     """An Interface that passes every call on to another one."""
 
     def __init__(self, inner: Interface) -> None:
-        self._inner = inner
+        self.inner = inner
 
     @property
     def present(self) -> bool:
         """Whether the card is in the reader."""
-        return self._inner.present
+        return self.inner.present
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
-        return self._inner.atr
+        return self.inner.atr
 
     def power_on(self) -> None:
         """Power the card on (cold start)."""
-        self._inner.power_on()
+        self.inner.power_on()
 
     def power_off(self) -> None:
         """Power the card off."""
-        self._inner.power_off()
+        self.inner.power_off()
 
     def reset(self) -> None:
         """Reset the card (warm reset)."""
-        self._inner.reset()
+        self.inner.reset()
 
     def transmit(self, command: bytes) -> bytes:
         """Return the response to one command APDU."""
-        return self._inner.transmit(command)
+        return self.inner.transmit(command)
 
 
 class ChainedResponses(Layer):

@@ -270,7 +270,7 @@ class _ProfileReader:
             raise self.wrong(table.name, "through is a list of card and escape")
         try:
             pattern = CommandPattern.parse(table.text("command"))
-            if not whole and "le" not in pattern.names or not pattern.names <= {"le", *settings}:
+            if (not whole and "le" not in pattern.names) or not pattern.names <= {"le", *settings}:
                 raise ValueError("data needs a command with {le}, and every other name is a key of [setting]")
             command = ReaderCommand(
                 pattern=pattern,
@@ -288,11 +288,12 @@ class _ProfileReader:
         """Record what a table says. Raises BadProfile if it has no source."""
         named = values.get("source")
         sources = named if isinstance(named, list) else [named]
-        if not sources or not all(isinstance(source, str) and source in self._sources for source in sources):
+        addresses = tuple(self._sources[key] for key in sources if isinstance(key, str) and key in self._sources)
+        if not sources or len(addresses) != len(sources):
             raise self.wrong(table, "it needs a source, which is a key of [sources], or a list of keys")
         told = {key: value for key, value in values.items() if key != "source" and not isinstance(value, dict)}
         words = "; ".join(f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in told.items())
-        self._facts.append(Fact(f"{table}: {words}", tuple(self._sources[source] for source in sources)))
+        self._facts.append(Fact(f"{table}: {words}", addresses))
 
     def wrong(self, table: str, words: str) -> BadProfile:
         return BadProfile(f"the reader profile {self._name}, {table}: {words}")
