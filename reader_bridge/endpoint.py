@@ -1,4 +1,5 @@
-"""Where a slot and a reader connect: a port on which vpcd listens, or a port of ours to which a reader's host dials."""
+"""Where a slot and a reader connect: a socket of ours to which the driver in pcscd connects, a port on which vpcd
+listens, or a port of ours to which a reader's host dials."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import socket
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from kazashi.reader_bridge import doorway
 
@@ -18,7 +20,22 @@ class PortTaken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class DriverEndpoint:
+    """One slot of a reader of our own driver: its name in PC/SC, the reader's directory, and the number of the slot.
+
+    The slot listens on the socket in the directory that is named like the number.
+    """
+
+    reader: str
+    directory: Path
+    number: int
+
+    open_port = None
+    tolerates_silence = False
+
+
+@dataclass(frozen=True, slots=True)
+class VpcdEndpoint:
     """One slot of a virtual reader: its name in PC/SC, and the address on which vpcd listens.
 
     If vpcd's ports are in a network namespace, `door` is the socket of the program that connects to them.
@@ -31,6 +48,11 @@ class Endpoint:
 
     tolerates_silence = False
     """A silent vpcd is an error: the link has timeouts."""
+
+    @property
+    def open_port(self) -> int | None:
+        """The port to which everybody can connect who can reach this machine."""
+        return None if self.door else self.port
 
     def meet(self, stop: threading.Event) -> socket.socket | None:
         """Return a connection as soon as vpcd listens, or None once `stop` is set."""
@@ -59,10 +81,12 @@ class DialledEndpoint:
     host: str
     port: int
 
-    door = ""
-    """It listens in this process's own network namespace."""
-
     tolerates_silence = True
+
+    @property
+    def open_port(self) -> int:
+        """The port to which everybody can connect who can reach the host's address."""
+        return self.port
 
     def check(self) -> None:
         """Raise PortTaken if the port cannot be listened on."""
@@ -98,7 +122,7 @@ class DialledEndpoint:
         return listening
 
 
-AnyEndpoint = Endpoint | DialledEndpoint
+AnyEndpoint = DriverEndpoint | VpcdEndpoint | DialledEndpoint
 
 
 def dialled_endpoint(address: str) -> DialledEndpoint:

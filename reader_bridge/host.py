@@ -15,13 +15,22 @@ from kazashi.card.access import ISO_RESET, MEASURED_RESET
 from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.image import ImageStore
-from kazashi.reader_bridge.endpoint import AnyEndpoint
+from kazashi.reader_bridge.driver.slot import DriverSlot
+from kazashi.reader_bridge.endpoint import AnyEndpoint, DriverEndpoint
 from kazashi.reader_bridge.fault import FaultPlan
 from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from kazashi.reader_bridge.journal import Journal
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot, SlotBusy
-from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange
+from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange, Observer
+from kazashi.reader_bridge.vpcd_slot import VpcdSlot
+
+
+def slot_at(endpoint: AnyEndpoint, *observers: Observer) -> Slot:
+    """Return an empty slot at an endpoint. Raises OSError if a socket for the driver cannot be made."""
+    if isinstance(endpoint, DriverEndpoint):
+        return DriverSlot(endpoint, *observers)
+    return VpcdSlot(endpoint, *observers)
 
 
 class NoSuchSlot(Exception):
@@ -62,7 +71,7 @@ class ReaderHost:
 
     def __init__(self, endpoints: Sequence[AnyEndpoint], environment: Mapping[str, str] | None = None) -> None:
         self.journal = Journal()
-        self.slots = [Slot(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
+        self.slots = [slot_at(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
         self._inserted: dict[Slot, Inserted] = {}
         self._environment = environment
         self._contending: list[subprocess.Popen[bytes]] = []
@@ -131,6 +140,8 @@ class ReaderHost:
         """Remove all cards and end the second client, if there is one."""
         for slot in list(self._inserted):
             self.remove(slot)
+        for slot in self.slots:
+            slot.close()
         for process in self._contending:
             process.kill()
             process.wait()

@@ -1,8 +1,11 @@
-"""pcscd with virtual readers: the system's, or a private one.
+"""pcscd with virtual readers: the system's, or a private one. Their driver is our own, or vpcd.
 
 The path of pcscd's socket is fixed. A private pcscd therefore runs in a mount namespace that maps this path to another
 directory; clients find it by PCSCLITE_CSOCK_NAME. It needs no privilege except to create a namespace, and does not
 affect any other pcscd.
+
+The readers of our driver are directories in pcscd's own (driver/ifd_kazashi.c), which is therefore the same for pcscd
+and its hosts, whatever the path of the world is.
 """
 
 from __future__ import annotations
@@ -29,17 +32,20 @@ from smartcard.scard import (
 )
 
 from kazashi.reader_bridge import doorway
-from kazashi.reader_bridge.endpoint import Endpoint
+from kazashi.reader_bridge.driver.build import DriverUnavailable, built_driver
+from kazashi.reader_bridge.endpoint import DriverEndpoint, VpcdEndpoint
 
 SYSTEM_DIRECTORY = Path("/run/pcscd")
 SYSTEM_CONFIGURATION = Path("/etc/reader.conf.d")
 SOCKET_NAME = "pcscd.comm"
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
-DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
+VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 FIRST_PORT = int(os.environ.get("KAZASHI_VPCD_PORT", "35963"))
 """The first port to try for a pcscd that Kazashi starts: vpcd's usual one, unless KAZASHI_VPCD_PORT is set."""
-MAX_READERS = 8
-"""pcscd supports 16 readers, and each vpcd entry makes two."""
+MAX_SLOTS = 16
+"""pcscd supports 16 slots."""
+VPCD_SLOTS = 2
+"""Each reader of vpcd has two slots."""
 _START_SECONDS = 10
 # $1 replaces pcscd's fixed directory $2. An empty directory replaces the drivers' directory $3, so that a private
 # pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy. $4 is empty, or the door
@@ -63,15 +69,22 @@ class RunningPcscd:
     """A pcscd with virtual readers. `process` is None for the system's, which `stop` does not end."""
 
     socket_path: Path
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[DriverEndpoint | VpcdEndpoint, ...]
     process: subprocess.Popen[bytes] | None = None
     lock: IO[bytes] | None = None
     """The lock of a pcscd in the system's place. Only one program at a time may start one."""
+    stand_in: str = ""
+    """Why the readers are vpcd's although our own driver was wanted."""
 
     @property
     def open_ports(self) -> tuple[int, ...]:
         """vpcd's ports that everybody can connect to who can reach this machine."""
-        return tuple(endpoint.port for endpoint in self.endpoints if not endpoint.door)
+        return tuple(endpoint.open_port for endpoint in self.endpoints if endpoint.open_port is not None)
+
+    @property
+    def driver(self) -> str:
+        """The name of the readers' driver."""
+        return "kazashi" if isinstance(self.endpoints[0], DriverEndpoint) else "vpcd"
 
     @property
     def is_default(self) -> bool:
@@ -117,18 +130,19 @@ def _reader_names() -> list[str]:
         SCardReleaseContext(context)
 
 
-def configured_endpoints(directory: Path) -> list[Endpoint]:
-    """Return the slots of the vpcd entries in a directory of reader configuration files."""
-    endpoints = []
+def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]:
+    """Return the slots of our driver's and vpcd's entries in a directory of reader configuration files."""
+    endpoints: list[DriverEndpoint | VpcdEndpoint] = []
     for file in sorted(directory.glob("*")) if directory.is_dir() else []:
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
         names = re.findall(r'^\s*FRIENDLYNAME\s+"?([^"\n]+?)"?\s*$', "\n".join(lines), re.MULTILINE)
-        ports = re.findall(r"^\s*DEVICENAME\s+/dev/null:(0x[0-9A-Fa-f]+|\d+)\s*$", "\n".join(lines), re.MULTILINE)
-        if "libifdvpcd" not in text:
-            continue
-        for name, port in zip(names, ports, strict=False):
-            endpoints += _slots(name, int(port, 0))
+        devices = re.findall(r"^\s*DEVICENAME\s+(/\S+):(0x[0-9A-Fa-f]+|\d+)\s*$", "\n".join(lines), re.MULTILINE)
+        for name, (device, number) in zip(names, devices, strict=False):
+            if "ifd_kazashi" in text:
+                endpoints += _driver_slots(name, Path(device), int(number, 0))
+            elif "libifdvpcd" in text and device == "/dev/null":
+                endpoints += _vpcd_slots(name, int(number, 0))
     return endpoints
 
 
@@ -137,32 +151,41 @@ def start_pcscd(
     readers: Sequence[str],
     *,
     private: bool,
+    slots: int = 1,
+    vpcd: bool = False,
     first_port: int = FIRST_PORT,
     dials: str | None = None,
     log: Path | None = None,
     open_ports: bool = False,
 ) -> RunningPcscd:
-    """Start a pcscd with one two-slot reader for each name; it ends with this process. Raises PcscdUnavailable.
+    """Start a pcscd with a reader for each name; it ends with this process. Raises PcscdUnavailable.
 
-    `directory` is for its socket and configuration. If `private`, it runs beside the system's pcscd; otherwise it
-    takes the system's place, which needs root. vpcd's ports are open to everybody who can reach this machine, unless
-    pcscd is private, a network namespace can be made for it, and not `open_ports`, which other hosts of cards need.
-    With `dials`, vpcd does not listen: it connects to that host, at two
-    ports for each reader from `first_port` on. Call this from the main thread: the kernel ends pcscd when the calling
-    thread ends.
+    `directory` is for its socket, readers and configuration. If `private`, it runs beside the system's pcscd;
+    otherwise it takes the system's place, which needs root. Each reader has `slots` slots, of our own driver. With
+    `vpcd`, or where our driver cannot be built, which `stand_in` then says, they have two each of vpcd, whose ports
+    start at `first_port`. Those are open to everybody who can reach this machine, unless pcscd is private, a network
+    namespace can be made for it, and not `open_ports`, which other hosts of cards need. With `dials`, vpcd does not
+    listen: it connects to that host, at two ports for each reader. Call this from the main thread: the kernel ends
+    pcscd when the calling thread ends.
     """
-    if not 1 <= len(readers) <= MAX_READERS:
-        raise PcscdUnavailable(f"pcscd supports 1 to {MAX_READERS} two-slot readers, not {len(readers)}")
     program = _program("pcscd")
-    if not DRIVER.exists():
-        raise PcscdUnavailable("vpcd's driver is missing; install the Debian package vsmartcard-vpcd")
+    library, stand_in = VPCD, ""
+    vpcd = vpcd or open_ports or dials is not None
+    if not vpcd:
+        try:
+            library = built_driver()
+        except DriverUnavailable as error:
+            vpcd, stand_in = True, str(error)
+    slots = VPCD_SLOTS if vpcd else slots
+    if not 1 <= len(readers) * slots <= MAX_SLOTS:
+        raise PcscdUnavailable(f"pcscd supports 1 to {MAX_SLOTS} slots, not {len(readers)} readers with {slots} each")
+    if vpcd and not VPCD.exists():
+        install = "install the Debian package vsmartcard-vpcd"
+        raise PcscdUnavailable(f"{stand_in}; or {install}" if stand_in else f"vpcd's driver is missing; {install}")
     socket_directory = directory / "pcscd" if private else SYSTEM_DIRECTORY
     socket_path = socket_directory / SOCKET_NAME
     if len(str(socket_path)) > _MAX_SOCKET_PATH:
         raise PcscdUnavailable(f"{socket_path} is too long for a socket; choose a world with a shorter path")
-    ports = free_ports(len(readers), first_port) if dials is None else range(first_port, 65534, 2)[: len(readers)]
-    configuration = directory / "reader.conf.d"
-    _write_configuration(configuration, readers, ports, dials or "/dev/null")
     try:
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
@@ -171,6 +194,14 @@ def start_pcscd(
     # The socket or PID file of a killed pcscd would prevent the new one from starting.
     for leftover in (SOCKET_NAME, "pcscd.pid"):
         (socket_directory / leftover).unlink(missing_ok=True)
+    ports: Sequence[int] = ()
+    if not vpcd:
+        entries = _driver_entries(library, readers, slots, socket_directory, private=private)
+    else:
+        ports = free_ports(len(readers), first_port) if dials is None else range(first_port, 65534, 2)[: len(readers)]
+        entries = _vpcd_entries(directory, readers, ports, dials or "/dev/null")
+    configuration = directory / "reader.conf.d"
+    _write_configuration(configuration, entries)
     command = [program, "--foreground", "--config", str(configuration)]
     door = ""
     if private:
@@ -179,20 +210,25 @@ def start_pcscd(
         if "--disable-polkit" in options:
             command.append("--disable-polkit")
         rights = namespace_rights()
-        if not open_ports and dials is None and network_namespaces():
+        if vpcd and not open_ports and dials is None and network_namespaces():
             rights.append("--net")
             door = str(directory / _DOOR)
             Path(door).unlink(missing_ok=True)
         namespace = [_program("unshare"), *rights, "--", "sh", "-c", _IN_NAMESPACE, "sh"]
-        places = (socket_directory, SYSTEM_DIRECTORY, DRIVER.parent.parent, door, sys.executable, doorway.__file__)
+        places = (socket_directory, SYSTEM_DIRECTORY, VPCD.parent.parent, door, sys.executable, doorway.__file__)
         command = [*namespace, *map(str, places), *command]
     else:
         command = [_program("setpriv"), "--pdeathsig", "TERM", "--", *command]
     log = log or directory / "pcscd.log"
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    endpoints = tuple(slot for name, port in zip(readers, ports, strict=True) for slot in _slots(name, port, door))
-    running = RunningPcscd(socket_path, endpoints, process, lock)
+    endpoints: list[DriverEndpoint | VpcdEndpoint] = []
+    for number, name in enumerate(readers):
+        if vpcd:
+            endpoints += _vpcd_slots(name, ports[number], door)
+        else:
+            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), slots)
+    running = RunningPcscd(socket_path, tuple(endpoints), process, lock, stand_in)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -242,24 +278,73 @@ def network_namespaces() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _slots(name: str, port: int, door: str = "") -> list[Endpoint]:
+def _vpcd_slots(name: str, port: int, door: str = "") -> list[VpcdEndpoint]:
     """Return the two slots of one vpcd entry, with the names that pcscd gives them."""
-    return [Endpoint(f"{name} 00 {number:02d}", "127.0.0.1", port + number, door) for number in range(2)]
+    return [VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door) for number in range(VPCD_SLOTS)]
 
 
-def _write_configuration(directory: Path, readers: Sequence[str], ports: Sequence[int], host: str) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    drivers = directory.with_name("drivers")
-    drivers.mkdir(exist_ok=True)
+def _driver_slots(name: str, directory: Path, slots: int) -> list[DriverEndpoint]:
+    """Return the slots of one entry of our driver, with the names that pcscd gives them."""
+    return [DriverEndpoint(f"{name} 00 {number:02X}", directory, number) for number in range(slots)]
+
+
+def _reader_directory(directory: Path, number: int) -> Path:
+    return directory / f"reader-{number:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One reader in pcscd's configuration."""
+
+    name: str
+    device: str
+    library: Path
+    channel: int
+
+
+def _driver_entries(
+    library: Path, readers: Sequence[str], slots: int, directory: Path, *, private: bool
+) -> list[_Entry]:
+    """Make the directories of readers, and return their entries.
+
+    pcscd's configuration takes no path with a blank or a Japanese character. It sees `directory` as its own, wherever
+    that is, so the readers are there, and for a private pcscd also a copy of the library.
+    """
+    seen = SYSTEM_DIRECTORY
+    if private:
+        copy = Path(shutil.copyfile(library, directory / "ifd_kazashi.so"))
+        library = seen / copy.name
+    for number in range(len(readers)):
+        _reader_directory(directory, number).mkdir(mode=0o755, exist_ok=True)
+    return [
+        _Entry(name, f"{_reader_directory(seen, number)}:{slots}", library, number) for number, name in enumerate(readers)
+    ]
+
+
+def _vpcd_entries(directory: Path, readers: Sequence[str], ports: Sequence[int], host: str) -> list[_Entry]:
+    """Copy vpcd's driver for each reader, and return their entries."""
+    drivers = directory / "drivers"
+    drivers.mkdir(parents=True, exist_ok=True)
+    entries = []
     for number, (name, port) in enumerate(zip(readers, ports, strict=True)):
-        if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
-            raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
         # vpcd keeps its slots in one static table, so that two readers on one loaded driver would share its slots. A
         # copy with another name is loaded separately; a link would not be.
-        driver = Path(shutil.copyfile(DRIVER, drivers / f"vpcd-{number:02d}.so"))
+        library = Path(shutil.copyfile(VPCD, drivers / f"vpcd-{number:02d}.so"))
+        entries.append(_Entry(name, f"{host}:{port:#06x}", library, port))
+    return entries
+
+
+def _write_configuration(directory: Path, entries: Sequence[_Entry]) -> None:
+    for entry in entries:
+        name = entry.name
+        if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
+            raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for number, entry in enumerate(entries):
         (directory / f"{number:02d}").write_text(
-            f'FRIENDLYNAME "{name}"\nDEVICENAME {host}:{port:#06x}\nLIBPATH {driver}\nCHANNELID {port:#06x}\n',
+            f'FRIENDLYNAME "{entry.name}"\nDEVICENAME {entry.device}\nLIBPATH {entry.library}\n'
+            f"CHANNELID {entry.channel:#06x}\n",
             encoding="utf-8",
         )
 
