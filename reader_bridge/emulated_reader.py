@@ -17,6 +17,8 @@ from kazashi.reader_bridge.interface import (
     ContactInterface,
     ContactlessInterface,
     Interface,
+    NotSupportedByReader,
+    ReaderFailed,
     atr_with_pupi,
 )
 from kazashi.reader_bridge.layer import ChainedResponses, Layer, T0Commands
@@ -50,18 +52,11 @@ Exchanged = Callable[[int, bytes, bytes], None]
 """Called with the slot, command and response of each command that the reader itself sends to a card."""
 
 
-class NotSupported(Exception):
-    """The reader does not have the attribute, the control code or the protocol (IFD_ERROR_NOT_SUPPORTED)."""
-
-
-class NotTransacted(Exception):
-    """The reader refused the command, or failed (IFD_COMMUNICATION_ERROR; a client sees SCARD_E_NOT_TRANSACTED)."""
-
-
 class EmulatedReader:
     """A reader with a profile. Slots are numbered from 0. Thread-safe, except that a slot has one client at a time.
 
-    `pin_source` gets a PIN from a person; without one, every entry of a PIN is cancelled.
+    `pin_source` gets a PIN from a person; without one, every entry of a PIN is cancelled. It is told the number of the
+    slot plus `first_slot`.
     """
 
     def __init__(
@@ -69,6 +64,7 @@ class EmulatedReader:
         profile: ReaderProfile,
         pin_source: PinSource = no_pin_source,
         exchanged: Exchanged = lambda *_: None,
+        first_slot: int = 0,
     ) -> None:
         self.profile = profile
         self._exchanged = exchanged
@@ -77,7 +73,7 @@ class EmulatedReader:
         self._insertions = 0
         self._slots = [_ReaderSlot(self, number, slot) for number, slot in enumerate(profile.slots)]
         self._pin_pads = [
-            None if slot.pin_pad is None else PinPad(slot.pin_pad, number, pin_source)
+            None if slot.pin_pad is None else PinPad(slot.pin_pad, first_slot + number, pin_source)
             for number, slot in enumerate(profile.slots)
         ]
 
@@ -90,7 +86,7 @@ class EmulatedReader:
 
     def insert(self, slot: int, interface: Interface) -> Interface:
         """Put a card into a slot and return its interface as a client of the reader sees it, whose `transmit` may raise
-        NotTransacted. `interface` may be what `card` returned, that in layers, or another card."""
+        ReaderFailed. `interface` may be what `card` returned, that in layers, or another card."""
         if self.profile.slots[slot].contactless is None:
             self._insertions += 1
         return self._slots[slot].insert(interface)
@@ -99,15 +95,14 @@ class EmulatedReader:
         """Take the card out of a slot."""
         self._slots[slot].card = None
 
-    def protocol(self, slot: int, requested: int) -> None:
-        """Agree on a protocol with the card in a slot, T0 or T1. Raises NotSupported if the reader lacks it."""
-        number = {T0: 0, T1: 1}.get(requested)
-        if number not in self.profile.slots[slot].protocols:
-            raise NotSupported(f"the reader has no protocol {requested} in slot {slot}")
-        self._slots[slot].t0 = number == 0
+    def protocol(self, slot: int, number: int) -> None:
+        """Agree on a protocol with the card in a slot, T0 or T1. Raises NotSupportedByReader if the reader lacks it."""
+        if number - T0 not in self.profile.slots[slot].protocols:
+            raise NotSupportedByReader(f"the reader has no protocol {number} in slot {slot}")
+        self._slots[slot].t0 = number == T0
 
-    def attribute(self, slot: int, tag: int) -> bytes | None:
-        """Return an attribute (SCARD_ATTR_*), or None if the reader does not have it."""
+    def attribute(self, slot: int, tag: int) -> bytes:
+        """Return an attribute (SCARD_ATTR_*). Raises NotSupportedByReader if the reader does not have it."""
         card = self._slots[slot].card
         present = card is not None and card.present
         vendor, version = self.profile.vendor, self.profile.version
@@ -119,15 +114,20 @@ class EmulatedReader:
             ATR_STRING: card.atr if card is not None and self._slots[slot].powered else b"",
             MAXINPUT: self.profile.slots[slot].longest_command.to_bytes(4, "little"),
         }
-        return attributes.get(tag)
+        value = attributes.get(tag)
+        if value is None:
+            raise NotSupportedByReader(f"the reader has no attribute {tag:08X}")
+        return value
 
     def set_attribute(self, slot: int, tag: int, value: bytes) -> None:
-        """Raise NotSupported: no attribute of these readers can be set."""
-        raise NotSupported(f"attribute {tag:08X} of slot {slot} cannot be set to {value.hex()}")
+        """Raise NotSupportedByReader: no attribute of these readers can be set."""
+        raise NotSupportedByReader(f"attribute {tag:08X} of slot {slot} cannot be set to {value.hex()}")
 
     def control(self, slot: int, code: int, data: bytes) -> bytes:
-        """Return the answer to a control code. Raises NotSupported and NotTransacted, and CardGone if a PIN command
-        finds that the card has left."""
+        """Return the answer to a control code.
+
+        Raises NotSupportedByReader and ReaderFailed, and CardGone if a PIN command finds that the card has left.
+        """
         if code in (GET_FEATURE_REQUEST, GET_FEATURE_REQUEST_OF_WINDOWS):
             return b"".join(
                 bytes((feature, 4)) + self._code_of(feature).to_bytes(4) for feature in self._features(slot)
@@ -135,11 +135,11 @@ class EmulatedReader:
         if code == ESCAPE:
             answer = self.escape(slot, data) if self.profile.escape_allowed else None
             if answer is None:
-                raise NotTransacted(f"the escape command {data.hex()} is not for this reader")
+                raise ReaderFailed(f"the escape command {data.hex()} is not for this reader")
             return answer
         feature = code - _FEATURE
         if feature not in self._features(slot):
-            raise NotSupported(f"the reader has no control code {code:08X}")
+            raise NotSupportedByReader(f"the reader has no control code {code:08X}")
         if feature == _GET_TLV_PROPERTIES:
             return self._tlv_properties(slot)
         pad = self._pin_pads[slot]
@@ -203,7 +203,7 @@ class EmulatedReader:
     def _pin_command(self, slot: int, pad: PinPad, procedure: PinProcedure, data: bytes) -> bytes:
         card = self._slots[slot].card
         if card is None or not self._slots[slot].powered:
-            raise NotTransacted("there is no powered card for the PIN command")
+            raise ReaderFailed("there is no powered card for the PIN command")
 
         def send(command: bytes) -> bytes:
             response = card.transmit(command)
@@ -212,7 +212,7 @@ class EmulatedReader:
 
         answer = pad.run(procedure, data, send)
         if answer is None:
-            raise NotSupported("the lengths in the structure of the PIN command do not match")
+            raise NotSupportedByReader("the lengths in the structure of the PIN command do not match")
         return answer
 
 
@@ -279,7 +279,7 @@ class _ReaderLayer(Layer):
         if self._slot.profile.exchange is not ExchangeLevel.TPDU:  # the reader fetches the response data itself
             return self.inner.transmit(command)
         if len(command) > 5 and len(command) != 5 + command[4]:
-            raise NotTransacted("a command in T=0 has data or an expected length, not both (ISO 7816-3, 10.3.2)")
+            raise ReaderFailed("a command in T=0 has data or an expected length, not both (ISO 7816-3, 10.3.2)")
         return self._in_t0.transmit(command)
 
     def _own(self, command: bytes) -> bytes | None:
@@ -291,13 +291,13 @@ class _ReaderLayer(Layer):
         return reader._own_answer(number, command, escape=False)
 
     def _check_length(self, command: bytes) -> None:
-        """Raise NotTransacted if the command is too long for the reader, or extended where only short ones pass."""
+        """Raise ReaderFailed if the command is too long for the reader, or extended where only short ones pass."""
         profile = self._slot.profile
         whole = profile.exchange is ExchangeLevel.SHORT or (profile.exchange is ExchangeLevel.TPDU and self._slot.t0)
         longest = profile.longest_command if whole else _LONGEST_APDU
         extended = len(command) >= 7 and command[4] == 0
         if len(command) > longest or (whole and extended):
-            raise NotTransacted(f"a command of {len(command)} bytes does not fit; the longest has {longest}")
+            raise ReaderFailed(f"a command of {len(command)} bytes does not fit; the longest has {longest}")
 
 
 def _innermost(interface: Interface) -> Interface:

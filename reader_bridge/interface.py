@@ -32,6 +32,14 @@ class CardGone(Exception):
     """The card left the reader while it was in use."""
 
 
+class NotSupportedByReader(Exception):
+    """The reader does not have the attribute, control code or protocol."""
+
+
+class ReaderFailed(Exception):
+    """The reader does not take the command, or failed; PC/SC clients get SCARD_E_NOT_TRANSACTED."""
+
+
 class Interface(Protocol):
     """A card in a reader.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -112,15 +113,11 @@ class PinEntries:
             entry.cancelled = True
             self._end(entry)
 
-    def close(self) -> None:
-        """Cancel all entries."""
-        with self._lock:
-            slots = list(self._entries)
+    def cancel_all(self, *slots: int) -> None:
+        """Cancel the entries of slots, if they wait."""
         for slot in slots:
-            try:
+            with contextlib.suppress(NoPinWanted):
                 self.cancel(slot)
-            except NoPinWanted:  # it ended by itself meanwhile
-                continue
 
     def _entry(self, slot: int) -> _Entry:
         with self._lock:

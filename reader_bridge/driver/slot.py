@@ -24,7 +24,7 @@ from kazashi.reader_bridge.driver.protocol import (
     packed,
 )
 from kazashi.reader_bridge.endpoint import DriverEndpoint
-from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.interface import CardGone, Interface, NotSupportedByReader, ReaderFailed
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange, Observer
 
@@ -46,12 +46,9 @@ Answer = tuple[Outcome, bytes]
 _DONE = bytes((Outcome.DONE,))
 
 
-class NotSupportedByReader(Exception):
-    """The reader does not have the attribute, control code or protocol."""
-
-
 class ReaderFunctions(Protocol):
-    """What a reader does by itself, apart from its card. Every method may raise NotSupportedByReader."""
+    """What a reader does by itself, apart from its card. Every method may raise NotSupportedByReader and ReaderFailed,
+    and `control` CardGone."""
 
     def attribute(self, slot: int, tag: int) -> bytes:
         """Return the value of an attribute (SCARD_ATTR_*)."""
@@ -218,7 +215,7 @@ class DriverSlot(Slot):
             outcome, body = self._answer(interface, message)
         except CardGone:
             outcome, gone = Outcome.CARD_ABSENT, True
-        except NotPowered:
+        except (NotPowered, ReaderFailed):
             pass
         except NotSupportedByReader:
             outcome = Outcome.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else Outcome.UNSUPPORTED
