@@ -141,7 +141,8 @@ def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]
         devices = re.findall(r"^\s*DEVICENAME\s+(/\S+):(0x[0-9A-Fa-f]+|\d+)\s*$", "\n".join(lines), re.MULTILINE)
         for name, (device, number) in zip(names, devices, strict=False):
             if "ifd_kazashi" in text:
-                endpoints += _driver_slots(name, Path(device), int(number, 0))
+                places = len({e.directory for e in endpoints if isinstance(e, DriverEndpoint)})
+                endpoints += _driver_slots(name, Path(device), int(number, 0), places)
             elif "libifdvpcd" in text and device == "/dev/null":
                 endpoints += _vpcd_slots(name, int(number, 0))
     return endpoints
@@ -229,7 +230,7 @@ def start_pcscd(
         if vpcd:
             endpoints += _vpcd_slots(name, ports[number], door)
         else:
-            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), counts[number])
+            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), counts[number], number)
     running = RunningPcscd(socket_path, tuple(endpoints), process, lock, stand_in)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
@@ -285,9 +286,10 @@ def _vpcd_slots(name: str, port: int, door: str = "") -> list[VpcdEndpoint]:
     return [VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door) for number in range(VPCD_SLOTS)]
 
 
-def _driver_slots(name: str, directory: Path, slots: int) -> list[DriverEndpoint]:
-    """Return the slots of one entry of our driver, with the names that pcscd gives them."""
-    return [DriverEndpoint(f"{name} 00 {number:02X}", directory, number) for number in range(slots)]
+def _driver_slots(name: str, directory: Path, slots: int, place: int) -> list[DriverEndpoint]:
+    """Return the slots of one entry of our driver, with the names that pcscd gives them: it counts the readers of one
+    driver, and `place` is the reader's number."""
+    return [DriverEndpoint(f"{name} {place:02X} {number:02X}", directory, number) for number in range(slots)]
 
 
 def _reader_directory(directory: Path, number: int) -> Path:
@@ -314,12 +316,11 @@ def _driver_entries(
     """
     seen = SYSTEM_DIRECTORY
     if private:
-        copy = Path(shutil.copyfile(library, directory / "ifd_kazashi.so"))
-        library = seen / copy.name
+        library = seen / Path(shutil.copyfile(library, directory / "ifd_kazashi.so")).name
     for number in range(len(readers)):
         _reader_directory(directory, number).mkdir(mode=0o755, exist_ok=True)
     return [
-        _Entry(name, f"{_reader_directory(seen, number)}:{slots}", library, number)
+        _Entry(name, f"{_reader_directory(seen, number)}:{slots[number]}", library, number)
         for number, name in enumerate(readers)
     ]
 
@@ -344,12 +345,15 @@ def _write_configuration(directory: Path, entries: Sequence[_Entry]) -> None:
             raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for number, entry in enumerate(entries):
-        (directory / f"{number:02d}").write_text(
+    # One file: pcscd reads several in any order, and numbers the readers of one driver in the order it finds them.
+    (directory / "kazashi").write_text(
+        "\n".join(
             f'FRIENDLYNAME "{entry.name}"\nDEVICENAME {entry.device}\nLIBPATH {entry.library}\n'
-            f"CHANNELID {entry.channel:#06x}\n",
-            encoding="utf-8",
-        )
+            f"CHANNELID {entry.channel:#06x}\n"
+            for entry in entries
+        ),
+        encoding="utf-8",
+    )
 
 
 def free_ports(count: int, first: int) -> list[int]:
