@@ -98,10 +98,11 @@ def of_card(slot: str) -> dict[str, str]:
                 answers[f"protocol {name}"] = str(card.status.protocol)
         except PcscError as error:
             answers[f"protocol {name}"] = f"error {error.code:08X}"
-    with connected(slot, SCARD_SHARE_SHARED, ANY_PROTOCOL, SCARD_LEAVE_CARD) as card:
-        answers["ATR"] = without_uid(card.status.atr.hex().upper())
-        for name, command in COMMANDS.items():
-            answers[name] = sent(card, command)
+    if not answers["protocol any"].startswith("error"):
+        with connected(slot, SCARD_SHARE_SHARED, ANY_PROTOCOL, SCARD_LEAVE_CARD) as card:
+            answers["ATR"] = without_uid(card.status.atr.hex().upper())
+            for name, command in COMMANDS.items():
+                answers[name] = sent(card, command)
     return answers
 
 
