@@ -99,6 +99,11 @@ class ReaderHost:
         """Return what is in a slot, or None if it is empty."""
         return self._inserted.get(slot)
 
+    def profile(self, slot: Slot) -> str | None:
+        """Return the name of the profile of a slot's reader, or None if it has none."""
+        reader, _ = self._reader_of(slot)
+        return reader.profile.name if reader is not None else None
+
     def find(self, reference: str) -> Slot:
         """Return a slot by its number, by the name of its reader or the beginning of it, or by the card in it.
 

@@ -122,6 +122,8 @@ def differences(one: Answers, other: Answers) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(profile_names(), 2)))
-def test_each_profile_differs_from_each_other_in_five_answers(one: str, other: str, answers: dict[str, Answers]) -> None:
+def test_each_profile_differs_from_each_other_in_five_answers(
+    one: str, other: str, answers: dict[str, Answers]
+) -> None:
     names, others = differences(answers[one], answers[other])
     assert min(len(names), 2) + len(others) >= 5, (names, others)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.completions import slots
+from kazashi.tools.cli.commands.completions import profiles, slots
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
 from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
@@ -38,6 +38,52 @@ def reader_list(context: click.Context) -> Reply:
     """Show the slots of the running instance."""
     slots = ask(context, "status")["slots"]
     return Reply(slots, slots_in_words(slots))
+
+
+@reader.command("profiles")
+@click.argument("name", default="", shell_complete=profiles)
+@replies
+def reader_profiles(name: str) -> Reply:
+    """Show the reader profiles, or the facts and sources of one.
+
+    `kazashi up --reader-profile NAME` starts such a reader. NAME can also be a file that ends in .toml.
+    """
+    from kazashi.reader_bridge.profile import all_profiles, reader_profile
+
+    if not name:
+        rows = [{"profile": profile.name, "title": profile.title} for profile in all_profiles()]
+        return Reply(rows, "\n".join(f"{row['profile']:20} {row['title']}" for row in rows))
+    profile = reader_profile(name)
+    facts = [{"fact": fact.words, "sources": list(fact.sources)} for fact in profile.facts]
+    lines = [profile.title, f"in PC/SC: {profile.reader_name}"]
+    lines += [f"{fact.words}\n    {', '.join(fact.sources)}" for fact in profile.facts]
+    document = {"profile": profile.name, "title": profile.title, "reader": profile.reader_name, "facts": facts}
+    return Reply(document, "\n".join(lines))
+
+
+@reader.command("pin")
+@click.argument("slot", shell_complete=slots)
+@click.argument("digits", default="")
+@click.option("--cancel", is_flag=True, help="Press the cancel key instead.")
+@replies
+@click.pass_context
+def reader_pin(context: click.Context, slot: str, digits: str, cancel: bool) -> Reply:
+    """Type a PIN at the PIN pad of a reader.
+
+    The pad must wait for a PIN. The digits are followed by the confirmation key. The console has the keys, too.
+    """
+    from kazashi.reader_bridge.control import ControlRejected
+
+    if cancel:
+        reply = ask(context, "pin", slot=slot, key="cancel")
+        return Reply(reply, f"the entry at {reply['reader']} is cancelled")
+    reply = ask(context, "pin", slot=slot, key=digits)
+    try:
+        ask(context, "pin", slot=slot, key="confirm")
+    except ControlRejected as error:
+        if error.code != "no-pin-wanted":  # the last digit may have ended the entry
+            raise
+    return Reply(reply, f"{len(digits)} digits are typed at {reply['reader']}")
 
 
 @reader.command("env")
