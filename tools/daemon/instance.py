@@ -76,9 +76,8 @@ def choose_pcscd(
     pcscd = start_pcscd(world.run, names, private=not own, slots=slots, open_ports=open_ports)
     if profiles and pcscd.driver != "kazashi":
         pcscd.stop()
-        raise PcscdUnavailable(
-            f"readers with profiles need our own driver: {pcscd.stand_in or 'not with --open-ports'}"
-        )
+        reason = pcscd.stand_in or "--open-ports needs vpcd"
+        raise PcscdUnavailable(f"readers with profiles need our own driver; {reason}")
     return pcscd
 
 
