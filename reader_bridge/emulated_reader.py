@@ -23,7 +23,7 @@ from kazashi.reader_bridge.interface import (
 )
 from kazashi.reader_bridge.layer import ChainedResponses, Layer, T0Commands
 from kazashi.reader_bridge.pin_pad import PinPad, PinSource, no_pin_source
-from kazashi.reader_bridge.profile import AtrForm, ExchangeLevel, PinProcedure, ReaderProfile, SlotProfile
+from kazashi.reader_bridge.profile import ContactlessAtr, ExchangeLevel, PinProcedure, ReaderProfile, SlotProfile
 from kazashi.reader_bridge.reader_command import SUCCESS
 
 VENDOR_NAME = 0x00010100
@@ -250,7 +250,7 @@ class _ReaderLayer(Layer):
         if (
             isinstance(field, ContactlessInterface)
             and profile.contactless is not None
-            and profile.contactless.atr is AtrForm.WITH_PUPI
+            and profile.contactless.atr is ContactlessAtr.WITH_PUPI
             and self.inner.atr == field.atr  # no layer has replaced it
         ):
             return atr_with_pupi(field.pupi, field.atqb)

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kazashi.reader_bridge.reader_command import READER_VALUES, AnswerTemplate, CommandPattern, ReaderCommand
+from kazashi.reader_bridge.reader_command import READER_VALUES, ReaderAnswer, CommandPattern, ReaderCommand
 
 _SUFFIX = ".toml"
 
@@ -37,7 +37,7 @@ class ExchangeLevel(Enum):
     EXTENDED = "extended APDU"
 
 
-class AtrForm(Enum):
+class ContactlessAtr(Enum):
     """The ATR that a contactless reader builds of a Type B card: without its PUPI (PC/SC part 3), or with it."""
 
     PART_3 = "part 3"
@@ -56,7 +56,7 @@ class ContactlessProfile:
     """A contactless slot. `fixed_pupi`: a card has the same PUPI each time it enters the field. `unknown` is the status
     word of commands of class FF that the reader does not know."""
 
-    atr: AtrForm = AtrForm.PART_3
+    atr: ContactlessAtr = ContactlessAtr.PART_3
     fixed_pupi: bool = False
     unknown: bytes
 
@@ -227,7 +227,7 @@ class _ProfileReader:
         if "contactless" in table:
             inner = _Table(self, f"{table.name}.contactless", table.table("contactless"))
             contactless = ContactlessProfile(
-                atr=inner.choice("atr", {form.value: form for form in AtrForm}),
+                atr=inner.choice("atr", {form.value: form for form in ContactlessAtr}),
                 fixed_pupi=inner.choice("pupi", {"new": False, "fixed": True}),
                 unknown=inner.bytes("unknown", size=2),
             )
@@ -274,7 +274,7 @@ class _ProfileReader:
                 raise ValueError("data needs a command with {le}, and every other name is a key of [setting]")
             command = ReaderCommand(
                 pattern=pattern,
-                answer=AnswerTemplate.parse(table.text("answer" if whole else "data"), {*READER_VALUES, *settings}),
+                answer=ReaderAnswer.parse(table.text("answer" if whole else "data"), {*READER_VALUES, *settings}),
                 whole=whole,
                 through_card="card" in through,
                 through_escape="escape" in through,

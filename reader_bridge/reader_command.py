@@ -60,13 +60,13 @@ class CommandPattern:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerTemplate:
+class ReaderAnswer:
     """The bytes of an answer: numbers, or names of values."""
 
     pieces: tuple[int | str, ...]
 
     @classmethod
-    def parse(cls, text: str, known: set[str]) -> AnswerTemplate:
+    def parse(cls, text: str, known: set[str]) -> ReaderAnswer:
         """Read a template whose names are among `known`. Raises ValueError."""
         pieces: list[int | str] = []
         for match in _pieces(text):
@@ -90,7 +90,7 @@ class ReaderCommand:
     """
 
     pattern: CommandPattern
-    answer: AnswerTemplate
+    answer: ReaderAnswer
     whole: bool
     through_card: bool
     through_escape: bool

@@ -255,7 +255,7 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
     host = ReaderHost(
         [*pcscd.endpoints, *dialled],
         {**os.environ, **pcscd.client_environment()},
-        [None for _ in plan.readers] + profiles,
+        [*(None for _ in plan.readers), *profiles],
     )
     services: Services | None = None
     console: ConsoleProcess | None = None
