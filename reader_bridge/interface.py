@@ -52,6 +52,10 @@ class Interface(Protocol):
         """Whether the card is in the reader. The emulated chip always is."""
 
     @property
+    def leaves(self) -> bool:
+        """Whether the card may leave while it is not in use, so that the slot has to look again and again."""
+
+    @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
 
@@ -72,6 +76,7 @@ class ContactInterface:
     """A chip in a contact reader. It receives every command, even those of class FF, which it does not know."""
 
     present = True
+    leaves = False
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -21,6 +21,11 @@ class Layer:
         return self.inner.present
 
     @property
+    def leaves(self) -> bool:
+        """Whether the card may leave while it is not in use."""
+        return self.inner.leaves
+
+    @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
         return self.inner.atr

@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -134,6 +133,7 @@ def _reader_names() -> list[str]:
 def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]:
     """Return the slots of our driver's and vpcd's entries in a directory of reader configuration files."""
     endpoints: list[DriverEndpoint | VpcdEndpoint] = []
+    readers = 0
     for file in sorted(directory.glob("*")) if directory.is_dir() else []:
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
@@ -141,8 +141,8 @@ def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]
         devices = re.findall(r"^\s*DEVICENAME\s+(/\S+):(0x[0-9A-Fa-f]+|\d+)\s*$", "\n".join(lines), re.MULTILINE)
         for name, (device, number) in zip(names, devices, strict=False):
             if "ifd_kazashi" in text:
-                places = len({e.directory for e in endpoints if isinstance(e, DriverEndpoint)})
-                endpoints += _driver_slots(name, Path(device), int(number, 0), places)
+                endpoints += _driver_slots(name, Path(device), int(number, 0), readers)
+                readers += 1
             elif "libifdvpcd" in text and device == "/dev/null":
                 endpoints += _vpcd_slots(name, int(number, 0))
     return endpoints
@@ -153,7 +153,7 @@ def start_pcscd(
     readers: Sequence[str],
     *,
     private: bool,
-    slots: Sequence[int] = (),
+    slots: int | Sequence[int] = 1,
     vpcd: bool = False,
     first_port: int = FIRST_PORT,
     dials: str | None = None,
@@ -163,10 +163,9 @@ def start_pcscd(
     """Start a pcscd with a reader for each name; it ends with this process. Raises PcscdUnavailable.
 
     `directory` is for its socket, readers and configuration. If `private`, it runs beside the system's pcscd;
-    otherwise it takes the system's place, which needs root. `slots` is how many slots each reader
-    has, of our own driver; one if there is no number for it. With
-    `vpcd`, or where our driver cannot be built, which `stand_in` then says, they have two each of vpcd, whose ports
-    start at `first_port`. Those are open to everybody who can reach this machine, unless pcscd is private, a network
+    otherwise it takes the system's place, which needs root. The readers have `slots` slots each of our own driver, or
+    as many as a sequence has for each. With `vpcd`, or where our driver cannot be built, which `stand_in` then says,
+    they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach this machine, unless pcscd is private, a network
     namespace can be made for it, and not `open_ports`, which other hosts of cards need. With `dials`, vpcd does not
     listen: it connects to that host, at two ports for each reader. Call this from the main thread: the kernel ends
     pcscd when the calling thread ends.
@@ -179,7 +178,8 @@ def start_pcscd(
             library = built_driver()
         except DriverUnavailable as error:
             vpcd, stand_in = True, str(error)
-    counts = [VPCD_SLOTS if vpcd else count for _, count in zip_longest(readers, slots[: len(readers)], fillvalue=1)]
+    wanted = [slots] * len(readers) if isinstance(slots, int) else slots
+    counts = [VPCD_SLOTS if vpcd else count for _, count in zip(readers, wanted, strict=True)]
     if not 1 <= sum(counts) <= MAX_SLOTS:
         raise PcscdUnavailable(f"pcscd supports 1 to {MAX_SLOTS} slots, not {sum(counts)} of {len(readers)} readers")
     if vpcd and not VPCD.exists():
@@ -286,10 +286,10 @@ def _vpcd_slots(name: str, port: int, door: str = "") -> list[VpcdEndpoint]:
     return [VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door) for number in range(VPCD_SLOTS)]
 
 
-def _driver_slots(name: str, directory: Path, slots: int, place: int) -> list[DriverEndpoint]:
-    """Return the slots of one entry of our driver, with the names that pcscd gives them: it counts the readers of one
-    driver, and `place` is the reader's number."""
-    return [DriverEndpoint(f"{name} {place:02X} {number:02X}", directory, number) for number in range(slots)]
+def _driver_slots(name: str, directory: Path, slots: int, earlier: int) -> list[DriverEndpoint]:
+    """Return the slots of one entry of our driver, with the names that pcscd gives them: it numbers the readers of a
+    driver, whatever their names are, and `earlier` of them come before this one."""
+    return [DriverEndpoint(f"{name} {earlier:02X} {number:02X}", directory, number) for number in range(slots)]
 
 
 def _reader_directory(directory: Path, number: int) -> Path:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kazashi.reader_bridge.reader_command import READER_VALUES, ReaderAnswer, CommandPattern, ReaderCommand
+from kazashi.reader_bridge.reader_command import READER_VALUES, CommandPattern, ReaderAnswer, ReaderCommand
 
 _SUFFIX = ".toml"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_RESET_CARD, SCARD_UNPOWER_CARD
 
@@ -21,11 +21,16 @@ class RelayedCard:
     @property
     def present(self) -> bool:
         """Whether there is a card in the reader."""
-        if self._card is not None:
-            return True
-        with suppress(CardGone):
-            self._reach()
-        return self._card is not None
+        try:
+            _ = self.atr
+        except CardGone:
+            return False
+        return True
+
+    @property
+    def leaves(self) -> bool:
+        """The card leaves with the one in the reader."""
+        return True
 
     @property
     def atr(self) -> bytes:

@@ -19,6 +19,7 @@ class ReplayedCard:
     """
 
     present = True
+    leaves = False
 
     def __init__(self, trace: Trace, *, strict: bool) -> None:
         """Replay a trace. Raises BadTrace for a trace without an ATR."""

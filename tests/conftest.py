@@ -24,7 +24,6 @@ from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
 from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World, open_world
 from kazashi.world.key_source import SharedKeySource, generate
-from tests import WORKER
 from tests.town import fresh_database, new_institutions
 
 LANES = ("crash", "load", "reader", "browser")
@@ -160,8 +159,7 @@ def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
         tmp_path_factory.mktemp("pcscd"),
         ["Kazashi A", "Kazashi B"],
         private=True,
-        first_port=26100 + 40 * WORKER,
-        open_ports=True,  # other hosts of cards connect to it
+        slots=2,
     )
     os.environ.update(running.client_environment())
     yield running

@@ -13,7 +13,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("ifd_kazashi.c")
 _HEADERS = Path("/usr/include/PCSC")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-pthread")
-_REMEDY = "apt-get install gcc libc6-dev libpcsclite-dev, then run: kazashi doctor --fix"
+BUILD_PACKAGES = ("gcc", "libc6-dev", "libpcsclite-dev")
+_REMEDY = f"apt-get install {' '.join(BUILD_PACKAGES)}"
 
 
 class DriverUnavailable(Exception):
@@ -44,7 +45,7 @@ def built_driver() -> Path:
                 compile_driver(compiler, path)
     except OSError as error:
         raise DriverUnavailable(
-            f"the driver cannot be written to {path.parent}: {error.strerror}; its owner can build it: kazashi doctor --fix"
+            f"the driver cannot be written to {path.parent}: {error.strerror}; run kazashi doctor once as its owner"
         ) from error
     return path
 
@@ -63,4 +64,7 @@ def compile_driver(compiler: str, path: Path, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    print(built_driver())
+    try:
+        print(built_driver())
+    except DriverUnavailable as unavailable:
+        print(f"vpcd will stand in for the driver: {unavailable}")

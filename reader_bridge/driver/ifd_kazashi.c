@@ -54,7 +54,7 @@ struct slot {
 	unsigned number, slots;
 	int events, wake, watch, host; /* epoll, eventfd, inotify, and the connection or -1 */
 	long pause;                    /* ms until the next attempt to reach the host */
-	bool stopped;
+	bool woken;                    /* pcscd wants its thread back */
 	bool present; /* what the host said last */
 	bool missed;  /* the card was removed, and pcscd does not know it yet, even if a card is present again */
 	bool noticed; /* what pcscd's thread was told last */
@@ -137,15 +137,16 @@ static bool changed(const struct slot *slot)
 	return slot->missed ? slot->noticed : slot->present != slot->noticed;
 }
 
-static void detach(struct slot *slot, const char *reason)
+/* End the connection. `fault` is NULL if the host ended it. */
+static void detach(struct slot *slot, const char *fault)
 {
 	if (slot->host < 0)
 		return;
-	complain(slot, "%s", reason);
+	if (fault)
+		complain(slot, "%s", fault);
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
 	slot->filled = 0;
-	slot->pause = FIRST_PAUSE_MS;
 	set_presence(slot, false);
 	wake_up(slot);
 }
@@ -246,7 +247,7 @@ static void take_events(struct slot *slot)
 			return;
 		}
 		if (length < 0)
-			detach(slot, complete(slot) < 0 ? "the host sent nonsense" : "the host closed the connection");
+			detach(slot, complete(slot) < 0 ? "the host sent nonsense" : NULL);
 		else if (!take_event(slot, (size_t)length))
 			detach(slot, "the host sent a message out of turn");
 	}
@@ -275,14 +276,16 @@ static bool greeted(struct slot *slot)
 {
 	uint8_t greeting[] = {VERSION, (uint8_t)slot->number};
 	slot->filled = 0;
-	if (!send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
+	long length = -1;
+	if (send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
+		length = receive(slot, now_ms() + GREETING_MS);
+	if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1) {
+		bool closed = length < 0 && complete(slot) == 0;
+		detach(slot, closed ? NULL : "the socket is not that of a host of cards");
 		return false;
-	long length = receive(slot, now_ms() + GREETING_MS);
-	if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1)
-		return false;
-	bool present = slot->buffer[6];
+	}
+	set_presence(slot, slot->buffer[6]);
 	consume(slot, (size_t)length);
-	set_presence(slot, present);
 	return true;
 }
 
@@ -309,12 +312,8 @@ static void attach(struct slot *slot)
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = host};
 	slot->host = host;
 	epoll_ctl(slot->events, EPOLL_CTL_ADD, host, &event);
-	if (!greeted(slot)) {
-		long pause = slot->pause;
-		detach(slot, "the socket is not that of a host of cards");
-		slot->pause = pause;
+	if (!greeted(slot))
 		return;
-	}
 	limit_waiting(host, REPLY_MS);
 	slot->complaint[0] = '\0';
 	slot->settled = false;
@@ -339,8 +338,8 @@ static RESPONSECODE answered(struct slot *slot, uint8_t kind, const void *first,
 	for (long deadline = now_ms() + REPLY_MS;;) {
 		long length = receive(slot, deadline);
 		if (length <= 0) {
-			const char *reason = complete(slot) < 0 ? "the host sent nonsense" : "the host closed the connection";
-			detach(slot, length < 0 ? reason : "the host is silent");
+			const char *fault = complete(slot) < 0 ? "the host sent nonsense" : length < 0 ? NULL : "the host is silent";
+			detach(slot, fault);
 			return length < 0 ? IFD_COMMUNICATION_ERROR : IFD_RESPONSE_TIMEOUT;
 		}
 		if (slot->buffer[4] == MORE_TIME)
@@ -414,7 +413,7 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 		if (!send_message(slot, SETTLED, &visible, 1, NULL, 0))
 			detach(slot, "the host does not read");
 	}
-	while (!slot->stopped) {
+	while (!slot->woken) {
 		if (slot->host >= 0)
 			take_events(slot);
 		if (changed(slot) || now_ms() >= end)
@@ -440,17 +439,19 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 				slot->pause = FIRST_PAUSE_MS;
 		}
 	}
+	slot->woken = false;
 	pthread_mutex_unlock(&slot->lock);
 	return IFD_SUCCESS;
 }
 
+/* pcscd calls this at its end, and when the last client has disconnected, to power the card off in time. */
 static RESPONSECODE stop_waiting(DWORD lun)
 {
 	struct slot *slot = slot_of(lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
 	pthread_mutex_lock(&slot->lock);
-	slot->stopped = true;
+	slot->woken = true;
 	wake_up(slot);
 	pthread_mutex_unlock(&slot->lock);
 	return IFD_SUCCESS;

@@ -31,14 +31,15 @@ from kazashi.reader_bridge.vpcd import Exchange, Observer
 _log = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 1.0
-_AWAY_SECONDS = 0.02
-"""How often a card that left by itself is looked for."""
+_POLL_SECONDS = 0.05
+"""How often a card that comes and goes by itself is looked for."""
 _BUSY_SECONDS = 10.0
 """The longest time that a card may need for a command after its removal."""
 _VISIBLE_SECONDS = 2.0
 """How long a removal is waited for until PC/SC clients can see it."""
 _PATIENCE_SECONDS = 2.0
 """How often the driver, which gives up after ten seconds, is told that a card still works on a command."""
+_LONGEST_RESPONSE = 65536 + 2
 _EVENTS = {Kind.POWER_UP: "power on", Kind.POWER_DOWN: "power off", Kind.RESET: "reset"}
 _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
@@ -82,6 +83,7 @@ class DriverSlot(Slot):
         self._connection: socket.socket | None = None
         self._told = False  # the presence that the driver was told last
         self._visible = False  # the presence that PC/SC clients can see
+        self._stale = False  # whether requests may still be for a card whose removal pcscd has not noticed
         self._request_at: float | None = None  # when a request came that has no reply yet
         self._busy = False  # whether the card is in use, even if its request was replied to
         self._closed = False
@@ -101,7 +103,7 @@ class DriverSlot(Slot):
         with self._state:
             self._refuse_second_card()
             self._interface = interface
-            self._tell_presence()
+            self._tell(self._in_field())
 
     def remove(self) -> None:
         """Remove the card, if there is one, even in the middle of a command, and wait until PC/SC clients can see it.
@@ -113,7 +115,7 @@ class DriverSlot(Slot):
             if interface is None:
                 return
             self._reply(Outcome.CARD_ABSENT)
-            self._tell_presence()
+            self._tell(self._in_field())
             self._state.wait_for(lambda: not self._busy, _BUSY_SECONDS)
             interface.power_off()
             self._state.wait_for(lambda: self._connection is None or not self._visible, _VISIBLE_SECONDS)
@@ -159,7 +161,7 @@ class DriverSlot(Slot):
                 with self._state:
                     self._connection = None
                     self._request_at = None
-                    self._visible = self._told = self._busy = False
+                    self._visible = self._told = self._stale = self._busy = False
                     self._state.notify_all()
                     interface = self._interface
                 if interface is not None:
@@ -185,18 +187,19 @@ class DriverSlot(Slot):
         timeout = _GREETING_SECONDS
         while True:
             interface = self._interface
-            away = interface is not None and not self._told
-            if timeout != (timeout := _AWAY_SECONDS if away else None):
+            polled = interface is not None and (interface.leaves or not self._told)
+            if timeout != (timeout := _POLL_SECONDS if polled else None):
                 connection.settimeout(timeout)
             try:
                 message = receiver.next()
             except TimeoutError:
                 with self._state:
-                    self._tell_presence()
+                    self._tell(self._in_field())
                 continue
             if message.kind == Kind.SETTLED:
                 with self._state:
                     self._visible = message.body == b"\1"
+                    self._stale &= self._visible
                     self._state.notify_all()
             else:
                 self._handle(message)
@@ -206,7 +209,7 @@ class DriverSlot(Slot):
         at = time.time()
         begun = time.perf_counter()
         with self._state:
-            interface = self._interface
+            interface = self._interface if self._told and not self._stale else None
             self._request_at = time.monotonic()
             self._busy = True
         gone = False
@@ -224,10 +227,9 @@ class DriverSlot(Slot):
             with self._state:
                 self._busy = False
                 self._reply(outcome, body)
-                if gone and self._told:
-                    self._send(Kind.PRESENCE, b"\0")
-                    self._told = False
-                self._tell_presence()
+                if gone:
+                    self._tell(False)
+                self._tell(self._in_field())
                 self._state.notify_all()
         if message.kind == Kind.TRANSMIT:
             if outcome is Outcome.DONE:
@@ -242,7 +244,7 @@ class DriverSlot(Slot):
             if interface is None:
                 return Outcome.CARD_ABSENT, b""
             response = interface.transmit(body[1:])
-            return (Outcome.DONE, response) if response else (Outcome.FAILED, b"")
+            return (Outcome.DONE, response) if 0 < len(response) <= _LONGEST_RESPONSE else (Outcome.FAILED, b"")
         if kind in _EVENTS and not body:
             if interface is None:
                 return Outcome.DONE if kind == Kind.POWER_DOWN else Outcome.CARD_ABSENT, b""
@@ -277,10 +279,10 @@ class DriverSlot(Slot):
     def _in_field(self) -> bool:
         return self._interface is not None and self._interface.present
 
-    def _tell_presence(self) -> None:
-        present = self._in_field()
+    def _tell(self, present: bool) -> None:
         if self._connection is not None and present != self._told:
             self._told = present
+            self._stale |= self._visible and not present
             self._send(Kind.PRESENCE, bytes((present,)))
 
     def _reply(self, outcome: Outcome, body: bytes = b"") -> None:

@@ -57,6 +57,8 @@ class Around:
     def __init__(self, inner: Interface) -> None:
         self.inner = inner
 
+    leaves = False
+
     @property
     def present(self) -> bool:
         return self.inner.present

@@ -22,10 +22,9 @@ from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.endpoint import DialledEndpoint, PortTaken, dialled_endpoint
 from kazashi.reader_bridge.fault_script import parse_fault_script
-from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.host import Presentation, ReaderHost, slot_at
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcscd import start_pcscd
-from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
@@ -227,7 +226,7 @@ def test_slot_without_a_card_disconnects_and_does_not_listen(host: ReaderHost, i
 def test_slot_waits_until_its_port_is_free(image: Path) -> None:
     port = free_ports(1)
     exchanges: list[Exchange] = []
-    slot = Slot(DialledEndpoint("x", "127.0.0.1", port), exchanges.append)
+    slot = slot_at(DialledEndpoint("x", "127.0.0.1", port), exchanges.append)
     with socket.create_server(("127.0.0.1", port)):
         slot.insert(ContactInterface(Chip(load_card(image))))
         assert not slot.wait_until_powered(0.3)

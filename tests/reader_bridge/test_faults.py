@@ -79,9 +79,8 @@ def test_removed_card_comes_back_and_lost_a_retry_only_if_it_got_the_command(ima
 
 @pytest.mark.reader
 def test_card_comes_back_after_every_kind_of_loss(image: Path, host: ReaderHost) -> None:
-    """Removed for longer; mute; an empty response, after which vpcd would wait forever; a response that does not fit in
-    a message to vpcd."""
-    ways = ("tear: before, away: 700 ms", "mute: 150 ms", "truncate: 2", "overlong: 65000")
+    """Removed for longer; mute; an empty response; a response that no PC/SC client has room for."""
+    ways = ("tear: before, away: 700 ms", "mute: 150 ms", "truncate: 2", "overlong: 65537")
     durations = (0.7, 0.15, 0.0, 0.0)
     readers = put(host, image, *(f"faults: [{{{way}, when: {{command: 2}}}}]" for way in ways))
     begun = []

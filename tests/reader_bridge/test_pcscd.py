@@ -14,22 +14,23 @@ from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import pcscd
+from kazashi.reader_bridge.endpoint import DriverEndpoint, VpcdEndpoint
+from kazashi.reader_bridge.host import slot_at
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcscd import PcscdUnavailable, configured_endpoints, start_pcscd
-from kazashi.reader_bridge.slot import Slot
 from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.home import World
 from tests.support import send
 
 
-def start(directory: Path, *readers: str, first_port: int = 36500) -> pcscd.RunningPcscd:
-    return start_pcscd(directory, readers, private=True, first_port=first_port)
+def start(directory: Path, *readers: str, slots: int = 1) -> pcscd.RunningPcscd:
+    return start_pcscd(directory, readers, private=True, slots=slots)
 
 
 @pytest.mark.reader
 def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
-    running = start(tmp_path, *(f"Number {number}" for number in range(8)))
-    slots = [Slot(endpoint) for endpoint in running.endpoints]
+    running = start(tmp_path, *(f"Number {number}" for number in range(8)), slots=2)
+    slots = [slot_at(endpoint) for endpoint in running.endpoints]
     try:
         assert len(slots) == 16
         for slot, name in zip(slots, SAMPLE_RESIDENTS, strict=False):
@@ -41,39 +42,7 @@ def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
             assert response == card_id(image_path(world, name)) + "9000", "each slot has its own card"
     finally:
         for slot in slots:
-            slot.remove()
-        running.stop()
-
-
-@pytest.mark.reader
-def test_vpcds_ports_are_closed_to_everybody_else(image: Path, tmp_path: Path) -> None:
-    running = start(tmp_path, "Closed", first_port=36700)
-    slot = Slot(running.endpoints[0])
-    try:
-        slot.insert(ContactInterface(Chip(load_card(image))))
-        assert slot.wait_until_powered(20)
-        (response,) = send(running.client_environment(), slot.endpoint.reader, "00CA004500")
-        assert response == card_id(image) + "9000"
-        assert running.open_ports == ()
-        listening = Path("/proc/net/tcp").read_text()
-        for endpoint in running.endpoints:
-            assert f":{endpoint.port:04X} 00000000:0000" not in listening
-            with socket.socket() as stranger, pytest.raises(ConnectionRefusedError):
-                stranger.connect(("127.0.0.1", endpoint.port))
-        door = Path(running.endpoints[0].door)
-        assert door.stat().st_mode & 0o777 == 0o600
-    finally:
-        slot.remove()
-        running.stop()
-
-
-@pytest.mark.reader
-def test_ports_that_other_hosts_of_cards_need_are_open(tmp_path: Path) -> None:
-    running = start_pcscd(tmp_path, ["Open"], private=True, first_port=36720, open_ports=True)
-    try:
-        assert running.open_ports == tuple(endpoint.port for endpoint in running.endpoints)
-        socket.create_connection(("127.0.0.1", running.open_ports[0]), 10).close()
-    finally:
+            slot.close()
         running.stop()
 
 
@@ -82,8 +51,8 @@ def card_id(image: Path) -> str:
 
 
 def test_zero_or_too_many_readers_are_rejected(tmp_path: Path) -> None:
-    for readers in ([], ["r"] * 9):
-        with pytest.raises(PcscdUnavailable, match="1 to 8"):
+    for readers in ([], ["r"] * 17):
+        with pytest.raises(PcscdUnavailable, match="1 to 16"):
             start(tmp_path, *readers)
 
 
@@ -100,9 +69,9 @@ def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pcscd, "DRIVER", tmp_path / "none.so")
+    monkeypatch.setattr(pcscd, "VPCD", tmp_path / "none.so")
     with pytest.raises(PcscdUnavailable, match="vsmartcard-vpcd"):
-        start(tmp_path, "r")
+        start_pcscd(tmp_path, ["r"], private=True, vpcd=True)
 
 
 def test_ports_in_use_are_skipped(tmp_path: Path) -> None:
@@ -131,8 +100,15 @@ def test_slots_are_read_from_the_systems_configuration(tmp_path: Path) -> None:
     (tmp_path / "vpcd").write_text(
         'FRIENDLYNAME "Virtual PCD"\nDEVICENAME   /dev/null:0x8C7B\nLIBPATH libifdvpcd.so\nCHANNELID 0x8C7B\n'
     )
-    assert [(endpoint.reader, endpoint.port) for endpoint in configured_endpoints(tmp_path)] == [
-        ("Virtual PCD 00 00", 35963),
-        ("Virtual PCD 00 01", 35964),
+    (tmp_path / "ours").write_text(
+        'FRIENDLYNAME "Ours"\nDEVICENAME /run/kazashi/a:1\nLIBPATH /x/ifd_kazashi-0.so\n'
+        'FRIENDLYNAME "Ours"\nDEVICENAME /run/kazashi/b:2\nLIBPATH /x/ifd_kazashi-0.so\n'
+    )
+    assert configured_endpoints(tmp_path) == [
+        DriverEndpoint("Ours 00 00", Path("/run/kazashi/a"), 0),
+        DriverEndpoint("Ours 01 00", Path("/run/kazashi/b"), 0),
+        DriverEndpoint("Ours 01 01", Path("/run/kazashi/b"), 1),
+        VpcdEndpoint("Virtual PCD 00 00", "127.0.0.1", 35963),
+        VpcdEndpoint("Virtual PCD 00 01", "127.0.0.1", 35964),
     ]
     assert configured_endpoints(tmp_path / "none") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -39,10 +38,11 @@ from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge.decoder import Decoder
-from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
+from kazashi.reader_bridge.endpoint import DriverEndpoint
+from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost, slot_at
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
-from kazashi.reader_bridge.slot import Slot, SlotBusy
+from kazashi.reader_bridge.slot import SlotBusy
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests.polling import LIMIT
@@ -83,23 +83,6 @@ def wait_for(reader: str, state: int) -> None:
             if not code and current & state:
                 return
     raise AssertionError(f"{reader} did not reach the state {state:#x}")
-
-
-def answered_again(host: ReaderHost, reader: str, command: bytes) -> bytes:
-    """Return the response to a command after the slot has removed and reinserted the card of the first reader.
-
-    pcscd polls a virtual reader every 400 ms, and a client that sends commands more often prevents it from noticing
-    that the card was gone.
-    """
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        wait_for(reader, SCARD_STATE_PRESENT)
-        assert host.slots[0].wait_until_powered(LIMIT)
-        with contextlib.suppress(PcscError), connected(reader) as transmit:
-            if response := transmit(command):  # vpcd reports a lost card as an empty response
-                return response
-        time.sleep(1)
-    raise AssertionError(f"{reader} did not come back")
 
 
 def test_four_cards_are_read_without_a_mix_up(world: World, tmp_path: Path, host: ReaderHost) -> None:
@@ -273,19 +256,13 @@ def test_extended_length_through_pcscd(world: World, tmp_path: Path, host: Reade
         assert transmit(bytes.fromhex("00A4040C00FFF0") + bytes(0xFFF0)) == b"\x6a\x82", "pcscd's maximum"
 
 
-def test_command_of_one_byte_does_not_hang_the_reader(world: World, tmp_path: Path, host: ReaderHost) -> None:
-    """vpcd's protocol cannot distinguish it from a control, and pcscd passes it on."""
+def test_short_and_long_commands_reach_the_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     reader = insert(host, 0, image)
-    for code in (0x00, 0x01, 0x02):
-        with connected(reader) as transmit:
-            begun = time.monotonic()
-            with contextlib.suppress(PcscError):
-                assert transmit(bytes((code,))) == b"", "vpcd reports a lost card as an empty response"
-            assert time.monotonic() - begun < SECONDS
-        assert answered_again(host, reader, SELECT_JPKI) == b"\x90\x00"
-        with connected(reader) as transmit:
-            assert transmit(b"\x05\x00") == b"\x67\x00", "two bytes and more are commands"
+    with connected(reader) as transmit:
+        for command in (b"\0", b"\1", b"\2", b"\5\0", b"\0\xa4\4", bytes(65544)):
+            assert transmit(command)[:1] in (b"\x67", b"\x6e", b"\x6d"), command[:5].hex()
+        assert transmit(SELECT_JPKI) == b"\x90\x00"
 
 
 def test_slots_are_found_by_name_number_and_card(world: World, tmp_path: Path, host: ReaderHost) -> None:
@@ -355,9 +332,9 @@ with connected(sys.argv[1]) as transmit:
 
 def test_slot_reconnects_after_a_restart_of_pcscd(world: World, tmp_path: Path) -> None:
     image = copied(world, tmp_path, "hanako")[0]
-    first = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
+    first = start_pcscd(tmp_path, ["Restarted"], private=True)
     environment = {**os.environ, **first.client_environment()}
-    slot, reader = Slot(first.endpoints[0]), first.endpoints[0].reader
+    slot, reader = slot_at(first.endpoints[0]), first.endpoints[0].reader
     try:
         slot.insert(ContactInterface(Chip(load_card(image))))
         assert slot.wait_until_powered(LIMIT)
@@ -372,7 +349,7 @@ def test_slot_reconnects_after_a_restart_of_pcscd(world: World, tmp_path: Path) 
         first.process.wait()
         output, _ = client.communicate("go on\n", timeout=LIMIT)
         assert output.startswith("error:")
-        second = start_pcscd(tmp_path, ["Restarted"], private=True, first_port=26300)
+        second = start_pcscd(tmp_path, ["Restarted"], private=True)
         try:
             assert second.endpoints == first.endpoints
             deadline = time.monotonic() + LIMIT
@@ -382,7 +359,7 @@ def test_slot_reconnects_after_a_restart_of_pcscd(world: World, tmp_path: Path) 
         finally:
             second.stop()
     finally:
-        slot.remove()
+        slot.close()
 
 
 HOST = """
@@ -393,9 +370,9 @@ from kazashi.applets.install import load_card
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.reader_bridge.interface import ContactInterface
-from kazashi.reader_bridge.endpoint import Endpoint
-from kazashi.reader_bridge.slot import Slot
-slot = Slot(Endpoint("x", "127.0.0.1", int(sys.argv[2])))
+from kazashi.reader_bridge.endpoint import DriverEndpoint
+from kazashi.reader_bridge.host import slot_at
+slot = slot_at(DriverEndpoint("x", Path(sys.argv[2]), int(sys.argv[3])))
 slot.insert(ContactInterface(Chip(load_card(Path(sys.argv[1])))))
 slot.wait_until_powered(10)
 print("powered", flush=True)
@@ -406,9 +383,10 @@ sys.stdin.read()
 def test_killed_bridge_can_be_started_again(world: World, tmp_path: Path, pcscd: RunningPcscd) -> None:
     (image,) = copied(world, tmp_path, "hanako")
     endpoint = pcscd.endpoints[3]
+    assert isinstance(endpoint, DriverEndpoint)
     for _ in range(2):
         process = subprocess.Popen(
-            [sys.executable, "-c", HOST, str(image), str(endpoint.port)],
+            [sys.executable, "-c", HOST, str(image), str(endpoint.directory), str(endpoint.number)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kazashi.reader_bridge.pcscd import DRIVER
+from kazashi.reader_bridge.pcscd import VPCD
 from tests.polling import LIMIT
 
 # $1 the directory for pcscd's socket, $2 the configuration, $3 the interpreter, $4 the world
@@ -38,7 +38,7 @@ def test_system_pcscd_is_used_and_left_running(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "vpcd").write_text(
-        f'# a comment\nFRIENDLYNAME "Somebody\'s"\nDEVICENAME /dev/null:0x6E80\nLIBPATH {DRIVER}\nCHANNELID 0x6E80\n'
+        f'# a comment\nFRIENDLYNAME "Somebody\'s"\nDEVICENAME /dev/null:0x6E80\nLIBPATH {VPCD}\nCHANNELID 0x6E80\n'
     )
     rights = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
     done = subprocess.run(

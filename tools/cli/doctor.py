@@ -15,10 +15,11 @@ from kazashi.assembly.control_path import control_path
 from kazashi.assembly.postgresql import ServerMissing, binaries
 from kazashi.card_management.order import card_names
 from kazashi.reader_bridge import control
+from kazashi.reader_bridge.driver.build import BUILD_PACKAGES, DriverUnavailable, built_driver
 from kazashi.reader_bridge.pcscd import (
-    DRIVER,
     SOCKET_NAME,
     SYSTEM_DIRECTORY,
+    VPCD,
     listens,
     namespace_rights,
     network_namespaces,
@@ -82,6 +83,7 @@ def examine(world: World | None) -> list[DoctorCheck]:
         _installation(),
         *_programs(),
         *_optional_programs(),
+        _driver(),
         *_files(),
         _namespaces(),
         *_pcscd(),
@@ -122,9 +124,18 @@ def _missing(check: str, package: str, what: str = "not found") -> DoctorCheck:
     return DoctorCheck(check, False, what, f"apt-get install {package}", (package,))
 
 
+def _driver() -> DoctorCheck:
+    """Build the driver if it is not built yet, which takes a second."""
+    try:
+        return DoctorCheck("reader driver", True, str(built_driver()))
+    except DriverUnavailable as error:
+        detail, _, remedy = str(error).rpartition("; ")
+        return DoctorCheck("reader driver", True, f"{detail}; vpcd's readers stand in for it", remedy, BUILD_PACKAGES)
+
+
 def _files() -> Iterator[DoctorCheck]:
     for name, path, package in (
-        ("vpcd driver", DRIVER, "vsmartcard-vpcd"),
+        ("vpcd driver", VPCD, "vsmartcard-vpcd"),
         ("family register font", FONT, FONT_PACKAGE),
     ):
         exists = path.exists()

@@ -16,7 +16,7 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.fault_script import read_fault_script
-from kazashi.reader_bridge.host import Presentation, ReaderHost
+from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from kazashi.reader_bridge.journal import JournalEntry
 from kazashi.reader_bridge.pcsc import NoSuchReader, reader_named
 from kazashi.reader_bridge.pcscd import (
@@ -54,6 +54,7 @@ def choose_pcscd(
     where: str,
     *,
     profiles: Sequence[ReaderProfile] = (),
+    vpcd: bool = False,
     open_ports: bool = False,
 ) -> RunningPcscd:
     """Return the pcscd to use: `system` is the running one, `own` replaces it, `private` is started beside it, and
@@ -73,10 +74,10 @@ def choose_pcscd(
     own = where == "own" or (where == "auto" and system_place_is_free())
     names = [*readers, *(profile.reader_name for profile in profiles)]
     slots = [1 for _ in readers] + [len(profile.slots) for profile in profiles]
-    pcscd = start_pcscd(world.run, names, private=not own, slots=slots, open_ports=open_ports)
+    pcscd = start_pcscd(world.run, names, private=not own, slots=slots, vpcd=vpcd, open_ports=open_ports)
     if profiles and pcscd.driver != "kazashi":
         pcscd.stop()
-        reason = pcscd.stand_in or "--open-ports needs vpcd"
+        reason = pcscd.stand_in or "without --vpcd and --open-ports"
         raise PcscdUnavailable(f"readers with profiles need our own driver; {reason}")
     return pcscd
 
@@ -101,6 +102,8 @@ class InstanceProcess:
                 "ours": self.pcscd.process is not None,
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
+                "driver": self.pcscd.driver,
+                "stand_in": self.pcscd.stand_in,
                 "open_ports": self.pcscd.open_ports,
             },
             "services": self.services.status if self.services else None,
@@ -251,15 +254,21 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
         signal.signal(number, lambda *_: ended.set())
     for endpoint in dialled:
         endpoint.check()
-    pcscd = choose_pcscd(world, plan.readers, plan.pcscd, profiles=profiles, open_ports=plan.open_ports)
+    pcscd = choose_pcscd(
+        world, plan.reader_names, plan.pcscd, profiles=profiles, vpcd=plan.vpcd, open_ports=plan.open_ports
+    )
     host = ReaderHost(
         [*pcscd.endpoints, *dialled],
         {**os.environ, **pcscd.client_environment()},
-        [*(None for _ in plan.readers), *profiles],
+        [*(None for _ in plan.reader_names), *profiles],
     )
     services: Services | None = None
     console: ConsoleProcess | None = None
     try:
+        if len(plan.cards) > len(host.slots):
+            raise NoSuchSlot(
+                f"there are {len(host.slots)} slots for {len(plan.cards)} cards; add a reader: --reader NAME"
+            )
         for slot, name in zip(host.slots, plan.cards, strict=False):
             host.insert(slot, name, image_path(world, name), presentation)
         for slot, _ in zip(host.slots, plan.cards, strict=False):

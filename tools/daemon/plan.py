@@ -25,12 +25,13 @@ class InstancePlan:
     `readers` are the names of plain readers, and `profiles` the profiles of further ones (docs/readers.md).
     `pcscd` is auto, system, own or private. The cards go into the slots in order, and all are presented in the same
     way. `faults` is the text of a fault script. `dialled` has the addresses (`[HOST:]PORT`) of further slots, after
-    those of the readers, that other hosts connect to. With `open_ports`, other programs can put cards into the readers
-    of a private pcscd. `port` is the authorities' HTTP port (default: the first free
-    one), served by `workers` processes. `ldap` adds their directory. Without `services` there is no console either.
+    those of the readers, that other hosts connect to. With `vpcd`, the readers are vpcd's and not those of our
+    driver; with `open_ports` too, and other programs can then put cards into the readers of a private pcscd. `port`
+    is the authorities' HTTP port (default: the first free one), served by `workers` processes. `ldap` adds their
+    directory. Without `services` there is no console either.
     """
 
-    readers: tuple[str, ...] = ("Kazashi",)
+    readers: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     pcscd: str = "auto"
     cards: tuple[str, ...] = ("hanako",)
@@ -38,6 +39,7 @@ class InstancePlan:
     reset_keeps_status: bool = False
     faults: str = ""
     dialled: tuple[str, ...] = ()
+    vpcd: bool = False
     open_ports: bool = False
     services: bool = True
     port: int | None = None
@@ -49,6 +51,11 @@ class InstancePlan:
         """Raise ValueError for an invalid name of a reader."""
         for name in self.readers:
             checked_name(name, "reader")
+
+    @property
+    def reader_names(self) -> tuple[str, ...]:
+        """The names of the plain readers; without a choice and without profiles, one for each card, and at least one."""
+        return self.readers or (() if self.profiles else ("Kazashi",) * max(1, len(self.cards)))
 
     def presentation(self) -> Presentation:
         """Return how the cards are presented. Raises BadFaultScript."""

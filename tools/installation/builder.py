@@ -93,11 +93,13 @@ class Builder:
         self._run([*install, "--editable", str(root)])
 
     def check(self, target: Path, requirements: str) -> None:
-        """Check that an environment has each package and starts the program. Raises InstallationFailed."""
+        """Check that an environment has each package and starts the program, and build the driver for pcscd where there
+        is a compiler. Raises InstallationFailed."""
         program = "import sys, importlib.metadata as m; [m.version(name) for name in sys.argv[1:]]; import kazashi"
         names = sorted({pin.name for pin in pins(requirements) if ";" not in pin.text.splitlines()[0]})
         self._run([str(target / "bin" / "python"), "-P", "-c", program, *names])
         self._run([str(target / "bin" / "kazashi"), "--version"])
+        self._run([str(target / "bin" / "python"), "-P", "-m", "kazashi.reader_bridge.driver.build"])
 
     def _run(self, command: list[str], poll: object = None, programs: Path | None = None) -> None:
         """Run a command, which finds the programs in a folder before others of their name. Raises

@@ -26,7 +26,7 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.command()
 @click.option("--detach", is_flag=True, help="Run in the background; return once the card is in the reader.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME",
-              help="Add a plain reader (default: Kazashi).")  # fmt: skip
+              help="Add a reader with this name, up to 16 (default: one for each card, Kazashi).")  # fmt: skip
 @click.option("--reader-profile", "profiles", multiple=True, metavar="PROFILE", shell_complete=profiles,
               help="Add a reader with a profile, or with that of a file .toml (kazashi reader profiles).")  # fmt: skip
 @click.option("--card", "cards", multiple=True, metavar="NAME", shell_complete=cards,
@@ -54,7 +54,8 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--listen", "dialled", multiple=True, metavar="[HOST:]PORT",
               help="Add a slot that a phone or another reader's host connects to (docs/workbench.md).")  # fmt: skip
 @click.option("--open-ports", is_flag=True,
-              help="Let other programs put cards into the readers of a private pcscd, as vicc does.")  # fmt: skip
+              help="Use vpcd, and let other programs put cards into its readers, as vicc does.")  # fmt: skip
+@click.option("--vpcd", is_flag=True, help="Use vpcd's readers, with two slots each, instead of our own driver.")
 @click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
@@ -109,7 +110,7 @@ def _planned(
     try:
         plan = InstancePlan(
             cards=() if empty else cards or InstancePlan().cards, faults=faults, profiles=profiles,
-            readers=readers or (() if profiles else InstancePlan().readers), **chosen,
+            readers=readers, **chosen,
         )  # fmt: skip
         plan.reader_profiles()
     except ValueError as error:
@@ -182,12 +183,14 @@ def status_in_words(reply: dict[str, Any]) -> str:
     lines = [slots_in_words(reply["slots"])]
     if reply["pcscd"]["environment"]:
         lines.append('This pcscd is private; to let clients in a shell find it: eval "$(kazashi reader env)"')
+    if reply["pcscd"]["stand_in"]:
+        lines.append(f"These are vpcd's readers, because {reply['pcscd']['stand_in']}")
     if reply["pcscd"]["open_ports"]:
         lines.append(
             f"vpcd's ports {', '.join(map(str, reply['pcscd']['open_ports']))} are open: everybody who can reach this"
             " machine can put a card into these readers. --pcscd private closes them."
         )
-    else:
+    elif reply["pcscd"]["driver"] == "vpcd":
         lines.append("vpcd's ports are closed: only this instance reaches them.")
     if any(slot["card"] for slot in reply["slots"]):
         lines.append("PINs: 1234 (authentication, text, juki), ABC123 (signature), unless the card has its own")
