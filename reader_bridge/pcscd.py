@@ -165,10 +165,10 @@ def start_pcscd(
     `directory` is for its socket, readers and configuration. If `private`, it runs beside the system's pcscd;
     otherwise it takes the system's place, which needs root. The readers have `slots` slots each of our own driver, or
     as many as a sequence has for each. With `vpcd`, or where our driver cannot be built, which `stand_in` then says,
-    they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach this machine, unless pcscd is private, a network
-    namespace can be made for it, and not `open_ports`, which other hosts of cards need. With `dials`, vpcd does not
-    listen: it connects to that host, at two ports for each reader. Call this from the main thread: the kernel ends
-    pcscd when the calling thread ends.
+    they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach this
+    machine, unless pcscd is private, a network namespace can be made for it, and not `open_ports`, which other hosts of
+    cards need. With `dials`, vpcd does not listen: it connects to that host, at two ports for each reader. Call this
+    from the main thread: the kernel ends pcscd when the calling thread ends.
     """
     program = _program("pcscd")
     library, stand_in = VPCD, ""

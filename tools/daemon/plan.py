@@ -54,7 +54,7 @@ class InstancePlan:
 
     @property
     def reader_names(self) -> tuple[str, ...]:
-        """The names of the plain readers; without a choice and without profiles, one for each card, and at least one."""
+        """The names of the plain readers. Without any reader chosen, there is one for each card, and at least one."""
         return self.readers or (() if self.profiles else ("Kazashi",) * max(1, len(self.cards)))
 
     def presentation(self) -> Presentation:
