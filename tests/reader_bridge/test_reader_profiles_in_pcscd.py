@@ -98,15 +98,52 @@ def answers(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for names in (OURS, PRODUCTS):  # pcscd has 16 slots
         with running(tmp_path_factory.mktemp("readers"), image_path(world, "hanako"), names) as readers:
             rounds = {"": readers.ask("reader"), "usual card, ": readers.ask("card")}
+            listed = readers.run("opensc-tool", "--list-readers").splitlines()
+            scanned = readers.run("pcsc_scan", "-r").splitlines()
             readers.insert(FaultPlan(atr=ATRS["T=0"]))
             rounds["T=0 card, "] = readers.ask("card")
             for name, numbers in readers.slots.items():
                 seen[name] = {"slots": str(len(numbers))}
                 for place, number in enumerate(numbers):
                     reader = readers.host.slots[number].endpoint.reader
+                    assert any(line.endswith(f": {reader}") for line in scanned), scanned
+                    (line,) = [line for line in listed if line.endswith(f"  {reader}")]
+                    seen[name][f"{place}: OpenSC"] = line.removesuffix(reader).strip()
                     for prefix, answered in rounds.items():
                         seen[name] |= {f"{place}: {prefix}{key}": value for key, value in answered[reader].items()}
     return seen
+
+
+def test_opensc_finds_the_pin_pads(answers: dict[str, Answers]) -> None:
+    for name, seen in answers.items():
+        expected = "Yes   PIN pad" if name in ("pin-pad", "like-st-2xxx") else "Yes"
+        assert seen["0: OpenSC"].partition(" ")[2].strip() == expected, name
+
+
+@pytest.mark.parametrize(
+    ("profile", "key", "value"),
+    [
+        ("like-acr122u", "0: firmware", "41435231323255323031"),
+        ("like-acr122u", "0: ATR", "3B8C800150 UID 000005E0B381A1 TCK"),
+        ("like-acr122u", "0: vendor id", "2f07"),
+        ("like-acr122u", "0: certificate, extended Le", "error 80100016"),
+        ("like-utrust-4701f", "1: escape in an APDU", "010407030000000002" + "1C" + "0030" * 14 + "9000"),
+        ("like-scr3310", "0: version", "00002305"),
+        ("like-st-2xxx", "0: PIN properties", "00000200"),
+        ("pin-pad", "0: features", "060442330006" + "070442330007" + "0A044233000A" + "120442330012"),
+        ("pin-pad", "0: PIN properties", "10020700"),
+        ("t0", "0: ATR", "3B600000"),
+        ("t0", "0: protocol any", "1"),
+        ("t0", "0: protocol T=1", "error 8010000F"),
+        ("t0", "0: SELECT with FCI, no Le", "610E"),
+        ("short-apdu", "0: certificate, extended Le", "error 80100016"),
+        ("contact", "0: UID", "6E00"),
+    ],
+)
+def test_clients_see_what_the_profile_says(profile: str, key: str, value: str, answers: dict[str, Answers]) -> None:
+    place, _, asked = key.partition(": ")
+    seen = answers[profile]
+    assert seen.get(key, seen.get(f"{place}: usual card, {asked}")) == value
 
 
 def differences(one: Answers, other: Answers) -> tuple[set[str], set[str]]:
