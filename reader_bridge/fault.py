@@ -17,6 +17,7 @@ from random import Random
 from kazashi.card.card import Card
 from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
 from kazashi.card.status_word import Status, StatusWord
 from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
@@ -37,8 +38,15 @@ _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction i
 _ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
 """Commands that carry data and may have response data."""
 
-_WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
-_UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
+_WRONG_LENGTH = ruled(
+    Status.WRONG_LENGTH.to_bytes(2), StatusRule("the reader passes on short commands only", RuleSource.FAULTS)
+)
+_NOTHING_WAITS = ruled(
+    Status.UNKNOWN_INSTRUCTION.to_bytes(2), StatusRule("no response waits for GET RESPONSE", RuleSource.ISO_T0)
+)
+_FAULT = StatusRule("a fault replaces the card's status word", RuleSource.FAULTS)
+_WAITING = StatusRule("the data waits for GET RESPONSE", RuleSource.ISO_T0)
+_OTHER_LE = StatusRule("Le is not the length of the data", RuleSource.ISO_T0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,10 +295,10 @@ class _FaultyCard(_Layer):
                 return response[: max(0, len(response) - count)]
             case Overlong(count):
                 self._tell(f"the response has {count} extra bytes")
-                return response[:-2] + bytes(count) + response[-2:]
+                return under(rule_of(response), response[:-2] + bytes(count) + response[-2:])
             case WrongStatus(status):
                 self._tell(f"the status word is {status} instead of {response[-2:].hex().upper()}")
-                return status.to_bytes(2)
+                return ruled(status.to_bytes(2), _FAULT)
             case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")
@@ -342,6 +350,7 @@ class _ChainedResponses(_Layer):
         super().__init__(inner)
         self._waiting = b""
         self._status = b""
+        self._rule: StatusRule | None = None
 
     def power_on(self) -> None:
         self._waiting = b""
@@ -360,16 +369,19 @@ class _ChainedResponses(_Layer):
         if not data:
             return response
         if len(command) == 5:  # the command has an Le, which must be exact
-            return response if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
-        self._waiting, self._status = data, status
-        return bytes((0x61, min(len(data), 256) & 0xFF))
+            exact = len(data) == (command[4] or 256)
+            return response if exact else ruled(bytes((0x6C, len(data) & 0xFF)), _OTHER_LE)
+        self._waiting, self._status, self._rule = data, status, rule_of(response)
+        return ruled(bytes((0x61, min(len(data), 256) & 0xFF)), _WAITING)
 
     def _fetch(self, command: bytes) -> bytes:
         if not self._waiting:
-            return _UNKNOWN_INSTRUCTION
+            return _NOTHING_WAITS
         le = (command[4] if len(command) > 4 else 0) or 256
         data, self._waiting = self._waiting[:le], self._waiting[le:]
-        return data + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
+        if self._waiting:
+            return ruled(data + bytes((0x61, min(len(self._waiting), 256) & 0xFF)), _WAITING)
+        return under(self._rule, data + self._status)
 
 
 class _T0Commands(_Layer):

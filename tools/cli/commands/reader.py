@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SLOT = click.option("--slot", default="", shell_complete=slots,
                      help="Number, reader name or card (default: the first empty slot).")  # fmt: skip
 
+_RULES = click.option("--rules", is_flag=True, help="Also show the rule behind each status word, and its source.")
+
 
 @click.group()
 def reader() -> None:
@@ -62,12 +64,13 @@ def reader_env(context: click.Context) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Also write a trace file, of one slot.")  # fmt: skip
 @click.option("--unmasked", is_flag=True, help="Do not mask the bytes of PINs and personal data.")
+@_RULES
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
 @json_option
 @click.pass_context
 def reader_trace(
-    context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, raw: bool,
-    as_json: bool,
+    context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, rules: bool,
+    raw: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the APDU trace of the slots.
 
@@ -87,7 +90,7 @@ def reader_trace(
             for exchange in batch:
                 if exchange.missed:
                     click.echo(f"kazashi: {exchange.missed} exchanges came too fast and are not shown", err=True)
-                _show(exchange, recorder.decode(exchange), as_json=as_json, raw=raw, unmasked=unmasked)
+                _show(exchange, recorder.decode(exchange), as_json=as_json, rules=rules, raw=raw, unmasked=unmasked)
             sys.stdout.flush()
 
 
@@ -114,6 +117,8 @@ def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
     words = []
     for line in recorded.lines:
         words.append(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
+        if line.rule and rules:
+            words.append(f"    = {line.rule} ({line.source})")
         if raw and line.command:
             words.append(f"    > {line.command}\n    < {line.response}")
     return Reply({**asdict(recorded), "lines": [line._asdict() for line in recorded.lines]}, "\n".join(words))
@@ -183,7 +188,7 @@ def slots_in_words(slots: list[dict[str, Any]]) -> str:
     return "\n".join(f"{slot['slot']:2}  {slot['reader']:24}  {state(slot)}" for slot in slots)
 
 
-def _show(followed: Followed, decoded: Decoded, *, as_json: bool, raw: bool, unmasked: bool) -> None:
+def _show(followed: Followed, decoded: Decoded, *, as_json: bool, rules: bool, raw: bool, unmasked: bool) -> None:
     exchange, command, response = followed.exchange, decoded.command, decoded.response
     if unmasked:
         command, response = exchange.command.hex().upper(), exchange.response.hex().upper()
@@ -191,10 +196,13 @@ def _show(followed: Followed, decoded: Decoded, *, as_json: bool, raw: bool, unm
         document = {
             "slot": followed.slot, "reader": followed.reader, "at": exchange.at, "seconds": exchange.seconds,
             "event": exchange.event, "command": command, "response": response, "words": decoded.words,
+            "rule": decoded.rule, "source": decoded.source,
         }  # fmt: skip
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{_clock(exchange.at)} {followed.reader}  {decoded.words}")
+    if rules and decoded.rule:
+        click.echo(f"    = {decoded.rule} ({decoded.source})")
     if raw and command:
         click.echo(f"    > {command}\n    < {response}")
 
