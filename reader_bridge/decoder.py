@@ -9,7 +9,7 @@ from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
 from kazashi.card.apdu import CommandApdu, ResponseApdu
 from kazashi.card.file import Application
 from kazashi.card.identifiers import FileId
-from kazashi.card.instruction import Instruction
+from kazashi.card.instruction import CommandClass, Instruction
 from kazashi.card.rejection import WrongLength
 from kazashi.card.rule import rule_of
 from kazashi.card.status_word import Status
@@ -112,7 +112,8 @@ class Decoder:
 
     def _request(self, command: CommandApdu) -> str:
         key = command.instruction
-        words = [_TITLES.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
+        unknown = "command to the reader" if command.cla == CommandClass.READER else "unknown instruction"
+        words = [_TITLES.get(key, f"{unknown} {command.cla:02X} {command.ins:02X}")]
         match key:
             case Instruction.SELECT if command.p1 == 0x04:
                 application = self._named(command.data)

@@ -126,6 +126,11 @@ class ContactlessInterface(ContactInterface):
         return _UNKNOWN_CLASS
 
 
+def is_contactless_atr(atr: bytes) -> bool:
+    """Return whether a contactless reader made this ATR (PC/SC part 3, section 3.1.3.2.3)."""
+    return len(atr) >= 4 and atr[0] == 0x3B and atr[1] & 0xF0 == 0x80 and atr[2:4] == b"\x80\x01"
+
+
 def contactless_atr(atqb: bytes) -> bytes:
     """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble."""
     body = bytes.fromhex("888001") + atqb + b"\0"

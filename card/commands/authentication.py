@@ -18,8 +18,8 @@ from kazashi.card.rule import RuledResponse, RuleSource, success
 from kazashi.card.session import Session
 from kazashi.card.status_word import SUCCESS
 
-_CHALLENGE = success("as many random bytes as Le asks for", RuleSource.ISO_GET_CHALLENGE)
-_SIGNED = success("the challenge is signed without a PIN", RuleSource.MYNA_CARD_COMMON)
+_CHALLENGE = success("GET CHALLENGE returns as many random bytes as Le asks for", RuleSource.ISO_GET_CHALLENGE)
+_SIGNED = success("the key signs the challenge without a PIN", RuleSource.MYNA_CARD_COMMON)
 
 
 def get_challenge(session: Session, command: CommandApdu) -> RuledResponse:

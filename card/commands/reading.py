@@ -18,10 +18,12 @@ from kazashi.card.rule import RuledResponse, RuleSource, success
 from kazashi.card.session import Session
 from kazashi.card.status_word import SUCCESS
 
-_READ = success("the bytes from the offset on, up to Le or the end of the file", RuleSource.JICSAP_READ_BINARY)
-_READ_WITHOUT_LE = success("without an Le, as with Le 00", RuleSource.READ_WITHOUT_LE)
-_RECORD = success("the record with this number", RuleSource.ISO_READ_RECORD)
-_OBJECT = success("the data object with this tag", RuleSource.MYNA_CARD_MANAGER)
+_READ = success(
+    "READ BINARY returns the bytes from the offset on, up to Le or the file's end", RuleSource.JICSAP_READ_BINARY
+)
+_READ_WITHOUT_LE = success("READ BINARY without an Le is the same as with Le 00", RuleSource.READ_WITHOUT_LE)
+_RECORD = success("READ RECORD returns the record with this number", RuleSource.ISO_READ_RECORD)
+_OBJECT = success("GET DATA returns the data object with this tag", RuleSource.MYNA_CARD_MANAGER)
 _NOT_VERIFIED = "the file's access rule is not satisfied: no PIN that it names is verified"
 
 

@@ -13,8 +13,8 @@ from kazashi.card.tlv import Tlv
 FCI_TEMPLATE = 0x6F
 DF_NAME = 0x84
 FILE_ID = 0x83
-_APPLICATION = success("the application whose AID begins with this name", RuleSource.JICSAP_NAMES)
-_FILE = success("the application's file with this identifier", RuleSource.ISO_SELECT)
+_APPLICATION = success("SELECT takes the first application whose AID begins with this name", RuleSource.JICSAP_NAMES)
+_FILE = success("SELECT takes the application's file with this identifier", RuleSource.ISO_SELECT)
 _NOTHING = success("P1 00 without an identifier changes nothing while an application is current", RuleSource.MYNA_CARD)
 _P2 = "P2 asks for the first or the next name, with or without control information"
 

@@ -20,7 +20,7 @@ from kazashi.card.rule import RuledResponse, RuleSource, success
 from kazashi.card.session import Session
 from kazashi.card.status_word import SUCCESS
 
-_SIGNED = success("the data is signed in the way that P1 names", RuleSource.MYNA_CARD_JPKI)
+_SIGNED = success("the key signs the data in the way that P1 names", RuleSource.MYNA_CARD_JPKI)
 
 
 def _digest(data: bytes) -> bytes:

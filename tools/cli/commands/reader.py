@@ -97,27 +97,34 @@ def reader_trace(
 @reader.command("show")
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write a packet capture for Wireshark instead.")  # fmt: skip
+              help="Write a packet capture for Wireshark instead (pcapng).")  # fmt: skip
+@click.option("--gsmtap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write a packet capture for Wireshark's SIM card dissector instead.")  # fmt: skip
+@_RULES
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
 @replies
-def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
+def reader_show(trace: Path, pcap: Path | None, gsmtap: Path | None, rules: bool, raw: bool) -> Reply:
     """Show or convert a trace file."""
     from dataclasses import asdict
 
-    from kazashi.reader_bridge.pcap import write_pcap
+    from kazashi.assembly.errors import UsageError
+    from kazashi.reader_bridge.capture import write_capture, write_gsmtap
     from kazashi.reader_bridge.trace import read_trace
 
     recorded = read_trace(trace)
     if recorded.cut_off:
         click.echo(f"kazashi: the last line of {trace} is incomplete and is left out", err=True)
-    if pcap is not None:
-        with pcap.open("wb") as out:
-            packets = write_pcap(recorded, out)
-        return Reply({"packets": packets, "pcap": str(pcap)}, f"{packets} packets in {pcap}")
+    if pcap is not None and gsmtap is not None:
+        raise UsageError("a trace is written to one capture: give --pcap or --gsmtap")
+    for name, path, write in (("pcap", pcap, write_capture), ("gsmtap", gsmtap, write_gsmtap)):
+        if path is not None:
+            with path.open("wb") as out:
+                packets = write(recorded, out)
+            return Reply({"packets": packets, name: str(path)}, f"{packets} packets in {path}")
     words = []
     for line in recorded.lines:
         words.append(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
-        if line.rule and rules:
+        if rules and line.rule:
             words.append(f"    = {line.rule} ({line.source})")
         if raw and line.command:
             words.append(f"    > {line.command}\n    < {line.response}")
