@@ -7,6 +7,7 @@ rule.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -86,6 +87,10 @@ class RuledResponse(bytes):
 
     __slots__ = ()
     rule: StatusRule
+
+    def __reduce__(self) -> tuple[Callable[[bytes, StatusRule], RuledResponse], tuple[bytes, StatusRule]]:
+        """Let a response be sent to another process with its rule, whatever its class."""
+        return ruled, (bytes(self), self.rule)
 
 
 class _Ruled(RuledResponse):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import random
 import re
 from pathlib import Path
@@ -149,3 +150,10 @@ def test_only_the_whole_response_has_a_rule(chip: Chip) -> None:
     assert rule_of(response[:1]) is None
     assert rule_of(b"\0" + response) is None
     assert rule_of(bytes.fromhex("9000")) is None
+
+
+@pytest.mark.parametrize("command", [test_commands.JPKI, "00B0000001"])
+def test_response_keeps_its_rule_in_another_process(chip: Chip, command: str) -> None:
+    response = chip.transmit(bytes.fromhex(command))
+    sent = pickle.loads(pickle.dumps(response))
+    assert (sent, rule_of(sent)) == (response, response.rule)
