@@ -94,7 +94,7 @@ class Chip:
                 raise WrongLength(TOO_SHORT, RuleSource.ISO_LENGTHS)
             handler = _HANDLERS.get(raw[0] << 8 | raw[1])
             if handler is None:
-                raise _unknown(raw[0])
+                return _UNKNOWN[raw[0]]
             return handler(session, CommandApdu.parse(raw))
         except CommandRejected as rejection:
             return rejection.response
@@ -123,3 +123,7 @@ def _unknown(cla: int) -> CommandRejected:
                 "a command in secure messaging consists of data objects", RuleSource.MYNA_CARD_SECURE_MESSAGING
             )
     return UnknownClass("the card has no commands of this class", RuleSource.ISO_CLASS)
+
+
+_UNKNOWN = [_unknown(cla).response for cla in range(0x100)]
+"""The response to a command without a handler, by its class."""
