@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 
 from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
 from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.file import PinChange, SessionKeyRule
+from kazashi.card.file import PinChange, Refusal, SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
 from kazashi.card.rejection import ConditionsNotSatisfied
+from kazashi.card.rule import RuleSource
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010408")
@@ -112,6 +114,10 @@ NUMBER_B = PinEf(
 
 _ANY_OF_THREE = Verified(PIN, NUMBER_A, NUMBER_B)
 
+ONLY_SIGNS: Refusal = partial(
+    ConditionsNotSatisfied, "the application's own key is not for INTERNAL AUTHENTICATE", RuleSource.MYNA_CARD
+)
+
 INDIVIDUAL_NUMBER = TransparentEf(
     0x0001,
     "individual number",
@@ -137,7 +143,7 @@ KEY = KeyEf(
     lambda data: data.keys.text.pkcs8,
     FREE,
     signs=True,
-    authentication_refusal=ConditionsNotSatisfied,
+    authentication_refusal=ONLY_SIGNS,
 )
 
 APPLET = Applet(

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from kazashi.card.chip import Chip
 from kazashi.card.instruction import CommandClass
+from kazashi.card.rule import RuleSource, StatusRule, ruled
 from kazashi.reader_bridge.interface import (
     DEFAULT_ATQB,
     ContactInterface,
@@ -44,6 +45,7 @@ _FEATURE = _CONTROL + 0x330000
 
 _IFD_PIN_PROPERTIES, _GET_TLV_PROPERTIES, _CCID_ESC_COMMAND = 0x0A, 0x12, 0x13
 _LONGEST_APDU = 4 + 3 + 65536 + 3
+_OWN_ANSWER = StatusRule("the reader handles this command itself, as its profile says", RuleSource.READERS)
 
 T0, T1 = 1, 2
 """Protocols as PC/SC numbers them (SCARD_PROTOCOL_T0 and SCARD_PROTOCOL_T1)."""
@@ -271,9 +273,10 @@ class _ReaderLayer(Layer):
         self._check_length(command)
         contactless = self._slot.profile.contactless
         if contactless is not None and command[:1] == CommandClass.READER.to_bytes(1):
-            return self._own(command) or contactless.unknown
+            return ruled(self._own(command) or contactless.unknown, _OWN_ANSWER)
         if contactless is None and command[:4] == self._slot.reader.profile.escape_apdu:
-            return self._own(command) or self.inner.transmit(command)
+            own = self._own(command)
+            return self.inner.transmit(command) if own is None else ruled(own, _OWN_ANSWER)
         if contactless is not None or not self._slot.t0:
             return self.inner.transmit(command)
         if self._slot.profile.exchange is not ExchangeLevel.TPDU:  # the reader fetches the response data itself

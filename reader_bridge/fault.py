@@ -17,6 +17,7 @@ from random import Random
 from kazashi.card.card import Card
 from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
 from kazashi.card.status_word import Status, StatusWord
 from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
@@ -35,7 +36,10 @@ GLITCHES: dict[str, tuple[Instruction, ...]] = {
 """The commands to which a glitch may apply, by their name in scripts."""
 
 _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction in instructions}
-_WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
+_WRONG_LENGTH = ruled(
+    Status.WRONG_LENGTH.to_bytes(2), StatusRule("the reader passes on short commands only", RuleSource.FAULTS)
+)
+_FAULT = StatusRule("a fault replaces the card's status word", RuleSource.FAULTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,10 +261,10 @@ class _FaultyCard(Layer):
                 return response[: max(0, len(response) - count)]
             case Overlong(count):
                 self._tell(f"the response has {count} extra bytes")
-                return response[:-2] + bytes(count) + response[-2:]
+                return under(rule_of(response), response[:-2] + bytes(count) + response[-2:])
             case WrongStatus(status):
                 self._tell(f"the status word is {status} instead of {response[-2:].hex().upper()}")
-                return status.to_bytes(2)
+                return ruled(status.to_bytes(2), _FAULT)
             case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")

@@ -8,10 +8,15 @@ from typing import Protocol
 
 from kazashi.card.chip import Chip
 from kazashi.card.instruction import CommandClass, Instruction
+from kazashi.card.rule import RuleSource, StatusRule, ruled
 from kazashi.card.status_word import Status
 
 _SUCCESS = Status.SUCCESS.to_bytes(2)
-_UNKNOWN_CLASS = Status.UNKNOWN_CLASS.to_bytes(2)
+_READER_ANSWERS = StatusRule("the reader handles this command itself", RuleSource.PCSC_READER_COMMANDS)
+_UNKNOWN_CLASS = ruled(
+    Status.UNKNOWN_CLASS.to_bytes(2),
+    StatusRule("the reader has no other command of class FF", RuleSource.PCSC_READER_COMMANDS),
+)
 _READER_CLASS = CommandClass.READER.to_bytes(1)
 GET_UID = Instruction.GET_UID.to_bytes(2) + b"\0\0\0"
 GET_ATTRIB_RESPONSE = Instruction.GET_UID.to_bytes(2) + b"\1\0\0"
@@ -139,10 +144,15 @@ class ContactlessInterface(ContactInterface):
         if command[:1] != _READER_CLASS:
             return self.chip.transmit(command)
         if command == GET_UID:
-            return self.pupi + _SUCCESS
+            return ruled(self.pupi + _SUCCESS, _READER_ANSWERS)
         if command == GET_ATTRIB_RESPONSE:
-            return b"\0" + _SUCCESS
+            return ruled(b"\0" + _SUCCESS, _READER_ANSWERS)
         return _UNKNOWN_CLASS
+
+
+def is_contactless_atr(atr: bytes) -> bool:
+    """Return whether a contactless reader made this ATR (PC/SC part 3, section 3.1.3.2.3)."""
+    return len(atr) >= 4 and atr[0] == 0x3B and atr[1] & 0xF0 == 0x80 and atr[2:4] == b"\x80\x01"
 
 
 def contactless_atr(atqb: bytes) -> bytes:

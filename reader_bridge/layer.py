@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from kazashi.card.instruction import Instruction
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
 from kazashi.reader_bridge.interface import Interface
 
 _ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
 """Commands that carry data and may have response data."""
+
+_WAITING = StatusRule("the data waits for GET RESPONSE", RuleSource.ISO_T0)
+_OTHER_LE = StatusRule("Le is not the length of the data", RuleSource.ISO_T0)
 
 
 class Layer:
@@ -55,6 +59,7 @@ class ChainedResponses(Layer):
         super().__init__(inner)
         self._waiting = b""
         self._status = b""
+        self._rule: StatusRule | None = None
 
     def power_on(self) -> None:
         """Power the card on (cold start)."""
@@ -76,14 +81,17 @@ class ChainedResponses(Layer):
         if not data:
             return response
         if len(command) == 5:  # the command has an Le, which must be exact
-            return response if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
-        self._waiting, self._status = data, status
-        return bytes((0x61, min(len(data), 256) & 0xFF))
+            exact = len(data) == (command[4] or 256)
+            return response if exact else ruled(bytes((0x6C, len(data) & 0xFF)), _OTHER_LE)
+        self._waiting, self._status, self._rule = data, status, rule_of(response)
+        return ruled(bytes((0x61, min(len(data), 256) & 0xFF)), _WAITING)
 
     def _fetch(self, command: bytes) -> bytes:
         le = (command[4] if len(command) > 4 else 0) or 256
         data, self._waiting = self._waiting[:le], self._waiting[le:]
-        return data + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
+        if self._waiting:
+            return ruled(data + bytes((0x61, min(len(self._waiting), 256) & 0xFF)), _WAITING)
+        return under(self._rule, data + self._status)
 
 
 class T0Commands(Layer):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
 from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.card.rule import rule_of
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.fault_script import read_fault_script
@@ -187,7 +188,7 @@ class InstanceProcess:
     def _exchange(self, entry: JournalEntry) -> list[object]:
         at, seconds, command, response, event = entry.exchange
         reader = self.host.slots[entry.slot].endpoint.reader
-        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
+        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event, rule_of(response)]
 
     def down(self, _: dict[str, Any]) -> control.Answer:
         """Stop the instance."""

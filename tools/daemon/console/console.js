@@ -258,7 +258,8 @@ function row(line) {
   const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
   const refused = !line.event && !/(^|[*A-F0-9])9000$/.test(line.response);
   return el("li", {class: line.event ? "event" : refused ? "refused" : ""}, el("time", {}, clock), ` ${line.reader}  ${line.words}`,
-    line.command ? el("span", {class: "raw"}, `  > ${line.command}\n  < ${line.response}`) : null);
+    line.command ? el("span", {class: "raw"}, `  > ${line.command}\n  < ${line.response}`
+      + (line.rule ? `\n  = ${line.rule} (${line.source})` : "")) : null);
 }
 
 function follow() {
