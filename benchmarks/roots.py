@@ -128,6 +128,7 @@ class Root:
             finally:
                 process.kill()
                 process.stdout.read()  # until no process in the namespace has it open
+                process.stdout.close()
                 process.wait()
             seconds = time.monotonic() - begun
             errors.seek(0)
