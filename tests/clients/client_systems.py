@@ -85,12 +85,12 @@ class ClientSystem:
         """The path of OpenSC's PKCS#11 module."""
         return self.library("opensc-pkcs11.so")
 
-    def insert(self, resident: str = "hanako", slot: int = 0) -> Path:
+    def insert(self, resident: str, slot: int = 0, *, contactless: bool = False) -> Path:
         """Put a new copy of a resident's card into a slot, and return its image. The slot before the first is the
         last."""
         if self.host.inserted(self.host.slots[slot]):
             self.host.remove(self.host.slots[slot])
-        put(self.world, self.files, self.host, slot % len(self.host.slots), resident)
+        put(self.world, self.files, self.host, slot % len(self.host.slots), resident, contactless=contactless)
         return self.files / f"{resident}.card"
 
     def run(

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.writer import PageObject, PdfFileWriter
+from PIL import Image
 
 from kazashi.applets import jpki
 from kazashi.assembly.served import free_port
@@ -120,9 +119,17 @@ def test_opensc_names_two_tokens(system: ClientSystem, card: Path) -> None:
     assert re.findall(r"serial num +: (.*)", listed) == ["00000000", "00000000"]
     assert re.findall(r"pin min/max +: (.*)", listed) == ["4/4", "6/16"]
     assert set(re.findall(r"token flags +: (.*)", listed)) == {"login required, token initialized, PIN initialized"}
-    mechanisms = pkcs11_tool(system, 0, "--list-mechanisms")
-    assert "SHA256-RSA-PKCS, " in mechanisms
-    assert "PSS" not in mechanisms
+    mechanisms = re.findall(r"^  (\S*RSA\S*), .*sign", pkcs11_tool(system, 0, "--list-mechanisms"), re.MULTILINE)
+    assert {"RSA-PKCS", *(f"SHA{size}-RSA-PKCS" for size in (1, 224, 256, 384, 512))} <= set(mechanisms)
+    assert all(name.endswith("RSA-PKCS") for name in mechanisms), "neither PSS nor raw RSA"
+
+
+def test_opensc_reads_the_contactless_card(system: ClientSystem) -> None:
+    system.insert("taro", contactless=True)
+    assert system.run("opensc-tool", "--atr").splitlines()[0] == "3b:88:80:01:00:00:05:e0:b3:81:a1:00:7f"
+    assert "jpki" in system.run("opensc-tool", "--name").splitlines()
+    assert AUTHENTICATION in system.run("pkcs11-tool", "--module", system.module, "--list-token-slots")
+    system.host.remove(system.host.slots[0])
 
 
 @pytest.mark.parametrize(
@@ -148,6 +155,10 @@ def test_pkcs11_signs_and_openssl_verifies(
 
 def test_a_key_of_0_bits_is_one_that_needs_the_password(system: ClientSystem, card: Path) -> None:
     before = pkcs11_tool(system, 1, "--list-objects")
+    listing = ("p11tool", "--provider", system.module, "--list-all", SIGNER.removesuffix(";id=%02"))
+    failed = "failed to fetch key" in system.run("ssh-keygen", "-D", system.module)
+    assert failed is (system.opensc < PUBLIC_PROFILE)
+    assert ("Type: Unknown" in system.run(*listing, expect=None)) is not failed
     if system.opensc < PUBLIC_PROFILE:
         assert "C_GetAttributeValue(MODULUS_BITS) failed: rv = CKR_GENERAL_ERROR (0x5)" in before
         assert "Public Key Object; RSA 0 bits" in before
@@ -200,6 +211,9 @@ def test_what_programs_say_of_a_locked_pin(system: ClientSystem, card: Path) -> 
     )
     gnutls = ("gnutls-cli", "--provider", system.module, "--x509certfile", f"{CARD};type=cert", "--x509keyfile")
     assert "PKCS #11 error." in system.run(*gnutls, KEY, "localhost", expect=None)
+    engine = ("openssl", "dgst", "-engine", "pkcs11", "-keyform", "engine", "-sha256", "-sign", KEY, "message")
+    module = {"PKCS11_MODULE_PATH": system.module}
+    assert "The private key was not found" in system.run(*engine, expect=1, environment=module)
     assert "agent refused operation" in system.run("sh", "-c", AGENT, "sh", system.module, expect=None)
     assert tries(card)[0] == 0
     assert "Tries left     : 0" in system.run("pkcs15-tool", "--list-pins")
@@ -239,11 +253,7 @@ def test_nss_lists_certificates(system: ClientSystem, card: Path) -> None:
 
 def test_pdfsig_signs_with_one_slot_for_the_password(system: ClientSystem, card: Path) -> None:
     database = nss(system)
-    writer = PdfFileWriter()
-    writer.insert_page(PageObject(contents=writer.add_object(generic.StreamObject(stream_data=b"BT ET")),
-                                  media_box=(0, 0, 200, 200)))  # fmt: skip
-    with (system.files / "letter.pdf").open("wb") as file:
-        writer.write(file)
+    Image.new("L", (200, 200), "white").save(system.files / "letter.pdf")
     listing = ("pdfsig", "-nssdir", database, "-list-nicks", "-nss-pwd")
     for secret in (PIN, PASSWORD):
         assert "Password was not accepted" in system.run(*listing, secret, expect=None)
@@ -332,6 +342,10 @@ def test_tls_with_openssl_needs_rsa_with_sha256(system: ClientSystem, card: Path
         for options in (("-sigalgs", "RSA+SHA256"), LIMITED):
             assert tls_version(asks(system, port, *S_CLIENT, *ENGINE, "-tls1_2", *options)) == "TLSv1.2"
         assert "Mechanism invalid" in asks(system, port, *CURL, *CURL_ENGINE, "--tls-max", "1.2")
+        known = system.run("curl", "--help", "all")
+        version = re.search(r"curl (\d+)\.(\d+)", system.run("curl", "--version"))
+        assert version
+        assert ("--sigalgs" in known) is (tuple(map(int, version.groups())) >= (8, 14))
     with tls_server(system, *LIMITED, "-no_tls1_3") as port:
         assert tls_version(asks(system, port, *S_CLIENT, *ENGINE)) == "TLSv1.2"
         assert tls_version(asks(system, port, *CURL, *CURL_ENGINE)) == "TLSv1.2"
@@ -370,7 +384,7 @@ def test_signing_with_pkcs11_provider(system: ClientSystem, card: Path) -> None:
     """The signature key asks for its password with each signature, and gets it from the configuration only."""
     text = recipe("card.cnf").replace("/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so", system.module)
     (system.files / "card.cnf").write_text(text)
-    password = f"[pkcs11_sect]\npkcs11-module-token-pin = {PASSWORD}\n"
+    password = f"[pkcs11_sect]\npkcs11-module-token-pin = file:{system.home}/password\n"
     (system.files / "sign.cnf").write_text(text.replace("[pkcs11_sect]\n", password))
     sign = ("openssl", "dgst", "-sha256", "-out", "signature", "-sign")
     card_only = {"OPENSSL_CONF": "card.cnf"}
@@ -445,6 +459,8 @@ def test_opensc_tool_does_not_send_an_extended_length(system: ClientSystem, card
     for driver in ((), ("--card-driver", "default")):
         output = system.run("opensc-tool", *driver, "-s", select_jpki, "-s", extended, expect=None)
         assert "APDU transmit failed: Invalid arguments" in output
+        commands = [entry.exchange.command for entry in system.host.journal.since(0)[0] if entry.exchange.command]
+        assert commands[-1].hex().upper() == select_jpki, "the next command has not reached the reader"
         assert "30 82" in system.run("opensc-tool", *driver, "-s", select_jpki, "-s", short)
     sent = system.run("scriptor", "-r", system.host.slots[0].endpoint.reader, answer=f"{select_jpki}\n{extended}\n")
     assert len(re.findall(r"\b[0-9A-F]{2}\b", sent[sent.index("30 82") :])) >= 2048
