@@ -249,6 +249,8 @@ def test_nss_lists_certificates(system: ClientSystem, card: Path) -> None:
     assert "Digital Signature Key" in keys
     without = system.run("certutil", "-L", "-d", database, "-h", AUTHENTICATION, expect=None)
     assert ("User Authentication Certificate CA" in without) is new
+    everything = system.run("certutil", "-L", "-d", database, "-h", "all", expect=None)
+    assert re.search(r"User Authentication Certificate CA +u,u,u$", everything, re.MULTILINE)
 
 
 def test_pdfsig_signs_with_one_slot_for_the_password(system: ClientSystem, card: Path) -> None:
@@ -342,6 +344,12 @@ def test_tls_with_openssl_needs_rsa_with_sha256(system: ClientSystem, card: Path
         for options in (("-sigalgs", "RSA+SHA256"), LIMITED):
             assert tls_version(asks(system, port, *S_CLIENT, *ENGINE, "-tls1_2", *options)) == "TLSv1.2"
         assert "Mechanism invalid" in asks(system, port, *CURL, *CURL_ENGINE, "--tls-max", "1.2")
+        limits = recipe("card.cnf").partition("[ssl_sect]")[2]
+        (system.files / "limits.cnf").write_text(
+            "openssl_conf = init\n[init]\nssl_conf = ssl_sect\n[ssl_sect]" + limits
+        )
+        limited = asks(system, port, *CURL, *CURL_ENGINE, "--tls-max", "1.2", configuration="limits.cnf")
+        assert tls_version(limited) == "TLSv1.2"
         known = system.run("curl", "--help", "all")
         version = re.search(r"curl (\d+)\.(\d+)", system.run("curl", "--version"))
         assert version
