@@ -36,12 +36,12 @@ PACKAGES = (
 _FILES = "/mnt"
 # A program of the root, outside it: pcscd has to see this machine's files, where its configuration and driver are.
 _OUTSIDE = """#!/bin/sh
-exec {root}/lib64/ld-linux-x86-64.so.2 --library-path {root}/usr/lib/x86_64-linux-gnu {root}/usr/sbin/pcscd "$@"
+exec {loader} --library-path {libraries} {root}/usr/sbin/pcscd "$@"
 """
 
 
 def debian_13() -> Root:
-    """Return the root of Debian 13, which takes two minutes to make the first time. Raises Failed."""
+    """Return the root of Debian 13, which takes some minutes to make the first time. Raises Failed."""
     if os.geteuid():
         raise Failed("only root can make a root of Debian 13 and enter it; run this test as root")
     lock = "\n".join((SUITE, MIRROR, *PACKAGES)).encode()
@@ -53,8 +53,7 @@ def debian_13() -> Root:
 class ClientSystem:
     """A system whose programs use the cards in two readers.
 
-    `root` is None for this machine. `files` is the working directory of its programs and their home. `opensc` is the
-    version of OpenSC, as (0, 23).
+    `root` is None for this machine. `files` is the working directory of its programs and their home.
     """
 
     root: Root | None
@@ -65,7 +64,7 @@ class ClientSystem:
 
     @property
     def opensc(self) -> tuple[int, int]:
-        """The version of OpenSC."""
+        """The version of OpenSC, as (0, 23)."""
         found = re.search(r"OpenSC (\d+)\.(\d+)", self.run("opensc-tool", "--info"))
         assert found
         return int(found[1]), int(found[2])
@@ -121,9 +120,12 @@ def client_system(root: Root | None, world: World, directory: Path) -> Iterator[
     """Run a pcscd of this machine, or of the root, with two empty readers."""
     path = os.environ["PATH"]
     if root is not None:
+        root = Root(root.path, directory / "programs.log")
         program = directory / "programs" / "pcscd"
         program.parent.mkdir(parents=True)
-        program.write_text(_OUTSIDE.format(root=root.path), encoding="ascii")
+        loader = next(root.path.glob("usr/lib*/ld-linux-*.so.*"))
+        libraries = next(root.path.glob("usr/lib/*/libc.so.6")).parent
+        program.write_text(_OUTSIDE.format(root=root.path, loader=loader, libraries=libraries), encoding="utf-8")
         program.chmod(0o755)
         path = f"{program.parent}:{path}"
     files = directory / "files"
