@@ -20,13 +20,14 @@ from kazashi.provision_network.neighbours import Neighbours
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import Clock
 from kazashi.world.outbox import Message, Send
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 _AT_ONCE = 200
 """The number of notifications that are answered in one transaction."""
 
 _notified = NOTIFIED.c
-_ADD = insert_if_absent(NOTIFIED)
+_ADD = Statement(insert_if_absent(NOTIFIED))
 _HELD = sa.select(NOTIFIED).where(_notified.stage == RequestOutcome.HELD.value).order_by(_notified.number)
 _OPEN = sa.select(NOTIFIED).where(
     _notified.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value))
@@ -65,7 +66,7 @@ class Answering:
         for notified, outcome, sealed in self._outcomes(notifications):
             row = {"number": notified.number, "provider": notified.provider, "stage": outcome.value,
                    "notification": json.dumps(notified.as_dict())}  # fmt: skip
-            if connection.execute(_ADD, row).rowcount:
+            if _ADD.run(connection, row):
                 self._send(send, notified, outcome, sealed)
 
     def work(self) -> int:

@@ -128,9 +128,10 @@ class InterfaceService:
         peer = client(request, {INTERFACE, CORE}, "only the core and interface systems may send messages")
         senders = {CORE} if peer.unit == CORE else {peer.name} - {CORE}
         messages = messages_of(await json_of(request), senders, self._interface.name)
-        ended = await self._commits.run_async(lambda connection: self._interface.receive_in(connection, messages))
-        self._runner.call()
-        self._ends.announce(ended)
+        result = await self._commits.run_async(lambda connection: self._interface.receive_in(connection, messages))
+        if result.sent:
+            self._runner.call()
+        self._ends.announce(result.ended)
         return JSONResponse({})
 
     async def ask(self, request: Request) -> Response:
