@@ -33,8 +33,8 @@ WRITES = "kazashi_writes"
 """The option of a connection that says whether its transaction may write."""
 
 _IDLE = 2
-"""The number of connections for reading, and for writing, that a store keeps. Borrowing one from SQLAlchemy's pool
-takes longer than a small transaction of SQLite."""
+"""The number of connections for reading, and for writing, that a store in SQLite keeps. Borrowing one from SQLAlchemy's
+pool takes longer than a small transaction."""
 
 _STATEMENT_SECONDS = 60
 """The time after which PostgreSQL gives a statement up. The longest ones, of a million rows, take a few seconds."""
@@ -77,8 +77,10 @@ class Store:
         self._idle: dict[bool, list[sa.Connection]] = {False: [], True: []}
         # Python 3.13 reports a connection that was never closed. At exit there is nothing to tidy up.
         weakref.finalize(self, _close, engine, self._idle).atexit = False
+        remote = engine.dialect.name == "postgresql"
+        self._most_idle = 0 if remote else _IDLE
         # Writers wait for SQLite by sleeping. Those of one process queue for a lock instead.
-        self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
+        self._turn: AbstractContextManager[object] = nullcontext() if remote else Lock()
         self._prepared = False
 
     def prepare(self, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> None:
@@ -188,7 +190,6 @@ class Store:
         except IntegrityError:
             raise
         except (DBAPIError, sqlite3.Error) as error:
-            self.close()  # if the database has ended, so have all connections
             raise StoreFailed(self._failure(error.orig if isinstance(error, DBAPIError) else error)) from error
 
     @contextmanager
@@ -201,7 +202,7 @@ class Store:
         try:
             yield connection
         finally:
-            if len(idle) < _IDLE and not connection.invalidated:
+            if len(idle) < self._most_idle and not connection.in_transaction():
                 idle.append(connection)
             else:
                 connection.close()
@@ -273,7 +274,7 @@ def disk_trouble(path: Path) -> str:
 
 
 def _sqlite(path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite+pysqlite:///{path}", connect_args={"timeout": 30})
+    engine = sa.create_engine(f"sqlite+pysqlite:///{path}", connect_args={"timeout": 30}, poolclass=sa.NullPool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
