@@ -29,9 +29,9 @@ _AT_ONCE = 200
 _notified = NOTIFIED.c
 _ADD = Statement(insert_if_absent(NOTIFIED))
 _HELD = sa.select(NOTIFIED).where(_notified.stage == RequestOutcome.HELD.value).order_by(_notified.number)
-_OPEN = sa.select(NOTIFIED).where(
+_OPEN = Statement(sa.select(NOTIFIED).where(
     _notified.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value))
-).order_by(_notified.number)  # fmt: skip
+).order_by(_notified.number))  # fmt: skip
 _DONE = sa.update(NOTIFIED).where(
     _notified.number == sa.bindparam("n"), _notified.stage != sa.bindparam("s"),
     _notified.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value)),
@@ -77,7 +77,7 @@ class Answering:
         Raises StoreFailed.
         """
         with self._store.reading() as connection:
-            rows = connection.execute(_OPEN).all()
+            rows = _OPEN.all(connection)
             self._neighbours.known(connection)  # what another process has learnt in the meantime
         held = [row.number for row in rows if row.stage == RequestOutcome.HELD.value]
         waiting = set(held) - self._platform.released(held) if held else set()

@@ -46,12 +46,10 @@ _UNDER_WAY = (RequestStage.SENT.value, RequestStage.ACCEPTED.value)
 _OPEN = (*_UNDER_WAY, RequestStage.HELD.value)
 _asked = ASKED.c
 _ADD = Statement(sa.insert(ASKED).returning(_asked.process))
-_OPEN_OF = Statement(sa.select(sa.func.count()).where(
-    _asked.body == sa.bindparam("b"), _asked.stage.in_([sa.literal(stage) for stage in _OPEN])
-))  # fmt: skip
+_OPEN_OF = Statement(sa.select(sa.func.count()).where(_asked.body == sa.bindparam("b"), _asked.stage.in_(_OPEN)))
 _this = _asked.process == sa.bindparam("p")
 _OF_PROCESS = Statement(sa.select(ASKED).where(_this))
-_OF_PROCESSES = sa.select(ASKED).where(_asked.process.in_(sa.bindparam("ps", expanding=True)))
+_OF_PROCESSES = Statement(sa.select(ASKED).where(_asked.process.in_(sa.bindparam("ps", expanding=True))))
 _ACCEPT = Statement(sa.update(ASKED).where(_this).values(
     number=sa.bindparam("n"), rule=sa.bindparam("r"),
     stage=sa.case((_asked.stage == RequestStage.SENT.value, RequestStage.ACCEPTED.value), else_=_asked.stage),
@@ -62,7 +60,7 @@ _END = Statement(sa.update(ASKED).where(_this).values(
 _FORGET = sa.update(ASKED).where(_asked.body == sa.bindparam("b")).values(
     body="", provider="", item="", rule="", denial="", words=""
 )  # fmt: skip
-_HOLD = sa.update(ASKED).where(_this, _asked.stage.in_(_UNDER_WAY)).values(stage=RequestStage.HELD.value)
+_HOLD = Statement(sa.update(ASKED).where(_this, _asked.stage.in_(_UNDER_WAY)).values(stage=RequestStage.HELD.value))
 _ADD_EARLY = Statement(insert_if_absent(EARLY_ANSWER))
 _EARLY_OF = Statement(sa.select(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p")))
 _DROP_EARLY = Statement(sa.delete(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p")))
@@ -215,7 +213,11 @@ class Asking:
     def requests(self, processes: Sequence[int]) -> list[OutgoingRequest]:
         """Return the states of requests, in the same order. Raises NetworkRejected like `request`."""
         with self._store.reading() as connection:
-            rows = {row.process: row for row in connection.execute(_OF_PROCESSES, {"ps": processes})}
+            return self.requests_in(connection, processes)
+
+    def requests_in(self, connection: sa.Connection, processes: Sequence[int]) -> list[OutgoingRequest]:
+        """Return the states of requests like `requests`, within a transaction of the interface system's store."""
+        rows = {row.process: row for row in _OF_PROCESSES.all(connection, {"ps": processes})}
         if missing := [process for process in processes if process not in rows]:
             raise NetworkRejected("unknown-process", f"{self._name} has no process {missing[0]}")
         return [
@@ -287,7 +289,7 @@ class Asking:
         if row is None or row.stage not in _UNDER_WAY:
             raise NetworkRejected("not-asked", f"there is no request under way with the process number {process}")
         self._check_speaks_for(message.sender, row.provider)
-        connection.execute(_HOLD, {"p": process})
+        _HOLD.run(connection, {"p": process})
         result.ended.add(process)
 
     def _check_speaks_for(self, interface: str, provider: str) -> None:

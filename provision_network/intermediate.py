@@ -235,7 +235,7 @@ class IntermediateServer:
         wanted = iter(address_numbers)
         with self._platform.store.reading() as connection:
             while chunk := list(islice(wanted, _CHUNK)):
-                rows = connection.execute(CODES_OF, {"o": self.owner, "as": chunk})
+                rows = CODES_OF.all(connection, {"o": self.owner, "as": chunk})
                 codes |= {row.address_number: InstitutionCode(bytes(row.code)) for row in rows}
         return codes
 
@@ -422,7 +422,7 @@ class IntermediateServer:
     def received_all(self, processes: Sequence[int]) -> dict[int, Received]:
         """Return the answers to requests of this body that have arrived, by process."""
         with self._platform.store.reading() as connection:
-            rows = connection.execute(ANSWERS_TO, {"o": self.owner, "ps": processes}).all()
+            rows = ANSWERS_TO.all(connection, {"o": self.owner, "ps": processes})
         return {
             row.process: Received(
                 row.process, row.provider, row.item, row.content,

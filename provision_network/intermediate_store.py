@@ -56,10 +56,9 @@ SEALING_KEY = sa.Table(
 )  # fmt: skip
 
 KEEP = Statement(insert_if_absent(RECEIVED))
-ANSWERS_TO = sa.select(RECEIVED).where(
-    RECEIVED.c.owner == sa.bindparam("o"),
-    RECEIVED.c.process.in_(sa.bindparam("ps", expanding=True)),
-)
+ANSWERS_TO = Statement(sa.select(RECEIVED).where(
+    RECEIVED.c.owner == sa.bindparam("o"), RECEIVED.c.process.in_(sa.bindparam("ps", expanding=True))
+))  # fmt: skip
 _copy, _person, _held = COPY.c, PERSON.c, HELD.c
 _owner: sa.BindParameter[str] = sa.bindparam("o")
 _code: sa.BindParameter[bytes] = sa.bindparam("c")
@@ -68,6 +67,6 @@ COPY_OF = Statement(sa.select(_copy.item, _copy.content, _copy.registered_at, _c
 ))  # fmt: skip
 WITHHELD = Statement(sa.select(_person.withheld).where(_person.owner == _owner, _person.code == _code))
 RELEASED = Statement(sa.select(_held.released).where(_held.owner == _owner, _held.number == sa.bindparam("n")))
-CODES_OF = sa.select(_person.address_number, _person.code).where(
+CODES_OF = Statement(sa.select(_person.address_number, _person.code).where(
     _person.owner == _owner, _person.address_number.in_(sa.bindparam("as", expanding=True))
-)
+))  # fmt: skip

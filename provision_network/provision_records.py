@@ -23,7 +23,7 @@ _record = PROVISION_RECORD.c
 _ADD = Statement(sa.insert(PROVISION_RECORD).returning(_record.number))
 _SETTLE = Statement(sa.update(PROVISION_RECORD).where(
     _record.number == sa.bindparam("n"), _record.provider == sa.bindparam("p"),
-    _record.outcome.in_([sa.literal(outcome.value) for outcome in (RequestOutcome.NOTIFIED, RequestOutcome.HELD)]),
+    _record.outcome.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value)),
 ).values(outcome=sa.bindparam("o"), provided_at=sa.bindparam("at")))  # fmt: skip
 
 

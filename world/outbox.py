@@ -101,9 +101,9 @@ class Outbox:
             & (outbox.c.sequence == sa.bindparam("n"))
         ))  # fmt: skip
         self._waiting = sa.select(sa.func.count()).select_from(outbox)
-        self._due = sa.select(outbox).where(
+        self._due = Statement(sa.select(outbox).where(
             outbox.c.due <= sa.bindparam("now"), outbox.c.receiver.not_in(sa.bindparam("down", expanding=True))
-        ).order_by(outbox.c.position).limit(sa.bindparam("most"))  # fmt: skip
+        ).order_by(outbox.c.position).limit(sa.bindparam("most")))  # fmt: skip
         self._hasten = Statement(sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.due > sa.bindparam("d"))
@@ -186,7 +186,7 @@ class Outbox:
 
         while True:
             with store.reading() as connection:
-                rows = connection.execute(self._due, {"now": epoch(now), "down": [*down], "most": batch}).all()
+                rows = self._due.all(connection, {"now": epoch(now), "down": [*down], "most": batch})
             if not rows:
                 return delivered
             groups = [(name, list(group)) for name, group in groupby(sorted(rows, key=actor), actor)]

@@ -31,8 +31,9 @@ def store(tmp_path: Path, storage: str) -> Iterator[Store]:
 def test_a_statement_does_what_sqlalchemy_would_do_with_it(store: Store) -> None:
     add = Statement(sa.insert(VISIT).returning(VISIT.c.number))
     at = Statement(sa.select(VISIT).where(VISIT.c.place == sa.bindparam("p")).order_by(VISIT.c.number))
-    either = VISIT.c.place.in_([sa.literal("here"), sa.literal("there")])
+    either = VISIT.c.place.in_(("here", "there"))
     number_of = Statement(sa.select(sa.func.count()).where(either))
+    others = Statement(sa.select(VISIT.c.place).where(VISIT.c.place.not_in(sa.bindparam("ps", expanding=True))))
     move = Statement(sa.update(VISIT).where(VISIT.c.place == sa.bindparam("p")).values(place="there"))
     occupy = Statement(insert_if_absent(SEAT))
     with store.transaction() as connection:
@@ -51,6 +52,8 @@ def test_a_statement_does_what_sqlalchemy_would_do_with_it(store: Store) -> None
         assert move.run(connection, {"p": "here"}) == 3
         assert move.run(connection, {"p": "here"}) == 0
         assert number_of.scalar(connection) == 3
+        assert [row.place for row in others.all(connection, {"ps": ["there", "nowhere"]})] == ["elsewhere"]
+        assert len(others.all(connection, {"ps": []})) == 4
         assert at.one_or_none(connection, {"p": "elsewhere"}).token == b""
 
 
