@@ -20,7 +20,7 @@ from kazashi.provision_network.neighbours import Neighbours
 from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, number_of, own_body, text_of
 from kazashi.world.clock import Clock, epoch, from_epoch
-from kazashi.world.outbox import Batch, Message, Send
+from kazashi.world.outbox import MessageBatch, Message, Send
 from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
@@ -125,7 +125,7 @@ class Result:
     """The results of a batch of messages: the messages sent in consequence, people at bodies and answers to store,
     processes that have ended or are now on hold, and notifications to answer."""
 
-    sent: Batch
+    sent: MessageBatch
     people: list[tuple[str, list[PersonAtBody]]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     ended: set[int] = field(default_factory=set)

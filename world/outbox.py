@@ -54,7 +54,7 @@ Send = Callable[[str, str, Body], None]
 """Send a message: receiver, kind, body."""
 
 
-class Batch:
+class MessageBatch:
     """Messages that are queued together. Calling it sends a message; it is true if one was sent."""
 
     def __init__(self) -> None:
@@ -135,12 +135,12 @@ class Outbox:
         ])  # fmt: skip
 
     @contextmanager
-    def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Batch]:
+    def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[MessageBatch]:
         """A context that gives a function to send messages with.
 
         The messages are queued together at the end, which is faster than one by one.
         """
-        batch = Batch()
+        batch = MessageBatch()
         yield batch
         for receiver, messages in batch.queued.items():
             self.put_all(connection, sender, receiver, due, messages)
