@@ -20,7 +20,7 @@ from kazashi.provision_network.neighbours import Neighbours
 from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, number_of, own_body, text_of
 from kazashi.world.clock import Clock, epoch, from_epoch
-from kazashi.world.outbox import MessageBatch, Message, Send
+from kazashi.world.outbox import Message, MessageBatch, Send
 from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
