@@ -136,7 +136,7 @@ def project(tmp_path: Path) -> Path:
 def test_wheel_has_only_the_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"kazashi"}
-    wanted = {path.relative_to(ROOT) for pattern in ("*.csv", "*.sql", "*.html", "*.css", "*.js")
+    wanted = {path.relative_to(ROOT) for pattern in ("*.csv", "*.sql", "*.html", "*.css", "*.js", "*.c")
               for folder in ROOT.iterdir() if (folder / "__init__.py").exists() and folder.name not in
               ("tests", "benchmarks") for path in folder.rglob(pattern)}  # fmt: skip
     missing = {f"kazashi/{path}" for path in wanted} - set(names)
