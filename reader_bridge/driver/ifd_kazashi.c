@@ -339,7 +339,7 @@ static void attach(struct slot *slot)
 static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t first_length, const void *second,
                              size_t second_length, UCHAR *body, DWORD *size)
 {
-	static const RESPONSECODE codes[] = { /* in the order of the outcomes */
+	static const RESPONSECODE codes[] = { /* in the order of the reply codes */
 		IFD_SUCCESS,             IFD_ICC_NOT_PRESENT,     IFD_ERROR_POWER_ACTION,
 		IFD_COMMUNICATION_ERROR, IFD_ERROR_NOT_SUPPORTED, IFD_PROTOCOL_NOT_SUPPORTED};
 	DWORD room = size ? *size : 0;

@@ -7,6 +7,7 @@ the host replies with HELLO. From then on every request gets one REPLY, and both
 from __future__ import annotations
 
 import socket
+import time
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -73,10 +74,18 @@ class Receiver:
         self._view = memoryview(self._buffer)
         self._filled = 0
 
-    def next(self) -> DriverMessage:
-        """Return the next message. Raises Disconnected, BadMessage, TimeoutError and OSError."""
+    def next(self, seconds: float | None = None) -> DriverMessage:
+        """Return the next message. Raises Disconnected, BadMessage, TimeoutError and OSError.
+
+        All of it must arrive within `seconds`; the connection has a time-out of its own if this is None.
+        """
         buffer = self._buffer
+        deadline = None if seconds is None else time.monotonic() + seconds
         while (end := self._end()) > self._filled:
+            if deadline is not None:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise TimeoutError("half a message")
+                self._connection.settimeout(left)
             count = self._connection.recv_into(self._view[self._filled :])
             if not count:
                 raise Disconnected

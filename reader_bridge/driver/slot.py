@@ -174,9 +174,8 @@ class DriverSlot(Slot):
         if user not in _drivers_users():
             self._complain(f"user {user} connected, who may not run pcscd")
             return
-        connection.settimeout(_GREETING_SECONDS)
         receiver = Receiver(connection)
-        hello = receiver.next()
+        hello = receiver.next(_GREETING_SECONDS)
         if hello != DriverMessage(Kind.HELLO, bytes((VERSION, self.endpoint.number))):
             raise BadMessage(f"its greeting is {hello.kind:02X} {hello.body.hex()}")
         with self._state:
@@ -184,7 +183,8 @@ class DriverSlot(Slot):
             self._told = self._in_field()
             self._send(Kind.HELLO, bytes((VERSION, self._told)))
         self._complaint = ""
-        timeout: float | None = _GREETING_SECONDS
+        timeout: float | None = None
+        connection.settimeout(timeout)
         while True:
             interface = self._interface
             polled = interface is not None and (interface.leaves or not self._told)

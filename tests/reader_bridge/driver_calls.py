@@ -13,7 +13,15 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from kazashi.reader_bridge.driver.build import SOURCE
-from kazashi.reader_bridge.driver.protocol import VERSION, Disconnected, Kind, Message, Outcome, Receiver, packed
+from kazashi.reader_bridge.driver.protocol import (
+    VERSION,
+    Disconnected,
+    DriverMessage,
+    Kind,
+    Receiver,
+    ReplyCode,
+    packed,
+)
 from tests.polling import LIMIT
 
 CALLS = Path(__file__).with_name("driver_calls.c")
@@ -180,12 +188,12 @@ def greet(connection: socket.socket, present: bool = True) -> Receiver:
     return receiver
 
 
-def reply_to(message: Message) -> bytes:
+def reply_to(message: DriverMessage) -> bytes:
     """Return a good host's reply: commands come back as they are."""
     bodies = {Kind.POWER_UP: ATR, Kind.RESET: ATR, Kind.TRANSMIT: message.body[1:], Kind.CONTROL: message.body[4:]}
     if message.kind == Kind.SETTLED:
         return b""
-    return packed(Kind.REPLY, bytes((Outcome.DONE,)) + bodies.get(Kind(message.kind), b""))
+    return packed(Kind.REPLY, bytes((ReplyCode.DONE,)) + bodies.get(Kind(message.kind), b""))
 
 
 def good_host(connection: socket.socket) -> None:

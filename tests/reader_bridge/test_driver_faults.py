@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kazashi.reader_bridge.driver.protocol import Kind, Outcome, packed
+from kazashi.reader_bridge.driver.protocol import Kind, ReplyCode, packed
 from tests.polling import LIMIT, until
 from tests.reader_bridge.driver_calls import (
     ATR,
@@ -29,7 +29,7 @@ from tests.reader_bridge.driver_calls import (
     reply_to,
 )
 
-DONE = bytes((Outcome.DONE,))
+DONE = bytes((ReplyCode.DONE,))
 
 
 @pytest.fixture(scope="module")

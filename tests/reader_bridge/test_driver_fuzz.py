@@ -7,12 +7,21 @@ import logging
 import random
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kazashi.reader_bridge.driver.build import SOURCE
-from kazashi.reader_bridge.driver.protocol import VERSION, Disconnected, Kind, Message, Outcome, Receiver, packed
+from kazashi.reader_bridge.driver.protocol import (
+    VERSION,
+    Disconnected,
+    DriverMessage,
+    Kind,
+    Receiver,
+    ReplyCode,
+    packed,
+)
 from kazashi.reader_bridge.driver.slot import DriverSlot
 from kazashi.reader_bridge.endpoint import DriverEndpoint
 from tests.polling import LIMIT
@@ -55,7 +64,7 @@ def mutated(rng: random.Random, message: bytes) -> bytes:
             case 5:
                 data[:0] = packed(rng.choice((Kind.PRESENCE, Kind.MORE_TIME)), rng.choice((b"", b"\0", b"\1")))
             case 6:
-                data[:] = packed(Kind.REPLY, bytes((Outcome.DONE,)) + rng.randbytes(rng.choice((34, 65, 301, 69000))))
+                data[:] = packed(Kind.REPLY, bytes((ReplyCode.DONE,)) + rng.randbytes(rng.choice((34, 65, 301, 69000))))
             case 7:
                 data += packed(Kind.PRESENCE, b"\1") * rng.choice((70, 12000))
     return bytes(data)
@@ -84,7 +93,7 @@ def fuzz_driver(program: Path, directory: Path, rounds: int) -> None:
         before = driver.call("descriptors").code
         for seed in range(rounds):
             rng = random.Random(seed)
-            with ScriptedHost(directory / "r", lambda connection, rng=rng: nonsense_host(rng, connection)):
+            with ScriptedHost(directory / "r", partial(nonsense_host, rng)):
                 assert driver.call("open", text=f"{directory / 'r'}:1").code == SUCCESS
                 poller = driver.start("&poll", number=100) if seed % 4 == 0 else None
                 calls = [
@@ -123,7 +132,7 @@ def test_much_nonsense_from_a_host(tmp_path: Path) -> None:
 PLANTED = {
     "a message beyond the buffer": ("sizeof slot->buffer - slot->filled", "sizeof slot->buffer + 70000"),
     "a response beyond the client's buffer": ("if (copied > room)", "if (copied > room + 40)"),
-    "an unknown outcome": ("*reply <= PROTOCOL_REFUSED", "true"),
+    "an unknown reply code": ("*reply <= PROTOCOL_REFUSED", "true"),
     "a descriptor that stays open": ("close(slot->host); /* which", "/* which"),
     "the start of the next message": ("slot->start += length;", "slot->start += length + 1;"),
 }  # fmt: skip
@@ -143,7 +152,7 @@ def test_planted_faults_are_caught(tmp_path: Path, fault: str) -> None:
         fuzz_driver(program, tmp_path, ORDINARY)
 
 
-def nonsense_driver(rng: random.Random, place: Path, requests: list[Message]) -> None:
+def nonsense_driver(rng: random.Random, place: Path, requests: list[DriverMessage]) -> None:
     """Connect to a slot, and send it mutated requests until it ends the connection or replies no more."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(LIMIT)
@@ -174,7 +183,7 @@ def fuzz_slot(directory: Path, rounds: int) -> None:
         for seed in range(rounds):
             rng = random.Random(seed)
             requests = [
-                Message(rng.choice(list(Kind)[1:10]), rng.randbytes(rng.choice((0, 1, 4, 5, 300))))
+                DriverMessage(rng.choice(list(Kind)[1:10]), rng.randbytes(rng.choice((0, 1, 4, 5, 300))))
                 for _ in range(rng.randrange(6))
             ]
             begun = time.monotonic()
@@ -185,9 +194,9 @@ def fuzz_slot(directory: Path, rounds: int) -> None:
             connection.connect(str(directory / "0"))
             receiver = Receiver(connection)
             connection.sendall(packed(Kind.HELLO, bytes((VERSION, 0))))
-            assert receiver.next() == Message(Kind.HELLO, bytes((VERSION, 1)))
-            assert exchanged(receiver, connection, Kind.POWER_UP) == bytes((Outcome.DONE,)) + ATR
-            assert exchanged(receiver, connection, Kind.TRANSMIT, b"\2\0\1\2") == bytes((Outcome.DONE,)) + b"\0\1\2"
+            assert receiver.next() == DriverMessage(Kind.HELLO, bytes((VERSION, 1)))
+            assert exchanged(receiver, connection, Kind.POWER_UP) == bytes((ReplyCode.DONE,)) + ATR
+            assert exchanged(receiver, connection, Kind.TRANSMIT, b"\2\0\1\2") == bytes((ReplyCode.DONE,)) + b"\0\1\2"
     finally:
         slot.close()
 
@@ -214,6 +223,22 @@ def test_nonsense_from_a_driver(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.ERROR):
         fuzz_slot(tmp_path, ORDINARY)
     assert all("what connected is not the driver" in record.message for record in caplog.records)
+
+
+def test_a_driver_that_trickles_is_given_up(tmp_path: Path) -> None:
+    """The slot serves one connection at a time, so that a greeting has a second altogether."""
+    slot = DriverSlot(DriverEndpoint("trickled 00 00", tmp_path, 0))
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(tmp_path / "0"))
+            begun = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                for byte in (0x11000).to_bytes(4) + bytes(300):
+                    connection.send(bytes((byte,)))
+                    time.sleep(0.05)
+            assert time.monotonic() - begun < 10
+    finally:
+        slot.close()
 
 
 @pytest.mark.long

@@ -7,11 +7,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from kazashi.reader_bridge.driver.protocol import VERSION, Disconnected, Kind, Message, Receiver, packed
+from kazashi.reader_bridge.driver.protocol import VERSION, Disconnected, DriverMessage, Kind, Receiver, packed
 from kazashi.reader_bridge.driver.slot import DriverSlot
 from kazashi.reader_bridge.endpoint import DriverEndpoint
 from kazashi.reader_bridge.pcscd import start_pcscd
@@ -104,7 +105,7 @@ def test_a_strangers_driver_is_refused(
             connection.settimeout(LIMIT)
             connection.connect(str(tmp_path / "0"))
             connection.sendall(packed(Kind.HELLO, bytes((VERSION, 0))))
-            assert Receiver(connection).next() == Message(Kind.HELLO, bytes((VERSION, 0)))
+            assert Receiver(connection).next() == DriverMessage(Kind.HELLO, bytes((VERSION, 0)))
         (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
         assert record.getMessage() == f"guarded 00 00: user {STRANGER if ROOT else me} connected, who may not run pcscd"
     finally:
@@ -141,7 +142,7 @@ def test_pcscd_serves_the_others_while_hosts_break(tmp_path: Path) -> None:
                 assert send(environment, names[2], "00A40000") == ["00a40000"]
             with ScriptedHost(places[0], good_host), ScriptedHost(places[1], good_host):
                 for name in names:
-                    until(lambda name=name: served(environment, name), f"{name} is served again")
+                    until(partial(served, environment, name), f"{name} is served again")
     finally:
         running.stop()
     lines = [line for line in (tmp_path / "pcscd.log").read_text().splitlines() if "kazashi" in line]
