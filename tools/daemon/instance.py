@@ -71,7 +71,8 @@ def choose_pcscd(
             return running
         if where == "system":
             raise PcscdUnavailable(
-                "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
+                "no pcscd with a virtual reader of yours is running; start it (systemctl start pcscd), install a "
+                "reader in it (kazashi reader install), or use --pcscd auto"
             )
     own = where == "own" or (where == "auto" and system_place_is_free())
     names = [*readers, *(profile.reader_name for profile in profiles)]
