@@ -20,6 +20,7 @@ from kazashi.card.image import DamagedImage, ImageMissing, ImageStore, ImageUnre
 from kazashi.reader_bridge.driver.slot import DriverSlot
 from kazashi.reader_bridge.endpoint import AnyEndpoint, DriverEndpoint
 from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_script import BadFaultScript
 from kazashi.reader_bridge.image_watch import ImageWatch
 from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from kazashi.reader_bridge.journal import Journal
@@ -116,7 +117,10 @@ class ReaderHost:
         raise NoSuchSlot("every slot holds a card; remove one, or start with more readers (kazashi up --reader NAME)")
 
     def insert(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> None:
-        """Insert the card of an image into a slot. Raises SlotBusy, ImageMissing and DamagedImage."""
+        """Insert the card of an image into a slot.
+
+        Raises SlotBusy, ImageMissing, DamagedImage, and BadFaultScript if the slot's reader cannot show the faults.
+        """
         with self._changing:
             for other, inserted in self._inserted.items():
                 if inserted.image == image:
@@ -177,6 +181,11 @@ class ReaderHost:
             self._put(slot, changed)
 
     def _loaded(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> Inserted:
+        names = presentation.faults.of_our_driver if presentation.faults is not None else ()
+        if names and not isinstance(slot, DriverSlot):
+            raise BadFaultScript(
+                f"{slot.endpoint.reader} cannot show the faults {', '.join(names)}: only a reader of our own driver can"
+            )
         digest = image_digest(image)
         card = load_card(image)
         if presentation.faults is None:

@@ -24,7 +24,7 @@ from kazashi.reader_bridge.driver.protocol import (
     packed,
 )
 from kazashi.reader_bridge.endpoint import DriverEndpoint
-from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.interface import CardGone, Interface, ProtocolRefused, ReaderFailure
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange, Observer
 
@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 1.0
 _POLL_SECONDS = 0.05
-"""How often a card that comes and goes by itself is looked for."""
+"""How often a card is looked for that has left and does not say when it comes back."""
+_SHORTEST_SECONDS = 0.001
+"""The shortest time until a card is looked for again. A socket with a timeout of 0 would not wait at all."""
 _BUSY_SECONDS = 10.0
 """The longest time that a card may need for a command after its removal."""
 _VISIBLE_SECONDS = 2.0
@@ -190,8 +192,10 @@ class DriverSlot(Slot):
         timeout = _GREETING_SECONDS
         while True:
             interface = self._interface
-            polled = interface is not None and (interface.leaves or not self._told)
-            if timeout != (timeout := _POLL_SECONDS if polled else None):
+            seconds = interface.changes_in if interface is not None else None
+            if seconds is None and interface is not None and not self._told:
+                seconds = _POLL_SECONDS
+            if timeout != (timeout := None if seconds is None else max(seconds, _SHORTEST_SECONDS)):
                 connection.settimeout(timeout)
             try:
                 message = receiver.next()
@@ -221,8 +225,10 @@ class DriverSlot(Slot):
             outcome, body = self._answer(interface, message)
         except CardGone:
             outcome, gone = Outcome.CARD_ABSENT, True
-        except NotPowered:
+        except (NotPowered, ReaderFailure):
             pass
+        except ProtocolRefused:
+            outcome = Outcome.PROTOCOL_REFUSED
         except NotSupportedByReader:
             outcome = Outcome.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else Outcome.UNSUPPORTED
         finally:
@@ -262,6 +268,8 @@ class DriverSlot(Slot):
         if kind == Kind.PROTOCOL and len(body) == 5:
             if self._reader is not None:
                 self._reader.protocol(number, body[0])
+            if interface is not None:
+                interface.negotiate(body[0])
             return Outcome.DONE, b""
         code, data = int.from_bytes(body[:4]), body[4:]
         if len(body) < 4 or kind not in (Kind.GET_ATTRIBUTE, Kind.SET_ATTRIBUTE, Kind.CONTROL):

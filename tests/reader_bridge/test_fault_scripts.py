@@ -13,10 +13,10 @@ from kazashi.applets import input_support, jpki
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.fault import (
+from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_kind import (
     ContendForReader,
     Fault,
-    FaultPlan,
     FaultType,
     Glitch,
     Moment,
@@ -55,11 +55,11 @@ CHANGE = When(matching=re.compile("0024|8032"))
         ("{status: 9000}", WrongStatus(StatusWord(0x9000)), When()),
         ("{glitch: verify}", Glitch(0.5), VERIFY),
         ("{glitch: change, away: 1 s}", Glitch(1.0), CHANGE),
-        ("{glitch: verify, when: {command: 3}}", Glitch(0.5), When(command=3, matching=re.compile("0020"))),
+        ("{glitch: verify, when: {command: 3}}", Glitch(0.5), When(nth=3, matching=re.compile("0020"))),
         ("{glitch: verify, when: {matching: '0020??98'}}", Glitch(0.5), When(matching=re.compile("0020..98"))),
         ("{steal: 5 ms}", ContendForReader(0.005), When()),
         ("{slow: 1 s, when: {}}", Slow(1.0), When()),
-        ("{slow: 1 s, when: {command: 1}}", Slow(1.0), When(command=1)),
+        ("{slow: 1 s, when: {command: 1}}", Slow(1.0), When(nth=1)),
         ("{slow: 1 s, when: {every: 7}}", Slow(1.0), When(every=7)),
         ("{slow: 1 s, when: {matching: 00 b0}}", Slow(1.0), When(matching=re.compile("00B0"))),
         ("{slow: 1 s, when: {matching: '?0b0 8?'}}", Slow(1.0), When(matching=re.compile(".0B08."))),
@@ -68,7 +68,7 @@ CHANGE = When(matching=re.compile("0024|8032"))
         (
             "{slow: 1 s, when: {command: 2, every: 2, matching: 80, chance: 1.0}}",
             Slow(1.0),
-            When(command=2, every=2, matching=re.compile("80"), chance=1.0),
+            When(nth=2, every=2, matching=re.compile("80"), chance=1.0),
         ),
     ],
 )
