@@ -40,7 +40,7 @@ from kazashi.reader_bridge.fault_kind import (
     name_if_of_our_driver,
     occasion_of,
 )
-from kazashi.reader_bridge.interface import GET_UID, CardGone, Interface, ProtocolRefused, ReaderFailure
+from kazashi.reader_bridge.interface import GET_UID, CardGone, Interface, ProtocolRefused, ReaderFailed
 from kazashi.reader_bridge.layers import ChainedResponses, Layer, ShortReader, T0Commands
 
 Tell = Callable[[str], None]
@@ -161,7 +161,7 @@ class _FaultyCard(Layer):
                     self._tell("the card refuses the protocol")
                     raise ProtocolRefused
                 self._tell("the card does not respond to the proposal of a protocol")
-                raise ReaderFailure("the negotiation of a protocol failed")
+                raise ReaderFailed("the negotiation of a protocol failed")
         self._inner.negotiate(protocol)
 
     def transmit(self, command: bytes) -> bytes:
@@ -265,7 +265,7 @@ class _FaultyCard(Layer):
             case Timeout(seconds):
                 self._tell(f"the reader gives up on the card after {seconds:g} s")
                 time.sleep(seconds)
-                raise ReaderFailure("the response came too late")
+                raise ReaderFailed("the response came too late")
             case Truncate(count):
                 self._tell(f"the last {count} bytes of the response are missing")
                 return response[: max(0, len(response) - count)]

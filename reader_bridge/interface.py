@@ -32,8 +32,8 @@ class CardGone(Exception):
     """The card left the reader while it was in use."""
 
 
-class ReaderFailure(Exception):
-    """The reader did not get a response from the card, which is still in it."""
+class ReaderFailed(Exception):
+    """The reader does not take the command, or failed; PC/SC clients get SCARD_E_NOT_TRANSACTED."""
 
 
 class ProtocolRefused(Exception):
@@ -69,10 +69,10 @@ class Interface(Protocol):
         """Reset the card (warm reset)."""
 
     def negotiate(self, protocol: int) -> None:
-        """Choose a protocol, 1 for T=0 and 2 for T=1. Raises ProtocolRefused and ReaderFailure."""
+        """Choose a protocol, 1 for T=0 and 2 for T=1. Raises ProtocolRefused and ReaderFailed."""
 
     def transmit(self, command: bytes) -> bytes:
-        """Return the response to one command APDU. Raises ReaderFailure."""
+        """Return the response to one command APDU. Raises ReaderFailed."""
 
 
 class ContactInterface:

@@ -24,7 +24,7 @@ from kazashi.reader_bridge.driver.protocol import (
     packed,
 )
 from kazashi.reader_bridge.endpoint import DriverEndpoint
-from kazashi.reader_bridge.interface import CardGone, Interface, ProtocolRefused, ReaderFailure
+from kazashi.reader_bridge.interface import CardGone, Interface, ProtocolRefused, ReaderFailed
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange, Observer
 
@@ -225,7 +225,7 @@ class DriverSlot(Slot):
             outcome, body = self._answer(interface, message)
         except CardGone:
             outcome, gone = Outcome.CARD_ABSENT, True
-        except (NotPowered, ReaderFailure):
+        except (NotPowered, ReaderFailed):
             pass
         except ProtocolRefused:
             outcome = Outcome.PROTOCOL_REFUSED
