@@ -43,6 +43,10 @@ class NoSuchSlot(Exception):
     """No slot has the given number or name, or no slot is in the required state."""
 
 
+class NotOurReader(Exception):
+    """The reader is not one of our own driver, and cannot do what was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """How a card is presented to a reader: by contact or contactless, whether a reset keeps the security status, and
@@ -152,6 +156,24 @@ class ReaderHost:
             else:
                 _close_image(inserted)
                 self.insert(slot, inserted.name, inserted.image, inserted.presentation)
+
+    def unplug(self, slot: Slot) -> None:
+        """Unplug the reader to which a slot belongs; its cards stay in it. Raises NotOurReader."""
+        for each in self._of_the_same_reader(slot):
+            each.unplug()
+
+    def plug(self, slot: Slot) -> None:
+        """Plug in again the reader to which a slot belongs. Raises NotOurReader."""
+        for each in self._of_the_same_reader(slot):
+            each.plug()
+
+    def _of_the_same_reader(self, slot: Slot) -> list[DriverSlot]:
+        if not isinstance(slot, DriverSlot):
+            raise NotOurReader(
+                f"{slot.endpoint.reader} cannot be unplugged: only a reader of our own driver can (not with --vpcd)"
+            )
+        directory = slot.endpoint.directory
+        return [each for each in self.slots if isinstance(each, DriverSlot) and each.endpoint.directory == directory]
 
     def close(self) -> None:
         """Remove all cards and end the second client, if there is one."""

@@ -38,6 +38,7 @@ enum { VERSION = 1, READERS = 256, SLOTS = 16 };
 enum { HEAD = 5, LONGEST = 0x11000 };
 enum { HELLO, POWER_UP, POWER_DOWN, RESET, TRANSMIT, CONTROL, GET_ATTRIBUTE, SET_ATTRIBUTE, PROTOCOL, SETTLED };
 enum { REPLY = 0x80, PRESENCE, MORE_TIME };
+enum { EMPTY, CARD, UNPLUGGED }; /* what can be seen of a slot; a reader that is unplugged is UNPLUGGED in all slots */
 enum { DONE, CARD_ABSENT, CARD_MUTE, FAILED, UNSUPPORTED, PROTOCOL_REFUSED };
 
 /* A host that sends nothing for this long while the driver waits for it is given up. */
@@ -55,10 +56,10 @@ struct slot {
 	int events, wake, watch, host; /* epoll, eventfd, inotify, and the connection or -1 */
 	long pause;                    /* ms until the next attempt to reach the host */
 	bool woken;                    /* pcscd wants its thread back */
-	bool present; /* what the host said last */
+	uint8_t presence; /* what the host said last */
 	bool missed;  /* the card was removed, and pcscd does not know it yet, even if a card is present again */
-	bool noticed; /* what pcscd's thread was told last */
-	bool settled; /* what the host was told that pcscd's clients can see */
+	uint8_t noticed; /* what pcscd's thread was told last */
+	uint8_t settled; /* what the host was told that pcscd's clients can see */
 	char complaint[128];
 	long half_since;
 	size_t filled;
@@ -126,15 +127,15 @@ static void wake_up(struct slot *slot)
 	(void)!write(slot->wake, &one, sizeof one);
 }
 
-static void set_presence(struct slot *slot, bool present)
+static void set_presence(struct slot *slot, uint8_t presence)
 {
-	slot->missed |= slot->present && !present;
-	slot->present = present;
+	slot->missed |= slot->presence == CARD && presence != CARD;
+	slot->presence = presence;
 }
 
 static bool changed(const struct slot *slot)
 {
-	return slot->missed ? slot->noticed : slot->present != slot->noticed;
+	return slot->missed ? slot->noticed == CARD : slot->presence != slot->noticed;
 }
 
 /* End the connection. `fault` is NULL if the host ended it. */
@@ -147,7 +148,7 @@ static void detach(struct slot *slot, const char *fault)
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
 	slot->filled = 0;
-	set_presence(slot, false);
+	set_presence(slot, EMPTY);
 	wake_up(slot);
 }
 
@@ -228,7 +229,7 @@ static long receive(struct slot *slot, long deadline)
 static bool take_event(struct slot *slot, size_t length)
 {
 	const uint8_t *message = slot->buffer + 4;
-	if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= 1)
+	if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= UNPLUGGED)
 		set_presence(slot, message[1]);
 	else if (message[0] != MORE_TIME || length != HEAD)
 		return false;
@@ -279,7 +280,7 @@ static bool greeted(struct slot *slot)
 	long length = -1;
 	if (send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
 		length = receive(slot, now_ms() + GREETING_MS);
-	if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > 1) {
+	if (length != HEAD + 2 || slot->buffer[4] != HELLO || slot->buffer[5] != VERSION || slot->buffer[6] > UNPLUGGED) {
 		bool closed = length < 0 && complete(slot) == 0;
 		detach(slot, closed ? NULL : "the socket is not that of a host of cards");
 		return false;
@@ -316,7 +317,7 @@ static void attach(struct slot *slot)
 		return;
 	limit_waiting(host, REPLY_MS);
 	slot->complaint[0] = '\0';
-	slot->settled = false;
+	slot->settled = EMPTY;
 	slot->pause = FIRST_PAUSE_MS;
 }
 
@@ -371,7 +372,7 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
 	pthread_mutex_lock(&slot->lock);
 	RESPONSECODE code = IFD_COMMUNICATION_ERROR;
 	bool with_card = kind == POWER_UP || kind == RESET || kind == TRANSMIT || kind == PROTOCOL;
-	if (with_card && (slot->missed || !slot->present)) {
+	if (with_card && (slot->missed || slot->presence != CARD)) {
 		code = IFD_ICC_NOT_PRESENT;
 	} else if (slot->host >= 0) {
 		listen_to_host(slot, false);
@@ -405,7 +406,7 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 	pthread_mutex_lock(&slot->lock);
 	slot->poller = pthread_self();
 	slot->polled = true;
-	if (slot->missed && !slot->noticed)
+	if (slot->missed && slot->noticed != CARD)
 		slot->missed = false;
 	if (slot->host >= 0 && slot->settled != slot->noticed) {
 		uint8_t visible = slot->noticed;
@@ -622,9 +623,9 @@ RESPONSECODE IFDHICCPresence(DWORD Lun)
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
 	pthread_mutex_lock(&slot->lock);
-	bool present = slot->present && !slot->missed;
+	uint8_t presence = slot->missed ? EMPTY : slot->presence;
 	if (!slot->polled || pthread_equal(slot->poller, pthread_self()))
-		slot->noticed = present;
+		slot->noticed = presence;
 	pthread_mutex_unlock(&slot->lock);
-	return present ? IFD_ICC_PRESENT : IFD_ICC_NOT_PRESENT;
+	return presence == UNPLUGGED ? IFD_NO_SUCH_DEVICE : presence == CARD ? IFD_ICC_PRESENT : IFD_ICC_NOT_PRESENT;
 }

@@ -44,7 +44,7 @@ _POWER_SECONDS = 5.0
 _FOLLOW_SECONDS = 0.02
 """How long a follower waits for more exchanges. They are sent in lists, so that each costs little."""
 
-_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
+_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "unplug", "plug", "trace", "down")
 
 
 def choose_pcscd(
@@ -130,6 +130,18 @@ class InstanceProcess:
         self.host.reset(slot)
         return self._seen(slot)
 
+    def unplug(self, request: dict[str, Any]) -> control.Answer:
+        """Unplug the reader of a slot."""
+        slot = self._find(request["slot"])
+        self.host.unplug(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
+    def plug(self, request: dict[str, Any]) -> control.Answer:
+        """Plug in again the reader of a slot."""
+        slot = self._find(request["slot"])
+        self.host.plug(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
     def trace(self, request: dict[str, Any]) -> Iterator[control.Answer]:
         """Yield lists of the exchanges of one slot or of all slots: the last `backlog` ones and, with `follow`, each
         new one."""
@@ -180,6 +192,7 @@ class InstanceProcess:
             "contactless": inserted.presentation.contactless if inserted else None,
             "faults": inserted is not None and inserted.presentation.faults is not None,
             "dialled": slot.endpoint.tolerates_silence,
+            "unplugged": slot.unplugged,
             "seen": inserted is not None and slot.wait_until_powered(0),
         }
 
