@@ -15,6 +15,8 @@ from random import Random
 
 from kazashi.card.card import Card
 from kazashi.card.pin import PinState
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
+from kazashi.card.status_word import Status
 from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.fault_kind import (
     GLITCHES,
@@ -41,7 +43,7 @@ from kazashi.reader_bridge.fault_kind import (
     occasion_of,
 )
 from kazashi.reader_bridge.interface import GET_UID, CardGone, Interface, ProtocolRefused, ReaderFailed
-from kazashi.reader_bridge.layers import ChainedResponses, Layer, ShortReader, T0Commands
+from kazashi.reader_bridge.layer import ChainedResponses, Layer, T0Commands
 
 Tell = Callable[[str], None]
 """Called with a description of each fault when it happens; traces show it."""
@@ -53,8 +55,13 @@ _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction i
 FELICA_ATR = bytes.fromhex("3B8F8001804F0CA00000030611003B0000000042")
 """The ATR that a contactless reader builds for a FeliCa card, as transport cards are (PC/SC part 3, 3.1.3.2.3.2)."""
 
-_FELICA_IDM = bytes.fromhex("01010501BF0A1234")
-_FUNCTION_NOT_SUPPORTED = bytes.fromhex("6A81")
+_WRONG_LENGTH = ruled(
+    Status.WRONG_LENGTH.to_bytes(2), StatusRule("the reader passes on short commands only", RuleSource.FAULTS)
+)
+_FAULT = StatusRule("a fault replaces the card's status word", RuleSource.FAULTS)
+_OTHER_CARD = StatusRule("the reader has chosen another card in the field", RuleSource.FAULTS)
+_FELICA_ANSWER = ruled(bytes.fromhex("01010501BF0A12349000"), _OTHER_CARD)
+_NO_FUNCTION = ruled(bytes.fromhex("6A81"), _OTHER_CARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +108,7 @@ class FaultPlan:
         if self.t0:
             interface = T0Commands(interface)
         if self.limit is not None:
-            interface = ShortReader(interface, self.limit)
+            interface = _ShortReader(interface, self.limit)
         return interface
 
 
@@ -129,14 +136,14 @@ class _FaultyCard(Layer):
             _, comes_in = self._changes.popleft()
             self._here = not self._here
             if not self._here:
-                self._inner.power_off()
+                self.inner.power_off()
             elif comes_in:
                 self._come_in()
         return self._here
 
     @property
     def changes_in(self) -> float | None:
-        return max(0.0, self._changes[0][0] - time.monotonic()) if self._changes else self._inner.changes_in
+        return max(0.0, self._changes[0][0] - time.monotonic()) if self._changes else self.inner.changes_in
 
     @property
     def atr(self) -> bytes:
@@ -146,7 +153,7 @@ class _FaultyCard(Layer):
             return FELICA_ATR
         if self._warm and self._plan.warm_atr is not None:
             return self._plan.warm_atr
-        return self._inner.atr if self._plan.atr is None else self._plan.atr
+        return self.inner.atr if self._plan.atr is None else self._plan.atr
 
     def power_on(self) -> None:
         self._start(Occasion.POWER_UP)
@@ -162,17 +169,17 @@ class _FaultyCard(Layer):
                     raise ProtocolRefused
                 self._tell("the card does not respond to the proposal of a protocol")
                 raise ReaderFailed("the negotiation of a protocol failed")
-        self._inner.negotiate(protocol)
+        self.inner.negotiate(protocol)
 
     def transmit(self, command: bytes) -> bytes:
         self._check_presence()
         if self._second is not None:
-            return _FELICA_IDM + b"\x90\x00" if command == GET_UID else _FUNCTION_NOT_SUPPORTED
+            return _FELICA_ANSWER if command == GET_UID else _NO_FUNCTION
         applied = self._applying(Occasion.COMMAND, command)
         try:
             for kind in applied:
                 self._before(kind, command)
-            response = self._inner.transmit(command)
+            response = self.inner.transmit(command)
             fails = self._store.armed
         finally:
             self._store.armed = False
@@ -227,11 +234,11 @@ class _FaultyCard(Layer):
                     self._tell("the card does not answer to reset")
                     self._mute = True
         if self._mute or self._second is not None:
-            self._inner.power_off()
+            self.inner.power_off()
         elif self._warm:
-            self._inner.reset()
+            self.inner.reset()
         else:
-            self._inner.power_on()
+            self.inner.power_on()
 
     def _check_presence(self) -> None:
         if not self.present:
@@ -271,10 +278,10 @@ class _FaultyCard(Layer):
                 return response[: max(0, len(response) - count)]
             case Overlong(count):
                 self._tell(f"the response has {count} extra bytes")
-                return response[:-2] + bytes(count) + response[-2:]
+                return under(rule_of(response), response[:-2] + bytes(count) + response[-2:])
             case WrongStatus(status):
                 self._tell(f"the status word is {status} instead of {response[-2:].hex().upper()}")
-                return status.to_bytes(2)
+                return ruled(status.to_bytes(2), _FAULT)
             case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")
@@ -288,7 +295,7 @@ class _FaultyCard(Layer):
     def _go_away(self, away: float) -> None:
         self._here = False
         self._changes = deque([(time.monotonic() + away, True)])
-        self._inner.power_off()
+        self.inner.power_off()
 
 
 class _GlitchingStore:
@@ -328,3 +335,19 @@ def _own_protocol(atr: bytes) -> int:
     given = atr[1] >> 4 if len(atr) > 1 else 0
     place = 2 + (given & 7).bit_count()
     return 1 << (atr[place] & 0x0F) if given & 8 and place < len(atr) else 1
+
+
+class _ShortReader(Layer):
+    """A reader that passes on commands of up to `limit` bytes and responses of short length; for others it returns
+    6700 itself."""
+
+    def __init__(self, inner: Interface, limit: int) -> None:
+        super().__init__(inner)
+        self._limit = limit
+
+    def transmit(self, command: bytes) -> bytes:
+        extended = len(command) >= 7 and command[4] == 0
+        if len(command) > self._limit or extended:
+            return _WRONG_LENGTH
+        response = super().transmit(command)
+        return response if len(response) <= max(self._limit, 258) else _WRONG_LENGTH

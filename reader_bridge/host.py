@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.image import DamagedImage, ImageMissing, ImageStore, ImageUnreadable, image_digest
 from kazashi.reader_bridge.driver.slot import DriverSlot
+from kazashi.reader_bridge.emulated_reader import EmulatedReader
 from kazashi.reader_bridge.endpoint import AnyEndpoint, DriverEndpoint
 from kazashi.reader_bridge.fault import FaultPlan
 from kazashi.reader_bridge.fault_script import BadFaultScript
 from kazashi.reader_bridge.image_watch import ImageWatch
 from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from kazashi.reader_bridge.journal import Journal
+from kazashi.reader_bridge.pin_entry import PinEntries
+from kazashi.reader_bridge.profile import ReaderProfile
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot, SlotBusy
 from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange, Observer
@@ -32,10 +35,10 @@ from kazashi.reader_bridge.vpcd_slot import VpcdSlot
 _log = logging.getLogger(__name__)
 
 
-def slot_at(endpoint: AnyEndpoint, *observers: Observer) -> Slot:
+def slot_at(endpoint: AnyEndpoint, *observers: Observer, reader: EmulatedReader | None = None) -> Slot:
     """Return an empty slot at an endpoint. Raises OSError if a socket for the driver cannot be made."""
     if isinstance(endpoint, DriverEndpoint):
-        return DriverSlot(endpoint, *observers)
+        return DriverSlot(endpoint, *observers, reader=reader)
     return VpcdSlot(endpoint, *observers)
 
 
@@ -58,8 +61,12 @@ class Presentation:
 
     def interface(self, card: Card) -> Interface:
         """Return an interface to a card, without the faults."""
-        chip = Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
+        chip = self.chip(card)
         return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
+
+    def chip(self, card: Card) -> Chip:
+        """Return the chip of a card."""
+        return Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +90,23 @@ class ReaderHost:
     A card whose image another program changes while it is in a slot is removed and inserted again, so that clients
     notice it. `journal` holds the slots' exchanges. `environment` is the environment in which a second client finds the
     same readers.
+    `profiles` are those of the readers of our own driver, in the order of their endpoints; None is a plain reader, as
+    is every further one. `pins` are the entries of their PIN pads.
     """
 
-    def __init__(self, endpoints: Sequence[AnyEndpoint], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[AnyEndpoint],
+        environment: Mapping[str, str] | None = None,
+        profiles: Sequence[ReaderProfile | None] = (),
+    ) -> None:
         self.journal = Journal()
-        self.slots = [slot_at(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
+        self.pins = PinEntries()
+        self._readers = self._emulated(endpoints, profiles)
+        self.slots = [
+            slot_at(endpoint, partial(self.journal.add, number), reader=self._readers.get(number))
+            for number, endpoint in enumerate(endpoints)
+        ]
         self._inserted: dict[Slot, Inserted] = {}
         self._environment = environment
         self._contending: list[subprocess.Popen[bytes]] = []
@@ -97,6 +116,11 @@ class ReaderHost:
     def inserted(self, slot: Slot) -> Inserted | None:
         """Return what is in a slot, or None if it is empty."""
         return self._inserted.get(slot)
+
+    def profile(self, slot: Slot) -> str | None:
+        """Return the name of the profile of a slot's reader, or None if it has none."""
+        reader, _ = self._reader_of(slot)
+        return reader.profile.name if reader is not None else None
 
     def find(self, reference: str) -> Slot:
         """Return a slot by its number, by the name of its reader or the beginning of it, or by the card in it.
@@ -123,7 +147,8 @@ class ReaderHost:
     def insert(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> None:
         """Insert the card of an image into a slot.
 
-        Raises SlotBusy, ImageMissing, DamagedImage, and BadFaultScript if the slot's reader cannot show the faults.
+        Raises SlotBusy, ImageMissing, DamagedImage, NoSuchSlot for a reader of other cards, and BadFaultScript if it
+        cannot show the faults.
         """
         with self._changing:
             for other, inserted in self._inserted.items():
@@ -208,25 +233,61 @@ class ReaderHost:
             raise BadFaultScript(
                 f"{slot.endpoint.reader} cannot show the faults {', '.join(names)}: only a reader of our own driver can"
             )
+        reader, number = self._reader_of(slot)
+        hold = presentation.interface
+        if reader is not None:
+            contactless = reader.profile.slots[number].contactless is not None
+            if presentation.contactless and not contactless:
+                raise NoSuchSlot(f"{slot.endpoint.reader} reads cards at their contacts, not contactless ones")
+            presentation = replace(presentation, contactless=contactless)
+
+            def hold(card: Card) -> Interface:
+                return reader.card(number, presentation.chip(card))
+
         digest = image_digest(image)
         card = load_card(image)
         if presentation.faults is None:
-            interface = presentation.interface(card)
+            interface = hold(card)
         else:
-            interface = presentation.faults.around(
-                card, presentation.interface, partial(self._tell, slot), partial(self._steal, slot)
-            )
+            interface = presentation.faults.around(card, hold, partial(self._tell, slot), partial(self._steal, slot))
         return Inserted(name, interface, image, digest, card, presentation)
 
+    def _emulated(
+        self, endpoints: Sequence[AnyEndpoint], profiles: Sequence[ReaderProfile | None]
+    ) -> dict[int, EmulatedReader]:
+        """Make the readers that have a profile. Return them by the numbers of their slots."""
+        directories = list(dict.fromkeys(e.directory for e in endpoints if isinstance(e, DriverEndpoint)))
+        readers: dict[int, EmulatedReader] = {}
+        for directory, profile in zip(directories, profiles, strict=False):
+            numbers = [n for n, e in enumerate(endpoints) if isinstance(e, DriverEndpoint) and e.directory == directory]
+            if profile is not None:
+                reader = EmulatedReader(profile, self.pins, partial(self._exchanged, numbers[0]), numbers[0])
+                readers.update(dict.fromkeys(numbers, reader))
+        return readers
+
+    def _reader_of(self, slot: Slot) -> tuple[EmulatedReader | None, int]:
+        """Return the reader with a profile to which a slot belongs, if it does, and the slot's number in its reader."""
+        reader = self._readers.get(self.slots.index(slot))
+        return reader, slot.endpoint.number if isinstance(slot.endpoint, DriverEndpoint) else 0
+
+    def _exchanged(self, first: int, number: int, command: bytes, response: bytes) -> None:
+        """Add a command that a reader itself sent to a card."""
+        self.journal.add(first + number, Exchange(time.time(), 0.0, command, response))
+
     def _put(self, slot: Slot, inserted: Inserted) -> None:
-        slot.insert(inserted.interface)
+        reader, number = self._reader_of(slot)
+        slot.insert(inserted.interface if reader is None else reader.insert(number, inserted.interface))
         self._inserted[slot] = inserted
         self._tell(slot, INSERTED)
 
     def _take(self, slot: Slot) -> Inserted:
         if slot not in self._inserted:
             raise NoSuchSlot(f"there is no card in {slot.endpoint.reader}")
+        self.pins.cancel_all(self.slots.index(slot))
         slot.remove()
+        reader, number = self._reader_of(slot)
+        if reader is not None:
+            reader.remove(number)
         self._tell(slot, REMOVED)
         return self._inserted.pop(slot)
 

@@ -41,7 +41,7 @@ class Presence(IntEnum):
     UNPLUGGED = 2
 
 
-class Outcome(IntEnum):
+class ReplyCode(IntEnum):
     """The first byte of a reply."""
 
     DONE = 0
@@ -60,7 +60,7 @@ class Disconnected(Exception):
     """The other side closed the connection."""
 
 
-class Message(NamedTuple):
+class DriverMessage(NamedTuple):
     """A received message."""
 
     kind: int
@@ -81,7 +81,7 @@ class Receiver:
         self._view = memoryview(self._buffer)
         self._filled = 0
 
-    def next(self) -> Message:
+    def next(self) -> DriverMessage:
         """Return the next message. Raises Disconnected, BadMessage, TimeoutError and OSError."""
         buffer = self._buffer
         while (end := self._end()) > self._filled:
@@ -89,7 +89,7 @@ class Receiver:
             if not count:
                 raise Disconnected
             self._filled += count
-        message = Message(buffer[4], bytes(self._view[5:end]))
+        message = DriverMessage(buffer[4], bytes(self._view[5:end]))
         left = self._filled - end
         if left:
             buffer[:left] = buffer[end : self._filled]

@@ -1,58 +1,58 @@
-"""Layers around a card interface: what a reader or a protocol changes about commands and responses."""
+"""Layers around a card interface: each is an Interface around another one."""
 
 from __future__ import annotations
 
 from kazashi.card.instruction import Instruction
-from kazashi.card.status_word import Status
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
 from kazashi.reader_bridge.interface import Interface
 
 _ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
 """Commands that carry data and may have response data."""
 
-_WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
-_UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
+_WAITING = StatusRule("the data waits for GET RESPONSE", RuleSource.ISO_T0)
+_OTHER_LE = StatusRule("Le is not the length of the data", RuleSource.ISO_T0)
 
 
 class Layer:
     """An Interface that passes every call on to another one."""
 
     def __init__(self, inner: Interface) -> None:
-        self._inner = inner
+        self.inner = inner
 
     @property
     def present(self) -> bool:
         """Whether the card is in the reader."""
-        return self._inner.present
+        return self.inner.present
 
     @property
     def changes_in(self) -> float | None:
         """The seconds after which `present` may have changed by itself, or None."""
-        return self._inner.changes_in
+        return self.inner.changes_in
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
-        return self._inner.atr
+        return self.inner.atr
 
     def power_on(self) -> None:
         """Power the card on (cold start)."""
-        self._inner.power_on()
+        self.inner.power_on()
 
     def power_off(self) -> None:
         """Power the card off."""
-        self._inner.power_off()
+        self.inner.power_off()
 
     def reset(self) -> None:
         """Reset the card (warm reset)."""
-        self._inner.reset()
+        self.inner.reset()
+
+    def negotiate(self, protocol: int) -> None:
+        """Choose a protocol, 1 for T=0 and 2 for T=1. Raises ProtocolRefused and ReaderFailed."""
+        self.inner.negotiate(protocol)
 
     def transmit(self, command: bytes) -> bytes:
         """Return the response to one command APDU."""
-        return self._inner.transmit(command)
-
-    def negotiate(self, protocol: int) -> None:
-        """Choose a protocol, 1 for T=0 and 2 for T=1."""
-        self._inner.negotiate(protocol)
+        return self.inner.transmit(command)
 
 
 class ChainedResponses(Layer):
@@ -63,6 +63,7 @@ class ChainedResponses(Layer):
         super().__init__(inner)
         self._waiting = b""
         self._status = b""
+        self._rule: StatusRule | None = None
 
     def power_on(self) -> None:
         """Power the card on (cold start)."""
@@ -76,7 +77,7 @@ class ChainedResponses(Layer):
 
     def transmit(self, command: bytes) -> bytes:
         """Return the response to one command APDU."""
-        if int.from_bytes(command[:2]) == Instruction.GET_RESPONSE:
+        if self._waiting and int.from_bytes(command[:2]) == Instruction.GET_RESPONSE:
             return self._fetch(command)
         self._waiting = b""
         response = super().transmit(command)
@@ -84,16 +85,17 @@ class ChainedResponses(Layer):
         if not data:
             return response
         if len(command) == 5:  # the command has an Le, which must be exact
-            return response if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
-        self._waiting, self._status = data, status
-        return bytes((0x61, min(len(data), 256) & 0xFF))
+            exact = len(data) == (command[4] or 256)
+            return response if exact else ruled(bytes((0x6C, len(data) & 0xFF)), _OTHER_LE)
+        self._waiting, self._status, self._rule = data, status, rule_of(response)
+        return ruled(bytes((0x61, min(len(data), 256) & 0xFF)), _WAITING)
 
     def _fetch(self, command: bytes) -> bytes:
-        if not self._waiting:
-            return _UNKNOWN_INSTRUCTION
         le = (command[4] if len(command) > 4 else 0) or 256
         data, self._waiting = self._waiting[:le], self._waiting[le:]
-        return data + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
+        if self._waiting:
+            return ruled(data + bytes((0x61, min(len(self._waiting), 256) & 0xFF)), _WAITING)
+        return under(self._rule, data + self._status)
 
 
 class T0Commands(Layer):
@@ -111,20 +113,3 @@ class T0Commands(Layer):
         elif len(command) > 5 and len(command) == 5 + command[4] and instruction in _ANSWERING:
             command += b"\0"
         return super().transmit(command)
-
-
-class ShortReader(Layer):
-    """A reader that passes on commands of up to `limit` bytes and responses of short length; for others it returns
-    6700 itself."""
-
-    def __init__(self, inner: Interface, limit: int) -> None:
-        super().__init__(inner)
-        self._limit = limit
-
-    def transmit(self, command: bytes) -> bytes:
-        """Return the response to one command APDU."""
-        extended = len(command) >= 7 and command[4] == 0
-        if len(command) > self._limit or extended:
-            return _WRONG_LENGTH
-        response = super().transmit(command)
-        return response if len(response) <= max(self._limit, 258) else _WRONG_LENGTH
