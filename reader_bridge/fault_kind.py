@@ -145,7 +145,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Bounce:
-    """The card's contacts touch `times` times, `each` for so many seconds and with as long a pause, before it stays."""
+    """The contacts lose the card `times` times before it stays; each contact and each gap lasts `each`, in seconds."""
 
     times: int
     each: float = 0.02

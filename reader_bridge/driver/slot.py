@@ -228,7 +228,7 @@ class DriverSlot(Slot):
                 with self._state:
                     self._tell(self._presence())
                 continue
-            if message.kind == Kind.SETTLED and len(message.body) == 1 and message.body[0] in iter(Presence):
+            if message.kind == Kind.SETTLED and len(message.body) == 1 and message.body[0] <= Presence.UNPLUGGED:
                 with self._state:
                     self._visible = Presence(message.body[0])
                     self._stale &= self._visible is Presence.CARD
