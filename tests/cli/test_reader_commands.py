@@ -17,6 +17,7 @@ from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardType
 from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 from tests.cli.program import SELECT_JPKI, Program
 from tests.polling import LIMIT
+from tests.support import send
 
 pytestmark = pytest.mark.reader
 
@@ -299,3 +300,14 @@ def test_script_with_a_bad_line_sends_nothing(program: Program, reader: str, tmp
             ]
         ),
     )
+
+
+def test_reader_is_unplugged_and_plugged_in(program: Program, reader: str) -> None:
+    environment = program.json("status")["pcscd"]["environment"]
+    assert program.run("reader", "unplug", "hanako").stdout == f"{reader} is unplugged\n"
+    assert "unplugged, with hanako in it" in program.run("reader", "list").stdout
+    with pytest.raises(AssertionError, match="unavailable"):
+        send(environment, reader, SELECT_JPKI)
+    assert program.json("reader", "plug", "0")["unplugged"] is False
+    assert send(environment, reader, SELECT_JPKI) == ["9000"]
+    assert program.error("no-such-slot", 2, "reader", "unplug", "7")

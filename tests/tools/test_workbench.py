@@ -114,10 +114,11 @@ def test_card_can_be_torn_out_in_process(workbench: Workbench) -> None:
             reader.createConnection().connect()
 
 
-def test_in_process_reader_cannot_be_stolen(workbench: Workbench) -> None:
+@pytest.mark.parametrize("fault", ["steal: 1 s", "silent: power-up", "bounce: 3", "tear: reset"])
+def test_in_process_reader_refuses_what_it_cannot_show(workbench: Workbench, fault: str) -> None:
     with (
-        pytest.raises(BadFaultScript),
-        workbench.in_process(workbench.card(), faults="faults: [steal: 1 s]"),
+        pytest.raises(BadFaultScript, match=fault.partition(":")[0]),
+        workbench.in_process(workbench.card(), faults=f"faults: [{{{fault}}}]"),
     ):
         pass
 

@@ -151,6 +151,10 @@ class Workbench:
         plan = fault_plan(faults)
         if plan is not None and plan.steals:
             raise BadFaultScript("the fault `steal` needs a second client, which an in-process reader does not have")
+        if plan is not None and (names := plan.of_our_driver):
+            raise BadFaultScript(
+                f"an in-process reader cannot show the faults {', '.join(names)}: only a reader of our own driver can"
+            )
         reader.insert(presentation.interface(loaded) if plan is None else plan.around(loaded, presentation.interface))
         try:
             yield reader
