@@ -122,9 +122,7 @@ class ReaderHost:
 
     def remove(self, slot: Slot) -> None:
         """Remove the card from a slot. Raises NoSuchSlot if the slot is empty."""
-        inserted = self._take(slot)
-        if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
-            inserted.card.store.close()
+        _close_image(self._take(slot))
 
     def reset(self, slot: Slot) -> None:
         """Remove the card and insert it again: a cold start. Raises NoSuchSlot if the slot is empty."""
@@ -138,10 +136,11 @@ class ReaderHost:
 
     def close(self) -> None:
         """Remove all cards and end the second client, if there is one."""
-        for slot in list(self._inserted):
-            self.remove(slot)
         for slot in self.slots:
             slot.close()
+            if (inserted := self._inserted.pop(slot, None)) is not None:
+                self._tell(slot, REMOVED)
+                _close_image(inserted)
         for process in self._contending:
             process.kill()
             process.wait()
@@ -176,3 +175,8 @@ class ReaderHost:
         environment = dict(self._environment) if self._environment is not None else None
         self._contending = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
         return True
+
+
+def _close_image(inserted: Inserted) -> None:
+    if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
+        inserted.card.store.close()

@@ -563,8 +563,12 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 		return IFD_ERROR_TAG;
 	}
 	put32(tag, (uint32_t)Tag);
-	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, tag, sizeof tag, NULL, 0, Value, Length);
-	return code == IFD_SUCCESS || code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;
+	DWORD size = *Length; /* pcscd answers some tags itself that we refuse, and needs the room that it gave us */
+	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, tag, sizeof tag, NULL, 0, Value, &size);
+	if (code != IFD_SUCCESS)
+		return code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;
+	*Length = size;
+	return IFD_SUCCESS;
 }
 
 RESPONSECODE IFDHSetCapabilities(DWORD Lun, DWORD Tag, DWORD Length, PUCHAR Value)
