@@ -29,8 +29,8 @@ _LOOK_SECONDS = 0.005
 _T = TypeVar("_T")
 
 
-def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
-    """Measure `count` taps.
+def taps(directory: Path, count: int, vpcd: bool) -> tuple[list[float], list[float]]:
+    """Measure `count` taps on a reader of our driver or of vpcd.
 
     Returns two lists of seconds: from the card's entering the field to the receipt, and to the receipt once pcscd has
     seen the card. Raises RuntimeError if a card or its removal is not noticed.
@@ -50,7 +50,7 @@ def taps(directory: Path, count: int) -> tuple[list[float], list[float]]:
         except CardMissing:  # pcscd has not seen it yet
             return None
 
-    pcscd = start_pcscd(directory, ["Kazashi"], private=True)
+    pcscd = start_pcscd(directory, ["Kazashi"], private=True, vpcd=vpcd)
     os.environ.update(pcscd.client_environment())
     host = ReaderHost(pcscd.endpoints)
     slot = host.slots[0]

@@ -132,7 +132,7 @@ def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]
     """Return the slots of our driver's and vpcd's entries in a directory of reader configuration files."""
     endpoints: list[DriverEndpoint | VpcdEndpoint] = []
     readers = 0
-    for file in sorted(directory.glob("*")) if directory.is_dir() else []:
+    for file in directory.iterdir() if directory.is_dir() else ():  # pcscd does not sort them either
         text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
         names = re.findall(r'^\s*FRIENDLYNAME\s+"?([^"\n]+?)"?\s*$', "\n".join(lines), re.MULTILINE)
@@ -345,12 +345,15 @@ def _write_configuration(directory: Path, entries: Sequence[_Entry]) -> None:
             raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for number, entry in enumerate(entries):
-        (directory / f"{number:02d}").write_text(
+    # One file, because pcscd numbers the readers in the order in which it finds the files.
+    (directory / "kazashi").write_text(
+        "".join(
             f'FRIENDLYNAME "{entry.name}"\nDEVICENAME {entry.device}\nLIBPATH {entry.library}\n'
-            f"CHANNELID {entry.channel:#06x}\n",
-            encoding="utf-8",
-        )
+            f"CHANNELID {entry.channel:#06x}\n"
+            for entry in entries
+        ),
+        encoding="utf-8",
+    )
 
 
 def free_ports(count: int, first: int) -> list[int]:

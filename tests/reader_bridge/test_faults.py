@@ -78,9 +78,9 @@ def test_removed_card_comes_back_and_lost_a_retry_only_if_it_got_the_command(ima
 
 
 @pytest.mark.reader
-def test_card_comes_back_after_every_kind_of_loss(image: Path, host: ReaderHost) -> None:
-    """Removed for longer; mute; an empty response; a response that no PC/SC client has room for."""
-    ways = ("tear: before, away: 700 ms", "mute: 150 ms", "truncate: 2", "overlong: 65537")
+def test_card_answers_again_after_every_kind_of_loss(image: Path, host: ReaderHost) -> None:
+    """Removed for longer; mute; an empty response, or one that no client has room for, after which the card stays."""
+    ways = ("tear: before, away: 700 ms", "mute: 150 ms", "truncate: 2", "overlong: 65000")
     durations = (0.7, 0.15, 0.0, 0.0)
     readers = put(host, image, *(f"faults: [{{{way}, when: {{command: 2}}}}]" for way in ways))
     begun = []
@@ -93,7 +93,8 @@ def test_card_comes_back_after_every_kind_of_loss(image: Path, host: ReaderHost)
         assert responses == [DONE, b""], ways[number]
         assert time.monotonic() - begun[number] >= (durations[1] if number == 1 else 0.0)
     for number, (reader, seconds) in enumerate(zip(readers, durations, strict=True)):
-        comes_back(host, number)
+        if seconds:
+            comes_back(host, number)
         assert time.monotonic() - begun[number] >= seconds
         assert responses_to(reader, SELECT_JPKI, VERIFY) == [DONE, DONE], ways[number]
     assert fault_events(host, 1) == ["the card does not respond for 0.15 s", "the mute card is removed"]
@@ -102,7 +103,7 @@ def test_card_comes_back_after_every_kind_of_loss(image: Path, host: ReaderHost)
 def ask_and_lose(reader: str, responses: list[bytes]) -> None:
     with connected(reader) as transmit:
         responses.append(transmit(SELECT_JPKI))
-        responses.append(answered(transmit, READ_EXTENDED if reader.endswith("B 00 01") else VERIFY))
+        responses.append(answered(transmit, READ_EXTENDED if reader.endswith("B 01 01") else VERIFY))
 
 
 @pytest.mark.reader

@@ -104,7 +104,7 @@ def test_slots_are_read_from_the_systems_configuration(tmp_path: Path) -> None:
         'FRIENDLYNAME "Ours"\nDEVICENAME /run/kazashi/a:1\nLIBPATH /x/ifd_kazashi-0.so\n'
         'FRIENDLYNAME "Ours"\nDEVICENAME /run/kazashi/b:2\nLIBPATH /x/ifd_kazashi-0.so\n'
     )
-    assert configured_endpoints(tmp_path) == [
+    assert sorted(configured_endpoints(tmp_path), key=lambda endpoint: endpoint.reader) == [
         DriverEndpoint("Ours 00 00", Path("/run/kazashi/a"), 0),
         DriverEndpoint("Ours 01 00", Path("/run/kazashi/b"), 0),
         DriverEndpoint("Ours 01 01", Path("/run/kazashi/b"), 1),

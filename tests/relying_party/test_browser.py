@@ -97,6 +97,7 @@ def test_retries_are_shown_and_a_login_can_be_cancelled(stack: Stack, page: Page
     assert "not sent to the card" in page.inner_text("[role=alert]")
     answer(page, PIN)
     page.wait_for_url(f"{stack.site}/**")
+    page.wait_for_load_state("networkidle")  # the site sends the browser on once more
     page.goto(stack.site)
     if page.query_selector("#login") is None:
         page.click("text=Log out")

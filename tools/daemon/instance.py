@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
@@ -30,12 +30,13 @@ from kazashi.reader_bridge.relay import RelayedCard
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.trace import read_trace
-from kazashi.tools.daemon.console.access_control import KEY_VARIABLE
 from kazashi.tools.daemon.plan import InstancePlan
-from kazashi.tools.daemon.services import Services
 from kazashi.web.ports import HOST
 from kazashi.world.home import World
 from kazashi.world.rng import new_token
+
+if TYPE_CHECKING:
+    from kazashi.tools.daemon.services import Services
 
 _CONSOLE_LOG = "console.log"
 
@@ -195,6 +196,8 @@ class ConsoleProcess:
 
     def __init__(self, world: World, port: int) -> None:
         """Start the console on a port. Raises ServicesUnavailable."""
+        from kazashi.tools.daemon.console.access_control import KEY_VARIABLE
+
         key = new_token(128)
         self.link = f"http://{HOST}:{port}/?key={key}"
         arguments = ("kazashi.tools.daemon.console.serve", str(world.directory))
@@ -233,6 +236,8 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
         for slot, _ in zip(host.slots, plan.cards, strict=False):
             _wait_until_powered(slot)
         if plan.services:
+            from kazashi.tools.daemon.services import Services  # after the cards are in: it takes a moment to import
+
             first = [free_port([plan.port or 0])] if plan.console else []
             port = plan.port or free_port(first)
             services = Services(world, port=port, workers=plan.workers, directory=plan.ldap, avoid=first)
