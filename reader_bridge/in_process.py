@@ -1,6 +1,6 @@
 """A card in the same process, without a reader or pcscd, behind pyscard's own interface.
 
-Clients are told what pyscard and pcscd tell them of a real reader; docs/workbench.md lists the differences.
+Clients are told what pyscard and pcscd tell them of a real reader; docs/conformance-table.md compares them.
 """
 
 from __future__ import annotations

@@ -171,6 +171,14 @@ def fresh(bench: Bench, **options: int) -> Any:
     return connection
 
 
+def damaging(bench: Bench, command: list[int]) -> str:
+    """Return what a client is told of a command after which vpcd's card may be gone for a moment."""
+    connection = fresh(bench)
+    result = told(lambda: connection.transmit(command))
+    bench.reset()
+    return result
+
+
 def states(number: int) -> str:
     return "+".join(name for name in _STATES if number & getattr(scard, f"SCARD_STATE_{name}"))
 
@@ -214,13 +222,13 @@ def _(bench: Bench) -> str:
 @row("a command of one byte", "6700", vpcd=Different(
     "CardConnectionException success", "its protocol cannot distinguish it from a control message"))  # fmt: skip
 def _(bench: Bench) -> str:
-    return told(lambda: fresh(bench).transmit([0]))
+    return damaging(bench, [0])
 
 
 @row("a command of 65544 bytes", "6E00", vpcd=Different(
     "CardConnectionException SCARD_E_NOT_TRANSACTED", "its messages have up to 65535 bytes"))  # fmt: skip
 def _(bench: Bench) -> str:
-    return told(lambda: fresh(bench).transmit([0x7F] * 65544))
+    return damaging(bench, [0x7F] * 65544)
 
 
 @row("a console observer's events", "connect, command, response, disconnect")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,11 @@ def test_card_part_of_the_demo_runs_with_vicc_as_host(tmp_path: Path) -> None:
 def without_driver(tmp_path: Path) -> dict[str, Any]:
     """A Python whose environment has no built driver, and a PATH without a compiler."""
     environment, programs = tmp_path / "environment", tmp_path / "bin"
-    for directory in (environment / "bin", environment / "lib" / "python", programs):
+    packages = Path(sysconfig.get_paths()["purelib"])
+    here = environment / packages.relative_to(sys.prefix)
+    for directory in (environment / "bin", here.parent, programs):
         directory.mkdir(parents=True)
+    here.symlink_to(packages)
     python = environment / "bin" / "python"
     python.symlink_to(sys.executable)
     (environment / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
@@ -64,35 +68,33 @@ def without_driver(tmp_path: Path) -> dict[str, Any]:
             link = programs / program.name
             if program.name not in ("cc", "gcc") and not link.exists():
                 link.symlink_to(program)
-    return {"python": python, "PATH": str(programs), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {"python": python, "PATH": str(programs)}
 
 
 @contextmanager
-def running(world: Path, *options: str, **how: Any) -> Iterator[dict[str, Any]]:
-    command = ("--world", str(world), "up", "--detach", "--no-services", "--pcscd", "private", "--json", *options)
-    done = kazashi(*command, **how)
+def running(world: Path, **how: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what `up` says, and the status of the instance."""
+    done = kazashi("--world", str(world), "up", "--detach", "--no-services", "--pcscd", "private", **how)
     assert done.returncode == 0, done.stderr
     try:
-        yield json.loads(done.stdout)
+        yield done.stdout, json.loads(kazashi("--world", str(world), "status", "--json", **how).stdout)
     finally:
         kazashi("--world", str(world), "down", **how)
 
 
 def test_commands_say_that_vpcd_stands_in_and_why(tmp_path: Path, without_driver: dict[str, Any]) -> None:
     world = tmp_path / "w"
-    with running(world, **without_driver) as status:
+    with running(world, **without_driver) as (said, status):
+        sentence = f"These are vpcd's readers, because {REASON}; {REMEDY}"
+        assert sentence in said
+        assert sentence in kazashi("--world", str(world), "status", **without_driver).stdout
         assert status["pcscd"]["driver"] == "vpcd"
         assert status["pcscd"]["stand_in"] == f"{REASON}; {REMEDY}"
         assert len(status["slots"]) == 2
-        said = kazashi("--world", str(world), "status", **without_driver).stdout
-        assert f"These are vpcd's readers, because {REASON}; {REMEDY}" in said
         doctor = kazashi("--world", str(world), "doctor", "--json", **without_driver)
         (driver,) = (check for check in json.loads(doctor.stdout) if check["check"] == "reader driver")
         assert driver["detail"] == f"{REASON}; vpcd's readers stand in for it"
         assert driver["remedy"] == REMEDY
-    said = kazashi("--world", str(world), "up", "--detach", "--no-services", "--pcscd", "private", **without_driver)
-    kazashi("--world", str(world), "down", **without_driver)
-    assert f"These are vpcd's readers, because {REASON}; {REMEDY}" in said.stdout
 
 
 def test_a_stand_in_fails_the_demo(tmp_path: Path, without_driver: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ def test_a_stand_in_fails_the_demo(tmp_path: Path, without_driver: dict[str, Any
 
 
 def test_with_the_driver_there_is_one_reader_and_no_port(tmp_path: Path) -> None:
-    with running(tmp_path / "w") as status:
+    with running(tmp_path / "w") as (_, status):
         assert (status["pcscd"]["driver"], status["pcscd"]["stand_in"]) == ("kazashi", "")
         assert status["pcscd"]["open_ports"] == []
         listed = subprocess.run(
